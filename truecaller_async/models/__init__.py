@@ -1,0 +1,30 @@
+"""The words: what a user of the library holds in the hand."""
+
+from truecaller_async.models.batches import Batch, BatchStatus, PushAnswer, RecordStatus
+from truecaller_async.models.entries import AttemptEnded, Entry, Intent, Planned, Settled
+from truecaller_async.models.records import CallRecord, Outcome, Problem, RecordResult, Row
+from truecaller_async.models.secret import Secret, mask_number
+from truecaller_async.models.tokens import Token
+from truecaller_async.models.wire import Answer, Request
+
+__all__ = [
+    "Answer",
+    "AttemptEnded",
+    "Batch",
+    "BatchStatus",
+    "CallRecord",
+    "Entry",
+    "Intent",
+    "Outcome",
+    "Planned",
+    "Problem",
+    "PushAnswer",
+    "RecordResult",
+    "RecordStatus",
+    "Request",
+    "Row",
+    "Secret",
+    "Settled",
+    "Token",
+    "mask_number",
+]

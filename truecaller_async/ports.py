@@ -1,0 +1,106 @@
+"""The borders between the engine and the world, as Protocols. Each has one conformance suite that every adapter passes.
+
+A port says what is promised, never how. `Limiter.take` is the one that carries law 1: it grants one permit or says
+how long to wait, and never blocks, so no cancelled waiter can lose or leak a permit, and an adapter may as well ask a
+database or Redis. `Journal.write` carries law 4: when it returns, the entries survive the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from truecaller_async.models import Answer, Entry, Request, Token
+from truecaller_async.options import Timeouts
+
+
+class Transport(Protocol):
+    """Carries one request to the server and brings one complete answer back."""
+
+    async def send(self, request: Request, timeouts: Timeouts) -> Answer:
+        """One attempt. Raises `NotSent`, `ResponseLost` or `ClientClosed`, and nothing of the HTTP library."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what was opened here. May be called twice."""
+        ...
+
+
+class Limiter(Protocol):
+    """Grants permits so that no limit is exceeded in any window of its length."""
+
+    async def take(self, token_id: str, call: str) -> float:
+        """Ask for one permit: 0.0 means granted and charged; else the seconds to wait, and nothing was charged."""
+        ...
+
+    def slow_down(self, token_id: str) -> None:
+        """The server refused a request that was within the limits: halve this token's rate for a while."""
+        ...
+
+    def remember(self, token_id: str, releases: Mapping[str, Sequence[float]]) -> None:
+        """Count requests that were sent before this process began: ages in seconds, by the name of the limit."""
+        ...
+
+    def forget(self, token_id: str) -> None:
+        """The token is gone."""
+        ...
+
+
+class TokenStore(Protocol):
+    """Keeps the live tokens and the ledger of mints of one account. Times are wall-clock seconds."""
+
+    async def adopt(self, now: float) -> Sequence[Token]:
+        """The live tokens that no other living process uses; from now on they are ours."""
+        ...
+
+    async def add(self, token: Token) -> None:
+        """A token was created, and is ours."""
+        ...
+
+    async def drop(self, token_id: str) -> None:
+        """The token was refused or replaced."""
+        ...
+
+    async def claim_mint(self, limit: int, per: float, now: float) -> float:
+        """Write one mint into the ledger: 0.0 means it may be made now; else the seconds until one may."""
+        ...
+
+    async def refund_mint(self, now: float) -> None:
+        """The mint claimed at `now` never reached the server."""
+        ...
+
+    async def note(self, token_id: str, rule: str, at: float) -> None:
+        """A request was released under this limit; kept so that the limit holds over a restart."""
+        ...
+
+    async def releases(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
+        """The releases noted for this token after `since`, by the name of the limit."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give up the tokens to the next process and close. May be called twice."""
+        ...
+
+
+class Journal(Protocol):
+    """The memory of a campaign."""
+
+    async def write(self, *entries: Entry) -> None:
+        """One transaction; durable when it returns. Raises `JournalError`, and then nothing may be sent."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close. May be called twice."""
+        ...
+
+
+class Observer(Protocol):
+    """Is told what happens; decides nothing, and an exception in it changes nothing."""
+
+    def request(self, call: str, token_id: str | None, status: int | None, seconds: float, error: str | None) -> None:
+        """One HTTP attempt ended: with a status, or with the name of an error."""
+        ...
+
+    def stage(self, name: str, fields: Mapping[str, object]) -> None:
+        """A stage of a campaign, or of the token pool, was reached."""
+        ...
