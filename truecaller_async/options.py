@@ -149,7 +149,7 @@ class RateLimit:
 class Limits:
     """All limits of an account. A request must pass every one that counts its call."""
 
-    rules: tuple[RateLimit, ...] = attrs.field(converter=tuple)
+    rules: tuple[RateLimit, ...]
 
     def __attrs_post_init__(self) -> None:
         names = [rule.name for rule in self.rules]

@@ -77,8 +77,12 @@ class TokenStore(Protocol):
         """The releases noted for this token after `since`, by the name of the limit."""
         ...
 
+    async def give_up(self, now: float) -> None:
+        """The tokens are no longer ours; they were last used at `now`."""
+        ...
+
     async def aclose(self) -> None:
-        """Give up the tokens to the next process and close. May be called twice."""
+        """Close. May be called twice."""
         ...
 
 

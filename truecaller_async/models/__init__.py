@@ -1,6 +1,7 @@
 """The words: what a user of the library holds in the hand."""
 
 from truecaller_async.models.batches import Batch, BatchStatus, PushAnswer, RecordStatus
+from truecaller_async.models.campaign import Progress, Summary
 from truecaller_async.models.entries import AttemptEnded, Entry, Intent, Planned, Settled
 from truecaller_async.models.records import CallRecord, Outcome, Problem, RecordResult, Row
 from truecaller_async.models.secret import Secret, mask_number
@@ -18,6 +19,7 @@ __all__ = [
     "Outcome",
     "Planned",
     "Problem",
+    "Progress",
     "PushAnswer",
     "RecordResult",
     "RecordStatus",
@@ -25,6 +27,7 @@ __all__ = [
     "Row",
     "Secret",
     "Settled",
+    "Summary",
     "Token",
     "mask_number",
 ]

@@ -1,0 +1,110 @@
+"""Decisions are pure: no clock, no chance, no I/O. And each library has its rooms."""
+
+from __future__ import annotations
+
+import pytest
+
+from .sources import Module, modules
+
+PURE = {"models", "errors", "options", "ports", "protocol", "planning"}
+
+IMPURE = (
+    "asyncio",
+    "time",
+    "random",
+    "os",
+    "aiohttp",
+    "sqlite3",
+    "redis",
+    "socket",
+    "secrets",
+    "subprocess",
+    "threading",
+    "datetime.datetime.now",
+    "datetime.datetime.utcnow",
+    "datetime.datetime.today",
+    "datetime.date.today",
+)
+
+ROOMS_OF = {
+    "aiohttp.ClientSession": {"transport", "client"},
+    "aiohttp.TCPConnector": {"transport"},
+    "aiohttp.web": {"sandbox"},
+    "aiolimiter": {"limits"},
+    "sqlite3": {"tokens", "journal"},
+    "redis": {"limits", "tokens"},
+    "click": {"cli"},
+    "rich": {"cli"},
+}
+"""Where a library, or a part of one, may be named at all."""
+
+ONLY_A_TYPE_IN = {"aiohttp.ClientSession": {"client"}}
+"""Where it may be named as a type, and never called."""
+
+
+def impurities(module: Module) -> list[str]:
+    """The uses in a module that a pure room may not have; `Random` as a type is allowed."""
+    typed = {use.name for use in module.imports() if use.typing_only} & {"random.Random"}
+    found = [use for use in module.uses() if any(use.is_about(impure) for impure in IMPURE) and use.name not in typed]
+    found += [use for use in module.calls() if use.name == "open"]
+    return [f"{module.name}:{use.line} {use.name}" for use in found]
+
+
+def intrusions(module: Module, name: str) -> list[str]:
+    """The uses of a library outside its rooms, and calls where it may only be a type."""
+    where = module.calls() if module.room in ONLY_A_TYPE_IN.get(name, ()) else module.uses()
+    if module.room in ROOMS_OF[name] - ONLY_A_TYPE_IN.get(name, set()):
+        return []
+    return [f"{module.name}:{use.line} {use.name}" for use in where if use.is_about(name)]
+
+
+def test_pure_rooms_know_no_clock_no_chance_and_no_io() -> None:
+    assert [said for module in modules() if module.room in PURE for said in impurities(module)] == []
+
+
+@pytest.mark.parametrize("name", ROOMS_OF)
+def test_a_library_appears_only_in_its_rooms(name: str) -> None:
+    assert [said for module in modules() for said in intrusions(module, name)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import time",
+        "from os import path",
+        "from random import Random",
+        "def f():\n    import asyncio",
+        "if TYPE_CHECKING:\n    import random",
+        "from datetime import datetime\nx = datetime.now()",
+        "from datetime import datetime as dt\nx = dt.utcnow()",
+        "import datetime\nx = datetime.date.today()",
+        "import datetime as d\nx = [d.datetime.now]",
+        "x = open('f')",
+    ],
+)
+def test_each_way_of_being_impure_is_seen(text: str) -> None:
+    assert impurities(Module.of("truecaller_async.planning.x", text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "if TYPE_CHECKING:\n    from random import Random\ndef f(rng: Random) -> float:\n    return rng.random()",
+        "from datetime import datetime\ndef f(now: datetime) -> datetime:\n    return datetime.fromtimestamp(0)",
+        "def f(timer: object) -> object:\n    return timer.time",
+        "def f(time: float, subprocess: str) -> float:\n    return time",
+    ],
+)
+def test_what_a_pure_room_may_write_is_let_through(text: str) -> None:
+    assert impurities(Module.of("truecaller_async.planning.x", text)) == []
+
+
+def test_a_session_outside_its_room_is_seen_and_a_type_in_the_client_is_not() -> None:
+    alias = "import aiohttp as http\nsession = http.ClientSession()"
+    called = "from aiohttp import ClientSession\nsession = ClientSession()"
+    typed = "import aiohttp\nsession: aiohttp.ClientSession"
+    assert intrusions(Module.of("truecaller_async.engine.x", alias), "aiohttp.ClientSession")
+    assert intrusions(Module.of("truecaller_async.engine.x", typed), "aiohttp.ClientSession")
+    assert intrusions(Module.of("truecaller_async.client", called), "aiohttp.ClientSession")
+    assert not intrusions(Module.of("truecaller_async.client", typed), "aiohttp.ClientSession")
+    assert not intrusions(Module.of("truecaller_async.transport.x", called), "aiohttp.ClientSession")

@@ -1,0 +1,186 @@
+"""Requests: paths that cannot be led astray, bodies that keep the record's meaning, secrets that do not show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from truecaller_async.errors import ConfigError, ValidationError
+from truecaller_async.models import CallRecord, Request, Secret
+from truecaller_async.options import Credentials
+from truecaller_async.protocol.requests import mint_request, push_request, status_request, submit_request
+from truecaller_async.protocol.versions import VERSIONS
+
+from .answers import ACCOUNT, record
+
+DIGITS = st.text("0123456789", min_size=7, max_size=15)
+WORDS = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=100)
+RECORDS = st.builds(
+    CallRecord,
+    caller=DIGITS,
+    receiver=DIGITS,
+    starts_at=st.integers(0, 2**53),
+    ends_at=st.integers(0, 2**53),
+    label_id=WORDS,
+    label_name=WORDS,
+    reason=WORDS,
+)
+
+
+def read_v1(wire: dict[str, Any]) -> CallRecord:
+    return CallRecord(
+        wire["caller"],
+        wire["receiver"],
+        wire["starts_at"],
+        wire["ends_at"],
+        wire.get("label_id"),
+        wire.get("label_name"),
+        wire.get("call_reason"),
+    )
+
+
+def read_v2(wire: dict[str, Any]) -> CallRecord:
+    return CallRecord(
+        wire["caller_number"],
+        wire["receiver_number"],
+        wire["starts_at"],
+        wire["ends_at"],
+        wire.get("label_id"),
+        wire.get("dynamic_label_name"),
+        wire.get("dynamic_call_reason"),
+    )
+
+
+def read_v3(wire: dict[str, Any]) -> CallRecord:
+    read = read_v2(wire)
+    assert read.caller[0] == read.receiver[0] == "+"
+    return attrs.evolve(read, caller=read.caller[1:], receiver=read.receiver[1:])
+
+
+READERS: dict[str, Callable[[dict[str, Any]], CallRecord]] = {"v1": read_v1, "v2": read_v2, "v3": read_v3}
+
+
+@pytest.mark.parametrize("version", READERS)
+@given(given_record=RECORDS)
+def test_a_pushed_record_keeps_its_meaning(version: str, given_record: CallRecord) -> None:
+    body = push_request(version, ACCOUNT, given_record).body or b""
+    wire = json.loads(body)
+    assert READERS[version](wire) == given_record
+    assert None not in wire.values(), "what a record does not say is left out, never null"
+
+
+@pytest.mark.parametrize("version", READERS)
+@given(records=st.lists(RECORDS, min_size=1, max_size=5))
+def test_a_batch_keeps_its_records_and_their_order(version: str, records: list[CallRecord]) -> None:
+    body = submit_request(version, ACCOUNT, records).body or b""
+    assert [READERS[version](wire) for wire in json.loads(body)["call_records"]] == records
+
+
+def test_every_version_has_a_reader_here() -> None:
+    assert READERS.keys() == VERSIONS.keys()
+
+
+def test_the_caller_s_own_key_is_never_sent() -> None:
+    request = push_request("v2", ACCOUNT, attrs.evolve(record(), key="order-4711"))
+    assert b"order-4711" not in (request.body or b"")
+
+
+@pytest.mark.parametrize(
+    ("version", "path"),
+    [
+        ("v1", f"/clients/{ACCOUNT}/dynamic_call_record"),
+        ("v2", f"/v2/clients/{ACCOUNT}/dynamic_call_record"),
+        ("v3", f"/v3/clients/{ACCOUNT}/dynamic_call_record"),
+    ],
+)
+def test_one_record_and_a_batch_differ_by_one_letter_and_version_1_has_no_segment(version: str, path: str) -> None:
+    push = push_request(version, ACCOUNT, record())
+    submit = submit_request(version, ACCOUNT, [record()])
+    status = status_request(version, ACCOUNT, "b-1")
+    assert (push.call, push.method, push.path) == ("push", "POST", path)
+    assert (submit.call, submit.method, submit.path) == ("submit", "POST", f"{path}s")
+    assert (status.call, status.method, status.path) == ("status", "GET", f"{path}s?batchId=b-1")
+
+
+def test_writes_say_json_and_a_read_has_no_body_and_a_larger_cap() -> None:
+    push = push_request("v2", ACCOUNT, record())
+    status = status_request("v2", ACCOUNT, "b-1")
+    assert push.headers == {"Content-Type": "application/json", "Accept": "application/json"}
+    assert push.cap == 64 * 1024
+    assert (status.body, status.headers, status.cap) == (None, {"Accept": "application/json"}, 8 * 1024 * 1024)
+    assert status.is_read
+    assert not push.is_read
+
+
+def test_a_mint_says_it_is_public_and_shows_no_key() -> None:
+    request = mint_request(Credentials(ACCOUNT, "key-1", Secret("s3cr3t-api-key")))
+    assert (request.call, request.method, request.path) == ("mint", "POST", f"/clients/{ACCOUNT}/token")
+    assert request.headers["X-Public-Access"] == "allow"
+    assert request.body == b'{"key_id":"key-1","api_key":"s3cr3t-api-key"}'
+    assert request.token is None
+    assert "s3cr3t" not in repr(request)
+
+
+@given(batch_id=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=200))
+def test_any_printable_batch_id_arrives_whole_in_the_query(batch_id: str) -> None:
+    parts = urlsplit(status_request("v2", ACCOUNT, batch_id).path)
+    assert parts.path == f"/v2/clients/{ACCOUNT}/dynamic_call_records"
+    assert parts.fragment == ""
+    assert parse_qs(parts.query, keep_blank_values=True) == {"batchId": [batch_id]}
+
+
+@pytest.mark.parametrize("batch_id", ["", " ", "a\r\nb", "a\x00", "é", "a" * 201, "\u0661", "b-1\n"])
+def test_a_batch_id_that_is_not_printable_ascii_of_sane_length_is_refused(batch_id: str) -> None:
+    with pytest.raises(ConfigError, match="batch_id"):
+        status_request("v2", ACCOUNT, batch_id)
+
+
+def build_push(account: str) -> Request:
+    return push_request("v2", account, record())
+
+
+def build_submit(account: str) -> Request:
+    return submit_request("v2", account, [record()])
+
+
+def build_status(account: str) -> Request:
+    return status_request("v2", account, "b-1")
+
+
+@pytest.mark.parametrize("build", [build_push, build_submit, build_status])
+@pytest.mark.parametrize("account", ["../../admin", "", ACCOUNT + "/..", ACCOUNT + "\n", ACCOUNT + "?x=1"])
+def test_an_account_id_that_is_no_uuid_never_enters_a_path(build: Callable[[str], Request], account: str) -> None:
+    with pytest.raises(ConfigError, match="client_account_id"):
+        build(account)
+
+
+def test_an_unknown_version_is_a_setting_that_is_wrong() -> None:
+    with pytest.raises(ConfigError, match="v1, v2, v3"):
+        push_request("v4", ACCOUNT, record())
+
+
+@pytest.mark.parametrize("size", [0, 501])
+def test_a_batch_has_1_to_500_records(size: int) -> None:
+    with pytest.raises(ValidationError, match="1 to 500"):
+        submit_request("v2", ACCOUNT, [record()] * size)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_time_that_is_not_in_milliseconds_is_refused(version: str) -> None:
+    raw = attrs.evolve(record(), ends_at=datetime(2025, 7, 23, tzinfo=UTC))
+    with pytest.raises(ValidationError, match="ends_at") as caught:
+        push_request(version, ACCOUNT, raw)
+    assert caught.value.sent == "no"
+
+
+def test_half_a_surrogate_pair_is_refused_in_words_of_ours() -> None:
+    with pytest.raises(ValidationError, match="surrogate"):
+        push_request("v2", ACCOUNT, record(reason="Calling about \ud800 your order"))

@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+import pytest
+
+from .driving import Driver
+
+
+@pytest.fixture
+def driver() -> Driver:
+    """A client of a sandbox with the default settings."""
+    return Driver()

@@ -1,0 +1,178 @@
+"""The sandbox on a real socket, with a clock of the test's own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from io import BytesIO
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+
+from truecaller_async.options import Limits
+from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxSettings
+
+from .driving import NOW, record
+
+
+class HandClock:
+    """Wall time that moves only when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+async def sandbox(clock: HandClock) -> AsyncIterator[Sandbox]:
+    async with await Sandbox.start(clock=clock) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+async def http(sandbox: Sandbox) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(sandbox.base_url) as session:
+        yield session
+
+
+async def logged_in(http: aiohttp.ClientSession, variables: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The path of the account and the header of a new token, from nothing but the variables."""
+    account = f"/clients/{variables['TRUECALLER_CLIENT_ACCOUNT_ID']}"
+    login = {"key_id": variables["TRUECALLER_KEY_ID"], "api_key": variables["TRUECALLER_API_KEY"]}
+    async with http.post(f"{account}/token", json=login) as answer:
+        assert answer.status == 200
+        return account, {"Authorization": f"Bearer {(await answer.json())['token']}"}
+
+
+async def test_a_batch_goes_its_whole_way_over_the_socket(
+    sandbox: Sandbox, http: aiohttp.ClientSession, clock: HandClock
+) -> None:
+    account, headers = await logged_in(http, sandbox.environment())
+    path = f"/v2{account}/dynamic_call_records"
+    async with http.post(path, json={"call_records": [record()] * 3}, headers=headers) as answer:
+        assert answer.status == 200
+        batch_id = (await answer.json())["batch_id"]
+    words = []
+    for moment in (0, 2):
+        clock.now = NOW + moment
+        async with http.get(path, params={"batchId": batch_id}, headers=headers) as answer:
+            words.append({row["status_info"]["status"] for row in (await answer.json())["data"]})
+    assert words == [{"pending"}, {"success"}]
+
+
+async def test_a_refusal_carries_retry_after_over_the_socket(clock: HandClock) -> None:
+    settings = SandboxSettings(limits=Limits.documented().replace(batch=(1, 60.0)))
+    async with (
+        await Sandbox.start(settings, clock=clock) as sandbox,
+        aiohttp.ClientSession(sandbox.base_url) as http,
+    ):
+        account, headers = await logged_in(http, sandbox.environment())
+        path = f"/v2{account}/dynamic_call_records"
+        for status in (200, 429):
+            async with http.post(path, json={"call_records": [record()]}, headers=headers) as answer:
+                assert answer.status == status
+        assert answer.headers["Retry-After"] == "60"
+
+
+async def test_the_environment_names_all_that_a_client_needs(sandbox: Sandbox) -> None:
+    variables = sandbox.environment()
+    assert variables == {
+        "TRUECALLER_CLIENT_ACCOUNT_ID": sandbox.settings.client_account_id,
+        "TRUECALLER_KEY_ID": sandbox.settings.key_id,
+        "TRUECALLER_API_KEY": sandbox.settings.api_key.reveal(),
+        "TRUECALLER_BASE_URL": sandbox.base_url,
+        "TRUECALLER_LIMITS": "token=100/1,batch=60/60,mint=10/1800",
+    }
+    assert sandbox.base_url.startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize("speed", sorted(SPEEDS))
+async def test_the_limits_in_the_environment_are_read_back_as_they_are(speed: str) -> None:
+    async with await Sandbox.start(SandboxSettings(limits=SPEEDS[speed])) as sandbox:
+        figures = sandbox.environment()["TRUECALLER_LIMITS"]
+    assert Limits.documented().parse(figures) == SPEEDS[speed]
+
+
+async def test_the_stats_are_served_as_json(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
+    await logged_in(http, sandbox.environment())
+    async with http.get("/_sandbox/stats") as answer:
+        stats = await answer.json()
+    assert stats["requests"] == {"mint": {"200": 1}}
+    assert msgspec.convert(stats, type(sandbox.stats())) == sandbox.stats()
+
+
+async def test_the_truth_is_served_as_json_lines_in_pages(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
+    account, headers = await logged_in(http, sandbox.environment())
+    records = [record(receiver_number=f"91923450000{digit}") for digit in range(5)]
+    async with http.post(f"/v2{account}/dynamic_call_records", json={"call_records": records}, headers=headers):
+        pass
+    async with http.get("/_sandbox/truth", params={"after": 1, "limit": 2}) as answer:
+        assert answer.content_type == "application/x-ndjson"
+        lines = [msgspec.json.decode(line, type=dict[str, Any]) for line in (await answer.read()).splitlines()]
+    assert [line["n"] for line in lines] == [2, 3]
+    assert [line["receiver"] for line in lines] == ["919234500001", "919234500002"]
+
+
+@pytest.mark.parametrize("query", ["after=-1", "limit=many", "after="])
+async def test_a_page_of_the_truth_is_asked_for_in_whole_numbers(http: aiohttp.ClientSession, query: str) -> None:
+    async with http.get(f"/_sandbox/truth?{query}") as answer:
+        assert answer.status == 400
+
+
+async def test_a_reset_forgets_everything(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
+    account, headers = await logged_in(http, sandbox.environment())
+    async with http.post("/_sandbox/reset") as answer:
+        assert answer.status == 200
+    assert sandbox.stats().mints == 0
+    async with http.get(f"{account}/labels", headers=headers) as answer:
+        assert (answer.status, (await answer.json())["message"]) == (401, "please login again")
+
+
+async def test_the_front_page_says_what_this_is(http: aiohttp.ClientSession) -> None:
+    async with http.get("/") as answer:
+        assert answer.content_type == "text/plain"
+        assert "sandbox of the Truecaller for Business API" in await answer.text()
+
+
+async def test_a_body_over_4_mib_is_refused(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
+    account, headers = await logged_in(http, sandbox.environment())
+    path = f"/v2{account}/dynamic_call_records"
+    async with http.post(path, data=BytesIO(b" " * (4 * 1024 * 1024 + 1)), headers=headers) as answer:
+        assert (answer.status, (await answer.json())["slug"]) == (413, "payload-too-large")
+    async with http.post(path, data=BytesIO(b" " * (4 * 1024 * 1024)), headers=headers) as answer:
+        assert answer.status == 400
+
+
+async def test_closing_twice_is_harmless_and_the_port_is_free_again(clock: HandClock) -> None:
+    first = await Sandbox.start(clock=clock)
+    port = int(first.base_url.rpartition(":")[2])
+    await first.aclose()
+    await first.aclose()
+    async with await Sandbox.start(port=port, clock=clock) as second:
+        assert second.base_url == first.base_url
+
+
+async def test_a_port_in_use_is_an_os_error(sandbox: Sandbox) -> None:
+    with pytest.raises(OSError, match="address already in use"):
+        await Sandbox.start(port=int(sandbox.base_url.rpartition(":")[2]))
+
+
+async def test_no_request_is_logged(
+    sandbox: Sandbox, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        account, headers = await logged_in(http, sandbox.environment())
+        async with http.post(f"/v2{account}/dynamic_call_record", json=record(), headers=headers) as answer:
+            assert answer.status == 200
+    assert sandbox.settings.api_key.reveal() not in caplog.text
+    assert headers["Authorization"].removeprefix("Bearer ") not in caplog.text
+    assert "34500001" not in caplog.text

@@ -1,0 +1,38 @@
+"""What the room may lean on: words of floor 0, and nothing that the client is made of."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from truecaller_async import sandbox
+
+ROOM = Path(sandbox.__file__).parent
+SHARED = ("truecaller_async.errors", "truecaller_async.models", "truecaller_async.options", "truecaller_async.sandbox")
+IMPURE = {"aiohttp", "asyncio", "time", "os", "socket"}
+FILES = sorted(path.name for path in ROOM.glob("*.py"))
+
+
+def imports_of(name: str) -> set[str]:
+    """The full names of all modules that a file imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((ROOM / name).read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_client_and_the_sandbox_share_only_plain_words(name: str) -> None:
+    allowed = (*SHARED, "truecaller_async.clock") if name == "app.py" else SHARED
+    own = {module for module in imports_of(name) if module.startswith("truecaller_async")}
+    assert {module for module in own if not module.startswith(allowed)} == set()
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name not in ("__init__.py", "app.py")])
+def test_everything_but_the_app_is_without_io_and_clock(name: str) -> None:
+    assert IMPURE.isdisjoint(module.partition(".")[0] for module in imports_of(name))

@@ -1,0 +1,247 @@
+"""What each break of a real connection is called: not sent, or lost."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from truecaller_async.errors import NotSent, ResponseLost
+from truecaller_async.models import Request, Secret
+from truecaller_async.options import Timeouts
+
+from .conftest import Opener
+from .raw_server import Connection, RawServer, Script
+
+PATIENT = Timeouts(connect=5, read=5)
+BRIEF = Timeouts(connect=0.2, read=0.2)
+MORE_THAN_SOCKETS_HOLD = 16 * 1024 * 1024
+
+
+def submit(body: bytes = b"[]") -> Request:
+    return Request("submit", "POST", "/v2/batch", body, token=Secret("invented-token"))
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
+
+
+async def test_a_refused_connection_is_not_sent_and_names_host_and_reason(
+    transport_to: Opener, closed_port: int
+) -> None:
+    with pytest.raises(
+        NotSent, match=rf"127\.0\.0\.1:{closed_port}.*\(Connection refused\); nothing was sent"
+    ) as caught:
+        await transport_to(f"http://127.0.0.1:{closed_port}").send(submit(), PATIENT)
+    assert caught.value.retryable
+    assert caught.value.sent == "no"
+
+
+async def test_a_name_that_does_not_resolve_is_not_sent(transport_to: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_such_name(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", no_such_name)
+    with pytest.raises(NotSent, match=r"api\.invalid:443.*DNS.*Name or service not known"):
+        await transport_to("https://api.invalid").send(submit(), PATIENT)
+
+
+async def test_a_handshake_that_never_ends_is_not_sent_after_the_connect_timeout(transport_to: Opener) -> None:
+    async with RawServer(Connection.until_closed) as server:
+        with pytest.raises(NotSent, match=r"no connection was had in time \(waited 0\.2 s\)"):
+            await transport_to(f"https://127.0.0.1:{server.port}").send(submit(), BRIEF)
+    assert b"invented-token" not in server.received
+
+
+async def test_tls_to_a_plain_port_is_not_sent(transport_to: Opener) -> None:
+    async def plain(connection: Connection) -> None:
+        await connection.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await connection.until_closed()
+
+    async with RawServer(plain) as server:
+        with pytest.raises(NotSent, match="TLS handshake failed"):
+            await transport_to(f"https://127.0.0.1:{server.port}").send(submit(), PATIENT)
+    assert b"invented-token" not in server.received
+
+
+async def test_a_full_pool_is_not_sent_and_says_so(transport_to: Opener) -> None:
+    arrived = asyncio.Event()
+
+    async def hang(connection: Connection) -> None:
+        await connection.request()
+        arrived.set()
+        await connection.until_closed()
+
+    async with RawServer(hang) as server:
+        transport = transport_to(server.url, connections=1)
+        first = asyncio.create_task(transport.send(submit(), PATIENT))
+        await arrived.wait()
+        with pytest.raises(NotSent, match=r"all connections were in use for 0\.2 s"):
+            await transport.send(submit(), BRIEF)
+        first.cancel()
+        await asyncio.wait([first])
+    assert server.requests == 1
+
+
+async def close_on_accept(connection: Connection) -> None:
+    connection.writer.close()
+
+
+async def reset_after_headers(connection: Connection) -> None:
+    await connection.head()
+    connection.reset()
+
+
+async def reset_after_body(connection: Connection) -> None:
+    await connection.request()
+    connection.reset()
+
+
+async def close_after_body(connection: Connection) -> None:
+    await connection.request()
+    connection.writer.close()
+
+
+async def say_garbage(connection: Connection) -> None:
+    await connection.request()
+    await connection.write(b"\x16\x03\x01 this is no status line\r\n\r\n")
+
+
+async def say_an_endless_header(connection: Connection) -> None:
+    await connection.request()
+    await connection.write(b"HTTP/1.1 200 OK\r\nX: " + b"a" * 20_000 + b"\r\n\r\n")
+    await connection.until_closed()
+
+
+async def say_two_lengths(connection: Connection) -> None:
+    await connection.request()
+    await connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}")
+    await connection.until_closed()
+
+
+async def cut_by_length(connection: Connection) -> None:
+    await connection.request()
+    await connection.write(b'HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n{"batch_id":')
+
+
+async def cut_in_a_chunk(connection: Connection) -> None:
+    await connection.request()
+    await connection.write(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n20\r\n{"batch_id":')
+
+
+async def reset_in_the_body(connection: Connection) -> None:
+    await cut_by_length(connection)
+    connection.reset()
+
+
+async def cut_in_the_gzip(connection: Connection) -> None:
+    await connection.request()
+    await connection.answer(b"\x1f\x8b\x08 not gzip", headers="Content-Encoding: gzip\r\n")
+
+
+async def cut_an_error(connection: Connection) -> None:
+    await connection.request()
+    await connection.write(b"HTTP/1.1 503 Unavailable\r\nContent-Length: 400\r\n\r\n<html>")
+
+
+BREAKS: dict[Script, str] = {
+    close_on_accept: "the peer closed the connection|the connection broke",
+    reset_after_headers: "the connection broke.*Connection reset by peer|the peer closed|Broken pipe",
+    reset_after_body: "the connection broke.*Connection reset by peer|the peer closed",
+    close_after_body: "the peer closed the connection",
+    say_garbage: "the answer is not HTTP",
+    say_an_endless_header: "the answer is not HTTP",
+    say_two_lengths: "the answer is not HTTP",
+    cut_by_length: "the answer was cut short",
+    cut_in_a_chunk: "the answer was cut short",
+    reset_in_the_body: "the answer was cut short|the connection broke",
+    cut_in_the_gzip: "the answer was cut short",
+    cut_an_error: "the answer was cut short",
+}
+
+
+@pytest.mark.parametrize(("script", "words"), BREAKS.items(), ids=[script.__name__ for script in BREAKS])
+async def test_a_break_after_the_connection_was_had_is_lost(transport_to: Opener, script: Script, words: str) -> None:
+    async with RawServer(script) as server:
+        with pytest.raises(ResponseLost, match=words) as caught:
+            await transport_to(server.url).send(submit(b"[" + b" " * 65_000 + b"]"), PATIENT)
+    assert caught.value.sent == "maybe"
+    assert not caught.value.retryable
+    assert f"127.0.0.1:{server.connections[0].writer.get_extra_info('sockname')[1]}" in str(caught.value)
+    assert len(server.connections) == 1
+
+
+async def test_silence_after_the_request_is_lost_after_the_read_timeout(transport_to: Opener) -> None:
+    async with RawServer(Connection.until_closed) as server:
+        with pytest.raises(ResponseLost, match=r"the peer fell silent \(waited 0\.2 s\)"):
+            await transport_to(server.url).send(submit(), BRIEF)
+    assert server.requests == 1
+
+
+async def test_silence_in_the_middle_of_the_answer_is_lost(transport_to: Opener) -> None:
+    async def stall(connection: Connection) -> None:
+        await cut_by_length(connection)
+        await connection.until_closed()
+
+    async with RawServer(stall) as server:
+        with pytest.raises(ResponseLost, match="fell silent"):
+            await transport_to(server.url).send(submit(), BRIEF)
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+async def test_a_peer_that_never_reads_cannot_hold_a_request_for_ever(transport_to: Opener) -> None:
+    async def never_read(connection: Connection) -> None:
+        await asyncio.Event().wait()
+
+    async with RawServer(never_read) as server:
+        with pytest.raises(ResponseLost, match="fell silent"):
+            await transport_to(server.url).send(submit(b" " * MORE_THAN_SOCKETS_HOLD), BRIEF)
+
+
+async def test_a_cut_without_any_length_cannot_be_seen(transport_to: Opener) -> None:
+    async def cut(connection: Connection) -> None:
+        await connection.request()
+        await connection.write(b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"batch_id":')
+
+    async with RawServer(cut) as server:
+        answer = await transport_to(server.url).send(submit(), PATIENT)
+    assert answer.body == b'{"batch_id":'
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_dead_keep_alive_connection_is_lost_and_never_sent_twice(transport_to: Opener, method: str) -> None:
+    async def drop_the_second(connection: Connection) -> None:
+        await connection.request()
+        await connection.answer()
+        await connection.request()
+        connection.writer.close()
+
+    async with RawServer(drop_the_second) as server:
+        transport = transport_to(server.url)
+        request = Request("status", method, "/v2/status")
+        await transport.send(request, PATIENT)
+        with pytest.raises(ResponseLost):
+            await transport.send(request, PATIENT)
+        assert server.requests == 2
+        assert len(server.connections) == 1
+
+
+async def test_cancelling_passes_through_untouched(transport_to: Opener) -> None:
+    arrived = asyncio.Event()
+
+    async def hang(connection: Connection) -> None:
+        await connection.request()
+        arrived.set()
+        await connection.until_closed()
+
+    async with RawServer(hang) as server:
+        task = asyncio.create_task(transport_to(server.url).send(submit(), PATIENT))
+        await arrived.wait()
+        task.cancel("by the caller")
+        with pytest.raises(asyncio.CancelledError, match="by the caller"):
+            await task

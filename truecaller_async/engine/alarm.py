@@ -1,0 +1,37 @@
+"""Waiting until a time or a knock, whichever is first, without a task for either."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Alarm:
+    """Any number of sleepers; `ring` wakes them all."""
+
+    def __init__(self) -> None:
+        self._sleepers: set[asyncio.Future[None]] = set()
+
+    def ring(self) -> None:
+        """Something has changed: wake everybody."""
+        for sleeper in self._sleepers:
+            if not sleeper.done():
+                sleeper.set_result(None)
+        self._sleepers.clear()
+
+    async def wait(self, until: float | None = None) -> None:
+        """Sleep until `ring`, or until this time of the loop's clock."""
+        loop = asyncio.get_running_loop()
+        sleeper = loop.create_future()
+        self._sleepers.add(sleeper)
+        timer = None if until is None else loop.call_at(until, _wake, sleeper)
+        try:
+            await sleeper
+        finally:
+            self._sleepers.discard(sleeper)
+            if timer is not None:
+                timer.cancel()
+
+
+def _wake(sleeper: asyncio.Future[None]) -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)

@@ -1,0 +1,143 @@
+"""Asking until every record is final.
+
+Each poll gives its rows to the records (`planning.correlate`), settles those that got their final word, and says when
+to ask again for the rest. What cannot become final is `unknown`: the deadline has passed, the server does not know the
+batch, two rows contradict each other, or no row can be given to a record on evidence.
+"""
+
+from __future__ import annotations
+
+from truecaller_async.engine.run import Accepted, Run
+from truecaller_async.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    Forbidden,
+    NotFound,
+    RateLimited,
+    TruecallerError,
+    UnexpectedRedirect,
+)
+from truecaller_async.models import BatchStatus, Outcome, RecordResult, RecordStatus, Token
+from truecaller_async.planning.backoff import hold_after
+from truecaller_async.planning.correlate import Match, correlate
+from truecaller_async.planning.polls import NOT_VISIBLE_YET
+
+
+class Poller:
+    """Polls the accepted batches of one run."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._foreign_seen = False
+        self._words_seen: set[str | None] = set()
+
+    async def poll(self, seq: int, token: Token) -> None:
+        """One status request for one batch. The permit for it was taken."""
+        run = self._run
+        accepted = run.accepted.get(seq)
+        if accepted is None:
+            return
+        accepted.plan.polls += 1
+        run.tally.requests["status"] += 1
+        try:
+            status = await run.core.batches.attempt_status(accepted.batch_id, token)
+        except TruecallerError as error:
+            await self._failed(accepted, token, error)
+        else:
+            run.core.pool.worked(token.token_id)
+            if seq in run.accepted:
+                await self._read(accepted, status)
+
+    async def _failed(self, accepted: Accepted, token: Token, error: TruecallerError) -> None:
+        run = self._run
+        match error:
+            case RateLimited():
+                run.tally.throttled += 1
+                times = run.core.pool.throttled(token.token_id)
+                run.core.pool.hold(token.token_id, hold_after(error.retry_after, times, run.core.rng))
+            case AuthenticationFailed():
+                await run.core.pool.drop(token.token_id, error)
+                if run.core.pool.refused is not None:
+                    run.fail(run.core.pool.refused)
+            case NotFound() if run.now() - accepted.plan.accepted > NOT_VISIBLE_YET:
+                await run.give_up(accepted, "the server does not know the batch")
+            case BadRequest():
+                await run.give_up(accepted, f"the server refuses to tell the status: {error}")
+            case Forbidden() | UnexpectedRedirect():
+                run.fail(error)
+        await self._again(accepted)
+
+    async def _read(self, accepted: Accepted, status: BatchStatus) -> None:
+        run = self._run
+        draft = accepted.draft
+        match = correlate(draft.records, status.records, watermark=run.options.correlate == "watermark")
+        self._note_oddities(match, status)
+        if match.unattributed:
+            await run.give_up(accepted, "unattributed: the status does not say whose result it is")
+            return
+        await run.settle(self._final(accepted, match), draft.seq)
+        if accepted.open:
+            await self._again(accepted)
+        else:
+            run.accepted.pop(draft.seq, None)
+        self._learn(accepted)
+
+    def _final(self, accepted: Accepted, match: Match) -> list[RecordResult]:
+        """Results for the records that have their final word by this answer."""
+        draft, batch_id = accepted.draft, accepted.batch_id
+        sends, resent = draft.sends, draft.resent
+        results = []
+        for index in sorted(accepted.open):
+            row = match.rows[index]
+            outcome = row.outcome if row is not None else None
+            if row is None or outcome is None:
+                continue
+            accepted.open.discard(index)
+            given = draft.given[index]
+            reason, field = row.message, row.field
+            if index in match.conflicts:
+                outcome, reason, field = Outcome.UNKNOWN, "conflict: the status says success and failure", None
+            elif outcome is Outcome.DELIVERED:
+                reason = None
+            results.append(
+                RecordResult(
+                    given, draft.rows[index], given.key, outcome, reason, field, batch_id, row.id, sends, resent
+                )
+            )
+        return results
+
+    async def _again(self, accepted: Accepted) -> None:
+        """Ask once more, or give up at the deadline."""
+        run = self._run
+        if accepted.draft.seq not in run.accepted:
+            return
+        now = run.now()
+        if now >= accepted.plan.deadline:
+            await run.give_up(accepted, "poll_deadline: no final word in time; it may still resolve")
+        else:
+            run.schedule.poll(accepted.draft.seq, accepted.plan.next_due(now, run.core.rng))
+            run.alarm.ring()
+
+    def _learn(self, accepted: Accepted) -> None:
+        run = self._run
+        if accepted.open:
+            return
+        if accepted.plan.polls == 1:
+            run.first_poll.found_final()
+        else:
+            run.first_poll.took(run.now() - accepted.plan.accepted)
+
+    def _note_oddities(self, match: Match, status: BatchStatus) -> None:
+        """Say once what the documentation does not foresee: foreign rows, and words that are not final."""
+        observer = self._run.core.observer
+        if match.foreign and not self._foreign_seen:
+            self._foreign_seen = True
+            observer.stage("status.foreign_rows", {"batch_id": status.batch_id, "rows": match.foreign})
+        for word in _new_words(status.records, self._words_seen):
+            observer.stage("status.not_final", {"word": word})
+
+
+def _new_words(rows: tuple[RecordStatus, ...], seen: set[str | None]) -> set[str | None]:
+    words = {row.status for row in rows if row.outcome is None} - seen
+    seen |= words
+    return words

@@ -1,0 +1,226 @@
+"""One attempt to send a draft, and what follows from its end.
+
+The order is the whole point: the intent is in the journal before the first byte goes out, the end of the attempt is
+in the journal before anything that depends on it. What an end means is said by `planning.batch_state`; this room
+only carries it out: put back, hold a token, drop a token, isolate, or settle the records.
+"""
+
+from __future__ import annotations
+
+import re
+
+from truecaller_async.engine.isolation import isolate, isolated_push_refused, switch_to_bisect
+from truecaller_async.engine.run import STOPPED_POLLING, Accepted, Phase, Run
+from truecaller_async.errors import (
+    APIStatusError,
+    AuthenticationFailed,
+    Forbidden,
+    PushRejected,
+    RateLimited,
+    TruecallerError,
+)
+from truecaller_async.models import AttemptEnded, Batch, Intent, Outcome, PushAnswer, Token
+from truecaller_async.planning.backoff import full_jitter, hold_after
+from truecaller_async.planning.batch_state import Event, event_of
+from truecaller_async.planning.draft import Draft
+from truecaller_async.planning.polls import PollPlan
+
+SAME_REFUSALS_MAX = 3
+"""Whole batches refused for one reason that stop the run."""
+
+UUID_LIKE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+APPLIED_MAYBE = (Event.ACCEPTED, Event.UNTRACKED, Event.LOST)
+
+
+class Sender:
+    """Posts the drafts of one run."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    async def prune(self, draft: Draft) -> bool:
+        """Take out what can no longer be sent; False if nothing is left of the draft."""
+        run = self._run
+        horizon = run.wall_ms() + int(run.options.expiry_margin * 1000)
+        if draft.closes <= horizon:
+            late = [i for i, record in enumerate(draft.records) if isinstance(record.ends_at, int)]
+            late = [i for i in late if int(draft.records[i].ends_at) <= horizon]  # type: ignore[arg-type]
+            gone = draft.take_out(late)
+            reason = "its window closed before it could be sent"
+            await run.settle(run.taken_out(draft, gone, Outcome.EXPIRED, reason), draft.seq)
+        if draft.rows:
+            return True
+        draft.happen(Event.EMPTIED)
+        await run.release(draft)
+        return False
+
+    async def send(self, draft: Draft, token: Token) -> None:
+        """One attempt with this token. The permit for it was taken."""
+        run = self._run
+        size = len(draft)
+        try:
+            draft.tries += 1
+            if not await run.write(Intent(draft.seq, draft.tries, token.token_id, run.core.clock.wall())):
+                await run.put_back(draft)
+                return
+            draft.happen(Event.INTENT)
+            run.tally.requests[draft.via] += 1
+            run.tally.retries += draft.tries > 1
+            run.first_sent = run.now() if run.first_sent is None else run.first_sent
+            answer = await self._attempt(draft, token)
+            await self._ended(draft, answer)
+            await self._follow(draft, token, answer)
+        finally:
+            run.in_flight -= size
+
+    async def _attempt(self, draft: Draft, token: Token) -> Batch | PushAnswer | TruecallerError:
+        core = self._run.core
+        try:
+            if draft.via == "push":
+                return await core.calls.attempt_push(draft.records[0], token)
+            return await core.batches.attempt_submit(draft.records, token)
+        except TruecallerError as error:
+            return error
+
+    async def _ended(self, draft: Draft, answer: Batch | PushAnswer | TruecallerError) -> None:
+        """Bring the draft into its next state and write that down, before anything depends on it."""
+        run = self._run
+        event = event_of(answer) if isinstance(answer, TruecallerError) else Event.ACCEPTED
+        if event is not Event.NOT_SENT:
+            draft.sends += 1
+            run.ever_worked = True
+        draft.resent = draft.resent or (draft.doubts > 0 and event in APPLIED_MAYBE)
+        draft.doubts += event is Event.LOST
+        draft.happen(event)
+        batch_id = answer.batch_id if isinstance(answer, Batch) else None
+        detail = type(answer).__name__ if isinstance(answer, TruecallerError) else None
+        await run.write(
+            AttemptEnded(draft.seq, draft.tries, event, run.core.clock.wall(), batch_id=batch_id, detail=detail)
+        )
+
+    async def _follow(self, draft: Draft, token: Token, answer: Batch | PushAnswer | TruecallerError) -> None:
+        match answer:
+            case Batch():
+                await self._accepted(draft, token, answer)
+            case PushAnswer():
+                await self._pushed(draft, token)
+            case RateLimited():
+                await self._throttled(draft, token, answer)
+            case AuthenticationFailed():
+                await self._unauthorized(draft, token, answer)
+            case _:
+                await self._failed(draft, answer)
+
+    async def _accepted(self, draft: Draft, token: Token, batch: Batch) -> None:
+        run = self._run
+        run.core.pool.worked(token.token_id)
+        run.tally.batches += 1
+        run.note_sent(len(draft))
+        run.last_sent = run.now()
+        plan = PollPlan(run.options.poll, run.now(), run.first_poll.delay)
+        run.accepted[draft.seq] = accepted = Accepted(draft, batch.batch_id, plan, set(range(len(draft))))
+        await run.release(draft)
+        if run.phase is Phase.ABORTING:
+            await run.give_up(accepted, STOPPED_POLLING)
+        else:
+            run.schedule.poll(draft.seq, run.now() + run.first_poll.delay)
+
+    async def _pushed(self, draft: Draft, token: Token) -> None:
+        run = self._run
+        run.core.pool.worked(token.token_id)
+        run.note_sent(1)
+        isolation = run.isolations.get(draft.root) if draft.root is not None else None
+        if isolation is not None:
+            isolation.streak = 0
+        await self._settle(draft, Outcome.DELIVERED)
+
+    async def _throttled(self, draft: Draft, token: Token, error: RateLimited) -> None:
+        run = self._run
+        run.tally.throttled += 1
+        times = run.core.pool.throttled(token.token_id)
+        run.core.pool.hold(token.token_id, hold_after(error.retry_after, times, run.core.rng))
+        await run.put_back(draft)
+
+    async def _unauthorized(self, draft: Draft, token: Token, error: AuthenticationFailed) -> None:
+        run = self._run
+        await run.core.pool.drop(token.token_id, error)
+        if run.core.pool.refused is not None:
+            run.fail(run.core.pool.refused)
+        await run.put_back(draft)
+
+    async def _failed(self, draft: Draft, error: TruecallerError) -> None:
+        match event_of(error):
+            case Event.NOT_SENT:
+                await self._not_sent(draft, error)
+            case Event.REFUSED:
+                await self._refused(draft, error)
+            case Event.UNTRACKED:
+                await self._settle(
+                    draft, Outcome.UNKNOWN, f"taken by the server, but the answer has no batch id: {error}"
+                )
+            case Event.LOST:
+                await self._lost(draft, error)
+            case _:
+                await self._fatal(draft, error)
+
+    async def _not_sent(self, draft: Draft, error: TruecallerError) -> None:
+        run = self._run
+        retry = run.core.retry
+        if not run.ever_worked and (not error.retryable or draft.tries >= retry.attempts):
+            run.fail(error)
+        draft.not_before = run.now() + full_jitter(draft.tries, retry.initial, retry.cap, run.core.rng)
+        await run.put_back(draft)
+
+    async def _lost(self, draft: Draft, error: TruecallerError) -> None:
+        """The answer was lost: the stated policy decides, and nothing else."""
+        run = self._run
+        options = run.options
+        if options.on_ambiguous == "hold" or draft.doubts > options.max_resends or not run.running:
+            draft.happen(Event.GIVE_UP)
+            await self._settle(draft, Outcome.UNKNOWN, f"sent, and the answer was lost: {error}")
+            return
+        if options.same_pair == "keep_last":
+            gone = draft.take_out(run.pairs.superseded(draft))
+            await run.settle(run.taken_out(draft, gone, Outcome.UNKNOWN, "a later row replaces it"), draft.seq)
+        draft.happen(Event.RESEND)
+        draft.not_before = run.now() + full_jitter(
+            draft.doubts, run.core.retry.initial, run.core.retry.cap, run.core.rng
+        )
+        await run.put_back(draft)
+
+    async def _refused(self, draft: Draft, error: TruecallerError) -> None:
+        run = self._run
+        reason, field = reason_of(error)
+        if draft.via == "push":
+            await isolated_push_refused(run, draft, reason, field)
+            return
+        if draft.root is None:
+            key = UUID_LIKE.sub("", reason)
+            run.refusals[key] += 1
+            if run.refusals[key] >= SAME_REFUSALS_MAX:
+                run.fail(error)
+        too_large = isinstance(error, APIStatusError) and error.status == 413
+        await isolate(run, draft, reason, field, halve=too_large)
+
+    async def _fatal(self, draft: Draft, error: TruecallerError) -> None:
+        run = self._run
+        if isinstance(error, Forbidden) and draft.via == "push":
+            await switch_to_bisect(run, draft)
+            return
+        run.fail(error)
+        await self._settle(draft, Outcome.UNSENT, f"refused, and the run stopped: {error}")
+
+    async def _settle(self, draft: Draft, outcome: Outcome, reason: str | None = None) -> None:
+        """All records of the draft have the same word, and the order of its pairs is free again."""
+        run = self._run
+        await run.release(draft)
+        await run.settle(run.results(draft, range(len(draft)), outcome, reason), draft.seq)
+
+
+def reason_of(error: TruecallerError) -> tuple[str, str | None]:
+    """What the server said, and the field it named."""
+    if isinstance(error, PushRejected):
+        return error.message or "refused without a reason", error.field
+    if isinstance(error, APIStatusError):
+        return error.message or str(error), error.field
+    return str(error), None

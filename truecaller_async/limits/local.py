@@ -1,0 +1,112 @@
+"""The limiter of one process.
+
+Each limit is kept by a gate for each token (or one for the account). A gate has two parts that must both agree: an
+aiolimiter bucket, which spreads the releases, and the ring of `planning.pace`, which holds the window. aiolimiter
+alone will not do: a bucket that admits the limit in steady state lets almost twice the limit through in the first
+window.
+
+`take` never waits. It looks at every gate that counts the call, and only when all of them agree it charges all of
+them; there is no await in between that could suspend, so the check cannot go stale. The clock is the loop's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from aiolimiter import AsyncLimiter
+
+from truecaller_async.options import Limits, RateLimit
+from truecaller_async.planning.pace import Ring, Tempo, burst_of, window_of
+
+TICK = 1e-4
+"""The shortest wait that is ever asked for: a shorter one may be lost in the clock's resolution."""
+
+HALVINGS = 7
+"""Steps in which the fill of a bucket is found, to 1/128 of the interval between two permits."""
+
+
+class _Gate:
+    """One limit for one token, or for the account."""
+
+    __slots__ = ("_bucket", "_interval", "ring")
+
+    def __init__(self, rule: RateLimit) -> None:
+        burst = burst_of(rule)
+        self._interval = window_of(rule) / rule.limit
+        self._bucket = AsyncLimiter(burst, burst * self._interval)
+        self.ring = Ring(rule)
+
+    def wait(self, now: float, share: float) -> float:
+        """Seconds until a permit; 0.0 if there is one."""
+        closed = self.ring.wait(now, share)
+        if closed > 0 or self._bucket.has_capacity():
+            return closed
+        free, short = 0.0, 1.0
+        for _ in range(HALVINGS):
+            middle = (free + short) / 2
+            if self._bucket.has_capacity(middle):
+                free = middle
+            else:
+                short = middle
+        return (1.0 - free) * self._interval
+
+    async def charge(self, now: float) -> None:
+        """Take the permit that `wait` promised; does not suspend."""
+        await self._bucket.acquire()
+        self.ring.release(now)
+
+
+class LocalLimiter:
+    """Keeps `limits` within this process."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._gates: dict[tuple[str, str], _Gate] = {}
+        self._routes: dict[tuple[str, str], tuple[_Gate, ...]] = {}
+        self._tempos: dict[str, Tempo] = {}
+
+    async def take(self, token_id: str, call: str) -> float:
+        """One permit for this call: 0.0 means granted; else the seconds to wait, and nothing was charged."""
+        now = asyncio.get_running_loop().time()
+        gates = self._routes.get((token_id, call)) or self._route(token_id, call)
+        tempo = self._tempos.get(token_id)
+        share = tempo.share(now) if tempo else 1.0
+        wait = max((gate.wait(now, share) for gate in gates), default=0.0)
+        if wait > 0:
+            return max(wait, TICK)
+        for gate in gates:
+            await gate.charge(now)
+        return 0.0
+
+    def slow_down(self, token_id: str) -> None:
+        """Halve the share of its limits that this token uses; it climbs back by a tenth a minute."""
+        self._tempos.setdefault(token_id, Tempo()).slow_down(asyncio.get_running_loop().time())
+
+    def remember(self, token_id: str, releases: Mapping[str, Sequence[float]]) -> None:
+        """Count requests sent before this process began: ages in seconds, by the name of the limit."""
+        now = asyncio.get_running_loop().time()
+        for name, ages in releases.items():
+            rule = self._limits.named(name)
+            if rule is not None:
+                self._gate(token_id, rule).ring.remember(now - age for age in ages)
+
+    def forget(self, token_id: str) -> None:
+        """The token is gone. Limits of the account stay."""
+        self._tempos.pop(token_id, None)
+        for routes in [route for route in self._routes if route[0] == token_id]:
+            del self._routes[routes]
+        for gates in [gate for gate in self._gates if gate[0] == token_id]:
+            del self._gates[gates]
+
+    def _route(self, token_id: str, call: str) -> tuple[_Gate, ...]:
+        gates = tuple(self._gate(token_id, rule) for rule in self._limits if rule.counts(call))
+        self._routes[token_id, call] = gates
+        return gates
+
+    def _gate(self, token_id: str, rule: RateLimit) -> _Gate:
+        owner = token_id if rule.scope == "token" else ""
+        gate = self._gates.get((owner, rule.name))
+        if gate is None:
+            gate = self._gates[owner, rule.name] = _Gate(rule)
+        return gate

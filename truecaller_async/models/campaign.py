@@ -1,0 +1,74 @@
+"""The account of a campaign, at its end (`Summary`) and while it runs (`Progress`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import attrs
+
+
+@attrs.frozen
+class Summary:
+    """The account of records, and what it cost.
+
+    `read == delivered + failed + invalid + expired + duplicate + unknown + unsent` at any end. `requests` counts HTTP
+    requests by call, `retries` those that repeated an earlier one, `throttled` the answers 429. `elapsed` is in
+    seconds. `permitted_share` is the part of the permitted rate of batches that was used between the first batch and
+    the last, None where too few were sent to say.
+    """
+
+    read: int = 0
+    delivered: int = 0
+    failed: int = 0
+    invalid: int = 0
+    expired: int = 0
+    duplicate: int = 0
+    unknown: int = 0
+    unsent: int = 0
+    batches: int = 0
+    requests: Mapping[str, int] = attrs.field(factory=dict)
+    retries: int = 0
+    throttled: int = 0
+    tokens_minted: int = 0
+    possibly_duplicated: int = 0
+    elapsed: float = 0.0
+    records_per_second: float = 0.0
+    permitted_share: float | None = None
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether every record read has exactly one outcome."""
+        return self.read == (
+            self.delivered + self.failed + self.invalid + self.expired + self.duplicate + self.unknown + self.unsent
+        )
+
+
+@attrs.frozen
+class Progress:
+    """Where a campaign is at this moment.
+
+    Counts are records: `planned` wait to be sent, `in_flight` are being posted, `pending` are accepted and not yet
+    resolved, `resolved` have their outcome. `rate` and `permitted_rate` are records a second, `rate` over the last
+    seconds. `reasons` counts failures by reason. `waiting_until` is set while nothing can be sent before that
+    instant. `bound_by` names what holds the rate back: "limits", "source", "reader", "max_unresolved" or None.
+    """
+
+    read: int = 0
+    planned: int = 0
+    in_flight: int = 0
+    pending: int = 0
+    resolved: int = 0
+    sent: int = 0
+    outcomes: Mapping[str, int] = attrs.field(factory=dict)
+    reasons: Mapping[str, int] = attrs.field(factory=dict)
+    tokens_live: int = 0
+    tokens_held: int = 0
+    tokens_max: int = 0
+    rate: float = 0.0
+    permitted_rate: float = 0.0
+    throttled: int = 0
+    elapsed: float = 0.0
+    waiting_until: datetime | None = None
+    bound_by: str | None = None
+    finished: bool = False

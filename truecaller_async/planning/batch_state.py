@@ -1,0 +1,120 @@
+"""The life of one batch, as a table.
+
+    planned --intent--> in_flight --accepted--> accepted --finished--> resolved
+       ^                   |  |  |  |
+       +- not_sent --------+  |  |  +--untracked--> untracked        (taken, but its id is not known)
+       +- throttled ----------+  |
+       +- unauthorized ----------+
+       |                         +--refused--> refused               (its records are isolated, or failed)
+       |                         +--fatal----> stopped               (the run ends; nothing was applied)
+       |                         +--lost-----> in_doubt
+       +- resend ------------------------------- |
+                                  in_doubt --give_up--> resolved     (its records are `unknown`)
+    planned --emptied--> resolved                                    (every record expired or was superseded)
+    planned --stop-----> stopped          accepted --give_up--> resolved
+
+Each arrow is one transaction of the journal: the intent is written before the first byte of the POST, the outcome
+before anything that depends on it. Law 3 is the missing arrow: nothing leads from `in_flight` back to `planned`
+after an attempt that may have been applied, but through `in_doubt` and the caller's stated policy.
+
+`event_of` reads an attempt's end. Sent or not sent is the transport's word; the rest is said by the error's class.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from truecaller_async.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    DecodeError,
+    NotSent,
+    PushRejected,
+    RateLimited,
+    ResponseLost,
+    ServerError,
+    TruecallerError,
+)
+
+STRUCTURAL = frozenset({405, 411, 415, 421, 426})
+"""4xx that speak of the request's form and not of its records: no record could be isolated."""
+
+
+class State(StrEnum):
+    """Where a batch is."""
+
+    PLANNED = "planned"
+    IN_FLIGHT = "in_flight"
+    ACCEPTED = "accepted"
+    RESOLVED = "resolved"
+    IN_DOUBT = "in_doubt"
+    REFUSED = "refused"
+    UNTRACKED = "untracked"
+    STOPPED = "stopped"
+
+
+class Event(StrEnum):
+    """What happened to it."""
+
+    INTENT = "intent"
+    ACCEPTED = "accepted"
+    NOT_SENT = "not_sent"
+    THROTTLED = "throttled"
+    UNAUTHORIZED = "unauthorized"
+    REFUSED = "refused"
+    UNTRACKED = "untracked"
+    LOST = "lost"
+    FATAL = "fatal"
+    RESEND = "resend"
+    GIVE_UP = "give_up"
+    FINISHED = "finished"
+    EMPTIED = "emptied"
+    STOP = "stop"
+
+
+ARROWS: dict[tuple[State, Event], State] = {
+    (State.PLANNED, Event.INTENT): State.IN_FLIGHT,
+    (State.PLANNED, Event.EMPTIED): State.RESOLVED,
+    (State.PLANNED, Event.STOP): State.STOPPED,
+    (State.IN_FLIGHT, Event.ACCEPTED): State.ACCEPTED,
+    (State.IN_FLIGHT, Event.NOT_SENT): State.PLANNED,
+    (State.IN_FLIGHT, Event.THROTTLED): State.PLANNED,
+    (State.IN_FLIGHT, Event.UNAUTHORIZED): State.PLANNED,
+    (State.IN_FLIGHT, Event.REFUSED): State.REFUSED,
+    (State.IN_FLIGHT, Event.UNTRACKED): State.UNTRACKED,
+    (State.IN_FLIGHT, Event.LOST): State.IN_DOUBT,
+    (State.IN_FLIGHT, Event.FATAL): State.STOPPED,
+    (State.IN_DOUBT, Event.RESEND): State.PLANNED,
+    (State.IN_DOUBT, Event.GIVE_UP): State.RESOLVED,
+    (State.ACCEPTED, Event.FINISHED): State.RESOLVED,
+    (State.ACCEPTED, Event.GIVE_UP): State.RESOLVED,
+}
+
+
+def advance(state: State, event: Event) -> State:
+    """The state after the event. A pair that is not in the table is a defect of the engine, never a state."""
+    try:
+        return ARROWS[state, event]
+    except KeyError:
+        raise AssertionError(f"a batch that is {state} cannot see {event}") from None
+
+
+def event_of(error: TruecallerError) -> Event:
+    """What an attempt that ended in this error means for its batch."""
+    match error:
+        case NotSent():
+            return Event.NOT_SENT
+        case RateLimited():
+            return Event.THROTTLED
+        case AuthenticationFailed():
+            return Event.UNAUTHORIZED
+        case ResponseLost() | ServerError():
+            return Event.LOST
+        case DecodeError():
+            return Event.UNTRACKED
+        case PushRejected():
+            return Event.REFUSED
+        case BadRequest() if error.status not in STRUCTURAL:
+            return Event.REFUSED
+        case _:
+            return Event.FATAL

@@ -1,0 +1,80 @@
+"""A batch before the server knows it.
+
+A `Draft` keeps three lists of one length: the row numbers, the records as the caller gave them, and the records as
+they are sent (canonical form). Batches are the unit inside the engine; records appear singly only at its edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import attrs
+
+from truecaller_async.models import CallRecord
+from truecaller_async.planning.batch_state import Event, State, advance
+
+
+@attrs.define(eq=False)
+class Draft:
+    """Up to 500 records that go out together, and how far they got.
+
+    `closes` is the earliest end of a window in it (milliseconds). `via` says by which call it is sent: "submit", or
+    "push" for a single record that is isolated. `sends` counts attempts that may have reached the server, `doubts`
+    those of them whose answer was lost; `resent` is set when it was sent again after a doubt. `root` is the batch
+    from which it was split in order to find a bad record.
+    """
+
+    seq: int
+    rows: list[int]
+    given: list[CallRecord]
+    records: list[CallRecord]
+    closes: int
+    via: str = "submit"
+    root: int | None = None
+    state: State = State.PLANNED
+    sends: int = 0
+    doubts: int = 0
+    tries: int = 0
+    resent: bool = False
+    not_before: float = 0.0
+    after: set[int] = attrs.field(factory=set)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def happen(self, event: Event) -> None:
+        """Move to the state that follows."""
+        self.state = advance(self.state, event)
+
+    def take_out(self, indexes: Collection[int]) -> list[tuple[int, CallRecord]]:
+        """Take out the records at these places."""
+        if not indexes:
+            return []
+        gone = set(indexes)
+        taken = [(self.rows[index], self.given[index]) for index in sorted(gone)]
+        keep = [index for index in range(len(self.rows)) if index not in gone]
+        self.rows = [self.rows[index] for index in keep]
+        self.given = [self.given[index] for index in keep]
+        self.records = [self.records[index] for index in keep]
+        self.closes = closing(self.records)
+        return taken
+
+    def part(self, seq: int, start: int, stop: int, via: str) -> Draft:
+        """A new draft of the records from `start` to `stop`, which remembers where it came from."""
+        records = self.records[start:stop]
+        return Draft(
+            seq=seq,
+            rows=self.rows[start:stop],
+            given=self.given[start:stop],
+            records=records,
+            closes=closing(records),
+            via=via,
+            root=self.seq if self.root is None else self.root,
+            sends=self.sends,
+            resent=self.resent,
+        )
+
+
+def closing(records: list[CallRecord]) -> int:
+    """The earliest end of a window among canonical records, 0 for none."""
+    return min((record.ends_at for record in records if isinstance(record.ends_at, int)), default=0)

@@ -1,0 +1,55 @@
+"""Source order for each (caller, receiver) pair.
+
+A record is a register, not an increment: the newest one for a pair decides what the phone shows. So a draft that
+holds a later record of a pair waits until the draft with the earlier one is settled: accepted, refused or given up.
+Only pairs of unsettled drafts are remembered.
+"""
+
+from __future__ import annotations
+
+from truecaller_async.models import CallRecord
+from truecaller_async.planning.draft import Draft
+
+
+def pair_of(record: CallRecord) -> tuple[str, str]:
+    """What decides whether one record replaces another."""
+    return record.caller, record.receiver
+
+
+class PairOrder:
+    """Which unsettled draft holds the newest record of a pair."""
+
+    def __init__(self) -> None:
+        self._newest: dict[tuple[str, str], int] = {}
+
+    def enter(self, draft: Draft) -> set[int]:
+        """Note the draft's pairs; returns the unsettled drafts that hold earlier records of them."""
+        earlier = set()
+        newest = self._newest
+        seq = draft.seq
+        for record in draft.records:
+            pair = record.caller, record.receiver
+            before = newest.get(pair)
+            if before is not None and before != seq:
+                earlier.add(before)
+            newest[pair] = seq
+        return earlier
+
+    def settle(self, draft: Draft) -> None:
+        """Forget the pairs of a draft for which no later one has come."""
+        newest = self._newest
+        seq = draft.seq
+        for record in draft.records:
+            pair = record.caller, record.receiver
+            if newest.get(pair) == seq:
+                del newest[pair]
+
+    def superseded(self, draft: Draft) -> list[int]:
+        """Places in the draft whose pair has a newer record in a later draft."""
+        newest = self._newest
+        return [
+            index for index, record in enumerate(draft.records) if newest.get(pair_of(record), draft.seq) > draft.seq
+        ]
+
+    def __len__(self) -> int:
+        return len(self._newest)

@@ -1,0 +1,127 @@
+"""What next, for a token that may send.
+
+Three kinds of work wait here, in this order of urgency: single records pushed in real time (to isolate a bad one),
+polls that are due, and batches, first the one whose window closes first, then source order. A batch may have to wait:
+for its backoff (`not_before`) or for earlier batches of the same (caller, receiver) pair (`after`). `ready` names the
+calls that have work now, most urgent first; a lane takes permission for one of them, and only then the work.
+
+Nothing here sleeps or reads a clock; `next_due` says when something that waits will be ready.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
+
+from truecaller_async.planning.draft import Draft
+
+
+class Schedule:
+    """The work of one campaign that is not in flight."""
+
+    def __init__(self) -> None:
+        self._pushes: deque[Draft] = deque()
+        self._ready: list[tuple[int, int, Draft]] = []
+        self._later: list[tuple[float, int, Draft]] = []
+        self._blocked: dict[int, Draft] = {}
+        self._blocks: dict[int, set[int]] = {}
+        self._polls: list[tuple[float, int]] = []
+        self.records = 0
+
+    @property
+    def batches(self) -> int:
+        """Batches that wait to be sent, for whatever reason."""
+        return len(self._ready) + len(self._later) + len(self._blocked)
+
+    def add(self, draft: Draft, now: float) -> None:
+        """A draft is to be sent, when its backoff is over and the drafts it comes after are settled."""
+        self.records += len(draft)
+        if draft.after:
+            self._blocked[draft.seq] = draft
+            for seq in draft.after:
+                self._blocks.setdefault(seq, set()).add(draft.seq)
+        elif draft.not_before > now:
+            heappush(self._later, (draft.not_before, draft.seq, draft))
+        elif draft.via == "push":
+            self._pushes.append(draft)
+        else:
+            heappush(self._ready, (draft.closes, draft.seq, draft))
+
+    def settled(self, seq: int, now: float) -> None:
+        """A draft is settled: those that came after it may go."""
+        for waiting in sorted(self._blocks.pop(seq, ())):
+            draft = self._blocked.get(waiting)
+            if draft is None:
+                continue
+            draft.after.discard(seq)
+            if not draft.after:
+                del self._blocked[waiting]
+                self.records -= len(draft)
+                self.add(draft, now)
+
+    def poll(self, seq: int, due: float) -> None:
+        """Ask for the status of this accepted draft at `due`."""
+        heappush(self._polls, (due, seq))
+
+    def ready(self, now: float) -> Iterator[str]:
+        """The calls for which there is work now, most urgent first."""
+        self._ripen(now)
+        if self._pushes:
+            yield "push"
+        if self._polls and self._polls[0][0] <= now:
+            yield "status"
+        if self._ready:
+            yield "submit"
+
+    def take(self, call: str) -> Draft:
+        """The most urgent draft for "push" or "submit"; `ready` said there is one."""
+        draft = self._pushes.popleft() if call == "push" else heappop(self._ready)[2]
+        self.records -= len(draft)
+        return draft
+
+    def take_poll(self) -> int:
+        """The draft whose poll has been due longest; `ready` said there is one."""
+        return heappop(self._polls)[1]
+
+    def next_due(self) -> float | None:
+        """When something that waits for its time will be ready, on the clock that `add` and `poll` were given."""
+        times = [heap[0][0] for heap in (self._later, self._polls) if heap]
+        return min(times, default=None)
+
+    def withdraw(self) -> list[Draft]:
+        """Take out every draft: nothing more is sent. Polls stay."""
+        drafts = [entry[2] for entry in self._ready] + [entry[2] for entry in self._later]
+        drafts += [*self._blocked.values(), *self._pushes]
+        self._ready, self._later, self._blocked, self._blocks = [], [], {}, {}
+        self._pushes.clear()
+        self.records = 0
+        return sorted(drafts, key=lambda draft: draft.seq)
+
+    def withdraw_pushes(self, root: int) -> list[Draft]:
+        """Take out the single records that still wait to be isolated from this batch."""
+        waiting = [draft for draft in self._pushes if draft.root == root]
+        waiting += [entry[2] for entry in self._later if entry[2].via == "push" and entry[2].root == root]
+        gone = {draft.seq for draft in waiting}
+        self._pushes = deque(draft for draft in self._pushes if draft.seq not in gone)
+        self._later = [entry for entry in self._later if entry[1] not in gone]
+        heapify(self._later)
+        self.records -= sum(len(draft) for draft in waiting)
+        return waiting
+
+    def shrank(self, records: int) -> None:
+        """So many records were taken out of a draft that waits here."""
+        self.records -= records
+
+    def find(self, seq: int) -> Draft | None:
+        """A draft that waits, by its number."""
+        found = self._blocked.get(seq)
+        if found is not None:
+            return found
+        return next((entry[2] for entry in [*self._ready, *self._later] if entry[1] == seq), None)
+
+    def _ripen(self, now: float) -> None:
+        while self._later and self._later[0][0] <= now:
+            draft = heappop(self._later)[2]
+            self.records -= len(draft)
+            self.add(draft, now)

@@ -1,0 +1,55 @@
+"""The account of records: law 2 in one class.
+
+Every record read is counted once on the way in and once, with its outcome, on the way out; a campaign ends when both
+sides are equal and the source is done. `open` is what is still owed. Failures are counted by reason for the progress
+display, up to a bounded number of different reasons.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from truecaller_async.models import Outcome, RecordResult
+
+REASONS_KEPT = 50
+OTHER = "other reasons"
+QUIET = (Outcome.DELIVERED, Outcome.DUPLICATE)
+
+
+class Tally:
+    """Counts of one campaign."""
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.outcomes: Counter[Outcome] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
+        self.batches = 0
+        self.sent = 0
+        self.retries = 0
+        self.throttled = 0
+        self.possibly_duplicated = 0
+
+    @property
+    def answered(self) -> int:
+        """Records that have their outcome."""
+        return self.outcomes.total()
+
+    @property
+    def open(self) -> int:
+        """Records read that have no outcome yet."""
+        return self.read - self.answered
+
+    def settle(self, results: Iterable[RecordResult]) -> None:
+        """Count results on their way out."""
+        for result in results:
+            self.outcomes[result.outcome] += 1
+            if result.possibly_duplicated:
+                self.possibly_duplicated += 1
+            if result.outcome not in QUIET:
+                self._because(result.reason or result.outcome)
+
+    def _because(self, reason: str) -> None:
+        known = reason in self.reasons or len(self.reasons) < REASONS_KEPT
+        self.reasons[reason if known else OTHER] += 1

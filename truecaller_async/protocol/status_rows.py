@@ -1,0 +1,139 @@
+"""The status of a batch: body to rows.
+
+The documented version 2 form is common and large (500 rows, 200 KiB), so it takes the fast way: straight into the
+classes below, whose documented fields are required so that any other form fails at once. A body that fails, that
+uses one of the old names, or whose rows name batches of their own, takes the tolerant way: names are brought to
+one spelling and the converter does the rest. Both ways give the same rows.
+
+Forms seen or expected: an object with `data`, or a bare array (version 1); `status_info`, `statusInfo` or a flat
+`status`; the names of version 1 or 2. Rows that name another batch are left out: they are not ours.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import attrs
+import msgspec
+
+from truecaller_async.errors import DecodeError
+from truecaller_async.models import BatchStatus, RecordStatus
+from truecaller_async.protocol.codec import UNREADABLE, items_of, structure, text_of
+
+OLD_NAMES = (b'"label_name"', b'"call_reason"')
+
+SPELLINGS = {
+    "caller_number": "caller",
+    "receiver_number": "receiver",
+    "dynamic_label_name": "label_name",
+    "dynamic_call_reason": "reason",
+    "call_reason": "reason",
+}
+"""The wire's names of what `RecordStatus` names otherwise."""
+
+AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+@attrs.define
+class StatusInfo:
+    """`status_info` of a row."""
+
+    status: str | None
+    message: str | None = None
+    field: str | None = None
+
+
+@attrs.define(kw_only=True)
+class StatusRow:
+    """One row of "Truecaller for Business: Batch v2 status"."""
+
+    id: str | None = None
+    caller_number: str
+    receiver_number: str
+    label_id: str | None = None
+    dynamic_label_name: str | None = None
+    dynamic_call_reason: str | None = None
+    starts_at: int | None = None
+    ends_at: int | None = None
+    status_info: StatusInfo
+    created_at: AwareTime | None = None
+
+
+@attrs.define
+class StatusAnswer:
+    """The whole answer."""
+
+    batch_id: str
+    data: list[StatusRow]
+    client_account_id: str | None = None
+
+
+_DOCUMENTED = msgspec.json.Decoder(StatusAnswer)
+
+
+def read_documented(body: bytes, batch_id: str) -> BatchStatus | None:
+    """The fast way; None where the body is not exactly of that form."""
+    if any(name in body for name in OLD_NAMES) or body.count(b'"batch_id"') != 1:
+        return None
+    try:
+        answer = _DOCUMENTED.decode(body)
+    except UNREADABLE:
+        return None
+    if answer.batch_id != batch_id:
+        return None
+    return BatchStatus(batch_id, answer.client_account_id, tuple([_record(row) for row in answer.data]))
+
+
+def read_tolerant(value: object, batch_id: str, *, status: int) -> BatchStatus:
+    """The tolerant way, from the plain value of the body. Raises `DecodeError` with the place that does not fit."""
+    envelope: dict[str, object] = value if isinstance(value, dict) else {"data": value}
+    place = "$.data" if envelope is value else "$"
+    if "data" not in envelope:
+        raise DecodeError("the status of a batch has no rows", path=place, status=status)
+    if _is_foreign(envelope, batch_id):
+        raise DecodeError("the answer is about another batch", path="$.batch_id", status=status)
+    spots = [
+        (f"{place}[{index}]", row) for index, row in enumerate(items_of(envelope["data"], place=place, status=status))
+    ]
+    ours = [(spot, row) for spot, row in spots if not _is_foreign(row, batch_id)]
+    account = next(filter(None, map(_account, (envelope, *(row for _, row in ours)))), None)
+    records = (structure(_respelled(row, spot, status), RecordStatus, place=spot, status=status) for spot, row in ours)
+    return BatchStatus(batch_id, account, tuple(records))
+
+
+def _is_foreign(value: object, batch_id: str) -> bool:
+    return isinstance(value, dict) and text_of(value.get("batch_id")) not in (None, batch_id)
+
+
+def _account(value: object) -> str | None:
+    return text_of(value.get("client_account_id")) if isinstance(value, dict) else None
+
+
+def _respelled(row: object, spot: str, status: int) -> object:
+    """The row in the names of `RecordStatus`, with the word, the message and the field brought up from within."""
+    if not isinstance(row, dict):
+        return row
+    info = row.get("status_info", row.get("statusInfo"))
+    if not isinstance(info, dict | None):
+        raise DecodeError("expected an object or null", path=f"{spot}.status_info", status=status)
+    spelled = {SPELLINGS.get(name, name): value for name, value in row.items() if value is not None}
+    return spelled | {name: info[name] for name in ("status", "message", "field") if info and name in info}
+
+
+def _record(row: StatusRow) -> RecordStatus:
+    info = row.status_info
+    return RecordStatus(
+        row.id,
+        row.caller_number,
+        row.receiver_number,
+        row.label_id,
+        row.dynamic_label_name,
+        row.dynamic_call_reason,
+        row.starts_at,
+        row.ends_at,
+        info.status,
+        info.message,
+        info.field,
+        row.created_at,
+    )

@@ -1,0 +1,111 @@
+"""Batches by hand: submit up to 500 records, ask for their status, wait until all are final."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from random import Random
+
+from truecaller_async.clock import Clock
+from truecaller_async.errors import DeadlineExceeded, NotFound, ValidationError
+from truecaller_async.models import Answer, Batch, BatchStatus, CallRecord, Problem, Token
+from truecaller_async.options import BATCH_MAX, PollPolicy
+from truecaller_async.planning.polls import NOT_VISIBLE_YET, PollPlan
+from truecaller_async.planning.preflight import preflight
+from truecaller_async.protocol.decipher import decipher_status, decipher_submit
+from truecaller_async.protocol.requests import status_request, submit_request
+from truecaller_async.resources.exchange import Exchange, Settings
+from truecaller_async.tokens import TokenPool
+
+
+class Batches:
+    """`client.batches`."""
+
+    def __init__(self, exchange: Exchange, pool: TokenPool, settings: Settings, clock: Clock, rng: Random) -> None:
+        self._exchange = exchange
+        self._pool = pool
+        self._settings = settings
+        self._clock = clock
+        self._rng = rng
+
+    async def submit(self, records: Iterable[CallRecord]) -> Batch:
+        """Post 1 to 500 records in one request. From "Truecaller for Business: Batch" of the client's version.
+
+        Never repeated after an answer was lost: `ResponseLost` (or `ServerError`) means the batch may have been
+        taken. Raises `ValidationError` before sending, with the problems of all records, and the errors of
+        `APIStatusError`; `DecodeError` with `.sent == "yes"` where the batch was taken and its id is not readable.
+        """
+        canonical = self._checked(list(records))
+        request = submit_request(self._settings.api_version, self._settings.credentials.client_account_id, canonical)
+        return await self._exchange.call(request, self._read_submit, pool=self._pool, settings=self._settings)
+
+    async def status(self, batch_id: str) -> BatchStatus:
+        """The status of every record of a batch. From "Truecaller for Business: Batch status" of the version.
+
+        Raises `NotFound` for a batch that the server does not know (yet), and the errors of `APIStatusError`.
+        """
+        request = status_request(self._settings.api_version, self._settings.credentials.client_account_id, batch_id)
+        return await self._exchange.call(
+            request,
+            lambda answer: self._read_status(answer, batch_id),
+            pool=self._pool,
+            settings=self._settings,
+        )
+
+    async def wait(self, batch_id: str, *, timeout: float, poll: PollPolicy | None = None) -> BatchStatus:
+        """Ask for the status until every record is final, at most `timeout` seconds.
+
+        Raises `DeadlineExceeded` when the time is over, and what `status` raises. A 404 in the first minute means
+        "not visible yet".
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        policy = poll if poll is not None else PollPolicy()
+        plan = PollPlan(policy, began, policy.first)
+        due = began + policy.first
+        while due <= began + timeout:
+            await asyncio.sleep(due - loop.time())
+            try:
+                status = await self.status(batch_id)
+            except NotFound:
+                if loop.time() - began > NOT_VISIBLE_YET:
+                    raise
+            else:
+                if status.records and all(record.outcome is not None for record in status.records):
+                    return status
+            due = plan.next_due(loop.time(), self._rng)
+        raise DeadlineExceeded(f"the batch is not final after {timeout:g} s; it may still resolve", sent="yes")
+
+    async def attempt_submit(self, records: Sequence[CallRecord], token: Token) -> Batch:
+        """One try with this token, for records in canonical form. For the engine, which has its own policy."""
+        request = submit_request(self._settings.api_version, self._settings.credentials.client_account_id, records)
+        return await self._exchange.attempt(request, token, self._settings.timeouts, self._read_submit)
+
+    async def attempt_status(self, batch_id: str, token: Token) -> BatchStatus:
+        """One try with this token. For the engine, which has its own policy."""
+        request = status_request(self._settings.api_version, self._settings.credentials.client_account_id, batch_id)
+        return await self._exchange.attempt(
+            request, token, self._settings.timeouts, lambda answer: self._read_status(answer, batch_id)
+        )
+
+    def _checked(self, records: list[CallRecord]) -> list[CallRecord]:
+        if not 1 <= len(records) <= BATCH_MAX:
+            raise ValidationError(
+                [Problem("records", "batch.size", f"a batch has 1 to {BATCH_MAX} records", str(len(records)))]
+            )
+        now_ms = int(self._clock.wall() * 1000)
+        checked = [preflight(record, now_ms) for record in records]
+        problems = [
+            Problem(f"records[{index}].{problem.field}", problem.rule, problem.message, problem.value, problem.hint)
+            for index, (_, found) in enumerate(checked)
+            for problem in found
+        ]
+        if problems:
+            raise ValidationError(problems)
+        return [canonical for canonical, _ in checked]
+
+    def _read_submit(self, answer: Answer) -> Batch:
+        return decipher_submit(answer, now=self._clock.wall())
+
+    def _read_status(self, answer: Answer, batch_id: str) -> BatchStatus:
+        return decipher_status(self._settings.api_version, answer, batch_id, now=self._clock.wall())

@@ -1,0 +1,50 @@
+"""Real-time records: one record, pushed just before the call."""
+
+from __future__ import annotations
+
+import asyncio
+
+from truecaller_async.clock import Clock
+from truecaller_async.errors import ValidationError
+from truecaller_async.models import Answer, CallRecord, PushAnswer, Request, Token
+from truecaller_async.planning.preflight import preflight
+from truecaller_async.protocol.decipher import decipher_push
+from truecaller_async.protocol.requests import push_request
+from truecaller_async.resources.exchange import Exchange, Settings
+from truecaller_async.tokens import TokenPool
+
+
+class Calls:
+    """`client.calls`."""
+
+    def __init__(self, exchange: Exchange, pool: TokenPool, settings: Settings, clock: Clock) -> None:
+        self._exchange = exchange
+        self._pool = pool
+        self._settings = settings
+        self._clock = clock
+
+    async def push(self, record: CallRecord, *, deadline: float | None = None) -> PushAnswer:
+        """Push one record. From "Truecaller for Business: Real-time" of the client's version.
+
+        `deadline` is in seconds from now; without one the wait for a permit is bounded by the retry policy only.
+        Raises `ValidationError` before sending, `PushRejected` when the server says no (in whatever status),
+        `ResponseLost` when nobody can know, `DeadlineExceeded`, `RateLimited`, `AuthenticationFailed`, `Forbidden`
+        and the other errors of `APIStatusError`.
+        """
+        canonical, problems = preflight(record, int(self._clock.wall() * 1000))
+        if problems:
+            raise ValidationError(problems)
+        until = None if deadline is None else asyncio.get_running_loop().time() + deadline
+        return await self._exchange.call(
+            self._request(canonical), self._read, pool=self._pool, settings=self._settings, deadline=until
+        )
+
+    async def attempt_push(self, record: CallRecord, token: Token) -> PushAnswer:
+        """One try with this token, for a record in canonical form. For the engine, which has its own policy."""
+        return await self._exchange.attempt(self._request(record), token, self._settings.timeouts, self._read)
+
+    def _request(self, record: CallRecord) -> Request:
+        return push_request(self._settings.api_version, self._settings.credentials.client_account_id, record)
+
+    def _read(self, answer: Answer) -> PushAnswer:
+        return decipher_push(answer, now=self._clock.wall())

@@ -1,0 +1,180 @@
+"""One request, and the one place where a request is tried again.
+
+`attempt` is a single try with a given token: send, read, tell the observer, say what the pool must know. The engine
+uses only this, because it has its own policy. `call` is for everybody else: it takes a permit, tries, and tries again
+as the error's class and the `RetryPolicy` allow:
+
+- not sent: after a backoff, for every call;
+- 429: at once with another token while this one is on hold;
+- a refused token: once, with another;
+- 5xx, a lost answer: reads only. A write whose answer is lost is never repeated here, because nobody can know
+  whether it was applied; `ResponseLost` says so.
+
+Attempts and total time are both bounded, and the caller's own deadline bounds the total further.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import TypeVar
+
+import attrs
+
+from truecaller_async.clock import Clock
+from truecaller_async.errors import (
+    AuthenticationFailed,
+    DeadlineExceeded,
+    NotSent,
+    RateLimited,
+    ResponseLost,
+    ServerError,
+    TruecallerError,
+    WaitTooLong,
+)
+from truecaller_async.models import Answer, Request, Secret, Token
+from truecaller_async.options import MAX_HOLD, Credentials, RetryPolicy, Timeouts
+from truecaller_async.planning.backoff import full_jitter, hold_after
+from truecaller_async.ports import Observer, Transport
+from truecaller_async.protocol.decipher import decipher_mint
+from truecaller_async.protocol.requests import mint_request
+from truecaller_async.tokens import TokenPool
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Settings:
+    """What `with_options` may change on a copy of the client; everything else is shared."""
+
+    credentials: Credentials
+    api_version: str
+    retry: RetryPolicy
+    timeouts: Timeouts
+
+
+class Exchange:
+    """Sends requests over a transport. Shared by all resources and by the engine."""
+
+    def __init__(self, transport: Transport, *, clock: Clock, rng: Random, observer: Observer) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._rng = rng
+        self._observer = observer
+        self.counts: Counter[str] = Counter()
+
+    async def attempt(
+        self, request: Request, token: Token | None, timeouts: Timeouts, read: Callable[[Answer], T]
+    ) -> T:
+        """One try: the decoded answer, or an error of the tree."""
+        if token is not None:
+            request = attrs.evolve(request, token=token.secret)
+        token_id = token.token_id if token is not None else None
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        status, failure = None, None
+        self.counts[request.call] += 1
+        try:
+            answer = await self._transport.send(request, timeouts)
+            status = answer.status
+            return read(answer)
+        except TruecallerError as error:
+            failure = type(error).__name__
+            raise
+        finally:
+            self._observer.request(request.call, token_id, status, loop.time() - began, failure)
+
+    async def mint(self, settings: Settings) -> Secret:
+        """Ask for a new token, tried again while nothing was created by it: not sent, or answered with 5xx."""
+        request = mint_request(settings.credentials)
+        retries = Retries(settings.retry, self._rng)
+        while True:
+            try:
+                return await self.attempt(
+                    request, None, settings.timeouts, lambda answer: decipher_mint(answer, now=self._clock.wall())
+                )
+            except (NotSent, ServerError, ResponseLost) as error:
+                if isinstance(error, NotSent) and not error.retryable:
+                    raise
+                await retries.pause(error)
+
+    async def call(
+        self,
+        request: Request,
+        read: Callable[[Answer], T],
+        *,
+        pool: TokenPool,
+        settings: Settings,
+        deadline: float | None = None,
+    ) -> T:
+        """A permit, a try, and again where that is safe. `deadline` is on the loop's clock."""
+        retries = Retries(settings.retry, self._rng, deadline)
+        refused = 0
+        while True:
+            token = await self._within(deadline, pool.permit(request.call, deadline=deadline))
+            try:
+                result = await self._within(deadline, self.attempt(request, token, settings.timeouts, read), request)
+            except AuthenticationFailed as error:
+                await pool.drop(token.token_id, error)
+                refused += 1
+                if refused > 1 or settings.retry.attempts == 1:
+                    raise
+            except RateLimited as error:
+                times = pool.throttled(token.token_id)
+                hold = hold_after(error.retry_after, times, self._rng)
+                pool.hold(token.token_id, hold)
+                if hold > MAX_HOLD and pool.held() == len(pool.live()):
+                    raise WaitTooLong(hold, MAX_HOLD) from None
+                retries.count(error)
+            except TruecallerError as error:
+                if not _repeatable(error, request):
+                    raise
+                await retries.pause(error)
+            else:
+                pool.worked(token.token_id)
+                return result
+
+    async def _within(self, deadline: float | None, work: Awaitable[T], request: Request | None = None) -> T:
+        """The work, or `DeadlineExceeded`; a write that is cut off in flight may have been applied."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await work
+        except TimeoutError:
+            sent = request is not None
+            raise DeadlineExceeded(
+                "the deadline passed while the request was in flight" if sent else "the deadline passed before sending",
+                sent="maybe" if sent else "no",
+            ) from None
+
+
+def _repeatable(error: TruecallerError, request: Request) -> bool:
+    if isinstance(error, NotSent):
+        return error.retryable
+    return request.is_read and isinstance(error, ResponseLost | ServerError)
+
+
+class Retries:
+    """Counts the tries of one call and sits out the backoff between them."""
+
+    def __init__(self, policy: RetryPolicy, rng: Random, deadline: float | None = None) -> None:
+        self._policy = policy
+        self._rng = rng
+        self._tries = 0
+        end = asyncio.get_running_loop().time() + policy.total
+        self._end = end if deadline is None else min(end, deadline)
+
+    def count(self, error: TruecallerError) -> None:
+        """One more try failed with this; raises it when it was the last."""
+        self._tries += 1
+        if self._tries >= self._policy.attempts or asyncio.get_running_loop().time() >= self._end:
+            raise error
+
+    async def pause(self, error: TruecallerError) -> None:
+        """Count, then wait before the next try; raises `error` where the wait would not end in time."""
+        self.count(error)
+        wait = full_jitter(self._tries, self._policy.initial, self._policy.cap, self._rng)
+        if asyncio.get_running_loop().time() + wait > self._end:
+            raise error
+        await asyncio.sleep(wait)

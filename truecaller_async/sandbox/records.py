@@ -1,0 +1,218 @@
+"""What a client sends, and what the documentation refuses in it.
+
+A `Form` is one version of the wire: its field names and its form of a number. The three versions are in `FORMS`.
+Numbers are 7 to 15 digits with country code: v1 forbids the `+`, v3 demands it, v2 prints both and takes both.
+
+Documented rules: `caller`, `receiver`, `starts_at` and `ends_at` are there, and the times are int64 milliseconds;
+`ends_at` is not before the current time and at most 24 hours after `starts_at` (both in the documented words); a
+name has 3 to 40 characters, a reason 10 to 100; special characters in a reason, or a full stop, comma, hyphen or
+space at its ends, are "Invalid input"; a label belongs to the account. The wording of all refusals but those three is
+the sandbox's own. Where the documentation prints no rule none is made up: a window that ends before it starts, or
+that began long ago, is taken.
+
+One record is looked at once, by `Inspector.refusal`; the first broken rule is the answer, as a real server gives it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Annotated, TypeAlias
+
+import attrs
+import msgspec
+
+from truecaller_async.models import mask_number
+
+RECORDS_MAX = 500
+DAY_MS = 24 * 60 * 60 * 1000
+
+INVALID_INPUT = "Invalid input"
+TOO_OLD = "ends_at cannot be older than current time"
+TOO_LONG = "ends_at cannot be more than 24 hours after starts_at"
+
+Milliseconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+_REASON = re.compile(r"(?![ .,-])[^!@#$%^&*()_+/]*(?<![ .,-])", re.DOTALL)
+_FIELD = re.compile(r"\.(\w+)(?:\[\d+\])?`$")
+
+
+class Record(msgspec.Struct, gc=False):
+    """A call record under the names of v2 and v3."""
+
+    caller: str | None = msgspec.field(default=None, name="caller_number")
+    receiver: str | None = msgspec.field(default=None, name="receiver_number")
+    starts_at: Milliseconds | None = None
+    ends_at: Milliseconds | None = None
+    label_id: str | None = None
+    label_name: str | None = msgspec.field(default=None, name="dynamic_label_name")
+    reason: str | None = msgspec.field(default=None, name="dynamic_call_reason")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({mask_number(self.caller)} to {mask_number(self.receiver)})"
+
+
+class RecordV1(Record, gc=False):
+    """A call record under the names of v1."""
+
+    caller: str | None = msgspec.field(default=None, name="caller")
+    receiver: str | None = msgspec.field(default=None, name="receiver")
+    label_name: str | None = msgspec.field(default=None, name="label_name")
+    reason: str | None = msgspec.field(default=None, name="call_reason")
+
+
+class _Batch(msgspec.Struct):
+    call_records: list[Record] | None = None
+
+
+class _BatchV1(msgspec.Struct):
+    call_records: list[RecordV1] | None = None
+
+
+@attrs.frozen
+class Refusal:
+    """Why a record, or a whole body, is refused. `field` is the wire's name; None where no single field is to blame."""
+
+    field: str | None
+    message: str
+
+
+@attrs.frozen
+class Form:
+    """One version of the wire. `plus`: numbers in answers carry a `+`."""
+
+    version: str
+    number: re.Pattern[str]
+    number_rule: str
+    plus: bool
+    names: Mapping[str, str]
+    record: msgspec.json.Decoder[Record]
+    batch: msgspec.json.Decoder[_Batch] | msgspec.json.Decoder[_BatchV1]
+
+    def read_record(self, body: bytes) -> Record | Refusal:
+        """The record of a real-time body."""
+        try:
+            return self.record.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return _malformed(error)
+
+    def read_batch(self, body: bytes) -> list[Record] | Refusal:
+        """The records of a batch body: 1 to 500 of them."""
+        try:
+            records = self.batch.decode(body).call_records
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return _malformed(error)
+        if records is None:
+            return Refusal("call_records", "call_records is required")
+        if not 1 <= len(records) <= RECORDS_MAX:
+            return Refusal("call_records", f"call_records must have 1 to {RECORDS_MAX} records, not {len(records)}")
+        return _shared(records)
+
+
+def _malformed(error: Exception) -> Refusal:
+    """The field is named where the decoder knows it; what it was given is not repeated."""
+    found = _FIELD.search(str(error))
+    return Refusal(found[1], f"{found[1]} is malformed") if found else Refusal(None, INVALID_INPUT)
+
+
+def _shared(records: list[RecordV1] | list[Record]) -> list[Record]:
+    """The same records, with one copy of each text that repeats: campaigns repeat the caller, the name, the reason."""
+    texts: dict[str | None, str | None] = {}
+    one = texts.setdefault
+    for record in records:
+        record.caller = one(record.caller, record.caller)
+        record.label_id = one(record.label_id, record.label_id)
+        record.label_name = one(record.label_name, record.label_name)
+        record.reason = one(record.reason, record.reason)
+    return list(records)
+
+
+def _names(record: type[Record]) -> Mapping[str, str]:
+    return dict(zip(record.__struct_fields__, record.__struct_encode_fields__, strict=True))
+
+
+V1 = Form(
+    version="v1",
+    number=re.compile(r"[1-9][0-9]{6,14}", re.ASCII),
+    number_rule="must be 7 to 15 digits with country code, without +",
+    plus=False,
+    names=_names(RecordV1),
+    record=msgspec.json.Decoder(RecordV1),
+    batch=msgspec.json.Decoder(_BatchV1),
+)
+V2 = Form(
+    version="v2",
+    number=re.compile(r"\+?[1-9][0-9]{6,14}", re.ASCII),
+    number_rule="must be 7 to 15 digits with country code",
+    plus=False,
+    names=_names(Record),
+    record=msgspec.json.Decoder(Record),
+    batch=msgspec.json.Decoder(_Batch),
+)
+V3 = attrs.evolve(
+    V2,
+    version="v3",
+    number=re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII),
+    number_rule="must be in E.164 form, + and 7 to 15 digits",
+    plus=True,
+)
+FORMS: Mapping[str, Form] = {form.version: form for form in (V1, V2, V3)}
+"""The versions of the wire by name."""
+
+
+class Inspector:
+    """Finds the first rule that a record breaks."""
+
+    def __init__(self, form: Form, label_ids: Collection[str], *, label_required: bool) -> None:
+        self._form = form
+        self._fits = form.number.fullmatch
+        self._label_ids = frozenset(label_ids)
+        self._label_required = label_required
+
+    def refusal(self, record: Record, now_ms: int) -> Refusal | None:
+        """Why the record is refused at that moment; None if it is taken."""
+        return self._numbers(record) or self._times(record, now_ms) or self._texts(record)
+
+    def _numbers(self, record: Record) -> Refusal | None:
+        if record.caller is None:
+            return self._required("caller")
+        if record.receiver is None:
+            return self._required("receiver")
+        if not self._fits(record.caller):
+            return self._says("caller", self._form.number_rule)
+        if not self._fits(record.receiver):
+            return self._says("receiver", self._form.number_rule)
+        return None
+
+    def _times(self, record: Record, now_ms: int) -> Refusal | None:
+        if record.starts_at is None:
+            return self._required("starts_at")
+        if record.ends_at is None:
+            return self._required("ends_at")
+        if record.ends_at < now_ms:
+            return Refusal("ends_at", TOO_OLD)
+        if record.ends_at - record.starts_at > DAY_MS:
+            return Refusal("ends_at", TOO_LONG)
+        return None
+
+    def _texts(self, record: Record) -> Refusal | None:
+        if record.label_id is None:
+            if self._label_required:
+                return self._required("label_id")
+        elif record.label_id not in self._label_ids:
+            return self._says("label_id", "must be a dynamic label of the client account")
+        if record.label_name is not None and not 3 <= len(record.label_name) <= 40:
+            return self._says("label_name", "must have 3 to 40 characters")
+        return None if record.reason is None else self._reason(record.reason)
+
+    def _reason(self, reason: str) -> Refusal | None:
+        if not 10 <= len(reason) <= 100:
+            return self._says("reason", "must have 10 to 100 characters")
+        return None if _REASON.fullmatch(reason) else Refusal(self._form.names["reason"], INVALID_INPUT)
+
+    def _required(self, name: str) -> Refusal:
+        return self._says(name, "is required")
+
+    def _says(self, name: str, rule: str) -> Refusal:
+        wire_name = self._form.names[name]
+        return Refusal(wire_name, f"{wire_name} {rule}")

@@ -1,0 +1,32 @@
+"""Where records come from, and where results go.
+
+A source is read as rows: each has its number from 1, its line in the file, and either a record or the problems that
+keep the line from being one. One bad line is one bad row, and reading goes on; only where nobody could say where the
+next row begins does it end, with a `SourceError` that names the last good row. The values of a row are not judged
+here: that is the pre-flight's work.
+
+`RowReader` is the one door for whoever reads: it takes a file reader, or any iterable or async iterable of records,
+mappings or rows. `open_sink` is the way out.
+"""
+
+from truecaller_async.sources.columns import Fill
+from truecaller_async.sources.delimited import CsvSource, read_csv
+from truecaller_async.sources.files import FileSource, count_rows
+from truecaller_async.sources.jsonl import JsonlSource, read_jsonl
+from truecaller_async.sources.opening import open_source
+from truecaller_async.sources.reader import RowReader
+from truecaller_async.sources.sinks import ResultSink, open_sink
+
+__all__ = [
+    "CsvSource",
+    "FileSource",
+    "Fill",
+    "JsonlSource",
+    "ResultSink",
+    "RowReader",
+    "count_rows",
+    "open_sink",
+    "open_source",
+    "read_csv",
+    "read_jsonl",
+]

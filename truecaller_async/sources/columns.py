@@ -1,0 +1,172 @@
+"""The columns of the input, and the record that one row of values makes.
+
+A field is found by its own name, by the wire's name for it, or by the name the caller chose. Case and surrounding
+spaces do not matter, other columns are ignored, and two columns for one field are an error, because either could be
+the one that was meant. `Fill` gives values for columns that the input does not have at all; an empty cell is an empty
+cell and is never filled.
+
+Values pass as they are, and the pre-flight judges them. Only times are read here, because files hold them as text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from operator import itemgetter
+from typing import Any
+
+import attrs
+
+from truecaller_async.errors import ConfigError
+from truecaller_async.models import CallRecord, Problem
+from truecaller_async.planning.times import is_aware, parse_iso
+
+FIELDS = ("caller", "receiver", "label_id", "label_name", "reason", "starts_at", "ends_at", "key")
+"""Our names, in the order in which they are documented."""
+
+NAMES = {
+    **{field: field for field in FIELDS},
+    "caller_number": "caller",
+    "receiver_number": "receiver",
+    "dynamic_label_name": "label_name",
+    "call_reason": "reason",
+    "dynamic_call_reason": "reason",
+}
+"""The field that a column name means. From "Truecaller for Business: Field names by version"."""
+
+SHAPES_KEPT = 64
+MILLISECONDS_DIGITS = 18
+
+
+@attrs.frozen
+class Fill:
+    """Values for columns that the input does not have.
+
+    `starts_at` is milliseconds since the epoch; `window` is seconds, and makes ends_at = starts_at + window.
+    """
+
+    label_id: str | None = None
+    label_name: str | None = None
+    reason: str | None = None
+    starts_at: int | None = None
+    window: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.window is not None and not (math.isfinite(self.window) and self.window > 0):
+            raise ConfigError(f"Fill.window is {self.window!r}: it must be a number of seconds above 0")
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields for which there is a value."""
+        given = {
+            field for field in ("label_id", "label_name", "reason", "starts_at") if getattr(self, field) is not None
+        }
+        return frozenset(given | {"ends_at"} if self.window is not None else given)
+
+
+NO_FILL = Fill()
+
+
+class Shape:
+    """How the values of a row make a record: `places` says where each field stands among them."""
+
+    def __init__(self, places: Mapping[str, int], width: int, fill: Fill) -> None:
+        constants = [None, fill.label_id, fill.label_name, fill.reason, fill.starts_at]
+        absent = {"label_id": 1, "label_name": 2, "reason": 3, "starts_at": 4}
+        self._constants = constants
+        self._pick = itemgetter(*(places.get(field, width + absent.get(field, 0)) for field in FIELDS))
+        self._window = fill.window if "ends_at" not in places else None
+
+    def record(self, values: list[Any]) -> CallRecord:
+        """The record of one row, which must have as many values as the shape is wide."""
+        caller, receiver, label_id, label_name, reason, starts, ends, key = self._pick(values + self._constants)
+        starts = instant(starts)
+        ends = instant(ends) if self._window is None else later(starts, self._window)
+        return CallRecord(
+            caller, receiver, starts, ends, _filled(label_id), _filled(label_name), _filled(reason), _filled(key)
+        )
+
+
+class MappingShapes:
+    """Makes records of mappings; mappings with the same keys share one shape."""
+
+    def __init__(self, fill: Fill = NO_FILL, chosen: Mapping[str, str] | None = None) -> None:
+        self._fill = fill
+        self._chosen = chosen or {}
+        self._shapes: dict[tuple[object, ...], Shape | Problem] = {}
+
+    def record(self, mapping: Mapping[Any, Any]) -> CallRecord | Problem:
+        """The record of this mapping, or the problem that keeps it from being one. Unknown keys are ignored."""
+        names = tuple(mapping)
+        shape = self._shapes.get(names) or self._learn(names)
+        return shape if isinstance(shape, Problem) else shape.record(list(mapping.values()))
+
+    def _learn(self, names: tuple[object, ...]) -> Shape | Problem:
+        if len(self._shapes) >= SHAPES_KEPT:
+            self._shapes.clear()
+        places, clash = find_columns(names, self._chosen)
+        shape = Problem("row", "row.columns", clash) if clash else Shape(places, len(names), self._fill)
+        self._shapes[names] = shape
+        return shape
+
+
+def find_columns(names: Sequence[object], chosen: Mapping[str, str]) -> tuple[dict[str, int], str]:
+    """The place of each field among these names, and what is wrong with them ("" where all is well)."""
+    wanted = {name: field for name, field in NAMES.items() if field not in chosen}
+    wanted.update({plain(name): field for field, name in chosen.items()})
+    places: dict[str, int] = {}
+    for place, name in enumerate(names):
+        field = wanted.get(plain(name)) if isinstance(name, str) else None
+        if field is None:
+            continue
+        if field in places:
+            return places, f"has two columns for {field}: {names[places[field]]!r} and {name!r}"
+        places[field] = place
+    return places, ""
+
+
+def check_chosen(chosen: Mapping[str, str]) -> None:
+    """Raises `ConfigError` where a column is chosen for something that is no field."""
+    for field, name in chosen.items():
+        if field not in FIELDS:
+            raise ConfigError(f"there is no field {field!r} to choose a column for; the fields are {listed(FIELDS)}")
+        if not isinstance(name, str):
+            raise ConfigError(f"the column for {field} is {name!r}: it must be the column's name")
+
+
+def plain(name: str) -> str:
+    """A column name without what does not matter."""
+    return name.strip().lower()
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in one line."""
+    return ", ".join(names)
+
+
+def instant(value: Any) -> Any:
+    """A time as it stands in a file: milliseconds and ISO 8601 with a zone are read, anything else stays as it is."""
+    if type(value) is not str:
+        return value
+    text = value.strip()
+    if text.isdigit() and text.isascii() and len(text) <= MILLISECONDS_DIGITS:
+        return int(text)
+    moment = parse_iso(text)
+    return moment if moment is not None and is_aware(moment) else value
+
+
+def later(starts: Any, window: float) -> Any:
+    """`starts` plus `window` seconds; where it is no time, itself, so that it is refused as what it is."""
+    if type(starts) is int:
+        return starts + round(window * 1000)
+    if isinstance(starts, datetime):
+        try:
+            return starts + timedelta(seconds=window)
+        except OverflowError:
+            return starts
+    return starts
+
+
+def _filled(value: Any) -> Any:
+    return (value or None) if type(value) is str else value

@@ -1,0 +1,183 @@
+"""CSV: commas, double quotes, a header line.
+
+The one hard case is a quote that is not closed, for it swallows every row up to the next quote without a word. So the
+lines of the row at hand are kept. When the quote closes at a place where none may close, only the line on which the
+row began is bad, and the lines after it are read again as rows of their own. When it never closes, or not within
+`LINE_MAX` characters, nobody can say where the next row begins, and reading ends.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import deque
+from collections.abc import Iterator
+
+from truecaller_async.errors import SourceError
+from truecaller_async.models import Problem, Row
+from truecaller_async.planning.values import show
+from truecaller_async.sources.columns import FIELDS, Fill, Shape, find_columns, listed
+from truecaller_async.sources.files import LINE_MAX, READ_FAULTS, FileSource, Origin, fault, lines, open_text
+
+NEEDED = ("caller", "receiver", "starts_at", "ends_at")
+OTHER_DELIMITERS = (";", "\t", "|")
+HEADER_SHOWN = 12
+
+
+def read_csv(file: Origin, /, *, fill: Fill | None = None, **columns: str) -> CsvSource:
+    """A CSV file (path, text file or binary file; `.gz` is unpacked) as rows.
+
+    The first line names the columns: `caller, receiver, label_id, label_name, reason, starts_at, ends_at, key`, or
+    the names of the API. `columns` chooses others: `read_csv("x.csv", receiver="Phone")`. Reading raises
+    `SourceError`; a wrong name in `columns` is a `ConfigError` at once.
+    """
+    return CsvSource(file, fill, columns)
+
+
+class CsvSource(FileSource):
+    """Rows of a CSV file; see `read_csv`."""
+
+    def rows(self) -> Iterator[Row]:
+        """The rows, read without awaiting. Raises `SourceError`."""
+        with open_text(self.origin, self.name) as file:
+            feed = _Feed(lines(file, self.name))
+            reader = csv.reader(feed, strict=True)
+            header = self._header(feed, reader)
+            if header:
+                yield from self._data(feed, reader, header)
+
+    def _header(self, feed: _Feed, reader: Iterator[list[str]]) -> list[str]:
+        try:
+            header = next(filter(None, reader), [])
+        except csv.Error as error:
+            raise SourceError(f"{self.name}: the header line cannot be read: {error}") from error
+        except READ_FAULTS as error:
+            raise self.broken(0, error) from error
+        if feed.fault:
+            raise SourceError(f"{self.name}: the header {feed.fault.message} ({feed.fault.hint})")
+        feed.next_row()
+        return header
+
+    def _data(self, feed: _Feed, reader: Iterator[list[str]], header: list[str]) -> Iterator[Row]:
+        shape = self._shape(header)
+        width, number = len(header), 0
+        while True:
+            try:
+                cells = next(reader, None)
+                problem = feed.fault
+            except csv.Error as error:
+                cells, problem = [], self._misread(feed, number, error)
+            except READ_FAULTS as error:
+                raise self.broken(number, error) from error
+            if cells is None:
+                return
+            line = feed.first_line
+            feed.next_row()
+            if len(cells) == width and problem is None:
+                number += 1
+                yield Row(number, line, shape.record(cells))
+            elif problem is not None or (cells and any(cell.strip() for cell in cells)):
+                number += 1
+                yield Row(number, line, None, (problem or _wrong_width(len(cells), width),))
+
+    def _misread(self, feed: _Feed, row: int, error: csv.Error) -> Problem:
+        if feed.ended or isinstance(error, _TooLong):
+            line = feed.first_line + _opening(feed.held)
+            raise SourceError(
+                f"{self.name}: the quote opened on line {line} is never closed, so no row after row {row} can be told "
+                "from another; close it, or double a quote that belongs to a text",
+                row=row,
+            ) from error
+        feed.read_again()
+        hint = "close every quote, and double a quote that belongs to a text"
+        return Problem("row", "row.quote", f"has a misplaced quote or line end ({error})", hint=hint)
+
+    def _shape(self, header: list[str]) -> Shape:
+        places, clash = find_columns(header, self.chosen)
+        if clash:
+            raise SourceError(f"{self.name}: {clash}; rename or remove one of them")
+        chosen = [f"{name!r} (chosen for {field})" for field, name in self.chosen.items() if field not in places]
+        needed = [field for field in NEEDED if field not in places and field not in self.fill.fields]
+        if chosen or needed:
+            missing = listed(chosen or needed)
+            raise SourceError(f"{self.name}: there is no column {missing}. {_found(header)}. {_advice(header)}")
+        return Shape(places, len(header), self.fill)
+
+
+class _TooLong(csv.Error):
+    """A row of several lines grew past every measure."""
+
+
+class _Feed:
+    """Hands lines to the CSV reader, and keeps those of the row at hand so that they can be read again."""
+
+    def __init__(self, source: Iterator[str]) -> None:
+        self._source = source
+        self._again: deque[str] = deque()
+        self._number = 0
+        self.held: list[str] = []
+        self.fault: Problem | None = None
+        self.ended = False
+
+    @property
+    def first_line(self) -> int:
+        """The line on which the row at hand began."""
+        return self._number - len(self.held) + 1
+
+    def next_row(self) -> None:
+        """The row at hand is done with."""
+        self.held.clear()
+        self.fault = None
+
+    def read_again(self) -> None:
+        """Take back all lines of the row at hand but its first."""
+        self._number -= len(self.held) - 1
+        self._again.extendleft(reversed(self.held[1:]))
+        del self.held[1:]
+
+    def __iter__(self) -> Iterator[str]:
+        held, size = self.held, 0
+        while line := self._again.popleft() if self._again else next(self._source, ""):
+            size = len(line) if not held else size + len(line)
+            held.append(line)
+            self._number += 1
+            if size >= LINE_MAX or not line.isascii():
+                self.fault = self.fault or fault(line, self._number)
+            if size < LINE_MAX:
+                yield line
+            elif len(held) == 1:
+                yield "\n"
+            else:
+                raise _TooLong
+        self.ended = True
+
+
+def _opening(held: list[str]) -> int:
+    """Which of these lines opened the quote that is open after them, counted from 0."""
+    opening, quotes = 0, 0
+    for place, line in enumerate(held):
+        if quotes % 2 == 0:
+            opening = place
+        quotes += line.count('"')
+    return opening
+
+
+def _wrong_width(cells: int, width: int) -> Problem:
+    hint = "put quotes around a text that has a comma" if cells > width else "look for a missing comma or a line break"
+    return Problem("row", "row.columns", f"has {cells} cells, and the header has {width}", hint=hint)
+
+
+def _found(header: list[str]) -> str:
+    shown = listed(repr(show(name)) for name in header[:HEADER_SHOWN])
+    more = f" and {len(header) - HEADER_SHOWN} more" if len(header) > HEADER_SHOWN else ""
+    return f"The first line has {len(header)} column{'s' if len(header) > 1 else ''}: {shown}{more}"
+
+
+def _advice(header: list[str]) -> str:
+    delimiter = next((mark for mark in OTHER_DELIMITERS if len(header) == 1 and mark in header[0]), None)
+    if header[0].lower().startswith("sep="):
+        return "The line 'sep=' is a note for Excel: remove it, and save the file with commas"
+    if delimiter:
+        return f"The first line has 1 column and contains {delimiter!r}: save the file with commas"
+    if any(sum(char.isdigit() for char in name) >= 7 for name in header):
+        return "It looks like data: put a line with the names of the columns above it"
+    return f"Columns are {listed(FIELDS)}; rename one, or choose it, such as receiver='Phone'"

@@ -1,0 +1,103 @@
+"""JSONL: one JSON object on each line.
+
+Every line stands for itself, so a broken one costs one row. A key that stands twice in one object is refused, because
+JSON readers keep the last one silently.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from truecaller_async.errors import SourceError
+from truecaller_async.models import CallRecord, Problem, Row
+from truecaller_async.planning.values import show
+from truecaller_async.sources.columns import Fill, MappingShapes
+from truecaller_async.sources.files import LINE_MAX, READ_FAULTS, FileSource, Origin, fault, lines, open_text
+
+KEY_ENDS = re.compile(r'"\s*:')
+
+_decode = msgspec.json.Decoder().decode
+
+
+def read_jsonl(file: Origin, /, *, fill: Fill | None = None, **columns: str) -> JsonlSource:
+    """A JSONL file (path, text file or binary file; `.gz` is unpacked) as rows.
+
+    Each line is an object with the keys `caller, receiver, label_id, label_name, reason, starts_at, ends_at, key`, or
+    the names of the API. `columns` chooses others: `read_jsonl("x.jsonl", receiver="phone")`. Reading raises
+    `SourceError`; a wrong name in `columns` is a `ConfigError` at once.
+    """
+    return JsonlSource(file, fill, columns)
+
+
+class JsonlSource(FileSource):
+    """Rows of a JSONL file; see `read_jsonl`."""
+
+    def rows(self) -> Iterator[Row]:
+        """The rows, read without awaiting. Raises `SourceError`."""
+        shapes = MappingShapes(self.fill, self.chosen)
+        place = number = 0
+        with open_text(self.origin, self.name) as file:
+            source = lines(file, self.name)
+            while line := self._next(source, number):
+                place += 1
+                if line.isspace():
+                    continue
+                if number == 0 and (line.lstrip().startswith("[") or line.strip() == "{"):
+                    raise SourceError(f"{self.name}: is one JSON document; write one object on each line")
+                number += 1
+                record = _record(line, place, shapes)
+                if isinstance(record, Problem):
+                    yield Row(number, place, None, (record,))
+                else:
+                    yield Row(number, place, record)
+
+    def _next(self, source: Iterator[str], row: int) -> str:
+        try:
+            return next(source, "")
+        except READ_FAULTS as error:
+            raise self.broken(row, error) from error
+
+
+def _record(line: str, place: int, shapes: MappingShapes) -> CallRecord | Problem:
+    if len(line) >= LINE_MAX or not line.isascii():
+        problem = fault(line, place)
+        if problem is not None:
+            return problem
+    try:
+        value = _decode(line)
+    except msgspec.DecodeError as error:
+        hint = "one object on each line, and nothing between the lines"
+        return Problem("row", "row.json", f"is not JSON: {error}", hint=hint)
+    except RecursionError:
+        return Problem("row", "row.json", "is nested too deep")
+    if not isinstance(value, dict):
+        return Problem("row", "row.json", f"is {_kind(value)}, and must be an object")
+    twice = _repeated_key(line, len(value))
+    if twice is not None:
+        return Problem("row", "row.columns", f"has the key {show(twice)!r} twice", hint="remove one of them")
+    return shapes.record(value)
+
+
+def _repeated_key(line: str, keys: int) -> str | None:
+    """A key that stands twice in the object itself, which has so many different ones.
+
+    Objects inside it may repeat what they like. Only a line with more colons than keys needs to be looked at.
+    """
+    if line.count(":") <= keys or len(KEY_ENDS.findall(line)) <= keys:
+        return None
+    pairs: list[tuple[str, Any]] = json.loads(line, object_pairs_hook=list)
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            return key
+        seen.add(key)
+    return None
+
+
+def _kind(value: object) -> str:
+    return "a list" if isinstance(value, list) else "null" if value is None else f"a {type(value).__name__}"

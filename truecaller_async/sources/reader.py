@@ -1,0 +1,121 @@
+"""The one door to every kind of source: `read` gives the next rows as a list.
+
+Lists, because a hand-over costs more than a record: a file, or a plain iterable, is read without awaiting, up to as
+many rows as are asked for. A foreign async iterable gives one row at a time, as soon as it has one.
+
+Rows are numbered here, by position from 1, whatever number they bring. What the source raises becomes a `SourceError`
+that names the last row, after the rows before it were given out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import attrs
+
+from truecaller_async.errors import ConfigError, SourceError
+from truecaller_async.models import CallRecord, Problem, Row
+from truecaller_async.sources.columns import MappingShapes
+from truecaller_async.sources.files import FileSource
+
+
+class RowReader:
+    """Reads a source once, from its beginning.
+
+    `source` is a reader (`read_csv`, `read_jsonl`), or an iterable or async iterable of `CallRecord`, mappings with
+    the column names as keys, or `Row`. Anything else is a `ConfigError`. Not for use by two tasks at a time; a read of
+    an async iterable that is cancelled ends that iterable, so wait for it in a task of its own.
+    """
+
+    def __init__(self, source: object) -> None:
+        self._rows: Iterator[Any] | None = None
+        self._later: AsyncIterator[Any] | None = None
+        if isinstance(source, FileSource):
+            self._rows = source.rows()
+        elif isinstance(source, str | bytes | Mapping | CallRecord | Row):
+            raise ConfigError(_not_a_source(source))
+        elif isinstance(source, AsyncIterable):
+            self._later = aiter(source)
+        elif isinstance(source, Iterable):
+            self._rows = iter(source)
+        else:
+            raise ConfigError(_not_a_source(source))
+        self._ready = isinstance(source, FileSource)
+        self._shapes = MappingShapes()
+        self._number = 0
+        self._failure: SourceError | None = None
+        self._ended = False
+
+    async def read(self, limit: int) -> list[Row]:
+        """The next 1 to `limit` rows; an empty list at the end. Raises `SourceError`."""
+        if self._failure is not None:
+            raise self._failure
+        if self._ended:
+            return []
+        items: list[Any] = []
+        try:
+            if self._rows is not None:
+                items.extend(islice(self._rows, limit))
+            elif self._later is not None:
+                items.append(await anext(self._later))
+        except StopAsyncIteration:
+            self._ended = True
+        except Exception as error:  # noqa: BLE001  whatever the source raises is told as a fault of the source
+            return self._fail(items, error)
+        self._ended = self._ended or not items
+        return self._numbered(items)
+
+    async def aclose(self) -> None:
+        """Close the source: a file is closed, a generator is ended. May be called twice. Raises `SourceError`."""
+        rows, later = self._rows, self._later
+        self._rows = self._later = None
+        self._ended = True
+        try:
+            if rows is not None and hasattr(rows, "close"):
+                rows.close()
+            if later is not None and hasattr(later, "aclose"):
+                await later.aclose()
+        except Exception as error:
+            raise self._fault(error) from error
+
+    def _fail(self, items: list[Any], error: Exception) -> list[Row]:
+        """The rows before the failure; the failure itself comes with the next read, or now where there are none."""
+        rows = self._numbered(items)
+        self._failure = self._fault(error)
+        self._failure.__cause__ = error
+        if not rows:
+            raise self._failure
+        return rows
+
+    def _fault(self, error: Exception) -> SourceError:
+        if isinstance(error, SourceError):
+            return error
+        said = f"the source raised {type(error).__name__} after row {self._number}"
+        return SourceError(f"{said}; its own error is the cause of this one", row=self._number)
+
+    def _numbered(self, items: list[Any]) -> list[Row]:
+        first = self._number + 1
+        self._number += len(items)
+        return items if self._ready else [self._row(number, item) for number, item in enumerate(items, first)]
+
+    def _row(self, number: int, item: object) -> Row:
+        if isinstance(item, CallRecord):
+            return Row(number, None, item)
+        if isinstance(item, Row):
+            return item if item.number == number else attrs.evolve(item, number=number)
+        if isinstance(item, Mapping):
+            record = self._shapes.record(item)
+            return Row(number, None, None, (record,)) if isinstance(record, Problem) else Row(number, None, record)
+        hint = "give a CallRecord, or a mapping with the column names as keys"
+        return Row(number, None, None, (Problem("row", "row.type", f"is of type {type(item).__name__}", hint=hint),))
+
+
+def _not_a_source(source: object) -> str:
+    kind = type(source).__name__
+    if isinstance(source, str):
+        return "the source is a str; to read a file, give read_csv(path) or read_jsonl(path)"
+    if isinstance(source, Mapping | CallRecord | Row):
+        return f"the source is one {kind}; give a list of them, or another iterable"
+    return f"the source is of type {kind}; give read_csv(path), or an iterable of CallRecord or mappings"

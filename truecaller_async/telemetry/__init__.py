@@ -1,0 +1,5 @@
+"""What the library tells about itself: adapters of the `Observer` port."""
+
+from truecaller_async.telemetry.log import LogObserver
+
+__all__ = ["LogObserver"]

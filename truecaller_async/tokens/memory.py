@@ -1,0 +1,54 @@
+"""Tokens and ledger of one process: gone when it ends.
+
+The ledger is a sliding log of mints. A claim is written before the request is made, because a request whose answer
+is lost may have created a token all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from truecaller_async.models import Token
+
+
+class MemoryTokenStore:
+    """The `TokenStore` behind `state="memory:"`."""
+
+    def __init__(self) -> None:
+        self._mints: list[float] = []
+
+    async def adopt(self, now: float) -> Sequence[Token]:
+        """A new process has no tokens."""
+        return ()
+
+    async def add(self, token: Token) -> None:
+        """Nothing to keep: the pool holds it."""
+
+    async def drop(self, token_id: str) -> None:
+        """Nothing was kept."""
+
+    async def claim_mint(self, limit: int, per: float, now: float) -> float:
+        """0.0 and written down, or the seconds until a mint is lawful."""
+        self._mints = [at for at in self._mints if at > now - per]
+        if len(self._mints) < limit:
+            self._mints.append(now)
+            return 0.0
+        return max(sorted(self._mints)[-limit] + per - now, 0.001)
+
+    async def refund_mint(self, now: float) -> None:
+        """Strike out the mint claimed at `now`."""
+        if now in self._mints:
+            self._mints.remove(now)
+
+    async def note(self, token_id: str, rule: str, at: float) -> None:
+        """The limiter of this process remembers for itself."""
+
+    async def releases(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
+        """Nothing of an earlier process is known."""
+        return {}
+
+    async def give_up(self, now: float) -> None:
+        """There is no next process to have them."""
+
+    async def aclose(self) -> None:
+        """Nothing to close."""

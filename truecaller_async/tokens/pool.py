@@ -1,0 +1,370 @@
+"""The pool: which token a request goes out with.
+
+What is the theory
+------------------
+Tokens are the scarce thing: ten may be created in half an hour, and each carries its own limits. So the pool is lazy:
+it creates one token when the first request comes and one more only when its owner asks it to `grow`, never above
+`max_tokens`. A mint is single-flight, and is written into the ledger of the store before it is made, so that tasks,
+processes and restarts together never ask for an eleventh.
+
+A token lives an hour, counted from the moment it was received, and is renewed at about four fifths of that life
+(spread by a twentieth, so that ten tokens do not all end together). The new one is there before the old one goes.
+
+A token that the server refuses is dropped by its id: a second task that was refused with the same token finds it gone
+already and costs no second mint. Two tokens in a row that are refused within a minute of their creation mean that the
+account has a problem no token can cure: from then on the pool raises `AuthenticationFailed`.
+
+A *hold* is a deadline on the loop's clock, one for each token, merged by `max`. Nothing releases it; it passes.
+
+Long windows survive a restart: releases under a limit of five seconds or more are noted in the store, and given back
+to the limiter when a stored token is adopted. For shorter windows the token is taken as fully used when its last
+process gave it up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from random import Random
+
+import attrs
+
+from truecaller_async.clock import Clock
+from truecaller_async.errors import (
+    APIStatusError,
+    AuthenticationFailed,
+    ClientClosed,
+    DeadlineExceeded,
+    NotSent,
+    RateLimited,
+    TokenBudgetExhausted,
+    TruecallerError,
+    WaitTooLong,
+)
+from truecaller_async.models import Secret, Token
+from truecaller_async.options import MAX_HOLD, Limits, RateLimit
+from truecaller_async.ports import Limiter, Observer, TokenStore
+
+LIFE = 3600.0
+RENEW_AT = 0.80
+RENEW_SPREAD = 0.05
+FRESH = 60.0
+FRESH_REFUSALS_MAX = 2
+NOTED_FROM = 5.0
+RENEWAL_RETRY = 60.0
+MINT_REFUSED_HOLD = 60.0
+BACKLOG_WORTH_A_TOKEN = 1.0
+"""Seconds of waiting work that justify one more token."""
+
+
+@attrs.define(eq=False)
+class Holding:
+    """One token in the pool. Times are on the loop's clock."""
+
+    token: Token
+    born: float
+    renew_at: float
+    dies_at: float
+    held_until: float = float("-inf")
+    refusals: int = 0
+
+
+@attrs.frozen
+class PoolSettings:
+    """What the pool may do: how many tokens, under which limits."""
+
+    limits: Limits
+    max_tokens: int
+
+
+class TokenPool:
+    """Lends tokens, one permit at a time. `mint` makes one request for a new token and returns it."""
+
+    def __init__(
+        self,
+        store: TokenStore,
+        limiter: Limiter,
+        mint: Callable[[], Awaitable[Secret]],
+        settings: PoolSettings,
+        *,
+        clock: Clock,
+        rng: Random,
+        observer: Observer,
+    ) -> None:
+        self._store = store
+        self._limiter = limiter
+        self._mint = mint
+        self._settings = settings
+        self._clock = clock
+        self._rng = rng
+        self._observer = observer
+        self._holdings: dict[str, Holding] = {}
+        self._minting = asyncio.Lock()
+        self._queues: dict[str, asyncio.Lock] = {}
+        self._renewals: set[asyncio.Task[None]] = set()
+        self._opened = False
+        self._closed = False
+        self._fresh_refusals = 0
+        self.refused: AuthenticationFailed | None = None
+        self._mint_held_until = 0.0
+        self._noted = {call: self._rules_noted(call) for call in ("push", "submit", "status", "labels")}
+        self._waiting: dict[str, int] = {}
+        self.minted = 0
+
+    @property
+    def max_tokens(self) -> int:
+        """The most tokens that are alive at once."""
+        return self._settings.max_tokens
+
+    @property
+    def limits(self) -> Limits:
+        """The limits every request must pass."""
+        return self._settings.limits
+
+    async def open(self) -> None:
+        """Adopt the live tokens that the store kept. Done once, before the first use."""
+        if self._closed:
+            raise ClientClosed("the client is closed; make a new one")
+        if self._opened:
+            return
+        self._opened = True
+        wall = self._clock.wall()
+        for token in list(await self._store.adopt(wall))[: self.max_tokens]:
+            self._enter(token)
+            self._limiter.remember(token.token_id, await self._remembered(token, wall))
+            self._observer.stage("token.adopted", {"token_id": token.token_id, "lives": round(token.expires - wall)})
+
+    def live(self) -> Sequence[Token]:
+        """Tokens that may be used, oldest first, held or not. Starts renewals that are due."""
+        now = self._now()
+        for holding in [holding for holding in self._holdings.values() if holding.dies_at <= now]:
+            self._leave(holding.token.token_id)
+        for holding in self._holdings.values():
+            if holding.renew_at <= now and not self._renewals:
+                self._start_renewal(holding)
+        return [holding.token for holding in self._holdings.values()]
+
+    def knows(self, token_id: str) -> bool:
+        """Whether the token is still in the pool."""
+        return token_id in self._holdings
+
+    def held_until(self, token_id: str) -> float:
+        """The loop's time until which nothing may be sent with this token."""
+        holding = self._holdings.get(token_id)
+        return holding.held_until if holding else float("-inf")
+
+    def held(self) -> int:
+        """How many live tokens are on hold."""
+        now = self._now()
+        return sum(holding.held_until > now for holding in self._holdings.values())
+
+    def hold(self, token_id: str, seconds: float) -> None:
+        """Send nothing with this token for so long. A longer hold stays."""
+        holding = self._holdings.get(token_id)
+        if holding is not None:
+            holding.held_until = max(holding.held_until, self._now() + seconds)
+
+    def throttled(self, token_id: str) -> int:
+        """The server answered 429 to this token: slow it down. Returns how many times in a row that was."""
+        self._limiter.slow_down(token_id)
+        holding = self._holdings.get(token_id)
+        if holding is None:
+            return 1
+        holding.refusals += 1
+        return holding.refusals
+
+    def worked(self, token_id: str) -> None:
+        """The server took a request with this token."""
+        self._fresh_refusals = 0
+        holding = self._holdings.get(token_id)
+        if holding is not None:
+            holding.refusals = 0
+
+    async def drop(self, token_id: str, error: AuthenticationFailed) -> None:
+        """The server refused this token. Does nothing if it is gone already."""
+        holding = self._holdings.get(token_id)
+        if holding is None:
+            return
+        if self._now() - holding.born < FRESH:
+            self._fresh_refusals += 1
+        if self._fresh_refusals >= FRESH_REFUSALS_MAX:
+            self.refused = error
+        self._leave(token_id)
+        self._observer.stage("token.dropped", {"token_id": token_id, "reason": error.slug or error.status})
+        await self._store.drop(token_id)
+
+    async def take(self, token_id: str, call: str) -> float:
+        """A permit for this token: 0.0 if granted, else the seconds to wait."""
+        wait = await self._limiter.take(token_id, call)
+        if wait == 0.0:
+            for rule in self._noted.get(call, ()):
+                await self._store.note(token_id, rule.name, self._clock.wall())
+        return wait
+
+    async def permit(self, call: str, *, deadline: float | None = None) -> Token:
+        """A token that may send this call now; waits for it in the order of asking.
+
+        `deadline` is on the loop's clock. Raises `DeadlineExceeded`, `WaitTooLong`, `TokenBudgetExhausted`,
+        `AuthenticationFailed`, or what the mint raised.
+        """
+        await self.open()
+        queue = self._queues.setdefault(call, asyncio.Lock())
+        self._waiting[call] = self._waiting.get(call, 0) + 1
+        try:
+            async with queue:
+                while True:
+                    token, wait = await self._choose(call)
+                    if token is not None:
+                        return token
+                    await self._sit_out(wait, call, deadline)
+        finally:
+            self._waiting[call] -= 1
+
+    async def grow(self, *, deadline: float | None = None) -> Token | None:
+        """Create one more token, unless there are `max_tokens`; single-flight.
+
+        Raises `TokenBudgetExhausted` where the budget has none before `deadline` (at once, if that is None), and
+        what the request itself raised.
+        """
+        await self.open()
+        before = len(self._holdings)
+        async with self._minting:
+            if self.refused is not None:
+                raise self.refused
+            if len(self._holdings) > before or len(self._holdings) >= self.max_tokens:
+                return None
+            return await self._make(deadline)
+
+    async def aclose(self) -> None:
+        """Stop renewals, give the tokens up to the next process, close the store."""
+        if self._closed:
+            return
+        self._closed = True
+        for task in self._renewals:
+            task.cancel()
+        await asyncio.gather(*self._renewals, return_exceptions=True)
+        if self._opened:
+            await self._store.give_up(self._clock.wall())
+        await self._store.aclose()
+
+    async def _choose(self, call: str) -> tuple[Token | None, float]:
+        """The first live token with a permit, or how long until there may be one (infinity: there is no token)."""
+        if self.refused is not None:
+            raise self.refused
+        soonest = float("inf")
+        for token in self.live():
+            held = self.held_until(token.token_id) - self._now()
+            wait = held if held > 0 else await self.take(token.token_id, call)
+            if wait <= 0:
+                return token, 0.0
+            soonest = min(soonest, wait)
+        return None, soonest
+
+    async def _sit_out(self, wait: float, call: str, deadline: float | None) -> None:
+        backlog = wait * self._waiting[call]
+        if wait == float("inf") or (backlog > BACKLOG_WORTH_A_TOKEN and len(self._holdings) < self.max_tokens):
+            try:
+                if await self.grow(deadline=deadline) is not None:
+                    return
+            except TokenBudgetExhausted:
+                if wait == float("inf"):
+                    raise
+            if wait == float("inf"):
+                return
+        if wait > MAX_HOLD:
+            raise WaitTooLong(wait, MAX_HOLD)
+        if deadline is not None and self._now() + wait > deadline:
+            raise DeadlineExceeded(f"no permit for {call!r} before the deadline: the limits allow one in {wait:.3f} s")
+        await asyncio.sleep(wait)
+
+    async def _make(self, deadline: float | None) -> Token:
+        rule = next((rule for rule in self.limits if rule.counts("mint")), None)
+        wall = await self._claim(rule, deadline)
+        try:
+            secret = await self._mint()
+        except NotSent:
+            await self._store.refund_mint(wall)
+            raise
+        except RateLimited as error:
+            wait = MINT_REFUSED_HOLD if error.retry_after is None else error.retry_after
+            self._mint_held_until = self._now() + wait
+            raise TokenBudgetExhausted(self._instant(wait)) from None
+        except APIStatusError as error:
+            if error.status < 500:
+                await self._store.refund_mint(wall)
+            raise
+        self.minted += 1
+        token = self._token(secret, self._clock.wall())
+        if self.knows(token.token_id):
+            self._settings = attrs.evolve(self._settings, max_tokens=len(self._holdings))
+            self._observer.stage("token.repeated", {"token_id": token.token_id, "live": len(self._holdings)})
+        self._enter(token)
+        await self._store.add(token)
+        self._observer.stage("token.minted", {"token_id": token.token_id, "live": len(self._holdings)})
+        return token
+
+    async def _claim(self, rule: RateLimit | None, deadline: float | None) -> float:
+        """Write the mint into the ledger, waiting for its turn up to the deadline; returns its stamp."""
+        while True:
+            wall = self._clock.wall()
+            wait = self._mint_held_until - self._now()
+            if wait <= 0:
+                wait = await self._store.claim_mint(rule.limit, rule.per, wall) if rule else 0.0
+            if wait <= 0:
+                return wall
+            if deadline is None or self._now() + wait > deadline:
+                raise TokenBudgetExhausted(self._instant(wait))
+            await asyncio.sleep(wait)
+
+    def _start_renewal(self, holding: Holding) -> None:
+        task = asyncio.get_running_loop().create_task(self._renew(holding))
+        self._renewals.add(task)
+        task.add_done_callback(self._renewals.discard)
+
+    async def _renew(self, old: Holding) -> None:
+        """Make the successor first, then let the old one go. What fails here is tried again a minute later."""
+        try:
+            async with self._minting:
+                if not self.knows(old.token.token_id):
+                    return
+                await self._make(None)
+            self._leave(old.token.token_id)
+            await self._store.drop(old.token.token_id)
+        except TruecallerError as error:
+            old.renew_at = self._now() + RENEWAL_RETRY
+            self._observer.stage("token.renewal_failed", {"token_id": old.token.token_id, "error": str(error)})
+
+    def _token(self, secret: Secret, wall: float) -> Token:
+        token_id = hashlib.sha256(secret.reveal().encode()).hexdigest()[:12]
+        return Token(token_id, secret, wall, wall + LIFE)
+
+    def _enter(self, token: Token) -> None:
+        now, wall = self._now(), self._clock.wall()
+        renew = LIFE * (RENEW_AT + self._rng.uniform(-RENEW_SPREAD, RENEW_SPREAD))
+        born = now - (wall - token.born)
+        self._holdings[token.token_id] = Holding(token, born, born + renew, born + (token.expires - token.born))
+
+    def _leave(self, token_id: str) -> None:
+        self._holdings.pop(token_id, None)
+        self._limiter.forget(token_id)
+
+    async def _remembered(self, token: Token, wall: float) -> dict[str, list[float]]:
+        """Ages of the releases of an earlier process, for each limit of a token."""
+        rules = [rule for rule in self.limits if rule.scope == "token"]
+        noted = await self._store.releases(token.token_id, wall - max((rule.per for rule in rules), default=0.0) * 2)
+        idle = wall - token.idle_since if token.idle_since is not None else 0.0
+        return {
+            rule.name: [wall - at for at in noted.get(rule.name, ())] if rule.per >= NOTED_FROM else [idle] * rule.limit
+            for rule in rules
+        }
+
+    def _rules_noted(self, call: str) -> tuple[RateLimit, ...]:
+        return tuple(rule for rule in self.limits if rule.counts(call) and rule.per >= NOTED_FROM)
+
+    def _instant(self, seconds: float) -> datetime:
+        return datetime.fromtimestamp(self._clock.wall() + seconds, UTC)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,230 @@
+"""Tokens and ledger in one SQLite file: they outlive the process, and processes of one machine share the ledger.
+
+A crash loop must not lock the account out (10 tokens in 30 minutes), so live tokens and the ledger of mints are kept
+on disk. A token belongs to one living process at a time: while the limits are counted within each process, lending it
+to two would let both send at the full rate. A process that ends gives its tokens up; the tokens of one that died are
+adopted by the next that asks.
+
+The file is created 0600 in a folder 0700, holds no API key, and is refused if others can read it, if it is a link, or
+if it belongs to somebody else. One thread owns the connection; every method is one transaction (`BEGIN IMMEDIATE`),
+so the ledger's look and its entry cannot be torn apart by another process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import stat
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from truecaller_async.errors import ConfigError
+from truecaller_async.models import Secret, Token
+
+T = TypeVar("T")
+
+_open_here: set[str] = set()
+"""Owners that are alive in this very process. A pid alone would not tell: in a container every run has the same."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS token(
+    account TEXT NOT NULL, token_id TEXT NOT NULL, token TEXT NOT NULL, born REAL NOT NULL, expires REAL NOT NULL,
+    owner TEXT, idle_since REAL, PRIMARY KEY(account, token_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS mint(account TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS release(account TEXT NOT NULL, token_id TEXT NOT NULL, rule TEXT NOT NULL, at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS mint_at ON mint(account, at);
+CREATE INDEX IF NOT EXISTS release_at ON release(account, token_id, at);
+"""
+VERSION = 1
+BUSY_SECONDS = 5.0
+KEPT_SECONDS = 24 * 3600.0
+"""Ledger entries and releases older than this are of no use to any limit."""
+
+
+class SqliteTokenStore:
+    """The `TokenStore` behind `state="sqlite:///path"`, for one account (a hash of base URL, account and key id)."""
+
+    def __init__(self, path: Path, account: str) -> None:
+        self._path = path
+        self._account = account
+        self._thread: ThreadPoolExecutor | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._owner = f"{os.getpid()}:{os.urandom(8).hex()}"
+
+    async def adopt(self, now: float) -> Sequence[Token]:
+        """The live tokens that no other living process uses; they are ours from now on."""
+
+        def transaction(db: sqlite3.Connection) -> Sequence[Token]:
+            db.execute("DELETE FROM token WHERE account = ? AND expires <= ?", (self._account, now))
+            rows = db.execute(
+                "SELECT token_id, token, born, expires, idle_since, owner FROM token WHERE account = ?",
+                (self._account,),
+            ).fetchall()
+            free = [row for row in rows if row[5] in (None, self._owner) or not _alive(row[5])]
+            for row in free:
+                db.execute(
+                    "UPDATE token SET owner = ?, idle_since = NULL WHERE account = ? AND token_id = ?",
+                    (self._owner, self._account, row[0]),
+                )
+            return [Token(row[0], Secret(row[1]), row[2], row[3], row[4]) for row in free]
+
+        return await self._do(transaction)
+
+    async def add(self, token: Token) -> None:
+        """Keep a token of ours."""
+        row = (self._account, token.token_id, token.secret.reveal(), token.born, token.expires, self._owner)
+        await self._do(
+            lambda db: db.execute(
+                "INSERT OR REPLACE INTO token(account, token_id, token, born, expires, owner)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                row,
+            )
+        )
+
+    async def drop(self, token_id: str) -> None:
+        """Forget a token, and what was sent with it."""
+
+        def transaction(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM token WHERE account = ? AND token_id = ?", (self._account, token_id))
+            db.execute("DELETE FROM release WHERE account = ? AND token_id = ?", (self._account, token_id))
+
+        await self._do(transaction)
+
+    async def claim_mint(self, limit: int, per: float, now: float) -> float:
+        """0.0 and written down, or the seconds until a mint is lawful."""
+
+        def transaction(db: sqlite3.Connection) -> float:
+            db.execute("DELETE FROM mint WHERE at < ?", (now - max(per, KEPT_SECONDS),))
+            recent = [
+                row[0]
+                for row in db.execute(
+                    "SELECT at FROM mint WHERE account = ? AND at > ? ORDER BY at", (self._account, now - per)
+                )
+            ]
+            if len(recent) < limit:
+                db.execute("INSERT INTO mint(account, at) VALUES (?, ?)", (self._account, now))
+                return 0.0
+            return max(float(recent[-limit]) + per - now, 0.001)
+
+        return await self._do(transaction)
+
+    async def refund_mint(self, now: float) -> None:
+        """Strike out the mint claimed at `now`."""
+        await self._do(
+            lambda db: db.execute(
+                "DELETE FROM mint WHERE rowid = (SELECT rowid FROM mint WHERE account = ? AND at = ? LIMIT 1)",
+                (self._account, now),
+            )
+        )
+
+    async def note(self, token_id: str, rule: str, at: float) -> None:
+        """Write down one release."""
+        await self._do(
+            lambda db: db.execute(
+                "INSERT INTO release(account, token_id, rule, at) VALUES (?, ?, ?, ?)",
+                (self._account, token_id, rule, at),
+            )
+        )
+
+    async def releases(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
+        """The releases after `since`; older ones are forgotten."""
+
+        def transaction(db: sqlite3.Connection) -> Mapping[str, Sequence[float]]:
+            db.execute("DELETE FROM release WHERE account = ? AND at < ?", (self._account, since - KEPT_SECONDS))
+            found: defaultdict[str, list[float]] = defaultdict(list)
+            for rule, at in db.execute(
+                "SELECT rule, at FROM release WHERE account = ? AND token_id = ? AND at > ? ORDER BY at",
+                (self._account, token_id, since),
+            ):
+                found[rule].append(at)
+            return found
+
+        return await self._do(transaction)
+
+    async def give_up(self, now: float) -> None:
+        """The next process may have our tokens; they were last used now."""
+        await self._do(
+            lambda db: db.execute(
+                "UPDATE token SET owner = NULL, idle_since = ? WHERE account = ? AND owner = ?",
+                (now, self._account, self._owner),
+            )
+        )
+
+    async def aclose(self) -> None:
+        """Close the file."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        _open_here.discard(self._owner)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await asyncio.get_running_loop().run_in_executor(thread, connection.close)
+        thread.shutdown(wait=True)
+
+    async def _do(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="truecaller-state")
+            _open_here.add(self._owner)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, transaction)
+
+    def _run(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            if self._connection is None:
+                self._connection = _open(self._path)
+            with self._connection as db:
+                db.execute("BEGIN IMMEDIATE")
+                return transaction(db)
+        except sqlite3.Error as error:
+            raise ConfigError(
+                f"the state file {self._path} cannot be used: {error}; move it away, or name another with state="
+            ) from None
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    _make_private(path)
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        connection.close()
+        raise ConfigError(f"the state file {path} was written by a newer version of this library; update it")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA secure_delete=ON")
+    connection.executescript(SCHEMA)
+    connection.execute(f"PRAGMA user_version={VERSION}")
+    return connection
+
+
+def _make_private(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), 0o600))
+        facts = path.lstat()
+    except OSError as error:
+        raise ConfigError(f"the state file {path} cannot be opened: {error.strerror}") from None
+    if os.name != "posix":
+        return
+    if facts.st_uid != os.getuid():
+        raise ConfigError(f"the state file {path} belongs to another user; name one of your own with state=")
+    if stat.S_IMODE(facts.st_mode) & 0o077:
+        raise ConfigError(
+            f"the state file {path} holds access tokens and others can read it "
+            f"(mode {stat.S_IMODE(facts.st_mode):o}); run chmod 600 on it"
+        )
+
+
+def _alive(owner: str) -> bool:
+    pid = int(owner.partition(":")[0])
+    if pid == os.getpid():
+        return owner in _open_here
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,138 @@
+"""The table: each failure of the HTTP library, and what it means to us.
+
+A `Meaning` has three parts. `sent` is "no" or "maybe" and counts only where the trace could not tell (see
+`attempt`); `reason` is the plain word for people; `retryable` says whether a request that was not sent may succeed
+later without change. A class that is not listed has the meaning of its nearest base, and `Exception` is the last.
+
+The message names the host and the reason, and copies nothing from the raw exception but the operating system's and
+the TLS library's own short words: the raw one holds the request, and with it the bearer token.
+
+Some rows surprise. An answer that is not HTTP is reported by the library as status 400, which no server ever sent:
+it is a lost answer. A `ConnectionTimeoutError` is a subclass of `ServerTimeoutError`, and means the opposite for us.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from socket import gaierror
+from ssl import SSLCertVerificationError, SSLError
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+import aiohttp
+import attrs
+from aiohttp.client_exceptions import UnixClientConnectorError
+
+from truecaller_async.errors import NotSent, ResponseLost
+from truecaller_async.options import Timeouts
+from truecaller_async.transport.attempt import Attempt
+
+Verdict: TypeAlias = Literal["no", "maybe"]
+
+
+@attrs.frozen
+class Meaning:
+    """What a class of failure means: was it `sent`, the `reason` in words, and may it be `retryable` if not sent."""
+
+    sent: Verdict
+    reason: str
+    retryable: bool = True
+
+
+_UNREACHED = Meaning("no", "the connection was not made")
+_BAD_CERTIFICATE = Meaning("no", "the server's certificate was not accepted", retryable=False)
+_BAD_URL = Meaning("no", "the address is not a usable URL; check base_url", retryable=False)
+_BROKEN = Meaning("maybe", "the connection broke")
+_CLOSED = Meaning("maybe", "the peer closed the connection without a complete answer")
+_SILENT = Meaning("maybe", "the peer fell silent")
+_NOT_HTTP = Meaning("maybe", "the answer is not HTTP")
+_CUT = Meaning("maybe", "the answer was cut short")
+_REDIRECTED = Meaning("maybe", "a redirect was followed, which is never wanted")
+
+FAILURES: Mapping[type[BaseException], Meaning] = MappingProxyType(
+    {
+        aiohttp.ClientConnectorError: _UNREACHED,
+        aiohttp.ClientConnectorDNSError: Meaning("no", "the name could not be resolved (DNS)"),
+        aiohttp.ClientProxyConnectionError: Meaning("no", "the proxy could not be reached"),
+        aiohttp.ClientHttpProxyError: Meaning("no", "the proxy refused to connect"),
+        UnixClientConnectorError: _UNREACHED,
+        aiohttp.ClientSSLError: Meaning("no", "the TLS handshake failed"),
+        aiohttp.ClientConnectorSSLError: Meaning("no", "the TLS handshake failed"),
+        aiohttp.ClientConnectorCertificateError: _BAD_CERTIFICATE,
+        aiohttp.ServerFingerprintMismatch: _BAD_CERTIFICATE,
+        aiohttp.ConnectionTimeoutError: Meaning("no", "no connection was had in time"),
+        aiohttp.InvalidURL: _BAD_URL,
+        aiohttp.InvalidUrlClientError: _BAD_URL,
+        aiohttp.NonHttpUrlClientError: _BAD_URL,
+        aiohttp.RedirectClientError: _REDIRECTED,
+        aiohttp.InvalidUrlRedirectClientError: _REDIRECTED,
+        aiohttp.NonHttpUrlRedirectClientError: _REDIRECTED,
+        aiohttp.TooManyRedirects: _REDIRECTED,
+        aiohttp.ClientConnectionError: _BROKEN,
+        aiohttp.ClientConnectionResetError: _BROKEN,
+        aiohttp.ClientOSError: _BROKEN,
+        aiohttp.ServerConnectionError: _BROKEN,
+        aiohttp.ServerDisconnectedError: _CLOSED,
+        aiohttp.ServerTimeoutError: _SILENT,
+        aiohttp.SocketTimeoutError: _SILENT,
+        aiohttp.ClientResponseError: _NOT_HTTP,
+        aiohttp.ContentTypeError: _NOT_HTTP,
+        aiohttp.WSServerHandshakeError: _NOT_HTTP,
+        aiohttp.WSMessageTypeError: _NOT_HTTP,
+        aiohttp.ClientPayloadError: _CUT,
+        aiohttp.UploadAbortedError: _BROKEN,
+        aiohttp.ClientError: _BROKEN,
+        TimeoutError: _SILENT,
+        OSError: _BROKEN,
+        Exception: Meaning("maybe", "the HTTP library failed in a way nobody expected", retryable=False),
+    }
+)
+
+
+def meaning_of(error: BaseException) -> Meaning:
+    """The row of the table for this failure, the most specific class first."""
+    return next(FAILURES[cls] for cls in type(error).__mro__ if cls in FAILURES)
+
+
+def explain(error: Exception, target: str, timeouts: Timeouts, attempt: Attempt) -> NotSent | ResponseLost:
+    """The error of ours that says what `error` means, free of everything the raw one holds.
+
+    `target` is host and port, and the proxy where there is one, without any credential.
+    """
+    meaning = meaning_of(error)
+    sent = meaning.sent if attempt.acquired is None else ("maybe" if attempt.acquired else "no")
+    said = f"{target}: {meaning.reason} ({_detail(error, sent, timeouts, attempt)})"
+    if sent == "maybe":
+        return ResponseLost(f"{said}; the request may or may not have been applied")
+    failure = NotSent(f"{said}; nothing was sent")
+    failure.retryable = meaning.retryable
+    return failure
+
+
+def _detail(error: Exception, sent: Verdict, timeouts: Timeouts, attempt: Attempt) -> str:
+    if isinstance(error, TimeoutError):
+        return _waited(sent, timeouts, attempt)
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"it answered HTTP {error.status}"
+    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    return _os_words(cause) or type(error).__name__
+
+
+def _waited(sent: Verdict, timeouts: Timeouts, attempt: Attempt) -> str:
+    if attempt.queued:
+        return f"all connections were in use for {timeouts.connect:g} s"
+    return f"waited {timeouts.connect if sent == 'no' else timeouts.read:g} s"
+
+
+def _os_words(cause: object) -> str | None:
+    """The short words of the TLS library or the operating system; never those of the HTTP library."""
+    if isinstance(cause, SSLCertVerificationError):
+        return getattr(cause, "verify_message", None)
+    if isinstance(cause, SSLError):
+        return getattr(cause, "reason", None)
+    if isinstance(cause, gaierror):
+        return cause.strerror
+    if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
+        return os.strerror(cause.errno)
+    return None
