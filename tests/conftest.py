@@ -1,0 +1,31 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import aioresponses.core
+import pytest
+from aiohttp import ClientResponse
+from aioresponses import aioresponses
+
+
+class _Writer:
+    output_size = 0
+
+
+class _Response(ClientResponse):
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        settings.setdefault("stream_writer", _Writer())
+        super().__init__(*args, **settings)
+
+
+@pytest.fixture
+def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
+    """Answers in the network's place. aioresponses does not know an argument that newer aiohttp demands: we give it."""
+    if "stream_writer" in inspect.signature(ClientResponse.__init__).parameters:
+        monkeypatch.setattr(aioresponses.core, "ClientResponse", _Response)
+    with aioresponses() as answers:
+        yield answers

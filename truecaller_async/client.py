@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl as ssl_module
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -30,7 +30,7 @@ from truecaller_async.options import NO_RETRY, CampaignOptions, Credentials, Lim
 from truecaller_async.ports import Journal, Observer, TokenStore, Transport
 from truecaller_async.protocol.versions import VERSIONS
 from truecaller_async.resources import Batches, Calls, Exchange, Settings
-from truecaller_async.telemetry import LogObserver
+from truecaller_async.telemetry import GuardedObserver, LogObserver
 from truecaller_async.tokens import MemoryTokenStore, SqliteTokenStore, TokenPool
 from truecaller_async.tokens.pool import PoolSettings
 from truecaller_async.transport import AiohttpTransport
@@ -41,6 +41,9 @@ BASE_URL = "https://enterprise-portal-noneu.truecaller.com"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TOKENS_MAX = 20
 """Ten mints in half an hour and a life of an hour keep at most twenty tokens alive."""
+
+DIGITS_MAX = 9
+SHOWN_MAX = 40
 
 
 @attrs.define(eq=False)
@@ -84,8 +87,8 @@ class TruecallerClient:
         user_agent: str | None = None,
         observer: Observer | None = None,
     ) -> None:
-        secret = api_key if isinstance(api_key, Secret) else Secret(api_key)
-        credentials = Credentials(client_account_id, key_id, secret)
+        api_key = api_key if isinstance(api_key, Secret) else Secret(api_key)  # from here on no frame shows it
+        credentials = Credentials(client_account_id, key_id, api_key)
         settings = Settings(credentials, api_version, retry or RetryPolicy(), timeouts or Timeouts())
         url = _checked_url(base_url)
         _check_version(api_version)
@@ -106,11 +109,12 @@ class TruecallerClient:
         clock: Clock,
         rng: Random,
     ) -> None:
+        observer = GuardedObserver(observer)
         exchange = Exchange(transport, clock=clock, rng=rng, observer=observer)
         tokens = TokenPool(
             store,
             LocalLimiter(pool.limits),
-            lambda: exchange.mint(settings),
+            lambda again: exchange.mint(settings, again),
             pool,
             clock=clock,
             rng=rng,
@@ -132,7 +136,8 @@ class TruecallerClient:
         of a file that holds it), TRUECALLER_BASE_URL, TRUECALLER_API_VERSION, TRUECALLER_STATE, TRUECALLER_LIMITS
         ("batch=60/60,token=100/1") and TRUECALLER_MAX_TOKENS. Raises `ConfigError` that names what is missing.
         """
-        return cls(**{**settings_from(os.environ if environ is None else environ), **overrides})  # type: ignore[arg-type]
+        found = settings_from(os.environ if environ is None else environ, overrides.keys())
+        return cls(**{**found, **overrides})  # type: ignore[arg-type]
 
     def with_options(
         self, *, retry: RetryPolicy | None = None, timeouts: Timeouts | None = None, api_version: str | None = None
@@ -167,8 +172,10 @@ class TruecallerClient:
 
     async def aclose(self) -> None:
         """Give up the tokens, close the session. May be called twice."""
-        await self._parts.pool.aclose()
-        await self._parts.transport.aclose()
+        try:
+            await self._parts.pool.aclose()
+        finally:
+            await self._parts.transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -202,25 +209,24 @@ class TruecallerClient:
         )
 
 
-def settings_from(environ: Mapping[str, str]) -> dict[str, object]:
-    """The constructor's arguments, as far as the environment names them. Raises `ConfigError`."""
-    found: dict[str, object] = {
-        "client_account_id": _required(environ, "TRUECALLER_CLIENT_ACCOUNT_ID"),
-        "key_id": _required(environ, "TRUECALLER_KEY_ID"),
-        "api_key": _required(environ, "TRUECALLER_API_KEY"),
+def settings_from(environ: Mapping[str, str], given: Collection[str] = ()) -> dict[str, object]:
+    """The constructor's arguments that the environment names, without those `given`. Raises `ConfigError`."""
+    readers: dict[str, Callable[[], object]] = {
+        "client_account_id": lambda: _required(environ, "TRUECALLER_CLIENT_ACCOUNT_ID"),
+        "key_id": lambda: _required(environ, "TRUECALLER_KEY_ID"),
+        "api_key": lambda: Secret(_required(environ, "TRUECALLER_API_KEY")),
+        "base_url": lambda: environ.get("TRUECALLER_BASE_URL"),
+        "api_version": lambda: environ.get("TRUECALLER_API_VERSION"),
+        "state": lambda: environ.get("TRUECALLER_STATE"),
+        "limits": lambda: _limits(environ.get("TRUECALLER_LIMITS")),
+        "max_tokens": lambda: _whole(environ.get("TRUECALLER_MAX_TOKENS"), "TRUECALLER_MAX_TOKENS"),
     }
-    for name, argument in (
-        ("TRUECALLER_BASE_URL", "base_url"),
-        ("TRUECALLER_API_VERSION", "api_version"),
-        ("TRUECALLER_STATE", "state"),
-    ):
-        if environ.get(name):
-            found[argument] = environ[name]
-    if environ.get("TRUECALLER_LIMITS"):
-        found["limits"] = Limits.documented().parse(environ["TRUECALLER_LIMITS"])
-    if environ.get("TRUECALLER_MAX_TOKENS"):
-        found["max_tokens"] = _whole(environ["TRUECALLER_MAX_TOKENS"], "TRUECALLER_MAX_TOKENS")
-    return found
+    found = {argument: read() for argument, read in readers.items() if argument not in given}
+    return {argument: value for argument, value in found.items() if value not in (None, "")}
+
+
+def _limits(text: str | None) -> Limits | None:
+    return Limits.documented().parse(text) if text else None
 
 
 def _required(environ: Mapping[str, str], name: str) -> str:
@@ -239,9 +245,11 @@ def _required(environ: Mapping[str, str], name: str) -> str:
     return value
 
 
-def _whole(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ConfigError(f"{name} is {text!r}: it must be a whole number")
+def _whole(text: str | None, name: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX):
+        raise ConfigError(f"{name} is {text[:SHOWN_MAX]!r}: it must be a whole number")
     return int(text)
 
 
@@ -269,7 +277,8 @@ def _store(state: str, base_url: str, credentials: Credentials) -> TokenStore:
         return MemoryTokenStore()
     path = state.removeprefix("sqlite:///") if isinstance(state, str) and state.startswith("sqlite:///") else ""
     if not path:
-        raise ConfigError(f"state is {state!r}: it must be memory: or sqlite:///path")
+        scheme = str(state).partition(":")[0][:SHOWN_MAX]  # the rest may hold a password
+        raise ConfigError(f"state begins with {scheme!r}: it must be memory: or sqlite:///path")
     account = f"{base_url} {credentials.client_account_id} {credentials.key_id}"
     return SqliteTokenStore(Path(path).expanduser(), hashlib.sha256(account.encode()).hexdigest()[:16])
 

@@ -55,6 +55,10 @@ def _one_of(*words: str) -> Callable[[object, Attribute, str], None]:
     return check
 
 
+def _is_printable(text: object) -> bool:
+    return isinstance(text, str) and text != "" and text.isprintable()
+
+
 @attrs.frozen
 class Credentials:
     """Who calls: the account's id, and the key pair from the console page "Manage API Keys"."""
@@ -69,9 +73,9 @@ class Credentials:
                 "client_account_id is not a UUID; copy it from the console page 'Manage API Keys' "
                 "(environment: TRUECALLER_CLIENT_ACCOUNT_ID)"
             )
-        if not self.key_id or not self.key_id.isprintable():
+        if not _is_printable(self.key_id):
             raise ConfigError("key_id is empty or not printable text (environment: TRUECALLER_KEY_ID)")
-        if not isinstance(self.api_key, Secret) or not self.api_key or not self.api_key.reveal().isprintable():
+        if not isinstance(self.api_key, Secret) or not _is_printable(self.api_key.reveal()):
             raise ConfigError("api_key is empty or not printable text (environment: TRUECALLER_API_KEY)")
 
 
@@ -199,7 +203,7 @@ class Limits:
         """A copy with the figures of `batch=60/60,token=100/1` (limit / seconds), as in TRUECALLER_LIMITS."""
         figures: dict[str, tuple[int, float]] = {}
         for part in filter(None, (piece.strip() for piece in text.split(","))):
-            found = re.fullmatch(r"(\w+)=([0-9]+)/([0-9]+(?:\.[0-9]+)?)", part, re.ASCII)
+            found = re.fullmatch(r"(\w+)=([0-9]{1,9})/([0-9]{1,9}(?:\.[0-9]{1,9})?)", part, re.ASCII)
             if not found:
                 raise ConfigError(f"limit {part!r} is not of the form name=limit/seconds, such as batch=60/60")
             figures[found[1]] = (int(found[2]), float(found[3]))

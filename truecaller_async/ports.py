@@ -18,7 +18,8 @@ class Transport(Protocol):
     """Carries one request to the server and brings one complete answer back."""
 
     async def send(self, request: Request, timeouts: Timeouts) -> Answer:
-        """One attempt. Raises `NotSent`, `ResponseLost` or `ClientClosed`, and nothing of the HTTP library."""
+        """One attempt. Raises `NotSent`, `ResponseLost`, `DecodeError` (an answer over the cap), `ConfigError`
+        (a request that must not go on the wire) or `ClientClosed`, and nothing of the HTTP library."""
         ...
 
     async def aclose(self) -> None:

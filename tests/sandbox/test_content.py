@@ -165,6 +165,11 @@ def test_one_bad_record_refuses_the_whole_batch_and_nothing_is_applied(driver: D
     assert driver.state.truth() == []
 
 
+def test_the_first_bad_record_speaks_for_the_batch(driver: Driver) -> None:
+    reply = driver.submit(record(), record(dynamic_label_name="ab"), record(receiver_number="abc"))
+    assert said(reply)["message"] == "Request body is invalid: dynamic_label_name must have 3 to 40 characters"
+
+
 def test_validated_per_record_only_the_bad_records_fail() -> None:
     driver = Driver(SandboxSettings(batch_validation="per_record"))
     batch_id = batch_id_of(driver.submit(record(), record(dynamic_call_reason="short"), record()))

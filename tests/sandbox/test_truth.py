@@ -95,6 +95,7 @@ def test_the_pages_put_together_are_the_newest_records_in_order(sizes: list[int]
     read: list[TruthEntry] = []
     while entries := driver.state.truth(after=read[-1].n if read else 0, limit=page):
         assert len(entries) <= page
+        assert not read or entries[0].n > read[-1].n
         read += entries
     kept = driver.state.stats().records_kept
     assert [entry.receiver for entry in read] == everything[len(everything) - kept :]
@@ -110,6 +111,14 @@ def test_a_forgotten_batch_is_unknown_and_still_counted() -> None:
     assert driver.status(new).status == 200
     stats = driver.state.stats()
     assert (stats.records_applied, stats.records_kept, stats.batches) == (4, 2, 2)
+
+
+def test_a_body_is_forgotten_with_the_last_batch_that_had_it() -> None:
+    driver = Driver(SandboxSettings(truth_limit=2))
+    driver.submit(record())
+    driver.submit(*numbered(0, 2))
+    driver.submit(record())
+    assert driver.state.stats().duplicates == {}
 
 
 def test_a_batch_larger_than_the_limit_is_kept_while_it_is_the_newest() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import tracemalloc
 import zlib
@@ -36,8 +37,8 @@ async def test_the_body_and_the_path_arrive_byte_for_byte(transport_to: Opener) 
     body = '{"reason":"Überprüfung"}'.encode()
     async with RawServer() as server:
         transport = transport_to(f"{server.url}/api/")
-        await transport.send(Request("push", "POST", "/v1/a%2Fb/..%00?q=%C3%9C&x=a+b", body), PATIENT)
-    assert server.received.startswith(b"POST /api/v1/a%2Fb/..%00?q=%C3%9C&x=a+b HTTP/1.1\r\n")
+        await transport.send(Request("push", "POST", "/v1/%41%2Fb/../c?q=%C3%9C&x=a+b", body), PATIENT)
+    assert server.received.startswith(b"POST /api/v1/%41%2Fb/../c?q=%C3%9C&x=a+b HTTP/1.1\r\n")
     assert server.received.endswith(b"\r\n\r\n" + body)
 
 
@@ -138,6 +139,20 @@ async def test_an_answer_given_before_the_body_was_read_is_an_answer(transport_t
         answer = await transport.send(Request("submit", "POST", "/batch", b" " * 16 * MIB), PATIENT)
         assert answer.status == 413
         assert (await transport.send(Request("labels", "GET", "/labels"), PATIENT)).body == b"fine"
+
+
+async def test_a_long_answer_may_take_its_time_as_long_as_the_peer_is_not_silent(transport_to: Opener) -> None:
+    async def dribble(connection: Connection) -> None:
+        await connection.request()
+        await connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n")
+        for _ in range(12):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(connection.reader.read(1), 0.1)
+            await connection.write(b"x")
+
+    async with RawServer(dribble) as server:
+        answer = await transport_to(server.url).send(Request("labels", "GET", "/labels"), Timeouts(0.1, 0.4))
+    assert answer.body == b"x" * 12
 
 
 async def test_cookies_are_not_kept(transport_to: Opener) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+TICK = 0.001
+"""The shortest sleep: a loop may fire a timer a little early, and a sleeper that looks again must see a later time."""
+
 
 class Alarm:
-    """Any number of sleepers; `ring` wakes them all."""
+    """Any number of sleepers; `ring` wakes them all, in the order in which they lay down (so that runs repeat)."""
 
     def __init__(self) -> None:
-        self._sleepers: set[asyncio.Future[None]] = set()
+        self._sleepers: dict[asyncio.Future[None], None] = {}
 
     def ring(self) -> None:
         """Something has changed: wake everybody."""
@@ -22,12 +25,12 @@ class Alarm:
         """Sleep until `ring`, or until this time of the loop's clock."""
         loop = asyncio.get_running_loop()
         sleeper = loop.create_future()
-        self._sleepers.add(sleeper)
-        timer = None if until is None else loop.call_at(until, _wake, sleeper)
+        self._sleepers[sleeper] = None
+        timer = None if until is None else loop.call_at(max(until, loop.time() + TICK), _wake, sleeper)
         try:
             await sleeper
         finally:
-            self._sleepers.discard(sleeper)
+            self._sleepers.pop(sleeper, None)
             if timer is not None:
                 timer.cancel()
 

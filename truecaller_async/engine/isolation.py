@@ -19,7 +19,9 @@ STREAK_MAX = 20
 
 async def isolate(run: Run, draft: Draft, reason: str, field: str | None, *, halve: bool = False) -> None:
     """A batch was refused: split it, or fail it. `halve` where it was refused for its size."""
-    how = "bisect" if halve or draft.root is not None else run.options.isolate
+    how = run.options.isolate
+    if halve or draft.root is not None or (how == "realtime" and not run.may_push):
+        how = "bisect"
     alone = len(draft) == 1 and (draft.root is not None or how != "realtime")
     if how == "none" or alone or not run.running:
         await _fail(run, draft, reason, field)
@@ -61,11 +63,12 @@ async def switch_to_bisect(run: Run, draft: Draft) -> None:
         doubts=max(single.doubts for single in rest),
         resent=any(single.resent for single in rest),
     )
+    run.may_push = False
     for single in rest:
         await run.write(Planned(whole.seq, tuple(single.rows), single.seq))
     isolation = run.isolations.get(root)
     if isolation is None or len(whole) == 1:
-        await _fail(run, whole, isolation.reason if isolation else "refused", None)
+        await run.put_back(whole)
     else:
         await _halve(run, whole, isolation)
 

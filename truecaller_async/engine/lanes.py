@@ -162,4 +162,4 @@ class Lanes:
 
 def _earliest(now: float, wait: float | None, due: float | None) -> float | None:
     times = [time for time in (None if wait is None else now + wait, due) if time is not None]
-    return max(min(times), now) if times else None
+    return min(times, default=None)

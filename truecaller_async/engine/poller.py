@@ -75,12 +75,13 @@ class Poller:
         if match.unattributed:
             await run.give_up(accepted, "unattributed: the status does not say whose result it is")
             return
-        await run.settle(self._final(accepted, match), draft.seq)
+        final = self._final(accepted, match)
+        self._learn(accepted, len(final))
+        await run.settle(final, draft.seq)
         if accepted.open:
             await self._again(accepted)
         else:
             run.accepted.pop(draft.seq, None)
-        self._learn(accepted)
 
     def _final(self, accepted: Accepted, match: Match) -> list[RecordResult]:
         """Results for the records that have their final word by this answer."""
@@ -118,14 +119,15 @@ class Poller:
             run.schedule.poll(accepted.draft.seq, accepted.plan.next_due(now, run.core.rng))
             run.alarm.ring()
 
-    def _learn(self, accepted: Accepted) -> None:
-        run = self._run
-        if accepted.open:
+    def _learn(self, accepted: Accepted, final: int) -> None:
+        first_poll, plan = self._run.first_poll, accepted.plan
+        if 2 * final >= len(accepted.draft):
+            if plan.polls == 1:
+                first_poll.came_in_time(plan.first)
             return
-        if accepted.plan.polls == 1:
-            run.first_poll.found_final()
-        else:
-            run.first_poll.took(run.now() - accepted.plan.accepted)
+        if plan.polls == 1:
+            first_poll.came_early(plan.first)
+        first_poll.still_pending(self._run.now() - plan.accepted)
 
     def _note_oddities(self, match: Match, status: BatchStatus) -> None:
         """Say once what the documentation does not foresee: foreign rows, and words that are not final."""

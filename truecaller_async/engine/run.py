@@ -126,6 +126,7 @@ class Run:
         self.in_flight = 0
         self.source_done = False
         self.ever_worked = False
+        self.may_push = True
         self.waiting_until: datetime | None = None
         self.began = self.now()
         self.ended: float | None = None

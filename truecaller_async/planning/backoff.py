@@ -6,7 +6,10 @@ the retries of many callers over the whole interval, where a fixed wait would br
 
 from __future__ import annotations
 
-from random import Random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from random import Random
 
 THROTTLED_INITIAL = 1.0
 THROTTLED_CAP = 30.0

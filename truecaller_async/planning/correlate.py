@@ -5,25 +5,34 @@ record only on evidence:
 
 1. *Watermark*, where it was asked for: the milliseconds of `ends_at` are the record's place in the batch, and the
    whole `ends_at` must be the one that was sent.
-2. *Own fields*: the unmasked numbers name the record; where several records share them, the other fields decide.
+2. *Own fields*: the unmasked numbers name the record; where several records share them, the fields that every row
+   shows and every record sent decide.
 3. *Position*, where the numbers are masked: only if the lengths agree, every unmasked field agrees row by row, and
-   those fields tell the rows apart, or every row carries the same final word so that it does not matter.
+   those fields tell the records apart.
 
-Anything else is "unattributed": the outcomes are known as a sum, and no record may claim one. Rows that fit no record
-are foreign: dropped and counted. Two rows that say different final words about one record are a conflict.
+Records that were sent with the same content are as good as one: any of their rows will do. Where the evidence leaves
+a choice between different records, a row is nobody's, unless all of the choice has the same final word: then each of
+those records has that word, and neither an id nor a message that might be another's. Anything else is "unattributed":
+the outcomes are known as a sum, and no record may claim one. Rows that fit no record are foreign: dropped and
+counted. Two rows that say different final words about one record are a conflict.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
+from typing import Any, TypeAlias
 
 import attrs
 
 from truecaller_async.models import CallRecord, RecordStatus
 
 MASK = "*"
-Key = tuple[str | None, str | None]
+NUMBERS = ("caller", "receiver")
+CONTENT = ("label_id", "label_name", "reason", "starts_at", "ends_at")
+
+Key: TypeAlias = "Callable[[CallRecord | RecordStatus], Any]"
 
 
 @attrs.define
@@ -43,21 +52,23 @@ def correlate(records: Sequence[CallRecord], rows: Sequence[RecordStatus], *, wa
     """Give the status rows of one batch to its records (canonical form), by the evidence above."""
     if watermark and (match := _by_watermark(records, rows)) is not None:
         return match
-    if len(records) == len(rows) and all(map(_names_itself, rows)) and all(map(_agrees, records, rows)):
+    shown = tuple(name for name in NUMBERS if all(_shown(getattr(row, name)) for row in rows))
+    if not shown:
+        return _by_position(records, rows)
+    if shown == NUMBERS and _in_order(records, rows):
         return Match(list(rows))
-    by_caller = all(_shown(row.caller) for row in rows)
-    by_receiver = all(_shown(row.receiver) for row in rows)
-    if by_caller or by_receiver:
-        return _by_fields(records, rows, by_caller, by_receiver)
-    return _by_position(records, rows)
+    return _by_fields(records, rows, shown)
+
+
+def _in_order(records: Sequence[CallRecord], rows: Sequence[RecordStatus]) -> bool:
+    """Whether the rows are the records one by one: the common answer, read without an index."""
+    if len(records) != len(rows) or not all(map(_agrees, records, rows)):
+        return False
+    return len({(record.caller, record.receiver) for record in records}) == len(records)
 
 
 def _shown(number: str | None) -> bool:
     return bool(number) and MASK not in str(number)
-
-
-def _names_itself(row: RecordStatus) -> bool:
-    return _shown(row.caller) and _shown(row.receiver)
 
 
 def _digits(number: str | None) -> str | None:
@@ -90,30 +101,68 @@ def _by_watermark(records: Sequence[CallRecord], rows: Sequence[RecordStatus]) -
     return match if match.foreign < len(rows) or not rows else None
 
 
-def _by_fields(records: Sequence[CallRecord], rows: Sequence[RecordStatus], caller: bool, receiver: bool) -> Match:
-    places: defaultdict[Key, list[int]] = defaultdict(list)
-    for index, record in enumerate(records):
-        places[record.caller if caller else None, record.receiver if receiver else None].append(index)
+def _by_fields(records: Sequence[CallRecord], rows: Sequence[RecordStatus], shown: tuple[str, ...]) -> Match:
     match = Match([None] * len(records))
+    number_of, all_of = _key(shown), _key(shown + _comparable(records, rows))
+    by_number, by_all = _places(records, number_of), _places(records, all_of)
+    different = {key for key, places in by_all.items() if not _alike(records, places)}
+    homes: dict[str, int] = {}
+    unclear: defaultdict[Any, list[RecordStatus]] = defaultdict(list)
     for row in rows:
-        key = (_digits(row.caller) if caller else None, _digits(row.receiver) if receiver else None)
-        chosen = _choose(places.get(key, ()), records, row, match)
-        if chosen is None:
-            match.foreign += 1
+        near, key = by_number.get(number_of(row), ()), all_of(row)
+        if key in different:
+            unclear[key].append(row)
+        elif len(near) == 1 and shown == NUMBERS:
+            _give(match, near[0], row)
+        elif (places := by_all.get(key)) and _agrees(records[places[0]], row):
+            _give(match, _home(match, places, row, homes), row)
         else:
-            _give(match, chosen, row)
+            match.foreign += 1
+    for key, choice in unclear.items():
+        _share(match, by_all[key], choice)
+    if unclear and not any(match.rows):
+        match.unattributed = _final(rows) and len(rows) >= len(records)
     return match
 
 
-def _choose(places: Sequence[int], records: Sequence[CallRecord], row: RecordStatus, match: Match) -> int | None:
-    """The record among those of one pair: one that agrees and has no row yet, else one that agrees, else the only."""
-    agreeing = [index for index in places if _agrees(records[index], row)]
-    free = next((index for index in agreeing if match.rows[index] is None), None)
-    if free is not None:
-        return free
-    if agreeing:
-        return agreeing[0]
-    return places[0] if len(places) == 1 else None
+def _comparable(records: Sequence[CallRecord], rows: Iterable[RecordStatus]) -> tuple[str, ...]:
+    """The content that every row shows and every record sent: equal values there are evidence."""
+    sent = [name for name in CONTENT if all(getattr(record, name) is not None for record in records)]
+    return tuple(name for name in sent if all(getattr(row, name) is not None for row in rows))
+
+
+def _key(names: tuple[str, ...]) -> Key:
+    """What these fields say, in the same form for a record and for a row."""
+
+    def key(of: CallRecord | RecordStatus) -> tuple[Any, ...]:
+        values = (getattr(of, name) for name in names)
+        return tuple(
+            _digits(value) if name in NUMBERS else value.lower() if name == "label_id" else value
+            for name, value in zip(names, values, strict=True)
+        )
+
+    return key
+
+
+def _places(records: Sequence[CallRecord], key: Key) -> dict[Any, list[int]]:
+    places: defaultdict[Any, list[int]] = defaultdict(list)
+    for index, record in enumerate(records):
+        places[key(record)].append(index)
+    return places
+
+
+_content = attrgetter(*NUMBERS, *CONTENT)
+
+
+def _alike(records: Sequence[CallRecord], places: Sequence[int]) -> bool:
+    """Whether these records were sent with the same content."""
+    return len(places) == 1 or len({_content(records[index]) for index in places}) == 1
+
+
+def _home(match: Match, places: Sequence[int], row: RecordStatus, homes: dict[str, int]) -> int:
+    """Which of several records of the same content: the one that has this row's id, else one without a row."""
+    free = next((index for index in places if match.rows[index] is None), places[0])
+    return free if row.id is None else homes.setdefault(row.id, free)
 
 
 def _give(match: Match, index: int, row: RecordStatus) -> None:
@@ -125,17 +174,35 @@ def _give(match: Match, index: int, row: RecordStatus) -> None:
 
 
 def _by_position(records: Sequence[CallRecord], rows: Sequence[RecordStatus]) -> Match:
-    nothing = Match([None] * len(records))
-    everything_final = bool(rows) and all(row.outcome is not None for row in rows)
-    if len(records) != len(rows) or not all(map(_agrees, records, rows)):
-        nothing.unattributed = everything_final and len(rows) >= len(records)
-        return nothing
-    if _distinct(rows) or (everything_final and len({row.status for row in rows}) == 1):
+    match = Match([None] * len(records))
+    in_order = len(records) == len(rows) and all(map(_agrees, records, rows))
+    if in_order and all(len(places) == 1 for places in _places(records, _key(_comparable(records, rows))).values()):
         return Match(list(rows))
-    nothing.unattributed = everything_final
-    return nothing
+    if in_order:
+        _share(match, range(len(records)), rows)
+    if not any(match.rows):
+        match.unattributed = _final(rows) and len(rows) >= len(records)
+    return match
 
 
-def _distinct(rows: Iterable[RecordStatus]) -> bool:
-    shown = [(row.label_id, row.label_name, row.reason, row.starts_at, row.ends_at) for row in rows]
-    return len(set(shown)) == len(shown)
+def _share(match: Match, places: Sequence[int], choice: Sequence[RecordStatus]) -> None:
+    """Rows that are these records' in an order nobody knows: of use only if they all have the same final word."""
+    ids = [row.id for row in choice if row.id is not None]
+    complete = len(choice) == len(places) and len(set(ids)) == len(ids)
+    if complete and _final(choice) and len({row.outcome for row in choice}) == 1:
+        common = RecordStatus(
+            status=choice[0].status,
+            message=_common(row.message for row in choice),
+            field=_common(row.field for row in choice),
+        )
+        for index in places:
+            _give(match, index, common)
+
+
+def _common(values: Iterable[str | None]) -> str | None:
+    different = set(values)
+    return different.pop() if len(different) == 1 else None
+
+
+def _final(rows: Sequence[RecordStatus]) -> bool:
+    return bool(rows) and all(row.outcome is not None for row in rows)

@@ -1,9 +1,11 @@
 """When to ask for the status of a batch.
 
 A poll that finds nothing new costs as much as the last one, so the first poll should come just after the batch
-resolved. How long that takes nobody documents: it is learned. `FirstPoll` starts at the policy's figure and moves a
-little down whenever the first poll found everything final, and up, at least to the time it really took, whenever it
-did not. The steps are chosen so that it settles where about five first polls in six find everything.
+resolved. How long that takes nobody documents: it is learned. `FirstPoll` starts at the policy's figure. Where the
+first poll found at least half of the batch final it moves a little down, but not down to a delay that was lately too
+short; where it came too early it moves up, further the more often that happens in a row. Only batches that were
+polled with the delay in force count: the answers to a change come a whole resolution time later, and taking each of
+them for news would make the delay swing. Until a first poll was in time for once, every poll that comes early teaches.
 
 After the first poll the waits grow by the policy's factor up to its cap, stretched by up to a tenth of jitter, and end
 at its deadline.
@@ -11,14 +13,24 @@ at its deadline.
 
 from __future__ import annotations
 
-from random import Random
+from typing import TYPE_CHECKING
 
 import attrs
 
 from truecaller_async.options import PollPolicy
 
-SHORTER = 0.96
-LONGER = 1.25
+if TYPE_CHECKING:
+    from random import Random
+
+SHORTER = 0.95
+LONGER = (1.1, 1.25, 1.5)
+"""The step up after one, two, and more early polls in a row."""
+
+CLEAR_OF_MISS = 1.05
+PROBE_EVERY = 300
+"""First polls that find everything, after which a shorter delay than the last that failed is tried again."""
+
+PROBE = 0.9
 SOONEST = 0.05
 JITTER = 0.1
 NOT_VISIBLE_YET = 60.0
@@ -29,21 +41,42 @@ class FirstPoll:
     """The learned delay between acceptance and the first poll."""
 
     def __init__(self, policy: PollPolicy) -> None:
-        self._policy = policy
-        self._delay = policy.first
-
-    @property
-    def delay(self) -> float:
+        self._cap = policy.cap
+        self._soonest = min(SOONEST, policy.first)
+        self._missed = 0.0
+        self._hits = 0
+        self._misses = 0
+        self._found = False
+        self.delay = policy.first
         """Seconds, as learned so far."""
-        return self._delay
 
-    def found_final(self) -> None:
-        """The first poll found every record final."""
-        self._delay = max(min(SOONEST, self._policy.first), self._delay * SHORTER)
+    def came_in_time(self, used: float) -> None:
+        """The first poll, made after `used` seconds, found at least half of the records final."""
+        if not self._found:
+            self._found = True
+            self.delay = min(used, self.delay)
+        if used != self.delay:
+            return
+        self._misses = 0
+        self._hits += 1
+        if self._hits % PROBE_EVERY == 0:
+            self._missed *= PROBE
+        self.delay = max(self._soonest, min(used, max(used * SHORTER, self._missed * CLEAR_OF_MISS)))
 
-    def took(self, seconds: float) -> None:
-        """The first poll came too early; the batch was seen final this long after its acceptance."""
-        self._delay = min(self._policy.cap, max(self._delay, min(seconds, self._delay * LONGER)))
+    def came_early(self, used: float) -> None:
+        """The first poll, made after `used` seconds, came too early."""
+        if used != self.delay:
+            return
+        self._missed = used
+        self._hits = 0
+        self._misses += 1
+        self.delay = min(self._cap, used * LONGER[min(self._misses, len(LONGER)) - 1])
+
+    def still_pending(self, age: float) -> None:
+        """A batch of this age was still pending: news only as long as no first poll was ever in time."""
+        if not self._found:
+            self._missed = max(self._missed, age)
+            self.delay = min(self._cap, max(self.delay, age * LONGER[-1]))
 
 
 @attrs.define
@@ -52,7 +85,8 @@ class PollPlan:
 
     policy: PollPolicy
     accepted: float
-    gap: float
+    first: float
+    gap: float = attrs.field(default=attrs.Factory(lambda plan: plan.first, takes_self=True))
     polls: int = 0
 
     def next_due(self, now: float, rng: Random) -> float:

@@ -44,29 +44,24 @@ class Batches:
 
         Raises `NotFound` for a batch that the server does not know (yet), and the errors of `APIStatusError`.
         """
-        request = status_request(self._settings.api_version, self._settings.credentials.client_account_id, batch_id)
-        return await self._exchange.call(
-            request,
-            lambda answer: self._read_status(answer, batch_id),
-            pool=self._pool,
-            settings=self._settings,
-        )
+        return await self._status(batch_id, None)
 
     async def wait(self, batch_id: str, *, timeout: float, poll: PollPolicy | None = None) -> BatchStatus:
-        """Ask for the status until every record is final, at most `timeout` seconds.
+        """Ask for the status until every record is final, at most `timeout` seconds and until the policy's deadline.
 
-        Raises `DeadlineExceeded` when the time is over, and what `status` raises. A 404 in the first minute means
-        "not visible yet".
+        Raises `DeadlineExceeded` when no poll is left in that time, and what `status` raises. A 404 in the first
+        minute means "not visible yet".
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
         policy = poll if poll is not None else PollPolicy()
         plan = PollPlan(policy, began, policy.first)
-        due = began + policy.first
-        while due <= began + timeout:
+        end = began + min(timeout, policy.deadline)
+        due = began + min(policy.first, timeout / 2)
+        while due < end:
             await asyncio.sleep(due - loop.time())
             try:
-                status = await self.status(batch_id)
+                status = await self._status(batch_id, end)
             except NotFound:
                 if loop.time() - began > NOT_VISIBLE_YET:
                     raise
@@ -74,7 +69,7 @@ class Batches:
                 if status.records and all(record.outcome is not None for record in status.records):
                     return status
             due = plan.next_due(loop.time(), self._rng)
-        raise DeadlineExceeded(f"the batch is not final after {timeout:g} s; it may still resolve", sent="yes")
+        raise DeadlineExceeded(f"the batch is not final after {end - began:g} s; it may still resolve", sent="yes")
 
     async def attempt_submit(self, records: Sequence[CallRecord], token: Token) -> Batch:
         """One try with this token, for records in canonical form. For the engine, which has its own policy."""
@@ -86,6 +81,16 @@ class Batches:
         request = status_request(self._settings.api_version, self._settings.credentials.client_account_id, batch_id)
         return await self._exchange.attempt(
             request, token, self._settings.timeouts, lambda answer: self._read_status(answer, batch_id)
+        )
+
+    async def _status(self, batch_id: str, deadline: float | None) -> BatchStatus:
+        request = status_request(self._settings.api_version, self._settings.credentials.client_account_id, batch_id)
+        return await self._exchange.call(
+            request,
+            lambda answer: self._read_status(answer, batch_id),
+            pool=self._pool,
+            settings=self._settings,
+            deadline=deadline,
         )
 
     def _checked(self, records: list[CallRecord]) -> list[CallRecord]:

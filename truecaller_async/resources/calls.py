@@ -26,7 +26,7 @@ class Calls:
     async def push(self, record: CallRecord, *, deadline: float | None = None) -> PushAnswer:
         """Push one record. From "Truecaller for Business: Real-time" of the client's version.
 
-        `deadline` is in seconds from now; without one the wait for a permit is bounded by the retry policy only.
+        `deadline` is in seconds from now; without one the first permit is waited for as long as the limits require.
         Raises `ValidationError` before sending, `PushRejected` when the server says no (in whatever status),
         `ResponseLost` when nobody can know, `DeadlineExceeded`, `RateLimited`, `AuthenticationFailed`, `Forbidden`
         and the other errors of `APIStatusError`.

@@ -7,7 +7,7 @@ as the error's class and the `RetryPolicy` allow:
 - not sent: after a backoff, for every call;
 - 429: at once with another token while this one is on hold;
 - a refused token: once, with another;
-- 5xx, a lost answer: reads only. A write whose answer is lost is never repeated here, because nobody can know
+- 5xx, a lost or unreadable answer: reads only. A write whose answer is lost is never repeated here, because nobody can know
   whether it was applied; `ResponseLost` says so.
 
 Attempts and total time are both bounded, and the caller's own deadline bounds the total further.
@@ -27,6 +27,7 @@ from truecaller_async.clock import Clock
 from truecaller_async.errors import (
     AuthenticationFailed,
     DeadlineExceeded,
+    DecodeError,
     NotSent,
     RateLimited,
     ResponseLost,
@@ -86,8 +87,12 @@ class Exchange:
         finally:
             self._observer.request(request.call, token_id, status, loop.time() - began, failure)
 
-    async def mint(self, settings: Settings) -> Secret:
-        """Ask for a new token, tried again while nothing was created by it: not sent, or answered with 5xx."""
+    async def mint(self, settings: Settings, again: Callable[[], Awaitable[object]]) -> Secret:
+        """Ask for a new token; tried again where it was not sent, answered with 5xx, or its answer lost.
+
+        In the latter two a token may have been made: `again` is awaited before the repetition, to claim one more of
+        the budget of new tokens, and what it raises ends the trying.
+        """
         request = mint_request(settings.credentials)
         retries = Retries(settings.retry, self._rng)
         while True:
@@ -99,6 +104,8 @@ class Exchange:
                 if isinstance(error, NotSent) and not error.retryable:
                     raise
                 await retries.pause(error)
+                if not isinstance(error, NotSent):
+                    await again()
 
     async def call(
         self,
@@ -113,7 +120,7 @@ class Exchange:
         retries = Retries(settings.retry, self._rng, deadline)
         refused = 0
         while True:
-            token = await self._within(deadline, pool.permit(request.call, deadline=deadline))
+            token = await self._permit(request.call, pool, retries, deadline)
             try:
                 result = await self._within(deadline, self.attempt(request, token, settings.timeouts, read), request)
             except AuthenticationFailed as error:
@@ -136,6 +143,17 @@ class Exchange:
                 pool.worked(token.token_id)
                 return result
 
+    async def _permit(self, call: str, pool: TokenPool, retries: Retries, deadline: float | None) -> Token:
+        """A token that may send. After a failure the wait ends with the retry policy, and that failure is raised."""
+        if retries.failure is None:
+            return await self._within(deadline, pool.permit(call, deadline=deadline))
+        try:
+            return await self._within(deadline, pool.permit(call, deadline=retries.end))
+        except DeadlineExceeded:
+            if retries.end == deadline:
+                raise
+            raise retries.failure from None
+
     async def _within(self, deadline: float | None, work: Awaitable[T], request: Request | None = None) -> T:
         """The work, or `DeadlineExceeded`; a write that is cut off in flight may have been applied."""
         try:
@@ -152,7 +170,7 @@ class Exchange:
 def _repeatable(error: TruecallerError, request: Request) -> bool:
     if isinstance(error, NotSent):
         return error.retryable
-    return request.is_read and isinstance(error, ResponseLost | ServerError)
+    return request.is_read and isinstance(error, ResponseLost | ServerError | DecodeError)
 
 
 class Retries:
@@ -163,18 +181,20 @@ class Retries:
         self._rng = rng
         self._tries = 0
         end = asyncio.get_running_loop().time() + policy.total
-        self._end = end if deadline is None else min(end, deadline)
+        self.end = end if deadline is None else min(end, deadline)
+        self.failure: TruecallerError | None = None
 
     def count(self, error: TruecallerError) -> None:
         """One more try failed with this; raises it when it was the last."""
         self._tries += 1
-        if self._tries >= self._policy.attempts or asyncio.get_running_loop().time() >= self._end:
+        self.failure = error
+        if self._tries >= self._policy.attempts or asyncio.get_running_loop().time() >= self.end:
             raise error
 
     async def pause(self, error: TruecallerError) -> None:
         """Count, then wait before the next try; raises `error` where the wait would not end in time."""
         self.count(error)
         wait = full_jitter(self._tries, self._policy.initial, self._policy.cap, self._rng)
-        if asyncio.get_running_loop().time() + wait > self._end:
+        if asyncio.get_running_loop().time() + wait > self.end:
             raise error
         await asyncio.sleep(wait)

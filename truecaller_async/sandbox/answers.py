@@ -99,7 +99,7 @@ def error(status: int, slug: str, message: str, headers: Mapping[str, str] | Non
 
 def rate_limited(wait: float) -> Reply:
     """No room under a limit for another `wait` seconds. Undocumented: the documentation only says 429 in prose."""
-    seconds = max(1, math.ceil(wait))
+    seconds = math.ceil(wait)
     return error(429, "rate-limit-error", f"too many requests, retry after {seconds} s", {"retry-after": str(seconds)})
 
 

@@ -3,8 +3,9 @@
 A client's own account of a campaign can be compared with it, record by record. An entry is written when a record is
 applied, and says at once what its final word will be. Numbers are given as plain digits, whatever the version.
 
-Memory is bounded: beyond `limit` records the oldest posts are forgotten, and with them the statuses of their batches.
-The numbering goes on, so a reader who pages with `after` sees the gap.
+Memory is bounded: beyond `limit` records the oldest posts are forgotten, and with them the statuses of their batches
+and their bodies (a repeat of one is then no duplicate). The numbering goes on, so a reader who pages with `after` sees
+the gap.
 """
 
 from __future__ import annotations

@@ -53,7 +53,9 @@ class Fill:
     window: float | None = None
 
     def __attrs_post_init__(self) -> None:
-        if self.window is not None and not (math.isfinite(self.window) and self.window > 0):
+        if self.window is None:
+            return
+        if not isinstance(self.window, int | float) or not math.isfinite(self.window) or self.window <= 0:
             raise ConfigError(f"Fill.window is {self.window!r}: it must be a number of seconds above 0")
 
     @property
@@ -149,10 +151,9 @@ def instant(value: Any) -> Any:
     """A time as it stands in a file: milliseconds and ISO 8601 with a zone are read, anything else stays as it is."""
     if type(value) is not str:
         return value
-    text = value.strip()
-    if text.isdigit() and text.isascii() and len(text) <= MILLISECONDS_DIGITS:
-        return int(text)
-    moment = parse_iso(text)
+    if value.isdigit() and value.isascii() and len(value) <= MILLISECONDS_DIGITS:
+        return int(value)
+    moment = parse_iso(value)
     return moment if moment is not None and is_aware(moment) else value
 
 

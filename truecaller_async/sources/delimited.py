@@ -72,11 +72,12 @@ class CsvSource(FileSource):
                 return
             line = feed.first_line
             feed.next_row()
-            if len(cells) == width and problem is None:
-                number += 1
+            if problem is None and (not cells or not cells[0].strip()) and _is_blank(cells):
+                continue
+            number += 1
+            if problem is None and len(cells) == width:
                 yield Row(number, line, shape.record(cells))
-            elif problem is not None or (cells and any(cell.strip() for cell in cells)):
-                number += 1
+            else:
                 yield Row(number, line, None, (problem or _wrong_width(len(cells), width),))
 
     def _misread(self, feed: _Feed, row: int, error: csv.Error) -> Problem:
@@ -152,13 +153,12 @@ class _Feed:
 
 
 def _opening(held: list[str]) -> int:
-    """Which of these lines opened the quote that is open after them, counted from 0."""
-    opening, quotes = 0, 0
-    for place, line in enumerate(held):
-        if quotes % 2 == 0:
-            opening = place
-        quotes += line.count('"')
-    return opening
+    """Which of these lines opened the quote that is open after them, counted from 0: the last with an unpaired mark."""
+    return max((place for place, line in enumerate(held) if '"' in line.replace('""', "")), default=0)
+
+
+def _is_blank(cells: list[str]) -> bool:
+    return not any(cell.strip() for cell in cells)
 
 
 def _wrong_width(cells: int, width: int) -> Problem:

@@ -23,7 +23,7 @@ from truecaller_async.errors import SourceError
 from truecaller_async.models import Problem, Row
 from truecaller_async.sources.columns import NO_FILL, Fill, check_chosen
 
-Origin: TypeAlias = str | os.PathLike[str] | IO[str] | IO[bytes]
+Origin: TypeAlias = str | os.PathLike[str] | IO[str] | IO[bytes] | io.BufferedIOBase
 
 LINE_MAX = 64 * 1024
 """Characters; a line must be shorter."""

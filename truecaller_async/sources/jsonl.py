@@ -7,7 +7,6 @@ JSON readers keep the last one silently.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,8 +17,6 @@ from truecaller_async.models import CallRecord, Problem, Row
 from truecaller_async.planning.values import show
 from truecaller_async.sources.columns import Fill, MappingShapes
 from truecaller_async.sources.files import LINE_MAX, READ_FAULTS, FileSource, Origin, fault, lines, open_text
-
-KEY_ENDS = re.compile(r'"\s*:')
 
 _decode = msgspec.json.Decoder().decode
 
@@ -88,7 +85,7 @@ def _repeated_key(line: str, keys: int) -> str | None:
 
     Objects inside it may repeat what they like. Only a line with more colons than keys needs to be looked at.
     """
-    if line.count(":") <= keys or len(KEY_ENDS.findall(line)) <= keys:
+    if line.count(":") <= keys:
         return None
     pairs: list[tuple[str, Any]] = json.loads(line, object_pairs_hook=list)
     seen: set[str] = set()

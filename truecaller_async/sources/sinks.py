@@ -124,8 +124,15 @@ def _cells(result: RecordResult) -> list[Any]:
 
 
 def _csv_lines(rows: Iterable[Iterable[Any]]) -> str:
+    cells = [[_guarded(cell) for cell in row] for row in rows]
+    text = _csv_text(cells, csv.QUOTE_MINIMAL)
+    # A carriage return alone gets no quotes of its own, and would be read as the end of the line.
+    return _csv_text(cells, csv.QUOTE_ALL) if "\r" in text else text
+
+
+def _csv_text(cells: list[list[Any]], quoting: Literal[0, 1]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([[_guarded(cell) for cell in row] for row in rows])
+    csv.writer(text, lineterminator="\n", quoting=quoting).writerows(cells)
     return text.getvalue()
 
 

@@ -19,6 +19,9 @@ A *hold* is a deadline on the loop's clock, one for each token, merged by `max`.
 Long windows survive a restart: releases under a limit of five seconds or more are noted in the store, and given back
 to the limiter when a stored token is adopted. For shorter windows the token is taken as fully used when its last
 process gave it up.
+
+A mint that has begun is never cancelled: the token would be made, counted, and seen by nobody. A caller who stops
+waiting leaves it to the next one.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from random import Random
+from typing import TypeAlias
 
 import attrs
 
@@ -44,7 +48,7 @@ from truecaller_async.errors import (
     WaitTooLong,
 )
 from truecaller_async.models import Secret, Token
-from truecaller_async.options import MAX_HOLD, Limits, RateLimit
+from truecaller_async.options import CALLS, MAX_HOLD, Limits, RateLimit
 from truecaller_async.ports import Limiter, Observer, TokenStore
 
 LIFE = 3600.0
@@ -54,9 +58,14 @@ FRESH = 60.0
 FRESH_REFUSALS_MAX = 2
 NOTED_FROM = 5.0
 RENEWAL_RETRY = 60.0
+GROW_AGAIN = 30.0
 MINT_REFUSED_HOLD = 60.0
 BACKLOG_WORTH_A_TOKEN = 1.0
 """Seconds of waiting work that justify one more token."""
+
+Again: TypeAlias = Callable[[], Awaitable[object]]
+Mint: TypeAlias = Callable[[Again], Awaitable[Secret]]
+"""Makes requests for a new token and returns it; awaits its argument before each repetition that may be counted."""
 
 
 @attrs.define(eq=False)
@@ -80,13 +89,13 @@ class PoolSettings:
 
 
 class TokenPool:
-    """Lends tokens, one permit at a time. `mint` makes one request for a new token and returns it."""
+    """Lends tokens, one permit at a time."""
 
     def __init__(
         self,
         store: TokenStore,
         limiter: Limiter,
-        mint: Callable[[], Awaitable[Secret]],
+        mint: Mint,
         settings: PoolSettings,
         *,
         clock: Clock,
@@ -101,15 +110,18 @@ class TokenPool:
         self._rng = rng
         self._observer = observer
         self._holdings: dict[str, Holding] = {}
+        self._opening = asyncio.Lock()
         self._minting = asyncio.Lock()
         self._queues: dict[str, asyncio.Lock] = {}
         self._renewals: set[asyncio.Task[None]] = set()
+        self._growths: set[asyncio.Task[Token | None]] = set()
         self._opened = False
         self._closed = False
         self._fresh_refusals = 0
         self.refused: AuthenticationFailed | None = None
         self._mint_held_until = 0.0
-        self._noted = {call: self._rules_noted(call) for call in ("push", "submit", "status", "labels")}
+        self._no_growth_before = float("-inf")
+        self._noted = {call: self._rules_noted(call) for call in CALLS}
         self._waiting: dict[str, int] = {}
         self.minted = 0
 
@@ -129,7 +141,12 @@ class TokenPool:
             raise ClientClosed("the client is closed; make a new one")
         if self._opened:
             return
-        self._opened = True
+        async with self._opening:
+            if not self._opened:
+                await self._adopt()
+                self._opened = True
+
+    async def _adopt(self) -> None:
         wall = self._clock.wall()
         for token in list(await self._store.adopt(wall))[: self.max_tokens]:
             self._enter(token)
@@ -223,13 +240,23 @@ class TokenPool:
             self._waiting[call] -= 1
 
     async def grow(self, *, deadline: float | None = None) -> Token | None:
-        """Create one more token, unless there are `max_tokens`; single-flight.
+        """Create one more token, unless there are `max_tokens`; single-flight, and goes on if its caller is cancelled.
 
         Raises `TokenBudgetExhausted` where the budget has none before `deadline` (at once, if that is None), and
         what the request itself raised.
         """
         await self.open()
-        before = len(self._holdings)
+        task = asyncio.get_running_loop().create_task(self._grow(len(self._holdings), deadline))
+        self._growths.add(task)
+        task.add_done_callback(self._growths.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if self._closed and not _is_cancelled():
+                raise ClientClosed("the client was closed while a token was made") from None
+            raise
+
+    async def _grow(self, before: int, deadline: float | None) -> Token | None:
         async with self._minting:
             if self.refused is not None:
                 raise self.refused
@@ -242,15 +269,20 @@ class TokenPool:
         if self._closed:
             return
         self._closed = True
-        for task in self._renewals:
+        tasks = [*self._renewals, *self._growths]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._renewals, return_exceptions=True)
-        if self._opened:
-            await self._store.give_up(self._clock.wall())
-        await self._store.aclose()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            if self._opened:
+                await self._store.give_up(self._clock.wall())
+        finally:
+            await self._store.aclose()
 
     async def _choose(self, call: str) -> tuple[Token | None, float]:
         """The first live token with a permit, or how long until there may be one (infinity: there is no token)."""
+        if self._closed:
+            raise ClientClosed("the client was closed while a request waited for a permit; nothing was sent")
         if self.refused is not None:
             raise self.refused
         soonest = float("inf")
@@ -263,37 +295,46 @@ class TokenPool:
         return None, soonest
 
     async def _sit_out(self, wait: float, call: str, deadline: float | None) -> None:
-        backlog = wait * self._waiting[call]
-        if wait == float("inf") or (backlog > BACKLOG_WORTH_A_TOKEN and len(self._holdings) < self.max_tokens):
-            try:
-                if await self.grow(deadline=deadline) is not None:
-                    return
-            except TokenBudgetExhausted:
-                if wait == float("inf"):
-                    raise
-            if wait == float("inf"):
-                return
+        if wait == float("inf"):
+            await self.grow(deadline=deadline)
+            return
+        if wait * self._waiting[call] > BACKLOG_WORTH_A_TOKEN and await self._has_grown():
+            return
         if wait > MAX_HOLD:
             raise WaitTooLong(wait, MAX_HOLD)
         if deadline is not None and self._now() + wait > deadline:
             raise DeadlineExceeded(f"no permit for {call!r} before the deadline: the limits allow one in {wait:.3f} s")
         await asyncio.sleep(wait)
 
-    async def _make(self, deadline: float | None) -> Token:
-        rule = next((rule for rule in self.limits if rule.counts("mint")), None)
-        wall = await self._claim(rule, deadline)
+    async def _has_grown(self) -> bool:
+        """One more token for the backlog. If there is none to be had nobody is harmed: there are others to wait for."""
+        if self._now() < self._no_growth_before or len(self._holdings) >= self.max_tokens:
+            return False
         try:
-            secret = await self._mint()
+            return await self.grow() is not None
+        except TruecallerError as error:
+            self._no_growth_before = self._now() + GROW_AGAIN
+            self._observer.stage("token.growth_failed", {"error": str(error)})
+            return False
+
+    async def _make(self, deadline: float | None) -> Token:
+        claims = [await self._claim(deadline)]
+
+        async def again() -> None:
+            claims.append(await self._claim(deadline))
+
+        try:
+            secret = await self._mint(again)
         except NotSent:
-            await self._store.refund_mint(wall)
+            await self._store.refund_mint(claims[-1])
             raise
         except RateLimited as error:
-            wait = MINT_REFUSED_HOLD if error.retry_after is None else error.retry_after
+            wait = MINT_REFUSED_HOLD if error.retry_after is None else min(error.retry_after, LIFE)
             self._mint_held_until = self._now() + wait
             raise TokenBudgetExhausted(self._instant(wait)) from None
         except APIStatusError as error:
             if error.status < 500:
-                await self._store.refund_mint(wall)
+                await self._store.refund_mint(claims[-1])
             raise
         self.minted += 1
         token = self._token(secret, self._clock.wall())
@@ -305,8 +346,9 @@ class TokenPool:
         self._observer.stage("token.minted", {"token_id": token.token_id, "live": len(self._holdings)})
         return token
 
-    async def _claim(self, rule: RateLimit | None, deadline: float | None) -> float:
+    async def _claim(self, deadline: float | None) -> float:
         """Write the mint into the ledger, waiting for its turn up to the deadline; returns its stamp."""
+        rule = next((rule for rule in self.limits if rule.counts("mint")), None)
         while True:
             wall = self._clock.wall()
             wait = self._mint_held_until - self._now()
@@ -329,9 +371,10 @@ class TokenPool:
             async with self._minting:
                 if not self.knows(old.token.token_id):
                     return
-                await self._make(None)
-            self._leave(old.token.token_id)
-            await self._store.drop(old.token.token_id)
+                successor = await self._make(None)
+            if successor.token_id != old.token.token_id:
+                self._leave(old.token.token_id)
+                await self._store.drop(old.token.token_id)
         except TruecallerError as error:
             old.renew_at = self._now() + RENEWAL_RETRY
             self._observer.stage("token.renewal_failed", {"token_id": old.token.token_id, "error": str(error)})
@@ -344,15 +387,18 @@ class TokenPool:
         now, wall = self._now(), self._clock.wall()
         renew = LIFE * (RENEW_AT + self._rng.uniform(-RENEW_SPREAD, RENEW_SPREAD))
         born = now - (wall - token.born)
-        self._holdings[token.token_id] = Holding(token, born, born + renew, born + (token.expires - token.born))
+        held_until = self.held_until(token.token_id)
+        self._holdings[token.token_id] = Holding(
+            token, born, born + renew, born + (token.expires - token.born), held_until
+        )
 
     def _leave(self, token_id: str) -> None:
         self._holdings.pop(token_id, None)
         self._limiter.forget(token_id)
 
     async def _remembered(self, token: Token, wall: float) -> dict[str, list[float]]:
-        """Ages of the releases of an earlier process, for each limit of a token."""
-        rules = [rule for rule in self.limits if rule.scope == "token"]
+        """Ages of the releases of an earlier process, for each limit that counts calls made with a token."""
+        rules = [rule for rule in self.limits if any(rule.counts(call) for call in CALLS if call != "mint")]
         noted = await self._store.releases(token.token_id, wall - max((rule.per for rule in rules), default=0.0) * 2)
         idle = wall - token.idle_since if token.idle_since is not None else 0.0
         return {
@@ -368,3 +414,8 @@ class TokenPool:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from truecaller_async.errors import ConfigError
+from truecaller_async.errors import ClientClosed, ConfigError
 from truecaller_async.models import Secret, Token
 
 T = TypeVar("T")
@@ -53,7 +53,9 @@ class SqliteTokenStore:
         self._account = account
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
-        self._owner = f"{os.getpid()}:{os.urandom(8).hex()}"
+        self._owner = ""
+        self._pid: int | None = None
+        self._closed = False
 
     async def adopt(self, now: float) -> Sequence[Token]:
         """The live tokens that no other living process uses; they are ours from now on."""
@@ -146,7 +148,9 @@ class SqliteTokenStore:
         return await self._do(transaction)
 
     async def give_up(self, now: float) -> None:
-        """The next process may have our tokens; they were last used now."""
+        """The next process may have our tokens; they were last used now. In a forked child they are the parent's."""
+        if self._is_inherited():
+            return
         await self._do(
             lambda db: db.execute(
                 "UPDATE token SET owner = NULL, idle_since = ? WHERE account = ? AND owner = ?",
@@ -155,9 +159,10 @@ class SqliteTokenStore:
         )
 
     async def aclose(self) -> None:
-        """Close the file."""
+        """Close the file. In a forked child nothing is touched: the connection is the parent's."""
+        inherited, self._closed = self._is_inherited(), True
         thread, self._thread = self._thread, None
-        if thread is None:
+        if thread is None or inherited:
             return
         _open_here.discard(self._owner)
         connection, self._connection = self._connection, None
@@ -166,10 +171,23 @@ class SqliteTokenStore:
         thread.shutdown(wait=True)
 
     async def _do(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
+        if self._closed:
+            raise ClientClosed("the client was closed; open a new one")
+        if self._is_inherited():
+            raise ClientClosed("the client was opened in another process; open a new one after the fork")
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="truecaller-state")
-            _open_here.add(self._owner)
+            self._begin()
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, transaction)
+
+    def _begin(self) -> None:
+        """Become an owner of tokens, in the process of the first use: the store may have been made before a fork."""
+        self._pid = os.getpid()
+        self._owner = f"{self._pid}:{os.urandom(8).hex()}"
+        _open_here.add(self._owner)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="truecaller-state")
+
+    def _is_inherited(self) -> bool:
+        return self._pid is not None and self._pid != os.getpid()
 
     def _run(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
         try:
@@ -187,21 +205,29 @@ class SqliteTokenStore:
 def _open(path: Path) -> sqlite3.Connection:
     _make_private(path)
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
-        connection.close()
         raise ConfigError(f"the state file {path} was written by a newer version of this library; update it")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA secure_delete=ON")
     connection.executescript(SCHEMA)
     connection.execute(f"PRAGMA user_version={VERSION}")
-    return connection
 
 
 def _make_private(path: Path) -> None:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in reversed(path.parents):
+            folder.mkdir(mode=0o700, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), 0o600))
         facts = path.lstat()
     except OSError as error:

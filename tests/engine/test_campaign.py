@@ -1,0 +1,648 @@
+"""Whole campaigns on the virtual clock: what a user is promised, one promise a test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from random import Random
+
+import pytest
+
+from tests.engine.world import (
+    EPOCH,
+    World,
+    applications,
+    check_account,
+    peak,
+    record,
+    records,
+    slowly,
+    virtual,
+)
+from truecaller_async import (
+    AuthenticationFailed,
+    BadRequest,
+    CampaignOptions,
+    ConfigError,
+    Forbidden,
+    Limits,
+    NotSent,
+    Outcome,
+    PollPolicy,
+    SourceError,
+    UnexpectedRedirect,
+)
+from truecaller_async.models import Request
+from truecaller_async.sandbox import SandboxSettings
+
+
+def outcomes(results: list) -> Counter[Outcome]:  # type: ignore[type-arg]
+    return Counter(result.outcome for result in results)
+
+
+def on(call: str, nth: int, what: str):  # type: ignore[no-untyped-def]
+    """A fault script: this call's n-th request goes wrong like this."""
+    return lambda request, count, _: what if request.call == call and count == nth else None
+
+
+def test_every_record_is_delivered_and_the_account_adds_up() -> None:
+    async def main() -> None:
+        world = World()
+        results, summary, fault = await world.run(records(1234))
+        check_account(results, summary, world.state)
+        assert fault is None
+        assert (summary.read, summary.delivered, summary.batches) == (1234, 1234, 3)
+        assert summary.requests["submit"] == 3
+        assert all(result.attempts == 1 and not result.possibly_duplicated for result in results)
+        assert all(result.batch_id and result.record_id for result in results)
+        assert {result.key for result in results} == {str(number) for number in range(1, 1235)}
+
+    virtual(main)
+
+
+def test_a_campaign_of_minutes_runs_at_the_permitted_rate_and_draws_no_refusal() -> None:
+    async def main() -> None:
+        world = World()
+        _, summary, fault = await world.run(records(400_000))
+        stats = world.state.stats()
+        assert fault is None
+        assert summary.delivered == 400_000
+        assert stats.violations == {}
+        assert stats.refused == 0
+        assert stats.mints == 10
+        assert stats.peaks["batch"] == 60
+        assert stats.first_submit is not None
+        assert stats.last_submit is not None
+        sending = stats.last_submit - stats.first_submit
+        assert 800 / (sending * 10) >= 0.97
+        assert summary.permitted_share is not None
+        assert summary.permitted_share >= 0.97
+
+    virtual(main)
+
+
+def test_the_same_seed_gives_the_same_run_to_the_microsecond() -> None:
+    def once() -> tuple[list[tuple[float, str, str]], list[int]]:
+        async def main() -> tuple[list[tuple[float, str, str]], list[int]]:
+            world = World(seed=7, latency=(0.0, 0.4))
+            results, _, _ = await world.run(records(20_000))
+            return world.transport.sent, [result.row for result in results]
+
+        return virtual(main)
+
+    assert once() == once()
+
+
+def test_tokens_are_made_only_as_work_needs_them() -> None:
+    async def main() -> None:
+        few = World()
+        await few.run(records(400))
+        assert few.state.stats().mints == 1
+        many = World(max_tokens=4)
+        await many.run(records(30_000))
+        assert many.state.stats().mints == 4
+
+    virtual(main)
+
+
+def test_verdicts_of_the_server_come_back_on_the_rows_they_belong_to() -> None:
+    async def main() -> None:
+        world = World()
+        given = [record(1), record(2, receiver="919800000013"), record(3), record(4, receiver="919800000052")]
+        results, summary, _ = await world.run(given)
+        by_row = {result.row: result for result in results}
+        check_account(results, summary, world.state)
+        assert [by_row[row].outcome for row in (1, 2, 3, 4)] == ["delivered", "failed", "delivered", "failed"]
+        assert by_row[2].reason == "Not a Truecaller user"
+        assert by_row[4].reason == "Failed to push"
+        assert by_row[2].record is given[1]
+
+    virtual(main)
+
+
+def test_a_bad_row_is_invalid_and_the_run_goes_on() -> None:
+    async def main() -> None:
+        world = World()
+        bad = record(2, receiver="12", reason="short", label_name="x")
+        results, summary, fault = await world.run([record(1), bad, {"caller": "911234567898"}, record(4)])
+        by_row = {result.row: result for result in results}
+        check_account(results, summary, world.state)
+        assert fault is None
+        assert (summary.delivered, summary.invalid) == (2, 2)
+        assert "receiver" in str(by_row[2].reason)
+        assert "reason" in str(by_row[2].reason)
+        assert "label_name" in str(by_row[2].reason)
+        assert by_row[2].attempts == 0
+
+    virtual(main)
+
+
+def test_equal_rows_are_sent_once() -> None:
+    async def main() -> None:
+        world = World()
+        one = record(1)
+        results, summary, _ = await world.run([one, one, record(2)])
+        check_account(results, summary, world.state)
+        assert (summary.delivered, summary.duplicate) == (2, 1)
+        assert max(applications(world.state).values()) == 1
+        again = World()
+        _, summary, _ = await again.run([one, one], CampaignOptions(dedupe="off"))
+        assert summary.delivered == 2
+
+    virtual(main)
+
+
+def test_a_record_whose_window_has_passed_is_expired_without_being_sent() -> None:
+    async def main() -> None:
+        world = World()
+        gone = record(1, starts=EPOCH - 7200, hours=1)
+        closing = record(2, starts=EPOCH, hours=0.01)
+        results, summary, _ = await world.run([gone, closing, record(3)])
+        check_account(results, summary, world.state)
+        assert outcomes(results) == {Outcome.EXPIRED: 2, Outcome.DELIVERED: 1}
+        assert world.state.stats().records_applied == 1
+
+    virtual(main)
+
+
+def test_a_window_that_closes_while_waiting_for_a_turn_is_not_sent() -> None:
+    async def main() -> None:
+        world = World(max_tokens=1)
+        source = [*records(60_000, hours=8), *(record(n, hours=0.03) for n in range(60_001, 62_001))]
+        results, summary, _ = await world.run(source)
+        check_account(results, summary, world.state)
+        assert summary.read == 62_000
+        late = [result for result in results if result.outcome is Outcome.EXPIRED]
+        assert all(result.attempts == 0 for result in late)
+        assert all(entry.ends_at > entry.applied_at * 1000 for entry in world.state.truth(0, 10**6))  # type: ignore[operator]
+
+    virtual(main)
+
+
+def test_batches_whose_window_closes_first_go_first() -> None:
+    async def main() -> None:
+        world = World(max_tokens=1)
+        source = [*records(20_000, hours=20), *(record(n, hours=2) for n in range(20_001, 20_501))]
+        await world.run(source)
+        order = [entry.receiver for entry in world.state.truth(0, 10**6)]
+        assert order.index(record(20_001).receiver) < len(order) // 2
+
+    virtual(main)
+
+
+def test_a_part_filled_batch_of_a_slow_source_is_sent_after_the_linger() -> None:
+    async def main() -> None:
+        world = World()
+        seen: list[float] = []
+        loop = asyncio.get_running_loop()
+        async with world.client, world.client.push_many(slowly(records(3), 30.0)) as stream:
+            async for _ in stream:
+                seen.append(loop.time())
+        assert len(seen) == 3
+        for arrival, seconds in zip(seen, (30.0, 60.0, 90.0), strict=True):
+            assert seconds + 1.0 < arrival < seconds + 10.0
+
+    virtual(main)
+
+
+def test_no_more_records_are_unresolved_than_allowed() -> None:
+    async def main() -> None:
+        world = World(settings=SandboxSettings(resolve_after=30.0))
+        read = 0
+
+        def counted():  # type: ignore[no-untyped-def]
+            nonlocal read
+            for item in records(10_000):
+                read += 1
+                yield item
+
+        most = taken = 0
+        options = CampaignOptions(max_unresolved=2_000)
+        async with world.client, world.client.push_many(counted(), options=options) as stream:
+            async for _ in stream:
+                taken += 1
+                most = max(most, read - taken)
+        assert taken == 10_000
+        assert most <= 2_000
+
+    virtual(main)
+
+
+def test_a_slow_reader_stops_the_source_but_never_the_polling() -> None:
+    async def main() -> None:
+        world = World()
+        options = CampaignOptions(max_unresolved=1_000)
+        async with world.client, world.client.push_many(records(5_000), options=options) as stream:
+            await anext(stream)
+            await asyncio.sleep(3600)
+            progress = stream.progress
+            assert progress.read <= 2_000
+            assert progress.pending == progress.planned == progress.in_flight == 0
+            assert progress.bound_by == "reader"
+            count = 1
+            async for _ in stream:
+                count += 1
+        assert count == 5_000
+
+    virtual(main)
+
+
+def test_the_order_of_one_pair_is_the_order_of_the_source() -> None:
+    async def main() -> None:
+        world = World(latency=(0.0, 2.0), seed=3)
+        reasons = [f"Reason number {number:04d} of it" for number in range(3_000)]
+        source = [
+            record(number % 50, reason=reasons[number], key=str(number), hours=8 - (number % 7))
+            for number in range(3_000)
+        ]
+        results, summary, _ = await world.run(source)
+        check_account(results, summary, world.state)
+        newest: dict[str | None, str] = {}
+        for entry in world.state.truth(0, 10**6):
+            assert newest.get(entry.receiver, "") < str(entry.reason)
+            newest[entry.receiver] = str(entry.reason)
+
+    virtual(main)
+
+
+def test_keep_last_sends_only_the_newest_record_that_waits() -> None:
+    async def main() -> None:
+        world = World(max_tokens=1)
+        source = [*records(10_000), *(record(n, reason="The newer of the two") for n in range(9_001, 10_001))]
+        results, summary, _ = await world.run(source, CampaignOptions(same_pair="keep_last"))
+        check_account(results, summary, world.state)
+        assert summary.unsent > 0
+        newest = {entry.receiver: entry.reason for entry in world.state.truth(0, 10**6)}
+        assert all(newest[record(n).receiver] == "The newer of the two" for n in range(9_001, 10_001))
+
+    virtual(main)
+
+
+@pytest.mark.parametrize("what", ["lost_before", "lost_after", "500_before", "500_after"])
+def test_a_lost_answer_is_sent_again_and_flagged(what: str) -> None:
+    async def main() -> None:
+        world = World(fault=on("submit", 2, what))
+        results, summary, _ = await world.run(records(1_500))
+        check_account(results, summary, world.state)
+        flagged = [result for result in results if result.possibly_duplicated]
+        assert summary.delivered == 1_500
+        assert len(flagged) == summary.possibly_duplicated == 500
+        assert all(result.attempts == 2 for result in flagged)
+        assert summary.retries == 1
+
+    virtual(main)
+
+
+@pytest.mark.parametrize("what", ["lost_before", "lost_after", "500_before", "500_after"])
+def test_hold_never_sends_twice(what: str) -> None:
+    async def main() -> None:
+        world = World(fault=on("submit", 2, what))
+        results, summary, _ = await world.run(records(1_500), CampaignOptions(on_ambiguous="hold"))
+        check_account(results, summary, world.state)
+        assert outcomes(results) == {Outcome.DELIVERED: 1_000, Outcome.UNKNOWN: 500}
+        assert max(applications(world.state).values()) == 1
+        assert not any(result.possibly_duplicated for result in results)
+
+    virtual(main)
+
+
+def test_resends_are_bounded_and_end_as_unknown() -> None:
+    async def main() -> None:
+        world = World(fault=lambda request, *_: "lost_after" if request.call == "submit" else None)
+        results, summary, _ = await world.run(records(500))
+        check_account(results, summary, world.state)
+        assert summary.unknown == 500
+        assert world.transport.counts["submit"] == 3
+        assert {result.attempts for result in results} == {3}
+        assert all(result.possibly_duplicated for result in results)
+
+    virtual(main)
+
+
+def test_a_request_that_never_left_is_sent_again_without_a_flag() -> None:
+    async def main() -> None:
+        world = World(fault=on("submit", 2, "not_sent"))
+        results, summary, _ = await world.run(records(1_500))
+        check_account(results, summary, world.state)
+        assert summary.delivered == 1_500
+        assert summary.possibly_duplicated == 0
+        assert {result.attempts for result in results} == {1}
+        assert max(applications(world.state).values()) == 1
+
+    virtual(main)
+
+
+def test_retry_after_holds_that_token_and_the_others_go_on() -> None:
+    async def main() -> None:
+        world = World(fault=on("submit", 5, "429:40"), max_tokens=3)
+        results, summary, _ = await world.run(records(60_000))
+        check_account(results, summary, world.state)
+        assert summary.delivered == 60_000
+        assert summary.throttled == 1
+        at, held, _ = [entry for entry in world.transport.sent if entry[2] == "submit"][4]
+        during = [token for time, token, _ in world.transport.sent if at + 0.2 < time < at + 40]
+        assert held not in during
+        assert len(set(during)) >= 2
+
+    virtual(main)
+
+
+def test_a_refused_token_is_replaced_once_and_nothing_is_flagged() -> None:
+    async def main() -> None:
+        world = World(settings=SandboxSettings(token_life=100.0))
+        results, summary, _ = await world.run(records(200_000))
+        check_account(results, summary, world.state)
+        assert summary.delivered == 200_000
+        assert summary.possibly_duplicated == 0
+
+    virtual(main)
+
+
+def test_an_accepted_batch_without_an_id_is_unknown_and_not_sent_again() -> None:
+    async def main() -> None:
+        world = World(fault=on("submit", 1, "empty"))
+        results, summary, _ = await world.run(records(1_000))
+        check_account(results, summary, world.state)
+        assert outcomes(results) == {Outcome.UNKNOWN: 500, Outcome.DELIVERED: 500}
+        assert max(applications(world.state).values()) == 1
+
+    virtual(main)
+
+
+@pytest.mark.parametrize(("isolate", "pushes"), [("realtime", True), ("bisect", False)])
+def test_one_poison_record_is_found_and_the_others_are_delivered(isolate: str, pushes: bool) -> None:
+    async def main() -> None:
+        world = World()
+        source = [*records(400), record(401, label_id="11111111-2222-4333-8444-555555555555"), *records(900)][:901]
+        results, summary, fault = await world.run(source, CampaignOptions(isolate=isolate))  # type: ignore[arg-type]
+        check_account(results, summary, world.state)
+        assert fault is None
+        assert (summary.failed, summary.duplicate) == (1, 400)
+        assert summary.delivered == 500
+        bad = next(result for result in results if result.outcome is Outcome.FAILED)
+        assert bad.row == 401
+        assert "label_id" in str(bad.reason)
+        assert (world.transport.counts["push"] > 0) is pushes
+        assert max(applications(world.state).values()) == 1
+
+    virtual(main)
+
+
+def test_without_isolation_the_whole_batch_fails_with_its_reason() -> None:
+    async def main() -> None:
+        world = World()
+        source = [record(1, label_id="11111111-2222-4333-8444-555555555555"), *records(400)]
+        results, summary, _ = await world.run(source, CampaignOptions(isolate="none"))
+        check_account(results, summary, world.state)
+        assert summary.failed == 401
+
+    virtual(main)
+
+
+def test_an_account_without_real_time_pushes_falls_back_to_halving() -> None:
+    async def main() -> None:
+        world = World(fault=lambda request, *_: "403" if request.call == "push" else None)
+        source = [*records(100), record(101, label_id="11111111-2222-4333-8444-555555555555"), *records(300)]
+        results, summary, fault = await world.run(source)
+        check_account(results, summary, world.state)
+        assert fault is None
+        assert summary.failed == 1
+
+    virtual(main)
+
+
+def test_three_whole_refusals_for_one_reason_stop_the_run() -> None:
+    async def main() -> None:
+        world = World()
+        results, summary, fault = await world.run(records(5_000, label_id="11111111-2222-4333-8444-555555555555"))
+        check_account(results, summary, world.state)
+        assert isinstance(fault, BadRequest)
+        assert summary.delivered == 0
+        assert summary.unsent > 0
+        assert world.transport.counts["submit"] <= 12
+
+    virtual(main)
+
+
+@pytest.mark.parametrize(
+    ("what", "error"), [("403", Forbidden), ("302", UnexpectedRedirect), ("401", AuthenticationFailed)]
+)
+def test_a_fault_of_the_whole_run_gives_every_record_its_result_and_is_raised(
+    what: str, error: type[Exception]
+) -> None:
+    async def main() -> None:
+        world = World(fault=lambda request, *_: what if request.call == "submit" else None)
+        results, summary, fault = await world.run(records(5_000))
+        check_account(results, summary, world.state)
+        assert isinstance(fault, error)
+        assert summary.unsent == summary.read > 0
+        assert world.state.stats().records_applied == 0
+
+    virtual(main)
+
+
+def test_an_unreachable_host_ends_the_run_soon() -> None:
+    async def main() -> None:
+        world = World(fault=lambda *_: "not_sent")
+        results, summary, fault = await world.run(records(700))
+        assert isinstance(fault, NotSent)
+        assert summary.unsent == summary.read == len(results)
+        assert summary.elapsed < 60
+
+    virtual(main)
+
+
+def test_an_outage_in_the_middle_is_waited_out() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        def outage(request: Request, count: int, rng: Random) -> str | None:
+            return "not_sent" if 5 < loop.time() < 905 else None
+
+        world = World(fault=outage, max_tokens=2)
+        results, summary, fault = await world.run(records(30_000))
+        check_account(results, summary, world.state)
+        assert fault is None
+        assert summary.delivered == 30_000
+
+    virtual(main)
+
+
+@pytest.mark.parametrize("at", [0, 1, 499, 500, 501, 2_000])
+def test_a_source_that_breaks_keeps_what_was_read(at: int) -> None:
+    async def main() -> None:
+        def breaking():  # type: ignore[no-untyped-def]
+            yield from records(at)
+            raise OSError("the disk went away")
+
+        world = World()
+        results, summary, fault = await world.run(breaking())
+        check_account(results, summary, world.state)
+        assert isinstance(fault, SourceError)
+        assert fault.row == at
+        assert summary.read == at
+
+    virtual(main)
+
+
+def test_drain_sends_nothing_new_and_polls_on() -> None:
+    async def main() -> None:
+        world = World(max_tokens=1)
+        results = []
+        async with world.client, world.client.push_many(records(50_000)) as stream:
+            async for result in stream:
+                results.append(result)
+                if len(results) == 600:
+                    sent = world.transport.counts["submit"]
+                    await stream.drain()
+        summary = stream.summary
+        check_account(results, summary, world.state)
+        assert world.transport.counts["submit"] == sent
+        assert summary.unknown == 0
+        assert summary.unsent > 40_000
+        assert summary.delivered == world.state.stats().records_applied
+
+    virtual(main)
+
+
+def test_abort_awaits_what_is_in_flight_and_claims_nothing() -> None:
+    async def main() -> None:
+        world = World(latency=(0.5, 1.0))
+        async with world.client, world.client.push_many(records(50_000)) as stream:
+            await asyncio.sleep(3.0)
+            await stream.abort()
+            summary = stream.summary
+            assert summary.adds_up
+            assert summary.delivered + summary.unknown == world.state.stats().records_applied
+            results = [result async for result in stream]
+        check_account(results, summary, world.state)
+
+    virtual(main)
+
+
+def test_leaving_the_block_early_leaves_nothing_behind() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.client:
+            async with world.client.push_many(records(50_000)) as stream:
+                async for _ in stream:
+                    break
+            assert stream.summary.adds_up
+            assert stream.progress.finished
+
+    virtual(main)
+
+
+def test_cancelling_the_reader_is_obeyed_and_the_account_adds_up() -> None:
+    async def main() -> None:
+        world = World(latency=(0.5, 1.0))
+        stream = world.client.push_many(records(50_000))
+
+        async def read() -> None:
+            async with stream:
+                async for _ in stream:
+                    pass
+
+        async with world.client:
+            reading = asyncio.create_task(read())
+            await asyncio.sleep(5.0)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            summary = stream.summary
+            assert summary.adds_up
+            assert world.state.stats().records_applied == summary.delivered + summary.unknown
+
+    virtual(main)
+
+
+def test_a_batch_that_never_resolves_is_unknown_at_the_poll_deadline() -> None:
+    async def main() -> None:
+        world = World(settings=SandboxSettings(resolve_after=10**6))
+        options = CampaignOptions(poll=PollPolicy(deadline=7200))
+        results, summary, _ = await world.run(records(500), options)
+        check_account(results, summary, world.state)
+        assert summary.unknown == 500
+        assert "poll_deadline" in str(results[0].reason)
+        assert 7200 <= summary.elapsed < 7300
+        assert summary.requests["status"] <= 130
+
+    virtual(main)
+
+
+def test_first_polls_are_learned() -> None:
+    async def main() -> None:
+        world = World(settings=SandboxSettings(resolve_after=7.0))
+        _, summary, _ = await world.run(records(400_000))
+        assert summary.requests["status"] <= 1.25 * summary.batches
+
+    virtual(main)
+
+
+@pytest.mark.parametrize("correlate", ["auto", "watermark"])
+def test_masked_numbers_are_matched_only_on_evidence(correlate: str) -> None:
+    async def main() -> None:
+        world = World(settings=SandboxSettings(mask_numbers=True))
+        source = [*records(100), record(200, receiver="919800000013"), *records(300)]
+        results, summary, _ = await world.run(source, CampaignOptions(correlate=correlate, dedupe="window"))  # type: ignore[arg-type]
+        assert summary.adds_up
+        if correlate == "watermark":
+            bad = [result.row for result in results if result.outcome is Outcome.FAILED]
+            assert bad == [101]
+            assert summary.unknown == 0
+        else:
+            assert summary.unknown == 301
+            assert all("unattributed" in str(r.reason) for r in results if r.outcome is Outcome.UNKNOWN)
+
+    virtual(main)
+
+
+def test_the_mint_budget_of_the_account_is_never_exceeded() -> None:
+    async def main() -> None:
+        limits = Limits.documented().replace(mint=(3, 1800.0))
+        world = World(limits=limits)
+        _, summary, _ = await world.run(records(50_000))
+        assert summary.delivered == 50_000
+        assert world.state.stats().mints == 3
+        assert world.state.stats().refused == 0
+
+    virtual(main)
+
+
+def test_no_limit_is_exceeded_as_counted_where_requests_leave() -> None:
+    async def main() -> None:
+        world = World(latency=(0.0, 1.5), seed=5)
+        await world.run(records(60_000))
+        by_token: dict[str, list[float]] = {}
+        for time, token, call in world.transport.sent:
+            if call == "submit":
+                by_token.setdefault(token, []).append(time)
+        assert all(peak(times, 60.0) <= 60 for times in by_token.values())
+
+    virtual(main)
+
+
+def test_an_empty_source_ends_at_once() -> None:
+    async def main() -> None:
+        world = World()
+        results, summary, fault = await world.run([])
+        assert (results, fault, summary.read) == ([], None, 0)
+        assert world.transport.counts.total() == 0
+
+    virtual(main)
+
+
+def test_a_stream_says_how_it_wants_to_be_used() -> None:
+    async def main() -> None:
+        world = World()
+        stream = world.client.push_many(records(1))
+        with pytest.raises(ConfigError, match="async with"):
+            await anext(stream)
+        async with stream:
+            pass
+        with pytest.raises(ConfigError, match="once"):
+            async with stream:
+                pass
+        await world.client.aclose()
+
+    virtual(main)

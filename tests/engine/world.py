@@ -1,0 +1,241 @@
+"""A whole world on a virtual clock: the client, the engine and the sandbox's state in one process, without sockets.
+
+The transport between them is a real implementation of the port that adds latency and faults from a seeded script, and
+writes down when each request left, so that the rate law can be checked by counting. Everything is driven by the
+loop's clock, which jumps from event to event; a run of hours takes milliseconds and is the same for the same seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from random import Random
+from typing import Any, TypeVar
+
+import attrs
+import looptime
+
+from truecaller_async import (
+    CallRecord,
+    CampaignOptions,
+    Limits,
+    NotSent,
+    Outcome,
+    RecordResult,
+    ResponseLost,
+    RetryPolicy,
+    Summary,
+    Timeouts,
+    TruecallerClient,
+)
+from truecaller_async.clock import Clock
+from truecaller_async.models import Answer, Request
+from truecaller_async.options import Credentials
+from truecaller_async.resources import Settings
+from truecaller_async.sandbox import SandboxSettings, SandboxState
+from truecaller_async.telemetry import LogObserver
+from truecaller_async.tokens import MemoryTokenStore
+from truecaller_async.tokens.pool import PoolSettings
+
+T = TypeVar("T")
+
+EPOCH = 1_760_000_000.0
+HOUR_MS = 3_600_000
+LABEL = SandboxSettings().labels[0].id
+
+Fault = Callable[[Request, int, Random], str | None]
+"""Given a request, its number among its call, and the dice: what goes wrong with it, or None.
+
+"not_sent", "lost_before", "lost_after" (applied or not), "500_before", "500_after", "429", "429:2" (Retry-After),
+"401", "403", "302", "400", "empty" (applied, but a body without a batch id)."""
+
+
+class VirtualClock(Clock):
+    """Wall time that goes with the loop's."""
+
+    def wall(self) -> float:
+        return EPOCH + asyncio.get_running_loop().time()
+
+
+@attrs.define
+class SandboxTransport:
+    """The `Transport` port, straight into the sandbox's state."""
+
+    state: SandboxState
+    rng: Random
+    latency: tuple[float, float] = (0.01, 0.05)
+    fault: Fault | None = None
+    sent: list[tuple[float, str, str]] = attrs.field(factory=list)
+    counts: Counter[str] = attrs.field(factory=Counter)
+    log_sends: bool = True
+
+    async def send(self, request: Request, timeouts: Timeouts) -> Answer:
+        token = request.token.reveal() if request.token is not None else ""
+        if self.log_sends:
+            self.sent.append((asyncio.get_running_loop().time(), token, request.call))
+        self.counts[request.call] += 1
+        wrong = self.fault(request, self.counts[request.call], self.rng) if self.fault is not None else None
+        if wrong == "not_sent":
+            raise NotSent("the network is unreachable")
+        await asyncio.sleep(self.rng.uniform(*self.latency))
+        if (invented := _invented(wrong)) is not None:
+            return invented
+        if wrong == "lost_before":
+            raise ResponseLost("the connection broke")
+        headers = {"content-type": "application/json"}
+        if token:
+            headers["authorization"] = f"Bearer {token}"
+        reply = self.state.handle(
+            request.method, request.path, headers, request.body or b"", EPOCH + asyncio.get_running_loop().time()
+        )
+        await asyncio.sleep(self.rng.uniform(*self.latency))
+        if wrong == "lost_after":
+            raise ResponseLost("the connection broke")
+        if wrong == "500_after":
+            return Answer(502, {"content-type": "text/html"}, b"<html>bad gateway</html>")
+        if wrong == "empty":
+            return Answer(200, {"content-type": "application/json"}, b"{}")
+        return Answer(reply.status, {name.lower(): value for name, value in reply.headers.items()}, reply.body)
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+def _invented(wrong: str | None) -> Answer | None:
+    """Answers that come from something before the server: nothing was applied."""
+    name, _, argument = (wrong or "").partition(":")
+    match name:
+        case "500_before":
+            return Answer(503, {"content-type": "text/html"}, b"<html>unavailable</html>")
+        case "429":
+            headers = {"retry-after": argument} if argument else {}
+            return Answer(429, headers, b'{"slug": "too-many-requests", "message": "slow down"}')
+        case "401":
+            return Answer(401, {}, b'{"slug": "authorization-error", "message": "please login again"}')
+        case "403":
+            return Answer(
+                403, {}, b'{"slug": "forbidden-error", "message": "not authorized. please contact your admin."}'
+            )
+        case "302":
+            return Answer(302, {"location": "https://elsewhere.example/"}, b"")
+        case "400":
+            return Answer(400, {}, b'{"slug": "invalid-input", "message": "label_id is not accepted"}')
+        case _:
+            return None
+
+
+class World:
+    """One account, one client, one sandbox. Made inside the virtual loop."""
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        settings: SandboxSettings | None = None,
+        limits: Limits | None = None,
+        max_tokens: int = 10,
+        latency: tuple[float, float] = (0.01, 0.05),
+        fault: Fault | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        self.state = SandboxState(settings or SandboxSettings(limits=limits or Limits.documented()))
+        self.transport = SandboxTransport(self.state, Random(seed), latency, fault)
+        known = self.state.settings
+        self.client = object.__new__(TruecallerClient)
+        self.client._assemble(
+            Settings(
+                Credentials(known.client_account_id, known.key_id, known.api_key),
+                "v2",
+                retry or RetryPolicy(),
+                Timeouts(),
+            ),
+            self.transport,
+            MemoryTokenStore(),
+            PoolSettings(limits or known.limits, max_tokens),
+            LogObserver(),
+            VirtualClock(),
+            Random(seed + 1),
+        )
+
+    async def run(
+        self, source: object, options: CampaignOptions | None = None
+    ) -> tuple[list[RecordResult], Summary, Exception | None]:
+        """A whole campaign: all results, the summary, and the error that ended the iteration, if any."""
+        results: list[RecordResult] = []
+        fault: Exception | None = None
+        async with self.client, self.client.push_many(source, options=options) as stream:
+            try:
+                async for result in stream:
+                    results.append(result)
+            except Exception as error:  # noqa: BLE001 - whatever it was, the test looks at it
+                fault = error
+        return results, stream.summary, fault
+
+
+def virtual(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine function on a virtual loop; nothing of it may be left over."""
+    loop = looptime.new_event_loop()
+    try:
+        result = loop.run_until_complete(work())
+        left = [task for task in asyncio.all_tasks(loop) if not task.done()]
+        assert not left, f"tasks left over: {left}"
+        return result
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+def record(number: int, *, starts: float = EPOCH, hours: float = 8, **other: Any) -> CallRecord:
+    """A good record; its receiver ends in digits that the sandbox delivers, unless told otherwise."""
+    given: dict[str, Any] = {
+        "caller": "911234567898",
+        "receiver": f"91980{number:06d}0",
+        "starts_at": int(starts * 1000),
+        "ends_at": int(starts * 1000 + hours * HOUR_MS),
+        "label_id": LABEL,
+        "reason": "Calling you for KYC",
+        "key": str(number),
+    }
+    return CallRecord(**{**given, **other})
+
+
+def records(count: int, **other: Any) -> Iterator[CallRecord]:
+    """So many different good records."""
+    return (record(number, **other) for number in range(1, count + 1))
+
+
+async def slowly(items: Iterable[CallRecord], seconds: float) -> AsyncIterator[CallRecord]:
+    """A source that takes its time before each record."""
+    for item in items:
+        await asyncio.sleep(seconds)
+        yield item
+
+
+def check_account(results: list[RecordResult], summary: Summary, state: SandboxState) -> None:
+    """Law 2, and that nothing is claimed that did not happen: against the sandbox's own log."""
+    assert sorted(result.row for result in results) == list(range(1, summary.read + 1))
+    assert summary.adds_up
+    assert Counter(result.outcome for result in results) == Counter(
+        {outcome: count for outcome in Outcome if (count := getattr(summary, outcome))}
+    )
+    applied = {(entry.receiver, entry.ends_at) for entry in state.truth(0, 10_000_000) if entry.outcome == "success"}
+    for result in results:
+        if result.outcome is Outcome.DELIVERED:
+            assert result.record is not None
+            assert (result.record.receiver, result.record.ends_at) in applied
+
+
+def applications(state: SandboxState) -> Counter[str | None]:
+    """How often each receiver's record took effect."""
+    return Counter(entry.receiver for entry in state.truth(0, 10_000_000))
+
+
+def peak(times: list[float], window: float) -> int:
+    """The most events in any half-open window of this length."""
+    most = first = 0
+    for last, time in enumerate(times):
+        while times[first] <= time - window:
+            first += 1
+        most = max(most, last - first + 1)
+    return most

@@ -1,0 +1,28 @@
+"""Invented records for the tests of planning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from truecaller_async.models import CallRecord
+from truecaller_async.planning.draft import Draft, closing
+
+START = 1_752_760_800_000
+HOUR = 3_600_000
+
+
+def record(number: int = 0, **other: Any) -> CallRecord:
+    """A canonical record to receiver `number`."""
+    given: dict[str, Any] = {
+        "caller": "910000000001",
+        "receiver": f"9199{number:08d}",
+        "starts_at": START,
+        "ends_at": START + HOUR,
+    }
+    return CallRecord(**{**given, **other})
+
+
+def draft(seq: int, *records: CallRecord, first_row: int = 1, **other: Any) -> Draft:
+    """A draft of these records, in rows that follow each other."""
+    rows = list(range(first_row, first_row + len(records)))
+    return Draft(seq, rows, list(records), list(records), closing(list(records)), **other)

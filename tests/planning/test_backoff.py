@@ -1,0 +1,36 @@
+"""Waits before another try."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from truecaller_async.planning.backoff import HOLD_JITTER, THROTTLED_CAP, full_jitter, hold_after
+
+seeds = st.integers(0, 2**32)
+
+
+@given(st.integers(1, 10_000), st.floats(0.01, 10), st.floats(0.01, 100), seeds)
+def test_a_wait_lies_between_nothing_and_the_doubled_ceiling(retry: int, initial: float, cap: float, seed: int) -> None:
+    wait = full_jitter(retry, initial, cap, Random(seed))
+    assert 0.0 <= wait <= min(cap, initial * 2.0 ** min(retry - 1, 100))
+
+
+def test_waits_are_spread_over_the_whole_interval() -> None:
+    rng = Random(1)
+    waits = [full_jitter(3, 1.0, 30.0, rng) for _ in range(1000)]
+    assert min(waits) < 0.1
+    assert max(waits) > 3.9
+    assert 1.8 < sum(waits) / len(waits) < 2.2
+
+
+@given(st.floats(0, 10_000), st.integers(1, 50), seeds)
+def test_a_retry_after_is_kept_and_stretched_by_no_more_than_a_tenth(asked: float, refusals: int, seed: int) -> None:
+    assert asked <= hold_after(asked, refusals, Random(seed)) <= asked * (1 + HOLD_JITTER)
+
+
+@given(st.integers(1, 1000), seeds)
+def test_without_a_retry_after_the_hold_is_jitter_up_to_thirty_seconds(refusals: int, seed: int) -> None:
+    assert 0.0 <= hold_after(None, refusals, Random(seed)) <= THROTTLED_CAP

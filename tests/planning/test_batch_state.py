@@ -1,0 +1,106 @@
+"""The state chart of a batch, walked whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+import pytest
+
+from truecaller_async import errors
+from truecaller_async.errors import TruecallerError
+from truecaller_async.planning.batch_state import ARROWS, STRUCTURAL, Event, State, advance, event_of
+
+ENDS = {State.RESOLVED, State.REFUSED, State.UNTRACKED, State.STOPPED}
+
+DECIDED: dict[type[TruecallerError], Event] = {
+    errors.TruecallerError: Event.FATAL,
+    errors.ConfigError: Event.FATAL,
+    errors.ValidationError: Event.FATAL,
+    errors.APIStatusError: Event.FATAL,
+    errors.BadRequest: Event.REFUSED,
+    errors.AuthenticationFailed: Event.UNAUTHORIZED,
+    errors.Forbidden: Event.FATAL,
+    errors.NotFound: Event.FATAL,
+    errors.RateLimited: Event.THROTTLED,
+    errors.UnexpectedRedirect: Event.FATAL,
+    errors.ServerError: Event.LOST,
+    errors.TransportError: Event.FATAL,
+    errors.NotSent: Event.NOT_SENT,
+    errors.ResponseLost: Event.LOST,
+    errors.DecodeError: Event.UNTRACKED,
+    errors.PushRejected: Event.REFUSED,
+    errors.SourceError: Event.FATAL,
+    errors.JournalError: Event.FATAL,
+    errors.JournalBusy: Event.FATAL,
+    errors.TokenBudgetExhausted: Event.FATAL,
+    errors.WaitTooLong: Event.FATAL,
+    errors.DeadlineExceeded: Event.FATAL,
+    errors.ClientClosed: Event.FATAL,
+}
+
+
+def family(root: type[TruecallerError]) -> Iterator[type[TruecallerError]]:
+    yield root
+    for child in root.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from family(child)
+
+
+def made(kind: type[TruecallerError], status: int = 400) -> TruecallerError:
+    """An error of the class as it comes from a request, without going through its constructor."""
+    error = kind.__new__(kind)
+    error.status = status  # type: ignore[attr-defined]
+    return error
+
+
+@pytest.mark.parametrize(("state", "event"), product(State, Event))
+def test_every_pair_is_an_arrow_or_a_defect(state: State, event: Event) -> None:
+    if (state, event) in ARROWS:
+        assert advance(state, event) is ARROWS[state, event]
+    else:
+        with pytest.raises(AssertionError, match=f"{state} cannot see {event}"):
+            advance(state, event)
+
+
+def test_an_attempt_that_may_have_been_applied_is_never_planned_again_but_through_doubt() -> None:
+    back = {event for (state, event), after in ARROWS.items() if after is State.PLANNED and state is State.IN_FLIGHT}
+    assert back == {Event.NOT_SENT, Event.THROTTLED, Event.UNAUTHORIZED}
+    assert advance(State.IN_FLIGHT, Event.LOST) is State.IN_DOUBT
+    assert {state for (state, event), _ in ARROWS.items() if event is Event.RESEND} == {State.IN_DOUBT}
+
+
+def test_ends_are_ends_and_every_other_state_leads_to_one() -> None:
+    assert {state for state, _ in ARROWS}.isdisjoint(ENDS)
+    reaching = set(ENDS)
+    for _ in State:
+        reaching |= {state for (state, _), after in ARROWS.items() if after in reaching}
+    assert reaching == set(State)
+
+
+def test_every_state_can_be_reached_from_the_beginning() -> None:
+    reached = {State.PLANNED}
+    for _ in State:
+        reached |= {after for (state, _), after in ARROWS.items() if state in reached}
+    assert reached == set(State)
+
+
+@pytest.mark.parametrize("kind", family(TruecallerError))
+def test_every_error_has_a_decided_meaning_for_its_batch(kind: type[TruecallerError]) -> None:
+    assert event_of(made(kind)) is DECIDED[kind]
+
+
+@pytest.mark.parametrize("kind", family(TruecallerError))
+def test_what_an_error_means_is_an_arrow_out_of_flight(kind: type[TruecallerError]) -> None:
+    assert (State.IN_FLIGHT, event_of(made(kind))) in ARROWS
+
+
+@pytest.mark.parametrize("kind", family(errors.TransportError))
+def test_a_transport_failure_goes_back_only_if_nothing_was_sent(kind: type[TruecallerError]) -> None:
+    goes_back = ARROWS[State.IN_FLIGHT, event_of(made(kind))] is State.PLANNED
+    assert not goes_back or kind.sent == "no"
+
+
+@pytest.mark.parametrize("status", sorted(STRUCTURAL))
+def test_a_4xx_about_the_form_of_the_request_isolates_nothing(status: int) -> None:
+    assert event_of(errors.BadRequest(status)) is Event.FATAL

@@ -1,0 +1,46 @@
+"""A batch before the server knows it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.planning.records import HOUR, START, draft, record
+from truecaller_async.planning.batch_state import Event, State
+from truecaller_async.planning.draft import closing
+
+
+@given(st.sets(st.integers(0, 9)))
+def test_what_is_taken_out_and_what_stays_are_the_whole(indexes: set[int]) -> None:
+    records = [record(number, ends_at=START + (number + 1) * HOUR) for number in range(10)]
+    batch = draft(1, *records)
+    taken = batch.take_out(indexes)
+    assert sorted(row for row, _ in taken) == [index + 1 for index in sorted(indexes)]
+    assert sorted([*batch.rows, *(row for row, _ in taken)]) == list(range(1, 11))
+    assert batch.records == batch.given == [records[row - 1] for row in batch.rows]
+    assert batch.closes == closing(batch.records)
+    assert len(batch) == 10 - len(indexes)
+
+
+def test_a_part_remembers_the_root_and_what_was_sent() -> None:
+    batch = draft(7, *(record(number) for number in range(4)), sends=2, resent=True)
+    part = batch.part(8, 1, 3, "submit")
+    single = part.part(9, 0, 1, "push")
+    assert (part.rows, part.root, part.sends, part.resent, part.via) == ([2, 3], 7, 2, True, "submit")
+    assert (single.rows, single.root, single.via) == ([2], 7, "push")
+    assert single.records == [record(1)]
+    assert part.state is State.PLANNED
+
+
+def test_a_draft_moves_by_the_table_only() -> None:
+    batch = draft(1, record())
+    batch.happen(Event.INTENT)
+    assert batch.state is State.IN_FLIGHT
+    with pytest.raises(AssertionError, match="in_flight cannot see resend"):
+        batch.happen(Event.RESEND)
+
+
+def test_nothing_closes_at_zero() -> None:
+    assert closing([]) == 0
+    assert closing([record(ends_at=5), record(ends_at=3)]) == 3

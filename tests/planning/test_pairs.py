@@ -1,0 +1,47 @@
+"""Source order for each pair."""
+
+from __future__ import annotations
+
+from tests.planning.records import draft, record
+from truecaller_async.planning.pairs import PairOrder
+
+
+def test_a_later_draft_comes_after_every_unsettled_draft_with_an_earlier_record_of_its_pairs() -> None:
+    order = PairOrder()
+    assert order.enter(draft(1, record(1))) == set()
+    assert order.enter(draft(2, record(2))) == set()
+    assert order.enter(draft(3, record(1), record(2), record(3))) == {1, 2}
+
+
+def test_records_of_one_pair_within_one_draft_wait_for_nobody() -> None:
+    assert PairOrder().enter(draft(1, record(1), record(1))) == set()
+
+
+def test_another_caller_makes_another_pair() -> None:
+    order = PairOrder()
+    order.enter(draft(1, record(1)))
+    assert order.enter(draft(2, record(1, caller="910000000002"))) == set()
+
+
+def test_a_settled_draft_is_waited_for_no_more_and_leaves_nothing_behind() -> None:
+    order, first = PairOrder(), draft(1, record(1), record(2))
+    order.enter(first)
+    order.settle(first)
+    assert len(order) == 0
+    assert order.enter(draft(2, record(1))) == set()
+
+
+def test_settling_an_earlier_draft_keeps_the_later_one_in_mind() -> None:
+    order, first, second = PairOrder(), draft(1, record(1)), draft(2, record(1))
+    order.enter(first)
+    order.enter(second)
+    order.settle(first)
+    assert order.enter(draft(3, record(1))) == {2}
+
+
+def test_only_records_with_a_newer_one_in_a_later_draft_are_superseded() -> None:
+    order, first, second = PairOrder(), draft(1, record(1), record(2)), draft(2, record(2), record(3))
+    order.enter(first)
+    order.enter(second)
+    assert order.superseded(first) == [1]
+    assert order.superseded(second) == []

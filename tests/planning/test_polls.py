@@ -1,0 +1,67 @@
+"""When to ask for a status."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from truecaller_async.options import PollPolicy
+from truecaller_async.planning.polls import JITTER, SOONEST, FirstPoll, PollPlan
+
+policies = st.builds(
+    PollPolicy, first=st.floats(0.01, 60), factor=st.floats(1, 4), cap=st.floats(1, 120), deadline=st.floats(1, 7200)
+)
+
+
+def test_the_first_poll_learns_the_time_that_batches_take() -> None:
+    rng, first = Random(3), FirstPoll(PollPolicy())
+    hits = 0
+    for turn in range(2000):
+        took = rng.uniform(5.0, 6.0)
+        found = took <= first.delay
+        hits += found and turn >= 200
+        if found:
+            first.found_final()
+        else:
+            first.took(took + 1.0)
+    assert 5.0 < first.delay < 8.0
+    assert hits / 1800 > 0.7
+
+
+def test_a_late_batch_moves_the_first_poll_by_a_step_only() -> None:
+    first = FirstPoll(PollPolicy())
+    first.took(1000.0)
+    assert first.delay == 2.5
+
+
+@given(policies, st.lists(st.one_of(st.none(), st.floats(0, 10_000)), max_size=50))
+def test_the_first_poll_stays_between_its_bounds(policy: PollPolicy, seen: list[float | None]) -> None:
+    first = FirstPoll(policy)
+    for seconds in seen:
+        if seconds is None:
+            first.found_final()
+        else:
+            first.took(seconds)
+        assert min(SOONEST, policy.first) <= first.delay <= max(policy.cap, policy.first)
+
+
+@given(policies, st.integers(0, 1000))
+def test_polls_go_forward_with_bounded_gaps_and_end_at_the_deadline(policy: PollPolicy, seed: int) -> None:
+    rng, now = Random(seed), 100.0 + policy.first
+    plan = PollPlan(policy, 100.0, policy.first)
+    for _ in range(20):
+        due = plan.next_due(now, rng)
+        assert now <= due <= max(now, plan.deadline)
+        assert due - now <= policy.cap * (1 + JITTER) + 1e-9
+        now = due
+
+
+def test_the_waits_of_the_default_policy_grow_by_half_up_to_a_minute() -> None:
+    plan, gaps = PollPlan(PollPolicy(), 0.0, 2.0), list[float]()
+    for _ in range(12):
+        plan.next_due(0.0, Random(0))
+        gaps.append(plan.gap)
+    assert gaps[:3] == [3.0, 4.5, 6.75]
+    assert gaps[-1] == 60.0

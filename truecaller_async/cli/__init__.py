@@ -1,0 +1,39 @@
+"""The command line: `truecaller`.
+
+A thin shell. Every command makes a client, gives it work, and tells a person, or a program, what became of it: data
+goes to stdout, progress and notes go to stderr, and one number, the exit code, says how it ended. Nothing is decided
+here that the library decides; what is decided here is only how it is said.
+
+How the room is laid out:
+
+    app          the commands together, and the one place where errors become words and exit codes
+    exits        the exit codes               faults      an error as a message
+    params       durations and limits         connection  the options of the account, and the client they make
+    demo  sandbox  push  campaign             one file for each group of commands
+    watching     a campaign while it runs     rows  bad_rows  reasons  recording    what it reads, tells and writes
+    course       where it is, in figures      live  lines     how that is shown
+    account      how it ended                 phrases     figures and texts as people read them
+
+click and rich come with the extra `cli`. Without them this module can still be imported, and `main` says what to do.
+"""
+
+from __future__ import annotations
+
+import sys
+
+NEEDED = ("click", "rich")
+INSTALL = 'The command line needs click and rich: pip install "truecaller-async[cli]"'
+
+
+def main() -> None:
+    """The entry point `truecaller`. Ends the process with one of the codes of `exits`."""
+    try:
+        import rich as _rich  # noqa: F401  so that a missing one is told at once, and not in the middle of a campaign
+
+        from truecaller_async.cli.app import app
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in NEEDED:
+            raise
+        sys.stderr.write(INSTALL + "\n")
+        sys.exit(3)
+    app()

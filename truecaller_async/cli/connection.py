@@ -1,0 +1,91 @@
+"""The account's side of a command: the options that say how the service is talked to, and the client they make.
+
+Credentials come from the environment only: an option is seen by everybody who lists processes. What has a variable of
+its own can be overridden by an option. State is kept on disk unless something else is asked for, because commands are
+short, and each that made its own tokens would spend the budget of ten in half an hour.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import click
+
+from truecaller_async.cli.params import duration, limit
+from truecaller_async.client import TruecallerClient, settings_from
+from truecaller_async.options import Limits, Timeouts
+from truecaller_async.protocol.versions import VERSIONS
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@attrs.frozen
+class Connection:
+    """The values of the options. None means: as the environment says, or the default."""
+
+    limits: tuple[str, ...] = ()
+    tokens: int | None = None
+    api_version: str | None = None
+    state: str | None = None
+    read_timeout: float = 30.0
+
+    @classmethod
+    def out_of(cls, given: dict[str, Any]) -> Connection:
+        """Takes its own values out of the parameters of a command."""
+        return cls(**{field.name: given.pop(field.name) for field in attrs.fields(cls)})
+
+    def client(self, environ: Mapping[str, str] = os.environ) -> TruecallerClient:
+        """The client. Raises `ConfigError`."""
+        settings = settings_from(environ)
+        settings["timeouts"] = Timeouts(read=self.read_timeout)
+        settings["state"] = self.state or settings.get("state") or default_state(environ)
+        if self.limits:
+            known = settings.get("limits")
+            base = known if isinstance(known, Limits) else Limits.documented()
+            settings["limits"] = base.parse(",".join(self.limits))
+        if self.tokens is not None:
+            settings["max_tokens"] = self.tokens
+        if self.api_version is not None:
+            settings["api_version"] = self.api_version
+        return TruecallerClient(**settings)  # type: ignore[arg-type]
+
+
+def default_state(environ: Mapping[str, str]) -> str:
+    """`truecaller/state.db` in the user's folder for state, as a state URL."""
+    folder = Path(environ.get("XDG_STATE_HOME", ""))
+    if not folder.is_absolute():
+        folder = Path.home() / ".local" / "state"
+    return f"sqlite:///{folder / 'truecaller' / 'state.db'}"
+
+
+def connection_options(command: Command) -> Command:
+    """The options that every command has that talks to the service."""
+    for option in (
+        click.option(
+            "--read-timeout",
+            type=duration,
+            metavar="DURATION",
+            default="30s",
+            show_default=True,
+            help="Silence after which an answer is given up.",
+        ),
+        click.option(
+            "--state", metavar="URL", help="Where tokens live: memory: or sqlite:///PATH.  [default: a file of yours]"
+        ),
+        click.option("--api-version", type=click.Choice(sorted(VERSIONS)), help="Version of the API.  [default: v2]"),
+        click.option("--tokens", type=int, help="Tokens alive at once, at most.  [default: 10]"),
+        click.option(
+            "--limit",
+            "limits",
+            type=limit,
+            metavar="NAME=LIMIT/SECONDS",
+            multiple=True,
+            help="A limit of your account, such as batch=60/60; may be repeated.",
+        ),
+    ):
+        command = option(command)
+    return command

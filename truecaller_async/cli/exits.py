@@ -1,0 +1,90 @@
+"""The exit codes: one number that says how a command ended.
+
+    0      every record delivered, or a duplicate of one; nothing to do
+    1      a defect of ours
+    2      wrong usage
+    3      configuration or credentials
+    4      input refused before anything was sent
+    5      finished, but some records are not delivered
+    6      budget or deadline: stopped with records unsent
+    7      the service was not reached, or gave no answer that can be relied on
+    130    interrupted (SIGINT); 143 terminated (SIGTERM)
+
+Where more than one would fit, the cause goes before its consequence: a signal before a fault, a fault before the
+counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from types import MappingProxyType
+
+from truecaller_async import errors
+from truecaller_async.models import Summary
+
+
+class Exit(IntEnum):
+    """The codes that do not stand for a signal."""
+
+    DONE = 0
+    DEFECT = 1
+    USAGE = 2
+    CONFIG = 3
+    INPUT = 4
+    PARTIAL = 5
+    STOPPED = 6
+    UNREACHABLE = 7
+
+
+BY_ERROR: Mapping[type[errors.TruecallerError], Exit] = MappingProxyType(
+    {
+        errors.ConfigError: Exit.CONFIG,
+        errors.AuthenticationFailed: Exit.CONFIG,
+        errors.Forbidden: Exit.CONFIG,
+        errors.UnexpectedRedirect: Exit.CONFIG,
+        errors.ValidationError: Exit.INPUT,
+        errors.SourceError: Exit.PARTIAL,
+        errors.PushRejected: Exit.PARTIAL,
+        errors.APIStatusError: Exit.PARTIAL,
+        errors.RateLimited: Exit.STOPPED,
+        errors.TokenBudgetExhausted: Exit.STOPPED,
+        errors.WaitTooLong: Exit.STOPPED,
+        errors.DeadlineExceeded: Exit.STOPPED,
+        errors.JournalError: Exit.STOPPED,
+        errors.TransportError: Exit.UNREACHABLE,
+        errors.ServerError: Exit.UNREACHABLE,
+        errors.DecodeError: Exit.UNREACHABLE,
+        errors.TruecallerError: Exit.DEFECT,
+    }
+)
+"""The code of an error; one that is not named has the code of the class it comes from."""
+
+SIGNALLED = 128
+"""A process that a signal ended has this plus the signal's number, as shells have it."""
+
+
+def exit_for_error(error: errors.TruecallerError) -> int:
+    """The code of a command that ended with this error."""
+    if isinstance(error, errors.SourceError) and error.row == 0:
+        return Exit.INPUT
+    return next(BY_ERROR[cls] for cls in type(error).__mro__ if cls in BY_ERROR)
+
+
+def exit_for_summary(summary: Summary) -> int:
+    """The code of a campaign that ran to its end."""
+    good = summary.delivered + summary.duplicate
+    if good == summary.read:
+        return Exit.DONE
+    if summary.unsent:
+        return Exit.STOPPED
+    if summary.invalid + summary.expired == summary.read:
+        return Exit.INPUT
+    return Exit.PARTIAL
+
+
+def exit_for_campaign(summary: Summary, fault: errors.TruecallerError | None, signum: int | None) -> int:
+    """The code of a campaign, however it ended."""
+    if signum is not None:
+        return SIGNALLED + signum
+    return exit_for_summary(summary) if fault is None else exit_for_error(fault)

@@ -1,0 +1,95 @@
+"""`truecaller sandbox`: the sandbox as a server of its own, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+from signal import Signals
+from typing import TYPE_CHECKING
+
+import click
+
+from truecaller_async.cli.params import duration_or_zero
+from truecaller_async.cli.phrases import counted
+from truecaller_async.errors import ConfigError
+
+if TYPE_CHECKING:
+    from truecaller_async.sandbox import Sandbox, SandboxSettings
+
+COMMENT = "# A sandbox: nothing here reaches a phone. Set these where your client runs; Ctrl-C stops it."
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--limits",
+    "speed",
+    type=click.Choice(["real", "fast", "off"]),
+    default="real",
+    show_default=True,
+    help="The documented limits, a minute in six seconds, or none.",
+)
+@click.option(
+    "--resolve-after",
+    type=duration_or_zero,
+    metavar="DURATION",
+    default="2s",
+    show_default=True,
+    help="From the acceptance of a batch to its final statuses.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed invents the same account.")
+@click.option("--json", "as_json", is_flag=True, help="The variables as one line of JSON.")
+def sandbox(host: str, port: int, speed: str, resolve_after: float, seed: int, as_json: bool) -> None:
+    """Serve a sandbox to try a client against.
+
+    Prints the variables that point a client at it, and runs until it is interrupted.
+    """
+    from truecaller_async.sandbox import SPEEDS, SandboxSettings
+
+    settings = SandboxSettings(limits=SPEEDS[speed], resolve_after=resolve_after, seed=seed)
+    asyncio.run(_serve(settings, host, port, as_json))
+
+
+async def _serve(settings: SandboxSettings, host: str, port: int, as_json: bool) -> None:
+    from truecaller_async.engine.signals import caught
+    from truecaller_async.sandbox import Sandbox
+
+    asked = asyncio.Event()
+
+    def stop(signum: Signals) -> None:
+        asked.set()
+
+    with caught(stop):
+        try:
+            server = await Sandbox.start(settings, host, port)
+        except OSError as error:
+            raise ConfigError(
+                f"the sandbox cannot listen on {host} port {port}: {error.strerror or error}; "
+                "stop what listens there, or choose another with --port (0 takes a free one)"
+            ) from None
+        async with server:
+            click.echo(_variables(server, as_json))
+            await asked.wait()
+    click.echo(_counters(server), err=True)
+
+
+def _variables(server: Sandbox, as_json: bool) -> str:
+    variables = {**server.environment(), "TRUECALLER_SANDBOX_LABEL_ID": server.settings.labels[0].id}
+    if as_json:
+        return json.dumps(variables)
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    return "\n".join([COMMENT, *exports])
+
+
+def _counters(server: Sandbox) -> str:
+    stats = server.stats()
+    said = (
+        counted(sum(sum(statuses.values()) for statuses in stats.requests.values()), "request"),
+        counted(stats.mints, "token") + " created",
+        counted(stats.batches, "batch"),
+        counted(stats.records_applied, "record") + " applied",
+        counted(stats.refused, "request") + " refused for a limit",
+    )
+    return "Sandbox: " + ", ".join(said) + "."

@@ -1,0 +1,103 @@
+"""A campaign while it runs: every result goes to whoever wants it, and from time to time somebody looks at the whole.
+
+The first signal drains the campaign and the second aborts it (`engine.signals`); either way the iteration goes on
+until every record has its result, so the account is complete however it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable, Iterable
+from signal import Signals
+
+import attrs
+
+from truecaller_async.cli.course import REASONS_SHOWN, Course
+from truecaller_async.cli.lines import Display, JsonLines, Lines
+from truecaller_async.cli.reasons import Reasons
+from truecaller_async.cli.recording import Recorder
+from truecaller_async.engine import CampaignStream
+from truecaller_async.engine.signals import stop_on_signals
+from truecaller_async.errors import TruecallerError
+from truecaller_async.models import RecordResult, Summary
+
+LOOK_EVERY = 0.25
+TOLD_ON_SIGNAL = {
+    1: "Stopping: nothing new is sent, what is in flight finishes (30 s at most). Once more to stop waiting for it.",
+    2: "Stopping now: only requests that are on their way are awaited.",
+}
+
+
+@attrs.frozen
+class Ending:
+    """How a campaign ended: its account, the fault that ended it, and the signal that stopped it."""
+
+    summary: Summary
+    fault: TruecallerError | None
+    signal: Signals | None
+
+
+def display_for(*, as_json: bool, stdout_is_taken: bool = False) -> Display:
+    """The display for where we are: a program, a log, or a person at a terminal."""
+    if as_json:
+        return JsonLines()
+    if not sys.stderr.isatty() or (stdout_is_taken and sys.stdout.isatty()):
+        return Lines()
+    from rich.console import Console
+
+    from truecaller_async.cli.live import LiveDisplay
+
+    console = Console(stderr=True, highlight=False)
+    return Lines() if console.is_dumb_terminal else LiveDisplay(console)
+
+
+@attrs.frozen
+class Watch:
+    """Who looks on. `notes` are called with every result; `total` is how many rows are expected."""
+
+    display: Display
+    recorder: Recorder
+    reasons: Reasons
+    total: int | None = None
+    notes: Iterable[Callable[[RecordResult], None]] = ()
+
+    async def over(self, stream: CampaignStream) -> Ending:
+        """Run the campaign to its end. What is no fault of the run is raised."""
+        fault: TruecallerError | None = None
+        takers = (self.recorder.note, self.reasons.note, *self.notes)
+        tell = self.display.note
+        try:
+            async with stream, stop_on_signals(stream, lambda times: tell(TOLD_ON_SIGNAL[times])) as stopping:
+                looking = asyncio.create_task(self._look(stream))
+                try:
+                    async for result in stream:
+                        for take in takers:
+                            take(result)
+                except TruecallerError as error:
+                    fault = error
+                finally:
+                    looking.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await looking
+        finally:
+            self.recorder.close()
+        self._show(stream)
+        return Ending(stream.summary, fault or self.recorder.fault, stopping.first)
+
+    async def _look(self, stream: CampaignStream) -> None:
+        """Show the progress when it is due, write what was held, and stop what cannot be recorded any more."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self.display.first
+        while True:
+            await asyncio.sleep(min(LOOK_EVERY, self.display.first))
+            self.recorder.flush()
+            if self.recorder.fault is not None:
+                await stream.drain()
+            if loop.time() >= due:
+                self._show(stream)
+                due = loop.time() + self.display.every
+
+    def _show(self, stream: CampaignStream) -> None:
+        self.display.show(Course(stream.progress, self.total, self.reasons.top(REASONS_SHOWN)))

@@ -1,0 +1,40 @@
+"""An observer that cannot hurt.
+
+Observers are other people's code, and they are told of things in places where an exception would look like a failed
+request or end a campaign. So whatever an observer raises is logged, once for each kind of error, and forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from truecaller_async.ports import Observer
+from truecaller_async.telemetry.log import logger
+
+
+class GuardedObserver:
+    """Passes everything on to `observer`, and lets no exception of it come back."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._seen: set[type[Exception]] = set()
+
+    def request(self, call: str, token_id: str | None, status: int | None, seconds: float, error: str | None) -> None:
+        """One HTTP attempt ended."""
+        try:
+            self._observer.request(call, token_id, status, seconds, error)
+        except Exception as raised:  # noqa: BLE001 - whatever it is, it changes nothing
+            self._note(raised)
+
+    def stage(self, name: str, fields: Mapping[str, object]) -> None:
+        """A stage was reached."""
+        try:
+            self._observer.stage(name, fields)
+        except Exception as raised:  # noqa: BLE001 - whatever it is, it changes nothing
+            self._note(raised)
+
+    def _note(self, raised: Exception) -> None:
+        kind = type(raised)
+        if kind not in self._seen:
+            self._seen.add(kind)
+            logger.warning("the observer %s raised %s", type(self._observer).__name__, kind.__name__)
