@@ -6,10 +6,9 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-import aioresponses.core
 import pytest
 from aiohttp import ClientResponse
-from aioresponses import aioresponses
+from aioresponses import aioresponses, core
 
 
 class _Writer:
@@ -26,6 +25,6 @@ class _Response(ClientResponse):
 def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
     """Answers in the network's place. aioresponses does not know an argument that newer aiohttp demands: we give it."""
     if "stream_writer" in inspect.signature(ClientResponse.__init__).parameters:
-        monkeypatch.setattr(aioresponses.core, "ClientResponse", _Response)
+        monkeypatch.setattr(core, "ClientResponse", _Response)
     with aioresponses() as answers:
         yield answers

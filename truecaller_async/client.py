@@ -192,7 +192,10 @@ class TruecallerClient:
         """Never reached; here so that `with` finds both methods and `__enter__` can say what to do."""
 
     def __repr__(self) -> str:
-        return f"<TruecallerClient {self._settings.credentials.client_account_id} {self._settings.api_version}>"
+        settings = getattr(self, "_settings", None)
+        if settings is None:
+            return "<TruecallerClient, refused>"  # a crash reporter prints the client whose constructor raised
+        return f"<TruecallerClient {settings.credentials.client_account_id} {settings.api_version}>"
 
     def _core(self) -> Core:
         """What a campaign needs: single attempts, because the engine owns the policy."""

@@ -54,7 +54,7 @@ def made(kind: type[TruecallerError], status: int = 400) -> TruecallerError:
     return error
 
 
-@pytest.mark.parametrize(("state", "event"), product(State, Event))
+@pytest.mark.parametrize(("state", "event"), list(product(State, Event)))
 def test_every_pair_is_an_arrow_or_a_defect(state: State, event: Event) -> None:
     if (state, event) in ARROWS:
         assert advance(state, event) is ARROWS[state, event]
@@ -85,17 +85,17 @@ def test_every_state_can_be_reached_from_the_beginning() -> None:
     assert reached == set(State)
 
 
-@pytest.mark.parametrize("kind", family(TruecallerError))
+@pytest.mark.parametrize("kind", list(family(TruecallerError)))
 def test_every_error_has_a_decided_meaning_for_its_batch(kind: type[TruecallerError]) -> None:
     assert event_of(made(kind)) is DECIDED[kind]
 
 
-@pytest.mark.parametrize("kind", family(TruecallerError))
+@pytest.mark.parametrize("kind", list(family(TruecallerError)))
 def test_what_an_error_means_is_an_arrow_out_of_flight(kind: type[TruecallerError]) -> None:
     assert (State.IN_FLIGHT, event_of(made(kind))) in ARROWS
 
 
-@pytest.mark.parametrize("kind", family(errors.TransportError))
+@pytest.mark.parametrize("kind", list(family(errors.TransportError)))
 def test_a_transport_failure_goes_back_only_if_nothing_was_sent(kind: type[TruecallerError]) -> None:
     goes_back = ARROWS[State.IN_FLIGHT, event_of(made(kind))] is State.PLANNED
     assert not goes_back or kind.sent == "no"

@@ -31,6 +31,15 @@ def test_a_settled_draft_is_waited_for_no_more_and_leaves_nothing_behind() -> No
     assert order.enter(draft(2, record(1))) == set()
 
 
+def test_a_record_taken_out_of_a_draft_is_settled_with_it() -> None:
+    order, first = PairOrder(), draft(1, record(1), record(2))
+    order.enter(first)
+    first.take_out([0])
+    order.settle(first)
+    assert len(order) == 0
+    assert order.enter(draft(2, record(1))) == set()
+
+
 def test_settling_an_earlier_draft_keeps_the_later_one_in_mind() -> None:
     order, first, second = PairOrder(), draft(1, record(1)), draft(2, record(1))
     order.enter(first)

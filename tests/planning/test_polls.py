@@ -16,34 +16,39 @@ policies = st.builds(
 
 
 def test_the_first_poll_learns_the_time_that_batches_take() -> None:
-    rng, first = Random(3), FirstPoll(PollPolicy())
-    hits = 0
+    rng, first, hits = Random(3), FirstPoll(PollPolicy()), 0
     for turn in range(2000):
-        took = rng.uniform(5.0, 6.0)
-        found = took <= first.delay
-        hits += found and turn >= 200
-        if found:
-            first.found_final()
+        used = first.delay
+        if rng.uniform(5.0, 6.0) <= used:
+            hits += turn >= 200
+            first.came_in_time(used)
         else:
-            first.took(took + 1.0)
-    assert 5.0 < first.delay < 8.0
+            first.came_early(used)
+    assert 5.0 < first.delay < 9.0
     assert hits / 1800 > 0.7
 
 
-def test_a_late_batch_moves_the_first_poll_by_a_step_only() -> None:
+def test_answers_to_an_earlier_delay_teach_nothing() -> None:
     first = FirstPoll(PollPolicy())
-    first.took(1000.0)
-    assert first.delay == 2.5
+    first.came_early(1.0)
+    first.came_in_time(5.0)
+    assert first.delay == PollPolicy().first
 
 
-@given(policies, st.lists(st.one_of(st.none(), st.floats(0, 10_000)), max_size=50))
-def test_the_first_poll_stays_between_its_bounds(policy: PollPolicy, seen: list[float | None]) -> None:
+def test_one_early_poll_moves_the_first_poll_by_a_small_step_later() -> None:
+    first = FirstPoll(PollPolicy())
+    first.came_early(2.0)
+    assert 2.0 < first.delay <= 3.0
+
+
+@given(policies, st.lists(st.booleans(), max_size=50))
+def test_the_first_poll_stays_between_its_bounds(policy: PollPolicy, in_time: list[bool]) -> None:
     first = FirstPoll(policy)
-    for seconds in seen:
-        if seconds is None:
-            first.found_final()
+    for found in in_time:
+        if found:
+            first.came_in_time(first.delay)
         else:
-            first.took(seconds)
+            first.came_early(first.delay)
         assert min(SOONEST, policy.first) <= first.delay <= max(policy.cap, policy.first)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import attrs
 
 from truecaller_async.cli.phrases import duration, number
@@ -44,7 +46,8 @@ class Course:
         """Until everything is sent, at the present rate."""
         if self.sendable is None or self.progress.rate <= 0 or self.progress.sent >= self.sendable:
             return None
-        return (self.sendable - self.progress.sent) / self.progress.rate
+        left = (self.sendable - self.progress.sent) / self.progress.rate
+        return left if math.isfinite(left) else None
 
     @property
     def rate(self) -> str:

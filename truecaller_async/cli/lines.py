@@ -6,6 +6,7 @@ The first line comes after a second, so that one sees that it runs; then there i
 from __future__ import annotations
 
 import json
+import math
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -109,4 +110,7 @@ def summary_event(summary: Summary, **more: object) -> dict[str, Any]:
 
 
 def _rounded(value: Any) -> Any:
-    return round(value, 3) if isinstance(value, float) else value
+    """A value for JSON, which has no infinity."""
+    if not isinstance(value, float):
+        return value
+    return round(value, 3) if math.isfinite(value) else None

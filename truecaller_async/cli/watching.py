@@ -25,7 +25,7 @@ from truecaller_async.models import RecordResult, Summary
 
 LOOK_EVERY = 0.25
 TOLD_ON_SIGNAL = {
-    1: "Stopping: nothing new is sent, what is in flight finishes (30 s at most). Once more to stop waiting for it.",
+    1: "Stopping: nothing new is sent, 30 s more at most. Once more to stop now.",
     2: "Stopping now: only requests that are on their way are awaited.",
 }
 

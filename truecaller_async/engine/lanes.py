@@ -118,7 +118,7 @@ class Lanes:
             else:
                 wait = await self._serve(token, now)
                 if wait is None or wait > 0:
-                    await run.alarm.wait(_earliest(now, wait, run.schedule.next_due()))
+                    await run.alarm.wait(_earliest(now, wait, run.schedule.next_due(now)))
 
     async def _serve(self, token: Token, now: float) -> float | None:
         """Do the most urgent work this token may do: 0.0 done; else the wait for a permit, None if nothing waits."""

@@ -21,14 +21,15 @@ class PairOrder:
 
     def __init__(self) -> None:
         self._newest: dict[tuple[str, str], int] = {}
+        self._entered: dict[int, list[tuple[str, str]]] = {}
 
     def enter(self, draft: Draft) -> set[int]:
         """Note the draft's pairs; returns the unsettled drafts that hold earlier records of them."""
         earlier = set()
         newest = self._newest
         seq = draft.seq
-        for record in draft.records:
-            pair = record.caller, record.receiver
+        self._entered[seq] = pairs = [(record.caller, record.receiver) for record in draft.records]
+        for pair in pairs:
             before = newest.get(pair)
             if before is not None and before != seq:
                 earlier.add(before)
@@ -36,11 +37,10 @@ class PairOrder:
         return earlier
 
     def settle(self, draft: Draft) -> None:
-        """Forget the pairs of a draft for which no later one has come."""
+        """Forget the pairs of a draft for which no later one has come, also of records that were taken out of it."""
         newest = self._newest
         seq = draft.seq
-        for record in draft.records:
-            pair = record.caller, record.receiver
+        for pair in self._entered.pop(seq, ()):
             if newest.get(pair) == seq:
                 del newest[pair]
 

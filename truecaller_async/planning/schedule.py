@@ -84,9 +84,9 @@ class Schedule:
         """The draft whose poll has been due longest; `ready` said there is one."""
         return heappop(self._polls)[1]
 
-    def next_due(self) -> float | None:
-        """When something that waits for its time will be ready, on the clock that `add` and `poll` were given."""
-        times = [heap[0][0] for heap in (self._later, self._polls) if heap]
+    def next_due(self, now: float) -> float | None:
+        """When more will be ready than is now. What is due already waits for a permit, not for its time."""
+        times = [heap[0][0] for heap in (self._later, self._polls) if heap and heap[0][0] > now]
         return min(times, default=None)
 
     def withdraw(self) -> list[Draft]:

@@ -49,6 +49,7 @@ from truecaller_async.errors import (
 )
 from truecaller_async.models import Secret, Token
 from truecaller_async.options import CALLS, MAX_HOLD, Limits, RateLimit
+from truecaller_async.planning.pace import rate_of
 from truecaller_async.ports import Limiter, Observer, TokenStore
 
 LIFE = 3600.0
@@ -298,13 +299,23 @@ class TokenPool:
         if wait == float("inf"):
             await self.grow(deadline=deadline)
             return
-        if wait * self._waiting[call] > BACKLOG_WORTH_A_TOKEN and await self._has_grown():
+        if self._is_worth_a_token(call, wait) and await self._has_grown():
             return
         if wait > MAX_HOLD:
             raise WaitTooLong(wait, MAX_HOLD)
         if deadline is not None and self._now() + wait > deadline:
             raise DeadlineExceeded(f"no permit for {call!r} before the deadline: the limits allow one in {wait:.3f} s")
         await asyncio.sleep(wait)
+
+    def _is_worth_a_token(self, call: str, wait: float) -> bool:
+        """Whether the tokens that are not on hold need too long for what waits; if all are, whether the hold is long.
+
+        A token just adopted from a process that died has to wait too, and is no reason for another.
+        """
+        able = len(self._holdings) - self.held()
+        if able == 0:
+            return wait > BACKLOG_WORTH_A_TOKEN
+        return self._waiting[call] > able * rate_of(self.limits, call) * BACKLOG_WORTH_A_TOKEN
 
     async def _has_grown(self) -> bool:
         """One more token for the backlog. If there is none to be had nobody is harmed: there are others to wait for."""

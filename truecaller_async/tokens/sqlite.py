@@ -16,6 +16,7 @@ import asyncio
 import os
 import sqlite3
 import stat
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,9 @@ CREATE INDEX IF NOT EXISTS release_at ON release(account, token_id, at);
 """
 VERSION = 1
 BUSY_SECONDS = 5.0
+BUSY_TRIES = 100
+"""The change to WAL does not wait for others that open the file at the same moment, as everything else does."""
+
 KEPT_SECONDS = 24 * 3600.0
 """Ledger entries and releases older than this are of no use to any limit."""
 
@@ -78,14 +82,15 @@ class SqliteTokenStore:
 
     async def add(self, token: Token) -> None:
         """Keep a token of ours."""
-        row = (self._account, token.token_id, token.secret.reveal(), token.born, token.expires, self._owner)
-        await self._do(
-            lambda db: db.execute(
+
+        def transaction(db: sqlite3.Connection) -> None:
+            db.execute(
                 "INSERT OR REPLACE INTO token(account, token_id, token, born, expires, owner)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
-                row,
+                (self._account, token.token_id, token.secret.reveal(), token.born, token.expires, self._owner),
             )
-        )
+
+        await self._do(transaction)
 
     async def drop(self, token_id: str) -> None:
         """Forget a token, and what was sent with it."""
@@ -206,11 +211,22 @@ def _open(path: Path) -> sqlite3.Connection:
     _make_private(path)
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        _prepare(connection, path)
+        _prepare_when_free(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _prepare_when_free(connection: sqlite3.Connection, path: Path) -> None:
+    for _ in range(BUSY_TRIES):
+        try:
+            return _prepare(connection, path)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            time.sleep(BUSY_SECONDS / BUSY_TRIES)
+    return _prepare(connection, path)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:

@@ -1,0 +1,118 @@
+"""Running the command line as a process of its own, against a sandbox on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+REPOSITORY = Path(__file__).parents[2]
+CALLER = "911140001234"
+REASON = "Calling about your delivery"
+
+
+@attrs.frozen
+class Finished:
+    """What a command left behind."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The last event on stdout."""
+        last: dict[str, Any] = json.loads(self.stdout.splitlines()[-1])
+        assert last["event"] == "summary"
+        return last
+
+
+def environment(folder: Path, variables: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a command: nothing of ours but these variables, and its state in that folder."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRUECALLER_", "COV_"))}
+    own = {"XDG_STATE_HOME": str(folder / "state"), "PYTHONPATH": str(REPOSITORY), "PYTHONUTF8": "1"}
+    return {**kept, **own, **(variables or {})}
+
+
+async def started(*arguments: str, env: Mapping[str, str], folder: Path) -> Process:
+    """A running command."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "truecaller_async.cli",
+        *arguments,
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+        env=env,
+        cwd=folder,
+    )
+
+
+async def finished(process: Process, stdin: bytes = b"") -> Finished:
+    """What it leaves behind from here on, given this on standard input."""
+    stdout, stderr = await process.communicate(stdin)
+    assert process.returncode is not None
+    return Finished(process.returncode, stdout.decode(), stderr.decode())
+
+
+async def line_with(stream: asyncio.StreamReader | None, text: str) -> str:
+    """The next line that has this text."""
+    assert stream is not None
+    while line := (await stream.readline()).decode():
+        if text in line:
+            return line
+    raise AssertionError(f"the command ended without {text!r}")
+
+
+class Shell:
+    """Runs commands in one folder with one account."""
+
+    def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.env = environment(folder, variables)
+
+    async def start(self, *arguments: str, **variables: str) -> Process:
+        return await started(*arguments, env={**self.env, **variables}, folder=self.folder)
+
+    async def run(self, *arguments: str, **variables: str) -> Finished:
+        return await finished(await self.start(*arguments, **variables))
+
+
+def receiver(number: int, ending: int = 0) -> str:
+    """A receiver; its ending chooses the sandbox's verdict, 0 is delivered."""
+    return f"9198{number:06d}{ending:02d}"
+
+
+def write_rows(path: Path, header: str, rows: Iterable[Iterable[object]]) -> Path:
+    """A CSV file."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header.split(","))
+        writer.writerows(rows)
+    return path
+
+
+def read_results(path: Path) -> dict[int, dict[str, str]]:
+    """The lines of a results file by row; a row that stands there twice is an error."""
+    with path.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    results = {int(line["row"]): line for line in lines}
+    assert len(results) == len(lines)
+    return results
+
+
+OUTCOMES = ("delivered", "failed", "invalid", "expired", "duplicate", "unknown", "unsent")
+
+
+def adds_up(summary: Mapping[str, Any]) -> bool:
+    """Law 2."""
+    return bool(summary["read"] == sum(summary[outcome] for outcome in OUTCOMES))

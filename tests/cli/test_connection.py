@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from truecaller_async import ConfigError
+from truecaller_async.cli.connection import Connection, default_state
+from truecaller_async.sandbox import Sandbox, SandboxSettings
+
+from .driving import CALLER, REASON, Shell, receiver
+
+ACCOUNT = {
+    "TRUECALLER_CLIENT_ACCOUNT_ID": SandboxSettings().client_account_id,
+    "TRUECALLER_KEY_ID": "key",
+    "TRUECALLER_API_KEY": "invented",
+    "TRUECALLER_STATE": "memory:",
+}
+
+
+def batch_limit(connection: Connection, **variables: str) -> tuple[int, float]:
+    pool = connection.client({**ACCOUNT, **variables})._parts.pool
+    rule = pool.limits.named("batch")
+    assert rule is not None
+    return rule.limit, rule.per
+
+
+def test_limits_are_the_documented_ones_then_the_environment_then_the_options() -> None:
+    assert batch_limit(Connection()) == (60, 60.0)
+    assert batch_limit(Connection(), TRUECALLER_LIMITS="batch=30/60") == (30, 60.0)
+    options = Connection(limits=("token=10/1", "batch=5/1"))
+    assert batch_limit(options, TRUECALLER_LIMITS="batch=30/60") == (5, 1.0)
+
+
+def test_tokens_and_version_override_the_environment() -> None:
+    client = Connection(tokens=3, api_version="v3").client({**ACCOUNT, "TRUECALLER_MAX_TOKENS": "7"})
+    assert client._parts.pool.max_tokens == 3
+    assert "v3" in repr(client)
+
+
+def test_a_wrong_number_of_tokens_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match="max_tokens"):
+        Connection(tokens=0).client(ACCOUNT)
+
+
+def test_a_state_that_is_none_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match="nowhere"):
+        Connection(state="nowhere").client(ACCOUNT)
+
+
+def test_the_default_state_is_in_the_user_s_folder_for_state(tmp_path: Path) -> None:
+    assert default_state({"XDG_STATE_HOME": str(tmp_path)}) == f"sqlite:///{tmp_path}/truecaller/state.db"
+    home = f"sqlite:///{Path.home()}/.local/state/truecaller/state.db"
+    assert default_state({}) == home
+    assert default_state({"XDG_STATE_HOME": "not/absolute"}) == home
+
+
+async def test_tokens_outlive_a_command_in_a_file_that_only_its_owner_may_read(shell: Shell, sandbox: Sandbox) -> None:
+    for number in range(3):
+        pushed = await shell.run("push", "--caller", CALLER, "--receiver", receiver(number), "--reason", REASON)
+        assert pushed.code == 0
+    state = shell.folder / "state" / "truecaller" / "state.db"
+    assert stat.S_IMODE(state.stat().st_mode) == 0o600
+    assert sandbox.stats().mints == 1
+
+
+async def test_state_in_memory_leaves_no_file(shell: Shell) -> None:
+    line = ("push", "--caller", CALLER, "--receiver", receiver(1), "--state", "memory:")
+    assert (await shell.run(*line)).code == 0
+    assert not (shell.folder / "state").exists()

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from truecaller_async import errors
+from truecaller_async.cli.faults import told, told_of_defect
+from truecaller_async.models import Problem
+
+
+def test_a_record_that_is_not_valid_has_each_problem_on_a_line() -> None:
+    problems = [Problem("receiver", "phone.missing", "is missing"), Problem("reason", "r", "is short", "ab", "add")]
+    assert told(errors.ValidationError(problems)).splitlines() == [
+        "Error: the record is not valid, and nothing was sent:",
+        "  receiver is missing",
+        "  reason 'ab' is short (add)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (errors.NotSent("api.example:443: the name is not known"), "TRUECALLER_BASE_URL"),
+        (errors.AuthenticationFailed(401, "authorization-error", "no"), "TRUECALLER_API_KEY"),
+        (errors.Forbidden(403), "administrator"),
+        (errors.RateLimited(retry_after=5), "--limit"),
+        (errors.UnexpectedRedirect(302, location="https://192.168.100.200/"), "TRUECALLER_BASE_URL"),
+        (errors.ResponseLost("the answer was lost"), "before you send it again"),
+        (errors.ServerError(503), "before you send it again"),
+    ],
+)
+def test_an_error_says_what_it_is_and_what_to_do(error: errors.TruecallerError, advice: str) -> None:
+    first, second = told(error).splitlines()
+    assert first == f"Error: {error}"
+    assert advice in second
+
+
+def test_a_full_number_in_the_words_of_the_server_is_masked() -> None:
+    said = told(errors.PushRejected("receiver", "919812345678 is not reachable"))
+    assert "********5678 is not reachable" in said
+    assert "919812" not in said
+
+
+def test_an_error_cannot_draw_on_the_terminal() -> None:
+    assert told(errors.BadRequest(400, message="a\x1b[2Jb\nc")) == "Error: HTTP 400: a\\x1b[2Jb\\nc"
+
+
+def test_a_defect_is_one_line_without_a_number() -> None:
+    said = told_of_defect(KeyError("919812345678\nmore"))
+    assert len(said.splitlines()) == 1
+    assert "KeyError" in said
+    assert "919812" not in said

@@ -1,0 +1,93 @@
+"""Ctrl-C in the middle: the account is complete, nothing in flight is lost, and the code says what happened."""
+
+from __future__ import annotations
+
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from pathlib import Path
+from signal import SIGINT, SIGTERM, Signals
+
+import pytest
+
+from truecaller_async.options import Limits
+from truecaller_async.sandbox import Sandbox, SandboxSettings
+
+from .driving import CALLER, REASON, Finished, Shell, adds_up, finished, line_with, read_results, receiver, write_rows
+
+ROWS = 20_000
+SLOW = Limits.documented().replace(batch=(4, 2.0))
+
+
+@pytest.fixture(params=[0.1])
+async def slow(request: pytest.FixtureRequest) -> AsyncIterator[Sandbox]:
+    """A sandbox that takes two batches a second; forty are to come."""
+    settings = SandboxSettings(limits=SLOW, resolve_after=request.param)
+    async with await Sandbox.start(settings) as sandbox:
+        yield sandbox
+
+
+async def sending(sandbox: Sandbox, folder: Path, *options: str) -> Process:
+    """A campaign that has begun to send."""
+    path = write_rows(
+        folder / "long.csv", "caller,receiver,reason", ((CALLER, receiver(n), REASON) for n in range(ROWS))
+    )
+    shell = Shell(folder, sandbox.environment())
+    process = await shell.start("campaign", "run", str(path), "--tokens", "1", "--json", *options)
+    await line_with(process.stdout, '"event": "progress"')
+    assert sandbox.stats().batches > 0
+    return process
+
+
+def delivered(folder: Path) -> set[int]:
+    return {row for row, line in read_results(folder / "out.csv").items() if line["outcome"] == "delivered"}
+
+
+def applied(sandbox: Sandbox) -> set[str | None]:
+    return {entry.receiver for entry in sandbox.state.truth(0, ROWS)}
+
+
+def check_account(ended: Finished, sandbox: Sandbox, folder: Path) -> None:
+    summary = ended.summary
+    assert adds_up(summary)
+    results = read_results(folder / "out.csv")
+    assert len(results) == summary["read"]
+    sent = {receiver(row - 1) for row, line in results.items() if line["outcome"] != "unsent"}
+    assert sent == applied(sandbox)
+    assert summary["unsent"] == summary["read"] - len(sent) > 0
+
+
+@pytest.mark.parametrize(("stop", "code"), [(SIGINT, 130), (SIGTERM, 143)])
+async def test_the_first_signal_finishes_what_is_in_flight(
+    slow: Sandbox, tmp_path: Path, stop: Signals, code: int
+) -> None:
+    process = await sending(slow, tmp_path, "--results", "out.csv")
+    process.send_signal(stop)
+    ended = await finished(process)
+    assert ended.code == code
+    check_account(ended, slow, tmp_path)
+    assert ended.summary["unknown"] == 0
+    assert {receiver(row - 1) for row in delivered(tmp_path)} == applied(slow)
+    assert f"Stopped by {stop.name}." in ended.stderr
+    assert "marked `unsent` in out.csv" in ended.stderr
+
+
+@pytest.mark.parametrize("slow", [3600.0], indirect=True)
+async def test_the_second_signal_stops_waiting_for_final_words(slow: Sandbox, tmp_path: Path) -> None:
+    process = await sending(slow, tmp_path, "--results", "out.csv")
+    process.send_signal(SIGINT)
+    await line_with(process.stderr, "Stopping: nothing new is sent")
+    process.send_signal(SIGINT)
+    ended = await finished(process)
+    assert ended.code == 130
+    assert "Stopping now" in ended.stderr
+    check_account(ended, slow, tmp_path)
+    assert ended.summary["unknown"] == len(applied(slow))
+    assert "marked `unknown` in out.csv" in ended.stderr
+
+
+async def test_without_a_results_file_it_says_that_nothing_names_the_rows(slow: Sandbox, tmp_path: Path) -> None:
+    process = await sending(slow, tmp_path)
+    process.send_signal(SIGINT)
+    ended = await finished(process)
+    assert ended.code == 130
+    assert "--results FILE was not given" in ended.stderr

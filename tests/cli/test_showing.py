@@ -1,0 +1,237 @@
+"""How a campaign is shown: its course, the drawing, the account."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from truecaller_async.cli.account import closing, print_account
+from truecaller_async.cli.bad_rows import BadRows
+from truecaller_async.cli.course import Course
+from truecaller_async.cli.lines import line_of, progress_event, summary_event
+from truecaller_async.cli.live import picture
+from truecaller_async.cli.phrases import counted, duration, masked, printable
+from truecaller_async.cli.reasons import KINDS_KEPT, Reasons
+from truecaller_async.cli.recording import Recorder
+from truecaller_async.cli.rows import Rows
+from truecaller_async.models import Outcome, Progress, RecordResult, Summary
+from truecaller_async.sources import open_sink, open_source
+
+MIDDLE = Progress(
+    read=4000,
+    planned=1000,
+    pending=500,
+    resolved=2500,
+    sent=2400,
+    outcomes={"delivered": 1900, "invalid": 500, "duplicate": 100},
+    tokens_live=3,
+    tokens_held=1,
+    tokens_max=10,
+    rate=800.0,
+    permitted_rate=1500.0,
+    bound_by="limits",
+)
+
+
+def drawn(course: Course) -> list[str]:
+    text = StringIO()
+    Console(file=text, width=80, highlight=False).print(picture(course))
+    return text.getvalue().splitlines()
+
+
+def result(row: int, outcome: Outcome, reason: str | None = None) -> RecordResult:
+    return RecordResult(None, row, None, outcome, reason)
+
+
+def test_rows_that_are_never_sent_do_not_count_as_to_be_sent() -> None:
+    course = Course(MIDDLE, 5000)
+    assert course.sendable == 4400
+    assert course.seconds_left == 2000 / 800
+
+
+def test_a_count_that_was_too_low_grows_and_one_that_was_too_high_is_mended_at_the_end() -> None:
+    assert Course(MIDDLE, 10).rows == 4000
+    assert Course(attrs.evolve(MIDDLE, finished=True), 5000).rows == 4000
+    assert Course(MIDDLE, None).rows is None
+
+
+def test_the_drawing_fits_into_80_columns_and_says_everything() -> None:
+    waiting = attrs.evolve(MIDDLE, waiting_until=datetime(2030, 1, 1, tzinfo=UTC))
+    lines = drawn(Course(waiting, 5000, ((400, "receiver is missing"), (100, "x" * 300))))
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    for part in (
+        "2,400 of 4,400",
+        "2,500 of 5,000",
+        "50%",
+        "800 of 1,500 records/s",
+        "2.5 s left",
+        "held by the limits",
+    ):
+        assert part in text
+    for part in ("3 live, 1 on hold, 10 at most", "no token may be created before", "400  receiver is missing"):
+        assert part in text
+
+
+def test_the_last_drawing_is_the_two_bars() -> None:
+    lines = drawn(Course(attrs.evolve(MIDDLE, finished=True, read=4000, resolved=4000), 5000))
+    assert len(lines) == 2
+    assert "4,000 of 4,000  100%" in lines[1]
+
+
+def test_an_open_end_is_drawn_without_a_share() -> None:
+    text = "\n".join(drawn(Course(MIDDLE, None)))
+    assert "2,400" in text
+    assert "%" not in text
+
+
+@given(
+    progress=st.builds(
+        Progress,
+        read=st.integers(0, 10**9),
+        sent=st.integers(0, 10**9),
+        resolved=st.integers(0, 10**9),
+        rate=st.floats(0, 1e9),
+        permitted_rate=st.floats(0, float("inf")),
+        tokens_live=st.integers(0, 20),
+        finished=st.booleans(),
+    ),
+    total=st.none() | st.integers(0, 10**9),
+)
+def test_any_course_can_be_shown(progress: Progress, total: int | None) -> None:
+    course = Course(progress, total)
+    assert max(map(len, drawn(course))) <= 80
+    assert line_of(course).isascii()
+    event = json.loads(json.dumps(progress_event(course), allow_nan=False))
+    assert event["event"] == "progress"
+
+
+def test_the_summary_event_has_every_figure_in_the_order_of_the_summary() -> None:
+    event = summary_event(Summary(read=2, delivered=2, requests={"submit": 1}, elapsed=1.23456))
+    assert list(event) == ["event", *(field.name for field in attrs.fields(Summary))]
+    assert (event["elapsed"], event["requests"]) == (1.235, {"submit": 1})
+
+
+def test_the_account_has_every_outcome_its_main_reason_and_fits_into_80_columns() -> None:
+    reasons, text = Reasons(), StringIO()
+    for row in range(3):
+        reasons.note(result(row, Outcome.FAILED, "OS not supported"))
+    reasons.note(result(4, Outcome.FAILED, "Failed to push"))
+    reasons.note(result(5, Outcome.INVALID, "y" * 500))
+    summary = Summary(read=6, delivered=1, failed=4, invalid=1, permitted_share=0.97, possibly_duplicated=2)
+    print_account(summary, reasons, text)
+    lines = text.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    firsts = [line.split()[0] for line in lines if line.strip()]
+    assert firsts[1:9] == [*Outcome, "read"]
+    assert "OS not supported" in next(line for line in lines if line.startswith("failed"))
+    assert "97% of the permitted rate" in text.getvalue()
+    assert "possibly delivered twice" in text.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("summary", "sentence"),
+    [
+        (Summary(), "There was nothing to do."),
+        (Summary(read=1, delivered=1), "All 1 record delivered."),
+        (Summary(read=3, delivered=2, duplicate=1), "All 3 records delivered, 1 of them as a duplicate."),
+        (
+            Summary(read=5000, delivered=4000, duplicate=1, failed=999),
+            "4,000 of 5,000 records delivered; 999 not delivered.",
+        ),
+    ],
+)
+def test_the_closing_sentence(summary: Summary, sentence: str) -> None:
+    assert closing(summary) == sentence
+
+
+def test_rows_that_are_wrong_in_the_same_way_are_one_reason_without_their_values() -> None:
+    reasons = Reasons()
+    for digit in range(5):
+        said = f"receiver '*******{digit}' is not a phone number, optional leading '+'; reason 'a{digit}' is short"
+        reasons.note(result(digit, Outcome.INVALID, said))
+    assert reasons.top(5) == ((5, "receiver is not a phone number, optional leading '+'; reason is short"),)
+
+
+def test_only_so_many_reasons_are_told_apart_and_none_is_lost() -> None:
+    reasons = Reasons()
+    for number in range(KINDS_KEPT + 50):
+        reasons.note(result(number, Outcome.FAILED, f"reason {number}"))
+    assert sum(count for count, _ in reasons.top(1000)) == KINDS_KEPT + 50
+    assert reasons.top(1) == ((50, "other reasons"),)
+
+
+def test_what_went_well_has_no_reason() -> None:
+    reasons = Reasons()
+    reasons.note(result(1, Outcome.DELIVERED))
+    reasons.note(result(2, Outcome.DUPLICATE, "equal to an earlier row"))
+    assert reasons.top(5) == ()
+    assert reasons.main(Outcome.DUPLICATE) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0.0 s"), (9.94, "9.9 s"), (59, "59 s"), (75, "1 min 15 s"), (3725, "1 h 2 min"), (90_000, "1 d 1 h")],
+)
+def test_a_duration_is_said_in_two_units_at_most(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_things_are_counted_in_english() -> None:
+    assert [counted(1, "batch"), counted(2, "batch"), counted(1000, "record")] == [
+        "1 batch",
+        "2 batches",
+        "1,000 records",
+    ]
+
+
+def test_strange_text_is_harmless() -> None:
+    assert printable("a\x1b[31mb\u202e") == "a\\x1b[31mb\\u202e"
+    assert masked("call 919812345678 now") == "call ********5678 now"
+
+
+def test_a_bad_row_is_told_where_its_line_is_not_known() -> None:
+    told: list[str] = []
+    bad_rows = BadRows("standard input", lambda _: None, told.append)
+    bad_rows.note(result(7, Outcome.INVALID, "row has 3 cells"))
+    bad_rows.note(result(8, Outcome.FAILED, "OS not supported"))
+    bad_rows.finish()
+    assert told == ["standard input row 7: row has 3 cells"]
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, int | None]]:
+    rows = Rows(open_source(path))
+    return iter([(row.number, rows.line_of(row.number)) for row in rows])
+
+
+def test_rows_know_their_lines_behind_blank_lines_and_texts_of_two_lines(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text('caller,receiver,starts_at,ends_at,reason\na,b,1,2,"x\ny"\n\na,b,1,2,z\na,b,1,2,z\n')
+    assert list(lines_of(path)) == [(1, 2), (2, 5), (3, 6)]
+
+
+def test_the_first_row_can_be_looked_at_and_is_still_given_out(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"caller": "a"}\n{"caller": "b"}\n')
+    rows = Rows(open_source(path))
+    assert rows.first is not None
+    assert [row.number for row in rows] == [1, 2]
+
+
+def test_a_full_list_of_results_is_written_at_once_and_the_rest_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    recorder = Recorder(open_sink(path), str(path))
+    for row in range(1, 502):
+        recorder.note(result(row, Outcome.DELIVERED))
+    assert len(path.read_text().splitlines()) == 1 + 500
+    recorder.close()
+    assert len(path.read_text().splitlines()) == 1 + 501

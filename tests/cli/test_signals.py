@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import NoReturn
+
+import pytest
+
+from truecaller_async.engine.signals import caught, stop_on_signals
+
+
+class Stream:
+    """Something to stop; says what was asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: asyncio.Queue[str] = asyncio.Queue()
+        self.abort_may_end = asyncio.Event()
+
+    async def drain(self) -> None:
+        self.asked.put_nowait("drain")
+
+    async def abort(self) -> None:
+        self.asked.put_nowait("abort")
+        await self.abort_may_end.wait()
+
+
+@pytest.fixture(params=["the loop takes signals", "the loop takes none"])
+async def any_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise NotImplementedError
+
+    if request.param == "the loop takes none":
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(loop, "add_signal_handler", refuse)
+        monkeypatch.setattr(loop, "remove_signal_handler", refuse)
+
+
+@pytest.mark.usefixtures("any_loop")
+async def test_the_first_signal_drains_and_the_second_aborts() -> None:
+    stream, told = Stream(), list[int]()
+    async with stop_on_signals(stream, told.append) as stopping:
+        assert stopping.first is None
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await stream.asked.get() == "drain"
+        os.kill(os.getpid(), signal.SIGINT)
+        assert await stream.asked.get() == "abort"
+        stream.abort_may_end.set()
+    assert told == [1, 2]
+    assert stopping.first is signal.SIGTERM
+
+
+async def test_a_third_signal_changes_nothing() -> None:
+    stream, told = Stream(), list[int]()
+    stream.abort_may_end.set()
+    async with stop_on_signals(stream, told.append) as stopping:
+        for _ in range(4):
+            stopping.heard(signal.SIGINT)
+    assert [stream.asked.get_nowait() for _ in range(stream.asked.qsize())] == ["drain", "abort"]
+    assert told == [1, 2]
+
+
+async def test_what_was_asked_for_is_done_before_the_block_is_left() -> None:
+    stream = Stream()
+    async with stop_on_signals(stream, lambda _: None) as stopping:
+        stopping.heard(signal.SIGINT)
+    assert stream.asked.get_nowait() == "drain"
+
+
+@pytest.mark.usefixtures("any_loop")
+async def test_the_old_handlers_come_back_even_after_an_error() -> None:
+    def own(*_: object) -> None:
+        """Somebody else's handler."""
+
+    def fail() -> NoReturn:
+        with caught(lambda _: None):
+            assert signal.getsignal(signal.SIGINT) is not own
+            raise ZeroDivisionError
+
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, own)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            fail()
+        assert signal.getsignal(signal.SIGINT) is own
+        assert signal.getsignal(signal.SIGTERM) == before[signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGINT, before[signal.SIGINT])

@@ -1,0 +1,78 @@
+"""A campaign that is watched in this very process."""
+
+from __future__ import annotations
+
+from errno import ENOSPC
+from io import StringIO
+
+import pytest
+
+from truecaller_async import Limits, TruecallerClient
+from truecaller_async.cli.demo import generated
+from truecaller_async.cli.lines import Lines
+from truecaller_async.cli.reasons import Reasons
+from truecaller_async.cli.recording import Recorder
+from truecaller_async.cli.watching import Watch, display_for
+from truecaller_async.clock import Clock
+from truecaller_async.models import Outcome, RecordResult
+from truecaller_async.sandbox import Sandbox, SandboxSettings
+from truecaller_async.sources import open_sink
+
+ROWS = 20_000
+
+
+class FullDisk(StringIO):
+    """A file that takes its first line only."""
+
+    def write(self, text: str) -> int:
+        if self.tell():
+            raise OSError(ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+async def test_results_that_cannot_be_written_drain_the_campaign_and_the_account_is_complete() -> None:
+    limits = Limits.documented().replace(batch=(4, 2.0))
+    seen: list[RecordResult] = []
+    async with (
+        await Sandbox.start(SandboxSettings(limits=limits, resolve_after=0.0)) as sandbox,
+        TruecallerClient.from_env(sandbox.environment(), max_tokens=1) as client,
+    ):
+        recorder = Recorder(open_sink(FullDisk()), "out.csv")
+        watch = Watch(Lines(), recorder, Reasons(), ROWS, (seen.append,))
+        records = generated(ROWS, sandbox.settings.labels[0].id, Clock().wall())
+        ending = await watch.over(client.push_many(records))
+    assert str(ending.fault).startswith("results cannot be written to out.csv: No space left on device")
+    assert ending.summary.adds_up
+    assert len(seen) == ending.summary.read
+    assert 0 < ending.summary.delivered < ROWS
+    assert ending.summary.unknown == 0
+
+
+def test_a_recorder_without_a_file_forgets_and_one_that_failed_takes_nothing_more() -> None:
+    result = RecordResult(None, 1, None, Outcome.DELIVERED)
+    nothing = Recorder(None, None)
+    nothing.note(result)
+    nothing.close()
+    assert nothing.fault is None
+    broken = Recorder(open_sink(FullDisk()), "out.csv")
+    broken.note(result)
+    broken.flush()
+    assert broken.fault is not None
+    broken.note(result)
+    broken.close()
+
+
+def test_the_display_is_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stderr", StringIO())
+    assert type(display_for(as_json=False)) is Lines
+    monkeypatch.setattr("sys.stderr", Terminal())
+    monkeypatch.setenv("TERM", "dumb")
+    assert type(display_for(as_json=False)) is Lines
+    monkeypatch.setenv("TERM", "xterm")
+    assert type(display_for(as_json=False)) is not Lines
+    monkeypatch.setattr("sys.stdout", Terminal())
+    assert type(display_for(as_json=False, stdout_is_taken=True)) is Lines

@@ -1,0 +1,96 @@
+"""What every `Limiter` promises; how well it keeps the rate law is told in its own room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeAlias
+
+import pytest
+
+from tests.virtual import most_in_window, run_virtual
+from truecaller_async.limits import LocalLimiter
+from truecaller_async.options import Limits, RateLimit
+from truecaller_async.ports import Limiter
+
+Opener: TypeAlias = Callable[[Limits], Limiter]
+
+LIMITS = Limits(
+    (
+        RateLimit("token", 6, 10.0),
+        RateLimit("batch", 2, 60.0, calls=("submit",)),
+        RateLimit("labels", 3, 60.0, "account", calls=("labels",)),
+    )
+)
+
+pytestmark = pytest.mark.parametrize("opener", [LocalLimiter])
+
+
+async def take_all(limiter: Limiter, token: str, call: str, seconds: float) -> list[float]:
+    loop, granted = asyncio.get_running_loop(), list[float]()
+    end = loop.time() + seconds
+    while loop.time() < end:
+        wait = await limiter.take(token, call)
+        assert wait >= 0.0
+        if wait:
+            await asyncio.sleep(wait)
+        else:
+            granted.append(loop.time())
+    return granted
+
+
+def test_a_permit_is_granted_or_the_wait_after_which_to_ask_again(opener: Opener) -> None:
+    async def scene() -> None:
+        granted = await take_all(opener(LIMITS), "token", "push", 60.0)
+        assert most_in_window(granted, 10.0) <= 6
+        assert len(granted) >= 30
+
+    run_virtual(scene)
+
+
+def test_tokens_have_limits_of_their_own_and_the_account_has_one_for_all(opener: Opener) -> None:
+    async def scene() -> None:
+        limiter = opener(LIMITS)
+        pushes = await asyncio.gather(*(take_all(limiter, token, "push", 30.0) for token in "ab"))
+        assert most_in_window(sorted(pushes[0] + pushes[1]), 10.0) > 6
+        labels = await asyncio.gather(*(take_all(limiter, token, "labels", 180.0) for token in "ab"))
+        assert most_in_window(sorted(labels[0] + labels[1]), 60.0) <= 3
+
+    run_virtual(scene)
+
+
+def test_a_call_passes_every_limit_that_names_it(opener: Opener) -> None:
+    async def scene() -> None:
+        assert most_in_window(await take_all(opener(LIMITS), "token", "submit", 200.0), 60.0) == 2
+
+    run_virtual(scene)
+
+
+def test_a_refusal_slows_down(opener: Opener) -> None:
+    async def scene() -> None:
+        limiter = opener(LIMITS)
+        limiter.slow_down("token")
+        assert most_in_window(await take_all(limiter, "token", "push", 30.0), 10.0) <= 3
+
+    run_virtual(scene)
+
+
+def test_requests_of_an_earlier_process_count(opener: Opener) -> None:
+    async def scene() -> None:
+        limiter = opener(LIMITS)
+        limiter.remember("token", {"batch": [1.0, 2.0], "no such limit": [0.0]})
+        assert await limiter.take("token", "submit") >= 58.0
+        assert await limiter.take("token", "push") == 0.0
+
+    run_virtual(scene)
+
+
+def test_a_forgotten_token_leaves_the_account_counted(opener: Opener) -> None:
+    async def scene() -> None:
+        limiter = opener(LIMITS)
+        await take_all(limiter, "a", "labels", 50.0)
+        limiter.forget("a")
+        limiter.forget("never known")
+        assert await limiter.take("b", "labels") > 0.0
+
+    run_virtual(scene)

@@ -1,0 +1,127 @@
+"""What every `TokenStore` promises. What differs by design, whether it outlives its process, is a parameter."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import attrs
+import pytest
+import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.virtual import most_in_window, run_virtual
+from truecaller_async.models import Secret, Token
+from truecaller_async.ports import TokenStore
+from truecaller_async.tokens import MemoryTokenStore, SqliteTokenStore
+
+NOW = 1_760_000_000.0
+TOKEN = Token("0123456789ab", Secret("an-access-token"), NOW, NOW + 3600)
+
+Opener: TypeAlias = Callable[[], TokenStore]
+
+
+@attrs.frozen
+class Kind:
+    """One adapter: how its stores are opened, all on the same place, and whether that outlives them."""
+
+    open: Opener
+    durable: bool
+
+
+@pytest_asyncio.fixture(params=["memory", "sqlite"])
+async def kind(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kind]:
+    opened: list[TokenStore] = []
+
+    def opener() -> TokenStore:
+        durable = request.param == "sqlite"
+        store = SqliteTokenStore(tmp_path / "state.db", "account") if durable else MemoryTokenStore()
+        opened.append(store)
+        return store
+
+    yield Kind(opener, request.param == "sqlite")
+    for store in opened:
+        await store.aclose()
+
+
+async def test_a_new_store_has_no_tokens_and_no_releases(kind: Kind) -> None:
+    store = kind.open()
+    assert list(await store.adopt(NOW)) == []
+    assert dict(await store.releases(TOKEN.token_id, NOW - 60)) == {}
+
+
+async def test_the_ledger_allows_the_limit_and_says_when_the_next_is_lawful(kind: Kind) -> None:
+    store = kind.open()
+    assert [await store.claim_mint(3, 100.0, NOW + n) for n in range(3)] == [0.0] * 3
+    assert await store.claim_mint(3, 100.0, NOW + 10) == 90.0
+    assert 0.0 < await store.claim_mint(3, 100.0, NOW + 99.9995) <= 0.001
+    assert await store.claim_mint(3, 100.0, NOW + 100) == 0.0
+    assert await store.claim_mint(3, 100.0, NOW + 100) == 1.0
+
+
+async def test_a_denied_claim_is_not_written_down(kind: Kind) -> None:
+    store = kind.open()
+    await store.claim_mint(1, 100.0, NOW)
+    for second in range(1, 100):
+        assert await store.claim_mint(1, 100.0, NOW + second) == 100.0 - second
+    assert await store.claim_mint(1, 100.0, NOW + 100) == 0.0
+
+
+async def test_a_refund_strikes_out_one_mint_of_that_instant(kind: Kind) -> None:
+    store = kind.open()
+    for _ in range(2):
+        await store.claim_mint(2, 100.0, NOW)
+    await store.refund_mint(NOW)
+    await store.refund_mint(NOW + 5)
+    assert await store.claim_mint(2, 100.0, NOW + 1) == 0.0
+    assert await store.claim_mint(2, 100.0, NOW + 1) > 0.0
+
+
+async def test_a_store_of_its_own_process_does_not_hand_its_tokens_to_a_second_one(kind: Kind) -> None:
+    first, second = kind.open(), kind.open()
+    await first.add(TOKEN)
+    assert list(await second.adopt(NOW)) == []
+
+
+async def test_tokens_given_up_are_adopted_where_the_store_is_durable(kind: Kind) -> None:
+    first = kind.open()
+    await first.add(TOKEN)
+    await first.note(TOKEN.token_id, "batch", NOW + 5)
+    await first.give_up(NOW + 30)
+    await first.aclose()
+    second = kind.open()
+    adopted = list(await second.adopt(NOW + 60))
+    assert adopted == ([attrs.evolve(TOKEN, idle_since=NOW + 30)] if kind.durable else [])
+    assert dict(await second.releases(TOKEN.token_id, NOW)) == ({"batch": [NOW + 5]} if kind.durable else {})
+
+
+async def test_a_dropped_token_is_never_seen_again(kind: Kind) -> None:
+    first = kind.open()
+    await first.add(TOKEN)
+    await first.drop(TOKEN.token_id)
+    await first.drop("never known")
+    await first.give_up(NOW)
+    await first.aclose()
+    assert list(await kind.open().adopt(NOW)) == []
+
+
+async def test_a_store_may_be_closed_twice_or_unused(kind: Kind) -> None:
+    used, unused = kind.open(), kind.open()
+    await used.adopt(NOW)
+    for store in (used, used, unused, unused):
+        await store.aclose()
+
+
+@given(st.integers(1, 5), st.lists(st.floats(0, 40), max_size=30))
+def test_claims_that_are_granted_keep_the_limit_in_any_window(limit: int, pauses: list[float]) -> None:
+    async def scene() -> list[float]:
+        store, now, granted = MemoryTokenStore(), NOW, list[float]()
+        for pause in pauses:
+            now += pause
+            if await store.claim_mint(limit, 60.0, now) == 0.0:
+                granted.append(now)
+        return granted
+
+    assert most_in_window(run_virtual(scene), 60.0) <= limit

@@ -1,0 +1,276 @@
+"""Whose result is it?"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.planning.records import START, record
+from truecaller_async.models import CallRecord, RecordStatus
+from truecaller_async.planning.chunker import marked
+from truecaller_async.planning.correlate import Match, correlate
+
+LABEL = "c6d8a1b2-1111-4222-8333-abcdefabcdef"
+
+
+def row_of(one: CallRecord, status: str | None = "success", **other: Any) -> RecordStatus:
+    """A truthful row of this record."""
+    said: dict[str, Any] = {
+        "caller": one.caller,
+        "receiver": f"+{one.receiver}",
+        "label_id": one.label_id.upper() if one.label_id else None,
+        "label_name": one.label_name,
+        "reason": one.reason,
+        "starts_at": one.starts_at,
+        "ends_at": one.ends_at,
+        "status": status,
+    }
+    return RecordStatus(**{**said, **other})
+
+
+def masked(row: RecordStatus) -> RecordStatus:
+    return attrs.evolve(row, caller="91********01", receiver="91********17")
+
+
+def words(match: Match) -> list[str | None]:
+    return [row.status if row is not None else None for row in match.rows]
+
+
+DIFFERENT = [record(number, label_id=LABEL, reason=f"Calling about order {number}") for number in range(5)]
+SAME = [record(number, label_id=LABEL, reason="Calling you for KYC") for number in range(5)]
+WORDS = ["success", "failed", "success", "pending", "error"]
+
+
+@pytest.mark.parametrize("records", [DIFFERENT, SAME])
+def test_unmasked_rows_find_their_records_in_any_order(records: list[CallRecord]) -> None:
+    rows = [row_of(one, word) for one, word in zip(records, WORDS, strict=True)]
+    for seed in range(10):
+        shuffled = Random(seed).sample(rows, len(rows))
+        assert words(correlate(records, shuffled)) == WORDS
+    assert words(correlate(records, rows)) == WORDS
+
+
+def test_a_record_without_a_row_has_none_and_the_others_are_not_moved_up() -> None:
+    rows = [row_of(one, word) for one, word in zip(SAME, WORDS, strict=True)]
+    del rows[1]
+    match = correlate(SAME, rows)
+    assert words(match) == ["success", None, "success", "pending", "error"]
+    assert not match.unattributed
+
+
+def test_rows_that_fit_no_record_are_foreign() -> None:
+    match = correlate(SAME, [row_of(SAME[0]), row_of(record(99)), row_of(record(98), "failed")])
+    assert words(match) == ["success", None, None, None, None]
+    assert match.foreign == 2
+
+
+def test_equal_rows_twice_are_one() -> None:
+    match = correlate(SAME, [row_of(SAME[2])] * 2)
+    assert words(match) == [None, None, "success", None, None]
+    assert match.conflicts == set()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_final_word_beats_a_pending_one(order: int) -> None:
+    rows = [row_of(SAME[0], "pending"), row_of(SAME[0], "failed")][::order]
+    match = correlate(SAME, rows)
+    assert match.rows[0] is not None
+    assert match.rows[0].status == "failed"
+    assert match.conflicts == set()
+
+
+def test_success_and_failure_of_one_record_are_a_conflict() -> None:
+    assert correlate(SAME, [row_of(SAME[3]), row_of(SAME[3], "failed")]).conflicts == {3}
+
+
+def test_records_of_one_pair_are_told_apart_by_their_content() -> None:
+    pair = [attrs.evolve(one, receiver="919900000000") for one in DIFFERENT]
+    rows = [row_of(one, word) for one, word in zip(pair, WORDS, strict=True)]
+    assert words(correlate(pair, rows[::-1])) == WORDS
+
+
+def test_records_of_the_same_content_take_one_row_each() -> None:
+    twins = [record(1, key="a"), record(1, key="b")]
+    match = correlate(twins, [row_of(twins[0], "success", id="x"), row_of(twins[1], "failed", id="y")])
+    assert sorted(word or "" for word in words(match)) == ["failed", "success"]
+
+
+def test_one_row_twice_is_not_two_results_for_records_of_the_same_content() -> None:
+    twins = [record(1, key="a"), record(1, key="b")]
+    assert words(correlate(twins, [row_of(twins[0], id="x")] * 2)) == ["success", None]
+
+
+def test_records_of_one_pair_that_the_rows_do_not_tell_apart_are_given_no_ones_row() -> None:
+    pair = [record(1, reason="Calling about order 1"), record(1, reason="Calling about order 2")]
+    rows = [row_of(one, word, reason=None) for one, word in zip(pair, ["success", "failed"], strict=True)]
+    for order in (rows, rows[::-1]):
+        match = correlate(pair, order)
+        assert words(match) == [None, None]
+        assert match.unattributed
+
+
+def test_what_was_not_sent_the_server_may_fill_in() -> None:
+    rows = [row_of(record(number), label_name="Centro Bank", reason="A default") for number in (2, 1)]
+    assert words(correlate([record(1), record(2)], rows)) == ["success", "success"]
+
+
+def test_a_server_that_changes_the_content_of_an_unmasked_record_is_understood() -> None:
+    rows = [row_of(record(number), ends_at=START, label_name="CENTRO") for number in (2, 1)]
+    assert words(correlate([record(1), record(2)], rows)) == ["success", "success"]
+
+
+def test_masked_rows_in_order_with_telling_fields_are_taken_by_position() -> None:
+    rows = [masked(row_of(one, word)) for one, word in zip(DIFFERENT, WORDS, strict=True)]
+    assert words(correlate(DIFFERENT, rows)) == WORDS
+
+
+def test_masked_rows_out_of_order_are_nobodys() -> None:
+    rows = [masked(row_of(one, word)) for one, word in zip(DIFFERENT, ["success"] * 4 + ["failed"], strict=True)]
+    match = correlate(DIFFERENT, rows[::-1])
+    assert words(match) == [None] * 5
+    assert match.unattributed
+
+
+def test_masked_rows_without_telling_fields_are_unattributed_when_all_are_final() -> None:
+    final = ["success", "failed", "success", "success", "error"]
+    match = correlate(SAME, [masked(row_of(one, word)) for one, word in zip(SAME, final, strict=True)])
+    assert words(match) == [None] * 5
+    assert match.unattributed
+
+
+def test_masked_rows_without_telling_fields_are_waited_for_while_some_are_not_final() -> None:
+    match = correlate(SAME, [masked(row_of(one, word)) for one, word in zip(SAME, WORDS, strict=True)])
+    assert words(match) == [None] * 5
+    assert not match.unattributed
+
+
+def test_masked_rows_of_one_final_word_give_it_to_all_with_nothing_that_may_be_anothers() -> None:
+    rows = [masked(row_of(one, "failed", id=str(place), message="not a user")) for place, one in enumerate(SAME)]
+    rows[0] = attrs.evolve(rows[0], field="receiver_number")
+    match = correlate(SAME, rows)
+    assert [(row.status, row.message, row.field, row.id) for row in match.rows if row is not None] == [
+        ("failed", "not a user", None, None)
+    ] * 5
+
+
+def test_masked_rows_one_of_them_twice_say_nothing_about_the_missing_one() -> None:
+    rows = [masked(row_of(SAME[0], id="x"))] * 2
+    assert words(correlate(SAME[:2], rows)) == [None, None]
+
+
+def test_fields_that_the_server_fills_in_do_not_tell_masked_records_apart() -> None:
+    rows = [
+        masked(row_of(one, word, label_name=f"Branch {place}"))
+        for place, (one, word) in enumerate(zip(SAME[:2], ["success", "failed"], strict=True))
+    ]
+    assert words(correlate(SAME[:2], rows)) == [None, None]
+
+
+def test_a_masked_receiver_beside_a_shown_caller_is_no_reason_to_guess() -> None:
+    rows = [attrs.evolve(row_of(SAME[0], word), receiver="91****17") for word in ("failed", *["success"] * 4)]
+    match = correlate(SAME, rows)
+    assert words(match) == [None] * 5
+    assert match.unattributed
+
+
+@pytest.mark.parametrize("count", [4, 6])
+def test_masked_rows_of_another_number_than_the_records_are_nobodys(count: int) -> None:
+    rows = [masked(row_of(DIFFERENT[place % 5])) for place in range(count)]
+    assert words(correlate(DIFFERENT, rows)) == [None] * 5
+
+
+def test_an_answer_without_rows_gives_nothing_and_is_waited_for() -> None:
+    for watermark in (True, False):
+        match = correlate(SAME, [], watermark=watermark)
+        assert (words(match), match.foreign, match.unattributed) == ([None] * 5, 0, False)
+
+
+def test_a_watermark_finds_masked_rows_in_any_order() -> None:
+    records = [marked(one, place) for place, one in enumerate(SAME)]
+    rows = [masked(row_of(one, word)) for one, word in zip(records, WORDS, strict=True)]
+    assert words(correlate(records, rows[::-1], watermark=True)) == WORDS
+
+
+def test_a_server_that_rounds_the_watermark_away_is_read_by_the_other_evidence() -> None:
+    records = [marked(one, place) for place, one in enumerate(SAME, start=3)]
+    rows = [row_of(one, word, ends_at=START + 3_600_000) for one, word in zip(records, WORDS, strict=True)]
+    assert words(correlate(records, rows[::-1], watermark=True)) == WORDS
+    assert words(correlate(records, list(map(masked, rows)), watermark=True)) == [None] * 5
+
+
+def test_a_watermark_of_another_batch_is_foreign() -> None:
+    records = [marked(one, place) for place, one in enumerate(SAME)]
+    other = attrs.evolve(masked(row_of(records[1])), ends_at=int(records[1].ends_at) + 60_000)  # type: ignore[arg-type]
+    match = correlate(records, [masked(row_of(records[0])), other], watermark=True)
+    assert words(match) == ["success", None, None, None, None]
+    assert match.foreign == 1
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> tuple[list[CallRecord], list[tuple[int, RecordStatus]]]:
+    """Records that are hard to tell apart, and a truthful answer: (whose, row), hidden in part, in any order."""
+    few = st.sampled_from
+    records = draw(
+        st.lists(
+            st.builds(
+                record,
+                few([1, 2, 3]),
+                caller=few(["910000000001", "910000000002"]),
+                reason=few([None, "Calling you first", "Calling you again"]),
+                label_name=few([None, "Centro", "Metro"]),
+                ends_at=few([START + 1000, START + 2000]),
+            ),
+            min_size=1,
+            max_size=6,
+        )
+    )
+    hidden = draw(st.sets(few(["caller", "receiver", "reason", "label_name", "ends_at", "id"])))
+    rng = Random(draw(st.integers(0, 2**32)))
+    patchy = draw(st.booleans())
+    rows = []
+    for index, one in enumerate(records):
+        row = row_of(one, rng.choice(["success", "failed", "pending"]), id=f"id {index}", message=f"of {index}")
+        row = attrs.evolve(row, reason=row.reason or "filled in", label_name=row.label_name or rng.choice(["A", "B"]))
+        hide = {name for name in hidden if not patchy or rng.random() < 0.5}
+        rows.append((index, attrs.evolve(row, **{name: HIDDEN.get(name) for name in hide})))
+    kept = rng.sample(rows, draw(st.integers(0, len(rows)))) if draw(st.booleans()) else rows
+    if draw(st.booleans()):
+        rng.shuffle(kept)
+    return records, kept
+
+
+HIDDEN: dict[str, Any] = {"caller": "91****", "receiver": "91****"}
+
+
+def content(one: CallRecord) -> CallRecord:
+    return attrs.evolve(one, key=None)
+
+
+@given(answers())
+def test_no_record_is_given_the_row_of_a_different_record(
+    answer: tuple[list[CallRecord], list[tuple[int, RecordStatus]]],
+) -> None:
+    records, rows = answer
+    match = correlate(records, [row for _, row in rows])
+    truth = dict(rows)
+    for index, given_row in enumerate(match.rows):
+        if given_row is None:
+            continue
+        owners = [owner for owner, row in rows if row is given_row]
+        if owners:
+            assert content(records[owners[0]]) == content(records[index])
+        else:
+            assert given_row.outcome is truth[index].outcome
+            assert given_row.id is None
+            assert given_row.message in (None, truth[index].message)
+
+
+@given(st.permutations(range(5)), st.lists(st.sampled_from(["success", "failed"]), min_size=5, max_size=5))
+def test_every_unmasked_row_is_given(order: list[int], said: list[str]) -> None:
+    rows = [row_of(SAME[place], said[place]) for place in order]
+    assert words(correlate(SAME, rows)) == said

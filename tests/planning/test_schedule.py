@@ -1,0 +1,156 @@
+"""What next, for a token that may send."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.planning.records import HOUR, START, draft, record
+from truecaller_async.planning.draft import Draft
+from truecaller_async.planning.schedule import Schedule
+
+
+def closing_at(seq: int, hours: int, **other: Any) -> Draft:
+    return draft(seq, record(seq, ends_at=START + hours * HOUR), **other)
+
+
+def sent_in_order(schedule: Schedule, now: float = 0.0) -> list[int]:
+    """The numbers of all drafts that are ready to be submitted, taken one by one."""
+    taken = []
+    while "submit" in list(schedule.ready(now)):
+        taken.append(schedule.take("submit").seq)
+    return taken
+
+
+def test_pushes_come_before_due_polls_and_those_before_batches() -> None:
+    schedule = Schedule()
+    schedule.add(closing_at(1, 1), 0.0)
+    schedule.poll(9, 5.0)
+    schedule.add(closing_at(2, 1, via="push"), 0.0)
+    assert list(schedule.ready(4.9)) == ["push", "submit"]
+    assert list(schedule.ready(5.0)) == ["push", "status", "submit"]
+
+
+def test_batches_go_by_the_earliest_end_of_a_window_then_in_source_order() -> None:
+    schedule = Schedule()
+    for seq, hours in ((1, 3), (4, 1), (2, 2), (3, 1)):
+        schedule.add(closing_at(seq, hours), 0.0)
+    assert sent_in_order(schedule) == [3, 4, 2, 1]
+
+
+def test_pushes_go_in_the_order_in_which_they_came() -> None:
+    schedule = Schedule()
+    for seq in (5, 3, 4):
+        schedule.add(closing_at(seq, seq, via="push"), 0.0)
+    assert [schedule.take("push").seq for _ in range(3)] == [5, 3, 4]
+
+
+def test_the_poll_that_is_due_longest_is_taken_first() -> None:
+    schedule = Schedule()
+    for seq, due in ((1, 3.0), (2, 1.0), (3, 2.0)):
+        schedule.poll(seq, due)
+    assert [schedule.take_poll() for _ in range(3)] == [2, 3, 1]
+
+
+def test_a_draft_waits_until_every_draft_before_it_is_settled() -> None:
+    schedule = Schedule()
+    schedule.add(closing_at(3, 1, after={1, 2}), 0.0)
+    schedule.settled(1, 0.0)
+    assert sent_in_order(schedule) == []
+    schedule.settled(2, 0.0)
+    assert sent_in_order(schedule) == [3]
+
+
+def test_a_draft_in_backoff_is_ready_when_its_time_has_come() -> None:
+    schedule = Schedule()
+    schedule.add(closing_at(1, 1, not_before=10.0), 0.0)
+    schedule.poll(9, 20.0)
+    assert schedule.next_due(0.0) == 10.0
+    assert list(schedule.ready(9.9)) == []
+    assert list(schedule.ready(10.0)) == ["submit"]
+    assert schedule.next_due(10.0) == 20.0
+
+
+def test_what_is_due_and_waits_for_a_permit_is_no_reason_to_look_again() -> None:
+    schedule = Schedule()
+    schedule.poll(1, 5.0)
+    schedule.poll(2, 30.0)
+    assert schedule.next_due(7.0) is None
+    schedule.add(closing_at(3, 1, not_before=10.0), 0.0)
+    assert schedule.next_due(7.0) == 10.0
+
+
+def test_a_blocked_draft_keeps_its_backoff() -> None:
+    schedule = Schedule()
+    schedule.add(closing_at(2, 1, after={1}, not_before=10.0), 0.0)
+    schedule.settled(1, 5.0)
+    assert list(schedule.ready(5.0)) == []
+    assert list(schedule.ready(10.0)) == ["submit"]
+
+
+def test_withdraw_takes_every_draft_in_source_order_and_leaves_the_polls() -> None:
+    schedule = Schedule()
+    schedule.add(closing_at(4, 1), 0.0)
+    schedule.add(closing_at(3, 1, not_before=9.0), 0.0)
+    schedule.add(closing_at(2, 1, after={1}), 0.0)
+    schedule.add(closing_at(5, 1, via="push"), 0.0)
+    schedule.poll(1, 0.0)
+    assert [one.seq for one in schedule.withdraw()] == [2, 3, 4, 5]
+    assert (schedule.records, schedule.batches) == (0, 0)
+    assert list(schedule.ready(100.0)) == ["status"]
+
+
+def test_withdraw_pushes_takes_those_of_one_batch_only() -> None:
+    schedule = Schedule()
+    schedule.add(closing_at(11, 1, via="push", root=1), 0.0)
+    schedule.add(closing_at(12, 1, via="push", root=1, not_before=9.0), 0.0)
+    schedule.add(closing_at(13, 1, via="push", root=2), 0.0)
+    schedule.add(closing_at(14, 1, root=1), 0.0)
+    assert sorted(one.seq for one in schedule.withdraw_pushes(1)) == [11, 12]
+    assert schedule.records == 2
+    assert schedule.next_due(0.0) is None
+
+
+def test_a_waiting_draft_is_found_by_its_number() -> None:
+    schedule = Schedule()
+    drafts = [closing_at(1, 1), closing_at(2, 1, not_before=9.0), closing_at(3, 1, after={1})]
+    for one in drafts:
+        schedule.add(one, 0.0)
+    assert [schedule.find(seq) for seq in (1, 2, 3, 4)] == [*drafts, None]
+
+
+def one_step(schedule: Schedule, rng: Random, waiting: dict[int, Draft], seq: int, now: float) -> None:
+    """One random thing that an engine does; `waiting` is what the schedule should hold."""
+    match rng.randrange(6):
+        case 0 | 1:
+            size, via = rng.randint(1, 4), rng.choice(["submit", "submit", "push"])
+            one = draft(seq, *[record(seq)] * (1 if via == "push" else size), via=via, root=rng.randint(0, 2))
+            one.not_before = rng.choice([0.0, now + rng.random() * 5])
+            one.after = {rng.randint(1, seq)} if via == "submit" and rng.random() < 0.4 else set()
+            schedule.add(one, now)
+            waiting[seq] = one
+        case 2:
+            schedule.settled(rng.randint(0, seq), now)
+        case 3:
+            for call in list(schedule.ready(now)):
+                taken = schedule.take(call)
+                assert waiting.pop(taken.seq) is taken
+                assert taken.not_before <= now
+                assert not taken.after
+        case 4:
+            for one in schedule.withdraw_pushes(rng.randint(0, 2)):
+                del waiting[one.seq]
+        case 5 if rng.random() < 0.2:
+            assert schedule.withdraw() == [waiting.pop(number) for number in sorted(waiting)]
+
+
+@given(st.integers(0, 2**32), st.integers(1, 120))
+def test_the_count_of_records_is_that_of_the_drafts_that_wait(seed: int, steps: int) -> None:
+    rng, schedule, waiting = Random(seed), Schedule(), dict[int, Draft]()
+    for step in range(1, steps + 1):
+        one_step(schedule, rng, waiting, step, step / 2)
+        assert schedule.records == sum(len(one) for one in waiting.values())
+        assert schedule.batches <= len(waiting)

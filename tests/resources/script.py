@@ -1,0 +1,133 @@
+"""A client whose transport plays a script, on the virtual loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from random import Random
+from typing import Any, TypeAlias
+
+import attrs
+import msgspec
+
+from tests.virtual import BASE, VirtualClock
+from truecaller_async import CallRecord, Limits, RetryPolicy, Timeouts, TruecallerClient
+from truecaller_async.models import Answer, Request, Secret
+from truecaller_async.options import Credentials
+from truecaller_async.ports import Observer
+from truecaller_async.resources import Settings
+from truecaller_async.telemetry import LogObserver
+from truecaller_async.tokens import MemoryTokenStore
+from truecaller_async.tokens.pool import PoolSettings
+
+ACCOUNT = "00000000-0000-4000-8000-000000000001"
+CREDENTIALS = Credentials(ACCOUNT, "the-key-id", Secret("the-api-key"))
+HOUR_MS = 3_600_000
+
+Step: TypeAlias = "Answer | Exception"
+
+
+def answer(status: int, body: object = None, **headers: str) -> Answer:
+    """An answer with this body as JSON; header names with underscores for hyphens."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(status, named, b"" if body is None else msgspec.json.encode(body))
+
+
+PUSHED = answer(200, {"status_info": {"status": "success", "message": "taken"}})
+TAKEN = answer(200, {"batch_id": "b-1"})
+REFUSED_TOKEN = answer(401, {"slug": "authorization-error", "message": "please login again"})
+
+
+def throttled(seconds: int | None = None) -> Answer:
+    headers = {} if seconds is None else {"retry_after": str(seconds)}
+    return answer(429, {"slug": "too-many-requests", "message": "slow down"}, **headers)
+
+
+def status_of(*words: str) -> Answer:
+    """The status of batch b-1 with one record for each word."""
+    rows = [
+        {"id": str(place), "caller_number": "910000000001", "receiver_number": f"9199{place:08d}", "status": word}
+        for place, word in enumerate(words)
+    ]
+    return answer(200, {"batch_id": "b-1", "data": rows})
+
+
+@attrs.define
+class Script:
+    """The `Transport` port. Each request takes `latency` seconds and gets the next step, the last one for ever."""
+
+    steps: deque[Step]
+    latency: float = 0.1
+    mints: deque[Step] = attrs.field(factory=deque)
+    sent: list[tuple[float, Request]] = attrs.field(factory=list)
+    minted: list[float] = attrs.field(factory=list)
+    closed: bool = False
+
+    async def send(self, request: Request, timeouts: Timeouts) -> Answer:
+        now = asyncio.get_running_loop().time()
+        if request.call == "mint":
+            self.minted.append(now)
+            fresh = answer(200, {"token": f"token-{len(self.minted)}"})
+            step: Step = self.mints.popleft() if self.mints else fresh
+        else:
+            self.sent.append((now, request))
+            step = self.steps.popleft() if len(self.steps) > 1 else self.steps[0]
+        await asyncio.sleep(self.latency)
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+    @property
+    def times(self) -> list[float]:
+        return [time for time, _ in self.sent]
+
+    @property
+    def tokens(self) -> list[str]:
+        return [request.token.reveal() for _, request in self.sent if request.token is not None]
+
+
+def playing(*steps: Step, latency: float = 0.1, mints: Iterable[Step] = ()) -> Script:
+    """A transport for these steps; the first requests for a token get `mints`, later ones a token each."""
+    return Script(deque(steps), latency, deque(mints))
+
+
+def client_of(
+    script: Script,
+    *,
+    retry: RetryPolicy | None = None,
+    limits: Limits | None = None,
+    max_tokens: int = 10,
+    observer: Observer | None = None,
+) -> TruecallerClient:
+    """A client whose parts are all real but the transport and the clocks."""
+    client = object.__new__(TruecallerClient)
+    client._assemble(
+        Settings(CREDENTIALS, "v2", retry or RetryPolicy(), Timeouts()),
+        script,
+        MemoryTokenStore(),
+        PoolSettings(limits or Limits.documented(), max_tokens),
+        observer or LogObserver(),
+        VirtualClock(),
+        Random(7),
+    )
+    return client
+
+
+def record(number: int = 0, **other: Any) -> CallRecord:
+    """A good record at the beginning of the virtual clock."""
+    start = int(BASE * 1000)
+    given: dict[str, Any] = {
+        "caller": "+910000000001",
+        "receiver": f"9199{number:08d}",
+        "starts_at": start,
+        "ends_at": start + 4 * HOUR_MS,
+        "label_id": "c6d8a1b2-1111-4222-8333-abcdefabcdef",
+        "label_name": "Centro Bank",
+        "reason": "Calling you for KYC",
+        "key": "our-own-id",
+    }
+    return CallRecord(**{**given, **other})

@@ -1,0 +1,140 @@
+"""What goes over the wire for each call: method, address, headers and body as documented."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+from aioresponses import aioresponses
+from yarl import URL
+
+from truecaller_async import CallRecord, PushRejected, TruecallerClient, ValidationError
+
+ACCOUNT = "00000000-0000-4000-8000-000000000001"
+HOST = "https://api.example"
+LABEL = "c6d8a1b2-1111-4222-8333-abcdefabcdef"
+START = datetime.now(UTC).replace(microsecond=0)
+TOKEN = f"{HOST}/clients/{ACCOUNT}/token"
+
+RECORD = CallRecord(
+    caller="+910000000001",
+    receiver="+91 99000-00007",
+    starts_at=START,
+    ends_at=START + timedelta(hours=4),
+    label_id=LABEL.upper(),
+    label_name="Centro Bank",
+    reason="Calling you for KYC",
+    key="our-own-id",
+)
+WIRE = {
+    "label_id": LABEL,
+    "dynamic_label_name": "Centro Bank",
+    "dynamic_call_reason": "Calling you for KYC",
+    "caller_number": "910000000001",
+    "receiver_number": "919900000007",
+    "starts_at": int(START.timestamp() * 1000),
+    "ends_at": int(START.timestamp() * 1000) + 4 * 3_600_000,
+}
+
+
+@pytest_asyncio.fixture
+async def client(http: aioresponses) -> AsyncIterator[TruecallerClient]:
+    http.post(TOKEN, payload={"token": "an-access-token"})
+    opened = TruecallerClient(client_account_id=ACCOUNT, key_id="the-key-id", api_key="the-api-key", base_url=HOST)
+    async with opened:
+        yield opened
+
+
+def sent(http: aioresponses, method: str, url: str) -> tuple[dict[str, str], Any]:
+    """Headers (names in lower case) and body of the one request to this address."""
+    (request,) = http.requests[method, URL(url)]
+    body = request.kwargs["data"]
+    headers = {name.lower(): value for name, value in request.kwargs["headers"].items()}
+    return headers, None if body is None else msgspec.json.decode(body)
+
+
+async def test_a_token_is_asked_for_with_the_key_pair_and_without_authorization(
+    http: aioresponses, client: TruecallerClient
+) -> None:
+    http.post(f"{HOST}/v2/clients/{ACCOUNT}/dynamic_call_record", payload={"status_info": {"status": "success"}})
+    await client.calls.push(RECORD)
+    headers, body = sent(http, "POST", TOKEN)
+    assert body == {"key_id": "the-key-id", "api_key": "the-api-key"}
+    assert headers["x-public-access"] == "allow"
+    assert "authorization" not in headers
+
+
+async def test_a_push_is_one_canonical_record(http: aioresponses, client: TruecallerClient) -> None:
+    url = f"{HOST}/v2/clients/{ACCOUNT}/dynamic_call_record"
+    http.post(url, payload={"status_info": {"status": "success", "message": "taken"}})
+    pushed = await client.calls.push(RECORD)
+    headers, body = sent(http, "POST", url)
+    assert body == WIRE
+    assert headers["authorization"] == "Bearer an-access-token"
+    assert headers["content-type"] == "application/json"
+    assert (pushed.status, pushed.message) == ("success", "taken")
+
+
+async def test_a_refused_record_says_which_field_and_why(http: aioresponses, client: TruecallerClient) -> None:
+    refusal = {"status_info": {"status": "error", "field": "receiver_number", "message": "not a user"}}
+    http.post(f"{HOST}/v2/clients/{ACCOUNT}/dynamic_call_record", payload=refusal)
+    with pytest.raises(PushRejected) as refused:
+        await client.calls.push(RECORD)
+    assert (refused.value.field, refused.value.message) == ("receiver_number", "not a user")
+
+
+async def test_a_batch_is_one_request_with_all_records(http: aioresponses, client: TruecallerClient) -> None:
+    url = f"{HOST}/v2/clients/{ACCOUNT}/dynamic_call_records"
+    http.post(url, payload={"batch_id": "b-1"})
+    batch = await client.batches.submit(iter([RECORD, RECORD]))
+    headers, body = sent(http, "POST", url)
+    assert body == {"call_records": [WIRE, WIRE]}
+    assert headers["authorization"] == "Bearer an-access-token"
+    assert batch.batch_id == "b-1"
+
+
+async def test_a_status_is_asked_for_by_the_id_of_the_batch(http: aioresponses, client: TruecallerClient) -> None:
+    url = f"{HOST}/v2/clients/{ACCOUNT}/dynamic_call_records?batchId=b-1"
+    row = {"id": "r-1", "caller_number": "910000000001", "receiver_number": "919900000007", "status": "success"}
+    http.get(url, payload={"batch_id": "b-1", "data": [row]})
+    status = await client.batches.status("b-1")
+    headers, body = sent(http, "GET", url)
+    assert body is None
+    assert headers["authorization"] == "Bearer an-access-token"
+    assert [(found.id, found.outcome) for found in status.records] == [("r-1", "delivered")]
+
+
+async def test_a_copy_of_the_client_speaks_another_version_with_the_same_token(
+    http: aioresponses, client: TruecallerClient
+) -> None:
+    for version in ("/v2", "/v3"):
+        http.post(f"{HOST}{version}/clients/{ACCOUNT}/dynamic_call_records", payload={"batch_id": "b-1"})
+    await client.batches.submit([RECORD])
+    await client.with_options(api_version="v3").batches.submit([RECORD])
+    _, body = sent(http, "POST", f"{HOST}/v3/clients/{ACCOUNT}/dynamic_call_records")
+    assert body["call_records"][0]["receiver_number"] == "+919900000007"
+    assert len(http.requests["POST", URL(TOKEN)]) == 1
+
+
+@pytest.mark.parametrize("count", [0, 501])
+async def test_a_batch_of_a_wrong_size_is_refused_before_sending(
+    http: aioresponses, client: TruecallerClient, count: int
+) -> None:
+    with pytest.raises(ValidationError, match="1 to 500"):
+        await client.batches.submit([RECORD] * count)
+    assert not http.requests
+
+
+async def test_bad_records_are_all_named_before_anything_is_sent(http: aioresponses, client: TruecallerClient) -> None:
+    bad = CallRecord(caller="1", receiver="919900000007", starts_at=START, ends_at=START)
+    with pytest.raises(ValidationError) as refused:
+        await client.batches.submit([RECORD, bad])
+    fields = {problem.field for problem in refused.value.problems}
+    assert fields == {"records[1].caller", "records[1].ends_at"}
+    with pytest.raises(ValidationError):
+        await client.calls.push(bad)
+    assert not http.requests

@@ -1,0 +1,485 @@
+"""The pool of tokens, on the virtual loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from tests.tokens.world import Mint, Stages, answering, now, pool_of
+from tests.virtual import BASE, run_virtual
+from truecaller_async.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    ClientClosed,
+    DeadlineExceeded,
+    NotSent,
+    RateLimited,
+    ResponseLost,
+    ServerError,
+    TokenBudgetExhausted,
+    TruecallerError,
+    WaitTooLong,
+)
+from truecaller_async.models import Token
+from truecaller_async.options import Limits
+from truecaller_async.tokens import MemoryTokenStore, TokenPool
+from truecaller_async.tokens.pool import FRESH, LIFE, RENEW_AT, RENEW_SPREAD
+
+SLOW = Limits.documented().replace(batch=(1, 10.0))
+REFUSED = AuthenticationFailed(401, "authorization-error", "please login again")
+
+
+class SlowStore(MemoryTokenStore):
+    """A store with one live token that takes its time to say so."""
+
+    def __init__(self, token: Token) -> None:
+        super().__init__()
+        self._token = token
+
+    async def adopt(self, now: float) -> Sequence[Token]:
+        await asyncio.sleep(0.1)
+        return [self._token]
+
+
+async def live_token(pool: TokenPool) -> Token:
+    token = await pool.permit("push")
+    assert [known.token_id for known in pool.live()] == [token.token_id]
+    return token
+
+
+def test_the_first_token_is_made_by_the_first_request() -> None:
+    async def scene() -> None:
+        pool = pool_of(mint := Mint())
+        await pool.open()
+        assert mint.asked == []
+        token = await pool.permit("push")
+        assert (len(mint.asked), pool.minted) == (1, 1)
+        assert token.secret.reveal() == "token-1"
+        assert (token.born, token.expires) == (BASE + 0.5, BASE + 0.5 + LIFE)
+
+    run_virtual(scene)
+
+
+def test_fifty_tasks_without_a_token_make_one() -> None:
+    async def scene() -> None:
+        pool = pool_of(mint := Mint())
+        calls = ["push", "status", "labels", "numbers", "exports"] * 10
+        tokens = await asyncio.gather(*map(pool.permit, calls), pool.grow())
+        assert len(mint.asked) == 1
+        assert {token.token_id for token in tokens if token is not None} == {pool.live()[0].token_id}
+
+    run_virtual(scene)
+
+
+def test_tasks_that_come_while_a_stored_token_is_adopted_use_it() -> None:
+    async def scene() -> None:
+        stored = await live_token(pool_of(Mint()))
+        pool = pool_of(mint := Mint(), store=SlowStore(stored))
+        tokens = await asyncio.gather(*(pool.permit("push") for _ in range(5)))
+        assert {token.token_id for token in tokens} == {stored.token_id}
+        assert mint.asked == []
+
+    run_virtual(scene)
+
+
+def test_a_store_that_fails_to_open_is_asked_again() -> None:
+    class BrokenOnce(MemoryTokenStore):
+        broken = True
+
+        async def adopt(self, now: float) -> Sequence[Token]:
+            if self.broken:
+                self.broken = False
+                raise TruecallerError("the disk is gone")
+            return await super().adopt(now)
+
+    async def scene() -> None:
+        pool = pool_of(Mint(), store=BrokenOnce())
+        with pytest.raises(TruecallerError, match="the disk is gone"):
+            await pool.permit("push")
+        await pool.permit("push")
+        assert len(pool.live()) == 1
+
+    run_virtual(scene)
+
+
+def test_there_are_never_more_tokens_than_allowed() -> None:
+    async def scene() -> None:
+        pool = pool_of(mint := Mint(), max_tokens=3)
+        made = [await pool.grow() for _ in range(5)]
+        assert [token is not None for token in made] == [True, True, True, False, False]
+        assert len(mint.asked) == len(pool.live()) == 3
+
+    run_virtual(scene)
+
+
+def test_work_that_would_wait_makes_one_more_token() -> None:
+    async def scene() -> None:
+        pool = pool_of(Mint(), max_tokens=2, limits=SLOW)
+        tokens = [await pool.permit("submit") for _ in range(4)]
+        assert len({token.token_id for token in tokens}) == 2
+        assert now() == pytest.approx(2 * 0.5 + 10.2 - 0.5, abs=1.0)
+
+    run_virtual(scene)
+
+
+def test_the_eleventh_mint_in_half_an_hour_is_refused_with_the_instant_of_the_next() -> None:
+    async def scene() -> None:
+        pool = pool_of(mint := Mint(), max_tokens=20)
+        for _ in range(10):
+            await pool.grow()
+        with pytest.raises(TokenBudgetExhausted) as refusal:
+            await pool.grow()
+        assert refusal.value.retry_at.timestamp() == pytest.approx(BASE + 1800.0)
+        assert len(mint.asked) == 10
+
+    run_virtual(scene)
+
+
+def test_the_eleventh_mint_waits_where_the_deadline_allows() -> None:
+    async def scene() -> None:
+        pool = pool_of(mint := Mint(), max_tokens=20)
+        for _ in range(10):
+            await pool.grow()
+        with pytest.raises(TokenBudgetExhausted):
+            await pool.grow(deadline=1799.0)
+        assert await pool.grow(deadline=1801.0) is not None
+        assert mint.asked[-1] == pytest.approx(1800.0, abs=0.01)
+
+    run_virtual(scene)
+
+
+def test_a_spent_budget_does_not_keep_work_from_the_live_token() -> None:
+    async def scene() -> None:
+        limits = SLOW.replace(mint=(1, 1800.0))
+        pool = pool_of(mint := Mint(), limits=limits)
+        for _ in range(3):
+            await pool.permit("submit", deadline=2000.0)
+        assert now() < 25.0
+        assert len(mint.asked) == 1
+
+    run_virtual(scene)
+
+
+@pytest.mark.parametrize("error", [ServerError(503), ResponseLost("reset"), NotSent("refused"), REFUSED])
+def test_a_token_that_cannot_be_made_does_not_fail_work_that_a_live_one_can_do(error: Exception) -> None:
+    async def scene() -> None:
+        stages = Stages()
+        pool = pool_of(mint := answering(None, *[error] * 9), limits=SLOW, stages=stages)
+        for _ in range(6):
+            await pool.permit("submit")
+        assert now() < 53.0
+        assert len(mint.asked) == 3
+        assert stages.names.count("token.growth_failed") == 2
+
+    run_virtual(scene)
+
+
+@pytest.mark.parametrize(
+    ("error", "counted"),
+    [
+        (NotSent("refused"), False),
+        (BadRequest(400), False),
+        (REFUSED, False),
+        (ServerError(503), True),
+        (ResponseLost("reset"), True),
+    ],
+)
+def test_the_budget_is_charged_for_what_may_have_made_a_token(error: Exception, counted: bool) -> None:
+    async def scene() -> None:
+        pool = pool_of(answering(error), limits=Limits.documented().replace(mint=(1, 1800.0)))
+        with pytest.raises(type(error)):
+            await pool.grow()
+        if counted:
+            with pytest.raises(TokenBudgetExhausted):
+                await pool.grow()
+        else:
+            assert await pool.grow() is not None
+
+    run_virtual(scene)
+
+
+@pytest.mark.parametrize(("retry_after", "wait"), [(None, 60.0), (90.0, 90.0), (1e12, 3600.0)])
+def test_a_mint_that_is_throttled_is_not_repeated_before_its_time(retry_after: float | None, wait: float) -> None:
+    async def scene() -> None:
+        pool = pool_of(mint := answering(RateLimited(retry_after=retry_after)))
+        for _ in range(2):
+            with pytest.raises(TokenBudgetExhausted) as refusal:
+                await pool.grow()
+            assert refusal.value.retry_at.timestamp() == pytest.approx(BASE + 0.5 + wait)
+        assert len(mint.asked) == 1
+        await asyncio.sleep(wait)
+        assert await pool.grow() is not None
+
+    run_virtual(scene)
+
+
+def test_a_mint_goes_on_without_the_task_that_asked_for_it() -> None:
+    async def scene() -> None:
+        pool = pool_of(mint := Mint(seconds=5.0))
+        impatient = asyncio.create_task(pool.permit("push"))
+        await asyncio.sleep(1.0)
+        impatient.cancel()
+        patient = await pool.permit("push")
+        assert len(mint.asked) == 1
+        assert patient.secret.reveal() == "token-1"
+
+    run_virtual(scene)
+
+
+def test_a_token_is_renewed_at_four_fifths_of_its_life_and_never_missing() -> None:
+    async def scene() -> None:
+        pool = pool_of(mint := Mint())
+        old = await live_token(pool)
+        while old in pool.live():
+            assert len(pool.live()) <= 2
+            await asyncio.sleep(1.0)
+        (new,) = pool.live()
+        assert new.token_id != old.token_id
+        age = mint.asked[1] - 0.5
+        assert LIFE * (RENEW_AT - RENEW_SPREAD) <= age <= LIFE * (RENEW_AT + RENEW_SPREAD) + 1.0
+        assert len(mint.asked) == 2
+
+    run_virtual(scene)
+
+
+def test_renewals_of_many_tokens_are_spread_and_one_at_a_time() -> None:
+    async def scene() -> None:
+        pool = pool_of(mint := Mint(), max_tokens=8)
+        for _ in range(8):
+            await pool.grow()
+        while now() < LIFE * 0.9:
+            assert 8 <= len(pool.live()) <= 9
+            await asyncio.sleep(5.0)
+        renewals = mint.asked[8:]
+        assert len(renewals) == 8
+        assert renewals[-1] - renewals[0] > 60.0
+
+    run_virtual(scene)
+
+
+def test_a_renewal_that_fails_is_tried_again_a_minute_later_while_the_old_token_works() -> None:
+    async def scene() -> None:
+        pool = pool_of(mint := answering(None, ServerError(503), None))
+        old = await live_token(pool)
+        while len(mint.asked) < 3:
+            assert old in pool.live()
+            await asyncio.sleep(1.0)
+        assert mint.asked[2] - mint.asked[1] == pytest.approx(60.0, abs=3.0)
+        await asyncio.sleep(1.0)
+        assert old not in pool.live()
+
+    run_virtual(scene)
+
+
+def test_a_server_that_repeats_a_token_has_it_renewed_in_place() -> None:
+    async def scene() -> None:
+        pool = pool_of(mint := answering(*["the same"] * 9))
+        token = await live_token(pool)
+        while len(mint.asked) < 2:
+            pool.live()
+            await asyncio.sleep(60.0)
+        (renewed,) = pool.live()
+        assert renewed.token_id == token.token_id
+        assert renewed.expires > token.expires
+
+    run_virtual(scene)
+
+
+def test_a_repeated_token_keeps_its_hold_and_ends_the_growth() -> None:
+    async def scene() -> None:
+        pool = pool_of(mint := answering(*["the same"] * 9))
+        token = await live_token(pool)
+        pool.hold(token.token_id, 100.0)
+        held_until = pool.held_until(token.token_id)
+        await pool.grow()
+        assert pool.held_until(token.token_id) == held_until
+        assert await pool.grow() is None
+        assert len(mint.asked) == 2
+
+    run_virtual(scene)
+
+
+def test_a_token_lives_an_hour_and_no_longer() -> None:
+    async def scene() -> None:
+        pool = pool_of(mint := Mint())
+        await live_token(pool)
+        await asyncio.sleep(LIFE)
+        assert pool.live() == []
+        await pool.permit("push")
+        assert len(mint.asked) == 2
+
+    run_virtual(scene)
+
+
+def test_two_tasks_refused_with_one_token_cost_one_mint() -> None:
+    async def scene() -> None:
+        pool = pool_of(mint := Mint())
+        token = await live_token(pool)
+        await asyncio.sleep(FRESH)
+        await asyncio.gather(*(pool.drop(token.token_id, REFUSED) for _ in range(2)))
+        await asyncio.gather(*(pool.permit("push") for _ in range(2)))
+        await pool.drop(token.token_id, REFUSED)
+        assert len(mint.asked) == 2
+        assert len(pool.live()) == 1
+
+    run_virtual(scene)
+
+
+def test_two_fresh_tokens_refused_in_a_row_end_the_pool_for_ever() -> None:
+    async def scene() -> None:
+        pool = pool_of(mint := Mint())
+        for _ in range(2):
+            await pool.drop((await live_token(pool)).token_id, REFUSED)
+        with pytest.raises(AuthenticationFailed):
+            await pool.grow()
+        await asyncio.sleep(LIFE)
+        with pytest.raises(AuthenticationFailed):
+            await pool.permit("push")
+        assert len(mint.asked) == 2
+
+    run_virtual(scene)
+
+
+@pytest.mark.parametrize("between", ["works", "is old"])
+def test_refusals_that_are_not_two_fresh_ones_in_a_row_cost_a_token_only(between: str) -> None:
+    async def scene() -> None:
+        pool = pool_of(Mint())
+        await pool.drop((await live_token(pool)).token_id, REFUSED)
+        token = await live_token(pool)
+        if between == "works":
+            pool.worked(token.token_id)
+        else:
+            await asyncio.sleep(FRESH)
+        await pool.drop(token.token_id, REFUSED)
+        await pool.permit("push")
+        assert len(pool.live()) == 1
+
+    run_virtual(scene)
+
+
+def test_a_longer_hold_stays_and_a_hold_passes_by_itself() -> None:
+    async def scene() -> None:
+        pool = pool_of(Mint(seconds=0.0), max_tokens=1)
+        token = await live_token(pool)
+        pool.hold(token.token_id, 30.0)
+        pool.hold(token.token_id, 5.0)
+        assert (pool.held(), pool.held_until(token.token_id)) == (1, 30.0)
+        await pool.permit("push")
+        assert now() == pytest.approx(30.0, abs=0.01)
+        assert pool.held() == 0
+        pool.hold("a token that is gone", 30.0)
+
+    run_virtual(scene)
+
+
+def test_refusals_are_counted_in_a_row() -> None:
+    async def scene() -> None:
+        pool = pool_of(Mint())
+        token = await live_token(pool)
+        assert [pool.throttled(token.token_id) for _ in range(3)] == [1, 2, 3]
+        pool.worked(token.token_id)
+        assert pool.throttled(token.token_id) == 1
+        assert pool.throttled("a token that is gone") == 1
+
+    run_virtual(scene)
+
+
+def test_permits_are_given_in_the_order_of_asking() -> None:
+    async def scene() -> None:
+        pool, served = pool_of(Mint(), max_tokens=1, limits=SLOW), list[int]()
+
+        async def ask(number: int) -> None:
+            await pool.permit("submit")
+            served.append(number)
+
+        tasks = [asyncio.create_task(ask(number)) for number in range(8)]
+        await asyncio.gather(*tasks)
+        assert served == list(range(8))
+
+    run_virtual(scene)
+
+
+def test_a_waiter_for_one_call_is_no_burden_to_another_call() -> None:
+    async def scene() -> None:
+        pool = pool_of(Mint(), max_tokens=1, limits=SLOW)
+        await pool.permit("submit")
+        waiter = asyncio.create_task(pool.permit("submit"))
+        await asyncio.sleep(0)
+        began = now()
+        await pool.permit("push")
+        assert now() == began
+        await waiter
+
+    run_virtual(scene)
+
+
+def test_a_cancelled_waiter_takes_no_permit_with_it() -> None:
+    async def last_of(cancelled: int) -> float:
+        pool = pool_of(Mint(), max_tokens=1, limits=SLOW)
+        await pool.permit("submit")
+        waiters = [asyncio.create_task(pool.permit("submit")) for _ in range(cancelled)]
+        last = asyncio.create_task(pool.permit("submit"))
+        await asyncio.sleep(5.0)
+        for waiter in waiters:
+            waiter.cancel()
+        await last
+        return now()
+
+    assert run_virtual(last_of, 3) == pytest.approx(run_virtual(last_of, 0), abs=0.01)
+
+
+def test_a_permit_that_cannot_come_before_the_deadline_is_refused_at_once() -> None:
+    async def scene() -> None:
+        pool = pool_of(Mint(), max_tokens=1, limits=SLOW)
+        await pool.permit("submit")
+        began = now()
+        with pytest.raises(DeadlineExceeded) as refusal:
+            await pool.permit("submit", deadline=began + 5.0)
+        assert (now(), refusal.value.sent) == (began, "no")
+        await pool.permit("submit", deadline=began + 11.0)
+        assert now() > began + 5.0
+
+    run_virtual(scene)
+
+
+def test_a_permit_that_is_too_far_away_is_refused_at_once() -> None:
+    async def scene() -> None:
+        pool = pool_of(Mint(seconds=0.0), max_tokens=1)
+        token = await live_token(pool)
+        pool.hold(token.token_id, 301.0)
+        with pytest.raises(WaitTooLong) as refusal:
+            await pool.permit("push")
+        assert (now(), refusal.value.seconds) == (0.0, 301.0)
+
+    run_virtual(scene)
+
+
+def test_a_closed_pool_lends_nothing_and_lets_nobody_wait() -> None:
+    async def scene() -> None:
+        pool = pool_of(Mint(), max_tokens=1, limits=SLOW)
+        await pool.permit("submit")
+        waiting = asyncio.create_task(pool.permit("submit"))
+        await asyncio.sleep(1.0)
+        await pool.aclose()
+        await pool.aclose()
+        with pytest.raises(ClientClosed):
+            await pool.permit("push")
+        with pytest.raises(ClientClosed):
+            await waiting
+
+    run_virtual(scene)
+
+
+def test_a_pool_closed_while_a_token_is_made_says_so_to_who_waits_for_it() -> None:
+    async def scene() -> None:
+        pool = pool_of(Mint(seconds=60.0))
+        waiting = asyncio.create_task(pool.permit("push"))
+        await asyncio.sleep(1.0)
+        await pool.aclose()
+        with pytest.raises(ClientClosed):
+            await waiting
+        assert now() == 1.0
+
+    run_virtual(scene)

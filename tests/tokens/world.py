@@ -1,0 +1,79 @@
+"""A pool with everything real but the network: mints are answered by a script, on the virtual loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from random import Random
+
+import attrs
+
+from tests.virtual import VirtualClock
+from truecaller_async.limits import LocalLimiter
+from truecaller_async.models import Secret
+from truecaller_async.options import Limits
+from truecaller_async.ports import TokenStore
+from truecaller_async.tokens import MemoryTokenStore, TokenPool
+from truecaller_async.tokens.pool import Again, PoolSettings
+
+
+@attrs.define
+class Mint:
+    """The token endpoint. Each request takes `seconds`."""
+
+    seconds: float = 0.5
+    answers: deque[Exception | str | None] = attrs.field(factory=deque)
+    asked: list[float] = attrs.field(factory=list)
+
+    async def __call__(self, again: Again) -> Secret:
+        self.asked.append(asyncio.get_running_loop().time())
+        number = len(self.asked)
+        await asyncio.sleep(self.seconds)
+        answer = self.answers.popleft() if self.answers else None
+        if isinstance(answer, Exception):
+            raise answer
+        return Secret(answer or f"token-{number}")
+
+
+def answering(*answers: Exception | str | None) -> Mint:
+    """A token endpoint that answers this, first to last; None is a token that was not seen before."""
+    return Mint(answers=deque(answers))
+
+
+@attrs.define
+class Stages:
+    """An observer that remembers the names of the stages."""
+
+    names: list[str] = attrs.field(factory=list)
+
+    def request(self, call: str, token_id: str | None, status: int | None, seconds: float, error: str | None) -> None:
+        """Of no interest here."""
+
+    def stage(self, name: str, fields: Mapping[str, object]) -> None:
+        self.names.append(name)
+
+
+def pool_of(
+    mint: Mint,
+    *,
+    max_tokens: int = 10,
+    limits: Limits | None = None,
+    store: TokenStore | None = None,
+    stages: Stages | None = None,
+) -> TokenPool:
+    """A pool on the running loop's clock."""
+    known = limits or Limits.documented()
+    return TokenPool(
+        store or MemoryTokenStore(),
+        LocalLimiter(known),
+        mint,
+        PoolSettings(known, max_tokens),
+        clock=VirtualClock(),
+        rng=Random(5),
+        observer=stages or Stages(),
+    )
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
