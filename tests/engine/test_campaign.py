@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
 from random import Random
 
 import pytest
 
 from tests.engine.world import (
     EPOCH,
+    Fault,
     World,
     applications,
     check_account,
@@ -22,6 +24,7 @@ from tests.engine.world import (
 from truecaller_async import (
     AuthenticationFailed,
     BadRequest,
+    CallRecord,
     CampaignOptions,
     ConfigError,
     Forbidden,
@@ -29,6 +32,7 @@ from truecaller_async import (
     NotSent,
     Outcome,
     PollPolicy,
+    RecordResult,
     SourceError,
     UnexpectedRedirect,
 )
@@ -36,11 +40,11 @@ from truecaller_async.models import Request
 from truecaller_async.sandbox import SandboxSettings
 
 
-def outcomes(results: list) -> Counter[Outcome]:  # type: ignore[type-arg]
+def outcomes(results: list[RecordResult]) -> Counter[Outcome]:
     return Counter(result.outcome for result in results)
 
 
-def on(call: str, nth: int, what: str):  # type: ignore[no-untyped-def]
+def on(call: str, nth: int, what: str) -> Fault:
     """A fault script: this call's n-th request goes wrong like this."""
     return lambda request, count, _: what if request.call == call and count == nth else None
 
@@ -196,8 +200,7 @@ def test_a_part_filled_batch_of_a_slow_source_is_sent_after_the_linger() -> None
         seen: list[float] = []
         loop = asyncio.get_running_loop()
         async with world.client, world.client.push_many(slowly(records(3), 30.0)) as stream:
-            async for _ in stream:
-                seen.append(loop.time())
+            seen.extend([loop.time() async for _ in stream])
         assert len(seen) == 3
         for arrival, seconds in zip(seen, (30.0, 60.0, 90.0), strict=True):
             assert seconds + 1.0 < arrival < seconds + 10.0
@@ -210,7 +213,7 @@ def test_no_more_records_are_unresolved_than_allowed() -> None:
         world = World(settings=SandboxSettings(resolve_after=30.0))
         read = 0
 
-        def counted():  # type: ignore[no-untyped-def]
+        def counted() -> Iterator[CallRecord]:
             nonlocal read
             for item in records(10_000):
                 read += 1
@@ -471,7 +474,7 @@ def test_an_outage_in_the_middle_is_waited_out() -> None:
 @pytest.mark.parametrize("at", [0, 1, 499, 500, 501, 2_000])
 def test_a_source_that_breaks_keeps_what_was_read(at: int) -> None:
     async def main() -> None:
-        def breaking():  # type: ignore[no-untyped-def]
+        def breaking() -> Iterator[CallRecord]:
             yield from records(at)
             raise OSError("the disk went away")
 

@@ -167,7 +167,7 @@ class World:
         async with self.client, self.client.push_many(source, options=options) as stream:
             try:
                 async for result in stream:
-                    results.append(result)
+                    results.append(result)  # noqa: PERF401 - kept one by one, for the case that the stream raises
             except Exception as error:  # noqa: BLE001 - whatever it was, the test looks at it
                 fault = error
         return results, stream.summary, fault

@@ -139,6 +139,19 @@ def test_a_token_that_a_500_cannot_parse_is_a_refused_token() -> None:
     run_virtual(scene)
 
 
+def test_a_second_refused_token_is_the_last_of_one_call() -> None:
+    async def scene() -> None:
+        script = playing(PUSHED, REFUSED_TOKEN)
+        client = client_of(script)
+        await push(client)
+        await asyncio.sleep(100.0)
+        with pytest.raises(AuthenticationFailed):
+            await push(client)
+        assert script.tokens == ["token-1", "token-1", "token-2"]
+
+    run_virtual(scene)
+
+
 def test_two_refused_tokens_are_the_credentials_fault() -> None:
     async def scene() -> None:
         script = playing(REFUSED_TOKEN)

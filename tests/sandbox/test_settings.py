@@ -24,8 +24,9 @@ def test_the_invented_values_are_distinct_uuids_that_a_client_accepts() -> None:
     settings = SandboxSettings()
     values = [settings.client_account_id, settings.key_id, settings.api_key.reveal()]
     values += [label.id for label in settings.labels]
-    assert len(set(values)) == 5
+    assert len(set(values)) == 7
     assert all(UUID.fullmatch(value) for value in values)
+    assert "c6d86658-008d-4c08-98fb-2bf2649d59a5" in values
     Credentials(settings.client_account_id, settings.key_id, settings.api_key)
 
 

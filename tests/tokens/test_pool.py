@@ -84,6 +84,16 @@ def test_tasks_that_come_while_a_stored_token_is_adopted_use_it() -> None:
     run_virtual(scene)
 
 
+def test_a_token_whose_process_died_is_taken_as_used_up_for_the_short_windows() -> None:
+    async def scene() -> None:
+        stored = await live_token(pool_of(Mint()))
+        pool, began = pool_of(Mint(), store=SlowStore(stored)), now()
+        await pool.permit("push")
+        assert now() - began >= 1.0 + 0.1
+
+    run_virtual(scene)
+
+
 def test_a_store_that_fails_to_open_is_asked_again() -> None:
     class BrokenOnce(MemoryTokenStore):
         broken = True

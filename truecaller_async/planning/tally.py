@@ -2,7 +2,7 @@
 
 Every record read is counted once on the way in and once, with its outcome, on the way out; a campaign ends when both
 sides are equal and the source is done. `open` is what is still owed. Failures are counted by reason for the progress
-display, up to a bounded number of different reasons.
+display, up to a bounded number of different reasons; a bad row counts under its first bad field.
 """
 
 from __future__ import annotations
@@ -48,8 +48,11 @@ class Tally:
             if result.possibly_duplicated:
                 self.possibly_duplicated += 1
             if result.outcome not in QUIET:
-                self._because(result.reason or result.outcome)
+                self._because(result)
 
-    def _because(self, reason: str) -> None:
+    def _because(self, result: RecordResult) -> None:
+        """Bad rows are counted by field: their own reasons quote values, so that nearly each would be another."""
+        bad_row = result.outcome is Outcome.INVALID and result.field is not None
+        reason = f"invalid {result.field}" if bad_row else (result.reason or str(result.outcome))
         known = reason in self.reasons or len(self.reasons) < REASONS_KEPT
         self.reasons[reason if known else OTHER] += 1

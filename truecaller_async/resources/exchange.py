@@ -7,8 +7,8 @@ as the error's class and the `RetryPolicy` allow:
 - not sent: after a backoff, for every call;
 - 429: at once with another token while this one is on hold;
 - a refused token: once, with another;
-- 5xx, a lost or unreadable answer: reads only. A write whose answer is lost is never repeated here, because nobody can know
-  whether it was applied; `ResponseLost` says so.
+- 5xx, a lost or unreadable answer: reads only. A write whose answer is lost is never repeated here, because nobody
+  can know whether it was applied; `ResponseLost` says so.
 
 Attempts and total time are both bounded, and the caller's own deadline bounds the total further.
 """

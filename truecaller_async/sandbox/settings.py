@@ -68,10 +68,18 @@ def _api_key(settings: SandboxSettings) -> Secret:
     return Secret(invented(settings.seed, "secret"))
 
 
+DOCUMENTED_LABELS = (
+    SandboxLabel("c6d86658-008d-4c08-98fb-2bf2649d59a5", "Centro Bank"),
+    SandboxLabel("255297eb-7f13-44f9-967a-f287ff0f5025", "FlowerEra"),
+)
+"""The label ids that the documentation's own samples use, so that its requests can be tried as they are printed."""
+
+
 def _labels(settings: SandboxSettings) -> tuple[SandboxLabel, ...]:
     return (
         SandboxLabel(invented(settings.seed, "label 1"), "Harbour Savings Bank"),
         SandboxLabel(invented(settings.seed, "label 2"), "Blue Fern Clinic", category=1, sub_category=16),
+        *DOCUMENTED_LABELS,
     )
 
 

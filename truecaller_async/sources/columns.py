@@ -86,7 +86,7 @@ class Shape:
         starts = instant(starts)
         ends = instant(ends) if self._window is None else later(starts, self._window)
         return CallRecord(
-            caller, receiver, starts, ends, _filled(label_id), _filled(label_name), _filled(reason), _filled(key)
+            caller, receiver, starts, ends, _filled(label_id), _filled(label_name), _filled(reason), _text(key)
         )
 
 
@@ -167,6 +167,11 @@ def later(starts: Any, window: float) -> Any:
         except OverflowError:
             return starts
     return starts
+
+
+def _text(key: Any) -> Any:
+    """A caller's own id is text, also where a JSON file has a number for it."""
+    return str(key) if type(key) is int else _filled(key)
 
 
 def _filled(value: Any) -> Any:

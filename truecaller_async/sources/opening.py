@@ -27,6 +27,8 @@ def open_source(path: str | os.PathLike[str], fill: Fill | None = None) -> FileS
     name = os.fspath(path)
     if name == STANDARD_INPUT:
         return CsvSource(sys.stdin.buffer, fill, {})
+    if os.path.isdir(name):  # noqa: PTH112 - a path of any kind, as given
+        raise SourceError(f"{name} is a folder; name a file in it, .csv or .jsonl")
     suffix = format_of(name)
     if suffix not in READERS:
         verdict = WRONG_SUFFIXES.get(suffix, f"has the suffix {suffix!r}, which names no format that is read here")
