@@ -20,13 +20,15 @@ from typing import Self
 from truecaller_async.engine.intake import Intake
 from truecaller_async.engine.lanes import Lanes
 from truecaller_async.engine.poller import Poller
-from truecaller_async.engine.run import Core, Phase, Run
+from truecaller_async.engine.run import RATE_WINDOW, Core, Phase, Run
 from truecaller_async.engine.sender import Sender
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import Progress, RecordResult, Summary
 from truecaller_async.options import BATCH_MAX, CampaignOptions
 from truecaller_async.planning.pace import rate_of
 from truecaller_async.ports import Journal
+
+RATE_SETTLES = 5.0
 
 
 class CampaignStream:
@@ -165,12 +167,15 @@ class CampaignStream:
 
 
 def _rate(run: Run, now: float) -> float:
-    """Records accepted a second, over the last ten seconds or as long as the run has sent."""
+    """Records accepted a second, over the last ten seconds or as long as the run has sent.
+
+    The first seconds count as five: the small burst that a fresh token may send says nothing about the rate.
+    """
     if not run.recent or run.first_sent is None:
         return 0.0
-    since = max(run.first_sent, now - 10.0)
+    since = max(run.first_sent, now - RATE_WINDOW)
     records = sum(count for at, count in run.recent if at >= since)
-    return records / max(now - since, 1.0)
+    return records / max(now - since, RATE_SETTLES)
 
 
 def _share(run: Run) -> float | None:

@@ -11,8 +11,9 @@ A token lives an hour, counted from the moment it was received, and is renewed a
 (spread by a twentieth, so that ten tokens do not all end together). The new one is there before the old one goes.
 
 A token that the server refuses is dropped by its id: a second task that was refused with the same token finds it gone
-already and costs no second mint. Two tokens in a row that are refused within a minute of their creation mean that the
-account has a problem no token can cure: from then on the pool raises `AuthenticationFailed`.
+already and costs no second mint. Two tokens in a row that were made here and are refused within a minute mean that the
+account has a problem no token can cure: from then on the pool raises `AuthenticationFailed`. An adopted token that is
+refused says nothing: it may have been revoked since.
 
 A *hold* is a deadline on the loop's clock, one for each token, merged by `max`. Nothing releases it; it passes.
 
@@ -49,7 +50,7 @@ from truecaller_async.errors import (
 )
 from truecaller_async.models import Secret, Token
 from truecaller_async.options import CALLS, MAX_HOLD, Limits, RateLimit
-from truecaller_async.planning.pace import rate_of
+from truecaller_async.planning.pace import rate_of, window_of
 from truecaller_async.ports import Limiter, Observer, TokenStore
 
 LIFE = 3600.0
@@ -79,6 +80,7 @@ class Holding:
     dies_at: float
     held_until: float = float("-inf")
     refusals: int = 0
+    made_here: bool = True
 
 
 @attrs.frozen
@@ -150,7 +152,7 @@ class TokenPool:
     async def _adopt(self) -> None:
         wall = self._clock.wall()
         for token in list(await self._store.adopt(wall))[: self.max_tokens]:
-            self._enter(token)
+            self._enter(token, made_here=False)
             self._limiter.remember(token.token_id, await self._remembered(token, wall))
             self._observer.stage("token.adopted", {"token_id": token.token_id, "lives": round(token.expires - wall)})
 
@@ -205,7 +207,7 @@ class TokenPool:
         holding = self._holdings.get(token_id)
         if holding is None:
             return
-        if self._now() - holding.born < FRESH:
+        if holding.made_here and self._now() - holding.born < FRESH:
             self._fresh_refusals += 1
         if self._fresh_refusals >= FRESH_REFUSALS_MAX:
             self.refused = error
@@ -364,7 +366,7 @@ class TokenPool:
             wall = self._clock.wall()
             wait = self._mint_held_until - self._now()
             if wait <= 0:
-                wait = await self._store.claim_mint(rule.limit, rule.per, wall) if rule else 0.0
+                wait = await self._store.claim_mint(rule.limit, window_of(rule), wall) if rule else 0.0
             if wait <= 0:
                 return wall
             if deadline is None or self._now() + wait > deadline:
@@ -394,13 +396,13 @@ class TokenPool:
         token_id = hashlib.sha256(secret.reveal().encode()).hexdigest()[:12]
         return Token(token_id, secret, wall, wall + LIFE)
 
-    def _enter(self, token: Token) -> None:
+    def _enter(self, token: Token, *, made_here: bool = True) -> None:
         now, wall = self._now(), self._clock.wall()
         renew = LIFE * (RENEW_AT + self._rng.uniform(-RENEW_SPREAD, RENEW_SPREAD))
         born = now - (wall - token.born)
         held_until = self.held_until(token.token_id)
         self._holdings[token.token_id] = Holding(
-            token, born, born + renew, born + (token.expires - token.born), held_until
+            token, born, born + renew, born + (token.expires - token.born), held_until, made_here=made_here
         )
 
     def _leave(self, token_id: str) -> None:
