@@ -9,18 +9,8 @@ from random import Random
 
 import pytest
 
-from tests.engine.world import (
-    EPOCH,
-    Fault,
-    World,
-    applications,
-    check_account,
-    peak,
-    record,
-    records,
-    slowly,
-    virtual,
-)
+from tests.engine.world import Fault, World, applications, check_account, record, records, slowly
+from tests.virtual import BASE, most_in_window, run_virtual
 from truecaller_async import (
     AuthenticationFailed,
     BadRequest,
@@ -61,7 +51,7 @@ def test_every_record_is_delivered_and_the_account_adds_up() -> None:
         assert all(result.batch_id and result.record_id for result in results)
         assert {result.key for result in results} == {str(number) for number in range(1, 1235)}
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_a_campaign_of_minutes_runs_at_the_permitted_rate_and_draws_no_refusal() -> None:
@@ -82,7 +72,7 @@ def test_a_campaign_of_minutes_runs_at_the_permitted_rate_and_draws_no_refusal()
         assert summary.permitted_share is not None
         assert summary.permitted_share >= 0.97
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_the_same_seed_gives_the_same_run_to_the_microsecond() -> None:
@@ -92,7 +82,7 @@ def test_the_same_seed_gives_the_same_run_to_the_microsecond() -> None:
             results, _, _ = await world.run(records(20_000))
             return world.transport.sent, [result.row for result in results]
 
-        return virtual(main)
+        return run_virtual(main)
 
     assert once() == once()
 
@@ -106,7 +96,7 @@ def test_tokens_are_made_only_as_work_needs_them() -> None:
         await many.run(records(30_000))
         assert many.state.stats().mints == 4
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_verdicts_of_the_server_come_back_on_the_rows_they_belong_to() -> None:
@@ -121,7 +111,7 @@ def test_verdicts_of_the_server_come_back_on_the_rows_they_belong_to() -> None:
         assert by_row[4].reason == "Failed to push"
         assert by_row[2].record is given[1]
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_a_bad_row_is_invalid_and_the_run_goes_on() -> None:
@@ -138,7 +128,7 @@ def test_a_bad_row_is_invalid_and_the_run_goes_on() -> None:
         assert "label_name" in str(by_row[2].reason)
         assert by_row[2].attempts == 0
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_equal_rows_are_sent_once() -> None:
@@ -153,20 +143,20 @@ def test_equal_rows_are_sent_once() -> None:
         _, summary, _ = await again.run([one, one], CampaignOptions(dedupe="off"))
         assert summary.delivered == 2
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_a_record_whose_window_has_passed_is_expired_without_being_sent() -> None:
     async def main() -> None:
         world = World()
-        gone = record(1, starts=EPOCH - 7200, hours=1)
-        closing = record(2, starts=EPOCH, hours=0.01)
+        gone = record(1, starts=BASE - 7200, hours=1)
+        closing = record(2, starts=BASE, hours=0.01)
         results, summary, _ = await world.run([gone, closing, record(3)])
         check_account(results, summary, world.state)
         assert outcomes(results) == {Outcome.EXPIRED: 2, Outcome.DELIVERED: 1}
         assert world.state.stats().records_applied == 1
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_a_window_that_closes_while_waiting_for_a_turn_is_not_sent() -> None:
@@ -180,7 +170,7 @@ def test_a_window_that_closes_while_waiting_for_a_turn_is_not_sent() -> None:
         assert all(result.attempts == 0 for result in late)
         assert all(entry.ends_at > entry.applied_at * 1000 for entry in world.state.truth(0, 10**6))  # type: ignore[operator]
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_batches_whose_window_closes_first_go_first() -> None:
@@ -191,7 +181,7 @@ def test_batches_whose_window_closes_first_go_first() -> None:
         order = [entry.receiver for entry in world.state.truth(0, 10**6)]
         assert order.index(record(20_001).receiver) < len(order) // 2
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_a_part_filled_batch_of_a_slow_source_is_sent_after_the_linger() -> None:
@@ -205,7 +195,7 @@ def test_a_part_filled_batch_of_a_slow_source_is_sent_after_the_linger() -> None
         for arrival, seconds in zip(seen, (30.0, 60.0, 90.0), strict=True):
             assert seconds + 1.0 < arrival < seconds + 10.0
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_no_more_records_are_unresolved_than_allowed() -> None:
@@ -228,7 +218,7 @@ def test_no_more_records_are_unresolved_than_allowed() -> None:
         assert taken == 10_000
         assert most <= 2_000
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_a_slow_reader_stops_the_source_but_never_the_polling() -> None:
@@ -247,7 +237,7 @@ def test_a_slow_reader_stops_the_source_but_never_the_polling() -> None:
                 count += 1
         assert count == 5_000
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_the_order_of_one_pair_is_the_order_of_the_source() -> None:
@@ -265,7 +255,7 @@ def test_the_order_of_one_pair_is_the_order_of_the_source() -> None:
             assert newest.get(entry.receiver, "") < str(entry.reason)
             newest[entry.receiver] = str(entry.reason)
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_keep_last_sends_only_the_newest_record_that_waits() -> None:
@@ -278,7 +268,7 @@ def test_keep_last_sends_only_the_newest_record_that_waits() -> None:
         newest = {entry.receiver: entry.reason for entry in world.state.truth(0, 10**6)}
         assert all(newest[record(n).receiver] == "The newer of the two" for n in range(9_001, 10_001))
 
-    virtual(main)
+    run_virtual(main)
 
 
 @pytest.mark.parametrize("what", ["lost_before", "lost_after", "500_before", "500_after"])
@@ -293,7 +283,7 @@ def test_a_lost_answer_is_sent_again_and_flagged(what: str) -> None:
         assert all(result.attempts == 2 for result in flagged)
         assert summary.retries == 1
 
-    virtual(main)
+    run_virtual(main)
 
 
 @pytest.mark.parametrize("what", ["lost_before", "lost_after", "500_before", "500_after"])
@@ -306,7 +296,7 @@ def test_hold_never_sends_twice(what: str) -> None:
         assert max(applications(world.state).values()) == 1
         assert not any(result.possibly_duplicated for result in results)
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_resends_are_bounded_and_end_as_unknown() -> None:
@@ -319,7 +309,7 @@ def test_resends_are_bounded_and_end_as_unknown() -> None:
         assert {result.attempts for result in results} == {3}
         assert all(result.possibly_duplicated for result in results)
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_a_request_that_never_left_is_sent_again_without_a_flag() -> None:
@@ -332,7 +322,7 @@ def test_a_request_that_never_left_is_sent_again_without_a_flag() -> None:
         assert {result.attempts for result in results} == {1}
         assert max(applications(world.state).values()) == 1
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_retry_after_holds_that_token_and_the_others_go_on() -> None:
@@ -347,7 +337,7 @@ def test_retry_after_holds_that_token_and_the_others_go_on() -> None:
         assert held not in during
         assert len(set(during)) >= 2
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_a_refused_token_is_replaced_once_and_nothing_is_flagged() -> None:
@@ -358,7 +348,7 @@ def test_a_refused_token_is_replaced_once_and_nothing_is_flagged() -> None:
         assert summary.delivered == 200_000
         assert summary.possibly_duplicated == 0
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_an_accepted_batch_without_an_id_is_unknown_and_not_sent_again() -> None:
@@ -369,7 +359,7 @@ def test_an_accepted_batch_without_an_id_is_unknown_and_not_sent_again() -> None
         assert outcomes(results) == {Outcome.UNKNOWN: 500, Outcome.DELIVERED: 500}
         assert max(applications(world.state).values()) == 1
 
-    virtual(main)
+    run_virtual(main)
 
 
 @pytest.mark.parametrize(("isolate", "pushes"), [("realtime", True), ("bisect", False)])
@@ -388,7 +378,7 @@ def test_one_poison_record_is_found_and_the_others_are_delivered(isolate: str, p
         assert (world.transport.counts["push"] > 0) is pushes
         assert max(applications(world.state).values()) == 1
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_without_isolation_the_whole_batch_fails_with_its_reason() -> None:
@@ -399,7 +389,7 @@ def test_without_isolation_the_whole_batch_fails_with_its_reason() -> None:
         check_account(results, summary, world.state)
         assert summary.failed == 401
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_an_account_without_real_time_pushes_falls_back_to_halving() -> None:
@@ -411,7 +401,7 @@ def test_an_account_without_real_time_pushes_falls_back_to_halving() -> None:
         assert fault is None
         assert summary.failed == 1
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_three_whole_refusals_for_one_reason_stop_the_run() -> None:
@@ -424,7 +414,7 @@ def test_three_whole_refusals_for_one_reason_stop_the_run() -> None:
         assert summary.unsent > 0
         assert world.transport.counts["submit"] <= 12
 
-    virtual(main)
+    run_virtual(main)
 
 
 @pytest.mark.parametrize(
@@ -441,7 +431,7 @@ def test_a_fault_of_the_whole_run_gives_every_record_its_result_and_is_raised(
         assert summary.unsent == summary.read > 0
         assert world.state.stats().records_applied == 0
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_an_unreachable_host_ends_the_run_soon() -> None:
@@ -452,7 +442,7 @@ def test_an_unreachable_host_ends_the_run_soon() -> None:
         assert summary.unsent == summary.read == len(results)
         assert summary.elapsed < 60
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_an_outage_in_the_middle_is_waited_out() -> None:
@@ -468,7 +458,7 @@ def test_an_outage_in_the_middle_is_waited_out() -> None:
         assert fault is None
         assert summary.delivered == 30_000
 
-    virtual(main)
+    run_virtual(main)
 
 
 @pytest.mark.parametrize("at", [0, 1, 499, 500, 501, 2_000])
@@ -485,7 +475,7 @@ def test_a_source_that_breaks_keeps_what_was_read(at: int) -> None:
         assert fault.row == at
         assert summary.read == at
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_drain_sends_nothing_new_and_polls_on() -> None:
@@ -505,7 +495,7 @@ def test_drain_sends_nothing_new_and_polls_on() -> None:
         assert summary.unsent > 40_000
         assert summary.delivered == world.state.stats().records_applied
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_abort_awaits_what_is_in_flight_and_claims_nothing() -> None:
@@ -520,7 +510,7 @@ def test_abort_awaits_what_is_in_flight_and_claims_nothing() -> None:
             results = [result async for result in stream]
         check_account(results, summary, world.state)
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_leaving_the_block_early_leaves_nothing_behind() -> None:
@@ -533,7 +523,7 @@ def test_leaving_the_block_early_leaves_nothing_behind() -> None:
             assert stream.summary.adds_up
             assert stream.progress.finished
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_cancelling_the_reader_is_obeyed_and_the_account_adds_up() -> None:
@@ -556,7 +546,7 @@ def test_cancelling_the_reader_is_obeyed_and_the_account_adds_up() -> None:
             assert summary.adds_up
             assert world.state.stats().records_applied == summary.delivered + summary.unknown
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_a_batch_that_never_resolves_is_unknown_at_the_poll_deadline() -> None:
@@ -570,7 +560,7 @@ def test_a_batch_that_never_resolves_is_unknown_at_the_poll_deadline() -> None:
         assert 7200 <= summary.elapsed < 7300
         assert summary.requests["status"] <= 130
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_first_polls_are_learned() -> None:
@@ -579,7 +569,7 @@ def test_first_polls_are_learned() -> None:
         _, summary, _ = await world.run(records(400_000))
         assert summary.requests["status"] <= 1.3 * summary.batches
 
-    virtual(main)
+    run_virtual(main)
 
 
 @pytest.mark.parametrize("correlate", ["auto", "watermark"])
@@ -597,7 +587,7 @@ def test_masked_numbers_are_matched_only_on_evidence(correlate: str) -> None:
             assert summary.unknown == 301
             assert all("unattributed" in str(r.reason) for r in results if r.outcome is Outcome.UNKNOWN)
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_the_mint_budget_of_the_account_is_never_exceeded() -> None:
@@ -609,7 +599,7 @@ def test_the_mint_budget_of_the_account_is_never_exceeded() -> None:
         assert world.state.stats().mints == 3
         assert world.state.stats().refused == 0
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_no_limit_is_exceeded_as_counted_where_requests_leave() -> None:
@@ -620,9 +610,9 @@ def test_no_limit_is_exceeded_as_counted_where_requests_leave() -> None:
         for time, token, call in world.transport.sent:
             if call == "submit":
                 by_token.setdefault(token, []).append(time)
-        assert all(peak(times, 60.0) <= 60 for times in by_token.values())
+        assert all(most_in_window(times, 60.0) <= 60 for times in by_token.values())
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_an_empty_source_ends_at_once() -> None:
@@ -632,7 +622,7 @@ def test_an_empty_source_ends_at_once() -> None:
         assert (results, fault, summary.read) == ([], None, 0)
         assert world.transport.counts.total() == 0
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_a_stream_says_how_it_wants_to_be_used() -> None:
@@ -648,4 +638,4 @@ def test_a_stream_says_how_it_wants_to_be_used() -> None:
                 pass
         await world.client.aclose()
 
-    virtual(main)
+    run_virtual(main)

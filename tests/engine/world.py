@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from random import Random
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
-import looptime
 
+from tests.virtual import BASE, VirtualClock
 from truecaller_async import (
     CallRecord,
     CampaignOptions,
@@ -29,7 +29,6 @@ from truecaller_async import (
     Timeouts,
     TruecallerClient,
 )
-from truecaller_async.clock import Clock
 from truecaller_async.models import Answer, Request
 from truecaller_async.options import Credentials
 from truecaller_async.resources import Settings
@@ -38,9 +37,6 @@ from truecaller_async.telemetry import LogObserver
 from truecaller_async.tokens import MemoryTokenStore
 from truecaller_async.tokens.pool import PoolSettings
 
-T = TypeVar("T")
-
-EPOCH = 1_760_000_000.0
 HOUR_MS = 3_600_000
 LABEL = SandboxSettings().labels[0].id
 
@@ -49,13 +45,6 @@ Fault = Callable[[Request, int, Random], str | None]
 
 "not_sent", "lost_before", "lost_after" (applied or not), "500_before", "500_after", "429", "429:2" (Retry-After),
 "401", "403", "302", "400", "empty" (applied, but a body without a batch id)."""
-
-
-class VirtualClock(Clock):
-    """Wall time that goes with the loop's."""
-
-    def wall(self) -> float:
-        return EPOCH + asyncio.get_running_loop().time()
 
 
 @attrs.define
@@ -68,12 +57,19 @@ class SandboxTransport:
     fault: Fault | None = None
     sent: list[tuple[float, str, str]] = attrs.field(factory=list)
     counts: Counter[str] = attrs.field(factory=Counter)
-    log_sends: bool = True
+    watch: Callable[[str, Request], None] = attrs.field(default=lambda *_: None)
+    """Told "out" when a request leaves and "back" when its answer or its end is there."""
 
     async def send(self, request: Request, timeouts: Timeouts) -> Answer:
+        self.watch("out", request)
+        try:
+            return await self._carry(request)
+        finally:
+            self.watch("back", request)
+
+    async def _carry(self, request: Request) -> Answer:
         token = request.token.reveal() if request.token is not None else ""
-        if self.log_sends:
-            self.sent.append((asyncio.get_running_loop().time(), token, request.call))
+        self.sent.append((asyncio.get_running_loop().time(), token, request.call))
         self.counts[request.call] += 1
         wrong = self.fault(request, self.counts[request.call], self.rng) if self.fault is not None else None
         if wrong == "not_sent":
@@ -87,7 +83,7 @@ class SandboxTransport:
         if token:
             headers["authorization"] = f"Bearer {token}"
         reply = self.state.handle(
-            request.method, request.path, headers, request.body or b"", EPOCH + asyncio.get_running_loop().time()
+            request.method, request.path, headers, request.body or b"", BASE + asyncio.get_running_loop().time()
         )
         await asyncio.sleep(self.rng.uniform(*self.latency))
         if wrong == "lost_after":
@@ -173,20 +169,7 @@ class World:
         return results, stream.summary, fault
 
 
-def virtual(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine function on a virtual loop; nothing of it may be left over."""
-    loop = looptime.new_event_loop()
-    try:
-        result = loop.run_until_complete(work())
-        left = [task for task in asyncio.all_tasks(loop) if not task.done()]
-        assert not left, f"tasks left over: {left}"
-        return result
-    finally:
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
-
-
-def record(number: int, *, starts: float = EPOCH, hours: float = 8, **other: Any) -> CallRecord:
+def record(number: int, *, starts: float = BASE, hours: float = 8, **other: Any) -> CallRecord:
     """A good record; its receiver ends in digits that the sandbox delivers, unless told otherwise."""
     given: dict[str, Any] = {
         "caller": "911234567898",
@@ -229,13 +212,3 @@ def check_account(results: list[RecordResult], summary: Summary, state: SandboxS
 def applications(state: SandboxState) -> Counter[str | None]:
     """How often each receiver's record took effect."""
     return Counter(entry.receiver for entry in state.truth(0, 10_000_000))
-
-
-def peak(times: list[float], window: float) -> int:
-    """The most events in any half-open window of this length."""
-    most = first = 0
-    for last, time in enumerate(times):
-        while times[first] <= time - window:
-            first += 1
-        most = max(most, last - first + 1)
-    return most

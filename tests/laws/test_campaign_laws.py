@@ -15,7 +15,8 @@ import attrs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.engine.world import Fault, World, applications, check_account, peak, record, virtual
+from tests.engine.world import Fault, World, applications, check_account, record
+from tests.virtual import most_in_window, run_virtual
 from truecaller_async import (
     CallRecord,
     CampaignOptions,
@@ -175,9 +176,9 @@ def check_rate(world: World, weather: Weather) -> None:
             if call in calls:
                 by_token[token].append(time)
         for times in by_token.values():
-            assert peak(times, per) <= limit
+            assert most_in_window(times, per) <= limit
     mints = [time for time, _, call in world.transport.sent if call == "mint"]
-    assert peak(mints, 1800.0) <= 10 + world.transport.counts["mint"] - world.state.stats().mints
+    assert most_in_window(mints, 1800.0) <= 10 + world.transport.counts["mint"] - world.state.stats().mints
 
 
 def check_no_blind_resend(world: World, weather: Weather, results: list[RecordResult]) -> None:
@@ -214,17 +215,17 @@ def test_a_campaign_keeps_the_laws_in_any_weather(weather: Weather) -> None:
             applied = Counter((entry.receiver, entry.reason) for entry in world.state.truth(0, 10**6))
             assert max(applied.values(), default=1) == 1
 
-    virtual(main)
+    run_virtual(main)
 
 
 def test_the_checks_of_this_file_can_fail() -> None:
     """A world that sends over the limit, or twice, is seen."""
-    assert peak([0.0, 0.5, 0.99], 1.0) == 3
-    assert peak([0.0, 0.5, 1.0], 1.0) == 2
+    assert most_in_window([0.0, 0.5, 0.99], 1.0) == 3
+    assert most_in_window([0.0, 0.5, 1.0], 1.0) == 2
 
     async def main() -> None:
         world = World()
         await world.run([record(1), record(1, key="again")])
         assert max(applications(world.state).values()) == 2
 
-    virtual(main)
+    run_virtual(main)
