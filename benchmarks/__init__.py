@@ -1,0 +1,41 @@
+"""The figures of the main job, measured side by side: counts and ratios, never an absolute time as a target.
+
+    python -m benchmarks           all three, and one table
+    python -m benchmarks clean     how much of the permitted rate a campaign over real HTTP uses, and what it breaks
+    python -m benchmarks memory    what ten times the records cost in memory
+    python -m benchmarks virtual   the documented limits, on a clock that jumps
+
+Each part measures and gives back figures; a figure knows its target and whether it was met. The server is always
+the sandbox on loopback, in a process of its own, so that it cannot borrow the client's memory or its core; only the
+virtual run has both in one process, because there time does not depend on the machine.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen
+class Figure:
+    """One line of the table. `met` is None where there is no target, only something to know."""
+
+    name: str
+    value: str
+    target: str = ""
+    met: bool | None = None
+
+
+def exactly(name: str, value: int, target: int) -> Figure:
+    """A count that must be this one."""
+    return Figure(name, f"{value:,}", f"= {target:,}", value == target)
+
+
+def at_most(name: str, value: float, target: float, unit: str = "") -> Figure:
+    """A figure that must not be above its target."""
+    return Figure(name, f"{value:,.4g}{unit}", f"<= {target:g}{unit}", value <= target)
+
+
+def share(name: str, value: float, target: float, spread: str = "") -> Figure:
+    """A part of the permitted rate that must be reached. A little above 1 is lawful: see `clean_run`."""
+    shown = f"{100 * value:.2f} %{spread}"
+    return Figure(name, shown, f">= {100 * target:g} %", value >= target)

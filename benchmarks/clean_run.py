@@ -1,0 +1,157 @@
+"""A campaign in which nothing goes wrong: does it use what it may, and nothing beyond?
+
+The share of the permitted rate is the number of batches between the first and the last, over what all tokens might
+have sent in that time; the first batch of each token is left out, because it opens the count. It is told twice: by
+the client's own summary, which ends at 1, and from the sandbox's clock, which knows nothing of the client's rate law.
+A token may begin with a small burst of batches, all within its limit, so a short run may come out a little above 1;
+what is really over a limit is counted as a violation, and none is allowed.
+
+Over HTTP the limits are the documented ones with a minute in six seconds, so that a round takes seconds and the rate
+is ten times harder to keep. On the virtual clock they are the documented ones themselves; a run must be the same
+every time it is run, and how long it really takes is told for the reader, not as a target.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from statistics import median
+from time import perf_counter
+
+import attrs
+
+from benchmarks import Figure, at_most, exactly, share
+from benchmarks.server import records, sandbox
+from tests.engine.world import World
+from tests.engine.world import records as virtual_records
+from tests.virtual import run_virtual
+from truecaller_async import Limits, Summary, TruecallerClient
+from truecaller_async.planning.pace import rate_of
+from truecaller_async.sandbox import SandboxSettings, Stats
+
+TOKENS = 10
+RECORDS = 100_000
+RECORDS_MIN = 20_000
+"""Fewer batches than four for each token tell nothing about a rate."""
+
+FAST = Limits.documented().replace(batch=(60, 6.0))
+RESOLVE_AFTER = 1.0
+SHARE_HTTP = 0.95
+SHARE_VIRTUAL = 0.97
+VIRTUAL_COUNTS = (100_000, 1_000_000)
+REMEMBERED = 300_000
+"""Applied records that the sandbox of a virtual run keeps: more than can be unresolved, less than all."""
+
+
+@attrs.frozen
+class Round:
+    """One campaign: what the client says of it, and what the sandbox counted."""
+
+    summary: Summary
+    stats: Stats
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """The used part of the permitted rate: by the sandbox's count, and by the client's own."""
+        stats, own = self.stats, self.summary.permitted_share
+        assert stats.first_submit is not None
+        assert stats.last_submit is not None
+        assert own is not None, "too few batches were sent to say"
+        permitted = (stats.last_submit - stats.first_submit) * rate_of(FAST, "submit") * TOKENS
+        return (stats.batches - TOKENS) / permitted, own
+
+    @property
+    def faults(self) -> int:
+        """Requests over a limit, and requests that were refused for it."""
+        return sum(self.stats.violations.values()) + self.stats.refused + self.summary.throttled
+
+
+@attrs.frozen
+class VirtualRun:
+    """One campaign on the virtual clock. `digest` is of every result in its order."""
+
+    summary: Summary
+    digest: str
+    faults: int
+    seconds: float
+
+
+def over_http(count: int = RECORDS, rounds: int = 5) -> list[Figure]:
+    """`rounds` campaigns of `count` records, each against a fresh sandbox: the worst count, the median share."""
+    found = []
+    for number in range(1, rounds + 1):
+        found.append(one := _round(count))
+        print(f"  round {number}: {_shown(one)}", flush=True)
+    by_sandbox, by_client = zip(*(one.shares for one in found), strict=True)
+    return [
+        exactly("clean: violations and refusals, all rounds", sum(one.faults for one in found), 0),
+        at_most("clean: tokens minted, worst round", max(one.stats.mints for one in found), TOKENS),
+        exactly("clean: delivered, worst round", min(one.summary.delivered for one in found), count),
+        share("clean: permitted rate used, by the sandbox", median(by_sandbox), SHARE_HTTP, _spread(by_sandbox)),
+        share("clean: permitted rate used, by the client", median(by_client), SHARE_HTTP, _spread(by_client)),
+    ]
+
+
+def on_virtual_clock(counts: Sequence[int] = VIRTUAL_COUNTS) -> list[Figure]:
+    """A campaign of each size at the documented limits, run twice."""
+    return [figure for count in counts for figure in _virtual_figures(count)]
+
+
+def _round(count: int) -> Round:
+    with sandbox(limits=FAST, resolve_after=RESOLVE_AFTER) as server:
+        client = TruecallerClient.from_env(server.environment, max_tokens=TOKENS)
+        summary = asyncio.run(_campaign(client, count))
+        return Round(summary, server.stats())
+
+
+async def _campaign(client: TruecallerClient, count: int) -> Summary:
+    async with client, client.push_many(records(count)) as results:
+        async for _ in results:
+            pass
+    return results.summary
+
+
+def _virtual_figures(count: int) -> list[Figure]:
+    first, second = (_virtual_run(count) for _ in range(2))
+    name = f"virtual, {count:,}"
+    same = first.digest == second.digest and first.summary == second.summary
+    assert first.summary.permitted_share is not None, "too few batches were sent to say"
+    return [
+        exactly(f"{name}: violations and refusals, both runs", first.faults + second.faults, 0),
+        exactly(f"{name}: delivered", first.summary.delivered, count),
+        share(f"{name}: permitted rate used", first.summary.permitted_share, SHARE_VIRTUAL),
+        Figure(f"{name}: run twice", "equal" if same else "different", "equal", same),
+        Figure(f"{name}: virtual / real seconds", f"{first.summary.elapsed:,.0f} / {first.seconds:,.1f}"),
+    ]
+
+
+def _virtual_run(count: int) -> VirtualRun:
+    began = perf_counter()
+    summary, digest, faults = run_virtual(_virtual_campaign, count)
+    one = VirtualRun(summary, digest, faults, perf_counter() - began)
+    print(f"  {count:,} records: {one.seconds:.1f} s, results {digest[:12]}", flush=True)
+    return one
+
+
+async def _virtual_campaign(count: int) -> tuple[Summary, str, int]:
+    world = World(settings=SandboxSettings(truth_limit=REMEMBERED), max_tokens=TOKENS)
+    digest = hashlib.blake2b(digest_size=16)
+    async with world.client, world.client.push_many(virtual_records(count)) as results:
+        async for result in results:
+            digest.update(f"{result.row} {result.outcome} {result.batch_id} {result.record_id}\n".encode())
+    stats = world.state.stats()
+    faults = sum(stats.violations.values()) + stats.refused + results.summary.throttled
+    return results.summary, digest.hexdigest(), faults
+
+
+def _shown(one: Round) -> str:
+    by_sandbox, by_client = one.shares
+    return (
+        f"{one.summary.delivered:,} delivered, {one.faults} violations and refusals, {one.stats.mints} tokens, "
+        f"share {by_sandbox:.4f} by the sandbox, {by_client:.4f} by the client"
+    )
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f" ({100 * min(values):.2f} to {100 * max(values):.2f})"

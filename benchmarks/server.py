@@ -1,0 +1,98 @@
+"""The other side of a measurement: a sandbox in a process of its own, and the records that are sent to it.
+
+The child says over a pipe how to reach it, waits until it is asked for its counts, gives them and ends. If the
+parent dies the pipe closes, and the child ends as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from time import time
+from typing import TypeVar
+
+import attrs
+
+from truecaller_async import CallRecord, Limits
+from truecaller_async.sandbox import Sandbox, SandboxSettings, Stats
+
+T = TypeVar("T")
+
+PATIENCE = 30.0
+"""Seconds in which the child must have started or ended; a hang is an error and no figure."""
+
+LABEL = SandboxSettings().labels[0].id
+HOUR_MS = 3_600_000
+SPAWN = multiprocessing.get_context("spawn")
+"""A child begins empty: with fork it would own a copy of the parent's memory."""
+
+
+@attrs.frozen
+class Server:
+    """A running sandbox: the variables that point a client at it, and its counts."""
+
+    environment: Mapping[str, str]
+    pipe: Connection
+
+    def stats(self) -> Stats:
+        """What was counted, as the sandbox saw it. Asked once, at the end: the sandbox stops listening."""
+        self.pipe.send("stats")
+        return _received(self.pipe, Stats)
+
+
+@contextmanager
+def sandbox(*, limits: Limits, resolve_after: float, truth_limit: int = 2_000_000) -> Iterator[Server]:
+    """A fresh sandbox in another process, on loopback, for the length of the block."""
+    ours, theirs = SPAWN.Pipe()
+    process = SPAWN.Process(target=_serve, args=(theirs, limits, resolve_after, truth_limit), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield Server(_received(ours, dict), ours)
+    finally:
+        ours.close()
+        process.join(PATIENCE)
+        if process.is_alive():
+            process.terminate()
+
+
+def records(count: int) -> Iterator[CallRecord]:
+    """So many different records, one at a time. A receiver that ends in 0 is one that the sandbox delivers."""
+    now = int(time() * 1000)
+    return (
+        CallRecord(
+            caller="911234567898",
+            receiver=f"9198{number:07d}0",
+            starts_at=now,
+            ends_at=now + 4 * HOUR_MS,
+            label_id=LABEL,
+            reason="Calling you for KYC",
+        )
+        for number in range(count)
+    )
+
+
+def _received(pipe: Connection, kind: type[T]) -> T:
+    if not pipe.poll(PATIENCE):
+        raise TimeoutError(f"the sandbox did not answer within {PATIENCE:g} seconds")
+    answer = pipe.recv()
+    assert isinstance(answer, kind)
+    return answer
+
+
+def _serve(pipe: Connection, limits: Limits, resolve_after: float, truth_limit: int) -> None:
+    settings = SandboxSettings(limits=limits, resolve_after=resolve_after, truth_limit=truth_limit)
+    asyncio.run(_listen(pipe, settings))
+
+
+async def _listen(pipe: Connection, settings: SandboxSettings) -> None:
+    async with await Sandbox.start(settings) as server:
+        pipe.send(server.environment())
+        try:
+            await asyncio.to_thread(pipe.recv)
+        except EOFError:
+            return
+        pipe.send(server.stats())
