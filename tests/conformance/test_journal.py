@@ -19,19 +19,20 @@ pytestmark = pytest.mark.parametrize("opener", [MemoryJournal])
 PLANNED = Planned(1, (1, 2))
 INTENT = Intent(1, 1, "0123456789ab", 10.0)
 ENDED = AttemptEnded(1, 1, "accepted", 11.0, batch_id="b-1")
-SETTLED = Settled(((1, Outcome.DELIVERED, None), (2, Outcome.FAILED, "not a user")), seq=1)
+DELIVERED = Settled((1,), Outcome.DELIVERED, seq=1)
+FAILED = Settled((2,), Outcome.FAILED, "not a user", seq=1)
 
 
 async def test_the_life_of_a_batch_is_written_entry_by_entry(opener: Opener) -> None:
     journal = opener()
-    for entry in (PLANNED, INTENT, ENDED, SETTLED):
+    for entry in (PLANNED, INTENT, ENDED, DELIVERED, FAILED):
         await journal.write(entry)
     await journal.aclose()
 
 
 async def test_several_entries_are_one_write(opener: Opener) -> None:
     journal = opener()
-    await journal.write(PLANNED, INTENT, ENDED, SETTLED)
+    await journal.write(PLANNED, INTENT, ENDED, DELIVERED, FAILED)
     await journal.write()
     await journal.aclose()
 

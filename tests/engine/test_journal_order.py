@@ -80,7 +80,7 @@ def test_every_row_is_planned_or_settled_and_every_attempt_ends() -> None:
         results, stream, _ = await run(world, ear, source)
         check_account(results, stream.summary, world.state)
         planned = [row for entry in ear.heard if isinstance(entry, Planned) for row in entry.rows]
-        settled = [row for entry in ear.heard if isinstance(entry, Settled) for row, _, _ in entry.rows]
+        settled = [row for entry in ear.heard if isinstance(entry, Settled) for row in entry.rows]
         assert sorted(planned) == list(range(1, 1_201))
         assert sorted(settled) == list(range(1, 1_203))
         assert in_flight(ear.heard) == 0

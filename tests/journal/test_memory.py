@@ -7,7 +7,7 @@ from truecaller_async.models import AttemptEnded, Intent, Outcome, Planned, Sett
 
 
 def settled(seq: int | None, *rows: int) -> Settled:
-    return Settled(tuple((row, Outcome.DELIVERED, None) for row in rows), seq)
+    return Settled(rows, Outcome.DELIVERED, seq=seq)
 
 
 async def test_a_batch_is_forgotten_with_its_last_row() -> None:

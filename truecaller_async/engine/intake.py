@@ -15,8 +15,15 @@ from truecaller_async.errors import TruecallerError
 from truecaller_async.models import CallRecord, Outcome, Planned, Problem, RecordResult, Row
 from truecaller_async.options import BATCH_MAX
 from truecaller_async.planning.draft import Draft
+from truecaller_async.planning.pace import rate_of
 from truecaller_async.planning.preflight import RULE_PAST, canonical, preflight
 from truecaller_async.sources import RowReader
+
+READ_AHEAD = 2.0
+"""Seconds of work for the live tokens that are read as fast as the source gives."""
+
+UNHURRIED = 0.02
+"""Seconds between two reads beyond that: reading on is useful, but must not hold up what can be sent now."""
 
 SUPERSEDED = "a later row of the same caller and receiver replaces it"
 
@@ -52,6 +59,8 @@ class Intake:
             self.waits_for_credits = True
             await run.alarm.wait()
         self.waits_for_credits = False
+        if run.schedule.batches > self._enough():
+            await run.alarm.wait(run.now() + UNHURRIED)
         if not run.running:
             return []
         reading = asyncio.ensure_future(self._reader.read(min(BATCH_MAX, run.credits)))
@@ -62,6 +71,11 @@ class Intake:
             reading.cancel()
         await asyncio.wait((reading, stopping))
         return [] if reading.cancelled() else reading.result()
+
+    def _enough(self) -> float:
+        """Batches that keep the live tokens busy for a while; beyond them, sending comes before reading."""
+        pool = self._run.core.pool
+        return READ_AHEAD * max(1, len(pool.live())) * rate_of(pool.limits, "submit")
 
     async def _admit(self, rows: list[Row]) -> None:
         run = self._run

@@ -193,8 +193,7 @@ class Run:
         """These records have their outcome."""
         if not results:
             return
-        rows = tuple((result.row, result.outcome, result.reason) for result in results)
-        await self.write(Settled(rows, seq))
+        await self.write(*_settled(results, seq))
         self.tally.settle(results)
         self.outlet.put(results)
         self.check_done()
@@ -327,3 +326,11 @@ class Run:
         draft = accepted.draft
         results = self.results(draft, sorted(accepted.open), Outcome.UNKNOWN, reason, batch_id=accepted.batch_id)
         await self.settle(results, draft.seq)
+
+
+def _settled(results: list[RecordResult], seq: int | None) -> list[Settled]:
+    """What the journal is told of these results: one entry for each outcome and reason among them."""
+    groups: dict[tuple[Outcome, str | None], list[int]] = {}
+    for result in results:
+        groups.setdefault((result.outcome, result.reason), []).append(result.row)
+    return [Settled(tuple(rows), outcome, reason, seq) for (outcome, reason), rows in groups.items()]

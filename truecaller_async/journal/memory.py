@@ -61,10 +61,10 @@ class MemoryJournal:
                 batch.in_flight = False
                 batch.events.append(event)
                 batch.batch_id = batch_id or batch.batch_id
-            case Settled(rows, seq):
-                self.settled.update(outcome for _, outcome, _ in rows)
+            case Settled(rows, outcome, _, seq):
+                self.settled[outcome] += len(rows)
                 if seq is not None:
-                    self._drop_rows(seq, [row for row, _, _ in rows])
+                    self._drop_rows(seq, rows)
 
     def _batch(self, seq: int) -> OpenBatch:
         try:
@@ -72,7 +72,7 @@ class MemoryJournal:
         except KeyError:
             raise JournalError(f"batch {seq} was never planned") from None
 
-    def _drop_rows(self, seq: int, rows: list[int] | tuple[int, ...]) -> None:
+    def _drop_rows(self, seq: int, rows: tuple[int, ...]) -> None:
         batch = self._batch(seq)
         batch.rows.difference_update(rows)
         if not batch.rows:

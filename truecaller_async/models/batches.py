@@ -37,7 +37,7 @@ class Batch:
     batch_id: str
 
 
-@attrs.frozen(repr=False)
+@attrs.define(repr=False)
 class RecordStatus:
     """One record in the status of a batch. From "Truecaller for Business: Batch v2 status".
 

@@ -46,9 +46,11 @@ class AttemptEnded:
 
 @attrs.frozen
 class Settled:
-    """Rows that have their final word: (row, outcome, reason)."""
+    """Rows that have the same final word, and their batch where they were planned in one."""
 
-    rows: tuple[tuple[int, Outcome, str | None], ...]
+    rows: tuple[int, ...]
+    outcome: Outcome
+    reason: str | None = None
     seq: int | None = None
 
 

@@ -77,7 +77,7 @@ class Problem:
         return f"{self.field}{shown} {self.message}{hint}"
 
 
-@attrs.frozen
+@attrs.define
 class Row:
     """One data row of a source: its `number` from 1, its physical `line` in the file, and the record or the problems.
 
@@ -90,7 +90,7 @@ class Row:
     problems: tuple[Problem, ...] = ()
 
 
-@attrs.frozen
+@attrs.define
 class RecordResult:
     """The answer for one row.
 
