@@ -15,11 +15,11 @@ from truecaller_async.errors import TruecallerError
 from truecaller_async.models import CallRecord, Outcome, Planned, Problem, RecordResult, Row
 from truecaller_async.options import BATCH_MAX
 from truecaller_async.planning.draft import Draft
-from truecaller_async.planning.pace import rate_of
+from truecaller_async.planning.pace import at_once, rate_of
 from truecaller_async.planning.preflight import RULE_PAST, canonical, preflight
 from truecaller_async.sources import RowReader
 
-READ_AHEAD = 2.0
+READ_AHEAD = 0.25
 """Seconds of work for the live tokens that are read as fast as the source gives."""
 
 UNHURRIED = 0.02
@@ -35,6 +35,7 @@ class Intake:
         self._run = run
         self._reader = RowReader(source)
         self._linger: asyncio.TimerHandle | None = None
+        self._margin_ms = int(run.options.expiry_margin * 1000)
         self.waits_for_credits = False
 
     async def read_all(self) -> None:
@@ -49,6 +50,7 @@ class Intake:
         finally:
             await self._close()
             run.source_done = True
+            run.more_waits = False
             run.check_done()
             run.alarm.ring()
 
@@ -59,7 +61,9 @@ class Intake:
             self.waits_for_credits = True
             await run.alarm.wait()
         self.waits_for_credits = False
-        if run.schedule.batches > self._enough():
+        run.more_waits = run.schedule.batches > self._enough()
+        if run.more_waits:
+            run.alarm.ring()
             await run.alarm.wait(run.now() + UNHURRIED)
         if not run.running:
             return []
@@ -75,7 +79,8 @@ class Intake:
     def _enough(self) -> float:
         """Batches that keep the live tokens busy for a while; beyond them, sending comes before reading."""
         pool = self._run.core.pool
-        return READ_AHEAD * max(1, len(pool.live())) * rate_of(pool.limits, "submit")
+        each = max(at_once(pool.limits, "submit"), READ_AHEAD * rate_of(pool.limits, "submit"))
+        return max(1, len(pool.live())) * each
 
     async def _admit(self, rows: list[Row]) -> None:
         run = self._run
@@ -104,7 +109,7 @@ class Intake:
         if given is None:
             return _invalid(row, row.problems)
         record, problems = preflight(given, now_ms) if run.options.validate else (canonical(given), ())
-        expired = _closes_before(record, now_ms + int(run.options.expiry_margin * 1000))
+        expired = isinstance(record.ends_at, int) and record.ends_at <= now_ms + self._margin_ms
         if problems and not (expired and all(problem.rule == RULE_PAST for problem in problems)):
             return _invalid(row, problems)
         if expired:
@@ -165,7 +170,3 @@ def _invalid(row: Row, problems: tuple[Problem, ...]) -> RecordResult:
     key = row.record.key if row.record is not None else None
     field = problems[0].field if problems else None
     return RecordResult(row.record, row.number, key, Outcome.INVALID, reason, field)
-
-
-def _closes_before(record: CallRecord, horizon_ms: int) -> bool:
-    return isinstance(record.ends_at, int) and record.ends_at <= horizon_ms

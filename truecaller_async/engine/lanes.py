@@ -5,7 +5,7 @@ permit for the first that its limits allow now. Only with the permit in hand it 
 whose token is on hold or used up blocks nobody: the others go on.
 
 The keeper makes the first token when there is work, and one more whenever the batches that wait would keep the live
-tokens busy for more than a second.
+tokens busy for more than a second, or the source has more than they can take at once.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Lanes:
         if live == 0:
             return bool(run.schedule.records or run.accepted)
         carried = live * rate_of(self._pool.limits, "submit")
-        return run.running and run.schedule.batches > carried * BACKLOG_WORTH_A_TOKEN
+        return run.running and (run.more_waits or run.schedule.batches > carried * BACKLOG_WORTH_A_TOKEN)
 
     async def _grow(self) -> None:
         run = self._run

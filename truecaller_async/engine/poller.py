@@ -88,12 +88,13 @@ class Poller:
         draft, batch_id = accepted.draft, accepted.batch_id
         sends, resent = draft.sends, draft.resent
         results = []
+        left = set()
         for index in sorted(accepted.open):
             row = match.rows[index]
             outcome = row.outcome if row is not None else None
             if row is None or outcome is None:
+                left.add(index)
                 continue
-            accepted.open.discard(index)
             given = draft.given[index]
             reason, field = row.message, row.field
             if index in match.conflicts:
@@ -105,6 +106,7 @@ class Poller:
                     given, draft.rows[index], given.key, outcome, reason, field, batch_id, row.id, sends, resent
                 )
             )
+        accepted.open = left
         return results
 
     async def _again(self, accepted: Accepted) -> None:

@@ -125,6 +125,7 @@ class Run:
         self.flights: set[asyncio.Task[None]] = set()
         self.in_flight = 0
         self.source_done = False
+        self.more_waits = False
         self.ever_worked = False
         self.may_push = True
         self.waiting_until: datetime | None = None

@@ -25,6 +25,7 @@ from truecaller_async.options import Limits, RateLimit
 MARGIN = 0.02
 """The window is kept longer by this part, for arrivals that bunch up on the way."""
 
+BURST_FREE = 64
 SHARE_FLOOR = 0.1
 SHARE_PER_SECOND = 0.1 / 60
 SLOW_DOWN_EVERY = 10.0
@@ -44,6 +45,12 @@ def rate_of(limits: Limits, call: str) -> float:
     """Calls a second that one token may make; infinite where no limit counts them."""
     rules = [rule for rule in limits if rule.scope == "token" and rule.counts(call)]
     return min((rule.limit / rule.per for rule in rules), default=float("inf"))
+
+
+def at_once(limits: Limits, call: str) -> int:
+    """Calls that one fresh token may make at once; a large number where no limit counts them."""
+    rules = [rule for rule in limits if rule.scope == "token" and rule.counts(call)]
+    return min((burst_of(rule) for rule in rules), default=BURST_FREE)
 
 
 class Ring:
