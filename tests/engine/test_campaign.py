@@ -381,6 +381,23 @@ def test_one_poison_record_is_found_and_the_others_are_delivered(isolate: str, p
     run_virtual(main)
 
 
+def test_records_that_expire_while_a_batch_is_isolated_do_not_block_their_pairs() -> None:
+    async def main() -> None:
+        limits = Limits.documented().replace(token=(10, 60.0))
+        world = World(limits=limits, max_tokens=1)
+        bad = record(0, label_id="11111111-2222-4333-8444-555555555555")
+        first = [bad, *records(499, hours=0.1)]
+        second = [record(number, reason="The later one of the pair") for number in range(1, 400)]
+        results, summary, fault = await world.run([*first, *second])
+        check_account(results, summary, world.state)
+        assert fault is None
+        assert summary.expired > 300
+        assert summary.delivered >= 399
+        assert summary.unsent == 0
+
+    run_virtual(main)
+
+
 def test_without_isolation_the_whole_batch_fails_with_its_reason() -> None:
     async def main() -> None:
         world = World()

@@ -290,6 +290,8 @@ class Run:
         self, draft: Draft, taken: list[tuple[int, CallRecord]], outcome: Outcome, reason: str
     ) -> list[RecordResult]:
         """Results for records that were taken out of a draft; after a lost answer nobody knows more than that."""
+        if draft.root in self.isolations:
+            self.isolations[draft.root].left -= len(taken)
         if draft.doubts:
             outcome, reason = Outcome.UNKNOWN, f"the answer was lost, and {reason}"
         return [

@@ -22,7 +22,7 @@ from truecaller_async.errors import (
 from truecaller_async.models import AttemptEnded, Batch, Intent, Outcome, PushAnswer, Token
 from truecaller_async.planning.backoff import full_jitter, hold_after
 from truecaller_async.planning.batch_state import Event, event_of
-from truecaller_async.planning.draft import Draft
+from truecaller_async.planning.draft import Draft, ends_of
 from truecaller_async.planning.polls import PollPlan
 
 SAME_REFUSALS_MAX = 3
@@ -43,8 +43,7 @@ class Sender:
         run = self._run
         horizon = run.wall_ms() + int(run.options.expiry_margin * 1000)
         if draft.closes <= horizon:
-            late = [i for i, record in enumerate(draft.records) if isinstance(record.ends_at, int)]
-            late = [i for i in late if int(draft.records[i].ends_at) <= horizon]  # type: ignore[arg-type]
+            late = [i for i, end in enumerate(ends_of(draft.records)) if end <= horizon]
             gone = draft.take_out(late)
             reason = "its window closed before it could be sent"
             await run.settle(run.taken_out(draft, gone, Outcome.EXPIRED, reason), draft.seq)

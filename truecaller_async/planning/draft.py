@@ -14,6 +14,9 @@ from truecaller_async.models import CallRecord
 from truecaller_async.planning.batch_state import Event, State, advance
 
 
+NEVER = 2**63
+
+
 @attrs.define(eq=False)
 class Draft:
     """Up to 500 records that go out together, and how far they got.
@@ -77,4 +80,9 @@ class Draft:
 
 def closing(records: list[CallRecord]) -> int:
     """The earliest end of a window among canonical records, 0 for none."""
-    return min((record.ends_at for record in records if isinstance(record.ends_at, int)), default=0)
+    return min(ends_of(records), default=0)
+
+
+def ends_of(records: list[CallRecord]) -> list[int]:
+    """The ends of the windows in milliseconds; what is no number (`validate=False`) is left for the wire to refuse."""
+    return [record.ends_at if isinstance(record.ends_at, int) else NEVER for record in records]
