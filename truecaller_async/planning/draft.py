@@ -13,7 +13,6 @@ import attrs
 from truecaller_async.models import CallRecord
 from truecaller_async.planning.batch_state import Event, State, advance
 
-
 NEVER = 2**63
 
 
