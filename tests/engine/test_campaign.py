@@ -398,6 +398,21 @@ def test_records_that_expire_while_a_batch_is_isolated_do_not_block_their_pairs(
     run_virtual(main)
 
 
+def test_receivers_that_cannot_be_reached_do_not_end_the_search_for_the_bad_record() -> None:
+    async def main() -> None:
+        world = World()
+        bad = record(0, label_id="11111111-2222-4333-8444-555555555555")
+        unreached = [record(number, receiver=f"9198{number:06d}13") for number in range(1, 61)]
+        results, summary, fault = await world.run([bad, *unreached, *records(100)])
+        check_account(results, summary, world.state)
+        assert fault is None
+        assert (summary.failed, summary.delivered) == (61, 100)
+        reasons = Counter(result.reason for result in results if result.outcome is Outcome.FAILED)
+        assert reasons["Not a Truecaller user"] == 60
+
+    run_virtual(main)
+
+
 def test_without_isolation_the_whole_batch_fails_with_its_reason() -> None:
     async def main() -> None:
         world = World()

@@ -15,7 +15,7 @@ import attrs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.engine.world import Fault, World, applications, check_account, record
+from tests.engine.world import LABEL, Fault, World, applications, check_account, record
 from tests.virtual import most_in_window, run_virtual
 from truecaller_async import (
     CallRecord,
@@ -33,6 +33,9 @@ from truecaller_async.models import Request
 from truecaller_async.sandbox import SandboxSettings
 
 FAULTS = ("not_sent", "lost_before", "lost_after", "500_before", "500_after", "429", "429:3", "401", "empty")
+STRANGE = "11111111-2222-4333-8444-555555555555"
+"""A label that the account does not have: one such record has its whole batch refused."""
+
 VERDICTS = ("00", "13", "26", "39", "52", "77")
 
 
@@ -54,6 +57,8 @@ class Weather:
     same_pair: Literal["in_order", "keep_last"]
     reader: float
     interruption: tuple[str, float] | None
+    poison: float
+    isolate: Literal["realtime", "bisect", "none"]
 
 
 weathers = st.builds(
@@ -74,6 +79,8 @@ weathers = st.builds(
     interruption=st.one_of(
         st.none(), st.tuples(st.sampled_from(("drain", "abort", "cancel", "break")), st.floats(0.0, 60.0))
     ),
+    poison=st.sampled_from((0.0, 0.0, 0.001, 0.01)),
+    isolate=st.sampled_from(("realtime", "bisect", "none")),
 )
 
 
@@ -91,7 +98,8 @@ def source(weather: Weather) -> list[object]:
             receiver = f"9198{number % weather.pairs:06d}{dice.choice(VERDICTS)}"
             hours = 0.02 if kind > 0.97 else 8
             reason = f"Reason {number:06d} of this run"
-            rows.append(record(number, receiver=receiver, hours=hours, reason=reason))
+            label = STRANGE if dice.random() < weather.poison else LABEL
+            rows.append(record(number, receiver=receiver, hours=hours, reason=reason, label_id=label))
     return rows
 
 
@@ -130,6 +138,7 @@ async def campaign(world: World, weather: Weather) -> tuple[list[RecordResult], 
         on_ambiguous=weather.on_ambiguous,
         same_pair=weather.same_pair,
         max_unresolved=weather.max_unresolved,
+        isolate=weather.isolate,
         poll=PollPolicy(deadline=600.0),
     )
     results: list[RecordResult] = []

@@ -29,7 +29,8 @@ SAME_REFUSALS_MAX = 3
 """Whole batches refused for one reason that stop the run."""
 
 UUID_LIKE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-APPLIED_MAYBE = (Event.ACCEPTED, Event.UNTRACKED, Event.LOST)
+TAKEN_IN = (Event.ACCEPTED, Event.UNTRACKED, Event.LOST, Event.REFUSED)
+"""Ends of an attempt that the server looked at: after a lost answer, these make the record one that was sent again."""
 
 
 class Sender:
@@ -88,7 +89,7 @@ class Sender:
         if event is not Event.NOT_SENT:
             draft.sends += 1
             run.ever_worked = True
-        draft.resent = draft.resent or (draft.doubts > 0 and event in APPLIED_MAYBE)
+        draft.resent = draft.resent or (draft.doubts > 0 and event in TAKEN_IN)
         draft.doubts += event is Event.LOST
         draft.happen(event)
         batch_id = answer.batch_id if isinstance(answer, Batch) else None
