@@ -4,8 +4,8 @@ A batch that the server refuses for its content says little about which record i
 pushed one by one through the real-time call, which names the field and the reason and delivers the good ones at once
 (`isolate="realtime"`); an account without that call is noticed by its 403, and the batch is halved instead. Halving
 (`"bisect"`) costs batch requests, so it ends after 64 of them. Twenty refusals in a row for one reason mean that the
-rest is no better: it fails with the reason of the batch. A refusal that names no field and is not the batch's own speaks
-of the receiver ("Not a Truecaller user"), and says nothing about the rest.
+rest is no better: it fails with the reason of the batch. A refusal that names no field and is not the batch's own
+speaks of the receiver ("Not a Truecaller user"), and says nothing about the rest.
 """
 
 from __future__ import annotations
