@@ -466,6 +466,30 @@ def test_a_fault_of_the_whole_run_gives_every_record_its_result_and_is_raised(
     run_virtual(main)
 
 
+def test_a_run_that_is_refused_when_it_sends_again_does_not_call_the_records_unsent() -> None:
+    async def main() -> None:
+        script = {1: "lost_after", 2: "403"}
+        world = World(fault=lambda request, count, _: script.get(count) if request.call == "submit" else None)
+        results, summary, fault = await world.run(records(500))
+        check_account(results, summary, world.state)
+        assert isinstance(fault, Forbidden)
+        assert summary.unknown == world.state.stats().records_applied == 500
+
+    run_virtual(main)
+
+
+def test_a_batch_that_is_refused_when_sent_again_is_unknown_and_not_failed() -> None:
+    async def main() -> None:
+        script = {1: "lost_after", 2: "400"}
+        world = World(fault=lambda request, count, _: script.get(count) if request.call == "submit" else None)
+        results, summary, _ = await world.run(records(500), CampaignOptions(isolate="none"))
+        check_account(results, summary, world.state)
+        assert summary.unknown == world.state.stats().records_applied == 500
+        assert all(result.possibly_duplicated for result in results)
+
+    run_virtual(main)
+
+
 def test_an_unreachable_host_ends_the_run_soon() -> None:
     async def main() -> None:
         world = World(fault=lambda *_: "not_sent")

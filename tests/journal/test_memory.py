@@ -38,6 +38,16 @@ async def test_rows_of_a_split_batch_move_to_its_parts() -> None:
     assert sorted(journal.open) == [2, 3]
 
 
+async def test_rows_of_several_batches_join_in_one() -> None:
+    journal = MemoryJournal()
+    await journal.write(Planned(1, (1,)), Planned(2, (2,)))
+    await journal.write(Planned(3, (1,), parent=1), Planned(3, (2,), parent=2))
+    assert {seq: batch.rows for seq, batch in journal.open.items()} == {3: {1, 2}}
+    await journal.write(settled(3, 1))
+    await journal.write(settled(3, 2))
+    assert journal.open == {}
+
+
 async def test_rows_settled_without_a_batch_are_counted() -> None:
     journal = MemoryJournal()
     await journal.write(settled(None, 1, 2))

@@ -107,8 +107,8 @@ def weather_faults(weather: Weather) -> Fault:
     def fault(request: Request, count: int, dice: Random) -> str | None:
         if dice.random() >= weather.faults:
             return None
-        wrong = dice.choice(FAULTS)
-        return None if request.call == "mint" and wrong in ("401", "empty") else wrong
+        wrong = dice.choice(FAULTS) if dice.random() > 0.02 else "403"
+        return None if request.call == "mint" and wrong in ("401", "403", "empty") else wrong
 
     return fault
 

@@ -37,7 +37,7 @@ async def isolate(run: Run, draft: Draft, reason: str, field: str | None, *, hal
 async def isolated_push_refused(run: Run, draft: Draft, reason: str, field: str | None) -> None:
     """A single record was refused: it is the bad one, or one of them."""
     isolation = run.isolations.get(draft.root) if draft.root is not None else None
-    await _fail(run, draft, reason, field)
+    await _end(run, draft, Outcome.FAILED, reason, field)
     if isolation is None or isolation.closed:
         return
     if field is None and reason != isolation.reason:
@@ -68,10 +68,11 @@ async def switch_to_bisect(run: Run, draft: Draft) -> None:
         resent=any(single.resent for single in rest),
     )
     run.may_push = False
-    for single in rest:
-        await run.write(Planned(whole.seq, tuple(single.rows), single.seq))
+    planned = await run.write(*(Planned(whole.seq, tuple(single.rows), single.seq) for single in rest))
     isolation = run.isolations.get(root)
-    if isolation is None or len(whole) == 1:
+    if not planned:
+        await run.leave_unsent([whole])
+    elif isolation is None or len(whole) == 1:
         await run.put_back(whole)
     else:
         await _halve(run, whole, isolation)
@@ -105,6 +106,14 @@ async def _split(run: Run, draft: Draft, parts: list[Draft]) -> None:
 
 
 async def _fail(run: Run, draft: Draft, reason: str, field: str | None) -> None:
-    results = run.results(draft, range(len(draft)), Outcome.FAILED, reason, field)
+    """The records share the fate of their batch; where an answer was lost before, one of them may have been applied."""
+    if draft.doubts:
+        await _end(run, draft, Outcome.UNKNOWN, f"an answer was lost, and sent again it was refused: {reason}", field)
+    else:
+        await _end(run, draft, Outcome.FAILED, reason, field)
+
+
+async def _end(run: Run, draft: Draft, outcome: Outcome, reason: str, field: str | None) -> None:
+    results = run.results(draft, range(len(draft)), outcome, reason, field)
     await run.release(draft)
     await run.settle(results, draft.seq)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 
+from truecaller_async.engine.alarm import TICK
 from truecaller_async.engine.run import Phase, Run
 from truecaller_async.errors import AuthenticationFailed, Forbidden, TokenBudgetExhausted, TruecallerError
 from truecaller_async.models import Token
@@ -139,7 +140,7 @@ class Lanes:
         seq = run.schedule.take_poll()
         if seq not in run.accepted:
             return 0.0
-        wait = await self._pool.take(token.token_id, "status")
+        wait = await self._permit(token, "status")
         if wait > 0:
             run.schedule.poll(seq, run.now())
         else:
@@ -151,13 +152,20 @@ class Lanes:
         draft = run.schedule.take(call)
         if not await self._prune(draft):
             return 0.0
-        wait = await self._pool.take(token.token_id, call)
+        wait = await self._permit(token, call)
         if wait > 0 or not run.running:
             await run.put_back(draft)
         else:
             run.in_flight += len(draft)
             run.spawn(self._send(draft, token))
         return wait
+
+    async def _permit(self, token: Token, call: str) -> float:
+        """A permit, unless the token was put on hold, or went, while it was asked for."""
+        wait = await self._pool.take(token.token_id, call)
+        if wait == 0.0 and not self._pool.knows(token.token_id):
+            return TICK
+        return max(wait, self._pool.held_until(token.token_id) - self._run.now())
 
 
 def _earliest(now: float, wait: float | None, due: float | None) -> float | None:

@@ -208,7 +208,8 @@ class Sender:
             await switch_to_bisect(run, draft)
             return
         run.fail(error)
-        await self._settle(draft, Outcome.UNSENT, f"refused, and the run stopped: {error}")
+        outcome = Outcome.UNKNOWN if draft.doubts else Outcome.UNSENT
+        await self._settle(draft, outcome, f"refused, and the run stopped: {error}")
 
     async def _settle(self, draft: Draft, outcome: Outcome, reason: str | None = None) -> None:
         """All records of the draft have the same word, and the order of its pairs is free again."""

@@ -48,7 +48,7 @@ class MemoryJournal:
     def _take(self, entry: Entry) -> None:
         match entry:
             case Planned(seq, rows, parent):
-                self.open[seq] = OpenBatch(set(rows), parent)
+                self.open.setdefault(seq, OpenBatch(set(), parent)).rows.update(rows)
                 if parent in self.open:
                     self._drop_rows(parent, rows)
             case Intent(seq, attempt):

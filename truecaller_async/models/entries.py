@@ -15,7 +15,10 @@ from truecaller_async.models.records import Outcome
 
 @attrs.frozen
 class Planned:
-    """A batch was formed of these rows (numbers of the source, ascending). `parent` is the batch it was split from."""
+    """These rows (numbers of the source, ascending) belong to this batch now; said again, more rows join it.
+
+    `parent` is the batch to which they belonged before.
+    """
 
     seq: int
     rows: tuple[int, ...]
