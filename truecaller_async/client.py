@@ -29,7 +29,7 @@ from truecaller_async.models import Secret
 from truecaller_async.options import NO_RETRY, CampaignOptions, Credentials, Limits, RetryPolicy, Timeouts
 from truecaller_async.ports import Journal, Observer, TokenStore, Transport
 from truecaller_async.protocol.versions import VERSIONS
-from truecaller_async.resources import Batches, Calls, Exchange, Settings
+from truecaller_async.resources import Batches, Calls, Exchange, Service, Settings
 from truecaller_async.telemetry import GuardedObserver, LogObserver
 from truecaller_async.tokens import MemoryTokenStore, SqliteTokenStore, TokenPool
 from truecaller_async.tokens.pool import PoolSettings
@@ -125,8 +125,13 @@ class TruecallerClient:
     def _hang(self, settings: Settings, parts: Parts) -> None:
         self._settings = settings
         self._parts = parts
-        self.calls = Calls(parts.exchange, parts.pool, settings, parts.clock)
-        self.batches = Batches(parts.exchange, parts.pool, settings, parts.clock, parts.rng)
+        service = self._service(settings)
+        self.calls = Calls(service)
+        self.batches = Batches(service)
+
+    def _service(self, settings: Settings) -> Service:
+        parts = self._parts
+        return Service(parts.exchange, parts.pool, settings, parts.clock, parts.rng)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Self:
@@ -200,10 +205,10 @@ class TruecallerClient:
     def _core(self) -> Core:
         """What a campaign needs: single attempts, because the engine owns the policy."""
         parts = self._parts
-        single = attrs.evolve(self._settings, retry=NO_RETRY)
+        single = self._service(attrs.evolve(self._settings, retry=NO_RETRY))
         return Core(
-            calls=Calls(parts.exchange, parts.pool, single, parts.clock),
-            batches=Batches(parts.exchange, parts.pool, single, parts.clock, parts.rng),
+            calls=Calls(single),
+            batches=Batches(single),
             pool=parts.pool,
             clock=parts.clock,
             rng=parts.rng,

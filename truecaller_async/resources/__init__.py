@@ -2,6 +2,6 @@
 
 from truecaller_async.resources.batches import Batches
 from truecaller_async.resources.calls import Calls
-from truecaller_async.resources.exchange import Exchange, Settings
+from truecaller_async.resources.exchange import Exchange, Service, Settings
 
-__all__ = ["Batches", "Calls", "Exchange", "Settings"]
+__all__ = ["Batches", "Calls", "Exchange", "Service", "Settings"]

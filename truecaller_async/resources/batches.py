@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from random import Random
 
-from truecaller_async.clock import Clock
 from truecaller_async.errors import DeadlineExceeded, NotFound, ValidationError
-from truecaller_async.models import Answer, Batch, BatchStatus, CallRecord, Problem, Token
+from truecaller_async.models import Answer, Batch, BatchStatus, CallRecord, Problem, Request, Token
 from truecaller_async.options import BATCH_MAX, PollPolicy
 from truecaller_async.planning.polls import NOT_VISIBLE_YET, PollPlan
 from truecaller_async.planning.preflight import preflight
 from truecaller_async.protocol.decipher import decipher_status, decipher_submit
 from truecaller_async.protocol.requests import status_request, submit_request
-from truecaller_async.resources.exchange import Exchange, Settings
-from truecaller_async.tokens import TokenPool
+from truecaller_async.resources.exchange import Service
 
 
 class Batches:
     """`client.batches`."""
 
-    def __init__(self, exchange: Exchange, pool: TokenPool, settings: Settings, clock: Clock, rng: Random) -> None:
-        self._exchange = exchange
-        self._pool = pool
-        self._settings = settings
-        self._clock = clock
-        self._rng = rng
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     async def submit(self, records: Iterable[CallRecord]) -> Batch:
         """Post 1 to 500 records in one request. From "Truecaller for Business: Batch" of the client's version.
@@ -36,8 +29,7 @@ class Batches:
         `APIStatusError`; `DecodeError` with `.sent == "yes"` where the batch was taken and its id is not readable.
         """
         canonical = self._checked(list(records))
-        request = submit_request(self._settings.api_version, self._settings.credentials.client_account_id, canonical)
-        return await self._exchange.call(request, self._read_submit, pool=self._pool, settings=self._settings)
+        return await self._service.call(self._submit_request(canonical), self._read_submit)
 
     async def status(self, batch_id: str) -> BatchStatus:
         """The status of every record of a batch. From "Truecaller for Business: Batch status" of the version.
@@ -68,29 +60,22 @@ class Batches:
             else:
                 if status.records and all(record.outcome is not None for record in status.records):
                     return status
-            due = plan.next_due(loop.time(), self._rng)
+            due = plan.next_due(loop.time(), self._service.rng)
         raise DeadlineExceeded(f"the batch is not final after {end - began:g} s; it may still resolve", sent="yes")
 
     async def attempt_submit(self, records: Sequence[CallRecord], token: Token) -> Batch:
         """One try with this token, for records in canonical form. For the engine, which has its own policy."""
-        request = submit_request(self._settings.api_version, self._settings.credentials.client_account_id, records)
-        return await self._exchange.attempt(request, token, self._settings.timeouts, self._read_submit)
+        return await self._service.attempt(self._submit_request(records), token, self._read_submit)
 
     async def attempt_status(self, batch_id: str, token: Token) -> BatchStatus:
         """One try with this token. For the engine, which has its own policy."""
-        request = status_request(self._settings.api_version, self._settings.credentials.client_account_id, batch_id)
-        return await self._exchange.attempt(
-            request, token, self._settings.timeouts, lambda answer: self._read_status(answer, batch_id)
+        return await self._service.attempt(
+            self._status_request(batch_id), token, lambda answer: self._read_status(answer, batch_id)
         )
 
     async def _status(self, batch_id: str, deadline: float | None) -> BatchStatus:
-        request = status_request(self._settings.api_version, self._settings.credentials.client_account_id, batch_id)
-        return await self._exchange.call(
-            request,
-            lambda answer: self._read_status(answer, batch_id),
-            pool=self._pool,
-            settings=self._settings,
-            deadline=deadline,
+        return await self._service.call(
+            self._status_request(batch_id), lambda answer: self._read_status(answer, batch_id), deadline
         )
 
     def _checked(self, records: list[CallRecord]) -> list[CallRecord]:
@@ -98,7 +83,7 @@ class Batches:
             raise ValidationError(
                 [Problem("records", "batch.size", f"a batch has 1 to {BATCH_MAX} records", str(len(records)))]
             )
-        now_ms = int(self._clock.wall() * 1000)
+        now_ms = int(self._service.clock.wall() * 1000)
         checked = [preflight(record, now_ms) for record in records]
         problems = [
             Problem(f"records[{index}].{problem.field}", problem.rule, problem.message, problem.value, problem.hint)
@@ -109,8 +94,14 @@ class Batches:
             raise ValidationError(problems)
         return [canonical for canonical, _ in checked]
 
+    def _submit_request(self, records: Sequence[CallRecord]) -> Request:
+        return submit_request(self._service.settings.api_version, self._service.account, records)
+
+    def _status_request(self, batch_id: str) -> Request:
+        return status_request(self._service.settings.api_version, self._service.account, batch_id)
+
     def _read_submit(self, answer: Answer) -> Batch:
-        return decipher_submit(answer, now=self._clock.wall())
+        return decipher_submit(answer, now=self._service.clock.wall())
 
     def _read_status(self, answer: Answer, batch_id: str) -> BatchStatus:
-        return decipher_status(self._settings.api_version, answer, batch_id, now=self._clock.wall())
+        return decipher_status(self._service.settings.api_version, answer, batch_id, now=self._service.clock.wall())

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
-from truecaller_async.clock import Clock
 from truecaller_async.errors import ValidationError
 from truecaller_async.models import Answer, CallRecord, PushAnswer, Request, Token
 from truecaller_async.planning.preflight import preflight
 from truecaller_async.protocol.decipher import decipher_push
 from truecaller_async.protocol.requests import push_request
-from truecaller_async.resources.exchange import Exchange, Settings
-from truecaller_async.tokens import TokenPool
+from truecaller_async.resources.exchange import Service
 
 
 class Calls:
     """`client.calls`."""
 
-    def __init__(self, exchange: Exchange, pool: TokenPool, settings: Settings, clock: Clock) -> None:
-        self._exchange = exchange
-        self._pool = pool
-        self._settings = settings
-        self._clock = clock
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     async def push(self, record: CallRecord, *, deadline: float | None = None) -> PushAnswer:
         """Push one record. From "Truecaller for Business: Real-time" of the client's version.
@@ -31,20 +26,18 @@ class Calls:
         `ResponseLost` when nobody can know, `DeadlineExceeded`, `RateLimited`, `AuthenticationFailed`, `Forbidden`
         and the other errors of `APIStatusError`.
         """
-        canonical, problems = preflight(record, int(self._clock.wall() * 1000))
+        canonical, problems = preflight(record, int(self._service.clock.wall() * 1000))
         if problems:
             raise ValidationError(problems)
         until = None if deadline is None else asyncio.get_running_loop().time() + deadline
-        return await self._exchange.call(
-            self._request(canonical), self._read, pool=self._pool, settings=self._settings, deadline=until
-        )
+        return await self._service.call(self._request(canonical), self._read, until)
 
     async def attempt_push(self, record: CallRecord, token: Token) -> PushAnswer:
         """One try with this token, for a record in canonical form. For the engine, which has its own policy."""
-        return await self._exchange.attempt(self._request(record), token, self._settings.timeouts, self._read)
+        return await self._service.attempt(self._request(record), token, self._read)
 
     def _request(self, record: CallRecord) -> Request:
-        return push_request(self._settings.api_version, self._settings.credentials.client_account_id, record)
+        return push_request(self._service.settings.api_version, self._service.account, record)
 
     def _read(self, answer: Answer) -> PushAnswer:
-        return decipher_push(answer, now=self._clock.wall())
+        return decipher_push(answer, now=self._service.clock.wall())

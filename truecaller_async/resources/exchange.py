@@ -167,6 +167,30 @@ class Exchange:
             ) from None
 
 
+@attrs.frozen(eq=False)
+class Service:
+    """What every resource works with: the exchange, the pool, and the settings of one copy of the client."""
+
+    exchange: Exchange
+    pool: TokenPool
+    settings: Settings
+    clock: Clock
+    rng: Random
+
+    @property
+    def account(self) -> str:
+        """The id that stands in every path."""
+        return self.settings.credentials.client_account_id
+
+    async def call(self, request: Request, read: Callable[[Answer], T], deadline: float | None = None) -> T:
+        """The request under these settings; `deadline` is on the loop's clock."""
+        return await self.exchange.call(request, read, pool=self.pool, settings=self.settings, deadline=deadline)
+
+    async def attempt(self, request: Request, token: Token, read: Callable[[Answer], T]) -> T:
+        """One try with this token. For the engine, which has its own policy."""
+        return await self.exchange.attempt(request, token, self.settings.timeouts, read)
+
+
 def _repeatable(error: TruecallerError, request: Request) -> bool:
     if isinstance(error, NotSent):
         return error.retryable
