@@ -1,9 +1,10 @@
 """The figures of the main job, measured side by side: counts and ratios, never an absolute time as a target.
 
-    python -m benchmarks           all three, and one table
+    python -m benchmarks           all of them, and one table
     python -m benchmarks clean     how much of the permitted rate a campaign over real HTTP uses, and what it breaks
     python -m benchmarks memory    what ten times the records cost in memory
     python -m benchmarks virtual   the documented limits, on a clock that jumps
+    python -m benchmarks imports   what an import costs, beside the HTTP library's
 
 Each part measures and gives back figures; a figure knows its target and whether it was met. The server is always
 the sandbox on loopback, in a process of its own, so that it cannot borrow the client's memory or its core; only the

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [clean|memory|virtual]`: measure, print the table, and exit with 1 if a target was missed."""
+"""`python -m benchmarks [PART]`: measure, print the table, and exit with 1 if a target was missed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import Figure, clean_run, memory
+from benchmarks import Figure, clean_run, imports, memory
 
 MARKS = {True: "met", False: "MISSED", None: ""}
 
@@ -20,6 +20,7 @@ def main() -> int:
         "memory": memory.compare,  # first, while this process is small: see the page of that module
         "clean": lambda: clean_run.over_http(asked.records, asked.rounds),
         "virtual": clean_run.on_virtual_clock,
+        "imports": imports.compare,
     }
     chosen = [asked.part] if asked.part else list(parts)
     load = os.getloadavg()[0]
@@ -34,7 +35,9 @@ def main() -> int:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The figures of the main job.")
-    parser.add_argument("part", nargs="?", choices=("clean", "memory", "virtual"), help="one part; all if left out")
+    parser.add_argument(
+        "part", nargs="?", choices=("clean", "imports", "memory", "virtual"), help="one part; all if left out"
+    )
     parser.add_argument("--records", type=_records, default=clean_run.RECORDS, help="records of a clean round")
     parser.add_argument("--rounds", type=_rounds, default=5, help="clean rounds; the median counts")
     return parser

@@ -2,7 +2,7 @@
 
     TruecallerError
     ├── ConfigError                  a setting is wrong; nothing was sent
-    ├── ValidationError              records refused before sending; .problems
+    ├── ValidationError              records or arguments refused before sending; .problems
     ├── APIStatusError               the server answered, and the answer is no; .status .slug .message .body
     │   ├── BadRequest               400, 405-422 and the like
     │   ├── AuthenticationFailed     401, or 500 "Failed to parse token"
@@ -16,6 +16,7 @@
     │   └── ResponseLost             a connection was had and broke: it may have been applied
     ├── DecodeError                  the answer is not what the documentation prints; .path
     ├── PushRejected                 a real-time record was refused; .field .message
+    ├── NumberJobIncomplete          some of many numbers were answered for, and then a request failed; .job .done
     ├── SourceError                  the input broke in the middle; .row
     ├── JournalError                 the journal cannot be written or read
     │   └── JournalBusy              another process has it; .pid
@@ -29,6 +30,8 @@ again later without change, and `.sent`, did the request reach the server: "no",
 "maybe" is the honest state of a connection that broke, and a 5xx on a write is retryable only at the risk of
 applying it twice, so its `.retryable` is False there.
 
+Beside the tree stands one warning, `TruecallerDeprecationWarning`, for calls that the vendor deprecated.
+
 Errors survive pickling, and carry no credential and no full phone number.
 """
 
@@ -39,7 +42,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from truecaller_async.models import Problem
+    from truecaller_async.models import NumberJob, Problem
 
 Sent: TypeAlias = Literal["no", "maybe", "yes"]
 
@@ -52,6 +55,10 @@ def _revive(cls: type[TruecallerError], args: tuple[object, ...], state: dict[st
     error.args = args
     error.__dict__.update(state)
     return error
+
+
+class TruecallerDeprecationWarning(DeprecationWarning):
+    """A call that the vendor deprecated was used. The message names what replaces it."""
 
 
 class TruecallerError(Exception):
@@ -69,7 +76,7 @@ class ConfigError(TruecallerError):
 
 
 class ValidationError(TruecallerError):
-    """Records were refused by the pre-flight; nothing was sent. `.problems` has all of them at once."""
+    """Records or arguments were refused; nothing was sent. `.problems` has all of them at once."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
@@ -139,10 +146,11 @@ class RateLimited(APIStatusError):
         message: str | None = None,
         body: str = "",
         *,
+        field: str | None = None,
         retry_after: float | None = None,
     ) -> None:
         self.retry_after = retry_after
-        super().__init__(status, slug, message, body)
+        super().__init__(status, slug, message, body, field=field)
 
     def _sentence(self) -> str:
         wait = f"; retry after {self.retry_after:g} s" if self.retry_after is not None else ""
@@ -159,13 +167,15 @@ class UnexpectedRedirect(APIStatusError):
         message: str | None = None,
         body: str = "",
         *,
+        field: str | None = None,
         location: str | None = None,
     ) -> None:
         self.location = location
-        super().__init__(status, slug, message, body)
+        super().__init__(status, slug, message, body, field=field)
 
     def _sentence(self) -> str:
-        return f"HTTP {self.status}: redirected to {self.location or 'nowhere'}, and not followed; check base_url"
+        advice = self.message or "check base_url"
+        return f"HTTP {self.status}: redirected to {self.location or 'nowhere'}, and not followed; {advice}"
 
 
 class ServerError(APIStatusError):
@@ -211,6 +221,25 @@ class PushRejected(TruecallerError):
         self.message = message
         self.status = status
         super().__init__(f"record refused: {message or 'no reason given'}" + (f" (field {field})" if field else ""))
+
+
+class NumberJobIncomplete(TruecallerError):
+    """Many numbers need several requests, and a later one failed after an earlier one was answered.
+
+    `job` is the answers so far, merged. `done` is how many of the numbers, without repetitions and in the order given,
+    were answered for; the rest begins there. `.sent` and `.retryable` are those of the failure, which is `__cause__`
+    and tells of the one request that failed.
+    """
+
+    def __init__(self, job: NumberJob, done: int, total: int, cause: TruecallerError) -> None:
+        self.job = job
+        self.done = done
+        self.sent = cause.sent
+        self.retryable = cause.retryable
+        super().__init__(
+            f"{done} of {total} numbers were answered for, then the request for the next ones failed: "
+            f"{type(cause).__name__}: {cause}"
+        )
 
 
 class SourceError(TruecallerError):

@@ -7,7 +7,6 @@ are "the limits entitled to your business".
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeAlias
@@ -31,28 +30,65 @@ MAX_HOLD = 300.0
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
+FIGURE_MAX = 2**63 - 1
+"""The largest figure: beyond it nothing is meant, and arithmetic overflows."""
+
+SHOWN_MAX = 40
+
+
 def _positive(instance: object, attribute: Attribute, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise ConfigError(f"{type(instance).__name__}.{attribute.name} is {value!r}: it must be a number above 0")
+    if not _is_figure(value) or value <= 0:
+        raise _refused(instance, attribute, value, "a finite number above 0")
 
 
 def _not_negative(instance: object, attribute: Attribute, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise ConfigError(f"{type(instance).__name__}.{attribute.name} is {value!r}: it must be 0 or more")
+    if not _is_figure(value) or value < 0:
+        raise _refused(instance, attribute, value, "a finite number, 0 or more")
 
 
 def _whole_positive(instance: object, attribute: Attribute, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{type(instance).__name__}.{attribute.name} is {value!r}: it must be a whole number from 1")
+    if not _is_figure(value) or not isinstance(value, int) or value < 1:
+        raise _refused(instance, attribute, value, "a whole number from 1")
+
+
+def _whole(instance: object, attribute: Attribute, value: int) -> None:
+    if not _is_figure(value) or not isinstance(value, int) or value < 0:
+        raise _refused(instance, attribute, value, "a whole number from 0")
 
 
 def _one_of(*words: str) -> Callable[[object, Attribute, str], None]:
     def check(instance: object, attribute: Attribute, value: str) -> None:
         if value not in words:
-            allowed = ", ".join(repr(word) for word in words)
-            raise ConfigError(f"{type(instance).__name__}.{attribute.name} is {value!r}: it must be one of {allowed}")
+            raise _refused(instance, attribute, value, f"one of {', '.join(repr(word) for word in words)}")
 
     return check
+
+
+def _a(kind: type, rule: str) -> Callable[[object, Attribute, object], None]:
+    def check(instance: object, attribute: Attribute, value: object) -> None:
+        if not isinstance(value, kind):
+            raise _refused(instance, attribute, value, rule)
+
+    return check
+
+
+def _refused(instance: object, attribute: Attribute, value: object, rule: str) -> ConfigError:
+    hint = f"; the default is {attribute.default!r}" if isinstance(attribute.default, int | float | str) else ""
+    return ConfigError(f"{type(instance).__name__}.{attribute.name} is {_shown(value)}: it must be {rule}{hint}")
+
+
+def _is_figure(value: object) -> bool:
+    """Whether it is a finite number, as far as numbers are meant. A boolean is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= FIGURE_MAX
+
+
+def _shown(value: object) -> str:
+    """The value as an error may carry it: short; of a type whose text we do not know, the type's name."""
+    if isinstance(value, int) and abs(value) > FIGURE_MAX:
+        return "an integer of more than 18 digits"
+    if isinstance(value, str) and len(value) > SHOWN_MAX:
+        return f"{value[:SHOWN_MAX]!r}…"
+    return repr(value) if value is None or isinstance(value, str | int | float) else f"of type {type(value).__name__}"
 
 
 def _is_printable(text: object) -> bool:
@@ -123,7 +159,9 @@ class PollPolicy:
 
     def __attrs_post_init__(self) -> None:
         if self.factor < 1:
-            raise ConfigError(f"PollPolicy.factor is {self.factor!r}: below 1 the polls would come ever faster")
+            raise ConfigError(
+                f"PollPolicy.factor is {self.factor!r}: it must be 1 or more, or the polls would come ever faster"
+            )
 
 
 @attrs.frozen
@@ -133,16 +171,18 @@ class RateLimit:
     `calls` names the calls that are counted; `*` counts every call made with a token.
     """
 
-    name: str
+    name: str = attrs.field(validator=_a(str, "a word, such as 'batch'"))
     limit: int = attrs.field(validator=_whole_positive)
     per: float = attrs.field(validator=_positive)
     scope: Literal["token", "account"] = attrs.field(default="token", validator=_one_of("token", "account"))
-    calls: tuple[str, ...] = ("*",)
+    calls: tuple[str, ...] = attrs.field(default=("*",), validator=_a(tuple, "a tuple, such as ('submit',)"))
 
     def __attrs_post_init__(self) -> None:
         for call in self.calls:
             if call != "*" and call not in CALLS:
-                raise ConfigError(f"limit {self.name!r} names the call {call!r}; calls are *, {', '.join(CALLS)}")
+                raise ConfigError(
+                    f"limit {_shown(self.name)} names the call {_shown(call)}; calls are *, {', '.join(CALLS)}"
+                )
 
     def counts(self, call: str) -> bool:
         """Whether a request of this call is charged to this limit."""
@@ -153,9 +193,12 @@ class RateLimit:
 class Limits:
     """All limits of an account. A request must pass every one that counts its call."""
 
-    rules: tuple[RateLimit, ...]
+    rules: tuple[RateLimit, ...] = attrs.field(validator=_a(tuple, "a tuple of RateLimit"))
 
     def __attrs_post_init__(self) -> None:
+        strange = next((rule for rule in self.rules if not isinstance(rule, RateLimit)), None)
+        if strange is not None:
+            raise ConfigError(f"Limits.rules has one {_shown(strange)}: each must be a RateLimit")
         names = [rule.name for rule in self.rules]
         if len(set(names)) != len(names):
             raise ConfigError(f"two limits share a name: {', '.join(names)}")
@@ -190,14 +233,7 @@ class Limits:
         if unknown:
             known = ", ".join(rule.name for rule in self.rules)
             raise ConfigError(f"there is no limit named {', '.join(sorted(unknown))}; the limits are {known}")
-        return Limits(
-            tuple(
-                attrs.evolve(rule, limit=figures[rule.name][0], per=float(figures[rule.name][1]))
-                if rule.name in figures
-                else rule
-                for rule in self.rules
-            )
-        )
+        return Limits(tuple(_with_figures(rule, figures.get(rule.name)) for rule in self.rules))
 
     def parse(self, text: str) -> Limits:
         """A copy with the figures of `batch=60/60,token=100/1` (limit / seconds), as in TRUECALLER_LIMITS."""
@@ -214,6 +250,18 @@ class Limits:
         return next((rule for rule in self.rules if rule.name == name), None)
 
 
+def _with_figures(rule: RateLimit, figures: tuple[int, float] | None) -> RateLimit:
+    if figures is None:
+        return rule
+    try:
+        limit, per = figures
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"the limit {rule.name} is {_shown(figures)}: it must be (limit, seconds), such as {rule.name}=(60, 60.0)"
+        ) from None
+    return attrs.evolve(rule, limit=limit, per=per)
+
+
 @attrs.frozen
 class CampaignOptions:
     """How a campaign is run.
@@ -228,7 +276,7 @@ class CampaignOptions:
     """
 
     on_ambiguous: Literal["resend", "hold"] = attrs.field(default="resend", validator=_one_of("resend", "hold"))
-    max_resends: int = attrs.field(default=2, validator=_not_negative)
+    max_resends: int = attrs.field(default=2, validator=_whole)
     same_pair: Literal["in_order", "keep_last"] = attrs.field(
         default="in_order", validator=_one_of("in_order", "keep_last")
     )
@@ -242,5 +290,5 @@ class CampaignOptions:
     dedupe: Literal["window", "exact", "off"] = attrs.field(
         default="window", validator=_one_of("window", "exact", "off")
     )
-    validate: bool = True
-    poll: PollPolicy = attrs.field(factory=PollPolicy)
+    validate: bool = attrs.field(default=True, validator=_a(bool, "True or False"))
+    poll: PollPolicy = attrs.field(factory=PollPolicy, validator=_a(PollPolicy, "a PollPolicy"))

@@ -7,11 +7,15 @@ database or Redis. `Journal.write` carries law 4: when it returns, the entries s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
-from truecaller_async.models import Answer, Entry, Request, Token
+from truecaller_async.models import Answer, Entry, Request, Secret, Token
+from truecaller_async.models.tokens import Shelf
 from truecaller_async.options import Timeouts
+
+Write: TypeAlias = Callable[[bytes], Awaitable[None]]
+"""Takes one piece of a file. Raises errors of this library only."""
 
 
 class Transport(Protocol):
@@ -20,6 +24,17 @@ class Transport(Protocol):
     async def send(self, request: Request, timeouts: Timeouts) -> Answer:
         """One attempt. Raises `NotSent`, `ResponseLost`, `DecodeError` (an answer over the cap), `ConfigError`
         (a request that must not go on the wire) or `ClientClosed`, and nothing of the HTTP library."""
+        ...
+
+    async def download(
+        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], cap: int
+    ) -> Answer:
+        """One GET of a link that the server gave us, without token; the answer is without its body.
+
+        Only to the server's own host, to hosts below truecaller.com, and to `hosts`. The body of a 200 goes to `write`
+        piece by piece; that of any other status is not read. Raises as `send`, and `ConfigError` or `DecodeError`
+        before anything is sent where the link may not be followed, and what `write` raises.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -76,6 +91,10 @@ class TokenStore(Protocol):
 
     async def releases(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
         """The releases noted for this token after `since`, by the name of the limit."""
+        ...
+
+    async def look(self, now: float, since: float) -> Shelf:
+        """The tokens alive at `now`, whoever uses them, and the mints after `since`. Changes and creates nothing."""
         ...
 
     async def give_up(self, now: float) -> None:

@@ -13,7 +13,7 @@ from .driving import Shell
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
     """A quick one without limits in the way."""
-    async with await Sandbox.start(SandboxSettings(limits=SPEEDS["off"], resolve_after=0.1)) as sandbox:
+    async with await Sandbox.start(SandboxSettings(limits=SPEEDS["off"], resolve_after=0.1, list_after=0.1)) as sandbox:
         yield sandbox
 
 

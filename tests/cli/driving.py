@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from click.testing import CliRunner
+
+from truecaller_async.cli.app import app
 
 REPOSITORY = Path(__file__).parents[2]
 CALLER = "911140001234"
@@ -74,7 +77,7 @@ async def line_with(stream: asyncio.StreamReader | None, text: str) -> str:
 
 
 class Shell:
-    """Runs commands in one folder with one account."""
+    """Runs commands in one folder with one account: `run` as a process of its own, `call` in a thread of this one."""
 
     def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
         self.folder = folder
@@ -85,6 +88,20 @@ class Shell:
 
     async def run(self, *arguments: str, **variables: str) -> Finished:
         return await finished(await self.start(*arguments, **variables))
+
+    async def call(self, *arguments: str, stdin: str | bytes | None = None, **variables: str | None) -> Finished:
+        """The same command without the cost of a process; None unsets a variable."""
+        ours = dict.fromkeys(name for name in os.environ if name.startswith("TRUECALLER_"))
+        runner = CliRunner(env={**ours, **self.env, "NO_COLOR": "1", **variables})
+        result = await asyncio.to_thread(runner.invoke, app, arguments, stdin)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return Finished(result.exit_code, result.stdout, result.stderr)
+
+    def file(self, name: str, content: str | bytes) -> str:
+        """A file in the folder."""
+        path = self.folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
 
 
 def receiver(number: int, ending: int = 0) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -44,7 +45,19 @@ def test_the_version_is_the_package_s() -> None:
     assert invoke("--version").output == f"truecaller {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["", "demo", "sandbox", "push", "campaign", "campaign run"])
+def commands_under(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands_under(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+ID = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.mark.parametrize("command", [" ".join(path) for path in commands_under(app)])
 def test_every_command_has_its_help(command: str) -> None:
     result = invoke(*command.split(), "--help")
     assert result.exit_code == 0
@@ -70,6 +83,24 @@ def test_every_command_has_its_help(command: str) -> None:
         "campaign run x.csv --api-version v9",
         "campaign run x.csv --json --results -",
         "campaign run x.csv --api-key secret",
+        "batch status",
+        "batch status some-batch --timeout 5m",
+        "batch status some-batch --wait --timeout soon",
+        "labels list --page 0",
+        "labels list --page-size many",
+        "labels list --limit many",
+        "feature-sets list --department 7",
+        f"feature-sets list --feature-set {ID}",
+        f"feature-sets list --department {ID} --process {ID}",
+        f"numbers list --feature-set {ID} --operation {ID}",
+        "numbers list --process ../../token",
+        f"numbers publish {ID}",
+        "numbers publish ../../token x.txt",
+        f"numbers publish {ID} x.txt --wait 0s",
+        f"numbers delist {ID} x.txt --wait 5s",
+        "token",
+        "token status now",
+        "doctor here",
     ],
 )
 def test_wrong_usage_is_2_and_says_how_to_find_out(line: str) -> None:
@@ -89,6 +120,22 @@ def test_no_secret_is_an_option() -> None:
     options = options_of(app)
     assert "--receiver" in options
     assert not [name for name in options if any(word in name for word in ("key", "secret", "password", "account"))]
+
+
+def test_no_option_has_two_meanings() -> None:
+    for path in commands_under(app):
+        command: click.Command = app
+        for name in path:
+            assert isinstance(command, click.Group)
+            command = command.commands[name]
+        flags = [flag for parameter in command.params for flag in parameter.opts]
+        assert len(flags) == len(set(flags)), path
+
+
+def test_commands_are_listed_in_the_order_of_a_first_day() -> None:
+    listed = [line.split()[0] for line in invoke("--help").output.partition("Commands:\n")[2].splitlines()]
+    assert listed[:4] == ["demo", "sandbox", "doctor", "push"]
+    assert len(listed) == len(app.commands)
 
 
 def test_an_error_of_the_library_is_a_message_and_its_code() -> None:
@@ -127,12 +174,14 @@ def test_without_its_libraries_the_command_says_what_to_install(missing: str, tm
     assert result.stdout == ""
 
 
-def test_help_does_not_load_the_drawing_and_the_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", ["['--help']", "['campaign', 'run', '--help']", "['numbers', 'publish', '-h']"])
+def test_help_does_not_load_the_drawing_the_network_and_the_engine(arguments: str, tmp_path: Path) -> None:
     program = (
         "import sys\nfrom truecaller_async.cli.app import app\n"
-        "try:\n    app(['campaign', 'run', '--help'])\n"
+        f"try:\n    app({arguments})\n"
         "except SystemExit:\n    pass\n"
-        "heavy = {'rich.live', 'rich.table', 'aiohttp.web', 'truecaller_async.sandbox'} & sys.modules.keys()\n"
+        "ours = ['client', 'engine', 'sandbox', 'transport', 'resources', 'protocol']\n"
+        "heavy = {'rich', 'aiohttp', 'sqlite3', *(f'truecaller_async.{room}' for room in ours)} & sys.modules.keys()\n"
         "sys.exit(','.join(sorted(heavy)) or 0)"
     )
     result = python(program, tmp_path)

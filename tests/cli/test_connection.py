@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from truecaller_async import ConfigError
-from truecaller_async.cli.connection import Connection, default_state
+from truecaller_async.cli.connection import VERSIONS, Connection, default_state
+from truecaller_async.protocol.versions import VERSIONS as OURS
 from truecaller_async.sandbox import Sandbox, SandboxSettings
 
 from .driving import CALLER, REASON, Shell, receiver
@@ -37,6 +38,10 @@ def test_tokens_and_version_override_the_environment() -> None:
     client = Connection(tokens=3, api_version="v3").client({**ACCOUNT, "TRUECALLER_MAX_TOKENS": "7"})
     assert client._parts.pool.max_tokens == 3
     assert "v3" in repr(client)
+
+
+def test_the_versions_that_may_be_chosen_are_those_that_there_are() -> None:
+    assert set(VERSIONS) == OURS.keys()
 
 
 def test_a_wrong_number_of_tokens_is_a_config_error() -> None:

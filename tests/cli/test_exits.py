@@ -7,7 +7,7 @@ import pytest
 
 from truecaller_async import errors
 from truecaller_async.cli.exits import exit_for_campaign, exit_for_error, exit_for_summary
-from truecaller_async.models import Problem, Summary
+from truecaller_async.models import NumberJob, Problem, Summary
 
 CODES: dict[type[errors.TruecallerError], int] = {
     errors.TruecallerError: 1,
@@ -21,6 +21,7 @@ CODES: dict[type[errors.TruecallerError], int] = {
     errors.BadRequest: 5,
     errors.NotFound: 5,
     errors.PushRejected: 5,
+    errors.NumberJobIncomplete: 5,
     errors.SourceError: 5,
     errors.RateLimited: 6,
     errors.TokenBudgetExhausted: 6,
@@ -46,6 +47,7 @@ def made(cls: type[errors.TruecallerError]) -> errors.TruecallerError:
         errors.TokenBudgetExhausted: (datetime(2030, 1, 1, tzinfo=UTC),),
         errors.WaitTooLong: (400.0, 300.0),
         errors.PushRejected: ("reason", "refused"),
+        errors.NumberJobIncomplete: (NumberJob(), 1, 2, errors.NotSent("refused")),
     }
     status = (500,) if issubclass(cls, errors.APIStatusError) else ("message",)
     error = cls(*arguments.get(cls, status))

@@ -4,13 +4,13 @@ import pytest
 
 from truecaller_async import errors
 from truecaller_async.cli.faults import told, told_of_defect
-from truecaller_async.models import Problem
+from truecaller_async.models import NumberJob, Problem
 
 
 def test_a_record_that_is_not_valid_has_each_problem_on_a_line() -> None:
     problems = [Problem("receiver", "phone.missing", "is missing"), Problem("reason", "r", "is short", "ab", "add")]
     assert told(errors.ValidationError(problems)).splitlines() == [
-        "Error: the record is not valid, and nothing was sent:",
+        "Error: what was given is not valid, and nothing was sent:",
         "  receiver is missing",
         "  reason 'ab' is short (add)",
     ]
@@ -26,6 +26,8 @@ def test_a_record_that_is_not_valid_has_each_problem_on_a_line() -> None:
         (errors.UnexpectedRedirect(302, location="https://192.168.100.200/"), "TRUECALLER_BASE_URL"),
         (errors.ResponseLost("the answer was lost"), "before you send it again"),
         (errors.ServerError(503), "before you send it again"),
+        (errors.NotFound(404), "the id that was given"),
+        (errors.NumberJobIncomplete(NumberJob(), 1, 2, errors.NotSent("x")), "numbers list"),
     ],
 )
 def test_an_error_says_what_it_is_and_what_to_do(error: errors.TruecallerError, advice: str) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from truecaller_async.cli.params import duration, duration_or_zero, limit
+from truecaller_async.cli.params import duration, duration_or_zero, identifier, limit
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,17 @@ def test_a_limit_stays_as_it_is() -> None:
 def test_a_limit_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         limit(text)
+
+
+def test_an_id_is_a_uuid_in_lower_case() -> None:
+    assert identifier(" B9AB7822-e4ef-4256-a3bd-985289efb32b ") == "b9ab7822-e4ef-4256-a3bd-985289efb32b"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "7", "../../token", "b9ab7822e4ef4256a3bd985289efb32b", "911140001234", "\x1b[2J"]
+)
+def test_what_is_no_id_is_refused_printable_and_masked(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is not a UUID") as caught:
+        identifier(text)
+    assert str(caught.value).isprintable()
+    assert "91114" not in str(caught.value)

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from truecaller_async.options import Limits
-from truecaller_async.sandbox import SPEEDS, Sandbox
+from truecaller_async.sandbox import SPEEDS, Oddity, Sandbox
 
 from .driving import CALLER, Shell, finished, receiver
 
@@ -56,6 +56,72 @@ async def test_a_seed_invents_another_account(tmp_path: Path) -> None:
         process.send_signal(SIGTERM)
         await finished(process)
     assert len(accounts) == 2
+
+
+async def test_numbers_take_their_time_and_oddities_are_chosen_by_name(tmp_path: Path) -> None:
+    options = ("--list-after", "0", "--oddity", "bare-empty-numbers", "--oddity", "parse-failure", "--json")
+    process = await Shell(tmp_path, {}).start("sandbox", "--port", "0", *options)
+    assert process.stdout is not None
+    variables = json.loads(await process.stdout.readline())
+    account = f"/clients/{variables['TRUECALLER_CLIENT_ACCOUNT_ID']}"
+    login = {"key_id": variables["TRUECALLER_KEY_ID"], "api_key": variables["TRUECALLER_API_KEY"]}
+    numbers = f"{account}/number_management/numbers"
+    async with aiohttp.ClientSession(variables["TRUECALLER_BASE_URL"]) as http:
+        async with http.get(numbers, headers={"Authorization": "Bearer unknown"}) as answer:
+            assert answer.status == 500
+        async with http.post(f"{account}/token", json=login) as answer:
+            headers = {"Authorization": f"Bearer {(await answer.json())['token']}"}
+        async with http.get(numbers, headers=headers) as answer:
+            assert await answer.json() == []
+        async with http.get(f"{account}/number_management/feature_sets", headers=headers) as answer:
+            feature_set = (await answer.json())["feature_sets"][0]["id"]
+        publish = f"{account}/number_management/feature_sets/{feature_set}/numbers/publish"
+        async with http.post(publish, json={"phone_numbers": [CALLER]}, headers=headers) as answer:
+            assert answer.status == 200
+        async with http.get(numbers, headers=headers) as answer:
+            assert [number["status"] for number in (await answer.json())["numbers"]] == ["listed"]
+    process.send_signal(SIGTERM)
+    await finished(process)
+
+
+async def test_what_the_documentation_leaves_open_is_chosen_by_options(tmp_path: Path) -> None:
+    options = ("--batch-validation", "per_record", "--label-required", "--export-shape", "text", "--token-life", "2h")
+    start = ("sandbox", "--port", "0", "--resolve-after", "0", "--json")
+    process = await Shell(tmp_path, {}).start(*start, *options)
+    assert process.stdout is not None
+    variables = json.loads(await process.stdout.readline())
+    account = f"/clients/{variables['TRUECALLER_CLIENT_ACCOUNT_ID']}"
+    login = {"key_id": variables["TRUECALLER_KEY_ID"], "api_key": variables["TRUECALLER_API_KEY"]}
+    window = {"starts_at": 4102444800000, "ends_at": 4102459200000}
+    unlabelled = {"call_records": [{"caller_number": CALLER, "receiver_number": receiver(1), **window}]}
+    async with aiohttp.ClientSession(variables["TRUECALLER_BASE_URL"]) as http:
+        async with http.post(f"{account}/token", json=login) as answer:
+            headers = {"Authorization": f"Bearer {(await answer.json())['token']}"}
+        batches = f"/v2{account}/dynamic_call_records"
+        async with http.post(batches, json=unlabelled, headers=headers) as answer:
+            assert answer.status == 200
+            batch = {"batchId": (await answer.json())["batch_id"]}
+        async with http.get(batches, params=batch, headers=headers) as answer:
+            (row,) = (await answer.json())["data"]
+            assert row["status_info"]["message"] == "label_id is required"
+        asked = f"{account}/openapi/callback-logs/summary?from=1&to=2"
+        async with http.get(asked, headers=headers) as answer:
+            assert (await answer.text()).startswith("http://127.0.0.1:")
+    process.send_signal(SIGTERM)
+    await finished(process)
+
+
+async def test_an_unknown_oddity_is_wrong_usage_and_lists_the_names(tmp_path: Path) -> None:
+    ended = await Shell(tmp_path, {}).run("sandbox", "--oddity", "unheard-of")
+    assert ended.code == 2
+    assert all(name in " ".join(ended.stderr.split()) for name in Oddity)
+
+
+async def test_two_envelopes_at_once_are_a_wrong_setting(tmp_path: Path) -> None:
+    both = ("--oddity", "camel-status-info", "--oddity", "flat-status-info")
+    ended = await Shell(tmp_path, {}).run("sandbox", "--port", "0", *both)
+    assert (ended.code, ended.stdout) == (3, "")
+    assert "one envelope at most" in ended.stderr
 
 
 async def test_a_port_in_use_is_3_and_says_so(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -180,7 +180,15 @@ def test_what_went_well_has_no_reason() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0.0 s"), (9.94, "9.9 s"), (59, "59 s"), (75, "1 min 15 s"), (3725, "1 h 2 min"), (90_000, "1 d 1 h")],
+    [
+        (0, "0.0 s"),
+        (9.94, "9.9 s"),
+        (59, "59 s"),
+        (75, "1 min 15 s"),
+        (1800, "30 min"),
+        (3725, "1 h 2 min"),
+        (90_000, "1 d 1 h"),
+    ],
 )
 def test_a_duration_is_said_in_two_units_at_most(seconds: float, text: str) -> None:
     assert duration(seconds) == text

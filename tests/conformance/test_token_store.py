@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.virtual import most_in_window, run_virtual
 from truecaller_async.models import Secret, Token
+from truecaller_async.models.tokens import Shelf, ShelvedToken
 from truecaller_async.ports import TokenStore
 from truecaller_async.tokens import MemoryTokenStore, SqliteTokenStore
 
@@ -105,6 +106,58 @@ async def test_a_dropped_token_is_never_seen_again(kind: Kind) -> None:
     await first.give_up(NOW)
     await first.aclose()
     assert list(await kind.open().adopt(NOW)) == []
+
+
+async def test_a_look_into_a_new_store_is_an_empty_shelf(kind: Kind) -> None:
+    assert await kind.open().look(NOW, NOW - 1800) == Shelf()
+
+
+async def test_a_look_sees_live_tokens_and_the_mints_of_its_window(kind: Kind) -> None:
+    store = kind.open()
+    for second in (5, 0, 3):
+        await store.claim_mint(10, 1800.0, NOW + second)
+    younger = attrs.evolve(TOKEN, token_id="ba9876543210", born=NOW + 9, expires=NOW + 3609)
+    await store.add(younger)
+    await store.add(TOKEN)
+    shelf = await store.look(NOW + 10, NOW + 2)
+    assert shelf.mints == (NOW + 3, NOW + 5)
+    assert shelf.tokens == (
+        ShelvedToken(TOKEN.token_id, NOW, NOW + 3600, "this"),
+        ShelvedToken(younger.token_id, NOW + 9, NOW + 3609, "this"),
+    )
+    assert [token.token_id for token in (await store.look(NOW + 3600, NOW)).tokens] == [younger.token_id]
+
+
+async def test_a_look_does_not_see_what_was_dropped_or_refunded(kind: Kind) -> None:
+    store = kind.open()
+    await store.claim_mint(10, 1800.0, NOW)
+    await store.add(TOKEN)
+    await store.refund_mint(NOW)
+    await store.drop(TOKEN.token_id)
+    assert await store.look(NOW, NOW - 60) == Shelf()
+
+
+async def test_a_look_changes_nothing(kind: Kind) -> None:
+    store = kind.open()
+    await store.claim_mint(1, 100.0, NOW)
+    await store.add(TOKEN)
+    assert await store.look(NOW + 9000, NOW + 9000) == Shelf()
+    first = await store.look(NOW, NOW - 100)
+    assert await store.look(NOW, NOW - 100) == first != Shelf()
+    assert await store.claim_mint(1, 100.0, NOW + 1) == 99.0
+
+
+async def test_a_look_shows_no_secret(kind: Kind) -> None:
+    store = kind.open()
+    await store.add(TOKEN)
+    assert TOKEN.secret.reveal() not in repr(await store.look(NOW, NOW))
+
+
+async def test_tokens_given_up_are_nobody_s_where_the_store_is_durable(kind: Kind) -> None:
+    store = kind.open()
+    await store.add(TOKEN)
+    await store.give_up(NOW + 1)
+    assert [token.used_by for token in (await store.look(NOW + 2, NOW)).tokens] == (["nobody"] if kind.durable else [])
 
 
 async def test_a_store_may_be_closed_twice_or_unused(kind: Kind) -> None:

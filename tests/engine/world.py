@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from random import Random
 from typing import Any
 
@@ -29,8 +29,9 @@ from truecaller_async import (
     Timeouts,
     TruecallerClient,
 )
-from truecaller_async.models import Answer, Request
+from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.options import Credentials
+from truecaller_async.ports import Write
 from truecaller_async.resources import Settings
 from truecaller_async.sandbox import SandboxSettings, SandboxState
 from truecaller_async.telemetry import LogObserver
@@ -66,6 +67,11 @@ class SandboxTransport:
             return await self._carry(request)
         finally:
             self.watch("back", request)
+
+    async def download(
+        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], cap: int
+    ) -> Answer:
+        raise AssertionError("no campaign downloads a file")
 
     async def _carry(self, request: Request) -> Answer:
         token = request.token.reveal() if request.token is not None else ""

@@ -16,7 +16,13 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("push_one.py", "dial: success"), ("push_one.py", "Not a Truecaller user"), ("campaign.py", "delivered=1920")],
+    [
+        ("push_one.py", "dial: success"),
+        ("push_one.py", "Not a Truecaller user"),
+        ("campaign.py", "delivered=1920"),
+        ("blocking.py", "push: success"),
+        ("blocking.py", "delivered=480"),
+    ],
 )
 async def test_an_example_runs(name: str, said: str) -> None:
     settings = SandboxSettings(limits=SPEEDS["fast"], resolve_after=0.5)

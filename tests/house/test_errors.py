@@ -14,7 +14,7 @@ import pytest
 
 from truecaller_async import errors
 from truecaller_async.errors import TruecallerError
-from truecaller_async.models import Answer, CallRecord, Problem, RecordStatus, Request, Secret, Token
+from truecaller_async.models import Answer, CallRecord, NumberJob, Problem, RecordStatus, Request, Secret, Token
 from truecaller_async.options import Credentials
 
 CANARY = "c4n4ry-0f-4-k3y"
@@ -39,6 +39,7 @@ EXAMPLES: list[TruecallerError] = [
     errors.Forbidden(403),
     errors.NotFound(404),
     errors.RateLimited(retry_after=7.5),
+    errors.NumberJobIncomplete(NumberJob(status="pending"), 10_000, 25_000, errors.ResponseLost("reset")),
     errors.UnexpectedRedirect(307, location="https://elsewhere.example/"),
     errors.ServerError(503, body="<html>", retryable=True),
     errors.TransportError("no answer"),

@@ -30,6 +30,7 @@ DECIDED: dict[type[TruecallerError], Event] = {
     errors.ResponseLost: Event.LOST,
     errors.DecodeError: Event.UNTRACKED,
     errors.PushRejected: Event.REFUSED,
+    errors.NumberJobIncomplete: Event.FATAL,
     errors.SourceError: Event.FATAL,
     errors.JournalError: Event.FATAL,
     errors.JournalBusy: Event.FATAL,

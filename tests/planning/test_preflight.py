@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from truecaller_async.models import CallRecord, Problem
+from truecaller_async.planning import preflight as preflight_module
 from truecaller_async.planning.preflight import LETTERS, RULE_PAST, UNPRINTABLE, canonical, parse_time, preflight
 from truecaller_async.planning.times import utc
 from truecaller_async.planning.values import show
@@ -100,6 +101,33 @@ def test_seven_wrong_values_give_seven_problems() -> None:
         "starts_at",
         "ends_at",
     ]
+
+
+@pytest.mark.parametrize("other", [None, {}, "919876543210", 5, [GOOD]], ids=repr)
+def test_what_is_no_record_is_told_as_one_problem(other: Any) -> None:
+    form, (problem,) = preflight(other, NOW)
+    assert form is other
+    assert (problem.field, problem.rule) == ("record", "record.type")
+    assert "CallRecord" in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("values", "hint"),
+    [
+        ({"label_name": "ab"}, "add 1 or leave the field empty"),
+        ({"label_name": "a" * 43}, "shorten it by 3"),
+        ({"reason": "a" * 104}, "shorten it by 4"),
+        ({"reason": "Delivery today!"}, "remove it: none of !@#"),
+        ({"receiver": "911234"}, "missing or doubled"),
+        ({"receiver": "nan"}, "'nan' stands for an empty cell; give the number with its country code"),
+        ({"receiver": GOOD.caller}, "the person who is called"),
+        ({"ends_at": NOW - 1, "starts_at": NOW - HOUR}, "still to come"),
+        ({"ends_at": NOW + HOUR, "starts_at": NOW + HOUR}, "an end after the start"),
+        ({"ends_at": NOW + 25 * HOUR}, "end it earlier"),
+    ],
+)
+def test_a_hint_says_what_to_do(values: dict[str, Any], hint: str) -> None:
+    assert hint in only(**values).hint
 
 
 # Numbers
@@ -272,6 +300,22 @@ def test_b11_a_name_is_counted_and_sent_in_composed_form() -> None:
 
 def test_b11_an_invisible_character_is_named_with_its_position() -> None:
     assert "U+202E at position 7" in only(label_name="Centro\N{RIGHT-TO-LEFT OVERRIDE}Bank").message
+
+
+def test_b11_a_text_without_end_is_not_composed_because_that_takes_the_square_of_its_length(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    composed: list[int] = []
+
+    def compose(form: Any, text: str) -> str:
+        composed.append(len(text))
+        return text
+
+    monkeypatch.setattr(unicodedata, "normalize", compose)
+    monkeypatch.setattr(preflight_module, "_is_composed", lambda form, text: compose(form, text) == text)
+    endless = "a" + "\N{COMBINING GRAVE ACCENT BELOW}\N{COMBINING ACUTE ACCENT}" * 5000
+    assert rules(label_name=endless, reason=endless) == ["label_name.length", "reason.length"]
+    assert max(composed, default=0) <= 1000
 
 
 @pytest.mark.parametrize(
@@ -535,6 +579,7 @@ def values_of(record: CallRecord) -> Iterator[object]:
 def test_any_values_of_any_type_end_in_a_form_and_problems(record: CallRecord) -> None:
     _, found = preflight(record, NOW)
     assert all(isinstance(problem, Problem) and str(problem) for problem in found)
+    assert all(problem.field and problem.rule and problem.message and problem.hint for problem in found)
 
 
 @given(numbers)

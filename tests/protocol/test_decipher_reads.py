@@ -269,17 +269,23 @@ def test_an_unknown_version_is_refused() -> None:
 
 @pytest.mark.parametrize("body", [[], None])
 def test_no_labels_are_an_empty_list(body: object) -> None:
-    assert decipher_labels(answer(body), now=NOW) == ()
+    assert decipher_labels(answer(body), now=NOW) == Page()
 
 
 def test_a_label_needs_only_its_id_and_bears_odd_values() -> None:
     odd = {"id": 7, "category": "10", "sub_category": "text", "created_at": "soon", "deleted_at": None, "new": [1]}
-    assert decipher_labels(answer([odd]), now=NOW) == (Label(id="7", category=10),)
+    assert decipher_labels(answer([odd]), now=NOW) == Page((Label(id="7", category=10),))
 
 
 @pytest.mark.parametrize(
     ("body", "path"),
-    [([{"id": "a"}, {"name": "b"}], "$[1].id"), ([{"id": None}], "$[0].id"), ([7], "$[0]"), ({"labels": []}, "$")],
+    [
+        ([{"id": "a"}, {"name": "b"}], "$[1].id"),
+        ([{"id": None}], "$[0].id"),
+        ([{"id": "a"}, {"id": "b", "created_at": {}}], "$[1].created_at"),
+        ([7], "$[0]"),
+        ({"labels": []}, "$"),
+    ],
 )
 def test_labels_in_another_form_are_named_by_their_place(body: object, path: str) -> None:
     with pytest.raises(DecodeError) as caught:
@@ -287,9 +293,47 @@ def test_labels_in_another_form_are_named_by_their_place(body: object, path: str
     assert caught.value.path == path
 
 
+@pytest.mark.parametrize(
+    ("numbers", "path"),
+    [
+        ([{"phone_number": "9"}, {"phone_number": "9"}, {"status": "listed"}], "$.numbers[2].phone_number"),
+        ([{"phone_number": "9", "created_at": ["2025-07-28"]}], "$.numbers[0].created_at"),
+        ([{"phone_number": "9", "label_name": {}}], "$.numbers[0].label_name"),
+        ({}, "$.numbers"),
+    ],
+)
+def test_numbers_in_another_form_are_named_by_their_place(numbers: object, path: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        decipher_numbers(answer({"numbers": numbers}), now=NOW)
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({"feature_sets": [{"id": "a"}, {}]}, "$.feature_sets[1].id"),
+        ({"feature_sets": [], "pagination_info": {"total_page_count": []}}, "$.pagination_info.total_page_count"),
+        ({"sets": []}, "$.feature_sets"),
+    ],
+)
+def test_feature_sets_in_another_form_are_named_by_their_place(body: object, path: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        decipher_feature_sets(answer(body), now=NOW)
+    assert caught.value.path == path
+
+
 @pytest.mark.parametrize("body", [[], {"numbers": []}, {"numbers": None}])
 def test_no_numbers_come_bare_or_enveloped(body: object) -> None:
     assert decipher_numbers(answer(body), now=NOW) == Page(())
+
+
+def test_a_pagination_that_is_null_does_not_hide_the_one_of_the_other_name() -> None:
+    found: dict[str, Any] = {
+        "numbers": [],
+        "pagination_info": None,
+        "pagination_information": {"total_page_count": "3"},
+    }
+    assert decipher_numbers(answer(found), now=NOW).total_pages == 3
 
 
 @pytest.mark.parametrize("name", ["pagination_info", "pagination_information"])

@@ -19,6 +19,7 @@ from truecaller_async.errors import (
     UnexpectedRedirect,
 )
 from truecaller_async.models import Answer, Batch, PushAnswer
+from truecaller_async.models.numbers import BUCKETS
 from truecaller_async.protocol.decipher import decipher_mint, decipher_number_job, decipher_push, decipher_submit
 
 from .answers import NOW, answer
@@ -231,7 +232,7 @@ class TestSubmit:
 
 
 class TestNumberJob:
-    @pytest.mark.parametrize("status", [200, 400, 422])
+    @pytest.mark.parametrize("status", [200, 400, 404, 409, 422])
     def test_a_failed_job_is_known_by_its_shape_in_whatever_status(self, status: int) -> None:
         job = decipher_number_job(answer({"status": "failed", "new_numbers": ["911234567891"]}, status), now=NOW)
         assert (job.status, job.new_numbers) == ("failed", ("911234567891",))
@@ -239,6 +240,15 @@ class TestNumberJob:
     def test_buckets_that_are_null_are_empty_and_numbers_as_integers_are_text(self) -> None:
         job = decipher_number_job(answer({"new_numbers": [911234567891], "invalid_numbers": None}), now=NOW)
         assert (job.new_numbers, job.invalid_numbers) == (("911234567891",), ())
+
+    @pytest.mark.parametrize("bucket", BUCKETS)
+    def test_one_bucket_is_enough_to_know_a_job(self, bucket: str) -> None:
+        job = decipher_number_job(answer({"status": "pending", bucket: ["911234567891"]}), now=NOW)
+        assert getattr(job, bucket) == ("911234567891",)
+
+    def test_a_null_among_the_numbers_does_not_hide_the_others(self) -> None:
+        job = decipher_number_job(answer({"new_numbers": ["911234567891", None, "911234567892"]}), now=NOW)
+        assert job.new_numbers == ("911234567891", "911234567892")
 
     @pytest.mark.parametrize(
         ("given", "kind"),

@@ -79,6 +79,12 @@ def test_throttling_says_how_long_against_the_server_s_clock() -> None:
     assert error.retry_after == 30.0
 
 
+@pytest.mark.parametrize("status", [302, 400, 404, 429, 500])
+def test_the_field_is_known_whatever_the_class(status: int) -> None:
+    body = {"status_info": {"status": "error", "field": "ends_at", "message": "m"}}
+    assert error_for(answer(body, status), is_read=True, now=NOW).field == "ends_at"
+
+
 def test_throttling_without_a_time_says_none() -> None:
     error = error_for(answer(b"", 429), is_read=True, now=NOW)
     assert isinstance(error, RateLimited)

@@ -14,6 +14,8 @@ from truecaller_async.errors import DecodeError, TruecallerError
 from truecaller_async.models import Answer
 from truecaller_async.protocol.codec import parse_time
 from truecaller_async.protocol.decipher import (
+    decipher_download,
+    decipher_export,
     decipher_feature_sets,
     decipher_labels,
     decipher_mint,
@@ -38,7 +40,9 @@ DECIPHERS: dict[str, Decipher] = {
     "numbers": lambda given: decipher_numbers(given, now=NOW),
     "number_job": lambda given: decipher_number_job(given, now=NOW),
     "feature_sets": lambda given: decipher_feature_sets(given, now=NOW),
+    "export": lambda given: decipher_export(given, now=NOW),
 }
+DOWNLOAD: Decipher = lambda given: decipher_download(given, now=NOW)  # noqa: E731 - as those above
 
 BROKEN = {
     "truncated": b'{"batch_id": "b-1", "data": [{"id": "r',
@@ -74,7 +78,7 @@ def test_a_broken_body_in_an_error_still_gives_the_error_of_its_status(body: byt
 
 def only_our_errors(given: Answer) -> None:
     """Any other exception fails the test by itself."""
-    for decipher in DECIPHERS.values():
+    for decipher in (*DECIPHERS.values(), DOWNLOAD):
         with contextlib.suppress(TruecallerError):
             decipher(given)
 

@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 from truecaller_async.errors import ConfigError, ValidationError
 from truecaller_async.models import CallRecord, Request, Secret
 from truecaller_async.options import Credentials
-from truecaller_async.protocol.requests import mint_request, push_request, status_request, submit_request
+from truecaller_async.protocol.requests import (
+    labels_request,
+    mint_request,
+    push_request,
+    status_request,
+    submit_request,
+)
 from truecaller_async.protocol.versions import VERSIONS
 
 from .answers import ACCOUNT, record
@@ -115,7 +121,7 @@ def test_writes_say_json_and_a_read_has_no_body_and_a_larger_cap() -> None:
     status = status_request("v2", ACCOUNT, "b-1")
     assert push.headers == {"Content-Type": "application/json", "Accept": "application/json"}
     assert push.cap == 64 * 1024
-    assert (status.body, status.headers, status.cap) == (None, {"Accept": "application/json"}, 8 * 1024 * 1024)
+    assert (status.body, status.headers, status.cap) == (None, {"Accept": "application/json"}, 2 * 1024 * 1024)
     assert status.is_read
     assert not push.is_read
 
@@ -129,7 +135,11 @@ def test_a_mint_says_it_is_public_and_shows_no_key() -> None:
     assert "s3cr3t" not in repr(request)
 
 
-@given(batch_id=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=200))
+@given(
+    batch_id=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=200).filter(
+        lambda text: "../" not in text and "..\\" not in text
+    )
+)
 def test_any_printable_batch_id_arrives_whole_in_the_query(batch_id: str) -> None:
     parts = urlsplit(status_request("v2", ACCOUNT, batch_id).path)
     assert parts.path == f"/v2/clients/{ACCOUNT}/dynamic_call_records"
@@ -137,10 +147,58 @@ def test_any_printable_batch_id_arrives_whole_in_the_query(batch_id: str) -> Non
     assert parse_qs(parts.query, keep_blank_values=True) == {"batchId": [batch_id]}
 
 
-@pytest.mark.parametrize("batch_id", ["", " ", "a\r\nb", "a\x00", "é", "a" * 201, "\u0661", "b-1\n"])
-def test_a_batch_id_that_is_not_printable_ascii_of_sane_length_is_refused(batch_id: str) -> None:
-    with pytest.raises(ConfigError, match="batch_id"):
+@pytest.mark.parametrize(
+    "batch_id",
+    [
+        "",
+        " ",
+        "a\r\nb",
+        "a\x00",
+        "é",
+        "a" * 201,
+        "\u0661",
+        "b-1\n",
+        "../b-1",
+        "a/../b",
+        "..\\b",
+        7,
+        None,
+        b"b-1",
+        ["b-1"],
+    ],
+)
+def test_a_batch_id_that_is_not_printable_ascii_of_sane_length_is_refused(batch_id: Any) -> None:
+    with pytest.raises(ValidationError) as caught:
         status_request("v2", ACCOUNT, batch_id)
+    assert [problem.field for problem in caught.value.problems] == ["batch_id"]
+    assert "submit returned" in str(caught.value)
+
+
+def test_the_documented_batch_id_that_is_no_uuid_may_be_asked_for() -> None:
+    assert status_request("v2", ACCOUNT, "d76s5-dfg9d-o32442-837467854").path.endswith("=d76s5-dfg9d-o32442-837467854")
+
+
+def test_a_page_of_labels_is_asked_for_as_documented() -> None:
+    request = labels_request(ACCOUNT, 1, 1000)
+    assert (request.call, request.method, request.path) == (
+        "labels",
+        "GET",
+        f"/clients/{ACCOUNT}/labels?page=1&limit=1000",
+    )
+    assert (request.body, request.headers) == (None, {"Accept": "application/json"})
+
+
+NO_WHOLE_NUMBER = [0, -1, True, 1.0, "1", None, 2**63, pytest.param(10**5000, id="5001 digits")]
+
+
+@pytest.mark.parametrize("value", NO_WHOLE_NUMBER)
+def test_pages_and_limits_are_whole_numbers_from_1_and_all_that_is_wrong_is_told_at_once(value: Any) -> None:
+    with pytest.raises(ValidationError) as caught:
+        labels_request(ACCOUNT, value, value)
+    assert [(problem.field, problem.rule) for problem in caught.value.problems] == [
+        ("page", "page.whole"),
+        ("limit", "limit.whole"),
+    ]
 
 
 def build_push(account: str) -> Request:
@@ -155,7 +213,11 @@ def build_status(account: str) -> Request:
     return status_request("v2", account, "b-1")
 
 
-@pytest.mark.parametrize("build", [build_push, build_submit, build_status])
+def build_labels(account: str) -> Request:
+    return labels_request(account, 1, 1000)
+
+
+@pytest.mark.parametrize("build", [build_push, build_submit, build_status, build_labels])
 @pytest.mark.parametrize("account", ["../../admin", "", ACCOUNT + "/..", ACCOUNT + "\n", ACCOUNT + "?x=1"])
 def test_an_account_id_that_is_no_uuid_never_enters_a_path(build: Callable[[str], Request], account: str) -> None:
     with pytest.raises(ConfigError, match="client_account_id"):

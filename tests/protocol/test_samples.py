@@ -22,8 +22,8 @@ from truecaller_async.models.labels import Label
 from truecaller_async.models.numbers import Number, NumberJob
 from truecaller_async.models.pages import Page
 from truecaller_async.options import Credentials
-from truecaller_async.protocol.codec import encode
 from truecaller_async.protocol.decipher import (
+    decipher_export,
     decipher_feature_sets,
     decipher_labels,
     decipher_mint,
@@ -32,8 +32,8 @@ from truecaller_async.protocol.decipher import (
     decipher_push,
     decipher_status,
     decipher_submit,
-    error_for,
 )
+from truecaller_async.protocol.number_requests import delist_request, publish_request
 from truecaller_async.protocol.requests import mint_request, push_request, submit_request
 
 from .answers import ACCOUNT, NOW, SAMPLES, compact, record, sample
@@ -89,6 +89,11 @@ NUMBER = partial(
 )
 
 LOGOS = "https://business-priority-media-noneu.truecaller.com/staging/logos/06930f35-4b9c-4144-b748-9ace309c70d2"
+
+
+def labels(*found: Label) -> Page[Label]:
+    return Page(found)
+
 
 MODELS: dict[str, tuple[Decipher, object]] = {
     "realtime_v1_response_success.json": (
@@ -165,7 +170,7 @@ MODELS: dict[str, tuple[Decipher, object]] = {
     ),
     "labels_response.json": (
         decipher_labels,
-        (
+        labels(
             Label(
                 id="255297eb-7f13-44f9-967a-f287ff0f5025",
                 name="FlowerEra",
@@ -190,7 +195,7 @@ MODELS: dict[str, tuple[Decipher, object]] = {
     ),
     "labels_openapi_response.json": (
         decipher_labels,
-        (
+        labels(
             Label(
                 id="text",
                 name="text",
@@ -287,10 +292,6 @@ EXPIRED: dict[str, object] = {"slug": "authorization-error", "message": "please 
 NO_EXPORT: dict[str, object] = {"slug": None, "message": "No CMB found for client Id"}
 
 
-def any_error(answer: Answer, *, now: float) -> object:
-    raise error_for(answer, is_read=True, now=now)
-
-
 ERRORS: dict[str, tuple[Decipher, int, type[TruecallerError], dict[str, object]]] = {
     "token_error_400.json": (
         decipher_mint,
@@ -334,8 +335,8 @@ ERRORS: dict[str, tuple[Decipher, int, type[TruecallerError], dict[str, object]]
     "labels_error_forbidden.json": (decipher_labels, 403, Forbidden, DENIED),
     "number_details_error_forbidden.json": (decipher_numbers, 403, Forbidden, DENIED),
     "number_listing_error_forbidden.json": (decipher_number_job, 403, Forbidden, DENIED),
-    "call_me_back_v1_error.json": (any_error, 400, BadRequest, NO_EXPORT),
-    "user_feedback_v1_error.json": (any_error, 400, BadRequest, NO_EXPORT),
+    "call_me_back_v1_error.json": (decipher_export, 400, BadRequest, NO_EXPORT),
+    "user_feedback_v1_error.json": (decipher_export, 400, BadRequest, NO_EXPORT),
 }
 
 KEY_PAIR = Credentials(ACCOUNT, "aaaee1b1-7a2f-4c0b-8271-4e2b41c1bf01", Secret("caf1694e-b8a4-4082-82fc-105a0a63eafe"))
@@ -415,8 +416,8 @@ BODIES: dict[str, bytes | None] = {
             **KYC,
         ),
     ).body,
-    "number_listing_request.json": encode({"phone_numbers": ["911234567891"]}),
-    "number_delisting_request.json": encode({"phone_numbers": ["911234567891"]}),
+    "number_listing_request.json": publish_request(ACCOUNT, ACCOUNT, ["911234567891"]).body,
+    "number_delisting_request.json": delist_request(ACCOUNT, ACCOUNT, ["911234567891"]).body,
 }
 
 READ_ON_THEIR_OWN = {"realtime_v2_openapi_request.json", "batch_v2_request.json"}

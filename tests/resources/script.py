@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from random import Random
 from typing import Any, TypeAlias
 
@@ -15,12 +15,14 @@ from tests.virtual import BASE, VirtualClock
 from truecaller_async import CallRecord, Limits, RetryPolicy, Timeouts, TruecallerClient
 from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.options import Credentials
-from truecaller_async.ports import Observer
+from truecaller_async.ports import Observer, Write
+from truecaller_async.protocol.links import check_link
 from truecaller_async.resources import Settings
 from truecaller_async.telemetry import LogObserver
 from truecaller_async.tokens import MemoryTokenStore
 from truecaller_async.tokens.pool import PoolSettings
 
+BASE_URL = "https://api.example"
 ACCOUNT = "00000000-0000-4000-8000-000000000001"
 CREDENTIALS = Credentials(ACCOUNT, "the-key-id", Secret("the-api-key"))
 HOUR_MS = 3_600_000
@@ -34,6 +36,7 @@ def answer(status: int, body: object = None, **headers: str) -> Answer:
     return Answer(status, named, b"" if body is None else msgspec.json.encode(body))
 
 
+FILE = Answer(200, {}, b"caller,answer\n")
 PUSHED = answer(200, {"status_info": {"status": "success", "message": "taken"}})
 TAKEN = answer(200, {"batch_id": "b-1"})
 REFUSED_TOKEN = answer(401, {"slug": "authorization-error", "message": "please login again"})
@@ -55,7 +58,10 @@ def status_of(*words: str) -> Answer:
 
 @attrs.define
 class Script:
-    """The `Transport` port. Each request takes `latency` seconds and gets the next step, the last one for ever."""
+    """The `Transport` port. Each request takes `latency` seconds and gets the next step, the last one for ever.
+
+    Every link leads to `file`, unless the fetching `breaks` when all of it was handed on.
+    """
 
     steps: deque[Step]
     latency: float = 0.1
@@ -63,6 +69,9 @@ class Script:
     sent: list[tuple[float, Request]] = attrs.field(factory=list)
     minted: list[float] = attrs.field(factory=list)
     closed: bool = False
+    file: Answer = FILE
+    breaks: Exception | None = None
+    fetched: list[tuple[str, int]] = attrs.field(factory=list)
 
     async def send(self, request: Request, timeouts: Timeouts) -> Answer:
         now = asyncio.get_running_loop().time()
@@ -77,6 +86,18 @@ class Script:
         if isinstance(step, Exception):
             raise step
         return step
+
+    async def download(
+        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], cap: int
+    ) -> Answer:
+        check_link(link, BASE_URL, hosts)
+        self.fetched.append((link.reveal(), cap))
+        await asyncio.sleep(self.latency)
+        if self.file.status == 200:
+            await write(self.file.body)
+        if self.breaks is not None:
+            raise self.breaks
+        return attrs.evolve(self.file, body=b"")
 
     async def aclose(self) -> None:
         self.closed = True
@@ -102,11 +123,12 @@ def client_of(
     limits: Limits | None = None,
     max_tokens: int = 10,
     observer: Observer | None = None,
+    api_version: str = "v2",
 ) -> TruecallerClient:
     """A client whose parts are all real but the transport and the clocks."""
     client = object.__new__(TruecallerClient)
     client._assemble(
-        Settings(CREDENTIALS, "v2", retry or RetryPolicy(), Timeouts()),
+        Settings(CREDENTIALS, api_version, retry or RetryPolicy(), Timeouts()),
         script,
         MemoryTokenStore(),
         PoolSettings(limits or Limits.documented(), max_tokens),

@@ -292,6 +292,7 @@ def test_a_deadline_cuts_off_a_request_in_flight_which_may_have_been_applied() -
         with pytest.raises(DeadlineExceeded) as late:
             await client.calls.push(record(), deadline=2.0)
         assert late.value.sent == "maybe"
+        assert late.value.__context__ is None
         assert now() - began == pytest.approx(2.0)
 
     run_virtual(scene)

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import pytest_asyncio
 from aioresponses import aioresponses
+from aioresponses.compat import normalize_url
 from yarl import URL
 
-from truecaller_async import CallRecord, PushRejected, TruecallerClient, ValidationError
+from truecaller_async import BadRequest, CallRecord, Forbidden, PushRejected, TruecallerClient, ValidationError
+from truecaller_async.errors import TruecallerDeprecationWarning
 
 ACCOUNT = "00000000-0000-4000-8000-000000000001"
 HOST = "https://api.example"
 LABEL = "c6d8a1b2-1111-4222-8333-abcdefabcdef"
 START = datetime.now(UTC).replace(microsecond=0)
 TOKEN = f"{HOST}/clients/{ACCOUNT}/token"
+SAMPLES = Path(__file__).parents[1] / "samples"
+SET = "069d2e3a-41e6-41f9-a768-157d7e3bd6b9"
+NUMBER = "911234567891"
 
 RECORD = CallRecord(
     caller="+910000000001",
@@ -51,7 +57,7 @@ async def client(http: aioresponses) -> AsyncIterator[TruecallerClient]:
 
 def sent(http: aioresponses, method: str, url: str) -> tuple[dict[str, str], Any]:
     """Headers (names in lower case) and body of the one request to this address."""
-    (request,) = http.requests[method, URL(url)]
+    (request,) = http.requests[method, normalize_url(url)]
     body = request.kwargs["data"]
     headers = {name.lower(): value for name, value in request.kwargs["headers"].items()}
     return headers, None if body is None else msgspec.json.decode(body)
@@ -138,3 +144,91 @@ async def test_bad_records_are_all_named_before_anything_is_sent(http: aiorespon
     with pytest.raises(ValidationError):
         await client.calls.push(bad)
     assert not http.requests
+
+
+def sample(name: str) -> bytes:
+    return (SAMPLES / f"{name}.json").read_bytes()
+
+
+def address(path: str) -> str:
+    return f"{HOST}/clients/{ACCOUNT}/{path}"
+
+
+async def test_labels_are_listed(http: aioresponses, client: TruecallerClient) -> None:
+    url = address("labels?page=1&limit=1000")
+    http.get(url, body=sample("labels_response"))
+    found = [label.name async for label in client.labels.list()]
+    headers, body = sent(http, "GET", url)
+    assert found == ["FlowerEra", "test-label-priority"]
+    assert (body, headers["authorization"], headers["accept"]) == (None, "Bearer an-access-token", "application/json")
+
+
+async def test_feature_sets_are_listed_over_their_pages(http: aioresponses, client: TruecallerClient) -> None:
+    for page in (1, 2):
+        body = msgspec.json.decode(sample("feature_sets_response"))
+        body["feature_sets"] = body["feature_sets"][page - 1 : page]
+        http.get(address(f"number_management/feature_sets?process_id={SET}&page={page}"), payload=body)
+    found = [feature_set.name async for feature_set in client.feature_sets.list(process_id=SET)]
+    assert found == ["prio1", "New Feature Set-7"]
+
+
+async def test_numbers_are_listed(http: aioresponses, client: TruecallerClient) -> None:
+    http.get(address(f"number_management/numbers?feature_set_id={SET}&page=1"), body=sample("number_details_response"))
+    page = await client.numbers.list(feature_set_id=SET)
+    assert ([number.label_name for number in page.items], page.total_pages) == (["testLabel from fs page"] * 2, 8)
+
+
+@pytest.mark.parametrize(
+    ("verb", "request_sample", "answer_sample", "status"),
+    [
+        ("publish", "number_listing_request", "number_listing_response", "pending"),
+        ("delist", "number_delisting_request", "number_delisting_response_pending", "pending"),
+        ("delist", "number_delisting_request", "number_delisting_response_failed", "failed"),
+    ],
+)
+async def test_numbers_are_listed_and_delisted_with_the_printed_body(
+    http: aioresponses, client: TruecallerClient, verb: str, request_sample: str, answer_sample: str, status: str
+) -> None:
+    url = address(f"number_management/feature_sets/{SET}/numbers/{verb}")
+    http.post(url, body=sample(answer_sample))
+    job = await getattr(client.numbers, verb)(SET, [f"+{NUMBER}"])
+    headers, body = sent(http, "POST", url)
+    assert body == msgspec.json.decode(sample(request_sample))
+    assert headers["content-type"] == "application/json"
+    assert job.status == status
+
+
+@pytest.mark.parametrize("verb", ["publish", "delist"])
+async def test_a_key_without_number_management_is_forbidden(
+    http: aioresponses, client: TruecallerClient, verb: str
+) -> None:
+    url = address(f"number_management/feature_sets/{SET}/numbers/{verb}")
+    http.post(url, status=403, body=sample("number_listing_error_forbidden"))
+    with pytest.raises(Forbidden, match="contact your admin"):
+        await getattr(client.numbers, verb)(SET, [NUMBER])
+
+
+async def test_an_export_is_fetched_from_its_link_without_the_token(
+    http: aioresponses, client: TruecallerClient, tmp_path: Path
+) -> None:
+    link = "https://files.truecaller.com/log.csv?signature=a%2Fb"
+    http.get(address("openapi/feedback_stack/s-1/export_report?from_date=1641015429"), body=link)
+    http.get(link, body=b"caller,answer\n")
+    since = datetime(2022, 1, 1, 5, 37, 9, tzinfo=UTC)
+    with pytest.warns(TruecallerDeprecationWarning):
+        saved = await client.exports.user_feedback("s-1", tmp_path / "log.csv", from_date=since)
+    (fetched,) = [requests for (_, url), requests in http.requests.items() if url.host == "files.truecaller.com"]
+    assert "authorization" not in {name.lower() for name in fetched[0].kwargs["headers"]}
+    assert saved.read_bytes() == b"caller,answer\n"
+
+
+async def test_no_call_me_back_log_is_the_documented_error(
+    http: aioresponses, client: TruecallerClient, tmp_path: Path
+) -> None:
+    http.get(
+        address("openapi/callback-logs/summary?from=1641015429&to=1641551777"), body=sample("call_me_back_v1_error")
+    )
+    start, end = (datetime.fromtimestamp(seconds, UTC) for seconds in (1641015429, 1641551777))
+    with pytest.warns(TruecallerDeprecationWarning), pytest.raises(BadRequest, match="No CMB found"):
+        await client.exports.call_me_back(tmp_path / "log.csv", start=start, end=end)
+    assert not (tmp_path / "log.csv").exists()

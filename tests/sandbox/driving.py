@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from truecaller_async.sandbox import Reply, SandboxSettings, SandboxState
+from truecaller_async.sandbox import Reply, SandboxFeatureSet, SandboxSettings, SandboxState
 
 NOW = 1_800_000_000.0
 HOUR_MS = 3_600_000
 PATHS = {"v1": "", "v2": "/v2", "v3": "/v3"}
+SAMPLES = Path(__file__).parents[1] / "samples"
 
 
 def said(reply: Reply) -> Any:
     """The JSON of an answer."""
     return msgspec.json.decode(reply.body)
+
+
+def printed(name: str) -> Any:
+    """A sample of the documentation."""
+    return msgspec.json.decode((SAMPLES / f"{name}.json").read_bytes())
+
+
+def a_feature_set(feature_set_id: str) -> SandboxFeatureSet:
+    """A feature set with that id and invented surroundings."""
+    return SandboxFeatureSet(
+        id=feature_set_id,
+        name=f"Set {feature_set_id}",
+        department_id="department",
+        department_name="Cards",
+        operation_id="operation",
+        calling_operation_id="calling operation",
+        calling_operation_name="Delivery",
+        process_id="process",
+        process_name="First card",
+    )
 
 
 def record(version: str = "v2", **changes: object) -> dict[str, object]:
@@ -65,11 +88,20 @@ class Driver:
         self.token = said(self.mint())["token"]
         return self.token
 
-    def ask(self, method: str, path: str, body: object = b"") -> Reply:
+    def ask(self, method: str, path: str, body: object = b"", **headers: str) -> Reply:
         """One request with the token in use."""
         if not self.token:
             self.log_in()
-        return self.send(method, path, body, authorization=f"Bearer {self.token}")
+        return self.send(method, path, body, authorization=f"Bearer {self.token}", **headers)
+
+    def manage(self, method: str, path: str, body: object = b"") -> Reply:
+        """One request of number management."""
+        return self.ask(method, self.path("v1", f"number_management/{path}"), body)
+
+    def move(self, action: str, numbers: Sequence[str], place: int = 0) -> Reply:
+        """Publish or delist numbers in the feature set at that place."""
+        feature_set = self.settings.feature_sets[place].id
+        return self.manage("POST", f"feature_sets/{feature_set}/numbers/{action}", {"phone_numbers": list(numbers)})
 
     def submit(self, *records: dict[str, object], version: str = "v2") -> Reply:
         """Post a batch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from io import BytesIO
@@ -12,7 +13,7 @@ import msgspec
 import pytest
 
 from truecaller_async.options import Limits
-from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxSettings
+from truecaller_async.sandbox import SPEEDS, Reply, Sandbox, SandboxSettings, SandboxState
 
 from .driving import NOW, record
 
@@ -137,6 +138,33 @@ async def test_a_reset_forgets_everything(sandbox: Sandbox, http: aiohttp.Client
         assert (answer.status, (await answer.json())["message"]) == (401, "please login again")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/", "GET"),
+        ("OPTIONS", "/openapi.yaml", "GET"),
+        ("DELETE", "/_sandbox/truth", "GET"),
+        ("GET", "/_sandbox/reset", "POST"),
+    ],
+)
+async def test_the_paths_of_its_own_say_which_method_they_take(
+    http: aiohttp.ClientSession, method: str, path: str, allowed: str
+) -> None:
+    async with http.request(method, path) as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, allowed)
+        assert await answer.json() == {"slug": "method-not-allowed", "message": f"this path takes {allowed}"}
+
+
+async def test_a_sandbox_on_all_addresses_is_reached_over_the_loopback(clock: HandClock) -> None:
+    async with (
+        await Sandbox.start(host="0.0.0.0", clock=clock) as sandbox,  # noqa: S104 - as a container would
+        aiohttp.ClientSession(sandbox.base_url) as http,
+        http.get("/") as answer,
+    ):
+        assert answer.status == 200
+    assert sandbox.base_url.startswith("http://127.0.0.1:")
+
+
 async def test_the_front_page_says_what_this_is(http: aiohttp.ClientSession) -> None:
     async with http.get("/") as answer:
         assert answer.content_type == "text/plain"
@@ -150,6 +178,55 @@ async def test_a_body_over_4_mib_is_refused(sandbox: Sandbox, http: aiohttp.Clie
         assert (answer.status, (await answer.json())["slug"]) == (413, "payload-too-large")
     async with http.post(path, data=BytesIO(b" " * (4 * 1024 * 1024)), headers=headers) as answer:
         assert answer.status == 400
+
+
+async def test_a_body_that_cannot_be_unpacked_is_refused(
+    sandbox: Sandbox, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    account, headers = await logged_in(http, sandbox.environment())
+    headers["Content-Encoding"] = "gzip"
+    async with http.post(f"/v2{account}/dynamic_call_records", data=b"no gzip", headers=headers) as answer:
+        assert (answer.status, (await answer.json())["slug"]) == (400, "invalid-input")
+    assert caplog.records == []
+
+
+async def test_a_caller_that_is_gone_in_the_middle_of_its_body_is_no_fault(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", int(sandbox.base_url.rpartition(":")[2]))
+    writer.write(b"POST /clients/x/token HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    await sandbox.aclose()
+    assert caplog.records == []
+
+
+async def test_a_fault_of_the_server_itself_is_logged(
+    sandbox: Sandbox, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*request: object) -> Reply:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(SandboxState, "handle", broken)
+    async with http.get("/clients/x/labels") as answer:
+        assert answer.status == 500
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
+
+
+async def test_the_link_of_an_export_leads_to_its_file_without_a_token(
+    sandbox: Sandbox, http: aiohttp.ClientSession, clock: HandClock
+) -> None:
+    account, headers = await logged_in(http, sandbox.environment())
+    asked = {"from": "1641015429", "to": "1641551777"}
+    async with http.get(f"{account}/openapi/callback-logs/summary", params=asked, headers=headers) as answer:
+        link = (await answer.json())["url"]
+    assert link.startswith(f"{sandbox.base_url}/_sandbox/exports/")
+    async with http.get(link) as answer:
+        assert (answer.status, answer.content_type) == (200, "text/csv")
+    clock.now = NOW + 600
+    async with http.get(link) as answer:
+        assert answer.status == 404
 
 
 async def test_closing_twice_is_harmless_and_the_port_is_free_again(clock: HandClock) -> None:
@@ -176,3 +253,14 @@ async def test_no_request_is_logged(
     assert sandbox.settings.api_key.reveal() not in caplog.text
     assert headers["Authorization"].removeprefix("Bearer ") not in caplog.text
     assert "34500001" not in caplog.text
+
+
+async def test_a_request_that_cannot_be_parsed_is_not_logged_either(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(sandbox.base_url.rpartition(":")[2]))
+    writer.write(b"GET /clients/x/labels HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer open-sesame\x00\r\n\r\n")
+    assert b"400 Bad Request" in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    assert "open-sesame" not in caplog.text

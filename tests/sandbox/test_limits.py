@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from truecaller_async.options import Limits, RateLimit
 from truecaller_async.sandbox import SPEEDS, Reply, SandboxSettings
 
@@ -104,3 +106,23 @@ def test_an_expired_tokens_peak_stays_in_the_stats(driver: Driver) -> None:
     driver.now = NOW + 7200
     driver.log_in()
     assert driver.state.stats().peaks["token"] == 5
+
+
+@pytest.mark.parametrize(
+    ("call", "path"),
+    [
+        ("labels", "labels"),
+        ("feature_sets", "number_management/feature_sets"),
+        ("numbers", "number_management/numbers"),
+        ("numbers", "number_management/feature_sets/unknown/numbers/publish"),
+        ("exports", "openapi/callback-logs/summary?from=1&to=2"),
+        ("exports", "openapi/feedback_stack/survey/export_report?from_date=1"),
+    ],
+)
+def test_a_limit_can_name_each_of_the_other_calls(call: str, path: str) -> None:
+    driver = Driver(SandboxSettings(limits=Limits((RateLimit("few", 1, 60.0, calls=(call,)),))))
+    method = "POST" if path.endswith("publish") else "GET"
+    replies = [driver.ask(method, driver.path("v1", path), {}) for _ in range(2)]
+    assert replies[0].status in (200, 404)
+    assert replies[1].status == 429
+    assert driver.state.stats().requests[call]["429"] == 1

@@ -19,6 +19,9 @@ from .driving import Driver, said
         "/v4/clients/{account}/dynamic_call_records",
         "/v2/clients/{account}/token",
         "/v2/clients/{account}/labels",
+        "/v2/clients/{account}/number_management/numbers",
+        "/clients/{account}/number_management/feature_sets/some/numbers",
+        "/clients/{account}/openapi/feedback_stack//export_report",
         "/clients/{account}/dynamic_call_recordss",
         "/clients//labels",
         "/clients/{account}/labels/",
@@ -36,6 +39,9 @@ def test_a_path_that_is_not_documented_is_not_found(driver: Driver, path: str) -
         ("GET", "dynamic_call_record", "POST"),
         ("DELETE", "dynamic_call_records", "POST, GET"),
         ("POST", "labels", "GET"),
+        ("GET", "number_management/feature_sets/some/numbers/publish", "POST"),
+        ("PUT", "number_management/numbers", "GET"),
+        ("POST", "openapi/callback-logs/summary", "GET"),
     ],
 )
 def test_a_wrong_method_hears_which_ones_there_are(driver: Driver, method: str, name: str, allowed: str) -> None:
@@ -78,13 +84,21 @@ def test_a_reply_does_not_show_its_body(driver: Driver) -> None:
 @given(
     method=st.sampled_from(["GET", "POST", "PUT"]),
     path=st.sampled_from(["v1", "v2", "v3"]),
-    name=st.sampled_from(["token", "labels", "dynamic_call_record", "dynamic_call_records"]),
+    name=st.sampled_from(
+        [
+            *("token", "labels", "dynamic_call_record", "dynamic_call_records", "openapi/callback-logs/summary"),
+            *("number_management/feature_sets", "number_management/numbers"),
+            "number_management/feature_sets/b9ab7822-e4ef-4256-a3bd-985289efb32b/numbers/publish",
+        ]
+    ),
     query=st.text(max_size=20),
     body=st.one_of(
         st.binary(max_size=60),
         st.recursive(
             st.none() | st.booleans() | st.floats(allow_nan=False) | st.text() | st.just("api_key"),
-            lambda inner: st.lists(inner) | st.dictionaries(st.just("call_records") | st.text(), inner),
+            lambda inner: (
+                st.lists(inner) | st.dictionaries(st.sampled_from(["call_records", "phone_numbers"]) | st.text(), inner)
+            ),
         ),
     ),
 )

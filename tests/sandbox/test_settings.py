@@ -62,6 +62,13 @@ def test_the_key_is_not_shown() -> None:
         ("pending_word", ""),
         ("pending_word", "success"),
         ("batch_validation", "some"),
+        ("list_after", -1.0),
+        ("late_for", -1.0),
+        ("page_limit", 0),
+        ("numbers_limit", 0),
+        ("passage", "sometimes"),
+        ("export_shape", "pigeon"),
+        ("oddities", {"unheard-of"}),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(name: str, value: Any) -> None:

@@ -507,3 +507,59 @@ def test_a_pool_closed_while_a_token_is_made_says_so_to_who_waits_for_it() -> No
         assert now() == 1.0
 
     run_virtual(scene)
+
+
+def test_the_status_of_a_pool_makes_and_adopts_nothing() -> None:
+    class Untouchable(MemoryTokenStore):
+        async def adopt(self, now: float) -> Sequence[Token]:
+            raise AssertionError("adopted")
+
+    async def scene() -> None:
+        pool = pool_of(mint := Mint(), store=Untouchable())
+        status = await pool.status()
+        assert mint.asked == []
+        assert (status.tokens, status.mints, status.next_mint_in) == ((), 0, 0.0)
+        assert (status.mint_limit, status.mint_window) == (10, 1800.0)
+
+    run_virtual(scene)
+
+
+def test_the_status_tells_age_and_rest_of_each_token_and_when_the_next_may_be_made() -> None:
+    async def scene() -> None:
+        pool = pool_of(Mint(seconds=0.0), limits=Limits.documented().replace(mint=(2, 1800.0)))
+        token = await live_token(pool)
+        await asyncio.sleep(100.0)
+        status = await pool.status()
+        (facts,) = status.tokens
+        assert (facts.token_id, facts.age, facts.expires_in) == (token.token_id, 100.0, LIFE - 100.0)
+        assert (facts.used_by, status.mints, status.next_mint_in) == ("this", 1, 0.0)
+        await pool.grow()
+        status = await pool.status()
+        assert (len(status.tokens), status.mints) == (2, 2)
+        assert status.next_mint_in == pytest.approx(LEDGER - 100.0)
+        with pytest.raises(TokenBudgetExhausted):
+            await pool.grow()
+        await asyncio.sleep(status.next_mint_in + 0.001)
+        assert (await pool.status()).next_mint_in == 0.0
+        await pool.grow()
+
+    run_virtual(scene)
+
+
+def test_the_status_knows_that_the_server_refused_to_make_a_token() -> None:
+    async def scene() -> None:
+        pool = pool_of(answering(RateLimited(retry_after=77.0)))
+        with pytest.raises(TokenBudgetExhausted):
+            await pool.grow()
+        assert (await pool.status()).next_mint_in == pytest.approx(77.0, abs=1.0)
+
+    run_virtual(scene)
+
+
+def test_without_a_limit_of_mints_the_status_says_so() -> None:
+    async def scene() -> None:
+        limits = Limits(tuple(rule for rule in Limits.documented() if rule.name != "mint"))
+        status = await pool_of(Mint(), limits=limits).status()
+        assert (status.mint_limit, status.mint_window, status.next_mint_in) == (None, None, 0.0)
+
+    run_virtual(scene)

@@ -21,6 +21,7 @@ from tests.virtual import most_in_window, run_virtual
 from truecaller_async.client import TruecallerClient
 from truecaller_async.errors import AuthenticationFailed, ClientClosed, ConfigError, TokenBudgetExhausted
 from truecaller_async.models import Secret, Token
+from truecaller_async.models.tokens import Shelf
 from truecaller_async.options import Limits
 from truecaller_async.tokens import SqliteTokenStore, TokenPool
 
@@ -220,6 +221,100 @@ async def test_two_stores_of_one_process_do_not_share_a_token(path: Path) -> Non
     assert [len(tokens) for tokens in found] == [1, 0]
     for store in (first, second):
         await store.aclose()
+
+
+async def users_seen_by(store: SqliteTokenStore) -> list[str]:
+    return [token.used_by for token in (await store.look(NOW, NOW)).tokens]
+
+
+async def test_a_look_creates_neither_file_nor_folder(path: Path) -> None:
+    store = store_at(path)
+    assert await store.look(NOW, NOW) == Shelf()
+    assert not list(path.parent.parent.parent.iterdir())
+    await store.aclose()
+
+
+async def test_a_look_leaves_the_file_and_its_folder_as_they_are(path: Path) -> None:
+    await keep_one(path)
+    before = content_of(path), sorted(file.name for file in path.parent.iterdir())
+    store = store_at(path)
+    assert await users_seen_by(store) == ["nobody"]
+    await store.aclose()
+    assert (content_of(path), sorted(file.name for file in path.parent.iterdir())) == before
+
+
+async def test_a_looker_does_not_become_an_owner(path: Path) -> None:
+    await keep_one(path)
+    looker, next_one = store_at(path), store_at(path)
+    assert await users_seen_by(looker) == ["nobody"]
+    assert len(await next_one.adopt(NOW)) == 1
+    assert await users_seen_by(looker) == ["other"]
+    assert await users_seen_by(next_one) == ["this"]
+    for store in (looker, next_one):
+        await store.aclose()
+
+
+@posix_only
+async def test_a_looker_tells_a_living_process_from_a_killed_one(path: Path, owner: subprocess.Popen[str]) -> None:
+    store = store_at(path)
+    assert await users_seen_by(store) == ["other"]
+    owner.kill()
+    owner.wait()
+    assert await users_seen_by(store) == ["nobody"]
+    await store.aclose()
+
+
+async def test_a_look_sees_only_its_own_account(path: Path) -> None:
+    await keep_one(path)
+    other = store_at(path, "another account")
+    assert await other.look(NOW, NOW - 60) == Shelf()
+    await other.aclose()
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no database\n" * 100])
+async def test_a_look_at_an_empty_file_is_an_empty_shelf_and_at_another_is_refused(path: Path, content: bytes) -> None:
+    file_of(path, content)
+    store = store_at(path)
+    if content:
+        with pytest.raises(ConfigError, match=r"cannot be used.*move it away"):
+            await store.look(NOW, NOW)
+    else:
+        assert await store.look(NOW, NOW) == Shelf()
+    await store.aclose()
+    assert content_of(path) == content
+
+
+@posix_only
+async def test_a_look_refuses_a_link_a_folder_and_a_file_that_others_can_read(path: Path) -> None:
+    await keep_one(path)
+    for unusable in (link_to(path), path.parent):
+        store = store_at(unusable)
+        with pytest.raises(ConfigError, match="cannot be opened"):
+            await store.look(NOW, NOW)
+        await store.aclose()
+    let_others_read(path, 0o644)
+    store = store_at(path)
+    with pytest.raises(ConfigError, match="run chmod 600"):
+        await store.look(NOW, NOW)
+    await store.aclose()
+
+
+async def test_a_look_at_a_file_of_a_newer_version_is_refused(path: Path) -> None:
+    await keep_one(path)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version=99")
+    connection.close()
+    store = store_at(path)
+    with pytest.raises(ConfigError, match="newer version"):
+        await store.look(NOW, NOW)
+    await store.aclose()
+
+
+async def test_a_closed_store_is_not_looked_into(path: Path) -> None:
+    store = store_at(path)
+    await store.aclose()
+    with pytest.raises(ClientClosed):
+        await store.look(NOW, NOW)
 
 
 async def test_claims_made_at_once_by_several_stores_keep_the_limit(path: Path) -> None:

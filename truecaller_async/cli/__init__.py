@@ -9,10 +9,14 @@ How the room is laid out:
     app          the commands together, and the one place where errors become words and exit codes
     exits        the exit codes               faults      an error as a message
     params       durations and limits         connection  the options of the account, and the client they make
-    demo  sandbox  push  campaign             one file for each group of commands
+    demo  sandbox  doctor  push  campaign     one file for each group of commands
+    batch  labels  feature_sets  numbers      listing  filters  number_file    what the lists have in common
+    token
+    surroundings  verdicts  report            what the doctor finds, says of it, and how
     watching     a campaign while it runs     rows  bad_rows  reasons  recording    what it reads, tells and writes
     course       where it is, in figures      live  lines     how that is shown
     account      how it ended                 phrases     figures and texts as people read them
+    output       tables and JSON on stdout
 
 click and rich come with the extra `cli`. Without them this module can still be imported, and `main` says what to do.
 """
@@ -20,6 +24,7 @@ click and rich come with the extra `cli`. Without them this module can still be 
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 NEEDED = ("click", "rich")
 INSTALL = 'The command line needs click and rich: pip install "truecaller-async[cli]"'
@@ -28,8 +33,8 @@ INSTALL = 'The command line needs click and rich: pip install "truecaller-async[
 def main() -> None:
     """The entry point `truecaller`. Ends the process with one of the codes of `exits`."""
     try:
-        import rich as _rich  # noqa: F401  so that a missing one is told at once, and not in the middle of a campaign
-
+        if find_spec("rich") is None:  # told at once, and not in the middle of a campaign
+            raise ModuleNotFoundError("rich is missing", name="rich")
         from truecaller_async.cli.app import app
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in NEEDED:

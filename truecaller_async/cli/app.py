@@ -14,17 +14,27 @@ from typing import Any
 import click
 
 from truecaller_async._version import __version__
+from truecaller_async.cli.batch import batch
 from truecaller_async.cli.campaign import campaign
 from truecaller_async.cli.demo import demo
+from truecaller_async.cli.doctor import doctor
 from truecaller_async.cli.exits import SIGNALLED, Exit, exit_for_error
 from truecaller_async.cli.faults import told, told_of_defect
+from truecaller_async.cli.feature_sets import feature_sets
+from truecaller_async.cli.labels import labels
+from truecaller_async.cli.numbers import numbers
 from truecaller_async.cli.push import push
 from truecaller_async.cli.sandbox import sandbox
+from truecaller_async.cli.token import token
 from truecaller_async.errors import TruecallerError
 
 
 class Commands(click.Group):
-    """The group whose commands never end in a traceback."""
+    """The group whose commands never end in a traceback. They are listed in the order in which they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """First what needs no account, then sending, then looking."""
+        return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for."""
@@ -61,5 +71,5 @@ def app() -> None:
                 stream.reconfigure(errors="backslashreplace")
 
 
-for command in (demo, sandbox, push, campaign):
+for command in (demo, sandbox, doctor, push, campaign, batch, labels, feature_sets, numbers, token):
     app.add_command(command)

@@ -10,16 +10,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import click
 
 from truecaller_async.cli.params import duration, limit
-from truecaller_async.client import TruecallerClient, settings_from
 from truecaller_async.options import Limits, Timeouts
-from truecaller_async.protocol.versions import VERSIONS
 
+if TYPE_CHECKING:
+    from truecaller_async.client import TruecallerClient
+
+VERSIONS = ("v1", "v2", "v3")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -36,13 +38,16 @@ class Connection:
     @classmethod
     def out_of(cls, given: dict[str, Any]) -> Connection:
         """Takes its own values out of the parameters of a command."""
-        return cls(**{field.name: given.pop(field.name) for field in attrs.fields(cls)})
+        return cls(**{field.name: given.pop(field.name, field.default) for field in attrs.fields(cls)})
 
     def client(self, environ: Mapping[str, str] = os.environ) -> TruecallerClient:
         """The client. Raises `ConfigError`."""
+        from truecaller_async.client import TruecallerClient
+        from truecaller_async.configuration import settings_from
+
         settings = settings_from(environ)
         settings["timeouts"] = Timeouts(read=self.read_timeout)
-        settings["state"] = self.state or settings.get("state") or default_state(environ)
+        settings["state"] = self.state_url(environ)
         if self.limits:
             known = settings.get("limits")
             base = known if isinstance(known, Limits) else Limits.documented()
@@ -52,6 +57,10 @@ class Connection:
         if self.api_version is not None:
             settings["api_version"] = self.api_version
         return TruecallerClient(**settings)  # type: ignore[arg-type]
+
+    def state_url(self, environ: Mapping[str, str] = os.environ) -> str:
+        """Where tokens live: the option, else the variable, else a file of the user's."""
+        return self.state or environ.get("TRUECALLER_STATE") or default_state(environ)
 
 
 def default_state(environ: Mapping[str, str]) -> str:
@@ -63,7 +72,7 @@ def default_state(environ: Mapping[str, str]) -> str:
 
 
 def connection_options(command: Command) -> Command:
-    """The options that every command has that talks to the service."""
+    """The options that every command has that works with an account."""
     for option in (
         click.option(
             "--read-timeout",
@@ -76,7 +85,7 @@ def connection_options(command: Command) -> Command:
         click.option(
             "--state", metavar="URL", help="Where tokens live: memory: or sqlite:///PATH.  [default: a file of yours]"
         ),
-        click.option("--api-version", type=click.Choice(sorted(VERSIONS)), help="Version of the API.  [default: v2]"),
+        click.option("--api-version", type=click.Choice(VERSIONS), help="Version of the API.  [default: v2]"),
         click.option("--tokens", type=int, help="Tokens alive at once, at most.  [default: 10]"),
         click.option(
             "--limit",

@@ -46,6 +46,7 @@ BY_ERROR: Mapping[type[errors.TruecallerError], Exit] = MappingProxyType(
         errors.ValidationError: Exit.INPUT,
         errors.SourceError: Exit.PARTIAL,
         errors.PushRejected: Exit.PARTIAL,
+        errors.NumberJobIncomplete: Exit.PARTIAL,
         errors.APIStatusError: Exit.PARTIAL,
         errors.RateLimited: Exit.STOPPED,
         errors.TokenBudgetExhausted: Exit.STOPPED,

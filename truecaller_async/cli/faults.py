@@ -19,9 +19,12 @@ ADVICE: Mapping[type[errors.TruecallerError], str] = MappingProxyType(
             "and that TRUECALLER_BASE_URL is the server they belong to."
         ),
         errors.Forbidden: "The key may not use this feature; ask the administrator of the account to allow it.",
-        errors.NotFound: "Check TRUECALLER_BASE_URL, TRUECALLER_CLIENT_ACCOUNT_ID and --api-version.",
+        errors.NotFound: (
+            "Check the id that was given, TRUECALLER_BASE_URL, TRUECALLER_CLIENT_ACCOUNT_ID and --api-version."
+        ),
         errors.RateLimited: "Wait, or lower the rate with --limit, such as --limit batch=30/60.",
         errors.UnexpectedRedirect: "Check TRUECALLER_BASE_URL.",
+        errors.NumberJobIncomplete: "The numbers after those may be sent again; look at numbers list before you do.",
         errors.ServerError: "The service has a fault, and may have taken the request; look before you send it again.",
         errors.NotSent: "Check the network, the proxy and TRUECALLER_BASE_URL.",
         errors.ResponseLost: "Look whether it was applied before you send it again.",
@@ -30,18 +33,27 @@ ADVICE: Mapping[type[errors.TruecallerError], str] = MappingProxyType(
 )
 """What to do, by class; an error without advice says it all itself."""
 
-FROM_THE_SERVER = (errors.APIStatusError, errors.PushRejected, errors.DecodeError)
+FROM_THE_SERVER = (errors.APIStatusError, errors.PushRejected, errors.DecodeError, errors.NumberJobIncomplete)
 
 
 def told(error: errors.TruecallerError) -> str:
     """The message for stderr: its first line begins with `Error:`, further lines are indented."""
     if isinstance(error, errors.ValidationError):
         problems = [printable(str(problem)) for problem in error.problems]
-        return "\n  ".join(["Error: the record is not valid, and nothing was sent:", *problems])
+        return "\n  ".join(["Error: what was given is not valid, and nothing was sent:", *problems])
+    advice = advice_on(error)
+    return f"Error: {said_of(error)}" + (f"\n  {advice}" if advice else "")
+
+
+def said_of(error: errors.TruecallerError) -> str:
+    """What was wrong, on one line, without a full number in a stranger's words."""
     foreign = isinstance(error, FROM_THE_SERVER) and not isinstance(error, errors.UnexpectedRedirect)
-    said = masked(str(error)) if foreign else printable(str(error))
-    advice = next((ADVICE[cls] for cls in type(error).__mro__ if cls in ADVICE), None)
-    return f"Error: {said}" + (f"\n  {advice}" if advice else "")
+    return masked(str(error)) if foreign else printable(str(error))
+
+
+def advice_on(error: errors.TruecallerError) -> str | None:
+    """What to do, where the error itself does not say it."""
+    return next((ADVICE[cls] for cls in type(error).__mro__ if cls in ADVICE), None)
 
 
 def told_of_defect(error: Exception) -> str:

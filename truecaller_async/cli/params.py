@@ -1,4 +1,4 @@
-"""Kinds of option values: a duration, and the figures of a limit. click makes a parameter type of each function."""
+"""Kinds of option values: a duration, the figures of a limit, an id. click makes a parameter type of each function."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import re
 
 import click
 
+from truecaller_async.cli.phrases import masked
 from truecaller_async.errors import ConfigError
-from truecaller_async.options import Limits
+from truecaller_async.options import UUID, Limits
 
+SHOWN_MAX = 60
 SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 FORM = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd]?)", re.ASCII)
 
@@ -38,3 +40,11 @@ def limit(text: str) -> str:
     except ConfigError as error:
         raise click.BadParameter(str(error)) from None
     return text
+
+
+def identifier(text: str) -> str:
+    """A UUID, as all ids of number management are."""
+    if not UUID.fullmatch(text.strip()):
+        shown = masked(text[:SHOWN_MAX])
+        raise click.BadParameter(f"'{shown}' is not a UUID: copy the id from the console, or from feature-sets list")
+    return text.strip().lower()

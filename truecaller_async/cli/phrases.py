@@ -24,17 +24,17 @@ def counted(count: int, thing: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """75 -> "1 min 15 s"; tenths below ten seconds."""
+    """75 -> "1 min 15 s", 3600 -> "1 h"; tenths below ten seconds."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < MINUTE:
         return f"{whole} s"
     if whole < HOUR:
-        return f"{whole // MINUTE} min {whole % MINUTE} s"
+        return _parts(whole // MINUTE, "min", whole % MINUTE, "s")
     if whole < DAY:
-        return f"{whole // HOUR} h {whole % HOUR // MINUTE} min"
-    return f"{whole // DAY} d {whole % DAY // HOUR} h"
+        return _parts(whole // HOUR, "h", whole % HOUR // MINUTE, "min")
+    return _parts(whole // DAY, "d", whole % DAY // HOUR, "h")
 
 
 def printable(text: str) -> str:
@@ -45,6 +45,10 @@ def printable(text: str) -> str:
 def masked(text: str) -> str:
     """A stranger's text: printable, and every long number but for its last four digits hidden."""
     return printable(LONG_NUMBER.sub(lambda found: mask_number(found[0]), text))
+
+
+def _parts(large: int, unit: str, small: int, smaller: str) -> str:
+    return f"{large} {unit} {small} {smaller}" if small else f"{large} {unit}"
 
 
 def _written(char: str) -> str:

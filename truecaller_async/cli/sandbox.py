@@ -6,18 +6,28 @@ import asyncio
 import json
 import shlex
 from signal import Signals
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from truecaller_async.cli.params import duration_or_zero
+from truecaller_async.cli.params import duration, duration_or_zero
 from truecaller_async.cli.phrases import counted
 from truecaller_async.errors import ConfigError
 
 if TYPE_CHECKING:
-    from truecaller_async.sandbox import Sandbox, SandboxSettings
+    from truecaller_async.sandbox import Oddity, Sandbox, SandboxSettings
 
 COMMENT = "# A sandbox: nothing here reaches a phone. Set these where your client runs; Ctrl-C stops it."
+
+
+def oddity(text: str) -> Oddity:
+    """The oddity of that name."""
+    from truecaller_async.sandbox import Oddity
+
+    try:
+        return Oddity(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no oddity: the names are {', '.join(Oddity)}") from None
 
 
 @click.command()
@@ -39,16 +49,50 @@ COMMENT = "# A sandbox: nothing here reaches a phone. Set these where your clien
     show_default=True,
     help="From the acceptance of a batch to its final statuses.",
 )
+@click.option(
+    "--list-after",
+    type=duration_or_zero,
+    metavar="DURATION",
+    default="2s",
+    show_default=True,
+    help="From the publishing of a number until it is listed, and from its delisting until it is gone.",
+)
+@click.option(
+    "--token-life", type=duration, metavar="DURATION", default="1h", show_default=True, help="How long a token works."
+)
+@click.option(
+    "--batch-validation",
+    type=click.Choice(["whole", "per_record"]),
+    default="whole",
+    show_default=True,
+    help="A record that breaks a rule refuses the whole batch, or fails alone.",
+)
+@click.option("--label-required", is_flag=True, help="Refuse records without a label id.")
+@click.option(
+    "--export-shape",
+    type=click.Choice(["object", "string", "text"]),
+    default="object",
+    show_default=True,
+    help="An export answers an object with the link, the link as JSON, or as plain text.",
+)
+@click.option(
+    "--oddity",
+    "oddities",
+    type=oddity,
+    multiple=True,
+    metavar="NAME",
+    help="Another form of an answer that the documentation has too; repeatable. A name that does not exist lists all.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed invents the same account.")
 @click.option("--json", "as_json", is_flag=True, help="The variables as one line of JSON.")
-def sandbox(host: str, port: int, speed: str, resolve_after: float, seed: int, as_json: bool) -> None:
+def sandbox(host: str, port: int, speed: str, as_json: bool, **chosen: Any) -> None:
     """Serve a sandbox to try a client against.
 
     Prints the variables that point a client at it, and runs until it is interrupted.
     """
     from truecaller_async.sandbox import SPEEDS, SandboxSettings
 
-    settings = SandboxSettings(limits=SPEEDS[speed], resolve_after=resolve_after, seed=seed)
+    settings = SandboxSettings(limits=SPEEDS[speed], **chosen)
     asyncio.run(_serve(settings, host, port, as_json))
 
 
@@ -67,7 +111,7 @@ async def _serve(settings: SandboxSettings, host: str, port: int, as_json: bool)
         except OSError as error:
             raise ConfigError(
                 f"the sandbox cannot listen on {host} port {port}: {error.strerror or error}; "
-                "stop what listens there, or choose another with --port (0 takes a free one)"
+                "stop what listens there, or choose another with --host or --port (0 takes a free one)"
             ) from None
         async with server:
             click.echo(_variables(server, as_json))

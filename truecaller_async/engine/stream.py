@@ -71,23 +71,38 @@ class CampaignStream:
     async def __anext__(self) -> RecordResult:
         for result in self._hand:
             return result
+        self._hand = iter(await self.take())
+        for result in self._hand:
+            return result
+        raise StopAsyncIteration
+
+    async def take(self) -> list[RecordResult]:
+        """The results that are ready, waited for where there are none; an empty list is the end.
+
+        For who reads in pieces. Raises, like the iteration, the fault of the whole run after the last result.
+        """
         run = self._running()
         results = await run.outlet.take()
-        if not results:
-            await self._finish(run)
-            if run.fault is not None:
-                raise run.fault
-            raise StopAsyncIteration
-        run.alarm.ring()
-        self._hand = iter(results)
-        return next(self._hand)
+        if results:
+            run.alarm.ring()
+            return results
+        await self._finish(run)
+        if run.fault is not None:
+            raise run.fault
+        return []
 
     async def drain(self) -> None:
-        """Read and send nothing more; finish what is in flight and poll on for 30 seconds. Results keep coming."""
+        """Read and send nothing more; finish what is in flight and poll on for 30 seconds. Results keep coming.
+
+        Raises `ConfigError` before the block is entered.
+        """
         self._running().stop(abort=False)
 
     async def abort(self) -> None:
-        """Read, send and poll nothing more; what is in flight is awaited. Returns when every record has its result."""
+        """Read, send and poll nothing more; what is in flight is awaited. Returns when every record has its result.
+
+        Raises `ConfigError` before the block is entered; what ended the run is raised by the iteration.
+        """
         run = self._running()
         run.stop(abort=True)
         await self._finish(run)

@@ -12,6 +12,9 @@ import attrs
 
 from truecaller_async.models.secret import mask_number
 
+NUMBERS_MAX = 10_000
+"""Numbers in one request to list or delist, as "Truecaller for Business: List numbers" prints it."""
+
 
 def _masked(number: str) -> str:
     return repr(mask_number(number))
@@ -67,3 +70,7 @@ class NumberJob:
     migrated_numbers: tuple[str, ...] = attrs.field(default=(), repr=_counted)
     delisted_numbers: tuple[str, ...] = attrs.field(default=(), repr=_counted)
     updated_numbers: tuple[str, ...] = attrs.field(default=(), repr=_counted)
+
+
+BUCKETS = tuple(field.name for field in attrs.fields(NumberJob) if field.name.endswith("_numbers"))
+"""The names of all buckets that a job may have."""

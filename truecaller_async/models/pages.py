@@ -13,8 +13,8 @@ Item = TypeVar("Item")
 class Page(Generic[Item]):
     """The items of one page, in the server's order.
 
-    `page` counts from 1 and `total_pages` is how many there are; each is None where the answer does not say it.
-    From "Truecaller for Business: Number management".
+    `page` counts from 1: as the answer says it, and as it was asked for where the answer says nothing. `total_pages`
+    is how many there are, None where the answer does not say it. From "Truecaller for Business: Number management".
     """
 
     items: tuple[Item, ...] = ()

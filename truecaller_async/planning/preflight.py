@@ -48,6 +48,9 @@ WINDOW_MAX = 86_400_000
 AHEAD_MAX = 366 * WINDOW_MAX
 """Milliseconds from now to starts_at, at most: beyond it the year is a slip of the pen."""
 
+COMPOSED_MAX = 1000
+"""Longer texts are too long in any form and stay as they are: composing takes the square of a run of accents."""
+
 NAME_LENGTH = (3, 40)
 REASON_LENGTH = (10, 100)
 REASON_FORBIDDEN = "!@#$%^&*()_+/"
@@ -64,6 +67,7 @@ PLAIN_REASON = re.compile(rf"""(?![ .,-])[ "',-.0-9:-?A-\]`a-~{LETTERS}]{{10,100
 
 FIELDS = tuple(field.name for field in attrs.fields(CallRecord))
 NOT_A_NUMBER = "is not a phone number: 7-15 digits with country code, optional leading '+'"
+GIVE_A_NUMBER = "give the number with its country code"
 
 PLACES_SHOWN = 5
 UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -79,7 +83,7 @@ _DAMAGE = {
     ),
     re.compile(r"\+?[0-9]{7,}\.0+"): "it looks like the column was read as decimal numbers; read it as text",
     re.compile(r"['`\u2018\u2019].*", re.DOTALL): "a spreadsheet's text mark stands in front; remove the apostrophe",
-    re.compile(r"[-\u2212].*", re.DOTALL): "it is negative",
+    re.compile(r"[-\u2212].*", re.DOTALL): "it is negative; remove the sign",
     re.compile(r"[^\r\n]*[\r\n].*", re.DOTALL): "it has a line break inside; look for a quote that is not closed",
 }
 
@@ -96,6 +100,9 @@ def preflight(record: CallRecord, now_ms: int) -> tuple[CallRecord, tuple[Proble
     could be made. A record whose only problem has the rule `RULE_PAST` came too late. Raises nothing. From
     "Truecaller for Business: Values used by all call-personalisation calls".
     """
+    if not isinstance(record, CallRecord):
+        message, hint = f"is of type {type(record).__name__}", "build a CallRecord"
+        return record, (Problem("record", "record.type", message, "", hint),)
     if _is_good(record, now_ms):
         return record, ()
     formed = canonical(record)
@@ -138,8 +145,11 @@ def _is_canonical(record: CallRecord) -> bool:
             and _is_number(record.receiver) is not None
             and type(record.starts_at) is type(record.ends_at) is int
             and (label_id is None or (type(label_id) is str and len(label_id) == 36 and _is_label(label_id)))
-            and (name is None or (type(name) is str and name != "" and _is_composed("NFC", name)))
-            and (reason is None or (type(reason) is str and reason != "" and _is_composed("NFC", reason)))
+            and (name is None or (type(name) is str and 0 < len(name) <= COMPOSED_MAX and _is_composed("NFC", name)))
+            and (
+                reason is None
+                or (type(reason) is str and 0 < len(reason) <= COMPOSED_MAX and _is_composed("NFC", reason))
+            )
             and (key is None or (type(key) is str and key != ""))
         )
     except TypeError:
@@ -207,7 +217,7 @@ def _form_label(value: Any) -> Any:
 def _form_text(value: Any) -> Any:
     if not isinstance(value, str):
         return None if is_missing(value) else value
-    return unicodedata.normalize("NFC", value) or None
+    return value if len(value) > COMPOSED_MAX else unicodedata.normalize("NFC", value) or None
 
 
 def _form_key(value: Any) -> Any:
@@ -222,7 +232,8 @@ def _problems(given: CallRecord, formed: CallRecord, now_ms: int) -> Iterator[Pr
     receiver = _number_problem("receiver", given.receiver, formed.receiver)
     yield from filter(None, (caller, receiver))
     if caller is receiver is None and formed.caller == formed.receiver:
-        yield Problem("receiver", "phone.same", "is the caller itself", show_number(formed.receiver))
+        hint = "give the number of the person who is called"
+        yield Problem("receiver", "phone.same", "is the caller itself", show_number(formed.receiver), hint)
     yield from _label_problems(formed.label_id, given.label_id)
     yield from _name_problems(formed.label_name)
     yield from _reason_problems(formed.reason)
@@ -234,7 +245,8 @@ def _problems(given: CallRecord, formed: CallRecord, now_ms: int) -> Iterator[Pr
 def _number_problem(field: str, value: object, form: object) -> Problem | None:
     if is_missing(value):
         word = value.strip() if isinstance(value, str) else ""
-        return Problem(field, "phone.missing", "is missing", hint=f"{word!r} stands for an empty cell" if word else "")
+        hint = f"{word!r} stands for an empty cell; {GIVE_A_NUMBER}" if word else GIVE_A_NUMBER
+        return Problem(field, "phone.missing", "is missing", hint=hint)
     if not isinstance(form, str):
         return _number_of_wrong_type(field, value)
     if _is_number(form):
@@ -253,13 +265,15 @@ def _number_fault(form: str) -> tuple[str, str, str]:
         return "phone.digits", NOT_A_NUMBER, f"it is written with {script} digits; write 0-9"
     strange = _places(form, lambda char: char not in "0123456789")
     if strange or not form:
-        return "phone.digits", NOT_A_NUMBER, f"without spaces and punctuation it has {strange}" if strange else ""
+        found = f"without spaces and punctuation it has {strange or 'no digits'}"
+        return "phone.digits", NOT_A_NUMBER, f"{found}; write digits only"
     if not form.strip("0"):
-        return "phone.digits", NOT_A_NUMBER, "it is nothing but zeros"
+        return "phone.digits", NOT_A_NUMBER, f"it is nothing but zeros; {GIVE_A_NUMBER}"
     if form[0] == "0":
         return "phone.country", "has no country code", "replace the leading 0 with it, such as 91 for India"
     if not 7 <= len(form) <= 15:
-        return "phone.length", f"has {len(form)} digits: 7-15 are allowed, country code included", ""
+        message = f"has {len(form)} digits: 7-15 are allowed, country code included"
+        return "phone.length", message, "check the country code, and whether digits are missing or doubled"
     return "phone.country", "has no country code", "put it in front of the ten digits, such as 91 for India"
 
 
@@ -311,7 +325,11 @@ def _reason_problems(reason: object) -> Iterator[Problem]:
     forbidden = _places(reason, lambda char: char in REASON_FORBIDDEN)
     if forbidden:
         yield Problem(
-            "reason", "reason.character", f"has {forbidden}", show(reason), f"none of {REASON_FORBIDDEN} is allowed"
+            "reason",
+            "reason.character",
+            f"has {forbidden}",
+            show(reason),
+            f"remove it: none of {REASON_FORBIDDEN} is allowed",
         )
     for place, char in (("first", reason[0]), ("last", reason[-1])):
         if char in REASON_EDGES:
@@ -322,12 +340,14 @@ def _text_problems(field: str, text: str, bounds: tuple[int, int]) -> Iterator[P
     least, most = bounds
     if not least <= len(text) <= most:
         message = f"has {len(text)} characters: {least}-{most} are allowed"
-        yield Problem(field, f"{field}.length", message, show(text))
+        missing, over = least - len(text), len(text) - most
+        hint = f"shorten it by {over}" if over > 0 else f"add {missing} or leave the field empty"
+        yield Problem(field, f"{field}.length", message, show(text), hint)
     if text != text.strip():
         yield Problem(field, f"{field}.spaces", "has a space at an end", show(text), "remove it")
     unprintable = _places(text, lambda char: unicodedata.category(char) in UNPRINTABLE)
     if unprintable:
-        hint = "control and invisible characters are not allowed"
+        hint = "remove control and invisible characters"
         yield Problem(field, f"{field}.unprintable", f"has {unprintable}", show(text), hint)
 
 
@@ -352,11 +372,14 @@ def _window_problems(starts: int | Problem, ends: int | Problem, now_ms: int) ->
         return
     if ends <= now_ms:
         message = f"is in the past: the time is {utc(now_ms)}"
-        yield Problem("ends_at", RULE_PAST, message, utc(ends))
+        yield Problem("ends_at", RULE_PAST, message, utc(ends), "give a time that is still to come")
     if isinstance(starts, Problem):
         return
     if ends <= starts:
-        yield Problem("ends_at", "ends_at.order", f"is not after starts_at, which is {utc(starts)}", utc(ends))
+        message = f"is not after starts_at, which is {utc(starts)}"
+        yield Problem("ends_at", "ends_at.order", message, utc(ends), "give an end after the start")
     elif ends - starts > WINDOW_MAX:
         message = f"is {timedelta(milliseconds=ends - starts)} after starts_at, which is {utc(starts)}"
-        yield Problem("ends_at", "window.length", message, utc(ends), "a window is at most 24 hours long")
+        yield Problem(
+            "ends_at", "window.length", message, utc(ends), "end it earlier: a window is at most 24 hours long"
+        )

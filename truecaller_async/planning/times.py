@@ -92,7 +92,7 @@ def _not_a_time(value: object, field: str) -> Problem:
 
 def _wrong_unit(moment: int, value: object, field: str) -> Problem:
     if isinstance(value, datetime):
-        return Problem(field, "time.range", OUT_OF_RANGE, show_time(value))
+        return Problem(field, "time.range", OUT_OF_RANGE, show_time(value), "check the year")
     if LATEST < moment < LATEST * 10**6:
         unit, divisor = ("microseconds", 1000) if moment < LATEST * 1000 else ("nanoseconds", 1_000_000)
         hint = f"it looks like {unit}; divide by {divisor}"

@@ -16,17 +16,20 @@ integer of 5,000 digits, not half a surrogate pair.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from operator import eq
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import msgspec
-from cattrs import Converter
-from cattrs.errors import ClassValidationError
 
 from truecaller_async.errors import DecodeError
 from truecaller_async.protocol.quoting import quote_body
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+    from cattrs.errors import ClassValidationError
 
 T = TypeVar("T")
 
@@ -46,11 +49,10 @@ class NotDocumentedError(ValueError):
 
 def decode(body: bytes, *, status: int | None = None) -> object:
     """The plain value of a JSON body; `DecodeError` at `$` where it is none."""
-    try:
+    with suppress(*UNREADABLE):
         return msgspec.json.decode(body)
-    except UNREADABLE:
-        said = "is empty" if not body.strip() else "is not readable JSON"
-        raise DecodeError(f"the body {said}", status=status, body=quote_body(body)) from None
+    said = "is empty" if not body.strip() else "is not readable JSON"
+    raise DecodeError(f"the body {said}", status=status, body=quote_body(body))
 
 
 def readable(body: bytes) -> object:
@@ -66,8 +68,8 @@ def structure(value: object, kind: type[T], *, place: str, status: int | None = 
     if not isinstance(value, dict):
         raise DecodeError(f"expected an object, found {_kind(value)}", path=place, status=status)
     try:
-        return CONVERTER.structure(value, kind)
-    except ClassValidationError as error:
+        return _tolerant().structure(value, kind)
+    except ExceptionGroup as error:
         inner, cause = _innermost(error)
     raise DecodeError(f"{kind.__name__}: {cause}", path=place + inner, status=status)
 
@@ -109,9 +111,9 @@ def text_of(value: object) -> str | None:
 
 def _innermost(error: BaseException) -> tuple[str, str]:
     """Where the first fault is, seen from the value that was read, and what it is."""
-    if not isinstance(error, ClassValidationError):
+    if not isinstance(error, ExceptionGroup):
         return "", str(error) if isinstance(error, NotDocumentedError) else "it is missing"
-    noted, bare = error.group_exceptions()
+    noted, bare = cast("ClassValidationError", error).group_exceptions()
     if not noted:
         return _innermost(bare[0])
     fault, note = noted[0]
@@ -173,10 +175,14 @@ def _texts(value: object, _: object = None) -> tuple[str, ...]:
         return ()
     if not isinstance(value, list):
         raise NotDocumentedError(f"expected an array, found {_kind(value)}")
-    return tuple(_name(item) for item in value)
+    return tuple(_name(item) for item in value if item is not None)
 
 
+@cache
 def _tolerant() -> Converter:
+    """The tolerant forms of every answer. Made when an answer needs it: cattrs takes longer to import than to use."""
+    from cattrs import Converter
+
     converter = Converter()
     converter.register_structure_hook(str, _name)
     converter.register_structure_hook(str | None, _text)
@@ -185,7 +191,3 @@ def _tolerant() -> Converter:
     converter.register_structure_hook(datetime | None, _time)
     converter.register_structure_hook_func(partial(eq, tuple[str, ...]), _texts)
     return converter
-
-
-CONVERTER = _tolerant()
-"""The tolerant forms of every answer."""

@@ -37,7 +37,7 @@ from truecaller_async.errors import (
 from truecaller_async.models import Answer, Batch, BatchStatus, PushAnswer, Secret
 from truecaller_async.models.feature_sets import FeatureSet
 from truecaller_async.models.labels import Label
-from truecaller_async.models.numbers import Number, NumberJob
+from truecaller_async.models.numbers import BUCKETS, Number, NumberJob
 from truecaller_async.models.pages import Page
 from truecaller_async.protocol.codec import decode, readable, structure, structure_all
 from truecaller_async.protocol.quoting import quote_body, quote_cautiously, quote_text
@@ -49,6 +49,7 @@ from truecaller_async.protocol.versions import version_named
 T = TypeVar("T")
 
 TOKEN = re.compile(r"[!-~]{1,4096}", re.ASCII)
+LINK = re.compile(r"https?://\S+", re.IGNORECASE)
 
 SLUG_AUTHORIZATION = "authorization-error"
 SLUG_FORBIDDEN = "forbidden-error"
@@ -59,6 +60,12 @@ BY_STATUS: dict[int, type[APIStatusError]] = {401: AuthenticationFailed, 403: Fo
 ABOUT_CONTENT = (400, 422)
 """Statuses whose slug speaks of the record that was sent."""
 
+ABOUT_NUMBERS = (*ABOUT_CONTENT, 404, 409)
+"""Statuses in which a job that failed may come."""
+
+PAGINATIONS = ("pagination_info", "pagination_information")
+"""The two spellings of the object that says how many pages there are."""
+
 
 def decipher_mint(answer: Answer, *, now: float) -> Secret:
     """The token. From "Truecaller for Business: Generate Access Token".
@@ -67,24 +74,10 @@ def decipher_mint(answer: Answer, *, now: float) -> Secret:
     header. Neither quotes the body, which may hold a credential. A 5xx may be retried: a token that was made and
     never seen costs one of the budget, and the budget's ledger has counted it.
     """
-    said = read_said(answer.body)
-    if not _is_success(answer) or said.slug is not None:
-        careful = attrs.evolve(
-            said,
-            slug=quote_cautiously(said.slug),
-            field=quote_cautiously(said.field),
-            message=quote_cautiously(said.message),
-        )
-        raise _error(answer, careful, "", is_read=True, now=now)
-    value = readable(answer.body)
-    token = value.get("token") if isinstance(value, dict) else None
-    if not isinstance(token, str) or not TOKEN.fullmatch(token):
-        raise DecodeError(
-            "the answer has no token of 1 to 4096 printable ASCII characters without spaces",
-            path="$.token",
-            status=answer.status,
-        )
-    return Secret(token)
+    minted = _minted(answer, now)  # what raises must not hold the server's words in its frame
+    if isinstance(minted, Secret):
+        return minted
+    raise minted
 
 
 def decipher_push(answer: Answer, *, now: float) -> PushAnswer:
@@ -138,9 +131,9 @@ def decipher_status(version: str, answer: Answer, batch_id: str, *, now: float) 
     return read_tolerant(_read(answer, is_read=True, now=now), batch_id, status=answer.status)
 
 
-def decipher_labels(answer: Answer, *, now: float) -> tuple[Label, ...]:
-    """The labels of one page, which does not say where it stands. From "Truecaller for Business: Dynamic labels"."""
-    return structure_all(_read(answer, is_read=True, now=now), Label, place="$", status=answer.status)
+def decipher_labels(answer: Answer, *, now: float) -> Page[Label]:
+    """One page of labels, which does not say where it stands. From "Truecaller for Business: Dynamic labels"."""
+    return Page(structure_all(_read(answer, is_read=True, now=now), Label, place="$", status=answer.status))
 
 
 def decipher_numbers(answer: Answer, *, now: float) -> Page[Number]:
@@ -160,12 +153,66 @@ def decipher_number_job(answer: Answer, *, now: float) -> NumberJob:
     `APIStatusError` of `error_for`, `ResponseLost` for a web page, or `DecodeError`.
     """
     value = readable(answer.body)
-    if _is_job(value) and (_is_success(answer) or answer.status in ABOUT_CONTENT):
+    if _is_job(value) and (_is_success(answer) or answer.status in ABOUT_NUMBERS):
         return structure(value, NumberJob, place="$", status=answer.status)
     _read(answer, is_read=False, now=now)
+    raise DecodeError("the answer has no buckets of numbers", status=answer.status, body=quote_body(answer.body))
+
+
+def decipher_export(answer: Answer, *, now: float) -> Secret:
+    """The link to an export; whoever has it can fetch the file. From "Truecaller for Business: Deprecated exports".
+
+    The shape is documented nowhere: a bare URL, a JSON string, and an object with exactly one URL among its texts are
+    read. Raises the `APIStatusError` of `error_for`, also where a 2xx has a message and no link, the documented shape
+    of an error; else `DecodeError`.
+    """
+    if not _is_success(answer):
+        raise error_for(answer, is_read=True, now=now)
+    value = readable(answer.body)
+    texts = [answer.body.decode("utf-8", "replace")] if value is None else _texts_of(value)
+    links = [text.strip() for text in texts if LINK.fullmatch(text.strip())]
+    if len(links) == 1:
+        return Secret(links[0])
+    said = said_by(value)
+    if not links and (said.slug is not None or said.message is not None):
+        raise error_for(answer, is_read=True, now=now)
     raise DecodeError(
-        "the answer has no buckets of numbers", path="$.new_numbers", status=answer.status, body=quote_body(answer.body)
+        f"the answer has {len(links) or 'no'} links where one is expected",
+        status=answer.status,
+        body="" if b"http" in answer.body.lower() else quote_body(answer.body),
     )
+
+
+def decipher_download(answer: Answer, *, now: float) -> None:
+    """Whether the file behind a link came. Raises the `APIStatusError` of its status, `DecodeError` for a part of it.
+
+    The host that keeps the file is a stranger to the API, and its error pages may repeat the link: nothing of them is
+    quoted.
+    """
+    if answer.status == 200:
+        return
+    if _is_success(answer):
+        raise DecodeError("the answer to the download is no whole file", status=answer.status)
+    said = Said(message="the file was refused; a link lives a few minutes, so ask for the export again")
+    raise _error(answer, said, "", is_read=True, now=now)
+
+
+def _minted(answer: Answer, now: float) -> Secret | APIStatusError | DecodeError:
+    said = read_said(answer.body)
+    if not _is_success(answer) or said.slug is not None:
+        careful = attrs.evolve(
+            said,
+            slug=quote_cautiously(said.slug),
+            field=quote_cautiously(said.field),
+            message=quote_cautiously(said.message),
+        )
+        return _error(answer, careful, "", is_read=True, now=now)
+    value = readable(answer.body)
+    token = value.get("token") if isinstance(value, dict) else None
+    if isinstance(token, str) and TOKEN.fullmatch(token):
+        return Secret(token)
+    rule = "the answer has no token of 1 to 4096 printable ASCII characters without spaces"
+    return DecodeError(rule, path="$.token", status=answer.status)
 
 
 def error_for(answer: Answer, *, is_read: bool, now: float) -> APIStatusError:
@@ -177,15 +224,17 @@ def error_for(answer: Answer, *, is_read: bool, now: float) -> APIStatusError:
 
 
 def _error(answer: Answer, said: Said, body: str, *, is_read: bool, now: float) -> APIStatusError:
-    slug, message, headers = quote_text(said.slug), quote_text(said.message), answer.headers
+    slug, message, field = quote_text(said.slug), quote_text(said.message), quote_text(said.field)
+    headers = answer.headers
     if 300 <= answer.status < 400:
-        return UnexpectedRedirect(answer.status, slug, message, body, location=_target(headers.get("location")))
+        location = _target(headers.get("location"))
+        return UnexpectedRedirect(answer.status, slug, message, body, field=field, location=location)
     if answer.status == 429:
         wait = parse_retry_after(headers.get("retry-after"), server_date=headers.get("date"), now=now)
-        return RateLimited(answer.status, slug, message, body, retry_after=wait)
+        return RateLimited(answer.status, slug, message, body, field=field, retry_after=wait)
     kind = _kind(answer.status, said)
     retryable = is_read if kind is ServerError else None
-    return kind(answer.status, slug, message, body, field=quote_text(said.field), retryable=retryable)
+    return kind(answer.status, slug, message, body, field=field, retryable=retryable)
 
 
 def _kind(status: int, said: Said) -> type[APIStatusError]:
@@ -258,7 +307,7 @@ def _page(value: object, name: str, kind: type[T], status: int) -> Page[T]:
         return Page(structure_all(value, kind, place="$", status=status))
     if name not in value:
         raise DecodeError(f"the answer has no {name}", path=f"$.{name}", status=status)
-    place = "pagination_info" if "pagination_info" in value else "pagination_information"
+    place = next((spelling for spelling in PAGINATIONS if value.get(spelling)), PAGINATIONS[0])
     counts = structure(value.get(place) or {}, _Counts, place=f"$.{place}", status=status)
     items = structure_all(value[name], kind, place=f"$.{name}", status=status)
     return Page(items, counts.current_page, counts.total_page_count)
@@ -272,8 +321,13 @@ class _Counts:
     current_page: int | None = None
 
 
+def _texts_of(value: object) -> list[str]:
+    values = value.values() if isinstance(value, dict) else [value]
+    return [text for text in values if isinstance(text, str)]
+
+
 def _is_job(value: object) -> bool:
-    return isinstance(value, dict) and "new_numbers" in value and said_by(value).slug is None
+    return isinstance(value, dict) and not value.keys().isdisjoint(BUCKETS) and said_by(value).slug is None
 
 
 def _is_success(answer: Answer) -> bool:

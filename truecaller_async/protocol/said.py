@@ -24,7 +24,7 @@ from truecaller_async.protocol.codec import readable, text_of
 YES_WORDS = frozenset(word for word, outcome in FINAL_WORDS.items() if outcome is Outcome.DELIVERED)
 NO_WORDS = frozenset(word for word, outcome in FINAL_WORDS.items() if outcome is Outcome.FAILED)
 
-BATCH_ID = re.compile(r"[!-~](?:[ -~]{0,198}[!-~])?", re.ASCII)
+BATCH_ID = re.compile(r"(?!.*\.\.[/\\])[!-~](?:[ -~]{0,198}[!-~])?", re.ASCII)
 BATCH_ID_IN_TEXT = re.compile(
     r"batch[ _-]?id\W{0,5}([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})", re.ASCII | re.IGNORECASE
 )
@@ -68,7 +68,10 @@ def said_by(value: object) -> Said:
 
 
 def is_batch_id(batch_id: str) -> bool:
-    """Whether it may be asked for: 1 to 200 printable ASCII characters. Batch ids are opaque, not always UUIDs."""
+    """Whether it may be asked for. Batch ids are opaque, not always UUIDs.
+
+    It has 1 to 200 printable ASCII characters and no step up (`../`), which something on the way might follow.
+    """
     return BATCH_ID.fullmatch(batch_id) is not None
 
 

@@ -19,7 +19,11 @@ import msgspec
 
 from truecaller_async.errors import DecodeError
 from truecaller_async.models import BatchStatus, RecordStatus
+from truecaller_async.options import BATCH_MAX
 from truecaller_async.protocol.codec import UNREADABLE, items_of, structure, text_of
+
+ROWS_MAX = 20 * BATCH_MAX
+"""Rows that are looked at. More are no status of a batch, however many of them are foreign."""
 
 OLD_NAMES = (b'"label_name"', b'"call_reason"')
 
@@ -80,7 +84,7 @@ def read_documented(body: bytes, batch_id: str) -> BatchStatus | None:
         answer = _DOCUMENTED.decode(body)
     except UNREADABLE:
         return None
-    if answer.batch_id != batch_id:
+    if answer.batch_id != batch_id or len(answer.data) > ROWS_MAX:
         return None
     return BatchStatus(batch_id, answer.client_account_id, tuple([_record(row) for row in answer.data]))
 
@@ -93,9 +97,10 @@ def read_tolerant(value: object, batch_id: str, *, status: int) -> BatchStatus:
         raise DecodeError("the status of a batch has no rows", path=place, status=status)
     if _is_foreign(envelope, batch_id):
         raise DecodeError("the answer is about another batch", path="$.batch_id", status=status)
-    spots = [
-        (f"{place}[{index}]", row) for index, row in enumerate(items_of(envelope["data"], place=place, status=status))
-    ]
+    rows = items_of(envelope["data"], place=place, status=status)
+    if len(rows) > ROWS_MAX:
+        raise DecodeError(f"{len(rows)} rows: a batch has at most {BATCH_MAX} records", path=place, status=status)
+    spots = [(f"{place}[{index}]", row) for index, row in enumerate(rows)]
     ours = [(spot, row) for spot, row in spots if not _is_foreign(row, batch_id)]
     account = next(filter(None, map(_account, (envelope, *(row for _, row in ours)))), None)
     records = (structure(_respelled(row, spot, status), RecordStatus, place=spot, status=status) for spot, row in ours)

@@ -3,5 +3,21 @@
 from truecaller_async.resources.batches import Batches
 from truecaller_async.resources.calls import Calls
 from truecaller_async.resources.exchange import Exchange, Service, Settings
+from truecaller_async.resources.exports import Exports
+from truecaller_async.resources.feature_sets import FeatureSets
+from truecaller_async.resources.labels import Labels
+from truecaller_async.resources.numbers import Numbers
+from truecaller_async.resources.pagination import Listing
 
-__all__ = ["Batches", "Calls", "Exchange", "Service", "Settings"]
+__all__ = [
+    "Batches",
+    "Calls",
+    "Exchange",
+    "Exports",
+    "FeatureSets",
+    "Labels",
+    "Listing",
+    "Numbers",
+    "Service",
+    "Settings",
+]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
 from truecaller_async.errors import DeadlineExceeded, NotFound, ValidationError
 from truecaller_async.models import Answer, Batch, BatchStatus, CallRecord, Problem, Request, Token
 from truecaller_async.options import BATCH_MAX, PollPolicy
 from truecaller_async.planning.polls import NOT_VISIBLE_YET, PollPlan
 from truecaller_async.planning.preflight import preflight
+from truecaller_async.protocol.arguments import judge_poll, judge_seconds, refuse, show
 from truecaller_async.protocol.decipher import decipher_status, decipher_submit
-from truecaller_async.protocol.requests import status_request, submit_request
+from truecaller_async.protocol.requests import batch_size, status_request, submit_request
 from truecaller_async.resources.exchange import Service
 
 
@@ -27,23 +29,32 @@ class Batches:
         Never repeated after an answer was lost: `ResponseLost` (or `ServerError`) means the batch may have been
         taken. Raises `ValidationError` before sending, with the problems of all records, and the errors of
         `APIStatusError`; `DecodeError` with `.sent == "yes"` where the batch was taken and its id is not readable.
+        Version 1 is deprecated and warns `TruecallerDeprecationWarning`.
         """
-        canonical = self._checked(list(records))
+        self._service.warn_version("batches.submit")
+        refuse(_judge_records(records))
+        canonical = self._checked(list(islice(records, BATCH_MAX + 1)))
         return await self._service.call(self._submit_request(canonical), self._read_submit)
 
     async def status(self, batch_id: str) -> BatchStatus:
         """The status of every record of a batch. From "Truecaller for Business: Batch status" of the version.
 
-        Raises `NotFound` for a batch that the server does not know (yet), and the errors of `APIStatusError`.
+        Raises `NotFound` for a batch that the server does not know (yet), the errors of `APIStatusError`, and
+        `ValidationError` before sending for an id that is not 1 to 200 printable ASCII characters or holds `../`.
+        Version 1 is deprecated and warns `TruecallerDeprecationWarning`.
         """
+        self._service.warn_version("batches.status")
         return await self._status(batch_id, None)
 
     async def wait(self, batch_id: str, *, timeout: float, poll: PollPolicy | None = None) -> BatchStatus:
         """Ask for the status until every record is final, at most `timeout` seconds and until the policy's deadline.
 
-        Raises `DeadlineExceeded` when no poll is left in that time, and what `status` raises. A 404 in the first
-        minute means "not visible yet".
+        Raises `DeadlineExceeded` when no poll is left in that time, `ValidationError` where `timeout` is not a finite
+        number above 0, and what `status` raises. A 404 in the first minute means "not visible yet".
         """
+        self._service.warn_version("batches.wait")
+        refuse(judge_seconds("timeout", timeout), judge_poll(poll))
+        self._status_request(batch_id)
         loop = asyncio.get_running_loop()
         began = loop.time()
         policy = poll if poll is not None else PollPolicy()
@@ -64,11 +75,11 @@ class Batches:
         raise DeadlineExceeded(f"the batch is not final after {end - began:g} s; it may still resolve", sent="yes")
 
     async def attempt_submit(self, records: Sequence[CallRecord], token: Token) -> Batch:
-        """One try with this token, for records in canonical form. For the engine, which has its own policy."""
+        """One try with this token, for records in canonical form; raises its error. For the engine's own policy."""
         return await self._service.attempt(self._submit_request(records), token, self._read_submit)
 
     async def attempt_status(self, batch_id: str, token: Token) -> BatchStatus:
-        """One try with this token. For the engine, which has its own policy."""
+        """One try with this token; raises its error. For the engine, which has its own policy."""
         return await self._service.attempt(
             self._status_request(batch_id), token, lambda answer: self._read_status(answer, batch_id)
         )
@@ -80,9 +91,7 @@ class Batches:
 
     def _checked(self, records: list[CallRecord]) -> list[CallRecord]:
         if not 1 <= len(records) <= BATCH_MAX:
-            raise ValidationError(
-                [Problem("records", "batch.size", f"a batch has 1 to {BATCH_MAX} records", str(len(records)))]
-            )
+            raise ValidationError([batch_size(len(records))])
         now_ms = int(self._service.clock.wall() * 1000)
         checked = [preflight(record, now_ms) for record in records]
         problems = [
@@ -105,3 +114,10 @@ class Batches:
 
     def _read_status(self, answer: Answer, batch_id: str) -> BatchStatus:
         return decipher_status(self._service.settings.api_version, answer, batch_id, now=self._service.clock.wall())
+
+
+def _judge_records(records: object) -> Problem | None:
+    if isinstance(records, Iterable) and not isinstance(records, str | bytes | Mapping):
+        return None
+    hint = "put the records into a list, also where it is only one"
+    return Problem("records", "records.type", "is not a list of records", show(records), hint)

@@ -7,6 +7,7 @@ import asyncio
 from truecaller_async.errors import ValidationError
 from truecaller_async.models import Answer, CallRecord, PushAnswer, Request, Token
 from truecaller_async.planning.preflight import preflight
+from truecaller_async.protocol.arguments import judge_seconds, refuse
 from truecaller_async.protocol.decipher import decipher_push
 from truecaller_async.protocol.requests import push_request
 from truecaller_async.resources.exchange import Service
@@ -21,11 +22,17 @@ class Calls:
     async def push(self, record: CallRecord, *, deadline: float | None = None) -> PushAnswer:
         """Push one record. From "Truecaller for Business: Real-time" of the client's version.
 
-        `deadline` is in seconds from now; without one the first permit is waited for as long as the limits require.
+        `deadline` is in seconds from now, a finite number above 0; without one the first permit is waited for as long
+        as the limits require. With one, a push that would have to wait longer fails at once. Version 1 is deprecated
+        and warns `TruecallerDeprecationWarning`.
+
         Raises `ValidationError` before sending, `PushRejected` when the server says no (in whatever status),
-        `ResponseLost` when nobody can know, `DeadlineExceeded`, `RateLimited`, `AuthenticationFailed`, `Forbidden`
-        and the other errors of `APIStatusError`.
+        `ResponseLost` when nobody can know, `DeadlineExceeded`, `TokenBudgetExhausted` (no token can be made before
+        the deadline), `RateLimited`, `AuthenticationFailed`, `Forbidden` and the other errors of `APIStatusError`.
         """
+        self._service.warn_version("calls.push")
+        if deadline is not None:
+            refuse(judge_seconds("deadline", deadline))
         canonical, problems = preflight(record, int(self._service.clock.wall() * 1000))
         if problems:
             raise ValidationError(problems)
@@ -33,7 +40,7 @@ class Calls:
         return await self._service.call(self._request(canonical), self._read, until)
 
     async def attempt_push(self, record: CallRecord, token: Token) -> PushAnswer:
-        """One try with this token, for a record in canonical form. For the engine, which has its own policy."""
+        """One try with this token, for a record in canonical form; raises its error. For the engine's own policy."""
         return await self._service.attempt(self._request(record), token, self._read)
 
     def _request(self, record: CallRecord) -> Request:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from random import Random
 from typing import TypeVar
 
@@ -38,9 +38,10 @@ from truecaller_async.errors import (
 from truecaller_async.models import Answer, Request, Secret, Token
 from truecaller_async.options import MAX_HOLD, Credentials, RetryPolicy, Timeouts
 from truecaller_async.planning.backoff import full_jitter, hold_after
-from truecaller_async.ports import Observer, Transport
-from truecaller_async.protocol.decipher import decipher_mint
+from truecaller_async.ports import Observer, Transport, Write
+from truecaller_async.protocol.decipher import decipher_download, decipher_mint
 from truecaller_async.protocol.requests import mint_request
+from truecaller_async.resources.deprecations import Deprecations
 from truecaller_async.tokens import TokenPool
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class Exchange:
         self._rng = rng
         self._observer = observer
         self.counts: Counter[str] = Counter()
+        self.deprecations = Deprecations()
 
     async def attempt(
         self, request: Request, token: Token | None, timeouts: Timeouts, read: Callable[[Answer], T]
@@ -73,19 +75,36 @@ class Exchange:
         if token is not None:
             request = attrs.evolve(request, token=token.secret)
         token_id = token.token_id if token is not None else None
+        return await self._observed(request.call, token_id, self._transport.send(request, timeouts), read)
+
+    async def download(
+        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], cap: int
+    ) -> None:
+        """Fetch the file behind a link, in one try and without a token. See `Transport.download`."""
+        await self._observed(
+            "download",
+            None,
+            self._transport.download(link, write, timeouts, hosts=hosts, cap=cap),
+            lambda answer: decipher_download(answer, now=self._clock.wall()),
+        )
+
+    async def _observed(
+        self, call: str, token_id: str | None, sending: Awaitable[Answer], read: Callable[[Answer], T]
+    ) -> T:
+        """Send, read, count it, and tell the observer."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         status, failure = None, None
-        self.counts[request.call] += 1
+        self.counts[call] += 1
         try:
-            answer = await self._transport.send(request, timeouts)
+            answer = await sending
             status = answer.status
             return read(answer)
         except TruecallerError as error:
             failure = type(error).__name__
             raise
         finally:
-            self._observer.request(request.call, token_id, status, loop.time() - began, failure)
+            self._observer.request(call, token_id, status, loop.time() - began, failure)
 
     async def mint(self, settings: Settings, again: Callable[[], Awaitable[object]]) -> Secret:
         """Ask for a new token; tried again where it was not sent, answered with 5xx, or its answer lost.
@@ -160,11 +179,11 @@ class Exchange:
             async with asyncio.timeout_at(deadline):
                 return await work
         except TimeoutError:
-            sent = request is not None
-            raise DeadlineExceeded(
-                "the deadline passed while the request was in flight" if sent else "the deadline passed before sending",
-                sent="maybe" if sent else "no",
-            ) from None
+            sent = request is not None  # raised below, because this one's frames hold the request's headers
+        raise DeadlineExceeded(
+            "the deadline passed while the request was in flight" if sent else "the deadline passed before sending",
+            sent="maybe" if sent else "no",
+        )
 
 
 @attrs.frozen(eq=False)
@@ -185,6 +204,18 @@ class Service:
     async def call(self, request: Request, read: Callable[[Answer], T], deadline: float | None = None) -> T:
         """The request under these settings; `deadline` is on the loop's clock."""
         return await self.exchange.call(request, read, pool=self.pool, settings=self.settings, deadline=deadline)
+
+    async def download(self, link: Secret, write: Write, *, hosts: Collection[str], cap: int) -> None:
+        """Fetch the file behind a link, in one try and without a token."""
+        await self.exchange.download(link, write, self.settings.timeouts, hosts=hosts, cap=cap)
+
+    def warn_deprecated(self, call: str, advice: str) -> None:
+        """Warn that this call is deprecated, once for all copies of the client."""
+        self.exchange.deprecations.tell(call, advice)
+
+    def warn_version(self, call: str) -> None:
+        """Warn that this call is deprecated in the version that the client speaks, if it is."""
+        self.exchange.deprecations.tell_version(call, self.settings.api_version)
 
     async def attempt(self, request: Request, token: Token, read: Callable[[Answer], T]) -> T:
         """One try with this token. For the engine, which has its own policy."""

@@ -1,28 +1,37 @@
 """The sandbox on a socket: aiohttp.web around `SandboxState`, and nothing that decides.
 
-Beside the API itself, which any client in any language can be pointed at, there are four paths of the sandbox's own:
+Beside the API itself, which any client in any language can be pointed at, there are six paths of the sandbox's own:
 
     GET  /                       a page of plain text that says what this is
+    GET  /openapi.yaml           the API that is served here, as OpenAPI 3.1
     GET  /_sandbox/stats         what was counted, as JSON (`state.Stats`)
     GET  /_sandbox/truth         every applied record, as JSON lines (`truth.TruthEntry`); ?after=N&limit=M pages
+    GET  /_sandbox/exports/NAME  the file behind the link of an export
     POST /_sandbox/reset         forget everything and begin anew, from the same seed
 
-They need no token. No request is logged: there are tokens and phone numbers in it.
+They need no token. No request is logged: there are tokens and phone numbers in it. A request that is no HTTP is
+answered by aiohttp itself, a 400 in plain text. Neither it nor one whose body is too large or cannot be unpacked is
+counted.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from ipaddress import ip_address
 from types import TracebackType
 from typing import Self
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from truecaller_async.clock import Clock
 from truecaller_async.options import Limits
-from truecaller_async.sandbox.answers import Reply, answer, error
+from truecaller_async.sandbox.answers import Reply, answer, error, invalid, not_allowed
+from truecaller_async.sandbox.exports import PATH as EXPORTS
 from truecaller_async.sandbox.settings import SandboxSettings
 from truecaller_async.sandbox.state import SandboxState, Stats
 
@@ -33,16 +42,30 @@ GRACE = 1.0
 """Seconds that requests in progress are given when the sandbox closes."""
 
 PAGE = """\
-A sandbox of the Truecaller for Business API: call personalisation v1, v2 and v3, tokens and labels.
+A sandbox of the Truecaller for Business API: call personalisation v1, v2 and v3, tokens, labels, number management
+and the deprecated exports.
 Nothing here reaches a phone. The limits, the refusals and the statuses are those of the public documentation;
 where it is silent the sandbox chose, and its documentation says so.
 
+GET  /openapi.yaml                        the whole API in OpenAPI 3.1
 GET  /_sandbox/stats                      what was counted
 GET  /_sandbox/truth?after=0&limit=1000   every applied record, one JSON object a line
 POST /_sandbox/reset                      begin anew
 """
 
 _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
+
+# A child of the library's own logger, so that a fault of the server is seen where nobody has configured logging.
+_log = logging.getLogger("aiohttp.server.truecaller_sandbox")
+
+
+def _is_no_request(record: logging.LogRecord) -> bool:
+    """Whether it may be logged. Of a request that cannot be read the library would show the bytes, token and all."""
+    unreadable = (HttpProcessingError, web.RequestPayloadError)
+    return record.exc_info is None or not isinstance(record.exc_info[1], unreadable)
+
+
+_log.addFilter(_is_no_request)
 
 
 class Sandbox:
@@ -54,12 +77,8 @@ class Sandbox:
         self._clock = clock
         self._state = SandboxState(settings)
         app = web.Application(client_max_size=BODY_MAX)
-        app.router.add_get("/", self._page)
-        app.router.add_get("/_sandbox/stats", self._stats)
-        app.router.add_get("/_sandbox/truth", self._truth)
-        app.router.add_post("/_sandbox/reset", self._reset)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE)
+        self._route(app.router)
+        self._runner = web.AppRunner(app, access_log=None, logger=_log, shutdown_timeout=GRACE)
 
     @classmethod
     async def start(
@@ -81,8 +100,7 @@ class Sandbox:
         except OSError:
             await sandbox.aclose()
             raise
-        shown = f"[{host}]" if ":" in host else host
-        sandbox.base_url = f"http://{shown}:{sandbox._runner.addresses[0][1]}"
+        sandbox.base_url = f"http://{_reached_at(host)}:{sandbox._runner.addresses[0][1]}"
         return sandbox
 
     @property
@@ -120,16 +138,41 @@ class Sandbox:
     ) -> None:
         await self.aclose()
 
+    def _route(self, router: web.UrlDispatcher) -> None:
+        """The sandbox's own paths, and everything else to the API."""
+        read = {
+            "/": self._page,
+            "/openapi.yaml": self._openapi,
+            f"{EXPORTS}{{name}}": self._export,
+            "/_sandbox/stats": self._stats,
+            "/_sandbox/truth": self._truth,
+        }
+        for path, handler in read.items():
+            router.add_get(path, handler)
+            router.add_route("*", path, _only("GET"))
+        router.add_post("/_sandbox/reset", self._reset)
+        router.add_route("*", "/_sandbox/reset", _only("POST"))
+        router.add_route("*", "/{path:.*}", self._handle)
+
     async def _handle(self, request: web.Request) -> web.Response:
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
             return _response(error(413, "payload-too-large", f"a body has at most {BODY_MAX} bytes"))
+        except (web.RequestPayloadError, ConnectionError):
+            # A caller that is gone in the middle of its body hears nothing; it is no fault of the server to log.
+            return _response(invalid("the body is not what its headers say"))
         headers = {name.lower(): value for name, value in request.headers.items()}
         return _response(self._state.handle(request.method, request.path_qs, headers, body, self._clock()))
 
     async def _page(self, request: web.Request) -> web.Response:
         return web.Response(text=PAGE)
+
+    async def _openapi(self, request: web.Request) -> web.Response:
+        return web.Response(text=description(), content_type="application/yaml")
+
+    async def _export(self, request: web.Request) -> web.Response:
+        return _response(self._state.export_file(request.match_info["name"], self._clock()))
 
     async def _stats(self, request: web.Request) -> web.Response:
         return _response(answer(self.stats()))
@@ -147,6 +190,11 @@ class Sandbox:
         return _response(answer({"reset": True}))
 
 
+def description() -> str:
+    """The API of this sandbox in OpenAPI 3.1, as YAML."""
+    return files(__package__).joinpath("openapi.yaml").read_text("utf-8")
+
+
 def figures_of(limits: Limits) -> str:
     """The limits in the form of TRUECALLER_LIMITS: `batch=60/60,token=100/1,mint=10/1800`."""
     return ",".join(f"{rule.name}={rule.limit}/{_seconds(rule.per)}" for rule in limits)
@@ -154,6 +202,24 @@ def figures_of(limits: Limits) -> str:
 
 def _seconds(per: float) -> str:
     return f"{per:.6f}".rstrip("0").rstrip(".")
+
+
+def _only(method: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def refuse(request: web.Request) -> web.Response:
+        return _response(not_allowed(method))
+
+    return refuse
+
+
+def _reached_at(host: str) -> str:
+    """The host of a URL that leads here from this machine; of all addresses, the loopback one."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "[::1]"
+    return f"[{address}]" if address.version == 6 else host
 
 
 def _response(reply: Reply) -> web.Response:

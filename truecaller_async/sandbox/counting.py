@@ -46,7 +46,7 @@ class SlidingLog:
 
 
 class Admission:
-    """All limits of an account, for all of its tokens."""
+    """All limits of an account, for all of its tokens. `admitted` counts the requests that passed."""
 
     def __init__(self, limits: Limits, *, enforce: bool) -> None:
         self._rules = tuple(limits)
@@ -54,6 +54,7 @@ class Admission:
         self._logs: dict[tuple[str, int], SlidingLog] = {}
         self._past_peaks: Counter[str] = Counter()
         self.violations: Counter[str] = Counter()
+        self.admitted = 0
 
     def admit(self, call: str, token: int, now: float) -> float:
         """Charge one request: 0.0 means admitted; else the seconds until it would be, and nothing was charged."""
@@ -68,6 +69,7 @@ class Admission:
             return longest
         for log in logs:
             log.admit(now)
+        self.admitted += 1
         return 0.0
 
     def forget(self, token: int) -> None:

@@ -1,41 +1,98 @@
 """Which call a request is.
 
 v1 has no version segment, and there is no `/v1/`; the singular path is one real-time record, the plural one is a
-batch; a token and the labels belong to no version. All of that is documented. The answers to a path or a method that
-is none of these, 404 and 405, are the sandbox's own. Number management and the deprecated exports are not served.
+batch; a token, the labels, number management and the exports belong to no version. All of that is documented. The
+answers to a path or a method that is none of these, 404 and 405, are the sandbox's own.
+
+`ROUTES` is the whole table; `openapi.yaml` describes the same routes under the same templates.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from urllib.parse import parse_qs, unquote
 
 import attrs
 
-from truecaller_async.sandbox.answers import Reply, error
+from truecaller_async.sandbox.answers import Reply, not_allowed, not_found
 from truecaller_async.sandbox.records import FORMS, V1, Form
 
-_PATH = re.compile(
-    r"(?:/(?P<version>v2|v3))?/clients/(?P<account>[^/]+)/(?P<name>dynamic_call_records?)"
-    r"|/clients/(?P<plain_account>[^/]+)/(?P<plain_name>token|labels)"
+_ACCOUNT = "/clients/{clientAccountId}"
+_SETS = f"{_ACCOUNT}/number_management/feature_sets"
+_SET = f"{_SETS}/{{featureSetId}}/numbers"
+_OPENAPI = f"{_ACCOUNT}/openapi"
+
+
+@attrs.frozen
+class Route:
+    """One method of one path. `call` is the name by which limits know it, `action` what is done."""
+
+    method: str
+    path: str
+    call: str
+    action: str
+    form: Form = V1
+
+
+def _of_records(form: Form, prefix: str) -> tuple[Route, ...]:
+    one, many = f"{prefix}{_ACCOUNT}/dynamic_call_record", f"{prefix}{_ACCOUNT}/dynamic_call_records"
+    return (
+        Route("POST", one, "push", "push", form),
+        Route("POST", many, "submit", "submit", form),
+        Route("GET", many, "status", "status", form),
+    )
+
+
+ROUTES = (
+    *_of_records(FORMS["v2"], "/v2"),
+    *_of_records(FORMS["v3"], "/v3"),
+    *_of_records(V1, ""),
+    Route("POST", f"{_ACCOUNT}/token", "mint", "mint"),
+    Route("GET", f"{_ACCOUNT}/labels", "labels", "labels"),
+    Route("POST", f"{_SET}/publish", "numbers", "publish"),
+    Route("POST", f"{_SET}/delist", "numbers", "delist"),
+    Route("GET", f"{_ACCOUNT}/number_management/numbers", "numbers", "numbers"),
+    Route("GET", _SETS, "feature_sets", "feature_sets"),
+    Route("GET", f"{_OPENAPI}/feedback_stack/{{surveyId}}/export_report", "exports", "user_feedback"),
+    Route("GET", f"{_OPENAPI}/callback-logs/summary", "exports", "call_me_back"),
 )
-_CALLS: Mapping[str, Mapping[str, str]] = {
-    "token": {"POST": "mint"},
-    "labels": {"GET": "labels"},
-    "dynamic_call_record": {"POST": "push"},
-    "dynamic_call_records": {"POST": "submit", "GET": "status"},
-}
+
+
+@attrs.frozen
+class _Path:
+    """All methods of one path."""
+
+    pattern: re.Pattern[str]
+    routes: Mapping[str, Route]
+
+
+def _paths() -> tuple[_Path, ...]:
+    by_path: dict[str, dict[str, Route]] = {}
+    for route in ROUTES:
+        by_path.setdefault(route.path, {})[route.method] = route
+    return tuple(
+        _Path(re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)), MappingProxyType(routes))
+        for path, routes in by_path.items()
+    )
+
+
+_PATHS = _paths()
 
 
 @attrs.frozen
 class Target:
-    """What a request is about. `call` is the name by which limits know it."""
+    """What a request is about. `names` are the segments of the path that its template leaves open."""
 
-    call: str
-    form: Form
-    account: str
+    route: Route
+    names: Mapping[str, str]
     query: str
+
+    @property
+    def account(self) -> str:
+        """The account in the path."""
+        return self.names["clientAccountId"]
 
     def asked(self, name: str) -> str | None:
         """The first value of a query parameter; None where it is missing or empty."""
@@ -46,12 +103,13 @@ class Target:
 def find(method: str, path_qs: str) -> Target | Reply:
     """The call that this method and path name, or the answer that there is none."""
     path, _, query = path_qs.partition("?")
-    found = _PATH.fullmatch(path)
-    if found is None:
-        return error(404, "not-found", "no such path in this API")
-    methods = _CALLS[found["name"] or found["plain_name"]]
-    if method not in methods:
-        allowed = ", ".join(methods)
-        return error(405, "method-not-allowed", f"this path takes {allowed}", {"allow": allowed})
-    form = FORMS[found["version"]] if found["version"] else V1
-    return Target(methods[method], form, unquote(found["account"] or found["plain_account"]), query)
+    for known in _PATHS:
+        found = known.pattern.fullmatch(path)
+        if found is not None:
+            break
+    else:
+        return not_found("no such path in this API")
+    route = known.routes.get(method)
+    if route is None:
+        return not_allowed(", ".join(known.routes))
+    return Target(route, {name: unquote(value) for name, value in found.groupdict().items()}, query)

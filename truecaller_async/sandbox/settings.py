@@ -1,17 +1,17 @@
 """What a sandbox is told before it starts: who may call, how often, and what it says where the documentation is silent.
 
 Everything has a default, and the defaults are drawn from `seed`: the same seed gives the same account, key, labels,
-tokens and ids on every machine, so that a failing run can be repeated. None of these values exists anywhere else.
+feature sets, tokens and ids on every machine, so that a failing run can be repeated.
 
-The documentation leaves open what a batch does with one bad record, which words a status may have, and how long a
-batch takes. Each of these is a setting here, so that a client can be tried against every reading.
+The documentation leaves open what a batch does with one bad record, which words a status may have, how long a batch
+or a listing takes, how large a page is, and what an export's answer looks like. Each of these is a setting here, so
+that a client can be tried against every reading. Where the documentation has two readings, the other one is an
+`Oddity`.
 """
 
 from __future__ import annotations
 
-import random
-import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Literal
 
@@ -20,6 +20,14 @@ import attrs
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import Secret
 from truecaller_async.options import UUID, Limits
+from truecaller_async.sandbox.account import (
+    SandboxFeatureSet,
+    SandboxLabel,
+    default_feature_sets,
+    default_labels,
+    invented,
+)
+from truecaller_async.sandbox.oddities import Oddity
 
 SPEEDS: Mapping[str, Limits] = MappingProxyType(
     {
@@ -34,22 +42,6 @@ SPEEDS: Mapping[str, Limits] = MappingProxyType(
 
 FINAL_WORDS = ("success", "failed")
 """The words of a record's final status in the answers of this sandbox."""
-
-
-def invented(seed: int, what: str) -> str:
-    """A UUID that depends on nothing but the seed and the name of the thing."""
-    bits = random.Random(f"{what} {seed}").getrandbits(128)  # noqa: S311 - repeatable on purpose, guards nothing
-    return str(uuid.UUID(int=bits, version=4))
-
-
-@attrs.frozen
-class SandboxLabel:
-    """A dynamic label of the account. From "Truecaller for Business: Dynamic labels"."""
-
-    id: str
-    name: str
-    category: int = 10
-    sub_category: int = 142
 
 
 def _secret(value: str | Secret) -> Secret:
@@ -68,19 +60,22 @@ def _api_key(settings: SandboxSettings) -> Secret:
     return Secret(invented(settings.seed, "secret"))
 
 
-DOCUMENTED_LABELS = (
-    SandboxLabel("c6d86658-008d-4c08-98fb-2bf2649d59a5", "Centro Bank"),
-    SandboxLabel("255297eb-7f13-44f9-967a-f287ff0f5025", "FlowerEra"),
-)
-"""The label ids that the documentation's own samples use, so that its requests can be tried as they are printed."""
-
-
 def _labels(settings: SandboxSettings) -> tuple[SandboxLabel, ...]:
-    return (
-        SandboxLabel(invented(settings.seed, "label 1"), "Harbour Savings Bank"),
-        SandboxLabel(invented(settings.seed, "label 2"), "Blue Fern Clinic", category=1, sub_category=16),
-        *DOCUMENTED_LABELS,
-    )
+    return default_labels(settings.seed)
+
+
+def _feature_sets(settings: SandboxSettings) -> tuple[SandboxFeatureSet, ...]:
+    return default_feature_sets(settings.seed)
+
+
+def _oddities(names: Iterable[str]) -> frozenset[Oddity]:
+    try:
+        return frozenset(Oddity(name) for name in names)
+    except ValueError:
+        known = ", ".join(Oddity)
+        raise ConfigError(
+            f"SandboxSettings.oddities is {names!r}: it must be a collection of names out of {known}"
+        ) from None
 
 
 @attrs.frozen(kw_only=True)
@@ -89,11 +84,19 @@ class SandboxSettings:
 
     `limits`: what is counted; `enforce=False` counts and admits all the same. `token_life`: how long a token works.
     `resolve_after`: from the acceptance of a batch to its final statuses; with `resolve_spread` its records become
-    final one after the other, in a scrambled order, over so many seconds more. `pending_word`: the status before
-    that. `batch_validation`: a record that breaks a rule refuses the whole batch ("whole"), or fails alone
-    ("per_record"). `label_required`: a record without `label_id` is refused. `mask_numbers`: status answers show
-    asterisks for numbers. `truth_limit`: applied records that are remembered; beyond it the oldest batches are
-    forgotten, their status is then unknown. `labels`: the dynamic labels of the account.
+    final one after the other, in a scrambled order, over so many seconds more. `pending_word`: the status before that.
+    `batch_validation`: a record that breaks a rule refuses the whole batch ("whole"), or fails alone ("per_record").
+    `label_required`: a record without `label_id` is refused. `mask_numbers`: status answers show asterisks for numbers.
+    `truth_limit`: applied records that are remembered; beyond it the oldest batches are forgotten, their status is then
+    unknown. One takes about 0.2 kB of memory in a full batch, 1.1 kB alone. `labels`, `feature_sets`: what the account
+    has.
+
+    `list_after`: from the publishing of a number until it is listed, and from its delisting until it is gone.
+    `passage`: in between the number details show it with the status "pending" ("shown"), or as it was before
+    ("hidden"). `page_limit`: numbers or feature sets on a page where the request does not say. `numbers_limit`: numbers
+    that the account may have, listed or on their way; a listing that would need more is refused. `export_shape`: an
+    export answers `{"url": ...}` ("object"), the URL as a JSON string ("string"), or as plain text ("text").
+    `oddities`: other forms of answers, by name. `late_for`: how long a batch is unknown where batches are late.
 
     Raises `ConfigError` where a value is out of its range.
     """
@@ -113,6 +116,14 @@ class SandboxSettings:
     label_required: bool = False
     mask_numbers: bool = False
     truth_limit: int = 2_000_000
+    feature_sets: tuple[SandboxFeatureSet, ...] = attrs.field(default=attrs.Factory(_feature_sets, takes_self=True))
+    list_after: float = 2.0
+    passage: Literal["shown", "hidden"] = "shown"
+    page_limit: int = 50
+    numbers_limit: int = 100_000
+    export_shape: Literal["object", "string", "text"] = "object"
+    oddities: frozenset[Oddity] = attrs.field(default=frozenset(), converter=_oddities)
+    late_for: float = 1.0
 
     def __attrs_post_init__(self) -> None:
         _demand(UUID.fullmatch(self.client_account_id), "client_account_id", "a UUID", self.client_account_id)
@@ -126,6 +137,20 @@ class SandboxSettings:
         _demand(self.pending_word and not final, "pending_word", "a word that is not final", self.pending_word)
         known = self.batch_validation in ("whole", "per_record")
         _demand(known, "batch_validation", "'whole' or 'per_record'", self.batch_validation)
+        self._check_management()
+
+    def _check_management(self) -> None:
+        _demand(self.list_after >= 0, "list_after", "0 seconds or more", self.list_after)
+        _demand(self.late_for >= 0, "late_for", "0 seconds or more", self.late_for)
+        _demand(self.page_limit >= 1, "page_limit", "1 or more", self.page_limit)
+        _demand(self.numbers_limit >= 1, "numbers_limit", "1 or more", self.numbers_limit)
+        _demand(self.passage in ("shown", "hidden"), "passage", "'shown' or 'hidden'", self.passage)
+        shapes = ("object", "string", "text")
+        _demand(self.export_shape in shapes, "export_shape", "'object', 'string' or 'text'", self.export_shape)
+        both = {Oddity.CAMEL_STATUS_INFO, Oddity.FLAT_STATUS_INFO} <= self.oddities
+        _demand(
+            not both, "oddities", "one envelope at most, camel-status-info or flat-status-info", sorted(self.oddities)
+        )
 
 
 def _demand(kept: object, name: str, rule: str, value: object) -> None:

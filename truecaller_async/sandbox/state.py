@@ -1,4 +1,4 @@
-"""The account behind the sandbox: its tokens, its limits, its batches. No socket, no clock, no chance.
+"""The account behind the sandbox: its tokens, its limits, its batches, its numbers. No socket, no clock, no chance.
 
 `SandboxState.handle` takes one request and the moment (wall-clock seconds) and gives one reply; the same requests at
 the same moments give the same replies, ids included. A clock that steps back stands still until it has caught up.
@@ -11,12 +11,11 @@ A request goes through these doors in this order:
 3. the account in the path: another one is 403, documented text, inferred status;
 4. the limits (`counting`), each counted as documented. That a refusal is 429 with `Retry-After` is the sandbox's
    choice: the documentation names 429 in prose and prints no answer;
-5. the content (`records`). A request that fails here was admitted and has been charged.
+5. the content (`records`, `management`, `exports`). A request that fails here was admitted and has been charged. What
+   it says of its content type is not looked at, nor are fields and parameters that nobody has heard of.
 
-A new token: missing fields are 400 (documented), asked for in the order `api_key`, `key_id`; wrong credentials are
-401 `authorization-error` with a text of the sandbox's own. Only tokens that were created are charged to the mint
-limit. Tokens live side by side; a new one ends no other. `X-Public-Access` is not demanded: the copies of the
-documentation disagree.
+The rooms beside it do the work: `login` the tokens, `management` the numbers and feature sets, `exports` the links;
+the records are dealt with here.
 
 A batch id that is not known is 404 (undocumented). A batch may be asked for through the path of any version.
 """
@@ -25,29 +24,29 @@ from __future__ import annotations
 
 import math
 import random
-import re
-import string
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import attrs
-import msgspec
 
-from truecaller_async.models import Secret
 from truecaller_async.sandbox import answers
-from truecaller_async.sandbox.answers import Reply, StatusView
-from truecaller_async.sandbox.applied import Applied, Verdict, verdict_on
-from truecaller_async.sandbox.counting import ACCOUNT, Admission
-from truecaller_async.sandbox.records import FORMS, INVALID_INPUT, V1, Form, Inspector, Record, Refusal
+from truecaller_async.sandbox.answers import Reply, forbidden, invalid, not_found
+from truecaller_async.sandbox.applied import Applied, verdict_on
+from truecaller_async.sandbox.counting import Admission
+from truecaller_async.sandbox.exports import Exports
+from truecaller_async.sandbox.login import Login
+from truecaller_async.sandbox.management import Management
+from truecaller_async.sandbox.oddities import Oddity
+from truecaller_async.sandbox.pages import page_of
+from truecaller_async.sandbox.record_answers import RecordAnswers
+from truecaller_async.sandbox.records import FORMS, V1, Form, Inspector, Record, Refusal
 from truecaller_async.sandbox.routing import Target, find
 from truecaller_async.sandbox.settings import SandboxSettings
+from truecaller_async.sandbox.status_rows import StatusView
 from truecaller_async.sandbox.truth import TruthEntry, TruthLog, digest_of
 
-TOKEN_LENGTH = 64
-_TOKEN_LETTERS = string.ascii_letters + string.digits
-_PAGE_DEFAULTS = {"page": 1, "limit": 1000}
-_WHOLE = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+LABELS_ON_A_PAGE = 1000
 
 
 @attrs.frozen
@@ -76,12 +75,6 @@ class Stats:
     last_submit: float | None
 
 
-@attrs.frozen
-class _Token:
-    number: int
-    expires: float
-
-
 @attrs.frozen(repr=False)
 class _Post:
     """A write that passed the limits. `new_id` is the batch id of the answer, where the answer has one."""
@@ -101,17 +94,16 @@ class SandboxState:
         self.settings = settings or SandboxSettings()
         self._rng = random.Random(f"ids {self.settings.seed}")  # noqa: S311 - repeatable on purpose, guards nothing
         self._now = 0.0
-        self._tokens: dict[str, _Token] = {}
-        self._mints = 0
         self._admission = Admission(self.settings.limits, enforce=self.settings.enforce)
+        self._login = Login(self.settings, self._admission, self._rng)
+        self._management = Management(self.settings)
+        self._exports = Exports(self.settings, self._new_id)
         self._truth = TruthLog(self.settings.truth_limit)
+        self._answers = RecordAnswers(self.settings.oddities)
+        self._view = StatusView.of(self.settings)
         self._requests: Counter[tuple[str, int]] = Counter()
-        self._admitted = 0
         self._first_submit: float | None = None
         self._last_submit: float | None = None
-        self._view = StatusView(
-            self.settings.client_account_id, Verdict(self.settings.pending_word), self.settings.mask_numbers
-        )
         label_ids = [label.id for label in self.settings.labels]
         self._inspectors = {
             version: Inspector(form, label_ids, label_required=self.settings.label_required)
@@ -125,7 +117,7 @@ class SandboxState:
         if isinstance(target, Reply):
             call, reply = "other", target
         else:
-            call, reply = target.call, self._answer(target, headers, body, now)
+            call, reply = target.route.call, self._answer(target, headers, body, now)
         self._requests[call, reply.status] += 1
         return reply
 
@@ -136,12 +128,12 @@ class SandboxState:
             requests.setdefault(call, {})[str(status)] = count
         return Stats(
             requests=requests,
-            admitted=self._admitted,
+            admitted=self._admission.admitted,
             refused=sum(count for (_, status), count in self._requests.items() if status == 429),
             violations=dict(self._admission.violations),
             peaks=self._admission.peaks(),
-            mints=self._mints,
-            tokens_live=sum(token.expires > self._now for token in self._tokens.values()),
+            mints=self._login.minted,
+            tokens_live=self._login.live(self._now),
             batches=self._truth.batches,
             records_applied=self._truth.records,
             records_kept=self._truth.kept,
@@ -154,93 +146,70 @@ class SandboxState:
         """The next `limit` applied records whose number is above `after`, in the order in which they were applied."""
         return self._truth.entries(after, limit)
 
+    def export_file(self, name: str, now: float) -> Reply:
+        """The file behind the link of an export; no token is asked for and nothing is counted."""
+        self._now = now = max(self._now, now)
+        return self._exports.file(name, now)
+
     def _answer(self, target: Target, headers: Mapping[str, str], body: bytes, now: float) -> Reply:
-        if target.call == "mint":
-            return self._mint(target, body, now)
-        token = self._token_of(headers, now)
+        call = target.route.call
+        if call == "mint":
+            return self._login.mint(target.account, body, now)
+        token = self._login.token_of(headers, now)
         if isinstance(token, Reply):
             return token
         if target.account != self.settings.client_account_id:
-            return _forbidden()
-        wait = self._admission.admit(target.call, token, now)
+            return forbidden()
+        wait = self._admission.admit(call, token, now)
         if wait:
             return answers.rate_limited(wait)
-        self._admitted += 1
-        if target.call == "status":
+        if call in ("push", "submit"):
+            post = _Post(call, target.route.form, token, body, now, self._new_batch_id(target.route.form))
+            return self._submit(post) if call == "submit" else self._push(post)
+        return self._managed(target, body, now) if call == "numbers" else self._read(target, headers, now)
+
+    def _managed(self, target: Target, body: bytes, now: float) -> Reply:
+        action = target.route.action
+        if action == "publish":
+            return self._management.publish(target, body, now)
+        if action == "delist":
+            return self._management.delist(target, body, now)
+        return self._management.numbers(target, now)
+
+    def _read(self, target: Target, headers: Mapping[str, str], now: float) -> Reply:
+        action = target.route.action
+        if action == "status":
             return self._status(target, now)
-        if target.call == "labels":
+        if action == "labels":
             return self._labels(target)
-        post = _Post(target.call, target.form, token, body, now, self._new_id())
-        return self._submit(post) if post.call == "submit" else self._push(post)
-
-    # ---- tokens
-
-    def _mint(self, target: Target, body: bytes, now: float) -> Reply:
-        wrong = self._wrong_login(target.account, body)
-        if wrong is not None:
-            return wrong
-        wait = self._admission.admit("mint", ACCOUNT, now)
-        if wait:
-            return answers.rate_limited(wait)
-        self._admitted += 1
-        self._mints += 1
-        self._drop_expired(now)
-        value = "".join(self._rng.choices(_TOKEN_LETTERS, k=TOKEN_LENGTH))
-        self._tokens[value] = _Token(self._mints, now + self.settings.token_life)
-        return answers.token(value, now)
-
-    def _wrong_login(self, account: str, body: bytes) -> Reply | None:
-        try:
-            login = msgspec.json.decode(body, type=dict[str, str])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return answers.error(400, "invalid-input", INVALID_INPUT)
-        for name in ("api_key", "key_id"):
-            if not login.get(name):
-                return answers.error(400, "invalid-input", f"{name} is required")
-        if login["key_id"] != self.settings.key_id or Secret(login["api_key"]) != self.settings.api_key:
-            return answers.error(401, "authorization-error", "key_id or api_key is wrong")
-        return None if account == self.settings.client_account_id else _forbidden()
-
-    def _token_of(self, headers: Mapping[str, str], now: float) -> int | Reply:
-        header = headers.get("authorization")
-        if not header:
-            return answers.error(401, "authorization-error", "Missing authorization header")
-        scheme, _, value = header.partition(" ")
-        token = self._tokens.get(value.strip()) if scheme.lower() == "bearer" else None
-        if token is None or token.expires <= now:
-            return answers.error(401, "authorization-error", "please login again")
-        return token.number
-
-    def _drop_expired(self, now: float) -> None:
-        for value, token in list(self._tokens.items()):
-            if token.expires <= now:
-                del self._tokens[value]
-                self._admission.forget(token.number)
-
-    # ---- records
+        if action == "feature_sets":
+            return self._management.feature_sets(target)
+        if action == "user_feedback":
+            return self._exports.user_feedback(target, headers, now)
+        return self._exports.call_me_back(target, headers, now)
 
     def _submit(self, post: _Post) -> Reply:
         records = post.form.read_batch(post.body)
         if isinstance(records, Refusal):
-            return answers.refused_batch(post.form, records, post.new_id)
+            return self._answers.refused_batch(post.form, records, post.new_id)
         refused = self._refused(post, records)
         if refused and self.settings.batch_validation == "whole":
-            return answers.refused_batch(post.form, refused[min(refused)], post.new_id)
+            return self._answers.refused_batch(post.form, refused[min(refused)], post.new_id)
         self._apply(post, records, refused)
         if self._first_submit is None:
             self._first_submit = post.now
         self._last_submit = post.now
-        return answers.accepted_batch(post.form, post.new_id)
+        return self._answers.accepted_batch(post.form, post.new_id)
 
     def _push(self, post: _Post) -> Reply:
         record = post.form.read_record(post.body)
         if isinstance(record, Refusal):
-            return answers.refused_push(post.form, record, post.new_id)
+            return self._answers.refused_push(post.form, record, post.new_id)
         refused = self._refused(post, [record])
         if refused:
-            return answers.refused_push(post.form, refused[0], post.new_id)
+            return self._answers.refused_push(post.form, refused[0], post.new_id)
         self._apply(post, [record], refused)
-        return answers.pushed(post.form, verdict_on(record), post.new_id)
+        return self._answers.pushed(post.form, verdict_on(record), post.new_id)
 
     def _refused(self, post: _Post, records: Sequence[Record]) -> dict[int, Refusal]:
         """The records that break a rule, by index."""
@@ -277,25 +246,24 @@ class SandboxState:
     def _status(self, target: Target, now: float) -> Reply:
         batch_id = target.asked("batchId")
         if batch_id is None:
-            return answers.error(400, "invalid-input", "batchId is required")
+            return invalid("batchId is required")
         applied = self._truth.batch(batch_id)
-        if applied is None:
-            return answers.error(404, "not-found", "no batch of this account has this batchId")
-        return answers.batch_status(target.form, applied, now, self._view)
+        late = Oddity.LATE_BATCHES in self.settings.oddities
+        if applied is None or (late and now < applied.at + self.settings.late_for):
+            return not_found("no batch of this account has this batchId")
+        return self._view.answer(target.route.form, applied, now)
 
     def _labels(self, target: Target) -> Reply:
-        numbers = {}
-        for name, default in _PAGE_DEFAULTS.items():
-            text = target.asked(name) or str(default)
-            if not _WHOLE.fullmatch(text):
-                return answers.error(400, "invalid-input", f"{name} must be a whole number from 1")
-            numbers[name] = int(text)
-        start = (numbers["page"] - 1) * numbers["limit"]
-        return answers.labels(self.settings.labels[start : start + numbers["limit"]])
+        page = page_of(target, LABELS_ON_A_PAGE)
+        return page if isinstance(page, Reply) else answers.labels(page.cut(self.settings.labels))
 
     def _new_id(self) -> str:
         return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
 
-
-def _forbidden() -> Reply:
-    return answers.error(403, "forbidden-error", "not authorized. please contact your admin.")
+    def _new_batch_id(self, form: Form) -> str:
+        """A UUID, or text in the form of the one sample that is none."""
+        new_id = self._new_id()
+        if form is V1 or Oddity.OPAQUE_BATCH_IDS not in self.settings.oddities:
+            return new_id
+        marks = new_id.replace("-", "")
+        return f"d{marks[:4]}-{marks[4:9]}-o{marks[9:14]}-{marks[14:23]}"

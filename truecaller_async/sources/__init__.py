@@ -6,7 +6,8 @@ next row begins does it end, with a `SourceError` that names the last good row. 
 here: that is the pre-flight's work.
 
 `RowReader` is the one door for whoever reads: it takes a file reader, or any iterable or async iterable of records,
-mappings or rows. `open_sink` is the way out.
+mappings or rows. A `ThreadedSource` wraps an iterable that must not be read on the event loop. `open_sink` is the way
+out.
 """
 
 from truecaller_async.sources.columns import Fill
@@ -16,6 +17,7 @@ from truecaller_async.sources.jsonl import JsonlSource, read_jsonl
 from truecaller_async.sources.opening import open_source
 from truecaller_async.sources.reader import RowReader
 from truecaller_async.sources.sinks import ResultSink, open_sink
+from truecaller_async.sources.threaded import ThreadedSource
 
 __all__ = [
     "CsvSource",
@@ -24,6 +26,7 @@ __all__ = [
     "JsonlSource",
     "ResultSink",
     "RowReader",
+    "ThreadedSource",
     "count_rows",
     "open_sink",
     "open_source",

@@ -1,7 +1,8 @@
 """The one door to every kind of source: `read` gives the next rows as a list.
 
 Lists, because a hand-over costs more than a record: a file, or a plain iterable, is read without awaiting, up to as
-many rows as are asked for. A foreign async iterable gives one row at a time, as soon as it has one.
+many rows as are asked for; one that shall not be read on the loop comes as a `ThreadedSource`. A foreign async iterable
+gives one row at a time, as soon as it has one.
 
 Rows are numbered here, by position from 1, whatever number they bring. What the source raises becomes a `SourceError`
 that names the last row, after the rows before it were given out.
@@ -19,6 +20,7 @@ from truecaller_async.errors import ConfigError, SourceError
 from truecaller_async.models import CallRecord, Problem, Row
 from truecaller_async.sources.columns import MappingShapes
 from truecaller_async.sources.files import FileSource
+from truecaller_async.sources.threaded import ThreadedSource
 
 
 class RowReader:
@@ -32,8 +34,11 @@ class RowReader:
     def __init__(self, source: object) -> None:
         self._rows: Iterator[Any] | None = None
         self._later: AsyncIterator[Any] | None = None
+        self._apart: ThreadedSource | None = None
         if isinstance(source, FileSource):
             self._rows = source.rows()
+        elif isinstance(source, ThreadedSource):
+            self._apart = source
         elif isinstance(source, str | bytes | Mapping | CallRecord | Row):
             raise ConfigError(_not_a_source(source))
         elif isinstance(source, AsyncIterable):
@@ -58,6 +63,8 @@ class RowReader:
         try:
             if self._rows is not None:
                 items.extend(islice(self._rows, limit))
+            elif self._apart is not None:
+                items.extend(await self._apart.read(limit))
             elif self._later is not None:
                 items.append(await anext(self._later))
         except StopAsyncIteration:
@@ -69,14 +76,16 @@ class RowReader:
 
     async def aclose(self) -> None:
         """Close the source: a file is closed, a generator is ended. May be called twice. Raises `SourceError`."""
-        rows, later = self._rows, self._later
-        self._rows = self._later = None
+        rows, later, apart = self._rows, self._later, self._apart
+        self._rows = self._later = self._apart = None
         self._ended = True
         try:
             if rows is not None and hasattr(rows, "close"):
                 rows.close()
             if later is not None and hasattr(later, "aclose"):
                 await later.aclose()
+            if apart is not None:
+                await apart.aclose()
         except Exception as error:
             raise self._fault(error) from error
 

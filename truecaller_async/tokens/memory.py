@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from truecaller_async.models import Token
+from truecaller_async.models.tokens import Shelf, ShelvedToken
 
 
 class MemoryTokenStore:
@@ -16,16 +17,19 @@ class MemoryTokenStore:
 
     def __init__(self) -> None:
         self._mints: list[float] = []
+        self._tokens: dict[str, ShelvedToken] = {}
 
     async def adopt(self, now: float) -> Sequence[Token]:
         """A new process has no tokens."""
         return ()
 
     async def add(self, token: Token) -> None:
-        """Nothing to keep: the pool holds it."""
+        """The pool holds the token; kept here is only that there is one."""
+        self._tokens[token.token_id] = ShelvedToken(token.token_id, token.born, token.expires, "this")
 
     async def drop(self, token_id: str) -> None:
-        """Nothing was kept."""
+        """Forget it."""
+        self._tokens.pop(token_id, None)
 
     async def claim_mint(self, limit: int, per: float, now: float) -> float:
         """0.0 and written down, or the seconds until a mint is lawful."""
@@ -47,8 +51,14 @@ class MemoryTokenStore:
         """Nothing of an earlier process is known."""
         return {}
 
+    async def look(self, now: float, since: float) -> Shelf:
+        """What this process knows: there is no other."""
+        live = sorted((token for token in self._tokens.values() if token.expires > now), key=lambda token: token.born)
+        return Shelf(tuple(live), tuple(sorted(at for at in self._mints if at > since)))
+
     async def give_up(self, now: float) -> None:
         """There is no next process to have them."""
+        self._tokens.clear()
 
     async def aclose(self) -> None:
         """Nothing to close."""

@@ -48,7 +48,9 @@ from truecaller_async.errors import (
     TruecallerError,
     WaitTooLong,
 )
+from truecaller_async.home import Home
 from truecaller_async.models import Secret, Token
+from truecaller_async.models.tokens import TokenFacts, TokenStatus
 from truecaller_async.options import CALLS, MAX_HOLD, Limits, RateLimit
 from truecaller_async.planning.pace import rate_of, window_of
 from truecaller_async.ports import Limiter, Observer, TokenStore
@@ -119,7 +121,8 @@ class TokenPool:
         self._renewals: set[asyncio.Task[None]] = set()
         self._growths: set[asyncio.Task[Token | None]] = set()
         self._opened = False
-        self._closed = False
+        self._ended = False
+        self.home = Home()
         self._fresh_refusals = 0
         self.refused: AuthenticationFailed | None = None
         self._mint_held_until = 0.0
@@ -139,15 +142,37 @@ class TokenPool:
         return self._settings.limits
 
     async def open(self) -> None:
-        """Adopt the live tokens that the store kept. Done once, before the first use."""
-        if self._closed:
-            raise ClientClosed("the client is closed; make a new one")
+        """Adopt the live tokens that the store kept. Done once, before the first use.
+
+        Raises `ClientClosed` after the close, and in another event loop or process than that of the first use.
+        """
+        self.home.enter()
         if self._opened:
             return
         async with self._opening:
             if not self._opened:
                 await self._adopt()
                 self._opened = True
+
+    async def status(self) -> TokenStatus:
+        """What there is, and when the next may be made. Adopts nothing, makes nothing, and needs no `open`."""
+        self.home.enter()
+        rule, wall = self._mint_rule(), self._clock.wall()
+        window = window_of(rule) if rule else 0.0
+        shelf = await self._store.look(wall, wall - window)
+        wait = self._mint_held_until - self._now()
+        if rule and len(shelf.mints) >= rule.limit:
+            wait = max(wait, shelf.mints[-rule.limit] + window - wall)
+        return TokenStatus(
+            tokens=tuple(
+                TokenFacts(token.token_id, wall - token.born, token.expires - wall, token.used_by)
+                for token in shelf.tokens
+            ),
+            mints=len(shelf.mints),
+            mint_limit=rule.limit if rule else None,
+            mint_window=rule.per if rule else None,
+            next_mint_in=max(wait, 0.0),
+        )
 
     async def _adopt(self) -> None:
         wall = self._clock.wall()
@@ -255,7 +280,7 @@ class TokenPool:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if self._closed and not _is_cancelled():
+            if self.home.closed and not _is_cancelled():
                 raise ClientClosed("the client was closed while a token was made") from None
             raise
 
@@ -268,11 +293,16 @@ class TokenPool:
             return await self._make(deadline)
 
     async def aclose(self) -> None:
-        """Stop renewals, give the tokens up to the next process, close the store."""
-        if self._closed:
+        """Stop renewals, give the tokens up to the next process, close the store. May be called twice.
+
+        After a fork nothing is touched: tokens and store are the parent's. Raises `ClientClosed` in another event loop
+        while the one of the first use is still open.
+        """
+        if not self.home.leave() or self._ended:
             return
-        self._closed = True
-        tasks = [*self._renewals, *self._growths]
+        self._ended = True
+        loop = asyncio.get_running_loop()
+        tasks = [task for task in (*self._renewals, *self._growths) if task.get_loop() is loop]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -284,7 +314,7 @@ class TokenPool:
 
     async def _choose(self, call: str) -> tuple[Token | None, float]:
         """The first live token with a permit, or how long until there may be one (infinity: there is no token)."""
-        if self._closed:
+        if self.home.closed:
             raise ClientClosed("the client was closed while a request waited for a permit; nothing was sent")
         if self.refused is not None:
             raise self.refused
@@ -361,7 +391,7 @@ class TokenPool:
 
     async def _claim(self, deadline: float | None) -> float:
         """Write the mint into the ledger, waiting for its turn up to the deadline; returns its stamp."""
-        rule = next((rule for rule in self.limits if rule.counts("mint")), None)
+        rule = self._mint_rule()
         while True:
             wall = self._clock.wall()
             wait = self._mint_held_until - self._now()
@@ -418,6 +448,9 @@ class TokenPool:
             rule.name: [wall - at for at in noted.get(rule.name, ())] if rule.per >= NOTED_FROM else [idle] * rule.limit
             for rule in rules
         }
+
+    def _mint_rule(self) -> RateLimit | None:
+        return next((rule for rule in self.limits if rule.counts("mint")), None)
 
     def _rules_noted(self, call: str) -> tuple[RateLimit, ...]:
         return tuple(rule for rule in self.limits if rule.counts(call) and rule.per >= NOTED_FROM)

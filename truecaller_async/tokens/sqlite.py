@@ -13,6 +13,7 @@ so the ledger's look and its entry cannot be torn apart by another process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import stat
@@ -25,6 +26,7 @@ from typing import TypeVar
 
 from truecaller_async.errors import ClientClosed, ConfigError
 from truecaller_async.models import Secret, Token
+from truecaller_async.models.tokens import Shelf, ShelvedToken, User
 
 T = TypeVar("T")
 
@@ -152,6 +154,14 @@ class SqliteTokenStore:
 
         return await self._do(transaction)
 
+    async def look(self, now: float, since: float) -> Shelf:
+        """What the file holds, over a connection of its own that cannot write; an empty shelf where there is no file.
+
+        A looker is no owner: the tokens that it sees stay whose they are.
+        """
+        self._refuse_if_over()
+        return await asyncio.to_thread(self._look, now, since)
+
     async def give_up(self, now: float) -> None:
         """The next process may have our tokens; they were last used now. In a forked child they are the parent's."""
         if self._is_inherited():
@@ -172,24 +182,26 @@ class SqliteTokenStore:
         _open_here.discard(self._owner)
         connection, self._connection = self._connection, None
         if connection is not None:
-            await asyncio.get_running_loop().run_in_executor(thread, connection.close)
+            await _in(thread, connection.close)
         thread.shutdown(wait=True)
 
     async def _do(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
+        self._refuse_if_over()
+        return await _in(self._thread or self._begin(), lambda: self._run(transaction))
+
+    def _refuse_if_over(self) -> None:
         if self._closed:
             raise ClientClosed("the client was closed; open a new one")
         if self._is_inherited():
             raise ClientClosed("the client was opened in another process; open a new one after the fork")
-        if self._thread is None:
-            self._begin()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, transaction)
 
-    def _begin(self) -> None:
+    def _begin(self) -> ThreadPoolExecutor:
         """Become an owner of tokens, in the process of the first use: the store may have been made before a fork."""
         self._pid = os.getpid()
         self._owner = f"{self._pid}:{os.urandom(8).hex()}"
         _open_here.add(self._owner)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="truecaller-state")
+        self._thread = thread = ThreadPoolExecutor(1, thread_name_prefix="truecaller-state")
+        return thread
 
     def _is_inherited(self) -> bool:
         return self._pid is not None and self._pid != os.getpid()
@@ -202,9 +214,65 @@ class SqliteTokenStore:
                 db.execute("BEGIN IMMEDIATE")
                 return transaction(db)
         except sqlite3.Error as error:
-            raise ConfigError(
-                f"the state file {self._path} cannot be used: {error}; move it away, or name another with state="
-            ) from None
+            raise _unusable(self._path, error) from None
+
+    def _look(self, now: float, since: float) -> Shelf:
+        if not _is_there(self._path):
+            return Shelf()
+        try:
+            with contextlib.closing(_open_to_look(self._path)) as db:
+                return self._shelf(db, now, since) if _version(db, self._path) else Shelf()
+        except sqlite3.Error as error:
+            raise _unusable(self._path, error) from None
+
+    def _shelf(self, db: sqlite3.Connection, now: float, since: float) -> Shelf:
+        db.execute("BEGIN")
+        tokens = db.execute(
+            "SELECT token_id, born, expires, owner FROM token WHERE account = ? AND expires > ? ORDER BY born",
+            (self._account, now),
+        ).fetchall()
+        mints = db.execute(
+            "SELECT at FROM mint WHERE account = ? AND at > ? ORDER BY at", (self._account, since)
+        ).fetchall()
+        return Shelf(
+            tuple(ShelvedToken(row[0], row[1], row[2], self._user(row[3])) for row in tokens),
+            tuple(row[0] for row in mints),
+        )
+
+    def _user(self, owner: str | None) -> User:
+        if owner is None:
+            return "nobody"
+        if owner == self._owner:
+            return "this"
+        return "other" if _alive(owner) else "nobody"
+
+
+async def _in(thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    """Work in the thread of the connection; here, where the interpreter ends and threads take no more work."""
+    try:
+        future = asyncio.get_running_loop().run_in_executor(thread, work)
+    except RuntimeError:
+        return work()
+    return await future
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> ConfigError:
+    return ConfigError(f"the state file {path} cannot be used: {error}; move it away, or name another with state=")
+
+
+def _open_to_look(path: Path) -> sqlite3.Connection:
+    """A connection that reads only. Not SQLite's own read-only mode, which leaves the files of its log behind."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS)
+    connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """The version that wrote the file, 0 where nothing was written yet. Raises `ConfigError` for a newer one."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise ConfigError(f"the state file {path} was written by a newer version of this library; update it")
+    return version
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -230,9 +298,7 @@ def _prepare_when_free(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > VERSION:
-        raise ConfigError(f"the state file {path} was written by a newer version of this library; update it")
+    _version(connection, path)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA secure_delete=ON")
@@ -247,7 +313,29 @@ def _make_private(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), 0o600))
         facts = path.lstat()
     except OSError as error:
-        raise ConfigError(f"the state file {path} cannot be opened: {error.strerror}") from None
+        raise _cannot_be_opened(path, error.strerror) from None
+    _refuse_if_not_private(path, facts)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file; raises `ConfigError` where there is one that must not be used."""
+    try:
+        facts = path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _cannot_be_opened(path, error.strerror) from None
+    if not stat.S_ISREG(facts.st_mode):
+        raise _cannot_be_opened(path, "it is a link, a folder or a device")
+    _refuse_if_not_private(path, facts)
+    return True
+
+
+def _cannot_be_opened(path: Path, why: str | None) -> ConfigError:
+    return ConfigError(f"the state file {path} cannot be opened: {why}")
+
+
+def _refuse_if_not_private(path: Path, facts: os.stat_result) -> None:
     if os.name != "posix":
         return
     if facts.st_uid != os.getuid():

@@ -12,7 +12,9 @@ another host), a GET is never silently sent twice (the limiter counted one), coo
 Time. No total: when a total fires nobody can tell what it interrupted. `timeouts.connect` bounds all it takes to have
 a connection (a free place, DNS, TCP, TLS, the proxy). `timeouts.read` bounds each silence of the peer, but the library
 starts that clock only when the request is written, and a peer that accepts and never reads would hold it for ever;
-so the beginning of the answer must also come within connect + 2 x read.
+so the beginning of the answer must also come within connect + 2 x read. The rest of it must come within 10 x read,
+or a peer that sends one byte a second would hold a place for hours: by then the request was sent for certain, so this
+end can be classified.
 
 Secrets. What the library throws holds the request's headers. So its exceptions end here: a new error is raised after
 the handler is left, with neither cause nor context, and no variable of these functions ever holds the token.
@@ -23,17 +25,22 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections.abc import Collection, Coroutine
 from ssl import SSLContext
+from typing import Any
 
 import aiohttp
 from yarl import URL
 
 from truecaller_async.errors import ClientClosed, ConfigError, DecodeError, NotSent, ResponseLost, TruecallerError
-from truecaller_async.models import Answer, Request
+from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.options import Timeouts
+from truecaller_async.ports import Write
+from truecaller_async.protocol.links import check_link
 from truecaller_async.transport import attempt as attempts
-from truecaller_async.transport import failures, headers, proxies
+from truecaller_async.transport import download, failures, headers, proxies
 from truecaller_async.transport.attempt import Attempt
+from truecaller_async.transport.failures import ANSWER_READS, TooSlowError
 
 CONNECTIONS = 128
 KEEP_ALIVE = 10.0
@@ -65,12 +72,15 @@ class AiohttpTransport:
     ) -> None:
         if ssl is not None and not isinstance(ssl, SSLContext):
             raise ConfigError("ssl must be an ssl.SSLContext; load the certificates to trust into one")
+        if session is not None and not isinstance(session, aiohttp.ClientSession):
+            raise ConfigError("session must be an aiohttp.ClientSession; leave it out to have one made")
         if isinstance(connections, bool) or not isinstance(connections, int) or connections < 1:
             raise ConfigError(f"connections is {connections!r}: it must be a whole number from 1")
         self._base = URL(base_url)
         self._session = session
         self._borrowed = session is not None
         self._proxy = proxies.parse(proxy, "proxy") if proxy is not None else None
+        self._given_proxy = self._proxy
         self._ssl = ssl
         self._agent = headers.user_agent(user_agent)
         self._connections = connections
@@ -90,21 +100,25 @@ class AiohttpTransport:
         headers.check(request)
         url = self._url(request)
         session = self._open_session()
-        attempt = Attempt(acquired=None if self._borrowed else False)
-        try:
-            return await self._exchange(session, request, url, timeouts, attempt)
-        except TruecallerError:
-            raise
-        except asyncio.CancelledError:
-            if _is_cancelled() or not self._closed:
-                raise
-            failure = self._closed_meanwhile(attempt)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it holds the token and may not leave this room
-            failure = failures.explain(error, self._target(), timeouts, attempt)
-        try:
-            raise failure
-        finally:
-            del failure
+        attempt = Attempt(acquired=None if self._borrowed else False, is_read=request.is_read)
+        exchange = self._exchange(session, request, url, timeouts, attempt)
+        return await self._guarded(exchange, self._target(), timeouts, attempt)
+
+    async def download(
+        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], cap: int
+    ) -> Answer:
+        """One GET of a link that the server gave us, without token; the answer is without its body.
+
+        The body of a 200 goes to `write` piece by piece, that of any other status is not read.
+
+        Raises `DecodeError` and `ConfigError` before anything is sent where `links.check_link` refuses the link, and
+        what `send` raises; `DecodeError` also where the file is larger than `cap` bytes; what `write` raises.
+        """
+        host = check_link(link, str(self._base), hosts)
+        session = self._open_session()
+        attempt = Attempt(acquired=None if self._borrowed else False, is_read=True)
+        line = download.Line(session, self._agent, self._proxy_to(link), self._ssl, attempt, self._borrowed)
+        return await self._guarded(download.fetch(line, link, write, timeouts, cap), str(host), timeouts, attempt)
 
     async def aclose(self) -> None:
         """Close the session if it was opened here; a second time does nothing.
@@ -120,6 +134,25 @@ class AiohttpTransport:
             raise ClientClosed("the client was opened in another event loop, which is still open; close it there")
         self._closed = True
         await session.close()
+
+    async def _guarded(
+        self, work: Coroutine[Any, Any, Answer], target: str, timeouts: Timeouts, attempt: Attempt
+    ) -> Answer:
+        """The answer, or an error of the tree that holds nothing of the request."""
+        try:
+            return await work
+        except TruecallerError as error:
+            raise error.with_traceback(None)  # noqa: B904 - the frames behind it hold the answer, which shows its URL
+        except asyncio.CancelledError:
+            if _is_cancelled() or not self._closed:
+                raise
+            failure = self._closed_meanwhile(target, attempt)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it holds the token and may not leave this room
+            failure = failures.explain(error, target, timeouts, attempt)
+        try:
+            raise failure
+        finally:
+            del failure
 
     async def _exchange(
         self, session: aiohttp.ClientSession, request: Request, url: URL, timeouts: Timeouts, attempt: Attempt
@@ -142,7 +175,7 @@ class AiohttpTransport:
             )
             beginning.reschedule(None)
             try:
-                body = await _read(response, request.cap)
+                body = await _read(response, request.cap, ANSWER_READS * timeouts.read)
             finally:
                 # Read to its end, the connection is back in the pool already; otherwise this ends it.
                 response.close()
@@ -183,23 +216,35 @@ class AiohttpTransport:
         session._retry_connection = False  # noqa: SLF001 - the library has no public switch; a house test watches it
         return session
 
+    def _proxy_to(self, link: Secret) -> URL | None:
+        """The proxy for a link: it may lead to a host that NO_PROXY names, or the base URL's may be one."""
+        if self._given_proxy is not None or self._borrowed:
+            return self._given_proxy
+        return proxies.from_environment(URL(link.reveal(), encoded=True))
+
     def _target(self) -> str:
         target = f"{self._base.host}:{self._base.port}"
         return f"{target} through the proxy {self._proxy.host}:{self._proxy.port}" if self._proxy else target
 
-    def _closed_meanwhile(self, attempt: Attempt) -> ClientClosed | NotSent | ResponseLost:
+    def _closed_meanwhile(self, target: str, attempt: Attempt) -> ClientClosed | NotSent | ResponseLost:
         if attempt.acquired is False:
             return ClientClosed("the client was closed while this request waited for a connection; nothing was sent")
-        return ResponseLost(f"{self._target()}: the client was closed; the request may or may not have been applied")
+        return ResponseLost(f"{target}: the client was closed; the request may or may not have been applied")
 
 
-async def _read(response: aiohttp.ClientResponse, cap: int) -> bytes | None:
-    """The whole body, or None as soon as it is larger than `cap` bytes."""
+async def _read(response: aiohttp.ClientResponse, cap: int, within: float) -> bytes | None:
+    """The whole body, or None as soon as it is larger than `cap` bytes. `TooSlowError` after `within` seconds."""
     body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > cap:
-            return None
+    try:
+        async with asyncio.timeout(within) as limit:
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > cap:
+                    return None
+    except TimeoutError:
+        if limit.expired():
+            raise TooSlowError from None
+        raise
     return bytes(body)
 
 

@@ -18,10 +18,14 @@ import attrs
 
 @attrs.define
 class Attempt:
-    """What is known of one attempt: a connection was `acquired`, or it still waits, `queued`, for a free one."""
+    """What is known of one attempt: a connection was `acquired`, or it still waits, `queued`, for a free one.
+
+    `is_read`: the request changes nothing at the server, so that a lost answer may be asked for again.
+    """
 
     acquired: bool | None = None
     queued: bool = False
+    is_read: bool = False
 
 
 def trace() -> aiohttp.TraceConfig:

@@ -9,6 +9,7 @@ the TLS library's own short words: the raw one holds the request, and with it th
 
 Some rows surprise. An answer that is not HTTP is reported by the library as status 400, which no server ever sent:
 it is a lost answer. A `ConnectionTimeoutError` is a subclass of `ServerTimeoutError`, and means the opposite for us.
+One row is our own: `TooSlowError`, an answer that comes drop by drop.
 """
 
 from __future__ import annotations
@@ -29,6 +30,14 @@ from truecaller_async.options import Timeouts
 from truecaller_async.transport.attempt import Attempt
 
 Verdict: TypeAlias = Literal["no", "maybe"]
+
+
+ANSWER_READS = 10.0
+"""The body of an answer must be complete within this many times the read timeout."""
+
+
+class TooSlowError(TimeoutError):
+    """The peer was never silent for long, and the answer was still not complete in time."""
 
 
 @attrs.frozen
@@ -83,6 +92,7 @@ FAILURES: Mapping[type[BaseException], Meaning] = MappingProxyType(
         aiohttp.ClientPayloadError: _CUT,
         aiohttp.UploadAbortedError: _BROKEN,
         aiohttp.ClientError: _BROKEN,
+        TooSlowError: Meaning("maybe", "the answer came too slowly"),
         TimeoutError: _SILENT,
         OSError: _BROKEN,
         Exception: Meaning("maybe", "the HTTP library failed in a way nobody expected", retryable=False),
@@ -104,13 +114,17 @@ def explain(error: Exception, target: str, timeouts: Timeouts, attempt: Attempt)
     sent = meaning.sent if attempt.acquired is None else ("maybe" if attempt.acquired else "no")
     said = f"{target}: {meaning.reason} ({_detail(error, sent, timeouts, attempt)})"
     if sent == "maybe":
-        return ResponseLost(f"{said}; the request may or may not have been applied")
+        lost = ResponseLost(f"{said}; the request may or may not have been applied")
+        lost.retryable = attempt.is_read
+        return lost
     failure = NotSent(f"{said}; nothing was sent")
     failure.retryable = meaning.retryable
     return failure
 
 
 def _detail(error: Exception, sent: Verdict, timeouts: Timeouts, attempt: Attempt) -> str:
+    if isinstance(error, TooSlowError):
+        return f"not complete after {ANSWER_READS * timeouts.read:g} s"
     if isinstance(error, TimeoutError):
         return _waited(sent, timeouts, attempt)
     if isinstance(error, aiohttp.ClientHttpProxyError):

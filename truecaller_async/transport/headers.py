@@ -32,7 +32,7 @@ def user_agent(suffix: str | None = None) -> str:
     ours = f"truecaller-async/{__version__} (python/{python}; aiohttp/{aiohttp.__version__})"
     if suffix is None:
         return ours
-    if not VALUE.fullmatch(suffix):
+    if not isinstance(suffix, str) or not VALUE.fullmatch(suffix):
         raise ConfigError(f"user_agent cannot be sent as a header: {RULE}; give plain text such as 'my-app/1.2'")
     return f"{ours} {suffix}"
 

@@ -20,13 +20,18 @@ from truecaller_async.errors import ConfigError
 
 def parse(text: str, setting: str) -> URL:
     """The proxy's URL; `host:port` without a scheme means http. Raises `ConfigError` naming the `setting`."""
+    if not isinstance(text, str):
+        raise _refused(setting, f"it is of type {type(text).__name__}")
+    if not text.isprintable() or " " in text:
+        raise _refused(setting, "it has a space or a line break inside")
     try:
         url = URL(text if "://" in text else f"http://{text}")
+        host = url.host
     except ValueError:
         raise _refused(setting, "it is not a URL") from None
     if url.scheme not in ("http", "https"):
         raise _refused(setting, f"the scheme {url.scheme!r} is not supported")
-    if not url.host:
+    if not host:
         raise _refused(setting, "it names no host")
     return url
 

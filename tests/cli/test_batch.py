@@ -1,0 +1,116 @@
+"""`truecaller batch status`, over a sandbox."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import attrs
+import pytest
+
+from truecaller_async import Batch, BatchStatus, CallRecord, RecordStatus, TruecallerClient
+from truecaller_async.cli.batch import counts, ending, exit_for_status
+from truecaller_async.sandbox import Sandbox
+
+from .driving import CALLER, REASON, Shell, receiver
+
+WAIT = ("--wait", "--timeout", "2s")
+
+
+async def submitted(sandbox: Sandbox, *endings: int) -> Batch:
+    now = int(time.time() * 1000)
+    records = [
+        CallRecord(CALLER, receiver(row, ending), now, now + 3_600_000, reason=REASON)
+        for row, ending in enumerate(endings)
+    ]
+    async with TruecallerClient.from_env(sandbox.environment()) as client:
+        return await client.batches.submit(records)
+
+
+def status_of(*words: str | None) -> BatchStatus:
+    return BatchStatus("a-batch", None, tuple(RecordStatus(status=word) for word in words))
+
+
+async def test_a_batch_that_is_delivered_is_0_and_a_table_with_masked_numbers(shell: Shell, sandbox: Sandbox) -> None:
+    batch = await submitted(sandbox, 0, 1)
+    told = await shell.call("batch", "status", batch.batch_id, *WAIT)
+    assert told.code == 0
+    header, first, second, _, closing = told.stdout.splitlines()
+    assert header.split() == ["row", "status", "caller", "receiver", "record", "id"]
+    assert first.split()[:4] == ["1", "success", "*1234", "*0000"]
+    assert second.split()[:4] == ["2", "success", "*1234", "*0101"]
+    assert closing == "2 records: 2 success."
+    assert CALLER not in told.stdout + told.stderr
+
+
+async def test_a_record_that_failed_makes_it_5_and_says_why(shell: Shell, sandbox: Sandbox) -> None:
+    batch = await submitted(sandbox, 0, 13)
+    told = await shell.call("batch", "status", batch.batch_id, *WAIT)
+    assert told.code == 5
+    assert "Not a Truecaller user" in told.stdout
+    assert told.stdout.splitlines()[-1] == "2 records: 1 success, 1 failed."
+
+
+async def test_for_a_program_the_numbers_are_whole_and_the_outcome_is_ours(shell: Shell, sandbox: Sandbox) -> None:
+    batch = await submitted(sandbox, 0, 13)
+    told = await shell.call("batch", "status", batch.batch_id, *WAIT, "--json")
+    found = json.loads(told.stdout)
+    assert (told.code, found["batch_id"], found["counts"]) == (5, batch.batch_id, {"success": 1, "failed": 1})
+    assert [(record["row"], record["receiver"], record["outcome"]) for record in found["records"]] == [
+        (1, receiver(0, 0), "delivered"),
+        (2, receiver(1, 13), "failed"),
+    ]
+
+
+async def test_what_is_not_final_is_5_and_says_how_to_go_on(shell: Shell, sandbox: Sandbox) -> None:
+    slow = attrs.evolve(sandbox.settings, resolve_after=3600.0)
+    async with await Sandbox.start(slow) as server:
+        batch = await submitted(server, 0, 1)
+        base = {"TRUECALLER_BASE_URL": server.base_url}
+        told = await shell.call("batch", "status", batch.batch_id, **base)
+        waited = await shell.call("batch", "status", batch.batch_id, "--wait", "--timeout", "0.2s", **base)
+    assert told.code == waited.code == 5
+    assert "2 records not final yet" in told.stdout
+    assert "Not final after 0.2 s" in waited.stderr
+    assert "2 pending" in waited.stdout
+
+
+async def test_a_batch_that_nobody_knows_says_what_to_check(shell: Shell) -> None:
+    told = await shell.call("batch", "status", "00000000-0000-4000-8000-000000000000")
+    assert (told.code, told.stdout) == (5, "")
+    assert "Check the id that was given" in told.stderr
+
+
+@pytest.mark.parametrize("batch_id", ["", "../../token", "a\x1b[2Jb", "x" * 500])
+async def test_what_is_no_batch_id_is_refused_before_anything_is_sent(
+    batch_id: str, shell: Shell, sandbox: Sandbox
+) -> None:
+    told = await shell.call("batch", "status", batch_id)
+    assert told.code == 4
+    assert "nothing was sent" in told.stderr
+    assert told.stderr.replace("\n", "").isprintable()
+    assert sandbox.stats().requests == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("success",), 0),
+        (("success", "failed"), 5),
+        (("success", "pending"), 5),
+        (("SUCCESS",), 5),
+        ((None,), 5),
+        ((), 5),
+    ],
+)
+def test_only_the_documented_word_is_delivered(words: tuple[str | None, ...], code: int) -> None:
+    assert exit_for_status(status_of(*words)) == code
+
+
+def test_words_are_counted_as_the_server_wrote_them() -> None:
+    assert counts(status_of("queued", None, "queued")) == {"queued": 2, "no status": 1}
+
+
+@pytest.mark.parametrize(("number", "shown"), [("919812345678", "*5678"), ("91****5678", "*5678"), (None, None)])
+def test_a_number_is_shown_by_its_ending(number: str | None, shown: str | None) -> None:
+    assert ending(number) == shown

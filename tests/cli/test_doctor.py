@@ -1,0 +1,158 @@
+"""`truecaller doctor`, over a sandbox and over what is wrong on purpose."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from truecaller_async.cli.report import closing, lines_of
+from truecaller_async.cli.verdicts import Verdict
+from truecaller_async.sandbox import Sandbox
+
+from .driving import Finished, Shell
+
+ALL = ["configuration", "name", "proxy", "connection", "service", "credentials", "labels"]
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+def checks(told: Finished) -> dict[str, Any]:
+    """The checks of a report as JSON, by name."""
+    report = json.loads(told.stdout)
+    assert report["code"] == told.code
+    assert [check["check"] for check in report["checks"]] == ALL
+    return {check["check"]: check for check in report["checks"]}
+
+
+def states(told: Finished) -> list[str]:
+    return [check["state"] for check in checks(told).values()]
+
+
+async def test_where_all_is_well_every_check_is_ok_and_one_token_is_made(shell: Shell, sandbox: Sandbox) -> None:
+    told = await shell.call("doctor")
+    assert told.code == 0
+    *lines, blank, last = told.stdout.splitlines()
+    assert [line.split()[:2] for line in lines] == [["ok", name] for name in ALL]
+    assert (blank, last) == ("", "All checks passed.")
+    assert f"{len(sandbox.settings.labels)} dynamic labels" in lines[-1]
+    assert sandbox.stats().mints == 1
+
+
+async def test_no_credential_is_ever_shown(shell: Shell, sandbox: Sandbox) -> None:
+    settings = sandbox.settings
+    told = [await shell.call("doctor", "--json"), await shell.call("doctor", TRUECALLER_API_KEY="invented-and-wrong")]
+    for secret in (settings.api_key.reveal(), settings.key_id, "invented-and-wrong"):
+        assert not [one for one in told if secret in one.stdout + one.stderr]
+
+
+async def test_a_stored_token_is_used_again_and_mint_tries_the_key(shell: Shell, sandbox: Sandbox) -> None:
+    await shell.call("doctor")
+    again = checks(await shell.call("doctor", "--json"))
+    assert "the key itself was not tried" in again["credentials"]["said"]
+    assert sandbox.stats().mints == 1
+    tried = checks(await shell.call("doctor", "--json", "--mint"))
+    assert "the key was taken" in tried["credentials"]["said"]
+    assert sandbox.stats().mints == 2
+
+
+async def test_a_stored_token_that_was_revoked_is_replaced(shell: Shell, sandbox: Sandbox) -> None:
+    await shell.call("doctor")
+    sandbox.reset()
+    told = await shell.call("doctor", "--json")
+    assert (told.code, states(told)) == (0, ["ok"] * 7)
+
+
+async def test_a_wrong_key_is_3_and_labels_are_skipped(shell: Shell) -> None:
+    told = await shell.call("doctor", "--json", TRUECALLER_API_KEY="invented-and-wrong")
+    assert (told.code, states(told)) == (3, ["ok"] * 5 + ["fail", "skipped"])
+    assert "TRUECALLER_API_KEY" in checks(told)["credentials"]["advice"]
+
+
+async def test_without_credentials_the_way_is_looked_at_all_the_same(shell: Shell) -> None:
+    told = await shell.call("doctor", "--json", TRUECALLER_KEY_ID=None, TRUECALLER_API_KEY=None)
+    assert (told.code, states(told)) == (3, ["fail", "ok", "ok", "ok", "ok", "skipped", "skipped"])
+    assert checks(told)["configuration"]["said"] == "TRUECALLER_KEY_ID and TRUECALLER_API_KEY are not set"
+
+
+async def test_credentials_may_come_from_files(shell: Shell, sandbox: Sandbox) -> None:
+    path = shell.file("key", sandbox.settings.api_key.reveal() + "\n")
+    told = await shell.call("doctor", "--json", TRUECALLER_API_KEY=None, TRUECALLER_API_KEY_FILE=path)
+    assert told.code == 0
+    assert "TRUECALLER_API_KEY_FILE" in checks(told)["configuration"]["said"]
+
+
+async def test_a_server_that_does_not_listen_is_7(shell: Shell, closed_port: int) -> None:
+    told = await shell.call("doctor", "--json", TRUECALLER_BASE_URL=f"http://127.0.0.1:{closed_port}")
+    assert (told.code, states(told)) == (7, ["ok"] * 3 + ["fail"] + ["skipped"] * 3)
+    assert checks(told)["service"]["said"] == "needs the check of the connection"
+
+
+async def test_a_server_that_is_not_https_where_it_should_be_is_7(shell: Shell, sandbox: Sandbox) -> None:
+    told = await shell.call("doctor", "--json", TRUECALLER_BASE_URL=sandbox.base_url.replace("http:", "https:"))
+    assert told.code == 7
+    assert "TLS handshake failed" in checks(told)["connection"]["said"]
+
+
+async def test_a_base_url_that_is_none_is_3(shell: Shell) -> None:
+    told = await shell.call("doctor", "--json", TRUECALLER_BASE_URL="api.example")
+    assert (told.code, states(told)) == (3, ["fail", "fail"] + ["skipped"] * 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("TRUECALLER_CLIENT_ACCOUNT_ID", "not-a-uuid", "client_account_id"),
+        ("TRUECALLER_LIMITS", "nonsense", "limit"),
+        ("TRUECALLER_STATE", "nowhere", "state"),
+        ("TRUECALLER_MAX_TOKENS", "many", "TRUECALLER_MAX_TOKENS"),
+        ("TRUECALLER_API_VERSION", "v9", "api_version"),
+    ],
+)
+async def test_a_setting_that_is_wrong_is_3_and_named(name: str, value: str, said: str, shell: Shell) -> None:
+    told = await shell.call("doctor", "--json", **{name: value})
+    assert (told.code, states(told)[:2]) == (3, ["fail", "ok"])
+    assert said in checks(told)["configuration"]["said"]
+
+
+async def test_a_state_that_cannot_be_used_is_3_and_nothing_is_made(shell: Shell, sandbox: Sandbox) -> None:
+    path = shell.file("state.db", "this is no database\n" * 100)
+    (shell.folder / "state.db").chmod(0o600)
+    told = await shell.call("doctor", "--json", "--state", f"sqlite:///{path}")
+    assert (told.code, states(told)[-2:]) == (3, ["skipped", "skipped"])
+    assert "cannot be used" in checks(told)["configuration"]["said"]
+    assert sandbox.stats().mints == 0
+
+
+async def test_a_slip_of_the_pen_in_a_variable_is_a_warning(shell: Shell) -> None:
+    told = await shell.call("doctor", TRUECALLER_APIKEY="x")
+    assert told.code == 0
+    assert "TRUECALLER_APIKEY" in told.stdout
+    assert told.stdout.splitlines()[-1] == "All checks passed, with 1 warning."
+
+
+LONG = Verdict("connection", "fail", "one two three " * 20, "four five six " * 20)
+
+
+def test_on_a_terminal_lines_are_folded_under_their_text() -> None:
+    lines = lines_of(LONG, 80)
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("fail     connection     one two")
+    assert all(line.startswith(" " * 24) for line in lines[1:])
+    assert sum("->" in line for line in lines) == 1
+
+
+def test_into_a_pipe_a_check_and_its_advice_are_a_line_each() -> None:
+    assert len(lines_of(LONG, 100_000)) == 2
+
+
+def test_the_end_names_what_failed() -> None:
+    assert closing([LONG, Verdict("labels", "ok", "")]) == "1 check failed: connection."

@@ -1,0 +1,95 @@
+"""`labels list`, `feature-sets list` and `numbers list`, over a sandbox."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from truecaller_async import TruecallerClient
+from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxSettings
+
+from .driving import Shell
+
+NUMBERS = tuple(f"9111400012{ending:02d}" for ending in range(10, 15))
+
+
+def objects(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+async def listed(sandbox: Sandbox) -> str:
+    """Five numbers in the first feature set, whose id comes back."""
+    feature_set_id = sandbox.settings.feature_sets[0].id
+    async with TruecallerClient.from_env(sandbox.environment()) as client:
+        await client.numbers.publish(feature_set_id, NUMBERS)
+    return feature_set_id
+
+
+async def test_labels_are_a_table_for_people_and_objects_for_programs(shell: Shell, sandbox: Sandbox) -> None:
+    labels = sandbox.settings.labels
+    told = await shell.call("labels", "list")
+    assert told.code == 0
+    header, *rows = told.stdout.splitlines()
+    assert header.split() == ["label", "id", "name", "type", "created"]
+    assert [row.split()[0] for row in rows] == [label.id for label in labels]
+    assert all(label.name in row for label, row in zip(labels, rows, strict=True))
+    found = objects((await shell.call("labels", "list", "--json")).stdout)
+    assert [label["id"] for label in found] == [label.id for label in labels]
+
+
+async def test_without_page_every_page_comes_and_with_it_that_one(shell: Shell, sandbox: Sandbox) -> None:
+    ids = [label.id for label in sandbox.settings.labels]
+    every = objects((await shell.call("labels", "list", "--page-size", "1", "--json")).stdout)
+    assert [label["id"] for label in every] == ids
+    third = objects((await shell.call("labels", "list", "--page-size", "1", "--page", "3", "--json")).stdout)
+    assert [label["id"] for label in third] == ids[2:3]
+
+
+async def test_of_how_many_pages_one_is_said_where_the_service_says_it(shell: Shell, sandbox: Sandbox) -> None:
+    sets = sandbox.settings.feature_sets
+    told = await shell.call("feature-sets", "list", "--page", "2", "--page-size", "1")
+    assert told.stderr == f"Page 2 of {len(sets)}.\n"
+    assert [row.split()[0] for row in told.stdout.splitlines()[1:]] == [sets[1].id]
+
+
+async def test_feature_sets_can_be_filtered(shell: Shell, sandbox: Sandbox) -> None:
+    first = sandbox.settings.feature_sets[0]
+    for option, value in (("--department", first.department_id), ("--process", first.process_id)):
+        found = objects((await shell.call("feature-sets", "list", option, value.upper(), "--json")).stdout)
+        assert first.id in [each["id"] for each in found]
+    nothing = await shell.call("feature-sets", "list", "--operation", "00000000-0000-4000-8000-000000000000")
+    assert (nothing.code, nothing.stdout, nothing.stderr) == (0, "", "There are no feature sets.\n")
+
+
+async def test_the_business_s_numbers_are_whole_in_both_forms(shell: Shell, sandbox: Sandbox) -> None:
+    feature_set_id = await listed(sandbox)
+    told = await shell.call("numbers", "list", "--feature-set", feature_set_id)
+    assert told.code == 0
+    assert [row.split()[0] for row in told.stdout.splitlines()[1:]] == list(NUMBERS)
+    found = objects((await shell.call("numbers", "list", "--page-size", "2", "--json")).stdout)
+    assert [each["phone_number"] for each in found] == list(NUMBERS)
+
+
+async def test_an_empty_list_says_so_on_stderr_and_is_0(shell: Shell) -> None:
+    for options in ([], ["--json"]):
+        told = await shell.call("numbers", "list", *options)
+        assert (told.code, told.stdout, told.stderr) == (0, "", "There are no numbers.\n")
+    told = await shell.call("labels", "list", "--page", "9")
+    assert told.stderr == "There are no labels on page 9.\n"
+
+
+@pytest.mark.parametrize("group", ["labels", "feature-sets", "numbers"])
+async def test_a_wrong_key_is_3_for_every_list(group: str, shell: Shell) -> None:
+    told = await shell.call(group, "list", TRUECALLER_API_KEY="invented-and-wrong")
+    assert (told.code, told.stdout) == (3, "")
+    assert "invented-and-wrong" not in told.stderr
+
+
+async def test_a_name_that_draws_on_the_terminal_is_written_out(shell: Shell) -> None:
+    base = SandboxSettings()
+    (label, *_) = base.labels
+    evil = type(label)(label.id, "Bank\x1b[2J\n[red]")
+    async with await Sandbox.start(SandboxSettings(limits=SPEEDS["off"], labels=(evil,))) as server:
+        told = await shell.call("labels", "list", TRUECALLER_BASE_URL=server.base_url)
+    assert "Bank\\x1b[2J\\n[red]" in told.stdout

@@ -1,0 +1,134 @@
+"""`numbers publish` and `numbers delist`, over a sandbox; and how an answer is read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+import pytest
+
+from truecaller_async import NumberJob
+from truecaller_async.cli.numbers import NOT_DELISTED, REFUSED, JobOutcome
+from truecaller_async.sandbox import Sandbox
+
+from .driving import Shell
+
+FIRST, SECOND = "911140001234", "911140001235"
+OF_ANOTHER_ACCOUNT, OF_ANOTHER_TYPE = "911140001265", "911140001278"
+
+
+@pytest.fixture
+def feature_set(sandbox: Sandbox) -> str:
+    return sandbox.settings.feature_sets[0].id
+
+
+def requests(sandbox: Sandbox) -> int:
+    return sum(sum(statuses.values()) for statuses in sandbox.stats().requests.values())
+
+
+async def test_numbers_are_published_and_followed_until_they_are_listed(shell: Shell, feature_set: str) -> None:
+    path = shell.file("numbers.txt", f"+{FIRST}\n{SECOND}\n{FIRST}\n")
+    told = await shell.call("numbers", "publish", feature_set, path, "--wait", "2s")
+    assert told.code == 0
+    assert told.stdout.splitlines()[1].split() == ["new", "2", f"{FIRST},", SECOND]
+    assert told.stdout.splitlines()[-1] == "Job taken; the service says 'pending'."
+    assert "1 repeated number" in told.stderr
+    assert told.stderr.splitlines()[-1] == "2 numbers listed."
+
+
+async def test_numbers_come_from_standard_input_too(shell: Shell, feature_set: str) -> None:
+    told = await shell.call("numbers", "publish", feature_set, "-", "--json", stdin=f"number\n{FIRST}\n")
+    job = json.loads(told.stdout)
+    assert (told.code, job["status"], job["new_numbers"]) == (0, "pending", [FIRST])
+
+
+async def test_refused_numbers_make_it_5_and_are_not_waited_for(shell: Shell, feature_set: str) -> None:
+    path = shell.file("numbers.txt", f"{FIRST}\n{OF_ANOTHER_ACCOUNT}\n{OF_ANOTHER_TYPE}\n")
+    told = await shell.call("numbers", "publish", feature_set, path, "--wait", "2s")
+    assert told.code == 5
+    assert "Refused: 2 numbers." in told.stdout
+    assert "1 number listed." in told.stderr
+
+
+async def test_numbers_that_are_not_listed_in_time_are_6(shell: Shell, feature_set: str) -> None:
+    path = shell.file("numbers.txt", FIRST)
+    told = await shell.call("numbers", "publish", feature_set, path, "--wait", "0.02s")
+    assert told.code == 6
+    assert "not listed" in told.stderr
+
+
+async def test_delisting_what_was_never_listed_is_5(shell: Shell, feature_set: str) -> None:
+    path = shell.file("numbers.txt", FIRST)
+    told = await shell.call("numbers", "delist", feature_set, path)
+    assert told.code == 5
+    assert told.stdout.splitlines()[-1] == "The service did not take the job; it says 'failed'."
+
+
+async def test_delisting_in_part_is_5_and_in_whole_0(shell: Shell, feature_set: str) -> None:
+    one, both = shell.file("one.txt", FIRST), shell.file("both.txt", f"{FIRST}\n{SECOND}")
+    await shell.call("numbers", "publish", feature_set, one)
+    assert (await shell.call("numbers", "delist", feature_set, both)).code == 5
+    await shell.call("numbers", "publish", feature_set, both)
+    assert (await shell.call("numbers", "delist", feature_set, shell.file("other.txt", SECOND))).code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("bad.txt", f"{FIRST}\n12\n"),
+        ("empty.txt", ""),
+        ("binary.txt", bytes(range(256))),
+        ("book.xlsx", b"PK\x03\x04"),
+        ("latin.txt", b"911140001234\xe9\n"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["publish", "delist"])
+async def test_a_file_that_is_not_good_is_4_and_nothing_is_sent(
+    verb: str, name: str, content: str | bytes, shell: Shell, sandbox: Sandbox, feature_set: str
+) -> None:
+    told = await shell.call("numbers", verb, feature_set, shell.file(name, content))
+    assert (told.code, told.stdout) == (4, "")
+    assert name in told.stderr
+    assert requests(sandbox) == 0
+
+
+@pytest.mark.parametrize("path", ["none.txt", ".", "../none.txt"])
+async def test_no_file_is_4_and_nothing_is_sent(path: str, shell: Shell, sandbox: Sandbox, feature_set: str) -> None:
+    told = await shell.call("numbers", "publish", feature_set, str(shell.folder / path))
+    assert (told.code, requests(sandbox)) == (4, 0)
+
+
+async def test_a_feature_set_that_nobody_knows_says_what_to_check(shell: Shell) -> None:
+    path = shell.file("numbers.txt", FIRST)
+    told = await shell.call("numbers", "publish", "00000000-0000-4000-8000-000000000000", path)
+    assert (told.code, told.stdout) == (5, "")
+    assert "Check the id that was given" in told.stderr
+
+
+def published(job: NumberJob) -> JobOutcome:
+    return JobOutcome(job, (FIRST, SECOND), REFUSED)
+
+
+def test_a_number_that_no_bucket_names_is_not_taken() -> None:
+    outcome = published(NumberJob("pending", new_numbers=(f"+{SECOND}",)))
+    assert (outcome.unnamed, outcome.taken, outcome.code) == ((FIRST,), (SECOND,), 5)
+    assert "says nothing of 1 number" in outcome.verdict
+
+
+@pytest.mark.parametrize("bucket", REFUSED)
+def test_each_bucket_that_says_no_is_a_refusal(bucket: str) -> None:
+    changes: dict[str, Any] = {bucket: (SECOND,)}
+    outcome = published(attrs.evolve(NumberJob("pending", new_numbers=(FIRST,)), **changes))
+    assert (outcome.refused, outcome.taken, outcome.code) == ((SECOND,), (FIRST,), 5)
+
+
+def test_new_numbers_are_taken_by_a_listing_and_refused_by_a_delisting() -> None:
+    job = NumberJob("pending", existing_numbers=(FIRST,), new_numbers=(SECOND,))
+    assert published(job).code == 0
+    assert JobOutcome(job, (FIRST, SECOND), NOT_DELISTED).refused == (SECOND,)
+
+
+def test_a_failed_job_is_in_part_whatever_its_buckets_say() -> None:
+    outcome = published(NumberJob("Failed", new_numbers=(FIRST, SECOND)))
+    assert (outcome.code, outcome.verdict) == (5, "The service did not take the job; it says 'Failed'.")

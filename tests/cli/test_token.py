@@ -1,0 +1,88 @@
+"""`truecaller token status`: what the state file holds, without touching it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import attrs
+import pytest
+
+from truecaller_async.cli.token import budget, next_mint_at
+from truecaller_async.models.tokens import TokenStatus
+from truecaller_async.sandbox import Sandbox
+
+from .driving import Shell
+
+NOW = datetime(2025, 10, 9, 8, 53, 20, tzinfo=UTC)
+FRESH = TokenStatus((), 0, 10, 1800.0, 0.0)
+
+
+async def test_without_any_token_it_says_so_sends_nothing_and_creates_no_file(shell: Shell, sandbox: Sandbox) -> None:
+    told = await shell.call("token", "status")
+    assert told.code == 0
+    assert "There is no live token" in told.stdout
+    assert sandbox.stats().requests == {}
+    assert not (shell.folder / "state").exists()
+
+
+async def test_a_token_of_an_earlier_command_is_shown_and_left_free(shell: Shell, sandbox: Sandbox) -> None:
+    await shell.call("labels", "list")
+    for _ in range(2):
+        told = await shell.call("token", "status", TRUECALLER_LIMITS=None)
+        header, row, _, closing = told.stdout.splitlines()
+        assert header.split() == ["token", "age", "expires", "in", "in", "use", "by"]
+        assert row.split()[-1] == "nobody"
+        assert closing == "1 of 10 tokens made in the last 30 min; the next may be made now."
+    assert sandbox.stats().mints == 1
+
+
+async def test_it_works_where_the_key_is_wrong(shell: Shell, sandbox: Sandbox) -> None:
+    told = await shell.call("token", "status", TRUECALLER_API_KEY="invented-and-wrong")
+    assert told.code == 0
+    assert sandbox.stats().requests == {}
+
+
+async def test_as_json_it_has_the_same_and_no_secret(shell: Shell, sandbox: Sandbox) -> None:
+    await shell.call("labels", "list")
+    told = await shell.call("token", "status", "--json", TRUECALLER_LIMITS=None)
+    found = json.loads(told.stdout)
+    assert found.keys() == {"tokens", "mints", "mint_limit", "mint_window", "next_mint_in", "next_mint_at"}
+    (token,) = found["tokens"]
+    assert token.keys() == {"token_id", "age", "expires_in", "used_by"}
+    assert (found["mints"], found["mint_limit"], token["used_by"]) == (1, 10, "nobody")
+    assert sandbox.settings.api_key.reveal() not in told.stdout
+
+
+async def test_a_state_file_that_others_can_read_is_3(shell: Shell) -> None:
+    await shell.call("labels", "list")
+    state = shell.folder / "state" / "truecaller" / "state.db"
+    _let_others_read(state)
+    told = await shell.call("token", "status")
+    assert told.code == 3
+    assert "run chmod 600" in told.stderr
+
+
+def _let_others_read(path: Path) -> None:
+    path.chmod(0o644)
+
+
+def test_a_spent_budget_says_when_the_next_may_be_made() -> None:
+    spent = attrs.evolve(FRESH, mints=10, next_mint_in=95.0)
+    at = (NOW + timedelta(seconds=95)).astimezone()
+    assert budget(spent, NOW) == (
+        f"10 of 10 tokens made in the last 30 min; the next may be made at {at:%H:%M:%S}, in 1 min 35 s."
+    )
+    assert next_mint_at(spent, NOW) == NOW + timedelta(seconds=95)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (FRESH, "0 of 10 tokens made in the last 30 min; the next may be made now."),
+        (TokenStatus((), 0, None, None, 0.0), "Making tokens is not limited; the next may be made now."),
+    ],
+)
+def test_a_budget_with_room_says_now(status: TokenStatus, said: str) -> None:
+    assert budget(status, NOW) == said

@@ -1,0 +1,63 @@
+"""The Python of the README runs as it is printed, block after block in one session, as at an asyncio prompt."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import os
+import re
+import sys
+from pathlib import Path
+
+from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxSettings
+
+README = Path(__file__).parents[2] / "README.md"
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+PROMPT = """
+import ast, asyncio, inspect, sys, types
+
+async def run(block):
+    made = types.FunctionType(compile(block, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), session)()
+    if inspect.isawaitable(made):
+        await made
+
+session = {"__name__": "__main__"}
+with asyncio.Runner() as runner:
+    for block in sys.stdin.read().split("\\0"):
+        runner.run(run(block))
+"""
+
+
+def blocks() -> list[str]:
+    return BLOCK.findall(README.read_text("utf-8"))
+
+
+def test_every_block_is_python() -> None:
+    assert len(blocks()) >= 5
+    for block in blocks():
+        compile(block, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+async def test_the_blocks_run_one_after_the_other(tmp_path: Path) -> None:
+    settings = SandboxSettings(limits=SPEEDS["fast"], resolve_after=0.2, list_after=0.2)
+    (tmp_path / "calls.csv").write_text("caller,receiver,starts_at,ends_at\n", "utf-8")
+    async with await Sandbox.start(settings) as sandbox:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            PROMPT,
+            cwd=tmp_path,
+            env={**os.environ, **sandbox.environment()},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, faults = await process.communicate("\0".join(blocks()).encode())
+        requests = sandbox.stats().requests
+    assert (process.returncode, faults.decode()) == (0, "")
+    said = out.decode()
+    assert "success" in said
+    assert "Harbour Savings Bank" in said
+    assert "pending 1" in said
+    assert {"push", "submit", "status", "labels", "feature_sets", "numbers"} <= requests.keys()

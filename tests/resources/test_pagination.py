@@ -1,0 +1,208 @@
+"""A listing: one page, or every item, as often as one likes, and it always ends."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from truecaller_async.errors import DecodeError, Forbidden
+from truecaller_async.models import Page
+from truecaller_async.resources import Listing
+from truecaller_async.resources.pagination import Listed
+
+
+@attrs.define
+class Server:
+    """Answers page n with what `page_of` gives, and remembers what was asked."""
+
+    page_of: Callable[[int], Page[str]]
+    asked: list[int] = attrs.field(factory=list)
+
+    async def fetch(self, number: int) -> Page[str]:
+        self.asked.append(number)
+        await asyncio.sleep(0)
+        return self.page_of(number)
+
+    def listing(self, page: int = 1, limit: int | None = None) -> Listing[str]:
+        return Listing(Listed("things", self.fetch, str.upper), page, limit)
+
+
+def serving(items: Sequence[str], size: int, *, total: bool = False) -> Server:
+    """A server of these items in pages of this size, which says how many pages there are, or does not."""
+    pages = [tuple(items[start : start + size]) for start in range(0, len(items), size)]
+
+    def page_of(number: int) -> Page[str]:
+        found = pages[number - 1] if number <= len(pages) else ()
+        return Page(found, total_pages=len(pages) if total else None)
+
+    return Server(page_of)
+
+
+async def items_of(listing: Listing[str]) -> list[str]:
+    return [item async for item in listing]
+
+
+async def gather_into(got: list[str], listing: Listing[str]) -> None:
+    async for item in listing:
+        got.append(item)  # noqa: PERF401 - kept one by one, because the loop raises
+
+
+async def test_making_a_listing_asks_nothing() -> None:
+    server = serving("abc", 2)
+    listing = server.listing()
+    assert repr(listing) == "<Listing of things from page 1; await it, or use 'async for'>"
+    assert "page 3 with at most 7 a page" in repr(server.listing(3, 7))
+    await asyncio.sleep(0)
+    assert server.asked == []
+
+
+async def test_awaited_it_is_the_page_asked_for_each_time_anew() -> None:
+    server = serving("abcde", 2)
+    listing = server.listing(2)
+    assert await listing == await listing == Page(("c", "d"), page=2)
+    assert server.asked == [2, 2]
+
+
+async def test_what_the_server_says_of_its_page_is_kept() -> None:
+    assert (await Server(lambda _: Page(("a",), page=7, total_pages=9)).listing()).page == 7
+
+
+async def test_iterated_it_is_every_item_each_time_anew() -> None:
+    server = serving("abcde", 2, total=True)
+    listing = server.listing()
+    assert await items_of(listing) == await items_of(listing) == list("abcde")
+    assert server.asked == [1, 2, 3, 1, 2, 3]
+
+
+async def test_two_loops_over_one_listing_do_not_disturb_each_other() -> None:
+    listing = serving("abcde", 1, total=True).listing()
+    both = await asyncio.gather(items_of(listing), items_of(listing))
+    assert list(both) == [list("abcde")] * 2
+
+
+async def test_the_pages_are_had_as_pages() -> None:
+    pages = [page async for page in serving("abcde", 2).listing().pages()]
+    assert [(page.page, page.items) for page in pages] == [(1, ("a", "b")), (2, ("c", "d")), (3, ("e",))]
+
+
+@given(
+    items=st.lists(st.text("abcdef", min_size=1), unique_by=str.upper, max_size=30),
+    size=st.integers(1, 8),
+    start=st.integers(1, 6),
+    total=st.booleans(),
+    limited=st.booleans(),
+)
+async def test_every_item_from_the_page_on_comes_once(
+    items: list[str], size: int, start: int, total: bool, limited: bool
+) -> None:
+    server = serving(items, size, total=total)
+    assert await items_of(server.listing(start, size if limited else None)) == items[(start - 1) * size :]
+
+
+@pytest.mark.parametrize(
+    ("total", "limit", "asked"),
+    [(True, None, [1, 2]), (True, 2, [1, 2]), (False, 2, [1, 2, 3]), (False, None, [1, 2, 3]), (False, 3, [1])],
+)
+async def test_it_stops_where_the_total_says_else_at_a_short_page_else_at_an_empty_one(
+    total: bool, limit: int | None, asked: list[int]
+) -> None:
+    server = serving("abcd", 2, total=total)
+    await items_of(server.listing(limit=limit))
+    assert server.asked == asked
+
+
+async def test_an_empty_page_ends_it_whatever_the_total_says() -> None:
+    server = Server(lambda number: Page(("a",) if number == 1 else (), total_pages=10**12))
+    assert await items_of(server.listing()) == ["a"]
+    assert server.asked == [1, 2]
+
+
+async def test_a_loop_that_is_left_early_asks_for_no_more() -> None:
+    server = serving("abcdef", 2)
+    async for _ in server.listing():
+        break
+    assert server.asked == [1]
+
+
+@pytest.mark.parametrize("total", [None, 100])
+async def test_a_server_that_ignores_the_page_number_is_told_from_one_that_has_more(total: int | None) -> None:
+    server = Server(lambda _: Page(("a", "b"), total_pages=total))
+    got: list[str] = []
+    with pytest.raises(DecodeError, match=r"repeats a page: page 3 of the things") as caught:
+        await gather_into(got, server.listing(limit=2))
+    assert (got, server.asked, caught.value.sent) == (["a", "b"], [1, 2, 3], "yes")
+
+
+async def test_a_last_page_that_came_before_is_a_repetition_at_once() -> None:
+    server = Server(lambda _: Page(("a", "b"), total_pages=2))
+    with pytest.raises(DecodeError, match="page 2 of the things"):
+        await items_of(server.listing())
+    assert server.asked == [1, 2]
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_list_that_grows_by_a_whole_page_while_it_is_read_loses_and_repeats_nothing(told: bool) -> None:
+    old = [("a", "b"), ("c", "d"), ("e",)]
+
+    def page_of(number: int) -> Page[str]:
+        pages = old if number == 1 else [("y", "z"), *old]
+        return Page(pages[number - 1], total_pages=len(pages) if told else None)
+
+    server = Server(page_of)
+    assert await items_of(server.listing(limit=2)) == list("abcde")
+    assert server.asked == [1, 2, 3, 4]
+
+
+async def test_a_total_of_none_beside_items_is_not_believed() -> None:
+    pages = {1: ("a", "b"), 2: ("c",), 3: ()}
+    for wrong in (0, -1):
+        server = Server(lambda number, wrong=wrong: Page(pages[number], total_pages=wrong))  # type: ignore[misc]
+        assert await items_of(server.listing()) == ["a", "b", "c"]
+
+
+async def test_a_step_that_failed_or_was_cancelled_is_no_end_and_is_made_again() -> None:
+    troubles: list[BaseException] = [Forbidden(403), asyncio.CancelledError()]
+
+    def page_of(number: int) -> Page[str]:
+        if number == 2 and troubles:
+            raise troubles.pop()
+        return Page((str(number),), total_pages=3)
+
+    items = aiter(Server(page_of).listing())
+    assert await anext(items) == "1"
+    with pytest.raises(asyncio.CancelledError):
+        await anext(items)
+    with pytest.raises(Forbidden):
+        await anext(items)
+    assert [item async for item in items] == ["2", "3"]
+
+
+async def test_a_circle_of_pages_and_another_order_are_seen_too() -> None:
+    circle = itertools.cycle([("a", "b"), ("c", "d"), ("b", "a")])
+    server = Server(lambda _: Page(next(circle)))
+    with pytest.raises(DecodeError, match="page 4"):
+        await items_of(server.listing())
+
+
+async def test_a_single_item_pushed_over_to_the_next_page_is_no_repetition() -> None:
+    pages = {1: ("a", "b"), 2: ("b", "c"), 3: ()}
+    assert await items_of(Server(lambda number: Page(pages[number])).listing(limit=2)) == ["a", "b", "b", "c"]
+
+
+async def test_an_error_comes_when_it_is_awaited_and_what_came_before_it_is_kept() -> None:
+    def page_of(number: int) -> Page[str]:
+        if number == 2:
+            raise Forbidden(403)
+        return Page(("a",))
+
+    listing = Server(page_of).listing()
+    got: list[str] = []
+    with pytest.raises(Forbidden):
+        await gather_into(got, listing)
+    assert got == ["a"]

@@ -1,0 +1,163 @@
+"""The other forms that answers have somewhere in the documentation, each switched on by its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from truecaller_async.errors import ConfigError
+from truecaller_async.options import UUID
+from truecaller_async.sandbox import Oddity, SandboxSettings
+
+from .driving import NOW, Driver, batch_id_of, printed, record, said
+
+OVER: dict[str, Any] = {"ends_at": int(NOW * 1000) - 1}
+ENDS_AT_IS_OVER: dict[str, Any] = {
+    "status": "error",
+    "field": "ends_at",
+    "message": "Request body is invalid: ends_at cannot be older than current time",
+}
+
+
+def odd(*names: str, **settings: Any) -> Driver:
+    return Driver(SandboxSettings(oddities=names, **settings))
+
+
+def rows_of(driver: Driver, count: int = 20) -> list[Any]:
+    """The receivers of a batch of so many records, in the order of the status rows."""
+    sent = [record(receiver_number=f"91923450{number:04d}") for number in range(count)]
+    rows = said(driver.status(batch_id_of(driver.submit(*sent))))["data"]
+    return [row["receiver_number"] for row in rows]
+
+
+def test_without_a_name_there_is_no_oddity() -> None:
+    assert SandboxSettings().oddities == frozenset()
+    assert SandboxSettings(oddities=["late-batches"]).oddities == {Oddity.LATE_BATCHES}
+
+
+@pytest.mark.parametrize("names", [["unheard-of"], "masked-numbers"])
+def test_an_unknown_name_hears_the_known_ones(names: Any) -> None:
+    with pytest.raises(ConfigError, match=r"SandboxSettings\.oddities .* masked-numbers, camel-status-info"):
+        SandboxSettings(oddities=names)
+
+
+def test_an_answer_has_one_envelope_at_most() -> None:
+    with pytest.raises(ConfigError, match="one envelope at most"):
+        odd("camel-status-info", "flat-status-info")
+
+
+def test_every_oddity_is_described() -> None:
+    assert Oddity.__doc__ is not None
+    assert [name for name in Oddity.__members__ if f"`{name}`:" not in Oddity.__doc__] == []
+
+
+def test_masked_numbers() -> None:
+    assert set(rows_of(odd("masked-numbers"))) == {"*" * 12}
+
+
+@pytest.mark.parametrize("version", ["v2", "v3"])
+def test_camel_status_info(version: str) -> None:
+    driver = odd("camel-status-info")
+    assert said(driver.push(record(version), version)) == printed("realtime_v2_openapi_response")
+    assert said(driver.push(record(version, **OVER), version)) == {"statusInfo": ENDS_AT_IS_OVER}
+
+
+@pytest.mark.parametrize("version", ["v2", "v3"])
+def test_flat_status_info(version: str) -> None:
+    driver = odd("flat-status-info")
+    body = said(driver.push(record(version, **OVER), version))
+    assert body == ENDS_AT_IS_OVER
+    assert body.keys() == printed("realtime_v2_early_error_flat").keys()
+
+
+def test_a_token_that_is_no_good_may_be_a_500() -> None:
+    driver = odd("parse-failure")
+    for value in ("unknown", driver.log_in()):
+        reply = driver.send("GET", driver.path("v1", "labels"), authorization=f"Bearer {value}")
+        if value == "unknown":
+            assert (reply.status, said(reply)) == (500, printed("batch_v1_status_error_500"))
+    assert reply.status == 200
+    driver.now += driver.settings.token_life
+    assert driver.ask("GET", driver.path("v1", "labels")).status == 500
+    assert driver.send("GET", driver.path("v1", "labels")).status == 401
+
+
+def test_an_empty_answer_to_a_push_of_v1() -> None:
+    driver = odd("empty-v1-push")
+    reply = driver.push(record("v1"), "v1")
+    assert (reply.status, reply.body) == (200, b"")
+    assert driver.state.stats().records_applied == 1
+    assert said(driver.push(record("v1", **OVER), "v1"))["status"] == "failure"
+    assert said(driver.push(record("v1", receiver="919234500013"), "v1"))["status"] == "failure"
+    assert said(driver.push())["status_info"]["status"] == "success"
+
+
+def test_a_failure_in_a_200() -> None:
+    driver = odd("failure-in-200")
+    pushed = driver.push(record("v1", **OVER), "v1")
+    submitted = driver.submit(record("v1", **OVER), version="v1")
+    wrapped = driver.push(record(**OVER))
+    assert [reply.status for reply in (pushed, submitted, wrapped)] == [200, 200, 200]
+    assert [said(pushed)["status"], said(submitted)["status"]] == ["failure", "failure"]
+    assert said(wrapped) == {"status_info": ENDS_AT_IS_OVER}
+    assert driver.submit(record(**OVER)).status == 400
+    assert driver.state.stats().records_applied == 0
+
+
+def test_batch_ids_that_are_no_uuids() -> None:
+    driver = odd("opaque-batch-ids")
+    ids = [batch_id_of(driver.submit()) for _ in range(2)]
+    assert len(set(ids)) == 2
+    assert not any(UUID.fullmatch(batch_id) for batch_id in ids)
+    assert said(driver.status(ids[0]))["batch_id"] == ids[0]
+    assert UUID.fullmatch(batch_id_of(driver.submit(version="v1"), "v1"))
+
+
+def test_rows_in_another_order() -> None:
+    plain, shuffled = rows_of(Driver()), rows_of(odd("shuffled-rows"))
+    assert shuffled != plain
+    assert sorted(shuffled) == plain
+    assert shuffled == rows_of(odd("shuffled-rows"))
+
+
+def test_the_order_of_the_rows_stays_from_poll_to_poll() -> None:
+    driver = odd("shuffled-rows")
+    batch_id = batch_id_of(driver.submit(*[record()] * 20))
+    first, second = (said(driver.status(batch_id))["data"] for _ in range(2))
+    assert [row["id"] for row in first] == [row["id"] for row in second]
+
+
+def test_a_late_batch_is_unknown_for_a_while() -> None:
+    driver = odd("late-batches", late_for=3.0)
+    batch_id = batch_id_of(driver.submit())
+    driver.now = NOW + 2.875
+    assert driver.status(batch_id).status == 404
+    driver.now = NOW + 3
+    assert driver.status(batch_id).status == 200
+
+
+def test_rows_with_the_names_of_v1() -> None:
+    driver = odd("old-names-in-rows")
+    texts = {"dynamic_label_name": "Harbour Savings", "dynamic_call_reason": "Your new card is ready"}
+    (row,) = said(driver.status(batch_id_of(driver.submit(record(**texts)))))["data"]
+    assert row["caller"] == "911234500001"
+    assert row["receiver"] == "919234500001"
+    assert (row["label_name"], row["call_reason"]) == tuple(texts.values())
+    assert not any(name.startswith(("caller_", "receiver_", "dynamic_")) for name in row)
+
+
+def test_details_that_match_nothing_as_a_bare_array() -> None:
+    driver = odd("bare-empty-numbers")
+    assert said(driver.manage("GET", "numbers")) == []
+    driver.move("publish", ["911140001234"])
+    assert len(said(driver.manage("GET", "numbers"))["numbers"]) == 1
+    assert said(driver.manage("GET", "numbers?page=2"))["numbers"] == []
+
+
+def test_a_failed_delisting_as_a_400() -> None:
+    driver = odd("failed-delist-is-400")
+    reply = driver.move("delist", ["911140001234"])
+    assert (reply.status, said(reply)["status"]) == (400, "failed")
+    driver.move("publish", ["911140001234"])
+    assert driver.move("delist", ["911140001234"]).status == 200

@@ -1,0 +1,162 @@
+"""The status of a batch, row by row, in the form of the path that asks.
+
+Documented: a bare array of flat rows in v1, an object with `data` in v2; moments have three fractional digits in v1
+and two in v2, as in the samples. The sandbox's own choices: v3's answer is v2's, with a `+` before every number; a v1
+row that failed has its message beside the status; a field that was not sent is left out of a row. The rows are in the
+order of the request, unless an oddity says otherwise.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import attrs
+import msgspec
+
+from truecaller_async.sandbox.answers import Reply, answer, stamp
+from truecaller_async.sandbox.applied import Applied, Verdict
+from truecaller_async.sandbox.oddities import Oddity
+from truecaller_async.sandbox.records import V1, Form, Record
+from truecaller_async.sandbox.settings import SandboxSettings
+
+
+class _Row(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    id: str
+    caller_number: str | None
+    receiver_number: str | None
+    label_id: str | None = None
+    dynamic_label_name: str | None = None
+    dynamic_call_reason: str | None = None
+    starts_at: int | None
+    ends_at: int | None
+    status_info: Verdict
+    created_at: str
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.id!r})"
+
+
+class _RowOfOldNames(_Row, kw_only=True, omit_defaults=True, gc=False):
+    caller_number: str | None = msgspec.field(name="caller")
+    receiver_number: str | None = msgspec.field(name="receiver")
+    dynamic_label_name: str | None = msgspec.field(default=None, name="label_name")
+    dynamic_call_reason: str | None = msgspec.field(default=None, name="call_reason")
+
+
+class _RowV1(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    id: str
+    client_account_id: str
+    batch_id: str | None
+    caller: str | None
+    receiver: str | None
+    label_id: str | None = None
+    label_name: str | None = None
+    call_reason: str | None = None
+    starts_at: int | None
+    ends_at: int | None
+    status: str
+    message: str | None = None
+    created_at: str
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.id!r})"
+
+
+class _Status(msgspec.Struct):
+    client_account_id: str
+    batch_id: str | None
+    data: list[_Row]
+
+
+@attrs.frozen
+class StatusView:
+    """How statuses are shown: for whom, the word before the final one, and in which form."""
+
+    client_account_id: str
+    pending: Verdict
+    mask_numbers: bool
+    shuffle: bool
+    row: type[_Row]
+
+    @classmethod
+    def of(cls, settings: SandboxSettings) -> StatusView:
+        """The view that the settings ask for."""
+        oddities = settings.oddities
+        return cls(
+            settings.client_account_id,
+            Verdict(settings.pending_word),
+            settings.mask_numbers or Oddity.MASKED_NUMBERS in oddities,
+            Oddity.SHUFFLED_ROWS in oddities,
+            _RowOfOldNames if Oddity.OLD_NAMES_IN_ROWS in oddities else _Row,
+        )
+
+    def answer(self, form: Form, applied: Applied, now: float) -> Reply:
+        """The status of every record of a batch at that moment."""
+        lines = list(_shown(form, applied.statuses(now, self.pending), mask=self.mask_numbers))
+        if self.shuffle:
+            # The batch's own order, so that two polls and two runs see the same one.
+            random.Random(applied.id_seed).shuffle(lines)  # noqa: S311 - repeatable on purpose, guards nothing
+        if form is V1:
+            created_at = stamp(applied.at, 3)
+            return answer([_row_v1(line, applied.batch_id, self.client_account_id, created_at) for line in lines])
+        created_at = stamp(applied.at)
+        data = [_row(self.row, line, created_at) for line in lines]
+        return answer(_Status(self.client_account_id, applied.batch_id, data))
+
+
+_Line = tuple[str, str | None, str | None, Record, Verdict]
+"""A row before it has its version's names: id, caller and receiver as shown, record, status."""
+
+
+def _shown(form: Form, statuses: Iterator[tuple[str, Record, Verdict]], *, mask: bool) -> Iterator[_Line]:
+    show = _asterisks if mask else _with_plus if form.plus else _digits
+    for record_id, record, verdict in statuses:
+        yield record_id, show(record.caller), show(record.receiver), record, verdict
+
+
+def _digits(number: str | None) -> str | None:
+    return number.removeprefix("+") if number else number
+
+
+def _with_plus(number: str | None) -> str | None:
+    return "+" + number.removeprefix("+") if number else number
+
+
+def _asterisks(number: str | None) -> str | None:
+    return "*" * len(number) if number else number
+
+
+def _row(kind: type[_Row], line: _Line, created_at: str) -> _Row:
+    record_id, caller, receiver, record, verdict = line
+    return kind(
+        id=record_id,
+        caller_number=caller,
+        receiver_number=receiver,
+        label_id=record.label_id,
+        dynamic_label_name=record.label_name,
+        dynamic_call_reason=record.reason,
+        starts_at=record.starts_at,
+        ends_at=record.ends_at,
+        status_info=verdict,
+        created_at=created_at,
+    )
+
+
+def _row_v1(line: _Line, batch_id: str | None, account: str, created_at: str) -> _RowV1:
+    record_id, caller, receiver, record, verdict = line
+    return _RowV1(
+        id=record_id,
+        client_account_id=account,
+        batch_id=batch_id,
+        caller=caller,
+        receiver=receiver,
+        label_id=record.label_id,
+        label_name=record.label_name,
+        call_reason=record.reason,
+        starts_at=record.starts_at,
+        ends_at=record.ends_at,
+        status=verdict.status,
+        message=verdict.message,
+        created_at=created_at,
+    )
