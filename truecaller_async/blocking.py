@@ -219,7 +219,7 @@ class TruecallerClient:
 
 
 class Calls:
-    """`client.calls`."""
+    """`client.calls`: real-time records, pushed one by one just before the call."""
 
     def __init__(self, way: _Way) -> None:
         self._way = way
@@ -230,7 +230,7 @@ class Calls:
 
 
 class Batches:
-    """`client.batches`."""
+    """`client.batches`: batches by hand. For more than a few, `client.push_many` does all of this by itself."""
 
     def __init__(self, way: _Way) -> None:
         self._way = way
@@ -251,7 +251,7 @@ class Batches:
 
 
 class Labels:
-    """`client.labels`."""
+    """`client.labels`: the dynamic labels that call records may name. They are made in the console."""
 
     def __init__(self, way: _Way) -> None:
         self._way = way
@@ -262,7 +262,7 @@ class Labels:
 
 
 class FeatureSets:
-    """`client.feature_sets`."""
+    """`client.feature_sets`: what numbers are listed under. They are made in the console."""
 
     def __init__(self, way: _Way) -> None:
         self._way = way
@@ -286,7 +286,7 @@ class FeatureSets:
 
 
 class Numbers:
-    """`client.numbers`."""
+    """`client.numbers`: the business's own numbers, listed under feature sets."""
 
     def __init__(self, way: _Way) -> None:
         self._way = way
@@ -336,7 +336,7 @@ class Numbers:
 
 
 class Exports:
-    """`client.exports`."""
+    """`client.exports`: the two downloads that the vendor deprecated."""
 
     def __init__(self, way: _Way) -> None:
         self._way = way
@@ -380,7 +380,7 @@ class Exports:
 
 
 class Tokens:
-    """`client.tokens`."""
+    """`client.tokens`: what there is, and what may still be made. Requests take care of tokens by themselves."""
 
     def __init__(self, way: _Way) -> None:
         self._way = way

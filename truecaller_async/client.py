@@ -36,11 +36,27 @@ BASE_URL = "https://enterprise-portal-noneu.truecaller.com"
 class TruecallerClient:
     """An asynchronous client of the Truecaller for Business API.
 
-    `client_account_id`, `key_id` and `api_key` come from the console page "Manage API Keys". `base_url` must be
-    https, except on this machine. `api_version` is "v1", "v2" or "v3". `limits` are the documented ones unless given.
-    `max_tokens` tokens are alive at once at the most, made only as work needs them. `state` says where tokens live:
-    "memory:" or "sqlite:///path" (they survive restarts). `session`, `proxy` and `ssl` are yours to bring; a session
-    that you bring is never closed here. Raises `ConfigError`, and does no I/O.
+    What it can do hangs on it; `help(client.numbers)` and so on say more of each:
+
+        client.calls         push(record)                              one real-time record
+        client.batches       submit(records)  status(id)  wait(id)     up to 500 records by hand
+        client.push_many     (source)                                  a whole campaign, of any length
+        client.labels        list()                                    dynamic labels
+        client.feature_sets  list()
+        client.numbers       list()  publish()  delist()  wait_listed()
+        client.exports       user_feedback()  call_me_back()           deprecated by the vendor
+        client.tokens        status()  make()
+
+    `client_account_id` (a UUID), `key_id` and `api_key` come from the console page "Manage API Keys". `base_url` must
+    be https, except on this machine. `api_version` is "v1", "v2" or "v3". `limits` are the documented ones unless
+    given. `max_tokens` tokens, 1 to 20, are alive at once at the most, made only as work needs them. `retry` and
+    `timeouts` hold for each call; `with_options` changes them for some. `state` says where tokens live: "memory:" or
+    "sqlite:///path" (they survive restarts). `session`, `proxy` (a URL) and `ssl` are yours to bring; a session that
+    you bring is never closed here. `user_agent` is put behind our own, and `observer`, with the methods of
+    `truecaller_async.ports.Observer`, is told of every request and stage in place of the log.
+
+    Raises `ConfigError`, and does no I/O. Everything that it and its calls raise on purpose is a `TruecallerError`;
+    the tree is in `help(truecaller_async.errors)`.
     """
 
     def __init__(
@@ -134,7 +150,11 @@ class TruecallerClient:
     def with_options(
         self, *, retry: RetryPolicy | None = None, timeouts: Timeouts | None = None, api_version: str | None = None
     ) -> TruecallerClient:
-        """A copy with these settings; session, tokens and limits are shared, and closing either closes both."""
+        """A copy with these settings; session, tokens and limits are shared, and closing either closes both.
+
+        None leaves a setting as it is. Raises `ConfigError` for a version that does not exist and for values that are
+        no `RetryPolicy` or `Timeouts`.
+        """
         from truecaller_async.configuration import checked_kind, checked_version
 
         known = self._settings
@@ -157,7 +177,10 @@ class TruecallerClient:
         or a reader (`read_csv`, `read_jsonl`). Returns a stream: `async with` it, `async for` one `RecordResult` for
         each record read, in the order in which they become known. If a connection breaks after a batch was handed
         over, nobody can know whether Truecaller took it: the engine sends it again and says so, or holds it
-        (`options.on_ambiguous`). Faults of the whole run are raised from the iteration after the last result.
+        (`options.on_ambiguous`). Faults of the whole run are raised from the iteration after the last result. From
+        "Truecaller for Business: Batch" of the client's version; version 1 warns `TruecallerDeprecationWarning`.
+
+        `journal` is None or "memory:" in this version; anything else is a `ConfigError`.
         """
         self._parts.exchange.deprecations.tell_version("push_many", self._settings.api_version)
         if journal not in (None, "memory:"):
@@ -218,4 +241,5 @@ class TruecallerClient:
             rng=parts.rng,
             observer=parts.observer,
             retry=self._settings.retry,
+            requests=parts.exchange.counts,
         )

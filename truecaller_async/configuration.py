@@ -20,6 +20,13 @@ from truecaller_async.protocol.versions import VERSIONS
 
 T = TypeVar("T")
 
+CREDENTIALS = {
+    "client_account_id": "TRUECALLER_CLIENT_ACCOUNT_ID",
+    "key_id": "TRUECALLER_KEY_ID",
+    "api_key": "TRUECALLER_API_KEY",
+}
+"""The variable of each argument that there is no client without."""
+
 TOKENS_MAX = 20
 """Ten mints in half an hour and a life of an hour keep at most twenty tokens alive."""
 
@@ -29,10 +36,11 @@ SHOWN_MAX = 40
 
 def settings_from(environ: Mapping[str, str], given: Collection[str] = ()) -> dict[str, object]:
     """The constructor's arguments that the environment names, without those `given`. Raises `ConfigError`."""
+    _refuse_missing([name for argument, name in CREDENTIALS.items() if argument not in given], environ)
     readers: dict[str, Callable[[], object]] = {
-        "client_account_id": lambda: _required(environ, "TRUECALLER_CLIENT_ACCOUNT_ID"),
-        "key_id": lambda: _required(environ, "TRUECALLER_KEY_ID"),
-        "api_key": lambda: Secret(_required(environ, "TRUECALLER_API_KEY")),
+        "client_account_id": lambda: _required(environ, CREDENTIALS["client_account_id"]),
+        "key_id": lambda: _required(environ, CREDENTIALS["key_id"]),
+        "api_key": lambda: Secret(_required(environ, CREDENTIALS["api_key"])),
         "base_url": lambda: environ.get("TRUECALLER_BASE_URL"),
         "api_version": lambda: environ.get("TRUECALLER_API_VERSION"),
         "state": lambda: environ.get("TRUECALLER_STATE"),
@@ -43,6 +51,19 @@ def settings_from(environ: Mapping[str, str], given: Collection[str] = ()) -> di
     return {argument: value for argument, value in found.items() if value not in (None, "")}
 
 
+def _refuse_missing(names: Collection[str], environ: Mapping[str, str]) -> None:
+    """All of them are told at once, so that nobody has to try three times."""
+    missing = [name for name in names if not environ.get(name, "").strip() and not environ.get(f"{name}_FILE")]
+    if len(missing) == 1:
+        name = missing[0]
+        raise ConfigError(f"{name} is not set; set it, or {name}_FILE to the path of a file that holds it")
+    if missing:
+        raise ConfigError(
+            f"{', '.join(missing[:-1])} and {missing[-1]} are not set; set each, or the same name with _FILE to the "
+            "path of a file that holds it"
+        )
+
+
 def _limits(text: str | None) -> Limits | None:
     return Limits.documented().parse(text) if text else None
 
@@ -50,9 +71,7 @@ def _limits(text: str | None) -> Limits | None:
 def _required(environ: Mapping[str, str], name: str) -> str:
     if value := environ.get(name, "").strip():
         return value
-    path = environ.get(f"{name}_FILE", "")
-    if not path:
-        raise ConfigError(f"{name} is not set; set it, or {name}_FILE to the path of a file that holds it")
+    path = environ[f"{name}_FILE"]
     try:
         value = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -146,10 +146,10 @@ NO_RETRY = RetryPolicy(attempts=1)
 
 @attrs.frozen
 class PollPolicy:
-    """When the status of a batch is asked for.
+    """When the status of a batch, or the details of numbers, are asked for.
 
     First after `first` seconds (the engine learns a better figure from the batches before), then with waits growing
-    by `factor` up to `cap` seconds, until `deadline` seconds after the batch was accepted.
+    by `factor` up to `cap` seconds, until `deadline` seconds after the batch was accepted, or the wait began.
     """
 
     first: float = attrs.field(default=2.0, validator=_positive)
@@ -268,11 +268,14 @@ class CampaignOptions:
 
     `on_ambiguous`: a batch whose answer was lost is sent again, flagged, at most `max_resends` times ("resend"), or
     left `unknown` ("hold"). `same_pair`: records of one (caller, receiver) keep their order, or only the newest one
-    waiting is sent ("keep_last"). `correlate`: how a status row finds its record. `isolate`: how the bad record of
-    a refused batch is found. `linger`: seconds after which a part-filled batch is sent. `max_unresolved`: records
-    read and not yet answered to the reader. `expiry_margin`: seconds before the end of its window at which a record
-    is no longer sent. `dedupe`: byte-identical rows are sent once, within the last 100,000 rows ("window") or the
-    whole run ("exact"). `validate=False` skips the pre-flight for records already checked.
+    waiting is sent ("keep_last"). `correlate`: how a status row finds its record: by its own fields, or by its place
+    where that is certain ("auto"), or by an index in the milliseconds of `ends_at` ("watermark"). `isolate`: how the
+    bad record of a refused batch is found: each record is pushed alone ("realtime"), the batch is halved again and
+    again ("bisect"), or all of it has failed ("none"). `poll`: when statuses are asked for. `linger`: seconds after
+    which a part-filled batch is sent. `max_unresolved`: records read and not yet answered to the reader.
+    `expiry_margin`: seconds before the end of its window at which a record is no longer sent. `dedupe`: byte-identical
+    rows are sent once, within the last 100,000 rows ("window") or the whole run ("exact"). `validate=False` skips the
+    pre-flight for records already checked.
     """
 
     on_ambiguous: Literal["resend", "hold"] = attrs.field(default="resend", validator=_one_of("resend", "hold"))

@@ -44,6 +44,14 @@ async def test_a_record_that_the_server_refuses_is_5_with_its_words(shell: Shell
     assert "Not a Truecaller user" in pushed.stderr
 
 
+async def test_a_refusal_as_json_is_an_object_and_still_5(shell: Shell) -> None:
+    pushed = await shell.run("push", "--caller", CALLER, "--receiver", receiver(1, 13), "--json")
+    assert pushed.code == 5
+    refused = json.loads(pushed.stdout)["refused"]
+    assert refused["message"] == "Not a Truecaller user"
+    assert refused.keys() == {"status", "field", "message"}
+
+
 async def test_a_wrong_key_is_3(shell: Shell) -> None:
     line = ("push", "--caller", CALLER, "--receiver", receiver(1))
     pushed = await shell.run(*line, TRUECALLER_API_KEY="invented-and-wrong")

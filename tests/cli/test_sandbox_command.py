@@ -36,7 +36,7 @@ async def test_it_prints_variables_that_work_and_stops_in_good_order(tmp_path: P
 async def test_it_prints_lines_for_a_shell(tmp_path: Path) -> None:
     process = await Shell(tmp_path, {}).start("sandbox", "--port", "0", "--resolve-after", "0", "--seed", "7")
     assert process.stdout is not None
-    lines = [(await process.stdout.readline()).decode().rstrip("\n") for _ in range(7)]
+    lines = [(await process.stdout.readline()).decode().rstrip("\n") for _ in range(9)]
     process.send_signal(SIGTERM)
     assert (await finished(process)).stdout == ""
     assert lines[0].startswith("# ")

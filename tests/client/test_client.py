@@ -186,6 +186,12 @@ def test_a_missing_variable_is_named_with_its_file_form(missing: str) -> None:
         TruecallerClient.from_env(environ)
 
 
+def test_missing_variables_are_told_all_at_once() -> None:
+    with pytest.raises(ConfigError) as refused:
+        TruecallerClient.from_env({})
+    assert all(name in str(refused.value) for name in ENVIRON)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -325,6 +325,27 @@ def test_a_request_that_never_left_is_sent_again_without_a_flag() -> None:
     run_virtual(main)
 
 
+def test_a_request_for_a_token_that_is_refused_stands_in_the_account() -> None:
+    async def main() -> None:
+        world = World(fault=on("mint", 1, "429:40"), max_tokens=1)
+        results, summary, _ = await world.run(records(10))
+        check_account(results, summary, world.state)
+        assert (summary.requests["mint"], summary.tokens_minted, summary.throttled) == (2, 1, 1)
+
+    run_virtual(main)
+
+
+def test_the_rate_counts_what_was_sent_and_not_what_was_refused_before() -> None:
+    async def main() -> None:
+        world = World()
+        good, bad = records(10), records(1_000, caller="12")
+        _, summary, _ = await world.run([*good, *bad])
+        assert summary.read == 1_010
+        assert summary.records_per_second == pytest.approx(10 / summary.elapsed)
+
+    run_virtual(main)
+
+
 def test_retry_after_holds_that_token_and_the_others_go_on() -> None:
     async def main() -> None:
         world = World(fault=on("submit", 5, "429:40"), max_tokens=3)

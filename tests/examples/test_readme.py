@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import codeop
 import os
 import re
 import sys
 from pathlib import Path
+
+import pytest
 
 from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxSettings
 
@@ -39,6 +42,19 @@ def test_every_block_is_python() -> None:
         compile(block, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
+@pytest.mark.parametrize("block", blocks())
+def test_a_block_can_be_pasted_at_the_prompt_line_by_line(block: str) -> None:
+    """A prompt takes what is complete. A line that ends an indented block without an empty one is an error there."""
+    compiler = codeop.CommandCompiler()
+    compiler.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    waiting: list[str] = []
+    for line in [*block.splitlines(), ""]:
+        waiting.append(line)
+        if compiler("\n".join(waiting)) is not None:
+            waiting.clear()
+    assert waiting == []
+
+
 async def test_the_blocks_run_one_after_the_other(tmp_path: Path) -> None:
     settings = SandboxSettings(limits=SPEEDS["fast"], resolve_after=0.2, list_after=0.2)
     (tmp_path / "calls.csv").write_text("caller,receiver,starts_at,ends_at\n", "utf-8")
@@ -60,4 +76,6 @@ async def test_the_blocks_run_one_after_the_other(tmp_path: Path) -> None:
     assert "success" in said
     assert "Harbour Savings Bank" in said
     assert "pending 1" in said
+    assert "\nfeature_set_id " in said
+    assert "\npage " in said
     assert {"push", "submit", "status", "labels", "feature_sets", "numbers"} <= requests.keys()

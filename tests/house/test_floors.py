@@ -51,6 +51,8 @@ BESIDE = {
     "engine": {"resources"},
     "parts": {"resources"},
     "client": {"resources", "engine", "parts"},
+    "verification": {"resources"},
+    "trustcaller": {"resources"},
     "blocking": {"backstage"},
     "dashboard": {ROOF},
     "webhooks": {ROOF},

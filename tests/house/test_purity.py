@@ -27,18 +27,18 @@ IMPURE = (
 )
 
 ROOMS_OF = {
-    "aiohttp.ClientSession": {"transport", "client"},
+    "aiohttp.ClientSession": {"transport", "client", "trustcaller"},
     "aiohttp.TCPConnector": {"transport"},
-    "aiohttp.web": {"sandbox"},
+    "aiohttp.web": {"sandbox", "webhooks"},
     "aiolimiter": {"limits"},
-    "sqlite3": {"tokens", "journal"},
+    "sqlite3": {"tokens", "journal", "verification", "webhooks"},
     "redis": {"limits", "tokens"},
     "click": {"cli"},
     "rich": {"cli"},
 }
 """Where a library, or a part of one, may be named at all."""
 
-ONLY_A_TYPE_IN = {"aiohttp.ClientSession": {"client"}}
+ONLY_A_TYPE_IN = {"aiohttp.ClientSession": {"client", "trustcaller"}}
 """Where it may be named as a type, and never called."""
 
 

@@ -422,6 +422,9 @@ BODIES: dict[str, bytes | None] = {
 
 READ_ON_THEIR_OWN = {"realtime_v2_openapi_request.json", "batch_v2_request.json"}
 
+NEIGHBOURS = {"trustcaller", "verification", "webhooks"}
+"""Folders of other services, whose samples are read by the tests of their own rooms."""
+
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_sample_answer_is_read_as_documented(name: str) -> None:
@@ -488,6 +491,7 @@ def test_number_details_that_are_a_bulk_job_are_no_page_of_numbers() -> None:
 
 def test_no_sample_is_left_unread() -> None:
     files = {path.relative_to(SAMPLES).as_posix() for path in SAMPLES.rglob("*.json")}
+    files = {name for name in files if name.partition("/")[0] not in NEIGHBOURS}
     assert files == MODELS.keys() | ERRORS.keys() | BODIES.keys() | READ_ON_THEIR_OWN
 
 

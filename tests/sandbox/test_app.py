@@ -92,6 +92,8 @@ async def test_the_environment_names_all_that_a_client_needs(sandbox: Sandbox) -
         "TRUECALLER_API_KEY": sandbox.settings.api_key.reveal(),
         "TRUECALLER_BASE_URL": sandbox.base_url,
         "TRUECALLER_LIMITS": "token=100/1,batch=60/60,mint=10/1800",
+        "TRUSTCALLER_TOKEN": sandbox.settings.trustcaller.token.reveal(),
+        "TRUSTCALLER_BASE_URL": f"{sandbox.base_url}/trustcaller/api/v1",
     }
     assert sandbox.base_url.startswith("http://127.0.0.1:")
 

@@ -73,6 +73,7 @@ async def _status(connection: Connection, batch_id: str, timeout: float | None) 
 
 async def _waited(client: TruecallerClient, batch_id: str, timeout: float) -> BatchStatus:
     """The final status, or the last one there is."""
+    click.echo(f"Waiting until every record is final, {in_words(timeout)} at most.", err=True)
     try:
         return await client.batches.wait(batch_id, timeout=timeout)
     except DeadlineExceeded:

@@ -130,7 +130,10 @@ async def _publish(
         outcome = await _outcome(client.numbers.publish(feature_set_id, given), given, REFUSED, as_json)
         if wait is not None and outcome.taken and not outcome.has_failed:
             count = counted(len(outcome.taken), "number")
-            click.echo(f"Waiting for {count} to be listed, {in_words(wait)} at most.", err=True)
+            click.echo(
+                f"Waiting for {count} to be listed, {in_words(wait)} at most. Ctrl-C ends the waiting, not the job.",
+                err=True,
+            )
             await client.numbers.wait_listed(feature_set_id, outcome.taken, timeout=wait)
             click.echo(f"{count} listed.", err=True)
     return outcome.code

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
-import attrs
 import click
 
 from truecaller_async.cli.connection import Connection, connection_options
+from truecaller_async.cli.output import print_json
 from truecaller_async.cli.params import duration
 from truecaller_async.cli.phrases import masked
 from truecaller_async.clock import Clock
+from truecaller_async.errors import PushRejected
 from truecaller_async.models import CallRecord, PushAnswer
 
 
@@ -31,14 +31,22 @@ from truecaller_async.models import CallRecord, PushAnswer
 def push(**given: Any) -> None:
     """Push one record, just before its call.
 
-    It is valid from now on. Prints the answer of the service.
+    It is valid from now on. Prints the answer of the service; with --json also where that is a no.
     """
     connection = Connection.out_of(given)
     as_json, deadline, window = given.pop("as_json"), given.pop("deadline"), given.pop("window")
     now = int(Clock().wall() * 1000)
     record = CallRecord(starts_at=now, ends_at=now + round(window * 1000), **given)
-    answer = asyncio.run(_push(connection, record, deadline))
-    click.echo(json.dumps(attrs.asdict(answer)) if as_json else _said(answer))
+    try:
+        answer = asyncio.run(_push(connection, record, deadline))
+    except PushRejected as error:
+        if as_json:
+            print_json({"refused": {"status": error.status, "field": error.field, "message": error.message}})
+        raise
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(_said(answer))
 
 
 async def _push(connection: Connection, record: CallRecord, deadline: float | None) -> PushAnswer:

@@ -83,12 +83,26 @@ def oddity(text: str) -> Oddity:
     metavar="NAME",
     help="Another form of an answer that the documentation has too; repeatable. A name that does not exist lists all.",
 )
+@click.option(
+    "--webhook",
+    envvar="TRUECALLER_SANDBOX_WEBHOOK",
+    metavar="URL",
+    help="Where webhook events are fired, on demand: POST /_sandbox/webhooks. On this machine, or https. "
+    "Its key is a secret: better set TRUECALLER_SANDBOX_WEBHOOK.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed invents the same account.")
 @click.option("--json", "as_json", is_flag=True, help="The variables as one line of JSON.")
 def sandbox(host: str, port: int, speed: str, as_json: bool, **chosen: Any) -> None:
     """Serve a sandbox to try a client against.
 
-    Prints the variables that point a client at it, and runs until it is interrupted.
+    Prints the variables that point a client at it, and runs until it is interrupted. The TrustCaller API is served as
+    well, below /trustcaller/api/v1.
+
+    \b
+    Webhook events are fired by a POST with the type application/json, all of whose fields may be left out:
+      curl -H "Content-Type: application/json" http://127.0.0.1:8080/_sandbox/webhooks \\
+           -d '{"kind": "slot_picker", "count": 10, "duplicates": 0.3, "shuffle": true}'
+    Kinds are slot_picker, sim_info_missing, not_interested, user_feedback and all. A GET of the same path is the log.
     """
     from truecaller_async.sandbox import SPEEDS, SandboxSettings
 

@@ -65,6 +65,8 @@ class Core:
     rng: Random
     observer: Observer
     retry: RetryPolicy
+    requests: Counter[str]
+    """Requests of the whole client by call, counted on as they are sent."""
 
 
 class Phase(Enum):
@@ -279,11 +281,19 @@ class Run:
         batch_id: str | None = None,
     ) -> list[RecordResult]:
         """One result for each of these places of a draft, all with the same outcome."""
-        sends, resent = draft.sends, draft.resent
         return [
-            RecordResult(given, draft.rows[index], given.key, outcome, reason, field, batch_id, None, sends, resent)
+            RecordResult(
+                draft.given[index],
+                draft.rows[index],
+                draft.given[index].key,
+                outcome,
+                reason,
+                field,
+                batch_id,
+                attempts=draft.sends,
+                possibly_duplicated=draft.resent,
+            )
             for index in indexes
-            for given in (draft.given[index],)
         ]
 
     def taken_out(

@@ -17,6 +17,8 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
+import attrs
+
 from truecaller_async.engine.intake import Intake
 from truecaller_async.engine.lanes import Lanes
 from truecaller_async.engine.poller import Poller
@@ -31,8 +33,32 @@ from truecaller_async.ports import Journal
 RATE_SETTLES = 5.0
 
 
+@attrs.frozen
+class _Mints:
+    """Requests for tokens: how many, how many of them gave one, and how many were answered 429."""
+
+    requests: int = 0
+    made: int = 0
+    throttled: int = 0
+
+    @classmethod
+    def of(cls, core: Core) -> _Mints:
+        """Those of the whole client, up to now."""
+        return cls(core.requests["mint"], core.pool.minted, core.pool.mints_throttled)
+
+    def since(self, before: _Mints) -> _Mints:
+        """Those of the time in between."""
+        return _Mints(self.requests - before.requests, self.made - before.made, self.throttled - before.throttled)
+
+
 class CampaignStream:
-    """The results of a campaign, in the order in which they become known, one for each record read."""
+    """The results of a campaign, in the order in which they become known, one `RecordResult` for each record read.
+
+    `async with` it, then `async for` its results. After the last result the iteration raises the fault that ended the
+    whole run, if there was one: `SourceError` (the input broke), `Forbidden`, `AuthenticationFailed`,
+    `UnexpectedRedirect`, `JournalError` and others of the tree. Leaving the block early aborts the campaign in good
+    order. `summary` and `progress` may be read at any time, also after the block.
+    """
 
     def __init__(
         self, core: Callable[[], Core], source: object, options: CampaignOptions, journal: Callable[[], Journal]
@@ -44,7 +70,7 @@ class CampaignStream:
         self._run: Run | None = None
         self._intake: Intake | None = None
         self._workers: list[asyncio.Task[None]] = []
-        self._minted_before = 0
+        self._mints_before = _Mints()
         self._hand: Iterator[RecordResult] = iter(())
 
     async def __aenter__(self) -> Self:
@@ -52,7 +78,7 @@ class CampaignStream:
             raise ConfigError("a campaign runs once; call push_many again for another")
         core = self._core()
         self._run = run = Run(core, self._options, self._journal())
-        self._minted_before = core.pool.minted
+        self._mints_before = _Mints.of(core)
         self._intake = Intake(run, self._source)
         sender, poller = Sender(run), Poller(run)
         lanes = Lanes(run, sender.send, poller.poll, sender.prune)
@@ -109,28 +135,28 @@ class CampaignStream:
 
     @property
     def summary(self) -> Summary:
-        """The account so far; final once the iteration has ended."""
+        """The account so far; final once the iteration has ended. Raises `ConfigError` before the block is entered."""
         run = self._running()
         tally = run.tally
         elapsed = (run.ended if run.ended is not None else run.now()) - run.began
-        minted = run.core.pool.minted - self._minted_before
+        mints = _Mints.of(run.core).since(self._mints_before)
         return Summary(
             read=tally.read,
             **run.counts(),
             batches=tally.batches,
-            requests=dict(tally.requests) | {"mint": minted},
+            requests=dict(tally.requests) | {"mint": mints.requests},
             retries=tally.retries,
-            throttled=tally.throttled,
-            tokens_minted=minted,
+            throttled=tally.throttled + mints.throttled,
+            tokens_minted=mints.made,
             possibly_duplicated=tally.possibly_duplicated,
             elapsed=elapsed,
-            records_per_second=tally.answered / elapsed if elapsed > 0 else 0.0,
+            records_per_second=tally.reached / elapsed if elapsed > 0 else 0.0,
             permitted_share=_share(run),
         )
 
     @property
     def progress(self) -> Progress:
-        """Where the campaign is at this moment."""
+        """Where the campaign is at this moment. Raises `ConfigError` before the block is entered."""
         run = self._running()
         tally = run.tally
         now = run.now()
@@ -150,7 +176,7 @@ class CampaignStream:
             tokens_max=run.core.pool.max_tokens,
             rate=_rate(run, now),
             permitted_rate=live * rate_of(run.core.pool.limits, "submit") * BATCH_MAX,
-            throttled=tally.throttled,
+            throttled=tally.throttled + _Mints.of(run.core).since(self._mints_before).throttled,
             elapsed=(run.ended if run.ended is not None else now) - run.began,
             waiting_until=self._waiting_until(run),
             bound_by=self._bound_by(run),

@@ -14,8 +14,9 @@ class Summary:
 
     `read == delivered + failed + invalid + expired + duplicate + unknown + unsent` at any end. `requests` counts HTTP
     requests by call, `retries` those that repeated an earlier one, `throttled` the answers 429. `elapsed` is in
-    seconds. `permitted_share` is the part of the permitted rate of batches that was used between the first batch and
-    the last, None where too few were sent to say.
+    seconds, and `records_per_second` counts the records that were sent and have their outcome. `permitted_share` is the
+    part of the permitted rate of batches that was used between the first batch and the last, None where too few were
+    sent to say.
     """
 
     read: int = 0

@@ -15,6 +15,7 @@ from truecaller_async.models import Outcome, RecordResult
 REASONS_KEPT = 50
 OTHER = "other reasons"
 QUIET = (Outcome.DELIVERED, Outcome.DUPLICATE)
+REACHED = (Outcome.DELIVERED, Outcome.FAILED, Outcome.UNKNOWN)
 
 
 class Tally:
@@ -35,6 +36,11 @@ class Tally:
     def answered(self) -> int:
         """Records that have their outcome."""
         return self.outcomes.total()
+
+    @property
+    def reached(self) -> int:
+        """Records that were sent and have their outcome."""
+        return sum(self.outcomes[outcome] for outcome in REACHED)
 
     @property
     def open(self) -> int:

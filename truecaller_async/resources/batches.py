@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 from truecaller_async.errors import DeadlineExceeded, NotFound, ValidationError
 from truecaller_async.models import Answer, Batch, BatchStatus, CallRecord, Problem, Request, Token
 from truecaller_async.options import BATCH_MAX, PollPolicy
-from truecaller_async.planning.polls import NOT_VISIBLE_YET, PollPlan
+from truecaller_async.planning.polls import NOT_VISIBLE_YET
 from truecaller_async.planning.preflight import preflight
 from truecaller_async.protocol.arguments import judge_poll, judge_seconds, refuse, show
 from truecaller_async.protocol.decipher import decipher_status, decipher_submit
 from truecaller_async.protocol.requests import batch_size, status_request, submit_request
 from truecaller_async.resources.exchange import Service
+from truecaller_async.resources.polling import Looks
 
 
 class Batches:
-    """`client.batches`."""
+    """`client.batches`: batches by hand. For more than a few, `client.push_many` does all of this by itself."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -55,24 +55,17 @@ class Batches:
         self._service.warn_version("batches.wait")
         refuse(judge_seconds("timeout", timeout), judge_poll(poll))
         self._status_request(batch_id)
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        policy = poll if poll is not None else PollPolicy()
-        plan = PollPlan(policy, began, policy.first)
-        end = began + min(timeout, policy.deadline)
-        due = began + min(policy.first, timeout / 2)
-        while due < end:
-            await asyncio.sleep(due - loop.time())
+        looks = Looks(poll, timeout, self._service.rng)
+        async for _ in looks:
             try:
-                status = await self._status(batch_id, end)
+                status = await self._status(batch_id, looks.end)
             except NotFound:
-                if loop.time() - began > NOT_VISIBLE_YET:
+                if looks.age > NOT_VISIBLE_YET:
                     raise
             else:
                 if status.records and all(record.outcome is not None for record in status.records):
                     return status
-            due = plan.next_due(loop.time(), self._service.rng)
-        raise DeadlineExceeded(f"the batch is not final after {end - began:g} s; it may still resolve", sent="yes")
+        raise DeadlineExceeded(f"the batch is not final after {looks.span:g} s; it may still resolve", sent="yes")
 
     async def attempt_submit(self, records: Sequence[CallRecord], token: Token) -> Batch:
         """One try with this token, for records in canonical form; raises its error. For the engine's own policy."""

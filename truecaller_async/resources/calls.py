@@ -14,7 +14,7 @@ from truecaller_async.resources.exchange import Service
 
 
 class Calls:
-    """`client.calls`."""
+    """`client.calls`: real-time records, pushed one by one just before the call."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

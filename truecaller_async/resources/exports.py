@@ -39,7 +39,7 @@ class _Target:
 
 
 class Exports:
-    """`client.exports`."""
+    """`client.exports`: the two downloads that the vendor deprecated."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

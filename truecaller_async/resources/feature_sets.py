@@ -13,7 +13,7 @@ from truecaller_async.resources.pagination import Listed, Listing
 
 
 class FeatureSets:
-    """`client.feature_sets`."""
+    """`client.feature_sets`: what numbers are listed under. They are made in the console."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

@@ -13,7 +13,7 @@ from truecaller_async.resources.pagination import Listed, Listing
 
 
 class Labels:
-    """`client.labels`."""
+    """`client.labels`: the dynamic labels that call records may name. They are made in the console."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

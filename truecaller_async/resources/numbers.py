@@ -6,7 +6,6 @@ and `delist` return what was taken, and `wait_listed` looks at the number detail
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -16,13 +15,13 @@ from truecaller_async.errors import DeadlineExceeded, NumberJobIncomplete, Truec
 from truecaller_async.models import Answer, Number, NumberJob, Page, Request
 from truecaller_async.options import PollPolicy
 from truecaller_async.planning.numbers import clean, merge, parts_of
-from truecaller_async.planning.polls import PollPlan
 from truecaller_async.protocol.arguments import SHOWN, judge_poll, judge_seconds, refuse
 from truecaller_async.protocol.decipher import decipher_number_job, decipher_numbers
 from truecaller_async.protocol.number_requests import Id, Paging, delist_request, numbers_request, publish_request
 from truecaller_async.protocol.quoting import quote_text
 from truecaller_async.resources.exchange import Service
 from truecaller_async.resources.pagination import Listed, Listing
+from truecaller_async.resources.polling import Looks
 
 LISTED = "listed"
 WORDS_TOLD = 5
@@ -32,7 +31,7 @@ PLACE = attrgetter("phone_number", "phone_type", "department", "operation", "pro
 
 
 class Numbers:
-    """`client.numbers`."""
+    """`client.numbers`: the business's own numbers, listed under feature sets."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -105,23 +104,16 @@ class Numbers:
         refuse(judge_seconds("timeout", timeout), judge_poll(poll))
         wanted = _Wanted(clean(numbers))
         build = partial(numbers_request, self._service.account, feature_set_id=feature_set_id)
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        policy = poll if poll is not None else PollPolicy()
-        plan = PollPlan(policy, began, policy.first)
-        end = began + min(timeout, policy.deadline)
-        listing = self._listing(build, Paging(), end)
-        due = began + min(policy.first, timeout / 2)
-        while due < end:
-            await asyncio.sleep(due - loop.time())
+        looks = Looks(poll, timeout, self._service.rng)
+        listing = self._listing(build, Paging(), looks.end)
+        async for _ in looks:
             try:
                 if await wanted.are_listed_in(listing):
                     return wanted.details()
             except DeadlineExceeded:
                 break
-            due = plan.next_due(loop.time(), self._service.rng)
         raise DeadlineExceeded(
-            f"{wanted.lack()}, and no further look fits into the {end - began:g} s; they may yet be", sent="yes"
+            f"{wanted.lack()}, and no further look fits into the {looks.span:g} s; they may yet be", sent="yes"
         )
 
     def _listing(

@@ -11,7 +11,7 @@ from truecaller_async.resources.exchange import Service
 
 
 class Tokens:
-    """`client.tokens`."""
+    """`client.tokens`: what there is, and what may still be made. Requests take care of tokens by themselves."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

@@ -23,27 +23,51 @@ How the room is laid out, each file using only those before it:
     management   numbers and feature sets        exports      links and files
     state        one account, pure               app          the socket
 
+and of the neighbour, TrustCaller, which has its own path and its own token:
+
+    trustcaller_settings   what its account has  trustcaller  the account, pure
+
+and of the webhooks, which it fires on demand:
+
+    webhook_events   their bodies                firing       what is sent when, and the log
+    firing_desk      the path to order them by
+
 `state` and everything before it do no I/O and read no clock. The room shares no code with the client's own limiter or
 decoder: a mistake that both make would be seen by nobody.
 """
 
 from truecaller_async.sandbox.account import SandboxFeatureSet, SandboxLabel
 from truecaller_async.sandbox.answers import Reply
-from truecaller_async.sandbox.app import Sandbox
+from truecaller_async.sandbox.app import Sandbox, Webhooks
+from truecaller_async.sandbox.firing import DeliveryAttempt, DeliveryState, FiringSettings, Volley
 from truecaller_async.sandbox.oddities import Oddity
 from truecaller_async.sandbox.settings import SPEEDS, SandboxSettings
 from truecaller_async.sandbox.state import SandboxState, Stats
+from truecaller_async.sandbox.trustcaller import TrustCallerState
+from truecaller_async.sandbox.trustcaller_settings import SandboxCall, SandboxNumber, TrustCallerSettings
 from truecaller_async.sandbox.truth import TruthEntry
+from truecaller_async.sandbox.webhook_events import EventKind, WebhookEvent
 
 __all__ = [
     "SPEEDS",
+    "DeliveryAttempt",
+    "DeliveryState",
+    "EventKind",
+    "FiringSettings",
     "Oddity",
     "Reply",
     "Sandbox",
+    "SandboxCall",
     "SandboxFeatureSet",
     "SandboxLabel",
+    "SandboxNumber",
     "SandboxSettings",
     "SandboxState",
     "Stats",
+    "TrustCallerSettings",
+    "TrustCallerState",
     "TruthEntry",
+    "Volley",
+    "WebhookEvent",
+    "Webhooks",
 ]

@@ -1,6 +1,6 @@
 """The sandbox on a socket: aiohttp.web around `SandboxState`, and nothing that decides.
 
-Beside the API itself, which any client in any language can be pointed at, there are six paths of the sandbox's own:
+Beside the API itself, which any client in any language can be pointed at, there are seven paths of the sandbox's own:
 
     GET  /                       a page of plain text that says what this is
     GET  /openapi.yaml           the API that is served here, as OpenAPI 3.1
@@ -8,36 +8,51 @@ Beside the API itself, which any client in any language can be pointed at, there
     GET  /_sandbox/truth         every applied record, as JSON lines (`truth.TruthEntry`); ?after=N&limit=M pages
     GET  /_sandbox/exports/NAME  the file behind the link of an export
     POST /_sandbox/reset         forget everything and begin anew, from the same seed
+    POST /_sandbox/webhooks      fire webhook events at a URL; GET is their log (`firing_desk`)
 
-They need no token. No request is logged: there are tokens and phone numbers in it. A request that is no HTTP is
-answered by aiohttp itself, a 400 in plain text. Neither it nor one whose body is too large or cannot be unpacked is
-counted.
+They need no token. TrustCaller, another service, is served below /trustcaller/api/v1, with its own token. No request
+is logged: there are tokens and phone numbers in it. A request that is no HTTP is answered by aiohttp itself, a 400 in
+plain text. Neither it nor one whose body is too large or cannot be unpacked is counted.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import random
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from importlib.resources import files
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import aiohttp
 import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
 
 from truecaller_async.clock import Clock
+from truecaller_async.models import Secret
 from truecaller_async.options import Limits
 from truecaller_async.sandbox.answers import Reply, answer, error, invalid, not_allowed
 from truecaller_async.sandbox.exports import PATH as EXPORTS
+from truecaller_async.sandbox.firing import Postman, Volley, events_of
+from truecaller_async.sandbox.firing_desk import PATH as WEBHOOKS
+from truecaller_async.sandbox.firing_desk import FiringDesk
 from truecaller_async.sandbox.settings import SandboxSettings
 from truecaller_async.sandbox.state import SandboxState, Stats
+from truecaller_async.sandbox.trustcaller import PREFIX as TRUSTCALLER
+from truecaller_async.sandbox.trustcaller import TrustCallerState
+from truecaller_async.sandbox.webhook_events import Contact, EventMaker, WebhookEvent
 
 BODY_MAX = 4 * 1024 * 1024
 TRUTH_PAGE = 1000
 TRUTH_PAGE_MAX = 100_000
+CONTACTS = 1000
+"""The latest records that events may be about."""
+ANSWER_READ = 64 * 1024
 GRACE = 1.0
 """Seconds that requests in progress are given when the sandbox closes."""
 
@@ -46,11 +61,13 @@ A sandbox of the Truecaller for Business API: call personalisation v1, v2 and v3
 and the deprecated exports.
 Nothing here reaches a phone. The limits, the refusals and the statuses are those of the public documentation;
 where it is silent the sandbox chose, and its documentation says so.
+Its neighbour, the TrustCaller API, is below /trustcaller/api/v1.
 
 GET  /openapi.yaml                        the whole API in OpenAPI 3.1
 GET  /_sandbox/stats                      what was counted
 GET  /_sandbox/truth?after=0&limit=1000   every applied record, one JSON object a line
 POST /_sandbox/reset                      begin anew
+POST /_sandbox/webhooks                   fire webhook events at a URL; GET is their log
 """
 
 _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
@@ -71,11 +88,16 @@ _log.addFilter(_is_no_request)
 class Sandbox:
     """A running server: `async with await Sandbox.start() as sandbox: ... sandbox.base_url`."""
 
-    def __init__(self, settings: SandboxSettings, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: SandboxSettings, clock: Callable[[], float], sleep: Callable[[float], Awaitable[object]]
+    ) -> None:
         self.settings = settings
         self.base_url = ""
         self._clock = clock
+        self._sleep = sleep
         self._state = SandboxState(settings)
+        self._trustcaller = TrustCallerState(settings.trustcaller)
+        self._webhooks = Webhooks(settings, clock, sleep)
         app = web.Application(client_max_size=BODY_MAX)
         self._route(app.router)
         self._runner = web.AppRunner(app, access_log=None, logger=_log, shutdown_timeout=GRACE)
@@ -88,12 +110,14 @@ class Sandbox:
         port: int = 0,
         *,
         clock: Callable[[], float] | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> Self:
         """Listen, and come back when connections are taken. Port 0 takes a free one.
 
-        `clock` gives wall-clock seconds; a test may put its own. Raises OSError where the port cannot be had.
+        `clock` gives wall-clock seconds, and `sleep` waits between the tries of a webhook; a test may put its own.
+        Raises OSError where the port cannot be had.
         """
-        sandbox = cls(settings or SandboxSettings(), clock or Clock().wall)
+        sandbox = cls(settings or SandboxSettings(), clock or Clock().wall, sleep)
         await sandbox._runner.setup()
         try:
             await web.TCPSite(sandbox._runner, host, port).start()
@@ -108,26 +132,49 @@ class Sandbox:
         """The account as it is now; a reset puts a new one in its place."""
         return self._state
 
+    @property
+    def trustcaller(self) -> TrustCallerState:
+        """The TrustCaller account as it is now; a reset puts a new one in its place."""
+        return self._trustcaller
+
     def environment(self) -> dict[str, str]:
-        """The variables that point a client here. The key is an invented one and opens nothing else."""
+        """The variables that point a client here. The keys are invented ones and open nothing else."""
         return {
             "TRUECALLER_CLIENT_ACCOUNT_ID": self.settings.client_account_id,
             "TRUECALLER_KEY_ID": self.settings.key_id,
             "TRUECALLER_API_KEY": self.settings.api_key.reveal(),
             "TRUECALLER_BASE_URL": self.base_url,
             "TRUECALLER_LIMITS": figures_of(self.settings.limits),
+            "TRUSTCALLER_TOKEN": self.settings.trustcaller.token.reveal(),
+            "TRUSTCALLER_BASE_URL": f"{self.base_url}{TRUSTCALLER}",
         }
 
     def stats(self) -> Stats:
         """What was counted since the start or the last reset."""
         return self._state.stats()
 
+    @property
+    def webhooks(self) -> Webhooks:
+        """The webhooks that were fired, and what came of them; a reset puts new ones in their place."""
+        return self._webhooks
+
+    def fire(self, volley: Volley) -> list[WebhookEvent]:
+        """Begin to send events about the latest records, and come back at once with them in the order of sending.
+
+        How it went is seen in `webhooks`. Must be called where the sandbox runs.
+        """
+        return self._webhooks.fire(volley, self._contacts())
+
     def reset(self) -> None:
-        """Forget tokens, batches and counts; the ids begin anew from the seed."""
+        """Forget tokens, batches, counts and webhooks; the ids begin anew from the seed. Nothing more is sent."""
+        self._webhooks.stop()
+        self._webhooks = Webhooks(self.settings, self._clock, self._sleep)
         self._state = SandboxState(self.settings)
+        self._trustcaller = TrustCallerState(self.settings.trustcaller)
 
     async def aclose(self) -> None:
-        """Stop listening and close every connection. May be called twice."""
+        """Stop sending and listening, and close every connection. May be called twice."""
+        await self._webhooks.aclose()
         await self._runner.cleanup()
 
     async def __aenter__(self) -> Self:
@@ -152,18 +199,29 @@ class Sandbox:
             router.add_route("*", path, _only("GET"))
         router.add_post("/_sandbox/reset", self._reset)
         router.add_route("*", "/_sandbox/reset", _only("POST"))
+        router.add_route("*", WEBHOOKS, self._order)
         router.add_route("*", "/{path:.*}", self._handle)
 
     async def _handle(self, request: web.Request) -> web.Response:
-        try:
-            body = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            return _response(error(413, "payload-too-large", f"a body has at most {BODY_MAX} bytes"))
-        except (web.RequestPayloadError, ConnectionError):
-            # A caller that is gone in the middle of its body hears nothing; it is no fault of the server to log.
-            return _response(invalid("the body is not what its headers say"))
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        return _response(self._state.handle(request.method, request.path_qs, headers, body, self._clock()))
+        body = await _body_of(request)
+        if isinstance(body, Reply):
+            return _response(body)
+        headers = _headers_of(request)
+        is_neighbour = request.path.startswith(f"{TRUSTCALLER}/")
+        handle = self._trustcaller.handle if is_neighbour else self._state.handle
+        return _response(handle(request.method, request.path_qs, headers, body, self._clock()))
+
+    async def _order(self, request: web.Request) -> web.Response:
+        desk = FiringDesk(self.settings.webhook, self.fire, self._webhooks.postman)
+        body = await _body_of(request)
+        if isinstance(body, Reply):
+            return _response(body)
+        pending = self._webhooks.pending
+        return _response(desk.handle(request.method, request.query_string, _headers_of(request), body, pending))
+
+    def _contacts(self) -> list[Contact]:
+        latest = self._state.truth(max(0, self.stats().records_applied - CONTACTS), CONTACTS)
+        return [Contact(one.caller, one.receiver) for one in latest if one.caller and one.receiver]
 
     async def _page(self, request: web.Request) -> web.Response:
         return web.Response(text=PAGE)
@@ -190,6 +248,76 @@ class Sandbox:
         return _response(answer({"reset": True}))
 
 
+class Webhooks:
+    """Events on their way to a webhook. `postman` has the log of all attempts."""
+
+    def __init__(
+        self, settings: SandboxSettings, clock: Callable[[], float], sleep: Callable[[float], Awaitable[object]]
+    ) -> None:
+        self._settings = settings.firing
+        self._clock = clock
+        names = [feature_set.name for feature_set in settings.feature_sets]
+        self._maker = EventMaker(settings.seed, settings.client_account_id, names)
+        self._rng = random.Random(f"volleys {settings.seed}")  # noqa: S311 - repeatable on purpose, guards nothing
+        self.postman = Postman(settings.firing, self._post, sleep, clock)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def pending(self) -> int:
+        """How many senders are busy, and events wait for a retry."""
+        return len(self._tasks)
+
+    def fire(self, volley: Volley, contacts: Sequence[Contact]) -> list[WebhookEvent]:
+        """Begin to send; the events, in the order of sending."""
+        events = events_of(volley, self._maker, self._rng, contacts, self._clock())
+        self.postman.configure(volley.url)
+        queue = iter(events)
+        for _ in range(volley.senders):
+            self._begin(self._send(queue, volley.url))
+        return events
+
+    async def settled(self) -> None:
+        """Wait until nothing is on its way and nothing waits for a retry."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def stop(self) -> None:
+        """Nothing more is sent."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def aclose(self) -> None:
+        """Stop, and wait until all have stopped. May be called twice."""
+        self.stop()
+        await self.settled()
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send(self, queue: Iterator[WebhookEvent], url: Secret) -> None:
+        """One sender: the next event, until there is none. What fails waits beside it for its retries."""
+        for event in queue:
+            if not await self.postman.attempt(event, url):
+                self._begin(self.postman.insist(event, url))
+
+    async def _post(self, url: Secret, body: bytes) -> int | str:
+        """The status of the answer, or the name of what went wrong. What the library raises holds the URL."""
+        timeout = aiohttp.ClientTimeout(
+            total=self._settings.total, sock_connect=self._settings.connect, sock_read=self._settings.read
+        )
+        target = URL(url.reveal(), encoded=True)
+        headers = {"Content-Type": "application/json"}
+        posting = aiohttp.request("POST", target, data=body, headers=headers, allow_redirects=False, timeout=timeout)
+        try:
+            async with posting as answered:
+                await answered.content.read(ANSWER_READ)
+                return answered.status
+        except (aiohttp.ClientError, OSError, ValueError) as wrong:
+            return type(wrong).__name__
+
+
 def description() -> str:
     """The API of this sandbox in OpenAPI 3.1, as YAML."""
     return files(__package__).joinpath("openapi.yaml").read_text("utf-8")
@@ -202,6 +330,21 @@ def figures_of(limits: Limits) -> str:
 
 def _seconds(per: float) -> str:
     return f"{per:.6f}".rstrip("0").rstrip(".")
+
+
+async def _body_of(request: web.Request) -> bytes | Reply:
+    """The body, or why it cannot be had."""
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        return error(413, "payload-too-large", f"a body has at most {BODY_MAX} bytes")
+    except (web.RequestPayloadError, ConnectionError):
+        # A caller that is gone in the middle of its body hears nothing; it is no fault of the server to log.
+        return invalid("the body is not what its headers say")
+
+
+def _headers_of(request: web.Request) -> dict[str, str]:
+    return {name.lower(): value for name, value in request.headers.items()}
 
 
 def _only(method: str) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -27,7 +27,9 @@ from truecaller_async.sandbox.account import (
     default_labels,
     invented,
 )
+from truecaller_async.sandbox.firing import FiringSettings, origin_of
 from truecaller_async.sandbox.oddities import Oddity
+from truecaller_async.sandbox.trustcaller_settings import TrustCallerSettings
 
 SPEEDS: Mapping[str, Limits] = MappingProxyType(
     {
@@ -48,6 +50,10 @@ def _secret(value: str | Secret) -> Secret:
     return value if isinstance(value, Secret) else Secret(value)
 
 
+def _url(value: str | Secret | None) -> Secret | None:
+    return None if value is None else _secret(value)
+
+
 def _account(settings: SandboxSettings) -> str:
     return invented(settings.seed, "account")
 
@@ -66,6 +72,10 @@ def _labels(settings: SandboxSettings) -> tuple[SandboxLabel, ...]:
 
 def _feature_sets(settings: SandboxSettings) -> tuple[SandboxFeatureSet, ...]:
     return default_feature_sets(settings.seed)
+
+
+def _trustcaller(settings: SandboxSettings) -> TrustCallerSettings:
+    return TrustCallerSettings(seed=settings.seed)
 
 
 def _oddities(names: Iterable[str]) -> frozenset[Oddity]:
@@ -97,6 +107,8 @@ class SandboxSettings:
     that the account may have, listed or on their way; a listing that would need more is refused. `export_shape`: an
     export answers `{"url": ...}` ("object"), the URL as a JSON string ("string"), or as plain text ("text").
     `oddities`: other forms of answers, by name. `late_for`: how long a batch is unknown where batches are late.
+    `trustcaller`: the neighbour's account, on its own path. `webhook`: the URL to which events are fired where an order
+    names none, on this machine or https; `firing`: how they are delivered.
 
     Raises `ConfigError` where a value is out of its range.
     """
@@ -124,6 +136,9 @@ class SandboxSettings:
     export_shape: Literal["object", "string", "text"] = "object"
     oddities: frozenset[Oddity] = attrs.field(default=frozenset(), converter=_oddities)
     late_for: float = 1.0
+    trustcaller: TrustCallerSettings = attrs.field(default=attrs.Factory(_trustcaller, takes_self=True))
+    webhook: Secret | None = attrs.field(default=None, converter=_url)
+    firing: FiringSettings = attrs.field(factory=FiringSettings)
 
     def __attrs_post_init__(self) -> None:
         _demand(UUID.fullmatch(self.client_account_id), "client_account_id", "a UUID", self.client_account_id)
@@ -137,6 +152,8 @@ class SandboxSettings:
         _demand(self.pending_word and not final, "pending_word", "a word that is not final", self.pending_word)
         known = self.batch_validation in ("whole", "per_record")
         _demand(known, "batch_validation", "'whole' or 'per_record'", self.batch_validation)
+        if self.webhook is not None:
+            origin_of(self.webhook)
         self._check_management()
 
     def _check_management(self) -> None:

@@ -130,6 +130,7 @@ class TokenPool:
         self._noted = {call: self._rules_noted(call) for call in CALLS}
         self._waiting: dict[str, int] = {}
         self.minted = 0
+        self.mints_throttled = 0
 
     @property
     def max_tokens(self) -> int:
@@ -374,6 +375,7 @@ class TokenPool:
         except RateLimited as error:
             wait = MINT_REFUSED_HOLD if error.retry_after is None else min(error.retry_after, LIFE)
             self._mint_held_until = self._now() + wait
+            self.mints_throttled += 1
             raise TokenBudgetExhausted(self._instant(wait)) from None
         except APIStatusError as error:
             if error.status < 500:

@@ -10,6 +10,8 @@ blind resend) rests on that one word.
     failures.py   the table: each failure of the HTTP library, and what it means
     headers.py    what goes on the wire beside the body, and what must not
     proxies.py    which proxy, if any
+    pinned.py     a connection to an address that was looked at before, and to no other
+    probe.py      is it there at all? names, handshakes and a knock, for a doctor
 """
 
 from truecaller_async.transport.adapter import AiohttpTransport

@@ -1,0 +1,110 @@
+"""Sign-in with Truecaller on a mobile website: a page with a link, a callback, a poll.
+
+Truecaller posts to https only, so put this behind your own TLS and register https://your.site/truecaller/callback.
+Then: TRUECALLER_PARTNER_KEY=... TRUECALLER_PARTNER_NAME="Your app" python examples/login.py
+
+Several workers share what they know with MobileWebOptions(store=SqliteNonceStore("nonces.db")).
+"""
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+
+from aiohttp import web
+
+from truecaller_async import TruecallerError
+from truecaller_async.verification import MobileWeb, Stage
+
+COOKIE = "login"
+PAGE = """<!doctype html><title>Sign in</title><p id="said">Opening Truecaller…</p>
+<script>
+const nonce = %(nonce)s, said = document.getElementById("said");
+location.href = %(link)s;
+async function ask(left) {
+  const answer = await (await fetch("/login/poll?nonce=" + encodeURIComponent(nonce))).json();
+  if (answer.stage === "verified") { said.textContent = "Hello, " + answer.name; return; }
+  if (left === 0 || answer.stage === "rejected" || answer.stage === "over") {
+    said.textContent = "Please sign in with a code instead.";
+    return;
+  }
+  setTimeout(ask, 3000, left - 1);
+}
+setTimeout(ask, 3000, 5);
+</script>"""
+
+LOGIN = web.AppKey("login", MobileWeb)
+
+
+async def begin(request: web.Request) -> web.Response:
+    """A new session for this browser, and the page that opens the app."""
+    session = secrets.token_urlsafe(32)
+    link = await request.app[LOGIN].begin(session)
+    page = PAGE % {"nonce": _for_script(link.nonce), "link": _for_script(link.url)}
+    response = web.Response(text=page, content_type="text/html", headers={"Cache-Control": "no-store"})
+    response.set_cookie(COOKIE, session, max_age=600, httponly=True, secure=True, samesite="Lax", path="/login")
+    return response
+
+
+async def callback(request: web.Request) -> web.Response:
+    """Truecaller's callback, or somebody's: the answer is the same."""
+    answer = await request.app[LOGIN].handle_callback(await request.read())
+    return web.Response(status=answer.status, body=answer.body, content_type="application/json")
+
+
+async def poll(request: web.Request) -> web.Response:
+    """How far the sign-in is, for the browser that began it."""
+    session = request.cookies.get(COOKIE)
+    if not session:
+        return _told(Stage.OVER)
+    try:
+        state = await request.app[LOGIN].poll(request.query.get("nonce", ""), session)
+    except TruecallerError as error:
+        logging.warning("a profile was not fetched: %s", error)
+        return _told(Stage.OVER)
+    if state.profile is None:
+        return _told(state.stage)
+    # Here the user is known by state.profile.phone_numbers: look the account up, and begin a session of your own.
+    response = _told(state.stage, name=state.profile.first_name)
+    response.del_cookie(COOKIE, path="/login", httponly=True, secure=True, samesite="Lax")
+    return response
+
+
+def create_app(login: MobileWeb) -> web.Application:
+    """The whole backend; `login` is closed with it."""
+    app = web.Application(client_max_size=64 * 1024)
+    app[LOGIN] = login
+    app.add_routes([web.get("/login", begin), web.get("/login/poll", poll), web.post("/truecaller/callback", callback)])
+
+    async def close(_: web.Application) -> None:
+        await login.aclose()
+
+    app.on_cleanup.append(close)
+    return app
+
+
+def _told(stage: Stage, **more: str) -> web.Response:
+    return web.json_response({"stage": stage, **more}, headers={"Cache-Control": "no-store"})
+
+
+def _for_script(text: str) -> str:
+    return json.dumps(text).replace("<", "\\u003c")
+
+
+async def main() -> None:
+    login = MobileWeb(os.environ["TRUECALLER_PARTNER_KEY"], os.environ["TRUECALLER_PARTNER_NAME"])
+    # No access log: the query of a poll has a nonce in it. No unpacking: anyone may post a small body that grows.
+    runner = web.AppRunner(create_app(login), access_log=None, auto_decompress=False)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", int(os.environ.get("PORT", "8080"))).start()
+    host, port = runner.addresses[0][:2]
+    print(f"http://{host}:{port}/login", flush=True)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,148 @@
+"""The login backend, as a browser and Truecaller see it."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from tests.transport.raw_server import RawServer
+from tests.verification.samples import sample
+from tests.verification.server import says
+from truecaller_async.verification import Endpoints, MobileWeb, MobileWebOptions
+
+LINK = re.compile(r"truecallersdk://truesdk/web_verify\?type=btmsheet&requestNonce=([\w-]+)&")
+EXAMPLE = Path(__file__).parents[2] / "examples" / "login.py"
+JSON = {"Content-Type": "application/json"}
+
+
+def example() -> Any:
+    spec = spec_from_file_location("login_example", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@asynccontextmanager
+async def backend(profiles: RawServer) -> AsyncIterator[str]:
+    """The example, with profiles from this server."""
+    endpoints = Endpoints(hosts=(f"127.0.0.1:{profiles.port}",), allow_loopback=True)
+    login = MobileWeb("key", "Harbour Bank", MobileWebOptions(endpoints=endpoints))
+    runner = web.AppRunner(example().create_app(login), access_log=None, auto_decompress=False)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+class Browser:
+    """Opens the page, keeps the cookie, and polls."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+        self._http = http
+        self._url = url
+        self.nonce = ""
+        self.cookie = ""
+        self.flags = ""
+
+    async def begin(self) -> None:
+        async with self._http.get(f"{self._url}/login") as answer:
+            found = re.search(
+                r"truecallersdk://truesdk/web_verify\?type=btmsheet&requestNonce=([\w-]+)&", await answer.text()
+            )
+            assert found is not None
+            self.nonce = found[1]
+            self.cookie, _, self.flags = answer.headers["Set-Cookie"].partition(";")
+
+    async def poll(self, cookie: str | None = None) -> dict[str, str]:
+        headers = {"Cookie": self.cookie if cookie is None else cookie}
+        async with self._http.get(f"{self._url}/login/poll?nonce={self.nonce}", headers=headers) as answer:
+            assert answer.headers["Cache-Control"] == "no-store"
+            told: dict[str, str] = await answer.json()
+            return told
+
+
+async def post(http: aiohttp.ClientSession, url: str, body: bytes, **headers: str) -> tuple[int, bytes]:
+    async with http.post(f"{url}/truecaller/callback", data=body, headers={**JSON, **headers}) as answer:
+        return answer.status, await answer.read()
+
+
+def granted(nonce: str, profiles: RawServer) -> bytes:
+    return (
+        f'{{"requestId": "{nonce}", "accessToken": "an-invented-token", "endpoint": "{profiles.url}/v1/default"}}'
+    ).encode()
+
+
+async def test_a_user_signs_in_and_only_the_browser_that_began_is_told() -> None:
+    async with (
+        RawServer(says(sample("mobile_web_profile_response"))) as profiles,
+        backend(profiles) as url,
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
+    ):
+        browser, other = Browser(http, url), Browser(http, url)
+        await browser.begin()
+        await other.begin()
+        assert all(flag in browser.flags for flag in ("HttpOnly", "Secure", "SameSite=Lax"))
+        assert await browser.poll() == {"stage": "waiting"}
+        assert await post(http, url, f'{{"requestId": "{browser.nonce}", "status": "flow_invoked"}}'.encode()) == (
+            200,
+            b"{}",
+        )
+        assert await browser.poll() == {"stage": "opened"}
+        assert await post(http, url, granted(browser.nonce, profiles)) == (200, b"{}")
+        assert await browser.poll(other.cookie) == await browser.poll("") == {"stage": "over"}
+        assert profiles.requests == 0
+        assert await browser.poll() == {"stage": "verified", "name": "Rajat"}
+        assert await browser.poll() == {"stage": "over"}
+        assert await other.poll() == {"stage": "waiting"}
+
+
+async def test_what_strangers_post_is_answered_and_does_nothing() -> None:
+    async with (
+        RawServer() as profiles,
+        backend(profiles) as url,
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
+    ):
+        browser = Browser(http, url)
+        await browser.begin()
+        packed = gzip.compress(granted(browser.nonce, profiles))
+        assert await post(http, url, granted("x" * 32, profiles)) == (200, b"{}")
+        assert (await post(http, url, b"not json"))[0] == 400
+        assert (await post(http, url, b"x" * 70_000))[0] == 413
+        assert (await post(http, url, packed, **{"Content-Encoding": "gzip"}))[0] == 400
+        assert await browser.poll() == {"stage": "waiting"}
+        hostile = granted(browser.nonce, profiles).replace(b"127.0.0.1", b"evil.example")
+        assert await post(http, url, hostile) == (200, b"{}")
+        assert await browser.poll() == {"stage": "over"}
+        assert profiles.connections == []
+
+
+async def test_it_runs_as_it_stands() -> None:
+    known = {"TRUECALLER_PARTNER_KEY": "key", "TRUECALLER_PARTNER_NAME": "Harbour Bank", "PORT": "0"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(EXAMPLE), env={**os.environ, **known}, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        page = (await process.stdout.readline()).decode().strip()
+        async with aiohttp.ClientSession() as http:
+            browser = Browser(http, page.removesuffix("/login"))
+            await browser.begin()
+            assert await browser.poll() == {"stage": "waiting"}
+    finally:
+        process.terminate()
+        await process.communicate()

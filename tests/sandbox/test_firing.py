@@ -1,0 +1,504 @@
+"""Webhooks fired by the sandbox: the bodies, the schedule in virtual time, and the whole way over sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from signal import SIGTERM
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.cli.driving import Shell, finished
+from tests.virtual import run_virtual
+from truecaller_async import CallRecord, TruecallerClient
+from truecaller_async.errors import ConfigError
+from truecaller_async.models import Secret
+from truecaller_async.sandbox import (
+    DeliveryState,
+    EventKind,
+    FiringSettings,
+    Sandbox,
+    SandboxSettings,
+    Volley,
+    WebhookEvent,
+)
+from truecaller_async.sandbox.firing import RETRIES, DeliveryAttempt, Postman, events_of, origin_of
+from truecaller_async.sandbox.webhook_events import Contact, EventMaker
+
+from .driving import NOW
+
+SAMPLES = Path(__file__).parents[1] / "samples" / "webhooks"
+KEY = "k3y-wh1ch-n0b0dy-m4y-s33"
+URL = Secret(f"https://hooks.example/tcbiz-webhook?key={KEY}")
+ACCOUNT = "00000000-0000-4000-8000-000000000001"
+CONTACTS = (Contact("919000000001", "919800000002"),)
+PAYLOAD = {EventKind.USER_FEEDBACK: "survey_payload"}
+PRINTED = {
+    EventKind.SLOT_PICKER: "webhook_cmb_slot_picker",
+    EventKind.SIM_INFO_MISSING: "webhook_cmb_sim_info_missing",
+    EventKind.NOT_INTERESTED: "webhook_cmb_not_interested",
+    EventKind.USER_FEEDBACK: "webhook_user_feedback",
+}
+"""The documentation's samples."""
+
+
+def a_maker(seed: int = 0) -> EventMaker:
+    return EventMaker(seed, ACCOUNT, ["Fresh Flower Delivery"])
+
+
+def body_of(kind: EventKind, now: float = NOW, contacts: Sequence[Contact] = CONTACTS) -> dict[str, Any]:
+    body: dict[str, Any] = msgspec.json.decode(a_maker().make(kind, contacts, now).body)
+    return body
+
+
+def form(value: Any) -> Any:
+    """A value with every text that says something replaced, and of a list the first item."""
+    if isinstance(value, dict):
+        return {name: form(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [form(value[0])]
+    return "text" if isinstance(value, str) and value else value
+
+
+@pytest.mark.parametrize("kind", EventKind)
+def test_every_event_has_the_form_of_its_sample(kind: EventKind) -> None:
+    body = body_of(kind)
+    payload = PAYLOAD.get(kind, "cmb_payload")
+    sample = msgspec.json.decode((SAMPLES / f"{PRINTED[kind]}.json").read_bytes())
+    assert msgspec.json.encode(form(body)) == msgspec.json.encode(form(sample))
+    assert body["event_type"] == sample["event_type"]
+    assert body["created_at"] == body[payload]["requested_at"] == str(int(NOW))
+
+
+def test_numbers_are_those_of_the_calls_and_only_feedback_has_a_plus() -> None:
+    chosen = body_of(EventKind.SLOT_PICKER)["cmb_payload"]
+    assert (chosen["business_number"], chosen["client_number"]) == ("919000000001", "919800000002")
+    hidden = body_of(EventKind.SIM_INFO_MISSING)["cmb_payload"]
+    assert (hidden["client_number"], hidden["alternate_number"]) == ("Phone number not available", "919800000002")
+    assert body_of(EventKind.NOT_INTERESTED)["cmb_payload"]["requested_date"] == "NA"
+    assert body_of(EventKind.USER_FEEDBACK)["survey_payload"]["business_number"] == "+919000000001"
+
+
+@given(st.integers(0, 4_000_000_000))
+def test_the_chosen_half_hour_is_ahead_and_agrees_with_its_date_and_weekday(now: int) -> None:
+    chosen = body_of(EventKind.SLOT_PICKER, now)["cmb_payload"]
+    start, end = int(chosen["preferred_from_time"]), int(chosen["preferred_to_time"])
+    day = datetime.fromtimestamp(start, UTC)
+    assert start > now
+    assert (start % 1800, end - start) == (0, 1800)
+    assert (chosen["requested_date"], chosen["requested_slot"]) == (f"{day:%Y-%m-%d}", f"{day:%A}")
+
+
+def test_numbers_are_invented_where_no_call_was_seen() -> None:
+    chosen = body_of(EventKind.SLOT_PICKER, contacts=())["cmb_payload"]
+    for name in ("business_number", "client_number"):
+        assert chosen[name].isdigit()
+        assert len(chosen[name]) == 12
+
+
+def drawn(seed: int = 0, **order: Any) -> list[WebhookEvent]:
+    return events_of(Volley(url=URL, **order), a_maker(seed), Random(seed), CONTACTS, NOW)
+
+
+def test_kinds_come_in_turn() -> None:
+    assert [event.kind for event in drawn(count=6)] == [*EventKind, *list(EventKind)[:2]]
+    assert {event.kind for event in drawn(count=6, kinds=("user_feedback",))} == {EventKind.USER_FEEDBACK}
+
+
+@given(st.integers(1, 60), st.floats(0, 1), st.booleans(), st.integers(0, 5))
+def test_every_event_comes_once_and_the_share_of_duplicates_twice(
+    count: int, share: float, shuffle: bool, seed: int
+) -> None:
+    events = drawn(seed, count=count, duplicates=share, shuffle=shuffle)
+    times = Counter(event.event_id for event in events)
+    assert len(times) == count
+    assert sorted(times.values()).count(2) == round(count * share) == len(events) - count
+    assert len({event.event_id: event.body for event in events}) == len({event.body for event in events})
+    assert events == drawn(seed, count=count, duplicates=share, shuffle=shuffle)
+
+
+def test_a_shuffle_changes_the_order_and_nothing_else() -> None:
+    straight, shuffled = drawn(count=30), drawn(count=30, shuffle=True)
+    assert straight != shuffled
+    assert sorted(event.body for event in straight) == sorted(event.body for event in shuffled)
+
+
+def test_a_duplicate_follows_its_event_where_nothing_is_shuffled() -> None:
+    ids = [event.event_id for event in drawn(count=4, duplicates=1.0)]
+    assert ids[::2] == ids[1::2]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://hooks.example/a/SECRET?key=SECRET", "https://hooks.example"),
+        ("https://hooks.example:8443/", "https://hooks.example:8443"),
+        ("http://127.0.0.1:9000/SECRET", "http://127.0.0.1:9000"),
+        ("http://localhost/SECRET", "http://localhost"),
+        ("http://[::1]:9000/SECRET", "http://[::1]:9000"),
+    ],
+)
+def test_of_a_url_only_scheme_host_and_port_are_shown(url: str, shown: str) -> None:
+    assert origin_of(Secret(url)) == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "SECRET",
+        "ftp://127.0.0.1/SECRET",
+        "http://hooks.example/SECRET",
+        "http://192.168.0.1/SECRET",
+        "http://127.0.0.1.hooks.example/SECRET",
+        "https://user:SECRET@hooks.example/",
+        "https://hooks.example/ SECRET",
+        "https://hooks.example/\nSECRET",
+        "https://hooks.example:port/SECRET",
+        "https:///SECRET",
+        "https://[::1/SECRET",
+        "http://loc\u0430lhost/SECRET",
+    ],
+)
+def test_a_url_that_may_not_be_sent_to_is_refused_without_being_shown(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Volley(url=url)
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [{"count": 0}, {"count": 200_001}, {"duplicates": 1.5}, {"senders": 0}, {"kinds": ()}, {"kinds": ("cmb",)}],
+    ids=str,
+)
+def test_an_order_out_of_its_range_is_refused(order: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        Volley(url=URL, **order)
+
+
+@pytest.mark.parametrize("wrong", [{"retries": (-1.0,)}, {"read": 0.0}, {"webhook": "http://hooks.example/"}], ids=str)
+def test_a_setting_out_of_its_range_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        SandboxSettings(**wrong) if "webhook" in wrong else FiringSettings(**wrong)
+
+
+def test_no_repr_shows_the_key() -> None:
+    assert KEY not in repr((Volley(url=URL), SandboxSettings(webhook=URL)))
+
+
+def delivered(
+    answers: Sequence[int | str], *, then: Callable[[Postman], object] | None = None, configured: bool = True
+) -> list[DeliveryAttempt]:
+    """The log of one event whose attempts get these answers, the last for ever; `then` happens after the first."""
+    event = a_maker().make(EventKind.SLOT_PICKER, CONTACTS, NOW)
+
+    async def work() -> list[DeliveryAttempt]:
+        said = iter(answers)
+        last: int | str = answers[-1]
+
+        async def post(url: Secret, body: bytes) -> int | str:
+            assert (url, body) == (URL, event.body)
+            return next(said, last)
+
+        postman = Postman(FiringSettings(), post, asyncio.sleep, asyncio.get_running_loop().time)
+        if configured:
+            postman.configure(URL)
+        if not await postman.attempt(event, URL):
+            if then is not None:
+                then(postman)
+            await postman.insist(event, URL)
+        assert postman.states == Counter(attempt.state for attempt in postman.attempts())
+        return postman.attempts()
+
+    return run_virtual(work)
+
+
+def test_the_documented_schedule_is_kept_to_the_second_and_then_given_up() -> None:
+    log = delivered([500])
+    assert [later.at - earlier.at for earlier, later in itertools.pairwise(log)] == list(RETRIES)
+    assert log[-1].at - log[0].at == 283_080
+    assert [attempt.attempt for attempt in log] == list(range(1, 9))
+    assert [attempt.state for attempt in log] == [DeliveryState.RESCHEDULED] * 7 + [DeliveryState.FAILED]
+
+
+@pytest.mark.parametrize("failure", [201, 204, 301, 404, 503, "ConnectionTimeoutError"])
+def test_anything_but_exactly_200_is_tried_again(failure: int | str) -> None:
+    log = delivered([failure, 200])
+    assert [attempt.state for attempt in log] == [DeliveryState.RESCHEDULED, DeliveryState.DELIVERED]
+    assert (log[0].status, log[0].error) == ((failure, None) if isinstance(failure, int) else (None, failure))
+
+
+def test_a_200_ends_it_at_once() -> None:
+    assert [attempt.state for attempt in delivered([200])] == [DeliveryState.DELIVERED]
+
+
+def test_a_webhook_that_is_deleted_while_retries_wait_is_not_called_again() -> None:
+    assert [attempt.state for attempt in delivered([500], then=Postman.forget)] == [
+        DeliveryState.RESCHEDULED,
+        DeliveryState.DELETED,
+    ]
+
+
+def test_a_webhook_that_does_not_exist_is_not_called() -> None:
+    log = delivered([200], configured=False)
+    assert [(attempt.state, attempt.status) for attempt in log] == [(DeliveryState.NOT_FOUND, None)]
+
+
+class Receiver:
+    """A webhook on this machine. It answers by `answers`, the last for ever, and remembers what came."""
+
+    def __init__(self, *answers: int) -> None:
+        self.answers = list(answers) or [200]
+        self.requests: list[tuple[str, str, str, bytes]] = []
+        self.url = ""
+        self.came = asyncio.Event()
+
+    async def answer(self, request: web.Request) -> web.Response:
+        status = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        self.requests.append((request.method, request.path_qs, request.content_type, await request.read()))
+        self.came.set()
+        headers = {"Location": "/elsewhere"} if status in (301, 307) else {}
+        return web.json_response({}, status=status, headers=headers)
+
+    @property
+    def event_ids(self) -> list[str]:
+        return [msgspec.json.decode(body)["event_id"] for *_, body in self.requests]
+
+
+async def listening(receiver: Receiver) -> web.AppRunner:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", receiver.answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook/{KEY}?key={KEY}"
+    return runner
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    receiver = Receiver()
+    runner = await listening(receiver)
+    yield receiver
+    await runner.cleanup()
+
+
+class Naps:
+    """Waiting that takes no time and remembers how long it should have been."""
+
+    def __init__(self) -> None:
+        self.taken: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.taken.append(seconds)
+
+
+@pytest.fixture
+def naps() -> Naps:
+    return Naps()
+
+
+@pytest.fixture
+async def sandbox(naps: Naps) -> AsyncIterator[Sandbox]:
+    async with await Sandbox.start(clock=lambda: NOW, sleep=naps) as sandbox:
+        yield sandbox
+
+
+async def test_both_events_come_over_a_socket_as_they_were_made(sandbox: Sandbox, receiver: Receiver) -> None:
+    events = sandbox.fire(Volley(url=receiver.url, count=4))
+    await sandbox.webhooks.settled()
+    path = f"/hook/{KEY}?key={KEY}"
+    assert receiver.requests == [("POST", path, "application/json", event.body) for event in events]
+    assert sandbox.webhooks.postman.states == {DeliveryState.DELIVERED: 4}
+
+
+async def test_a_failing_webhook_is_called_eight_times_on_the_documented_schedule(
+    sandbox: Sandbox, receiver: Receiver, naps: Naps
+) -> None:
+    receiver.answers = [503]
+    [event] = sandbox.fire(Volley(url=receiver.url, kinds=("user_feedback",)))
+    await sandbox.webhooks.settled()
+    assert receiver.event_ids == [event.event_id] * 8
+    assert tuple(naps.taken) == RETRIES
+    assert sandbox.webhooks.postman.states == {DeliveryState.RESCHEDULED: 7, DeliveryState.FAILED: 1}
+
+
+async def test_a_redirect_is_not_followed(sandbox: Sandbox, receiver: Receiver) -> None:
+    receiver.answers = [307, 200]
+    sandbox.fire(Volley(url=receiver.url))
+    await sandbox.webhooks.settled()
+    assert {path for _, path, _, _ in receiver.requests} == {f"/hook/{KEY}?key={KEY}"}
+    assert [attempt.status for attempt in sandbox.webhooks.postman.attempts()] == [307, 200]
+
+
+async def test_several_senders_send_everything_once(sandbox: Sandbox, receiver: Receiver) -> None:
+    events = sandbox.fire(Volley(url=receiver.url, count=40, duplicates=0.3, shuffle=True, senders=4))
+    await sandbox.webhooks.settled()
+    assert len(events) == 52
+    assert Counter(receiver.event_ids) == Counter(event.event_id for event in events)
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A peer that takes everything and says nothing."""
+    await reader.read()
+    writer.close()
+
+
+async def test_a_silent_webhook_is_given_up_after_the_read_timeout(naps: Naps) -> None:
+    settings = SandboxSettings(firing=FiringSettings(retries=(1.0,), read=0.05))
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, await Sandbox.start(settings, sleep=naps) as sandbox:
+        sandbox.fire(Volley(url=f"http://127.0.0.1:{port}/"))
+        await sandbox.webhooks.settled()
+        log = sandbox.webhooks.postman.attempts()
+    assert [(attempt.error, attempt.state) for attempt in log] == [
+        ("SocketTimeoutError", DeliveryState.RESCHEDULED),
+        ("SocketTimeoutError", DeliveryState.FAILED),
+    ]
+
+
+async def test_events_are_about_the_latest_records(sandbox: Sandbox, receiver: Receiver) -> None:
+    start = datetime.fromtimestamp(NOW, UTC)
+    record = CallRecord("911234500001", "919234500001", start, datetime.fromtimestamp(NOW + 3600, UTC))
+    async with TruecallerClient.from_env(sandbox.environment()) as client:
+        await client.calls.push(record)
+    sandbox.fire(Volley(url=receiver.url, kinds=("slot_picker",)))
+    await sandbox.webhooks.settled()
+    payload = msgspec.json.decode(receiver.requests[0][3])["cmb_payload"]
+    assert (payload["business_number"], payload["client_number"]) == ("911234500001", "919234500001")
+
+
+async def test_closing_ends_what_waits_for_a_retry(receiver: Receiver) -> None:
+    receiver.answers = [500]
+    waiting = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    async with await Sandbox.start(sleep=sleep) as sandbox:
+        sandbox.fire(Volley(url=receiver.url))
+        await waiting.wait()
+        assert sandbox.webhooks.pending == 1
+    assert sandbox.webhooks.pending == 0
+    assert len(receiver.requests) == 1
+
+
+Answered = tuple[int, dict[str, Any]]
+
+
+async def asked(sandbox: Sandbox, method: str, query: str = "", **content: Any) -> Answered:
+    """One request to the path of the webhooks."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, f"{sandbox.base_url}/_sandbox/webhooks{query}", **content) as answer,
+    ):
+        return answer.status, await answer.json()
+
+
+async def test_webhooks_are_fired_and_looked_at_over_http(
+    sandbox: Sandbox, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    order = {"url": receiver.url, "kind": "user_feedback", "count": 2, "duplicates": 0.5, "shuffle": True, "senders": 1}
+    status, told = await asked(sandbox, "POST", json=order)
+    assert (status, told["fired"]) == (202, 3)
+    await sandbox.webhooks.settled()
+    assert receiver.event_ids == told["event_ids"]
+    status, log = await asked(sandbox, "GET")
+    assert (log["states"], log["pending"]) == ({"delivered": 3}, 0)
+    assert log["attempts"][0] == {
+        "number": 1,
+        "at": NOW,
+        "event_id": told["event_ids"][0],
+        "kind": "user_feedback",
+        "attempt": 1,
+        "target": receiver.url.partition("/hook")[0],
+        "status": 200,
+        "error": None,
+        "state": "delivered",
+    }
+    _, rest = await asked(sandbox, "GET", "?after=1&limit=1")
+    assert [attempt["number"] for attempt in rest["attempts"]] == [2]
+    assert KEY not in str(log) + str(told) + caplog.text
+
+
+async def test_an_order_without_a_url_goes_to_the_one_named_before(receiver: Receiver, naps: Naps) -> None:
+    async with await Sandbox.start(SandboxSettings(webhook=receiver.url), sleep=naps) as sandbox:
+        headers = {"Content-Type": "application/json"}
+        status, told = await asked(sandbox, "POST", headers=headers)
+        await sandbox.webhooks.settled()
+    assert (status, receiver.event_ids) == (202, told["event_ids"])
+
+
+async def test_deleting_ends_the_retries_and_a_reset_forgets_the_log(sandbox: Sandbox, receiver: Receiver) -> None:
+    sandbox.fire(Volley(url=receiver.url, count=3))
+    status, told = await asked(sandbox, "DELETE")
+    assert (status, told) == (200, {"deleted": True})
+    await sandbox.webhooks.settled()
+    assert sum(sandbox.webhooks.postman.states.values()) == 3
+    sandbox.reset()
+    _, log = await asked(sandbox, "GET")
+    assert log == {"states": {}, "pending": 0, "attempts": []}
+
+
+BAD_ORDERS: list[tuple[dict[str, Any], int]] = [
+    ({"json": {}}, 400),
+    ({"json": {"url": f"http://hooks.example/{KEY}"}}, 400),
+    ({"json": {"url": f"https://hooks.example/{KEY}", "kind": "cmb"}}, 400),
+    ({"json": {"url": f"https://hooks.example/{KEY}", "count": 0}}, 400),
+    ({"json": {"uri": f"https://hooks.example/{KEY}"}}, 400),
+    ({"data": b"{", "headers": {"Content-Type": "application/json"}}, 400),
+    ({"data": b"{}", "headers": {"Content-Type": "text/plain"}}, 415),
+]
+
+
+@pytest.mark.parametrize(("content", "status"), BAD_ORDERS, ids=str)
+async def test_a_bad_order_is_refused_and_sends_nothing(sandbox: Sandbox, content: dict[str, Any], status: int) -> None:
+    refused, told = await asked(sandbox, "POST", **content)
+    assert refused == status
+    assert KEY not in str(told)
+    assert sandbox.webhooks.pending == 0
+    assert sandbox.webhooks.postman.attempts() == []
+
+
+async def test_other_methods_and_bad_pages_are_refused(sandbox: Sandbox) -> None:
+    assert (await asked(sandbox, "PUT"))[0] == 405
+    assert (await asked(sandbox, "GET", "?after=x"))[0] == 400
+
+
+async def test_the_command_fires_at_the_url_it_was_given_and_shows_no_key(receiver: Receiver, tmp_path: Path) -> None:
+    process = await Shell(tmp_path, {}).start("sandbox", "--port", "0", "--json", "--webhook", receiver.url)
+    assert process.stdout is not None
+    line = (await process.stdout.readline()).decode()
+    url = f"{json.loads(line)['TRUECALLER_BASE_URL']}/_sandbox/webhooks"
+    async with aiohttp.ClientSession() as session:
+        async with session.post(url, json={"kind": "not_interested"}) as answer:
+            told = await answer.json()
+        await receiver.came.wait()
+    assert receiver.event_ids == told["event_ids"]
+    process.send_signal(SIGTERM)
+    ended = await finished(process)
+    assert ended.code == 0
+    assert KEY not in line + ended.stdout + ended.stderr
+
+
+async def test_the_command_refuses_a_url_without_showing_it(tmp_path: Path) -> None:
+    refused = await Shell(tmp_path, {}).run("sandbox", "--port", "0", "--webhook", f"http://hooks.example/{KEY}")
+    assert refused.code == 3
+    assert "https, except on this machine" in refused.stderr
+    assert KEY not in refused.stdout + refused.stderr

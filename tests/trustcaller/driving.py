@@ -1,0 +1,51 @@
+"""A TrustCaller client whose transport plays a script, on the virtual loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+
+from tests.resources.script import answer
+from tests.virtual import VirtualClock
+from truecaller_async.models import Answer, Secret
+from truecaller_async.ports import Transport
+from truecaller_async.telemetry import LogObserver
+from truecaller_async.trustcaller import TrustCallerClient
+from truecaller_async.trustcaller.line import Line, Senses, Terms
+
+SAMPLES = Path(__file__).parents[1] / "samples" / "trustcaller"
+TOKEN = "6|k3y-wh1ch-n0b0dy-m4y-s33"
+REVOKED = answer(200, {"message": "API key revoked."})
+NOTHING_THERE = answer(404, {"error": "not_found", "message": "API key not found."})
+BROKEN = answer(500, {"message": "Server Error"})
+
+
+def client_of(script: Transport, **terms: Any) -> TrustCallerClient:
+    """A client whose parts are all real but the transport and the clocks."""
+    client = object.__new__(TrustCallerClient)
+    client._hang(Line(script, Terms(Secret(TOKEN), **terms), Senses(VirtualClock(), Random(7), LogObserver())))
+    return client
+
+
+def printed(name: str, status: int = 200) -> Answer:
+    """A sample of the documentation as an answer."""
+    return Answer(status, {"content-type": "application/json"}, (SAMPLES / f"{name}.json").read_bytes())
+
+
+def a_page(ids: range, *, page: int = 1, total: int | None = None, **links: object) -> Answer:
+    """A page of reserved numbers with these ids."""
+    body: dict[str, object] = {"data": [{"id": number, "number": f"1200004{number:08d}"} for number in ids]}
+    if links:
+        body["links"] = links
+    if total is not None:
+        body["meta"] = {"current_page": page, "per_page": len(ids) or 1, "total": total}
+    return Answer(200, {}, msgspec.json.encode(body))
+
+
+def throttled(seconds: int | None) -> Answer:
+    """A refusal for the limit."""
+    headers = {} if seconds is None else {"retry_after": str(seconds)}
+    return answer(429, {"message": "Too Many Attempts."}, **headers)

@@ -1,0 +1,62 @@
+"""The sandbox speaks plain HTTP: programs in three languages make every call once and print what they got."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from truecaller_async.sandbox import Sandbox
+
+PROGRAMS = Path(__file__).parent / "programs"
+SECONDS = 60
+
+INTERPRETERS = {".mjs": shutil.which("node"), ".php": shutil.which("php"), ".py": sys.executable}
+"""None where this machine has none."""
+
+TOLD = """\
+number 120000486562997
+test number 8613912345678
+caller 8823412XXX
+call abc123-xyz789
+live true
+key Round trip
+keys 2
+revoked API key revoked.
+"""
+
+
+async def run(suffix: str, variables: dict[str, str]) -> tuple[int | None, str, str]:
+    """Exit code, output and complaints of the program with this suffix."""
+    interpreter = INTERPRETERS[suffix]
+    if interpreter is None:
+        pytest.skip(f"there is no interpreter for {suffix} on this machine")
+    process = await asyncio.create_subprocess_exec(
+        interpreter,
+        str(PROGRAMS / f"round_trip{suffix}"),
+        env={**os.environ, **variables},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(SECONDS):
+        out, complaints = await process.communicate()
+    return process.returncode, out.decode(), complaints.decode()
+
+
+@pytest.mark.parametrize("suffix", INTERPRETERS)
+async def test_a_program_in_any_language_makes_every_call(suffix: str) -> None:
+    async with await Sandbox.start() as sandbox:
+        code, out, complaints = await run(suffix, sandbox.environment())
+        assert (code, complaints, out) == (0, "", TOLD)
+        assert dict(sandbox.trustcaller.requests) == {200: 7, 201: 1}
+
+
+async def test_a_program_with_a_wrong_token_is_told_so() -> None:
+    async with await Sandbox.start() as sandbox:
+        code, _, complaints = await run(".py", sandbox.environment() | {"TRUSTCALLER_TOKEN": "6|another"})
+        assert code != 0
+        assert "401" in complaints

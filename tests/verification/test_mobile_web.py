@@ -1,0 +1,320 @@
+"""A mobile website's sign-in over real sockets, and what a forged callback can do: nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.transport.raw_server import Connection, RawServer, Script
+from truecaller_async.errors import (
+    AuthenticationFailed,
+    ConfigError,
+    DeadlineExceeded,
+    DecodeError,
+    NotSent,
+    ResponseLost,
+    ServerError,
+    TruecallerError,
+    UnexpectedRedirect,
+    ValidationError,
+)
+from truecaller_async.options import RetryPolicy
+from truecaller_async.verification import (
+    CallbackAnswer,
+    Endpoints,
+    LinkStyle,
+    MobileWeb,
+    MobileWebOptions,
+    Profile,
+    ServiceOptions,
+    SignIn,
+    Stage,
+)
+
+from .hostile_endpoints import GOOD, HOSTILE
+from .samples import sample
+from .server import PATIENT, QUICKLY_AGAIN, falls_silent, header, says, serving
+
+TOKEN = "c4n4ry-t0k3n-f0r-0n3-pr0f1l3"
+BROWSER, OTHER = "session-of-a-browser", "session-of-another"
+PROFILE = sample("mobile_web_profile_response")
+OK = CallbackAnswer(200, b"{}")
+SERVICE = ServiceOptions(retry=QUICKLY_AGAIN, timeouts=PATIENT)
+
+
+def callback(nonce: str, **said: object) -> bytes:
+    return json.dumps({"requestId": nonce, **said}).encode()
+
+
+def granted(nonce: str, endpoint: str = GOOD[0]) -> bytes:
+    return callback(nonce, accessToken=TOKEN, endpoint=endpoint)
+
+
+@attrs.define
+class Wires:
+    """What went out: the names that were resolved, and the addresses that would have been connected to."""
+
+    names: list[str] = attrs.field(factory=list)
+    addresses: list[str] = attrs.field(factory=list)
+
+
+@pytest.fixture
+def wires(monkeypatch: pytest.MonkeyPatch) -> Wires:
+    """Whatever is asked for is counted and refused. Any name leads to an address on the open internet."""
+    seen = Wires()
+
+    async def refuse(addr_infos: Sequence[Any], **_: Any) -> object:
+        seen.addresses.extend(info[4][0] for info in addr_infos)
+        raise ConnectionRefusedError(111, "refused")
+
+    monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", refuse)
+    return seen
+
+
+def site(wires: Wires, *answers: str, **options: Any) -> MobileWeb:
+    """A site as in production, but for its resolver, which gives these answers one after the other."""
+    leads_to = answers or ("8.8.4.4",)
+
+    async def resolve(host: str, port: int) -> list[str]:
+        wires.names.append(host)
+        return [leads_to[min(len(wires.names), len(leads_to)) - 1]]
+
+    return MobileWeb("key", "Harbour Bank", MobileWebOptions(resolve=resolve, service=SERVICE, **options))
+
+
+def site_at(server: RawServer, **options: Any) -> MobileWeb:
+    """A site that fetches profiles from this server."""
+    endpoints = Endpoints(hosts=(f"127.0.0.1:{server.port}",), allow_loopback=True)
+    return MobileWeb("key", "Harbour Bank", MobileWebOptions(endpoints=endpoints, service=SERVICE, **options))
+
+
+async def signed_in(server: RawServer, **options: Any) -> SignIn:
+    """One whole sign-in."""
+    login = site_at(server, **options)
+    nonce = (await login.begin(BROWSER)).nonce
+    assert await login.handle_callback(granted(nonce, f"{server.url}/v1/default")) == OK
+    return await login.poll(nonce, BROWSER)
+
+
+async def test_a_sign_in_from_the_link_to_the_profile() -> None:
+    async with serving(says(PROFILE)) as server:
+        login = site_at(server, style=LinkStyle(lang="hi"))
+        link = await login.begin(BROWSER)
+        assert f"requestNonce={link.nonce}&partnerKey=key&partnerName=Harbour%20Bank&lang=hi" in link.url
+        stages = [(await login.poll(link.nonce, BROWSER)).stage]
+        for body in (callback(link.nonce, status="flow_invoked"), granted(link.nonce, f"{server.url}/v1/default")):
+            assert await login.handle_callback(body) == OK
+            assert server.requests == 0
+            if b"flow" in body:
+                stages.append((await login.poll(link.nonce, BROWSER)).stage)
+        end = await login.poll(link.nonce, BROWSER)
+        assert [*stages, end.stage] == [Stage.WAITING, Stage.OPENED, Stage.VERIFIED]
+        assert end.profile is not None
+        assert end.profile.phone_numbers == ("919999999999",)
+        assert server.received.startswith(b"GET /v1/default HTTP/1.1\r\n")
+        assert header(server.received, "Authorization") == f"Bearer {TOKEN}"
+        assert header(server.received, "Cache-Control") == "no-cache"
+        assert await login.poll(link.nonce, BROWSER) == SignIn(Stage.OVER)
+        assert server.requests == 1
+        await login.aclose()
+
+
+async def test_a_user_who_says_no_is_seen_as_long_as_the_nonce_lives(wires: Wires) -> None:
+    login = site(wires)
+    nonce = (await login.begin(BROWSER)).nonce
+    await login.handle_callback(callback(nonce, status="user_rejected"))
+    for _ in range(2):
+        assert await login.poll(nonce, BROWSER) == SignIn(Stage.REJECTED)
+    with pytest.raises(ValidationError, match="nonce"):
+        await login.fetch_profile(nonce, BROWSER)
+    assert wires == Wires()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_no_hostile_address_is_resolved_or_connected_to(wires: Wires, name: str) -> None:
+    login = site(wires)
+    nonce = (await login.begin(BROWSER)).nonce
+    assert await login.handle_callback(granted(nonce, HOSTILE[name])) == OK
+    with pytest.raises(ValidationError, match="endpoint"):
+        await login.poll(nonce, BROWSER)
+    assert wires == Wires()
+
+
+@pytest.mark.parametrize("endpoint", GOOD)
+async def test_the_good_addresses_would_be_connected_to_so_the_counting_counts(wires: Wires, endpoint: str) -> None:
+    login = site(wires)
+    nonce = (await login.begin(BROWSER)).nonce
+    await login.handle_callback(granted(nonce, endpoint))
+    with pytest.raises(NotSent):
+        await login.poll(nonce, BROWSER)
+    assert set(wires.addresses) == {"8.8.4.4"}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:127.0.0.1"])
+async def test_a_good_name_that_leads_inside_is_not_connected_to(wires: Wires, address: str) -> None:
+    login = site(wires, address)
+    nonce = (await login.begin(BROWSER)).nonce
+    await login.handle_callback(granted(nonce))
+    with pytest.raises(NotSent, match="public"):
+        await login.poll(nonce, BROWSER)
+    assert wires.addresses == []
+    assert len(wires.names) == 1
+
+
+async def test_a_name_that_leads_elsewhere_at_the_second_question_is_connected_to_where_it_led_first(
+    wires: Wires,
+) -> None:
+    login = site(wires, "8.8.4.4", "127.0.0.1")
+    nonce = (await login.begin(BROWSER)).nonce
+    await login.handle_callback(granted(nonce))
+    with pytest.raises(NotSent):
+        await login.poll(nonce, BROWSER)
+    assert wires.addresses == ["8.8.4.4"]
+
+
+@pytest.mark.parametrize("nonce", ["", "x" * 32, "RL8YZ41FQMt5Jiak2sc_Ys0OgQA=", "../../etc", "x" * 5000])
+async def test_a_forged_callback_is_answered_like_a_good_one_and_nothing_goes_out(wires: Wires, nonce: str) -> None:
+    login = site(wires)
+    own = (await login.begin(BROWSER)).nonce
+    for said in (granted(nonce), callback(nonce, status="flow_invoked"), callback(nonce, status="user_rejected")):
+        assert await login.handle_callback(said) == await login.handle_callback(callback(own, status="new_word")) == OK
+    assert wires == Wires()
+    assert await login.poll(own, BROWSER) == SignIn(Stage.WAITING)
+
+
+async def test_the_second_of_two_equal_callbacks_is_answered_and_does_not_count() -> None:
+    async with serving(says(PROFILE)) as server:
+        login = site_at(server)
+        nonce = (await login.begin(BROWSER)).nonce
+        good, other = granted(nonce, f"{server.url}/v1/default"), granted(nonce, f"{server.url}/v1/other")
+        for body in (good, good, other, callback(nonce, status="user_rejected")):
+            assert await login.handle_callback(body) == OK
+        assert (await login.poll(nonce, BROWSER)).stage is Stage.VERIFIED
+        assert await login.handle_callback(good) == OK
+        assert await login.poll(nonce, BROWSER) == SignIn(Stage.OVER)
+        assert server.received.startswith(b"GET /v1/default ")
+        assert server.requests == 1
+
+
+async def test_who_asks_for_the_profile_too_early_uses_up_nothing() -> None:
+    async with serving(says(PROFILE)) as server:
+        login = site_at(server)
+        nonce = (await login.begin(BROWSER)).nonce
+        with pytest.raises(ValidationError, match="no profile: waiting"):
+            await login.fetch_profile(nonce, BROWSER)
+        await login.handle_callback(granted(nonce, f"{server.url}/v1/default"))
+        assert (await login.fetch_profile(nonce, BROWSER)).first_name == "Rajat"
+
+
+async def test_a_redirect_is_told_by_its_host_without_its_query() -> None:
+    async with serving(redirecting("https://evil.example/v1/x?token=1")) as server:
+        with pytest.raises(UnexpectedRedirect, match="from no other") as caught:
+            await signed_in(server)
+    assert caught.value.location == "https://evil.example/v1/x"
+
+
+async def test_another_browser_gets_nothing_and_the_right_one_still_does() -> None:
+    async with serving(says(PROFILE)) as server:
+        login = site_at(server)
+        nonce = (await login.begin(BROWSER)).nonce
+        await login.handle_callback(granted(nonce, f"{server.url}/v1/default"))
+        assert await login.poll(nonce, OTHER) == SignIn(Stage.OVER)
+        with pytest.raises(ValidationError):
+            await login.fetch_profile(nonce, OTHER)
+        assert server.requests == 0
+        assert isinstance(await login.fetch_profile(nonce, BROWSER), Profile)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"[]", 400),
+        (b"{", 400),
+        (b"\xff", 400),
+        (b'{"requestId": "\\ud800"}', 400),
+        (b"[" * 60_000, 400),
+        (b'{"requestId": NaN}', 400),
+        (b" " * 65_537, 413),
+        (b"{}", 200),
+        (b'{"requestId": 7}', 200),
+        (b'{"requestId": "x", "status": 7}', 200),
+    ],
+)
+async def test_no_body_is_a_500(wires: Wires, body: bytes, status: int) -> None:
+    assert await site(wires).handle_callback(body) == CallbackAnswer(status, b"{}")
+    assert wires == Wires()
+
+
+def redirecting(to: str) -> Script:
+    return says(b"", "302 Found", f"Location: {to}\r\n")
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        (says(b"", "401 Unauthorized"), AuthenticationFailed),
+        (says(b'{"message": "down"}', "503 Service Unavailable"), ServerError),
+        (falls_silent, ResponseLost),
+        (redirecting("https://evil.example/v1/x?token=1"), UnexpectedRedirect),
+        (says(b"<html></html>"), DecodeError),
+        (says(b"[]"), DecodeError),
+        (says(b"{}"), DecodeError),
+        (says(b'{"phoneNumbers": [], "name": {"first": "A"}}'), DecodeError),
+        (says(PROFILE + b" " * 65_537), DecodeError),
+        (says(b'{"message": "token ' + TOKEN.encode() + b'"}', "400 Bad Request"), TruecallerError),
+    ],
+)
+async def test_what_the_host_may_answer_is_an_error_of_the_tree_without_the_token(
+    script: Script, error: type[TruecallerError]
+) -> None:
+    async with serving(script) as server:
+        with pytest.raises(error) as caught:
+            await signed_in(server)
+        assert server.requests == (2 if caught.value.retryable else 1)
+    collected = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    frames = " ".join(str(frame.locals) for frame in collected.stack if "truecaller_async" in frame.filename)
+    assert TOKEN not in frames + str(caught.value) + repr(vars(caught.value))
+
+
+async def test_a_server_that_recovers_is_asked_again() -> None:
+    async with serving(says(b"", "500 Internal Server Error"), says(PROFILE)) as server:
+        assert (await signed_in(server)).stage is Stage.VERIFIED
+        assert server.requests == 2
+
+
+async def test_a_host_that_never_answers_is_left_when_the_time_is_over() -> None:
+    async def stays(connection: Connection) -> None:
+        await connection.request()
+        await connection.until_closed()
+
+    async with serving(stays) as server:
+        with pytest.raises(DeadlineExceeded, match="within") as caught:
+            await signed_in(server, within=0.05)
+        assert caught.value.sent == "maybe"
+
+
+async def test_the_log_shows_neither_token_nor_number(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with serving(says(PROFILE)) as server:
+        assert "919999999999" not in repr(await signed_in(server))
+    assert TOKEN not in caplog.text
+    assert "919999999999" not in caplog.text
+
+
+def test_what_a_site_may_not_choose_is_refused() -> None:
+    for service in (ServiceOptions(base_url="https://a.example"), ServiceOptions(proxy="http://proxy.example:3128")):
+        with pytest.raises(ConfigError, match="pinned"):
+            MobileWebOptions(service=service)
+    for within in (0, 61, float("nan")):
+        with pytest.raises(ConfigError):
+            MobileWebOptions(within=within)
+    with pytest.raises(ValidationError, match="partner_key"):
+        MobileWeb("", "name")
+    assert MobileWebOptions(service=ServiceOptions(retry=RetryPolicy(attempts=1))).within == 5.0

@@ -1,0 +1,103 @@
+"""The number behind an access token, in both variants, over real sockets."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.transport.raw_server import RawServer
+from truecaller_async.errors import (
+    AuthenticationFailed,
+    ConfigError,
+    DecodeError,
+    NotFound,
+    ServerError,
+    TruecallerError,
+    ValidationError,
+)
+from truecaller_async.models import Secret
+from truecaller_async.verification import NonTruecallerUsers, VerifiedNumber
+
+from .samples import sample
+from .server import header, options_for, says, serving
+
+TOKEN = "71d8367e-39f7-4de5-a3a3-2066431b9ca8"
+
+
+def users_at(server: RawServer) -> NonTruecallerUsers:
+    return NonTruecallerUsers(client_id="client-1", options=options_for(server))
+
+
+async def test_the_variant_of_sdk_3() -> None:
+    async with serving(says(sample("otp_phone_number_detail_response"))) as server:
+        async with users_at(server) as users:
+            assert await users.phone_number(TOKEN) == VerifiedNumber("919999000009", "IN")
+        path = f"GET /v1/otp/client/installation/phoneNumberDetail/{TOKEN} HTTP/1.1\r\n"
+        assert server.received.startswith(path.encode())
+        assert header(server.received, "clientId") == "client-1"
+        assert header(server.received, "appKey") is None
+
+
+async def test_the_variant_of_sdk_2() -> None:
+    async with serving(says(sample("otp_phone_number_detail_response"))) as server:
+        async with NonTruecallerUsers(app_key=Secret("key-1"), options=options_for(server)) as users:
+            assert (await users.phone_number(Secret(TOKEN))).phone_number == "919999000009"
+        assert server.received.startswith(f"GET /v1/otp/installation/phoneNumberDetail/{TOKEN} HTTP/1.1\r\n".encode())
+        assert header(server.received, "appKey") == "key-1"
+        assert header(server.received, "clientId") is None
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "error", "slug", "requests"),
+    [
+        ("otp_error_invalid_credentials", "404 Not Found", AuthenticationFailed, "404", 1),
+        ("otp_error_invalid_access_token", "404 Not Found", NotFound, "1404", 1),
+        ("otp_error_internal", "500 Internal Server Error", ServerError, "500", 2),
+    ],
+)
+async def test_the_code_in_the_body_tells_two_404s_apart(
+    body: str, status: str, error: type[TruecallerError], slug: str, requests: int
+) -> None:
+    async with serving(says(sample(body), status)) as server:
+        async with users_at(server) as users:
+            with pytest.raises(error) as caught:
+                await users.phone_number(TOKEN)
+        assert server.requests == requests
+    assert vars(caught.value)["slug"] == slug
+    assert TOKEN not in str(caught.value)
+
+
+async def test_a_404_without_a_code_hints_at_the_variant() -> None:
+    async with serving(says(b"", "404 Not Found")) as server, users_at(server) as users:
+        with pytest.raises(NotFound, match="variant"):
+            await users.phone_number(TOKEN)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b'{"phoneNumber": null}', b'{"phoneNumber": true}', b'{"phoneNumber": -1}']
+)
+async def test_an_answer_without_a_number_is_a_decode_error(body: bytes) -> None:
+    async with serving(says(body)) as server, users_at(server) as users:
+        with pytest.raises(DecodeError):
+            await users.phone_number(TOKEN)
+
+
+@pytest.mark.parametrize(
+    "token", ["", ".", "..", "../../v1/key", "a/b", "a%2fb", "a?b", "a#b", "a b", "a\r\nb", "x" * 513, None]
+)
+async def test_a_token_that_would_lead_elsewhere_is_not_sent_and_not_shown(token: str) -> None:
+    async with serving(says(b"{}")) as server:
+        async with users_at(server) as users:
+            with pytest.raises(ValidationError, match="access_token") as caught:
+                await users.phone_number(token)
+        assert server.connections == []
+    assert caught.value.problems[0].value == ""
+
+
+def test_one_of_the_two_credentials_is_given() -> None:
+    with pytest.raises(ConfigError, match="one of the two"):
+        NonTruecallerUsers()
+    with pytest.raises(ConfigError, match="one of the two"):
+        NonTruecallerUsers(client_id="a", app_key="b")
+    for wrong in ("", "a b", "a\r\nX: 1"):
+        with pytest.raises(ConfigError, match="appKey"):
+            NonTruecallerUsers(app_key=wrong)

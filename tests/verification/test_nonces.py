@@ -1,0 +1,260 @@
+"""One suite for every store of nonces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from truecaller_async.clock import Clock
+from truecaller_async.errors import ClientClosed, ConfigError, ValidationError
+from truecaller_async.models import Secret
+from truecaller_async.verification import (
+    FlowInvoked,
+    MemoryNonceStore,
+    NonceStore,
+    ProfileReady,
+    Rules,
+    SqliteNonceStore,
+    UserRejected,
+)
+from truecaller_async.verification.callbacks import KnownCallback
+from truecaller_async.verification.deep_link import NONCE
+
+TOKEN = "c4n4ry-t0k3n-wh1ch-st4ys-h3r3"
+BROWSER, OTHER = "session-of-a-browser", "session-of-another"
+
+
+class SetClock(Clock):
+    """A wall clock that goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_760_000_000.0
+
+    def wall(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+Opener = Callable[..., NonceStore]
+
+
+@pytest_asyncio.fixture(params=["memory", "sqlite"])
+async def open_store(request: pytest.FixtureRequest, clock: SetClock, tmp_path: Path) -> AsyncIterator[Opener]:
+    opened: list[NonceStore] = []
+
+    def open_one(**rules: float) -> NonceStore:
+        chosen = Rules(**rules)  # type: ignore[arg-type]
+        store: NonceStore = (
+            MemoryNonceStore(chosen, clock=clock)
+            if request.param == "memory"
+            else SqliteNonceStore(tmp_path / "nonces.db", chosen, clock=clock)
+        )
+        opened.append(store)
+        return store
+
+    yield open_one
+    for store in opened:
+        await store.aclose()
+
+
+@pytest.fixture
+def store(open_store: Opener) -> NonceStore:
+    return open_store()
+
+
+def ready(nonce: str) -> ProfileReady:
+    return ProfileReady(nonce, Secret(TOKEN), "https://profile.example/v1/default")
+
+
+async def heard(store: NonceStore, nonce: str, session: str = BROWSER) -> KnownCallback | None:
+    issued = await store.look(nonce, session)
+    assert issued is not None
+    return issued.heard
+
+
+async def test_a_nonce_fits_into_a_link_and_is_another_each_time(store: NonceStore) -> None:
+    nonces = {await store.issue(BROWSER) for _ in range(50)}
+    assert len(nonces) == 50
+    assert all(NONCE.fullmatch(nonce) for nonce in nonces)
+
+
+async def test_what_was_heard_comes_to_the_browser_that_asked_once(store: NonceStore) -> None:
+    nonce = await store.issue(BROWSER)
+    assert await heard(store, nonce) is None
+    assert await store.note(FlowInvoked(nonce))
+    assert await heard(store, nonce) == FlowInvoked(nonce)
+    assert await store.note(ready(nonce))
+    assert await heard(store, nonce) == ready(nonce)
+    used = await store.consume(nonce, BROWSER)
+    assert used is not None
+    assert used.heard == ready(nonce)
+    assert await store.consume(nonce, BROWSER) is None
+    assert await store.look(nonce, BROWSER) is None
+
+
+async def test_another_browser_gets_nothing_and_spoils_nothing(store: NonceStore) -> None:
+    nonce = await store.issue(BROWSER)
+    await store.note(ready(nonce))
+    assert await store.look(nonce, OTHER) is None
+    assert await store.consume(nonce, OTHER) is None
+    assert await store.consume(nonce, BROWSER) is not None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "counts"),
+    [
+        ("invoked", "invoked", False),
+        ("invoked", "ready", True),
+        ("invoked", "rejected", True),
+        ("ready", "ready", False),
+        ("ready", "rejected", False),
+        ("ready", "invoked", False),
+        ("rejected", "ready", False),
+        ("rejected", "rejected", False),
+        ("rejected", "invoked", False),
+    ],
+)
+async def test_only_the_first_of_each_kind_and_one_final_word_count(
+    store: NonceStore, first: str, second: str, counts: bool
+) -> None:
+    nonce = await store.issue(BROWSER)
+    said: dict[str, KnownCallback] = {
+        "invoked": FlowInvoked(nonce),
+        "ready": ready(nonce),
+        "rejected": UserRejected(nonce),
+    }
+    assert await store.note(said[first])
+    assert await store.note(said[second]) is counts
+    assert await heard(store, nonce) == said[second if counts else first]
+
+
+@pytest.mark.parametrize("foreign", ["", "x", "x" * 32, "RL8YZ41FQMt5Jiak2sc_Ys0OgQA=", "\ud800" * 32, "' OR 1=1 --"])
+async def test_a_nonce_that_was_not_issued_here_changes_nothing(store: NonceStore, foreign: str) -> None:
+    await store.issue(BROWSER)
+    assert not await store.note(FlowInvoked(foreign))
+    assert await store.look(foreign, BROWSER) is None
+    assert await store.consume(foreign, BROWSER) is None
+
+
+async def test_a_nonce_is_good_for_ten_minutes_and_no_longer(store: NonceStore, clock: SetClock) -> None:
+    nonce = await store.issue(BROWSER)
+    clock.now += 599
+    assert await store.note(FlowInvoked(nonce))
+    clock.now += 1
+    assert not await store.note(ready(nonce))
+    assert await store.look(nonce, BROWSER) is None
+    assert await store.consume(nonce, BROWSER) is None
+
+
+async def test_a_nonce_of_the_future_is_not_good(store: NonceStore, clock: SetClock) -> None:
+    nonce = await store.issue(BROWSER)
+    clock.now -= 5
+    assert await store.look(nonce, BROWSER) is None
+
+
+async def test_what_was_used_is_not_noted_any_more(store: NonceStore) -> None:
+    nonce = await store.issue(BROWSER)
+    await store.consume(nonce, BROWSER)
+    assert not await store.note(ready(nonce))
+
+
+async def test_of_many_that_use_it_at_once_one_gets_it(store: NonceStore) -> None:
+    nonce = await store.issue(BROWSER)
+    got = await asyncio.gather(*(store.consume(nonce, BROWSER) for _ in range(20)))
+    assert len([one for one in got if one is not None]) == 1
+
+
+async def test_of_many_equal_callbacks_at_once_one_counts(store: NonceStore) -> None:
+    nonce = await store.issue(BROWSER)
+    assert sum(await asyncio.gather(*(store.note(ready(nonce)) for _ in range(20)))) == 1
+
+
+async def test_no_more_than_the_capacity_is_kept_and_the_oldest_goes(open_store: Opener, clock: SetClock) -> None:
+    store = open_store(capacity=3)
+    nonces = []
+    for _ in range(5):
+        clock.now += 1
+        nonces.append(await store.issue(BROWSER))
+    assert [await store.look(nonce, BROWSER) is not None for nonce in nonces] == [False, False, True, True, True]
+
+
+@pytest.mark.parametrize("session", ["", None, 7])
+async def test_without_a_session_nothing_is_issued_or_given(store: NonceStore, session: str) -> None:
+    nonce = await store.issue(BROWSER)
+    for call in (store.issue(session), store.look(nonce, session), store.consume(nonce, session)):
+        with pytest.raises(ValidationError, match="session"):
+            await call
+
+
+async def test_it_may_be_closed_twice(store: NonceStore) -> None:
+    await store.issue(BROWSER)
+    await store.aclose()
+    await store.aclose()
+
+
+@pytest.mark.parametrize(
+    "rules", [{"fresh": 0}, {"fresh": float("inf")}, {"capacity": 0}, {"capacity": 1.5}, {"fresh": "9"}]
+)
+def test_rules_that_make_no_sense_are_refused(rules: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        Rules(**rules)  # type: ignore[arg-type]
+
+
+async def test_two_workers_share_a_file(tmp_path: Path) -> None:
+    here, there = SqliteNonceStore(tmp_path / "nonces.db"), SqliteNonceStore(tmp_path / "nonces.db")
+    nonce = await here.issue(BROWSER)
+    assert await there.note(ready(nonce))
+    assert await heard(here, nonce) == ready(nonce)
+    both = await asyncio.gather(here.consume(nonce, BROWSER), there.consume(nonce, BROWSER))
+    assert len([one for one in both if one is not None]) == 1
+    await here.aclose()
+    await there.aclose()
+
+
+async def test_the_file_is_private_and_keeps_neither_session_nor_nonce_nor_a_used_token(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "nonces.db"
+    store = SqliteNonceStore(path)
+    nonce = await store.issue(BROWSER)
+    await store.note(ready(nonce))
+    assert path.stat().st_mode & 0o077 == 0
+    assert TOKEN.encode() in path.read_bytes()
+    await store.consume(nonce, BROWSER)
+    await store.aclose()
+    for secret in (TOKEN, nonce, BROWSER):
+        assert secret.encode() not in path.read_bytes()
+
+
+async def test_a_file_that_others_can_read_or_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    readable, link = tmp_path / "readable.db", tmp_path / "link.db"
+    readable.touch(0o644)
+    link.symlink_to(tmp_path / "elsewhere.db")
+    for path in (readable, link):
+        store = SqliteNonceStore(path)
+        with pytest.raises(ConfigError, match="file of nonces"):
+            await store.issue(BROWSER)
+        await store.aclose()
+
+
+async def test_a_file_that_is_none_of_sqlite_is_a_config_error(tmp_path: Path) -> None:
+    path = tmp_path / "nonces.db"
+    path.touch(0o600)
+    path.write_bytes(b"this is no database at all, and long enough to be seen as one" * 20)
+    store = SqliteNonceStore(path)
+    with pytest.raises(ConfigError, match="cannot be used"):
+        await store.issue(BROWSER)
+    await store.aclose()
+
+
+async def test_a_closed_file_says_so(tmp_path: Path) -> None:
+    store = SqliteNonceStore(tmp_path / "nonces.db")
+    await store.aclose()
+    with pytest.raises(ClientClosed):
+        await store.issue(BROWSER)

@@ -1,0 +1,385 @@
+"""What Truecaller signed passes, and nothing else does."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache
+from typing import Any
+
+import attrs
+import looptime
+import pytest
+import pytest_asyncio
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.transport.raw_server import Connection, RawServer
+from truecaller_async.clock import Clock
+from truecaller_async.errors import ConfigError, DecodeError, ServerError, ValidationError
+from truecaller_async.models import Answer, Request, Secret
+from truecaller_async.verification import Checks, MemoryNonceStore, ServiceOptions, SignedPayload, SignedProfiles
+from truecaller_async.verification.signed import KEYS_LIVE, REFRESH_MIN, _fits_any, _key, _signature_bytes
+
+from .samples import value
+from .server import PATIENT, QUICKLY_AGAIN, says, serving
+
+VECTOR = value("sdk2_signature_vector_synthetic")
+PAYLOAD, SIGNATURE = VECTOR["payload"], VECTOR["signature"]
+SIGNED = SignedPayload(PAYLOAD, SIGNATURE, VECTOR["signatureAlgorithm"])
+KEYS = json.dumps(VECTOR["keys_response"]).encode()
+BORN = 1508089888
+NONCE = "c2FtcGxlLW5vbmNlLTAwMDE"
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+
+
+class SetClock(Clock):
+    """Some seconds after the payload was made."""
+
+    def __init__(self, after: float = 5.0) -> None:
+        self.after = after
+
+    def wall(self) -> float:
+        return BORN + self.after
+
+
+@cache
+def own_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def entry(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> dict[str, str]:
+    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return {"keyType": "RSA", "key": base64.b64encode(der).decode()}
+
+
+def signed_by_us(**said: Any) -> SignedPayload:
+    """A payload under a key of our own."""
+    profile = {"phoneNumber": "+919999999999", "requestTime": BORN, "requestNonce": NONCE, **said}
+    return signing(base64.b64encode(json.dumps(profile).encode()).decode())
+
+
+def signing(payload: str) -> SignedPayload:
+    signature = own_key().sign(payload.encode(), padding.PKCS1v15(), hashes.SHA512())
+    return SignedPayload(payload, base64.b64encode(signature).decode())
+
+
+OWN_KEYS = json.dumps([entry(own_key().public_key())]).encode()
+
+
+def verifier_at(server: RawServer, checks: Checks | None = None, clock: Clock | None = None) -> SignedProfiles:
+    options = ServiceOptions(base_url=server.url, retry=QUICKLY_AGAIN, timeouts=PATIENT, clock=clock or SetClock())
+    return SignedProfiles(checks, options)
+
+
+@pytest_asyncio.fixture
+async def own_server() -> AsyncIterator[RawServer]:
+    async with serving(says(OWN_KEYS)) as server:
+        yield server
+
+
+async def rule_broken(profiles: SignedProfiles, signed: SignedPayload, session: str | None = None) -> str:
+    async with profiles:
+        with pytest.raises(ValidationError) as caught:
+            await profiles.verify(signed, session)
+    (problem,) = caught.value.problems
+    assert "919999999999" not in str(caught.value)
+    return problem.rule
+
+
+async def test_the_vector_passes_with_keys_that_are_fetched_once() -> None:
+    async with serving(says(KEYS)) as server, verifier_at(server) as profiles:
+        for _ in range(3):
+            profile = await profiles.verify(SIGNED)
+        assert server.received.startswith(b"GET /v1/key HTTP/1.1\r\n")
+        assert server.requests == 1
+    assert profile.phone_number == "919999999999"
+    assert profile.request_nonce == NONCE
+    assert profile.is_true_name is True
+
+
+def vector_fits(payload: str, signature: str) -> bool:
+    key = _key(VECTOR["keys_response"][0]["key"])
+    assert key is not None
+    try:
+        return _fits_any([key], payload.encode(), _signature_bytes(signature))
+    except ValidationError:
+        return False
+
+
+def test_the_vector_fits() -> None:
+    assert vector_fits(PAYLOAD, SIGNATURE)
+
+
+@given(st.integers(0, len(PAYLOAD) - 1), st.sampled_from(ALPHABET))
+@settings(max_examples=300)
+def test_any_changed_character_of_the_payload_fails(place: int, char: str) -> None:
+    changed = PAYLOAD[:place] + char + PAYLOAD[place + 1 :]
+    assert vector_fits(changed, SIGNATURE) is (changed == PAYLOAD)
+
+
+def test_every_character_of_the_signature_counts_also_those_with_bits_to_spare() -> None:
+    for place, char in enumerate(SIGNATURE):
+        for other in (ALPHABET[(ALPHABET.index(char) + 1) % 65], ALPHABET[(ALPHABET.index(char) + 16) % 65], ""):
+            assert not vector_fits(PAYLOAD, SIGNATURE[:place] + other + SIGNATURE[place + 1 :])
+
+
+@pytest.mark.parametrize("payload", [PAYLOAD + "\n", PAYLOAD + "=", PAYLOAD[:60] + "\n" + PAYLOAD[60:], PAYLOAD[:-1]])
+def test_the_characters_are_signed_and_not_what_they_stand_for(payload: str) -> None:
+    assert not vector_fits(payload, SIGNATURE)
+    assert not vector_fits(base64.b64decode(PAYLOAD).decode(), SIGNATURE)
+
+
+def test_line_breaks_in_the_signature_do_no_harm() -> None:
+    assert vector_fits(PAYLOAD, "\r\n".join(SIGNATURE[at : at + 76] for at in range(0, len(SIGNATURE), 76)))
+
+
+@pytest.mark.parametrize("algorithm", ["", "SHA1withRSA", "none", "sha512withrsa", "SHA512withECDSA", "SHA512withRSA "])
+async def test_only_the_one_algorithm_is_allowed_and_nothing_is_fetched_for_another(
+    own_server: RawServer, algorithm: str
+) -> None:
+    signed = attrs.evolve(signed_by_us(), algorithm=algorithm)
+    assert await rule_broken(verifier_at(own_server), signed) == "algorithm.allowed"
+    assert own_server.connections == []
+
+
+@pytest.mark.parametrize(
+    ("signed", "rule"),
+    [
+        (SignedPayload("", SIGNATURE), "payload.form"),
+        (SignedPayload("x" * 65_537, SIGNATURE), "payload.form"),
+        (SignedPayload("\u00fc", SIGNATURE), "payload.form"),
+        (SignedPayload(PAYLOAD, ""), "signature.form"),
+        (SignedPayload(PAYLOAD, "!!!!"), "signature.form"),
+        (SignedPayload(PAYLOAD, "A" * 4096), "signature.form"),
+        (SignedPayload(PAYLOAD, "AAAA"), "signature.valid"),
+        (SIGNED, "signature.valid"),
+    ],
+)
+async def test_what_is_not_signed_is_refused(own_server: RawServer, signed: SignedPayload, rule: str) -> None:
+    assert await rule_broken(verifier_at(own_server), signed) == rule
+
+
+@pytest.mark.parametrize(
+    "payload", ["!!", "bm8ganNvbg==", base64.b64encode(b"[]").decode(), base64.b64encode(b"{}").decode()]
+)
+async def test_what_is_signed_and_no_profile_is_refused(own_server: RawServer, payload: str) -> None:
+    assert await rule_broken(verifier_at(own_server), signing(payload)) == "payload.form"
+
+
+@pytest.mark.parametrize("after", [-60, 0, 599, 600])
+async def test_a_payload_of_the_last_ten_minutes_is_fresh(own_server: RawServer, after: float) -> None:
+    async with verifier_at(own_server, clock=SetClock(after)) as profiles:
+        assert (await profiles.verify(signed_by_us())).request_nonce == NONCE
+
+
+@pytest.mark.parametrize(("after", "time"), [(601, BORN), (-61, BORN), (5, None), (5, "soon"), (5, BORN * 1000)])
+async def test_an_older_one_or_one_without_a_time_is_not(own_server: RawServer, after: float, time: object) -> None:
+    profiles = verifier_at(own_server, clock=SetClock(after))
+    assert await rule_broken(profiles, signed_by_us(requestTime=time)) == "requestTime.fresh"
+
+
+APP_KEY, PACKAGE = "app-key", "com.example.app"
+MADE = hmac.new(APP_KEY.encode(), PACKAGE.encode(), hashlib.sha256).digest()
+FOR_OUR_APP = Checks(app_key=Secret(APP_KEY), package=PACKAGE)
+
+
+@pytest.mark.parametrize(
+    "verifier",
+    [MADE.hex(), MADE.hex().upper(), base64.b64encode(MADE).decode(), base64.b64encode(MADE).decode().rstrip("=")],
+)
+async def test_a_verifier_passes_in_hex_and_in_base64(own_server: RawServer, verifier: str) -> None:
+    async with verifier_at(own_server, FOR_OUR_APP) as profiles:
+        assert (await profiles.verify(signed_by_us(verifier=verifier))).request_nonce == NONCE
+
+
+@pytest.mark.parametrize(
+    "verifier", [None, "", MADE.hex()[:-1], base64.b64encode(MADE).decode().swapcase(), "\u00fc", 7]
+)
+async def test_one_that_is_missing_or_was_made_for_another_app_does_not(
+    own_server: RawServer, verifier: object
+) -> None:
+    assert await rule_broken(verifier_at(own_server, FOR_OUR_APP), signed_by_us(verifier=verifier)) == "verifier.valid"
+
+
+async def test_a_nonce_is_good_once_and_for_its_own_session(own_server: RawServer) -> None:
+    store = MemoryNonceStore()
+    nonce = await store.issue("session")
+    signed = signed_by_us(requestNonce=nonce)
+    checks = Checks(nonces=store)
+    assert await rule_broken(verifier_at(own_server, checks), signed, "another") == "requestNonce.issued"
+    async with verifier_at(own_server, checks) as profiles:
+        assert (await profiles.verify(signed, "session")).request_nonce == nonce
+    assert await rule_broken(verifier_at(own_server, checks), signed, "session") == "requestNonce.issued"
+    assert await rule_broken(verifier_at(own_server, checks), signed_by_us(), "session") == "requestNonce.issued"
+    with pytest.raises(ConfigError, match="session"):
+        await verifier_at(own_server, checks).verify(signed)
+
+
+async def test_a_forgery_uses_up_no_nonce(own_server: RawServer) -> None:
+    store = MemoryNonceStore()
+    nonce = await store.issue("session")
+    late = verifier_at(own_server, Checks(nonces=store), SetClock(700))
+    assert await rule_broken(late, signed_by_us(requestNonce=nonce), "session") == "requestTime.fresh"
+    forged = attrs.evolve(SIGNED, payload=signed_by_us(requestNonce=nonce).payload)
+    assert await rule_broken(verifier_at(own_server, Checks(nonces=store)), forged, "session") == "signature.valid"
+    assert await store.look(nonce, "session") is not None
+
+
+async def test_each_of_several_keys_is_tried_and_what_is_no_rsa_key_is_skipped() -> None:
+    elliptic = entry(ec.generate_private_key(ec.SECP256R1()).public_key())
+    keys = [None, {"key": "AAAA"}, {"key": "!"}, elliptic, *VECTOR["keys_response"], *json.loads(OWN_KEYS)]
+    async with serving(says(json.dumps(keys).encode())) as server, verifier_at(server) as profiles:
+        assert (await profiles.verify(SIGNED)).request_nonce == NONCE
+        assert (await profiles.verify(signed_by_us())).request_nonce == NONCE
+        assert server.requests == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'[{"keyType": "RSA"}]', b"<html>"])
+async def test_an_answer_without_a_key_is_a_decode_error(body: bytes) -> None:
+    async with serving(says(body)) as server, verifier_at(server) as profiles:
+        with pytest.raises(DecodeError):
+            await profiles.verify(SIGNED)
+
+
+async def test_a_host_that_is_down_is_an_error_and_no_refusal() -> None:
+    async with serving(says(b"", "503 Service Unavailable")) as server, verifier_at(server) as profiles:
+        with pytest.raises(ServerError):
+            await profiles.verify(SIGNED)
+        assert server.requests == 2
+
+
+class Keyserver:
+    """A transport that counts the fetches and gives the keys of the moment."""
+
+    def __init__(self) -> None:
+        self.keys = KEYS
+        self.status = 200
+        self.fetches = 0
+
+    async def send(self, request: Request, timeouts: object) -> Answer:
+        self.fetches += 1
+        await asyncio.sleep(0)
+        return Answer(self.status, {}, self.keys)
+
+
+Wait = Callable[[float], Awaitable[None]]
+
+
+def in_virtual_time(work: Callable[[SignedProfiles, Keyserver, Wait], Awaitable[None]]) -> None:
+    """Run the work with a key server, on a clock that jumps."""
+
+    async def run() -> None:
+        server = Keyserver()
+        profiles = SignedProfiles(options=ServiceOptions(clock=SetClock()))
+        profiles._service._exchange._transport = server  # type: ignore[assignment]
+        await work(profiles, server, asyncio.sleep)
+
+    loop = looptime.new_event_loop()
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.close()
+
+
+def test_keys_are_kept_for_half_an_hour() -> None:
+    async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
+        await profiles.verify(SIGNED)
+        await wait(KEYS_LIVE - 1)
+        await profiles.verify(SIGNED)
+        assert server.fetches == 1
+        await wait(1)
+        await profiles.verify(SIGNED)
+        assert server.fetches == 2
+
+    in_virtual_time(work)
+
+
+def test_forgeries_cause_one_fetch_a_minute_at_most() -> None:
+    async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
+        for minute in range(1, 6):
+            for _ in range(50):
+                with pytest.raises(ValidationError):
+                    await profiles.verify(signed_by_us())
+            assert server.fetches == minute
+            await wait(REFRESH_MIN)
+
+    in_virtual_time(work)
+
+
+def test_a_new_key_is_found_a_minute_after_the_last_fetch_at_the_latest() -> None:
+    async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
+        await profiles.verify(SIGNED)
+        await wait(REFRESH_MIN)
+        server.keys = OWN_KEYS
+        assert (await profiles.verify(signed_by_us())).request_nonce == NONCE
+        assert server.fetches == 2
+
+    in_virtual_time(work)
+
+
+def test_many_that_meet_a_new_key_at_once_all_pass_with_one_fetch() -> None:
+    async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
+        await profiles.verify(SIGNED)
+        await wait(REFRESH_MIN)
+        server.keys = OWN_KEYS
+        passed = await asyncio.gather(*(profiles.verify(signed_by_us()) for _ in range(10)))
+        assert len(passed) == 10
+        assert server.fetches == 2
+
+    in_virtual_time(work)
+
+
+def test_a_key_server_that_is_down_is_not_asked_by_every_forgery_either() -> None:
+    async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
+        await profiles.verify(SIGNED)
+        await wait(REFRESH_MIN)
+        server.status = 503
+        with pytest.raises(ServerError):
+            await profiles.verify(signed_by_us())
+        asked = server.fetches
+        for _ in range(20):
+            with pytest.raises(ValidationError):
+                await profiles.verify(signed_by_us())
+        assert server.fetches == asked
+        assert (await profiles.verify(SIGNED)).request_nonce == NONCE
+
+    in_virtual_time(work)
+
+
+async def test_many_at_once_fetch_the_keys_once() -> None:
+    async def slowly(connection: Connection) -> None:
+        await connection.request()
+        await asyncio.sleep(0)
+        await connection.answer(KEYS)
+
+    async with serving(slowly) as server, verifier_at(server) as profiles:
+        await asyncio.gather(*(profiles.verify(SIGNED) for _ in range(20)))
+        assert server.requests == 1
+
+
+def test_without_the_package_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cryptography"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ConfigError, match=r"truecaller-async\[verification\]"):
+        SignedProfiles()
+
+
+def test_checks_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ConfigError, match="together"):
+        Checks(app_key=Secret("k"))
+    with pytest.raises(ConfigError, match="Secret"):
+        Checks(app_key="k", package="p")  # type: ignore[arg-type]
+    for fresh in (0, float("inf"), float("nan")):
+        with pytest.raises(ConfigError, match="fresh"):
+            Checks(fresh=fresh)
+    assert "app-key" not in repr(FOR_OUR_APP)
+    assert PAYLOAD not in repr(SIGNED)

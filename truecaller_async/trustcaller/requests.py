@@ -1,0 +1,124 @@
+"""What is asked of TrustCaller, as requests without host and without token.
+
+Every argument is judged before anything is sent, so that a wrong one costs nothing of the 60 requests a minute.
+`Accept: application/json` is on every request, as the documentation demands: without it an error may be a web page.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+
+from truecaller_async.models import Problem, Request, mask_number
+from truecaller_async.protocol.arguments import judge_whole, refuse, show
+from truecaller_async.protocol.parts import LIST_CAP, READS, WRITES, json_body, query
+
+PER_PAGE_MAX = 1000
+NAME_MAX = 64
+DIGITS_SHOWN_MAX = 20
+
+NUMBER = re.compile(r"[1-9][0-9]{0,14}", re.ASCII)
+
+
+def numbers_request(page: int, per_page: int | None) -> Request:
+    """One page of reserved numbers. From "TrustCaller API: List numbers". Raises `ValidationError`."""
+    refuse(*_judge_paging(page, per_page))
+    return _read("numbers", "/numbers" + query(page=page, per_page=per_page))
+
+
+def public_test_numbers_request(prefix: str | None) -> Request:
+    """The public test numbers. From "TrustCaller API: Test numbers". Raises `ValidationError`."""
+    if prefix is None:
+        return _read("test_numbers", "/test-numbers")
+    digits = _without_plus(prefix)
+    refuse(_judge_number("prefix", digits))
+    return _read("test_numbers", "/test-numbers" + query(prefix=digits))
+
+
+def calls_request(page: int, per_page: int | None, from_date: date | None, to_date: date | None) -> Request:
+    """One page of call records. From "TrustCaller API: List calls". Raises `ValidationError`."""
+    dates = {"from_date": from_date, "to_date": to_date}
+    wrong = [_judge_date(name, day) for name, day in dates.items() if day is not None]
+    refuse(*_judge_paging(page, per_page), *wrong)
+    refuse(_judge_order(from_date, to_date))
+    days = {"from": from_date and from_date.isoformat(), "to": to_date and to_date.isoformat()}
+    return _read("calls", "/calls" + query(**days, page=page, per_page=per_page))
+
+
+def call_request(call_id: int) -> Request:
+    """One call record. From "TrustCaller API: Get a call". Raises `ValidationError`."""
+    refuse(judge_whole("call_id", call_id))
+    return _read("call", f"/calls/{call_id}")
+
+
+def check_request(number: str) -> Request:
+    """Is a live call on this number? From "TrustCaller API: Check live call". Raises `ValidationError`."""
+    digits = _without_plus(number)
+    refuse(_judge_number("number", digits))
+    return _read("check", "/calls/check" + query(number=digits))
+
+
+def create_key_request(name: str) -> Request:
+    """Make a key. From "TrustCaller API: Create an API key". Raises `ValidationError`."""
+    refuse(_judge_name(name))
+    return Request("create_key", "POST", "/auth/keys", json_body({"name": name}), WRITES)
+
+
+def keys_request() -> Request:
+    """All keys. From "TrustCaller API: List API keys"."""
+    return _read("keys", "/auth/keys")
+
+
+def revoke_key_request(key_id: int) -> Request:
+    """End a key. From "TrustCaller API: Revoke an API key". Raises `ValidationError`."""
+    refuse(judge_whole("key_id", key_id))
+    return Request("revoke_key", "DELETE", f"/auth/keys/{key_id}", None, READS)
+
+
+def _read(call: str, path: str) -> Request:
+    return Request(call, "GET", path, None, READS, cap=LIST_CAP)
+
+
+def _without_plus(number: object) -> object:
+    return number.removeprefix("+") if isinstance(number, str) else number
+
+
+def _judge_paging(page: object, per_page: object) -> tuple[Problem | None, ...]:
+    return judge_whole("page", page), None if per_page is None else _judge_per_page(per_page)
+
+
+def _judge_per_page(per_page: object) -> Problem | None:
+    problem = judge_whole("per_page", per_page)
+    if problem is not None or (isinstance(per_page, int) and per_page <= PER_PAGE_MAX):
+        return problem
+    message = f"is more than {PER_PAGE_MAX}, the most that a page has"
+    return Problem("per_page", "per_page.range", message, show(per_page), "leave it out for 100 a page")
+
+
+def _judge_number(field: str, number: object) -> Problem | None:
+    if isinstance(number, str) and NUMBER.fullmatch(number):
+        return None
+    shown = mask_number(number[-DIGITS_SHOWN_MAX:]) if isinstance(number, str) else show(number)
+    message = "is not 1 to 15 digits without a leading zero"
+    return Problem(field, f"{field}.form", message, shown, "give the digits with country code, without spaces")
+
+
+def _judge_date(field: str, day: object) -> Problem | None:
+    if isinstance(day, date) and not isinstance(day, datetime):
+        return None
+    hint = "give a datetime.date: TrustCaller takes whole days, in a time zone that is documented nowhere"
+    return Problem(field, f"{field}.type", "is not a date", show(day), hint)
+
+
+def _judge_order(from_date: date | None, to_date: date | None) -> Problem | None:
+    if from_date is None or to_date is None or from_date <= to_date:
+        return None
+    hint = "exchange the two"
+    return Problem("from_date", "from_date.order", f"is after to_date, {to_date}", from_date.isoformat(), hint)
+
+
+def _judge_name(name: object) -> Problem | None:
+    if isinstance(name, str) and name.strip() and len(name) <= NAME_MAX:
+        return None
+    shown = f"{len(name)} characters" if isinstance(name, str) else show(name)
+    return Problem("name", "name.form", f"is not a text of 1 to {NAME_MAX} characters", shown, "give the key a label")

@@ -1,0 +1,65 @@
+"""User verification: Truecaller's sign-in, on the server's side. "Truecaller for Developers".
+
+Another product than Truecaller for Business, with hosts, credentials and errors of its own; transport, errors and
+secrets are those of this library.
+
+    MobileWeb            mobile websites: a deep link, a callback, a profile          Stage, SignIn
+    OAuth                Android OAuth SDK 3: a code and its verifier for tokens      Pkce, Tokens, UserInfo
+    NonTruecallerUsers   users without the app: the number behind an access token    VerifiedNumber
+    SignedProfiles       SDK 2.x and iOS: a profile that the app signed               TrueProfile
+
+Inside: `reading`, `profiles`, `callbacks`, `deep_link` and `endpoints` are pure; `nonces` and `sqlite_nonces` keep what
+ties a browser to a callback; `service` reaches a server.
+"""
+
+from truecaller_async.verification.callbacks import (
+    FlowInvoked,
+    ProfileReady,
+    UnknownCallback,
+    UserRejected,
+    parse_callback,
+)
+from truecaller_async.verification.deep_link import DeepLink, LinkStyle
+from truecaller_async.verification.endpoints import Endpoints
+from truecaller_async.verification.mobile_web import CallbackAnswer, MobileWeb, MobileWebOptions, SignIn, Stage
+from truecaller_async.verification.non_truecaller import NonTruecallerUsers
+from truecaller_async.verification.nonces import MemoryNonceStore, NonceStore, Rules
+from truecaller_async.verification.oauth import OAuth, Pkce, Tokens, challenge_of
+from truecaller_async.verification.profiles import Address, Profile, TrueProfile, UserInfo, VerifiedNumber
+from truecaller_async.verification.service import ServiceOptions
+from truecaller_async.verification.signed import Checks, SignedPayload, SignedProfiles
+from truecaller_async.verification.sqlite_nonces import SqliteNonceStore
+
+__all__ = [
+    "Address",
+    "CallbackAnswer",
+    "Checks",
+    "DeepLink",
+    "Endpoints",
+    "FlowInvoked",
+    "LinkStyle",
+    "MemoryNonceStore",
+    "MobileWeb",
+    "MobileWebOptions",
+    "NonTruecallerUsers",
+    "NonceStore",
+    "OAuth",
+    "Pkce",
+    "Profile",
+    "ProfileReady",
+    "Rules",
+    "ServiceOptions",
+    "SignIn",
+    "SignedPayload",
+    "SignedProfiles",
+    "SqliteNonceStore",
+    "Stage",
+    "Tokens",
+    "TrueProfile",
+    "UnknownCallback",
+    "UserInfo",
+    "UserRejected",
+    "VerifiedNumber",
+    "challenge_of",
+    "parse_callback",
+]

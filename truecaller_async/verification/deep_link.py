@@ -1,0 +1,183 @@
+"""The link that opens Truecaller's dialog in a mobile browser. Pure.
+
+A link is a fixed beginning and a query: who asks (`partner_key`, `partner_name`), for which request (`nonce`), and how
+the dialog looks (`LinkStyle`). What the app does not understand it ignores without a word, so every value is judged
+here, all at once, before a user sees a dialog that is not the one that was meant.
+
+Times are seconds here and milliseconds on the wire. Every value is percent-encoded: the `#` of a colour would else
+begin a fragment and end the query.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from urllib.parse import quote, urlencode
+
+import attrs
+
+from truecaller_async.models import Problem
+from truecaller_async.protocol.arguments import refuse, show
+
+BASE = "truecallersdk://truesdk/web_verify"
+
+NONCE = re.compile(r"[A-Za-z0-9._~=-]{8,64}", re.ASCII)
+COLOUR = re.compile(r"#[0-9A-Fa-f]{6}", re.ASCII)
+LINK = re.compile(r"https?://[A-Za-z0-9\[][!-~]*", re.ASCII)
+
+TTL_MIN = 8.0
+"""Seconds; the app takes every smaller figure for this one."""
+TTL_MAX = 2**31 / 1000
+
+LANGUAGES = ("en", "hi", "mr", "te", "ml", "ur", "pa", "ta", "bn", "kn", "sw", "ar")
+LOGIN_PREFIXES = (
+    "getstarted",
+    "continue",
+    "placeorder",
+    "completepurchase",
+    "checkout",
+    "completebooking",
+    "proceedwithbooking",
+    "continuewith",
+    "getdetails",
+    "viewmore",
+    "continuereading",
+    "proceed",
+    "newupdates",
+    "getupdates",
+    "subscribe",
+    "subscribeforupdates",
+)
+LOGIN_SUFFIXES = ("login", "signup", "loginsignup", "register", "signin", "verifymobile")
+CTA_PREFIXES = ("use", "continuewith", "proceedwith")
+BUTTON_SHAPES = ("round", "rect")
+SKIP_OPTIONS = ("useanothernum", "useanothermethod", "manualdetails", "later")
+
+
+@attrs.frozen
+class LinkStyle:
+    """How the dialog looks. All of it is optional; None leaves the choice to the app.
+
+    `lang`, `login_prefix`, `login_suffix`, `cta_prefix`, `button_shape` and `skip_option` are words of the page's own
+    lists. Colours are "#rrggbb". `ttl` is the seconds after which the dialog closes, 8 at least; without it the dialog
+    stays. From "Truecaller for Developers: Mobile websites, Initialisation". Raises `ValidationError` with all that is
+    wrong at once.
+    """
+
+    lang: str | None = None
+    privacy_url: str | None = None
+    terms_url: str | None = None
+    login_prefix: str | None = None
+    login_suffix: str | None = None
+    cta_prefix: str | None = None
+    cta_color: str | None = None
+    cta_text_color: str | None = None
+    button_shape: str | None = None
+    skip_option: str | None = None
+    ttl: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        refuse(*self._problems())
+
+    def parameters(self) -> dict[str, str]:
+        """The query's part that is given, by the wire's names, not yet encoded."""
+        named = {
+            "lang": self.lang,
+            "privacyUrl": self.privacy_url,
+            "termsUrl": self.terms_url,
+            "loginPrefix": self.login_prefix,
+            "loginSuffix": self.login_suffix,
+            "ctaPrefix": self.cta_prefix,
+            "ctaColor": self.cta_color,
+            "ctaTextColor": self.cta_text_color,
+            "btnShape": self.button_shape,
+            "skipOption": self.skip_option,
+            "ttl": None if self.ttl is None else str(round(self.ttl * 1000)),
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+    def _problems(self) -> Iterator[Problem | None]:
+        yield _judge_word("lang", self.lang, LANGUAGES)
+        yield _judge_word("login_prefix", self.login_prefix, LOGIN_PREFIXES)
+        yield _judge_word("login_suffix", self.login_suffix, LOGIN_SUFFIXES)
+        yield _judge_word("cta_prefix", self.cta_prefix, CTA_PREFIXES)
+        yield _judge_word("button_shape", self.button_shape, BUTTON_SHAPES)
+        yield _judge_word("skip_option", self.skip_option, SKIP_OPTIONS)
+        yield _judge_form("privacy_url", self.privacy_url, LINK, "is no http or https link", "https://example.com/p")
+        yield _judge_form("terms_url", self.terms_url, LINK, "is no http or https link", "https://example.com/t")
+        yield _judge_form("cta_color", self.cta_color, COLOUR, "is no colour of six hex digits", "#0087ff")
+        yield _judge_form("cta_text_color", self.cta_text_color, COLOUR, "is no colour of six hex digits", "#ffffff")
+        yield _judge_ttl(self.ttl)
+
+
+@attrs.frozen
+class DeepLink:
+    """The link that the page opens, `.url`.
+
+    `partner_key` is the app key of the developer portal, `partner_name` the name shown to the user, `nonce` the
+    request's own: unique, 8 to 64 URL-safe characters. It comes back in the callback as `requestId`. From "Truecaller
+    for Developers: Mobile websites, Initialisation". Raises `ValidationError` with all that is wrong at once.
+    """
+
+    partner_key: str
+    partner_name: str
+    nonce: str
+    style: LinkStyle = attrs.field(factory=LinkStyle)
+
+    def __attrs_post_init__(self) -> None:
+        refuse(
+            _judge_key(self.partner_key),
+            _judge_name(self.partner_name),
+            _judge_form("nonce", self.nonce or "", NONCE, "is not 8 to 64 URL-safe characters", "a random text"),
+        )
+
+    @property
+    def url(self) -> str:
+        """The link, percent-encoded."""
+        query = {
+            "type": "btmsheet",
+            "requestNonce": self.nonce,
+            "partnerKey": self.partner_key,
+            "partnerName": self.partner_name,
+            **self.style.parameters(),
+        }
+        return f"{BASE}?{urlencode(query, quote_via=quote, safe='')}"
+
+
+def judge_partner(partner_key: object, partner_name: object) -> Iterator[Problem | None]:
+    """What is wrong with the two words that every link of a site shares."""
+    yield _judge_key(partner_key)
+    yield _judge_name(partner_name)
+
+
+def _judge_key(value: object) -> Problem | None:
+    if isinstance(value, str) and value.isascii() and value.isprintable() and value and " " not in value:
+        return None
+    hint = "copy the app key from the developer portal"
+    return Problem("partner_key", "partner_key.form", "is not printable ASCII without spaces", "", hint)
+
+
+def _judge_name(value: object) -> Problem | None:
+    if isinstance(value, str) and value.isprintable() and value.strip():
+        return None
+    return Problem("partner_name", "partner_name.form", "is not printable text", show(value), "give the app's name")
+
+
+def _judge_word(field: str, value: object, words: Collection[str]) -> Problem | None:
+    if value is None or (isinstance(value, str) and value in words):
+        return None
+    return Problem(field, f"{field}.word", "is none of the documented words", show(value), f"use {', '.join(words)}")
+
+
+def _judge_form(field: str, value: object, form: re.Pattern[str], message: str, example: str) -> Problem | None:
+    if value is None or (isinstance(value, str) and form.fullmatch(value)):
+        return None
+    return Problem(field, f"{field}.form", message, show(value), f"give one such as {example}")
+
+
+def _judge_ttl(value: object) -> Problem | None:
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and TTL_MIN <= value <= TTL_MAX
+    if value is None or usable:
+        return None
+    hint = "give seconds, such as 30.0, or leave it out for a dialog that stays"
+    return Problem("ttl", "ttl.min", f"is not a time of {TTL_MIN:g} seconds or more", show(value), hint)

@@ -1,0 +1,108 @@
+"""Users without the app: the number behind an access token. India only.
+
+The SDK proves a number by a dropped call or a one-time password and gives the app an access token; the backend asks
+what number it stands for. Two SDKs, two variants, and each token is known to its own:
+
+    OAuth SDK 3   header clientId, path with the segment `client`
+    SDK 2         header appKey, path without it
+
+Both mistakes are answered with 404, and only the `code` in the body tells them apart: 404 means that our credentials
+are not accepted, 1404 that the token is not.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Self
+from urllib.parse import quote
+
+from truecaller_async.errors import AuthenticationFailed, ConfigError, NotFound
+from truecaller_async.models import Answer, Problem, Request, Secret
+from truecaller_async.protocol.arguments import refuse
+from truecaller_async.protocol.codec import readable
+from truecaller_async.verification.callbacks import TOKEN
+from truecaller_async.verification.profiles import VerifiedNumber, verified_number_of
+from truecaller_async.verification.reading import inner, read_as, whole
+from truecaller_async.verification.service import CAP, Service, ServiceOptions
+
+BASE_URL = "https://sdk-otp-verification-noneu.truecaller.com"
+PATH_SDK_3 = "/v1/otp/client/installation/phoneNumberDetail/"
+PATH_SDK_2 = "/v1/otp/installation/phoneNumberDetail/"
+
+ACCESS_TOKEN = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._~=-]{1,512}", re.ASCII)
+"""The pages print a UUID. No slash, in any spelling: it would lead to another path."""
+
+CODE_CREDENTIALS = 404
+CODE_TOKEN = 1404
+ADVICE = {404: "no such path: the variant of the SDK may be the wrong one"}
+
+
+class NonTruecallerUsers:
+    """The server that knows the numbers.
+
+    Give `client_id` for the OAuth SDK 3, or `app_key` for SDK 2. Raises `ConfigError`; opens nothing. Close it with
+    `aclose`, or use `async with`.
+    """
+
+    def __init__(
+        self,
+        *,
+        client_id: str | None = None,
+        app_key: str | Secret | None = None,
+        options: ServiceOptions | None = None,
+    ) -> None:
+        if (client_id is None) is (app_key is None):
+            raise ConfigError("give client_id, for the OAuth SDK 3, or app_key, for SDK 2: one of the two")
+        header, path, given = (
+            ("clientId", PATH_SDK_3, client_id) if client_id is not None else ("appKey", PATH_SDK_2, app_key)
+        )
+        self._credential = given if isinstance(given, Secret) else Secret(given or "")
+        if not isinstance(self._credential.reveal(), str) or not TOKEN.fullmatch(self._credential.reveal()):
+            raise ConfigError(f"{header} is not printable ASCII without spaces; copy it from the developer portal")
+        self._header = header
+        self._path = path
+        self._service = Service(BASE_URL, options)
+
+    async def phone_number(self, access_token: str | Secret) -> VerifiedNumber:
+        """The number that this token stands for.
+
+        From "Truecaller for Developers: Server Side Validation". Raises `ValidationError` before sending,
+        `AuthenticationFailed` where client id or app key are not accepted (404 with code 404), `NotFound` where the
+        access token is not (404 with code 1404), `RateLimited`, `ServerError`, `NotSent`, `ResponseLost`,
+        `DecodeError`.
+        """
+        token = access_token if isinstance(access_token, Secret) else Secret(access_token)
+        refuse(_judge(token))
+        return await self._service.call(self._request(token), self._read)
+
+    async def aclose(self) -> None:
+        """Close the connections. May be called twice. Raises `ClientClosed` in another event loop."""
+        await self._service.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def _request(self, token: Secret) -> Request:
+        headers = {"Accept": "application/json", self._header: self._credential.reveal()}
+        path = self._path + quote(token.reveal(), safe="")
+        return Request("phone_number", "GET", path, headers=headers, cap=CAP)
+
+    def _read(self, answer: Answer) -> VerifiedNumber:
+        code = whole(inner(readable(answer.body)).get("code")) if answer.status == 404 else None
+        if code == CODE_CREDENTIALS:
+            message = f"Invalid partner credentials: check the {self._header} and the variant of the SDK"
+            raise AuthenticationFailed(404, str(code), message)
+        if code == CODE_TOKEN:
+            raise NotFound(404, str(code), "Invalid access token: the user must verify the number again")
+        now = self._service.options.clock.wall()
+        return read_as(verified_number_of, answer, is_read=True, now=now, advice=ADVICE)
+
+
+def _judge(token: Secret) -> Problem | None:
+    if isinstance(token.reveal(), str) and ACCESS_TOKEN.fullmatch(token.reveal()):
+        return None
+    message = "is not 1 to 512 letters, digits and the characters . _ ~ = -"
+    return Problem("access_token", "access_token.form", message, "", "pass on what the app received, unchanged")

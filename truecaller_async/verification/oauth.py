@@ -1,0 +1,197 @@
+"""The backend of the Android OAuth SDK 3: an authorization code for tokens, a token for the user.
+
+The app begins with a challenge made from a secret verifier (PKCE, S256) and is given a code; it hands both to the
+backend. There is no client secret: only who has the verifier can use the code, and a code can be used once. So the
+exchange is never made again while it might have been made: after a lost answer or a 5xx the code may be used up, and
+the next try would be refused with a 403 that says nothing.
+
+The server says 403 where OAuth would say 400: for a code, a verifier or a client id that it does not accept.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+from typing import Self
+from urllib.parse import urlencode
+
+import attrs
+
+from truecaller_async.errors import APIStatusError, ConfigError, DecodeError
+from truecaller_async.models import Answer, Problem, Request, Secret
+from truecaller_async.protocol.arguments import refuse
+from truecaller_async.protocol.codec import readable
+from truecaller_async.verification.callbacks import TOKEN
+from truecaller_async.verification.profiles import UserInfo, user_info_of
+from truecaller_async.verification.reading import Plain, error_of, inner, read_as, text, whole
+from truecaller_async.verification.service import CAP, Service, ServiceOptions
+
+BASE_URL = "https://oauth-account-noneu.truecaller.com"
+
+VERIFIER_BYTES = 64
+VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}", re.ASCII)
+
+AGAIN = "start the sign-in again in the app"
+TOKEN_ADVICE = {
+    400: "a parameter is empty, or this kind of grant is not supported",
+    403: f"the client id, the code or the verifier is not accepted; a code that was used or is too old too: {AGAIN}",
+    429: "too many requests",
+}
+USER_ADVICE = {
+    401: f"the access token is not valid, or too old: {AGAIN}",
+    404: "this user has no profile",
+    422: "the scope openid was not asked for: the app must ask for it",
+}
+
+
+@attrs.frozen
+class Pkce:
+    """A verifier and its challenge, for apps and tests that make them here. From RFC 7636, S256."""
+
+    verifier: Secret
+    challenge: str
+
+    @classmethod
+    def new(cls) -> Pkce:
+        """A fresh pair; the verifier has 64 random bytes."""
+        verifier = secrets.token_urlsafe(VERIFIER_BYTES)
+        return cls(Secret(verifier), challenge_of(verifier))
+
+
+@attrs.frozen
+class Tokens:
+    """What a code was exchanged for. `expires_in` is in seconds.
+
+    The pages print no `refresh_token`, `id_token` and `scope`; they are None unless the server sends them. The
+    `id_token` is not verified here.
+    """
+
+    access_token: Secret
+    expires_in: float | None = None
+    token_type: str = "Bearer"  # noqa: S105 - the name of a scheme
+    refresh_token: Secret | None = None
+    id_token: Secret | None = None
+    scope: str | None = None
+
+
+def challenge_of(verifier: str | Secret) -> str:
+    """The S256 challenge of a verifier. Raises `ValidationError` where the verifier is not of RFC 7636's form."""
+    verifier = _secret(verifier)
+    refuse(_judge("verifier", verifier, VERIFIER, "is not 43 to 128 letters, digits and the characters - . _ ~"))
+    return _unpadded(hashlib.sha256(verifier.reveal().encode()).digest())
+
+
+class OAuth:
+    """The OAuth server, for one client id of the developer portal.
+
+    Raises `ConfigError`; opens nothing. Close it with `aclose`, or use `async with`.
+    """
+
+    def __init__(self, client_id: str, options: ServiceOptions | None = None) -> None:
+        if not isinstance(client_id, str) or not TOKEN.fullmatch(client_id):
+            raise ConfigError("client_id is not printable ASCII without spaces; copy it from the developer portal")
+        self._client_id = client_id
+        self._service = Service(BASE_URL, options)
+
+    async def exchange_code(self, code: str | Secret, verifier: str | Secret) -> Tokens:
+        """The tokens for a code that the app received; a code can be used once.
+
+        From "Truecaller for Developers: OAuth SDK, Fetching User Token". Raises `ValidationError` before sending;
+        `Forbidden` where code, verifier or client id are not accepted, `BadRequest`, `RateLimited`; `ServerError`,
+        `ResponseLost` and `DecodeError`, after which the code may be used up; `NotSent`.
+        """
+        code, verifier = _secret(code), _secret(verifier)
+        refuse(
+            _judge("code", code, TOKEN, "is not 1 to 4096 printable ASCII characters"),
+            _judge("verifier", verifier, VERIFIER, "is not 43 to 128 letters, digits and the characters - . _ ~"),
+        )
+        return await self._service.call(self._token_request(code, verifier), self._read_tokens)
+
+    async def userinfo(self, access_token: str | Secret) -> UserInfo:
+        """The user whom a token was given for.
+
+        From "Truecaller for Developers: OAuth SDK, Fetching User Profile". Raises `ValidationError` before sending,
+        `AuthenticationFailed` for a token that is not valid, `NotFound` where the user has no profile, `BadRequest`
+        (422) where the scope `openid` was not asked for, `RateLimited`, `ServerError`, `NotSent`, `ResponseLost`,
+        `DecodeError`.
+        """
+        token = _secret(access_token)
+        refuse(_judge("access_token", token, TOKEN, "is not 1 to 4096 printable ASCII characters"))
+        headers = {"Accept": "application/json"}
+        request = Request("userinfo", "GET", "/v1/userinfo", headers=headers, token=token, cap=CAP)
+        return await self._service.call(request, self._read_user)
+
+    async def aclose(self) -> None:
+        """Close the connections. May be called twice. Raises `ClientClosed` in another event loop."""
+        await self._service.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def _token_request(self, code: Secret, verifier: Secret) -> Request:
+        headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
+        return Request("oauth_token", "POST", "/v1/token", self._form(code, verifier), headers, cap=CAP)
+
+    def _form(self, code: Secret, verifier: Secret) -> bytes:
+        return urlencode(
+            {
+                "grant_type": "authorization_code",
+                "client_id": self._client_id,
+                "code": code.reveal(),
+                "code_verifier": verifier.reveal(),
+            }
+        ).encode()
+
+    def _read_tokens(self, answer: Answer) -> Tokens:
+        found = self._tokens_or_error(answer)  # what raises must not hold the server's words in its frame
+        if isinstance(found, Tokens):
+            return found
+        raise found
+
+    def _tokens_or_error(self, answer: Answer) -> Tokens | APIStatusError | DecodeError:
+        if not 200 <= answer.status < 300:
+            now = self._service.options.clock.wall()
+            return error_of(answer, is_read=False, now=now, advice=TOKEN_ADVICE)
+        said = inner(readable(answer.body))
+        token = _token(said, "access_token")
+        if token is None:
+            rule = "the answer has no access token of 1 to 4096 printable ASCII characters"
+            return DecodeError(rule, path="$.access_token", status=answer.status)
+        expires = whole(said.get("expires_in"))
+        return Tokens(
+            access_token=token,
+            expires_in=None if expires is None else float(min(expires, 2**53)),
+            token_type=text(said, "token_type") or "Bearer",
+            refresh_token=_token(said, "refresh_token"),
+            id_token=_token(said, "id_token"),
+            scope=text(said, "scope"),
+        )
+
+    def _read_user(self, answer: Answer) -> UserInfo:
+        now = self._service.options.clock.wall()
+        return read_as(user_info_of, answer, is_read=True, now=now, advice=USER_ADVICE)
+
+
+def _secret(value: str | Secret) -> Secret:
+    return value if isinstance(value, Secret) else Secret(value)
+
+
+def _judge(field: str, value: Secret, form: re.Pattern[str], message: str) -> Problem | None:
+    """What is wrong with it, without showing it."""
+    if isinstance(value.reveal(), str) and form.fullmatch(value.reveal()):
+        return None
+    return Problem(field, f"{field}.form", message, "", "pass on what the app received, unchanged")
+
+
+def _token(said: Plain, key: str) -> Secret | None:
+    value = said.get(key)
+    return Secret(value) if isinstance(value, str) and TOKEN.fullmatch(value) else None
+
+
+def _unpadded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
