@@ -5,6 +5,7 @@
     python -m benchmarks memory    what ten times the records cost in memory
     python -m benchmarks virtual   the documented limits, on a clock that jumps
     python -m benchmarks imports   what an import costs, beside the HTTP library's
+    python -m benchmarks webhooks  what a receiver that is killed ten times has lost, and how fast it answers
 
 Each part measures and gives back figures; a figure knows its target and whether it was met. The server is always
 the sandbox on loopback, in a process of its own, so that it cannot borrow the client's memory or its core; only the

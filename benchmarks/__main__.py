@@ -8,7 +8,7 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import Figure, clean_run, imports, memory
+from benchmarks import Figure, clean_run, imports, memory, webhooks
 
 MARKS = {True: "met", False: "MISSED", None: ""}
 
@@ -21,6 +21,7 @@ def main() -> int:
         "clean": lambda: clean_run.over_http(asked.records, asked.rounds),
         "virtual": clean_run.on_virtual_clock,
         "imports": imports.compare,
+        "webhooks": webhooks.measure,
     }
     chosen = [asked.part] if asked.part else list(parts)
     load = os.getloadavg()[0]
@@ -36,7 +37,10 @@ def main() -> int:
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The figures of the main job.")
     parser.add_argument(
-        "part", nargs="?", choices=("clean", "imports", "memory", "virtual"), help="one part; all if left out"
+        "part",
+        nargs="?",
+        choices=("clean", "imports", "memory", "virtual", "webhooks"),
+        help="one part; all if left out",
     )
     parser.add_argument("--records", type=_records, default=clean_run.RECORDS, help="records of a clean round")
     parser.add_argument("--rounds", type=_rounds, default=5, help="clean rounds; the median counts")

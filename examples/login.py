@@ -1,15 +1,20 @@
 """Sign-in with Truecaller on a mobile website: a page with a link, a callback, a poll.
 
-Truecaller posts to https only, so put this behind your own TLS and register https://your.site/truecaller/callback.
-Then: TRUECALLER_PARTNER_KEY=... TRUECALLER_PARTNER_NAME="Your app" python examples/login.py
+Truecaller posts to https only, so put this behind your own TLS. Nothing but its URL tells Truecaller's callback from
+anybody's, so make a key, such as `python -c "import secrets; print(secrets.token_urlsafe(32))"`, register
+https://your.site/truecaller/THE-KEY, and keep this path out of the logs of your proxy. Then:
 
-Several workers share what they know with MobileWebOptions(store=SqliteNonceStore("nonces.db")).
+    TRUECALLER_PARTNER_KEY=... TRUECALLER_PARTNER_NAME="Your app" TRUECALLER_CALLBACK_KEY=... python examples/login.py
+
+Several workers share what they know with MobileWebOptions(store=SqliteNonceStore("nonces.db")). Whoever opens /login
+takes one of 100,000 places, and the oldest goes when all are taken: limit in your proxy how often one may open it.
 """
 
 import asyncio
 import json
 import logging
 import os
+import re
 import secrets
 
 from aiohttp import web
@@ -17,13 +22,14 @@ from aiohttp import web
 from truecaller_async import TruecallerError
 from truecaller_async.verification import MobileWeb, Stage
 
-COOKIE = "login"
+COOKIE = "__Host-login"
+"""The prefix makes browsers refuse one that another host of the domain has set."""
 PAGE = """<!doctype html><title>Sign in</title><p id="said">Opening Truecaller…</p>
 <script>
 const nonce = %(nonce)s, said = document.getElementById("said");
 location.href = %(link)s;
 async function ask(left) {
-  const answer = await (await fetch("/login/poll?nonce=" + encodeURIComponent(nonce))).json();
+  const answer = await (await fetch("/login/poll", {method: "POST", body: nonce})).json();
   if (answer.stage === "verified") { said.textContent = "Hello, " + answer.name; return; }
   if (left === 0 || answer.stage === "rejected" || answer.stage === "over") {
     said.textContent = "Please sign in with a code instead.";
@@ -43,7 +49,7 @@ async def begin(request: web.Request) -> web.Response:
     link = await request.app[LOGIN].begin(session)
     page = PAGE % {"nonce": _for_script(link.nonce), "link": _for_script(link.url)}
     response = web.Response(text=page, content_type="text/html", headers={"Cache-Control": "no-store"})
-    response.set_cookie(COOKIE, session, max_age=600, httponly=True, secure=True, samesite="Lax", path="/login")
+    response.set_cookie(COOKIE, session, max_age=600, httponly=True, secure=True, samesite="Lax", path="/")
     return response
 
 
@@ -54,28 +60,35 @@ async def callback(request: web.Request) -> web.Response:
 
 
 async def poll(request: web.Request) -> web.Response:
-    """How far the sign-in is, for the browser that began it."""
+    """How far the sign-in is, for the browser that began it.
+
+    A POST, because no other site can make one with our cookie; the nonce is in the body, because queries are logged.
+    """
     session = request.cookies.get(COOKIE)
     if not session:
         return _told(Stage.OVER)
+    nonce = (await request.read()).decode("ascii", "replace")
     try:
-        state = await request.app[LOGIN].poll(request.query.get("nonce", ""), session)
+        state = await request.app[LOGIN].poll(nonce, session)
     except TruecallerError as error:
         logging.warning("a profile was not fetched: %s", error)
         return _told(Stage.OVER)
     if state.profile is None:
         return _told(state.stage)
-    # Here the user is known by state.profile.phone_numbers: look the account up, and begin a session of your own.
+    # Here the user is known by state.profile.phone_numbers: look the account up, and begin a session of your own with a
+    # new value, never with this cookie or one that was there before.
     response = _told(state.stage, name=state.profile.first_name)
-    response.del_cookie(COOKIE, path="/login", httponly=True, secure=True, samesite="Lax")
+    response.del_cookie(COOKIE, path="/", httponly=True, secure=True, samesite="Lax")
     return response
 
 
-def create_app(login: MobileWeb) -> web.Application:
-    """The whole backend; `login` is closed with it."""
+def create_app(login: MobileWeb, key: str) -> web.Application:
+    """The whole backend; `login` is closed with it. `key` is the end of the callback's path."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{32,}", key):
+        raise SystemExit("TRUECALLER_CALLBACK_KEY must be 32 or more URL-safe characters, made at random")
     app = web.Application(client_max_size=64 * 1024)
     app[LOGIN] = login
-    app.add_routes([web.get("/login", begin), web.get("/login/poll", poll), web.post("/truecaller/callback", callback)])
+    app.add_routes([web.get("/login", begin), web.post("/login/poll", poll), web.post(f"/truecaller/{key}", callback)])
 
     async def close(_: web.Application) -> None:
         await login.aclose()
@@ -94,8 +107,9 @@ def _for_script(text: str) -> str:
 
 async def main() -> None:
     login = MobileWeb(os.environ["TRUECALLER_PARTNER_KEY"], os.environ["TRUECALLER_PARTNER_NAME"])
-    # No access log: the query of a poll has a nonce in it. No unpacking: anyone may post a small body that grows.
-    runner = web.AppRunner(create_app(login), access_log=None, auto_decompress=False)
+    app = create_app(login, os.environ["TRUECALLER_CALLBACK_KEY"])
+    # No access log: the key is in a path. No unpacking: anyone may post a small body that grows.
+    runner = web.AppRunner(app, access_log=None, auto_decompress=False)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", int(os.environ.get("PORT", "8080"))).start()
     host, port = runner.addresses[0][:2]

@@ -38,9 +38,9 @@ def settings_from(environ: Mapping[str, str], given: Collection[str] = ()) -> di
     """The constructor's arguments that the environment names, without those `given`. Raises `ConfigError`."""
     _refuse_missing([name for argument, name in CREDENTIALS.items() if argument not in given], environ)
     readers: dict[str, Callable[[], object]] = {
-        "client_account_id": lambda: _required(environ, CREDENTIALS["client_account_id"]),
-        "key_id": lambda: _required(environ, CREDENTIALS["key_id"]),
-        "api_key": lambda: Secret(_required(environ, CREDENTIALS["api_key"])),
+        "client_account_id": lambda: text_in(environ, CREDENTIALS["client_account_id"]),
+        "key_id": lambda: text_in(environ, CREDENTIALS["key_id"]),
+        "api_key": lambda: secret_in(environ, CREDENTIALS["api_key"]),
         "base_url": lambda: environ.get("TRUECALLER_BASE_URL"),
         "api_version": lambda: environ.get("TRUECALLER_API_VERSION"),
         "state": lambda: environ.get("TRUECALLER_STATE"),
@@ -49,6 +49,32 @@ def settings_from(environ: Mapping[str, str], given: Collection[str] = ()) -> di
     }
     found = {argument: read() for argument, read in readers.items() if argument not in given}
     return {argument: value for argument, value in found.items() if value not in (None, "")}
+
+
+def text_in(environ: Mapping[str, str], name: str) -> str | None:
+    """The text of this variable, or of the file that NAME_FILE names; None where neither is set.
+
+    Raises `ConfigError` where the file cannot be read or is empty.
+    """
+    if value := environ.get(name, "").strip():
+        return value
+    path = environ.get(f"{name}_FILE", "")
+    if not path:
+        return None
+    try:
+        value = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{name}_FILE names {path}, which cannot be read: {reason}") from None
+    if not value:
+        raise ConfigError(f"{name}_FILE names {path}, which is empty")
+    return value
+
+
+def secret_in(environ: Mapping[str, str], name: str) -> Secret | None:
+    """The same as a secret. Raises as `text_in`."""
+    text = text_in(environ, name)
+    return None if text is None else Secret(text)
 
 
 def _refuse_missing(names: Collection[str], environ: Mapping[str, str]) -> None:
@@ -66,20 +92,6 @@ def _refuse_missing(names: Collection[str], environ: Mapping[str, str]) -> None:
 
 def _limits(text: str | None) -> Limits | None:
     return Limits.documented().parse(text) if text else None
-
-
-def _required(environ: Mapping[str, str], name: str) -> str:
-    if value := environ.get(name, "").strip():
-        return value
-    path = environ[f"{name}_FILE"]
-    try:
-        value = Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"{name}_FILE names {path}, which cannot be read: {reason}") from None
-    if not value:
-        raise ConfigError(f"{name}_FILE names {path}, which is empty")
-    return value
 
 
 def _whole(text: str | None, name: str) -> int | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from tests.transport.raw_server import RawServer
@@ -24,6 +25,7 @@ from truecaller_async.verification import Endpoints, MobileWeb, MobileWebOptions
 LINK = re.compile(r"truecallersdk://truesdk/web_verify\?type=btmsheet&requestNonce=([\w-]+)&")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "login.py"
 JSON = {"Content-Type": "application/json"}
+KEY = "an-invented-key-of-32-characters"
 
 
 def example() -> Any:
@@ -40,7 +42,7 @@ async def backend(profiles: RawServer) -> AsyncIterator[str]:
     """The example, with profiles from this server."""
     endpoints = Endpoints(hosts=(f"127.0.0.1:{profiles.port}",), allow_loopback=True)
     login = MobileWeb("key", "Harbour Bank", MobileWebOptions(endpoints=endpoints))
-    runner = web.AppRunner(example().create_app(login), access_log=None, auto_decompress=False)
+    runner = web.AppRunner(example().create_app(login, KEY), access_log=None, auto_decompress=False)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
@@ -70,14 +72,14 @@ class Browser:
 
     async def poll(self, cookie: str | None = None) -> dict[str, str]:
         headers = {"Cookie": self.cookie if cookie is None else cookie}
-        async with self._http.get(f"{self._url}/login/poll?nonce={self.nonce}", headers=headers) as answer:
+        async with self._http.post(f"{self._url}/login/poll", data=self.nonce, headers=headers) as answer:
             assert answer.headers["Cache-Control"] == "no-store"
             told: dict[str, str] = await answer.json()
             return told
 
 
 async def post(http: aiohttp.ClientSession, url: str, body: bytes, **headers: str) -> tuple[int, bytes]:
-    async with http.post(f"{url}/truecaller/callback", data=body, headers={**JSON, **headers}) as answer:
+    async with http.post(f"{url}/truecaller/{KEY}", data=body, headers={**JSON, **headers}) as answer:
         return answer.status, await answer.read()
 
 
@@ -96,7 +98,9 @@ async def test_a_user_signs_in_and_only_the_browser_that_began_is_told() -> None
         browser, other = Browser(http, url), Browser(http, url)
         await browser.begin()
         await other.begin()
-        assert all(flag in browser.flags for flag in ("HttpOnly", "Secure", "SameSite=Lax"))
+        assert {"HttpOnly", "Secure", "SameSite=Lax", "Path=/"} <= {flag.strip() for flag in browser.flags.split(";")}
+        assert browser.cookie.startswith("__Host-")
+        assert "Domain" not in browser.flags
         assert await browser.poll() == {"stage": "waiting"}
         assert await post(http, url, f'{{"requestId": "{browser.nonce}", "status": "flow_invoked"}}'.encode()) == (
             200,
@@ -131,8 +135,48 @@ async def test_what_strangers_post_is_answered_and_does_nothing() -> None:
         assert profiles.connections == []
 
 
+async def test_no_link_of_another_site_polls_and_no_session_comes_from_outside() -> None:
+    async with (
+        RawServer() as profiles,
+        backend(profiles) as url,
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
+    ):
+        browser = Browser(http, url)
+        await browser.begin()
+        async with http.get(f"{url}/login/poll?nonce={browser.nonce}", headers={"Cookie": browser.cookie}) as answer:
+            assert answer.status == 405
+        planted = {"Cookie": "__Host-login=planted"}
+        async with http.get(f"{url}/login", headers=planted) as answer:
+            assert "planted" not in answer.headers["Set-Cookie"]
+        for body in (b"\xff\xfe", b"", b"x" * 60_000):
+            form = {"Cookie": browser.cookie, "Content-Type": "text/plain; charset=nonsense"}
+            async with http.post(f"{url}/login/poll", data=body, headers=form) as answer:
+                assert await answer.json() == {"stage": "over"}
+
+
+async def test_who_does_not_know_the_key_posts_no_callback() -> None:
+    async with (
+        RawServer() as profiles,
+        backend(profiles) as url,
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
+    ):
+        browser = Browser(http, url)
+        await browser.begin()
+        for key in ("callback", "", KEY[:-1], KEY.upper(), f"{KEY}/"):
+            async with http.post(f"{url}/truecaller/{key}", data=granted(browser.nonce, profiles)) as answer:
+                assert answer.status == 404
+        assert await browser.poll() == {"stage": "waiting"}
+
+
+@pytest.mark.parametrize("key", ["", "callback", "{key}" * 10, "x" * 31])
+def test_a_key_that_can_be_guessed_is_refused(key: str) -> None:
+    with pytest.raises(SystemExit, match="CALLBACK_KEY"):
+        example().create_app(MobileWeb("key", "Harbour Bank"), key)
+
+
 async def test_it_runs_as_it_stands() -> None:
     known = {"TRUECALLER_PARTNER_KEY": "key", "TRUECALLER_PARTNER_NAME": "Harbour Bank", "PORT": "0"}
+    known["TRUECALLER_CALLBACK_KEY"] = KEY
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(EXAMPLE), env={**os.environ, **known}, stdout=asyncio.subprocess.PIPE
     )

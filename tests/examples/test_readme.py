@@ -78,4 +78,6 @@ async def test_the_blocks_run_one_after_the_other(tmp_path: Path) -> None:
     assert "pending 1" in said
     assert "\nfeature_set_id " in said
     assert "\npage " in said
+    assert "\n200 opened" in said
+    assert "12345 True True" in said
     assert {"push", "submit", "status", "labels", "feature_sets", "numbers"} <= requests.keys()

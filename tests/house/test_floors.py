@@ -18,6 +18,7 @@ FLOOR = {
     "ports": 0,
     "clock": 1,
     "home": 1,
+    "private_file": 1,
     "protocol": 1,
     "planning": 1,
     "transport": 2,

@@ -58,7 +58,9 @@ async def fetch(pin: Pin, resolve: Resolve, context: ssl.SSLContext | None = Non
         return await transport.send(PROFILE, PATIENT)
 
 
-@pytest.mark.parametrize("address", [PUBLIC, "1.1.1.1", PUBLIC_6, f"::ffff:{PUBLIC}", f"64:ff9b::{PUBLIC}"])
+@pytest.mark.parametrize(
+    "address", [PUBLIC, "1.1.1.1", PUBLIC_6, f"::ffff:{PUBLIC}", f"64:ff9b::{PUBLIC}", "2002:0808:0404::1"]
+)
 def test_an_address_on_the_open_internet_is_public(address: str) -> None:
     assert is_public(address)
 
@@ -91,6 +93,18 @@ def test_an_address_on_the_open_internet_is_public(address: str) -> None:
         "2002:0a00:0001::1",
         "2001:0:4136:e378:8000:63bf:3fff:fdd2",
         f"{PUBLIC_6}%eth0",
+        "::127.0.0.1",
+        "::169.254.169.254",
+        "::ffff:0:127.0.0.1",
+        "64:ff9b:1::127.0.0.1",
+        "2001:4860:4860::5efe:127.0.0.1",
+        "2001:4860:4860:0:200:5efe:10.0.0.1",
+        "fec0::1",
+        "200::1",
+        "3fff::1",
+        "5f00::1",
+        "192.0.0.8",
+        "192.88.99.1",
         "localhost",
         "2130706433",
         "",

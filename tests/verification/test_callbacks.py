@@ -63,6 +63,13 @@ def test_what_is_of_no_known_kind_is_unknown_and_kept(body: dict[str, object], r
     assert callback.raw == body
 
 
+def test_of_an_endpoint_no_more_is_kept_than_shows_that_it_is_too_long() -> None:
+    endpoint = "https://profile.example/v1/" + "x" * 60_000
+    callback = parse_callback(json.dumps({"requestId": "r", "accessToken": "t", "endpoint": endpoint}).encode())
+    assert isinstance(callback, ProfileReady)
+    assert callback.endpoint == endpoint[:513]
+
+
 def test_extra_keys_are_skipped() -> None:
     assert parse_callback(b'{"requestId": "r", "status": "flow_invoked", "new": {"x": [1]}}') == FlowInvoked("r")
 

@@ -29,6 +29,7 @@ from truecaller_async.verification import (
     CallbackAnswer,
     Endpoints,
     LinkStyle,
+    MemoryNonceStore,
     MobileWeb,
     MobileWebOptions,
     Profile,
@@ -281,6 +282,22 @@ async def test_what_the_host_may_answer_is_an_error_of_the_tree_without_the_toke
     collected = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     frames = " ".join(str(frame.locals) for frame in collected.stack if "truecaller_async" in frame.filename)
     assert TOKEN not in frames + str(caught.value) + repr(vars(caught.value))
+
+
+class BrokenStore(MemoryNonceStore):
+    """A store whose file is gone."""
+
+    async def note(self, callback: object) -> bool:
+        raise ConfigError("the file of nonces cannot be used")
+
+
+async def test_where_the_store_fails_a_crash_report_has_no_token(wires: Wires) -> None:
+    with pytest.raises(ConfigError) as caught:
+        await site(wires, store=BrokenStore()).handle_callback(granted("x" * 32))
+    collected = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    frames = " ".join(str(frame.locals) for frame in collected.stack if "/truecaller_async/" in frame.filename)
+    assert "ProfileReady" in frames
+    assert TOKEN not in frames
 
 
 async def test_a_server_that_recovers_is_asked_again() -> None:

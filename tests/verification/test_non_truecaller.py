@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 
 from tests.transport.raw_server import RawServer
@@ -21,6 +23,7 @@ from .samples import sample
 from .server import header, options_for, says, serving
 
 TOKEN = "71d8367e-39f7-4de5-a3a3-2066431b9ca8"
+KEY = "an-app-key"
 
 
 def users_at(server: RawServer) -> NonTruecallerUsers:
@@ -91,6 +94,17 @@ async def test_a_token_that_would_lead_elsewhere_is_not_sent_and_not_shown(token
                 await users.phone_number(token)
         assert server.connections == []
     assert caught.value.problems[0].value == ""
+
+
+@pytest.mark.parametrize("body", [b"[]", b"x" * 70_000, b'{"phoneNumber": null, "message": "' + TOKEN.encode() + b'"}'])
+async def test_a_crash_report_has_neither_the_token_nor_the_key(body: bytes) -> None:
+    async with serving(says(body)) as server, NonTruecallerUsers(app_key=KEY, options=options_for(server)) as users:
+        with pytest.raises(DecodeError) as caught:
+            await users.phone_number(TOKEN)
+    collected = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    frames = " ".join(str(frame.locals) for frame in collected.stack if "/truecaller_async/" in frame.filename)
+    assert "users" in str(collected.stack[0].locals)
+    assert not [secret for secret in (TOKEN, KEY) if secret in frames + repr(vars(caught.value))]
 
 
 def test_one_of_the_two_credentials_is_given() -> None:

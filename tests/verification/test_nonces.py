@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -144,6 +145,12 @@ async def test_a_nonce_that_was_not_issued_here_changes_nothing(store: NonceStor
     assert await store.consume(foreign, BROWSER) is None
 
 
+@pytest.mark.parametrize("nonce", [None, 7, [], {}])
+async def test_what_is_no_text_is_no_nonce(store: NonceStore, nonce: str) -> None:
+    assert await store.look(nonce, BROWSER) is None
+    assert await store.consume(nonce, BROWSER) is None
+
+
 async def test_a_nonce_is_good_for_ten_minutes_and_no_longer(store: NonceStore, clock: SetClock) -> None:
     nonce = await store.issue(BROWSER)
     clock.now += 599
@@ -243,6 +250,15 @@ async def test_a_file_that_others_can_read_or_that_is_a_link_is_refused(tmp_path
         await store.aclose()
 
 
+async def test_a_directory_where_everybody_may_write_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o1777)
+    store = SqliteNonceStore(tmp_path / "open" / "nonces.db")
+    with pytest.raises(ConfigError, match="everybody may write"):
+        await store.issue(BROWSER)
+    await store.aclose()
+
+
 async def test_a_file_that_is_none_of_sqlite_is_a_config_error(tmp_path: Path) -> None:
     path = tmp_path / "nonces.db"
     path.touch(0o600)
@@ -258,3 +274,47 @@ async def test_a_closed_file_says_so(tmp_path: Path) -> None:
     await store.aclose()
     with pytest.raises(ClientClosed):
         await store.issue(BROWSER)
+
+
+async def test_what_is_closed_with_work_in_the_queue_ends_the_work_and_leaves_nothing_open(tmp_path: Path) -> None:
+    store = SqliteNonceStore(tmp_path / "nonces.db")
+    works = [asyncio.ensure_future(store.issue(BROWSER)) for _ in range(20)]
+    await asyncio.sleep(0)
+    await store.aclose()
+    assert len(set(await asyncio.gather(*works))) == 20
+    assert store._connection is None
+
+
+WORKER = """
+import asyncio, sys
+from truecaller_async.verification import SqliteNonceStore, UserRejected
+
+async def work(path):
+    store = SqliteNonceStore(path)
+    print("here", flush=True)
+    nonces = sys.stdin.readline().split()
+    noted = [await store.note(UserRejected(nonce)) for nonce in nonces]
+    used = [await store.consume(nonce, "session-of-a-browser") for nonce in nonces]
+    print(sum(noted), len(used) - used.count(None))
+    await store.aclose()
+
+asyncio.run(work(sys.argv[1]))
+"""
+
+
+async def start_worker(path: Path) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER, str(path), stdin=pipe, stdout=pipe)
+
+
+async def test_of_two_processes_that_race_one_notes_and_one_gets_each_nonce(tmp_path: Path) -> None:
+    store = SqliteNonceStore(tmp_path / "nonces.db")
+    nonces = [await store.issue(BROWSER) for _ in range(60)]
+    workers = [await start_worker(tmp_path / "nonces.db") for _ in range(2)]
+    for worker in workers:
+        assert worker.stdout is not None
+        assert await worker.stdout.readline() == b"here\n"
+    said = await asyncio.gather(*(worker.communicate(" ".join(nonces).encode() + b"\n") for worker in workers))
+    noted, used = zip(*(map(int, out.split()) for out, _ in said), strict=True)
+    assert (sum(noted), sum(used)) == (60, 60)
+    await store.aclose()

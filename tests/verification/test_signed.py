@@ -27,7 +27,7 @@ from truecaller_async.clock import Clock
 from truecaller_async.errors import ConfigError, DecodeError, ServerError, ValidationError
 from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.verification import Checks, MemoryNonceStore, ServiceOptions, SignedPayload, SignedProfiles
-from truecaller_async.verification.signed import KEYS_LIVE, REFRESH_MIN, _fits_any, _key, _signature_bytes
+from truecaller_async.verification.signed import KEYS_LIVE, PAUSE, REFRESH_MIN, _fits_any, _key, _signature_bytes
 
 from .samples import value
 from .server import PATIENT, QUICKLY_AGAIN, says, serving
@@ -142,9 +142,11 @@ def test_line_breaks_in_the_signature_do_no_harm() -> None:
     assert vector_fits(PAYLOAD, "\r\n".join(SIGNATURE[at : at + 76] for at in range(0, len(SIGNATURE), 76)))
 
 
-@pytest.mark.parametrize("algorithm", ["", "SHA1withRSA", "none", "sha512withrsa", "SHA512withECDSA", "SHA512withRSA "])
+@pytest.mark.parametrize(
+    "algorithm", ["", "SHA1withRSA", "none", "sha512withrsa", "SHA512withECDSA", "SHA512withRSA ", None, []]
+)
 async def test_only_the_one_algorithm_is_allowed_and_nothing_is_fetched_for_another(
-    own_server: RawServer, algorithm: str
+    own_server: RawServer, algorithm: Any
 ) -> None:
     signed = attrs.evolve(signed_by_us(), algorithm=algorithm)
     assert await rule_broken(verifier_at(own_server), signed) == "algorithm.allowed"
@@ -222,6 +224,8 @@ async def test_a_nonce_is_good_once_and_for_its_own_session(own_server: RawServe
     assert await rule_broken(verifier_at(own_server, checks), signed_by_us(), "session") == "requestNonce.issued"
     with pytest.raises(ConfigError, match="session"):
         await verifier_at(own_server, checks).verify(signed)
+    with pytest.raises(ConfigError, match="no nonce is checked"):
+        await verifier_at(own_server).verify(signed, "session")
 
 
 async def test_a_forgery_uses_up_no_nonce(own_server: RawServer) -> None:
@@ -264,10 +268,13 @@ class Keyserver:
         self.keys = KEYS
         self.status = 200
         self.fetches = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def send(self, request: Request, timeouts: object) -> Answer:
         self.fetches += 1
         await asyncio.sleep(0)
+        await self.answers.wait()
         return Answer(self.status, {}, self.keys)
 
 
@@ -353,6 +360,46 @@ def test_a_key_server_that_is_down_is_not_asked_by_every_forgery_either() -> Non
         assert (await profiles.verify(SIGNED)).request_nonce == NONCE
 
     in_virtual_time(work)
+
+
+def test_who_needs_keys_from_a_server_that_is_down_asks_once_in_five_seconds_with_all_others() -> None:
+    async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
+        server.status = 503
+        errors = await asyncio.gather(*(profiles.verify(SIGNED) for _ in range(20)), return_exceptions=True)
+        assert {type(error) for error in errors} == {ServerError}
+        asked = server.fetches
+        assert asked == ServiceOptions().retry.attempts
+        server.status = 200
+        await wait(PAUSE - 0.1)
+        with pytest.raises(ServerError):
+            await profiles.verify(SIGNED)
+        await wait(0.1)
+        assert (await profiles.verify(SIGNED)).request_nonce == NONCE
+        assert server.fetches == asked + 1
+
+    in_virtual_time(work)
+
+
+def test_whom_the_kept_keys_serve_does_not_wait_for_the_fetch_of_a_forgery() -> None:
+    async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
+        await profiles.verify(SIGNED)
+        await wait(REFRESH_MIN)
+        server.answers.clear()
+        forgery = asyncio.ensure_future(profiles.verify(signed_by_us()))
+        await wait(1)
+        assert (await profiles.verify(SIGNED)).request_nonce == NONCE
+        assert not forgery.done()
+        server.answers.set()
+        with pytest.raises(ValidationError):
+            await forgery
+
+    in_virtual_time(work)
+
+
+@pytest.mark.parametrize(("bits", "is_taken"), [(1023, False), (1024, True), (8192, True), (8193, False)])
+def test_keys_that_can_be_broken_and_giants_are_not_taken(bits: int, is_taken: bool) -> None:
+    key = rsa.RSAPublicNumbers(65537, 2**bits - 1).public_key()
+    assert (_key(entry(key)["key"]) is not None) is is_taken
 
 
 async def test_many_at_once_fetch_the_keys_once() -> None:

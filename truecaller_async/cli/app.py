@@ -26,6 +26,7 @@ from truecaller_async.cli.numbers import numbers
 from truecaller_async.cli.push import push
 from truecaller_async.cli.sandbox import sandbox
 from truecaller_async.cli.token import token
+from truecaller_async.cli.webhooks import webhooks
 from truecaller_async.errors import TruecallerError
 
 
@@ -71,5 +72,5 @@ def app() -> None:
                 stream.reconfigure(errors="backslashreplace")
 
 
-for command in (demo, sandbox, doctor, push, campaign, batch, labels, feature_sets, numbers, token):
+for command in (demo, sandbox, doctor, push, campaign, batch, labels, feature_sets, numbers, token, webhooks):
     app.add_command(command)

@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-import stat
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +26,9 @@ from typing import TypeVar
 from truecaller_async.errors import ClientClosed, ConfigError
 from truecaller_async.models import Secret, Token
 from truecaller_async.models.tokens import Shelf, ShelvedToken, User
+from truecaller_async.private_file import PrivateFile
 
+STATE_FILE = PrivateFile("state file", "access tokens", "state=")
 T = TypeVar("T")
 
 _open_here: set[str] = set()
@@ -44,7 +45,7 @@ CREATE INDEX IF NOT EXISTS release_at ON release(account, token_id, at);
 """
 VERSION = 1
 BUSY_SECONDS = 5.0
-BUSY_TRIES = 100
+BUSY_PAUSE = 0.05
 """The change to WAL does not wait for others that open the file at the same moment, as everything else does."""
 
 KEPT_SECONDS = 24 * 3600.0
@@ -217,7 +218,7 @@ class SqliteTokenStore:
             raise _unusable(self._path, error) from None
 
     def _look(self, now: float, since: float) -> Shelf:
-        if not _is_there(self._path):
+        if not STATE_FILE.is_there(self._path):
             return Shelf()
         try:
             with contextlib.closing(_open_to_look(self._path)) as db:
@@ -276,7 +277,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    _make_private(path)
+    STATE_FILE.make(path)
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         _prepare_when_free(connection, path)
@@ -287,14 +288,14 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _prepare_when_free(connection: sqlite3.Connection, path: Path) -> None:
-    for _ in range(BUSY_TRIES):
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
         try:
             return _prepare(connection, path)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
                 raise
-            time.sleep(BUSY_SECONDS / BUSY_TRIES)
-    return _prepare(connection, path)
+            time.sleep(BUSY_PAUSE)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
@@ -304,47 +305,6 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA secure_delete=ON")
     connection.executescript(SCHEMA)
     connection.execute(f"PRAGMA user_version={VERSION}")
-
-
-def _make_private(path: Path) -> None:
-    try:
-        for folder in reversed(path.parents):
-            folder.mkdir(mode=0o700, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), 0o600))
-        facts = path.lstat()
-    except OSError as error:
-        raise _cannot_be_opened(path, error.strerror) from None
-    _refuse_if_not_private(path, facts)
-
-
-def _is_there(path: Path) -> bool:
-    """Whether there is a file; raises `ConfigError` where there is one that must not be used."""
-    try:
-        facts = path.lstat()
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise _cannot_be_opened(path, error.strerror) from None
-    if not stat.S_ISREG(facts.st_mode):
-        raise _cannot_be_opened(path, "it is a link, a folder or a device")
-    _refuse_if_not_private(path, facts)
-    return True
-
-
-def _cannot_be_opened(path: Path, why: str | None) -> ConfigError:
-    return ConfigError(f"the state file {path} cannot be opened: {why}")
-
-
-def _refuse_if_not_private(path: Path, facts: os.stat_result) -> None:
-    if os.name != "posix":
-        return
-    if facts.st_uid != os.getuid():
-        raise ConfigError(f"the state file {path} belongs to another user; name one of your own with state=")
-    if stat.S_IMODE(facts.st_mode) & 0o077:
-        raise ConfigError(
-            f"the state file {path} holds access tokens and others can read it "
-            f"(mode {stat.S_IMODE(facts.st_mode):o}); run chmod 600 on it"
-        )
 
 
 def _alive(owner: str) -> bool:

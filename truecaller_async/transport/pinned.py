@@ -5,8 +5,9 @@ it is connected to (rebinding). So the name is asked for once. Every address of 
 connected to; and the connection is made to these addresses and no others, while TLS still checks the certificate of the
 name.
 
-An IPv6 address can carry an IPv4 address inside (mapped, 6to4, NAT64), which must be public too. Multicast is nobody's
-address, though the standard library calls it global.
+An IPv6 address can carry an IPv4 address inside (mapped, 6to4, NAT64, ISATAP), which must be public too. The standard
+library calls more global than is: multicast, and whatever no list has a word for, such as the old `::127.0.0.1`. So an
+IPv6 address must also be of the eighth that is given out, and what is set apart in it is named here.
 
 For tests the judgement can be turned around: then only addresses of this machine are connected to.
 """
@@ -17,7 +18,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from ssl import SSLContext
 from typing import TypeAlias
 
@@ -32,6 +33,12 @@ Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 """Asks for the addresses of a name, as text."""
 
 NAT64 = IPv6Network("64:ff9b::/96")
+ISATAP = (b"\x00\x00\x5e\xfe", b"\x02\x00\x5e\xfe")
+"""What stands before the IPv4 address."""
+
+GIVEN_OUT = IPv6Network("2000::/3")
+SET_APART = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"), IPv6Network("3fff::/20"))
+"""For protocols, for relays of 6to4, for documentation: not every version of Python knows them."""
 
 
 async def system_resolve(host: str, port: int) -> list[str]:
@@ -48,7 +55,7 @@ def is_public(text: str) -> bool:
         return False
     if isinstance(address, IPv6Address) and (address.teredo is not None or address.scope_id is not None):
         return False
-    return all(one.is_global and not one.is_multicast for one in _readings(address))
+    return all(_is_open(one) for one in _readings(address))
 
 
 def is_loopback(text: str) -> bool:
@@ -59,6 +66,12 @@ def is_loopback(text: str) -> bool:
         return False
 
 
+def _is_open(address: IPv4Address | IPv6Address) -> bool:
+    if isinstance(address, IPv6Address) and address not in GIVEN_OUT:
+        return False
+    return address.is_global and not address.is_multicast and not any(address in network for network in SET_APART)
+
+
 def _readings(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:
     """The address that is connected to in the end, and the one it is written in."""
     if isinstance(address, IPv4Address):
@@ -67,7 +80,10 @@ def _readings(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Addr
         return [address.ipv4_mapped]
     if address.sixtofour is not None:
         return [address, address.sixtofour]
-    return [address, IPv4Address(address.packed[-4:])] if address in NAT64 else [address]
+    inside = IPv4Address(address.packed[-4:])
+    if address in NAT64:
+        return [inside]
+    return [address, inside] if address.packed[8:12] in ISATAP else [address]
 
 
 @attrs.frozen

@@ -10,7 +10,6 @@ import os
 import re
 import ssl as ssl_module
 from collections.abc import Mapping
-from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import NoReturn, Self
@@ -18,7 +17,7 @@ from typing import NoReturn, Self
 import aiohttp
 
 from truecaller_async.clock import Clock
-from truecaller_async.configuration import checked_kind, checked_url
+from truecaller_async.configuration import checked_kind, checked_url, secret_in
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import Secret
 from truecaller_async.options import Limits, RetryPolicy, Timeouts
@@ -33,6 +32,7 @@ from truecaller_async.trustcaller.numbers import Numbers, TestNumbers
 BASE_URL = "https://trustcaller.net/api/v1"
 """The one address that "TrustCaller API: Introduction" names."""
 
+VARIABLE = "TRUSTCALLER_TOKEN"
 TOKEN = re.compile(r"[!-~]{1,4096}", re.ASCII)
 
 
@@ -89,7 +89,9 @@ class TrustCallerClient:
         found = os.environ if environ is None else environ
         settings: dict[str, object] = {}
         if "token" not in overrides:
-            settings["token"] = _token_in(found)
+            settings["token"] = secret_in(found, VARIABLE)
+            if settings["token"] is None:
+                raise ConfigError(f"{VARIABLE} is not set; set it, or {VARIABLE}_FILE to the path of its file")
         if found.get("TRUSTCALLER_BASE_URL"):
             settings["base_url"] = found["TRUSTCALLER_BASE_URL"]
         return cls(**{**settings, **overrides})  # type: ignore[arg-type]
@@ -130,17 +132,3 @@ def _checked_token(token: Secret) -> Secret:
         "token is empty, or not printable ASCII without spaces; make a key in the dashboard, Profile > API Keys "
         "(environment: TRUSTCALLER_TOKEN)"
     )
-
-
-def _token_in(environ: Mapping[str, str]) -> Secret:
-    token = Secret(environ.get("TRUSTCALLER_TOKEN", "").strip())
-    if token:
-        return token
-    path = environ.get("TRUSTCALLER_TOKEN_FILE", "")
-    if not path:
-        raise ConfigError("TRUSTCALLER_TOKEN is not set; set it, or TRUSTCALLER_TOKEN_FILE to the path of its file")
-    try:
-        return Secret(Path(path).read_text(encoding="utf-8").strip())
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"TRUSTCALLER_TOKEN_FILE names {path}, which cannot be read: {reason}") from None

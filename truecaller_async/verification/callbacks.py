@@ -18,6 +18,7 @@ import attrs
 from truecaller_async.errors import DecodeError
 from truecaller_async.models import Secret
 from truecaller_async.protocol.codec import readable
+from truecaller_async.verification.endpoints import LENGTH_MAX
 from truecaller_async.verification.reading import text
 
 INVOKED = "flow_invoked"
@@ -41,6 +42,7 @@ class FlowInvoked:
 class ProfileReady:
     """The user agreed. `endpoint` is where the profile is fetched with the token; it is not yet to be trusted.
 
+    Of an endpoint that is too long only so much is kept as shows it: a stranger's words lie in a store for minutes.
     The token lives 10 minutes and reads this one profile.
     """
 
@@ -87,7 +89,7 @@ def parse_callback(body: bytes) -> Callback:
 def _known(request_id: str, status: str | None, value: Mapping[str, object]) -> KnownCallback | None:
     token, endpoint = value.get("accessToken"), value.get("endpoint")
     if isinstance(token, str) and TOKEN.fullmatch(token) and isinstance(endpoint, str):
-        return ProfileReady(request_id, Secret(token), endpoint)
+        return ProfileReady(request_id, Secret(token), endpoint[: LENGTH_MAX + 1])
     if token is not None:
         return None
     if status == INVOKED:

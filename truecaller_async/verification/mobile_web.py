@@ -11,6 +11,16 @@ nothing and learns nothing: the answer is the same for a nonce of ours and for a
 the browser that began asks for it. Only then, and only after the nonce was used up, the address in the callback is
 looked at: first by its text (`endpoints`), then by where its name leads (`transport.pinned`). The token goes to that
 host and nowhere else.
+
+Two things cannot be seen from here.
+
+Which site a token was given to. Who runs another site has tokens of its users, and could post one with a nonce of his
+own, to be signed in here as that user. So let the callback's URL hold a key that nobody can guess, register it with
+that key, and keep it out of pages and logs.
+
+Whether the link was opened by the browser that asked for it. Who begins a sign-in and sends its link to somebody else,
+who then presses "Continue", is signed in as that person. So never send a link on, and before a step that cannot be
+undone ask for more than this.
 """
 
 from __future__ import annotations
@@ -146,6 +156,7 @@ class MobileWeb:
             callback = parse_callback(body)
         except DecodeError:
             return UNREADABLE
+        del body  # what the store raises must not hold the token in its frames
         if not isinstance(callback, UnknownCallback):
             await self._options.store.note(callback)
         return CallbackAnswer()

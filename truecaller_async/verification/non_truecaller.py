@@ -16,7 +16,7 @@ import re
 from typing import Self
 from urllib.parse import quote
 
-from truecaller_async.errors import AuthenticationFailed, ConfigError, NotFound
+from truecaller_async.errors import AuthenticationFailed, ConfigError, NotFound, TruecallerError
 from truecaller_async.models import Answer, Problem, Request, Secret
 from truecaller_async.protocol.arguments import refuse
 from truecaller_async.protocol.codec import readable
@@ -71,9 +71,13 @@ class NonTruecallerUsers:
         access token is not (404 with code 1404), `RateLimited`, `ServerError`, `NotSent`, `ResponseLost`,
         `DecodeError`.
         """
-        token = access_token if isinstance(access_token, Secret) else Secret(access_token)
-        refuse(_judge(token))
-        return await self._service.call(self._request(token), self._read)
+        access_token = access_token if isinstance(access_token, Secret) else Secret(access_token)
+        refuse(_judge(access_token))
+        try:
+            return await self._service.call(self._request(access_token), self._read)
+        except TruecallerError as error:
+            failure = error
+        raise failure.with_traceback(None)  # the frames behind it hold the path, and in it the token
 
     async def aclose(self) -> None:
         """Close the connections. May be called twice. Raises `ClientClosed` in another event loop."""

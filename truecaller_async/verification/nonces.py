@@ -89,9 +89,9 @@ def new_nonce() -> str:
     return secrets.token_urlsafe(NONCE_BYTES)
 
 
-def is_ours(nonce: str) -> bool:
+def is_ours(nonce: object) -> bool:
     """Whether it has the form of our nonces."""
-    return OURS.fullmatch(nonce) is not None
+    return isinstance(nonce, str) and OURS.fullmatch(nonce) is not None
 
 
 def session_hash(session: str) -> bytes:
@@ -144,7 +144,7 @@ class MemoryNonceStore:
 
     async def look(self, nonce: str, session: str) -> Issued | None:
         """What was heard; None for a nonce that is not this session's, not fresh, or used. Raises as `issue`."""
-        owner, entry = session_hash(session), self._entries.get(nonce)
+        owner, entry = session_hash(session), self._entries.get(nonce) if is_ours(nonce) else None
         if entry is None or not self._is_fresh(entry) or not secrets.compare_digest(entry.session, owner):
             return None
         return Issued(entry.heard)

@@ -110,17 +110,18 @@ class OAuth:
         return await self._service.call(self._token_request(code, verifier), self._read_tokens)
 
     async def userinfo(self, access_token: str | Secret) -> UserInfo:
-        """The user whom a token was given for.
+        """The user whom a token was given for; nothing in it says to which app it was given.
 
+        So give one that `exchange_code` returned, and never one that an app hands over: it may be another app's.
         From "Truecaller for Developers: OAuth SDK, Fetching User Profile". Raises `ValidationError` before sending,
         `AuthenticationFailed` for a token that is not valid, `NotFound` where the user has no profile, `BadRequest`
         (422) where the scope `openid` was not asked for, `RateLimited`, `ServerError`, `NotSent`, `ResponseLost`,
         `DecodeError`.
         """
-        token = _secret(access_token)
-        refuse(_judge("access_token", token, TOKEN, "is not 1 to 4096 printable ASCII characters"))
+        access_token = _secret(access_token)
+        refuse(_judge("access_token", access_token, TOKEN, "is not 1 to 4096 printable ASCII characters"))
         headers = {"Accept": "application/json"}
-        request = Request("userinfo", "GET", "/v1/userinfo", headers=headers, token=token, cap=CAP)
+        request = Request("userinfo", "GET", "/v1/userinfo", headers=headers, token=access_token, cap=CAP)
         return await self._service.call(request, self._read_user)
 
     async def aclose(self) -> None:

@@ -13,7 +13,9 @@ A true signature only says that Truecaller said so, to somebody, at some time. T
     nonce       was it said to this browser, and for the first time? asked last, so that a forgery uses up nothing
 
 Keys are kept for 30 minutes. A payload that no key fits may be signed with a newer one, or be a forgery: the keys are
-then fetched again, once a minute at most, or forged payloads would make this server hammer Truecaller's.
+then fetched again, once a minute at most, or forged payloads would make this server hammer Truecaller's. Whom the kept
+keys serve does not wait for that fetch. A fetch that failed is not repeated for 5 seconds: all who ask meanwhile are
+told of the same failure.
 
 The arithmetic is that of the package `cryptography`, the extra `verification`, which is loaded only here.
 """
@@ -26,11 +28,12 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from truecaller_async.errors import ConfigError, DecodeError, ValidationError
+from truecaller_async.errors import ConfigError, DecodeError, TruecallerError, ValidationError
 from truecaller_async.models import Answer, Problem, Request, Secret
 from truecaller_async.protocol.codec import readable
 from truecaller_async.verification.nonces import NonceStore
@@ -47,11 +50,16 @@ ALGORITHMS = frozenset({"SHA512withRSA"})
 PAYLOAD_MAX = 64 * 1024
 SIGNATURE_MAX = 2048
 KEYS_MAX = 16
+KEY_BITS_MIN = 1024
+"""The size of the published example; smaller ones can be broken."""
+KEY_BITS_MAX = 8192
 
 KEYS_LIVE = 30 * 60.0
 """Seconds for which keys are kept."""
 REFRESH_MIN = 60.0
 """Seconds between two fetches that a payload without a fitting key may cause."""
+PAUSE = 5.0
+"""Seconds after a fetch that failed, in which there is no other."""
 FRESH = 600.0
 """Seconds."""
 AHEAD_MAX = 60.0
@@ -93,6 +101,9 @@ class Checks:
 class SignedProfiles:
     """Verifies signed profiles, with keys that it fetches and keeps.
 
+    Without checks a payload passes that another app was given for the same user, and passes again for 10 minutes: give
+    `Checks` with `app_key` and `package`, and with `nonces`.
+
     Raises `ConfigError` where the package `cryptography` is missing; opens nothing. Close it with `aclose`, or use
     `async with`.
     """
@@ -104,6 +115,8 @@ class SignedProfiles:
         self._keys: tuple[RSAPublicKey, ...] = ()
         self._fetched = float("-inf")
         self._forced = float("-inf")
+        self._failed = float("-inf")
+        self._failure: TruecallerError | None = None
         self._fetching = asyncio.Lock()
 
     async def verify(self, signed: SignedPayload, session: str | None = None) -> TrueProfile:
@@ -112,10 +125,13 @@ class SignedProfiles:
         From "Truecaller for Developers: Server Side Response Validation". Raises `ValidationError` whose problem names
         the rule that does not hold: `algorithm.allowed`, `signature.form`, `signature.valid`, `payload.form`,
         `verifier.valid`, `requestTime.fresh`, `requestNonce.issued`; `ConfigError` where nonces are checked and no
-        session is given; and where keys had to be fetched `ServerError`, `NotSent`, `ResponseLost`, `DecodeError`.
+        session is given, or the other way round; and where keys had to be fetched `ServerError`, `NotSent`,
+        `ResponseLost`, `DecodeError`.
         """
         if self._checks.nonces is not None and session is None:
             raise ConfigError("nonces are checked here: give verify() the session that the nonce was issued to")
+        if self._checks.nonces is None and session is not None:
+            raise ConfigError("a session is given and no nonce is checked: give Checks(nonces=...) the store of nonces")
         await self._check_signature(signed)
         profile = _opened(signed.payload)
         self._check_verifier(profile)
@@ -134,33 +150,44 @@ class SignedProfiles:
         await self.aclose()
 
     async def _check_signature(self, signed: SignedPayload) -> None:
-        if signed.algorithm not in ALGORITHMS:
+        if not isinstance(signed.algorithm, str) or signed.algorithm not in ALGORITHMS:
             raise _refused("signatureAlgorithm", "algorithm.allowed", f"is not one of {', '.join(sorted(ALGORITHMS))}")
         payload, signature = _payload_bytes(signed.payload), _signature_bytes(signed.signature)
-        if _fits_any(await self._current_keys(), payload, signature):
+        keys = await self._current_keys()
+        if _fits_any(keys, payload, signature):
             return
-        if not _fits_any(await self._renewed_keys(), payload, signature):
+        if not _fits_any(await self._keys_newer_than(keys), payload, signature):
             raise _refused("signature", "signature.valid", "is not Truecaller's signature of this payload")
 
     async def _current_keys(self) -> Sequence[RSAPublicKey]:
+        if self._live():
+            return self._keys
         async with self._fetching:
-            if self._now() - self._fetched >= KEYS_LIVE:
+            if not self._live():
                 await self._fetch()
             return self._keys
 
-    async def _renewed_keys(self) -> Sequence[RSAPublicKey]:
-        """The keys fetched anew; none where it is too early to ask. Who waits meanwhile waits for the current ones."""
+    async def _keys_newer_than(self, tried: Sequence[RSAPublicKey]) -> Sequence[RSAPublicKey]:
+        """The keys fetched anew, here or by another meanwhile; none where it is too early to ask."""
         async with self._fetching:
-            if self._now() - max(self._forced, self._fetched) < REFRESH_MIN:
-                return ()
-            self._forced = self._now()
-            await self._fetch()
-            return self._keys
+            if self._keys is tried and self._now() - max(self._forced, self._fetched) >= REFRESH_MIN:
+                self._forced = self._now()
+                await self._fetch()
+            return () if self._keys is tried else self._keys
 
     async def _fetch(self) -> None:
+        if self._failure is not None and self._now() - self._failed < PAUSE:
+            raise copy(self._failure)
         request = Request("public_keys", "GET", "/v1/key", headers={"Accept": "application/json"}, cap=CAP)
-        self._keys = await self._service.call(request, self._read_keys)
-        self._fetched = self._now()
+        try:
+            self._keys = await self._service.call(request, self._read_keys)
+        except TruecallerError as error:
+            self._failed, self._failure = self._now(), copy(error)
+            raise
+        self._fetched, self._failure = self._now(), None
+
+    def _live(self) -> bool:
+        return self._now() - self._fetched < KEYS_LIVE
 
     def _read_keys(self, answer: Answer) -> tuple[RSAPublicKey, ...]:
         if not 200 <= answer.status < 300:
@@ -209,7 +236,7 @@ def _require_cryptography() -> None:
 
 
 def _key(encoded: str | None) -> RSAPublicKey | None:
-    """The RSA key of an entry, None for one of another kind."""
+    """The RSA key of an entry, None for one of another kind or size."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
     from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -218,7 +245,7 @@ def _key(encoded: str | None) -> RSAPublicKey | None:
         key = load_der_public_key(base64.b64decode(encoded or "", validate=True))
     except (ValueError, UnsupportedAlgorithm):
         return None
-    return key if isinstance(key, RSAPublicKey) else None
+    return key if isinstance(key, RSAPublicKey) and KEY_BITS_MIN <= key.key_size <= KEY_BITS_MAX else None
 
 
 def _fits_any(keys: Iterable[RSAPublicKey], payload: bytes, signature: bytes) -> bool:

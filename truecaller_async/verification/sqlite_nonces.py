@@ -1,8 +1,8 @@
 """Nonces in one SQLite file, for the workers of one machine: the callback reaches one, the browser asks another.
 
-The file is created 0600 and refused if others can read it, if it is a link, or if it is somebody else's: between a
-callback and its browser it holds an access token. What is used or old is deleted, and overwritten. Nonces and sessions
-are kept as hashes.
+The file is ours alone (`private_file`): between a callback and its browser it holds an access token. Its folder must
+not be everybody's either, because SQLite believes a journal that lies beside the file. What is used or old is deleted,
+and overwritten. Nonces and sessions are kept as hashes.
 
 One thread owns the connection. A callback is looked up before anything is locked, so that a flood of forged ones does
 not stand in the way of the good ones.
@@ -23,6 +23,7 @@ from typing import TypeVar
 from truecaller_async.clock import Clock
 from truecaller_async.errors import ClientClosed, ConfigError
 from truecaller_async.models import Secret
+from truecaller_async.private_file import PrivateFile
 from truecaller_async.verification.callbacks import FlowInvoked, KnownCallback, ProfileReady, UserRejected
 from truecaller_async.verification.nonces import Issued, Rules, counts, is_ours, new_nonce, session_hash
 
@@ -34,6 +35,7 @@ CREATE TABLE IF NOT EXISTS nonce(
 CREATE INDEX IF NOT EXISTS nonce_born ON nonce(born);
 """
 BUSY_SECONDS = 5.0
+NONCE_FILE = PrivateFile("file of nonces", "access tokens", "another path")
 
 
 class SqliteNonceStore:
@@ -110,10 +112,10 @@ class SqliteNonceStore:
         thread, self._thread = self._thread, None
         if thread is None or self._pid != os.getpid():
             return
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await asyncio.get_running_loop().run_in_executor(thread, connection.close)
-        thread.shutdown(wait=True)
+        try:
+            await asyncio.get_running_loop().run_in_executor(thread, self._close)  # behind what is still queued
+        finally:
+            thread.shutdown(wait=False)
 
     def _heard(self, db: sqlite3.Connection, nonce: str, owner: bytes | None, now: float) -> Issued | None:
         found = db.execute(
@@ -131,6 +133,11 @@ class SqliteNonceStore:
         if self._pid != os.getpid():
             raise ClientClosed("the store of nonces was opened in another process; make a new one after the fork")
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: self._run(work))
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
@@ -165,7 +172,8 @@ def _callback(nonce: str, kind: str | None, token: str | None, said: str | None)
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    _make_private(path)
+    NONCE_FILE.make(path)
+    _refuse_shared_folder(path)
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA secure_delete=ON")
@@ -176,18 +184,9 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _make_private(path: Path) -> None:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), 0o600)
-    except OSError as error:
-        raise ConfigError(f"the file of nonces {path} cannot be opened: {error.strerror}; name another") from None
-    try:
-        facts = os.fstat(handle)
-    finally:
-        os.close(handle)
-    if os.name == "posix" and (facts.st_uid != os.getuid() or stat.S_IMODE(facts.st_mode) & 0o077):
+def _refuse_shared_folder(path: Path) -> None:
+    if os.name == "posix" and path.absolute().parent.stat().st_mode & stat.S_IWOTH:
         raise ConfigError(
-            f"the file of nonces {path} holds access tokens, and others own it or can read it "
-            f"(mode {stat.S_IMODE(facts.st_mode):o}); run chmod 600 on it, or name one of your own"
+            f"the {NONCE_FILE.name} {path} is in a folder where everybody may write, and could put a journal beside "
+            "it; name a file in a folder of your own"
         )

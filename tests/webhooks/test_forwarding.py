@@ -1,0 +1,36 @@
+"""Handing events on, without the command around it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from truecaller_async.webhooks import parse_event
+from truecaller_async.webhooks.forwarding import forward_to
+
+from .serving import call_me_back
+
+
+async def test_a_disk_that_fills_in_the_middle_of_a_line_leaves_no_half_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.jsonl"
+    forward, write, full = forward_to(str(path)), os.write, True
+    monkeypatch.setattr(os, "write", lambda handle, line: write(handle, line[:20] if full else line))
+    with pytest.raises(OSError, match="disk is full"):
+        await forward(parse_event(call_me_back("e-1")))
+    assert path.read_bytes() == b""
+    full = False
+    await asyncio.gather(*(forward(parse_event(call_me_back(f"e-{number}"))) for number in range(1, 21)))
+    lines = path.read_text().splitlines()
+    assert sorted(json.loads(line)["event_id"] for line in lines) == sorted(f"e-{number}" for number in range(1, 21))
+
+
+async def test_a_file_whose_name_has_a_space_is_a_file(tmp_path: Path) -> None:
+    forward = forward_to(str(tmp_path / "my events.jsonl"))
+    await forward(parse_event(call_me_back("e-1")))
+    assert (tmp_path / "my events.jsonl").read_bytes().count(b"\n") == 1

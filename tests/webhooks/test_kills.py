@@ -1,0 +1,17 @@
+"""A receiver that is killed loses nothing that it answered. The long run is `python -m benchmarks webhooks`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.webhooks import killed
+
+
+async def test_every_event_that_was_answered_200_is_handled_and_twice_only_where_it_was_counted(tmp_path: Path) -> None:
+    run = await killed(2_000, kills=3, folder=tmp_path)
+    assert (run.sent, run.distinct, run.unhandled) == (2_000, 1_400, 0)
+    assert run.twice <= run.stats.possibly_twice
+    assert (run.stats.handled, run.stats.waiting, run.stats.parked, run.stats.failed) == (1_400, 0, 0, 0)
+    # An answer may be lost in a kill, and then the event comes again.
+    assert run.stats.received - run.stats.duplicates == 1_400
+    assert run.stats.duplicates >= 600

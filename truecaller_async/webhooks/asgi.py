@@ -1,0 +1,90 @@
+"""The receiver as an ASGI 3 application: `http` and `lifespan`; a web socket is refused.
+
+A server that speaks ASGI unpacks no body, so a packed one costs nothing. Whatever goes wrong is an answer and never an
+exception, because a server makes a 500 of those, and Truecaller would send the same again seven times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+
+from truecaller_async.errors import ConfigError
+from truecaller_async.webhooks import gate
+from truecaller_async.webhooks.gate import Body, Door, Head, Reply
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+READ_WITHIN = 10.0
+"""Seconds in which a whole body must come. Truecaller itself gives up after 20."""
+
+
+async def serve(receiver: Door, scope: Message, receive: Receive, send: Send) -> None:
+    """One scope of an ASGI server."""
+    match scope["type"]:
+        case "http":
+            reply = await _answer(receiver, scope, receive)
+            if reply is not None:
+                await _say(reply, send)
+        case "lifespan":
+            await _live(receiver, receive, send)
+        case "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+
+
+async def _answer(receiver: Door, scope: Message, receive: Receive) -> Reply | None:
+    """What to answer; None where nobody is there any more."""
+    if refused := receiver.refusal(_head(scope)):
+        return refused
+    try:
+        async with asyncio.timeout(READ_WITHIN):
+            body = await _body(receive)
+    except TimeoutError:
+        return gate.TOO_SLOW
+    return await receiver.take(body) if isinstance(body, bytes) else body
+
+
+def _head(scope: Message) -> Head:
+    headers: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        text, known = value.decode("latin-1"), headers.get(name.decode("latin-1").lower())
+        headers[name.decode("latin-1").lower()] = text if known is None else f"{known}, {text}"
+    path = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape")
+    return Head(scope["method"], path, scope.get("query_string", b""), headers)
+
+
+async def _body(receive: Receive) -> bytes | Reply | None:
+    body = Body()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        if not body.add(message.get("body", b"")):
+            return gate.TOO_LARGE
+        if not message.get("more_body", False):
+            return body.whole()
+
+
+async def _say(reply: Reply, send: Send) -> None:
+    headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+async def _live(receiver: Door, receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            try:
+                await receiver.start()
+            except ConfigError as error:
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                return
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await receiver.aclose()
+            await send({"type": "lifespan.shutdown.complete"})
+            return

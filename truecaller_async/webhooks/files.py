@@ -1,0 +1,37 @@
+"""The file that events are kept in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from truecaller_async.errors import ConfigError
+from truecaller_async.private_file import PrivateFile
+
+MEMORY = "memory:"
+SQLITE = "sqlite:///"
+STORE_FILE = PrivateFile("store", "phone numbers", "store=")
+
+
+def path_of(store: str | Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The file behind `store`: None is a file of the user's own, `memory:` is no file, which is None here.
+
+    Raises `ConfigError` where it is none of None, `memory:`, `sqlite:///PATH` and a path.
+    """
+    if store is None:
+        return _default(environ)
+    if store == MEMORY:
+        return None
+    if isinstance(store, str) and store.startswith(SQLITE):
+        store = Path(store.removeprefix(SQLITE)).expanduser()
+    if not isinstance(store, Path) or not store.name:
+        raise ConfigError("store must be memory:, sqlite:///PATH or a pathlib.Path; left out, a file of yours is used")
+    return store
+
+
+def _default(environ: Mapping[str, str]) -> Path:
+    folder = Path(environ.get("XDG_STATE_HOME", ""))
+    if not folder.is_absolute():
+        folder = Path.home() / ".local" / "state"
+    return folder / "truecaller" / "webhooks.db"

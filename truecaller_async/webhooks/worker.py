@@ -1,0 +1,224 @@
+"""Handling: what was written down goes to the handler, after the answer and apart from it.
+
+The sender has its 200 and is gone, so from here on nobody else tries again: what fails is tried again by us, with full
+jitter, and parked when the policy is through. A handler that fails is the program's own matter and never an answer.
+
+A handler that is a coroutine function runs in the loop; a plain function runs in a thread of its own pool, so that it
+may block. Before each call the ledger says BEGUN, after it HANDLED, and the mark takes the next event of the lane
+along: one transaction for each event. A process that dies in between leaves BEGUN: the next one hands it out again,
+and parks it where that goes on beyond the policy, lest one event keep killing the process.
+A handler must therefore bear to see one event twice; it can tell by `event_id`.
+
+A stop first lets what is ready be handled, up to a bound, then lets go: what is left waits on disk for the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import sqlite3
+import traceback
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from random import Random
+from typing import Any, TypeAlias
+
+from truecaller_async.clock import Clock
+from truecaller_async.errors import JournalError
+from truecaller_async.planning.backoff import full_jitter
+from truecaller_async.protocol.quoting import quote_text
+from truecaller_async.webhooks import ledger
+from truecaller_async.webhooks.events import Event, parse_event
+from truecaller_async.webhooks.ledger import Ending, Work
+from truecaller_async.webhooks.options import WebhookOptions
+from truecaller_async.webhooks.store import EventStore
+
+Handler: TypeAlias = Callable[[Event], Awaitable[object] | object]
+
+LOOK_EVERY = 0.5
+"""Seconds after which the ledger is looked at without being told: another process may have written into it."""
+
+TIDY_EVERY = 60.0
+IN_A_ROW = 64
+"""Events after which a lane makes room for the others."""
+
+DEATHS_BORNE = 3
+"""How often a process may die over an event beyond the attempts that the policy allows a handler that fails."""
+
+LET_GO_WITHIN = 1.0
+"""Seconds in which a handler that was cancelled should have ended."""
+
+logger = logging.getLogger("truecaller_async.webhooks")
+
+
+class Worker:
+    """Hands events to the handler until it is stopped."""
+
+    def __init__(self, store: EventStore, handler: Handler, options: WebhookOptions, clock: Clock) -> None:
+        self._store = store
+        self._handler = handler
+        self._options = options
+        self._clock = clock
+        self._rng = Random()  # noqa: S311 - spreads retries, guards nothing
+        self._threads = ThreadPoolExecutor(options.concurrency, thread_name_prefix="truecaller-handler")
+        self._woken = asyncio.Event()
+        self._lanes: dict[str, asyncio.Task[None]] = {}
+        self._last_lane = ""
+        self._finishing = False
+        self._owns = False
+        self._tidied = float("-inf")
+        self._task = asyncio.create_task(self._run())
+
+    def wake(self) -> None:
+        """Something was written down."""
+        self._woken.set()
+
+    async def stop(self) -> None:
+        """Handle what is ready, up to the bound, then let go."""
+        self._finishing = True
+        self.wake()
+        await asyncio.wait([self._task], timeout=self._options.finish_within)
+        left = [task for task in (self._task, *self._lanes.values()) if not task.done()]
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=LET_GO_WITHIN)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self) -> None:
+        while True:
+            wait = LOOK_EVERY
+            self._woken.clear()
+            try:
+                wait = await self._round()
+            except JournalError as error:
+                logger.error("events wait: %s", error)
+            if self._finishing and not self._lanes:
+                return
+            await self._slept(wait)
+
+    async def _round(self) -> float:
+        """Start what can be started; the seconds until there may be more."""
+        if not await self._is_owner():
+            return LOOK_EVERY
+        now = self._clock.wall()
+        if free := self._options.concurrency - len(self._lanes):
+            busy = tuple(self._lanes)
+            found, due = await self._store.do(partial(self._look, now=now, busy=busy, most=free))
+            for work in found:
+                self._start(work)
+            await self._tidy(now)
+            return LOOK_EVERY if due is None else min(LOOK_EVERY, max(0.0, due - now))
+        return LOOK_EVERY
+
+    def _look(
+        self, db: sqlite3.Connection, now: float, busy: tuple[str, ...], most: int
+    ) -> tuple[list[Work], float | None]:
+        ledger.wake(db, now, now + self._options.retry.cap)
+        return ledger.claim(db, self._last_lane, busy, most), ledger.next_due(db)
+
+    async def _is_owner(self) -> bool:
+        if not self._owns and self._store.own():
+            again = await self._store.do(ledger.take_over)
+            self._owns = True
+            if again:
+                logger.warning("%d events were with a handler when a process died, and are handled again", again)
+        return self._owns
+
+    async def _tidy(self, now: float) -> None:
+        if now - self._tidied < TIDY_EVERY:
+            return
+        options = self._options
+        forgotten = await self._store.do(lambda db: ledger.forget(db, now - options.keep_for, options.keep_at_most))
+        if forgotten < ledger.FORGOTTEN_AT_ONCE:
+            self._tidied = now
+
+    async def _slept(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+
+    def _start(self, work: Work) -> None:
+        self._last_lane = work.lane
+        task = self._lanes[work.lane] = asyncio.create_task(self._serve(work))
+        task.add_done_callback(partial(self._ended, work.lane))
+
+    def _ended(self, lane: str, _: asyncio.Task[None]) -> None:
+        del self._lanes[lane]
+        self.wake()
+
+    async def _serve(self, work: Work) -> None:
+        """One lane: an event, and the next, and the next, until it is the others' turn."""
+        following: Work | None = work
+        for turn in range(1, IN_A_ROW + 1):
+            if following is None:
+                return
+            ending = await self._handled(following)
+            following = await self._settled(following, ending, go_on=turn < IN_A_ROW)
+
+    async def _settled(self, work: Work, ending: Ending, *, go_on: bool) -> Work | None:
+        """Written down, however long it takes: without the mark it would be handled again."""
+        while True:
+            try:
+                return await self._store.do(partial(ledger.settle, work=work, ending=ending, go_on=go_on))
+            except JournalError as error:
+                logger.error("a handled event waits for its mark: %s", error)
+            if self._finishing and _is_being_cancelled():
+                return None
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _handled(self, work: Work) -> Ending:
+        if work.attempts > self._options.retry.attempts + DEATHS_BORNE:
+            logger.error("an event is parked: the process ended %d times while it was handled", work.attempts - 1)
+            return Ending("the process ended each time while this event was handled")
+        try:
+            await self._call(parse_event(work.body))
+        except asyncio.CancelledError as error:
+            if _is_being_cancelled():
+                raise
+            return self._failed(work, error)  # the handler's own, such as of a task that it awaited
+        except (KeyboardInterrupt, GeneratorExit):
+            raise  # the program's end, and no doing of the handler's
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises is a failed try, and is told
+            return self._failed(work, error)
+        return Ending()
+
+    async def _call(self, event: Event) -> None:
+        if inspect.iscoroutinefunction(self._handler) or inspect.iscoroutinefunction(
+            getattr(self._handler, "__call__", None)  # noqa: B004 - an object whose call is a coroutine function
+        ):
+            answer: Any = self._handler(event)
+        else:
+            answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._handler, event)
+        if inspect.isawaitable(answer):
+            await answer
+
+    def _failed(self, work: Work, error: BaseException) -> Ending:
+        fault = fault_of(error)
+        retry, now = self._options.retry, self._clock.wall()
+        due = now + full_jitter(work.attempts, retry.initial, retry.cap, self._rng)
+        if work.attempts >= retry.attempts or due > work.received + retry.total:
+            logger.error("an event is parked after %d attempts: %s", work.attempts, fault)
+            return Ending(fault)
+        logger.warning("the handler failed, attempt %d of %d: %s", work.attempts, retry.attempts, fault)
+        return Ending(fault, due)
+
+
+def fault_of(error: BaseException) -> str:
+    """What went wrong and where in the handler, as a log may have it: short, with numbers masked."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
+    try:
+        said = quote_text(str(error), 200)
+    except Exception:  # noqa: BLE001 - an exception of the handler's that cannot say what it is
+        said = None
+    return f"{type(error).__name__}{': ' if said else ''}{said or ''}{where}"
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
