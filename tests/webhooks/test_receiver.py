@@ -191,6 +191,19 @@ async def test_a_cancelled_error_of_the_handlers_own_is_a_failure_like_any_other
         await counts(of, parked=1, failed=3)
 
 
+async def test_a_handler_that_never_returns_is_a_failure_like_any_other_after_its_time() -> None:
+    async def handler(event: Event) -> None:
+        if event.event_id == "e-1":
+            await asyncio.Event().wait()
+
+    quick = attrs.evolve(AT_ONCE, concurrency=1, handle_within=0.01)
+    async with receiver(handler, options=quick) as of:
+        await of.take(call_me_back("e-1"))
+        await of.take(call_me_back("e-2", business="919999999999"))
+        await counts(of, parked=1, failed=3, handled=1)
+        assert "TimeoutError" in (await of.parked())[0].fault
+
+
 class OwnFault(BaseException):
     """Neither an Exception nor able to say what it is."""
 
@@ -459,6 +472,7 @@ def test_a_store_of_another_kind_is_a_config_error(store: Any) -> None:
         {"concurrency": 0},
         {"concurrency": True},
         {"finish_within": -1},
+        {"handle_within": 0},
         {"finish_within": float("nan")},
         {"keep_for": "a week"},
         {"retry": 3},

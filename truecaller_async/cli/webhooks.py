@@ -40,7 +40,10 @@ class Place:
 
 @click.group()
 def webhooks() -> None:
-    """Events that Truecaller sends: "call me back" and "user feedback"."""
+    """Events that Truecaller sends.
+
+    They are "call me back" and "user feedback".
+    """
 
 
 @webhooks.command()

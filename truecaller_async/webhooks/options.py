@@ -20,12 +20,15 @@ class WebhookOptions:
 
     `retry`: a handler that failed is called again with growing waits, `retry.attempts` times at most and within
     `retry.total` seconds of the event's arrival; then the event is parked. `concurrency`: handlers at work at once.
-    `finish_within`: seconds that a stop waits for what is queued. `keep_for`: seconds, and `keep_at_most`: number, of
-    handled events whose ids are remembered, so that a repetition is known; Truecaller repeats for about 79 hours.
+    `handle_within`: seconds after which a coroutine that handles an event is ended, as a failure; a plain function
+    cannot be ended. `finish_within`: seconds that a stop waits for what is queued. `keep_for`: seconds, and
+    `keep_at_most`: number, of handled events whose ids are remembered, so that a repetition is known; Truecaller
+    repeats for about 79 hours.
     """
 
     retry: RetryPolicy = PATIENT
     concurrency: int = 8
+    handle_within: float = 300.0
     finish_within: float = 10.0
     keep_for: float = 7 * DAY
     keep_at_most: int = 1_000_000
@@ -41,6 +44,9 @@ class WebhookOptions:
             value = getattr(self, name)
             if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 2**31:
                 raise ConfigError(f"WebhookOptions.{name} must be seconds, 0 or more")
+        within = self.handle_within
+        if not isinstance(within, int | float) or isinstance(within, bool) or not 0 < within <= 2**31:
+            raise ConfigError("WebhookOptions.handle_within must be seconds, more than 0")
 
 
 @attrs.frozen

@@ -195,7 +195,8 @@ class Worker:
         else:
             answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._handler, event)
         if inspect.isawaitable(answer):
-            await answer
+            async with asyncio.timeout(self._options.handle_within):
+                await answer
 
     def _failed(self, work: Work, error: BaseException) -> Ending:
         fault = fault_of(error)
