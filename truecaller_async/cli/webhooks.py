@@ -19,7 +19,6 @@ import attrs
 import click
 
 from truecaller_async.cli.phrases import counted, number, printable
-from truecaller_async.configuration import text_in
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import Secret
 
@@ -88,6 +87,8 @@ def parked(store: str | None, release: bool, as_json: bool) -> None:
 
 def keys_from(environ: Mapping[str, str]) -> list[Secret]:
     """The keys that the environment names. Raises `ConfigError` where there is none."""
+    from truecaller_async.configuration import text_in
+
     keys = [Secret(key) for part in (text_in(environ, KEY) or "").split(",") if (key := part.strip())]
     if not keys:
         raise ConfigError(
