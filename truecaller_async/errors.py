@@ -193,7 +193,10 @@ class NotSent(TransportError):
 
 
 class ResponseLost(TransportError):
-    """A connection was acquired and no complete answer came: the request may or may not have been applied."""
+    """A connection was acquired and no complete answer came: the request may or may not have been applied.
+
+    `.retryable` is True only where the lost answer was that of a read, which does no harm twice.
+    """
 
     retryable = False
     sent: Sent = "maybe"

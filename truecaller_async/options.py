@@ -119,7 +119,8 @@ class Credentials:
 class Timeouts:
     """Seconds of silence that end an attempt: until a connection is had, and between two reads.
 
-    There is no total on purpose: when a total fires nobody can say whether the request was sent.
+    There is no total on purpose: when a total fires nobody can say whether the request was sent. An answer that has
+    begun must be complete within ten times `read`.
     """
 
     connect: float = attrs.field(default=10.0, validator=_positive)
