@@ -8,7 +8,7 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import Figure, clean_run, imports, memory, webhooks
+from benchmarks import Figure, clean_run, imports, journal, memory, webhooks
 
 MARKS = {True: "met", False: "MISSED", None: ""}
 
@@ -22,6 +22,7 @@ def main() -> int:
         "virtual": clean_run.on_virtual_clock,
         "imports": imports.compare,
         "webhooks": webhooks.measure,
+        "journal": journal.measure,
     }
     chosen = [asked.part] if asked.part else list(parts)
     load = os.getloadavg()[0]
@@ -39,7 +40,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "part",
         nargs="?",
-        choices=("clean", "imports", "memory", "virtual", "webhooks"),
+        choices=("clean", "imports", "journal", "memory", "virtual", "webhooks"),
         help="one part; all if left out",
     )
     parser.add_argument("--records", type=_records, default=clean_run.RECORDS, help="records of a clean round")

@@ -165,7 +165,11 @@ class TruecallerClient:
         return copy
 
     def push_many(
-        self, source: object, *, journal: str | None = None, options: CampaignOptions | None = None
+        self,
+        source: object,
+        *,
+        journal: str | os.PathLike[str] | None = None,
+        options: CampaignOptions | None = None,
     ) -> Campaign:
         """Push every record of `source`, as `truecaller_async.TruecallerClient.push_many` does.
 
@@ -174,6 +178,19 @@ class TruecallerClient:
         one `RecordResult` for each record read. Raises `ConfigError`.
         """
         stream = self._way.client().push_many(_off_the_loop(source), journal=journal, options=options)
+        return Campaign(self._way.house, stream)
+
+    def resume(
+        self, journal: str | os.PathLike[str], *, source: object = None, options: CampaignOptions | None = None
+    ) -> Campaign:
+        """Go on with a campaign whose process ended, as `truecaller_async.TruecallerClient.resume` does.
+
+        Raises `ConfigError`; entering the block raises `JournalBusy`, `JournalError`, `SourceChanged` and
+        `SourceError`.
+        """
+        stream = self._way.client().resume(
+            journal, source=None if source is None else _off_the_loop(source), options=options
+        )
         return Campaign(self._way.house, stream)
 
     def close(self) -> None:

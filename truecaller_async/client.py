@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import ssl as ssl_module
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
@@ -21,7 +23,7 @@ from truecaller_async.clock import Clock
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import Secret
 from truecaller_async.options import NO_RETRY, CampaignOptions, Credentials, Limits, RetryPolicy, Timeouts
-from truecaller_async.ports import Observer, TokenStore, Transport
+from truecaller_async.ports import Journal, Observer, TokenStore, Transport
 
 if TYPE_CHECKING:
     from truecaller_async.engine import CampaignStream, Core
@@ -41,6 +43,7 @@ class TruecallerClient:
         client.calls         push(record)                              one real-time record
         client.batches       submit(records)  status(id)  wait(id)     up to 500 records by hand
         client.push_many     (source)                                  a whole campaign, of any length
+        client.resume        (journal)                                 the rest of one that was interrupted
         client.labels        list()                                    dynamic labels
         client.feature_sets  list()
         client.numbers       list()  publish()  delist()  wait_listed()
@@ -169,7 +172,11 @@ class TruecallerClient:
         return copy
 
     def push_many(
-        self, source: object, *, journal: str | None = None, options: CampaignOptions | None = None
+        self,
+        source: object,
+        *,
+        journal: str | os.PathLike[str] | None = None,
+        options: CampaignOptions | None = None,
     ) -> CampaignStream:
         """Push every record of `source` in batches, at the full rate the account may use and never above it.
 
@@ -180,15 +187,37 @@ class TruecallerClient:
         (`options.on_ambiguous`). Faults of the whole run are raised from the iteration after the last result. From
         "Truecaller for Business: Batch" of the client's version; version 1 warns `TruecallerDeprecationWarning`.
 
-        `journal` is None or "memory:" in this version; anything else is a `ConfigError`.
+        `journal` is the path of a file that remembers the campaign, so that it can be resumed after any crash; None or
+        "memory:" keeps nothing. The file must not hold a campaign yet. It has no phone number in it, unless `source`
+        cannot be read again (a generator, standard input): then the records of each batch are kept until it has its
+        last word. Entering the block raises `JournalBusy` and `JournalError`.
         """
         self._parts.exchange.deprecations.tell_version("push_many", self._settings.api_version)
-        if journal not in (None, "memory:"):
-            raise ConfigError(f"journal {journal!r} cannot be used: this version keeps journals in memory only")
-        from truecaller_async.engine import CampaignStream
-        from truecaller_async.journal import MemoryJournal
+        from truecaller_async.engine import CampaignStream, Undertaking
 
-        return CampaignStream(self._core, source, options or CampaignOptions(), MemoryJournal)
+        return CampaignStream(Undertaking(self._core, source, options, _journal_of(journal)))
+
+    def resume(
+        self, journal: str | os.PathLike[str], *, source: object = None, options: CampaignOptions | None = None
+    ) -> CampaignStream:
+        """Go on with a campaign whose process ended, however it ended, and finish it.
+
+        `journal` is the path that `push_many` was given. What the server accepted is asked for, what was planned is
+        sent, what may have been applied without our knowing goes by `options.on_ambiguous`, and the source is read on
+        from the row where it stopped. The stream yields one result for each row that had no final word; its summary
+        counts the whole campaign. A finished campaign sends nothing.
+
+        `source` is only for what the journal cannot open again: a list, a generator, a file that was moved. It must be
+        the same rows in the same order; without it, a campaign from a generator finishes what had been read. `options`
+        are those of the journal unless given. The version of the API is the journal's, the credentials are this
+        client's, and must be of the same account.
+
+        Entering the block raises `JournalBusy` (another process works on it), `JournalError`, `SourceChanged` (the
+        first row that differs is its `.row`; nothing was sent), `SourceError` and `ConfigError`.
+        """
+        from truecaller_async.engine import CampaignStream, Undertaking
+
+        return CampaignStream(Undertaking(self._core, source, options, _journal_of(journal), resumed=True))
 
     async def aclose(self) -> None:
         """Give up the tokens, close the session. May be called twice, and at the same time from two tasks.
@@ -225,14 +254,16 @@ class TruecallerClient:
             return "<TruecallerClient, refused>"  # a crash reporter prints the client whose constructor raised
         return f"<TruecallerClient {settings.credentials.client_account_id} {settings.api_version}>"
 
-    def _core(self) -> Core:
-        """What a campaign needs: single attempts, because the engine owns the policy."""
+    def _core(self, api_version: str | None = None) -> Core:
+        """What a campaign needs: single attempts, because the engine owns the policy; a version, where one is kept."""
+        from truecaller_async.configuration import checked_version
         from truecaller_async.engine import Core
         from truecaller_async.resources import Batches, Calls
 
         parts = self._parts
         parts.pool.home.enter()
-        single = self._service(attrs.evolve(self._settings, retry=NO_RETRY))
+        version = checked_version(api_version or self._settings.api_version)
+        single = self._service(attrs.evolve(self._settings, retry=NO_RETRY, api_version=version))
         return Core(
             calls=Calls(single),
             batches=Batches(single),
@@ -242,4 +273,19 @@ class TruecallerClient:
             observer=parts.observer,
             retry=self._settings.retry,
             requests=parts.exchange.counts,
+            account=self._settings.credentials.client_account_id,
+            api_version=version,
         )
+
+
+def _journal_of(path: str | os.PathLike[str] | None) -> Callable[[], Journal]:
+    """What makes the journal that was asked for; it opens nothing yet. Raises `ConfigError`."""
+    if path is None or path == "memory:":
+        from truecaller_async.journal import MemoryJournal
+
+        return MemoryJournal
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise ConfigError(f"journal is of type {type(path).__name__}: it must be the path of a file, or None")
+    from truecaller_async.journal import SqliteJournal
+
+    return partial(SqliteJournal, Path(path))

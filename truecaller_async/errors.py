@@ -18,6 +18,7 @@
     ├── PushRejected                 a real-time record was refused; .field .message
     ├── NumberJobIncomplete          some of many numbers were answered for, and then a request failed; .job .done
     ├── SourceError                  the input broke in the middle; .row
+    │   └── SourceChanged            the input of a campaign is not what it was; .row
     ├── JournalError                 the journal cannot be written or read
     │   └── JournalBusy              another process has it; .pid
     ├── TokenBudgetExhausted         no token may be created before .retry_at
@@ -251,6 +252,13 @@ class SourceError(TruecallerError):
     def __init__(self, message: str, *, row: int = 0) -> None:
         self.row = row
         super().__init__(message)
+
+
+class SourceChanged(SourceError):
+    """The input of a campaign is not what it was when the campaign began, and nothing was sent.
+
+    `row` is the first data row that differs, counted from 1.
+    """
 
 
 class JournalError(TruecallerError):

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
-from truecaller_async.models import Answer, Entry, Request, Secret, Token
+from truecaller_async.models import Answer, Entry, Read, Request, Secret, Token
 from truecaller_async.models.tokens import Shelf
 from truecaller_async.options import Timeouts
+from truecaller_async.planning.replay import Standing
 
 Write: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Takes one piece of a file. Raises errors of this library only."""
@@ -107,14 +108,36 @@ class TokenStore(Protocol):
 
 
 class Journal(Protocol):
-    """The memory of a campaign."""
+    """The memory of a campaign. What an entry means is said by `planning.replay`."""
+
+    @property
+    def resumable(self) -> bool:
+        """Whether another run can go on from it, so that prints and payloads of the rows are worth their cost."""
+        ...
+
+    async def open(self, *, anew: bool) -> Standing:
+        """Take hold of the journal, alone, and say where its campaign stands: the very object that `write` changes.
+
+        `anew` is for a campaign that begins: a journal that holds one already is refused, and so is one that holds none
+        where it is resumed. Raises `JournalBusy` where another process has it, `JournalError` where it cannot be used;
+        it is not changed then.
+        """
+        ...
 
     async def write(self, *entries: Entry) -> None:
-        """One transaction; durable when it returns. Raises `JournalError`, and then nothing may be sent."""
+        """One transaction; durable when it returns, and kept or refused as a whole.
+
+        Raises `JournalError`; then nothing may be sent, and nothing more is written. Who waits may be cancelled: the
+        entries are written all the same, in the order of the calls.
+        """
+        ...
+
+    async def reads(self, after: int, limit: int) -> Sequence[Read]:
+        """What was read behind that row: up to `limit` of the `Read` entries, in the order of the rows."""
         ...
 
     async def aclose(self) -> None:
-        """Close. May be called twice."""
+        """Write what is on its way, and let go. May be called twice."""
         ...
 
 

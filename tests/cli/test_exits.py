@@ -23,6 +23,7 @@ CODES: dict[type[errors.TruecallerError], int] = {
     errors.PushRejected: 5,
     errors.NumberJobIncomplete: 5,
     errors.SourceError: 5,
+    errors.SourceChanged: 4,
     errors.RateLimited: 6,
     errors.TokenBudgetExhausted: 6,
     errors.WaitTooLong: 6,

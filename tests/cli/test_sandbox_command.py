@@ -10,6 +10,7 @@ import pytest
 
 from truecaller_async.options import Limits
 from truecaller_async.sandbox import SPEEDS, Oddity, Sandbox
+from truecaller_async.sandbox.faults import CALLS, ENDINGS
 
 from .driving import CALLER, Shell, finished, receiver
 
@@ -122,6 +123,46 @@ async def test_two_envelopes_at_once_are_a_wrong_setting(tmp_path: Path) -> None
     ended = await Shell(tmp_path, {}).run("sandbox", "--port", "0", *both)
     assert (ended.code, ended.stdout) == (3, "")
     assert "one envelope at most" in ended.stderr
+
+
+async def test_a_fault_plan_is_followed_and_counted(tmp_path: Path) -> None:
+    plan = {"seed": 7, "faults": [{"call": "push", "nth": 1, "do": ["apply", "reset"]}]}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    process = await Shell(tmp_path, {}).start("sandbox", "--port", "0", "--faults", "plan.json", "--json")
+    assert process.stdout is not None
+    shell = Shell(tmp_path, json.loads(await process.stdout.readline()))
+    push = ("push", "--caller", CALLER, "--receiver", receiver(1))
+    codes = [(await shell.run(*push)).code for _ in range(2)]
+    process.send_signal(SIGTERM)
+    ended = await finished(process)
+    assert codes[0] != 0
+    assert codes[1] == 0
+    assert "2 records applied" in ended.stderr
+    assert ended.stderr.endswith("1 request met by a fault.\n")
+
+
+@pytest.mark.parametrize(
+    ("plan", "code", "said"),
+    [
+        ('{"faults": [{"call": "push", "do": ["rest"]}]}', 3, "plan.json: the fault plan is wrong: faults[0].do is"),
+        ("{", 3, "plan.json: the fault plan is wrong"),
+        (None, 2, "'plan.json' cannot be read"),
+    ],
+)
+async def test_a_wrong_fault_plan_is_refused_before_anything_listens(
+    tmp_path: Path, plan: str | None, code: int, said: str
+) -> None:
+    if plan is not None:
+        (tmp_path / "plan.json").write_text(plan)
+    ended = await Shell(tmp_path, {}).run("sandbox", "--port", "0", "--faults", "plan.json")
+    assert (ended.code, ended.stdout) == (code, "")
+    assert said in " ".join(ended.stderr.split())
+
+
+async def test_the_help_of_a_fault_plan_names_every_call_and_every_ending(tmp_path: Path) -> None:
+    told = (await Shell(tmp_path, {}).run("sandbox", "--help")).stdout
+    _, _, told = told.partition("A fault plan")
+    assert [name for name in (*CALLS.values(), *ENDINGS) if name not in told] == []
 
 
 async def test_a_port_in_use_is_3_and_says_so(sandbox: Sandbox, tmp_path: Path) -> None:

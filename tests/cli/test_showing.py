@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -23,8 +23,9 @@ from truecaller_async.cli.phrases import counted, duration, masked, printable
 from truecaller_async.cli.reasons import KINDS_KEPT, Reasons
 from truecaller_async.cli.recording import Recorder
 from truecaller_async.cli.rows import Rows
-from truecaller_async.models import Outcome, Progress, RecordResult, Summary
-from truecaller_async.sources import open_sink, open_source
+from truecaller_async.errors import ConfigError
+from truecaller_async.models import Outcome, Place, Progress, RecordResult, Row, Summary
+from truecaller_async.sources import CsvSource, Fill, RowReader, open_sink, open_source, read_csv
 
 MIDDLE = Progress(
     read=4000,
@@ -218,7 +219,7 @@ def test_a_bad_row_is_told_where_its_line_is_not_known() -> None:
 
 def lines_of(path: Path) -> Iterator[tuple[int, int | None]]:
     rows = Rows(open_source(path))
-    return iter([(row.number, rows.line_of(row.number)) for row in rows])
+    return iter([(row.number, rows.line_of(row.number)) for row in rows.rows()])
 
 
 def test_rows_know_their_lines_behind_blank_lines_and_texts_of_two_lines(tmp_path: Path) -> None:
@@ -232,7 +233,103 @@ def test_the_first_row_can_be_looked_at_and_is_still_given_out(tmp_path: Path) -
     path.write_text('{"caller": "a"}\n{"caller": "b"}\n')
     rows = Rows(open_source(path))
     assert rows.first is not None
-    assert [row.number for row in rows] == [1, 2]
+    assert [row.number for row in rows.rows()] == [1, 2]
+
+
+def three_rows(path: Path) -> list[Place]:
+    """Writes a file of three rows, the second of two lines; the ends of its rows."""
+    path.write_text('caller,receiver,starts_at,ends_at,reason\na,b,1,2,z\na,b,1,2,"x\ny"\na,b,1,2,z\n')
+    return [Place(row.number, *row.end) for row in open_source(path).rows() if row.end is not None]
+
+
+def test_rows_behind_a_place_begin_with_the_first_row_behind_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    first, second, last = three_rows(path)
+    rows = Rows(open_source(path), second)
+    assert rows.first is not None
+    assert rows.first.number == 3
+    assert [row.number for row in rows.rows(second)] == [3]
+    assert rows.line_of(3) == 5
+    assert Rows(open_source(path), last).first is None
+    assert list(Rows(open_source(path), last).rows(last)) == []
+    assert [row.number for row in Rows(open_source(path), first).rows(first)] == [2, 3]
+
+
+def test_old_rows_are_read_once_more_without_disturbing_the_main_reading(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    first, second, _ = three_rows(path)
+    rows = Rows(open_source(path), second)
+    assert [row.number for row in rows.rows()] == [1, 2, 3]
+    main = rows.rows(second)
+    old = rows.rows(first)
+    assert next(old).number == 2
+    assert [row.number for row in main] == [3]
+    assert [row.number for row in old] == [3]
+    assert [row.number for row in rows.rows(second)] == [3]
+    assert [rows.line_of(number) for number in (1, 2, 3)] == [2, 3, 5]
+
+
+def test_the_first_row_is_read_only_once_from_what_can_be_read_only_once() -> None:
+    rows = Rows(read_csv(StringIO("caller,receiver,starts_at,ends_at\na,b,1,2\nc,d,1,2\n")))
+    assert rows.first is not None
+    assert [row.number for row in rows.rows()] == [1, 2]
+    assert list(rows.rows()) == []
+    assert rows.note() is None
+    with pytest.raises(ConfigError):
+        rows.rows(Place(1, 2, 3))
+
+
+def test_lines_are_known_of_old_rows_that_were_read_before_the_main_reading_only(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    _, second, _ = three_rows(path)
+    rows = Rows(open_source(path), second)
+    assert len(list(rows.rows(second))) == 1
+    assert len(list(rows.rows())) == 3
+    assert [rows.line_of(number) for number in (1, 2, 3)] == [None, None, 5]
+
+
+def test_the_note_of_rows_is_that_of_the_file_before_it_was_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    three_rows(path)
+    source = open_source(path, Fill(reason="Calling you back"))
+    note = source.note()
+    rows = Rows(source)
+    with path.open("a") as file:
+        file.write("more\n")
+    assert rows.note() == note != source.note()
+    assert rows.name == source.name
+    assert rows.kind == "csv"
+
+
+async def test_a_row_reader_takes_rows_as_the_file_that_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    _, second, _ = three_rows(path)
+    reader = RowReader(Rows(open_source(path), second), second)
+    assert [row.number for row in await reader.read(10)] == [3]
+    await reader.aclose()
+
+
+class Watched(CsvSource):
+    """Knows whether its reading was closed."""
+
+    closed = False
+
+    def _rows(self, after: Place | None) -> Generator[Row, None, None]:
+        try:
+            yield from super()._rows(after)
+        finally:
+            self.closed = True
+
+
+def test_closing_the_main_reading_closes_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    three_rows(path)
+    source = Watched(path, None, {})
+    main = Rows(source).rows()
+    next(main)
+    assert not source.closed
+    main.close()
+    assert source.closed
 
 
 def test_a_full_list_of_results_is_written_at_once_and_the_rest_at_the_end(tmp_path: Path) -> None:

@@ -2,52 +2,201 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from truecaller_async.errors import JournalError
-from truecaller_async.journal import MemoryJournal
-from truecaller_async.models import AttemptEnded, Entry, Intent, Outcome, Planned, Settled
+from tests.journal.stories import BEGUN, Teller, picture, tellers
+from truecaller_async.errors import JournalBusy, JournalError
+from truecaller_async.journal import MemoryJournal, SqliteJournal
+from truecaller_async.models import (
+    AttemptEnded,
+    Entry,
+    Intent,
+    Outcome,
+    Place,
+    Planned,
+    Read,
+    RunBegan,
+    Settled,
+)
+from truecaller_async.planning.batch_state import State
 from truecaller_async.ports import Journal
 
-Opener: TypeAlias = Callable[[], Journal]
-
-pytestmark = pytest.mark.parametrize("opener", [MemoryJournal])
+Shelf: TypeAlias = Callable[[], Journal]
+"""Gives the journal of one campaign, again and again, as another run would get it."""
 
 PLANNED = Planned(1, (1, 2))
+READ = Read(Place(2, 3, 60), b"prints")
 INTENT = Intent(1, 1, "0123456789ab", 10.0)
 ENDED = AttemptEnded(1, 1, "accepted", 11.0, batch_id="b-1")
 DELIVERED = Settled((1,), Outcome.DELIVERED, seq=1)
 FAILED = Settled((2,), Outcome.FAILED, "not a user", seq=1)
+LIFE = (BEGUN, PLANNED, READ, INTENT, ENDED, DELIVERED, FAILED)
 
 
-async def test_the_life_of_a_batch_is_written_entry_by_entry(opener: Opener) -> None:
-    journal = opener()
-    for entry in (PLANNED, INTENT, ENDED, DELIVERED, FAILED):
+@pytest.fixture(params=["memory", "sqlite"])
+def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
+    return shelf_of(request.param, tmp_path / "campaign.db")
+
+
+def shelf_of(kind: str, path: Path) -> Shelf:
+    memory = MemoryJournal(resumable=True)
+    return (lambda: memory) if kind == "memory" else (lambda: SqliteJournal(path))
+
+
+async def test_the_life_of_a_batch_is_written_entry_by_entry(shelf: Shelf) -> None:
+    journal = shelf()
+    standing = await journal.open(anew=True)
+    for entry in LIFE:
         await journal.write(entry)
+    assert standing.account() == {Outcome.DELIVERED: 1, Outcome.FAILED: 1}
     await journal.aclose()
 
 
-async def test_several_entries_are_one_write(opener: Opener) -> None:
-    journal = opener()
-    await journal.write(PLANNED, INTENT, ENDED, DELIVERED, FAILED)
+async def test_several_entries_are_one_write_and_none_is_no_write(shelf: Shelf) -> None:
+    journal = shelf()
+    standing = await journal.open(anew=True)
+    await journal.write(*LIFE)
     await journal.write()
+    assert standing.place == READ.place
+    assert standing.batches == {}
+    await journal.aclose()
+
+
+async def test_a_journal_that_was_closed_is_resumed_where_it_stood(shelf: Shelf) -> None:
+    journal = shelf()
+    await journal.open(anew=True)
+    await journal.write(*LIFE[:-2], DELIVERED)
+    await journal.aclose()
+    journal = shelf()
+    standing = await journal.open(anew=False)
+    (batch,) = standing.open
+    assert (batch.state, batch.batch_id, list(batch.open)) == (State.ACCEPTED, "b-1", [2])
+    assert standing.begun == BEGUN
+    await journal.write(FAILED)
+    assert standing.account() == {Outcome.DELIVERED: 1, Outcome.FAILED: 1}
+    await journal.aclose()
+
+
+async def test_a_journal_with_a_campaign_is_not_begun_anew(shelf: Shelf) -> None:
+    journal = shelf()
+    await journal.open(anew=True)
+    await journal.write(BEGUN)
+    await journal.aclose()
+    with pytest.raises(JournalError, match="resume"):
+        await shelf().open(anew=True)
+    standing = await shelf().open(anew=False)
+    assert standing.begun == BEGUN
+
+
+async def test_a_journal_without_a_campaign_is_not_resumed(shelf: Shelf) -> None:
+    with pytest.raises(JournalError):
+        await shelf().open(anew=False)
+    journal = shelf()
+    await journal.open(anew=True)
+    await journal.aclose()
+    with pytest.raises(JournalError, match="no campaign"):
+        await shelf().open(anew=False)
+    journal = shelf()
+    await journal.open(anew=True)
+    await journal.aclose()
+
+
+async def test_an_open_journal_is_busy_and_stays_so_when_others_ask(shelf: Shelf) -> None:
+    journal = shelf()
+    await journal.open(anew=True)
+    await journal.write(BEGUN)
+    for anew in (True, False):
+        with pytest.raises(JournalBusy):
+            await shelf().open(anew=anew)
+    await journal.write(RunBegan(1.0, 1))
     await journal.aclose()
 
 
 @pytest.mark.parametrize("entries", [[INTENT], [ENDED], [PLANNED, ENDED], [PLANNED, INTENT, ENDED, ENDED]])
-async def test_an_attempt_without_its_intent_or_plan_is_refused(opener: Opener, entries: list[Entry]) -> None:
-    journal = opener()
+async def test_an_entry_that_cannot_be_true_is_refused_and_nothing_is_written_after_it(
+    shelf: Shelf, entries: list[Entry]
+) -> None:
+    journal = shelf()
+    await journal.open(anew=True)
     with pytest.raises(JournalError):
         await journal.write(*entries)
-    await journal.aclose()
-
-
-async def test_a_closed_journal_takes_nothing_and_may_be_closed_again(opener: Opener) -> None:
-    journal = opener()
-    await journal.aclose()
-    await journal.aclose()
     with pytest.raises(JournalError):
         await journal.write(PLANNED)
+    await journal.aclose()
+
+
+async def test_what_is_written_at_once_is_kept_in_the_order_of_the_calls(shelf: Shelf) -> None:
+    journal = shelf()
+    await journal.open(anew=True)
+    await asyncio.gather(*(journal.write(entry) for entry in LIFE))
+    await journal.aclose()
+    standing = await shelf().open(anew=False)
+    assert standing.account() == {Outcome.DELIVERED: 1, Outcome.FAILED: 1}
+
+
+async def test_a_waiter_that_is_cancelled_loses_nothing(shelf: Shelf) -> None:
+    journal = shelf()
+    await journal.open(anew=True)
+    await journal.write(BEGUN)
+    waiter = asyncio.create_task(journal.write(PLANNED, READ))
+    await asyncio.sleep(0)
+    waiter.cancel()
+    await journal.write(INTENT)
+    await asyncio.wait([waiter])
+    await journal.aclose()
+    standing = await shelf().open(anew=False)
+    assert standing.batch(1).state is State.IN_FLIGHT
+
+
+async def test_closing_waits_for_what_is_on_its_way_and_may_be_repeated(shelf: Shelf) -> None:
+    journal = shelf()
+    await journal.open(anew=True)
+    writes = [asyncio.create_task(journal.write(entry)) for entry in LIFE]
+    await asyncio.sleep(0)
+    await journal.aclose()
+    await asyncio.gather(*writes)
+    await journal.aclose()
+    with pytest.raises(JournalError, match="closed"):
+        await journal.write(PLANNED)
+
+
+async def test_what_was_read_is_told_again_in_pieces(shelf: Shelf) -> None:
+    journal = shelf()
+    await journal.open(anew=True)
+    reads = [Read(Place(row, row + 1, 30 * row), b"p" * row) for row in (2, 3, 7)]
+    await journal.write(BEGUN)
+    for seq, rows in enumerate([(1, 2), (3,), (4, 5, 6, 7)]):
+        await journal.write(Planned(seq + 1, rows), reads[seq])
+    assert list(await journal.reads(0, 2)) == reads[:2]
+    assert list(await journal.reads(2, 9)) == reads[1:]
+    assert list(await journal.reads(7, 9)) == []
+    await journal.aclose()
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@given(teller=tellers(), steps=st.integers(1, 25))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_wherever_a_story_is_broken_off_the_next_run_stands_where_it_ended(
+    kind: str, tmp_path_factory: pytest.TempPathFactory, teller: Teller, steps: int
+) -> None:
+    shelf = shelf_of(kind, tmp_path_factory.mktemp("journal") / "campaign.db")
+
+    async def tell() -> None:
+        for step in range(steps):
+            journal = shelf()
+            standing = await journal.open(anew=not step)
+            await journal.write(*teller.transaction())
+            assert picture(standing) == picture(teller.standing)
+            await journal.aclose()
+        journal = shelf()
+        assert picture(await journal.open(anew=False)) == picture(teller.standing)
+        await journal.aclose()
+
+    asyncio.run(tell())

@@ -10,7 +10,7 @@ import pytest
 from tests.engine.world import World, check_account, record, records
 from tests.virtual import run_virtual
 from truecaller_async import CampaignOptions, JournalError, Outcome, RecordResult
-from truecaller_async.engine import CampaignStream
+from truecaller_async.engine import CampaignStream, Undertaking
 from truecaller_async.journal import MemoryJournal
 from truecaller_async.models import AttemptEnded, Entry, Intent, Planned, Request, Settled
 
@@ -41,7 +41,7 @@ def in_flight(heard: list[Entry]) -> int:
 
 
 async def run(world: World, ear: Ear, source: object) -> tuple[list[RecordResult], CampaignStream, Exception | None]:
-    stream = CampaignStream(world.client._core, source, CampaignOptions(), lambda: ear)
+    stream = CampaignStream(Undertaking(world.client._core, source, CampaignOptions(), lambda: ear))
     results: list[RecordResult] = []
     fault = None
     async with world.client, stream:
@@ -84,7 +84,8 @@ def test_every_row_is_planned_or_settled_and_every_attempt_ends() -> None:
         assert sorted(planned) == list(range(1, 1_201))
         assert sorted(settled) == list(range(1, 1_203))
         assert in_flight(ear.heard) == 0
-        assert ear.open == {}
+        assert ear.standing.open == []
+        assert ear.standing.finished
 
     run_virtual(main)
 
@@ -107,7 +108,17 @@ def test_the_end_of_an_attempt_is_written_before_its_batch_is_polled() -> None:
     run_virtual(main)
 
 
-@pytest.mark.parametrize("breaks_at", [1, 2, 3, 4, 7, 12, 20, 30])
+def test_a_campaign_does_not_begin_that_the_journal_could_not_be_told() -> None:
+    async def main() -> None:
+        world, ear = World(), Ear(breaks_at=1)
+        with pytest.raises(JournalError, match="the disk is full"):
+            await run(world, ear, records(10_000))
+        assert not world.transport.counts
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("breaks_at", [2, 3, 4, 7, 12, 20, 30])
 def test_nothing_is_sent_that_the_journal_could_not_be_told(breaks_at: int) -> None:
     async def main() -> None:
         world, ear = World(), Ear(breaks_at=breaks_at)

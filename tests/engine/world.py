@@ -60,6 +60,8 @@ class SandboxTransport:
     counts: Counter[str] = attrs.field(factory=Counter)
     watch: Callable[[str, Request], None] = attrs.field(default=lambda *_: None)
     """Told "out" when a request leaves and "back" when its answer or its end is there."""
+    dead: bool = False
+    """The process has died: nothing leaves any more."""
 
     async def send(self, request: Request, timeouts: Timeouts) -> Answer:
         self.watch("out", request)
@@ -74,6 +76,8 @@ class SandboxTransport:
         raise AssertionError("no campaign downloads a file")
 
     async def _carry(self, request: Request) -> Answer:
+        if self.dead:
+            raise NotSent("the process is dead")
         token = request.token.reveal() if request.token is not None else ""
         self.sent.append((asyncio.get_running_loop().time(), token, request.call))
         self.counts[request.call] += 1
@@ -92,7 +96,7 @@ class SandboxTransport:
             request.method, request.path, headers, request.body or b"", BASE + asyncio.get_running_loop().time()
         )
         await asyncio.sleep(self.rng.uniform(*self.latency))
-        if wrong == "lost_after":
+        if wrong == "lost_after" or reply.cut is not None:
             raise ResponseLost("the connection broke")
         if wrong == "500_after":
             return Answer(502, {"content-type": "text/html"}, b"<html>bad gateway</html>")
@@ -140,8 +144,9 @@ class World:
         latency: tuple[float, float] = (0.01, 0.05),
         fault: Fault | None = None,
         retry: RetryPolicy | None = None,
+        state: SandboxState | None = None,
     ) -> None:
-        self.state = SandboxState(settings or SandboxSettings(limits=limits or Limits.documented()))
+        self.state = state or SandboxState(settings or SandboxSettings(limits=limits or Limits.documented()))
         self.transport = SandboxTransport(self.state, Random(seed), latency, fault)
         known = self.state.settings
         self.client = object.__new__(TruecallerClient)

@@ -50,6 +50,7 @@ EXAMPLES: list[TruecallerError] = [
     errors.PushRejected("receiver_number", "not a user", status=200),
     errors.PushRejected(None, None),
     errors.SourceError("line 7 is not CSV", row=5),
+    errors.SourceChanged("row 5 is not the row that was read", row=5),
     errors.JournalError("disk full"),
     errors.JournalBusy("in use", pid=4242),
     errors.TokenBudgetExhausted(datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)),

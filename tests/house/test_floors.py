@@ -15,7 +15,7 @@ FLOOR = {
     "models": 0,
     "errors": 0,
     "options": 0,
-    "ports": 0,
+    "ports": 1,
     "clock": 1,
     "home": 1,
     "private_file": 1,
@@ -48,7 +48,7 @@ FLOOR = {
 BESIDE = {
     "errors": {"models"},
     "options": {"models", "errors"},
-    "ports": {"models", "errors", "options"},
+    "ports": {"planning"},
     "engine": {"resources"},
     "parts": {"resources"},
     "client": {"resources", "engine", "parts"},

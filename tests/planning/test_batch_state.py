@@ -11,7 +11,7 @@ from truecaller_async import errors
 from truecaller_async.errors import TruecallerError
 from truecaller_async.planning.batch_state import ARROWS, STRUCTURAL, Event, State, advance, event_of
 
-ENDS = {State.RESOLVED, State.REFUSED, State.UNTRACKED, State.STOPPED}
+ENDS = {State.RESOLVED, State.REFUSED, State.UNTRACKED}
 
 DECIDED: dict[type[TruecallerError], Event] = {
     errors.TruecallerError: Event.FATAL,
@@ -32,6 +32,7 @@ DECIDED: dict[type[TruecallerError], Event] = {
     errors.PushRejected: Event.REFUSED,
     errors.NumberJobIncomplete: Event.FATAL,
     errors.SourceError: Event.FATAL,
+    errors.SourceChanged: Event.FATAL,
     errors.JournalError: Event.FATAL,
     errors.JournalBusy: Event.FATAL,
     errors.TokenBudgetExhausted: Event.FATAL,
@@ -68,7 +69,7 @@ def test_an_attempt_that_may_have_been_applied_is_never_planned_again_but_throug
     back = {event for (state, event), after in ARROWS.items() if after is State.PLANNED and state is State.IN_FLIGHT}
     assert back == {Event.NOT_SENT, Event.THROTTLED, Event.UNAUTHORIZED}
     assert advance(State.IN_FLIGHT, Event.LOST) is State.IN_DOUBT
-    assert {state for (state, event), _ in ARROWS.items() if event is Event.RESEND} == {State.IN_DOUBT}
+    assert {state for (state, event), _ in ARROWS.items() if event is Event.RESEND} == {State.IN_DOUBT, State.HELD}
 
 
 def test_ends_are_ends_and_every_other_state_leads_to_one() -> None:

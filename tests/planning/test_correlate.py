@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.planning.records import START, record
 from truecaller_async.models import CallRecord, RecordStatus
+from truecaller_async.models.batches import FINAL_WORDS
 from truecaller_async.planning.chunker import marked
 from truecaller_async.planning.correlate import Match, correlate
 
@@ -206,9 +208,54 @@ def test_a_server_that_rounds_the_watermark_away_is_read_by_the_other_evidence()
 def test_a_watermark_of_another_batch_is_foreign() -> None:
     records = [marked(one, place) for place, one in enumerate(SAME)]
     other = attrs.evolve(masked(row_of(records[1])), ends_at=int(records[1].ends_at) + 60_000)  # type: ignore[arg-type]
-    match = correlate(records, [masked(row_of(records[0])), other], watermark=True)
-    assert words(match) == ["success", None, None, None, None]
+    match = correlate(records, [masked(row_of(records[3])), other], watermark=True)
+    assert words(match) == [None, None, None, "success", None]
     assert match.foreign == 1
+
+
+def test_a_part_of_a_batch_keeps_the_watermarks_of_the_whole() -> None:
+    part = [marked(one, place) for place, one in enumerate(SAME, start=250)][1:4]
+    rows = [masked(row_of(one, word)) for one, word in zip(part, ["success", "failed", "success"], strict=True)]
+    assert words(correlate(part, rows[::-1], watermark=True)) == ["success", "failed", "success"]
+    assert words(correlate(part[1:2], rows[1:2], watermark=True)) == ["failed"]
+
+
+@pytest.mark.parametrize("grain", [10, 100, 1000])
+def test_the_first_record_does_not_get_the_rows_of_all_where_a_server_rounds_the_watermark_away(grain: int) -> None:
+    records = [marked(one, place) for place, one in enumerate(SAME)]
+    said = ["pending", "success", "success", "success", "success"]
+    rows = [
+        row_of(one, word, id=str(place), ends_at=int(records[0].ends_at) // grain * grain)  # type: ignore[arg-type]
+        for place, (one, word) in enumerate(zip(records, said, strict=True))
+    ]
+    assert words(correlate(records, list(map(masked, rows)), watermark=True)) == [None] * 5
+    assert words(correlate(records, list(map(masked, rows))[1:2], watermark=True)) == [None] * 5
+    assert words(correlate(records, rows, watermark=True)) == said
+
+
+@given(st.permutations(range(5)), st.lists(st.sampled_from(["success", "failed"]), min_size=5, max_size=5))
+def test_every_masked_row_with_its_watermark_is_given(order: list[int], said: list[str]) -> None:
+    records = [marked(one, place) for place, one in enumerate(SAME)]
+    foreign = masked(row_of(record(9, ends_at=START + 7_200_003)))
+    rows = [masked(row_of(records[place], said[place])) for place in order]
+    match = correlate(records, [foreign, *rows, *rows[1:3]], watermark=True)
+    assert (words(match), match.foreign, match.conflicts) == (said, 1, set())
+
+
+def test_rows_without_ids_may_be_one_row_twice_and_share_no_word() -> None:
+    rows = [masked(row_of(SAME[0]))] * 2
+    assert words(correlate(SAME[:2], rows)) == [None, None]
+    twins = [record(1, key="a"), record(1, key="b")]
+    assert words(correlate(twins, [row_of(twins[0])] * 2)) == [None, None]
+
+
+def test_a_row_that_says_other_than_all_of_the_choice_is_no_part_of_it() -> None:
+    pair = [record(1, reason="Calling about order 1"), record(1, reason="Calling about order 2")]
+    hidden = [attrs.evolve(row_of(one, id=str(at)), caller="91****") for at, one in enumerate(pair)]
+    mine = attrs.evolve(hidden[0], reason=None)
+    other = attrs.evolve(hidden[1], reason="Calling about order 3", id="foreign")
+    match = correlate(pair, [mine, other])
+    assert (words(match), match.foreign) == ([None, None], 1)
 
 
 @st.composite
@@ -274,3 +321,110 @@ def test_no_record_is_given_the_row_of_a_different_record(
 def test_every_unmasked_row_is_given(order: list[int], said: list[str]) -> None:
     rows = [row_of(SAME[place], said[place]) for place in order]
     assert words(correlate(SAME, rows)) == said
+
+
+HIDEABLE = ("caller", "receiver", "reason", "label_name", "label_id", "starts_at", "ends_at", "id", "message")
+FINAL = ("success", "failed")
+
+
+@attrs.frozen
+class Poll:
+    """A status answer of a server that does almost anything, and what is true."""
+
+    records: list[CallRecord]
+    truth: list[str]
+    """What each record's own row says: a final word, or "pending"."""
+    contradicted: set[int]
+    rows: list[RecordStatus]
+    watermark: bool
+
+
+@st.composite
+def polls(draw: st.DrawFn) -> Poll:
+    """Records that are hard to tell apart, and any subset, order, repetition, masking and mix of their rows.
+
+    What no client could see through is left out: a foreign row that shows nothing but what one of the records has.
+    """
+    dice = draw(st.randoms(use_true_random=False))
+    watermark = draw(st.booleans())
+    first = draw(st.sampled_from([0, 0, 7]))
+    variety = draw(st.sampled_from([1, 2, 3]))
+    records = [hard_to_tell(dice, variety) for _ in range(draw(st.integers(1, 7)))]
+    if watermark:
+        records = [marked(one, place) for place, one in enumerate(records, start=first)]
+        records = dice.sample(records, draw(st.integers(1, len(records))))
+    truth = [dice.choice((*FINAL, *FINAL, "pending")) for _ in records]
+    hidden = draw(st.sets(st.sampled_from(HIDEABLE)))
+    patchy = draw(st.booleans())
+    grain = draw(st.sampled_from([1, 1, 10, 1000, 60_000])) if watermark else 1
+
+    def seen(row: RecordStatus) -> RecordStatus:
+        hide = {name for name in hidden if not patchy or dice.random() < 0.5}
+        said = attrs.evolve(row, reason=row.reason or "filled in", ends_at=int(row.ends_at or 0) // grain * grain)
+        return attrs.evolve(said, **{name: HIDDEN.get(name) for name in hide})
+
+    own = [seen(row_of(one, truth[at], id=f"id {at}", message=f"of {at}")) for at, one in enumerate(records)]
+    kept = dice.sample(range(len(own)), draw(st.integers(0, len(own)))) if draw(st.booleans()) else range(len(own))
+    kept = sorted(kept) if draw(st.booleans()) else list(kept)
+    answer = []
+    contradicted = set()
+    for at in kept:
+        answer += [own[at]] * (1 if dice.random() < 0.7 else 2)
+        if truth[at] in FINAL and dice.random() < 0.1:
+            contradicted.add(at)
+            answer.append(attrs.evolve(own[at], status=FINAL[1 - FINAL.index(truth[at])]))
+        elif truth[at] in FINAL and dice.random() < 0.1:
+            answer.append(attrs.evolve(own[at], status="pending"))
+    for number in range(draw(st.integers(0, 3))):
+        other = hard_to_tell(dice, 4, caller="990000000001", receiver=f"99900000000{number}")
+        foreign = seen(row_of(other, dice.choice(FINAL), id=f"foreign {number}"))
+        if not any(could_be(one, foreign) for one in records):
+            answer.insert(dice.randint(0, len(answer)), foreign)
+    if draw(st.booleans()):
+        dice.shuffle(answer)
+    return Poll(records, truth, contradicted, answer, watermark)
+
+
+def hard_to_tell(dice: Random, variety: int, **numbers: Any) -> CallRecord:
+    some = {
+        "caller": dice.choice(["910000000001", "910000000002"][:variety]),
+        "label_id": dice.choice([LABEL, LABEL, None][-variety:]),
+        "reason": dice.choice(["Calling you first", "Calling you again", None, "Calling again"][:variety]),
+        "label_name": dice.choice([None, "Centro", "Metro"][:variety]),
+        "ends_at": START + dice.choice([3_600_000, 3_601_000, 3_600_250, 7_200_000][:variety]),
+    }
+    return record(dice.choice([1, 2, 3][:variety]), **{**some, **numbers})
+
+
+def could_be(one: CallRecord, row: RecordStatus) -> bool:
+    """Whether nothing that the row shows is other than what the record says."""
+    pairs = [(getattr(row, name), getattr(one, name)) for name in ("label_name", "reason", "starts_at", "ends_at")]
+    pairs += [(row.label_id.lower() if row.label_id else None, one.label_id)]
+    pairs += [
+        (said.removeprefix("+"), sent)
+        for said, sent in ((row.caller, one.caller), (row.receiver, one.receiver))
+        if said and "*" not in said
+    ]
+    return all(said is None or sent is None or said == sent for said, sent in pairs)
+
+
+@settings(max_examples=400, deadline=None)
+@given(polls())
+def test_no_record_has_a_word_that_is_not_its_own(poll: Poll) -> None:
+    match = correlate(poll.records, poll.rows, watermark=poll.watermark)
+    groups: dict[CallRecord, list[int]] = {}
+    for at, one in enumerate(poll.records):
+        groups.setdefault(content(one), []).append(at)
+    for alike in groups.values():
+        if poll.contradicted.intersection(alike):
+            continue
+        claimed = Counter(
+            row.outcome for at in alike if at not in match.conflicts and (row := match.rows[at]) and row.outcome
+        )
+        true = Counter(FINAL_WORDS[poll.truth[at]] for at in alike if poll.truth[at] in FINAL)
+        assert claimed <= true
+        ids = {row.id for at in alike if (row := match.rows[at]) and row.id}
+        assert ids <= {f"id {at}" for at in alike}
+    for at in poll.contradicted:
+        row = match.rows[at]
+        assert row is None or row.outcome is None or at in match.conflicts or len(groups[content(poll.records[at])]) > 1

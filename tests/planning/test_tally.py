@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from truecaller_async.models import Outcome, RecordResult
+from truecaller_async.planning.replay import Standing
 from truecaller_async.planning.tally import OTHER, REASONS_KEPT, Tally
 
 
@@ -15,7 +16,7 @@ def result(outcome: Outcome, reason: str | None = None, *, twice: bool = False) 
 
 @given(st.lists(st.sampled_from(Outcome)), st.integers(0, 20))
 def test_what_is_open_is_what_was_read_and_not_answered(outcomes: list[Outcome], more: int) -> None:
-    tally = Tally()
+    tally = Tally(Standing())
     tally.read = len(outcomes) + more
     tally.settle(result(outcome) for outcome in outcomes)
     assert tally.answered == len(outcomes)
@@ -24,14 +25,14 @@ def test_what_is_open_is_what_was_read_and_not_answered(outcomes: list[Outcome],
 
 
 def test_reasons_are_counted_for_what_was_not_delivered() -> None:
-    tally = Tally()
+    tally = Tally(Standing())
     tally.settle([result(Outcome.DELIVERED, "fine"), result(Outcome.DUPLICATE, "of row 1")])
     tally.settle([result(Outcome.FAILED, "not a user"), result(Outcome.FAILED, "not a user"), result(Outcome.EXPIRED)])
     assert tally.reasons == {"not a user": 2, "expired": 1}
 
 
 def test_different_reasons_are_kept_up_to_a_bound() -> None:
-    tally = Tally()
+    tally = Tally(Standing())
     tally.settle(result(Outcome.FAILED, f"reason {number}") for number in range(REASONS_KEPT + 7))
     tally.settle([result(Outcome.FAILED, "reason 0")])
     assert len(tally.reasons) == REASONS_KEPT + 1
@@ -40,6 +41,6 @@ def test_different_reasons_are_kept_up_to_a_bound() -> None:
 
 
 def test_possible_duplicates_are_counted() -> None:
-    tally = Tally()
+    tally = Tally(Standing())
     tally.settle([result(Outcome.DELIVERED, twice=True), result(Outcome.DELIVERED)])
     assert tally.possibly_duplicated == 1

@@ -157,6 +157,14 @@ def test_rows_of_another_batch_are_left_out() -> None:
     assert rows_of(enveloped(V2_ROW | {"batch_id": BATCH})) == (READ,)
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_rows_of_another_batch_are_counted(count: int) -> None:
+    foreign = [V1_ROW | {"batch_id": "another", "client_account_id": "somebody", "id": "foreign"}] * count
+    status = decipher_status("v1", answer([*foreign, V1_ROW]), BATCH, now=NOW)
+    assert (status.foreign, status.records, status.client_account_id) == (count, (READ,), ACCOUNT)
+    assert decipher_status("v2", answer(enveloped(V2_ROW, *foreign)), BATCH, now=NOW).foreign == count
+
+
 def test_an_answer_about_another_batch_is_no_answer() -> None:
     with pytest.raises(DecodeError) as caught:
         rows_of(enveloped(V2_ROW, batch_id="another"))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import combinations, pairwise
 from typing import Any
 
+import jsonschema_rs
 import pytest
+import schemathesis
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.options import UUID
 from truecaller_async.sandbox import Oddity, SandboxSettings
+from truecaller_async.sandbox.app import description
 
 from .driving import NOW, Driver, batch_id_of, printed, record, said
 
@@ -161,3 +166,130 @@ def test_a_failed_delisting_as_a_400() -> None:
     assert (reply.status, said(reply)["status"]) == (400, "failed")
     driver.move("publish", ["911140001234"])
     assert driver.move("delist", ["911140001234"]).status == 200
+
+
+ODD_ROWS = ("missing-rows", "late-rows", "repeated-rows", "contradicting-rows", "foreign-rows")
+RECORDS = 60
+"""Of so many records two or three are odd."""
+
+
+def batch_of(driver: Driver, count: int = RECORDS, version: str = "v2") -> str:
+    """A batch whose records are told apart by their receivers; every third one fails."""
+    name = "receiver" if version == "v1" else "receiver_number"
+    plus = "+" if version == "v3" else ""
+    sent = [record(version, **{name: f"{plus}9192345{n:03d}{'13' if n % 3 == 0 else '00'}"}) for n in range(count)]
+    return batch_id_of(driver.submit(*sent, version=version), version)
+
+
+def rows(driver: Driver, batch_id: str, after: float = 3600.0, version: str = "v2") -> list[Any]:
+    """The rows so many seconds after the batch was taken."""
+    driver.now = NOW + after
+    driver.log_in()
+    body = said(driver.status(batch_id, version))
+    return list(body if version == "v1" else body["data"])
+
+
+PLAIN = Driver(SandboxSettings(resolve_after=2.0))
+EXPECTED = rows(PLAIN, batch_of(PLAIN))
+
+
+def test_some_rows_are_missing_for_ever() -> None:
+    driver = odd("missing-rows")
+    batch_id = batch_of(driver)
+    for after in (0.0, 2.0, 7200.0):
+        shown = rows(driver, batch_id, after)
+        assert RECORDS - 3 <= len(shown) <= RECORDS - 2
+    assert [row for row in EXPECTED if row in shown] == shown
+
+
+def test_some_rows_come_later_than_the_others() -> None:
+    driver = odd("late-rows", late_for=5.0, resolve_spread=3.0)
+    batch_id = batch_of(driver)
+    early = rows(driver, batch_id, 9.75)
+    assert RECORDS - 3 <= len(early) <= RECORDS - 2
+    assert rows(driver, batch_id, 10.0) == EXPECTED
+    assert [row for row in EXPECTED if row in early] == early
+
+
+def test_some_rows_are_there_twice() -> None:
+    driver = odd("repeated-rows")
+    shown = rows(driver, batch_of(driver))
+    times = Counter(row["id"] for row in shown)
+    assert 2 <= list(times.values()).count(2) <= 3
+    assert max(times.values()) == 2
+    assert all(row in EXPECTED for row in shown)
+
+
+def test_some_rows_say_both_success_and_failed() -> None:
+    driver = odd("contradicting-rows")
+    batch_id = batch_of(driver)
+    assert len(rows(driver, batch_id, 1.0)) == RECORDS
+    words: dict[str, set[str]] = {}
+    for row in rows(driver, batch_id):
+        words.setdefault(row["id"], set()).add(row["status_info"]["status"])
+    assert len(words) == RECORDS
+    assert 2 <= [{"success", "failed"} == said for said in words.values()].count(True) <= 3
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "v3"])
+def test_some_rows_are_of_another_batch(version: str) -> None:
+    driver = odd("foreign-rows")
+    batch_id = batch_of(driver, version=version)
+    caller, receiver = ("caller", "receiver") if version == "v1" else ("caller_number", "receiver_number")
+    foreign = [row for row in rows(driver, batch_id, version=version) if row[caller].startswith(("999", "+999"))]
+    assert 2 <= len(foreign) <= 3
+    assert all(row[receiver].startswith(("999", "+999")) for row in foreign)
+    assert len({row["id"] for row in foreign}) == len(foreign)
+    if version == "v1":
+        assert all(row["batch_id"] != batch_id for row in foreign)
+        assert all(row["client_account_id"] != driver.settings.client_account_id for row in foreign)
+        own = [row for row in rows(driver, batch_id, version=version) if row not in foreign]
+        assert {row["batch_id"] for row in own} == {batch_id}
+
+
+def test_a_foreign_row_says_the_opposite_of_the_row_before_it_about_another_window() -> None:
+    driver = odd("foreign-rows")
+    shown = rows(driver, batch_of(driver))
+    for before, row in pairwise(shown):
+        if row["caller_number"].startswith("999"):
+            assert {before["status_info"]["status"], row["status_info"]["status"]} == {"success", "failed"}
+            assert before["ends_at"] - row["ends_at"] == before["starts_at"] - row["starts_at"] == 3_600_000
+
+
+@pytest.mark.parametrize("count", [1, 2, 24, 25, 26])
+@pytest.mark.parametrize("name", ODD_ROWS)
+def test_every_batch_has_one_odd_row_and_none_more_than_every_25th(name: str, count: int) -> None:
+    driver = odd(name, late_for=7200.0)
+    shown = [(row["id"], row["status_info"]["status"]) for row in rows(driver, batch_of(driver, count))]
+    plain = Driver()
+    expected = [(row["id"], row["status_info"]["status"]) for row in rows(plain, batch_of(plain, count))]
+    changes = sum(((Counter(shown) - Counter(expected)) + (Counter(expected) - Counter(shown))).values())
+    assert 1 <= changes <= (count + 24) // 25
+
+
+@pytest.mark.parametrize("names", [*combinations(ODD_ROWS, 2), ODD_ROWS])
+def test_odd_rows_can_be_mixed_with_each_other_and_with_masks_and_another_order(names: tuple[str, ...]) -> None:
+    plain, mixed = odd(*names), odd(*names, "masked-numbers", "shuffled-rows")
+    shown = rows(plain, batch_of(plain))
+    other = rows(mixed, batch_of(mixed))
+    assert {row["receiver_number"] for row in other} == {"*" * 12}
+    assert Counter(row["id"] for row in shown) == Counter(row["id"] for row in other)
+
+
+def test_odd_rows_are_the_same_in_every_poll_and_for_every_client_of_the_same_seed() -> None:
+    first, second = odd(*ODD_ROWS), odd(*ODD_ROWS)
+    batch_id = batch_of(first)
+    shown = rows(first, batch_id)
+    assert rows(first, batch_id, 7200.0) == shown
+    assert rows(second, batch_of(second)) == shown
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "v3"])
+def test_odd_rows_are_rows_as_the_document_describes_them(version: str) -> None:
+    document = schemathesis.openapi.from_file(description()).raw_schema
+    schema = {"$ref": f"#/components/schemas/Status{version.upper()}", "components": document["components"]}
+    driver = odd(*ODD_ROWS)
+    batch_id = batch_of(driver, version=version)
+    rows(driver, batch_id, version=version)
+    judge = jsonschema_rs.validator_for(schema, validate_formats=True)
+    assert [error.message for error in judge.iter_errors(said(driver.status(batch_id, version)))] == []

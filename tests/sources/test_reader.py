@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from truecaller_async.errors import ConfigError, SourceError
-from truecaller_async.models import CallRecord, Row
-from truecaller_async.sources import RowReader, read_csv, read_jsonl
+from truecaller_async.models import CallRecord, Place, Row
+from truecaller_async.sources import RowReader, ThreadedSource, read_csv, read_jsonl
 
 NOW = 1_752_760_800_000
 RECORDS = [CallRecord("911234567898", str(919_234_567_000 + number), NOW, NOW + 3_600_000) for number in range(5)]
@@ -110,6 +111,44 @@ async def test_an_item_of_another_kind_is_a_bad_row() -> None:
 def test_what_is_no_source_is_a_configuration_error_that_says_what_is(source: object, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         RowReader(source)
+
+
+async def test_a_file_is_read_on_from_a_place_with_the_numbers_of_the_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "campaign.csv"
+    path.write_text(CSV + '"never closed\n')
+    _, second, *rest = await RowReader(read_csv(path)).read(100)
+    assert second.end is not None
+    reader = RowReader(read_csv(path), Place(2, *second.end))
+    assert [row.number for row in rest] == [3, 4, 5]
+    assert await reader.read(2) == rest[:2]
+    assert await reader.read(100) == rest[2:]
+    with pytest.raises(SourceError, match="never closed") as caught:
+        await reader.read(100)
+    assert caught.value.row == 5
+    await reader.aclose()
+
+
+async def test_what_breaks_behind_a_place_names_the_last_row_of_the_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object) -> None:
+        raise Broken
+
+    path = tmp_path / "campaign.jsonl"
+    path.write_text('{"key": "a"}\n' * 3)
+    monkeypatch.setattr("truecaller_async.sources.jsonl._record", breaks)
+    reader = RowReader(read_jsonl(path), Place(2, 2, 26))
+    with pytest.raises(SourceError, match="raised Broken after row 2") as caught:
+        await reader.read(100)
+    assert caught.value.row == 2
+
+
+@pytest.mark.parametrize(
+    "source", [RECORDS, plain(), ThreadedSource(RECORDS), read_csv(io.StringIO(CSV)), read_jsonl(io.BytesIO())]
+)
+def test_what_is_no_file_with_a_path_cannot_be_read_from_a_place(source: object) -> None:
+    with pytest.raises(ConfigError):
+        RowReader(source, Place(1, 2, 3))
 
 
 class Broken(Exception):

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import CallRecord, Outcome, RecordResult
 from truecaller_async.sources import count_rows, open_sink
-from truecaller_async.sources.sinks import COLUMNS, FORMULA_STARTS, Format
+from truecaller_async.sources.sinks import COLUMNS, FORMULA_STARTS, Format, check_not_input, check_sink, whole_file
 
 RECORD = CallRecord("911234567898", "919234567898", 1, 2, key="k1")
 DELIVERED = RecordResult(RECORD, 1, "k1", Outcome.DELIVERED, batch_id="b-1", record_id="r-1", attempts=1)
@@ -144,6 +145,56 @@ def test_a_place_that_cannot_be_written_is_a_configuration_error(tmp_path: Path,
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(ConfigError, match="cannot be written"):
         open_sink(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["out.xlsx", "out", "none/out.csv", "folder.csv", "in.csv"])
+def test_a_place_can_be_tried_without_harm_and_is_refused_as_if_it_were_opened(tmp_path: Path, name: str) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("caller\n")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(ConfigError):
+        check_sink(str(tmp_path / name), source=source)
+    earlier = tmp_path / "out.csv"
+    earlier.write_text("earlier\n")
+    for good in (str(earlier), str(tmp_path / "new.csv"), "-"):
+        check_sink(good, source=source)
+    assert (earlier.read_text(), source.read_text()) == ("earlier\n", "caller\n")
+
+
+def test_a_pipe_is_not_opened_for_a_try(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    check_sink(str(tmp_path / "pipe.csv"))
+
+
+def test_what_would_be_lost_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "j.csv"
+    path.touch()
+    with pytest.raises(ConfigError, match=r"over the journal .*j\.csv"):
+        check_not_input(path, path, what="journal")
+    check_not_input(path, None)
+    check_not_input(tmp_path / "none.csv", path)
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl.gz"])
+def test_a_whole_file_is_there_at_the_end_or_as_it_was(tmp_path: Path, name: str) -> None:
+    def fail(path: Path) -> None:
+        with whole_file(path) as sink:
+            sink.write([DELIVERED])
+            raise ZeroDivisionError
+
+    path = tmp_path / name
+    with pytest.raises(ZeroDivisionError):
+        fail(path)
+    assert list(tmp_path.iterdir()) == []
+    with whole_file(path) as sink:
+        sink.write([DELIVERED, FAILED])
+    assert len(text_of(path).splitlines()) == (3 if name == "out.csv" else 2)
+    before = path.read_bytes()
+    with pytest.raises(ZeroDivisionError):
+        fail(path)
+    assert path.read_bytes() == before
+    with pytest.raises(ConfigError, match="must end in"):
+        fail(tmp_path / "out.xlsx")
 
 
 @given(st.text(max_size=20), st.text(max_size=20))

@@ -13,7 +13,11 @@ How the room is laid out:
     batch  labels  feature_sets  numbers      listing  filters  number_file    what the lists have in common
     token
     surroundings  verdicts  report            what the doctor finds, says of it, and how
-    watching     a campaign while it runs     rows  bad_rows  reasons  recording    what it reads, tells and writes
+    job          one run of a campaign         watching    while it runs       conclusion  what is said at its end
+    rows  bad_rows  reasons  recording        what a campaign reads, tells and writes
+    journals  past                            where journals lie, and what they tell of earlier runs
+    desk  findings                            looking at a journal: status, results, report, settle, purge
+    standing  page  retelling                 how that is shown: lines, a page of HTML, results once more
     course       where it is, in figures      live  lines     how that is shown
     account      how it ended                 phrases     figures and texts as people read them
     output       tables and JSON on stdout

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from truecaller_async.cli.phrases import counted, duration, number
 from truecaller_async.cli.reasons import Reasons
-from truecaller_async.models import Outcome, Summary
+from truecaller_async.models import Effort, Outcome, Summary
 
 WIDTH = 80
 
@@ -56,7 +56,14 @@ def _costs(summary: Summary, refusals: str) -> Table:
         table.add_row("sent again", counted(summary.possibly_duplicated, "record") + " possibly delivered twice")
     table.add_row("rate", f"{number(summary.records_per_second)} records/s, {_share(summary)}")
     table.add_row("elapsed", duration(summary.elapsed))
+    if summary.runs > 1:
+        table.add_row("runs", f"{number(summary.runs)}; {_latest(summary.this_run)}")
     return table
+
+
+def _latest(run: Effort) -> str:
+    requests = counted(sum(run.requests.values()), "request")
+    return f"in the latest {requests}, {duration(run.elapsed)}"
 
 
 def _share(summary: Summary) -> str:

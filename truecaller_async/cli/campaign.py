@@ -1,33 +1,39 @@
-"""`truecaller campaign run FILE`: every record of a file, and what became of each."""
+"""`truecaller campaign run FILE` and `resume JOURNAL`: every record of a file, and what became of each.
+
+Both are the same job (`job`), begun here or gone on with: the first makes a journal, unless none is wanted, and the
+second reads from it what else there is to know.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TextIO
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
+from truecaller_async.cli import journals
 from truecaller_async.cli.connection import Connection, connection_options
-from truecaller_async.cli.exits import exit_for_campaign
-from truecaller_async.cli.faults import told
+from truecaller_async.cli.desk import COMMANDS
 from truecaller_async.cli.params import duration
 from truecaller_async.cli.phrases import counted
 from truecaller_async.cli.rows import Rows
 from truecaller_async.clock import Clock
-from truecaller_async.models import Outcome, Summary
 from truecaller_async.options import CampaignOptions, PollPolicy
-from truecaller_async.sources import Fill, count_rows, open_sink, open_source
+from truecaller_async.sources import FileSource, Fill, count_rows, is_untouched, open_sink, open_source, reopened
+from truecaller_async.sources.sinks import check_sink
 
 if TYPE_CHECKING:
-    from truecaller_async.cli.reasons import Reasons
-    from truecaller_async.cli.watching import Ending
+    from truecaller_async.cli.job import Job
+    from truecaller_async.cli.past import Past
 
 STANDARD = "-"
+STANDARD_NAME = "standard input"
 
 
 @click.group()
@@ -40,6 +46,7 @@ class Asked:
     """The options of `campaign run` that are not about the account. Durations are seconds."""
 
     file: str
+    journal: str | None
     results: str | None
     label_id: str | None
     label_name: str | None
@@ -49,30 +56,67 @@ class Asked:
     poll_deadline: float
     as_json: bool
 
-    def fill(self) -> Fill:
+    def fill(self, at: float) -> Fill:
         """Values for the columns that the file does not have."""
-
-        now = int(Clock().wall() * 1000)
-        return Fill(self.label_id, self.label_name, self.reason, starts_at=now, window=self.window)
+        return Fill(self.label_id, self.label_name, self.reason, starts_at=int(at * 1000), window=self.window)
 
     def options(self) -> CampaignOptions:
         """How the campaign is run."""
         return CampaignOptions(on_ambiguous=self.on_ambiguous, poll=PollPolicy(deadline=self.poll_deadline))
 
+    def journal_path(self, at: float) -> Path | None:
+        """Where the journal is kept; None is nowhere. A file of ours is made. Raises `ConfigError`."""
+        if self.journal is None:
+            return journals.claimed(self.name, at)
+        return None if self.journal == journals.MEMORY else Path(self.journal)
+
     @property
     def name(self) -> str:
         """What the file is called in messages."""
-        return "standard input" if self.file == STANDARD else self.file
+        return STANDARD_NAME if self.file == STANDARD else self.file
 
     @property
-    def results_on_stdout(self) -> bool:
-        """Whether stdout belongs to the results."""
-        return self.results == STANDARD
+    def input_path(self) -> str | None:
+        """The file, where it is one."""
+        return None if self.file == STANDARD else self.file
+
+
+@attrs.frozen(kw_only=True)
+class AskedAgain:
+    """The options of `campaign resume`. None means: as the journal has it."""
+
+    journal: str
+    file: str | None
+    results: str | None
+    on_ambiguous: Any
+    poll_deadline: float | None
+    as_json: bool
+
+
+def _results_option(text: str) -> Callable[..., Any]:
+    return click.option("--results", metavar="OUT", help=text)
+
+
+def _check_places(asked: Asked | AskedAgain) -> None:
+    if asked.as_json and asked.results == STANDARD:
+        raise click.UsageError("--json and --results - both want standard output; write the results to a file")
+    if asked.results is not None and asked.journal is not None and _is_same(asked.results, asked.journal):
+        raise click.UsageError(f"the journal and the results are the same file, {asked.results}; name another one")
+
+
+def _is_same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 @campaign.command()
 @click.argument("file")
-@click.option("--results", metavar="OUT", help="One line for each row: .csv or .jsonl, also with .gz.")
+@click.option(
+    "--journal",
+    metavar="PATH",
+    help="Where the campaign is remembered, so that it can be resumed; memory: is nowhere.  [default: a file of yours, "
+    "which goes when every row has its final word]",
+)
+@_results_option("One line for each row: .csv or .jsonl, also with .gz.")
 @click.option("--label-id", metavar="ID", help="A dynamic label, where the file has no such column.")
 @click.option("--label-name", metavar="TEXT", help="A name for the label, where the file has no such column.")
 @click.option("--reason", metavar="TEXT", help="The reason of the call, where the file has no such column.")
@@ -104,6 +148,8 @@ class Asked:
 def run(**given: Any) -> None:
     """Push every record of FILE.
 
+    When it is interrupted, however that happens, `truecaller campaign resume` finishes the job.
+
     FILE is .csv or .jsonl, also with .gz; - is CSV on standard input.
 
     The columns are caller, receiver, label_id, label_name, reason, starts_at, ends_at and key; times are epoch
@@ -111,31 +157,95 @@ def run(**given: Any) -> None:
     """
     connection = Connection.out_of(given)
     asked = Asked(**given)
-    if asked.as_json and asked.results_on_stdout:
-        raise click.UsageError("--json and --results - both want standard output; write the results to a file")
-    rows = Rows(open_source(asked.file, asked.fill()))
-    click.get_current_context().exit(asyncio.run(_run(asked, connection, rows)))
+    _check_places(asked)
+    at = Clock().wall()
+    rows = Rows(open_source(asked.file, asked.fill(at)))
+    click.get_current_context().exit(asyncio.run(_run(asked, connection, rows, at)))
 
 
-async def _run(asked: Asked, connection: Connection, rows: Rows) -> int:
-    from truecaller_async.cli.bad_rows import BadRows
-    from truecaller_async.cli.reasons import Reasons
-    from truecaller_async.cli.recording import Recorder
-    from truecaller_async.cli.watching import Watch, display_for
+@campaign.command()
+@click.argument("journal")
+@_results_option("Another file of results, written anew.  [default: the one of the run before, gone on with]")
+@click.option("--file", metavar="PATH", help="Where the input is now, if it was moved.")
+@click.option(
+    "--on-ambiguous",
+    type=click.Choice(["resend", "hold"]),
+    help="A batch whose answer was lost.  [default: as in the run before]",
+)
+@click.option(
+    "--poll-deadline",
+    type=duration,
+    metavar="DURATION",
+    help="How long a batch's final word is waited for.  [default: as in the run before]",
+)
+@connection_options
+@click.option("--json", "as_json", is_flag=True, help="Progress and account as lines of JSON.")
+def resume(**given: Any) -> None:
+    """Finish a campaign that was interrupted.
+
+    JOURNAL is the file that the run named. Nothing is sent twice, but for batches whose answer was lost (as
+    --on-ambiguous says). The account is that of the whole campaign. Credentials come from the environment.
+    """
+    connection = Connection.out_of(given)
+    asked = AskedAgain(**given)
+    _check_places(asked)
+    click.get_current_context().exit(asyncio.run(_resume(asked, connection)))
+
+
+for command in COMMANDS:
+    campaign.add_command(command)
+
+
+async def _run(asked: Asked, connection: Connection, rows: Rows, at: float) -> int:
+    from truecaller_async.cli.conclusion import conclude
+    from truecaller_async.cli.watching import display_for
 
     async with connection.client() as client:
-        source = None if asked.file == STANDARD else asked.file
-        sink = None if asked.results is None else open_sink(asked.results, source=source)
-        reasons = Reasons()
-        with display_for(as_json=asked.as_json, stdout_is_taken=asked.results_on_stdout) as display:
-            _warn(asked, rows, display.note)
-            bad_rows = BadRows(asked.name, rows.line_of, display.note)
-            recorder = Recorder(sink, asked.results)
-            watch = Watch(display, recorder, reasons, count_rows(asked.file), (bad_rows.note,))
-            ending = await watch.over(client.push_many(rows, options=asked.options()))
-            bad_rows.finish()
-    _account(asked, ending, reasons)
-    return exit_for_campaign(ending.summary, ending.fault, ending.signal)
+        if asked.results is not None:
+            check_sink(asked.results, source=asked.input_path)
+        path = asked.journal_path(at)
+        job = _begun(asked, rows, path, at)
+        stream = client.push_many(rows, journal=None if path is None else str(path), options=asked.options())
+        try:
+            with display_for(as_json=job.as_json, stdout_is_taken=job.results_on_stdout) as display:
+                _warn(asked, rows, display.note)
+                ending = await job.done(stream, display)
+        finally:
+            if path is not None and asked.journal is None and journals.is_unused(path):
+                journals.erase(path)
+    return conclude(job, ending)
+
+
+def _begun(asked: Asked, rows: Rows, path: Path | None, at: float) -> Job:
+    from truecaller_async.cli.job import Job
+    from truecaller_async.cli.recording import Recorder
+
+    results = asked.results
+    opening = None if results is None else partial(open_sink, results, source=asked.input_path)
+    return Job(
+        name=asked.name,
+        results=results,
+        journal=path,
+        as_json=asked.as_json,
+        recorder=Recorder(opening, results),
+        total=count_rows(asked.file),
+        line_of=rows.line_of,
+        remembered=_remembered(asked, path, at),
+    )
+
+
+def _remembered(asked: Asked, path: Path | None, at: float) -> dict[str, str]:
+    """What the journal keeps for us."""
+    if path is None:
+        return {}
+    words = {journals.INPUT: asked.name}
+    if asked.results is not None and asked.results != STANDARD:
+        words[journals.RESULTS] = str(Path(asked.results).absolute())
+    if asked.journal is None:
+        words[journals.OWN] = os.path.realpath(path)
+    if asked.input_path is None:
+        words[journals.FILL] = json.dumps(attrs.asdict(asked.fill(at)))
+    return words
 
 
 def _warn(asked: Asked, rows: Rows, note: Callable[[str], None]) -> None:
@@ -149,43 +259,78 @@ def _warn(asked: Asked, rows: Rows, note: Callable[[str], None]) -> None:
         )
 
 
-def _account(asked: Asked, ending: Ending, reasons: Reasons) -> None:
-    """The account on stdout (unless that is taken), why it ended and what to do next on stderr."""
-    from truecaller_async.cli.account import closing, print_account
-    from truecaller_async.cli.lines import summary_event
+async def _resume(asked: AskedAgain, connection: Connection) -> int:
+    from truecaller_async.cli.conclusion import conclude
+    from truecaller_async.cli.past import Past
+    from truecaller_async.cli.watching import display_for
 
-    stdout: TextIO = sys.stderr if asked.results_on_stdout else sys.stdout
-    if asked.as_json:
-        click.echo(json.dumps(summary_event(ending.summary)))
-    else:
-        print_account(ending.summary, reasons, stdout)
-        click.echo(f"\n{closing(ending.summary)}", file=stdout)
-    for text in next_steps(asked.results, ending):
-        click.echo(text, err=True)
-    if ending.fault is not None:
-        click.echo(told(ending.fault), err=True)
-
-
-def next_steps(results: str | None, ending: Ending) -> list[str]:
-    """What a person may do about the records that were not delivered."""
-    summary = ending.summary
-    said = []
-    if ending.signal is not None:
-        said.append(f"Stopped by {ending.signal.name}.")
-    for outcome, meaning in ((Outcome.UNSENT, "not sent"), (Outcome.UNKNOWN, "sent without a final word")):
-        count = getattr(summary, outcome)
-        if count:
-            said.append(f"{counted(count, 'row')} {meaning}: {_where(results, outcome)}.")
-    if results is None and _has_other_failures(summary):
-        said.append("The reason of each row that was not delivered is written with --results FILE.")
-    return said
+    past = Past.of(Path(asked.journal))
+    async with connection.client() as client:
+        with display_for(as_json=asked.as_json, stdout_is_taken=asked.results == STANDARD) as display:
+            source = _where_it_stopped(past) if asked.file is None else _moved(asked.file, past)
+            job = _taken_up(asked, past, display.note)
+            if isinstance(source, Rows):
+                job = attrs.evolve(job, line_of=source.line_of)
+            if source is None and past.lost_input:
+                display.note(
+                    f"Note: {STANDARD_NAME} cannot be read again. The {counted(past.standing.place.row, 'row')} that "
+                    "had been read are finished; give a copy of the whole input with --file to go on behind them."
+                )
+            stream = client.resume(past.path, source=source, options=_changed(asked, past))
+            ending = await job.done(stream, display)
+    return conclude(job, ending)
 
 
-def _where(results: str | None, outcome: Outcome) -> str:
-    if results is None:
-        return "which ones they are is not written down, because --results FILE was not given"
-    return f"marked `{outcome}` in {'the results' if results == STANDARD else os.fspath(results)}"
+def _taken_up(asked: AskedAgain, past: Past, note: Callable[[str], None]) -> Job:
+    from truecaller_async.cli.job import Job
+    from truecaller_async.cli.recording import Recorder
+
+    remembered = past.notes.get(journals.RESULTS)
+    results = asked.results or remembered
+    words, opening = {}, None
+    if results is not None:
+        check_sink(results, source=past.input_path)
+        goes_on = results != STANDARD and str(Path(results).absolute()) == remembered
+        opening = partial(past.reopened_results, results, goes_on=goes_on, tell=note)
+        if results != STANDARD:
+            words[journals.RESULTS] = str(Path(results).absolute())
+    return Job(
+        name=past.name,
+        results=results,
+        journal=past.path,
+        as_json=asked.as_json,
+        recorder=Recorder(opening, results),
+        reasons=past.reasons,
+        total=None if past.input_path is None else count_rows(past.input_path),
+        remembered=words,
+    )
 
 
-def _has_other_failures(summary: Summary) -> bool:
-    return summary.failed + summary.invalid + summary.expired > 0
+def _where_it_stopped(past: Past) -> Rows | None:
+    """The input behind the last row that was read, so that lines are known; None leaves the input to the journal."""
+    note, standing = past.begun.source, past.standing
+    if note is None or standing.ended or not is_untouched(note):
+        return None
+    return Rows(reopened(note), standing.place if standing.place.row else None)
+
+
+def _moved(file: str, past: Past) -> FileSource:
+    """The input where it is now, with the columns and the fill of the first run. Raises `SourceError`."""
+    if past.begun.source is not None:
+        return reopened(attrs.evolve(past.begun.source, path=str(Path(file).absolute())))
+    fill = past.notes.get(journals.FILL)
+    return open_source(file, None if fill is None else Fill(**json.loads(fill)))
+
+
+def _changed(asked: AskedAgain, past: Past) -> CampaignOptions | None:
+    """The options of the first run with what is asked for otherwise; None where that is nothing."""
+    from truecaller_async.engine.beginning import options_of
+
+    if asked.on_ambiguous is None and asked.poll_deadline is None:
+        return None
+    options = options_of(past.begun)
+    if asked.on_ambiguous is not None:
+        options = attrs.evolve(options, on_ambiguous=asked.on_ambiguous)
+    if asked.poll_deadline is not None:
+        options = attrs.evolve(options, poll=attrs.evolve(options.poll, deadline=asked.poll_deadline))
+    return options

@@ -63,12 +63,17 @@ class Connection:
         return self.state or environ.get("TRUECALLER_STATE") or default_state(environ)
 
 
-def default_state(environ: Mapping[str, str]) -> str:
-    """`truecaller/state.db` in the user's folder for state, as a state URL."""
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """`truecaller` in the user's folder for what programs keep."""
     folder = Path(environ.get("XDG_STATE_HOME", ""))
     if not folder.is_absolute():
         folder = Path.home() / ".local" / "state"
-    return f"sqlite:///{folder / 'truecaller' / 'state.db'}"
+    return folder / "truecaller"
+
+
+def default_state(environ: Mapping[str, str]) -> str:
+    """`state.db` in that folder, as a state URL."""
+    return f"sqlite:///{state_folder(environ) / 'state.db'}"
 
 
 def connection_options(command: Command) -> Command:

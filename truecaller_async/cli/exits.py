@@ -45,6 +45,7 @@ BY_ERROR: Mapping[type[errors.TruecallerError], Exit] = MappingProxyType(
         errors.UnexpectedRedirect: Exit.CONFIG,
         errors.ValidationError: Exit.INPUT,
         errors.SourceError: Exit.PARTIAL,
+        errors.SourceChanged: Exit.INPUT,
         errors.PushRejected: Exit.PARTIAL,
         errors.NumberJobIncomplete: Exit.PARTIAL,
         errors.APIStatusError: Exit.PARTIAL,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -111,6 +112,8 @@ def summary_event(summary: Summary, **more: object) -> dict[str, Any]:
 
 def _rounded(value: Any) -> Any:
     """A value for JSON, which has no infinity."""
+    if isinstance(value, Mapping):
+        return {name: _rounded(item) for name, item in value.items()}
     if not isinstance(value, float):
         return value
     return round(value, 3) if math.isfinite(value) else None

@@ -6,6 +6,8 @@ a file) are made harmless first: a control character could redraw the terminal, 
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from truecaller_async.models import mask_number
 from truecaller_async.planning.values import LONG_NUMBER
 
@@ -35,6 +37,11 @@ def duration(seconds: float) -> str:
     if whole < DAY:
         return _parts(whole // HOUR, "h", whole % HOUR // MINUTE, "min")
     return _parts(whole // DAY, "d", whole % DAY // HOUR, "h")
+
+
+def moment(at: float) -> str:
+    """Wall-clock seconds as local time."""
+    return f"{datetime.fromtimestamp(at).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def printable(text: str) -> str:

@@ -28,12 +28,16 @@ class Reasons:
 
     def note(self, result: RecordResult) -> None:
         """One result."""
-        if result.outcome in QUIET:
+        self.add(result.outcome, result.reason)
+
+    def add(self, outcome: Outcome, reason: str | None, count: int = 1) -> None:
+        """So many rows that have the same outcome and reason."""
+        if outcome in QUIET:
             return
-        kind = (result.outcome, kind_of(result.reason or "no reason given"))
+        kind = (outcome, kind_of(reason or "no reason given"))
         if kind not in self._kinds and len(self._kinds) >= KINDS_KEPT:
-            kind = (result.outcome, OTHER)
-        self._kinds[kind] += 1
+            kind = (outcome, OTHER)
+        self._kinds[kind] += count
 
     def top(self, most: int) -> tuple[tuple[int, str], ...]:
         """The most frequent ones, as (records, reason)."""

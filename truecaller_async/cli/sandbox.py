@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
+from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from truecaller_async.cli.phrases import counted
 from truecaller_async.errors import ConfigError
 
 if TYPE_CHECKING:
-    from truecaller_async.sandbox import Oddity, Sandbox, SandboxSettings
+    from truecaller_async.sandbox import FaultPlan, Oddity, Sandbox, SandboxSettings
 
 COMMENT = "# A sandbox: nothing here reaches a phone. Set these where your client runs; Ctrl-C stops it."
 
@@ -28,6 +29,20 @@ def oddity(text: str) -> Oddity:
         return Oddity(text)
     except ValueError:
         raise click.BadParameter(f"{text!r} is no oddity: the names are {', '.join(Oddity)}") from None
+
+
+def fault_plan(path: str) -> FaultPlan:
+    """The plan in that file."""
+    from truecaller_async.sandbox import FaultPlan
+
+    try:
+        text = Path(path).read_bytes()
+    except OSError as error:
+        raise click.BadParameter(f"{path!r} cannot be read: {error.strerror}") from None
+    try:
+        return FaultPlan.parse(text)
+    except ConfigError as wrong:
+        raise ConfigError(f"{path}: {wrong}") from None
 
 
 @click.command()
@@ -81,7 +96,8 @@ def oddity(text: str) -> Oddity:
     type=oddity,
     multiple=True,
     metavar="NAME",
-    help="Another form of an answer that the documentation has too; repeatable. A name that does not exist lists all.",
+    help="An answer in another documented form, or one that is not as it should be; repeatable. A name that does not "
+    "exist lists all.",
 )
 @click.option(
     "--webhook",
@@ -89,6 +105,12 @@ def oddity(text: str) -> Oddity:
     metavar="URL",
     help="Where webhook events are fired, on demand: POST /_sandbox/webhooks. On this machine, or https. "
     "Its key is a secret: better set TRUECALLER_SANDBOX_WEBHOOK.",
+)
+@click.option(
+    "--faults",
+    type=fault_plan,
+    metavar="PLAN.json",
+    help="What goes wrong, and when: connections that break, gateways that answer.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed invents the same account.")
 @click.option("--json", "as_json", is_flag=True, help="The variables as one line of JSON.")
@@ -103,6 +125,20 @@ def sandbox(host: str, port: int, speed: str, as_json: bool, **chosen: Any) -> N
       curl -H "Content-Type: application/json" http://127.0.0.1:8080/_sandbox/webhooks \\
            -d '{"kind": "slot_picker", "count": 10, "duplicates": 0.3, "shuffle": true}'
     Kinds are slot_picker, sim_info_missing, not_interested, user_feedback and all. A GET of the same path is the log.
+
+    \b
+    A fault plan is a JSON file; each fault is an object with these fields:
+      call               token, push, batch.submit, batch.status, labels, numbers.publish, numbers.delist,
+                         numbers.list, feature_sets, exports, or * for every request
+      nth, probability,  which of these requests: the n-th, by dice, so many seconds after the start;
+      from, until        all of them must be true, and all four may be left out
+      do                 what is done: "apply" or not, then at most one of answer, reset, close, 500, 502, 503,
+                         504, 429. Without "apply" the request never reaches the API.
+    The first fault that strikes a request is done. For example:
+      {"seed": 7, "faults": [
+        {"call": "batch.submit", "nth": 3, "do": ["apply", "reset"]},
+        {"call": "batch.status", "probability": 0.02, "do": ["503"]},
+        {"call": "*", "from": 10, "until": 20, "do": ["500"]}]}
     """
     from truecaller_async.sandbox import SPEEDS, SandboxSettings
 
@@ -143,11 +179,14 @@ def _variables(server: Sandbox, as_json: bool) -> str:
 
 def _counters(server: Sandbox) -> str:
     stats = server.stats()
-    said = (
+    said = [
         counted(sum(sum(statuses.values()) for statuses in stats.requests.values()), "request"),
         counted(stats.mints, "token") + " created",
         counted(stats.batches, "batch"),
         counted(stats.records_applied, "record") + " applied",
         counted(stats.refused, "request") + " refused for a limit",
-    )
+    ]
+    if server.settings.faults is not None:
+        struck = sum(sum(done.values()) for done in stats.faults.values())
+        said.append(counted(struck, "request") + " met by a fault")
     return "Sandbox: " + ", ".join(said) + "."

@@ -1,7 +1,8 @@
 """A campaign while it runs: every result goes to whoever wants it, and from time to time somebody looks at the whole.
 
 The first signal drains the campaign and the second aborts it (`engine.signals`); either way the iteration goes on
-until every record has its result, so the account is complete however it ended.
+until every record has its result, so the account is complete however it ended. The file of results is closed only
+when the journal has heard of everything that is in it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from signal import Signals
 
 import attrs
@@ -55,36 +56,56 @@ def display_for(*, as_json: bool, stdout_is_taken: bool = False) -> Display:
 
 @attrs.frozen
 class Watch:
-    """Who looks on. `notes` are called with every result; `total` is how many rows are expected."""
+    """Who looks on.
+
+    `notes` are called with every result; `total` is how many rows are expected; `remembered` is noted in the journal,
+    and `begun` told when that is done: from then on the campaign can be resumed.
+    """
 
     display: Display
     recorder: Recorder
     reasons: Reasons
     total: int | None = None
     notes: Iterable[Callable[[RecordResult], None]] = ()
+    remembered: Mapping[str, str] = attrs.field(factory=dict)
+    begun: str | None = None
 
     async def over(self, stream: CampaignStream) -> Ending:
         """Run the campaign to its end. What is no fault of the run is raised."""
         fault: TruecallerError | None = None
-        takers = (self.recorder.note, self.reasons.note, *self.notes)
+        was_whole = False
         tell = self.display.note
         try:
             async with stream, stop_on_signals(stream, lambda times: tell(TOLD_ON_SIGNAL[times])) as stopping:
                 looking = asyncio.create_task(self._look(stream))
                 try:
-                    async for result in stream:
-                        for take in takers:
-                            take(result)
+                    await self._take_all(stream)
                 except TruecallerError as error:
                     fault = error
                 finally:
                     looking.cancel()
                     with contextlib.suppress(asyncio.CancelledError):
                         await looking
+                    await self.recorder.prepared()
+            was_whole = fault is None and stopping.first is None and not stream.summary.unsent
         finally:
-            self.recorder.close()
+            self.recorder.close(is_whole=was_whole)
         self._show(stream)
         return Ending(stream.summary, fault or self.recorder.fault, stopping.first)
+
+    async def _take_all(self, stream: CampaignStream) -> None:
+        """Every result to everybody, at the pace of the file of results."""
+        takers = (self.recorder.note, self.reasons.note, *self.notes)
+        for name, value in self.remembered.items():
+            await stream.note(name, value)
+        if self.begun is not None:
+            self.display.note(self.begun)
+        self.recorder.prepare()
+        async for result in stream:
+            for take in takers:
+                take(result)
+            if self.recorder.is_full:
+                await self.recorder.prepared()
 
     async def _look(self, stream: CampaignStream) -> None:
         """Show the progress when it is due, write what was held, and stop what cannot be recorded any more."""

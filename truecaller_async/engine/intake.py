@@ -1,22 +1,42 @@
 """From the source to planned batches.
 
 The source is asked for as many rows as there are credits, at most a batch at a time. Each row is counted, checked,
-compared with the rows before it, and put into the chunker; a row that cannot be sent gets its result at once. A draft
-that is full, or has lingered, is planned: the journal hears of it, the order of its pairs is noted, the lanes may
-have it. When the run stops, reading stops at the next row, wherever the source is waiting.
+compared with the rows before it, and put into the chunker; a row that cannot be sent waits for the batch that is being
+filled. A draft that is full, or has lingered, is planned: the journal hears in one transaction of the batch, of the
+rows between its rows that are not sent, and how far the source has been read. So the rows of a journal have no gaps,
+and reading goes on where it stopped. Then the order of its pairs is noted, and the lanes may have it.
+
+Planning waits for the disk, reading does not: a few plans may be on their way to the journal at once, and come back in
+order. When the run stops, reading stops at the next row, wherever the source is waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
-from truecaller_async.engine.run import Run
+import attrs
+
+from truecaller_async.engine.run import Run, settled
 from truecaller_async.errors import TruecallerError
-from truecaller_async.models import CallRecord, Outcome, Planned, Problem, RecordResult, Row
+from truecaller_async.models import (
+    CallRecord,
+    Entry,
+    Outcome,
+    Place,
+    Planned,
+    Problem,
+    Read,
+    RecordResult,
+    Row,
+    SourceEnded,
+)
 from truecaller_async.options import BATCH_MAX
 from truecaller_async.planning.draft import Draft
 from truecaller_async.planning.pace import at_once, rate_of
+from truecaller_async.planning.payload import packed
 from truecaller_async.planning.preflight import RULE_PAST, canonical, preflight
+from truecaller_async.planning.prints import Prints
 from truecaller_async.sources import RowReader
 
 READ_AHEAD = 0.25
@@ -25,36 +45,67 @@ READ_AHEAD = 0.25
 UNHURRIED = 0.02
 """Seconds between two reads beyond that: reading on is useful, but must not hold up what can be sent now."""
 
+PLANS_ON_THEIR_WAY = 16
+"""Plans that the journal has not yet confirmed, at most."""
+
 SUPERSEDED = "a later row of the same caller and receiver replaces it"
 
 
-class Intake:
-    """Reads one source to its end, or until the run stops."""
+@attrs.define
+class Stretch:
+    """The rows that were read since the last plan: what they say, and the results of those that are not sent."""
 
-    def __init__(self, run: Run, source: object) -> None:
+    records: list[CallRecord | None] = attrs.field(factory=list)
+    refused: list[RecordResult] = attrs.field(factory=list)
+    end: Place | None = None
+
+    def add(self, row: Row) -> None:
+        """One row more was read."""
+        lines, offset = row.end or (0, 0)
+        self.end = Place(row.number, lines, offset)
+        self.records.append(row.record)
+
+
+class Intake:
+    """Reads one source to its end, or until the run stops. Without a reader there is nothing left to read."""
+
+    def __init__(self, run: Run, reader: RowReader | None) -> None:
         self._run = run
-        self._reader = RowReader(source)
+        self._reader = reader
         self._linger: asyncio.TimerHandle | None = None
         self._margin_ms = int(run.options.expiry_margin * 1000)
+        self._stretch = Stretch()
+        self._prints = Prints(run.standing.begun.salt) if run.journal.resumable and run.standing.begun else None
+        self._plans: deque[asyncio.Task[None]] = deque()
         self.waits_for_credits = False
 
     async def read_all(self) -> None:
         """The whole life of the intake."""
         run = self._run
         try:
-            while run.running and (rows := await self._next_rows()):
-                await self._admit(rows)
-            await self._flush()
+            if self._reader is not None:
+                await self._read(self._reader)
         except TruecallerError as error:
             run.fail(error)
         finally:
+            self._flush()
+            await self._planned()
             await self._close()
             run.source_done = True
             run.more_waits = False
             run.check_done()
             run.alarm.ring()
 
-    async def _next_rows(self) -> list[Row]:
+    async def _read(self, reader: RowReader) -> None:
+        run = self._run
+        while run.running and (rows := await self._next_rows(reader)):
+            await self._admit(rows)
+        if run.running:
+            self._flush()
+            await self._planned()
+            await run.write(SourceEnded())
+
+    async def _next_rows(self, reader: RowReader) -> list[Row]:
         """Up to one batch of rows; none at the end, or when the run stops meanwhile."""
         run = self._run
         while run.credits <= 0 and run.running:
@@ -67,7 +118,7 @@ class Intake:
             await run.alarm.wait(run.now() + UNHURRIED)
         if not run.running:
             return []
-        reading = asyncio.ensure_future(self._reader.read(min(BATCH_MAX, run.credits)))
+        reading = asyncio.ensure_future(reader.read(min(BATCH_MAX, run.credits)))
         stopping = asyncio.ensure_future(run.stopped.wait())
         await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -86,21 +137,21 @@ class Intake:
         run = self._run
         run.tally.read += len(rows)
         now_ms = run.wall_ms()
-        refused: list[RecordResult] = []
-        full: list[Draft] = []
         for row in rows:
+            self._stretch.add(row)
             checked = self._check(row, now_ms)
             if isinstance(checked, RecordResult):
-                refused.append(checked)
+                self._stretch.refused.append(checked)
                 continue
             given, record = checked
             draft = run.chunker.add(row.number, given, record)
             if draft is not None:
-                full.append(draft)
-        await run.settle(refused)
-        for draft in full:
-            await self._plan(draft)
+                self._begin_plan(draft)
+        if not len(run.chunker):
+            self._begin_plan(None)
         self._set_linger()
+        while len(self._plans) > PLANS_ON_THEIR_WAY:
+            await asyncio.wait([self._plans[0]])
 
     def _check(self, row: Row, now_ms: int) -> RecordResult | tuple[CallRecord, CallRecord]:
         """The record as given and in canonical form, or the result that keeps it from being sent."""
@@ -119,17 +170,43 @@ class Intake:
             return RecordResult(given, row.number, given.key, Outcome.DUPLICATE, "equal to an earlier row")
         return given, record
 
-    async def _plan(self, draft: Draft) -> None:
-        run = self._run
-        if not await run.write(Planned(draft.seq, tuple(draft.rows))):
-            await run.leave_unsent([draft])
+    def _begin_plan(self, draft: Draft | None) -> None:
+        """Plan what was read since the last plan, behind the plans that are on their way."""
+        stretch, self._stretch = self._stretch, Stretch()
+        if stretch.end is None:
             return
+        before = self._plans[-1] if self._plans else None
+        self._plans.append(self._run.employ(self._plan(draft, stretch, stretch.end, before)))
+        self._plans[-1].add_done_callback(lambda _: self._plans.popleft())
+
+    async def _plan(self, draft: Draft | None, stretch: Stretch, end: Place, before: asyncio.Task[None] | None) -> None:
+        run = self._run
+        entries: list[Entry] = list(settled(stretch.refused, None))
+        if draft is not None:
+            payload = packed(draft.given) if run.keeps_payloads else None
+            entries.append(Planned(draft.seq, tuple(draft.rows), payload=payload))
+        entries.append(Read(end, self._prints.of(stretch.records) if self._prints is not None else b""))
+        kept = await run.write(*entries)
+        if before is not None:
+            await asyncio.wait([before])
+        if stretch.refused:
+            run.publish(stretch.refused, final=kept)
+        if draft is None:
+            return
+        if kept:
+            await self._enter(draft)
+        else:
+            await run.leave_unsent([draft])
+        run.alarm.ring()
+
+    async def _enter(self, draft: Draft) -> None:
+        """The draft is planned: it may go when what it must come after has gone."""
+        run = self._run
         earlier = run.pairs.enter(draft)
         if run.options.same_pair == "keep_last":
             earlier = {seq for seq in earlier if not await self._supersede(seq)}
         draft.after = earlier
         await run.put_back(draft)
-        run.alarm.ring()
 
     async def _supersede(self, seq: int) -> bool:
         """Take older records of the same pairs out of a draft that waits; False if it does not wait any more."""
@@ -142,6 +219,11 @@ class Intake:
         await run.settle(run.taken_out(waiting, taken, Outcome.UNSENT, SUPERSEDED), seq)
         return True
 
+    async def _planned(self) -> None:
+        """Wait for every plan that is on its way."""
+        while self._plans:
+            await asyncio.wait([self._plans[-1]])
+
     def _set_linger(self) -> None:
         if len(self._run.chunker) and self._linger is None:
             self._linger = self._run.loop.call_later(self._run.options.linger, self._lingered)
@@ -149,16 +231,16 @@ class Intake:
     def _lingered(self) -> None:
         self._linger = None
         if self._run.running:
-            self._run.spawn(self._flush())
+            self._flush()
 
-    async def _flush(self) -> None:
-        draft = self._run.chunker.flush()
-        if draft is not None:
-            await self._plan(draft)
+    def _flush(self) -> None:
+        self._begin_plan(self._run.chunker.flush())
 
     async def _close(self) -> None:
         if self._linger is not None:
             self._linger.cancel()
+        if self._reader is None:
+            return
         try:
             await self._reader.aclose()
         except TruecallerError as error:

@@ -10,24 +10,49 @@ speaks of the receiver ("Not a Truecaller user"), and says nothing about the res
 
 from __future__ import annotations
 
+import attrs
+
 from truecaller_async.engine.run import Isolation, Run
+from truecaller_async.errors import APIStatusError, TruecallerError
 from truecaller_async.models import Outcome, Planned
 from truecaller_async.planning.draft import Draft
+from truecaller_async.planning.pairs import PairOrder
+from truecaller_async.planning.payload import packed
 
 BISECT_POSTS_MAX = 64
 STREAK_MAX = 20
 
 
-async def isolate(run: Run, draft: Draft, reason: str, field: str | None, *, halve: bool = False) -> None:
-    """A batch was refused: split it, or fail it. `halve` where it was refused for its size."""
+@attrs.frozen
+class Refusal:
+    """What the server said of a whole batch."""
+
+    reason: str
+    field: str | None
+    error: TruecallerError
+
+    @property
+    def is_for_size(self) -> bool:
+        """Whether the batch was too large, and no record bad."""
+        return isinstance(self.error, APIStatusError) and self.error.status == 413
+
+
+async def isolate(run: Run, draft: Draft, refusal: Refusal) -> None:
+    """A batch was refused: split it, or fail it."""
     how = run.options.isolate
-    if halve or draft.root is not None or (how == "realtime" and not run.may_push):
+    if refusal.is_for_size or draft.root is not None or (how == "realtime" and not run.may_push):
         how = "bisect"
     alone = len(draft) == 1 and (draft.root is not None or how != "realtime")
-    if how == "none" or alone or not run.running:
-        await _fail(run, draft, reason, field)
+    if how == "none" or alone:
+        await _fail(run, draft, refusal.reason, refusal.field)
+        if draft.root is None:
+            run.refused_throughout(refusal.reason, refusal.error)
         return
-    isolation = _isolation_of(run, draft, reason, field)
+    if not run.running:
+        await run.release(draft)
+        await run.leave_unsent([draft])
+        return
+    isolation = _isolation_of(run, draft, refusal)
     if how == "realtime":
         await _split(run, draft, [draft.part(run.chunker.next_seq(), i, i + 1, "push") for i in range(len(draft))])
     else:
@@ -47,6 +72,7 @@ async def isolated_push_refused(run: Run, draft: Draft, reason: str, field: str 
     isolation.last = reason
     if isolation.streak >= STREAK_MAX:
         isolation.closed = True
+        run.refused_throughout(isolation.reason, isolation.error)
         for waiting in run.schedule.withdraw_pushes(isolation.root.seq):
             await _fail(run, waiting, isolation.reason, isolation.field)
 
@@ -68,7 +94,8 @@ async def switch_to_bisect(run: Run, draft: Draft) -> None:
         resent=any(single.resent for single in rest),
     )
     run.may_push = False
-    planned = await run.write(*(Planned(whole.seq, tuple(single.rows), single.seq) for single in rest))
+    payload = packed(whole.given) if run.keeps_payloads else None
+    planned = await run.write(*(Planned(whole.seq, tuple(single.rows), single.seq, payload=payload) for single in rest))
     isolation = run.isolations.get(root)
     if not planned:
         await run.leave_unsent([whole])
@@ -78,10 +105,18 @@ async def switch_to_bisect(run: Run, draft: Draft) -> None:
         await _halve(run, whole, isolation)
 
 
-def _isolation_of(run: Run, draft: Draft, reason: str, field: str | None) -> Isolation:
+def keep_order(parts: list[Draft]) -> None:
+    """Parts of one batch go out at the same time, but for those that hold later records of the same pairs."""
+    order = PairOrder()
+    for part in parts:
+        part.after = order.enter(part)
+
+
+def _isolation_of(run: Run, draft: Draft, refusal: Refusal) -> Isolation:
     root = draft.seq if draft.root is None else draft.root
     if root not in run.isolations:
-        run.isolations[root] = Isolation(draft, reason, field, left=len(draft))
+        size = len(draft)
+        run.isolations[root] = Isolation(draft, refusal.reason, refusal.field, size, size, refusal.error)
     return run.isolations[root]
 
 
@@ -96,7 +131,9 @@ async def _halve(run: Run, draft: Draft, isolation: Isolation) -> None:
 
 
 async def _split(run: Run, draft: Draft, parts: list[Draft]) -> None:
-    planned = await run.write(*(Planned(part.seq, tuple(part.rows), draft.seq) for part in parts))
+    keep_order(parts)
+    run.schedule.split(draft.seq, [part.seq for part in parts])
+    planned = await run.write(*(_plan_of(run, part, draft.seq) for part in parts))
     for part in parts:
         part.doubts = draft.doubts
         if planned:
@@ -105,15 +142,22 @@ async def _split(run: Run, draft: Draft, parts: list[Draft]) -> None:
             await run.leave_unsent([part])
 
 
+def _plan_of(run: Run, part: Draft, parent: int) -> Planned:
+    return Planned(part.seq, tuple(part.rows), parent, part.via, packed(part.given) if run.keeps_payloads else None)
+
+
 async def _fail(run: Run, draft: Draft, reason: str, field: str | None) -> None:
     """The records share the fate of their batch; where an answer was lost before, one of them may have been applied."""
     if draft.doubts:
-        await _end(run, draft, Outcome.UNKNOWN, f"an answer was lost, and sent again it was refused: {reason}", field)
+        reason = f"an answer was lost, and sent again it was refused: {reason}"
+        await _end(run, draft, Outcome.UNKNOWN, reason, field)
     else:
         await _end(run, draft, Outcome.FAILED, reason, field)
 
 
 async def _end(run: Run, draft: Draft, outcome: Outcome, reason: str, field: str | None) -> None:
     results = run.results(draft, range(len(draft)), outcome, reason, field)
+    if draft.root in run.isolations:
+        run.isolations[draft.root].refused += len(draft)
     await run.release(draft)
     await run.settle(results, draft.seq)

@@ -73,7 +73,8 @@ class Poller:
         match = correlate(draft.records, status.records, watermark=run.options.correlate == "watermark")
         self._note_oddities(match, status)
         if match.unattributed:
-            await run.give_up(accepted, "unattributed: the status does not say whose result it is")
+            reason = "unattributed: the status does not say whose result it is"
+            await run.give_up(accepted, reason, final=True)
             return
         final = self._final(accepted, match)
         self._learn(accepted, len(final))
@@ -134,9 +135,10 @@ class Poller:
     def _note_oddities(self, match: Match, status: BatchStatus) -> None:
         """Say once what the documentation does not foresee: foreign rows, and words that are not final."""
         observer = self._run.core.observer
-        if match.foreign and not self._foreign_seen:
+        foreign = match.foreign + status.foreign
+        if foreign and not self._foreign_seen:
             self._foreign_seen = True
-            observer.stage("status.foreign_rows", {"batch_id": status.batch_id, "rows": match.foreign})
+            observer.stage("status.foreign_rows", {"batch_id": status.batch_id, "rows": foreign})
         for word in _new_words(status.records, self._words_seen):
             observer.stage("status.not_final", {"word": word})
 

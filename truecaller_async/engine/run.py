@@ -3,6 +3,9 @@
 Whoever learns the fate of a record calls `settle`: the journal hears of it first, then it is counted, then the
 reader may have it. When the source is done and nothing is owed any more, the run is over.
 
+The journal hears final words only. What a run that stops leaves open gets a result that is not `final`, and stays open
+in the journal; so does what the journal could not be told. A journal that nobody can go on from hears every word.
+
 A run stops in one of two ways. *Draining*: nothing more is read or sent, what is in flight finishes, and polling goes
 on for a grace of 30 seconds. *Aborting*: polling ends too. Either way every record gets its result: `unsent` where it
 was never sent, `unknown` where the final word is missing. A fault of the whole run (`fail`) drains, or aborts where
@@ -12,6 +15,7 @@ polling could not succeed either, and is raised to the reader after the last res
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter, deque
 from collections.abc import Coroutine, Iterable
 from datetime import datetime
@@ -32,13 +36,14 @@ from truecaller_async.errors import (
     TruecallerError,
     UnexpectedRedirect,
 )
-from truecaller_async.models import CallRecord, Entry, Outcome, RecordResult, Settled
+from truecaller_async.models import CallRecord, Effort, Entry, Outcome, RecordResult, Settled, Spent
 from truecaller_async.options import CampaignOptions, RetryPolicy
 from truecaller_async.planning.chunker import Chunker
 from truecaller_async.planning.dedupe import Dedupe
 from truecaller_async.planning.draft import Draft
 from truecaller_async.planning.pairs import PairOrder
 from truecaller_async.planning.polls import FirstPoll, PollPlan
+from truecaller_async.planning.replay import Standing
 from truecaller_async.planning.schedule import Schedule
 from truecaller_async.planning.tally import Tally
 from truecaller_async.ports import Journal, Observer
@@ -49,6 +54,13 @@ DRAIN_GRACE = 30.0
 """Seconds for which a draining run goes on polling."""
 
 RATE_WINDOW = 10.0
+TELL_COST_EVERY = 1.0
+"""Seconds after which the journal hears again what the run has cost."""
+
+SAME_REFUSALS_MAX = 3
+"""Batches refused throughout, one after the other for one reason, that stop the run."""
+
+UUID_LIKE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 POLLS_WOULD_FAIL = (AuthenticationFailed, Forbidden, UnexpectedRedirect, NotSent, TokenBudgetExhausted)
 STOPPED = "the run stopped before it was sent"
 STOPPED_POLLING = "the run stopped before the server said its final word"
@@ -67,6 +79,26 @@ class Core:
     retry: RetryPolicy
     requests: Counter[str]
     """Requests of the whole client by call, counted on as they are sent."""
+    account: str
+    api_version: str
+
+
+@attrs.frozen
+class Mints:
+    """Requests for tokens: how many, how many of them gave one, and how many were answered 429."""
+
+    requests: int = 0
+    made: int = 0
+    throttled: int = 0
+
+    @classmethod
+    def of(cls, core: Core) -> Mints:
+        """Those of the whole client, up to now."""
+        return cls(core.requests["mint"], core.pool.minted, core.pool.mints_throttled)
+
+    def since(self, before: Mints) -> Mints:
+        """Those of the time in between."""
+        return Mints(self.requests - before.requests, self.made - before.made, self.throttled - before.throttled)
 
 
 class Phase(Enum):
@@ -90,12 +122,19 @@ class Accepted:
 
 @attrs.define(eq=False)
 class Isolation:
-    """A refused batch whose bad record is looked for. `left` counts its records without a place or a result."""
+    """A refused batch whose bad record is looked for.
+
+    `left` counts its records without a place or a result, `refused` those that were refused once more. It is `closed`
+    when the rest was found to be no better.
+    """
 
     root: Draft
     reason: str
     field: str | None
     left: int
+    size: int
+    error: TruecallerError
+    refused: int = 0
     posts: int = 0
     streak: int = 0
     last: str | None = None
@@ -105,20 +144,22 @@ class Isolation:
 class Run:
     """One campaign. Made inside a running loop."""
 
-    def __init__(self, core: Core, options: CampaignOptions, journal: Journal) -> None:
+    def __init__(self, core: Core, options: CampaignOptions, journal: Journal, standing: Standing) -> None:
         self.core = core
         self.options = options
         self.journal = journal
+        self.standing = standing
         self.loop = asyncio.get_running_loop()
         self.phase = Phase.RUNNING
         self.fault: Exception | None = None
-        self.tally = Tally()
+        self.tally = Tally(standing)
         self.schedule = Schedule()
-        self.chunker = Chunker(watermark=options.correlate == "watermark")
+        self.chunker = Chunker(watermark=options.correlate == "watermark", last_seq=standing.last_seq)
         self.pairs = PairOrder()
         self.dedupe = Dedupe(options.dedupe)
         self.first_poll = FirstPoll(options.poll)
         self.outlet = Outlet()
+        self.outlet.handed_over = self.tally.answered
         self.alarm = Alarm()
         self.stopped = asyncio.Event()
         self.accepted: dict[int, Accepted] = {}
@@ -136,8 +177,12 @@ class Run:
         self.first_sent: float | None = None
         self.last_sent: float | None = None
         self.most_tokens = 0
+        self.batches_before = self.tally.batches
+        self.keeps_payloads = False
         self.recent: deque[tuple[float, int]] = deque()
         self._grace: asyncio.TimerHandle | None = None
+        self._mints_before = Mints.of(core)
+        self._tell_cost_at = self.began + TELL_COST_EVERY
 
     def now(self) -> float:
         """The loop's clock."""
@@ -185,6 +230,9 @@ class Run:
 
     async def write(self, *entries: Entry) -> bool:
         """Tell the journal. False means it could not be told, and then nothing may be sent."""
+        if self.journal.resumable and self.now() >= self._tell_cost_at:
+            self._tell_cost_at = self.now() + TELL_COST_EVERY
+            entries += (self.spent(),)
         try:
             await self.journal.write(*entries)
         except JournalError as error:
@@ -192,14 +240,42 @@ class Run:
             return False
         return True
 
-    async def settle(self, results: list[RecordResult], seq: int | None = None) -> None:
-        """These records have their outcome."""
+    async def settle(self, results: list[RecordResult], seq: int | None = None, *, final: bool = True) -> None:
+        """These records have their outcome: for good, or as far as this run goes (`final=False`)."""
         if not results:
             return
-        await self.write(*_settled(results, seq))
+        final = final or not self.journal.resumable
+        kept = final and await self.write(*settled(results, seq))
+        self.publish(results, final=kept)
+
+    def publish(self, results: list[RecordResult], *, final: bool) -> None:
+        """The journal knows: count them, and let the reader have them."""
+        if not final:
+            for result in results:
+                result.final = False
         self.tally.settle(results)
         self.outlet.put(results)
         self.check_done()
+
+    def effort(self) -> Effort:
+        """What this run has cost up to now."""
+        tally, mints = self.tally, self.mints()
+        return Effort(
+            dict(tally.requests) | {"mint": mints.requests},
+            tally.retries,
+            tally.throttled + mints.throttled,
+            mints.made,
+            (self.ended if self.ended is not None else self.now()) - self.began,
+        )
+
+    def spent(self) -> Spent:
+        """The same for the journal."""
+        effort = self.effort()
+        return Spent(effort.requests, effort.retries, effort.throttled, effort.tokens_minted, effort.elapsed)
+
+    def mints(self) -> Mints:
+        """The requests for tokens since this run began."""
+        return Mints.of(self.core).since(self._mints_before)
 
     def check_done(self) -> None:
         """Over, when the source is done and nothing is owed."""
@@ -247,29 +323,40 @@ class Run:
             await self.leave_unsent([draft])
 
     async def leave_unsent(self, drafts: Iterable[Draft]) -> None:
-        """The run is over for these: what may have been applied is unknown, what was refused failed."""
+        """The run is over for these: what may have been applied is unknown."""
         for draft in drafts:
             isolation = self.isolations.get(draft.root) if draft.root is not None else None
             outcome, reason = Outcome.UNSENT, STOPPED
             if draft.doubts:
                 outcome, reason = Outcome.UNKNOWN, "the answer was lost, and the run stopped before it was sent again"
             elif isolation is not None:
-                outcome, reason = Outcome.FAILED, isolation.reason
-            await self.settle(self.results(draft, range(len(draft)), outcome, reason), draft.seq)
+                reason = f"the run stopped before it was sent alone; its batch was refused: {isolation.reason}"
+            await self.settle(self.results(draft, range(len(draft)), outcome, reason), draft.seq, final=False)
 
     async def release(self, draft: Draft) -> None:
         """The draft is settled as far as the order of its pairs goes: what came after it may go."""
         if draft.root is not None:
+            self.schedule.settled(draft.seq, self.now())
             isolation = self.isolations.get(draft.root)
             if isolation is None:
                 return
             isolation.left -= len(draft)
             if isolation.left > 0:
                 return
-            draft = self.isolations.pop(draft.root).root
+            del self.isolations[draft.root]
+            draft = isolation.root
+            if isolation.refused >= isolation.size and not isolation.closed:
+                self.refused_throughout(isolation.reason, isolation.error)
         self.pairs.settle(draft)
         self.schedule.settled(draft.seq, self.now())
         self.alarm.ring()
+
+    def refused_throughout(self, reason: str, error: TruecallerError) -> None:
+        """A batch of which nothing was taken. A few of them for one reason, and nothing taken between, are enough."""
+        kind = UUID_LIKE.sub("", reason)
+        self.refusals[kind] += 1
+        if self.refusals[kind] >= SAME_REFUSALS_MAX:
+            self.fail(error)
 
     def results(
         self,
@@ -314,36 +401,37 @@ class Run:
         return {str(outcome): self.tally.outcomes[outcome] for outcome in Outcome}
 
     def note_sent(self, records: int) -> None:
-        """A batch was accepted: for the rate."""
+        """The server took a batch, or a single record."""
         now = self.now()
+        self.refusals.clear()
         self.tally.sent += records
         self.recent.append((now, records))
         while self.recent and self.recent[0][0] < now - RATE_WINDOW:
             self.recent.popleft()
 
     async def _withdraw(self) -> None:
-        drafts = self.schedule.withdraw()
-        partial = self.chunker.flush()
-        if partial is not None:
-            await self.settle(self.results(partial, range(len(partial)), Outcome.UNSENT, STOPPED))
-        await self.leave_unsent(drafts)
+        await self.leave_unsent(self.schedule.withdraw())
 
     async def _give_up_polling(self) -> None:
         for accepted in list(self.accepted.values()):
             await self.give_up(accepted, STOPPED_POLLING)
 
-    async def give_up(self, accepted: Accepted, reason: str) -> None:
-        """No more polls for this batch: its open records stay unknown."""
+    async def give_up(self, accepted: Accepted, reason: str, *, final: bool = False) -> None:
+        """No more polls for this batch in this run: its open records stay unknown. `final`: no other run will know."""
         if self.accepted.pop(accepted.draft.seq, None) is None:
             return
         draft = accepted.draft
         results = self.results(draft, sorted(accepted.open), Outcome.UNKNOWN, reason, batch_id=accepted.batch_id)
-        await self.settle(results, draft.seq)
+        await self.settle(results, draft.seq, final=final)
 
 
-def _settled(results: list[RecordResult], seq: int | None) -> list[Settled]:
-    """What the journal is told of these results: one entry for each outcome and reason among them."""
-    groups: dict[tuple[Outcome, str | None], list[int]] = {}
+def settled(results: list[RecordResult], seq: int | None) -> list[Settled]:
+    """What the journal is told of these results: one entry for all that are alike."""
+    groups: dict[tuple[Outcome, str | None, str | None, int, bool], list[int]] = {}
     for result in results:
-        groups.setdefault((result.outcome, result.reason), []).append(result.row)
-    return [Settled(tuple(rows), outcome, reason, seq) for (outcome, reason), rows in groups.items()]
+        kind = (result.outcome, result.reason, result.field, result.attempts, result.possibly_duplicated)
+        groups.setdefault(kind, []).append(result.row)
+    return [
+        Settled(tuple(rows), outcome, reason, seq, field, attempts, twice)
+        for (outcome, reason, field, attempts, twice), rows in groups.items()
+    ]

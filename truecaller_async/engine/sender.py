@@ -7,9 +7,7 @@ only carries it out: put back, hold a token, drop a token, isolate, or settle th
 
 from __future__ import annotations
 
-import re
-
-from truecaller_async.engine.isolation import isolate, isolated_push_refused, switch_to_bisect
+from truecaller_async.engine.isolation import Refusal, isolate, isolated_push_refused, switch_to_bisect
 from truecaller_async.engine.run import STOPPED_POLLING, Accepted, Phase, Run
 from truecaller_async.errors import (
     APIStatusError,
@@ -19,18 +17,15 @@ from truecaller_async.errors import (
     RateLimited,
     TruecallerError,
 )
-from truecaller_async.models import AttemptEnded, Batch, Intent, Outcome, PushAnswer, Token
+from truecaller_async.models import AttemptEnded, Batch, GivenUp, Intent, Outcome, PushAnswer, Token
+from truecaller_async.options import CampaignOptions
 from truecaller_async.planning.backoff import full_jitter, hold_after
 from truecaller_async.planning.batch_state import Event, event_of
 from truecaller_async.planning.draft import Draft, ends_of
 from truecaller_async.planning.polls import PollPlan
 
-SAME_REFUSALS_MAX = 3
-"""Whole batches refused for one reason that stop the run."""
-
-UUID_LIKE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-TAKEN_IN = (Event.ACCEPTED, Event.UNTRACKED, Event.LOST, Event.REFUSED)
-"""Ends of an attempt that the server looked at: after a lost answer, these make the record one that was sent again."""
+DETAIL_KEPT = 200
+"""Characters of an error that the journal keeps of an attempt."""
 
 
 class Sender:
@@ -86,17 +81,17 @@ class Sender:
         """Bring the draft into its next state and write that down, before anything depends on it."""
         run = self._run
         event = event_of(answer) if isinstance(answer, TruecallerError) else Event.ACCEPTED
-        if event is not Event.NOT_SENT:
-            draft.sends += 1
-            run.ever_worked = True
-        draft.resent = draft.resent or (draft.doubts > 0 and event in TAKEN_IN)
-        draft.doubts += event is Event.LOST
+        run.ever_worked = run.ever_worked or event is not Event.NOT_SENT
+        draft.count_end(event)
         draft.happen(event)
-        batch_id = answer.batch_id if isinstance(answer, Batch) else None
-        detail = type(answer).__name__ if isinstance(answer, TruecallerError) else None
-        await run.write(
-            AttemptEnded(draft.seq, draft.tries, event, run.core.clock.wall(), batch_id=batch_id, detail=detail)
-        )
+        at = run.core.clock.wall()
+        if isinstance(answer, TruecallerError):
+            reason, field = reason_of(answer) if event is Event.REFUSED else (None, None)
+            detail = f"{type(answer).__name__}: {answer}"[:DETAIL_KEPT]
+            ended = AttemptEnded(draft.seq, draft.tries, event, at, None, detail, reason, field)
+        else:
+            ended = AttemptEnded(draft.seq, draft.tries, event, at, getattr(answer, "batch_id", None))
+        await run.write(ended)
 
     async def _follow(self, draft: Draft, token: Token, answer: Batch | PushAnswer | TruecallerError) -> None:
         match answer:
@@ -159,7 +154,7 @@ class Sender:
                     draft, Outcome.UNKNOWN, f"taken by the server, but the answer has no batch id: {error}"
                 )
             case Event.LOST:
-                await self._lost(draft, error)
+                await self.in_doubt(draft, f"the answer was lost: {error}")
             case _:
                 await self._fatal(draft, error)
 
@@ -171,13 +166,17 @@ class Sender:
         draft.not_before = run.now() + full_jitter(draft.tries, retry.initial, retry.cap, run.core.rng)
         await run.put_back(draft)
 
-    async def _lost(self, draft: Draft, error: TruecallerError) -> None:
+    async def in_doubt(self, draft: Draft, said: str) -> None:
         """The answer was lost: the stated policy decides, and nothing else."""
         run = self._run
         options = run.options
-        if options.on_ambiguous == "hold" or draft.doubts > options.max_resends or not run.running:
+        if not run.running:
+            await self._settle(draft, Outcome.UNKNOWN, f"sent, and {said}", final=False)
+            return
+        if not may_resend(draft, options):
             draft.happen(Event.GIVE_UP)
-            await self._settle(draft, Outcome.UNKNOWN, f"sent, and the answer was lost: {error}")
+            await run.write(GivenUp(draft.seq))
+            await self._settle(draft, Outcome.UNKNOWN, f"sent, and {said}", final=False)
             return
         if options.same_pair == "keep_last":
             gone = draft.take_out(run.pairs.superseded(draft))
@@ -193,14 +192,8 @@ class Sender:
         reason, field = reason_of(error)
         if draft.via == "push":
             await isolated_push_refused(run, draft, reason, field)
-            return
-        if draft.root is None:
-            key = UUID_LIKE.sub("", reason)
-            run.refusals[key] += 1
-            if run.refusals[key] >= SAME_REFUSALS_MAX:
-                run.fail(error)
-        too_large = isinstance(error, APIStatusError) and error.status == 413
-        await isolate(run, draft, reason, field, halve=too_large)
+        else:
+            await isolate(run, draft, Refusal(reason, field, error))
 
     async def _fatal(self, draft: Draft, error: TruecallerError) -> None:
         run = self._run
@@ -209,13 +202,18 @@ class Sender:
             return
         run.fail(error)
         outcome = Outcome.UNKNOWN if draft.doubts else Outcome.UNSENT
-        await self._settle(draft, outcome, f"refused, and the run stopped: {error}")
+        await self._settle(draft, outcome, f"refused, and the run stopped: {error}", final=False)
 
-    async def _settle(self, draft: Draft, outcome: Outcome, reason: str | None = None) -> None:
+    async def _settle(self, draft: Draft, outcome: Outcome, reason: str | None = None, *, final: bool = True) -> None:
         """All records of the draft have the same word, and the order of its pairs is free again."""
         run = self._run
         await run.release(draft)
-        await run.settle(run.results(draft, range(len(draft)), outcome, reason), draft.seq)
+        await run.settle(run.results(draft, range(len(draft)), outcome, reason), draft.seq, final=final)
+
+
+def may_resend(draft: Draft, options: CampaignOptions) -> bool:
+    """Whether the caller's policy has a batch sent again whose answer was lost."""
+    return options.on_ambiguous == "resend" and draft.doubts <= options.max_resends
 
 
 def reason_of(error: TruecallerError) -> tuple[str, str | None]:

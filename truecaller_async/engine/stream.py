@@ -12,43 +12,25 @@ is in flight is awaited, never cancelled. A fault of the whole run is raised fro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-import attrs
-
+from truecaller_async.engine.beginning import Undertaking, begin
 from truecaller_async.engine.intake import Intake
 from truecaller_async.engine.lanes import Lanes
 from truecaller_async.engine.poller import Poller
-from truecaller_async.engine.run import RATE_WINDOW, Core, Phase, Run
+from truecaller_async.engine.resumption import Resumption
+from truecaller_async.engine.run import RATE_WINDOW, Phase, Run
 from truecaller_async.engine.sender import Sender
-from truecaller_async.errors import ConfigError
-from truecaller_async.models import Progress, RecordResult, Summary
-from truecaller_async.options import BATCH_MAX, CampaignOptions
+from truecaller_async.errors import ConfigError, JournalError
+from truecaller_async.models import Noted, Progress, RecordResult, Summary
+from truecaller_async.options import BATCH_MAX
 from truecaller_async.planning.pace import rate_of
-from truecaller_async.ports import Journal
+from truecaller_async.planning.replay import total
 
 RATE_SETTLES = 5.0
-
-
-@attrs.frozen
-class _Mints:
-    """Requests for tokens: how many, how many of them gave one, and how many were answered 429."""
-
-    requests: int = 0
-    made: int = 0
-    throttled: int = 0
-
-    @classmethod
-    def of(cls, core: Core) -> _Mints:
-        """Those of the whole client, up to now."""
-        return cls(core.requests["mint"], core.pool.minted, core.pool.mints_throttled)
-
-    def since(self, before: _Mints) -> _Mints:
-        """Those of the time in between."""
-        return _Mints(self.requests - before.requests, self.made - before.made, self.throttled - before.throttled)
 
 
 class CampaignStream:
@@ -60,29 +42,25 @@ class CampaignStream:
     order. `summary` and `progress` may be read at any time, also after the block.
     """
 
-    def __init__(
-        self, core: Callable[[], Core], source: object, options: CampaignOptions, journal: Callable[[], Journal]
-    ) -> None:
-        self._core = core
-        self._source = source
-        self._options = options
-        self._journal = journal
+    def __init__(self, asked: Undertaking) -> None:
+        self._asked = asked
         self._run: Run | None = None
         self._intake: Intake | None = None
         self._workers: list[asyncio.Task[None]] = []
-        self._mints_before = _Mints()
         self._hand: Iterator[RecordResult] = iter(())
+        self._closing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         if self._run is not None:
-            raise ConfigError("a campaign runs once; call push_many again for another")
-        core = self._core()
-        self._run = run = Run(core, self._options, self._journal())
-        self._mints_before = _Mints.of(core)
-        self._intake = Intake(run, self._source)
+            raise ConfigError("a campaign runs once; call push_many again for another, or resume its journal")
+        run, recalled = await begin(self._asked)
+        self._run = run
         sender, poller = Sender(run), Poller(run)
+        if self._asked.resumed:
+            await Resumption(run, sender, recalled).take_up()
+        self._intake = Intake(run, recalled.reader)
         lanes = Lanes(run, sender.send, poller.poll, sender.prune)
-        core.observer.stage("campaign.started", {"max_tokens": core.pool.max_tokens})
+        run.core.observer.stage("campaign.started", {"max_tokens": run.core.pool.max_tokens, "run": run.standing.runs})
         self._workers = [run.employ(self._intake.read_all()), run.employ(lanes.keep())]
         return self
 
@@ -133,25 +111,39 @@ class CampaignStream:
         run.stop(abort=True)
         await self._finish(run)
 
+    async def note(self, name: str, value: str) -> None:
+        """Keep a word of yours in the journal, such as the path of your results; `notes` has it after a resume.
+
+        Raises `JournalError`, and `ConfigError` before the block is entered.
+        """
+        await self._running().journal.write(Noted(name, value))
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """What `note` was told, in all runs of the campaign. Raises `ConfigError` before the block is entered."""
+        return dict(self._running().standing.notes)
+
     @property
     def summary(self) -> Summary:
         """The account so far; final once the iteration has ended. Raises `ConfigError` before the block is entered."""
         run = self._running()
         tally = run.tally
-        elapsed = (run.ended if run.ended is not None else run.now()) - run.began
-        mints = _Mints.of(run.core).since(self._mints_before)
+        here = run.effort()
+        spent = total(run.standing.spent_before, run.spent())
         return Summary(
             read=tally.read,
             **run.counts(),
             batches=tally.batches,
-            requests=dict(tally.requests) | {"mint": mints.requests},
-            retries=tally.retries,
-            throttled=tally.throttled + mints.throttled,
-            tokens_minted=mints.made,
+            requests=spent.requests,
+            retries=spent.retries,
+            throttled=spent.throttled,
+            tokens_minted=spent.tokens_minted,
             possibly_duplicated=tally.possibly_duplicated,
-            elapsed=elapsed,
-            records_per_second=tally.reached / elapsed if elapsed > 0 else 0.0,
+            elapsed=spent.elapsed,
+            records_per_second=tally.reached / spent.elapsed if spent.elapsed > 0 else 0.0,
             permitted_share=_share(run),
+            runs=run.standing.runs,
+            this_run=here,
         )
 
     @property
@@ -176,7 +168,7 @@ class CampaignStream:
             tokens_max=run.core.pool.max_tokens,
             rate=_rate(run, now),
             permitted_rate=live * rate_of(run.core.pool.limits, "submit") * BATCH_MAX,
-            throttled=tally.throttled + _Mints.of(run.core).since(self._mints_before).throttled,
+            throttled=tally.throttled + run.mints().throttled,
             elapsed=(run.ended if run.ended is not None else now) - run.began,
             waiting_until=self._waiting_until(run),
             bound_by=self._bound_by(run),
@@ -192,7 +184,18 @@ class CampaignStream:
         """Wait for the workers and for what is still in flight; then close the journal."""
         while pending := [task for task in (*self._workers, *run.flights) if not task.done()]:
             await asyncio.wait(pending)
-        await run.journal.aclose()
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close_journal(run))
+        await asyncio.shield(self._closing)
+
+    async def _close_journal(self, run: Run) -> None:
+        """A journal that broke before has said so already; one that breaks now is the fault of this run."""
+        try:
+            if run.journal.resumable and not isinstance(run.fault, JournalError):
+                await run.journal.write(run.spent())
+            await run.journal.aclose()
+        except JournalError as error:
+            run.fault = run.fault or error
 
     def _waiting_until(self, run: Run) -> datetime | None:
         return run.waiting_until if run.phase is not Phase.DONE else None
@@ -222,9 +225,10 @@ def _rate(run: Run, now: float) -> float:
 def _share(run: Run) -> float | None:
     """Batches sent between the first and the last, as a part of what all tokens might have sent in that time."""
     permitted = rate_of(run.core.pool.limits, "submit") * run.most_tokens
-    if run.first_sent is None or run.last_sent is None or run.tally.batches <= 2 * run.most_tokens:
+    batches = run.tally.batches - run.batches_before
+    if run.first_sent is None or run.last_sent is None or batches <= 2 * run.most_tokens:
         return None
     seconds = run.last_sent - run.first_sent
     if seconds <= 0 or permitted == float("inf"):
         return None
-    return min(1.0, (run.tally.batches - run.most_tokens) / (seconds * permitted))
+    return min(1.0, (batches - run.most_tokens) / (seconds * permitted))

@@ -1,79 +1,61 @@
 """A journal that lives as long as the process.
 
-It keeps what a durable one would be asked for: which batches are open and in what attempt, and how many rows have
-which outcome. A batch is forgotten when its last row is settled, so memory does not grow with the campaign.
+It keeps what a durable one keeps: where the campaign stands. A batch is forgotten when its last row is settled, so
+memory does not grow with the campaign. A `resumable` one can be opened again, by another client of the same process;
+for that it remembers the prints of all rows.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
 
-import attrs
-
-from truecaller_async.errors import JournalError
-from truecaller_async.models import AttemptEnded, Entry, Intent, Outcome, Planned, Settled
-
-
-@attrs.define
-class OpenBatch:
-    """A batch that still has unsettled rows. `in_flight` is set between an intent and the end of its attempt."""
-
-    rows: set[int]
-    parent: int | None = None
-    attempts: int = 0
-    in_flight: bool = False
-    batch_id: str | None = None
-    events: list[str] = attrs.field(factory=list)
+from truecaller_async.errors import JournalBusy, JournalError
+from truecaller_async.models import Entry, Read
+from truecaller_async.planning.replay import Standing
 
 
 class MemoryJournal:
     """The journal of a run that need not survive a crash."""
 
-    def __init__(self) -> None:
-        self.open: dict[int, OpenBatch] = {}
-        self.settled: Counter[Outcome] = Counter()
-        self._closed = False
+    def __init__(self, *, resumable: bool = False) -> None:
+        self.standing = Standing()
+        self._resumable = resumable
+        self._reads: list[Read] = []
+        self._is_open = False
+        self._broken = False
+
+    @property
+    def resumable(self) -> bool:
+        """Whether prints and payloads are worth their cost."""
+        return self._resumable
+
+    async def open(self, *, anew: bool) -> Standing:
+        """Where the campaign stands. Raises `JournalBusy` while it is open, and `JournalError`."""
+        if self._is_open:
+            raise JournalBusy("the journal is in use")
+        if anew is (self.standing.begun is not None):
+            said = "holds a campaign already; resume that, or take another" if anew else "holds no campaign"
+            raise JournalError(f"the journal {said}")
+        self._is_open = True
+        return self.standing
 
     async def write(self, *entries: Entry) -> None:
-        """Take the entries in. Raises `JournalError` after `aclose`, and for an attempt without its intent."""
-        if self._closed:
-            raise JournalError("the journal is closed")
-        for entry in entries:
-            self._take(entry)
+        """Take the entries in. Raises `JournalError` where it is not open, and for entries that cannot be true."""
+        if not self._is_open or self._broken:
+            raise JournalError("the journal is closed" if not self._is_open else "the journal is broken")
+        try:
+            for entry in entries:
+                self.standing.take(entry)
+        except JournalError:
+            self._broken = True
+            raise
+        if self._resumable:
+            self._reads += [entry for entry in entries if isinstance(entry, Read)]
+
+    async def reads(self, after: int, limit: int) -> Sequence[Read]:
+        """What was read behind that row."""
+        return [read for read in self._reads if read.place.row > after][:limit]
 
     async def aclose(self) -> None:
-        """Nothing more is written."""
-        self._closed = True
-
-    def _take(self, entry: Entry) -> None:
-        match entry:
-            case Planned(seq, rows, parent):
-                self.open.setdefault(seq, OpenBatch(set(), parent)).rows.update(rows)
-                if parent in self.open:
-                    self._drop_rows(parent, rows)
-            case Intent(seq, attempt):
-                batch = self._batch(seq)
-                batch.attempts, batch.in_flight = attempt, True
-            case AttemptEnded(seq, _, event, _, batch_id):
-                batch = self._batch(seq)
-                if not batch.in_flight:
-                    raise JournalError(f"batch {seq} ended an attempt that was never begun")
-                batch.in_flight = False
-                batch.events.append(event)
-                batch.batch_id = batch_id or batch.batch_id
-            case Settled(rows, outcome, _, seq):
-                self.settled[outcome] += len(rows)
-                if seq is not None:
-                    self._drop_rows(seq, rows)
-
-    def _batch(self, seq: int) -> OpenBatch:
-        try:
-            return self.open[seq]
-        except KeyError:
-            raise JournalError(f"batch {seq} was never planned") from None
-
-    def _drop_rows(self, seq: int, rows: tuple[int, ...]) -> None:
-        batch = self._batch(seq)
-        batch.rows.difference_update(rows)
-        if not batch.rows:
-            del self.open[seq]
+        """Nothing more is written, until it is opened again."""
+        self._is_open = False

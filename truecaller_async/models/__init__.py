@@ -1,8 +1,24 @@
 """The words: what a user of the library holds in the hand."""
 
 from truecaller_async.models.batches import Batch, BatchStatus, PushAnswer, RecordStatus
-from truecaller_async.models.campaign import Progress, Summary
-from truecaller_async.models.entries import AttemptEnded, Entry, Intent, Planned, Settled
+from truecaller_async.models.campaign import Effort, Progress, Summary
+from truecaller_async.models.entries import (
+    AttemptEnded,
+    Begun,
+    Entry,
+    GivenUp,
+    Intent,
+    Judged,
+    Noted,
+    Place,
+    Planned,
+    Read,
+    RunBegan,
+    Settled,
+    SourceEnded,
+    SourceNote,
+    Spent,
+)
 from truecaller_async.models.feature_sets import FeatureSet
 from truecaller_async.models.labels import Label
 from truecaller_async.models.numbers import Number, NumberJob
@@ -17,25 +33,36 @@ __all__ = [
     "AttemptEnded",
     "Batch",
     "BatchStatus",
+    "Begun",
     "CallRecord",
+    "Effort",
     "Entry",
     "FeatureSet",
+    "GivenUp",
     "Intent",
+    "Judged",
     "Label",
+    "Noted",
     "Number",
     "NumberJob",
     "Outcome",
     "Page",
+    "Place",
     "Planned",
     "Problem",
     "Progress",
     "PushAnswer",
+    "Read",
     "RecordResult",
     "RecordStatus",
     "Request",
     "Row",
+    "RunBegan",
     "Secret",
     "Settled",
+    "SourceEnded",
+    "SourceNote",
+    "Spent",
     "Summary",
     "Token",
     "mask_number",

@@ -73,8 +73,12 @@ class RecordStatus:
 
 @attrs.frozen
 class BatchStatus:
-    """The status of a batch: one entry per record, in the server's order, which nobody promises to be ours."""
+    """The status of a batch: one entry per record, in the server's order, which nobody promises to be ours.
+
+    `foreign` counts rows that named another batch; they are not among `records`.
+    """
 
     batch_id: str
     client_account_id: str | None
     records: tuple[RecordStatus, ...]
+    foreign: int = 0

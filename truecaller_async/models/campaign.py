@@ -9,14 +9,26 @@ import attrs
 
 
 @attrs.frozen
+class Effort:
+    """What one run of a campaign cost: see the figures of the same names in `Summary`."""
+
+    requests: Mapping[str, int] = attrs.field(factory=dict)
+    retries: int = 0
+    throttled: int = 0
+    tokens_minted: int = 0
+    elapsed: float = 0.0
+
+
+@attrs.frozen
 class Summary:
-    """The account of records, and what it cost.
+    """The account of records, and what it cost: that of the whole campaign, all its runs together.
 
     `read == delivered + failed + invalid + expired + duplicate + unknown + unsent` at any end. `requests` counts HTTP
     requests by call, `retries` those that repeated an earlier one, `throttled` the answers 429. `elapsed` is in
     seconds, and `records_per_second` counts the records that were sent and have their outcome. `permitted_share` is the
-    part of the permitted rate of batches that was used between the first batch and the last, None where too few were
-    sent to say.
+    part of the permitted rate of batches that was used between the first batch and the last of this run, None where
+    too few were sent to say. `runs` is 1, and one more for each time that the campaign was resumed; `this_run` is the
+    cost of the latest of them. What a run that was killed had cost is known up to its last second or so.
     """
 
     read: int = 0
@@ -36,6 +48,8 @@ class Summary:
     elapsed: float = 0.0
     records_per_second: float = 0.0
     permitted_share: float | None = None
+    runs: int = 1
+    this_run: Effort = Effort()
 
     @property
     def adds_up(self) -> bool:

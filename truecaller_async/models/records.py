@@ -81,13 +81,16 @@ class Problem:
 class Row:
     """One data row of a source: its `number` from 1, its physical `line` in the file, and the record or the problems.
 
-    A reader yields a row with `record=None` where the line itself could not be read as a record.
+    A reader yields a row with `record=None` where the line itself could not be read as a record. `end` is how many
+    physical lines and bytes (unpacked) of the file there are up to the end of the row; None where nobody could go on
+    from there.
     """
 
     number: int
     line: int | None
     record: CallRecord | None
     problems: tuple[Problem, ...] = ()
+    end: tuple[int, int] | None = None
 
 
 @attrs.define
@@ -96,7 +99,8 @@ class RecordResult:
 
     `record` is the record given, None where the row could not be read as one. `row` counts the rows read from 1.
     `reason` and `field` explain every outcome but a plain delivery. `attempts` counts how often the record was
-    sent. `possibly_duplicated` is true exactly where a send was ambiguous and the record was sent again.
+    sent. `possibly_duplicated` is true exactly where a send was ambiguous and the record was sent again. `final` is
+    false where a resumed run may still say something else: the record was not sent, or its last word is not known yet.
     """
 
     record: CallRecord | None
@@ -109,3 +113,4 @@ class RecordResult:
     record_id: str | None = None
     attempts: int = 0
     possibly_duplicated: bool = False
+    final: bool = True

@@ -8,21 +8,25 @@
        |                         +--refused--> refused               (its records are isolated, or failed)
        |                         +--fatal----> stopped               (the run ends; nothing was applied)
        |                         +--lost-----> in_doubt
-       +- resend ------------------------------- |
-                                  in_doubt --give_up--> resolved     (its records are `unknown`)
+       +- resend ------------------------------- | |
+       +- resend, not_applied ----- held <--give_up-+                (its records are `unknown` as it stands)
+                                      +--applied--> untracked        (by the operator's word)
     planned --emptied--> resolved                                    (every record expired or was superseded)
-    planned --stop-----> stopped          accepted --give_up--> resolved
+    stopped --resume---> planned          accepted --give_up--> resolved
 
 Each arrow is one transaction of the journal: the intent is written before the first byte of the POST, the outcome
 before anything that depends on it. Law 3 is the missing arrow: nothing leads from `in_flight` back to `planned`
 after an attempt that may have been applied, but through `in_doubt` and the caller's stated policy.
 
-`event_of` reads an attempt's end. Sent or not sent is the transport's word; the rest is said by the error's class.
+`Attempts` counts what the attempts of a batch came to; `event_of` reads an attempt's end. Sent or not sent is the
+transport's word; the rest is said by the error's class.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+import attrs
 
 from truecaller_async.errors import (
     AuthenticationFailed,
@@ -48,6 +52,7 @@ class State(StrEnum):
     ACCEPTED = "accepted"
     RESOLVED = "resolved"
     IN_DOUBT = "in_doubt"
+    HELD = "held"
     REFUSED = "refused"
     UNTRACKED = "untracked"
     STOPPED = "stopped"
@@ -69,13 +74,14 @@ class Event(StrEnum):
     GIVE_UP = "give_up"
     FINISHED = "finished"
     EMPTIED = "emptied"
-    STOP = "stop"
+    APPLIED = "applied"
+    NOT_APPLIED = "not_applied"
+    RESUME = "resume"
 
 
 ARROWS: dict[tuple[State, Event], State] = {
     (State.PLANNED, Event.INTENT): State.IN_FLIGHT,
     (State.PLANNED, Event.EMPTIED): State.RESOLVED,
-    (State.PLANNED, Event.STOP): State.STOPPED,
     (State.IN_FLIGHT, Event.ACCEPTED): State.ACCEPTED,
     (State.IN_FLIGHT, Event.NOT_SENT): State.PLANNED,
     (State.IN_FLIGHT, Event.THROTTLED): State.PLANNED,
@@ -85,10 +91,38 @@ ARROWS: dict[tuple[State, Event], State] = {
     (State.IN_FLIGHT, Event.LOST): State.IN_DOUBT,
     (State.IN_FLIGHT, Event.FATAL): State.STOPPED,
     (State.IN_DOUBT, Event.RESEND): State.PLANNED,
-    (State.IN_DOUBT, Event.GIVE_UP): State.RESOLVED,
+    (State.IN_DOUBT, Event.GIVE_UP): State.HELD,
+    (State.HELD, Event.RESEND): State.PLANNED,
+    (State.HELD, Event.NOT_APPLIED): State.PLANNED,
+    (State.HELD, Event.APPLIED): State.UNTRACKED,
+    (State.STOPPED, Event.RESUME): State.PLANNED,
     (State.ACCEPTED, Event.FINISHED): State.RESOLVED,
     (State.ACCEPTED, Event.GIVE_UP): State.RESOLVED,
 }
+
+
+TAKEN_IN = (Event.ACCEPTED, Event.UNTRACKED, Event.LOST, Event.REFUSED)
+"""Ends of an attempt that the server looked at: after a lost answer, these make the record one that was sent again."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class Attempts:
+    """The attempts of a batch.
+
+    `tries` counts all of them, `sends` those that may have reached the server, `doubts` those of them whose answer was
+    lost; `resent` is set when it was sent again after a doubt.
+    """
+
+    tries: int = 0
+    sends: int = 0
+    doubts: int = 0
+    resent: bool = False
+
+    def count_end(self, event: Event) -> None:
+        """One attempt ended so."""
+        self.sends += event is not Event.NOT_SENT
+        self.resent = self.resent or (self.doubts > 0 and event in TAKEN_IN)
+        self.doubts += event is Event.LOST
 
 
 def advance(state: State, event: Event) -> State:

@@ -16,12 +16,12 @@ from truecaller_async.planning.draft import Draft, closing
 
 
 class Chunker:
-    """Forms drafts of up to `size` records, numbered from 1."""
+    """Forms drafts of up to `size` records, numbered from the one that follows `last_seq`."""
 
-    def __init__(self, size: int = BATCH_MAX, *, watermark: bool = False) -> None:
+    def __init__(self, size: int = BATCH_MAX, *, watermark: bool = False, last_seq: int = 0) -> None:
         self._size = size
         self._watermark = watermark
-        self._seq = 0
+        self._seq = last_seq
         self._rows: list[int] = []
         self._given: list[CallRecord] = []
         self._records: list[CallRecord] = []

@@ -3,8 +3,9 @@
 A status answer carries no reference of ours, may come in another order, and may mask the numbers. A row is given to a
 record only on evidence:
 
-1. *Watermark*, where it was asked for: the milliseconds of `ends_at` are the record's place in the batch, and the
-   whole `ends_at` must be the one that was sent.
+1. *Watermark*, where it was asked for: the milliseconds of `ends_at` differ from record to record, and the whole
+   `ends_at` must be the one that was sent. A server that rounds it is found out by what no rounding leaves, a last
+   digit; without one in the answer nothing but the unmasked numbers is believed.
 2. *Own fields*: the unmasked numbers name the record; where several records share them, the fields that every row
    shows and every record sent decide.
 3. *Position*, where the numbers are masked: only if the lengths agree, every unmasked field agrees row by row, and
@@ -12,9 +13,12 @@ record only on evidence:
 
 Records that were sent with the same content are as good as one: any of their rows will do. Where the evidence leaves
 a choice between different records, a row is nobody's, unless all of the choice has the same final word: then each of
-those records has that word, and neither an id nor a message that might be another's. Anything else is "unattributed":
-the outcomes are known as a sum, and no record may claim one. Rows that fit no record are foreign: dropped and
-counted. Two rows that say different final words about one record are a conflict.
+those records has that word, and neither an id nor a message that might be another's. Both need the rows' own ids: a
+row without one may be another one repeated, in the place of one that is missing. Anything else is "unattributed": the
+outcomes are known as a sum, and no record may claim one. Rows that fit no record are foreign: dropped and counted.
+Two rows that say different final words about one record are a conflict.
+
+What no evidence can show: a row of another batch that shows nothing but what a record of ours has.
 """
 
 from __future__ import annotations
@@ -50,8 +54,8 @@ class Match:
 
 def correlate(records: Sequence[CallRecord], rows: Sequence[RecordStatus], *, watermark: bool = False) -> Match:
     """Give the status rows of one batch to its records (canonical form), by the evidence above."""
-    if watermark and (match := _by_watermark(records, rows)) is not None:
-        return match
+    if watermark and (places := _watermarks(records, rows)):
+        return _by_watermark(records, rows, places)
     if _exactly(records, rows):
         return Match(list(rows))
     shown = tuple(name for name in NUMBERS if all(_shown(getattr(row, name)) for row in rows))
@@ -108,17 +112,40 @@ def _agrees(record: CallRecord, row: RecordStatus) -> bool:
     )
 
 
-def _by_watermark(records: Sequence[CallRecord], rows: Sequence[RecordStatus]) -> Match | None:
+def _watermarks(records: Sequence[CallRecord], rows: Sequence[RecordStatus]) -> dict[object, int]:
+    """The places of the records by their `ends_at`; none where that does not tell them apart or a row hides it."""
+    places: dict[object, int] = {record.ends_at: index for index, record in enumerate(records)}
+    told_apart = len(places) == len(records) and all(row.ends_at is not None for row in rows)
+    return places if told_apart else {}
+
+
+def _by_watermark(records: Sequence[CallRecord], rows: Sequence[RecordStatus], places: dict[object, int]) -> Match:
     match = Match([None] * len(records))
     for row in rows:
-        if row.ends_at is None:
-            return None
-        index = row.ends_at % 1000
-        if index < len(records) and records[index].ends_at == row.ends_at and _agrees(records[index], row):
+        index = places.get(row.ends_at)
+        if index is not None and _agrees(records[index], row):
             _give(match, index, row)
         else:
             match.foreign += 1
-    return match if match.foreign < len(rows) or not rows else None
+    given = [row for row in match.rows if row is not None]
+    echoed = len(records) == 1 or any(row.ends_at % 10 for row in given if row.ends_at is not None)
+    return match if given and echoed else _by_numbers(records, rows)
+
+
+def _by_numbers(records: Sequence[CallRecord], rows: Sequence[RecordStatus]) -> Match:
+    """The rest of what the server says cannot be trusted: only two unmasked numbers name a record."""
+    match = Match([None] * len(records))
+    number_of = _key(NUMBERS)
+    by_number = _places(records, number_of)
+    for row in rows:
+        near = by_number.get(number_of(row), ())
+        if len(near) == 1:
+            _give(match, near[0], row)
+        elif not near and _shown(row.caller) and _shown(row.receiver):
+            match.foreign += 1
+    if not any(match.rows):
+        match.unattributed = _final(rows) and len(rows) >= len(records)
+    return match
 
 
 def _by_fields(records: Sequence[CallRecord], rows: Sequence[RecordStatus], shown: tuple[str, ...]) -> Match:
@@ -130,14 +157,15 @@ def _by_fields(records: Sequence[CallRecord], rows: Sequence[RecordStatus], show
     unclear: defaultdict[Any, list[RecordStatus]] = defaultdict(list)
     for row in rows:
         near, key = by_number.get(number_of(row), ()), all_of(row)
-        if key in different:
-            unclear[key].append(row)
-        elif len(near) == 1 and shown == NUMBERS:
+        places = by_all.get(key, [])
+        if len(near) == 1 and shown == NUMBERS:
             _give(match, near[0], row)
-        elif (places := by_all.get(key)) and _agrees(records[places[0]], row):
-            _give(match, _home(match, places, row, homes), row)
-        else:
+        elif not any(_agrees(records[index], row) for index in places):
             match.foreign += 1
+        elif key in different or (row.id is None and len(places) > 1):
+            unclear[key].append(row)
+        else:
+            _give(match, _home(match, places, row, homes), row)
     for key, choice in unclear.items():
         _share(match, by_all[key], choice)
     if unclear and not any(match.rows):
@@ -182,7 +210,7 @@ def _alike(records: Sequence[CallRecord], places: Sequence[int]) -> bool:
 def _home(match: Match, places: Sequence[int], row: RecordStatus, homes: dict[str, int]) -> int:
     """Which of several records of the same content: the one that has this row's id, else one without a row."""
     free = next((index for index in places if match.rows[index] is None), places[0])
-    return free if row.id is None else homes.setdefault(row.id, free)
+    return homes.setdefault(row.id, free) if row.id is not None else free
 
 
 def _give(match: Match, index: int, row: RecordStatus) -> None:
@@ -207,8 +235,8 @@ def _by_position(records: Sequence[CallRecord], rows: Sequence[RecordStatus]) ->
 
 def _share(match: Match, places: Sequence[int], choice: Sequence[RecordStatus]) -> None:
     """Rows that are these records' in an order nobody knows: of use only if they all have the same final word."""
-    ids = [row.id for row in choice if row.id is not None]
-    complete = len(choice) == len(places) and len(set(ids)) == len(ids)
+    ids = {row.id for row in choice if row.id is not None}
+    complete = len(choice) == len(places) == len(ids)
     if complete and _final(choice) and len({row.outcome for row in choice}) == 1:
         common = RecordStatus(
             status=choice[0].status,

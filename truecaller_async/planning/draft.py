@@ -11,19 +11,18 @@ from collections.abc import Collection
 import attrs
 
 from truecaller_async.models import CallRecord
-from truecaller_async.planning.batch_state import Event, State, advance
+from truecaller_async.planning.batch_state import Attempts, Event, State, advance
 
 NEVER = 2**63
 
 
 @attrs.define(eq=False)
-class Draft:
+class Draft(Attempts):
     """Up to 500 records that go out together, and how far they got.
 
     `closes` is the earliest end of a window in it (milliseconds). `via` says by which call it is sent: "submit", or
-    "push" for a single record that is isolated. `sends` counts attempts that may have reached the server, `doubts`
-    those of them whose answer was lost; `resent` is set when it was sent again after a doubt. `root` is the batch
-    from which it was split in order to find a bad record.
+    "push" for a single record that is isolated. `root` is the batch from which it was split in order to find a bad
+    record.
     """
 
     seq: int
@@ -34,10 +33,6 @@ class Draft:
     via: str = "submit"
     root: int | None = None
     state: State = State.PLANNED
-    sends: int = 0
-    doubts: int = 0
-    tries: int = 0
-    resent: bool = False
     not_before: float = 0.0
     after: set[int] = attrs.field(factory=set)
 

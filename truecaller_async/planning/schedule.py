@@ -1,7 +1,8 @@
 """What next, for a token that may send.
 
 Three kinds of work wait here, in this order of urgency: single records pushed in real time (to isolate a bad one),
-polls that are due, and batches, first the one whose window closes first, then source order. A batch may have to wait:
+polls that are due, and batches, first the one whose window closes first, then source order; the parts of a split one
+stand where the whole stood. A batch may have to wait:
 for its backoff (`not_before`) or for earlier batches of the same (caller, receiver) pair (`after`). `ready` names the
 calls that have work now, most urgent first; a lane takes permission for one of them, and only then the work.
 
@@ -11,7 +12,7 @@ Nothing here sleeps or reads a clock; `next_due` says when something that waits 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from heapq import heapify, heappop, heappush
 
 from truecaller_async.planning.draft import Draft
@@ -22,7 +23,7 @@ class Schedule:
 
     def __init__(self) -> None:
         self._pushes: deque[Draft] = deque()
-        self._ready: list[tuple[int, int, Draft]] = []
+        self._ready: list[tuple[int, int, int, Draft]] = []
         self._later: list[tuple[float, int, Draft]] = []
         self._blocked: dict[int, Draft] = {}
         self._blocks: dict[int, set[int]] = {}
@@ -46,7 +47,7 @@ class Schedule:
         elif draft.via == "push":
             self._pushes.append(draft)
         else:
-            heappush(self._ready, (draft.closes, draft.seq, draft))
+            heappush(self._ready, (draft.closes, draft.root or draft.seq, draft.seq, draft))
 
     def settled(self, seq: int, now: float) -> None:
         """A draft is settled: those that came after it may go."""
@@ -59,6 +60,17 @@ class Schedule:
                 del self._blocked[waiting]
                 self.records -= len(draft)
                 self.add(draft, now)
+
+    def split(self, seq: int, parts: Collection[int]) -> None:
+        """A draft was split: those that came after it come after all of its parts."""
+        for waiting in self._blocks.pop(seq, ()):
+            draft = self._blocked.get(waiting)
+            if draft is None:
+                continue
+            draft.after.discard(seq)
+            draft.after.update(parts)
+            for part in parts:
+                self._blocks.setdefault(part, set()).add(waiting)
 
     def poll(self, seq: int, due: float) -> None:
         """Ask for the status of this accepted draft at `due`."""
@@ -76,7 +88,7 @@ class Schedule:
 
     def take(self, call: str) -> Draft:
         """The most urgent draft for "push" or "submit"; `ready` said there is one."""
-        draft = self._pushes.popleft() if call == "push" else heappop(self._ready)[2]
+        draft = self._pushes.popleft() if call == "push" else heappop(self._ready)[3]
         self.records -= len(draft)
         return draft
 
@@ -91,7 +103,7 @@ class Schedule:
 
     def withdraw(self) -> list[Draft]:
         """Take out every draft: nothing more is sent. Polls stay."""
-        drafts = [entry[2] for entry in self._ready] + [entry[2] for entry in self._later]
+        drafts = [entry[3] for entry in self._ready] + [entry[2] for entry in self._later]
         drafts += [*self._blocked.values(), *self._pushes]
         self._ready, self._later, self._blocked, self._blocks = [], [], {}, {}
         self._pushes.clear()
@@ -101,11 +113,13 @@ class Schedule:
     def withdraw_pushes(self, root: int) -> list[Draft]:
         """Take out the single records that still wait to be isolated from this batch."""
         waiting = [draft for draft in self._pushes if draft.root == root]
-        waiting += [entry[2] for entry in self._later if entry[2].via == "push" and entry[2].root == root]
+        held = [*(entry[2] for entry in self._later), *self._blocked.values()]
+        waiting += [draft for draft in held if draft.via == "push" and draft.root == root]
         gone = {draft.seq for draft in waiting}
         self._pushes = deque(draft for draft in self._pushes if draft.seq not in gone)
         self._later = [entry for entry in self._later if entry[1] not in gone]
         heapify(self._later)
+        self._blocked = {seq: draft for seq, draft in self._blocked.items() if seq not in gone}
         self.records -= sum(len(draft) for draft in waiting)
         return waiting
 
@@ -118,7 +132,8 @@ class Schedule:
         found = self._blocked.get(seq)
         if found is not None:
             return found
-        return next((entry[2] for entry in [*self._ready, *self._later] if entry[1] == seq), None)
+        waiting = [*(entry[3] for entry in self._ready), *(entry[2] for entry in self._later)]
+        return next((draft for draft in waiting if draft.seq == seq), None)
 
     def _ripen(self, now: float) -> None:
         while self._later and self._later[0][0] <= now:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from truecaller_async.models import Outcome, RecordResult
+from truecaller_async.planning.replay import Standing
 
 REASONS_KEPT = 50
 OTHER = "other reasons"
@@ -19,18 +20,18 @@ REACHED = (Outcome.DELIVERED, Outcome.FAILED, Outcome.UNKNOWN)
 
 
 class Tally:
-    """Counts of one campaign."""
+    """Counts of a campaign, from where it stands; requests, retries, answers 429 and reasons are those of this run."""
 
-    def __init__(self) -> None:
-        self.read = 0
-        self.outcomes: Counter[Outcome] = Counter()
+    def __init__(self, standing: Standing) -> None:
+        self.read = standing.place.row
+        self.outcomes: Counter[Outcome] = standing.outcomes.copy()
         self.reasons: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
-        self.batches = 0
-        self.sent = 0
+        self.batches = standing.accepted
+        self.sent = standing.sent
         self.retries = 0
         self.throttled = 0
-        self.possibly_duplicated = 0
+        self.possibly_duplicated = standing.twice
 
     @property
     def answered(self) -> int:

@@ -122,7 +122,7 @@ def decipher_status(version: str, answer: Answer, batch_id: str, *, now: float) 
     """The rows of a batch. From "Truecaller for Business: Batch status v1, v2 and v3".
 
     Every version's form is read for every version. Status words are kept verbatim, also unknown ones; rows of
-    another batch are left out. Raises the `APIStatusError` of `error_for`, or `DecodeError`.
+    another batch are left out and counted. Raises the `APIStatusError` of `error_for`, or `DecodeError`.
     """
     version_named(version)
     documented = read_documented(answer.body, batch_id) if _is_success(answer) else None

@@ -6,7 +6,7 @@ uses one of the old names, or whose rows name batches of their own, takes the to
 one spelling and the converter does the rest. Both ways give the same rows.
 
 Forms seen or expected: an object with `data`, or a bare array (version 1); `status_info`, `statusInfo` or a flat
-`status`; the names of version 1 or 2. Rows that name another batch are left out: they are not ours.
+`status`; the names of version 1 or 2. Rows that name another batch are left out and counted: they are not ours.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def read_tolerant(value: object, batch_id: str, *, status: int) -> BatchStatus:
     ours = [(spot, row) for spot, row in spots if not _is_foreign(row, batch_id)]
     account = next(filter(None, map(_account, (envelope, *(row for _, row in ours)))), None)
     records = (structure(_respelled(row, spot, status), RecordStatus, place=spot, status=status) for spot, row in ours)
-    return BatchStatus(batch_id, account, tuple(records))
+    return BatchStatus(batch_id, account, tuple(records), len(rows) - len(ours))
 
 
 def _is_foreign(value: object, batch_id: str) -> bool:

@@ -14,10 +14,12 @@ client's account of a campaign can be checked against the truth.
 How the room is laid out, each file using only those before it:
 
     account      what the console made           oddities     other forms of answers, by name
+    answers      what is said, in general        faults       what goes wrong, as a plan
     settings     what it is told                 counting     the limits, an exact sliding log
-    answers      what is said, in general        records      what is sent, and what is refused in it
+    records      what is sent, and what is refused in it
     applied      what took effect, and verdicts  truth        the log of it
-    status_rows  the status of a batch           record_answers   what is said to a record or a batch
+    odd_rows     its rows that are odd           status_rows  the status of a batch
+    record_answers   what is said to a record or a batch
     routing      which call a request is         pages        pages of a list
     login        tokens                          numbers      the book of the account's numbers
     management   numbers and feature sets        exports      links and files
@@ -39,6 +41,7 @@ decoder: a mistake that both make would be seen by nobody.
 from truecaller_async.sandbox.account import SandboxFeatureSet, SandboxLabel
 from truecaller_async.sandbox.answers import Reply
 from truecaller_async.sandbox.app import Sandbox, Webhooks
+from truecaller_async.sandbox.faults import Fault, FaultPlan
 from truecaller_async.sandbox.firing import DeliveryAttempt, DeliveryState, FiringSettings, Volley
 from truecaller_async.sandbox.oddities import Oddity
 from truecaller_async.sandbox.settings import SPEEDS, SandboxSettings
@@ -53,6 +56,8 @@ __all__ = [
     "DeliveryAttempt",
     "DeliveryState",
     "EventKind",
+    "Fault",
+    "FaultPlan",
     "FiringSettings",
     "Oddity",
     "Reply",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Literal
 
 import attrs
 import msgspec
@@ -26,14 +27,18 @@ _encode = msgspec.json.Encoder().encode
 
 @attrs.frozen(repr=False)
 class Reply:
-    """One complete answer; header names are lower case."""
+    """One complete answer; header names are lower case.
+
+    `cut` says that nothing is answered, and how the connection ends instead: reset (RST) or closed (FIN).
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    cut: Literal["reset", "close"] | None = None
 
     def __repr__(self) -> str:
-        return f"Reply({self.status}, {len(self.body)} bytes)"
+        return f"Reply({self.cut or self.status}, {len(self.body)} bytes)"
 
 
 def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:

@@ -12,7 +12,7 @@ Beside the API itself, which any client in any language can be pointed at, there
 
 They need no token. TrustCaller, another service, is served below /trustcaller/api/v1, with its own token. No request
 is logged: there are tokens and phone numbers in it. A request that is no HTTP is answered by aiohttp itself, a 400 in
-plain text. Neither it nor one whose body is too large or cannot be unpacked is counted.
+plain text. Neither it nor one whose body is too large or cannot be unpacked is counted, or met by a fault.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import asyncio
 import logging
 import random
 import re
+import socket
+import struct
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from importlib.resources import files
 from ipaddress import ip_address
@@ -55,6 +57,9 @@ CONTACTS = 1000
 ANSWER_READ = 64 * 1024
 GRACE = 1.0
 """Seconds that requests in progress are given when the sandbox closes."""
+
+NO_LINGER = struct.pack("ii", 1, 0)
+"""A socket that is closed with this option on resets its connection."""
 
 PAGE = """\
 A sandbox of the Truecaller for Business API: call personalisation v1, v2 and v3, tokens, labels, number management
@@ -95,7 +100,7 @@ class Sandbox:
         self.base_url = ""
         self._clock = clock
         self._sleep = sleep
-        self._state = SandboxState(settings)
+        self._state = SandboxState(settings, clock())
         self._trustcaller = TrustCallerState(settings.trustcaller)
         self._webhooks = Webhooks(settings, clock, sleep)
         app = web.Application(client_max_size=BODY_MAX)
@@ -169,7 +174,7 @@ class Sandbox:
         """Forget tokens, batches, counts and webhooks; the ids begin anew from the seed. Nothing more is sent."""
         self._webhooks.stop()
         self._webhooks = Webhooks(self.settings, self._clock, self._sleep)
-        self._state = SandboxState(self.settings)
+        self._state = SandboxState(self.settings, self._clock())
         self._trustcaller = TrustCallerState(self.settings.trustcaller)
 
     async def aclose(self) -> None:
@@ -209,7 +214,8 @@ class Sandbox:
         headers = _headers_of(request)
         is_neighbour = request.path.startswith(f"{TRUSTCALLER}/")
         handle = self._trustcaller.handle if is_neighbour else self._state.handle
-        return _response(handle(request.method, request.path_qs, headers, body, self._clock()))
+        reply = handle(request.method, request.path_qs, headers, body, self._clock())
+        return _response(reply) if reply.cut is None else _cut(request, reply.cut)
 
     async def _order(self, request: web.Request) -> web.Response:
         desk = FiringDesk(self.settings.webhook, self.fire, self._webhooks.postman)
@@ -363,6 +369,17 @@ def _reached_at(host: str) -> str:
     if address.is_unspecified:
         return "127.0.0.1" if address.version == 4 else "[::1]"
     return f"[{address}]" if address.version == 6 else host
+
+
+def _cut(request: web.Request, how: str) -> web.Response:
+    """End the connection at once. aiohttp wants a response all the same, and finds nobody to write it to."""
+    transport = request.transport
+    if transport is not None and how == "reset":
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+        transport.abort()
+    elif transport is not None:
+        transport.close()
+    return web.Response()
 
 
 def _response(reply: Reply) -> web.Response:

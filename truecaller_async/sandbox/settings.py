@@ -27,6 +27,7 @@ from truecaller_async.sandbox.account import (
     default_labels,
     invented,
 )
+from truecaller_async.sandbox.faults import FaultPlan
 from truecaller_async.sandbox.firing import FiringSettings, origin_of
 from truecaller_async.sandbox.oddities import Oddity
 from truecaller_async.sandbox.trustcaller_settings import TrustCallerSettings
@@ -106,9 +107,10 @@ class SandboxSettings:
     ("hidden"). `page_limit`: numbers or feature sets on a page where the request does not say. `numbers_limit`: numbers
     that the account may have, listed or on their way; a listing that would need more is refused. `export_shape`: an
     export answers `{"url": ...}` ("object"), the URL as a JSON string ("string"), or as plain text ("text").
-    `oddities`: other forms of answers, by name. `late_for`: how long a batch is unknown where batches are late.
+    `oddities`: other forms of answers, by name. `late_for`: how long a batch is unknown where batches are late,
+    and after the final words how long rows are missing where rows are late.
     `trustcaller`: the neighbour's account, on its own path. `webhook`: the URL to which events are fired where an order
-    names none, on this machine or https; `firing`: how they are delivered.
+    names none, on this machine or https; `firing`: how they are delivered. `faults`: what goes wrong, and when.
 
     Raises `ConfigError` where a value is out of its range.
     """
@@ -139,6 +141,7 @@ class SandboxSettings:
     trustcaller: TrustCallerSettings = attrs.field(default=attrs.Factory(_trustcaller, takes_self=True))
     webhook: Secret | None = attrs.field(default=None, converter=_url)
     firing: FiringSettings = attrs.field(factory=FiringSettings)
+    faults: FaultPlan | None = None
 
     def __attrs_post_init__(self) -> None:
         _demand(UUID.fullmatch(self.client_account_id), "client_account_id", "a UUID", self.client_account_id)

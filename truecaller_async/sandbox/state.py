@@ -3,7 +3,7 @@
 `SandboxState.handle` takes one request and the moment (wall-clock seconds) and gives one reply; the same requests at
 the same moments give the same replies, ids included. A clock that steps back stands still until it has caught up.
 
-A request goes through these doors in this order:
+A request goes through these doors in this order, unless a fault plan has it end otherwise (`faults`):
 
 1. the path and method (404, 405);
 2. the token: a missing header is 401 "Missing authorization header", an unknown or expired token 401 "please login
@@ -35,6 +35,7 @@ from truecaller_async.sandbox.answers import Reply, forbidden, invalid, not_foun
 from truecaller_async.sandbox.applied import Applied, verdict_on
 from truecaller_async.sandbox.counting import Admission
 from truecaller_async.sandbox.exports import Exports
+from truecaller_async.sandbox.faults import Injector
 from truecaller_async.sandbox.login import Login
 from truecaller_async.sandbox.management import Management
 from truecaller_async.sandbox.oddities import Oddity
@@ -53,14 +54,17 @@ LABELS_ON_A_PAGE = 1000
 class Stats:
     """What the server has counted since it began.
 
-    `requests`: by call, by status. `admitted` and `refused`: requests that met the limits and passed, or got a 429.
-    `violations`: by limit, requests that found no room under it, refused or not. `peaks`: by limit, the most requests
-    admitted in any one window of one token (or of the account). `tokens_live`: at the latest request. `duplicates`:
-    by call, POSTs applied whose very body had been applied before. `records_kept`: how many the truth log still has.
-    `first_submit`, `last_submit`: when the first and the latest batch were accepted, wall-clock seconds.
+    `requests`: what the API was asked, by call, by the status of its answer; one that a fault hid is among them, a
+    request that a fault kept from the API is not. `faults`: what a fault plan did, by call, by name ("apply+reset").
+    `admitted` and `refused`: requests that met the limits and passed, or got a 429. `violations`: by limit, requests
+    that found no room under it, refused or not. `peaks`: by limit, the most requests admitted in any one window of one
+    token (or of the account). `tokens_live`: at the latest request. `duplicates`: by call, POSTs applied whose very
+    body had been applied before. `records_kept`: how many the truth log still has. `first_submit`, `last_submit`: when
+    the first and the latest batch were accepted, wall-clock seconds.
     """
 
     requests: dict[str, dict[str, int]]
+    faults: dict[str, dict[str, int]]
     admitted: int
     refused: int
     violations: dict[str, int]
@@ -88,10 +92,11 @@ class _Post:
 
 
 class SandboxState:
-    """One account, from nothing."""
+    """One account, from nothing. It began at that moment (wall-clock seconds), or with its first request."""
 
-    def __init__(self, settings: SandboxSettings | None = None) -> None:
+    def __init__(self, settings: SandboxSettings | None = None, began: float | None = None) -> None:
         self.settings = settings or SandboxSettings()
+        self._faults = Injector(self.settings.faults, began)
         self._rng = random.Random(f"ids {self.settings.seed}")  # noqa: S311 - repeatable on purpose, guards nothing
         self._now = 0.0
         self._admission = Admission(self.settings.limits, enforce=self.settings.enforce)
@@ -114,6 +119,13 @@ class SandboxState:
         """Answer one request. Header names are lower case; `now` is wall-clock seconds. Raises nothing."""
         self._now = now = max(self._now, now)
         target = find(method, path_qs)
+        fault = self._faults.strike(None if isinstance(target, Reply) else target.route.action, now)
+        if fault is None:
+            return self._reached(target, headers, body, now)
+        return fault.end(self._reached(target, headers, body, now) if fault.applies else None)
+
+    def _reached(self, target: Target | Reply, headers: Mapping[str, str], body: bytes, now: float) -> Reply:
+        """The request is at the API."""
         if isinstance(target, Reply):
             call, reply = "other", target
         else:
@@ -123,11 +135,9 @@ class SandboxState:
 
     def stats(self) -> Stats:
         """The counts so far."""
-        requests: dict[str, dict[str, int]] = {}
-        for (call, status), count in sorted(self._requests.items()):
-            requests.setdefault(call, {})[str(status)] = count
         return Stats(
-            requests=requests,
+            requests=_by_call(self._requests),
+            faults=_by_call(self._faults.done),
             admitted=self._admission.admitted,
             refused=sum(count for (_, status), count in self._requests.items() if status == 429),
             violations=dict(self._admission.violations),
@@ -267,3 +277,10 @@ class SandboxState:
             return new_id
         marks = new_id.replace("-", "")
         return f"d{marks[:4]}-{marks[4:9]}-o{marks[9:14]}-{marks[14:23]}"
+
+
+def _by_call(counts: Mapping[tuple[str, int], int] | Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    table: dict[str, dict[str, int]] = {}
+    for (call, what), count in sorted(counts.items()):
+        table.setdefault(call, {})[str(what)] = count
+    return table

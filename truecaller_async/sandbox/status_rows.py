@@ -3,21 +3,22 @@
 Documented: a bare array of flat rows in v1, an object with `data` in v2; moments have three fractional digits in v1
 and two in v2, as in the samples. The sandbox's own choices: v3's answer is v2's, with a `+` before every number; a v1
 row that failed has its message beside the status; a field that was not sent is left out of a row. The rows are in the
-order of the request, unless an oddity says otherwise.
+order of the request, one for each record, unless an oddity says otherwise.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import attrs
 import msgspec
 
 from truecaller_async.sandbox.answers import Reply, answer, stamp
 from truecaller_async.sandbox.applied import Applied, Verdict
+from truecaller_async.sandbox.odd_rows import Line, OddRows
 from truecaller_async.sandbox.oddities import Oddity
-from truecaller_async.sandbox.records import V1, Form, Record
+from truecaller_async.sandbox.records import V1, Form
 from truecaller_async.sandbox.settings import SandboxSettings
 
 
@@ -78,6 +79,7 @@ class StatusView:
     mask_numbers: bool
     shuffle: bool
     row: type[_Row]
+    odd_rows: OddRows
 
     @classmethod
     def of(cls, settings: SandboxSettings) -> StatusView:
@@ -89,11 +91,13 @@ class StatusView:
             settings.mask_numbers or Oddity.MASKED_NUMBERS in oddities,
             Oddity.SHUFFLED_ROWS in oddities,
             _RowOfOldNames if Oddity.OLD_NAMES_IN_ROWS in oddities else _Row,
+            OddRows(oddities, settings.late_for),
         )
 
     def answer(self, form: Form, applied: Applied, now: float) -> Reply:
         """The status of every record of a batch at that moment."""
-        lines = list(_shown(form, applied.statuses(now, self.pending), mask=self.mask_numbers))
+        own = (Line(*said) for said in applied.statuses(now, self.pending))
+        lines = self._shown(form, self.odd_rows.of_batch(applied, own, now))
         if self.shuffle:
             # The batch's own order, so that two polls and two runs see the same one.
             random.Random(applied.id_seed).shuffle(lines)  # noqa: S311 - repeatable on purpose, guards nothing
@@ -104,15 +108,13 @@ class StatusView:
         data = [_row(self.row, line, created_at) for line in lines]
         return answer(_Status(self.client_account_id, applied.batch_id, data))
 
+    def _shown(self, form: Form, lines: Iterable[Line]) -> list[_Shown]:
+        show = _asterisks if self.mask_numbers else _with_plus if form.plus else _digits
+        return [(show(line.record.caller), show(line.record.receiver), line) for line in lines]
 
-_Line = tuple[str, str | None, str | None, Record, Verdict]
-"""A row before it has its version's names: id, caller and receiver as shown, record, status."""
 
-
-def _shown(form: Form, statuses: Iterator[tuple[str, Record, Verdict]], *, mask: bool) -> Iterator[_Line]:
-    show = _asterisks if mask else _with_plus if form.plus else _digits
-    for record_id, record, verdict in statuses:
-        yield record_id, show(record.caller), show(record.receiver), record, verdict
+_Shown = tuple[str | None, str | None, Line]
+"""A row before it has its version's names: caller and receiver as shown, and the rest."""
 
 
 def _digits(number: str | None) -> str | None:
@@ -127,8 +129,8 @@ def _asterisks(number: str | None) -> str | None:
     return "*" * len(number) if number else number
 
 
-def _row(kind: type[_Row], line: _Line, created_at: str) -> _Row:
-    record_id, caller, receiver, record, verdict = line
+def _row(kind: type[_Row], shown: _Shown, created_at: str) -> _Row:
+    caller, receiver, (record_id, record, verdict, _) = shown
     return kind(
         id=record_id,
         caller_number=caller,
@@ -143,12 +145,12 @@ def _row(kind: type[_Row], line: _Line, created_at: str) -> _Row:
     )
 
 
-def _row_v1(line: _Line, batch_id: str | None, account: str, created_at: str) -> _RowV1:
-    record_id, caller, receiver, record, verdict = line
+def _row_v1(shown: _Shown, batch_id: str | None, account: str, created_at: str) -> _RowV1:
+    caller, receiver, (record_id, record, verdict, elsewhere) = shown
     return _RowV1(
         id=record_id,
-        client_account_id=account,
-        batch_id=batch_id,
+        client_account_id=elsewhere.client_account_id if elsewhere else account,
+        batch_id=elsewhere.batch_id if elsewhere else batch_id,
         caller=caller,
         receiver=receiver,
         label_id=record.label_id,

@@ -8,13 +8,16 @@ here: that is the pre-flight's work.
 `RowReader` is the one door for whoever reads: it takes a file reader, or any iterable or async iterable of records,
 mappings or rows. A `ThreadedSource` wraps an iterable that must not be read on the event loop. `open_sink` is the way
 out.
+
+A file can be read from the end of any of its rows, and opened again by another process with the note that it makes of
+itself (`FileSource.note`, `reopened`): so a campaign goes on where an earlier run stopped.
 """
 
 from truecaller_async.sources.columns import Fill
 from truecaller_async.sources.delimited import CsvSource, read_csv
 from truecaller_async.sources.files import FileSource, count_rows
 from truecaller_async.sources.jsonl import JsonlSource, read_jsonl
-from truecaller_async.sources.opening import open_source
+from truecaller_async.sources.opening import is_untouched, open_source, reopened
 from truecaller_async.sources.reader import RowReader
 from truecaller_async.sources.sinks import ResultSink, open_sink
 from truecaller_async.sources.threaded import ThreadedSource
@@ -28,8 +31,10 @@ __all__ = [
     "RowReader",
     "ThreadedSource",
     "count_rows",
+    "is_untouched",
     "open_sink",
     "open_source",
     "read_csv",
     "read_jsonl",
+    "reopened",
 ]

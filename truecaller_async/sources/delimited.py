@@ -4,19 +4,32 @@ The one hard case is a quote that is not closed, for it swallows every row up to
 lines of the row at hand are kept. When the quote closes at a place where none may close, only the line on which the
 row began is bad, and the lines after it are read again as rows of their own. When it never closes, or not within
 `LINE_MAX` characters, nobody can say where the next row begins, and reading ends.
+
+A row is read without regard to the rows before it. So who goes on behind a row reads what he would have read anyway;
+only the header is read from the beginning of the file.
 """
 
 from __future__ import annotations
 
 import csv
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import TextIO
 
 from truecaller_async.errors import SourceError
-from truecaller_async.models import Problem, Row
+from truecaller_async.models import Place, Problem, Row
 from truecaller_async.planning.values import show
 from truecaller_async.sources.columns import FIELDS, Fill, Shape, find_columns, listed
-from truecaller_async.sources.files import LINE_MAX, READ_FAULTS, FileSource, Origin, fault, lines, open_text
+from truecaller_async.sources.files import (
+    LINE_MAX,
+    READ_FAULTS,
+    FileSource,
+    Lines,
+    Origin,
+    byte_size,
+    fault,
+    open_text,
+)
 
 NEEDED = ("caller", "receiver", "starts_at", "ends_at")
 OTHER_DELIMITERS = (";", "\t", "|")
@@ -36,14 +49,24 @@ def read_csv(file: Origin, /, *, fill: Fill | None = None, **columns: str) -> Cs
 class CsvSource(FileSource):
     """Rows of a CSV file; see `read_csv`."""
 
-    def rows(self) -> Iterator[Row]:
-        """The rows, read without awaiting. Raises `SourceError`."""
+    kind = "csv"
+
+    def _rows(self, after: Place | None) -> Generator[Row, None, None]:
         with open_text(self.origin, self.name) as file:
-            feed = _Feed(lines(file, self.name))
+            feed = _Feed(Lines(file, self.name))
             reader = csv.reader(feed, strict=True)
             header = self._header(feed, reader)
-            if header:
-                yield from self._data(feed, reader, header)
+            if not header:
+                return
+            if after is None:
+                yield from self._data(feed, reader, header, 0)
+            else:
+                yield from self._data_behind(after, file, header)
+
+    def _data_behind(self, after: Place, file: TextIO, header: list[str]) -> Generator[Row, None, None]:
+        with self.text_behind(after, file) as rest:
+            feed = _Feed(Lines(rest, self.name, after.offset), after.lines)
+            yield from self._data(feed, csv.reader(feed, strict=True), header, after.row)
 
     def _header(self, feed: _Feed, reader: Iterator[list[str]]) -> list[str]:
         try:
@@ -57,9 +80,11 @@ class CsvSource(FileSource):
         feed.next_row()
         return header
 
-    def _data(self, feed: _Feed, reader: Iterator[list[str]], header: list[str]) -> Iterator[Row]:
+    def _data(
+        self, feed: _Feed, reader: Iterator[list[str]], header: list[str], number: int
+    ) -> Generator[Row, None, None]:
         shape = self._shape(header)
-        width, number = len(header), 0
+        width, has_places = len(header), self.path is not None
         while True:
             try:
                 cells = next(reader, None)
@@ -70,15 +95,15 @@ class CsvSource(FileSource):
                 raise self.broken(number, error) from error
             if cells is None:
                 return
-            line = feed.first_line
-            feed.next_row()
+            line, end = feed.next_row()
             if problem is None and (not cells or not cells[0].strip()) and _is_blank(cells):
                 continue
             number += 1
             if problem is None and len(cells) == width:
-                yield Row(number, line, shape.record(cells))
+                yield Row(number, line, shape.record(cells), (), end if has_places else None)
             else:
-                yield Row(number, line, None, (problem or _wrong_width(len(cells), width),))
+                problem = problem or _wrong_width(len(cells), width)
+                yield Row(number, line, None, (problem,), end if has_places else None)
 
     def _misread(self, feed: _Feed, row: int, error: csv.Error) -> Problem:
         if feed.ended or isinstance(error, _TooLong):
@@ -109,12 +134,17 @@ class _TooLong(csv.Error):
 
 
 class _Feed:
-    """Hands lines to the CSV reader, and keeps those of the row at hand so that they can be read again."""
+    """Hands lines to the CSV reader, and keeps those of the row at hand so that they can be read again.
 
-    def __init__(self, source: Iterator[str]) -> None:
-        self._source = source
+    `number` is how many lines of the file come before.
+    """
+
+    def __init__(self, lines: Lines, number: int = 0) -> None:
+        self._lines = lines
+        self._source = iter(lines)
         self._again: deque[str] = deque()
-        self._number = 0
+        self._bytes_again = 0
+        self._number = number
         self.held: list[str] = []
         self.fault: Problem | None = None
         self.ended = False
@@ -124,20 +154,24 @@ class _Feed:
         """The line on which the row at hand began."""
         return self._number - len(self.held) + 1
 
-    def next_row(self) -> None:
-        """The row at hand is done with."""
+    def next_row(self) -> tuple[int, tuple[int, int]]:
+        """The row at hand is done with: its first line, and the lines and bytes of the file up to its end."""
+        first = self._number - len(self.held) + 1
         self.held.clear()
         self.fault = None
+        return first, (self._number, self._lines.offset - self._bytes_again)
 
     def read_again(self) -> None:
         """Take back all lines of the row at hand but its first."""
-        self._number -= len(self.held) - 1
-        self._again.extendleft(reversed(self.held[1:]))
+        again = self.held[1:]
         del self.held[1:]
+        self._again.extendleft(reversed(again))
+        self._bytes_again += sum(map(byte_size, again))
+        self._number -= len(again)
 
     def __iter__(self) -> Iterator[str]:
         held, size = self.held, 0
-        while line := self._again.popleft() if self._again else next(self._source, ""):
+        while line := self._next_again() if self._again else next(self._source, ""):
             size = len(line) if not held else size + len(line)
             held.append(line)
             self._number += 1
@@ -150,6 +184,11 @@ class _Feed:
             else:
                 raise _TooLong
         self.ended = True
+
+    def _next_again(self) -> str:
+        line = self._again.popleft()
+        self._bytes_again -= byte_size(line)
+        return line
 
 
 def _opening(held: list[str]) -> int:

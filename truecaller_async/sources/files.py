@@ -3,6 +3,10 @@
 Bytes that are not UTF-8 are let through as lone surrogates, so that one bad byte costs one row and can be named by
 line and column. A line longer than `LINE_MAX` is cut and the rest of it skipped, which also makes a decompression bomb
 harmless. What is no text at all (an archive, a workbook, UTF-16) is recognised by its first line.
+
+A file that has a path can be read again, from its beginning or from the end of any of its rows. For that the bytes are
+counted as they stand in the file (in a `.gz` as they are unpacked): a byte order mark, the rest of a cut line and the
+bytes that are not UTF-8 count like all others. The end of a row is always the end of a line.
 """
 
 from __future__ import annotations
@@ -10,17 +14,20 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import json
 import os
 import re
 import stat
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TextIO, TypeAlias, cast
 
-from truecaller_async.errors import SourceError
-from truecaller_async.models import Problem, Row
+import attrs
+
+from truecaller_async.errors import ConfigError, SourceError
+from truecaller_async.models import Place, Problem, Row, SourceNote
 from truecaller_async.sources.columns import NO_FILL, Fill, check_chosen
 
 Origin: TypeAlias = str | os.PathLike[str] | IO[str] | IO[bytes] | io.BufferedIOBase
@@ -31,6 +38,7 @@ READ_FAULTS = (OSError, EOFError, zlib.error, ValueError)
 """What reading from a stream can raise: the disk, a broken gzip stream, an undecodable text, a closed file."""
 BLOCK = 1024 * 1024
 
+BYTE_ORDER_MARK = "\ufeff"
 UNDECODED = re.compile("[\ud800-\udfff]")
 ESCAPED_BYTES = 0xDC00
 
@@ -47,6 +55,9 @@ NOT_TEXT = {
 }
 """How other kinds of files begin, and what to do with them."""
 
+BORROWED = ("/dev/stdin", "/dev/fd/", "/proc/")
+"""Paths that mean another file in another process."""
+
 WRONG_SUFFIXES = {
     ".xlsx": "is an Excel workbook; export it as CSV in UTF-8",
     ".xls": "is an Excel workbook; export it as CSV in UTF-8",
@@ -59,19 +70,58 @@ WRONG_SUFFIXES = {
 class FileSource(ABC):
     """A file that is read as rows. Reading a path again starts at its beginning; a file object is read once."""
 
+    kind: str
+    """The format: "csv" or "jsonl"."""
+
     def __init__(self, origin: Origin, fill: Fill | None, chosen: Mapping[str, str]) -> None:
         check_chosen(chosen)
         self.origin = origin
         self.fill = fill or NO_FILL
         self.chosen = dict(chosen)
 
+    def rows(self, after: Place | None = None) -> Generator[Row, None, None]:
+        """The rows, read without awaiting. Close the generator to close the file. Raises `SourceError`.
+
+        `after` is the end of a row of this file (its `number` and `end`): the rows behind it are read, with the numbers
+        and lines that they have in the whole file. A file object has no such place: `ConfigError`.
+        """
+        if after is not None and self.path is None:
+            raise ConfigError(f"{self.name} is a file object, which is read once from where it stands; give its path")
+        if after is None or after.row == 0:
+            return self._rows(None)
+        if after.offset <= 0:
+            raise ConfigError(f"{self.name}: it is not known where in the file row {after.row} ends")
+        return self._rows(after)
+
     @abstractmethod
-    def rows(self) -> Iterator[Row]:
-        """The rows, read without awaiting. Close the iterator to close the file. Raises `SourceError`."""
+    def _rows(self, after: Place | None) -> Generator[Row, None, None]:
+        """The rows from the beginning, or those behind a place that is not the beginning."""
+
+    def note(self) -> SourceNote | None:
+        """What it takes to open this file again later; None where that cannot be promised.
+
+        It can for a regular file that is known by its path, and with columns and fill that can be written as JSON.
+        """
+        if self.path is None:
+            return None
+        fill = {name: value for name, value in attrs.asdict(self.fill).items() if value is not None}
+        try:
+            path, found = str(self.path.absolute()), self.path.stat()
+            json.dumps([path, self.chosen, fill], ensure_ascii=False).encode()
+        except (OSError, ValueError, TypeError):
+            return None
+        if not stat.S_ISREG(found.st_mode) or path.startswith(BORROWED):
+            return None
+        return SourceNote(self.kind, path, dict(self.chosen), fill, found.st_size, found.st_mtime_ns)
 
     async def __aiter__(self) -> AsyncIterator[Row]:
         for row in self.rows():
             yield row
+
+    @property
+    def path(self) -> Path | None:
+        """Where the file is; None for a file object."""
+        return Path(self.origin) if isinstance(self.origin, str | os.PathLike) else None
 
     @property
     def name(self) -> str:
@@ -83,6 +133,22 @@ class FileSource(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
+
+    @contextlib.contextmanager
+    def text_behind(self, place: Place, file: TextIO) -> Iterator[TextIO]:
+        """The text of the opened file from that place on. Raises `SourceError`, also where the file is shorter."""
+        try:
+            file.buffer.seek(place.offset - 1)
+            last = file.buffer.read(1)
+        except READ_FAULTS as error:
+            raise self.broken(place.row, error) from error
+        if not last:
+            raise SourceError(
+                f"{self.name}: is shorter than it was when row {place.row} was read; put back the file as it was",
+                row=place.row,
+            )
+        with _text_of(file.buffer) as rest:
+            yield rest
 
     def broken(self, row: int, error: BaseException) -> SourceError:
         """The error that says reading ended after `row` because of `error`."""
@@ -100,12 +166,19 @@ def open_text(origin: Origin, name: str) -> Iterator[TextIO]:
     elif isinstance(origin.read(0), str):
         yield cast("TextIO", origin)
     else:
-        wrapper = io.TextIOWrapper(cast("IO[bytes]", origin), encoding="utf-8", errors="surrogateescape", newline="")
-        try:
+        with _text_of(cast("IO[bytes]", origin)) as wrapper:
             yield wrapper
-        finally:
-            with contextlib.suppress(ValueError):  # closed by its owner meanwhile
-                wrapper.detach()
+
+
+@contextlib.contextmanager
+def _text_of(binary: IO[bytes]) -> Iterator[TextIO]:
+    """These bytes as text, from where they stand; the file itself is left open."""
+    wrapper = io.TextIOWrapper(binary, encoding="utf-8", errors="surrogateescape", newline="")
+    try:
+        yield wrapper
+    finally:
+        with contextlib.suppress(ValueError):  # closed by its owner meanwhile
+            wrapper.detach()
 
 
 def _open_path(path: Path, name: str) -> TextIO:
@@ -125,22 +198,53 @@ def _open_path(path: Path, name: str) -> TextIO:
         raise SourceError(f"{name}: cannot be opened: {error}") from error
 
 
+class Lines:
+    """The lines of a text with their ends, and how far they reach. One that is `LINE_MAX` long was longer, and is cut.
+
+    `offset` is the bytes of the file up to the end of the last line, at first those before the beginning of the text.
+    """
+
+    def __init__(self, file: TextIO, name: str, offset: int = 0) -> None:
+        self._file = file
+        self._name = name
+        self.offset = offset
+
+    def __iter__(self) -> Iterator[str]:
+        readline = self._file.readline
+        line = readline(LINE_MAX) if self.offset else self._first()
+        while line:
+            self.offset += len(line) if line.isascii() else byte_size(line)
+            if len(line) == LINE_MAX and line[-1] not in "\r\n":
+                self._skip_rest()
+            yield line
+            line = readline(LINE_MAX)
+
+    def _first(self) -> str:
+        line = self._file.readline(LINE_MAX)
+        _refuse_what_is_no_text(line, self._name)
+        if not line.startswith(BYTE_ORDER_MARK):
+            return line
+        self.offset = byte_size(BYTE_ORDER_MARK)
+        return line.removeprefix(BYTE_ORDER_MARK) or self._file.readline(LINE_MAX)
+
+    def _skip_rest(self) -> None:
+        piece = "more"
+        while piece and piece[-1] not in "\r\n":
+            piece = self._file.readline(LINE_MAX)
+            self.offset += byte_size(piece)
+
+
 def lines(file: TextIO, name: str) -> Iterator[str]:
-    """The lines with their ends. One that is `LINE_MAX` long was longer, and is cut."""
-    readline = file.readline
-    line = readline(LINE_MAX)
-    _refuse_what_is_no_text(line, name)
-    line = line.removeprefix("\ufeff") or readline(LINE_MAX)
-    while line:
-        if len(line) == LINE_MAX and line[-1] not in "\r\n":
-            _skip_rest(file)
-        yield line
-        line = readline(LINE_MAX)
+    """The lines of a text from its beginning, for who does not ask how far they reach."""
+    return iter(Lines(file, name))
 
 
-def _skip_rest(file: TextIO) -> None:
-    while (piece := file.readline(LINE_MAX)) and piece[-1] not in "\r\n":
-        pass
+def byte_size(text: str) -> int:
+    """How many bytes of the file this text was."""
+    try:
+        return len(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:  # half a character in a text file of the caller, whose bytes nobody asks for
+        return len(text)
 
 
 def _refuse_what_is_no_text(line: str, name: str) -> None:

@@ -7,16 +7,16 @@ JSON readers keep the last one silently.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Generator, Iterator
+from typing import Any, TextIO
 
 import msgspec
 
 from truecaller_async.errors import SourceError
-from truecaller_async.models import CallRecord, Problem, Row
+from truecaller_async.models import CallRecord, Place, Problem, Row
 from truecaller_async.planning.values import show
 from truecaller_async.sources.columns import Fill, MappingShapes
-from truecaller_async.sources.files import LINE_MAX, READ_FAULTS, FileSource, Origin, fault, lines, open_text
+from truecaller_async.sources.files import LINE_MAX, READ_FAULTS, FileSource, Lines, Origin, fault, open_text
 
 _decode = msgspec.json.Decoder().decode
 
@@ -34,24 +34,35 @@ def read_jsonl(file: Origin, /, *, fill: Fill | None = None, **columns: str) -> 
 class JsonlSource(FileSource):
     """Rows of a JSONL file; see `read_jsonl`."""
 
-    def rows(self) -> Iterator[Row]:
-        """The rows, read without awaiting. Raises `SourceError`."""
-        shapes = MappingShapes(self.fill, self.chosen)
-        place = number = 0
+    kind = "jsonl"
+
+    def _rows(self, after: Place | None) -> Generator[Row, None, None]:
         with open_text(self.origin, self.name) as file:
-            source = lines(file, self.name)
-            while line := self._next(source, number):
-                place += 1
-                if line.isspace():
-                    continue
-                if number == 0 and (line.lstrip().startswith("[") or line.strip() == "{"):
-                    raise SourceError(f"{self.name}: is one JSON document; write one object on each line")
-                number += 1
-                record = _record(line, place, shapes)
-                if isinstance(record, Problem):
-                    yield Row(number, place, None, (record,))
-                else:
-                    yield Row(number, place, record)
+            if after is None:
+                yield from self._data(Lines(file, self.name), 0, 0)
+            else:
+                yield from self._data_behind(after, file)
+
+    def _data_behind(self, after: Place, file: TextIO) -> Generator[Row, None, None]:
+        with self.text_behind(after, file) as rest:
+            yield from self._data(Lines(rest, self.name, after.offset), after.lines, after.row)
+
+    def _data(self, lines: Lines, place: int, number: int) -> Generator[Row, None, None]:
+        shapes = MappingShapes(self.fill, self.chosen)
+        source, has_places = iter(lines), self.path is not None
+        while line := self._next(source, number):
+            place += 1
+            if line.isspace():
+                continue
+            if number == 0 and (line.lstrip().startswith("[") or line.strip() == "{"):
+                raise SourceError(f"{self.name}: is one JSON document; write one object on each line")
+            number += 1
+            record = _record(line, place, shapes)
+            end = (place, lines.offset) if has_places else None
+            if isinstance(record, Problem):
+                yield Row(number, place, None, (record,), end)
+            else:
+                yield Row(number, place, record, (), end)
 
     def _next(self, source: Iterator[str], row: int) -> str:
         try:

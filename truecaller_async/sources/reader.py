@@ -6,6 +6,8 @@ gives one row at a time, as soon as it has one.
 
 Rows are numbered here, by position from 1, whatever number they bring. What the source raises becomes a `SourceError`
 that names the last row, after the rows before it were given out.
+
+Only a file can be read from a place within. Its rows bring the numbers that they have in the whole file.
 """
 
 from __future__ import annotations
@@ -17,26 +19,27 @@ from typing import Any
 import attrs
 
 from truecaller_async.errors import ConfigError, SourceError
-from truecaller_async.models import CallRecord, Problem, Row
+from truecaller_async.models import CallRecord, Place, Problem, Row
 from truecaller_async.sources.columns import MappingShapes
 from truecaller_async.sources.files import FileSource
 from truecaller_async.sources.threaded import ThreadedSource
 
 
 class RowReader:
-    """Reads a source once, from its beginning.
+    """Reads a source once, from its beginning, or a file from behind the place `after`.
 
     `source` is a reader (`read_csv`, `read_jsonl`), or an iterable or async iterable of `CallRecord`, mappings with
-    the column names as keys, or `Row`. Anything else is a `ConfigError`. Not for use by two tasks at a time; a read of
+    the column names as keys, or `Row`. Anything else is a `ConfigError`, and so is `after` where the source is not a
+    file with a path. Not for use by two tasks at a time; a read of
     an async iterable that is cancelled ends that iterable, so wait for it in a task of its own.
     """
 
-    def __init__(self, source: object) -> None:
+    def __init__(self, source: object, after: Place | None = None) -> None:
         self._rows: Iterator[Any] | None = None
         self._later: AsyncIterator[Any] | None = None
         self._apart: ThreadedSource | None = None
         if isinstance(source, FileSource):
-            self._rows = source.rows()
+            self._rows = source.rows(after)
         elif isinstance(source, ThreadedSource):
             self._apart = source
         elif isinstance(source, str | bytes | Mapping | CallRecord | Row):
@@ -48,8 +51,10 @@ class RowReader:
         else:
             raise ConfigError(_not_a_source(source))
         self._ready = isinstance(source, FileSource)
+        if after is not None and not self._ready:
+            raise ConfigError(f"a source of type {type(source).__name__} cannot be read from row {after.row + 1} on")
         self._shapes = MappingShapes()
-        self._number = 0
+        self._number = 0 if after is None else after.row
         self._failure: SourceError | None = None
         self._ended = False
 

@@ -2,18 +2,24 @@
 
 A results file is opened in a spreadsheet sooner or later, and a cell that begins like a formula is run as one. Such
 cells get an apostrophe in front (in CSV only). Every write ends with a flush, so that a results file shows what
-happened up to the last batch, and ends on a whole line.
+happened up to the last batch, and ends on a whole line. A file that is closed is on the disk: whoever remembered what
+is in it may forget it then.
+
+What a run that was killed has left in such a file is the matter of `results`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
 import json
 import os
+import secrets
+import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TextIO, TypeAlias, cast
@@ -38,10 +44,11 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 class ResultSink:
     """Writes results; a context manager. Made by `open_sink`."""
 
-    def __init__(self, stream: TextIO, form: Format, *, header: bool, owned: bool) -> None:
+    def __init__(self, stream: TextIO, form: Format, *, header: bool, path: Path | None = None) -> None:
+        """`path` is the file that the stream is, where it is ours to close."""
         self._stream = stream
         self._render = RENDERERS[form]
-        self._owned = owned
+        self._path = path
         self._closed = False
         if header and form == "csv":
             self._put(_csv_lines([COLUMNS]))
@@ -51,10 +58,16 @@ class ResultSink:
         self._put(self._render([_cells(result) for result in results]))
 
     def close(self) -> None:
-        """Close the file; standard output, or a stream of the caller, is left open. May be called twice."""
-        if self._owned and not self._closed:
-            self._stream.close()
+        """Close the file; standard output, or a stream of the caller, is left open. May be called twice.
+
+        Raises `OSError` where the last of it does not reach the disk.
+        """
+        if self._closed or self._path is None:
+            return
         self._closed = True
+        self._stream.close()
+        if self._path.is_file():
+            _to_disk(self._path)
 
     def _put(self, text: str) -> None:
         if text:
@@ -83,21 +96,16 @@ def open_sink(
     `form` is the format where no suffix tells it; CSV by default. Raises `ConfigError`.
     """
     if not isinstance(path, str | os.PathLike):
-        return ResultSink(path, form or "csv", header=True, owned=False)
+        return ResultSink(path, form or "csv", header=True)
     name = os.fspath(path)
     if name == STANDARD_OUTPUT:
-        return ResultSink(sys.stdout, form or "csv", header=True, owned=False)
-    chosen = form or FORMATS.get(format_of(name))
-    if chosen is None:
-        raise ConfigError(
-            f"results cannot be written to {name}: the name must end in .csv or .jsonl, or in .gz after it"
-        )
+        return ResultSink(sys.stdout, form or "csv", header=True)
+    chosen = form or results_format(name)
     try:
-        if source is not None and Path(name).exists() and Path(name).samefile(source):
-            raise ConfigError(f"results would be written over the input {name}; choose another file")
+        check_not_input(name, source)
         started = append and Path(name).exists() and Path(name).stat().st_size > 0
         stream = _open(Path(name), "at" if append else "wt")
-        sink = ResultSink(stream, chosen, header=not started, owned=True)
+        sink = ResultSink(stream, chosen, header=not started, path=Path(name))
         if started and _is_torn(Path(name)):
             stream.write("\n")
     except OSError as error:
@@ -105,14 +113,93 @@ def open_sink(
     return sink
 
 
+def check_sink(path: str, *, source: str | os.PathLike[str] | None = None) -> None:
+    """Raises the `ConfigError` that `open_sink` would raise; an earlier file stays as it is, and a pipe unopened."""
+    if path == STANDARD_OUTPUT:
+        return
+    results_format(path)
+    check_not_input(path, source)
+    place = Path(path)
+    try:
+        if place.is_file() or place.is_dir() or not place.exists():
+            place.open("ab").close()
+    except OSError as error:
+        raise ConfigError(f"results cannot be written to {path}: {error.strerror or error}") from error
+
+
+def results_format(path: str | os.PathLike[str]) -> Format:
+    """The format that the suffix tells. Raises `ConfigError` for any other."""
+    form = FORMATS.get(format_of(path))
+    if form is None:
+        raise ConfigError(
+            f"results cannot be written to {os.fspath(path)}: the name must end in .csv or .jsonl, or in .gz after it"
+        )
+    return form
+
+
+def is_packed(path: Path) -> bool:
+    """Whether the name says that it is compressed."""
+    return path.suffix.lower() == ".gz"
+
+
+def check_not_input(
+    path: str | os.PathLike[str], source: str | os.PathLike[str] | None, *, what: str = "input"
+) -> None:
+    """Raises `ConfigError` where both are the same file; `what` is what would be lost."""
+    if source is None or not (Path(path).exists() and Path(source).exists()):
+        return
+    if Path(path).samefile(source):
+        raise ConfigError(f"nothing is written over the {what} {os.fspath(path)}; choose another file")
+
+
+@contextlib.contextmanager
+def in_place_of(path: Path) -> Iterator[Path]:
+    """A name for a file beside this one, which takes its place when the block has ended well; else nothing changes.
+
+    A link stays a link, and the file keeps its permissions. Raises `OSError` as the file system does.
+    """
+    real = path.resolve()
+    new = real.with_name(f".{secrets.token_hex(4)}.{real.name}")
+    try:
+        yield new
+        if real.exists():
+            shutil.copymode(real, new)
+        _to_disk(new)
+        new.replace(real)
+    finally:
+        new.unlink(missing_ok=True)
+    if os.name == "posix":
+        _to_disk(real.parent)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[ResultSink]:
+    """A sink for a file that is there whole or, when the block fails, as it was before.
+
+    Raises `ConfigError` for a name without a format, and `OSError` as the file system does.
+    """
+    results_format(path)
+    with in_place_of(path) as new, open_sink(new) as sink:
+        yield sink
+
+
 def _open(path: Path, mode: str) -> TextIO:
-    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    opener: Any = gzip.open if is_packed(path) else open
     return cast("TextIO", opener(path, mode, encoding="utf-8", newline=""))
+
+
+def _to_disk(path: Path) -> None:
+    """What was written there survives a power failure from now on."""
+    handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _is_torn(path: Path) -> bool:
     """Whether the file ends in the middle of a line: the process before us was killed while it wrote."""
-    if path.suffix.lower() == ".gz":
+    if is_packed(path):
         return False
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)

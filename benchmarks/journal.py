@@ -1,0 +1,184 @@
+"""The journal on disk: what a record costs in it, how many a second it takes, and how fast a long one is opened again.
+
+Batches of 500 go through their whole life: planned with 509 bytes of prints, intent, end of the attempt, words; one
+record of twenty failed, for one of three reasons. Each of the four is a write that is awaited, as the engine does it,
+and so many batches are in flight at once. The processor time is that of the whole process, the kernel's included. The
+slow disk is a connection whose commits take 5 ms longer.
+
+With one in flight, each of the four writes is a commit and two changes of the thread of its own, and these are most of
+what is seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter, process_time
+
+import attrs
+
+from benchmarks import Figure, at_most, exactly
+from truecaller_async.journal import SqliteJournal
+from truecaller_async.journal.held import hold
+from truecaller_async.journal.reading import JournalReader
+from truecaller_async.models import (
+    AttemptEnded,
+    Begun,
+    Entry,
+    Intent,
+    Outcome,
+    Place,
+    Planned,
+    Read,
+    RunBegan,
+    Settled,
+    SourceNote,
+)
+
+SIZE = 500
+PRINTS = 509
+LANES = (1, 16, 200)
+BATCHES = {1: 1_000, 16: 4_000, 200: 8_000}
+SLOW_BATCHES = {1: 100, 16: 1_600, 200: 8_000}
+LONG_BATCHES = 20_000
+OPEN_BATCHES = 64
+COMMIT_LONGER = 0.005
+MICROSECONDS_MAX = 2.0
+BYTES_MAX = 5.0
+SLOW_RATE_MIN = 100_000
+OPEN_SECONDS_MAX = 5.0
+
+BEGUN = Begun(1.76e9, "0", "account", "v2", {}, SourceNote("csv", "/data/campaign.csv"), bytes(16))
+
+
+class SlowDisk(sqlite3.Connection):
+    """Its commits take 5 ms longer."""
+
+    def commit(self) -> None:
+        """Commit, in the end."""
+        time.sleep(COMMIT_LONGER)
+        super().commit()
+
+
+@attrs.frozen
+class Load:
+    """One run: seconds of the clock and of the processor, and the bytes of the file, for each record."""
+
+    records: int
+    seconds: float
+    processor: float
+    size: float
+
+    @property
+    def rate(self) -> float:
+        """Records a second."""
+        return self.records / self.seconds
+
+
+def measure() -> list[Figure]:
+    """All figures, side by side in one run."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "campaign.db"
+        loads = {lanes: _load(path, lanes, BATCHES[lanes], sqlite3.Connection) for lanes in LANES}
+        slow = {lanes: _load(path, lanes, SLOW_BATCHES[lanes], SlowDisk) for lanes in LANES}
+        return [
+            *(_cost(lanes, load) for lanes, load in loads.items()),
+            at_most("journal: bytes a record", loads[16].size, BYTES_MAX),
+            *(Figure(f"journal: records a second, {lanes} in flight", f"{loads[lanes].rate:,.0f}") for lanes in LANES),
+            *(_slow_rate(lanes, load) for lanes, load in slow.items()),
+            *_long(Path(folder) / "long.db"),
+        ]
+
+
+def _cost(lanes: int, load: Load) -> Figure:
+    microseconds = 1e6 * load.processor / load.records
+    return at_most(f"journal: processor time a record, {lanes} in flight", microseconds, MICROSECONDS_MAX, " us")
+
+
+def _at_least(name: str, value: float, target: float) -> Figure:
+    return Figure(name, f"{value:,.0f}", f">= {target:,.0f}", value >= target)
+
+
+def _slow_rate(lanes: int, load: Load) -> Figure:
+    name = f"journal: records a second, {lanes} in flight, commit 5 ms slower"
+    return _at_least(name, load.rate, SLOW_RATE_MIN) if lanes == 16 else Figure(name, f"{load.rate:,.0f}")
+
+
+def _load(path: Path, lanes: int, batches: int, factory: type[sqlite3.Connection]) -> Load:
+    seconds, processor = asyncio.run(_written(path, lanes, batches, factory))
+    size = path.stat().st_size / (batches * SIZE)
+    path.unlink()
+    return Load(batches * SIZE, seconds, processor, size)
+
+
+async def _written(path: Path, lanes: int, batches: int, factory: type[sqlite3.Connection]) -> tuple[float, float]:
+    journal = SqliteJournal(path, factory=factory)
+    await journal.open(anew=True)
+    await journal.write(BEGUN, RunBegan(1.76e9, os.getpid()))
+    lives = [list(life(seq)) for seq in range(1, batches + 1)]
+    work = iter(lives)
+
+    async def lane() -> None:
+        for writes in work:
+            for entries in writes:
+                await journal.write(*entries)
+
+    start, processor = perf_counter(), process_time()
+    await asyncio.gather(*(lane() for _ in range(lanes)))
+    seconds, processor = perf_counter() - start, process_time() - processor
+    await journal.aclose()
+    return seconds, processor
+
+
+def life(seq: int) -> Iterator[tuple[Entry, ...]]:
+    """The writes of one batch."""
+    rows = tuple(range((seq - 1) * SIZE + 1, seq * SIZE + 1))
+    at = 1.76e9 + seq / 10
+    yield Planned(seq, rows), Read(Place(rows[-1], rows[-1] + 1, 80 * rows[-1]), os.urandom(PRINTS))
+    yield (Intent(seq, 1, "0123456789ab", at),)
+    yield (AttemptEnded(seq, 1, "accepted", at + 0.05, batch_id=f"d30c1234-5678-4abc-9def-{seq:012d}"),)
+    failed = [rows[first::60] for first in (0, 20, 40)]
+    good = tuple(row for index, row in enumerate(rows) if index % 20)
+    yield (
+        Settled(good, Outcome.DELIVERED, seq=seq, attempts=1),
+        *(Settled(part, Outcome.FAILED, f"reason {n}", seq, attempts=1) for n, part in enumerate(failed)),
+    )
+
+
+def _long(path: Path) -> list[Figure]:
+    """Ten million rows, of which the last 64 batches are open: accepted, and no word yet."""
+    held = hold(path, anew=True)
+    held.transact([held.scribe.take((BEGUN, RunBegan(1.76e9, os.getpid())))])
+    for seq in range(1, LONG_BATCHES + 1):
+        writes = list(life(seq))
+        held.transact(held.scribe.take(entries) for entries in (writes[:-1] if _stays_open(seq) else writes))
+    held.close()
+    start = perf_counter()
+    open_batches = asyncio.run(_opened(path))
+    seconds = perf_counter() - start
+    start = perf_counter()
+    with JournalReader(path) as reader:
+        words = sum(1 for _ in reader.words())
+    reading = words / (perf_counter() - start)
+    return [
+        exactly("journal: open batches of a journal of 10,000,000 rows", open_batches, OPEN_BATCHES),
+        at_most("journal: opening a journal of 10,000,000 rows", seconds, OPEN_SECONDS_MAX, " s"),
+        exactly("journal: words read from it", words, LONG_BATCHES * SIZE),
+        _at_least("journal: words read a second", reading, 300_000),
+    ]
+
+
+def _stays_open(seq: int) -> bool:
+    return seq > LONG_BATCHES - OPEN_BATCHES
+
+
+async def _opened(path: Path) -> int:
+    journal = SqliteJournal(path)
+    standing = await journal.open(anew=False)
+    await journal.aclose()
+    return len(standing.open)

@@ -1,0 +1,498 @@
+"""A campaign that is killed, stopped or starved, and finished by one command: every row once, and all of it true."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import gzip
+import io
+import json
+import resource
+from asyncio.subprocess import Process
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from signal import SIGINT, SIGKILL, SIGTERM, Signals
+
+import pytest
+
+from truecaller_async.options import Limits
+from truecaller_async.sandbox import Sandbox, SandboxSettings
+from truecaller_async.sandbox.faults import FaultPlan
+
+from .driving import CALLER, REASON, Finished, Shell, adds_up, finished, line_with, receiver, write_rows
+
+ROWS = 3000
+HEADER = "caller,receiver,reason,key"
+LIMITS = Limits.documented().replace(batch=(8, 1.0))
+LOST = b'{"faults": [{"call": "batch.submit", "nth": 2, "do": ["apply", "reset"]}]}'
+DROPPED = b'{"faults": [{"call": "batch.submit", "nth": 2, "do": ["reset"]}]}'
+
+
+@pytest.fixture
+async def plan() -> bytes | None:
+    """What goes wrong; a test may say otherwise."""
+    return None
+
+
+@pytest.fixture
+async def sandbox(plan: bytes | None) -> AsyncIterator[Sandbox]:
+    """One that takes eight batches a second from a token; six are to come."""
+    faults = None if plan is None else FaultPlan.parse(plan)
+    settings = SandboxSettings(limits=LIMITS, resolve_after=0.3, list_after=0.1, faults=faults)
+    async with await Sandbox.start(settings) as sandbox:
+        yield sandbox
+
+
+def row_of(number: int) -> tuple[str, str, str, str]:
+    """Every fortieth is refused by the server's verdict, every hundredth is no number."""
+    called = "12" if number % 100 == 99 else receiver(number, 13 if number % 40 == 7 else 0)
+    return CALLER, called, REASON, f"key {number}"
+
+
+def write_input(folder: Path, rows: int = ROWS) -> Path:
+    return write_rows(folder / "long.csv", HEADER, (row_of(number) for number in range(1, rows + 1)))
+
+
+async def begun(shell: Shell, *options: str, name: str = "long.csv") -> tuple[Process, str]:
+    """A campaign that runs, and its journal."""
+    write_input(shell.folder)
+    process = await shell.start("campaign", "run", name, "--tokens", "1", "--json", *options)
+    return process, await journal_of(process)
+
+
+async def journal_of(process: Process) -> str:
+    return (await line_with(process.stderr, "Journal: ")).partition("Journal: ")[2].strip()
+
+
+async def until_taken(sandbox: Sandbox, batches: int) -> None:
+    """So many batches have reached the sandbox."""
+    async with asyncio.timeout(30):
+        while sandbox.stats().batches < batches:  # noqa: ASYNC110 - the sandbox rings no bell
+            await asyncio.sleep(0.01)
+
+
+async def stopped(process: Process, how: Signals) -> Finished:
+    process.send_signal(how)
+    return await finished(process)
+
+
+async def resumed(shell: Shell, journal: str, *options: str) -> Finished:
+    return await shell.run("campaign", "resume", journal, "--tokens", "1", "--json", *options)
+
+
+def results_in(path: Path) -> dict[int, dict[str, str]]:
+    """The lines of a results file by row; none may stand there twice."""
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    lines = list(csv.DictReader(io.StringIO(data.decode(), newline=""), strict=True))
+    results = {int(line["row"]): line for line in lines}
+    assert len(results) == len(lines)
+    return results
+
+
+def check_truth(results: dict[int, dict[str, str]], sandbox: Sandbox, rows: Sequence[int]) -> None:
+    """Each of these rows stands there, with what really became of it; what took effect twice says that it may have."""
+    assert sorted(results) == list(rows)
+    truth = sandbox.state.truth(0, 10 * ROWS)
+    times = Counter(entry.receiver for entry in truth)
+    verdicts = {entry.receiver: entry.outcome for entry in truth}
+    for row, line in results.items():
+        called = row_of(row)[1]
+        expected = "invalid" if called == "12" else "delivered" if verdicts.get(called) == "success" else "failed"
+        assert (row, line["outcome"], line["key"]) == (row, expected, f"key {row}")
+        assert line["possibly_duplicated"] == "true" or times[called] <= 1
+        assert times[called] <= int(line["attempts"])
+
+
+ALL = range(1, ROWS + 1)
+
+
+@pytest.mark.parametrize(("how", "code"), [(SIGINT, 130), (SIGTERM, 143)])
+async def test_a_stopped_campaign_is_finished_by_the_command_that_it_names(
+    shell: Shell, sandbox: Sandbox, how: Signals, code: int
+) -> None:
+    process, journal = await begun(shell, "--results", "out.csv")
+    await until_taken(sandbox, 2)
+    first = await stopped(process, how)
+    assert first.code == code
+    assert first.stderr.splitlines()[-1] == f"Resume with: truecaller campaign resume {journal}"
+    assert first.summary["journal"] == journal
+    assert first.summary["unsent"] > 0
+    early = results_in(shell.folder / "out.csv")
+    assert len(early) == first.summary["read"] - first.summary["unsent"] - first.summary["unknown"]
+    last = await resumed(shell, journal)
+    assert (last.code, last.summary["runs"], last.summary["unsent"] + last.summary["unknown"]) == (5, 2, 0)
+    assert adds_up(last.summary)
+    assert last.summary["requests"]["submit"] > last.summary["this_run"]["requests"]["submit"] > 0
+    results = results_in(shell.folder / "out.csv")
+    check_truth(results, sandbox, ALL)
+    assert {line["possibly_duplicated"] for line in results.values()} == {"false"}
+    assert len(sandbox.state.truth(0, 10 * ROWS)) == ROWS - ROWS // 100
+    assert results.items() >= early.items()
+
+
+async def test_a_bad_row_of_the_rest_is_told_with_its_line(shell: Shell, sandbox: Sandbox) -> None:
+    path = write_input(shell.folder, 10 * ROWS)
+    process = await shell.start("campaign", "run", str(path), "--tokens", "1", "--json")
+    journal = await journal_of(process)
+    await until_taken(sandbox, 1)
+    await stopped(process, SIGKILL)
+    again = await shell.start("campaign", "resume", journal, "--tokens", "1", "--json")
+    told = await line_with(again.stderr, "(row ")
+    row = int(told.partition("(row ")[2].partition(")")[0])
+    assert row > 99
+    assert f"long.csv:{row + 1} (row {row})" in told
+    await stopped(again, SIGINT)
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.csv.gz"])
+@pytest.mark.parametrize("moments", [(0,), (1, 3), (2, 4, 5)])
+async def test_a_killed_campaign_is_finished_with_every_row_once(
+    shell: Shell, sandbox: Sandbox, name: str, moments: tuple[int, ...]
+) -> None:
+    process, journal = await begun(shell, "--results", name)
+    for taken in moments:
+        await until_taken(sandbox, taken)
+        await stopped(process, SIGKILL)
+        process = await shell.start(
+            "campaign", "resume", journal, "--tokens", "1", "--json", "--results", str(shell.folder / name)
+        )
+    last = await finished(process)
+    assert last.code == 5, last.stderr
+    assert adds_up(last.summary)
+    assert last.summary["read"] == ROWS
+    check_truth(results_in(shell.folder / name), sandbox, ALL)
+
+
+async def test_a_results_file_that_is_torn_is_completed_from_journal_and_input(shell: Shell, sandbox: Sandbox) -> None:
+    process, journal = await begun(shell, "--results", "out.csv")
+    await until_taken(sandbox, 3)
+    await stopped(process, SIGINT)
+    path = shell.folder / "out.csv"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert (await resumed(shell, journal)).code == 5
+    check_truth(results_in(path), sandbox, ALL)
+
+
+async def test_another_results_file_is_written_whole(shell: Shell, sandbox: Sandbox) -> None:
+    process, journal = await begun(shell, "--results", "out.csv")
+    await until_taken(sandbox, 2)
+    await stopped(process, SIGINT)
+    before = (shell.folder / "out.csv").read_bytes()
+    (shell.folder / "other.csv").write_text("what stood here goes\n")
+    assert (await resumed(shell, journal, "--results", "other.csv")).code == 5
+    check_truth(results_in(shell.folder / "other.csv"), sandbox, ALL)
+    assert (shell.folder / "out.csv").read_bytes() == before
+
+
+async def test_a_file_of_somebody_else_in_the_place_of_the_results_stops_the_campaign(
+    shell: Shell, sandbox: Sandbox
+) -> None:
+    process, journal = await begun(shell, "--results", "out.csv")
+    await until_taken(sandbox, 2)
+    await stopped(process, SIGINT)
+    (shell.folder / "out.csv").write_text("dear diary\n")
+    second = await resumed(shell, journal)
+    assert second.code == 3
+    assert "does not begin like a file of results" in second.stderr
+    assert second.stderr.splitlines()[-1] == f"Resume with: truecaller campaign resume {journal}"
+    assert (shell.folder / "out.csv").read_text() == "dear diary\n"
+    assert (await resumed(shell, journal, "--results", "out2.csv")).code == 5
+    check_truth(results_in(shell.folder / "out2.csv"), sandbox, ALL)
+
+
+async def test_a_file_that_was_changed_is_4_with_the_first_row_that_differs_and_nothing_is_sent(
+    shell: Shell, sandbox: Sandbox
+) -> None:
+    process, journal = await begun(shell, "--results", "out.csv")
+    await until_taken(sandbox, 2)
+    await stopped(process, SIGINT)
+    before, results = sandbox.stats().requests, (shell.folder / "out.csv").read_bytes()
+    rows = [row_of(number) for number in ALL]
+    rows[700] = (CALLER, receiver(999_999), REASON, "another")
+    write_rows(shell.folder / "long.csv", HEADER, rows)
+    changed = await resumed(shell, journal)
+    assert changed.code == 4
+    assert "row 701" in changed.stderr
+    assert receiver(999_999) not in changed.stderr
+    assert sandbox.stats().requests == before
+    assert (shell.folder / "out.csv").read_bytes() == results
+    write_input(shell.folder)
+    assert (await resumed(shell, journal)).code == 5
+    check_truth(results_in(shell.folder / "out.csv"), sandbox, ALL)
+
+
+async def test_an_input_that_was_moved_is_named(shell: Shell, sandbox: Sandbox) -> None:
+    process, journal = await begun(shell, "--results", "out.csv")
+    await until_taken(sandbox, 2)
+    await stopped(process, SIGINT)
+    (shell.folder / "long.csv").rename(shell.folder / "moved.csv")
+    lost = await resumed(shell, journal)
+    assert lost.code == 4
+    assert "long.csv" in lost.stderr
+    assert (await resumed(shell, journal, "--file", "moved.csv")).code == 5
+    check_truth(results_in(shell.folder / "out.csv"), sandbox, ALL)
+
+
+async def test_a_finished_campaign_sends_nothing_and_says_the_same(shell: Shell, sandbox: Sandbox) -> None:
+    process, journal = await begun(shell, "--results", "out.csv", "--journal", "kept.db")
+    first = await finished(process)
+    assert (first.code, journal) == (5, "kept.db")
+    assert "Resume with" not in first.stderr
+    before, file = sandbox.stats().requests, (shell.folder / "out.csv").read_bytes()
+    again = await resumed(shell, journal)
+    assert again.code == 5
+    assert sandbox.stats().requests == before
+    assert (shell.folder / "out.csv").read_bytes() == file
+    counts = ("read", "delivered", "failed", "invalid", "unknown", "unsent", "batches", "requests", "tokens_minted")
+    assert {name: again.summary[name] for name in counts} == {name: first.summary[name] for name in counts}
+    assert (shell.folder / "kept.db").exists()
+    table = await shell.run("campaign", "resume", journal)
+    assert "Not a Truecaller user" in table.stdout
+
+
+async def test_a_journal_of_ours_goes_when_nothing_needs_it(shell: Shell, sandbox: Sandbox) -> None:
+    process, journal = await begun(shell)
+    folder = Path(journal).parent
+    assert [path.stat().st_mode & 0o777 for path in (folder, folder / journal)] == [0o700, 0o600]
+    ended = await finished(process)
+    assert (ended.code, ended.summary["journal"], list(folder.iterdir())) == (5, None, [])
+    refused = await shell.run("campaign", "run", "long.csv", TRUECALLER_KEY_ID="")
+    assert (refused.code, list(folder.iterdir())) == (3, [])
+
+
+async def test_a_journal_that_holds_a_campaign_is_not_begun_again_and_its_results_stay(
+    shell: Shell, sandbox: Sandbox
+) -> None:
+    process, _ = await begun(shell, "--results", "out.csv", "--journal", "j.db")
+    await until_taken(sandbox, 2)
+    await stopped(process, SIGINT)
+    results, requests = (shell.folder / "out.csv").read_bytes(), sandbox.stats().requests
+    again = await shell.run("campaign", "run", "long.csv", "--results", "out.csv", "--journal", "j.db")
+    assert again.code == 6
+    assert "truecaller campaign resume j.db" in again.stderr
+    assert (shell.folder / "out.csv").read_bytes() == results
+    assert sandbox.stats().requests == requests
+
+
+async def test_two_on_one_journal_are_refused_and_status_says_who_runs(shell: Shell, sandbox: Sandbox) -> None:
+    process, journal = await begun(shell, "--results", "out.csv", "--limit", "batch=2/2")
+    await until_taken(sandbox, 1)
+    for verb in (("resume",), ("settle", "1", "--applied", "no"), ("purge", "--force")):
+        other = await shell.run("campaign", verb[0], journal, *verb[1:])
+        assert other.code == 6
+        assert str(process.pid) in other.stderr
+    state = json.loads((await shell.run("campaign", "status", journal, "--json")).stdout)
+    assert (state["state"], state["pid"]) == ("running", process.pid)
+    assert sum(state["final"].values()) + sum(state["open"].values()) == state["read"]
+    lines = (await shell.run("campaign", "status", journal)).stdout
+    assert f"running, process {process.pid}" in lines
+    ended = await finished(process)
+    assert ended.code == 5
+    check_truth(results_in(shell.folder / "out.csv"), sandbox, ALL)
+
+
+@pytest.mark.parametrize(("plan", "word"), [(LOST, "yes"), (DROPPED, "no")])
+async def test_a_batch_whose_answer_was_lost_waits_for_a_word(
+    shell: Shell, sandbox: Sandbox, plan: bytes, word: str
+) -> None:
+    write_input(shell.folder)
+    first = await shell.run(
+        *(
+            "campaign",
+            "run",
+            "long.csv",
+            "--journal",
+            "j.db",
+            "--results",
+            "out.csv",
+            "--on-ambiguous",
+            "hold",
+            "--json",
+        )
+    )
+    assert (first.code, first.summary["unknown"]) == (5, 500)
+    assert "settle j.db" in first.stderr
+    assert first.stderr.splitlines()[-1] == "Resume with: truecaller campaign resume j.db"
+    results = results_in(shell.folder / "out.csv")
+    held = [row for row, line in results.items() if line["outcome"] == "unknown"]
+    assert (sorted(results), len(held)) == (list(ALL), 500)
+    state = json.loads((await shell.run("campaign", "status", "j.db", "--json")).stdout)
+    assert (state["state"], state["open"]["unknown"]) == ("held back", 500)
+    report = json.loads((await shell.run("campaign", "report", "j.db", "--json")).stdout)
+    (lost,), (waits,) = report["lost"], report["held"]
+    assert (lost["batch"], lost["first_row"], lost["rows"]) == (waits["batch"], min(held), 500)
+    assert waits["command"] in first.stderr
+    wrong = await shell.run("campaign", "settle", "j.db", "99", "--applied", "no")
+    assert wrong.code == 6
+    assert str(waits["batch"]) in wrong.stderr
+    said = await shell.run("campaign", "settle", "j.db", str(waits["batch"]), "--applied", word)
+    assert said.code == 0
+    assert said.stdout.splitlines()[-1] == "Next: truecaller campaign resume j.db"
+    last = await resumed(shell, "j.db")
+    assert last.code == 5
+    assert last.summary["unknown"] == (500 if word == "yes" else 0)
+    assert "Resume with" not in last.stderr
+    results = results_in(shell.folder / "out.csv")
+    if word == "yes":
+        assert sorted(row for row, line in results.items() if line["outcome"] == "unknown") == sorted(held)
+    else:
+        check_truth(results, sandbox, ALL)
+
+
+@pytest.mark.parametrize("plan", [LOST])
+async def test_results_and_report_tell_it_all_once_more(shell: Shell, sandbox: Sandbox) -> None:
+    process, journal = await begun(shell, "--journal", "j.db", "--results", "out.csv")
+    ended = await finished(process)
+    assert (ended.code, ended.summary["possibly_duplicated"] > 0) == (5, True)
+    written = await shell.run("campaign", "results", journal, "--out", "anew.csv.gz")
+    assert (written.code, written.stdout) == (0, "")
+    assert f"{ROWS:,} rows" in written.stderr
+    results, anew = results_in(shell.folder / "out.csv"), results_in(shell.folder / "anew.csv.gz")
+    check_truth(anew, sandbox, ALL)
+    for line in (*results.values(), *anew.values()):
+        line["record_id"] = ""
+    assert anew == results
+    report = await shell.run("campaign", "report", journal, "--json", "--html", "report.html")
+    found = json.loads(report.stdout)
+    assert found["outcomes"]["delivered"] == ended.summary["delivered"]
+    twice = sum(last - first + 1 for first, last in found["twice"])
+    assert found["state"]["possibly_duplicated"] == twice == ended.summary["possibly_duplicated"]
+    (lost,) = found["lost"]
+    assert lost["done"].startswith("sent again at ")
+    page = (shell.folder / "report.html").read_text()
+    assert not any(mark in page for mark in ("<script", "http://", "https://", "src="))
+    assert "Lost answers" in page
+    assert lost["token"] in page
+    lines = (await shell.run("campaign", "report", journal)).stdout
+    assert "Not a Truecaller user" in lines
+    assert "Possibly delivered twice" in lines
+    for text in (page, lines, report.stdout, written.stderr):
+        assert "9198" not in text
+
+
+async def test_the_journal_and_the_results_are_two_files(shell: Shell, sandbox: Sandbox) -> None:
+    write_input(shell.folder, 3)
+    ended = await shell.call(
+        *("campaign", "run", str(shell.folder / "long.csv"), "--journal", str(shell.folder / "same.csv")),
+        *("--results", str(shell.folder / "same.csv")),
+    )
+    assert ended.code == 2
+    assert "same file" in ended.stderr
+    assert sandbox.stats().requests == {}
+
+
+async def test_results_are_never_written_over_the_input_or_the_journal_and_without_the_input_have_no_keys(
+    shell: Shell, sandbox: Sandbox
+) -> None:
+    process, journal = await begun(shell, "--journal", "j.csv")
+    await until_taken(sandbox, 2)
+    await stopped(process, SIGINT)
+    before = (shell.folder / "long.csv").read_bytes()
+    for target in ("long.csv", "j.csv"):
+        assert (await shell.run("campaign", "results", journal, "--out", target)).code == 3
+    assert (shell.folder / "long.csv").read_bytes() == before
+    (shell.folder / "long.csv").unlink()
+    written = await shell.run("campaign", "results", journal, "--out", "anew.csv")
+    assert written.code == 0
+    assert "cannot be read again" in written.stderr
+    results = results_in(shell.folder / "anew.csv")
+    assert {line["key"] for line in results.values()} == {""}
+    assert {"unsent", "delivered"} <= {line["outcome"] for line in results.values()}
+
+
+async def test_a_purged_journal_keeps_its_account_and_nothing_else(shell: Shell, sandbox: Sandbox) -> None:
+    process, journal = await begun(shell, "--journal", "j.db")
+    await until_taken(sandbox, 2)
+    await stopped(process, SIGINT)
+    refused = await shell.run("campaign", "purge", journal)
+    assert refused.code == 6
+    purged = await shell.run("campaign", "purge", journal, "--force")
+    assert purged.code == 0
+    assert "Kept: the account" in purged.stdout
+    report = json.loads((await shell.run("campaign", "report", journal, "--json")).stdout)
+    assert (report["state"]["state"], sum(report["outcomes"].values())) == ("purged", report["state"]["read"])
+    assert (await resumed(shell, journal)).code == 6
+    assert (await shell.run("campaign", "results", journal, "--out", "x.csv")).code == 6
+    assert not (shell.folder / "x.csv").exists()
+
+
+@pytest.mark.parametrize("verb", ["status", "report", "resume", "purge"])
+@pytest.mark.parametrize("content", [None, b"", b"no journal"])
+async def test_what_is_no_journal_is_6_and_stays_as_it_is(shell: Shell, verb: str, content: bytes | None) -> None:
+    path = shell.folder / "j.db"
+    if content is not None:
+        path.write_bytes(content)
+        path.chmod(0o600)
+    ended = await shell.call("campaign", verb, str(path))
+    assert ended.code == 6
+    assert "j.db" in ended.stderr
+    assert (path.read_bytes() if path.exists() else None) == content
+
+
+async def test_a_campaign_from_standard_input_is_finished_without_it(shell: Shell, sandbox: Sandbox) -> None:
+    text = write_input(shell.folder).read_bytes()
+    process = await shell.start("campaign", "run", "-", "--tokens", "1", "--json", "--results", "out.csv")
+    assert process.stdin is not None
+    process.stdin.write(text)
+    process.stdin.write_eof()
+    journal = await journal_of(process)
+    await until_taken(sandbox, 2)
+    await stopped(process, SIGKILL)
+    last = await resumed(shell, journal)
+    read = last.summary["read"]
+    assert 1000 <= read <= ROWS
+    assert last.summary["unsent"] + last.summary["unknown"] == 0
+    results = results_in(shell.folder / "out.csv")
+    assert sorted(results) == list(range(1, read + 1))
+    if read < ROWS:
+        assert "cannot be read again" in last.stderr
+        last = await resumed(shell, journal, "--file", "long.csv")
+    assert last.summary["read"] == ROWS
+    assert sorted(results_in(shell.folder / "out.csv")) == list(ALL)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+async def test_when_the_disk_of_the_results_has_room_again_a_resume_writes_them_all(
+    shell: Shell, sandbox: Sandbox
+) -> None:
+    (shell.folder / "out.csv").symlink_to("/dev/full")
+    process, journal = await begun(shell, "--results", "out.csv")
+    ended = await finished(process)
+    assert ended.code == 3
+    assert "No space left" in ended.stderr
+    assert ended.stderr.splitlines()[-1] == f"Resume with: truecaller campaign resume {journal}"
+    (shell.folder / "out.csv").unlink()
+    assert (await resumed(shell, journal)).code == 5
+    check_truth(results_in(shell.folder / "out.csv"), sandbox, ALL)
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits cannot be set for another process here")
+async def test_when_the_journal_cannot_be_written_sending_stops_and_a_resume_finishes(
+    shell: Shell, sandbox: Sandbox
+) -> None:
+    process, journal = await begun(shell, "--journal", "j.db")
+    await until_taken(sandbox, 2)
+    size = (shell.folder / "j.db-wal").stat().st_size
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, size))
+    ended = await finished(process)
+    assert ended.code == 6
+    assert adds_up(ended.summary)
+    assert "j.db" in ended.stderr
+    assert ended.stderr.splitlines()[-1] == "Resume with: truecaller campaign resume j.db"
+    assert (await resumed(shell, journal, "--results", "out.csv")).code == 5
+    check_truth(results_in(shell.folder / "out.csv"), sandbox, ALL)
+
+
+async def test_with_a_journal_in_memory_the_file_has_every_row_and_nothing_can_be_resumed(
+    shell: Shell, sandbox: Sandbox
+) -> None:
+    write_input(shell.folder)
+    process = await shell.start(
+        *("campaign", "run", "long.csv", "--tokens", "1", "--json", "--results", "out.csv", "--journal", "memory:")
+    )
+    await until_taken(sandbox, 2)
+    ended = await stopped(process, SIGINT)
+    assert (ended.code, ended.summary["journal"]) == (130, None)
+    assert len(results_in(shell.folder / "out.csv")) == ended.summary["read"]
+    assert ended.stderr.splitlines()[-1].startswith("Nothing can be resumed")

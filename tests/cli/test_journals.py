@@ -1,0 +1,107 @@
+"""Journals that nobody named: where they lie, what they are called, and when they may go."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from truecaller_async.cli import journals
+from truecaller_async.errors import ConfigError, JournalError
+from truecaller_async.journal import SqliteJournal
+from truecaller_async.models import Begun, Noted, RunBegan, SourceEnded, SourceNote
+from truecaller_async.planning.replay import Standing
+
+AT = 1_763_740_800.0
+ALL_NAMES = ("a.db", "a.db-wal", "a.db-shm", "a.db.lock", "a.db.mine")
+
+
+def begun(source: SourceNote | None = None) -> Begun:
+    return Begun(AT, "1", "account", "v2", {"on_ambiguous": "hold"}, source, b"salt")
+
+
+async def made(path: Path, *entries: Begun | RunBegan | Noted | SourceEnded) -> Path:
+    journal = SqliteJournal(path)
+    await journal.open(anew=True)
+    if entries:
+        await journal.write(*entries)
+    await journal.aclose()
+    return path
+
+
+def test_each_is_another_file_of_ours_named_by_time_and_input(tmp_path: Path) -> None:
+    environ = {"XDG_STATE_HOME": str(tmp_path)}
+    paths = [journals.claimed("in/Büro & co.csv.gz", AT, environ) for _ in range(3)]
+    assert len(set(paths)) == 3
+    assert {path.parent for path in paths} == {tmp_path / "truecaller" / "journals"}
+    assert paths[0].name.endswith("-B-ro-co.db")
+    assert [path.name.removeprefix(paths[0].stem) for path in paths] == [".db", "-2.db", "-3.db"]
+    assert paths[0].stat().st_mode & 0o777 == 0o600
+    assert paths[0].parent.stat().st_mode & 0o777 == 0o700
+    assert journals.claimed("///", AT, environ).name.endswith("-campaign.db")
+
+
+def test_where_none_can_be_made_it_is_said_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "truecaller").write_text("a file")
+    with pytest.raises(ConfigError, match=r"no journal can be made in .*--journal PATH.*--journal memory:"):
+        journals.claimed("x.csv", AT, {"XDG_STATE_HOME": str(tmp_path)})
+
+
+async def test_one_is_ours_where_it_was_made_and_nowhere_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    await made(path, begun(), RunBegan(AT, 1), Noted(journals.OWN, str(path.resolve())))
+    standing = journals.standing_of(path)
+    assert standing is not None
+    assert journals.is_ours(path, standing)
+    moved = path.rename(tmp_path / "b.db")
+    assert not journals.is_ours(moved, standing)
+    named = await made(tmp_path / "c.db", begun(), RunBegan(AT, 1))
+    assert not journals.is_ours(named, journals.standing_of(named) or Standing())
+
+
+async def test_only_one_in_which_nothing_was_begun_is_unused(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.db"
+    empty.touch(0o600)
+    broken = tmp_path / "broken.db"
+    broken.write_bytes(b"something")
+    broken.chmod(0o600)
+    assert journals.is_unused(empty)
+    assert journals.is_unused(await made(tmp_path / "tables.db"))
+    assert not journals.is_unused(broken)
+    assert not journals.is_unused(await made(tmp_path / "begun.db", begun(), RunBegan(AT, 1)))
+    assert not journals.is_unused(tmp_path / "none.db")
+
+
+def test_an_empty_one_says_that_nothing_was_sent(tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch(0o600)
+    with pytest.raises(JournalError, match="nothing was sent; run it again"):
+        journals.reader_of(tmp_path / "empty.db")
+    assert journals.standing_of(tmp_path / "empty.db") is None
+
+
+async def test_all_that_belongs_to_it_goes_with_it(tmp_path: Path) -> None:
+    path = await made(tmp_path / "a.db", begun())
+    for name in ALL_NAMES:
+        (tmp_path / name).touch()
+    journals.erase(path)
+    journals.erase(path)
+    assert [name for name in ALL_NAMES if (tmp_path / name).exists()] == ["a.db.mine"]
+
+
+def test_a_command_can_be_pasted_into_a_shell() -> None:
+    path = Path("my $HOME/it's.db")
+    assert shlex.split(journals.command("settle", path, "3"))[-2:] == [str(path), "3"]
+
+
+async def test_the_rest_of_standard_input_has_to_be_given(tmp_path: Path) -> None:
+    note = SourceNote("csv", "/data/in.csv")
+    for name, source, entries, ending in (
+        ("cut.db", None, (), " --file INPUT"),
+        ("whole.db", None, (SourceEnded(),), ""),
+        ("file.db", note, (), ""),
+    ):
+        path = tmp_path / name
+        await made(path, begun(source), RunBegan(AT, 1), *entries)
+        said = journals.resume_command(path, journals.standing_of(path))
+        assert said == f"truecaller campaign resume {path}{ending}"

@@ -1,0 +1,103 @@
+"""The file of results while a campaign runs: what goes in, what waits, and what a fault costs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from io import StringIO
+
+from truecaller_async.cli import recording
+from truecaller_async.cli.recording import Recorder
+from truecaller_async.errors import ConfigError
+from truecaller_async.models import CallRecord, Outcome, RecordResult
+from truecaller_async.sources import ResultSink, open_sink
+
+
+def result(row: int, *, final: bool = True) -> RecordResult:
+    record = CallRecord("911140001234", "919800000001", 1, 2)
+    return RecordResult(record, row, None, Outcome.DELIVERED if final else Outcome.UNKNOWN, final=final)
+
+
+def rows_in(stream: StringIO) -> list[int]:
+    return [int(line.split(",")[0]) for line in stream.getvalue().splitlines()[1:]]
+
+
+def test_rows_without_a_final_word_are_written_only_when_the_campaign_ran_to_its_end() -> None:
+    for is_whole, expected in ((True, [1, 3, 2]), (False, [1, 3])):
+        stream = StringIO()
+        recorder = Recorder(open_sink(stream), "out.csv")
+        for number in (1, 2, 3):
+            recorder.note(result(number, final=number != 2))
+        recorder.flush()
+        recorder.close(is_whole=is_whole)
+        assert rows_in(stream) == expected
+
+
+async def test_results_are_held_until_the_file_is_ready_and_then_nothing_is_missing() -> None:
+    stream, go = StringIO(), threading.Event()
+
+    def opening() -> ResultSink:
+        assert go.wait(10)
+        return open_sink(stream)
+
+    recorder = Recorder(opening, "out.csv")
+    recorder.prepare()
+    for number in range(1, 2001):
+        recorder.note(result(number))
+    assert stream.getvalue() == ""
+    go.set()
+    await recorder.prepared()
+    recorder.note(result(2001))
+    recorder.close()
+    assert rows_in(stream) == list(range(1, 2002))
+
+
+async def test_too_many_held_results_make_their_bringer_wait() -> None:
+    go = threading.Event()
+
+    def opening() -> ResultSink:
+        assert go.wait(10)
+        return open_sink(StringIO())
+
+    recorder = Recorder(opening, "out.csv")
+    recorder.prepare()
+    one = result(1)
+    for _ in range(recording.HELD_MAX - 1):
+        recorder.note(one)
+    assert not recorder.is_full
+    recorder.note(one)
+    assert recorder.is_full
+    waiting = asyncio.ensure_future(recorder.prepared())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    go.set()
+    await waiting
+    recorder.flush()
+    assert not recorder.is_full
+
+
+async def test_a_file_that_cannot_be_made_ready_is_a_fault_and_results_are_let_go() -> None:
+    for failure in (ConfigError("not ours"), OSError(28, "No space left on device")):
+
+        def opening(failure: Exception = failure) -> ResultSink:
+            raise failure
+
+        recorder = Recorder(opening, "out.csv")
+        recorder.note(result(1))
+        recorder.note(result(2, final=False))
+        recorder.prepare()
+        await recorder.prepared()
+        assert recorder.fault is not None
+        recorder.note(result(3))
+        recorder.close()
+
+
+async def test_without_a_file_nothing_is_kept() -> None:
+    recorder = Recorder(None, None)
+    recorder.prepare()
+    await recorder.prepared()
+    for number in range(recording.HELD_MAX + 1):
+        recorder.note(result(number, final=number % 2 > 0))
+    assert not recorder.is_full
+    recorder.close()
+    assert recorder.fault is None

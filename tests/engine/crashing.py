@@ -1,0 +1,154 @@
+"""Processes that die, on virtual time: each life has a loop of its own, and only the journal and the server survive it.
+
+A `DyingJournal` is the process's handle on a journal that outlives it. At its n-th write the process dies: the entries
+are on disk or not, whoever waits never hears of it, and whatever was on its way to the server arrives or does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import looptime
+
+from tests.engine.world import World
+from truecaller_async import CampaignOptions, CampaignStream, RecordResult, TruecallerError
+from truecaller_async.engine import Undertaking
+from truecaller_async.journal import MemoryJournal
+from truecaller_async.models import Entry, Read, Settled
+from truecaller_async.planning.replay import Standing
+
+
+@attrs.define
+class Death:
+    """When a process dies: at its n-th write to the journal, before or after the entries are safe."""
+
+    write: int
+    kept: bool
+
+
+class Survivor(MemoryJournal):
+    """What is left of a process: its journal, with every final word that was written."""
+
+    def __init__(self) -> None:
+        super().__init__(resumable=True)
+        self.words: dict[int, Settled] = {}
+
+    async def write(self, *entries: Entry) -> None:
+        await super().write(*entries)
+        for entry in entries:
+            if isinstance(entry, Settled):
+                assert self.words.keys().isdisjoint(entry.rows), "a second final word"
+                self.words.update(dict.fromkeys(entry.rows, entry))
+
+
+class DyingJournal:
+    """The port, in front of a journal that survives."""
+
+    resumable = True
+
+    def __init__(self, survivor: Survivor, death: Death | None) -> None:
+        self._survivor = survivor
+        self._death = death
+        self._writes = 0
+        self.died = asyncio.Event()
+
+    async def open(self, *, anew: bool) -> Standing:
+        return await self._survivor.open(anew=anew)
+
+    async def write(self, *entries: Entry) -> None:
+        if self.died.is_set():
+            await asyncio.Event().wait()
+        self._writes += 1
+        if self._death is not None and self._writes >= self._death.write:
+            if self._death.kept:
+                await self._survivor.write(*entries)
+            self.died.set()
+            await asyncio.Event().wait()
+        await self._survivor.write(*entries)
+        await asyncio.sleep(0.0005)
+
+    async def reads(self, after: int, limit: int) -> Sequence[Read]:
+        return await self._survivor.reads(after, limit)
+
+    async def aclose(self) -> None:
+        if not self.died.is_set():
+            await self._survivor.aclose()
+
+
+@attrs.define
+class Life:
+    """What one process saw."""
+
+    results: list[RecordResult]
+    stream: CampaignStream
+    fault: TruecallerError | None = None
+    died: bool = False
+
+
+def live(
+    make_world: Callable[[], World],
+    survivor: Survivor,
+    source: object,
+    options: CampaignOptions | None,
+    *,
+    death: Death | None = None,
+    start: float = 0.0,
+    meanwhile: Callable[[CampaignStream], Any] | None = None,
+) -> tuple[Life, float]:
+    """One process, from its start to its end or its death; returns what it saw, and the time."""
+    loop = looptime.new_event_loop(start=start)
+    resumed = survivor.standing.begun is not None
+
+    async def main() -> Life:
+        world = make_world()
+        journal = DyingJournal(survivor, death)
+        asked = Undertaking(world.client._core, source, options, lambda: journal, resumed=resumed)
+        life = Life([], CampaignStream(asked))
+        working = asyncio.create_task(_work(world, life, meanwhile))
+        dying = asyncio.create_task(journal.died.wait())
+        await asyncio.wait((working, dying), return_when=asyncio.FIRST_COMPLETED)
+        life.died = journal.died.is_set()
+        if life.died:
+            world.transport.dead = True
+        else:
+            dying.cancel()
+            await working
+        return life
+
+    try:
+        life = loop.run_until_complete(main())
+        end = loop.time()
+        assert life.died or not asyncio.all_tasks(loop)
+    finally:
+        while tasks := asyncio.all_tasks(loop):
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(_wait(tasks))
+        loop.close()
+    if life.died:
+        survivor._is_open = False
+    return life, end
+
+
+async def _work(world: World, life: Life, meanwhile: Callable[[CampaignStream], Any] | None) -> None:
+    async with world.client:
+        try:
+            async with life.stream:
+                beside = asyncio.create_task(meanwhile(life.stream)) if meanwhile is not None else None
+                try:
+                    async for result in life.stream:
+                        life.results.append(result)
+                finally:
+                    if beside is not None:
+                        beside.cancel()
+        except TruecallerError as error:
+            life.fault = error
+    await asyncio.sleep(0)
+
+
+async def _wait(tasks: set[asyncio.Task[Any]]) -> None:
+    """As long as it takes a cancelled task to come to its next await."""
+    await asyncio.wait(tasks, timeout=0.001)

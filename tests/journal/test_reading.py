@@ -1,0 +1,150 @@
+"""A journal as an operator reads it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.journal.stories import BEGUN
+from truecaller_async.errors import JournalError
+from truecaller_async.journal.held import Held, hold
+from truecaller_async.journal.reading import Attempt, HeldBatch, JournalReader, Word
+from truecaller_async.models import AttemptEnded, Entry, GivenUp, Intent, Outcome, Place, Planned, Read, Settled
+from truecaller_async.planning.batch_state import State
+
+TOKEN = "0123456789ab"
+CAMPAIGN = (
+    (BEGUN,),
+    (Settled((4,), Outcome.INVALID, "no number", field="receiver"), Planned(1, (1, 2, 3)), Read(Place(4, 5, 90))),
+    (Planned(2, (5, 6)), Read(Place(6, 7, 120))),
+    (Planned(3, (7,)), Read(Place(7, 8, 140))),
+    (Intent(1, 1, TOKEN, 10.0),),
+    (AttemptEnded(1, 1, "accepted", 11.0, "b-1"),),
+    (
+        Settled((1, 3), Outcome.DELIVERED, seq=1, attempts=1),
+        Settled((2,), Outcome.FAILED, "not a user", 1, attempts=1),
+    ),
+    (Intent(2, 1, TOKEN, 12.0),),
+    (AttemptEnded(2, 1, "lost", 13.0, detail="ResponseLost"),),
+)
+
+
+def written(path: Path, *transactions: tuple[Entry, ...]) -> Held:
+    held = hold(path, anew=True)
+    for entries in transactions:
+        held.transact([held.scribe.take(entries)])
+    return held
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "campaign.db"
+
+
+@pytest.fixture
+def running(path: Path) -> Iterator[Held]:
+    """A run that has the journal open."""
+    held = written(path, *CAMPAIGN)
+    yield held
+    held.close()
+
+
+def test_it_reads_while_a_run_writes(path: Path, running: Held) -> None:
+    with JournalReader(path) as reader:
+        assert reader.busy() == os.getpid()
+        assert reader.standing().account() == {
+            Outcome.DELIVERED: 2,
+            Outcome.FAILED: 1,
+            Outcome.INVALID: 1,
+            Outcome.UNKNOWN: 2,
+            Outcome.UNSENT: 1,
+        }
+        words = reader.words()
+        assert next(words).row == 1
+        running.transact([running.scribe.take((Settled((7,), Outcome.EXPIRED, "too late", 3),))])
+        assert reader.standing().outcomes[Outcome.EXPIRED] == 1
+        assert [word.row for word in words] == [2, 3, 4, 5, 6, 7]
+
+
+def test_each_row_has_its_word_and_open_ones_that_which_would_hold_now(path: Path) -> None:
+    written(path, *CAMPAIGN).close()
+    with JournalReader(path) as reader:
+        assert reader.busy() is None
+        delivered = (Outcome.DELIVERED, None, None, "b-1", 1, False, True, 1)
+        lost = (Outcome.UNKNOWN, "sent, and the answer was lost", None, None, 1, False, False, 2)
+        assert list(reader.words()) == [
+            Word(1, *delivered),
+            Word(2, Outcome.FAILED, "not a user", None, "b-1", 1, False, True, 1),
+            Word(3, *delivered),
+            Word(4, Outcome.INVALID, "no number", "receiver", None, 0, False, True, None),
+            Word(5, *lost),
+            Word(6, *lost),
+            Word(7, Outcome.UNSENT, "not sent yet", None, None, 0, False, False, 3),
+        ]
+        assert reader.reasons(1) == [(Outcome.FAILED, "not a user", 1)]
+        assert reader.reasons(9)[1:] == [(Outcome.INVALID, "no number", 1)]
+
+
+def test_attempts_are_told_with_times_token_and_what_went_wrong(path: Path) -> None:
+    written(path, *CAMPAIGN, (Intent(3, 1, TOKEN, 14.0),)).close()
+    with JournalReader(path) as reader:
+        assert reader.attempts(1) == [Attempt(1, 1, 10.0, TOKEN, "accepted", 11.0, None)]
+        assert reader.attempts(9) == []
+        assert reader.lost() == [
+            Attempt(2, 1, 12.0, TOKEN, "lost", 13.0, "ResponseLost"),
+            Attempt(3, 1, 14.0, TOKEN, None, None, None),
+        ]
+
+
+def test_a_batch_in_flight_may_be_settled_only_when_nobody_works_on_it(path: Path, running: Held) -> None:
+    running.transact([running.scribe.take(entries) for entries in ((GivenUp(2),), (Intent(3, 1, TOKEN, 14.0),))])
+    lost = Attempt(2, 1, 12.0, TOKEN, "lost", 13.0, "ResponseLost")
+    held = HeldBatch(2, 5, 2, State.HELD, (lost,))
+    with JournalReader(path) as reader:
+        assert reader.held() == [held]
+        running.close()
+        flying = HeldBatch(3, 7, 1, State.IN_FLIGHT, (Attempt(3, 1, 14.0, TOKEN, None, None, None),))
+        assert reader.held() == [held, flying]
+
+
+def test_reading_changes_nothing(path: Path) -> None:
+    written(path, *CAMPAIGN).close()
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    with JournalReader(path) as reader:
+        list(reader.words())
+        reader.held()
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+
+
+def test_what_a_dead_run_left_in_its_log_is_read_and_left_there(path: Path, tmp_path: Path) -> None:
+    running = written(path, *CAMPAIGN)
+    copy = tmp_path / "copy.db"
+    for suffix in ("", "-wal"):
+        copy.with_name(copy.name + suffix).write_bytes(path.with_name(path.name + suffix).read_bytes())
+    copy.chmod(0o600)
+    running.close()
+    log = copy.with_name("copy.db-wal")
+    before = copy.read_bytes(), log.read_bytes()
+    with JournalReader(copy) as reader:
+        assert len(list(reader.words())) == 7
+    assert (copy.read_bytes(), log.read_bytes()) == before
+
+
+def test_a_missing_and_a_foreign_file_are_refused(path: Path) -> None:
+    with pytest.raises(JournalError, match="there is no journal"):
+        JournalReader(path)
+    path.write_text("row,outcome\n")
+    path.chmod(0o600)
+    with pytest.raises(JournalError, match="no journal of this library"):
+        JournalReader(path)
+
+
+def test_a_row_without_a_word_is_damage_and_no_guess(path: Path) -> None:
+    held = written(path, *CAMPAIGN)
+    held.db.execute("DELETE FROM word WHERE row = 4")
+    held.close()
+    with JournalReader(path) as reader, pytest.raises(JournalError, match="no word on row 4"):
+        list(reader.words())

@@ -1,0 +1,25 @@
+"""Row numbers as bytes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from truecaller_async.journal.rows import packed, unpacked
+
+
+@given(st.sets(st.integers(1, 2**40)) | st.sets(st.integers(1, 300)))
+def test_rows_come_back(rows: set[int]) -> None:
+    assert unpacked(packed(sorted(rows))) == sorted(rows)
+
+
+def test_neighbours_take_a_handful_of_bytes_and_every_other_row_two_each() -> None:
+    assert len(packed(range(10_000_001, 10_000_501))) <= 6
+    assert len(packed(range(10_000_001, 10_001_001, 2))) <= 1004
+
+
+@pytest.mark.parametrize("damaged", [b"\x01", b"\x80", b"\x01\x02\x03", b"\x01\x00"])
+def test_bytes_that_end_in_the_middle_are_no_rows(damaged: bytes) -> None:
+    with pytest.raises(ValueError, match="middle"):
+        unpacked(damaged)

@@ -1,0 +1,553 @@
+"""The journal on disk: which files it takes, what it does when the disk fails, and how it ends."""
+
+# ruff: noqa: ASYNC240 - nothing else runs in these loops
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.journal.stories import BEGUN
+from truecaller_async.errors import JournalBusy, JournalError
+from truecaller_async.journal import SqliteJournal
+from truecaller_async.journal.lock import TRIES, JournalLock, holder, lock_file
+from truecaller_async.models import Noted, Place, Planned, Read
+from truecaller_async.planning.batch_state import State
+
+PLANNED = (Planned(1, (1, 2)), Read(Place(2, 3, 60), b"prints"))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "campaign.db"
+
+
+async def written(path: Path) -> SqliteJournal:
+    journal = SqliteJournal(path)
+    await journal.open(anew=True)
+    await journal.write(BEGUN, *PLANNED)
+    return journal
+
+
+def is_sound(path: Path) -> bool:
+    with closing(sqlite3.connect(path)) as db:
+        return bool(db.execute("PRAGMA integrity_check").fetchone()[0] == "ok")
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("truecaller-journal")}
+
+
+async def test_it_is_private_and_leaves_one_file_behind(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "campaign.db"
+    journal = await written(path)
+    assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    await journal.aclose()
+    assert [file.name for file in path.parent.iterdir()] == ["campaign.db"]
+    assert is_sound(path)
+    assert not threads()
+
+
+async def test_a_commit_is_on_disk_before_the_write_returns(path: Path) -> None:
+    journal = await written(path)
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as other:
+        assert other.execute("SELECT count(*) FROM batch").fetchone() == (1,)
+    assert journal._writer is not None
+    held = journal._writer._held
+    assert held is not None
+    pragmas = [held.db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+    assert pragmas == ["wal", 2]
+    assert held.db.execute("PRAGMA secure_delete").fetchone() == (1,)
+    await journal.aclose()
+
+
+def text(path: Path) -> None:
+    path.write_text("row,outcome\n" * 100)
+
+
+def short_text(path: Path) -> None:
+    path.write_text("x")
+
+
+def foreign(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA application_id = 7")
+        db.execute("CREATE TABLE campaign(id)")
+
+
+def empty_foreign(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("VACUUM")
+        db.execute("PRAGMA user_version = 1")
+
+
+def newer(path: Path) -> None:
+    asyncio.run(_closed(path))
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 2")
+
+
+def cut(path: Path) -> None:
+    asyncio.run(_closed(path))
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def flipped(path: Path) -> None:
+    asyncio.run(_closed(path))
+    data = bytearray(path.read_bytes())
+    for at in range(4096, len(data), 4096):
+        data[at : at + 16] = b"\xff" * 16
+    path.write_bytes(data)
+
+
+def wrong_totals(path: Path) -> None:
+    asyncio.run(_closed(path))
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE campaign SET totals = x'7b7d'")
+
+
+async def _closed(path: Path) -> None:
+    await (await written(path)).aclose()
+
+
+SPOILERS = [
+    (text, "no journal"),
+    (short_text, "no journal"),
+    (foreign, "no journal"),
+    (empty_foreign, "no journal"),
+    (newer, "newer version"),
+    (cut, "take a copy"),
+    (flipped, "take a copy"),
+    (wrong_totals, "take a copy"),
+]
+
+
+@pytest.mark.parametrize("anew", [True, False])
+@pytest.mark.parametrize(("spoil", "said"), SPOILERS)
+def test_a_file_that_is_no_sound_journal_is_refused_and_not_changed(
+    path: Path, spoil: Callable[[Path], None], said: str, anew: bool
+) -> None:
+    spoil(path)
+    path.chmod(0o600)
+    before = digest(path)
+
+    async def refused() -> None:
+        with pytest.raises(JournalError, match=said) as caught:
+            await SqliteJournal(path).open(anew=anew)
+        assert str(path) in str(caught.value)
+
+    asyncio.run(refused())
+    assert digest(path) == before
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert not threads()
+
+
+async def test_damage_that_is_seen_while_a_log_was_left_behind_changes_nothing_either(path: Path) -> None:
+    await kill_while_writing(path)
+    with path.open("r+b") as file:
+        file.seek(4096 * 3)
+        file.write(b"\xff" * 64)
+    before = digest(path)
+    log = path.with_name("campaign.db-wal")
+    log.write_bytes(log.read_bytes()[:100])
+    with pytest.raises(JournalError):
+        await SqliteJournal(path).open(anew=False)
+    assert digest(path) == before
+
+
+async def test_resuming_a_missing_file_makes_none(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "campaign.db"
+    with pytest.raises(JournalError, match="no journal"):
+        await SqliteJournal(path).open(anew=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_an_empty_file_may_be_begun_and_not_resumed(path: Path) -> None:
+    path.touch(0o600)
+    with pytest.raises(JournalError):
+        await SqliteJournal(path).open(anew=False)
+    assert path.read_bytes() == b""
+    await (await written(path)).aclose()
+
+
+async def test_a_campaign_that_is_there_is_to_be_resumed_and_is_not_changed(path: Path) -> None:
+    await (await written(path)).aclose()
+    before = digest(path)
+    with pytest.raises(JournalError, match=re.escape(f"truecaller campaign resume {path}")):
+        await SqliteJournal(path).open(anew=True)
+    assert digest(path) == before
+
+
+async def test_the_log_of_a_journal_that_is_gone_is_not_taken_for_that_of_a_new_one(path: Path) -> None:
+    await kill_while_writing(path)
+    path.unlink()
+    with pytest.raises(JournalError, match=r"campaign\.db-wal, of a journal that is gone"):
+        await SqliteJournal(path).open(anew=True)
+
+
+@pytest.mark.parametrize("anew", [True, False])
+async def test_a_link_and_a_folder_are_refused(tmp_path: Path, anew: bool) -> None:
+    await (await written(tmp_path / "real.db")).aclose()
+    link, folder = tmp_path / "link.db", tmp_path / "folder"
+    link.symlink_to(tmp_path / "real.db")
+    folder.mkdir()
+    for path in (link, folder):
+        with pytest.raises(JournalError, match=path.name):
+            await SqliteJournal(path).open(anew=anew)
+
+
+async def test_a_file_that_others_can_read_is_refused(path: Path) -> None:
+    await (await written(path)).aclose()
+    path.chmod(0o644)
+    with pytest.raises(JournalError, match="chmod 600"):
+        await SqliteJournal(path).open(anew=False)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write in every folder")
+async def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(JournalError, match="Permission denied"):
+        await SqliteJournal(tmp_path / "campaign.db").open(anew=True)
+    tmp_path.chmod(0o700)
+
+
+async def test_a_name_that_says_something_to_sqlite_is_only_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "a?mode=memory#%41 b.db"
+    await (await written(path)).aclose()
+    journal = SqliteJournal(path)
+    assert (await journal.open(anew=False)).place.row == 2
+    await journal.aclose()
+
+
+async def test_who_has_it_is_named_at_once(path: Path) -> None:
+    journal = await written(path)
+    assert holder(path) == os.getpid()
+    with pytest.raises(JournalBusy, match=rf"process {os.getpid()} on \S+ since 2\d{{3}}-") as caught:
+        await SqliteJournal(path).open(anew=False)
+    assert caught.value.pid == os.getpid()
+    await journal.write(Noted("still", "writing"))
+    await journal.aclose()
+    assert holder(path) is None
+
+
+async def test_a_lock_file_that_was_left_behind_locks_nobody_out(path: Path) -> None:
+    await (await written(path)).aclose()
+    lock_file(path).write_text("1 elsewhere 2020-01-01T00:00:00+00:00\n")
+    assert holder(path) is None
+    journal = SqliteJournal(path)
+    await journal.open(anew=False)
+    await journal.aclose()
+
+
+def test_a_lock_on_a_file_that_was_just_deleted_is_no_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one before lets go between our opening of the file and our lock on it."""
+    before = JournalLock(path)
+    opened = os.open
+    looks: list[int] = []
+
+    def opening(*args: object, **options: object) -> int:
+        handle = opened(*args, **options)  # type: ignore[arg-type]
+        if not looks:
+            before.release()
+        looks.append(handle)
+        return handle
+
+    monkeypatch.setattr("truecaller_async.journal.lock.os.open", opening)
+    lock = JournalLock(path)
+    assert len(looks) == 2
+    assert holder(path) == os.getpid()
+    lock.release()
+
+
+def test_one_look_at_the_lock_keeps_nobody_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    lock_file(path).touch()
+    handle = os.open(lock_file(path), os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == TRIES - 1:
+            fcntl.flock(handle, fcntl.LOCK_UN)
+
+    monkeypatch.setattr("truecaller_async.journal.lock.time.sleep", pause)
+    JournalLock(path).release()
+    os.close(handle)
+
+
+class Failing(sqlite3.Connection):
+    """Its third commit does not reach the disk, and later ones would."""
+
+    commits = 0
+    error = sqlite3.OperationalError("disk I/O error")
+
+    def commit(self) -> None:
+        type(self).commits += 1
+        if type(self).commits == 3:
+            raise self.error
+        super().commit()
+
+
+async def test_after_the_first_failed_commit_nothing_is_written_and_all_is_let_go(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Failing, "commits", 0)
+    journal = SqliteJournal(path, factory=Failing)
+    await journal.open(anew=True)
+    await journal.write(BEGUN)
+    await journal.write(*PLANNED)
+    waiting = [asyncio.create_task(journal.write(Noted("n", str(n)))) for n in range(3)]
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [JournalError] * 3
+    assert re.search(rf"{re.escape(str(path))}.*disk I/O error.*free space.*resume", str(results[0]))
+    for _ in range(2):
+        with pytest.raises(JournalError, match="disk I/O error"):
+            await journal.write(Noted("n", "later"))
+    with pytest.raises(JournalError, match="disk I/O error"):
+        await journal.reads(0, 1)
+    assert Failing.commits == 3
+    await journal.aclose()
+    assert holder(path) is None
+    assert not threads()
+    again = SqliteJournal(path)
+    standing = await again.open(anew=False)
+    assert (standing.notes, standing.place.row) == ({}, 2)
+    await again.aclose()
+    assert is_sound(path)
+
+
+class Counting(sqlite3.Connection):
+    """Holds its second commit until it is let go."""
+
+    commits = 0
+    go = threading.Event()
+    there = threading.Event()
+
+    def commit(self) -> None:
+        type(self).commits += 1
+        if type(self).commits == 2:
+            self.there.set()
+            assert self.go.wait(60)
+        super().commit()
+
+
+@pytest.fixture
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
+    monkeypatch.setattr(Counting, "commits", 0)
+    monkeypatch.setattr(Counting, "go", threading.Event())
+    monkeypatch.setattr(Counting, "there", threading.Event())
+    return Counting
+
+
+async def test_what_comes_while_a_commit_is_on_its_way_goes_together_in_the_next(
+    path: Path, slow_disk: type[Counting]
+) -> None:
+    journal = SqliteJournal(path, factory=slow_disk)
+    await journal.open(anew=True)
+    await journal.write(BEGUN)
+    first = asyncio.create_task(journal.write(Noted("n", "first")))
+    await asyncio.to_thread(slow_disk.there.wait, 60)
+    ends: list[int] = []
+
+    async def write(n: int) -> None:
+        await journal.write(Noted("n", str(n)))
+        ends.append(n)
+
+    rest = [asyncio.create_task(write(n)) for n in range(300)]
+    await asyncio.sleep(0)
+    slow_disk.go.set()
+    await asyncio.gather(first, *rest)
+    assert slow_disk.commits == 2 + 2
+    assert ends == list(range(300))
+    await journal.aclose()
+
+
+def test_a_loop_that_is_closed_under_the_writer_ends_nothing_but_itself(path: Path, slow_disk: type[Counting]) -> None:
+    journal = SqliteJournal(path, factory=slow_disk)
+
+    async def leave() -> None:
+        await journal.open(anew=True)
+        await journal.write(BEGUN)
+        waiter = asyncio.ensure_future(journal.write(*PLANNED))
+        await asyncio.to_thread(slow_disk.there.wait, 60)
+        waiter.cancel()
+
+    asyncio.run(leave())
+    slow_disk.go.set()
+
+    async def close() -> None:
+        await journal.aclose()
+
+    asyncio.run(close())
+    assert holder(path) is None
+    assert not threads()
+
+    async def look() -> None:
+        again = SqliteJournal(path)
+        assert (await again.open(anew=False)).place.row == 2
+        await again.aclose()
+
+    asyncio.run(look())
+
+
+async def test_an_opening_that_is_cancelled_lets_go(path: Path) -> None:
+    for pauses in range(3):
+        opening = asyncio.create_task(SqliteJournal(path).open(anew=True))
+        for _ in range(pauses):
+            await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.wait([opening])
+        while threads():  # noqa: ASYNC110 - a thread has no event
+            await asyncio.sleep(0.001)
+        assert holder(path) is None
+    await (await written(path)).aclose()
+
+
+CHILD = """
+import asyncio, os, sys
+from pathlib import Path
+from tests.journal.stories import BEGUN
+from truecaller_async.journal import SqliteJournal
+from truecaller_async.models import Intent, Noted, Place, Planned, Read
+
+async def main():
+    journal = SqliteJournal(Path(sys.argv[1]))
+    await journal.open(anew=True)
+    await journal.write(BEGUN)
+    for seq in range(1, 10**6):
+        rows = tuple(range(10 * seq - 9, 10 * seq + 1))
+        await journal.write(Planned(seq, rows), Read(Place(rows[-1], 0, 0), b"p" * 500))
+        await journal.write(Intent(seq, 1, "0123456789ab", float(seq)))
+        print(seq, flush=True)
+        if sys.argv[2:] == ["leave"]:
+            return
+asyncio.run(main())
+"""
+
+
+def child(path: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", CHILD, str(path), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+
+
+def killed(path: Path, after: int) -> int:
+    """How many batches the child said were on disk before it was killed."""
+    seen = 0
+    with child(path) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            seen = int(line)
+            if seen >= after:
+                process.kill()
+                break
+        return max([seen, *map(int, process.stdout.read().split())])
+
+
+async def kill_while_writing(path: Path, after: int = 20) -> int:
+    return await asyncio.to_thread(killed, path, after)
+
+
+@pytest.mark.parametrize("after", [1, 7, 200])
+async def test_after_kill_9_all_that_was_confirmed_is_there_and_the_file_is_sound(path: Path, after: int) -> None:
+    seen = await kill_while_writing(path, after)
+    journal = SqliteJournal(path)
+    standing = await journal.open(anew=False)
+    assert seen <= standing.last_seq <= seen + 1
+    assert all(standing.batch(seq).state is State.IN_FLIGHT for seq in range(1, seen + 1))
+    await journal.write(Noted("n", "goes on"))
+    await journal.aclose()
+    assert is_sound(path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.99])
+async def test_a_log_that_was_cut_gives_an_earlier_standing_and_never_a_wrong_one(path: Path, share: float) -> None:
+    seen = await kill_while_writing(path, 30)
+    log = path.with_name("campaign.db-wal")
+    os.truncate(log, int(log.stat().st_size * share))
+    journal = SqliteJournal(path)
+    try:
+        standing = await journal.open(anew=False)
+    except JournalError as error:
+        assert "holds no campaign" in str(error)  # noqa: PT017 - either end is right
+    else:
+        assert standing.last_seq <= seen + 1
+        assert standing.account().total() == standing.place.row == 10 * standing.last_seq
+        await journal.aclose()
+    assert is_sound(path)
+
+
+async def test_a_second_process_is_refused_while_the_first_writes(path: Path) -> None:
+    process = await asyncio.to_thread(child, path)
+    with process:
+        assert process.stdout is not None
+        await asyncio.to_thread(process.stdout.readline)
+        with pytest.raises(JournalBusy) as caught:
+            await SqliteJournal(path).open(anew=False)
+        assert caught.value.pid == process.pid
+        process.kill()
+        process.communicate()
+    journal = SqliteJournal(path)
+    await journal.open(anew=False)
+    await journal.aclose()
+
+
+async def test_a_process_that_forgets_to_close_ends_all_the_same(path: Path) -> None:
+    process = await asyncio.to_thread(child, path, "leave")
+    out, _ = await asyncio.to_thread(process.communicate, timeout=60)
+    assert (out, process.returncode) == ("1\n", 0)
+    journal = SqliteJournal(path)
+    assert (await journal.open(anew=False)).last_seq == 1
+    await journal.aclose()
+
+
+FULL_DISK = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(__import__("sys").argv.pop()), resource.RLIM_INFINITY))
+"""
+
+
+@pytest.mark.parametrize("limit", [200_000, 300_000, 500_000])
+async def test_a_full_disk_stops_the_writing_and_the_next_run_goes_on(path: Path, limit: int) -> None:
+    process = await asyncio.to_thread(
+        lambda: subprocess.run(  # noqa: S603 - our own interpreter
+            [sys.executable, "-c", FULL_DISK + CHILD, str(path), str(limit)],
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parents[2],
+            timeout=100,
+        )
+    )
+    assert process.returncode == 1
+    assert re.search(r"JournalError: the journal .* cannot be written: .*(full|I/O)", process.stderr)
+    seen = int(process.stdout.split()[-1])
+    journal = SqliteJournal(path)
+    standing = await journal.open(anew=False)
+    assert seen <= standing.last_seq <= seen + 1
+    await journal.write(Noted("n", "goes on"))
+    await journal.aclose()
+    assert is_sound(path)

@@ -1,0 +1,149 @@
+"""The tables say what the entries said."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.journal.stories import BEGUN, Teller, picture, tellers
+from truecaller_async.journal import texts
+from truecaller_async.journal.files import create
+from truecaller_async.journal.held import Held, hold
+from truecaller_async.journal.loading import scribe_of
+from truecaller_async.journal.reading import JournalReader
+from truecaller_async.journal.schema import SCHEMA
+from truecaller_async.journal.scribe import Scribe
+from truecaller_async.models import AttemptEnded, Entry, Intent, Outcome, Place, Planned, Read, Settled
+
+NUMBER = "919876543210"
+
+
+def scribe_in_memory() -> tuple[sqlite3.Connection, Scribe]:
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    db.executescript(SCHEMA)
+    return db, scribe_of(db)
+
+
+def write(db: sqlite3.Connection, scribe: Scribe, *entries: Entry) -> None:
+    for sql, parameters in scribe.take(entries):
+        db.executemany(sql, parameters)
+
+
+def new(path: Path) -> Held:
+    path.touch(0o600)
+    create(path)
+    return hold(path, anew=True)
+
+
+@given(tellers(), st.integers(1, 80))
+@settings(max_examples=100, deadline=None)
+def test_at_every_transaction_of_every_story_the_tables_give_the_same_standing(teller: Teller, steps: int) -> None:
+    db, scribe = scribe_in_memory()
+    with closing(db):
+        for _ in range(steps):
+            write(db, scribe, *teller.transaction())
+            again = scribe_of(db)
+            assert picture(again.standing) == picture(teller.standing)
+            if teller.dice.random() < 0.5:
+                scribe = again
+
+
+@given(teller=tellers(), steps=st.integers(1, 80))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_row_is_read_once_in_order_with_the_very_word_it_was_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, teller: Teller, steps: int
+) -> None:
+    monkeypatch.setattr("truecaller_async.journal.reading.STRETCH", 7)
+    path = tmp_path_factory.mktemp("journal") / "campaign.db"
+    held = new(path)
+    for _ in range(steps):
+        held.transact([held.scribe.take(teller.transaction())])
+    held.close()
+    standing = teller.standing
+    with JournalReader(path) as reader:
+        words = list(reader.words())
+        assert picture(reader.standing()) == picture(standing)
+        assert list(reader.words(after=3)) == words[3:]
+        reasons = reader.reasons(100)
+    assert [word.row for word in words] == list(range(1, standing.place.row + 1))
+    for word in words:
+        home = teller.homes[word.row]
+        if isinstance(home, int):
+            batch = standing.batch(home)
+            assert (word.seq, word.final, word.outcome) == (home, False, batch.as_it_stands)
+            assert (word.attempts, word.twice, word.batch_id) == (batch.sends, batch.resent, batch.batch_id)
+        else:
+            assert (word.outcome, word.reason, word.field, word.attempts, word.twice, word.seq) == home
+            assert word.final
+    said = [home for home in teller.homes.values() if not isinstance(home, int)]
+    assert {(outcome, reason): count for outcome, reason, count in reasons} == Counter(
+        (word[0], word[1]) for word in said if word[1] is not None
+    )
+
+
+def test_what_was_delivered_costs_no_line_of_its_own() -> None:
+    db, scribe = scribe_in_memory()
+    rows = tuple(range(1, 501))
+    write(db, scribe, Planned(1, rows), Read(Place(500, 500, 9)), Intent(1, 1, "t", 1.0))
+    write(db, scribe, AttemptEnded(1, 1, "accepted", 2.0, "b-1"))
+    write(db, scribe, Settled(rows[:100], Outcome.DELIVERED, seq=1, attempts=1))
+    write(db, scribe, Settled(rows[100:103], Outcome.FAILED, "not a user", 1, attempts=1))
+    assert db.execute("SELECT count(*) FROM word").fetchone() == (0,)
+    write(db, scribe, Settled(rows[103:], Outcome.DELIVERED, seq=1, attempts=1))
+    assert db.execute("SELECT row FROM word").fetchall() == [(101,), (102,), (103,)]
+    assert db.execute("SELECT rested, owes, closed, words FROM batch").fetchall() == [(497, 0, None, None)]
+    db.close()
+
+
+def test_the_words_of_a_batch_outlive_what_happens_to_it_as_the_root_of_others() -> None:
+    db, scribe = scribe_in_memory()
+    write(db, scribe, Planned(1, (1, 2, 3)), Read(Place(3, 0, 0)), Intent(1, 1, "t", 1.0), Planned(2, (3,), 1))
+    write(db, scribe, Settled((1, 2), Outcome.EXPIRED, "too late", 1))
+    write(db, scribe, AttemptEnded(1, 1, "lost", 2.0))
+    rest = "SELECT batch.state, rested, said.reason FROM batch JOIN said ON id = rest WHERE seq = 1"
+    assert db.execute(rest).fetchall() == [("in_doubt", 2, "too late")]
+    db.close()
+
+
+def test_a_payload_is_on_disk_until_the_last_row_of_its_batch_has_its_word() -> None:
+    db, scribe = scribe_in_memory()
+    write(db, scribe, Planned(1, (1, 2), payload=b"records"), Read(Place(2, 0, 0)))
+    assert db.execute("SELECT * FROM payload").fetchall() == [(1, b"records")]
+    write(db, scribe, Settled((1,), Outcome.DELIVERED, seq=1))
+    assert scribe_of(db).standing.batch(1).payload == b"records"
+    write(db, scribe, Settled((2,), Outcome.DELIVERED, seq=1))
+    assert db.execute("SELECT * FROM payload").fetchall() == []
+    db.close()
+
+
+def test_no_full_number_reaches_the_disk_whatever_the_server_said() -> None:
+    db, scribe = scribe_in_memory()
+    said = f"receiver {NUMBER} and 9198 7654 3210 \ud800 are bad"
+    write(db, scribe, BEGUN, Planned(1, (1, 2, 3)), Read(Place(3, 0, 0)), Intent(1, 1, "t", 1.0))
+    write(db, scribe, AttemptEnded(1, 1, "refused", 2.0, detail=said, reason=said, field=said))
+    write(db, scribe, Settled((1, 2), Outcome.FAILED, said, 1, said))
+    dump = "\n".join(db.iterdump())
+    assert NUMBER not in dump
+    assert "7654" not in dump
+    assert "********3210" in dump
+    db.close()
+
+
+def test_more_different_words_than_are_remembered_come_back_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "WORDS_MAX", 3)
+    db, scribe = scribe_in_memory()
+    rows = tuple(range(1, 41))
+    write(db, scribe, Planned(1, rows), Read(Place(40, 0, 0)))
+    write(db, scribe, *(Settled((row,), Outcome.FAILED, f"reason {row % 10}", 1) for row in rows))
+    found = db.execute("SELECT row, reason FROM word JOIN said ON id = said").fetchall()
+    rest = db.execute("SELECT said.reason FROM batch JOIN said ON id = rest").fetchone()[0]
+    assert len(found) >= 36
+    assert all(reason == f"reason {row % 10}" for row, reason in found)
+    assert {row for row in rows if f"reason {row % 10}" == rest} >= set(rows) - {row for row, _ in found}
+    db.close()

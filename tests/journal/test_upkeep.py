@@ -1,0 +1,186 @@
+"""What an operator does to a journal: settle and purge."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from pathlib import Path
+
+import pytest
+
+from tests.journal.stories import BEGUN
+from tests.journal.test_reading import CAMPAIGN, TOKEN, written
+from truecaller_async.errors import JournalBusy, JournalError
+from truecaller_async.journal.held import hold
+from truecaller_async.journal.reading import JournalReader
+from truecaller_async.journal.upkeep import purge, settle
+from truecaller_async.models import (
+    AttemptEnded,
+    Entry,
+    GivenUp,
+    Intent,
+    Noted,
+    Outcome,
+    Place,
+    Planned,
+    Read,
+    RunBegan,
+    Settled,
+    SourceEnded,
+    Spent,
+)
+from truecaller_async.planning.batch_state import State
+
+IN_DOUBT: tuple[tuple[Entry, ...], ...] = ()
+HELD: tuple[tuple[Entry, ...], ...] = ((GivenUp(2),),)
+IN_FLIGHT: tuple[tuple[Entry, ...], ...] = ((Intent(2, 2, TOKEN, 14.0),),)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "campaign.db"
+
+
+@pytest.mark.parametrize("more", [IN_DOUBT, HELD, IN_FLIGHT])
+def test_rows_that_were_applied_are_unknown_for_good(path: Path, more: tuple[tuple[Entry, ...], ...]) -> None:
+    written(path, *CAMPAIGN, *more).close()
+    settle(path, 2, True, 20.0)
+    with JournalReader(path) as reader:
+        words = [word for word in reader.words() if word.seq == 2]
+        assert [word.row for word in words] == [5, 6]
+        assert {(word.outcome, word.final, word.attempts, word.twice) for word in words} == {
+            (Outcome.UNKNOWN, True, 1 + (more is IN_FLIGHT), more is IN_FLIGHT)
+        }
+        assert "operator" in str(words[0].reason)
+        assert reader.held() == []
+        assert all(attempt.event == "lost" for attempt in reader.attempts(2))
+        if more is IN_FLIGHT:
+            assert (reader.attempts(2)[1].ended_at, reader.attempts(2)[1].detail) == (20.0, "crash")
+
+
+@pytest.mark.parametrize("more", [IN_DOUBT, HELD, IN_FLIGHT])
+def test_rows_that_were_not_applied_are_to_be_sent(path: Path, more: tuple[tuple[Entry, ...], ...]) -> None:
+    written(path, *CAMPAIGN, *more).close()
+    settle(path, 2, False, 20.0)
+    with JournalReader(path) as reader:
+        batch = reader.standing().batch(2)
+        assert (batch.state, batch.as_it_stands, list(batch.open)) == (State.PLANNED, Outcome.UNSENT, [5, 6])
+        assert len(reader.lost()) == 1 + (more is IN_FLIGHT)
+
+
+@pytest.mark.parametrize("seq", [1, 3, 9])
+def test_a_batch_that_needs_no_word_is_refused_with_the_numbers_of_those_that_do(path: Path, seq: int) -> None:
+    written(path, *CAMPAIGN).close()
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match=f"batch {seq} of .* those that do: 2$"):
+        settle(path, seq, True, 20.0)
+    assert path.read_bytes() == before
+
+
+def test_where_no_batch_needs_a_word_that_is_said(path: Path) -> None:
+    written(path, *CAMPAIGN[:-2]).close()
+    with pytest.raises(JournalError, match="no batch does"):
+        settle(path, 2, True, 20.0)
+
+
+def test_neither_is_done_while_a_run_works_on_it(path: Path) -> None:
+    running = written(path, *CAMPAIGN)
+    with pytest.raises(JournalBusy):
+        settle(path, 2, True, 20.0)
+    with pytest.raises(JournalBusy):
+        purge(path, force=True)
+    running.close()
+
+
+def test_a_campaign_that_is_not_finished_is_purged_only_by_force(path: Path) -> None:
+    written(path, *CAMPAIGN).close()
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match="3 rows have no final word, and its source was not read to the end"):
+        purge(path)
+    assert path.read_bytes() == before
+    purge(path, force=True)
+    with JournalReader(path) as reader:
+        assert reader.standing().account() == {
+            Outcome.DELIVERED: 2,
+            Outcome.FAILED: 1,
+            Outcome.INVALID: 1,
+            Outcome.UNKNOWN: 2,
+            Outcome.UNSENT: 1,
+        }
+
+
+def test_purged_there_is_an_account_and_nothing_else(path: Path) -> None:
+    spent = Spent({"submit": 2}, 0, 0, 1, 5.0)
+    ends = [Settled((5, 6), Outcome.UNKNOWN, "lost", 2, twice=True), Settled((7,), Outcome.EXPIRED, "late", 3)]
+    last: tuple[Entry, ...] = (RunBegan(5.0, 7), *ends, SourceEnded(), spent, Noted("results", "/r.csv"))
+    written(path, *CAMPAIGN, last).close()
+    with JournalReader(path) as reader:
+        before = reader.standing()
+    purge(path)
+    with JournalReader(path) as reader:
+        after = reader.standing()
+        assert reader.purged()
+        assert (after.account(), after.twice, after.place) == (before.account(), 2, before.place)
+        assert (after.runs, after.last_run, after.spent) == (1, RunBegan(5.0, 7), spent)
+        assert (after.accepted, after.sent, after.notes) == (1, 3, {"results": "/r.csv"})
+        assert after.begun is not None
+        assert (after.begun.account, after.begun.source, after.begun.salt) == (BEGUN.account, None, b"")
+        with pytest.raises(JournalError, match="purged"):
+            next(reader.words())
+        assert reader.lost() == []
+    for anew, said in ((False, "purged"), (True, "holds a campaign")):
+        with pytest.raises(JournalError, match=said):
+            hold(path, anew=anew)
+
+
+def test_purged_no_byte_of_ten_thousand_receivers_is_left(path: Path) -> None:
+    dice = random.Random(7)
+    receivers = [f"9198{dice.randrange(10**8):08d}".encode() for _ in range(10_000)]
+    batches = [receivers[at : at + 500] for at in range(0, 10_000, 500)]
+    payloads = [zlib.compress(b'{"receiver":"' + b'"},{"receiver":"'.join(batch) + b'"}', 1) for batch in batches]
+    held = written(path, (BEGUN,))
+    for number, payload in enumerate(payloads):
+        rows = tuple(range(500 * number + 1, 500 * number + 501))
+        planned = (Planned(number + 1, rows, payload=payload), Read(Place(rows[-1], 0, 0), dice.randbytes(509)))
+        held.transact([held.scribe.take(planned)])
+    refused = f"receiver {receivers[0].decode()} is bad"
+    held.transact([held.scribe.take((Settled(tuple(range(1, 501)), Outcome.FAILED, refused, 1),))])
+    held.close()
+    before = all_bytes(path)
+    assert [payload[40:60] in before for payload in payloads] == [False] + 19 * [True]
+    purge(path, force=True)
+    left = all_bytes(path)
+    assert not any(receiver in left for receiver in receivers)
+    assert not any(payload[at : at + 8] in left for payload in payloads for at in range(0, len(payload) - 8, 64))
+    assert len(left) < 100_000
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_while_somebody_reads_nothing_is_called_erased(path: Path) -> None:
+    written(path, *CAMPAIGN).close()
+    with JournalReader(path) as reader:
+        reader._db.execute("BEGIN")
+        reader._db.execute("SELECT count(*) FROM word").fetchone()
+        settle(path, 2, True, 20.0)
+        with pytest.raises(JournalError, match="is being read by another process"):
+            purge(path, force=True)
+        reader._db.execute("ROLLBACK")
+        assert not reader.purged()
+    purge(path, force=True)
+    purge(path)
+    with JournalReader(path) as reader:
+        assert reader.purged()
+
+
+def all_bytes(path: Path) -> bytes:
+    """Those of the file, and of whatever lies beside it."""
+    return b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+def test_a_batch_that_was_sent_twice_and_settled_says_so(path: Path) -> None:
+    again = ((Intent(2, 2, TOKEN, 14.0),), (AttemptEnded(2, 2, "lost", 15.0),))
+    written(path, *CAMPAIGN, *again).close()
+    settle(path, 2, True, 20.0)
+    with JournalReader(path) as reader:
+        assert {(word.attempts, word.twice) for word in reader.words(4) if word.seq == 2} == {(2, True)}
+        assert reader.standing().twice == 2

@@ -1,0 +1,178 @@
+"""The note of a file: what it takes to open it again in another process, and to see that nobody touched it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from truecaller_async.errors import ConfigError, SourceError
+from truecaller_async.models import SourceNote
+from truecaller_async.sources import FileSource, Fill, is_untouched, open_source, read_csv, read_jsonl, reopened
+
+CSV = "caller,Phone,key\n911234567898,919234567898,k\n"
+FILL = Fill(label_id="c6d8", label_name="Zoë", reason="Calling you back", starts_at=1_752_760_800_000, window=3600.5)
+
+
+def noted(source: FileSource) -> SourceNote:
+    note = source.note()
+    assert note is not None
+    return note
+
+
+def csv_file(folder: Path) -> Path:
+    path = folder / "a.csv"
+    path.write_text(CSV)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl", "a.jsonl.gz", "a.ndjson"])
+def test_a_file_is_opened_again_by_its_note_with_the_same_columns_and_fill(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    content = (CSV if "csv" in name else '{"caller": "911234567898", "Phone": "919234567898"}\n').encode()
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    read: Callable[..., FileSource] = read_csv if "csv" in name else read_jsonl
+    source = read(path, fill=FILL, receiver="phone")
+    kept = json.loads(json.dumps(attrs.asdict(noted(source))))
+    again = reopened(SourceNote(**kept))
+    assert noted(again) == noted(source)
+    rows = list(again.rows())
+    assert rows == list(source.rows())
+    assert rows[0].record is not None
+    assert (rows[0].record.receiver, rows[0].record.reason) == ("919234567898", "Calling you back")
+
+
+def test_a_note_says_what_the_file_is(tmp_path: Path) -> None:
+    path = csv_file(tmp_path)
+    os.utime(path, ns=(0, 1_752_760_800_123_456_789))
+    assert noted(read_csv(path, receiver="Phone")) == SourceNote(
+        "csv", str(path), {"receiver": "Phone"}, {}, len(CSV), 1_752_760_800_123_456_789
+    )
+
+
+def test_the_path_of_a_note_does_not_depend_on_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    csv_file(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    note = noted(open_source("a.csv"))
+    monkeypatch.chdir("/")
+    assert is_untouched(note)
+    assert reopened(note).name == str(tmp_path / "a.csv")
+
+
+def test_what_cannot_be_opened_again_by_its_path_has_no_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    path = csv_file(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(CSV.encode())))
+    with path.open() as file, path.open("rb") as binary:
+        for origin in (file, binary, io.StringIO(CSV), io.BytesIO(CSV.encode())):
+            assert read_csv(origin).note() is None
+        for name in (pipe, tmp_path, "/dev/null", "none.csv", "a\0b.csv", f"/dev/fd/{file.fileno()}"):
+            assert read_csv(name).note() is None
+    assert open_source("-").note() is None
+
+
+@pytest.mark.parametrize("fill", [Fill(reason="\udce9"), Fill(starts_at=object())])  # type: ignore[arg-type]
+def test_a_fill_that_json_cannot_hold_has_no_note(tmp_path: Path, fill: Fill) -> None:
+    assert open_source(csv_file(tmp_path), fill).note() is None
+
+
+def test_a_file_in_a_folder_that_is_no_more_has_no_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert open_source("a.csv").note() is None
+
+
+def is_removed(path: Path) -> None:
+    path.unlink()
+
+
+def is_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def is_a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("happens", "words"),
+    [(is_removed, "is not there any more"), (is_a_folder, "no regular file"), (is_a_pipe, "no regular file")],
+)
+def test_a_file_that_is_gone_is_a_source_error_that_says_what_to_do(
+    tmp_path: Path, happens: Callable[[Path], None], words: str
+) -> None:
+    path = csv_file(tmp_path)
+    note = noted(open_source(path))
+    happens(path)
+    assert not is_untouched(note)
+    with pytest.raises(SourceError, match=words) as caught:
+        reopened(note)
+    assert caught.value.row == 0
+    assert "put the same file back" in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_a_path_that_cannot_be_one_is_a_source_error() -> None:
+    note = SourceNote("csv", "a\0b.csv")
+    assert not is_untouched(note)
+    with pytest.raises(SourceError, match="cannot be found"):
+        reopened(note)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"kind": "parquet"},
+        {"kind": ""},
+        {"fill": {"title": "x"}},
+        {"fill": {"window": -1}},
+        {"columns": {"phone": "x"}},
+    ],
+)
+def test_a_note_that_this_version_does_not_understand_is_a_configuration_error(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    note = noted(open_source(csv_file(tmp_path)))
+    with pytest.raises(ConfigError):
+        reopened(attrs.evolve(note, **other))
+
+
+def test_an_unknown_kind_is_told_with_the_known_ones(tmp_path: Path) -> None:
+    note = attrs.evolve(noted(open_source(csv_file(tmp_path))), kind="parquet")
+    with pytest.raises(ConfigError, match="'parquet', and only csv, jsonl can be opened again"):
+        reopened(note)
+
+
+def test_a_file_is_touched_where_its_size_or_its_time_is_another(tmp_path: Path) -> None:
+    path = csv_file(tmp_path)
+    note = noted(open_source(path))
+    assert is_untouched(note)
+    os.utime(path, ns=(0, note.changed + 1))
+    assert not is_untouched(note)
+    os.utime(path, ns=(0, note.changed))
+    assert is_untouched(note)
+    with path.open("a") as file:
+        file.write("\n")
+    os.utime(path, ns=(0, note.changed))
+    assert not is_untouched(note)
+
+
+def test_what_is_no_regular_file_is_never_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "pipe.csv"
+    os.mkfifo(path)
+    found = path.stat()
+    assert not is_untouched(SourceNote("csv", str(path), size=found.st_size, changed=found.st_mtime_ns))

@@ -1,0 +1,260 @@
+"""Reading on from the end of a row: the rest of a file is what it would have been, whatever stands in the file."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import re
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from truecaller_async.errors import ConfigError, SourceError
+from truecaller_async.models import Place, Row
+from truecaller_async.sources import FileSource, delimited, files, jsonl, open_source, read_csv, read_jsonl
+
+NOW = 1_752_760_800_000
+HEADER = "caller,receiver,starts_at,ends_at,key\n"
+PHYSICAL_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+
+SHORT_LINE_MAX = 120
+"""Stands for `LINE_MAX`, so that small files have lines that are cut."""
+
+
+def data(number: int = 0, **cells: str) -> str:
+    values = {
+        "caller": "911234567898",
+        "receiver": str(919_234_567_000 + number),
+        "starts_at": str(NOW),
+        "ends_at": str(NOW + 3_600_000),
+        "key": f"k{number}",
+    }
+    return ",".join({**values, **cells}.values()) + "\n"
+
+
+def place_of(row: Row) -> Place:
+    assert row.end is not None
+    return Place(row.number, *row.end)
+
+
+def read(source: FileSource, after: Place | None = None) -> tuple[list[Row], tuple[int, str] | None]:
+    """The rows behind that place, and how reading broke off where it did."""
+    rows: list[Row] = []
+    try:
+        rows.extend(source.rows(after))
+    except SourceError as error:
+        return rows, (error.row, str(error))
+    return rows, None
+
+
+def ends(path: Path, content: bytes) -> list[tuple[int, int] | None]:
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return [row.end for row in read(open_source(path))[0]]
+
+
+# Where a row ends
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [data(1), data(2)],
+        [data(1).replace("\n", "\r\n"), data(2).replace("\n", "\r\n")],
+        [data(1).replace("\n", "\r"), data(2).replace("\n", "\r")],
+        [data(1), data(2).strip()],
+        [data(key="Zoë"), data(key="केंद्र"), data(key="😀")],
+        [data(key='"two\nlines"'), data(key='"and\r\nmore, and\r\n\r\nmore"')],
+        [data(key="Jos\udce9"), data(key="\udc80\udcff")],
+        ["1,2,3\n", '"a"b,c\n', data()],
+        [data(key="x" * 200_000), data(key="é" * 200_000), data(key="\udce9" * 70_000), data()],
+        [data(key="\ufeff"), "\ufeff" + data()],
+    ],
+    ids=["lf", "crlf", "cr", "no end", "not ascii", "several lines", "not utf-8", "bad", "cut", "marks"],
+)
+def test_the_end_of_a_csv_row_is_counted_in_physical_lines_and_bytes(
+    tmp_path: Path, name: str, lines: list[str]
+) -> None:
+    pieces = [line.encode("utf-8", "surrogateescape") for line in [HEADER, *lines]]
+    counted, content, expected = 0, b"", []
+    for piece in pieces:
+        counted += len(PHYSICAL_LINE.findall(piece))
+        content += piece
+        expected.append((counted, len(content)))
+    assert ends(tmp_path / name, content) == expected[1:]
+
+
+def test_a_byte_order_mark_and_blank_lines_count_and_belong_to_the_row_behind_them(tmp_path: Path) -> None:
+    mark, header, row = b"\xef\xbb\xbf", HEADER.encode(), data().encode()
+    first = len(mark + b"\n" + header + b" , \r\n" + row)
+    content = mark + b"\n" + header + b" , \r\n" + row + b"\n\n" + row + b"\n"
+    assert ends(tmp_path / "a.csv", content) == [(4, first), (7, first + 2 + len(row))]
+    line = b'{"key": "a"}\r\n'
+    assert ends(tmp_path / "a.jsonl", mark + b" \n" + line + b"\n" + line + b"\n") == [
+        (2, 3 + 2 + len(line)),
+        (4, 3 + 2 + len(line) + 1 + len(line)),
+    ]
+
+
+def test_rows_that_are_read_again_after_a_misplaced_quote_end_where_their_own_lines_end(tmp_path: Path) -> None:
+    lines = [HEADER, data(1, key='"é not closed'), data(2, key="é"), data(3), data(4, key='"closed"'), data(5)]
+    reached = [len("".join(lines[: count + 1]).encode()) for count in range(1, 6)]
+    assert ends(tmp_path / "a.csv", "".join(lines).encode()) == list(zip(range(2, 7), reached, strict=True))
+
+
+def test_the_end_of_a_jsonl_row_counts_bytes_that_are_not_utf8_and_the_rest_of_a_cut_line(tmp_path: Path) -> None:
+    lines = [b'{"key": "a"}\n', b'{"key": "Jos\xe9"}\n', b'{"key": "' + "é".encode() * 100_000 + b'"}\r\n', b"[1]"]
+    reached = [len(b"".join(lines[: count + 1])) for count in range(4)]
+    assert ends(tmp_path / "a.jsonl", b"".join(lines)) == list(zip(range(1, 5), reached, strict=True))
+
+
+def test_the_rows_of_a_file_object_have_no_place_where_anybody_could_go_on() -> None:
+    text = HEADER + data(1) + data(2, key="\ud800")
+    assert [row.end for row in read_csv(io.StringIO(text)).rows()] == [None, None]
+    assert [row.end for row in read_jsonl(io.BytesIO(b'{"key": 1}\nbad')).rows()] == [None, None]
+
+
+# Going on
+
+
+@pytest.mark.parametrize("make", [read_csv, read_jsonl])
+def test_a_file_object_cannot_be_read_from_a_place(make: Callable[[io.StringIO], FileSource]) -> None:
+    with pytest.raises(ConfigError, match="is read once"):
+        make(io.StringIO("")).rows(Place(1, 2, 3))
+
+
+def test_a_place_whose_bytes_are_not_known_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="where in the file row 7 ends"):
+        open_source(tmp_path / "a.csv").rows(Place(7, 0, 0))
+
+
+def test_the_place_before_the_first_row_is_the_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + (HEADER + data(1)).encode())
+    assert list(open_source(path).rows(Place(0, 0, 0))) == list(open_source(path).rows())
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl", "a.jsonl.gz"])
+def test_a_file_that_has_become_shorter_is_a_source_error_and_no_end_of_the_rows(tmp_path: Path, name: str) -> None:
+    line = '{"key": "a"}\n' if "jsonl" in name else data(1)
+    content = ("" if "jsonl" in name else HEADER) + line
+    (last,) = ends(tmp_path / name, content.encode())
+    assert last is not None
+    source = open_source(tmp_path / name)
+    assert read(source, Place(1, *last)) == ([], None)
+    with pytest.raises(SourceError, match="is shorter than it was when row 1 was read") as caught:
+        list(source.rows(Place(1, last[0], last[1] + 1)))
+    assert caught.value.row == 1
+
+
+def test_a_gzip_stream_that_is_broken_before_the_place_is_a_source_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.gz"
+    rows = [data(number) for number in range(20_000)]
+    whole = gzip.compress((HEADER + "".join(rows)).encode())
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SourceError, match="cannot be read after row 20000") as caught:
+        list(open_source(path).rows(Place(20_000, 20_001, len(HEADER + "".join(rows)))))
+    assert caught.value.row == 20_000
+
+
+def test_a_pipe_cannot_be_sought_in_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    os.mkfifo(path)
+    both_ends = os.open(path, os.O_RDWR)
+    try:
+        os.write(both_ends, b'{"key": "a"}\n' * 2)
+        with pytest.raises(SourceError, match="cannot be read after row 1"):
+            list(open_source(path).rows(Place(1, 1, 13)))
+    finally:
+        os.close(both_ends)
+
+
+def test_the_header_is_read_from_the_beginning_also_where_reading_goes_on_far_behind_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("KEY,Phone,caller_number,starts_at,ends_at\n" + "a,919234567000,911234567898,1,2\n" * 1000)
+    source = read_csv(path, receiver="phone")
+    *_, before, last = source.rows()
+    (again,) = source.rows(place_of(before))
+    assert again == last
+    assert (again.number, again.line) == (1000, 1001)
+
+
+def test_a_place_deep_in_a_gzip_file_is_reached_without_holding_what_is_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress((HEADER + data(1) * 100_000).encode()))
+    count = len(HEADER) + 99_999 * len(data(1))
+    tracemalloc.start()
+    try:
+        (row,) = open_source(path).rows(Place(99_999, 100_000, count))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (row.number, row.line, row.end) == (100_000, 100_001, (100_001, count + len(data(1))))
+    assert peak < 1_000_000
+
+
+# Laws
+
+cut_lines = [b"x" * (SHORT_LINE_MAX - 1), b"x" * SHORT_LINE_MAX, "é".encode() * SHORT_LINE_MAX]
+common = [b"\n", b"\r", b"\r\n", b" ", b"a", b"\0", b"\xe9", b"\xef\xbb\xbf", "é".encode(), *cut_lines]
+csv_lines = [data(), data(key='"two\nlines"'), data(key='"not closed'), data(key="é\r"), "1,2\r\n"]
+csv_parts = st.sampled_from(
+    [*common, b'"', b'""', b",", b'"y"' * SHORT_LINE_MAX, *(line.encode() for line in csv_lines)]
+)
+jsonl_parts = st.sampled_from([*common, b"{", b"[", b'{"key": "a"}\n', '{"key": "é"}\r\n'.encode()])
+contents = st.one_of(
+    st.tuples(
+        st.just("a.csv"),
+        st.sampled_from([b"", b"\xef\xbb\xbf"]),
+        st.lists(csv_parts, max_size=30).map(lambda parts: HEADER.encode() + b"".join(parts)),
+    ),
+    st.tuples(
+        st.just("a.jsonl"), st.sampled_from([b"", b"\xef\xbb\xbf"]), st.lists(jsonl_parts, max_size=30).map(b"".join)
+    ),
+)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@settings(max_examples=200, deadline=None)
+@given(made=contents)
+def test_reading_on_behind_any_row_gives_exactly_the_rows_behind_it(
+    tmp_path_factory: pytest.TempPathFactory, suffix: str, made: tuple[str, bytes, bytes]
+) -> None:
+    name, mark, rest = made
+    content = mark + rest
+    path = tmp_path_factory.getbasetemp() / f"law-{name}{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix else content)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (files, delimited, jsonl):
+            patch.setattr(module, "LINE_MAX", SHORT_LINE_MAX)
+        source = open_source(path)
+        rows, broken = read(source)
+        for count, row in enumerate(rows, 1):
+            assert read(source, place_of(row)) == (rows[count:], broken)
+
+
+@settings(max_examples=200, deadline=None)
+@given(made=contents)
+def test_every_row_ends_behind_its_own_line_and_where_a_physical_line_ends(
+    tmp_path_factory: pytest.TempPathFactory, made: tuple[str, bytes, bytes]
+) -> None:
+    name, mark, content = made
+    path = tmp_path_factory.getbasetemp() / f"lines-{name}"
+    path.write_bytes(mark + content)
+    reached, offset = {0: 0}, 0
+    for number, line in enumerate(PHYSICAL_LINE.findall(content), 1):
+        offset += len(line)
+        reached[number] = offset + len(mark)
+    before = 0
+    for row in read(open_source(path))[0]:
+        assert row.end is not None
+        assert row.line is not None
+        lines, offset = row.end
+        assert before < row.line <= lines
+        assert offset == reached[lines]
+        before = lines

@@ -1,0 +1,130 @@
+"""How a run comes to be: from nothing, or from a journal.
+
+A new campaign writes its first entry before anything else happens: who, with which options, from which source. A
+resumed one is what its journal says: the version of the API, the options, the source, and where it stands. Before it
+changes anything it looks whether the source is still the same (`engine.recall`); only then it says that a new run has
+begun, and that whatever was in flight when the last one died may have been applied.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from truecaller_async._version import __version__
+from truecaller_async.engine.recall import Recalled, recall
+from truecaller_async.engine.run import Core, Run
+from truecaller_async.errors import ConfigError, JournalError
+from truecaller_async.models import AttemptEnded, Begun, RunBegan, SourceNote
+from truecaller_async.options import CampaignOptions, PollPolicy
+from truecaller_async.planning.batch_state import Event, State
+from truecaller_async.planning.replay import Standing
+from truecaller_async.ports import Journal
+from truecaller_async.sources import FileSource, RowReader, is_untouched, reopened
+
+SALT_BYTES = 16
+CRASHED = "the process ended before the answer came"
+
+
+@attrs.frozen
+class Undertaking:
+    """What a caller asked for. `core` takes a version of the API, None for the client's own.
+
+    `options` may be None where a campaign is resumed: then those of its journal hold. So may `source`, where the
+    journal can open it again or need not.
+    """
+
+    core: Callable[[str | None], Core]
+    source: object
+    options: CampaignOptions | None
+    journal: Callable[[], Journal]
+    resumed: bool = False
+
+
+async def begin(asked: Undertaking) -> tuple[Run, Recalled]:
+    """The run, and where its reading begins. Raises what keeps it from beginning; the journal is let go then."""
+    recalled = None if asked.resumed else Recalled(RowReader(asked.source))
+    core = None if asked.resumed else asked.core(None)
+    journal = asked.journal()
+    standing = await journal.open(anew=not asked.resumed)
+    try:
+        if core is not None and recalled is not None:
+            return await _anew(asked, core, journal, standing), recalled
+        return await _resume(asked, journal, standing)
+    except BaseException:
+        await journal.aclose()
+        raise
+
+
+def options_of(begun: Begun) -> CampaignOptions:
+    """The options with which a campaign was begun. Raises `JournalError` where this version does not know them."""
+    try:
+        return CampaignOptions(**{**begun.options, "poll": PollPolicy(**begun.options["poll"])})
+    except (TypeError, KeyError, ConfigError) as error:
+        raise JournalError(f"the journal has options that this version does not know: {error}") from None
+
+
+async def _anew(asked: Undertaking, core: Core, journal: Journal, standing: Standing) -> Run:
+    options = asked.options or CampaignOptions()
+    note = asked.source.note() if isinstance(asked.source, FileSource) and journal.resumable else None
+    at = core.clock.wall()
+    begun = Begun(
+        at, __version__, core.account, core.api_version, _plain(options), note, secrets.token_bytes(SALT_BYTES)
+    )
+    await journal.write(begun, RunBegan(at, os.getpid()))
+    run = Run(core, options, journal, standing)
+    run.keeps_payloads = journal.resumable and note is None
+    return run
+
+
+async def _resume(asked: Undertaking, journal: Journal, standing: Standing) -> tuple[Run, Recalled]:
+    begun = standing.begun
+    if begun is None:
+        raise JournalError("the journal holds no campaign")
+    core = asked.core(begun.api_version)
+    if core.account != begun.account:
+        raise ConfigError(
+            f"the campaign was begun with the account {begun.account}, and this client has another; "
+            "resume it with the credentials of that account"
+        )
+    run = Run(core, _options(asked.options, begun), journal, standing)
+    run.keeps_payloads = begun.source is None
+    source, same = _source(asked.source, begun.source, standing)
+    recalled = await recall(run, source, same=same)
+    at = core.clock.wall()
+    crashed = [
+        AttemptEnded(batch.seq, batch.tries, Event.LOST, at, detail=CRASHED)
+        for batch in standing.open
+        if batch.state is State.IN_FLIGHT
+    ]
+    await journal.write(RunBegan(at, os.getpid()), *crashed)
+    return run, recalled
+
+
+def _options(given: CampaignOptions | None, begun: Begun) -> CampaignOptions:
+    kept = options_of(begun)
+    if given is None:
+        return kept
+    if given.correlate != kept.correlate:
+        raise ConfigError(
+            f"CampaignOptions.correlate is {given.correlate!r}, and the campaign was begun with {kept.correlate!r}: "
+            "what was sent cannot be correlated in another way; leave it as it is"
+        )
+    return given
+
+
+def _source(given: object, note: SourceNote | None, standing: Standing) -> tuple[object, bool]:
+    """The source to read, None where there is nothing to read; and whether it is surely the one it was."""
+    if given is not None:
+        return given, isinstance(given, FileSource) and note is not None and given.note() == note
+    if note is None or (standing.ended and not standing.open):
+        return None, True
+    return reopened(note), is_untouched(note)
+
+
+def _plain(options: CampaignOptions) -> Mapping[str, Any]:
+    return attrs.asdict(options)

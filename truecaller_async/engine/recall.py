@@ -1,0 +1,199 @@
+"""Reading again what a resumed run must know, and seeing whether it is still what it was.
+
+The journal has no records. So the rows of every open batch are read once more, and compared with their prints; so are
+the rows before the place where reading goes on, because a row may repeat one of them (`dedupe`). A file is sought in;
+where it has been touched since, or where the source is no file, all that was read before is read and compared. The
+first row that differs ends it: `SourceChanged`, and nothing is sent.
+
+A batch that was let go before (its answer was lost, and it was not sent again) may be sent now after all. Its records
+that have a later row of the same caller and receiver must not be: they would put the older word back on the phone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+
+import attrs
+
+from truecaller_async.engine.run import Run
+from truecaller_async.errors import JournalError, SourceChanged
+from truecaller_async.models import CallRecord, Place, Read, Row
+from truecaller_async.planning.batch_state import State
+from truecaller_async.planning.dedupe import WINDOW
+from truecaller_async.planning.pairs import pair_of
+from truecaller_async.planning.payload import unpacked
+from truecaller_async.planning.preflight import canonical
+from truecaller_async.planning.prints import Prints
+from truecaller_async.planning.replay import START, OpenBatch
+from truecaller_async.sources import FileSource, RowReader
+
+PAGE = 256
+"""Stretches of rows that the journal is asked for at once."""
+
+NEVER = 2**63
+
+
+@attrs.define
+class Recalled:
+    """`reader` goes on where reading stopped, None where there is nothing left to read.
+
+    `given` are the records of the open batches by row, and `outdated` the rows that must not be sent again.
+    """
+
+    reader: RowReader | None
+    given: dict[int, CallRecord] = attrs.field(factory=dict)
+    outdated: set[int] = attrs.field(factory=set)
+
+
+async def recall(run: Run, source: object, *, same: bool) -> Recalled:
+    """Everything a resumed run must know of its rows. `same`: the file was not touched, so that parts of it will do.
+
+    Raises `SourceChanged`, `SourceError`, `ConfigError`, and `JournalError` where the records of open batches are
+    neither in the source nor in the journal.
+    """
+    if source is None:
+        return Recalled(None, _from_payloads(run.standing.open))
+    return await _Recall(run, source, same=same).all()
+
+
+def may_go_again(run: Run, batch: OpenBatch) -> bool:
+    """Whether a batch that was let go is sent again now: the operator says so, or the policy of this run."""
+    if not batch.let_go or batch.state not in (State.PLANNED, State.HELD):
+        return False
+    options = run.options
+    resend = options.on_ambiguous == "resend" and batch.doubts <= options.max_resends
+    return batch.state is State.PLANNED or resend
+
+
+def _from_payloads(batches: list[OpenBatch]) -> dict[int, CallRecord]:
+    given: dict[int, CallRecord] = {}
+    for batch in batches:
+        if batch.payload is None:
+            raise JournalError(
+                f"the records of batch {batch.seq} are not in the journal, and their source cannot be opened again; "
+                "give the same source with source="
+            )
+        given.update(zip(batch.planned, unpacked(batch.payload), strict=True))
+    return given
+
+
+class _Recall:
+    def __init__(self, run: Run, source: object, *, same: bool) -> None:
+        self._run = run
+        self._source = source
+        self._standing = run.standing
+        begun = run.standing.begun
+        self._prints = Prints(begun.salt if begun is not None else b"")
+        self._is_file = isinstance(source, FileSource) and source.note() is not None
+        self._all = not same or not self._is_file
+        self._reader: RowReader | None = None
+        self._row = 0
+        self._recalled = Recalled(None)
+        self._stretches = {batch.begins.row for batch in self._standing.open}
+        self._needed = {row for batch in self._standing.open for row in batch.planned}
+        self._late = {row: batch.seq for batch in self._late_batches() for row in batch.open}
+        self._late_from = min((batch.begins.row for batch in self._late_batches()), default=NEVER)
+        self._unsent = {
+            row
+            for batch in self._standing.open
+            if batch.state is State.PLANNED and not batch.let_go
+            for row in batch.open
+        }
+        self._pairs: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        self._dedupe_from = self._first_of_dedupe()
+
+    async def all(self) -> Recalled:
+        place = START
+        while page := await self._run.journal.reads(place.row, PAGE):
+            for read in page:
+                if self._is_wanted(place, read):
+                    await self._look(place, read)
+                place = read.place
+        self._recalled.reader = await self._go_on()
+        return self._recalled
+
+    def _late_batches(self) -> list[OpenBatch]:
+        return [batch for batch in self._standing.open if may_go_again(self._run, batch)]
+
+    def _first_of_dedupe(self) -> int:
+        """The row from which on repetitions must be known."""
+        mode = self._run.options.dedupe
+        if mode == "off" or self._standing.ended:
+            return NEVER
+        return 0 if mode == "exact" else self._standing.place.row - WINDOW
+
+    def _is_wanted(self, before: Place, read: Read) -> bool:
+        return (
+            self._all
+            or before.row in self._stretches
+            or before.row >= self._late_from
+            or read.place.row > self._dedupe_from
+        )
+
+    async def _look(self, before: Place, read: Read) -> None:
+        """Read one stretch again, compare it, and keep what is needed of it."""
+        rows = await self._rows(before, read.place.row - before.row)
+        different = self._prints.first_difference(read.prints, [row.record for row in rows])
+        if different is not None:
+            raise self._changed(before.row + different + 1, "is not the row that was read when the campaign began")
+        for row in rows:
+            if row.record is not None:
+                self._keep(row.number, row.record)
+        await asyncio.sleep(0)
+
+    async def _rows(self, before: Place, count: int) -> list[Row]:
+        if self._reader is None or self._row != before.row:
+            await self._close()
+            self._reader = RowReader(self._source, before if before.row else None)
+        rows: list[Row] = []
+        while len(rows) < count and (more := await self._reader.read(count - len(rows))):
+            rows += more
+        self._row = before.row + len(rows)
+        if len(rows) < count:
+            raise self._changed(self._row + 1, f"is not there any more: the source has only {self._row} rows")
+        return rows
+
+    def _keep(self, number: int, record: CallRecord) -> None:
+        if number in self._needed:
+            self._recalled.given[number] = record
+        if number > self._dedupe_from:
+            self._run.dedupe.is_repeat(canonical(record))
+        if self._late and number > self._late_from:
+            self._compare(number, record)
+
+    def _compare(self, number: int, record: CallRecord) -> None:
+        """A later row of a pair makes an earlier one that was let go outdated, unless it is still to be sent itself."""
+        pair = pair_of(canonical(record))
+        if number in self._late:
+            self._pairs[pair].append(number)
+        elif number not in self._unsent:
+            self._recalled.outdated.update(self._pairs.get(pair, ()))
+
+    async def _go_on(self) -> RowReader | None:
+        """The reader behind the last row that was read; none where the source had ended there."""
+        place = self._standing.place
+        if self._is_file and (self._reader is None or self._row != place.row):
+            await self._close()
+            self._reader = RowReader(self._source, place if place.row else None)
+        elif self._reader is None:
+            self._reader = RowReader(self._source)
+        if not self._standing.ended:
+            return self._reader
+        if self._all and await self._reader.read(1):
+            raise self._changed(place.row + 1, "is new: the source had ended before it when the campaign was run")
+        await self._close()
+        return None
+
+    async def _close(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await reader.aclose()
+
+    def _changed(self, row: int, said: str) -> SourceChanged:
+        name = self._source.name if isinstance(self._source, FileSource) else "the source"
+        return SourceChanged(
+            f"{name}: row {row} {said}; nothing was sent. Put the rows back as they were and resume, or run what is "
+            "left as a new campaign",
+            row=row,
+        )

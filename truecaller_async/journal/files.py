@@ -1,0 +1,176 @@
+"""The file of a journal: is it one of ours, and sound? Nothing is written to it before that is known.
+
+Its first bytes are looked at before SQLite may: SQLite would write into a foreign database that was left open. Then a
+connection that can only read checks it whole. A new journal is made beside its name, complete, and renamed to it; so
+the file is empty or a journal, at any instant.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import quote
+
+from truecaller_async.errors import ConfigError, JournalError
+from truecaller_async.journal.loading import sound
+from truecaller_async.journal.schema import APPLICATION_ID, SCHEMA, VERSION
+from truecaller_async.private_file import PrivateFile
+
+Factory: TypeAlias = type[sqlite3.Connection]
+
+JOURNAL_FILE = PrivateFile("journal", "what became of each record", "another path")
+HEADER = 100
+MAGIC = b"SQLite format 3\0"
+BUSY_SECONDS = 5.0
+BESIDE = ("-wal", "-shm", "-journal")
+AUTO_CHECKPOINT = 1000
+"""Pages of the log after which it is brought into the file."""
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file, ours alone. Raises `JournalError` where it is something else."""
+    try:
+        return JOURNAL_FILE.is_there(path)
+    except ConfigError as error:
+        raise JournalError(str(error)) from None
+
+
+def make(path: Path) -> None:
+    """See to it that there is a file, empty where there was none. Raises `JournalError` where it cannot be."""
+    try:
+        JOURNAL_FILE.make(path)
+    except ConfigError as error:
+        raise JournalError(str(error)) from None
+
+
+def examine(path: Path, *, alone: bool) -> None:
+    """Raises `JournalError` where the file is no journal of ours, or of a newer library, or damaged.
+
+    `alone` where the lock is held: then nothing is written beside it either, unless a log was left there.
+    """
+    header = _header(path)
+    if header[: len(MAGIC)] != MAGIC or int.from_bytes(header[68:72]) != APPLICATION_ID:
+        raise JournalError(
+            f"the file {path} is no journal of this library, and is left as it is; name the journal, or another file"
+        )
+    with sound(path), closing(read_only(path, alone=alone)) as db:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise JournalError(
+                f"the journal {path} was written by a newer version of this library (its tables are of version "
+                f"{version}, this one knows {VERSION}); update truecaller-async"
+            )
+        said = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if said != "ok":
+            raise sqlite3.DatabaseError(said)
+
+
+def is_empty(path: Path) -> bool:
+    """Whether there is nothing in the file. Raises `JournalError` where it cannot be read."""
+    return not _header(path)
+
+
+def read_only(path: Path, *, alone: bool = False) -> sqlite3.Connection:
+    """A connection that cannot change the file. `alone` where nobody else can, either.
+
+    SQLite shares the log with those who write by a file beside it, and leaves that there. Where it may not make one,
+    in a folder that cannot be written, nobody else writes.
+    """
+    has_log = _size(path.with_name(path.name + BESIDE[0])) > 0
+    if alone and not has_log:
+        return _reading(path, "mode=ro&immutable=1")
+    try:
+        return _reading(path, "mode=ro")
+    except sqlite3.OperationalError:
+        if has_log or os.access(path.parent, os.W_OK):
+            raise
+        return _reading(path, "mode=ro&immutable=1")
+
+
+def _reading(path: Path, how: str) -> sqlite3.Connection:
+    uri = f"file:{quote(os.fsencode(path.absolute()))}?{how}"
+    db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA query_only = ON")
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def create(path: Path) -> None:
+    """Put a journal that holds nothing yet in the place of the empty file."""
+    left = [path.name + suffix for suffix in BESIDE if _size(path.with_name(path.name + suffix))]
+    if left:
+        raise JournalError(
+            f"beside {path} there is {left[0]}, of a journal that is gone; move it away, or name another file"
+        )
+    new = path.with_name(path.name + ".new")
+    try:
+        for suffix in ("", *BESIDE):
+            new.with_name(new.name + suffix).unlink(missing_ok=True)
+        os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        _fill(new)
+        new.replace(path)
+        _sync_folder(path.parent)
+    except (OSError, sqlite3.Error, JournalError) as error:
+        raise JournalError(
+            f"the journal {path} cannot be made: {error}; free space, or see to the rights on its folder"
+        ) from None
+
+
+def connect(path: Path, factory: Factory = sqlite3.Connection) -> sqlite3.Connection:
+    """The connection that writes, the only one that there may be."""
+    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=factory)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA secure_delete = ON")
+    db.execute(f"PRAGMA wal_autocheckpoint = {AUTO_CHECKPOINT}")
+    return db
+
+
+def checkpoint(db: sqlite3.Connection) -> bool:
+    """Bring the log into the file and empty it; False where somebody is reading just now."""
+    db.execute("PRAGMA busy_timeout = 0")
+    return bool(db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
+
+
+def _fill(path: Path) -> None:
+    """One transaction without a log: a log may fail to be closed without a word, and would not be renamed with it."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA synchronous = FULL")
+        db.executescript(
+            f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {SCHEMA} COMMIT;"
+        )
+        db.execute("PRAGMA journal_mode = WAL").fetchall()
+    examine(path, alone=True)
+
+
+def _header(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(HEADER)
+    except OSError as error:
+        raise JournalError(f"the journal {path} cannot be read: {error.strerror}") from None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new name is on disk only with its folder. Windows has no such call, and no need of it."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,109 @@
+"""A journal that this process has for itself: its lock, its one connection, and who writes in it.
+
+The lock comes first, then the looks at the file, and only then the connection that may write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import attrs
+
+from truecaller_async.errors import JournalError
+from truecaller_async.journal.files import Factory, checkpoint, connect, create, examine, is_empty, is_there, make
+from truecaller_async.journal.loading import scribe_of, sound
+from truecaller_async.journal.lock import JournalLock
+from truecaller_async.journal.scribe import Scribe, Statement
+
+
+@attrs.frozen(eq=False)
+class Held:
+    """An open journal. All of it is used by one thread at a time."""
+
+    path: Path
+    lock: JournalLock
+    db: sqlite3.Connection
+    scribe: Scribe
+
+    def transact(self, transactions: Iterable[Sequence[Statement]]) -> None:
+        """Write these, on disk when this returns, or all of them not. Raises what SQLite raises."""
+        self.db.execute("BEGIN IMMEDIATE")
+        for statements in transactions:
+            for sql, parameters in statements:
+                self.db.executemany(sql, parameters)
+        self.db.commit()
+
+    def is_purged(self) -> bool:
+        """Whether only its account is left."""
+        return bool(self.db.execute("SELECT purged FROM campaign").fetchone()[0])
+
+    def abandon(self) -> None:
+        """Close the connection after a failure: what was not written is not tried again. The lock is kept."""
+        with contextlib.suppress(sqlite3.Error):
+            self.db.close()
+
+    def close(self) -> None:
+        """Bring everything into the one file, and let go. May be called twice."""
+        try:
+            with contextlib.suppress(sqlite3.Error):
+                checkpoint(self.db)
+            self.abandon()
+        finally:
+            self.lock.release()
+
+
+def hold(path: Path, *, anew: bool, purged: bool = False, factory: Factory = sqlite3.Connection) -> Held:
+    """Take the journal, even a `purged` one if asked for.
+
+    Raises `JournalBusy` where another process has it, `JournalError` where it cannot be used.
+    """
+    if anew:
+        make(path)
+    elif not is_there(path):
+        raise JournalError(f"there is no journal {path}; see to the name, or begin a campaign with it")
+    lock = JournalLock(path)
+    try:
+        if anew and is_empty(path):
+            create(path)
+        else:
+            examine(path, alone=True)
+        held = _connected(path, lock, factory)
+    except BaseException:
+        lock.release()
+        raise
+    try:
+        _look(held, anew, purged)
+    except BaseException:
+        held.close()
+        raise
+    return held
+
+
+def _connected(path: Path, lock: JournalLock, factory: Factory) -> Held:
+    with sound(path):
+        db = connect(path, factory)
+        try:
+            return Held(path, lock, db, scribe_of(db))
+        except BaseException:
+            db.close()
+            raise
+
+
+def _look(held: Held, anew: bool, may_be_purged: bool) -> None:
+    """Whether it holds a campaign just where it should."""
+    path = held.path
+    with sound(path):
+        holds = held.db.execute("SELECT totals IS NOT NULL OR begun IS NOT NULL FROM campaign").fetchone()[0]
+        purged = held.is_purged()
+    if anew and holds:
+        raise JournalError(
+            f"the journal {path} holds a campaign already; go on with it "
+            f"(client.resume, or: truecaller campaign resume {path}), or name another file"
+        )
+    if not anew and not holds:
+        raise JournalError(f"the journal {path} holds no campaign; begin one with it")
+    if purged and not may_be_purged:
+        raise JournalError(f"the journal {path} was purged: only its account is left, and nothing can go on from it")

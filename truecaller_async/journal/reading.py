@@ -1,0 +1,274 @@
+"""A journal as an operator reads it: how far is it, what became of each row, what has to be decided?
+
+A reader changes nothing, and may read while a run writes. Each answer is true of one instant of the journal; `words`
+takes one instant for each stretch of rows, so that a long reading does not hold up the writer's log.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import attrs
+
+from truecaller_async.errors import JournalError
+from truecaller_async.journal.files import examine, is_there, read_only
+from truecaller_async.journal.loading import BATCH, batch_of, scribe_of, sound
+from truecaller_async.journal.lock import holder
+from truecaller_async.journal.rows import unpacked
+from truecaller_async.models import Outcome
+from truecaller_async.planning.batch_state import State
+from truecaller_async.planning.replay import OpenBatch, Standing
+
+STRETCH = 50_000
+"""Rows that are read at one instant."""
+
+MAY_BE_SETTLED = frozenset({State.HELD, State.IN_DOUBT, State.IN_FLIGHT})
+AS_IT_STANDS = {
+    State.PLANNED: "not sent yet",
+    State.STOPPED: "the run stopped before it was sent",
+    State.REFUSED: "refused, and not yet sought for the bad record",
+    State.IN_FLIGHT: "sent, and the run ended before the answer came",
+    State.IN_DOUBT: "sent, and the answer was lost",
+    State.HELD: "sent, and the answer was lost",
+    State.ACCEPTED: "taken by the server, and no final word yet",
+    State.RESOLVED: "taken by the server, and no final word came",
+    State.UNTRACKED: "taken by the server, and its batch id is not known",
+}
+AGAIN = "sent, and the answer was lost; to be sent again"
+
+ATTEMPTS = "SELECT seq, k, at, token_id, event, ended_at, detail FROM attempt "
+REASONS = """SELECT outcome, reason, sum(n) AS total FROM (
+    SELECT said, count(*) AS n FROM word GROUP BY said
+    UNION ALL SELECT rest, sum(rested) FROM batch WHERE rest IS NOT NULL GROUP BY rest
+) JOIN said ON id = said WHERE reason IS NOT NULL GROUP BY outcome, reason"""
+HOMES = """SELECT
+    b.seq, row0, last, rows, batch_id, s.outcome, s.reason, s.field, s.attempts, s.twice
+FROM batch b LEFT JOIN said s ON s.id = rest
+WHERE row0 >= ? AND row0 <= ? AND last >= ? AND owes = 0 ORDER BY b.seq"""
+OWN_WORDS = """SELECT row, w.seq, s.outcome, s.reason, s.field, s.attempts, s.twice
+FROM word w JOIN said s ON s.id = w.said WHERE row BETWEEN ? AND ?"""
+SAID = "SELECT outcome, reason, field, attempts, twice FROM said WHERE id = ?"
+
+
+@attrs.define
+class Word:
+    """What became of one row, as `RecordResult` has it. `final` is false for what another run may change."""
+
+    row: int
+    outcome: Outcome
+    reason: str | None
+    field: str | None
+    batch_id: str | None
+    attempts: int
+    twice: bool
+    final: bool
+    seq: int | None
+
+
+@attrs.frozen
+class Attempt:
+    """One attempt to send a batch. `event` and `ended_at` are None where its end is not known; times are wall-clock."""
+
+    seq: int
+    attempt: int
+    at: float
+    token_id: str
+    event: str | None
+    ended_at: float | None
+    detail: str | None
+
+
+@attrs.frozen
+class HeldBatch:
+    """A batch of which an operator may say whether it was applied. `row` is its first open row, `rows` how many are."""
+
+    seq: int
+    row: int
+    rows: int
+    state: State
+    attempts: tuple[Attempt, ...]
+
+
+Home: TypeAlias = tuple[Outcome, str | None, str | None, str | None, int, bool, bool, int | None]
+"""All of a `Word` but its row."""
+
+
+class JournalReader:
+    """Reads the journal at `path`. Use it in `with`; raises `JournalError` where it is missing or no sound journal."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not is_there(path):
+            raise JournalError(f"there is no journal {path}")
+        examine(path, alone=False)
+        with sound(path):
+            self._db = read_only(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Read no more. May be called twice."""
+        self._db.close()
+
+    def busy(self) -> int | None:
+        """The process that works on it now, 0 where that is not known; None where nobody does."""
+        return holder(self.path)
+
+    def purged(self) -> bool:
+        """Whether only its account is left."""
+        with self._instant() as db:
+            return bool(db.execute("SELECT purged FROM campaign").fetchone()[0])
+
+    def standing(self) -> Standing:
+        """Where the campaign stands, its open batches included."""
+        with self._instant() as db:
+            return scribe_of(db).standing
+
+    def attempts(self, seq: int) -> list[Attempt]:
+        """The attempts to send a batch, in their order."""
+        with self._instant() as db:
+            return _attempts(db, "WHERE seq = ? ORDER BY k", seq)
+
+    def lost(self) -> list[Attempt]:
+        """The attempts whose answer was lost, or whose end is not known, in the order of the batches."""
+        with self._instant() as db:
+            return _attempts(db, "WHERE event = 'lost' OR event IS NULL ORDER BY seq, k")
+
+    def reasons(self, limit: int) -> list[tuple[Outcome, str, int]]:
+        """The reasons of final words and how many rows have each, the most frequent first."""
+        counts: Counter[tuple[str, str]] = Counter()
+        with self._instant() as db:
+            for outcome, reason, count in db.execute(REASONS):
+                counts[outcome, reason] += count
+            for line in db.execute(BATCH + "WHERE owes > 0 AND words IS NOT NULL"):
+                for number, rows in batch_of(line)[1]:
+                    outcome, reason, *_ = db.execute(SAID, (number,)).fetchone()
+                    counts[outcome, reason] += 0 if reason is None else len(rows)
+        ordered = sorted((+counts).items(), key=lambda item: (-item[1], item[0]))
+        return [(Outcome(outcome), reason, count) for (outcome, reason), count in ordered[:limit]]
+
+    def held(self) -> list[HeldBatch]:
+        """The batches that an operator may settle: their answer was lost, or was under way when the last run died."""
+        excluded = {State.IN_FLIGHT} if self.busy() is not None else set()
+        with self._instant() as db:
+            return [
+                HeldBatch(
+                    batch.seq,
+                    batch.open[0],
+                    batch.left,
+                    batch.state,
+                    tuple(_attempts(db, "WHERE seq = ? ORDER BY k", batch.seq)),
+                )
+                for batch in scribe_of(db).standing.open
+                if batch.state in MAY_BE_SETTLED - excluded
+            ]
+
+    def words(self, after: int = 0) -> Iterator[Word]:
+        """One word for each row behind `after` that was read, in their order; of open batches as it stands.
+
+        Raises `JournalError` for a journal that was purged: then nobody knows the words any more.
+        """
+        if self.purged():
+            raise JournalError(f"the journal {self.path} was purged: only its account is left, no word on single rows")
+        end = self.standing().place.row
+        with self._instant() as db:
+            widest = db.execute("SELECT coalesce(max(last - row0), 0) FROM batch").fetchone()[0]
+        for first in range(after + 1, end + 1, STRETCH):
+            last = min(first + STRETCH - 1, end)
+            with self._instant() as db:
+                homes = Stretch(db, first, last, widest).homes
+            for row, home in enumerate(homes, first):
+                if home is None:
+                    raise JournalError(f"the journal {self.path} is damaged: it has no word on row {row}")
+                yield Word(row, *home)
+
+    @contextmanager
+    def _instant(self) -> Iterator[sqlite3.Connection]:
+        """All that is read inside is of one instant."""
+        with sound(self.path):
+            self._db.execute("BEGIN")
+            try:
+                yield self._db
+            finally:
+                self._db.execute("ROLLBACK")
+
+
+class Stretch:
+    """The homes of the rows from `first` to `last`. No batch is wider than `widest`.
+
+    A row belongs to the batch that planned it last, so the batches are laid over each other in their order.
+    """
+
+    def __init__(self, db: sqlite3.Connection, first: int, last: int, widest: int) -> None:
+        self._first, self._last = first, last
+        self._ids: dict[int, str | None] = {}
+        self.homes: list[Home | None] = [None] * (last - first + 1)
+        layers = [*self._resolved(db, widest), *self._open(db)]
+        for _, rows, home in sorted(layers, key=lambda layer: layer[0]):
+            self._lay(rows, home)
+        self._lay_words(db)
+
+    def _resolved(self, db: sqlite3.Connection, widest: int) -> Iterator[tuple[int, Sequence[int], Home | None]]:
+        bounds = (self._first - widest, self._last, self._first)
+        for seq, row0, last, rows, batch_id, *said in db.execute(HOMES, bounds):
+            self._ids[seq] = batch_id
+            home = None if said[0] is None else _final(said, batch_id, seq)
+            yield seq, range(row0, last + 1) if rows is None else unpacked(rows), home
+
+    def _open(self, db: sqlite3.Connection) -> Iterator[tuple[int, Sequence[int], Home | None]]:
+        where = "WHERE owes > 0 AND row0 <= ? AND last >= ?"
+        for line in db.execute(BATCH + where, (self._last, self._first)).fetchall():
+            batch, words = batch_of(line)
+            self._ids[batch.seq] = batch.batch_id
+            yield batch.seq, batch.open, _as_it_stands(batch)
+            for number, rows in words:
+                said = db.execute(SAID, (number,)).fetchone()
+                yield batch.seq, rows, _final(said, batch.batch_id, batch.seq)
+
+    def _lay(self, rows: Sequence[int], home: Home | None) -> None:
+        first, last, homes = self._first, self._last, self.homes
+        if isinstance(rows, range):
+            start, stop = max(rows.start, first), min(rows.stop, last + 1)
+            homes[start - first : max(start, stop) - first] = [home] * (stop - start)
+            return
+        for row in rows:
+            if first <= row <= last:
+                homes[row - first] = home
+
+    def _lay_words(self, db: sqlite3.Connection) -> None:
+        for row, seq, *said in db.execute(OWN_WORDS, (self._first, self._last)):
+            self.homes[row - self._first] = _final(said, self._ids.get(seq), seq)
+
+
+def _attempts(db: sqlite3.Connection, where: str, *parameters: int) -> list[Attempt]:
+    with closing(db.execute(ATTEMPTS + where, parameters)) as lines:
+        return [Attempt(*line) for line in lines]
+
+
+def _final(said: Any, batch_id: str | None, seq: int | None) -> Home:
+    outcome, reason, field, attempts, twice = said
+    return Outcome(outcome), reason, field, batch_id, attempts, bool(twice), True, seq
+
+
+def _as_it_stands(batch: OpenBatch) -> Home:
+    reason = AGAIN if batch.state is State.PLANNED and batch.doubts else AS_IT_STANDS[batch.state]
+    return (
+        batch.as_it_stands,
+        reason,
+        None,
+        batch.batch_id,
+        batch.sends,
+        batch.resent,
+        False,
+        batch.seq,
+    )

@@ -1,0 +1,259 @@
+"""From entries to statements: what each transaction changes in the tables.
+
+`Standing` is asked first, so nothing is written that could not be true. Then the batches that were touched are written
+as they stand after the whole transaction, each once, however many entries spoke of it.
+
+While a batch has open rows, what was said of the others waits beside it. With its last row the word that most of its
+rows share becomes its rest, and only the other rows get a line of their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+import msgspec
+
+from truecaller_async.errors import JournalError
+from truecaller_async.journal.rows import packed
+from truecaller_async.journal.texts import Words, kept, writable
+from truecaller_async.models import (
+    AttemptEnded,
+    Begun,
+    Entry,
+    Intent,
+    Judged,
+    Noted,
+    Planned,
+    Read,
+    RunBegan,
+    Settled,
+    Spent,
+)
+from truecaller_async.planning.replay import OpenBatch, Standing
+
+Statement: TypeAlias = tuple[str, Sequence[Sequence[Any]]]
+"""SQL, and the parameters of each time it is executed."""
+
+INSERT_BATCH = """INSERT INTO batch(
+    state, tries, sends, doubts, resent, let_go, batch_id, accepted_at, reason, field,
+    left_out, owes, closed, words, rest, rested,
+    row0, last, rows, parent, root, via, begins_row, begins_lines, begins_offset, seq
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+UPDATE_BATCH = """UPDATE batch SET
+    state = ?, tries = ?, sends = ?, doubts = ?, resent = ?, let_go = ?, batch_id = ?, accepted_at = ?, reason = ?,
+    field = ?, left_out = ?, owes = ?, closed = ?, words = ?,
+    rest = coalesce(?, rest), rested = max(?, rested)
+WHERE seq = ?"""
+JOIN_ROWS = "UPDATE batch SET row0 = ?, last = ?, rows = ? WHERE seq = ?"
+KEEP_PAYLOAD = "INSERT INTO payload VALUES (?, ?) ON CONFLICT(seq) DO UPDATE SET records = excluded.records"
+DROP_PAYLOAD = "DELETE FROM payload WHERE seq = ?"
+INSERT_INTENT = "INSERT INTO attempt(seq, k, at, token_id) VALUES (?, ?, ?, ?)"
+END_ATTEMPT = "UPDATE attempt SET event = ?, ended_at = ?, detail = ? WHERE seq = ? AND k = ?"
+INSERT_JUDGED = "INSERT INTO judged VALUES (?, ?, ?)"
+INSERT_SAID = "INSERT INTO said VALUES (?, ?, ?, ?, ?, ?)"
+INSERT_WORD = "INSERT INTO word VALUES (?, ?, ?)"
+INSERT_SPAN = """INSERT INTO span VALUES (?, ?, ?, ?) ON CONFLICT(row) DO UPDATE SET
+    lines = excluded.lines, offset = excluded.offset, prints = CAST(prints || excluded.prints AS BLOB)"""
+INSERT_RUN = "INSERT INTO run(n, pid, began) VALUES (?, ?, ?)"
+UPDATE_SPENT = "UPDATE run SET spent = ? WHERE n = ?"
+UPSERT_NOTE = "INSERT INTO note VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value"
+BEGIN = "UPDATE campaign SET begun = ?, salt = ? WHERE id = 1"
+TOTALS = "UPDATE campaign SET totals = ? WHERE id = 1"
+
+SaidOf: TypeAlias = list[tuple[int, Sequence[int]]]
+"""Numbers of words, and the rows of which they were said."""
+
+encode = msgspec.json.Encoder().encode
+
+
+@attrs.define
+class Page:
+    """One transaction in the making: the batches that it touches, and of these the new ones and the longer ones."""
+
+    statements: list[Statement] = attrs.field(factory=list)
+    touched: dict[int, OpenBatch] = attrs.field(factory=dict)
+    new: set[int] = attrs.field(factory=set)
+    joined: set[int] = attrs.field(factory=set)
+
+    def add(self, sql: str, *parameters: Any) -> None:
+        """One statement more, executed once."""
+        self.statements.append((sql, (parameters,)))
+
+
+@attrs.define
+class Scribe:
+    """Writes the entries of one journal. `waiting` is what was said of rows of batches that have open ones yet.
+
+    `paid` are the batches whose payload is on disk.
+    """
+
+    standing: Standing
+    words: Words
+    waiting: dict[int, SaidOf] = attrs.field(factory=dict)
+    paid: set[int] = attrs.field(factory=set)
+    _totals: bytes = b""
+
+    def take(self, entries: Iterable[Entry]) -> list[Statement]:
+        """The statements of one transaction. Raises `JournalError` for entries that cannot be true."""
+        page = Page()
+        for entry in entries:
+            self._touch(entry, page)
+            self.standing.take(entry)
+            self._write(entry, page)
+        for batch in page.touched.values():
+            self._write_batch(batch, page)
+        totals = encode(totals_of(self.standing))
+        if totals != self._totals:
+            self._totals = totals
+            page.add(TOTALS, totals)
+        return page.statements
+
+    def _touch(self, entry: Entry, page: Page) -> None:
+        """Get hold of the batches of an entry before it is taken, because with it they may be forgotten."""
+        for seq in (getattr(entry, "seq", None), getattr(entry, "parent", None)):
+            batch = None if seq is None else self.standing.batches.get(seq)
+            if batch is not None:
+                page.touched.setdefault(batch.seq, batch)
+
+    def _write(self, entry: Entry, page: Page) -> None:
+        match entry:
+            case Planned(seq):
+                if seq in page.touched:
+                    page.joined.add(seq)
+                else:
+                    page.new.add(seq)
+                    page.touched[seq] = self.standing.batches[seq]
+            case Intent(seq, attempt, token_id, at):
+                page.add(INSERT_INTENT, seq, attempt, at, token_id)
+            case AttemptEnded(seq, attempt, event, at):
+                page.add(END_ATTEMPT, str(event), at, kept(entry.detail), seq, attempt)
+            case Settled():
+                self._settle(entry, page)
+            case Read(place, prints):
+                page.add(INSERT_SPAN, place.row, place.lines, place.offset, prints)
+            case Judged(seq, applied, at):
+                page.add(INSERT_JUDGED, seq, at, applied)
+            case _:
+                self._about_the_run(entry, page)
+
+    def _about_the_run(self, entry: Entry, page: Page) -> None:
+        match entry:
+            case Begun():
+                page.add(BEGIN, begun_as_json(entry), entry.salt)
+            case RunBegan(at, pid):
+                page.add(INSERT_RUN, self.standing.runs, pid, at)
+            case Spent():
+                page.add(UPDATE_SPENT, encode(entry), self.standing.runs)
+            case Noted(name, value):
+                page.add(UPSERT_NOTE, name, json.dumps(value))
+
+    def _settle(self, entry: Settled, page: Page) -> None:
+        number, is_new = self.words.number_of(entry)
+        if is_new:
+            said = (entry.outcome.value, kept(entry.reason), kept(entry.field), entry.attempts, entry.twice)
+            page.add(INSERT_SAID, number, *said)
+        if entry.seq is None:
+            page.statements.append((INSERT_WORD, [(row, number, None) for row in entry.rows]))
+        else:
+            self.waiting.setdefault(entry.seq, []).append((number, entry.rows))
+
+    def _write_batch(self, batch: OpenBatch, page: Page) -> None:
+        state = self._state_of(batch, page)
+        if batch.seq in page.new:
+            begins = (batch.begins.row, batch.begins.lines, batch.begins.offset)
+            page.add(INSERT_BATCH, *state, *_shape(batch), batch.parent, batch.root, batch.via, *begins, batch.seq)
+        else:
+            page.add(UPDATE_BATCH, *state, batch.seq)
+            if batch.seq in page.joined:
+                page.add(JOIN_ROWS, *_shape(batch), batch.seq)
+        self._write_payload(batch, page)
+
+    def _write_payload(self, batch: OpenBatch, page: Page) -> None:
+        if batch.payload is None:
+            if batch.seq in self.paid:
+                self.paid.remove(batch.seq)
+                page.add(DROP_PAYLOAD, batch.seq)
+        elif batch.seq in page.new or batch.seq in page.joined:
+            self.paid.add(batch.seq)
+            page.add(KEEP_PAYLOAD, batch.seq, batch.payload)
+
+    def _state_of(self, batch: OpenBatch, page: Page) -> tuple[Any, ...]:
+        closed = words = rest = None
+        rested = 0
+        if batch.left:
+            closed = packed(sorted(batch.closed)) if batch.closed else None
+            words = _as_words(self.waiting.get(batch.seq))
+        else:
+            rest, rested = self._resolve(batch.seq, page)
+        return (
+            batch.state.value,
+            batch.tries,
+            batch.sends,
+            batch.doubts,
+            batch.resent,
+            batch.let_go,
+            None if batch.batch_id is None else writable(batch.batch_id),
+            batch.accepted_at,
+            kept(batch.reason),
+            kept(batch.field),
+            packed(sorted(batch.left_out)) if batch.left_out else None,
+            batch.left,
+            closed,
+            words,
+            rest,
+            rested,
+        )
+
+    def _resolve(self, seq: int, page: Page) -> tuple[int | None, int]:
+        """The word that most of its rows share, and how many these are; the other rows get lines of their own."""
+        by_word: dict[int, list[int]] = {}
+        for number, rows in self.waiting.pop(seq, ()):
+            by_word.setdefault(number, []).extend(rows)
+        if not by_word:
+            return None, 0
+        rest = max(by_word, key=lambda number: len(by_word[number]))
+        own = [(row, number, seq) for number, rows in by_word.items() if number != rest for row in rows]
+        if own:
+            page.statements.append((INSERT_WORD, sorted(own)))
+        return rest, len(by_word[rest])
+
+
+def totals_of(standing: Standing) -> dict[str, Any]:
+    """What is kept of the standing as one value."""
+    return {
+        "place": standing.place,
+        "ended": standing.ended,
+        "outcomes": {outcome.value: count for outcome, count in standing.outcomes.items()},
+        "twice": standing.twice,
+        "last_seq": standing.last_seq,
+        "accepted": standing.accepted,
+        "sent": standing.sent,
+        "runs": standing.runs,
+        "last_run": standing.last_run,
+        "spent": standing.spent,
+        "spent_before": standing.spent_before,
+        "loose": packed(sorted(standing.loose)),
+    }
+
+
+def _shape(batch: OpenBatch) -> tuple[int, int, bytes | None]:
+    rows = batch.planned
+    return rows[0], rows[-1], None if isinstance(rows, range) else packed(rows)
+
+
+def _as_words(said: SaidOf | None) -> bytes | None:
+    if not said:
+        return None
+    return msgspec.msgpack.encode([(number, packed(sorted(rows))) for number, rows in said])
+
+
+def begun_as_json(begun: Begun) -> str:
+    """How it began, without the salt; as ASCII, because a path may hold bytes that are no text."""
+    fields = attrs.asdict(begun, filter=lambda attribute, _: attribute.name != "salt")
+    try:
+        return json.dumps(fields)
+    except (TypeError, ValueError) as error:
+        raise JournalError(f"the options of this campaign cannot be kept: {error}") from None

@@ -1,0 +1,117 @@
+"""What an operator does to a journal while no run works on it: say what became of a lost batch, or erase it.
+
+Both take the lock, so a run that is going is never disturbed. `settle` writes the same entries as a run would, in one
+transaction. `purge` erases everything that speaks of single records and keeps the account: the counts, the runs, what
+they cost, and the options. It overwrites what it erases inside the file; what the disk and its backups remember of
+earlier versions of the file is beyond it. A purge that was broken off is done again by another one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from truecaller_async.errors import JournalError
+from truecaller_async.journal.files import checkpoint
+from truecaller_async.journal.held import Held, hold
+from truecaller_async.journal.loading import sound
+from truecaller_async.journal.reading import MAY_BE_SETTLED
+from truecaller_async.journal.scribe import BEGIN, TOTALS, begun_as_json, encode, totals_of
+from truecaller_async.models import AttemptEnded, Entry, GivenUp, Judged, Outcome, Settled
+from truecaller_async.planning.batch_state import Event, State
+from truecaller_async.planning.replay import OpenBatch, Standing
+
+TAKEN = "taken by the server, by the operator's word; its batch id is not known"
+CRASHED = "crash"
+ERASED = ("payload", "span", "word", "said", "attempt", "judged", "batch")
+NAMED_MAX = 20
+
+
+def settle(path: Path, seq: int, applied: bool, at: float) -> None:
+    """Say of a batch whose answer was lost whether the server applied it. `at`: wall-clock seconds.
+
+    Applied, its open rows become unknown for good; not applied, the next run sends it. Raises `JournalBusy` while a run
+    works on the journal, `JournalError` for a batch that needs no such word.
+    """
+    with _held(path) as held:
+        standing = held.scribe.standing
+        batch = standing.batches.get(seq)
+        if batch is None or not batch.left or batch.state not in MAY_BE_SETTLED:
+            raise JournalError(f"batch {seq} of {path} needs no word of yours; {_those_that_do(standing)}")
+        held.transact([held.scribe.take(_verdict(batch, applied, at))])
+
+
+def purge(path: Path, *, force: bool = False) -> None:
+    """Erase everything that speaks of single records; only the account is left, and nothing can go on from it.
+
+    Raises `JournalBusy` while a run works on it, `JournalError` where rows have no final word yet, unless `force`: then
+    they are counted as they stand.
+    """
+    with _held(path, purged=True) as held:
+        standing = held.scribe.standing
+        waiting = sum(batch.left for batch in standing.open)
+        if (waiting or not standing.ended) and not (force or held.is_purged()):
+            raise JournalError(
+                f"the campaign of {path} is not finished: {waiting} rows have no final word"
+                f"{'' if standing.ended else ', and its source was not read to the end'}; "
+                "resume it first, or purge it with force"
+            )
+        _see_that_nobody_reads(held)
+        _erase(held.db, standing)
+        _see_that_nobody_reads(held)
+
+
+def _verdict(batch: OpenBatch, applied: bool, at: float) -> Iterator[Entry]:
+    """What happens to the batch, each step as it follows from the one before, which was taken in meanwhile."""
+    if batch.state is State.IN_FLIGHT:
+        yield AttemptEnded(batch.seq, batch.tries, Event.LOST, at, detail=CRASHED)
+    if batch.state is not State.HELD:
+        yield GivenUp(batch.seq)
+    yield Judged(batch.seq, applied, at)
+    if applied:
+        yield Settled(tuple(batch.open), Outcome.UNKNOWN, TAKEN, batch.seq, attempts=batch.sends, twice=batch.resent)
+
+
+def _those_that_do(standing: Standing) -> str:
+    numbers = [str(batch.seq) for batch in standing.open if batch.state in MAY_BE_SETTLED]
+    if not numbers:
+        return "no batch does"
+    more = f" and {len(numbers) - NAMED_MAX} more" if len(numbers) > NAMED_MAX else ""
+    return f"those that do: {', '.join(numbers[:NAMED_MAX])}{more}"
+
+
+def _erase(db: sqlite3.Connection, standing: Standing) -> None:
+    account = attrs.evolve(standing, outcomes=standing.account(), batches={}, loose=set())
+    begun = standing.begun
+    db.execute("BEGIN IMMEDIATE")
+    for table in ERASED:
+        db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
+    if begun is not None:
+        db.execute(BEGIN, (begun_as_json(attrs.evolve(begun, source=None)), b""))
+    db.execute(TOTALS, (encode(totals_of(account)),))
+    db.execute("UPDATE campaign SET purged = 1")
+    db.commit()
+    db.execute("VACUUM")
+
+
+def _see_that_nobody_reads(held: Held) -> None:
+    """What is erased in the log is still in the file, until nobody reads that any more."""
+    if not checkpoint(held.db):
+        raise JournalError(
+            f"the journal {held.path} is being read by another process, which keeps what should be erased; "
+            "purge it again when that has ended"
+        )
+
+
+@contextmanager
+def _held(path: Path, *, purged: bool = False) -> Iterator[Held]:
+    held = hold(path, anew=False, purged=purged)
+    try:
+        with sound(path):
+            yield held
+    finally:
+        held.close()
