@@ -1,10 +1,12 @@
-"""The figures of the main job, measured side by side: counts and ratios, never an absolute time as a target.
+"""The figures of the main job, measured side by side: counts and ratios; only `journal` and `resume` aim at times.
 
     python -m benchmarks           all of them, and one table
     python -m benchmarks clean     how much of the permitted rate a campaign over real HTTP uses, and what it breaks
     python -m benchmarks memory    what ten times the records cost in memory
     python -m benchmarks virtual   the documented limits, on a clock that jumps
     python -m benchmarks imports   what an import costs, beside the HTTP library's
+    python -m benchmarks journal   what a record costs in the journal on disk, and how fast a long one is opened again
+    python -m benchmarks resume    how soon a campaign of ten million rows goes on after a crash
     python -m benchmarks webhooks  what a receiver that is killed ten times has lost, and how fast it answers
 
 Each part measures and gives back figures; a figure knows its target and whether it was met. The server is always

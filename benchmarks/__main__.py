@@ -8,7 +8,7 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import Figure, clean_run, imports, journal, memory, webhooks
+from benchmarks import Figure, clean_run, imports, journal, memory, resume, webhooks
 
 MARKS = {True: "met", False: "MISSED", None: ""}
 
@@ -23,6 +23,7 @@ def main() -> int:
         "imports": imports.compare,
         "webhooks": webhooks.measure,
         "journal": journal.measure,
+        "resume": resume.measure,
     }
     chosen = [asked.part] if asked.part else list(parts)
     load = os.getloadavg()[0]
@@ -40,7 +41,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "part",
         nargs="?",
-        choices=("clean", "imports", "journal", "memory", "virtual", "webhooks"),
+        choices=("clean", "imports", "journal", "memory", "resume", "virtual", "webhooks"),
         help="one part; all if left out",
     )
     parser.add_argument("--records", type=_records, default=clean_run.RECORDS, help="records of a clean round")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.journal.stories import BEGUN, Teller, picture, tellers
 from truecaller_async.errors import JournalBusy, JournalError
-from truecaller_async.journal import MemoryJournal, SqliteJournal
+from truecaller_async.journal import MemoryJournal, SqliteJournal, mounts
 from truecaller_async.models import (
     AttemptEnded,
     Entry,
@@ -40,9 +40,21 @@ FAILED = Settled((2,), Outcome.FAILED, "not a user", seq=1)
 LIFE = (BEGUN, PLANNED, READ, INTENT, ENDED, DELIVERED, FAILED)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
-    return shelf_of(request.param, tmp_path / "campaign.db")
+KINDS = ("memory", "sqlite", "sqlite on a network")
+ON_NFS = "1 1 0:1 / / rw,relatime shared:1 - nfs4 server:/export rw\n"
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "sqlite on a network":
+        (tmp_path / "mountinfo").write_text(ON_NFS)
+        monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "mountinfo")
+    return str(request.param)
+
+
+@pytest.fixture
+def shelf(kind: str, tmp_path: Path) -> Shelf:
+    return shelf_of(kind, tmp_path / "campaign.db")
 
 
 def shelf_of(kind: str, path: Path) -> Shelf:
@@ -180,7 +192,6 @@ async def test_what_was_read_is_told_again_in_pieces(shelf: Shelf) -> None:
     await journal.aclose()
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @given(teller=tellers(), steps=st.integers(1, 25))
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_wherever_a_story_is_broken_off_the_next_run_stands_where_it_ended(

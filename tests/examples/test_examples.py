@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,23 @@ async def test_an_example_runs(name: str, said: str) -> None:
         out, _ = await process.communicate()
     assert process.returncode == 0
     assert said in out.decode()
+
+
+async def test_a_durable_campaign_is_run_and_run_again(tmp_path: Path) -> None:
+    calls = tmp_path / "calls.csv"
+    now = int(time.time() * 1000)
+    rows = (f"911234567898,9198{number:08d},{now},{now + 3_600_000},Calling you for KYC\n" for number in range(600))
+    calls.write_text("caller,receiver,starts_at,ends_at,reason\n" + "".join(rows), "utf-8")
+    async with await Sandbox.start(SandboxSettings(limits=SPEEDS["fast"], resolve_after=0.2)) as sandbox:
+        for run in (1, 2):
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                str(EXAMPLES / "durable_campaign.py"),
+                str(calls),
+                env={**os.environ, **sandbox.environment()},
+                stdout=asyncio.subprocess.PIPE,
+            )
+            out, _ = await process.communicate()
+            assert process.returncode == 0
+            assert f"run {run}: 576 of 600 delivered, 0 unknown" in out.decode()
+        assert sandbox.stats().records_applied == 600

@@ -59,13 +59,34 @@ def test_rows_that_were_applied_are_unknown_for_good(path: Path, more: tuple[tup
 
 
 @pytest.mark.parametrize("more", [IN_DOUBT, HELD, IN_FLIGHT])
-def test_rows_that_were_not_applied_are_to_be_sent(path: Path, more: tuple[tuple[Entry, ...], ...]) -> None:
+def test_rows_that_were_not_applied_are_to_be_sent_and_the_doubt_is_not_forgotten(
+    path: Path, more: tuple[tuple[Entry, ...], ...]
+) -> None:
     written(path, *CAMPAIGN, *more).close()
     settle(path, 2, False, 20.0)
     with JournalReader(path) as reader:
         batch = reader.standing().batch(2)
-        assert (batch.state, batch.as_it_stands, list(batch.open)) == (State.PLANNED, Outcome.UNSENT, [5, 6])
-        assert len(reader.lost()) == 1 + (more is IN_FLIGHT)
+        lost = 1 + (more is IN_FLIGHT)
+        assert (batch.state, batch.doubts, list(batch.open)) == (State.PLANNED, lost, [5, 6])
+        words = [(word.outcome, word.reason, word.final) for word in reader.words() if word.seq == 2]
+        assert words == [(Outcome.UNKNOWN, "sent, and the answer was lost; to be sent again", False)] * 2
+        assert len(reader.lost()) == lost
+        assert reader.held() == []
+
+
+def test_what_is_sent_again_after_the_operators_no_is_flagged(path: Path) -> None:
+    written(path, *CAMPAIGN).close()
+    settle(path, 2, False, 20.0)
+    held = hold(path, anew=False)
+    held.transact(
+        [
+            held.scribe.take((Intent(2, 2, TOKEN, 21.0),)),
+            held.scribe.take((AttemptEnded(2, 2, "accepted", 22.0, "b-2"),)),
+        ]
+    )
+    held.close()
+    with JournalReader(path) as reader:
+        assert {(word.batch_id, word.twice) for word in reader.words() if word.seq == 2} == {("b-2", True)}
 
 
 @pytest.mark.parametrize("seq", [1, 3, 9])

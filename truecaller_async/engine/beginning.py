@@ -101,7 +101,11 @@ async def _resume(asked: Undertaking, journal: Journal, standing: Standing) -> t
         for batch in standing.open
         if batch.state is State.IN_FLIGHT
     ]
-    await journal.write(RunBegan(at, os.getpid()), *crashed)
+    try:
+        await journal.write(RunBegan(at, os.getpid()), *crashed)
+    except BaseException:
+        await recalled.aclose()
+        raise
     return run, recalled
 
 

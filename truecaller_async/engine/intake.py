@@ -18,7 +18,7 @@ from collections import deque
 import attrs
 
 from truecaller_async.engine.run import Run, settled
-from truecaller_async.errors import TruecallerError
+from truecaller_async.errors import SourceError, TruecallerError
 from truecaller_async.models import (
     CallRecord,
     Entry,
@@ -125,7 +125,11 @@ class Intake:
         if not reading.done():
             reading.cancel()
         await asyncio.wait((reading, stopping))
-        return [] if reading.cancelled() else reading.result()
+        if not reading.cancelled():
+            return reading.result()
+        if run.running:
+            raise SourceError(f"the source was cancelled after row {run.tally.read}", row=run.tally.read)
+        return []
 
     def _enough(self) -> float:
         """Batches that keep the live tokens busy for a while; beyond them, sending comes before reading."""
@@ -202,22 +206,31 @@ class Intake:
     async def _enter(self, draft: Draft) -> None:
         """The draft is planned: it may go when what it must come after has gone."""
         run = self._run
-        earlier = run.pairs.enter(draft)
-        if run.options.same_pair == "keep_last":
-            earlier = {seq for seq in earlier if not await self._supersede(seq)}
-        draft.after = earlier
+        draft.after = run.pairs.enter(draft)
+        superseded = self._supersede(draft) if run.options.same_pair == "keep_last" else {}
         await run.put_back(draft)
+        if superseded:
+            kept = await run.write(*(entry for seq, gone in superseded.items() for entry in settled(gone, seq)))
+            for gone in superseded.values():
+                run.publish(gone, final=kept)
 
-    async def _supersede(self, seq: int) -> bool:
-        """Take older records of the same pairs out of a draft that waits; False if it does not wait any more."""
+    def _supersede(self, draft: Draft) -> dict[int, list[RecordResult]]:
+        """Take older records of its pairs out of the drafts that wait; it comes after what those come after.
+
+        Nothing is awaited here: what it comes after, and what waits, would be others then.
+        """
         run = self._run
-        waiting = run.schedule.find(seq)
-        if waiting is None:
-            return False
-        taken = waiting.take_out(run.pairs.superseded(waiting))
-        run.schedule.shrank(len(taken))
-        await run.settle(run.taken_out(waiting, taken, Outcome.UNSENT, SUPERSEDED), seq)
-        return True
+        superseded = {}
+        for seq in sorted(draft.after):
+            waiting = run.schedule.find(seq)
+            if waiting is None:
+                continue
+            draft.after = (draft.after | waiting.after) - {seq}
+            taken = waiting.take_out(run.pairs.superseded(waiting))
+            run.schedule.shrank(len(taken))
+            if taken:
+                superseded[seq] = run.taken_out(waiting, taken, Outcome.UNSENT, SUPERSEDED)
+        return superseded
 
     async def _planned(self) -> None:
         """Wait for every plan that is on its way."""

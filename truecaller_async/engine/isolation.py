@@ -48,7 +48,7 @@ async def isolate(run: Run, draft: Draft, refusal: Refusal) -> None:
         if draft.root is None:
             run.refused_throughout(refusal.reason, refusal.error)
         return
-    if not run.running:
+    if not run.running and not refusal.is_for_size:  # that it was for size, the journal remembers by the halves only
         await run.release(draft)
         await run.leave_unsent([draft])
         return
@@ -80,7 +80,7 @@ async def isolated_push_refused(run: Run, draft: Draft, reason: str, field: str 
 async def switch_to_bisect(run: Run, draft: Draft) -> None:
     """The account may not push in real time: the single records of this batch are sought by halving."""
     root = draft.root if draft.root is not None else draft.seq
-    rest = [draft, *run.schedule.withdraw_pushes(root)]
+    rest = _not_in_flight(run, draft, root)
     rest.sort(key=lambda single: single.rows[0])
     whole = Draft(
         seq=run.chunker.next_seq(),
@@ -94,15 +94,28 @@ async def switch_to_bisect(run: Run, draft: Draft) -> None:
         resent=any(single.resent for single in rest),
     )
     run.may_push = False
+    for single in rest:
+        run.schedule.split(single.seq, [whole.seq])
     payload = packed(whole.given) if run.keeps_payloads else None
     planned = await run.write(*(Planned(whole.seq, tuple(single.rows), single.seq, payload=payload) for single in rest))
     isolation = run.isolations.get(root)
     if not planned:
         await run.leave_unsent([whole])
-    elif isolation is None or len(whole) == 1:
-        await run.put_back(whole)
+    elif isolation is None or len(whole) == 1 or 2 * len(whole) <= isolation.size:
+        await run.put_back(whole)  # a small part is good as a rule, and goes out as it is
     else:
         await _halve(run, whole, isolation)
+
+
+def _not_in_flight(run: Run, draft: Draft, root: int) -> list[Draft]:
+    """The single records that can be sought together: this one, and those that come after none that is in flight."""
+    together = {draft.seq: draft}
+    for single in sorted(run.schedule.withdraw_pushes(root), key=lambda single: single.seq):
+        if single.after <= together.keys():
+            together[single.seq] = single
+        else:
+            run.schedule.add(single, run.now())
+    return list(together.values())
 
 
 def keep_order(parts: list[Draft]) -> None:

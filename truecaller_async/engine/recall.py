@@ -12,18 +12,19 @@ that have a later row of the same caller and receiver must not be: they would pu
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 
 import attrs
 
 from truecaller_async.engine.run import Run
-from truecaller_async.errors import JournalError, SourceChanged
+from truecaller_async.errors import JournalError, SourceChanged, SourceError
 from truecaller_async.models import CallRecord, Place, Read, Row
 from truecaller_async.planning.batch_state import State
 from truecaller_async.planning.dedupe import WINDOW
 from truecaller_async.planning.pairs import pair_of
 from truecaller_async.planning.payload import unpacked
-from truecaller_async.planning.preflight import canonical
+from truecaller_async.planning.preflight import RULE_PAST, canonical, preflight
 from truecaller_async.planning.prints import Prints
 from truecaller_async.planning.replay import START, OpenBatch
 from truecaller_async.sources import FileSource, RowReader
@@ -45,6 +46,12 @@ class Recalled:
     given: dict[int, CallRecord] = attrs.field(factory=dict)
     outdated: set[int] = attrs.field(factory=set)
 
+    async def aclose(self) -> None:
+        """Nobody is going to read on: let the source go."""
+        if self.reader is not None:
+            with contextlib.suppress(SourceError):
+                await self.reader.aclose()
+
 
 async def recall(run: Run, source: object, *, same: bool) -> Recalled:
     """Everything a resumed run must know of its rows. `same`: the file was not touched, so that parts of it will do.
@@ -54,7 +61,12 @@ async def recall(run: Run, source: object, *, same: bool) -> Recalled:
     """
     if source is None:
         return Recalled(None, _from_payloads(run.standing.open))
-    return await _Recall(run, source, same=same).all()
+    recalling = _Recall(run, source, same=same)
+    try:
+        return await recalling.all()
+    except BaseException:
+        await Recalled(recalling.reader).aclose()
+        raise
 
 
 def may_go_again(run: Run, batch: OpenBatch) -> bool:
@@ -87,7 +99,7 @@ class _Recall:
         self._prints = Prints(begun.salt if begun is not None else b"")
         self._is_file = isinstance(source, FileSource) and source.note() is not None
         self._all = not same or not self._is_file
-        self._reader: RowReader | None = None
+        self.reader: RowReader | None = None
         self._row = 0
         self._recalled = Recalled(None)
         self._stretches = {batch.begins.row for batch in self._standing.open}
@@ -100,7 +112,7 @@ class _Recall:
             if batch.state is State.PLANNED and not batch.let_go
             for row in batch.open
         }
-        self._pairs: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        self._pairs: defaultdict[tuple[str, str], list[tuple[int, CallRecord]]] = defaultdict(list)
         self._dedupe_from = self._first_of_dedupe()
 
     async def all(self) -> Recalled:
@@ -143,11 +155,11 @@ class _Recall:
         await asyncio.sleep(0)
 
     async def _rows(self, before: Place, count: int) -> list[Row]:
-        if self._reader is None or self._row != before.row:
+        if self.reader is None or self._row != before.row:
             await self._close()
-            self._reader = RowReader(self._source, before if before.row else None)
+            self.reader = RowReader(self._source, before if before.row else None)
         rows: list[Row] = []
-        while len(rows) < count and (more := await self._reader.read(count - len(rows))):
+        while len(rows) < count and (more := await self.reader.read(count - len(rows))):
             rows += more
         self._row = before.row + len(rows)
         if len(rows) < count:
@@ -157,36 +169,51 @@ class _Recall:
     def _keep(self, number: int, record: CallRecord) -> None:
         if number in self._needed:
             self._recalled.given[number] = record
+        is_late = bool(self._late) and number > self._late_from
+        formed = self._if_good(record) if is_late or number > self._dedupe_from else None
+        if formed is None:
+            return
         if number > self._dedupe_from:
-            self._run.dedupe.is_repeat(canonical(record))
-        if self._late and number > self._late_from:
-            self._compare(number, record)
+            self._run.dedupe.is_repeat(formed)
+        if is_late:
+            self._compare(number, formed)
+
+    def _if_good(self, record: CallRecord) -> CallRecord | None:
+        """The record in canonical form; None for one that was refused before sending, like every one equal to it."""
+        if not self._run.options.validate:
+            return canonical(record)
+        formed, problems = preflight(record, self._run.wall_ms())
+        return formed if all(problem.rule == RULE_PAST for problem in problems) else None
 
     def _compare(self, number: int, record: CallRecord) -> None:
-        """A later row of a pair makes an earlier one that was let go outdated, unless it is still to be sent itself."""
-        pair = pair_of(canonical(record))
+        """A later row of a pair makes an earlier one that was let go outdated.
+
+        Not one that is still to be sent itself, and not one that says the same: it was not sent as a rule, being a
+        duplicate, and it cannot matter in which order they are.
+        """
+        pair = pair_of(record)
         if number in self._late:
-            self._pairs[pair].append(number)
+            self._pairs[pair].append((number, record))
         elif number not in self._unsent:
-            self._recalled.outdated.update(self._pairs.get(pair, ()))
+            self._recalled.outdated.update(row for row, earlier in self._pairs.get(pair, ()) if earlier != record)
 
     async def _go_on(self) -> RowReader | None:
         """The reader behind the last row that was read; none where the source had ended there."""
         place = self._standing.place
-        if self._is_file and (self._reader is None or self._row != place.row):
+        if self._is_file and (self.reader is None or self._row != place.row):
             await self._close()
-            self._reader = RowReader(self._source, place if place.row else None)
-        elif self._reader is None:
-            self._reader = RowReader(self._source)
+            self.reader = RowReader(self._source, place if place.row else None)
+        elif self.reader is None:
+            self.reader = RowReader(self._source)
         if not self._standing.ended:
-            return self._reader
-        if self._all and await self._reader.read(1):
+            return self.reader
+        if self._all and await self.reader.read(1):
             raise self._changed(place.row + 1, "is new: the source had ended before it when the campaign was run")
         await self._close()
         return None
 
     async def _close(self) -> None:
-        reader, self._reader = self._reader, None
+        reader, self.reader = self.reader, None
         if reader is not None:
             await reader.aclose()
 

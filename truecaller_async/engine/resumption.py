@@ -7,6 +7,7 @@ caller's policy. The order of pairs is entered first, batch by batch, so that wh
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 from truecaller_async.engine.isolation import Refusal, isolate, keep_order
@@ -37,6 +38,7 @@ class Resumption:
         self._sender = sender
         self._recalled = recalled
         self._batches = run.standing.open
+        self._places: dict[int, dict[int, int]] = {}
         self._drafts = {batch.seq: self._draft(batch) for batch in self._batches}
 
     async def take_up(self) -> None:
@@ -47,11 +49,11 @@ class Resumption:
         """
         self._enter_pairs()
         waiting = [batch for batch in self._batches if self._is_to_be_sent(batch)]
+        others = [batch for batch in self._batches if not self._is_to_be_sent(batch)]
         for batch in waiting:
             await self._send_again(batch, self._drafts[batch.seq])
-        for batch in self._batches:
-            if batch not in waiting:
-                await self._go_on(batch, self._drafts[batch.seq])
+        for batch in others:
+            await self._go_on(batch, self._drafts[batch.seq])
 
     def _draft(self, batch: OpenBatch) -> Draft:
         rows = batch.open
@@ -80,15 +82,21 @@ class Resumption:
         if self._run.options.correlate != "watermark":
             return records
         first = batch if batch.root is None else self._run.standing.batch(batch.root)
-        places = {row: place for place, row in enumerate(first.planned)}
+        if first.seq not in self._places:
+            self._places[first.seq] = {row: place for place, row in enumerate(first.planned)}
+        places = self._places[first.seq]
         return [marked(record, places[row]) for row, record in zip(rows, records, strict=True)]
 
     def _enter_pairs(self) -> None:
         """In the order of the batches as they were read; the parts of a refused one stand where the whole stood."""
-        waiting = {batch.root or batch.seq: batch for batch in self._batches if not self._is_let_go(batch)}
+        waiting: defaultdict[int, list[OpenBatch]] = defaultdict(list)
+        for batch in self._batches:
+            if not self._is_let_go(batch):
+                waiting[batch.root or batch.seq].append(batch)
         for seq in sorted(waiting):
-            if waiting[seq].root is not None:
-                self._run.pairs.enter(self._isolation(seq).root)
+            if waiting[seq][0].root is not None:
+                parts = [self._drafts[batch.seq] for batch in waiting[seq]]
+                self._run.pairs.enter(self._isolation(seq, parts).root)
             else:
                 draft = self._drafts[seq]
                 draft.after = self._run.pairs.enter(draft)
@@ -99,11 +107,8 @@ class Resumption:
     def _is_let_go(self, batch: OpenBatch) -> bool:
         return batch.state in LET_GO and not may_go_again(self._run, batch)
 
-    def _isolation(self, root: int) -> Isolation:
-        """The search for a bad record among the parts of a refused batch goes on."""
-        parts = [
-            self._drafts[batch.seq] for batch in self._batches if batch.root == root and not self._is_let_go(batch)
-        ]
+    def _isolation(self, root: int, parts: list[Draft]) -> Isolation:
+        """The search for a bad record among these parts of a refused batch goes on."""
         parts.sort(key=lambda part: part.rows[0])
         keep_order(parts)
         first = self._run.standing.batch(root)
@@ -115,7 +120,7 @@ class Resumption:
             min(part.closes for part in parts),
         )
         said = _refusal_of(first)
-        isolation = Isolation(whole, said.reason, said.field, len(whole), len(whole), said.error)
+        isolation = Isolation(whole, said.reason, said.field, len(whole), len(first.planned), said.error)
         self._run.isolations[root] = isolation
         return isolation
 

@@ -54,10 +54,16 @@ class CampaignStream:
         if self._run is not None:
             raise ConfigError("a campaign runs once; call push_many again for another, or resume its journal")
         run, recalled = await begin(self._asked)
-        self._run = run
         sender, poller = Sender(run), Poller(run)
-        if self._asked.resumed:
-            await Resumption(run, sender, recalled).take_up()
+        try:
+            if self._asked.resumed:
+                await Resumption(run, sender, recalled).take_up()
+        except BaseException:
+            run.stop(abort=True)
+            await self._finish(run)
+            await recalled.aclose()
+            raise
+        self._run = run
         self._intake = Intake(run, recalled.reader)
         lanes = Lanes(run, sender.send, poller.poll, sender.prune)
         run.core.observer.stage("campaign.started", {"max_tokens": run.core.pool.max_tokens, "run": run.standing.runs})
@@ -181,19 +187,24 @@ class CampaignStream:
         return self._run
 
     async def _finish(self, run: Run) -> None:
-        """Wait for the workers and for what is still in flight; then close the journal."""
-        while pending := [task for task in (*self._workers, *run.flights) if not task.done()]:
-            await asyncio.wait(pending)
+        """Wait until all is over, the journal too. Who is cancelled here does not keep it from coming to its end."""
         if self._closing is None:
-            self._closing = asyncio.create_task(self._close_journal(run))
+            self._closing = asyncio.create_task(self._close(run))
         await asyncio.shield(self._closing)
 
-    async def _close_journal(self, run: Run) -> None:
-        """A journal that broke before has said so already; one that breaks now is the fault of this run."""
+    async def _close(self, run: Run) -> None:
+        """Wait for the workers and for what is still in flight; then let the journal go, whatever became of it.
+
+        A journal that broke before has said so already; one that breaks now is the fault of this run.
+        """
         try:
-            if run.journal.resumable and not isinstance(run.fault, JournalError):
-                await run.journal.write(run.spent())
-            await run.journal.aclose()
+            try:
+                while pending := [task for task in (*self._workers, *run.flights) if not task.done()]:
+                    await asyncio.wait(pending)
+                if run.journal.resumable and not isinstance(run.fault, JournalError):
+                    await run.journal.write(run.spent())
+            finally:
+                await run.journal.aclose()
         except JournalError as error:
             run.fault = run.fault or error
 

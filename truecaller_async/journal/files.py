@@ -3,6 +3,12 @@
 Its first bytes are looked at before SQLite may: SQLite would write into a foreign database that was left open. Then a
 connection that can only read checks it whole. A new journal is made beside its name, complete, and renamed to it; so
 the file is empty or a journal, at any instant.
+
+On a network file system SQLite keeps no log but a rollback journal, which is deleted with each commit (`mounts` says
+why). The folder is synced with it (`synchronous=EXTRA`): with FULL alone a deleted rollback journal may come back after
+a power cut and undo a commit that was confirmed. Readers and the one that writes wait for each other there, each for
+`WAIT_SECONDS`. A rollback journal that a crash left is played back before anything else, also by one that only reads:
+until then the file is half written, and cannot be checked.
 """
 
 from __future__ import annotations
@@ -25,6 +31,7 @@ JOURNAL_FILE = PrivateFile("journal", "what became of each record", "another pat
 HEADER = 100
 MAGIC = b"SQLite format 3\0"
 BUSY_SECONDS = 5.0
+WAIT_SECONDS = 30.0
 BESIDE = ("-wal", "-shm", "-journal")
 AUTO_CHECKPOINT = 1000
 """Pages of the log after which it is brought into the file."""
@@ -49,13 +56,16 @@ def make(path: Path) -> None:
 def examine(path: Path, *, alone: bool) -> None:
     """Raises `JournalError` where the file is no journal of ours, or of a newer library, or damaged.
 
-    `alone` where the lock is held: then nothing is written beside it either, unless a log was left there.
+    `alone` where the lock is held: then nothing is written beside it either, unless a log was left there; and what a
+    crash left half written on a network file system is put right first.
     """
     header = _header(path)
     if header[: len(MAGIC)] != MAGIC or int.from_bytes(header[68:72]) != APPLICATION_ID:
         raise JournalError(
             f"the file {path} is no journal of this library, and is left as it is; name the journal, or another file"
         )
+    if alone and is_broken_off(path):
+        _play_back(path)
     with sound(path), closing(read_only(path, alone=alone)) as db:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
@@ -73,6 +83,16 @@ def is_empty(path: Path) -> bool:
     return not _header(path)
 
 
+def is_broken_off(path: Path) -> bool:
+    """Whether there is a rollback journal: a write is going on, or a crash broke it off."""
+    return _size(path.with_name(path.name + BESIDE[2])) > 0
+
+
+def _play_back(path: Path) -> None:
+    with sound(path), closing(_opened(path, "mode=rw")):
+        """SQLite does it as soon as it looks into the file."""
+
+
 def read_only(path: Path, *, alone: bool = False) -> sqlite3.Connection:
     """A connection that cannot change the file. `alone` where nobody else can, either.
 
@@ -81,18 +101,19 @@ def read_only(path: Path, *, alone: bool = False) -> sqlite3.Connection:
     """
     has_log = _size(path.with_name(path.name + BESIDE[0])) > 0
     if alone and not has_log:
-        return _reading(path, "mode=ro&immutable=1")
+        return _opened(path, "mode=ro&immutable=1")
     try:
-        return _reading(path, "mode=ro")
+        return _opened(path, "mode=ro")
     except sqlite3.OperationalError:
-        if has_log or os.access(path.parent, os.W_OK):
+        if has_log or is_broken_off(path) or os.access(path.parent, os.W_OK):
             raise
-        return _reading(path, "mode=ro&immutable=1")
+        return _opened(path, "mode=ro&immutable=1")
 
 
-def _reading(path: Path, how: str) -> sqlite3.Connection:
+def _opened(path: Path, how: str) -> sqlite3.Connection:
+    """A connection through which nothing is asked to be changed."""
     uri = f"file:{quote(os.fsencode(path.absolute()))}?{how}"
-    db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(uri, uri=True, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA query_only = ON")
         db.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -102,8 +123,8 @@ def _reading(path: Path, how: str) -> sqlite3.Connection:
     return db
 
 
-def create(path: Path) -> None:
-    """Put a journal that holds nothing yet in the place of the empty file."""
+def create(path: Path, *, log: bool = True) -> None:
+    """Put a journal that holds nothing yet in the place of the empty file. `log`: whether it keeps one (WAL)."""
     left = [path.name + suffix for suffix in BESIDE if _size(path.with_name(path.name + suffix))]
     if left:
         raise JournalError(
@@ -114,7 +135,7 @@ def create(path: Path) -> None:
         for suffix in ("", *BESIDE):
             new.with_name(new.name + suffix).unlink(missing_ok=True)
         os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        _fill(new)
+        _fill(new, log)
         new.replace(path)
         _sync_folder(path.parent)
     except (OSError, sqlite3.Error, JournalError) as error:
@@ -123,14 +144,34 @@ def create(path: Path) -> None:
         ) from None
 
 
-def connect(path: Path, factory: Factory = sqlite3.Connection) -> sqlite3.Connection:
-    """The connection that writes, the only one that there may be."""
-    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=factory)
+def connect(path: Path, factory: Factory = sqlite3.Connection, *, log: bool = True) -> sqlite3.Connection:
+    """The connection that writes, the only one that there may be. `log`: whether it keeps one (WAL)."""
+    wait = BUSY_SECONDS if log else WAIT_SECONDS
+    db = sqlite3.connect(path, timeout=wait, isolation_level=None, check_same_thread=False, factory=factory)
+    try:
+        _keep_log(db) if log else _keep_no_log(db)
+        db.execute("PRAGMA secure_delete = ON")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _keep_log(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA secure_delete = ON")
     db.execute(f"PRAGMA wal_autocheckpoint = {AUTO_CHECKPOINT}")
-    return db
+
+
+def _keep_no_log(db: sqlite3.Connection) -> None:
+    """A log from another place is brought in; alone with the file, that takes no shared memory."""
+    db.execute("PRAGMA locking_mode = EXCLUSIVE")
+    mode = db.execute("PRAGMA journal_mode = DELETE").fetchone()[0]
+    if mode != "delete":
+        raise sqlite3.OperationalError(f"its log ({mode}) cannot be given up")
+    db.execute("PRAGMA locking_mode = NORMAL")
+    db.execute("SELECT count(*) FROM sqlite_master").fetchone()  # with this look the lock is let go
+    db.execute("PRAGMA synchronous = EXTRA")
 
 
 def checkpoint(db: sqlite3.Connection) -> bool:
@@ -139,14 +180,15 @@ def checkpoint(db: sqlite3.Connection) -> bool:
     return bool(db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
 
 
-def _fill(path: Path) -> None:
+def _fill(path: Path, log: bool) -> None:
     """One transaction without a log: a log may fail to be closed without a word, and would not be renamed with it."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA synchronous = FULL")
         db.executescript(
             f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {SCHEMA} COMMIT;"
         )
-        db.execute("PRAGMA journal_mode = WAL").fetchall()
+        if log:
+            db.execute("PRAGMA journal_mode = WAL").fetchall()
     examine(path, alone=True)
 
 

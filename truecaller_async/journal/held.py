@@ -1,11 +1,13 @@
 """A journal that this process has for itself: its lock, its one connection, and who writes in it.
 
-The lock comes first, then the looks at the file, and only then the connection that may write.
+The lock comes first, then the looks at the file, and only then the connection that may write. On a network file system
+it writes without a log, which is said once for each opening.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,7 +18,10 @@ from truecaller_async.errors import JournalError
 from truecaller_async.journal.files import Factory, checkpoint, connect, create, examine, is_empty, is_there, make
 from truecaller_async.journal.loading import scribe_of, sound
 from truecaller_async.journal.lock import JournalLock
+from truecaller_async.journal.mounts import network_of
 from truecaller_async.journal.scribe import Scribe, Statement
+
+logger = logging.getLogger("truecaller_async")
 
 
 @attrs.frozen(eq=False)
@@ -64,13 +69,14 @@ def hold(path: Path, *, anew: bool, purged: bool = False, factory: Factory = sql
         make(path)
     elif not is_there(path):
         raise JournalError(f"there is no journal {path}; see to the name, or begin a campaign with it")
-    lock = JournalLock(path)
+    network = network_of(path)
+    lock = JournalLock(path, stays=network is not None)
     try:
         if anew and is_empty(path):
-            create(path)
+            create(path, log=network is None)
         else:
             examine(path, alone=True)
-        held = _connected(path, lock, factory)
+        held = _connected(path, lock, factory, log=network is None)
     except BaseException:
         lock.release()
         raise
@@ -79,12 +85,19 @@ def hold(path: Path, *, anew: bool, purged: bool = False, factory: Factory = sql
     except BaseException:
         held.close()
         raise
+    if network is not None:
+        logger.warning(
+            "the journal %s lies on a network file system (%s): it is written without a log, more slowly, and readers "
+            "wait for it; run the campaign from one machine only, or keep the journal on a disk of this one",
+            path,
+            network,
+        )
     return held
 
 
-def _connected(path: Path, lock: JournalLock, factory: Factory) -> Held:
+def _connected(path: Path, lock: JournalLock, factory: Factory, *, log: bool) -> Held:
     with sound(path):
-        db = connect(path, factory)
+        db = connect(path, factory, log=log)
         try:
             return Held(path, lock, db, scribe_of(db))
         except BaseException:

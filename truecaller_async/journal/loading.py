@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from truecaller_async.errors import JournalError
+from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal.rows import unpacked
 from truecaller_async.journal.scribe import SaidOf, Scribe
 from truecaller_async.journal.texts import WORDS_MAX, Words
@@ -55,14 +55,35 @@ _totals_of = msgspec.json.Decoder(Totals).decode
 
 @contextmanager
 def sound(path: Path) -> Iterator[None]:
-    """Whatever goes wrong in reading a journal is a `JournalError` that names it and says what to do."""
+    """Whatever goes wrong in reading a journal is a `JournalError` that names it and says what to do.
+
+    `JournalBusy` where another process kept us waiting for too long, as happens on a network file system.
+    """
     try:
         yield
+    except sqlite3.OperationalError as error:
+        raise _busy(path) if _is_busy(error) else _unusable(path, error) from None
     except (sqlite3.Error, msgspec.MsgspecError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise JournalError(
-            f"the journal {path} cannot be used: {error}; it is left as it is: see to the rights on it and to free "
-            "space, or take a copy of it from before it was damaged"
-        ) from None
+        raise _unusable(path, error) from None
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    code: int | None = getattr(error, "sqlite_errorcode", None)  # an error that SQLite did not raise has none
+    return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def _busy(path: Path) -> JournalBusy:
+    return JournalBusy(
+        f"the journal {path} is being written or read by another process just now, and did not become free in time; "
+        "ask again, and see that no process keeps it for long"
+    )
+
+
+def _unusable(path: Path, error: Exception) -> JournalError:
+    return JournalError(
+        f"the journal {path} cannot be used: {error}; it is left as it is: see to the rights on it and to free "
+        "space, or take a copy of it from before it was damaged"
+    )
 
 
 def scribe_of(db: sqlite3.Connection) -> Scribe:

@@ -4,6 +4,8 @@ The system takes the lock away when the process ends, however it ends, so a lock
 out. In it stand the process, the host and the time, to be named to others. Who lets go deletes the file while the lock
 is held; so whoever got the lock looks whether the file is still the one of that name, and tries again if not.
 
+On a network file system it `stays`: there the name may show the deleted file for some seconds more.
+
 A look from outside (`holder`) takes the shared lock for an instant; that is why a refusal is believed only after some
 tries. Where the system has no such lock (Windows), nothing is held: there, see to it that one process runs a campaign.
 """
@@ -29,10 +31,11 @@ CONTENT_MAX = 400
 
 
 class JournalLock:
-    """The lock of the journal at `path`, held from birth to `release`."""
+    """The lock of the journal at `path`, held from birth to `release`. Its file `stays` behind where asked."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, stays: bool = False) -> None:
         self._file = lock_file(path)
+        self._stays = stays
         self._handle: int | None = _taken(path, self._file)
         text = f"{os.getpid()} {socket.gethostname()} {datetime.now(UTC).isoformat(timespec='seconds')}\n"
         try:
@@ -48,7 +51,7 @@ class JournalLock:
         if handle is None:
             return
         try:
-            if fcntl is not None:
+            if fcntl is not None and not self._stays:
                 self._file.unlink(missing_ok=True)
         except OSError:
             pass  # a folder that became read-only: the file stays, and locks nobody out

@@ -1,7 +1,9 @@
 """A journal as an operator reads it: how far is it, what became of each row, what has to be decided?
 
-A reader changes nothing, and may read while a run writes. Each answer is true of one instant of the journal; `words`
-takes one instant for each stretch of rows, so that a long reading does not hold up the writer's log.
+A reader changes nothing that was committed, and may read while a run writes. On a network file system it waits for the
+commit that is going on, and puts right what a crash left half written, where no run is there to do it. Each answer is
+true of one instant of the journal; `words` takes one instant for each stretch of rows, so that a long reading holds up
+neither the writer nor its log.
 """
 
 from __future__ import annotations
@@ -9,17 +11,18 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 import attrs
 
-from truecaller_async.errors import JournalError
-from truecaller_async.journal.files import examine, is_there, read_only
+from truecaller_async.errors import JournalBusy, JournalError
+from truecaller_async.journal.files import examine, is_broken_off, is_there, read_only
 from truecaller_async.journal.loading import BATCH, batch_of, scribe_of, sound
-from truecaller_async.journal.lock import holder
+from truecaller_async.journal.lock import JournalLock, holder
+from truecaller_async.journal.mounts import network_of
 from truecaller_async.journal.rows import unpacked
 from truecaller_async.models import Outcome
 from truecaller_async.planning.batch_state import State
@@ -106,6 +109,7 @@ class JournalReader:
         self.path = path
         if not is_there(path):
             raise JournalError(f"there is no journal {path}")
+        _put_right(path)
         examine(path, alone=False)
         with sound(path):
             self._db = read_only(path)
@@ -248,6 +252,18 @@ class Stretch:
     def _lay_words(self, db: sqlite3.Connection) -> None:
         for row, seq, *said in db.execute(OWN_WORDS, (self._first, self._last)):
             self.homes[row - self._first] = _final(said, self._ids.get(seq), seq)
+
+
+def _put_right(path: Path) -> None:
+    """A write that a crash broke off is undone; not one that a run is at, nor where a run comes in between."""
+    if not is_broken_off(path) or holder(path) is not None:
+        return
+    with suppress(JournalBusy):
+        lock = JournalLock(path, stays=network_of(path) is not None)
+        try:
+            examine(path, alone=True)
+        finally:
+            lock.release()
 
 
 def _attempts(db: sqlite3.Connection, where: str, *parameters: int) -> list[Attempt]:

@@ -10,6 +10,7 @@ rows share becomes its rest, and only the other rows get a line of their own.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -209,16 +210,17 @@ class Scribe:
 
     def _resolve(self, seq: int, page: Page) -> tuple[int | None, int]:
         """The word that most of its rows share, and how many these are; the other rows get lines of their own."""
-        by_word: dict[int, list[int]] = {}
-        for number, rows in self.waiting.pop(seq, ()):
-            by_word.setdefault(number, []).extend(rows)
-        if not by_word:
+        said = self.waiting.pop(seq, ())
+        if not said:
             return None, 0
-        rest = max(by_word, key=lambda number: len(by_word[number]))
-        own = [(row, number, seq) for number, rows in by_word.items() if number != rest for row in rows]
+        counts: Counter[int] = Counter()
+        for number, rows in said:
+            counts[number] += len(rows)
+        rest = max(counts, key=counts.__getitem__)
+        own = [(row, number, seq) for number, rows in said if number != rest for row in rows]
         if own:
             page.statements.append((INSERT_WORD, sorted(own)))
-        return rest, len(by_word[rest])
+        return rest, counts[rest]
 
 
 def totals_of(standing: Standing) -> dict[str, Any]:

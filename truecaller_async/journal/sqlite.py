@@ -1,8 +1,8 @@
 """The journal on disk: what survives the process, the machine's power, and everything but the disk itself.
 
 `write` brings the standing forward at once, in the loop, and hands the changes to the thread of the file. It returns
-when they are on disk (`synchronous=FULL`). So the standing is always ahead of the disk by just those writes that have
-not returned.
+when they are on disk (`synchronous=FULL`; on a network file system without a log, see `journal.files`). So the standing
+is always ahead of the disk by just those writes that have not returned.
 
 No phone number is in it, unless the source cannot be read again; then each batch brings its records, and they go with
 its last word. What the server said is kept with its long numbers masked. Other processes may read while one writes; the

@@ -34,8 +34,9 @@ NAMED_MAX = 20
 def settle(path: Path, seq: int, applied: bool, at: float) -> None:
     """Say of a batch whose answer was lost whether the server applied it. `at`: wall-clock seconds.
 
-    Applied, its open rows become unknown for good; not applied, the next run sends it. Raises `JournalBusy` while a run
-    works on the journal, `JournalError` for a batch that needs no such word.
+    Applied, its open rows become unknown for good. Not applied, the next run sends it; the answer stays a lost one, so
+    that until then its rows are unknown, and what is sent again is flagged as possibly duplicated: the operator may be
+    wrong. Raises `JournalBusy` while a run works on the journal, `JournalError` for a batch that needs no such word.
     """
     with _held(path) as held:
         standing = held.scribe.standing

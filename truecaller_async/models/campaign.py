@@ -10,7 +10,7 @@ import attrs
 
 @attrs.frozen
 class Effort:
-    """What one run of a campaign cost: see the figures of the same names in `Summary`."""
+    """What one run of a campaign cost: the figures of the same names in `Summary`. `elapsed` is in seconds."""
 
     requests: Mapping[str, int] = attrs.field(factory=dict)
     retries: int = 0

@@ -1,0 +1,201 @@
+"""Going on with a long campaign: how soon after a crash is the server asked about a batch again?
+
+A journal of ten million rows is built by the journal's own hand, with the CSV file that it speaks of: every row with
+its print, 20,000 batches, and a crash near the end that left 40 of them accepted, 3 in flight and 20 planned. The end
+of the source had not been seen, so the rows of the window for repetitions are read again as well. Each round resumes a
+copy of that journal in this process, against a sandbox in another one. The clock runs from entering `client.resume` to
+the end of the first request about a batch, so that minting the token and the answer are in it; then the run is
+abandoned.
+
+Where the file was touched, all rows are read and compared before anything is sent: that is told for information.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from time import perf_counter, time
+
+import attrs
+
+from benchmarks import Figure, at_most, exactly
+from benchmarks.server import HOUR_MS, LABEL, sandbox
+from truecaller_async import CampaignOptions, TruecallerClient, read_csv
+from truecaller_async.journal.held import Held, hold
+from truecaller_async.models import (
+    AttemptEnded,
+    Begun,
+    Entry,
+    Intent,
+    Outcome,
+    Place,
+    Planned,
+    Read,
+    Row,
+    RunBegan,
+    Settled,
+)
+from truecaller_async.planning.prints import Prints
+from truecaller_async.sandbox import SPEEDS
+from truecaller_async.sources import FileSource, Fill
+
+ROWS = 10_000_000
+ROWS_WITHOUT_DISK = 1_000_000
+DISK_MIN = 3_000_000_000
+SIZE = 500
+ACCEPTED = 40
+IN_FLIGHT = 3
+PLANNED = 20
+ROUNDS = 3
+SECONDS_MAX = 5.0
+PATIENCE = 600.0
+"""Seconds in which the first request must have been made; a hang is an error and no figure."""
+
+TOGETHER = 100
+"""Batches whose lives are one commit while the journal is built."""
+
+SALT = bytes(range(16))
+HEADER = "caller,receiver,starts_at,ends_at,reason\n"
+
+
+class FirstRequest:
+    """An observer that notes when the first request about a batch was over."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+        self.there = asyncio.Event()
+
+    def request(self, call: str, token_id: str | None, status: int | None, seconds: float, error: str | None) -> None:
+        """One HTTP attempt ended."""
+        if call in ("submit", "status") and not self.there.is_set():
+            self.at = perf_counter()
+            self.there.set()
+
+    def stage(self, name: str, fields: Mapping[str, object]) -> None:
+        """Nothing to note."""
+
+
+@attrs.frozen
+class Crash:
+    """What the crash left: the file, the journal, and how many batches were open."""
+
+    source: Path
+    journal: Path
+    rows: int
+    open_batches: int
+
+
+def measure() -> list[Figure]:
+    """The median of three rounds, and one in which the file was touched."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        sandbox(limits=SPEEDS["off"], resolve_after=1.0) as server,
+    ):
+        crash = _crashed(Path(folder), server.environment)
+        seconds = [_resumed(crash, server.environment) for _ in range(ROUNDS)]
+        os.utime(crash.source)
+        touched = _resumed(crash, server.environment)
+        size = crash.source.stat().st_size / crash.rows
+    rows = f"{crash.rows:,} rows"
+    return [
+        exactly(f"resume: open batches of a journal of {rows}", crash.open_batches, ACCEPTED + IN_FLIGHT + PLANNED),
+        Figure("resume: bytes a row in its file", f"{size:.1f}"),
+        at_most(f"resume: to the first request, {rows}", median(seconds), SECONDS_MAX, " s"),
+        Figure("resume: the rounds", ", ".join(f"{one:.2f} s" for one in seconds)),
+        Figure("resume: to the first request where the file was touched", f"{touched:.1f} s"),
+    ]
+
+
+def _resumed(crash: Crash, environment: Mapping[str, str]) -> float:
+    copy = crash.journal.with_name("copy.db")
+    shutil.copy(crash.journal, copy)
+    try:
+        seconds = asyncio.run(_first_request(copy, environment))
+    finally:
+        copy.unlink()
+    print(f"  first request after {seconds:.2f} s", flush=True)
+    return seconds
+
+
+async def _first_request(journal: Path, environment: Mapping[str, str]) -> float:
+    first = FirstRequest()
+    async with TruecallerClient.from_env(environment, observer=first) as client:
+        start = perf_counter()
+        async with client.resume(journal):
+            await asyncio.wait_for(first.there.wait(), PATIENCE)
+    return first.at - start
+
+
+def _crashed(folder: Path, environment: Mapping[str, str]) -> Crash:
+    """Build the file and the journal, as a campaign would have left them."""
+    rows = ROWS if shutil.disk_usage(folder).free >= DISK_MIN else ROWS_WITHOUT_DISK
+    if rows < ROWS:
+        print(f"  less than {DISK_MIN:,} bytes are free: only {rows:,} rows", flush=True)
+    source, journal = folder / "campaign.csv", folder / "campaign.db"
+    start = perf_counter()
+    _write_file(source, rows)
+    file = read_csv(source, fill=Fill(label_id=LABEL))
+    held = hold(journal, anew=True)
+    begun = Begun(
+        time(),
+        "0",
+        environment["TRUECALLER_CLIENT_ACCOUNT_ID"],
+        "v2",
+        attrs.asdict(CampaignOptions()),
+        file.note(),
+        SALT,
+    )
+    held.transact([held.scribe.take((begun, RunBegan(time(), os.getpid())))])
+    _write_journal(held, file, rows // SIZE)
+    open_batches = len(held.scribe.standing.open)
+    held.close()
+    print(f"  built in {perf_counter() - start:.0f} s", flush=True)
+    return Crash(source, journal, rows, open_batches)
+
+
+def _write_file(path: Path, rows: int) -> None:
+    now = int(time() * 1000)
+    rest = f",{now},{now + 20 * HOUR_MS},Calling you for KYC\n"
+    with path.open("w") as file:
+        file.write(HEADER)
+        for first in range(0, rows, 10_000):
+            file.write("".join(f"911234567898,9198{number:07d}0{rest}" for number in range(first, first + 10_000)))
+
+
+def _write_journal(held: Held, file: FileSource, batches: int) -> None:
+    prints = Prints(SALT)
+    lines = file.rows()
+    for first in range(1, batches + 1, TOGETHER):
+        lives = (
+            entries
+            for seq in range(first, min(first + TOGETHER, batches + 1))
+            for entries in _life(seq, list(islice(lines, SIZE)), prints, batches)
+        )
+        held.transact(held.scribe.take(entries) for entries in lives)
+    lines.close()
+
+
+def _life(seq: int, rows: list[Row], prints: Prints, batches: int) -> Iterator[tuple[Entry, ...]]:
+    """The writes of one batch, up to where the crash left it: first the planned ones are open, then those before."""
+    numbers, end, at = tuple(row.number for row in rows), rows[-1].end, time()
+    assert end is not None
+    yield Planned(seq, numbers), Read(Place(numbers[-1], *end), prints.of([row.record for row in rows]))
+    behind = batches - seq
+    if behind < PLANNED:
+        return
+    yield (Intent(seq, 1, "0123456789ab", at),)
+    if behind < PLANNED + IN_FLIGHT:
+        return
+    yield (AttemptEnded(seq, 1, "accepted", at, batch_id=f"d30c1234-5678-4abc-9def-{seq:012d}"),)
+    if behind < PLANNED + IN_FLIGHT + ACCEPTED:
+        return
+    yield (
+        Settled(numbers[1::20], Outcome.FAILED, "not a user", seq, attempts=1),
+        Settled(tuple(n for n in numbers if n % 20 != 2), Outcome.DELIVERED, seq=seq, attempts=1),
+    )

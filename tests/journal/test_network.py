@@ -1,0 +1,248 @@
+"""A journal on a network file system: no log, no shared memory, and nothing lost for that.
+
+The table of mounts is ours, and says that everything is served by NFS; the files are real.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.journal.stories import BEGUN, picture
+from tests.journal.test_reading import CAMPAIGN, written
+from tests.journal.test_sqlite import CHILD, is_sound
+from truecaller_async.errors import JournalBusy, JournalError
+from truecaller_async.journal import SqliteJournal, files, mounts
+from truecaller_async.journal.held import Held, hold
+from truecaller_async.journal.lock import holder, lock_file
+from truecaller_async.journal.reading import JournalReader
+from truecaller_async.journal.upkeep import purge, settle
+from truecaller_async.models import Noted, Place, Planned, Read
+
+ON_NFS = "1 1 0:1 / / rw,relatime shared:1 - nfs4 server:/export rw,vers=4.2\n"
+LOCAL = "1 1 0:1 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
+
+
+@pytest.fixture
+def table(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    table = tmp_path_factory.mktemp("proc") / "mountinfo"
+    table.write_text(ON_NFS)
+    monkeypatch.setattr(mounts, "MOUNTS", table)
+    return table
+
+
+@pytest.fixture
+def path(tmp_path: Path, table: Path) -> Path:
+    return tmp_path / "campaign.db"
+
+
+@pytest.fixture
+def running(path: Path) -> Iterator[Held]:
+    """A run that has the journal open."""
+    held = written(path, *CAMPAIGN)
+    yield held
+    held.close()
+
+
+def beside(path: Path) -> list[str]:
+    return sorted(file.name.removeprefix(path.name) for file in path.parent.iterdir() if file != path)
+
+
+async def test_it_is_written_without_a_log_and_says_so_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "truecaller_async")
+    journal = SqliteJournal(path)
+    await journal.open(anew=True)
+    await journal.write(BEGUN, Planned(1, (1, 2)), Read(Place(2, 3, 60)))
+    await journal.write(Noted("n", "v"))
+    assert beside(path) == [".lock"]
+    await journal.aclose()
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("truecaller_async", logging.WARNING)
+    assert f"{path} lies on a network file system (nfs4)" in record.getMessage()
+
+
+def test_each_commit_is_synced_with_its_folder(running: Held) -> None:
+    pragmas = [running.db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+    assert pragmas == ["delete", 3]
+    assert running.db.execute("PRAGMA secure_delete").fetchone() == (1,)
+
+
+def test_on_a_disk_of_this_machine_nothing_is_said(path: Path, table: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table.write_text(LOCAL)
+    held = written(path, *CAMPAIGN)
+    assert held.db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    held.close()
+    assert not caplog.records
+    assert beside(path) == []
+
+
+def test_the_file_of_the_lock_stays_and_locks_nobody_out(path: Path, running: Held) -> None:
+    with pytest.raises(JournalBusy):
+        hold(path, anew=False)
+    running.close()
+    assert beside(path) == [".lock"]
+    assert holder(path) is None
+    hold(path, anew=False).close()
+
+
+def test_a_journal_that_moves_between_disk_and_network_goes_on(path: Path, table: Path) -> None:
+    written(path, *CAMPAIGN).close()
+    for text, mode in ((LOCAL, "wal"), (ON_NFS, "delete"), (LOCAL, "wal")):
+        table.write_text(text)
+        held = hold(path, anew=False)
+        assert held.db.execute("PRAGMA journal_mode").fetchone() == (mode,)
+        held.transact([held.scribe.take((Noted(mode, "seen"),))])
+        held.close()
+    with JournalReader(path) as reader:
+        assert reader.standing().notes == {"wal": "seen", "delete": "seen"}
+        assert len(list(reader.words())) == 7
+
+
+def test_it_is_read_while_a_run_writes_between_two_commits(path: Path, running: Held) -> None:
+    with JournalReader(path) as reader:
+        assert len(list(reader.words())) == 7
+        running.db.execute("BEGIN IMMEDIATE")
+        running.db.execute("INSERT INTO note VALUES ('n', '1')")
+        assert reader.standing().notes == {}
+        running.db.commit()
+        assert reader.standing().notes.keys() == {"n"}
+
+
+def test_who_would_read_during_a_commit_waits_and_then_hears_why(
+    path: Path, running: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "WAIT_SECONDS", 0.0)
+    with JournalReader(path) as reader:
+        running.db.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(JournalBusy, match="is being written or read by another process just now"):
+            reader.standing()
+        with pytest.raises(JournalBusy, match="ask again"):
+            JournalReader(path)
+        running.db.rollback()
+        assert len(list(reader.words())) == 7
+
+
+def half_written(running: Held, copy: Path) -> None:
+    """What a crash in the middle of a commit leaves: pages of it in the file, and the old ones in the other."""
+    db = running.db
+    db.execute("PRAGMA cache_size = 2")
+    db.execute("BEGIN IMMEDIATE")
+    db.execute("UPDATE said SET reason = 'never committed'")
+    db.execute("UPDATE batch SET state = 'resolved', owes = 0")
+    db.executemany("INSERT INTO note VALUES (?, ?)", [(str(n), "x" * 1000) for n in range(200)])
+    for suffix in ("", "-journal"):
+        shutil.copy(running.path.with_name(running.path.name + suffix), copy.with_name(copy.name + suffix))
+    db.rollback()
+
+
+@pytest.fixture
+def crashed(running: Held, tmp_path: Path) -> Path:
+    folder = tmp_path / "crashed"
+    folder.mkdir()
+    half_written(running, folder / "copy.db")
+    assert b"never committed" in (folder / "copy.db").read_bytes()
+    return folder / "copy.db"
+
+
+def test_a_commit_that_a_crash_broke_off_is_undone_before_the_run_goes_on(crashed: Path, running: Held) -> None:
+    held = hold(crashed, anew=False)
+    assert picture(held.scribe.standing) == picture(running.scribe.standing)
+    held.close()
+    assert beside(crashed) == [".lock"]
+    with closing(sqlite3.connect(crashed)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.parametrize("text", [ON_NFS, LOCAL])
+def test_a_commit_that_a_crash_broke_off_is_undone_by_who_reads(
+    crashed: Path, running: Held, table: Path, text: str
+) -> None:
+    table.write_text(text)
+    with JournalReader(crashed) as reader:
+        assert reader.busy() is None
+        assert picture(reader.standing()) == picture(running.scribe.standing)
+        assert len(list(reader.words())) == 7
+    assert not crashed.with_name("copy.db-journal").exists()
+
+
+ELSEWHERE = """
+import sys
+from pathlib import Path
+from truecaller_async.journal import mounts
+mounts.MOUNTS = Path(sys.argv.pop())
+"""
+
+
+@pytest.mark.parametrize("after", [1, 7, 20])
+def test_after_kill_9_all_that_was_confirmed_is_there(path: Path, table: Path, after: int) -> None:
+    with subprocess.Popen(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", ELSEWHERE + CHILD, str(path), str(table)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) >= after:
+                process.kill()
+                break
+        seen = max([int(line), *map(int, process.stdout.read().split())])
+    held = hold(path, anew=False)
+    assert seen <= held.scribe.standing.last_seq <= seen + 1
+    held.close()
+    assert is_sound(path)
+
+
+def test_an_operator_may_settle_after_such_a_crash(crashed: Path) -> None:
+    settle(crashed, 2, True, 20.0)
+    with JournalReader(crashed) as reader:
+        assert reader.held() == []
+
+
+def test_a_foreign_file_with_a_rollback_journal_beside_it_is_left_as_it_is(crashed: Path) -> None:
+    crashed.write_bytes(b"row,outcome\n")
+    for look in (JournalReader, lambda path: hold(path, anew=False)):
+        with pytest.raises(JournalError, match="no journal of this library"):
+            look(crashed)
+    assert crashed.read_bytes() == b"row,outcome\n"
+    assert crashed.with_name("copy.db-journal").exists()
+
+
+def test_where_the_lock_was_left_behind_the_next_run_has_it(path: Path) -> None:
+    written(path, *CAMPAIGN).close()
+    assert lock_file(path).read_text().split()[0].isdecimal()
+    with JournalReader(path) as reader:
+        assert reader.busy() is None
+
+
+def test_purged_nothing_is_left_of_it_either(path: Path) -> None:
+    held = written(path, (BEGUN,), (Planned(1, (1,), payload=b"919876543210"), Read(Place(1, 2, 30), b"a print")))
+    assert b"919876543210" in path.read_bytes()
+    held.close()
+    purge(path, force=True)
+    assert b"919876543210" not in path.read_bytes()
+    assert b"a print" not in path.read_bytes()
+    assert beside(path) == [".lock"]
+    with JournalReader(path) as reader:
+        assert reader.purged()
+
+
+def test_while_somebody_reads_nothing_is_erased(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "WAIT_SECONDS", 0.0)
+    written(path, *CAMPAIGN).close()
+    with JournalReader(path) as reader:
+        reader._db.execute("BEGIN")
+        reader._db.execute("SELECT count(*) FROM word").fetchone()
+        with pytest.raises(JournalBusy):
+            purge(path, force=True)
+        reader._db.execute("ROLLBACK")
+        assert not reader.purged()
+    purge(path, force=True)
