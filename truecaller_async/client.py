@@ -208,8 +208,9 @@ class TruecallerClient:
         counts the whole campaign. A finished campaign sends nothing.
 
         `source` is only for what the journal cannot open again: a list, a generator, a file that was moved. It must be
-        the same rows in the same order; without it, a campaign from a generator finishes what had been read. `options`
-        are those of the journal unless given. The version of the API is the journal's, the credentials are this
+        the same rows in the same order; without it, a campaign from a generator finishes what had been read, and sends
+        no batch again whose answer was lost and behind which other rows were read. `options` are those of the journal
+        unless given. The version of the API is the journal's, the credentials are this
         client's, and must be of the same account.
 
         Entering the block raises `JournalBusy` (another process works on it), `JournalError`, `SourceChanged` (the

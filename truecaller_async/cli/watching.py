@@ -75,6 +75,8 @@ class Watch:
         fault: TruecallerError | None = None
         was_whole = False
         tell = self.display.note
+        for name, value in self.remembered.items():
+            await stream.note(name, value)
         try:
             async with stream, stop_on_signals(stream, lambda times: tell(TOLD_ON_SIGNAL[times])) as stopping:
                 looking = asyncio.create_task(self._look(stream))
@@ -96,8 +98,6 @@ class Watch:
     async def _take_all(self, stream: CampaignStream) -> None:
         """Every result to everybody, at the pace of the file of results."""
         takers = (self.recorder.note, self.reasons.note, *self.notes)
-        for name, value in self.remembered.items():
-            await stream.note(name, value)
         if self.begun is not None:
             self.display.note(self.begun)
         self.recorder.prepare()

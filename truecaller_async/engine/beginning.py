@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -19,7 +19,7 @@ from truecaller_async._version import __version__
 from truecaller_async.engine.recall import Recalled, recall
 from truecaller_async.engine.run import Core, Run
 from truecaller_async.errors import ConfigError, JournalError
-from truecaller_async.models import AttemptEnded, Begun, RunBegan, SourceNote
+from truecaller_async.models import AttemptEnded, Begun, Noted, RunBegan, SourceNote
 from truecaller_async.options import CampaignOptions, PollPolicy
 from truecaller_async.planning.batch_state import Event, State
 from truecaller_async.planning.replay import Standing
@@ -45,16 +45,19 @@ class Undertaking:
     resumed: bool = False
 
 
-async def begin(asked: Undertaking) -> tuple[Run, Recalled]:
-    """The run, and where its reading begins. Raises what keeps it from beginning; the journal is let go then."""
+async def begin(asked: Undertaking, noted: Sequence[Noted] = ()) -> tuple[Run, Recalled]:
+    """The run, and where its reading begins. Raises what keeps it from beginning; the journal is let go then.
+
+    `noted` is written with the first entry of the run.
+    """
     recalled = None if asked.resumed else Recalled(RowReader(asked.source))
     core = None if asked.resumed else asked.core(None)
     journal = asked.journal()
     standing = await journal.open(anew=not asked.resumed)
     try:
         if core is not None and recalled is not None:
-            return await _anew(asked, core, journal, standing), recalled
-        return await _resume(asked, journal, standing)
+            return await _anew(asked, core, journal, standing, noted), recalled
+        return await _resume(asked, journal, standing, noted)
     except BaseException:
         await journal.aclose()
         raise
@@ -68,20 +71,22 @@ def options_of(begun: Begun) -> CampaignOptions:
         raise JournalError(f"the journal has options that this version does not know: {error}") from None
 
 
-async def _anew(asked: Undertaking, core: Core, journal: Journal, standing: Standing) -> Run:
+async def _anew(asked: Undertaking, core: Core, journal: Journal, standing: Standing, noted: Sequence[Noted]) -> Run:
     options = asked.options or CampaignOptions()
     note = asked.source.note() if isinstance(asked.source, FileSource) and journal.resumable else None
     at = core.clock.wall()
     begun = Begun(
         at, __version__, core.account, core.api_version, _plain(options), note, secrets.token_bytes(SALT_BYTES)
     )
-    await journal.write(begun, RunBegan(at, os.getpid()))
+    await journal.write(begun, RunBegan(at, os.getpid()), *noted)
     run = Run(core, options, journal, standing)
     run.keeps_payloads = journal.resumable and note is None
     return run
 
 
-async def _resume(asked: Undertaking, journal: Journal, standing: Standing) -> tuple[Run, Recalled]:
+async def _resume(
+    asked: Undertaking, journal: Journal, standing: Standing, noted: Sequence[Noted]
+) -> tuple[Run, Recalled]:
     begun = standing.begun
     if begun is None:
         raise JournalError("the journal holds no campaign")
@@ -102,7 +107,7 @@ async def _resume(asked: Undertaking, journal: Journal, standing: Standing) -> t
         if batch.state is State.IN_FLIGHT
     ]
     try:
-        await journal.write(RunBegan(at, os.getpid()), *crashed)
+        await journal.write(RunBegan(at, os.getpid()), *crashed, *noted)
     except BaseException:
         await recalled.aclose()
         raise

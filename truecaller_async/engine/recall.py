@@ -7,6 +7,7 @@ first row that differs ends it: `SourceChanged`, and nothing is sent.
 
 A batch that was let go before (its answer was lost, and it was not sent again) may be sent now after all. Its records
 that have a later row of the same caller and receiver must not be: they would put the older word back on the phone.
+Where the later rows cannot be read again, the whole batch stays as it is.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ from truecaller_async.sources import FileSource, RowReader
 PAGE = 256
 """Stretches of rows that the journal is asked for at once."""
 
+UNPACKED_AT_MOST = 4
+"""Times that a compressed file is unpacked in order to read single stretches of it."""
+
 NEVER = 2**63
 
 
@@ -39,12 +43,14 @@ NEVER = 2**63
 class Recalled:
     """`reader` goes on where reading stopped, None where there is nothing left to read.
 
-    `given` are the records of the open batches by row, and `outdated` the rows that must not be sent again.
+    `given` are the records of the open batches by row, and `outdated` the rows that must not be sent again. `withheld`
+    are batches of which nobody can tell whether they are outdated, because later rows cannot be read again.
     """
 
     reader: RowReader | None
     given: dict[int, CallRecord] = attrs.field(factory=dict)
     outdated: set[int] = attrs.field(factory=set)
+    withheld: frozenset[int] = frozenset()
 
     async def aclose(self) -> None:
         """Nobody is going to read on: let the source go."""
@@ -60,7 +66,7 @@ async def recall(run: Run, source: object, *, same: bool) -> Recalled:
     neither in the source nor in the journal.
     """
     if source is None:
-        return Recalled(None, _from_payloads(run.standing.open))
+        return Recalled(None, _from_payloads(run.standing.open), withheld=_overtaken_perhaps(run))
     recalling = _Recall(run, source, same=same)
     try:
         return await recalling.all()
@@ -76,6 +82,12 @@ def may_go_again(run: Run, batch: OpenBatch) -> bool:
     options = run.options
     resend = options.on_ambiguous == "resend" and batch.doubts <= options.max_resends
     return batch.state is State.PLANNED or resend
+
+
+def _overtaken_perhaps(run: Run) -> frozenset[int]:
+    """The batches that were let go and would be sent again, though later rows were read that nobody can see now."""
+    last = run.standing.place.row
+    return frozenset(batch.seq for batch in run.standing.open if may_go_again(run, batch) and batch.planned[-1] < last)
 
 
 def _from_payloads(batches: list[OpenBatch]) -> dict[int, CallRecord]:
@@ -98,7 +110,7 @@ class _Recall:
         begun = run.standing.begun
         self._prints = Prints(begun.salt if begun is not None else b"")
         self._is_file = isinstance(source, FileSource) and source.note() is not None
-        self._all = not same or not self._is_file
+        self._all = not same or not self._is_file or self._is_slow_to_seek()
         self.reader: RowReader | None = None
         self._row = 0
         self._recalled = Recalled(None)
@@ -114,6 +126,12 @@ class _Recall:
         }
         self._pairs: defaultdict[tuple[str, str], list[tuple[int, CallRecord]]] = defaultdict(list)
         self._dedupe_from = self._first_of_dedupe()
+
+    def _is_slow_to_seek(self) -> bool:
+        """A compressed file is unpacked from its beginning for each place: reading it once is soon the shorter way."""
+        stretches = {batch.begins.row for batch in self._standing.open}
+        source = self._source
+        return isinstance(source, FileSource) and source.name.endswith(".gz") and len(stretches) > UNPACKED_AT_MOST
 
     async def all(self) -> Recalled:
         place = START

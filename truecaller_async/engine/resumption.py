@@ -25,6 +25,10 @@ from truecaller_async.planning.replay import OpenBatch
 
 OUTDATED = "a later row of the same caller and receiver was read after it"
 ANSWER_LOST = "the answer was lost"
+WITHHELD = (
+    f"sent, and {ANSWER_LOST}; not sent again, because a later row may be of the same caller and receiver, and rows "
+    "that were read before cannot be seen again: give the same source"
+)
 TO_PLANNED = {State.STOPPED: Event.RESUME, State.HELD: Event.RESEND}
 LET_GO = (State.ACCEPTED, State.HELD, State.UNTRACKED)
 """States in which later batches of the same pairs need not wait."""
@@ -53,7 +57,11 @@ class Resumption:
         for batch in waiting:
             await self._send_again(batch, self._drafts[batch.seq])
         for batch in others:
-            await self._go_on(batch, self._drafts[batch.seq])
+            draft = self._drafts[batch.seq]
+            if batch.seq in self._recalled.withheld:
+                await self._leave(draft, WITHHELD)
+            else:
+                await self._go_on(batch, draft)
 
     def _draft(self, batch: OpenBatch) -> Draft:
         rows = batch.open
@@ -96,15 +104,21 @@ class Resumption:
         for seq in sorted(waiting):
             if waiting[seq][0].root is not None:
                 parts = [self._drafts[batch.seq] for batch in waiting[seq]]
-                self._run.pairs.enter(self._isolation(seq, parts).root)
+                earlier = self._run.pairs.enter(self._isolation(seq, parts).root)
+                for batch in filter(self._is_to_be_sent, waiting[seq]):
+                    self._drafts[batch.seq].after |= earlier
             else:
                 draft = self._drafts[seq]
                 draft.after = self._run.pairs.enter(draft)
 
     def _is_to_be_sent(self, batch: OpenBatch) -> bool:
+        if batch.seq in self._recalled.withheld:
+            return False
         return batch.state in (State.PLANNED, State.STOPPED) or may_go_again(self._run, batch)
 
     def _is_let_go(self, batch: OpenBatch) -> bool:
+        if batch.seq in self._recalled.withheld:
+            return True
         return batch.state in LET_GO and not may_go_again(self._run, batch)
 
     def _isolation(self, root: int, parts: list[Draft]) -> Isolation:
@@ -149,8 +163,7 @@ class Resumption:
             case State.UNTRACKED:
                 await self._settle(draft, Outcome.UNKNOWN, "taken by the server, but its batch id is not known")
             case _:
-                results = run.results(draft, range(len(draft)), Outcome.UNKNOWN, f"sent, and {ANSWER_LOST}")
-                await run.settle(results, draft.seq, final=False)
+                await self._leave(draft, f"sent, and {ANSWER_LOST}")
 
     def _ask_again(self, batch: OpenBatch, draft: Draft, batch_id: str) -> None:
         run = self._run
@@ -160,6 +173,11 @@ class Resumption:
         still_open = {place for place, row in enumerate(draft.rows) if row not in batch.closed}
         run.accepted[draft.seq] = Accepted(draft, batch_id, plan, still_open)
         run.schedule.poll(draft.seq, now)
+
+    async def _leave(self, draft: Draft, reason: str) -> None:
+        """Nothing more is done in this run."""
+        results = self._run.results(draft, range(len(draft)), Outcome.UNKNOWN, reason)
+        await self._run.settle(results, draft.seq, final=False)
 
     async def _settle(self, draft: Draft, outcome: Outcome, reason: str | None) -> None:
         await self._run.settle(self._run.results(draft, range(len(draft)), outcome, reason), draft.seq)

@@ -49,11 +49,12 @@ class CampaignStream:
         self._workers: list[asyncio.Task[None]] = []
         self._hand: Iterator[RecordResult] = iter(())
         self._closing: asyncio.Task[None] | None = None
+        self._noted: list[Noted] = []
 
     async def __aenter__(self) -> Self:
         if self._run is not None:
             raise ConfigError("a campaign runs once; call push_many again for another, or resume its journal")
-        run, recalled = await begin(self._asked)
+        run, recalled = await begin(self._asked, self._noted)
         sender, poller = Sender(run), Poller(run)
         try:
             if self._asked.resumed:
@@ -120,9 +121,13 @@ class CampaignStream:
     async def note(self, name: str, value: str) -> None:
         """Keep a word of yours in the journal, such as the path of your results; `notes` has it after a resume.
 
-        Raises `JournalError`, and `ConfigError` before the block is entered.
+        Before the block is entered it is kept for the journal's first entry, so that no crash can come between. Raises
+        `JournalError`.
         """
-        await self._running().journal.write(Noted(name, value))
+        if self._run is None:
+            self._noted.append(Noted(name, value))
+        else:
+            await self._run.journal.write(Noted(name, value))
 
     @property
     def notes(self) -> Mapping[str, str]:

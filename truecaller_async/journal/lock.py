@@ -76,6 +76,8 @@ def holder(path: Path) -> int | None:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _content(handle)[0] or 0
+    except OSError:
+        return None  # a file system without such locks: nobody can hold one
     finally:
         os.close(handle)
     return None

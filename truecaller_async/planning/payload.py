@@ -6,10 +6,12 @@ their batch.
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterable
 from typing import Any
 
+import attrs
 import msgspec
 
 from truecaller_async.models import CallRecord
@@ -24,9 +26,19 @@ _decode = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 def packed(records: Iterable[CallRecord]) -> bytes:
     """The records of one batch."""
-    return zlib.compress(_encode([canonical(record) for record in records]), LEVEL)
+    formed = [canonical(record) for record in records]
+    try:
+        text = _encode(formed)
+    except UnicodeEncodeError:  # half a character, in somebody's key: only the standard library writes it, escaped
+        text = json.dumps([attrs.asdict(record) for record in formed], default=str).encode()
+    return zlib.compress(text, LEVEL)
 
 
 def unpacked(payload: bytes) -> list[CallRecord]:
     """The records again, in their order."""
-    return [CallRecord(**fields) for fields in _decode(zlib.decompress(payload))]
+    text = zlib.decompress(payload)
+    try:
+        fields = _decode(text)
+    except msgspec.DecodeError:
+        fields = json.loads(text)
+    return [CallRecord(**values) for values in fields]

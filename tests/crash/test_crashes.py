@@ -1,0 +1,64 @@
+"""The short forms of the crash tests. The long ones are `python -m tests.crash kills`, `points` and `power`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.crash.kills import kill_loop
+from tests.crash.points import CALLS, Bench, Point, every_point, why_not
+from tests.crash.power import cut_power
+
+KILLS = 30
+EVERY = 40
+FIRST = 4
+CUTS = 25
+SEED = 7
+
+NO_STRACE = why_not()
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+needs_strace = pytest.mark.skipif(NO_STRACE is not None, reason=str(NO_STRACE))
+
+
+@needs_fork
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("policy", ["resend", "hold"])
+def test_no_kill_loses_a_row_or_repeats_one_unseen(tmp_path: Path, policy: str) -> None:
+    tally = kill_loop(tmp_path, policy, KILLS, SEED)
+    assert tally.findings.violations == []
+    assert (tally.kills, sum(tally.phases.values())) == (KILLS, KILLS)
+    assert tally.findings.ambiguous > 0
+    assert (tally.findings.lost, tally.findings.unflagged) == (0, 0)
+    if policy == "hold":
+        assert tally.findings.flagged == 0
+
+
+@needs_strace
+@pytest.mark.timeout(240)
+def test_no_call_on_the_journal_is_one_that_must_not_be_the_last(tmp_path: Path) -> None:
+    lines, broken = every_point(tmp_path, EVERY, calls=CALLS)
+    assert [(str(outcome.point), outcome.violations) for outcome in broken] == []
+    assert {"pwrite64", "fdatasync", "ftruncate", "rename", "unlink"} <= {line.call for line in lines}
+    assert all(line.kills for line in lines)
+
+
+@needs_strace
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("how", ["SIGKILL", "ENOSPC", "EIO"])
+def test_a_journal_that_is_just_being_made_may_die_at_each_of_its_first_calls(tmp_path: Path, how: str) -> None:
+    calls = ("openat", "pwrite64", "fdatasync", "fsync", "ftruncate", "rename", "unlink")
+    points = (Point(call, how, n) for call in calls for n in range(1, FIRST + 1))
+    with Bench(tmp_path) as bench:
+        broken = [(str(point), said) for point in points if (said := bench.try_out(point).violations)]
+    assert broken == []
+
+
+@needs_strace
+@pytest.mark.timeout(240)
+def test_what_was_synced_before_the_power_went_is_not_lost(tmp_path: Path) -> None:
+    tally = cut_power(tmp_path, CUTS, SEED)
+    assert tally.violations == []
+    assert (tally.cuts, tally.refused) == (CUTS, 0)
+    assert tally.resumed > CUTS // 2
