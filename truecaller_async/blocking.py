@@ -492,6 +492,22 @@ class Campaign:
         """
         self._running().run(self._stream.abort)
 
+    def note(self, name: str, value: str) -> None:
+        """Keep a word of yours in the journal; `notes` has it after a resume.
+
+        Raises `JournalError`, and `ConfigError` before the block is entered.
+        """
+        self._running().run(partial(self._stream.note, name, value))
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """What `note` was told, in all runs of the campaign. Raises `ConfigError` before the block is entered."""
+        self._running()
+        return self._stream.notes
+
+    def __repr__(self) -> str:
+        return repr(self._stream).replace("CampaignStream", "blocking.Campaign")
+
     @property
     def summary(self) -> Summary:
         """The account so far; final once the iteration has ended. Raises `ConfigError` before the block is entered."""

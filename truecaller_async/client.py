@@ -193,9 +193,11 @@ class TruecallerClient:
         last word. Entering the block raises `JournalBusy` and `JournalError`.
         """
         self._parts.exchange.deprecations.tell_version("push_many", self._settings.api_version)
+        from truecaller_async.configuration import checked_kind
         from truecaller_async.engine import CampaignStream, Undertaking
 
-        return CampaignStream(Undertaking(self._core, source, options, _journal_of(journal)))
+        chosen = checked_kind("options", options, CampaignOptions, CampaignOptions)
+        return CampaignStream(Undertaking(self._core, source, chosen, _journal_of(journal)))
 
     def resume(
         self, journal: str | os.PathLike[str], *, source: object = None, options: CampaignOptions | None = None
@@ -204,8 +206,9 @@ class TruecallerClient:
 
         `journal` is the path that `push_many` was given. What the server accepted is asked for, what was planned is
         sent, what may have been applied without our knowing goes by `options.on_ambiguous`, and the source is read on
-        from the row where it stopped. The stream yields one result for each row that had no final word; its summary
-        counts the whole campaign. A finished campaign sends nothing.
+        from the row where it stopped. The stream yields one result for each row that had no final word; a row that had
+        it is not told again, even where the reader had not come to it. Its summary counts the whole campaign. A
+        finished campaign sends nothing.
 
         `source` is only for what the journal cannot open again: a list, a generator, a file that was moved. It must be
         the same rows in the same order; without it, a campaign from a generator finishes what had been read, and sends
@@ -216,9 +219,13 @@ class TruecallerClient:
         Entering the block raises `JournalBusy` (another process works on it), `JournalError`, `SourceChanged` (the
         first row that differs is its `.row`; nothing was sent), `SourceError` and `ConfigError`.
         """
+        from truecaller_async.configuration import checked_kind
         from truecaller_async.engine import CampaignStream, Undertaking
 
-        return CampaignStream(Undertaking(self._core, source, options, _journal_of(journal), resumed=True))
+        if journal in (None, "memory:"):
+            raise ConfigError(f"journal is {journal!r}: a campaign is resumed from the path that push_many was given")
+        chosen = None if options is None else checked_kind("options", options, CampaignOptions, CampaignOptions)
+        return CampaignStream(Undertaking(self._core, source, chosen, _journal_of(journal), resumed=True))
 
     async def aclose(self) -> None:
         """Give up the tokens, close the session. May be called twice, and at the same time from two tasks.

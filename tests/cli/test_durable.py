@@ -81,6 +81,11 @@ async def resumed(shell: Shell, journal: str, *options: str) -> Finished:
     return await shell.run("campaign", "resume", journal, "--tokens", "1", "--json", *options)
 
 
+async def looked(shell: Shell, verb: str, journal: str, *options: str) -> Finished:
+    """A command that sends nothing, which needs no process of its own."""
+    return await shell.call("campaign", verb, str(shell.folder / journal), *options)
+
+
 def results_in(path: Path) -> dict[int, dict[str, str]]:
     """The lines of a results file by row; none may stand there twice."""
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -107,19 +112,20 @@ def check_truth(results: dict[int, dict[str, str]], sandbox: Sandbox, rows: Sequ
 ALL = range(1, ROWS + 1)
 
 
-@pytest.mark.parametrize(("how", "code"), [(SIGINT, 130), (SIGTERM, 143)])
-async def test_a_stopped_campaign_is_finished_by_the_command_that_it_names(
-    shell: Shell, sandbox: Sandbox, how: Signals, code: int
+async def test_a_stopped_campaign_is_finished_by_the_command_that_it_names_even_where_its_results_are_torn(
+    shell: Shell, sandbox: Sandbox
 ) -> None:
     process, journal = await begun(shell, "--results", "out.csv")
     await until_taken(sandbox, 2)
-    first = await stopped(process, how)
-    assert first.code == code
+    first = await stopped(process, SIGINT)
+    assert first.code == 130
     assert first.stderr.splitlines()[-1] == f"Resume with: truecaller campaign resume {journal}"
     assert first.summary["journal"] == journal
     assert first.summary["unsent"] > 0
     early = results_in(shell.folder / "out.csv")
     assert len(early) == first.summary["read"] - first.summary["unsent"] - first.summary["unknown"]
+    path = shell.folder / "out.csv"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     last = await resumed(shell, journal)
     assert (last.code, last.summary["runs"], last.summary["unsent"] + last.summary["unknown"]) == (5, 2, 0)
     assert adds_up(last.summary)
@@ -128,6 +134,8 @@ async def test_a_stopped_campaign_is_finished_by_the_command_that_it_names(
     check_truth(results, sandbox, ALL)
     assert {line["possibly_duplicated"] for line in results.values()} == {"false"}
     assert len(sandbox.state.truth(0, 10 * ROWS)) == ROWS - ROWS // 100
+    for line in (*results.values(), *early.values()):
+        line["record_id"] = ""
     assert results.items() >= early.items()
 
 
@@ -145,8 +153,7 @@ async def test_a_bad_row_of_the_rest_is_told_with_its_line(shell: Shell, sandbox
     await stopped(again, SIGINT)
 
 
-@pytest.mark.parametrize("name", ["out.csv", "out.csv.gz"])
-@pytest.mark.parametrize("moments", [(0,), (1, 3), (2, 4, 5)])
+@pytest.mark.parametrize(("name", "moments"), [("out.csv", (0,)), ("out.csv.gz", (1, 3)), ("out.csv", (5,))])
 async def test_a_killed_campaign_is_finished_with_every_row_once(
     shell: Shell, sandbox: Sandbox, name: str, moments: tuple[int, ...]
 ) -> None:
@@ -164,74 +171,59 @@ async def test_a_killed_campaign_is_finished_with_every_row_once(
     check_truth(results_in(shell.folder / name), sandbox, ALL)
 
 
-async def test_a_results_file_that_is_torn_is_completed_from_journal_and_input(shell: Shell, sandbox: Sandbox) -> None:
-    process, journal = await begun(shell, "--results", "out.csv")
-    await until_taken(sandbox, 3)
-    await stopped(process, SIGINT)
-    path = shell.folder / "out.csv"
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert (await resumed(shell, journal)).code == 5
-    check_truth(results_in(path), sandbox, ALL)
-
-
-async def test_another_results_file_is_written_whole(shell: Shell, sandbox: Sandbox) -> None:
-    process, journal = await begun(shell, "--results", "out.csv")
-    await until_taken(sandbox, 2)
-    await stopped(process, SIGINT)
-    before = (shell.folder / "out.csv").read_bytes()
-    (shell.folder / "other.csv").write_text("what stood here goes\n")
-    assert (await resumed(shell, journal, "--results", "other.csv")).code == 5
-    check_truth(results_in(shell.folder / "other.csv"), sandbox, ALL)
-    assert (shell.folder / "out.csv").read_bytes() == before
-
-
-async def test_a_file_of_somebody_else_in_the_place_of_the_results_stops_the_campaign(
+async def test_a_file_of_somebody_else_in_the_place_of_the_results_stops_it_and_another_is_written_whole(
     shell: Shell, sandbox: Sandbox
 ) -> None:
     process, journal = await begun(shell, "--results", "out.csv")
     await until_taken(sandbox, 2)
-    await stopped(process, SIGINT)
+    await stopped(process, SIGKILL)
     (shell.folder / "out.csv").write_text("dear diary\n")
     second = await resumed(shell, journal)
     assert second.code == 3
     assert "does not begin like a file of results" in second.stderr
     assert second.stderr.splitlines()[-1] == f"Resume with: truecaller campaign resume {journal}"
     assert (shell.folder / "out.csv").read_text() == "dear diary\n"
-    assert (await resumed(shell, journal, "--results", "out2.csv")).code == 5
-    check_truth(results_in(shell.folder / "out2.csv"), sandbox, ALL)
+    (shell.folder / "other.csv").write_text("what stood here goes\n")
+    last = await resumed(shell, journal, "--results", "other.csv")
+    assert last.code == 5
+    assert (shell.folder / "out.csv").read_text() == "dear diary\n"
+    results = results_in(shell.folder / "other.csv")
+    assert sorted(results) == list(ALL)
 
 
-async def test_a_file_that_was_changed_is_4_with_the_first_row_that_differs_and_nothing_is_sent(
+async def test_nothing_is_sent_for_a_changed_or_missing_input_nor_for_a_second_beginning(
     shell: Shell, sandbox: Sandbox
 ) -> None:
-    process, journal = await begun(shell, "--results", "out.csv")
+    process, journal = await begun(shell, "--results", "out.csv", "--journal", "j.db")
     await until_taken(sandbox, 2)
     await stopped(process, SIGINT)
     before, results = sandbox.stats().requests, (shell.folder / "out.csv").read_bytes()
+    path = shell.folder / "long.csv"
+    begun_again = await shell.run("campaign", "run", "long.csv", "--results", "out.csv", "--journal", "j.db")
+    assert begun_again.code == 6
+    assert "truecaller campaign resume j.db" in begun_again.stderr
+    whole = path.read_bytes()
     rows = [row_of(number) for number in ALL]
     rows[700] = (CALLER, receiver(999_999), REASON, "another")
-    write_rows(shell.folder / "long.csv", HEADER, rows)
-    changed = await resumed(shell, journal)
+    write_rows(path, HEADER, rows)
+    changed = await looked(shell, "resume", journal)
     assert changed.code == 4
     assert "row 701" in changed.stderr
     assert receiver(999_999) not in changed.stderr
-    assert sandbox.stats().requests == before
-    assert (shell.folder / "out.csv").read_bytes() == results
-    write_input(shell.folder)
-    assert (await resumed(shell, journal)).code == 5
-    check_truth(results_in(shell.folder / "out.csv"), sandbox, ALL)
-
-
-async def test_an_input_that_was_moved_is_named(shell: Shell, sandbox: Sandbox) -> None:
-    process, journal = await begun(shell, "--results", "out.csv")
-    await until_taken(sandbox, 2)
-    await stopped(process, SIGINT)
-    (shell.folder / "long.csv").rename(shell.folder / "moved.csv")
-    lost = await resumed(shell, journal)
+    path.unlink()
+    lost = await looked(shell, "resume", journal)
     assert lost.code == 4
     assert "long.csv" in lost.stderr
-    assert (await resumed(shell, journal, "--file", "moved.csv")).code == 5
-    check_truth(results_in(shell.folder / "out.csv"), sandbox, ALL)
+    moved = shell.folder / "moved.csv"
+    moved.write_bytes(whole)
+    over = await looked(shell, "resume", journal, "--file", str(moved), "--results", str(moved))
+    assert (over.code, moved.read_bytes()) == (3, whole)
+    assert sandbox.stats().requests == before
+    assert (shell.folder / "out.csv").read_bytes() == results
+    last = await resumed(shell, journal, "--file", "moved.csv", "--results", "anew.csv")
+    assert last.code == 5
+    assert "cannot be read again" not in last.stderr
+    check_truth(results_in(shell.folder / "anew.csv"), sandbox, ALL)
 
 
 async def test_a_finished_campaign_sends_nothing_and_says_the_same(shell: Shell, sandbox: Sandbox) -> None:
@@ -261,35 +253,25 @@ async def test_a_journal_of_ours_goes_when_nothing_needs_it(shell: Shell, sandbo
     assert (refused.code, list(folder.iterdir())) == (3, [])
 
 
-async def test_a_journal_that_holds_a_campaign_is_not_begun_again_and_its_results_stay(
-    shell: Shell, sandbox: Sandbox
-) -> None:
-    process, _ = await begun(shell, "--results", "out.csv", "--journal", "j.db")
-    await until_taken(sandbox, 2)
-    await stopped(process, SIGINT)
-    results, requests = (shell.folder / "out.csv").read_bytes(), sandbox.stats().requests
-    again = await shell.run("campaign", "run", "long.csv", "--results", "out.csv", "--journal", "j.db")
-    assert again.code == 6
-    assert "truecaller campaign resume j.db" in again.stderr
-    assert (shell.folder / "out.csv").read_bytes() == results
-    assert sandbox.stats().requests == requests
-
-
 async def test_two_on_one_journal_are_refused_and_status_says_who_runs(shell: Shell, sandbox: Sandbox) -> None:
     process, journal = await begun(shell, "--results", "out.csv", "--limit", "batch=2/2")
     await until_taken(sandbox, 1)
     for verb in (("resume",), ("settle", "1", "--applied", "no"), ("purge", "--force")):
-        other = await shell.run("campaign", verb[0], journal, *verb[1:])
+        other = await looked(shell, verb[0], journal, *verb[1:])
         assert other.code == 6
         assert str(process.pid) in other.stderr
-    state = json.loads((await shell.run("campaign", "status", journal, "--json")).stdout)
+    results = shell.folder / "out.csv"
+    assert (await looked(shell, "results", journal, "--out", str(results))).code == 3
+    state = json.loads((await looked(shell, "status", journal, "--json")).stdout)
     assert (state["state"], state["pid"]) == ("running", process.pid)
     assert sum(state["final"].values()) + sum(state["open"].values()) == state["read"]
-    lines = (await shell.run("campaign", "status", journal)).stdout
+    lines = (await looked(shell, "status", journal)).stdout
     assert f"running, process {process.pid}" in lines
-    ended = await finished(process)
-    assert ended.code == 5
-    check_truth(results_in(shell.folder / "out.csv"), sandbox, ALL)
+    ended = await stopped(process, SIGTERM)
+    assert ended.code == 143
+    assert ended.stderr.splitlines()[-1] == f"Resume with: truecaller campaign resume {journal}"
+    known = results_in(results)
+    check_truth(known, sandbox, sorted(known))
 
 
 @pytest.mark.parametrize(("plan", "word"), [(LOST, "yes"), (DROPPED, "no")])
@@ -317,13 +299,13 @@ async def test_a_batch_whose_answer_was_lost_waits_for_a_word(
     results = results_in(shell.folder / "out.csv")
     held = [row for row, line in results.items() if line["outcome"] == "unknown"]
     assert (sorted(results), len(held)) == (list(ALL), 500)
-    state = json.loads((await shell.run("campaign", "status", "j.db", "--json")).stdout)
+    state = json.loads((await looked(shell, "status", "j.db", "--json")).stdout)
     assert (state["state"], state["open"]["unknown"]) == ("held back", 500)
     report = json.loads((await shell.run("campaign", "report", "j.db", "--json")).stdout)
     (lost,), (waits,) = report["lost"], report["held"]
     assert (lost["batch"], lost["first_row"], lost["rows"]) == (waits["batch"], min(held), 500)
     assert waits["command"] in first.stderr
-    wrong = await shell.run("campaign", "settle", "j.db", "99", "--applied", "no")
+    wrong = await looked(shell, "settle", "j.db", "99", "--applied", "no")
     assert wrong.code == 6
     assert str(waits["batch"]) in wrong.stderr
     said = await shell.run("campaign", "settle", "j.db", str(waits["batch"]), "--applied", word)
@@ -345,7 +327,7 @@ async def test_results_and_report_tell_it_all_once_more(shell: Shell, sandbox: S
     process, journal = await begun(shell, "--journal", "j.db", "--results", "out.csv")
     ended = await finished(process)
     assert (ended.code, ended.summary["possibly_duplicated"] > 0) == (5, True)
-    written = await shell.run("campaign", "results", journal, "--out", "anew.csv.gz")
+    written = await looked(shell, "results", journal, "--out", str(shell.folder / "anew.csv.gz"))
     assert (written.code, written.stdout) == (0, "")
     assert f"{ROWS:,} rows" in written.stderr
     results, anew = results_in(shell.folder / "out.csv"), results_in(shell.folder / "anew.csv.gz")
@@ -353,7 +335,7 @@ async def test_results_and_report_tell_it_all_once_more(shell: Shell, sandbox: S
     for line in (*results.values(), *anew.values()):
         line["record_id"] = ""
     assert anew == results
-    report = await shell.run("campaign", "report", journal, "--json", "--html", "report.html")
+    report = await looked(shell, "report", journal, "--json", "--html", str(shell.folder / "report.html"))
     found = json.loads(report.stdout)
     assert found["outcomes"]["delivered"] == ended.summary["delivered"]
     twice = sum(last - first + 1 for first, last in found["twice"])
@@ -364,56 +346,54 @@ async def test_results_and_report_tell_it_all_once_more(shell: Shell, sandbox: S
     assert not any(mark in page for mark in ("<script", "http://", "https://", "src="))
     assert "Lost answers" in page
     assert lost["token"] in page
-    lines = (await shell.run("campaign", "report", journal)).stdout
+    lines = (await looked(shell, "report", journal)).stdout
     assert "Not a Truecaller user" in lines
     assert "Possibly delivered twice" in lines
     for text in (page, lines, report.stdout, written.stderr):
         assert "9198" not in text
 
 
-async def test_the_journal_and_the_results_are_two_files(shell: Shell, sandbox: Sandbox) -> None:
-    write_input(shell.folder, 3)
-    ended = await shell.call(
-        *("campaign", "run", str(shell.folder / "long.csv"), "--journal", str(shell.folder / "same.csv")),
-        *("--results", str(shell.folder / "same.csv")),
-    )
+@pytest.mark.parametrize("name", ["same.csv", "long.csv"])
+async def test_input_journal_and_results_are_three_files(shell: Shell, sandbox: Sandbox, name: str) -> None:
+    path, journal = str(write_input(shell.folder, 3)), str(shell.folder / name)
+    ended = await shell.call("campaign", "run", path, "--journal", journal, "--results", str(shell.folder / "same.csv"))
     assert ended.code == 2
     assert "same file" in ended.stderr
     assert sandbox.stats().requests == {}
 
 
-async def test_results_are_never_written_over_the_input_or_the_journal_and_without_the_input_have_no_keys(
+async def test_nothing_is_written_over_what_is_needed_and_a_purged_journal_keeps_only_its_account(
     shell: Shell, sandbox: Sandbox
 ) -> None:
-    process, journal = await begun(shell, "--journal", "j.csv")
+    process, journal = await begun(shell, "--journal", "j.csv", "--results", "out.csv")
     await until_taken(sandbox, 2)
     await stopped(process, SIGINT)
-    before = (shell.folder / "long.csv").read_bytes()
-    for target in ("long.csv", "j.csv"):
-        assert (await shell.run("campaign", "results", journal, "--out", target)).code == 3
-    assert (shell.folder / "long.csv").read_bytes() == before
-    (shell.folder / "long.csv").unlink()
-    written = await shell.run("campaign", "results", journal, "--out", "anew.csv")
+    needed = {name: (shell.folder / name).read_bytes() for name in ("long.csv", "j.csv", "out.csv")}
+    for verb, option, target in (
+        ("results", "--out", "long.csv"),
+        ("results", "--out", "j.csv"),
+        *(("report", "--html", name) for name in needed),
+    ):
+        assert (await looked(shell, verb, journal, option, str(shell.folder / target))).code == 3
+    assert {name: (shell.folder / name).read_bytes() for name in needed} == needed
+    moved, anew = (shell.folder / "long.csv").rename(shell.folder / "moved.csv"), shell.folder / "anew.csv"
+    written = await looked(shell, "results", journal, "--out", str(anew))
     assert written.code == 0
     assert "cannot be read again" in written.stderr
-    results = results_in(shell.folder / "anew.csv")
+    results = results_in(anew)
     assert {line["key"] for line in results.values()} == {""}
     assert {"unsent", "delivered"} <= {line["outcome"] for line in results.values()}
-
-
-async def test_a_purged_journal_keeps_its_account_and_nothing_else(shell: Shell, sandbox: Sandbox) -> None:
-    process, journal = await begun(shell, "--journal", "j.db")
-    await until_taken(sandbox, 2)
-    await stopped(process, SIGINT)
-    refused = await shell.run("campaign", "purge", journal)
+    assert (await looked(shell, "results", journal, "--out", str(anew), "--file", str(moved))).code == 0
+    assert {line["key"] for line in results_in(anew).values()} == {f"key {row}" for row in results}
+    refused = await looked(shell, "purge", journal)
     assert refused.code == 6
-    purged = await shell.run("campaign", "purge", journal, "--force")
+    purged = await looked(shell, "purge", journal, "--force")
     assert purged.code == 0
     assert "Kept: the account" in purged.stdout
-    report = json.loads((await shell.run("campaign", "report", journal, "--json")).stdout)
+    report = json.loads((await looked(shell, "report", journal, "--json")).stdout)
     assert (report["state"]["state"], sum(report["outcomes"].values())) == ("purged", report["state"]["read"])
-    assert (await resumed(shell, journal)).code == 6
-    assert (await shell.run("campaign", "results", journal, "--out", "x.csv")).code == 6
+    assert (await looked(shell, "resume", journal)).code == 6
+    assert (await looked(shell, "results", journal, "--out", str(shell.folder / "x.csv"))).code == 6
     assert not (shell.folder / "x.csv").exists()
 
 
@@ -452,6 +432,21 @@ async def test_a_campaign_from_standard_input_is_finished_without_it(shell: Shel
     assert sorted(results_in(shell.folder / "out.csv")) == list(ALL)
 
 
+async def test_standard_input_that_keeps_waiting_is_sent_meanwhile_and_can_be_left(
+    shell: Shell, sandbox: Sandbox
+) -> None:
+    rows = write_input(shell.folder, 5).read_bytes()
+    process = await shell.start("campaign", "run", "-", "--tokens", "1", "--json")
+    assert process.stdin is not None
+    process.stdin.write(rows)
+    await until_taken(sandbox, 1)
+    process.send_signal(SIGINT)
+    assert await asyncio.wait_for(process.wait(), 30) == 130
+    ended = await finished(process)
+    assert (ended.summary["read"], ended.summary["delivered"]) == (5, 5)
+    assert "--file INPUT" in ended.stderr.splitlines()[-1]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
 async def test_when_the_disk_of_the_results_has_room_again_a_resume_writes_them_all(
     shell: Shell, sandbox: Sandbox
@@ -482,17 +477,3 @@ async def test_when_the_journal_cannot_be_written_sending_stops_and_a_resume_fin
     assert ended.stderr.splitlines()[-1] == "Resume with: truecaller campaign resume j.db"
     assert (await resumed(shell, journal, "--results", "out.csv")).code == 5
     check_truth(results_in(shell.folder / "out.csv"), sandbox, ALL)
-
-
-async def test_with_a_journal_in_memory_the_file_has_every_row_and_nothing_can_be_resumed(
-    shell: Shell, sandbox: Sandbox
-) -> None:
-    write_input(shell.folder)
-    process = await shell.start(
-        *("campaign", "run", "long.csv", "--tokens", "1", "--json", "--results", "out.csv", "--journal", "memory:")
-    )
-    await until_taken(sandbox, 2)
-    ended = await stopped(process, SIGINT)
-    assert (ended.code, ended.summary["journal"]) == (130, None)
-    assert len(results_in(shell.folder / "out.csv")) == ended.summary["read"]
-    assert ended.stderr.splitlines()[-1].startswith("Nothing can be resumed")

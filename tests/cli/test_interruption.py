@@ -74,6 +74,7 @@ async def test_the_first_signal_finishes_what_is_in_flight(
     assert {receiver(row - 1) for row in delivered(tmp_path)} == applied(slow)
     assert f"Stopped by {stop.name}." in ended.stderr
     assert "marked `unsent` in out.csv" in ended.stderr
+    assert ended.summary["journal"] is None
     assert ended.stderr.splitlines()[-1].startswith("Nothing can be resumed")
 
 

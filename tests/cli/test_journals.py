@@ -80,6 +80,17 @@ def test_an_empty_one_says_that_nothing_was_sent(tmp_path: Path) -> None:
     assert journals.standing_of(tmp_path / "empty.db") is None
 
 
+def test_of_one_of_ours_that_is_gone_it_is_said_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    path = journals.claimed("in.csv", 0.0)
+    journals.erase(path)
+    with pytest.raises(JournalError, match="removed when every row has its final word"):
+        journals.reader_of(path)
+    with pytest.raises(JournalError, match="no journal") as elsewhere:
+        journals.reader_of(tmp_path / "mine.db")
+    assert "removed" not in str(elsewhere.value)
+
+
 async def test_all_that_belongs_to_it_goes_with_it(tmp_path: Path) -> None:
     path = await made(tmp_path / "a.db", begun())
     for name in ALL_NAMES:
@@ -92,6 +103,7 @@ async def test_all_that_belongs_to_it_goes_with_it(tmp_path: Path) -> None:
 def test_a_command_can_be_pasted_into_a_shell() -> None:
     path = Path("my $HOME/it's.db")
     assert shlex.split(journals.command("settle", path, "3"))[-2:] == [str(path), "3"]
+    assert shlex.split(journals.command("resume", Path("-j.db")))[-1] == "./-j.db"
 
 
 async def test_the_rest_of_standard_input_has_to_be_given(tmp_path: Path) -> None:

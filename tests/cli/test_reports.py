@@ -124,6 +124,19 @@ def test_what_there_is_nothing_of_is_not_shown() -> None:
         assert title not in shown
 
 
+def test_after_a_purge_the_rows_that_were_sent_twice_are_counted_and_not_named() -> None:
+    purged = report(twice=[], state=state("purged"))
+    for shown in ("\n".join(lines_of_report(purged)), seen(page_of(purged, AT)).text):
+        assert "2 rows sent again after an answer was lost" in shown
+        assert "rows ." not in shown.lower()
+
+
+def test_a_duplicate_is_not_called_delivered_and_a_report_does_not_name_itself_as_the_next_step() -> None:
+    assert "1 of 10 rows delivered." in seen(page_of(report(), AT)).text
+    assert "next " in "\n".join(lines_of_report(report()))
+    assert "next " not in "\n".join(lines_of_report(report(state=state("finished"))))
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -20,10 +20,13 @@ from truecaller_async import (
     CallRecord,
     CampaignOptions,
     CampaignStream,
+    ConfigError,
     JournalError,
     Outcome,
     SourceChanged,
     SourceError,
+    TruecallerClient,
+    read_csv,
     read_jsonl,
 )
 from truecaller_async.engine import Undertaking
@@ -475,3 +478,44 @@ def test_an_older_word_never_goes_over_a_newer_one_whether_the_rows_can_be_seen_
     if not given_again:
         assert {result.final for result in second.results} == {False}
         assert all("give the same source" in str(result.reason) for result in second.results)
+
+
+async def test_an_input_that_cannot_be_read_leaves_no_journal_behind(tmp_path: Path) -> None:
+    journal = tmp_path / "campaign.db"
+    client = TruecallerClient(client_account_id="00000000-0000-4000-8000-000000000000", key_id="key", api_key="secret")
+    (tmp_path / "odd.csv").write_text("name,number\n")
+    async with client:
+        for name in ("gone.csv", "odd.csv"):
+            with pytest.raises(SourceError):
+                async with client.push_many(read_csv(tmp_path / name), journal=journal):
+                    pass
+            assert not journal.exists()
+
+
+@pytest.mark.parametrize("options", [{}, "hold"])
+def test_options_of_another_kind_are_refused_at_once(options: Any) -> None:
+    client = TruecallerClient(client_account_id="00000000-0000-4000-8000-000000000000", key_id="key", api_key="secret")
+    with pytest.raises(ConfigError, match="CampaignOptions"):
+        client.push_many([], options=options)
+    with pytest.raises(ConfigError, match="CampaignOptions"):
+        client.resume("campaign.db", options=options)
+
+
+@pytest.mark.parametrize("journal", [None, "memory:", 7, ""])
+def test_only_a_path_can_be_resumed(journal: Any) -> None:
+    client = TruecallerClient(client_account_id="00000000-0000-4000-8000-000000000000", key_id="key", api_key="secret")
+    with pytest.raises(ConfigError, match="journal is"):
+        client.resume(journal)
+
+
+def test_a_campaign_says_where_it_is() -> None:
+    async def main() -> None:
+        world = World()
+        stream = world.client.push_many([record(1), record(2)])
+        assert repr(stream) == "<CampaignStream, not begun>"
+        async with world.client, stream:
+            async for _ in stream:
+                pass
+        assert repr(stream) == "<CampaignStream, done: 2 of 2 rows have their result>"
+
+    run_virtual(main)

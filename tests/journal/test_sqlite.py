@@ -551,3 +551,15 @@ async def test_a_full_disk_stops_the_writing_and_the_next_run_goes_on(path: Path
     await journal.write(Noted("n", "goes on"))
     await journal.aclose()
     assert is_sound(path)
+
+
+async def test_what_is_no_journal_is_called_so_whoever_may_read_it(tmp_path: Path) -> None:
+    """Nobody is told to change the rights of a file that is something else."""
+    path = tmp_path / "calls.csv"
+    path.write_text("caller,receiver\n")
+    path.chmod(0o644)
+    for anew in (True, False):
+        with pytest.raises(JournalError, match="is no journal of this library") as caught:
+            await SqliteJournal(path).open(anew=anew)
+        assert "chmod" not in str(caught.value)
+    assert path.read_text() == "caller,receiver\n"

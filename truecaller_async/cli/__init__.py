@@ -40,6 +40,9 @@ def main() -> None:
         if find_spec("rich") is None:  # told at once, and not in the middle of a campaign
             raise ModuleNotFoundError("rich is missing", name="rich")
         from truecaller_async.cli.app import app
+    except KeyboardInterrupt:  # before there is a command that could say so
+        sys.stderr.write("Interrupted.\n")
+        sys.exit(130)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in NEEDED:
             raise

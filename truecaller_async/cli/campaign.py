@@ -22,10 +22,20 @@ from truecaller_async.cli.connection import Connection, connection_options
 from truecaller_async.cli.desk import COMMANDS
 from truecaller_async.cli.params import duration
 from truecaller_async.cli.phrases import counted
-from truecaller_async.cli.rows import Rows
+from truecaller_async.cli.rows import Rows, standard_input
 from truecaller_async.clock import Clock
 from truecaller_async.options import CampaignOptions, PollPolicy
-from truecaller_async.sources import FileSource, Fill, count_rows, is_untouched, open_sink, open_source, reopened
+from truecaller_async.sources import (
+    CsvSource,
+    FileSource,
+    Fill,
+    ThreadedSource,
+    count_rows,
+    is_untouched,
+    open_sink,
+    open_source,
+    reopened,
+)
 from truecaller_async.sources.sinks import check_sink
 
 if TYPE_CHECKING:
@@ -59,6 +69,12 @@ class Asked:
     def fill(self, at: float) -> Fill:
         """Values for the columns that the file does not have."""
         return Fill(self.label_id, self.label_name, self.reason, starts_at=int(at * 1000), window=self.window)
+
+    def source(self, at: float) -> FileSource:
+        """The input. Raises `SourceError`."""
+        if self.file == STANDARD:
+            return CsvSource(standard_input(), self.fill(at), {})
+        return open_source(self.file, self.fill(at))
 
     def options(self) -> CampaignOptions:
         """How the campaign is run."""
@@ -102,6 +118,8 @@ def _check_places(asked: Asked | AskedAgain) -> None:
         raise click.UsageError("--json and --results - both want standard output; write the results to a file")
     if asked.results is not None and asked.journal is not None and _is_same(asked.results, asked.journal):
         raise click.UsageError(f"the journal and the results are the same file, {asked.results}; name another one")
+    if asked.file is not None and asked.journal is not None and _is_same(asked.file, asked.journal):
+        raise click.UsageError(f"the journal and the input are the same file, {asked.file}; name another one")
 
 
 def _is_same(one: str, other: str) -> bool:
@@ -159,7 +177,7 @@ def run(**given: Any) -> None:
     asked = Asked(**given)
     _check_places(asked)
     at = Clock().wall()
-    rows = Rows(open_source(asked.file, asked.fill(at)))
+    rows = Rows(asked.source(at))
     click.get_current_context().exit(asyncio.run(_run(asked, connection, rows, at)))
 
 
@@ -205,7 +223,8 @@ async def _run(asked: Asked, connection: Connection, rows: Rows, at: float) -> i
             check_sink(asked.results, source=asked.input_path)
         path = asked.journal_path(at)
         job = _begun(asked, rows, path, at)
-        stream = client.push_many(rows, journal=None if path is None else str(path), options=asked.options())
+        source = rows if rows.note() is not None else ThreadedSource(rows.rows())  # a pipe may keep us waiting
+        stream = client.push_many(source, journal=None if path is None else str(path), options=asked.options())
         try:
             with display_for(as_json=job.as_json, stdout_is_taken=job.results_on_stdout) as display:
                 _warn(asked, rows, display.note)
@@ -265,9 +284,11 @@ async def _resume(asked: AskedAgain, connection: Connection) -> int:
     from truecaller_async.cli.watching import display_for
 
     past = Past.of(Path(asked.journal))
+    if asked.file is not None:
+        past = past.moved(asked.file)
     async with connection.client() as client:
         with display_for(as_json=asked.as_json, stdout_is_taken=asked.results == STANDARD) as display:
-            source = _where_it_stopped(past) if asked.file is None else _moved(asked.file, past)
+            source = _where_it_stopped(past) if past.input is None else past.input
             job = _taken_up(asked, past, display.note)
             if isinstance(source, Rows):
                 job = attrs.evolve(job, line_of=source.line_of)
@@ -312,14 +333,6 @@ def _where_it_stopped(past: Past) -> Rows | None:
     if note is None or standing.ended or not is_untouched(note):
         return None
     return Rows(reopened(note), standing.place if standing.place.row else None)
-
-
-def _moved(file: str, past: Past) -> FileSource:
-    """The input where it is now, with the columns and the fill of the first run. Raises `SourceError`."""
-    if past.begun.source is not None:
-        return reopened(attrs.evolve(past.begun.source, path=str(Path(file).absolute())))
-    fill = past.notes.get(journals.FILL)
-    return open_source(file, None if fill is None else Fill(**json.loads(fill)))
 
 
 def _changed(asked: AskedAgain, past: Past) -> CampaignOptions | None:

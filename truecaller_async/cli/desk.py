@@ -40,19 +40,21 @@ def status(journal: Path, as_json: bool) -> None:
 @click.command()
 @JOURNAL
 @click.option("--out", required=True, metavar="FILE", help="Where to: .csv or .jsonl, also with .gz.")
+@click.option("--file", metavar="PATH", help="Where the input is now, if it was moved: the keys are read from it.")
 @AS_JSON
-def results(journal: Path, out: str, as_json: bool) -> None:
+def results(journal: Path, out: str, file: str | None, as_json: bool) -> None:
     """Write the whole file of results anew, from the journal and the input.
 
     Every row that was read is in it once, as it stands. The file is there whole or not at all. The ids that the server
     gave to records are not in the journal, so the column record_id is empty.
     """
     from truecaller_async.cli.past import Past
-    from truecaller_async.sources.sinks import check_not_input, whole_file
+    from truecaller_async.sources.sinks import whole_file
 
     past = Past.of(journal)
-    check_not_input(out, past.input_path)
-    check_not_input(out, journal, what="journal")
+    if file is not None:
+        past = past.moved(file)
+    past.check_free(out)
     try:
         with whole_file(Path(out)) as sink:
             count = past.retelling(lambda text: click.echo(text, err=True)).into(sink, lambda _: True)
@@ -75,9 +77,11 @@ def report(journal: Path, html: str | None, as_json: bool) -> None:
     found = report_on(journal)
     if html is not None:
         from truecaller_async.cli.page import page_of
+        from truecaller_async.cli.past import Past
         from truecaller_async.sources.sinks import check_not_input, in_place_of
 
-        check_not_input(html, journal, what="journal")
+        Past.of(journal).check_free(html)
+        check_not_input(html, found.state.results, what="results")
         try:
             with in_place_of(Path(html)) as new:
                 new.write_text(page_of(found, Clock().wall()), encoding="utf-8", errors="backslashreplace")
@@ -109,7 +113,7 @@ def settle(journal: Path, batch: int, applied: str, as_json: bool) -> None:
 
     was_applied = applied == "yes"
     settle_batch(journal, batch, was_applied, Clock().wall())
-    following = journals.command("resume", journal)
+    following = journals.resume_command(journal, journals.standing_of(journal))
     if as_json:
         print_json({"journal": str(journal), "batch": batch, "applied": was_applied, "next": following})
         return

@@ -6,7 +6,7 @@
     3      configuration or credentials
     4      input refused before anything was sent
     5      finished, but some records are not delivered
-    6      budget or deadline: stopped with records unsent
+    6      budget, deadline or journal: stopped with records unsent, or the journal cannot be used
     7      the service was not reached, or gave no answer that can be relied on
     130    interrupted (SIGINT); 143 terminated (SIGTERM)
 

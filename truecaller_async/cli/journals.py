@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from truecaller_async.cli.connection import state_folder
 from truecaller_async.errors import ConfigError, JournalError
+from truecaller_async.planning.batch_state import State
 
 if TYPE_CHECKING:
     from truecaller_async.journal.reading import JournalReader
@@ -62,6 +63,10 @@ def reader_of(path: Path) -> JournalReader:
     """To look at that journal. Raises `JournalError`, also where the campaign had not begun."""
     from truecaller_async.journal.reading import JournalReader
 
+    if state_folder(os.environ) / FOLDER in path.absolute().parents and not path.exists():
+        raise JournalError(
+            f"there is no journal {path}: one that nobody named is removed when every row has its final word"
+        )
     if path.is_file() and not path.stat().st_size:
         raise JournalError(
             f"the journal {path} is empty: the campaign had not begun when its process ended, and nothing was sent; "
@@ -110,12 +115,17 @@ def erase(path: Path) -> None:
 
 def command(verb: str, path: Path, *more: str) -> str:
     """What to type at a shell: `truecaller campaign VERB PATH ...`."""
-    return shlex.join(["truecaller", "campaign", verb, str(path), *more])
+    name = f".{os.sep}{path}" if str(path).startswith("-") else str(path)
+    return shlex.join(["truecaller", "campaign", verb, name, *more])
 
 
 def resume_command(path: Path, standing: Standing | None) -> str:
-    """What finishes the job. Where only the rest of standard input is missing, it needs a copy of that."""
+    """What finishes the job. A source that cannot be read again has to be given for its rest, and for a batch that may
+    be sent again behind later ones: whether those are of the same people, only their rows can tell."""
     begun = None if standing is None else standing.begun
-    if standing is None or begun is None or begun.source is not None or standing.ended or standing.open:
+    if standing is None or begun is None or begun.source is not None:
         return command("resume", path)
-    return f"{command('resume', path)} --file INPUT"
+    is_cut = not standing.ended and not standing.open
+    if is_cut or any(batch.let_go and batch.state is not State.ACCEPTED for batch in standing.open):
+        return f"{command('resume', path)} --file INPUT"
+    return command("resume", path)

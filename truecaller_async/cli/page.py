@@ -111,10 +111,9 @@ def _page(report: Report, at: float) -> Iterator[str]:
 
 
 def _sentence(report: Report) -> str:
-    delivered = report.outcomes["delivered"] + report.outcomes["duplicate"]
     if not report.state.read:
         return "No row was read."
-    return f"{number(delivered)} of {counted(report.state.read, 'row')} delivered."
+    return f"{number(report.outcomes['delivered'])} of {counted(report.state.read, 'row')} delivered."
 
 
 def _bar(report: Report) -> Iterator[str]:
@@ -164,7 +163,8 @@ def _twice(report: Report) -> Iterator[str]:
         yield "<h2>Possibly delivered twice</h2>"
         yield f"<p>{counted(report.state.possibly_duplicated, 'row')} sent again after an answer was lost. A second "
         yield "delivery replaces the first, or shows the same once more; it is the price of not losing them.</p>"
-        yield f"<p>Rows {_text(ranges_said(report.twice, RANGES_ON_PAGE))}.</p>"
+        if report.twice:
+            yield f"<p>Rows {_text(ranges_said(report.twice, RANGES_ON_PAGE))}.</p>"
 
 
 def _lost(report: Report) -> Iterator[str]:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from truecaller_async.cli.journals import INPUT, reader_of
+from truecaller_async.cli.journals import FILL, INPUT, RESULTS, reader_of
 from truecaller_async.cli.reasons import KINDS_KEPT, Reasons
 from truecaller_async.cli.retelling import Finality, Retelling
-from truecaller_async.errors import JournalError
+from truecaller_async.errors import ConfigError, JournalError
 from truecaller_async.models import Begun
-from truecaller_async.sources import ResultSink, open_sink
+from truecaller_async.sources import FileSource, Fill, ResultSink, open_sink, open_source, reopened
 from truecaller_async.sources.results import RowSet, mended
+from truecaller_async.sources.sinks import check_not_input
 
 if TYPE_CHECKING:
     from truecaller_async.planning.replay import Standing
+
+
+def out_is(out: str, remembered: str | None) -> bool:
+    """Whether that is the file of results of the runs before."""
+    return remembered is not None and Path(out).resolve() == Path(remembered).resolve()
 
 
 @attrs.frozen
@@ -28,6 +35,9 @@ class Past:
     standing: Standing
     begun: Begun
     reasons: Reasons
+    is_running: bool = False
+    input: FileSource | None = None
+    """Given by `moved`; None is the input that the journal names."""
 
     @classmethod
     def of(cls, path: Path) -> Self:
@@ -35,11 +45,12 @@ class Past:
         reasons = Reasons()
         with reader_of(path) as reader:
             standing = reader.standing()
+            is_running = reader.busy() is not None
             for outcome, reason, count in reader.reasons(KINDS_KEPT):
                 reasons.add(outcome, reason, count)
         if standing.begun is None:
             raise JournalError(f"{path} holds no campaign yet")
-        return cls(path, standing, standing.begun, reasons)
+        return cls(path, standing, standing.begun, reasons, is_running)
 
     @property
     def notes(self) -> Mapping[str, str]:
@@ -54,6 +65,8 @@ class Past:
     @property
     def input_path(self) -> str | None:
         """The file of the input, where it is one."""
+        if self.input is not None:
+            return None if self.input.path is None else str(self.input.path)
         return None if self.begun.source is None else self.begun.source.path
 
     @property
@@ -61,9 +74,36 @@ class Past:
         """Whether rows were never read, and the journal cannot read them."""
         return self.begun.source is None and not self.standing.ended
 
+    def moved(self, file: str) -> Self:
+        """The same with its input in that file: where it was moved, or a copy of what came from standard input.
+
+        Columns and fill are those of the first run. Raises `SourceError`.
+        """
+        if self.begun.source is not None:
+            source = reopened(attrs.evolve(self.begun.source, path=str(Path(file).absolute())))
+        else:
+            fill = self.notes.get(FILL)
+            source = open_source(file, None if fill is None else Fill(**json.loads(fill)))
+        return attrs.evolve(self, input=source)
+
+    def check_free(self, out: str) -> None:
+        """Raises `ConfigError` where a new file of that name would destroy what is still needed.
+
+        That is the input, the journal, and the results of a run that goes on: it would write to a file without a name.
+        """
+        check_not_input(out, self.input_path)
+        check_not_input(out, self.path, what="journal")
+        if self.is_running and out_is(out, self.notes.get(RESULTS)):
+            raise ConfigError(f"the campaign is running and writes its results to {out}; choose another file")
+
     def retelling(self, tell: Callable[[str], None]) -> Retelling:
         """Its results once more."""
-        return Retelling(self.path, self.begun.source, tell)
+        source = self.begun.source
+        if source is None:
+            source = None if self.input is None else self.input.note()
+        elif self.input_path is not None:
+            source = attrs.evolve(source, path=self.input_path)  # its size and time as noted: a changed file is told
+        return Retelling(self.path, source, tell)
 
     def reopened_results(self, results: str, *, goes_on: bool, tell: Callable[[str], None]) -> ResultSink:
         """The file of results with every row in it that was final then, ready for more.

@@ -7,14 +7,20 @@ results.
 
 So the main reading has begun when this is made, and whoever asks for the rows from the same place gets it. Any other
 reading, of old rows once more, is one of its own.
+
+Standard input is opened here (`standard_input`), because it may be waited for when the process shall end.
 """
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 from collections import deque
 from collections.abc import Generator
 from contextlib import closing
 from itertools import chain
+from typing import IO
 
 from truecaller_async.models import Place, Row, SourceNote
 from truecaller_async.sources import FileSource
@@ -46,7 +52,7 @@ class Rows(FileSource):
 
     def line_of(self, number: int) -> int | None:
         """The line on which that row begins, where it was read here and is still known."""
-        return next((number + shift for first, shift in reversed(self._shifts) if first <= number), None)
+        return next((number + shift for first, shift in reversed(tuple(self._shifts)) if first <= number), None)
 
     def _rows(self, after: Place | None) -> Generator[Row, None, None]:
         begun = self._begun
@@ -69,3 +75,16 @@ class Rows(FileSource):
         shift = row.line - row.number
         if not self._shifts or self._shifts[-1][1] != shift:
             self._shifts.append((row.number, shift))
+
+
+def standard_input() -> IO[bytes]:
+    """Standard input as a file of our own.
+
+    A thread that still waits for it when the process ends must not hold the interpreter's own: that would abort it.
+    """
+    try:
+        raw = io.FileIO(os.dup(sys.stdin.fileno()))
+    except (OSError, ValueError):  # not a file at all
+        return sys.stdin.buffer
+    raw.name = "standard input"
+    return io.BufferedReader(raw)

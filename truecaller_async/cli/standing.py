@@ -15,6 +15,8 @@ COUNT_WIDTH = 10
 RANGES_SHOWN = 10
 LOST_SHOWN = 20
 REASONS_SHOWN = 20
+ENDED = ("finished", "purged")
+"""The states after which there is nothing more to type than what shows this very report."""
 OPEN_SAID = {
     "planned": "not sent yet",
     "in_flight": "being sent",
@@ -92,8 +94,9 @@ def lines_of_report(report: Report) -> Iterator[str]:
     yield from _titled("Possibly delivered twice", _twice(report))
     yield from _titled("Lost answers", _lost(report))
     yield from _titled("Held for your word", _held(report))
-    yield ""
-    yield _pair("next", state.next)
+    if state.state not in ENDED:
+        yield ""
+        yield _pair("next", state.next)
 
 
 def cost_lines(effort: Effort, latest: Effort, state: State) -> Iterator[str]:
@@ -132,8 +135,8 @@ def _reasons(report: Report) -> Iterator[str]:
 def _twice(report: Report) -> Iterator[str]:
     if report.state.possibly_duplicated:
         yield from _folded(
-            f"{counted(report.state.possibly_duplicated, 'row')} sent again after an answer was lost: "
-            f"rows {ranges_said(report.twice)}."
+            f"{counted(report.state.possibly_duplicated, 'row')} sent again after an answer was lost"
+            f"{f': rows {ranges_said(report.twice)}' if report.twice else ''}."
         )
 
 

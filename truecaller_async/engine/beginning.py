@@ -50,13 +50,15 @@ async def begin(asked: Undertaking, noted: Sequence[Noted] = ()) -> tuple[Run, R
 
     `noted` is written with the first entry of the run.
     """
-    recalled = None if asked.resumed else Recalled(RowReader(asked.source))
+    reader = None if asked.resumed else RowReader(asked.source)
     core = None if asked.resumed else asked.core(None)
     journal = asked.journal()
+    if reader is not None and journal.resumable:
+        await reader.look()  # a file that cannot be read at all must not leave a journal behind
     standing = await journal.open(anew=not asked.resumed)
     try:
-        if core is not None and recalled is not None:
-            return await _anew(asked, core, journal, standing, noted), recalled
+        if core is not None and reader is not None:
+            return await _anew(asked, core, journal, standing, noted), Recalled(reader)
         return await _resume(asked, journal, standing, noted)
     except BaseException:
         await journal.aclose()

@@ -71,6 +71,14 @@ class CampaignStream:
         self._workers = [run.employ(self._intake.read_all()), run.employ(lanes.keep())]
         return self
 
+    def __repr__(self) -> str:
+        if self._run is None:
+            return "<CampaignStream, not begun>"
+        tally = self._run.tally
+        return (
+            f"<CampaignStream, {self._run.phase.name.lower()}: {tally.answered} of {tally.read} rows have their result>"
+        )
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import quote
@@ -39,17 +40,24 @@ AUTO_CHECKPOINT = 1000
 
 def is_there(path: Path) -> bool:
     """Whether there is a file, ours alone. Raises `JournalError` where it is something else."""
-    try:
+    with _in_our_words(path):
         return JOURNAL_FILE.is_there(path)
-    except ConfigError as error:
-        raise JournalError(str(error)) from None
 
 
 def make(path: Path) -> None:
     """See to it that there is a file, empty where there was none. Raises `JournalError` where it cannot be."""
-    try:
+    with _in_our_words(path):
         JOURNAL_FILE.make(path)
+
+
+@contextmanager
+def _in_our_words(path: Path) -> Iterator[None]:
+    """What a file is goes before who may read it: nobody should be told to close one that is no journal."""
+    try:
+        yield
     except ConfigError as error:
+        if path.is_file() and not path.is_symlink() and os.access(path, os.R_OK) and path.stat().st_size:
+            _check_kind(path, _header(path))
         raise JournalError(str(error)) from None
 
 
@@ -59,11 +67,7 @@ def examine(path: Path, *, alone: bool) -> None:
     `alone` where the lock is held: then nothing is written beside it either, unless a log was left there; and what a
     crash left half written on a network file system is put right first.
     """
-    header = _header(path)
-    if header[: len(MAGIC)] != MAGIC or int.from_bytes(header[68:72]) != APPLICATION_ID:
-        raise JournalError(
-            f"the file {path} is no journal of this library, and is left as it is; name the journal, or another file"
-        )
+    _check_kind(path, _header(path))
     if alone and is_broken_off(path):
         _play_back(path)
     with sound(path), closing(read_only(path, alone=alone)) as db:
@@ -76,6 +80,13 @@ def examine(path: Path, *, alone: bool) -> None:
         said = db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if said != "ok":
             raise sqlite3.DatabaseError(said)
+
+
+def _check_kind(path: Path, header: bytes) -> None:
+    if header[: len(MAGIC)] != MAGIC or int.from_bytes(header[68:72]) != APPLICATION_ID:
+        raise JournalError(
+            f"the file {path} is no journal of this library, and is left as it is; name the journal, or another file"
+        )
 
 
 def is_empty(path: Path) -> bool:

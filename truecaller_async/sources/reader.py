@@ -57,9 +57,21 @@ class RowReader:
         self._number = 0 if after is None else after.row
         self._failure: SourceError | None = None
         self._ended = False
+        self._ahead: list[Row] = []
+
+    async def look(self) -> None:
+        """Read the first row of a file ahead, so that one that cannot be read says so now. Raises `SourceError`.
+
+        Any other source may have its reasons to wait, and is left alone.
+        """
+        if self._ready:
+            self._ahead = await self.read(1)
 
     async def read(self, limit: int) -> list[Row]:
         """The next 1 to `limit` rows; an empty list at the end. Raises `SourceError`."""
+        if self._ahead:
+            rows, self._ahead = self._ahead, []
+            return rows
         if self._failure is not None:
             raise self._failure
         if self._ended:
