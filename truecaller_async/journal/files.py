@@ -28,7 +28,7 @@ from truecaller_async.private_file import PrivateFile
 
 Factory: TypeAlias = type[sqlite3.Connection]
 
-JOURNAL_FILE = PrivateFile("journal", "what became of each record", "another path")
+JOURNAL_FILE = PrivateFile("journal", "what became of each record", "journal=")
 HEADER = 100
 MAGIC = b"SQLite format 3\0"
 BUSY_SECONDS = 5.0
