@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -53,8 +53,18 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.fixture
-def shelf(kind: str, tmp_path: Path) -> Shelf:
-    return shelf_of(kind, tmp_path / "campaign.db")
+async def shelf(kind: str, tmp_path: Path) -> AsyncIterator[Shelf]:
+    """Journals of one path; whatever a test leaves open is closed behind it."""
+    made: list[Journal] = []
+    take = shelf_of(kind, tmp_path / "campaign.db")
+
+    def shelf() -> Journal:
+        made.append(take())
+        return made[-1]
+
+    yield shelf
+    for journal in made:
+        await journal.aclose()
 
 
 def shelf_of(kind: str, path: Path) -> Shelf:
