@@ -190,7 +190,8 @@ class TruecallerClient:
         `journal` is the path of a file that remembers the campaign, so that it can be resumed after any crash; None or
         "memory:" keeps nothing. The file must not hold a campaign yet. It has no phone number in it, unless `source`
         cannot be read again (a generator, standard input): then the records of each batch are kept until it has its
-        last word. Entering the block raises `JournalBusy` and `JournalError`.
+        last word. Entering the block raises `JournalBusy`, `JournalError`, and `SourceError` for a file that cannot be
+        read at all.
         """
         self._parts.exchange.deprecations.tell_version("push_many", self._settings.api_version)
         from truecaller_async.configuration import checked_kind

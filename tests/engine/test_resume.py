@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from truecaller_async import (
     CampaignOptions,
     CampaignStream,
     ConfigError,
+    JournalBusy,
     JournalError,
     Outcome,
     SourceChanged,
@@ -43,11 +44,13 @@ from truecaller_async.models import (
     Planned,
     Read,
     Request,
+    Row,
     RunBegan,
     Settled,
 )
 from truecaller_async.planning.prints import Prints
 from truecaller_async.sandbox import SandboxSettings, SandboxState
+from truecaller_async.sources import CsvSource
 
 STRANGE = "11111111-2222-4333-8444-555555555555"
 SALT = b"s" * 16
@@ -519,3 +522,26 @@ def test_a_campaign_says_where_it_is() -> None:
         assert repr(stream) == "<CampaignStream, done: 2 of 2 rows have their result>"
 
     run_virtual(main)
+
+
+async def test_a_campaign_that_is_refused_closes_its_input_and_leaves_the_journal_to_its_owner(tmp_path: Path) -> None:
+    closed = []
+
+    class Calls(CsvSource):
+        def _rows(self, after: Place | None) -> Generator[Row, None, None]:
+            try:
+                yield from super()._rows(after)
+            finally:
+                closed.append(True)
+
+    (tmp_path / "calls.csv").write_text("caller,receiver,starts_at,ends_at\n911234567898,919876543210,1,2\n")
+    source = Calls(tmp_path / "calls.csv", None, {})
+    world, journal = World(), MemoryJournal(resumable=True)
+    await journal.open(anew=True)
+    async with world.client:
+        stream = stream_of(world, journal, source)
+        with pytest.raises(JournalBusy):
+            await stream.__aenter__()
+    assert closed == [True]
+    with pytest.raises(JournalBusy):
+        await journal.open(anew=True)

@@ -30,6 +30,7 @@ from truecaller_async.models import (
     Spent,
 )
 from truecaller_async.planning.batch_state import State
+from truecaller_async.planning.doubts import CRASHED
 
 IN_DOUBT: tuple[tuple[Entry, ...], ...] = ()
 HELD: tuple[tuple[Entry, ...], ...] = ((GivenUp(2),),)
@@ -55,7 +56,7 @@ def test_rows_that_were_applied_are_unknown_for_good(path: Path, more: tuple[tup
         assert reader.held() == []
         assert all(attempt.event == "lost" for attempt in reader.attempts(2))
         if more is IN_FLIGHT:
-            assert (reader.attempts(2)[1].ended_at, reader.attempts(2)[1].detail) == (20.0, "crash")
+            assert (reader.attempts(2)[1].ended_at, reader.attempts(2)[1].detail) == (20.0, CRASHED)
 
 
 @pytest.mark.parametrize("more", [IN_DOUBT, HELD, IN_FLIGHT])

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
@@ -19,15 +20,15 @@ from truecaller_async._version import __version__
 from truecaller_async.engine.recall import Recalled, recall
 from truecaller_async.engine.run import Core, Run
 from truecaller_async.errors import ConfigError, JournalError
-from truecaller_async.models import AttemptEnded, Begun, Noted, RunBegan, SourceNote
+from truecaller_async.models import Begun, Noted, RunBegan, SourceNote
 from truecaller_async.options import CampaignOptions, PollPolicy
-from truecaller_async.planning.batch_state import Event, State
+from truecaller_async.planning.batch_state import State
+from truecaller_async.planning.doubts import ended_by_crash
 from truecaller_async.planning.replay import Standing
 from truecaller_async.ports import Journal
 from truecaller_async.sources import FileSource, RowReader, is_untouched, reopened
 
 SALT_BYTES = 16
-CRASHED = "the process ended before the answer came"
 
 
 @attrs.frozen
@@ -50,18 +51,29 @@ async def begin(asked: Undertaking, noted: Sequence[Noted] = ()) -> tuple[Run, R
 
     `noted` is written with the first entry of the run.
     """
-    reader = None if asked.resumed else RowReader(asked.source)
-    core = None if asked.resumed else asked.core(None)
-    journal = asked.journal()
-    if reader is not None and journal.resumable:
-        await reader.look()  # a file that cannot be read at all must not leave a journal behind
-    standing = await journal.open(anew=not asked.resumed)
+    if asked.resumed:
+        journal = asked.journal()
+        standing = await journal.open(anew=False)
+        async with _let_go_unless_begun(journal):
+            return await _resume(asked, journal, standing, noted)
+    anew = Recalled(RowReader(asked.source))
+    async with _let_go_unless_begun(anew):
+        core = asked.core(None)
+        journal = asked.journal()
+        if journal.resumable and anew.reader is not None:
+            await anew.reader.look()  # a file that cannot be read at all must not leave a journal behind
+        standing = await journal.open(anew=True)
+        async with _let_go_unless_begun(journal):
+            return await _anew(asked, core, journal, standing, noted), anew
+
+
+@asynccontextmanager
+async def _let_go_unless_begun(held: Journal | Recalled) -> AsyncIterator[None]:
+    """Close what was opened for a run that did not come to be."""
     try:
-        if core is not None and reader is not None:
-            return await _anew(asked, core, journal, standing, noted), Recalled(reader)
-        return await _resume(asked, journal, standing, noted)
+        yield
     except BaseException:
-        await journal.aclose()
+        await held.aclose()
         raise
 
 
@@ -103,16 +115,9 @@ async def _resume(
     source, same = _source(asked.source, begun.source, standing)
     recalled = await recall(run, source, same=same)
     at = core.clock.wall()
-    crashed = [
-        AttemptEnded(batch.seq, batch.tries, Event.LOST, at, detail=CRASHED)
-        for batch in standing.open
-        if batch.state is State.IN_FLIGHT
-    ]
-    try:
+    crashed = [ended_by_crash(batch, at) for batch in standing.open if batch.state is State.IN_FLIGHT]
+    async with _let_go_unless_begun(recalled):
         await journal.write(RunBegan(at, os.getpid()), *crashed, *noted)
-    except BaseException:
-        await recalled.aclose()
-        raise
     return run, recalled
 
 

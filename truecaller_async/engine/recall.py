@@ -23,6 +23,7 @@ from truecaller_async.errors import JournalError, SourceChanged, SourceError
 from truecaller_async.models import CallRecord, Place, Read, Row
 from truecaller_async.planning.batch_state import State
 from truecaller_async.planning.dedupe import WINDOW
+from truecaller_async.planning.doubts import may_go_again
 from truecaller_async.planning.pairs import pair_of
 from truecaller_async.planning.payload import unpacked
 from truecaller_async.planning.preflight import RULE_PAST, canonical, preflight
@@ -75,19 +76,12 @@ async def recall(run: Run, source: object, *, same: bool) -> Recalled:
         raise
 
 
-def may_go_again(run: Run, batch: OpenBatch) -> bool:
-    """Whether a batch that was let go is sent again now: the operator says so, or the policy of this run."""
-    if not batch.let_go or batch.state not in (State.PLANNED, State.HELD):
-        return False
-    options = run.options
-    resend = options.on_ambiguous == "resend" and batch.doubts <= options.max_resends
-    return batch.state is State.PLANNED or resend
-
-
 def _overtaken_perhaps(run: Run) -> frozenset[int]:
     """The batches that were let go and would be sent again, though later rows were read that nobody can see now."""
     last = run.standing.place.row
-    return frozenset(batch.seq for batch in run.standing.open if may_go_again(run, batch) and batch.planned[-1] < last)
+    return frozenset(
+        batch.seq for batch in run.standing.open if may_go_again(batch, run.options) and batch.planned[-1] < last
+    )
 
 
 def _from_payloads(batches: list[OpenBatch]) -> dict[int, CallRecord]:
@@ -144,7 +138,7 @@ class _Recall:
         return self._recalled
 
     def _late_batches(self) -> list[OpenBatch]:
-        return [batch for batch in self._standing.open if may_go_again(self._run, batch)]
+        return [batch for batch in self._standing.open if may_go_again(batch, self._run.options)]
 
     def _first_of_dedupe(self) -> int:
         """The row from which on repetitions must be known."""

@@ -11,13 +11,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from truecaller_async.engine.isolation import Refusal, isolate, keep_order
-from truecaller_async.engine.recall import Recalled, may_go_again
+from truecaller_async.engine.recall import Recalled
 from truecaller_async.engine.run import Accepted, Isolation, Run
 from truecaller_async.engine.sender import Sender
 from truecaller_async.errors import BadRequest
 from truecaller_async.models import CallRecord, Outcome
 from truecaller_async.planning.batch_state import Event, State
 from truecaller_async.planning.chunker import marked
+from truecaller_async.planning.doubts import may_go_again
 from truecaller_async.planning.draft import Draft, closing
 from truecaller_async.planning.polls import PollPlan
 from truecaller_async.planning.preflight import canonical
@@ -114,12 +115,12 @@ class Resumption:
     def _is_to_be_sent(self, batch: OpenBatch) -> bool:
         if batch.seq in self._recalled.withheld:
             return False
-        return batch.state in (State.PLANNED, State.STOPPED) or may_go_again(self._run, batch)
+        return batch.state in (State.PLANNED, State.STOPPED) or may_go_again(batch, self._run.options)
 
     def _is_let_go(self, batch: OpenBatch) -> bool:
         if batch.seq in self._recalled.withheld:
             return True
-        return batch.state in LET_GO and not may_go_again(self._run, batch)
+        return batch.state in LET_GO and not may_go_again(batch, self._run.options)
 
     def _isolation(self, root: int, parts: list[Draft]) -> Isolation:
         """The search for a bad record among these parts of a refused batch goes on."""

@@ -18,9 +18,9 @@ from truecaller_async.errors import (
     TruecallerError,
 )
 from truecaller_async.models import AttemptEnded, Batch, GivenUp, Intent, Outcome, PushAnswer, Token
-from truecaller_async.options import CampaignOptions
 from truecaller_async.planning.backoff import full_jitter, hold_after
 from truecaller_async.planning.batch_state import Event, event_of
+from truecaller_async.planning.doubts import may_resend
 from truecaller_async.planning.draft import Draft, ends_of
 from truecaller_async.planning.polls import PollPlan
 
@@ -90,7 +90,8 @@ class Sender:
             detail = f"{type(answer).__name__}: {answer}"[:DETAIL_KEPT]
             ended = AttemptEnded(draft.seq, draft.tries, event, at, None, detail, reason, field)
         else:
-            ended = AttemptEnded(draft.seq, draft.tries, event, at, getattr(answer, "batch_id", None))
+            batch_id = answer.batch_id if isinstance(answer, Batch) else None
+            ended = AttemptEnded(draft.seq, draft.tries, event, at, batch_id)
         await run.write(ended)
 
     async def _follow(self, draft: Draft, token: Token, answer: Batch | PushAnswer | TruecallerError) -> None:
@@ -209,11 +210,6 @@ class Sender:
         run = self._run
         await run.release(draft)
         await run.settle(run.results(draft, range(len(draft)), outcome, reason), draft.seq, final=final)
-
-
-def may_resend(draft: Draft, options: CampaignOptions) -> bool:
-    """Whether the caller's policy has a batch sent again whose answer was lost."""
-    return options.on_ambiguous == "resend" and draft.doubts <= options.max_resends
 
 
 def reason_of(error: TruecallerError) -> tuple[str, str | None]:

@@ -26,12 +26,12 @@ from truecaller_async.journal.mounts import network_of
 from truecaller_async.journal.rows import unpacked
 from truecaller_async.models import Outcome
 from truecaller_async.planning.batch_state import State
+from truecaller_async.planning.doubts import MAY_BE_JUDGED
 from truecaller_async.planning.replay import OpenBatch, Standing
 
 STRETCH = 50_000
 """Rows that are read at one instant."""
 
-MAY_BE_SETTLED = frozenset({State.HELD, State.IN_DOUBT, State.IN_FLIGHT})
 AS_IT_STANDS = {
     State.PLANNED: "not sent yet",
     State.STOPPED: "the run stopped before it was sent",
@@ -174,7 +174,7 @@ class JournalReader:
                     tuple(_attempts(db, "WHERE seq = ? ORDER BY k", batch.seq)),
                 )
                 for batch in scribe_of(db).standing.open
-                if batch.state in MAY_BE_SETTLED - excluded
+                if batch.state in MAY_BE_JUDGED - excluded
             ]
 
     def words(self, after: int = 0) -> Iterator[Word]:

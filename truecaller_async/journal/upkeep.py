@@ -19,14 +19,10 @@ from truecaller_async.errors import JournalError
 from truecaller_async.journal.files import checkpoint
 from truecaller_async.journal.held import Held, hold
 from truecaller_async.journal.loading import sound
-from truecaller_async.journal.reading import MAY_BE_SETTLED
 from truecaller_async.journal.scribe import BEGIN, TOTALS, begun_as_json, encode, totals_of
-from truecaller_async.models import AttemptEnded, Entry, GivenUp, Judged, Outcome, Settled
-from truecaller_async.planning.batch_state import Event, State
-from truecaller_async.planning.replay import OpenBatch, Standing
+from truecaller_async.planning.doubts import MAY_BE_JUDGED, judgement
+from truecaller_async.planning.replay import Standing
 
-TAKEN = "taken by the server, by the operator's word; its batch id is not known"
-CRASHED = "crash"
 ERASED = ("payload", "span", "word", "said", "attempt", "judged", "batch")
 NAMED_MAX = 20
 
@@ -41,9 +37,9 @@ def settle(path: Path, seq: int, applied: bool, at: float) -> None:
     with _held(path) as held:
         standing = held.scribe.standing
         batch = standing.batches.get(seq)
-        if batch is None or not batch.left or batch.state not in MAY_BE_SETTLED:
+        if batch is None or not batch.left or batch.state not in MAY_BE_JUDGED:
             raise JournalError(f"batch {seq} of {path} needs no word of yours; {_those_that_do(standing)}")
-        held.transact([held.scribe.take(_verdict(batch, applied, at))])
+        held.transact([held.scribe.take(judgement(batch, applied, at))])
 
 
 def purge(path: Path, *, force: bool = False) -> None:
@@ -66,19 +62,8 @@ def purge(path: Path, *, force: bool = False) -> None:
         _see_that_nobody_reads(held)
 
 
-def _verdict(batch: OpenBatch, applied: bool, at: float) -> Iterator[Entry]:
-    """What happens to the batch, each step as it follows from the one before, which was taken in meanwhile."""
-    if batch.state is State.IN_FLIGHT:
-        yield AttemptEnded(batch.seq, batch.tries, Event.LOST, at, detail=CRASHED)
-    if batch.state is not State.HELD:
-        yield GivenUp(batch.seq)
-    yield Judged(batch.seq, applied, at)
-    if applied:
-        yield Settled(tuple(batch.open), Outcome.UNKNOWN, TAKEN, batch.seq, attempts=batch.sends, twice=batch.resent)
-
-
 def _those_that_do(standing: Standing) -> str:
-    numbers = [str(batch.seq) for batch in standing.open if batch.state in MAY_BE_SETTLED]
+    numbers = [str(batch.seq) for batch in standing.open if batch.state in MAY_BE_JUDGED]
     if not numbers:
         return "no batch does"
     more = f" and {len(numbers) - NAMED_MAX} more" if len(numbers) > NAMED_MAX else ""

@@ -1,0 +1,89 @@
+"""What may be done with a batch that may have been applied: the policy, a later policy, and the operator's word."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+
+from truecaller_async import CampaignOptions, Outcome
+from truecaller_async.models import AttemptEnded, Begun, Entry, GivenUp, Intent, Judged, Place, Planned, Read, Settled
+from truecaller_async.planning.batch_state import Attempts, State
+from truecaller_async.planning.doubts import MAY_BE_JUDGED, ended_by_crash, judgement, may_go_again, may_resend
+from truecaller_async.planning.replay import Standing
+
+BEGUN: list[Entry] = [
+    Begun(1.0, "1", "account", "v2", {}, None, b""),
+    Planned(1, (1, 2, 3)),
+    Read(Place(3, 3, 30)),
+    Intent(1, 1, "0123456789ab", 2.0),
+]
+LOST = AttemptEnded(1, 1, "lost", 3.0)
+
+
+def standing_after(*entries: Entry) -> Standing:
+    standing = Standing()
+    for entry in entries:
+        standing.take(entry)
+    return standing
+
+
+@pytest.mark.parametrize(
+    ("policy", "resends", "doubts", "expected"),
+    [
+        ("resend", 2, 1, True),
+        ("resend", 2, 2, True),
+        ("resend", 2, 3, False),
+        ("resend", 0, 1, False),
+        ("hold", 2, 1, False),
+    ],
+)
+def test_the_policy_says_how_often_a_lost_batch_is_sent_again(
+    policy: Literal["resend", "hold"], resends: int, doubts: int, expected: bool
+) -> None:
+    options = CampaignOptions(on_ambiguous=policy, max_resends=resends)
+    assert may_resend(Attempts(doubts=doubts), options) is expected
+
+
+def test_what_was_let_go_goes_again_by_another_policy_or_by_the_operators_word_only() -> None:
+    hold, resend = CampaignOptions(on_ambiguous="hold"), CampaignOptions(on_ambiguous="resend")
+    standing = standing_after(*BEGUN, LOST)
+    batch = standing.batch(1)
+    assert not may_go_again(batch, resend)  # in doubt, and not let go: the run that takes it up decides
+    standing.take(GivenUp(1))
+    assert (may_go_again(batch, hold), may_go_again(batch, resend)) == (False, True)
+    standing.take(Judged(1, False, 4.0))
+    assert (may_go_again(batch, hold), may_go_again(batch, resend)) == (True, True)
+
+
+def test_a_batch_that_was_never_sent_is_no_case_of_doubt() -> None:
+    batch = standing_after(*BEGUN[:3]).batch(1)
+    assert batch.state not in MAY_BE_JUDGED
+    assert not may_go_again(batch, CampaignOptions())
+
+
+@pytest.mark.parametrize("known", [[], [LOST], [LOST, GivenUp(1)]])
+@pytest.mark.parametrize("applied", [True, False])
+def test_the_operators_word_closes_a_batch_or_plans_it_again_wherever_it_stood(
+    known: list[Entry], applied: bool
+) -> None:
+    standing = standing_after(*BEGUN, *known)
+    batch = standing.batch(1)
+    assert batch.state in MAY_BE_JUDGED
+    said = []
+    for entry in judgement(batch, applied, 9.0):
+        standing.take(entry)
+        said.append(entry)
+    assert sum(standing.account().values()) == 3
+    assert standing.account() == {Outcome.UNKNOWN: 3}
+    if applied:
+        assert isinstance(said[-1], Settled)
+        assert standing.open == []
+    else:
+        assert (batch.state, batch.doubts, batch.left) == (State.PLANNED, 1, 3)
+
+
+def test_a_crash_in_flight_is_a_lost_answer() -> None:
+    standing = standing_after(*BEGUN)
+    standing.take(ended_by_crash(standing.batch(1), 9.0))
+    assert (standing.batch(1).state, standing.batch(1).doubts, standing.batch(1).sends) == (State.IN_DOUBT, 1, 1)
