@@ -34,6 +34,7 @@ import attrs
 from tests.crash.campaigns import Row, row_said, rows_of, write_csv
 from tests.crash.checking import Deed, Findings, Story, check, check_results
 from tests.crash.nursery import PATIENCE, REPOSITORY, End, Nursery, environment
+from truecaller_async import Outcome
 from truecaller_async.errors import JournalError
 from truecaller_async.journal.reading import JournalReader
 
@@ -228,7 +229,8 @@ class Campaign:
             return "start-up", runs_before
         if not standing.ended:
             return "reading", standing.runs
-        return "last words" if standing.finished else "sending", standing.runs
+        owed = any(batch.as_it_stands is Outcome.UNSENT for batch in standing.open)
+        return "sending" if owed else "last words", standing.runs
 
 
 def kill_loop(

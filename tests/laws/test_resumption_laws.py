@@ -242,7 +242,8 @@ def check(fate: Fate) -> None:
     assert standing.outcomes == Counter(word.outcome for word in survivor.words.values())
     if fate.given_again and lives[-1].fault is None:
         assert summary.read == fate.rows
-        assert standing.finished
+        assert standing.ended
+        assert all(batch.as_it_stands is not Outcome.UNSENT for batch in standing.open)
         check_finished(fate, survivor, state, summary)
 
 

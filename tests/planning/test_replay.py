@@ -130,11 +130,10 @@ def test_an_entry_that_cannot_be_true_is_refused_and_changes_nothing(entries: li
 def test_a_lost_answer_that_was_not_applied_by_the_operators_word_is_to_be_sent_and_stays_in_doubt() -> None:
     standing = after(*PLANNED, INTENT, LOST, GivenUp(1), SourceEnded())
     assert (standing.batch(1).state, standing.batch(1).let_go) == (State.HELD, True)
-    assert standing.finished
     standing.take(Judged(1, False, 12.0))
     assert (standing.batch(1).state, standing.batch(1).doubts) == (State.PLANNED, 1)
     assert standing.account() == {Outcome.UNKNOWN: 3}
-    assert not standing.finished
+    assert not standing.complete
 
 
 def test_a_batch_that_was_sent_again_after_a_lost_answer_says_so() -> None:
@@ -164,12 +163,12 @@ def test_the_root_of_isolated_records_stays_until_the_last_of_them_has_its_word(
     assert standing.batches == {}
 
 
-def test_a_campaign_is_finished_when_nothing_is_left_to_send() -> None:
-    standing = after(*PLANNED, SourceEnded())
-    assert not standing.finished
-    standing.take(INTENT)
-    standing.take(ACCEPTED)
-    assert standing.finished
+def test_a_campaign_is_complete_when_the_source_has_ended_and_every_row_has_its_word() -> None:
+    standing = after(*PLANNED, SourceEnded(), INTENT, ACCEPTED, Settled((1, 2), Outcome.DELIVERED, seq=1))
+    assert not standing.complete
+    standing.take(Settled((3,), Outcome.UNKNOWN, "unattributed", 1))
+    assert standing.complete
+    assert not after(*PLANNED, Settled((1, 2, 3), Outcome.EXPIRED, seq=1)).complete
 
 
 def test_what_earlier_runs_have_cost_is_added_up() -> None:

@@ -34,7 +34,7 @@ NOTHING_KEPT = f"Nothing can be resumed: the journal was kept in memory (--journ
 def conclude(job: Job, ending: Ending) -> int:
     """Say how it ended; a journal of ours goes when nothing needs it any more. The exit code."""
     standing = None if job.journal is None else journals.standing_of(job.journal)
-    is_done = ending.fault is None and standing is not None and journals.is_complete(standing)
+    is_done = ending.fault is None and standing is not None and standing.complete
     kept = job.journal
     if is_done and kept is not None and standing is not None and journals.is_ours(kept, standing):
         journals.erase(kept)

@@ -183,7 +183,7 @@ def _name(pid: int | None, standing: Standing, *, is_purged: bool) -> Name:
         return "purged"
     if pid is not None:
         return "running"
-    if journals.is_complete(standing):
+    if standing.complete:
         return "finished"
     held = all(batch.state is BatchState.HELD for batch in standing.open)
     return "held back" if standing.ended and held else "stopped"

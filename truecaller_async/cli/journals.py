@@ -96,11 +96,6 @@ def is_unused(path: Path) -> bool:
         return False
 
 
-def is_complete(standing: Standing) -> bool:
-    """Whether every row of the input has its final word."""
-    return standing.ended and not standing.open
-
-
 def is_ours(path: Path, standing: Standing) -> bool:
     """Whether nobody named it, and it is where it was made."""
     return standing.notes.get(OWN) == os.path.realpath(path)

@@ -137,7 +137,7 @@ def _source(given: object, note: SourceNote | None, standing: Standing) -> tuple
     """The source to read, None where there is nothing to read; and whether it is surely the one it was."""
     if given is not None:
         return given, isinstance(given, FileSource) and note is not None and given.note() == note
-    if note is None or (standing.ended and not standing.open):
+    if note is None or standing.complete:
         return None, True
     return reopened(note), is_untouched(note)
 

@@ -51,7 +51,7 @@ def purge(path: Path, *, force: bool = False) -> None:
     with _held(path, purged=True) as held:
         standing = held.scribe.standing
         waiting = sum(batch.left for batch in standing.open)
-        if (waiting or not standing.ended) and not (force or held.is_purged()):
+        if not standing.complete and not (force or held.is_purged()):
             raise JournalError(
                 f"the campaign of {path} is not finished: {waiting} rows have no final word"
                 f"{'' if standing.ended else ', and its source was not read to the end'}; "

@@ -51,9 +51,6 @@ BEFORE_A_SEND = {
 }
 """What an intent says without words of a batch that was not planned just now."""
 
-LOOKED_AT_AGAIN = frozenset({State.ACCEPTED, State.HELD, State.UNTRACKED})
-"""States in which nothing is left to be sent, unless the policy or the operator says so."""
-
 NOT_SENT_YET = frozenset({State.PLANNED, State.STOPPED, State.REFUSED})
 """States in which the latest attempt, if there was one, was not applied."""
 
@@ -165,9 +162,9 @@ class Standing:
         return [batch for _, batch in sorted(self.batches.items()) if batch.left]
 
     @property
-    def finished(self) -> bool:
-        """Whether a resumed run would have nothing to do but to look again for what is unknown."""
-        return self.ended and all(batch.state in LOOKED_AT_AGAIN for batch in self.open)
+    def complete(self) -> bool:
+        """Whether every row of the source has its final word, so that there is nothing to resume."""
+        return self.ended and not self.open
 
     def account(self) -> Counter[Outcome]:
         """Every row read, by its outcome as it stands."""
