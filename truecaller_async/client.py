@@ -281,6 +281,8 @@ class TruecallerClient:
             rng=parts.rng,
             observer=parts.observer,
             retry=self._settings.retry,
+            restraint=parts.exchange.restraint,
+            server_wall=parts.exchange.server_wall,
             requests=parts.exchange.counts,
             account=self._settings.credentials.client_account_id,
             api_version=version,

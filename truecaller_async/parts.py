@@ -77,7 +77,7 @@ def assemble(settings: Settings, transport: Transport, store: TokenStore, pool: 
     tokens = TokenPool(
         store,
         LocalLimiter(pool.limits),
-        lambda again: exchange.mint(settings, again),
+        lambda claims: exchange.mint(settings, claims),
         pool,
         clock=senses.clock,
         rng=senses.rng,

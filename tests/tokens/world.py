@@ -10,12 +10,13 @@ from random import Random
 import attrs
 
 from tests.virtual import VirtualClock
+from truecaller_async.errors import NotSent
 from truecaller_async.limits import LocalLimiter
 from truecaller_async.models import Secret
 from truecaller_async.options import Limits
 from truecaller_async.ports import TokenStore
 from truecaller_async.tokens import MemoryTokenStore, TokenPool
-from truecaller_async.tokens.pool import Again, PoolSettings
+from truecaller_async.tokens.pool import Claims, PoolSettings
 
 
 @attrs.define
@@ -26,11 +27,14 @@ class Mint:
     answers: deque[Exception | str | None] = attrs.field(factory=deque)
     asked: list[float] = attrs.field(factory=list)
 
-    async def __call__(self, again: Again) -> Secret:
+    async def __call__(self, claims: Claims) -> Secret:
+        await claims.claim()
         self.asked.append(asyncio.get_running_loop().time())
         number = len(self.asked)
         await asyncio.sleep(self.seconds)
         answer = self.answers.popleft() if self.answers else None
+        if isinstance(answer, NotSent):
+            await claims.refund()
         if isinstance(answer, Exception):
             raise answer
         return Secret(answer or f"token-{number}")

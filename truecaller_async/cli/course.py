@@ -12,6 +12,7 @@ from truecaller_async.models import Outcome, Progress
 NEVER_SENT = (Outcome.INVALID, Outcome.EXPIRED, Outcome.DUPLICATE)
 REASONS_SHOWN = 5
 BOUND = {
+    "service": "waiting for the service, which does not answer well",
     "limits": "held by the limits",
     "source": "held by the source",
     "reader": "held by the writing of results",

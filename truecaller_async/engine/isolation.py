@@ -102,6 +102,8 @@ async def switch_to_bisect(run: Run, draft: Draft) -> None:
     if not planned:
         await run.leave_unsent([whole])
     elif isolation is None or len(whole) == 1 or 2 * len(whole) <= isolation.size:
+        if isolation is not None:
+            isolation.posts += 1
         await run.put_back(whole)  # a small part is good as a rule, and goes out as it is
     else:
         await _halve(run, whole, isolation)

@@ -2,7 +2,9 @@
 
 A lane waits out its token's hold, looks at the kinds of work that are ready, most urgent first, and asks for a
 permit for the first that its limits allow now. Only with the permit in hand it takes the work and lets it fly. A lane
-whose token is on hold or used up blocks nobody: the others go on.
+whose token is on hold or used up blocks nobody: the others go on. While the client's breaker is open nothing goes but
+a probe now and then, and polls come first, because they change nothing; a retry for which there is no budget steps
+aside for work that needs none.
 
 The keeper makes the first token when there is work, and one more whenever the batches that wait would keep the live
 tokens busy for more than a second, or the source has more than they can take at once.
@@ -19,13 +21,22 @@ from truecaller_async.errors import AuthenticationFailed, Forbidden, TokenBudget
 from truecaller_async.models import Token
 from truecaller_async.planning.draft import Draft
 from truecaller_async.planning.pace import rate_of
+from truecaller_async.planning.restraint import LOOK_AGAIN, Leave
 from truecaller_async.tokens.pool import BACKLOG_WORTH_A_TOKEN
 
 IN_FLIGHT_MAX = 64
 """Requests of one run that are in flight at once."""
 
+MOST_URGENT_FIRST = ("push", "status", "submit")
+PROBES_FIRST = ("status", "push", "submit")
+
 KEEPER_ROUND = 1.0
 GROW_AGAIN = 30.0
+TELL_AGAIN = 60.0
+"""Seconds between two words that the run waits for the budget of tokens."""
+
+STALL = 1.0
+"""Seconds by which the loop may be late before it is worth a word."""
 
 
 class Lanes:
@@ -34,8 +45,8 @@ class Lanes:
     def __init__(
         self,
         run: Run,
-        send: Callable[[Draft, Token], Coroutine[object, object, None]],
-        poll: Callable[[int, Token], Coroutine[object, object, None]],
+        send: Callable[[Draft, Token, Leave], Coroutine[object, object, None]],
+        poll: Callable[[int, Token, Leave], Coroutine[object, object, None]],
         prune: Callable[[Draft], Awaitable[bool]],
     ) -> None:
         self._run = run
@@ -56,11 +67,19 @@ class Lanes:
                 if self._wants_token():
                     await self._grow()
                 else:
-                    await run.alarm.wait(run.now() + KEEPER_ROUND)
+                    await self._rest()
         except TruecallerError as error:
             run.fail(error)
         finally:
             await self._close_lanes()
+
+    async def _rest(self) -> None:
+        """Until something changes, or for a second; whoever held the loop longer than that held everything up."""
+        run = self._run
+        until = run.now() + KEEPER_ROUND
+        await run.alarm.wait(until)
+        if run.now() - until > STALL:
+            run.core.observer.stage("loop.stalled", {"seconds": round(run.now() - until, 1)})
 
     def _open_lanes(self) -> None:
         live = self._pool.live()
@@ -85,6 +104,8 @@ class Lanes:
             return False
         if live == 0:
             return bool(run.schedule.records or run.accepted)
+        if run.core.restraint.is_open:
+            return False
         carried = live * rate_of(self._pool.limits, "submit")
         return run.running and (run.more_waits or run.schedule.batches > carried * BACKLOG_WORTH_A_TOKEN)
 
@@ -94,7 +115,7 @@ class Lanes:
             await self._pool.grow()
         except TokenBudgetExhausted as error:
             wait = error.retry_at.timestamp() - run.core.clock.wall()
-            self._no_growth_before = run.now() + max(wait, KEEPER_ROUND)
+            self._no_growth_before = run.now() + min(max(wait, KEEPER_ROUND), TELL_AGAIN)
             if not self._pool.live():
                 run.waiting_until = error.retry_at
                 run.core.observer.stage("campaign.waiting", {"until": error.retry_at.isoformat(timespec="seconds")})
@@ -102,7 +123,7 @@ class Lanes:
             hopeless = not self._pool.live() and not run.ever_worked
             if hopeless or isinstance(error, AuthenticationFailed | Forbidden):
                 run.fail(error)
-            self._no_growth_before = run.now() + GROW_AGAIN
+            self._no_growth_before = run.now() + (GROW_AGAIN if self._pool.live() else KEEPER_ROUND)
         else:
             run.waiting_until = None
 
@@ -125,7 +146,9 @@ class Lanes:
         """Do the most urgent work this token may do: 0.0 done; else the wait for a permit, None if nothing waits."""
         run = self._run
         shortest: float | None = None
-        for call in list(run.schedule.ready(now)):
+        for call in PROBES_FIRST if run.core.restraint.is_open else MOST_URGENT_FIRST:
+            if call not in run.schedule.ready(now):  # asked each time: another lane may have taken the last of it
+                continue
             if call == "status":
                 wait = await self._serve_poll(token)
             else:
@@ -138,27 +161,50 @@ class Lanes:
     async def _serve_poll(self, token: Token) -> float:
         run = self._run
         seq = run.schedule.take_poll()
-        if seq not in run.accepted:
+        accepted = run.accepted.get(seq)
+        if accepted is None:
             return 0.0
-        wait = await self._permit(token, "status")
-        if wait > 0:
-            run.schedule.poll(seq, run.now())
-        else:
-            run.spawn(self._poll(seq, token))
-        return wait
+        again = accepted.plan.failures > 0
+        leave = await self._leave(token, "status", again=again)
+        if isinstance(leave, Leave):
+            run.spawn(self._poll(seq, token, leave))
+            return 0.0
+        aside = self._is_spent(again)
+        run.schedule.poll(seq, run.now() + (LOOK_AGAIN if aside else 0.0))
+        return 0.0 if aside else leave
 
     async def _serve_draft(self, call: str, token: Token) -> float:
         run = self._run
         draft = run.schedule.take(call)
         if not await self._prune(draft):
             return 0.0
-        wait = await self._permit(token, call)
-        if wait > 0 or not run.running:
+        leave = await self._leave(token, call, again=draft.again)
+        if not isinstance(leave, Leave):
+            aside = self._is_spent(draft.again)
+            draft.not_before = run.now() + LOOK_AGAIN if aside else draft.not_before
             await run.put_back(draft)
-        else:
+            return 0.0 if aside else leave
+        if run.running:
             run.in_flight += len(draft)
-            run.spawn(self._send(draft, token))
-        return wait
+            run.spawn(self._send(draft, token, leave))
+        else:
+            run.core.restraint.give_back(leave)
+            await run.put_back(draft)
+        return 0.0
+
+    async def _leave(self, token: Token, call: str, *, again: bool) -> Leave | float:
+        """Leave and a permit to send now, or the seconds to wait. `again`: it repeats a request that failed."""
+        run = self._run
+        restraint = run.core.restraint
+        wait = restraint.wait(run.now(), again=again) or await self._permit(token, call)
+        if wait > 0:
+            return wait
+        return restraint.ask(run.now(), again=again) or TICK
+
+    def _is_spent(self, again: bool) -> bool:
+        """Whether there is no leave for a retry, and there is for other work."""
+        restraint, now = self._run.core.restraint, self._run.now()
+        return again and restraint.wait(now, again=True) > 0 and restraint.wait(now) == 0
 
     async def _permit(self, token: Token, call: str) -> float:
         """A permit, unless the token was put on hold, or went, while it was asked for."""

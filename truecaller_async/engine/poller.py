@@ -13,14 +13,22 @@ from truecaller_async.errors import (
     BadRequest,
     Forbidden,
     NotFound,
+    NotSent,
     RateLimited,
+    ResponseLost,
+    ServerError,
     TruecallerError,
     UnexpectedRedirect,
 )
 from truecaller_async.models import BatchStatus, Outcome, RecordResult, RecordStatus, Token
 from truecaller_async.planning.backoff import hold_after
-from truecaller_async.planning.correlate import Match, correlate
-from truecaller_async.planning.polls import NOT_VISIBLE_YET
+from truecaller_async.planning.correlate import Match, correlate, names_records
+from truecaller_async.planning.restraint import Leave
+from truecaller_async.protocol.quoting import quote_text
+
+WORDS_TOLD = 20
+WORD_KEPT = 40
+"""Characters of a status word that are told of it."""
 
 
 class Poller:
@@ -31,25 +39,32 @@ class Poller:
         self._foreign_seen = False
         self._words_seen: set[str | None] = set()
 
-    async def poll(self, seq: int, token: Token) -> None:
-        """One status request for one batch. The permit for it was taken."""
+    async def poll(self, seq: int, token: Token, leave: Leave) -> None:
+        """One status request for one batch. The permit and the leave for it were taken."""
         run = self._run
         accepted = run.accepted.get(seq)
+        restraint = run.core.restraint
         if accepted is None:
+            restraint.give_back(leave)
             return
         accepted.plan.polls += 1
         run.tally.requests["status"] += 1
+        run.tally.retries += accepted.plan.failures > 0
         try:
             status = await run.core.batches.attempt_status(accepted.batch_id, token)
         except TruecallerError as error:
+            restraint.ended(leave, error, run.now())
             await self._failed(accepted, token, error)
         else:
+            restraint.ended(leave, None, run.now())
             run.core.pool.worked(token.token_id)
             if seq in run.accepted:
                 await self._read(accepted, status)
 
     async def _failed(self, accepted: Accepted, token: Token, error: TruecallerError) -> None:
-        run = self._run
+        """No answer of use. What is over is over; else the time of the next poll is said by what went wrong."""
+        run, plan = self._run, accepted.plan
+        due = run.now()
         match error:
             case RateLimited():
                 run.tally.throttled += 1
@@ -59,17 +74,26 @@ class Poller:
                 await run.core.pool.drop(token.token_id, error)
                 if run.core.pool.refused is not None:
                     run.fail(run.core.pool.refused)
-            case NotFound() if run.now() - accepted.plan.accepted > NOT_VISIBLE_YET:
+            case NotFound() if plan.is_gone(due):
                 await run.give_up(accepted, "the server does not know the batch")
             case BadRequest():
                 await run.give_up(accepted, f"the server refuses to tell the status: {error}")
-            case Forbidden() | UnexpectedRedirect():
-                run.fail(error)
-        await self._again(accepted)
+            case NotSent() | ResponseLost() | ServerError():
+                due = plan.retry_due(due, run.core.retry, run.core.rng)
+            case _:
+                if isinstance(error, Forbidden | UnexpectedRedirect):
+                    run.fail(error)
+                due = plan.next_due(due, run.core.rng)
+        await self._again(accepted, due)
 
     async def _read(self, accepted: Accepted, status: BatchStatus) -> None:
         run = self._run
         draft = accepted.draft
+        accepted.plan.answered()
+        if accepted.is_shared and not names_records(status.records):
+            reason = "the server gave the id of the batch to another one as well, and masks the numbers"
+            await run.give_up(accepted, reason)
+            return
         match = correlate(draft.records, status.records, watermark=run.options.correlate == "watermark")
         self._note_oddities(match, status)
         if match.unattributed:
@@ -80,7 +104,7 @@ class Poller:
         self._learn(accepted, len(final))
         await run.settle(final, draft.seq)
         if accepted.open:
-            await self._again(accepted)
+            await self._again(accepted, accepted.plan.next_due(run.now(), run.core.rng))
         else:
             run.accepted.pop(draft.seq, None)
 
@@ -110,16 +134,15 @@ class Poller:
         accepted.open = left
         return results
 
-    async def _again(self, accepted: Accepted) -> None:
-        """Ask once more, or give up at the deadline."""
+    async def _again(self, accepted: Accepted, due: float) -> None:
+        """Ask once more at that time, or give up at the deadline."""
         run = self._run
         if accepted.draft.seq not in run.accepted:
             return
-        now = run.now()
-        if now >= accepted.plan.deadline:
+        if run.now() >= accepted.plan.deadline:
             await run.give_up(accepted, "poll_deadline: no final word in time; it may still resolve")
         else:
-            run.schedule.poll(accepted.draft.seq, accepted.plan.next_due(now, run.core.rng))
+            run.schedule.poll(accepted.draft.seq, due)
             run.alarm.ring()
 
     def _learn(self, accepted: Accepted, final: int) -> None:
@@ -144,6 +167,8 @@ class Poller:
 
 
 def _new_words(rows: tuple[RecordStatus, ...], seen: set[str | None]) -> set[str | None]:
-    words = {row.status for row in rows if row.outcome is None} - seen
-    seen |= words
-    return words
+    """Words that are told for the first time; a server that says another one for each record is told of no further."""
+    words = {quote_text(row.status, WORD_KEPT) for row in rows if row.outcome is None} - seen
+    new = set(sorted(words, key=str)[: WORDS_TOLD - len(seen)])
+    seen |= new
+    return new

@@ -83,6 +83,7 @@ class Resumption:
             sends=batch.sends,
             doubts=batch.doubts,
             resent=batch.resent,
+            again=batch.doubts > 0,
         )
 
     def _as_sent(self, batch: OpenBatch, rows: Iterable[int], given: Iterable[CallRecord]) -> list[CallRecord]:
@@ -173,6 +174,7 @@ class Resumption:
         plan = PollPlan(run.options.poll, now - age, run.first_poll.delay)
         still_open = {place for place, row in enumerate(draft.rows) if row not in batch.closed}
         run.accepted[draft.seq] = Accepted(draft, batch_id, plan, still_open)
+        run.batch_ids.add(batch_id)
         run.schedule.poll(draft.seq, now)
 
     async def _leave(self, draft: Draft, reason: str) -> None:

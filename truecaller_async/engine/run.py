@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter, deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime
 from enum import Enum
 from random import Random
@@ -44,6 +44,7 @@ from truecaller_async.planning.draft import Draft
 from truecaller_async.planning.pairs import PairOrder
 from truecaller_async.planning.polls import FirstPoll, PollPlan
 from truecaller_async.planning.replay import Standing
+from truecaller_async.planning.restraint import Restraint
 from truecaller_async.planning.schedule import Schedule
 from truecaller_async.planning.tally import Tally
 from truecaller_async.ports import Journal, Observer
@@ -59,6 +60,9 @@ TELL_COST_EVERY = 1.0
 
 SAME_REFUSALS_MAX = 3
 """Batches refused throughout, one after the other for one reason, that stop the run."""
+
+UNTRACKED_MAX = 3
+"""Requests that were taken, one after the other, with an answer nobody can use: more would be lost the same way."""
 
 UUID_LIKE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 POLLS_WOULD_FAIL = (AuthenticationFailed, Forbidden, UnexpectedRedirect, NotSent, TokenBudgetExhausted)
@@ -77,6 +81,9 @@ class Core:
     rng: Random
     observer: Observer
     retry: RetryPolicy
+    restraint: Restraint
+    server_wall: Callable[[], float]
+    """What time it is at the server, in seconds since the epoch."""
     requests: Counter[str]
     """Requests of the whole client by call, counted on as they are sent."""
     account: str
@@ -112,12 +119,16 @@ class Phase(Enum):
 
 @attrs.define(eq=False)
 class Accepted:
-    """A batch that the server has: its draft, its id, its polls, and which of its records are still open."""
+    """A batch that the server has: its draft, its id, its polls, and which of its records are still open.
+
+    `is_shared`: the server gave its id to another batch as well.
+    """
 
     draft: Draft
     batch_id: str
     plan: PollPlan
     open: set[int]
+    is_shared: bool = False
 
 
 @attrs.define(eq=False)
@@ -165,6 +176,8 @@ class Run:
         self.accepted: dict[int, Accepted] = {}
         self.isolations: dict[int, Isolation] = {}
         self.refusals: Counter[str] = Counter()
+        self.batch_ids: set[str] = set()
+        self.untracked = 0
         self.flights: set[asyncio.Task[None]] = set()
         self.in_flight = 0
         self.source_done = False
@@ -189,8 +202,8 @@ class Run:
         return self.loop.time()
 
     def wall_ms(self) -> int:
-        """The wall clock, in the wire's milliseconds."""
-        return int(self.core.clock.wall() * 1000)
+        """The server's clock, by which windows close, in the wire's milliseconds."""
+        return int(self.core.server_wall() * 1000)
 
     @property
     def running(self) -> bool:
@@ -358,6 +371,12 @@ class Run:
         if self.refusals[kind] >= SAME_REFUSALS_MAX:
             self.fail(error)
 
+    def untracked_again(self, error: TruecallerError) -> None:
+        """The server took something, and its answer does not say what became of it."""
+        self.untracked += 1
+        if self.untracked >= UNTRACKED_MAX:
+            self.fail(error)
+
     def results(
         self,
         draft: Draft,
@@ -404,6 +423,7 @@ class Run:
         """The server took a batch, or a single record."""
         now = self.now()
         self.refusals.clear()
+        self.untracked = 0
         self.tally.sent += records
         self.recent.append((now, records))
         while self.recent and self.recent[0][0] < now - RATE_WINDOW:

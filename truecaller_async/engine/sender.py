@@ -12,6 +12,7 @@ from truecaller_async.engine.run import STOPPED_POLLING, Accepted, Phase, Run
 from truecaller_async.errors import (
     APIStatusError,
     AuthenticationFailed,
+    DecodeError,
     Forbidden,
     PushRejected,
     RateLimited,
@@ -23,6 +24,10 @@ from truecaller_async.planning.batch_state import Event, event_of
 from truecaller_async.planning.doubts import may_resend
 from truecaller_async.planning.draft import Draft, ends_of
 from truecaller_async.planning.polls import PollPlan
+from truecaller_async.planning.restraint import Leave
+
+FAILED = (Event.NOT_SENT, Event.LOST)
+"""Ends that speak of the server or of the way to it: the next attempt draws on the retry budget."""
 
 DETAIL_KEPT = 200
 """Characters of an error that the journal keeps of an attempt."""
@@ -49,13 +54,14 @@ class Sender:
         await run.release(draft)
         return False
 
-    async def send(self, draft: Draft, token: Token) -> None:
-        """One attempt with this token. The permit for it was taken."""
+    async def send(self, draft: Draft, token: Token, leave: Leave) -> None:
+        """One attempt with this token. The permit and the leave for it were taken."""
         run = self._run
         size = len(draft)
         try:
             draft.tries += 1
             if not await run.write(Intent(draft.seq, draft.tries, token.token_id, run.core.clock.wall())):
+                run.core.restraint.give_back(leave)
                 await run.put_back(draft)
                 return
             draft.happen(Event.INTENT)
@@ -63,6 +69,8 @@ class Sender:
             run.tally.retries += draft.tries > 1
             run.first_sent = run.now() if run.first_sent is None else run.first_sent
             answer = await self._attempt(draft, token)
+            failure = answer if isinstance(answer, TruecallerError) else None
+            run.core.restraint.ended(leave, failure, run.now())
             await self._ended(draft, answer)
             await self._follow(draft, token, answer)
         finally:
@@ -73,15 +81,28 @@ class Sender:
         try:
             if draft.via == "push":
                 return await core.calls.attempt_push(draft.records[0], token)
-            return await core.batches.attempt_submit(draft.records, token)
+            return self._tracked(await core.batches.attempt_submit(draft.records, token))
         except TruecallerError as error:
             return error
+
+    def _tracked(self, batch: Batch) -> Batch:
+        """An id that was given before tells nothing: two batches would be taken for one, so nothing more is sent."""
+        run = self._run
+        if batch.batch_id not in run.batch_ids:
+            run.batch_ids.add(batch.batch_id)
+            return batch
+        for accepted in run.accepted.values():
+            accepted.is_shared = accepted.is_shared or accepted.batch_id == batch.batch_id
+        error = DecodeError("the answer has the id of another batch", path="$.batch_id", status=200)
+        run.fail(error)
+        raise error
 
     async def _ended(self, draft: Draft, answer: Batch | PushAnswer | TruecallerError) -> None:
         """Bring the draft into its next state and write that down, before anything depends on it."""
         run = self._run
         event = event_of(answer) if isinstance(answer, TruecallerError) else Event.ACCEPTED
         run.ever_worked = run.ever_worked or event is not Event.NOT_SENT
+        draft.again = event in FAILED
         draft.count_end(event)
         draft.happen(event)
         at = run.core.clock.wall()
@@ -151,6 +172,7 @@ class Sender:
             case Event.REFUSED:
                 await self._refused(draft, error)
             case Event.UNTRACKED:
+                self._run.untracked_again(error)
                 await self._settle(
                     draft, Outcome.UNKNOWN, f"taken by the server, but the answer has no batch id: {error}"
                 )

@@ -227,6 +227,8 @@ class CampaignStream:
     def _bound_by(self, run: Run) -> str | None:
         if run.phase is Phase.DONE:
             return None
+        if run.core.restraint.is_open:
+            return "service"
         if self._intake is not None and self._intake.waits_for_credits:
             return "reader" if run.outlet.waiting > run.options.max_unresolved // 2 else "max_unresolved"
         if run.schedule.batches:

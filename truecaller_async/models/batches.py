@@ -75,7 +75,7 @@ class RecordStatus:
 class BatchStatus:
     """The status of a batch: one entry per record, in the server's order, which nobody promises to be ours.
 
-    `foreign` counts rows that named another batch; they are not among `records`.
+    `foreign` counts rows that named another batch or account; they are not among `records`.
     """
 
     batch_id: str

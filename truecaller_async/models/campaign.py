@@ -66,7 +66,8 @@ class Progress:
     Counts are records: `planned` wait to be sent, `in_flight` are being posted, `pending` are accepted and not yet
     resolved, `resolved` have their outcome. `rate` and `permitted_rate` are records a second, `rate` over the last
     seconds. `reasons` counts failures by reason. `waiting_until` is set while nothing can be sent before that
-    instant. `bound_by` names what holds the rate back: "limits", "source", "reader", "max_unresolved" or None.
+    instant. `bound_by` names what holds the rate back: "service" (it does not answer well, and is only probed),
+    "limits", "source", "reader", "max_unresolved" or None.
     """
 
     read: int = 0

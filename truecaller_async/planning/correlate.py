@@ -7,7 +7,8 @@ record only on evidence:
    `ends_at` must be the one that was sent. A server that rounds it is found out by what no rounding leaves, a last
    digit; without one in the answer nothing but the unmasked numbers is believed.
 2. *Own fields*: the unmasked numbers name the record; where several records share them, the fields that every row
-   shows and every record sent decide.
+   shows and every record sent decide. A row that says something else of the record than we sent is believed only
+   where no other row says what we sent.
 3. *Position*, where the numbers are masked: only if the lengths agree, every unmasked field agrees row by row, and
    those fields tell the records apart.
 
@@ -64,6 +65,11 @@ def correlate(records: Sequence[CallRecord], rows: Sequence[RecordStatus], *, wa
     if shown == NUMBERS and _in_order(records, rows):
         return Match(list(rows))
     return _by_fields(records, rows, shown)
+
+
+def names_records(rows: Sequence[RecordStatus]) -> bool:
+    """Whether every row shows both of its numbers."""
+    return all(_shown(row.caller) and _shown(row.receiver) for row in rows)
 
 
 def _exactly(records: Sequence[CallRecord], rows: Sequence[RecordStatus]) -> bool:
@@ -153,12 +159,17 @@ def _by_fields(records: Sequence[CallRecord], rows: Sequence[RecordStatus], show
     number_of, all_of = _key(shown), _key(shown + _comparable(records, rows))
     by_number, by_all = _places(records, number_of), _places(records, all_of)
     different = {key for key, places in by_all.items() if not _alike(records, places)}
+    own = {
+        near[0]
+        for row in rows
+        if len(near := by_number.get(number_of(row), ())) == 1 and _agrees(records[near[0]], row)
+    }
     homes: dict[str, int] = {}
     unclear: defaultdict[Any, list[RecordStatus]] = defaultdict(list)
     for row in rows:
         near, key = by_number.get(number_of(row), ()), all_of(row)
         places = by_all.get(key, [])
-        if len(near) == 1 and shown == NUMBERS:
+        if len(near) == 1 and shown == NUMBERS and (near[0] not in own or _agrees(records[near[0]], row)):
             _give(match, near[0], row)
         elif not any(_agrees(records[index], row) for index in places):
             match.foreign += 1

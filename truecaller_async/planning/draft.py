@@ -22,7 +22,7 @@ class Draft(Attempts):
 
     `closes` is the earliest end of a window in it (milliseconds). `via` says by which call it is sent: "submit", or
     "push" for a single record that is isolated. `root` is the batch from which it was split in order to find a bad
-    record.
+    record. `again`: its next attempt repeats one that failed, and draws on the retry budget.
     """
 
     seq: int
@@ -34,6 +34,7 @@ class Draft(Attempts):
     root: int | None = None
     state: State = State.PLANNED
     not_before: float = 0.0
+    again: bool = False
     after: set[int] = attrs.field(factory=set)
 
     def __len__(self) -> int:

@@ -74,6 +74,10 @@ class Ring:
         """One request goes out."""
         self._releases.append(now)
 
+    def withdraw(self) -> None:
+        """The latest release did not take place."""
+        self._releases.pop()
+
     def remember(self, releases: Iterable[float]) -> None:
         """Put in releases of an earlier time, in any order."""
         merged = sorted([*self._releases, *releases])

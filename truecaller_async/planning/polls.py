@@ -8,7 +8,7 @@ polled with the delay in force count: the answers to a change come a whole resol
 them for news would make the delay swing. Until a first poll was in time for once, every poll that comes early teaches.
 
 After the first poll the waits grow by the policy's factor up to its cap, stretched by up to a tenth of jitter, and end
-at its deadline.
+at its deadline. A poll that fails says nothing of the batch: it is tried again after a backoff, and the plan goes on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from truecaller_async.options import PollPolicy
+from truecaller_async.options import PollPolicy, RetryPolicy
+from truecaller_async.planning.backoff import full_jitter
 
 if TYPE_CHECKING:
     from random import Random
@@ -32,9 +33,12 @@ PROBE_EVERY = 300
 
 PROBE = 0.9
 SOONEST = 0.05
+GROWS_FROM = 1.0
+"""Seconds from which the waits between polls grow, however early the first poll was."""
+
 JITTER = 0.1
 NOT_VISIBLE_YET = 60.0
-"""Seconds after acceptance in which a 404 means "not visible yet"."""
+"""Seconds in which a 404 means "not visible yet", from the first of them on."""
 
 
 class FirstPoll:
@@ -81,17 +85,38 @@ class FirstPoll:
 
 @attrs.define
 class PollPlan:
-    """The polls of one accepted batch, on the loop's clock."""
+    """The polls of one accepted batch, on the loop's clock.
+
+    `failures` of them, lately in a row, had no answer. `missing_since`: the server says it does not know the batch.
+    """
 
     policy: PollPolicy
     accepted: float
     first: float
     gap: float = attrs.field(default=attrs.Factory(lambda plan: plan.first, takes_self=True))
     polls: int = 0
+    failures: int = 0
+    missing_since: float | None = None
+
+    def answered(self) -> None:
+        """The server told the status."""
+        self.failures = 0
+        self.missing_since = None
+
+    def is_gone(self, now: float) -> bool:
+        """Whether one more 404 means that the server will never know the batch."""
+        self.missing_since = now if self.missing_since is None else self.missing_since
+        return now - self.missing_since > NOT_VISIBLE_YET
+
+    def retry_due(self, now: float, retry: RetryPolicy, rng: Random) -> float:
+        """When to ask again, after a poll that had no answer."""
+        self.failures += 1
+        due = now + full_jitter(self.failures, retry.initial, retry.cap, rng)
+        return min(due, max(now, self.deadline))
 
     def next_due(self, now: float, rng: Random) -> float:
         """When to ask again, after a poll that left something open."""
-        self.gap = min(self.policy.cap, max(self.gap, SOONEST) * self.policy.factor)
+        self.gap = min(self.policy.cap, max(self.gap, GROWS_FROM) * self.policy.factor)
         return min(now + self.gap * (1 + rng.uniform(0.0, JITTER)), max(now, self.deadline))
 
     @property

@@ -43,7 +43,7 @@ from truecaller_async.protocol.codec import decode, readable, structure, structu
 from truecaller_async.protocol.quoting import quote_body, quote_cautiously, quote_text
 from truecaller_async.protocol.retry_after import parse_retry_after
 from truecaller_async.protocol.said import Said, batch_id_in, read_said, said_by
-from truecaller_async.protocol.status_rows import read_documented, read_tolerant
+from truecaller_async.protocol.status_rows import Ours, read_documented, read_tolerant
 from truecaller_async.protocol.versions import version_named
 
 T = TypeVar("T")
@@ -118,17 +118,21 @@ def decipher_submit(answer: Answer, *, now: float) -> Batch:
     )
 
 
-def decipher_status(version: str, answer: Answer, batch_id: str, *, now: float) -> BatchStatus:
+def decipher_status(
+    version: str, answer: Answer, batch_id: str, *, now: float, account: str | None = None
+) -> BatchStatus:
     """The rows of a batch. From "Truecaller for Business: Batch status v1, v2 and v3".
 
     Every version's form is read for every version. Status words are kept verbatim, also unknown ones; rows of
-    another batch are left out and counted. Raises the `APIStatusError` of `error_for`, or `DecodeError`.
+    another batch, or of another account than `account`, are left out and counted. Raises the `APIStatusError` of
+    `error_for`, or `DecodeError`.
     """
     version_named(version)
-    documented = read_documented(answer.body, batch_id) if _is_success(answer) else None
+    ours = Ours(batch_id, account)
+    documented = read_documented(answer.body, ours) if _is_success(answer) else None
     if documented is not None:
         return documented
-    return read_tolerant(_read(answer, is_read=True, now=now), batch_id, status=answer.status)
+    return read_tolerant(_read(answer, is_read=True, now=now), ours, status=answer.status)
 
 
 def decipher_labels(answer: Answer, *, now: float) -> Page[Label]:

@@ -27,14 +27,15 @@ def parse_retry_after(value: str | None, *, server_date: str | None, now: float)
     text = (value or "").strip(" \t")
     if SECONDS.fullmatch(text):
         return min(float(text), LONGEST)
-    until = _http_date(text)
+    until = http_date(text)
     if until is None:
         return None
-    since = _http_date(server_date or "")
+    since = http_date(server_date or "")
     return max(0.0, until - (now if since is None else since))
 
 
-def _http_date(text: str) -> float | None:
+def http_date(text: str) -> float | None:
+    """The moment that an HTTP date names, in seconds since the epoch; None where it names none."""
     if not text.isascii():
         return None
     try:

@@ -6,7 +6,8 @@ uses one of the old names, or whose rows name batches of their own, takes the to
 one spelling and the converter does the rest. Both ways give the same rows.
 
 Forms seen or expected: an object with `data`, or a bare array (version 1); `status_info`, `statusInfo` or a flat
-`status`; the names of version 1 or 2. Rows that name another batch are left out and counted: they are not ours.
+`status`; the names of version 1 or 2. Rows that name another batch or another account are left out and counted: they
+are not ours. An account is another one only where both ids are UUIDs: what other forms may mean nobody documents.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import msgspec
 
 from truecaller_async.errors import DecodeError
 from truecaller_async.models import BatchStatus, RecordStatus
-from truecaller_async.options import BATCH_MAX
+from truecaller_async.options import BATCH_MAX, UUID
 from truecaller_async.protocol.codec import UNREADABLE, items_of, structure, text_of
 
 ROWS_MAX = 20 * BATCH_MAX
@@ -76,39 +77,61 @@ class StatusAnswer:
 _DOCUMENTED = msgspec.json.Decoder(StatusAnswer)
 
 
-def read_documented(body: bytes, batch_id: str) -> BatchStatus | None:
+@attrs.frozen
+class Ours:
+    """What a row must not contradict to be ours: the batch, and the account where it is known."""
+
+    batch_id: str
+    account: str | None = None
+
+    def has(self, value: object) -> bool:
+        """Whether an object says nothing else than that it is ours."""
+        if not isinstance(value, dict):
+            return True
+        return text_of(value.get("batch_id")) in (None, self.batch_id) and self.is_account(_account(value))
+
+    def is_account(self, named: str | None) -> bool:
+        """Whether this may be our account."""
+        if named is None or self.account is None:
+            return True
+        return named.casefold() == self.account.casefold() or not UUID.fullmatch(named)
+
+
+def read_documented(body: bytes, ours: Ours) -> BatchStatus | None:
     """The fast way; None where the body is not exactly of that form."""
     if any(name in body for name in OLD_NAMES) or body.count(b'"batch_id"') != 1:
+        return None
+    if body.count(b'"client_account_id"') > 1:
         return None
     try:
         answer = _DOCUMENTED.decode(body)
     except UNREADABLE:
         return None
-    if answer.batch_id != batch_id or len(answer.data) > ROWS_MAX:
+    if answer.batch_id != ours.batch_id or len(answer.data) > ROWS_MAX:
         return None
-    return BatchStatus(batch_id, answer.client_account_id, tuple([_record(row) for row in answer.data]))
+    if not ours.is_account(answer.client_account_id):
+        return None
+    return BatchStatus(ours.batch_id, answer.client_account_id, tuple([_record(row) for row in answer.data]))
 
 
-def read_tolerant(value: object, batch_id: str, *, status: int) -> BatchStatus:
+def read_tolerant(value: object, ours: Ours, *, status: int) -> BatchStatus:
     """The tolerant way, from the plain value of the body. Raises `DecodeError` with the place that does not fit."""
     envelope: dict[str, object] = value if isinstance(value, dict) else {"data": value}
     place = "$.data" if envelope is value else "$"
     if "data" not in envelope:
         raise DecodeError("the status of a batch has no rows", path=place, status=status)
-    if _is_foreign(envelope, batch_id):
+    if text_of(envelope.get("batch_id")) not in (None, ours.batch_id):
         raise DecodeError("the answer is about another batch", path="$.batch_id", status=status)
+    if not ours.has(envelope):
+        raise DecodeError("the answer is about another account", path="$.client_account_id", status=status)
     rows = items_of(envelope["data"], place=place, status=status)
     if len(rows) > ROWS_MAX:
         raise DecodeError(f"{len(rows)} rows: a batch has at most {BATCH_MAX} records", path=place, status=status)
     spots = [(f"{place}[{index}]", row) for index, row in enumerate(rows)]
-    ours = [(spot, row) for spot, row in spots if not _is_foreign(row, batch_id)]
-    account = next(filter(None, map(_account, (envelope, *(row for _, row in ours)))), None)
-    records = (structure(_respelled(row, spot, status), RecordStatus, place=spot, status=status) for spot, row in ours)
-    return BatchStatus(batch_id, account, tuple(records), len(rows) - len(ours))
-
-
-def _is_foreign(value: object, batch_id: str) -> bool:
-    return isinstance(value, dict) and text_of(value.get("batch_id")) not in (None, batch_id)
+    kept = [(spot, row) for spot, row in spots if ours.has(row)]
+    account = next(filter(None, map(_account, (envelope, *(row for _, row in kept)))), None)
+    records = (structure(_respelled(row, spot, status), RecordStatus, place=spot, status=status) for spot, row in kept)
+    return BatchStatus(ours.batch_id, account, tuple(records), len(rows) - len(kept))
 
 
 def _account(value: object) -> str | None:

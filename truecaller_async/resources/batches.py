@@ -85,7 +85,7 @@ class Batches:
     def _checked(self, records: list[CallRecord]) -> list[CallRecord]:
         if not 1 <= len(records) <= BATCH_MAX:
             raise ValidationError([batch_size(len(records))])
-        now_ms = int(self._service.clock.wall() * 1000)
+        now_ms = self._service.now_ms()
         checked = [preflight(record, now_ms) for record in records]
         problems = [
             Problem(f"records[{index}].{problem.field}", problem.rule, problem.message, problem.value, problem.hint)
@@ -106,7 +106,10 @@ class Batches:
         return decipher_submit(answer, now=self._service.clock.wall())
 
     def _read_status(self, answer: Answer, batch_id: str) -> BatchStatus:
-        return decipher_status(self._service.settings.api_version, answer, batch_id, now=self._service.clock.wall())
+        service = self._service
+        return decipher_status(
+            service.settings.api_version, answer, batch_id, now=service.clock.wall(), account=service.account
+        )
 
 
 def _judge_records(records: object) -> Problem | None:

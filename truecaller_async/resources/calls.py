@@ -33,7 +33,7 @@ class Calls:
         self._service.warn_version("calls.push")
         if deadline is not None:
             refuse(judge_seconds("deadline", deadline))
-        canonical, problems = preflight(record, int(self._service.clock.wall() * 1000))
+        canonical, problems = preflight(record, self._service.now_ms())
         if problems:
             raise ValidationError(problems)
         until = None if deadline is None else asyncio.get_running_loop().time() + deadline

@@ -10,7 +10,11 @@ as the error's class and the `RetryPolicy` allow:
 - 5xx, a lost or unreadable answer: reads only. A write whose answer is lost is never repeated here, because nobody
   can know whether it was applied; `ResponseLost` says so.
 
-Attempts and total time are both bounded, and the caller's own deadline bounds the total further.
+Attempts and total time are both bounded, and the caller's own deadline bounds the total further. Beyond that all
+requests of a client, those of its campaigns too, share one `Restraint`: a retry draws on its budget, and while its
+breaker is open a call waits for its turn to probe, up to its deadline or the policy's total.
+
+Every answer also tells what time it is at the server.
 """
 
 from __future__ import annotations
@@ -38,13 +42,19 @@ from truecaller_async.errors import (
 from truecaller_async.models import Answer, Request, Secret, Token
 from truecaller_async.options import MAX_HOLD, Credentials, RetryPolicy, Timeouts
 from truecaller_async.planning.backoff import full_jitter, hold_after
+from truecaller_async.planning.restraint import LOOK_AGAIN, Leave, Restraint
+from truecaller_async.planning.server_time import ServerTime
 from truecaller_async.ports import Observer, Transport, Write
 from truecaller_async.protocol.decipher import decipher_download, decipher_mint
 from truecaller_async.protocol.requests import mint_request
+from truecaller_async.protocol.retry_after import http_date
 from truecaller_async.resources.deprecations import Deprecations
-from truecaller_async.tokens import TokenPool
+from truecaller_async.tokens import Claims, TokenPool
 
 T = TypeVar("T")
+
+CLOCK_IS_WRONG = 30.0
+"""Seconds between our clock and the server's that are worth a word."""
 
 
 @attrs.frozen
@@ -65,8 +75,16 @@ class Exchange:
         self._clock = clock
         self._rng = rng
         self._observer = observer
+        self._server_time = ServerTime()
+        self._offset_told = False
+        self.restraint = Restraint()
         self.counts: Counter[str] = Counter()
         self.deprecations = Deprecations()
+
+    def server_wall(self) -> float:
+        """What time it is at the server, as far as is known: seconds since the epoch."""
+        wall = self._clock.wall()
+        return wall + self._server_time.offset(_now(), wall)
 
     async def attempt(
         self, request: Request, token: Token | None, timeouts: Timeouts, read: Callable[[Answer], T]
@@ -92,39 +110,66 @@ class Exchange:
         self, call: str, token_id: str | None, sending: Awaitable[Answer], read: Callable[[Answer], T]
     ) -> T:
         """Send, read, count it, and tell the observer."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = _now()
         status, failure = None, None
         self.counts[call] += 1
         try:
             answer = await sending
             status = answer.status
+            self._hear_the_time(answer)
             return read(answer)
         except TruecallerError as error:
             failure = type(error).__name__
             raise
         finally:
-            self._observer.request(call, token_id, status, loop.time() - began, failure)
+            self._observer.request(call, token_id, status, _now() - began, failure)
 
-    async def mint(self, settings: Settings, again: Callable[[], Awaitable[object]]) -> Secret:
+    def _hear_the_time(self, answer: Answer) -> None:
+        date = http_date(answer.headers.get("date", ""))
+        if date is None:
+            return
+        wall = self._clock.wall()
+        self._server_time.hear(date, _now())
+        offset = self._server_time.offset(_now(), wall)
+        if abs(offset) > CLOCK_IS_WRONG and not self._offset_told:
+            self._offset_told = True
+            self._observer.stage("clock.offset", {"server_ahead": round(offset)})
+
+    async def mint(self, settings: Settings, claims: Claims) -> Secret:
         """Ask for a new token; tried again where it was not sent, answered with 5xx, or its answer lost.
 
-        In the latter two a token may have been made: `again` is awaited before the repetition, to claim one more of
-        the budget of new tokens, and what it raises ends the trying.
+        Each attempt is claimed of the budget of new tokens: after the latter two a token may have been made. What the
+        claim raises ends the trying.
         """
         request = mint_request(settings.credentials)
         retries = Retries(settings.retry, self._rng)
         while True:
+            leave = await self._claimed(claims, retries)
             try:
-                return await self.attempt(
-                    request, None, settings.timeouts, lambda answer: decipher_mint(answer, now=self._clock.wall())
-                )
-            except (NotSent, ServerError, ResponseLost) as error:
-                if isinstance(error, NotSent) and not error.retryable:
+                return await self._led(leave, self.attempt(request, None, settings.timeouts, self._read_mint))
+            except NotSent as error:
+                await claims.refund()
+                if not error.retryable:
                     raise
                 await retries.pause(error)
-                if not isinstance(error, NotSent):
-                    await again()
+            except (ServerError, ResponseLost) as error:
+                await retries.pause(error)
+
+    def _read_mint(self, answer: Answer) -> Secret:
+        return decipher_mint(answer, now=self._clock.wall())
+
+    async def _claimed(self, claims: Claims, retries: Retries) -> Leave:
+        """Leave to ask for a token, claimed no earlier than it is asked for.
+
+        Only a token that everything waits for is worth a probe: each one that fails costs a claim.
+        """
+        while True:
+            await self._road_is_free(retries, may_probe=claims.urgent)
+            await claims.claim()
+            leave = self.restraint.ask(_now(), again=retries.again)
+            if leave is not None:
+                return leave
+            await claims.refund()
 
     async def call(
         self,
@@ -139,9 +184,10 @@ class Exchange:
         retries = Retries(settings.retry, self._rng, deadline)
         refused = 0
         while True:
-            token = await self._permit(request.call, pool, retries, deadline)
+            token, leave = await self._start(request.call, pool, retries, deadline)
+            sending = self._within(deadline, self.attempt(request, token, settings.timeouts, read), request)
             try:
-                result = await self._within(deadline, self.attempt(request, token, settings.timeouts, read), request)
+                result = await self._led(leave, sending)
             except AuthenticationFailed as error:
                 await pool.drop(token.token_id, error)
                 refused += 1
@@ -161,6 +207,45 @@ class Exchange:
             else:
                 pool.worked(token.token_id)
                 return result
+
+    async def _start(self, call: str, pool: TokenPool, retries: Retries, deadline: float | None) -> tuple[Token, Leave]:
+        """A token with a permit, and leave to use it; the leave is asked for last, because it must not lie idle."""
+        while True:
+            await self._road_is_free(retries, deadline)
+            token = await self._permit(call, pool, retries, deadline)
+            leave = self.restraint.ask(_now(), again=retries.again)
+            if leave is not None:
+                return token, leave
+
+    async def _road_is_free(self, retries: Retries, deadline: float | None = None, *, may_probe: bool = True) -> None:
+        """Wait until there may be leave. Raises the last failure, or what says best why the wait is too long."""
+        while True:
+            wait = self.restraint.wait(_now(), again=retries.again)
+            if not may_probe and self.restraint.is_open:
+                wait = max(wait, LOOK_AGAIN)
+            if wait <= 0:
+                return
+            left = retries.end - _now()
+            if wait > left:
+                if retries.failure is not None:
+                    raise retries.failure
+                if retries.end == deadline:
+                    raise DeadlineExceeded(
+                        "the deadline passed before sending: the service does not answer well, and is only probed "
+                        f"until it does; the next probe is in {wait:.1f} s"
+                    )
+                raise WaitTooLong(wait, max(left, 0.0))
+            await asyncio.sleep(min(wait, LOOK_AGAIN))
+
+    async def _led(self, leave: Leave, sending: Awaitable[T]) -> T:
+        """What was sent with this leave; how it ends is told."""
+        try:
+            result = await sending
+        except BaseException as failure:
+            self.restraint.ended(leave, failure, _now())
+            raise
+        self.restraint.ended(leave, None, _now())
+        return result
 
     async def _permit(self, call: str, pool: TokenPool, retries: Retries, deadline: float | None) -> Token:
         """A token that may send. After a failure the wait ends with the retry policy, and that failure is raised."""
@@ -201,6 +286,10 @@ class Service:
         """The id that stands in every path."""
         return self.settings.credentials.client_account_id
 
+    def now_ms(self) -> int:
+        """The server's clock, by which windows are judged, in the wire's milliseconds."""
+        return int(self.exchange.server_wall() * 1000)
+
     async def call(self, request: Request, read: Callable[[Answer], T], deadline: float | None = None) -> T:
         """The request under these settings; `deadline` is on the loop's clock."""
         return await self.exchange.call(request, read, pool=self.pool, settings=self.settings, deadline=deadline)
@@ -235,21 +324,28 @@ class Retries:
         self._policy = policy
         self._rng = rng
         self._tries = 0
-        end = asyncio.get_running_loop().time() + policy.total
+        end = _now() + policy.total
         self.end = end if deadline is None else min(end, deadline)
         self.failure: TruecallerError | None = None
+        self.again = False
+        """Whether the next try repeats one that failed, and draws on the budget. A 429 is paid for by waiting."""
 
     def count(self, error: TruecallerError) -> None:
         """One more try failed with this; raises it when it was the last."""
         self._tries += 1
         self.failure = error
-        if self._tries >= self._policy.attempts or asyncio.get_running_loop().time() >= self.end:
+        self.again = not isinstance(error, RateLimited)
+        if self._tries >= self._policy.attempts or _now() >= self.end:
             raise error
 
     async def pause(self, error: TruecallerError) -> None:
         """Count, then wait before the next try; raises `error` where the wait would not end in time."""
         self.count(error)
         wait = full_jitter(self._tries, self._policy.initial, self._policy.cap, self._rng)
-        if asyncio.get_running_loop().time() + wait > self.end:
+        if _now() + wait > self.end:
             raise error
         await asyncio.sleep(wait)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

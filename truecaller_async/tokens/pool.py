@@ -42,7 +42,6 @@ from truecaller_async.errors import (
     AuthenticationFailed,
     ClientClosed,
     DeadlineExceeded,
-    NotSent,
     RateLimited,
     TokenBudgetExhausted,
     TruecallerError,
@@ -52,7 +51,7 @@ from truecaller_async.home import Home
 from truecaller_async.models import Secret, Token
 from truecaller_async.models.tokens import TokenFacts, TokenStatus
 from truecaller_async.options import CALLS, MAX_HOLD, Limits, RateLimit
-from truecaller_async.planning.pace import rate_of, window_of
+from truecaller_async.planning.pace import Ring, rate_of, window_of
 from truecaller_async.ports import Limiter, Observer, TokenStore
 
 LIFE = 3600.0
@@ -67,9 +66,34 @@ MINT_REFUSED_HOLD = 60.0
 BACKLOG_WORTH_A_TOKEN = 1.0
 """Seconds of waiting work that justify one more token."""
 
-Again: TypeAlias = Callable[[], Awaitable[object]]
-Mint: TypeAlias = Callable[[Again], Awaitable[Secret]]
-"""Makes requests for a new token and returns it; awaits its argument before each repetition that may be counted."""
+
+class Claims:
+    """Claims for the requests of one mint: each is written down before it is sent.
+
+    `urgent`: there is no other token, so that nothing can be sent before this one is made.
+    """
+
+    def __init__(
+        self, write: Callable[[], Awaitable[float]], strike: Callable[[float], Awaitable[None]], *, urgent: bool
+    ) -> None:
+        self._write = write
+        self._strike = strike
+        self._latest: float | None = None
+        self.urgent = urgent
+
+    async def claim(self) -> None:
+        """The next request will be sent at once. Raises `TokenBudgetExhausted`."""
+        self._latest = await self._write()
+
+    async def refund(self) -> None:
+        """The latest request made no token, or was not sent. A second time does nothing."""
+        if self._latest is not None:
+            stamp, self._latest = self._latest, None
+            await self._strike(stamp)
+
+
+Mint: TypeAlias = Callable[[Claims], Awaitable[Secret]]
+"""Makes requests for a new token and returns it; claims each of them before it is sent."""
 
 
 @attrs.define(eq=False)
@@ -126,6 +150,8 @@ class TokenPool:
         self._fresh_refusals = 0
         self.refused: AuthenticationFailed | None = None
         self._mint_held_until = 0.0
+        rule = self._mint_rule()
+        self._mints = Ring(rule) if rule else None
         self._no_growth_before = float("-inf")
         self._noted = {call: self._rules_noted(call) for call in CALLS}
         self._waiting: dict[str, int] = {}
@@ -213,11 +239,15 @@ class TokenPool:
             holding.held_until = max(holding.held_until, self._now() + seconds)
 
     def throttled(self, token_id: str) -> int:
-        """The server answered 429 to this token: slow it down. Returns how many times in a row that was."""
-        self._limiter.slow_down(token_id)
+        """The server answered 429 to this token: slow it down. Returns how many times in a row that was.
+
+        A second refusal in a row says nothing new about the rate: nothing was let through at the one before.
+        """
         holding = self._holdings.get(token_id)
         if holding is None:
             return 1
+        if not holding.refusals:
+            self._limiter.slow_down(token_id)
         holding.refusals += 1
         return holding.refusals
 
@@ -233,13 +263,18 @@ class TokenPool:
         holding = self._holdings.get(token_id)
         if holding is None:
             return
-        if holding.made_here and self._now() - holding.born < FRESH:
+        if holding.made_here and self._is_fresh(holding):
             self._fresh_refusals += 1
         if self._fresh_refusals >= FRESH_REFUSALS_MAX:
             self.refused = error
         self._leave(token_id)
         self._observer.stage("token.dropped", {"token_id": token_id, "reason": error.slug or error.status})
         await self._store.drop(token_id)
+
+    def _is_fresh(self, holding: Holding) -> bool:
+        """By both clocks: in a suspend the one may stand still, and the other may be set."""
+        age = self._clock.wall() - holding.token.born
+        return self._now() - holding.born < FRESH and age < FRESH
 
     async def take(self, token_id: str, call: str) -> float:
         """A permit for this token: 0.0 if granted, else the seconds to wait."""
@@ -362,16 +397,9 @@ class TokenPool:
             return False
 
     async def _make(self, deadline: float | None) -> Token:
-        claims = [await self._claim(deadline)]
-
-        async def again() -> None:
-            claims.append(await self._claim(deadline))
-
+        claims = Claims(lambda: self._claim(deadline), self._refund, urgent=not self._holdings)
         try:
-            secret = await self._mint(again)
-        except NotSent:
-            await self._store.refund_mint(claims[-1])
-            raise
+            secret = await self._mint(claims)
         except RateLimited as error:
             wait = MINT_REFUSED_HOLD if error.retry_after is None else min(error.retry_after, LIFE)
             self._mint_held_until = self._now() + wait
@@ -379,7 +407,7 @@ class TokenPool:
             raise TokenBudgetExhausted(self._instant(wait)) from None
         except APIStatusError as error:
             if error.status < 500:
-                await self._store.refund_mint(claims[-1])
+                await claims.refund()
             raise
         self.minted += 1
         token = self._token(secret, self._clock.wall())
@@ -392,18 +420,29 @@ class TokenPool:
         return token
 
     async def _claim(self, deadline: float | None) -> float:
-        """Write the mint into the ledger, waiting for its turn up to the deadline; returns its stamp."""
+        """Write the mint into the ledger, waiting for its turn up to the deadline; returns its stamp.
+
+        The ledger goes by the wall clock, which may be set; the mints of this process also by the loop's, which may
+        not.
+        """
         rule = self._mint_rule()
         while True:
-            wall = self._clock.wall()
-            wait = self._mint_held_until - self._now()
+            wall, now = self._clock.wall(), self._now()
+            wait = max(self._mint_held_until - now, self._mints.wait(now) if self._mints else 0.0)
             if wait <= 0:
                 wait = await self._store.claim_mint(rule.limit, window_of(rule), wall) if rule else 0.0
             if wait <= 0:
+                if self._mints:
+                    self._mints.release(now)
                 return wall
             if deadline is None or self._now() + wait > deadline:
                 raise TokenBudgetExhausted(self._instant(wait))
             await asyncio.sleep(wait)
+
+    async def _refund(self, stamp: float) -> None:
+        if self._mints:
+            self._mints.withdraw()
+        await self._store.refund_mint(stamp)
 
     def _start_renewal(self, holding: Holding) -> None:
         task = asyncio.get_running_loop().create_task(self._renew(holding))

@@ -1,0 +1,51 @@
+"""What time it is at the server."""
+
+from __future__ import annotations
+
+import pytest
+
+from truecaller_async.planning.server_time import ServerTime
+
+NOON = 1_760_000_000.0
+
+
+def heard(*dates: float, every: float = 1.0) -> ServerTime:
+    """After answers with these dates, one each second from 0.0 on."""
+    time = ServerTime()
+    for place, date in enumerate(dates):
+        time.hear(date, place * every)
+    return time
+
+
+def test_before_the_first_answer_our_own_clock_is_all_there_is() -> None:
+    assert ServerTime().offset(100.0, NOON) == 0.0
+
+
+def test_a_clock_that_agrees_to_two_seconds_is_believed() -> None:
+    assert heard(NOON).offset(0.0, NOON + 2.0) == 0.0
+    assert heard(NOON).offset(0.0, NOON - 1.5) == 0.0
+
+
+@pytest.mark.parametrize("skew", [-3600.0, -600.0, -3.0, 3.0, 600.0])
+def test_a_wrong_clock_is_told_from_one_answer_to_the_second(skew: float) -> None:
+    time = heard(NOON + skew)
+    assert abs(time.offset(500.0, NOON + 500.0) - skew) <= 0.5
+
+
+def test_our_clock_may_be_set_without_changing_what_time_it_is_at_the_server() -> None:
+    time = heard(NOON, NOON + 1, NOON + 2)
+    for step in (-3600.0, 3600.0):
+        wall = NOON + 10 + step
+        assert abs(wall + time.offset(10.0, wall) - (NOON + 10)) <= 0.5
+
+
+def test_one_answer_that_lies_moves_nothing() -> None:
+    time = heard(NOON, NOON + 1, NOON + 99_999, NOON + 3, NOON + 4)
+    assert time.offset(5.0, NOON + 5) == 0.0
+
+
+def test_after_a_suspend_in_which_the_monotonic_clock_stood_still_three_answers_are_enough() -> None:
+    time = heard(NOON, NOON + 1, NOON + 2, NOON + 3, NOON + 4)
+    for place in range(3):
+        time.hear(NOON + 7200 + 5 + place, 5.0 + place)
+    assert time.offset(8.0, NOON + 7200 + 8) == 0.0

@@ -1,0 +1,164 @@
+"""How hard a client may lean on a server that does not answer well: the retry budget and the breaker.
+
+What is the theory
+------------------
+Retries turn a slow server into a dead one, because they come on top of what is sent anyway and come when it hurts
+most. So every request of a client, whoever makes it, asks here for leave, and says here how it ended.
+
+A first attempt always has leave, and earns a tenth of a retry. A retry costs one. The *budget* begins at ten, so that
+small runs are not starved, and never holds more than a hundred, so that a quiet day buys no storm. Where it is spent
+one retry at a time may go as a *probe*: after a good answer the next one at once, after a bad one ten seconds later.
+While the last ten answers were all good there is nothing to protect, and a retry costs nothing: what an outage left
+behind is made up for as fast as the limits allow.
+
+The *breaker*: after twenty bad answers in a row nothing goes but one probe every 30 seconds (ten, where the answers
+were 429), first attempt or retry, until one of them is good. The time counts from the beginning of the probe: one
+that hung for 30 seconds is followed by the next at once.
+
+Bad is what speaks of the server's health or of the way to it: 5xx, 429, a lost answer, no connection. An answer that
+says no is a good one here: somebody thought about it. A refused token, a redirect or an unreadable answer says
+nothing. Nothing here turns a request into a failure; it waits, for as long as its owner can.
+
+429 is not charged to the budget: the limits and the token's hold say when it may be tried again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+
+import attrs
+
+from truecaller_async.errors import (
+    BadRequest,
+    Forbidden,
+    NotFound,
+    NotSent,
+    PushRejected,
+    RateLimited,
+    ResponseLost,
+    ServerError,
+)
+
+FLOOR = 10.0
+EARNED = 0.1
+CEILING = 100.0
+WELL_AFTER = 10
+BREAKS_AFTER = 20
+
+PROBE_EVERY = 30.0
+PROBE_EVERY_THROTTLED = 10.0
+PROBE_EVERY_SPENT = 10.0
+
+LOOK_AGAIN = 0.5
+"""Seconds after which to ask again while a probe is under way, whose end nobody knows."""
+
+
+class Leave(StrEnum):
+    """Why a request may go: for how it counts, and what its end means."""
+
+    FIRST = "first"
+    PAID = "paid"
+    FREE = "free"
+    PROBE = "probe"
+
+
+class Health(StrEnum):
+    """What the end of a request says of the server."""
+
+    GOOD = "good"
+    BAD = "bad"
+    THROTTLED = "throttled"
+    SILENT = "silent"
+
+
+def health_of(failure: BaseException | None) -> Health:
+    """What this end of a request says; None is an answer that says yes."""
+    match failure:
+        case None | BadRequest() | Forbidden() | NotFound() | PushRejected():
+            return Health.GOOD
+        case RateLimited():
+            return Health.THROTTLED
+        case ServerError() | ResponseLost() | NotSent():
+            return Health.BAD
+        case _:
+            return Health.SILENT
+
+
+@attrs.define
+class Restraint:
+    """The budget and the breaker of one client. `now` is on the loop's clock; `granted` counts the leaves given."""
+
+    budget: float = FLOOR
+    granted: Counter[Leave] = attrs.field(factory=Counter)
+    _good: int = 0
+    _bad: int = 0
+    _probing: bool = False
+    _probe_began: float = float("-inf")
+    _probe_at: float = float("-inf")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the breaker is open: nothing goes but probes."""
+        return self._bad >= BREAKS_AFTER
+
+    def wait(self, now: float, *, again: bool = False) -> float:
+        """Seconds until it is worth asking; 0.0 if there is leave now. `again`: the request repeats one that failed."""
+        if not self._needs_probe(again):
+            return 0.0
+        return LOOK_AGAIN if self._probing else max(0.0, self._probe_at - now)
+
+    def ask(self, now: float, *, again: bool = False) -> Leave | None:
+        """Leave to send one request now, or None. Whoever has leave says how it `ended`, or gives it back."""
+        if self.wait(now, again=again) > 0:
+            return None
+        leave = self._kind(again)
+        self.granted[leave] += 1
+        if leave is Leave.PROBE:
+            self._probing, self._probe_began = True, now
+        elif leave is Leave.PAID:
+            self.budget -= 1.0
+        elif leave is Leave.FIRST:
+            self.budget = min(CEILING, self.budget + EARNED)
+        return leave
+
+    def give_back(self, leave: Leave) -> None:
+        """It was not used: nothing was sent."""
+        self.granted[leave] -= 1
+        if leave is Leave.PROBE:
+            self._probing = False
+        elif leave is Leave.PAID:
+            self.budget += 1.0
+
+    def ended(self, leave: Leave, failure: BaseException | None, now: float) -> None:
+        """A request that had leave has ended."""
+        is_probe = leave is Leave.PROBE
+        if is_probe:
+            self._probing = False
+        health = health_of(failure)
+        if health is Health.GOOD:
+            self._good += 1
+            self._bad = 0
+            self._probe_at = now if is_probe else self._probe_at
+        elif health is not Health.SILENT:
+            self._good = 0
+            self._bad += 1
+            if is_probe:
+                self._probe_at = self._probe_began + self._gap(health)
+            elif self._bad == BREAKS_AFTER:
+                self._probe_at = now + self._gap(health)
+
+    def _needs_probe(self, again: bool) -> bool:
+        return self.is_open or (again and self._good < WELL_AFTER and self.budget < 1.0)
+
+    def _kind(self, again: bool) -> Leave:
+        if self._needs_probe(again):
+            return Leave.PROBE
+        if not again:
+            return Leave.FIRST
+        return Leave.FREE if self._good >= WELL_AFTER else Leave.PAID
+
+    def _gap(self, health: Health) -> float:
+        if not self.is_open:
+            return PROBE_EVERY_SPENT
+        return PROBE_EVERY_THROTTLED if health is Health.THROTTLED else PROBE_EVERY
