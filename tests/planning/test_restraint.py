@@ -189,13 +189,14 @@ def test_i7_paid_retries_are_at_most_ten_and_a_tenth_of_the_first_attempts(seed:
         assert flying.count(Leave.PROBE) <= 1
 
 
-def test_an_hour_of_failures_sees_no_more_than_a_probe_each_half_minute() -> None:
+@pytest.mark.parametrize(("failure", "most"), [(DOWN, 120), (NotSent("refused"), 120), (RateLimited(), 140)], ids=repr)
+def test_an_hour_of_failures_sees_no_more_than_a_probe_each_half_minute(failure: Exception, most: int) -> None:
     restraint, now, requests = Restraint(), 0.0, 0
     while now < 3600.0:
         wait = restraint.wait(now)
         if wait:
             now += wait
             continue
-        sent(restraint, now, DOWN)
+        sent(restraint, now, failure)
         requests += 1
-    assert requests <= BREAKS_AFTER + 120
+    assert requests <= BREAKS_AFTER + most

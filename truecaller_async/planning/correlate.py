@@ -59,6 +59,9 @@ def correlate(records: Sequence[CallRecord], rows: Sequence[RecordStatus], *, wa
         return _by_watermark(records, rows, places)
     if _exactly(records, rows):
         return Match(list(rows))
+    named = [row for row in rows if names_records([row])]
+    if 0 < len(named) < len(rows):  # what one row hides does not make the others nobody's
+        return _by_fields(records, named, NUMBERS)
     shown = tuple(name for name in NUMBERS if all(_shown(getattr(row, name)) for row in rows))
     if not shown:
         return _by_position(records, rows)

@@ -11,9 +11,9 @@ one retry at a time may go as a *probe*: after a good answer the next one at onc
 While the last ten answers were all good there is nothing to protect, and a retry costs nothing: what an outage left
 behind is made up for as fast as the limits allow.
 
-The *breaker*: after twenty bad answers in a row nothing goes but one probe every 30 seconds (ten, where the answers
-were 429), first attempt or retry, until one of them is good. The time counts from the beginning of the probe: one
-that hung for 30 seconds is followed by the next at once.
+The *breaker*: after twenty bad answers in a row nothing goes but one probe every 30 seconds, first attempt or retry,
+until one of them is good. Where the answers are 429 it is ten seconds for the first five minutes. The time counts from
+the beginning of the probe: one that hung for 30 seconds is followed by the next at once.
 
 Bad is what speaks of the server's health or of the way to it: 5xx, 429, a lost answer, no connection. An answer that
 says no is a good one here: somebody thought about it. A refused token, a redirect or an unreadable answer says
@@ -49,6 +49,8 @@ BREAKS_AFTER = 20
 PROBE_EVERY = 30.0
 PROBE_EVERY_THROTTLED = 10.0
 PROBE_EVERY_SPENT = 10.0
+QUICK_PROBES = 30
+"""Probes in a row after which a server that throttles is no longer thought to be about to stop."""
 
 LOOK_AGAIN = 0.5
 """Seconds after which to ask again while a probe is under way, whose end nobody knows."""
@@ -94,6 +96,7 @@ class Restraint:
     _good: int = 0
     _bad: int = 0
     _probing: bool = False
+    _probes: int = 0
     _probe_began: float = float("-inf")
     _probe_at: float = float("-inf")
 
@@ -116,6 +119,7 @@ class Restraint:
         self.granted[leave] += 1
         if leave is Leave.PROBE:
             self._probing, self._probe_began = True, now
+            self._probes += 1
         elif leave is Leave.PAID:
             self.budget -= 1.0
         elif leave is Leave.FIRST:
@@ -138,7 +142,7 @@ class Restraint:
         health = health_of(failure)
         if health is Health.GOOD:
             self._good += 1
-            self._bad = 0
+            self._bad = self._probes = 0
             self._probe_at = now if is_probe else self._probe_at
         elif health is not Health.SILENT:
             self._good = 0
@@ -161,4 +165,5 @@ class Restraint:
     def _gap(self, health: Health) -> float:
         if not self.is_open:
             return PROBE_EVERY_SPENT
-        return PROBE_EVERY_THROTTLED if health is Health.THROTTLED else PROBE_EVERY
+        is_quick = health is Health.THROTTLED and self._probes < QUICK_PROBES
+        return PROBE_EVERY_THROTTLED if is_quick else PROBE_EVERY

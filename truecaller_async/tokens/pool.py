@@ -203,6 +203,9 @@ class TokenPool:
 
     async def _adopt(self) -> None:
         wall = self._clock.wall()
+        if self._mints and (rule := self._mint_rule()):
+            shelf = await self._store.look(wall, wall - window_of(rule))
+            self._mints.remember(self._now() - max(0.0, wall - at) for at in shelf.mints)
         for token in list(await self._store.adopt(wall))[: self.max_tokens]:
             self._enter(token, made_here=False)
             self._limiter.remember(token.token_id, await self._remembered(token, wall))
@@ -312,13 +315,18 @@ class TokenPool:
         await self.open()
         task = asyncio.get_running_loop().create_task(self._grow(len(self._holdings), deadline))
         self._growths.add(task)
-        task.add_done_callback(self._growths.discard)
+        task.add_done_callback(self._grown)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             if self.home.closed and not _is_cancelled():
                 raise ClientClosed("the client was closed while a token was made") from None
             raise
+
+    def _grown(self, task: asyncio.Task[Token | None]) -> None:
+        self._growths.discard(task)
+        if not task.cancelled():
+            task.exception()  # where nobody waits for it any more, asyncio would log it as forgotten
 
     async def _grow(self, before: int, deadline: float | None) -> Token | None:
         async with self._minting:
