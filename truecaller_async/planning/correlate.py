@@ -147,7 +147,7 @@ def _by_numbers(records: Sequence[CallRecord], rows: Sequence[RecordStatus]) -> 
     number_of = _key(NUMBERS)
     by_number = _places(records, number_of)
     for row in rows:
-        near = by_number.get(number_of(row), ())
+        near = by_number.get(number_of(row), [])
         if len(near) == 1:
             _give(match, near[0], row)
         elif not near and _shown(row.caller) and _shown(row.receiver):
@@ -165,12 +165,12 @@ def _by_fields(records: Sequence[CallRecord], rows: Sequence[RecordStatus], show
     own = {
         near[0]
         for row in rows
-        if len(near := by_number.get(number_of(row), ())) == 1 and _agrees(records[near[0]], row)
+        if len(near := by_number.get(number_of(row), [])) == 1 and _agrees(records[near[0]], row)
     }
     homes: dict[str, int] = {}
     unclear: defaultdict[Any, list[RecordStatus]] = defaultdict(list)
     for row in rows:
-        near, key = by_number.get(number_of(row), ()), all_of(row)
+        near, key = by_number.get(number_of(row), []), all_of(row)
         places = by_all.get(key, [])
         if len(near) == 1 and shown == NUMBERS and (near[0] not in own or _agrees(records[near[0]], row)):
             _give(match, near[0], row)
