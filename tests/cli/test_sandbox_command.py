@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
@@ -9,8 +10,9 @@ import aiohttp
 import pytest
 
 from truecaller_async.options import Limits
-from truecaller_async.sandbox import SPEEDS, Oddity, Sandbox
-from truecaller_async.sandbox.faults import CALLS, ENDINGS
+from truecaller_async.sandbox import SPEEDS, FaultPlan, Oddity, Sandbox
+from truecaller_async.sandbox.endings import ENDINGS
+from truecaller_async.sandbox.faults import CALLS
 
 from .driving import CALLER, Shell, finished, receiver
 
@@ -144,7 +146,7 @@ async def test_a_fault_plan_is_followed_and_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("plan", "code", "said"),
     [
-        ('{"faults": [{"call": "push", "do": ["rest"]}]}', 3, "plan.json: the fault plan is wrong: faults[0].do is"),
+        ('{"faults": [{"call": "push", "do": ["rest"]}]}', 3, "plan.json: the fault plan is wrong: faults[0].do[0] is"),
         ("{", 3, "plan.json: the fault plan is wrong"),
         (None, 2, "'plan.json' cannot be read"),
     ],
@@ -162,7 +164,21 @@ async def test_a_wrong_fault_plan_is_refused_before_anything_listens(
 async def test_the_help_of_a_fault_plan_names_every_call_and_every_ending(tmp_path: Path) -> None:
     told = (await Shell(tmp_path, {}).run("sandbox", "--help")).stdout
     _, _, told = told.partition("A fault plan")
-    assert [name for name in (*CALLS.values(), *ENDINGS) if name not in told] == []
+    words = set(re.split(r"[\s,;:\"]+", told))
+    assert [name for name in (*CALLS.values(), *ENDINGS) if name not in words] == []
+
+
+async def test_the_example_of_the_help_is_a_plan(tmp_path: Path) -> None:
+    told = (await Shell(tmp_path, {}).run("sandbox", "--help")).stdout
+    _, _, told = told.partition("For example:")
+    example, _, _ = told.partition("]}]}")
+    plan = FaultPlan.parse(example + "]}]}")
+    assert [fault.do for fault in plan.faults] == [
+        ("apply", "reset"),
+        ("429:120",),
+        ("apply", "delay:2", "answer"),
+        ("503",),
+    ]
 
 
 async def test_a_port_in_use_is_3_and_says_so(sandbox: Sandbox, tmp_path: Path) -> None:

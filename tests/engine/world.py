@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 
+from tests.carriage import carried
 from tests.virtual import BASE, VirtualClock
 from truecaller_async import (
     CallRecord,
@@ -96,13 +97,17 @@ class SandboxTransport:
             request.method, request.path, headers, request.body or b"", BASE + asyncio.get_running_loop().time()
         )
         await asyncio.sleep(self.rng.uniform(*self.latency))
-        if wrong == "lost_after" or reply.cut is not None:
+        if wrong == "lost_after":
             raise ResponseLost("the connection broke")
         if wrong == "500_after":
             return Answer(502, {"content-type": "text/html"}, b"<html>bad gateway</html>")
         if wrong == "empty":
             return Answer(200, {"content-type": "application/json"}, b"{}")
-        return Answer(reply.status, {name.lower(): value for name, value in reply.headers.items()}, reply.body)
+        seconds, came = carried(reply, request.is_read, Timeouts(), cap=request.cap)
+        await asyncio.sleep(seconds)
+        if isinstance(came, Answer):
+            return came
+        raise came
 
     async def aclose(self) -> None:
         """Nothing to close."""

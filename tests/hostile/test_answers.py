@@ -210,7 +210,9 @@ HOSTILE = (
 
 @EACH_CALL
 @pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.name)
-async def test_a_hostile_answer_is_one_typed_error(call: Call, hostile: Hostile) -> None:
+async def test_f24_f25_f26_f27_f28_f29_f30_f32_a_hostile_answer_is_one_typed_error(
+    call: Call, hostile: Hostile
+) -> None:
     meeting = await meet(call, hostile.script, timeouts=hostile.timeouts)
     if call.name in hostile.fine:
         assert meeting.error is None
@@ -223,7 +225,7 @@ async def test_a_hostile_answer_is_one_typed_error(call: Call, hostile: Hostile)
     assert meeting.requests == (TRIES if call.is_read and kind in REPEATED else 1)
 
 
-async def test_an_answer_that_comes_drop_by_drop_is_told_from_silence() -> None:
+async def test_f25_an_answer_that_comes_drop_by_drop_is_told_from_silence() -> None:
     timeouts = Timeouts(connect=5, read=0.1)
     slow = await meet(CALLS[0], drip_the_body, timeouts)
     silent = await meet(CALLS[0], raw(HEAD + b"Content-Length: 9\r\n\r\n", closes=False), timeouts)
@@ -233,7 +235,7 @@ async def test_an_answer_that_comes_drop_by_drop_is_told_from_silence() -> None:
 
 @EACH_CALL
 @pytest.mark.parametrize("wbits", [31, 15], ids=["gzip", "deflate"])
-async def test_a_bomb_stays_small_in_memory(call: Call, wbits: int) -> None:
+async def test_f29_a_bomb_stays_small_in_memory(call: Call, wbits: int) -> None:
     thrown = bombing(wbits, "gzip" if wbits == 31 else "deflate")
     assert len(bomb(wbits)) < MIB
     tracemalloc.start()
@@ -249,7 +251,7 @@ async def test_a_bomb_stays_small_in_memory(call: Call, wbits: int) -> None:
 
 @EACH_CALL
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See", "307 Temporary", "308 Permanent"])
-async def test_a_redirect_is_an_error_and_the_other_host_hears_nothing(call: Call, status: str) -> None:
+async def test_f31_a_redirect_is_an_error_and_the_other_host_hears_nothing(call: Call, status: str) -> None:
     async with RawServer() as other:
         there = f"Location: {other.url.replace('127.0.0.1', 'localhost')}/taken?token={TOKEN}\r\n"
         meeting = await meet(call, bodies(b"", status=status, headers=there))
@@ -308,7 +310,7 @@ async def test_a_status_with_rows_without_end_is_refused_before_they_are_looked_
         ("status", b'{"batch_id": "b-2", "batch_id": "b-1", "data": [{"id": "r-1", "data": [], "id": "r-2"}]}', "r-2"),
     ],
 )
-async def test_of_a_key_that_comes_twice_the_last_counts(name: str, body: bytes, kept: str) -> None:
+async def test_f30_of_a_key_that_comes_twice_the_last_counts(name: str, body: bytes, kept: str) -> None:
     call = next(call for call in CALLS if call.name == name)
     meeting = await meet(call, bodies(body))
     assert meeting.error is None
@@ -333,7 +335,7 @@ MINT_ANSWERS = {
 
 @EACH_CALL
 @pytest.mark.parametrize("given", MINT_ANSWERS.values(), ids=MINT_ANSWERS.keys())
-async def test_a_hostile_answer_to_the_request_for_a_token_ends_the_call_unsent(
+async def test_f10_a_hostile_answer_to_the_request_for_a_token_ends_the_call_unsent(
     call: Call, given: tuple[bytes, type[TruecallerError]]
 ) -> None:
     body, kind = given

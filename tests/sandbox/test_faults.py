@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, get_args, get_type_hints
+from email.utils import parsedate_to_datetime
+from typing import Any
 
 import msgspec
 import pytest
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.options import Limits
-from truecaller_async.sandbox import Fault, FaultPlan, Reply, SandboxSettings
-from truecaller_async.sandbox.faults import CALLS, ENDINGS
+from truecaller_async.sandbox import Fault, FaultPlan, Manner, Reply, SandboxSettings
+from truecaller_async.sandbox.answers import http_date
+from truecaller_async.sandbox.endings import ENDINGS
+from truecaller_async.sandbox.faults import CALLS
 from truecaller_async.sandbox.routing import ROUTES
 
 from .driving import NOW, Driver, batch_id_of, record, said
@@ -21,6 +23,9 @@ def under(*faults: dict[str, Any], seed: int = 0, **settings: Any) -> Driver:
     """A client of a sandbox with this plan."""
     plan = FaultPlan.parse(msgspec.json.encode({"seed": seed, "faults": faults}))
     return Driver(SandboxSettings(faults=plan, **settings))
+
+
+NAMES = [name for name in ENDINGS if name != "answer"]
 
 
 def statuses(driver: Driver, count: int) -> list[int]:
@@ -59,7 +64,21 @@ def test_every_route_has_a_name_for_plans() -> None:
         ({"call": "push", "do": ["reset", "apply"]}, "do", "ENDING"),
         ({"call": "push", "do": ["apply", "apply"]}, "do", "ENDING"),
         ({"call": "push", "do": ["apply", "500", "reset"]}, "do", "ENDING"),
-        ({"call": "push", "do": ["501"]}, "do", "504"),
+        ({"call": "push", "do": ["501"]}, "do[0]", "504"),
+        ({"call": "push", "do": ["apply", "501"]}, "do[1]", "504"),
+        ({"call": "push", "do": ["reset:1"]}, "do[0]", "'reset' without an argument"),
+        ({"call": "push", "do": ["drip:"]}, "do[0]", "drip:SECONDS, with seconds above 0"),
+        ({"call": "push", "do": ["drip:0"]}, "do[0]", "drip:SECONDS"),
+        ({"call": "push", "do": ["drip:1e3"]}, "do[0]", "drip:SECONDS"),
+        ({"call": "push", "do": ["429:7\r\nx: y"]}, "do[0]", "429:WAIT, with any text on one line"),
+        ({"call": "push", "do": ["302:a\nb"]}, "do[0]", "302:URL"),
+        ({"call": "push", "do": ["delay:-1", "503"]}, "do", "delay:SECONDS"),
+        ({"call": "push", "do": ["apply", "delay:soon"]}, "do[1]", "delay:SECONDS, with seconds above 0"),
+        ({"call": "push", "do": ["delay:1"]}, "do", "ENDING"),
+        ({"call": "push", "do": ["delay:1", "answer"]}, "do", "only after"),
+        ({"call": "push", "do": ["delay:1", "apply"]}, "do", "before ENDING"),
+        ({"call": "push", "do": ["503", "delay:1"]}, "do", "before ENDING"),
+        ({"call": "push", "do": ["delay:1", "delay:1", "503"]}, "do", "before ENDING"),
         ({"call": "push", "do": "reset"}, "do", "array"),
         ({"call": "push", "do": [500]}, "do", "str"),
         ({"call": "push", "do": ["reset"], "nth": 0}, "nth", "1 or more"),
@@ -102,32 +121,36 @@ def test_a_plan_of_classes_is_checked_as_well() -> None:
         FaultPlan((Fault(call="push", do=("reset",), probability=float("nan")),))
 
 
-@pytest.mark.parametrize("name", [name for name, reply in ENDINGS.items() if reply is not None])
+@pytest.mark.parametrize("name", NAMES)
 def test_what_is_not_applied_leaves_nothing_but_its_count(name: str) -> None:
     driver = under({"call": "batch.submit", "do": [name]})
-    reply = driver.submit()
+    assert driver.submit() == said_instead(name, None)
     stats = driver.state.stats()
-    assert said_by(reply) == name
     assert (stats.batches, stats.records_applied, stats.peaks["batch"], stats.peaks["token"]) == (0, 0, 0, 0)
     assert stats.requests.keys() == {"mint"}
     assert stats.faults == {"batch.submit": {name: 1}}
     assert driver.state.truth() == []
 
 
-@pytest.mark.parametrize("name", [name for name, reply in ENDINGS.items() if reply is not None])
+@pytest.mark.parametrize("name", NAMES)
 def test_what_is_applied_is_in_the_truth_log_and_charged_whatever_is_said(name: str) -> None:
     driver = under({"call": "batch.submit", "do": ["apply", name]})
     reply = driver.submit(record(), record(receiver_number="919234500013"))
     stats = driver.state.stats()
-    assert said_by(reply) == name
+    assert reply == said_instead(name, Driver().submit(record(), record(receiver_number="919234500013")))
     assert (stats.batches, stats.peaks["batch"], stats.peaks["token"]) == (1, 1, 1)
     assert stats.requests["submit"] == {"200": 1}
     assert stats.faults == {"batch.submit": {f"apply+{name}": 1}}
     assert [entry.outcome for entry in driver.state.truth()] == ["success", "failed"]
 
 
+def said_instead(name: str, said: Reply | None) -> Reply:
+    """What an ending makes of an answer, dated."""
+    return ENDINGS[name].make(said, None, NOW).dated(NOW)
+
+
 def said_by(reply: Reply) -> str:
-    return reply.cut or str(reply.status)
+    return str(reply.status) if reply.manner is Manner.WHOLE else reply.manner
 
 
 @pytest.mark.parametrize("do", [["apply"], ["apply", "answer"]])
@@ -138,7 +161,7 @@ def test_a_request_that_is_applied_and_answered_is_as_without_a_plan(do: list[st
 
 def test_what_the_api_refuses_is_not_applied_by_a_plan() -> None:
     driver = under({"call": "batch.submit", "do": ["apply", "reset"]})
-    assert driver.submit(record(ends_at=1)).cut == "reset"
+    assert driver.submit(record(ends_at=1)).manner is Manner.RESET
     assert driver.state.truth() == []
     assert driver.state.stats().requests["submit"] == {"400": 1}
 
@@ -152,7 +175,7 @@ def test_a_limit_counts_what_was_applied_and_not_what_was_cut_before() -> None:
     assert before.state.stats().batches == after.state.stats().batches == 2
 
 
-@pytest.mark.parametrize("name", ["500", "502", "503", "504", "429"])
+@pytest.mark.parametrize("name", ["500", "502", "503", "504", "520", "429"])
 def test_a_gateway_has_its_own_words(name: str) -> None:
     reply = under({"call": "labels", "do": [name]}).ask("GET", "/clients/any/labels")
     assert reply.status == int(name)
@@ -255,6 +278,99 @@ def test_without_a_plan_nothing_is_counted_as_a_fault() -> None:
     assert driver.state.stats().faults == {}
 
 
-def test_the_ways_to_cut_a_connection_are_those_of_a_reply() -> None:
-    cuts: Sequence[str] = get_args(get_args(get_type_hints(Reply)["cut"])[0])
-    assert {reply.cut for reply in ENDINGS.values() if reply is not None} - {None} == set(cuts)
+def test_every_manner_is_the_work_of_an_ending() -> None:
+    api = Reply(200, {}, b'{"batch_id": "b-1"}')
+    assert {ending.make(api, None, NOW).manner for ending in ENDINGS.values()} == set(Manner)
+
+
+@pytest.mark.parametrize(
+    ("step", "status", "wait"),
+    [
+        ("429", 429, None),
+        ("429:120", 429, "120"),
+        ("429:", 429, ""),
+        ("429:soon", 429, "soon"),
+        ("429:-5", 429, "-5"),
+        ("429:99999999999", 429, "99999999999"),
+        ("429:\N{FULLWIDTH DIGIT ONE}\N{FULLWIDTH DIGIT TWO}", 429, "\N{FULLWIDTH DIGIT ONE}\N{FULLWIDTH DIGIT TWO}"),
+        ("429:date+5", 429, http_date(NOW + 5)),
+        ("503", 503, None),
+        ("503:30", 503, "30"),
+        ("503:date-7", 503, http_date(NOW - 7)),
+    ],
+)
+def test_a_throttle_has_the_wait_that_it_is_told(step: str, status: int, wait: str | None) -> None:
+    reply = under({"call": "labels", "do": [step]}).ask("GET", "/clients/any/labels")
+    assert (reply.status, reply.headers.get("retry-after")) == (status, wait)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.001, 0.999])
+def test_a_date_to_wait_for_is_told_against_the_date_of_the_same_answer(fraction: float) -> None:
+    driver = under({"call": "labels", "do": ["429:date+5"]})
+    driver.now += fraction
+    headers = driver.ask("GET", "/clients/any/labels").headers
+    wait = parsedate_to_datetime(headers["retry-after"]) - parsedate_to_datetime(headers["date"])
+    assert wait.total_seconds() == 5
+
+
+def test_every_answer_has_the_date_of_the_sandbox() -> None:
+    driver = under({"call": "labels", "nth": 2, "do": ["503"]})
+    driver.log_in()
+    for later in (0.0, 100.0, 3600.0):
+        driver.now = NOW + later
+        assert driver.ask("GET", driver.path("v1", "labels")).headers["date"] == http_date(NOW + later)
+    driver.now = NOW
+    assert driver.send("GET", "/nowhere").headers["date"] == http_date(NOW + 3600)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("location", [None, "", "https://other.example/v2?x=1:2"])
+def test_a_redirect_leads_where_it_is_told(status: int, location: str | None) -> None:
+    step = str(status) if location is None else f"{status}:{location}"
+    reply = under({"call": "labels", "do": [step]}).ask("GET", "/clients/any/labels")
+    assert reply.status == status
+    assert reply.headers["location"] == ("https://elsewhere.example/" if location is None else location)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "slug"),
+    [
+        ("400", 400, "invalid-input"),
+        ("401", 401, "authorization-error"),
+        ("403", 403, "forbidden-error"),
+        ("404", 404, "not-found"),
+        ("parse-token", 500, "internal-server-error"),
+        ("500", 500, "internal-server-error"),
+    ],
+)
+def test_the_api_may_refuse_in_its_own_words(name: str, status: int, slug: str) -> None:
+    reply = under({"call": "labels", "do": [name]}).ask("GET", "/clients/any/labels")
+    assert (reply.status, said(reply)["slug"]) == (status, slug)
+    assert reply.headers["content-type"] == "application/json"
+
+
+def test_a_token_that_cannot_be_read_is_refused_word_by_word() -> None:
+    reply = under({"call": "labels", "do": ["parse-token"]}).ask("GET", "/clients/any/labels")
+    assert said(reply)["message"] == "500/50011 - Failed to parse token"
+
+
+@pytest.mark.parametrize(("do", "manner"), [(["delay:2", "reset"], "reset"), (["apply", "delay:2"], "whole")])
+def test_a_delay_is_of_what_follows_it(do: list[str], manner: str) -> None:
+    driver = under({"call": "batch.submit", "do": do})
+    reply = driver.submit()
+    assert (reply.delay, reply.manner) == (2.0, manner)
+    assert driver.state.stats().faults == {"batch.submit": {"+".join(do): 1}}
+
+
+@pytest.mark.parametrize("name", ["drip", "drip-headers"])
+def test_a_drip_has_the_pace_that_it_is_told(name: str) -> None:
+    paces = [
+        under({"call": "labels", "do": [step]}).ask("GET", "/clients/any/labels").pace for step in (name, f"{name}:7")
+    ]
+    assert paces == [0.1, 7.0]
+
+
+@pytest.mark.parametrize("name", ["cut", "text", "half", "drip"])
+def test_where_the_api_was_asked_it_is_its_own_answer_that_is_damaged(name: str) -> None:
+    driver = under({"call": "batch.submit", "do": ["apply", name]})
+    assert driver.submit().body.startswith(b'{"batch_id":"')

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import aiohttp
 import pytest
@@ -20,9 +24,11 @@ from truecaller_async import (
     TruecallerClient,
     TruecallerError,
 )
-from truecaller_async.sandbox import SPEEDS, Fault, FaultPlan, Sandbox, SandboxSettings
+from truecaller_async.sandbox import SPEEDS, Fault, FaultPlan, Reply, Sandbox, SandboxSettings
+from truecaller_async.sandbox.app import GRACE
 
 CUTS = ("reset", "close")
+MIB = 1024 * 1024
 FIVES = ("500", "502", "503", "504")
 
 
@@ -127,13 +133,16 @@ async def test_a_429_of_a_gateway_is_a_throttle_without_a_wait() -> None:
     assert limited.value.retry_after is None
 
 
-async def first_bytes(sandbox: Sandbox, path: str) -> bytes:
-    """What comes back on a bare connection."""
+async def first_bytes(sandbox: Sandbox, path: str, most: int = 100) -> bytes:
+    """What comes back on a bare connection, as far as its end."""
     host, _, port = sandbox.base_url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        return await reader.read(100)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        said = bytearray()
+        while len(said) < most and (piece := await reader.read(most - len(said))):
+            said += piece
+        return bytes(said)
     finally:
         writer.close()
 
@@ -169,3 +178,115 @@ async def test_the_stats_tell_what_was_done_and_a_plan_begins_anew_with_a_reset(
             await client.labels.list()
         with pytest.raises(ResponseLost):
             await client.labels.list()
+
+
+LASTING = ("stall", "long-length", "drip:60", "drip-headers:60", "huge", "endless", "bomb", "delay:60")
+"""What takes its time: it never ends, or not before a client has read more than it should."""
+
+
+def lasting(name: str) -> Fault:
+    return Fault(call="*", do=("apply", name))
+
+
+async def begun(sandbox: Sandbox) -> asyncio.StreamWriter:
+    """A bare connection on which a request is being answered, and none of it is read."""
+    asked, handle = asyncio.Event(), sandbox.state.handle
+
+    def heard(*request: Any) -> Reply:
+        asked.set()
+        return handle(*request)
+
+    sandbox.state.handle = heard  # type: ignore[method-assign, assignment]
+    host, _, port = sandbox.base_url.removeprefix("http://").partition(":")
+    _, writer = await asyncio.open_connection(host, int(port), limit=1024)
+    writer.write(b"GET /anything HTTP/1.1\r\nHost: x\r\n\r\n")
+    await asked.wait()
+    return writer
+
+
+async def none_but(tasks: set[asyncio.Task[Any]]) -> None:
+    """Wait until no other task is left."""
+    while others := asyncio.all_tasks() - tasks:
+        await asyncio.wait(others)
+
+
+@pytest.mark.parametrize("name", LASTING)
+async def test_what_takes_its_time_ends_when_the_client_goes(name: str) -> None:
+    async with served(lasting(name)) as (sandbox, _):
+        own = asyncio.all_tasks()
+        writer = await begun(sandbox)
+        assert asyncio.all_tasks() - own
+        writer.close()
+        async with asyncio.timeout(5):
+            await none_but(own)
+
+
+@pytest.mark.parametrize("name", LASTING)
+async def test_what_takes_its_time_ends_when_the_sandbox_closes(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    own = asyncio.all_tasks()
+    async with served(lasting(name)) as (sandbox, _):
+        writer = await begun(sandbox)
+        async with asyncio.timeout(GRACE / 2):
+            await sandbox.aclose()
+            await none_but(own)
+        writer.close()
+    assert caplog.records == []
+
+
+async def test_a_huge_answer_is_never_built_in_memory() -> None:
+    async with served(lasting("huge")) as (sandbox, _), aiohttp.ClientSession() as http:
+        tracemalloc.start()
+        try:
+            async with http.get(f"{sandbox.base_url}/anything") as answer:
+                for _ in range(64):
+                    await answer.content.readexactly(MIB)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert answer.content_length == 1024 * MIB
+    assert peak < 8 * MIB
+
+
+async def test_a_bomb_is_200_mib_in_200_kb() -> None:
+    async with (
+        served(lasting("bomb")) as (sandbox, _),
+        aiohttp.ClientSession(auto_decompress=False) as http,
+        http.get(f"{sandbox.base_url}/anything") as answer,
+    ):
+        packed = await answer.read()
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert len(packed) < 250_000
+    unpacker, size = zlib.decompressobj(31), 0
+    while packed:
+        size += len(unpacker.decompress(packed, MIB))
+        packed = unpacker.unconsumed_tail
+    assert (size, unpacker.eof) == (200 * MIB, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("cut", rb"HTTP/1.1 200 OK\r\n.*content-length: 48\r\n\r\n.{24}"),
+        ("cut-chunked", rb"HTTP/1.1 200 OK\r\n.*transfer-encoding: chunked\r\n\r\n30\r\n.{24}"),
+        ("cut-unmarked", rb"HTTP/1.1 200 OK\r\n(?!.*(length|encoding): ).*\r\n\r\n.{24}"),
+        ("short-length", rb"HTTP/1.1 200 OK\r\n.*content-length: 24\r\n\r\n.{48}"),
+        ("two-lengths", rb"HTTP/1.1 200 OK\r\n.*content-length: 48\r\ncontent-length: 49\r\n\r\n.{48}"),
+        ("long-header", rb"HTTP/1.1 200 OK\r\n.*x-long: x{16384}\r\n\r\n.{48}"),
+        ("garbage", rb"HTTP/one.one OK then\r\n.*\r\n\r\n.{48}"),
+        ("not-http", rb"SSH-2.0-OpenSSH_9.6\r\n"),
+        ("drip:0.0001", rb"HTTP/1.1 200 OK\r\n.*content-length: 48\r\n\r\n.{48}"),
+        ("drip-headers:0.0001", rb"HTTP/1.1 200 OK\r\n.*content-length: 48\r\n\r\n.{48}"),
+        ("302:https://a.example/", rb"HTTP/1.1 302 Found\r\n.*location: https://a.example/\r\n.*\r\n\r\n"),
+        ("520", rb"HTTP/1.1 520 .*\r\n.*<html>.*"),
+    ],
+)
+async def test_the_bytes_are_those_of_the_ending(name: str, pattern: bytes) -> None:
+    async with served(Fault(call="*", do=(name,))) as (sandbox, _):
+        said = await first_bytes(sandbox, "/anything", MIB)
+    assert re.fullmatch(pattern, said, re.DOTALL | re.IGNORECASE), said
+
+
+async def test_the_date_of_an_answer_is_the_sandboxs_clock() -> None:
+    async with await Sandbox.start(clock=lambda: 1_800_000_000.0) as sandbox:
+        said = await first_bytes(sandbox, "/anything", MIB)
+    assert b"\r\ndate: Fri, 15 Jan 2027 08:00:00 GMT\r\n".lower() in said.lower()

@@ -43,7 +43,7 @@ async def test_the_body_and_the_path_arrive_byte_for_byte(transport_to: Opener) 
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_an_answer_and_the_other_host_hears_nothing(transport_to: Opener, status: int) -> None:
+async def test_f31_a_redirect_is_an_answer_and_the_other_host_hears_nothing(transport_to: Opener, status: int) -> None:
     async with RawServer() as other:
 
         async def redirect(connection: Connection) -> None:
@@ -68,7 +68,7 @@ async def test_a_compressed_answer_is_unpacked(transport_to: Opener) -> None:
     assert b"Accept-Encoding: gzip, deflate\r\n" in server.received
 
 
-async def test_an_answer_of_exactly_the_cap_is_read_and_one_byte_more_is_not(transport_to: Opener) -> None:
+async def test_f29_an_answer_of_exactly_the_cap_is_read_and_one_byte_more_is_not(transport_to: Opener) -> None:
     async def thousand(connection: Connection) -> None:
         while True:
             await connection.request()
@@ -84,7 +84,7 @@ async def test_an_answer_of_exactly_the_cap_is_read_and_one_byte_more_is_not(tra
     assert caught.value.status == 200
 
 
-async def test_a_gzip_bomb_is_bounded_in_memory_and_its_connection_is_closed(transport_to: Opener) -> None:
+async def test_f29_a_gzip_bomb_is_bounded_in_memory_and_its_connection_is_closed(transport_to: Opener) -> None:
     packer = zlib.compressobj(9, wbits=31)
     bomb = b"".join(packer.compress(bytes(MIB)) for _ in range(200)) + packer.flush()
     closed = asyncio.Event()
@@ -111,7 +111,7 @@ async def test_a_gzip_bomb_is_bounded_in_memory_and_its_connection_is_closed(tra
     assert peak < 16 * MIB
 
 
-async def test_an_endless_answer_ends_at_the_cap(transport_to: Opener) -> None:
+async def test_f29_an_endless_answer_ends_at_the_cap(transport_to: Opener) -> None:
     async def endless(connection: Connection) -> None:
         await connection.request()
         await connection.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")

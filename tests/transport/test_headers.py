@@ -22,7 +22,7 @@ PATIENT = Timeouts(connect=5, read=5)
 HOSTILE = ["a\r\nX-Evil: 1", "a\nb", "a\rb", "a\x00b", "a\x1bb", "a\x7fb", "caf\u20ac", "\U0001f600"]
 
 
-def test_the_user_agent_names_the_library_and_neither_host_nor_user() -> None:
+def test_s16_the_user_agent_names_the_library_and_neither_host_nor_user() -> None:
     assert re.fullmatch(r"truecaller-async/\S+ \(python/3\.\d+; aiohttp/3\.\S+\)", headers.user_agent())
     assert headers.user_agent("my-app/1.2").endswith(") my-app/1.2")
 
@@ -39,7 +39,7 @@ async def test_the_token_the_agent_and_the_requests_own_headers_arrive(transport
     assert f"User-Agent: {headers.user_agent('my-app/1.2')}".encode() in lines
 
 
-async def test_without_a_token_nothing_authorises_even_where_netrc_has_a_login(
+async def test_s10_without_a_token_nothing_authorises_even_where_netrc_has_a_login(
     transport_to: Opener, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     netrc = tmp_path / "netrc"
@@ -54,7 +54,7 @@ async def test_without_a_token_nothing_authorises_even_where_netrc_has_a_login(
 
 @pytest.mark.parametrize("value", HOSTILE)
 @pytest.mark.parametrize("place", ["header", "token"])
-async def test_a_value_that_could_write_a_second_header_is_refused_unseen_before_any_io(
+async def test_s15_a_value_that_could_write_a_second_header_is_refused_unseen_before_any_io(
     transport_to: Opener, value: str, place: str
 ) -> None:
     request = (
@@ -70,7 +70,7 @@ async def test_a_value_that_could_write_a_second_header_is_refused_unseen_before
 
 
 @pytest.mark.parametrize("name", ["X-Key: 1\r\nX-Evil", "", "X Key", "X-K\u00e9y"])
-async def test_a_header_name_that_is_no_token_is_refused_unseen(transport_to: Opener, name: str) -> None:
+async def test_s15_a_header_name_that_is_no_token_is_refused_unseen(transport_to: Opener, name: str) -> None:
     async with RawServer() as server:
         with pytest.raises(ConfigError, match="header name"):
             await transport_to(server.url).send(Request("push", "POST", "/push", headers={name: "1"}), PATIENT)
@@ -78,7 +78,7 @@ async def test_a_header_name_that_is_no_token_is_refused_unseen(transport_to: Op
 
 
 @pytest.mark.parametrize("path", ["", "push", "@evil.example/", "/a b", "/a\r\nX-Evil: 1", "/a#b", "/\u00fc", "/a\x00"])
-async def test_a_path_that_could_change_host_or_request_is_refused_before_any_io(
+async def test_s14_a_path_that_could_change_host_or_request_is_refused_before_any_io(
     transport_to: Opener, path: str
 ) -> None:
     async with RawServer() as server:
@@ -88,14 +88,14 @@ async def test_a_path_that_could_change_host_or_request_is_refused_before_any_io
 
 
 @pytest.mark.parametrize("suffix", HOSTILE)
-def test_a_user_agent_that_cannot_be_a_header_is_refused_at_birth(suffix: str) -> None:
+def test_s15_a_user_agent_that_cannot_be_a_header_is_refused_at_birth(suffix: str) -> None:
     with pytest.raises(ConfigError, match="user_agent") as caught:
         AiohttpTransport("https://api.example", user_agent=suffix)
     assert suffix not in str(caught.value)
 
 
 @given(st.text())
-def test_whatever_passes_the_check_is_one_line_of_latin_1(value: str) -> None:
+def test_s15_whatever_passes_the_check_is_one_line_of_latin_1(value: str) -> None:
     request = Request("push", "POST", "/push", headers={"X-Key": value})
     try:
         headers.check(request)

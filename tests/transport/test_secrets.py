@@ -68,7 +68,7 @@ async def too_large(connection: Connection) -> None:
 
 @pytest.mark.parametrize("borrowed", [False, True])
 @pytest.mark.parametrize("script", [hang_up, reset, garbage, cut, too_large, Connection.until_closed])
-async def test_no_broken_answer_shows_the_token(script: Script, borrowed: bool) -> None:
+async def test_s01_no_broken_answer_shows_the_token(script: Script, borrowed: bool) -> None:
     session = aiohttp.ClientSession() if borrowed else None
     async with RawServer(script) as server:
         transport = AiohttpTransport(server.url, session=session)
@@ -81,7 +81,7 @@ async def test_no_broken_answer_shows_the_token(script: Script, borrowed: bool) 
     assert_shows_no_canary(caught.value)
 
 
-async def test_no_refused_connection_shows_the_token(transport_to: Opener) -> None:
+async def test_s01_no_refused_connection_shows_the_token(transport_to: Opener) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         transport = transport_to(f"http://127.0.0.1:{holder.getsockname()[1]}")
@@ -90,7 +90,7 @@ async def test_no_refused_connection_shows_the_token(transport_to: Opener) -> No
     assert_shows_no_canary(caught.value)
 
 
-async def test_no_refused_header_shows_the_token(transport_to: Opener) -> None:
+async def test_s01_no_refused_header_shows_the_token(transport_to: Opener) -> None:
     with pytest.raises(ConfigError) as caught:
         await transport_to("https://api.example").send(request(CANARY + "\r\n"), BRIEF)
     assert_shows_no_canary(caught.value)

@@ -110,7 +110,7 @@ def fault_plan(path: str) -> FaultPlan:
     "--faults",
     type=fault_plan,
     metavar="PLAN.json",
-    help="What goes wrong, and when: connections that break, gateways that answer.",
+    help="What goes wrong, and when: connections that break, gateways that answer, answers that lie.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed invents the same account.")
 @click.option("--json", "as_json", is_flag=True, help="The variables as one line of JSON.")
@@ -132,13 +132,38 @@ def sandbox(host: str, port: int, speed: str, as_json: bool, **chosen: Any) -> N
                          numbers.list, feature_sets, exports, or * for every request
       nth, probability,  which of these requests: the n-th, by dice, so many seconds after the start;
       from, until        all of them must be true, and all four may be left out
-      do                 what is done: "apply" or not, then at most one of answer, reset, close, 500, 502, 503,
-                         504, 429. Without "apply" the request never reaches the API.
-    The first fault that strikes a request is done. For example:
+      do                 what is done: "apply" or not, then "delay:SECONDS" or not, then at most one ending
+    With "apply" the request takes effect, and then the client gets the ending; without it the request never reaches
+    the API, and the client gets the same. /_sandbox/truth tells which it was. The first fault that strikes is done.
+
+    \b
+    Endings:
+      answer             the API's own answer; where none is given, and only after "apply"
+      reset, close       nothing, and the connection is reset, or closed
+      stall              nothing, until the client gives up
+      400 401 403 404    the API's own refusals; parse-token, its 500 for a token that it cannot read
+      500 502 503 504    the API's own error, and pages of a gateway; also 520
+      429                a gateway's throttle. 429:WAIT and 503:WAIT have a Retry-After: seconds, date+5 (five
+                         seconds after the Date of the answer, as a date), or any text, such as 429:soon
+      301 302 303        a redirect, also 307 and 308; 302:URL says where to
+      html               200 with a web page, as a captive portal says it
+      text, half         the answer, said to be plain text; half of it, said to be all
+      empty              200 without a body; object, list and null are {}, [] and null
+      bad-utf8, nan      200 with a body that cannot be read; also deep, digits, surrogate
+      cut                half of the answer, its length told; cut-chunked, in chunks; cut-unmarked, no length told
+      long-length        lies about the length; also short-length, two-lengths
+      huge, endless      200 with a body of 1 GiB, or without end; bomb, 200 MiB packed into 200 kB
+      drip               the answer byte by byte, a tenth of a second between two, or drip:SECONDS;
+                         drip-headers, the same of its head
+      garbage            a status line that is none; not-http, another protocol; long-header, one of 16 kB
+
+    \b
+    For example:
       {"seed": 7, "faults": [
         {"call": "batch.submit", "nth": 3, "do": ["apply", "reset"]},
-        {"call": "batch.status", "probability": 0.02, "do": ["503"]},
-        {"call": "*", "from": 10, "until": 20, "do": ["500"]}]}
+        {"call": "batch.submit", "nth": 5, "do": ["429:120"]},
+        {"call": "batch.status", "probability": 0.02, "do": ["apply", "delay:2", "answer"]},
+        {"call": "*", "from": 10, "until": 20, "do": ["503"]}]}
     """
     from truecaller_async.sandbox import SPEEDS, SandboxSettings
 

@@ -14,8 +14,9 @@ client's account of a campaign can be checked against the truth.
 How the room is laid out, each file using only those before it:
 
     account      what the console made           oddities     other forms of answers, by name
-    answers      what is said, in general        faults       what goes wrong, as a plan
-    settings     what it is told                 counting     the limits, an exact sliding log
+    answers      what is said, in general        endings      what a client gets instead, by name
+    faults       what goes wrong, as a plan      settings     what it is told
+    counting     the limits, an exact sliding log
     records      what is sent, and what is refused in it
     applied      what took effect, and verdicts  truth        the log of it
     odd_rows     its rows that are odd           status_rows  the status of a batch
@@ -23,7 +24,8 @@ How the room is laid out, each file using only those before it:
     routing      which call a request is         pages        pages of a list
     login        tokens                          numbers      the book of the account's numbers
     management   numbers and feature sets        exports      links and files
-    state        one account, pure               app          the socket
+    state        one account, pure               wire         bytes on the socket
+    app          the server
 
 and of the neighbour, TrustCaller, which has its own path and its own token:
 
@@ -39,7 +41,7 @@ decoder: a mistake that both make would be seen by nobody.
 """
 
 from truecaller_async.sandbox.account import SandboxFeatureSet, SandboxLabel
-from truecaller_async.sandbox.answers import Reply
+from truecaller_async.sandbox.answers import Manner, Reply
 from truecaller_async.sandbox.app import Sandbox, Webhooks
 from truecaller_async.sandbox.faults import Fault, FaultPlan
 from truecaller_async.sandbox.firing import DeliveryAttempt, DeliveryState, FiringSettings, Volley
@@ -59,6 +61,7 @@ __all__ = [
     "Fault",
     "FaultPlan",
     "FiringSettings",
+    "Manner",
     "Oddity",
     "Reply",
     "Sandbox",

@@ -3,6 +3,9 @@
 Documented: the token; `{"slug", "message"}` for what is wrong with a call; the labels. Texts that the documentation
 prints are used word by word. The sandbox's own choices, because nothing is printed: 404, 405 and 429 have the slugs
 `not-found`, `method-not-allowed` and `rate-limit-error`; `Retry-After` is whole seconds, rounded up.
+
+A reply is a value, and so is the `Manner` in which it goes on the wire: a whole answer, or one that is cut, dripped,
+hidden or lied about. `wire` does what it says; a transport without sockets can read it just as well.
 """
 
 from __future__ import annotations
@@ -10,7 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from email.utils import formatdate
+from enum import StrEnum
 
 import attrs
 import msgspec
@@ -25,20 +29,68 @@ MADE_AT = "2025-03-04T05:06:07.080910Z"
 _encode = msgspec.json.Encoder().encode
 
 
+class Manner(StrEnum):
+    """How a reply goes on the wire."""
+
+    WHOLE = "whole"
+    RESET = "reset"
+    """Nothing is said, and the connection is reset (TCP RST)."""
+    CLOSE = "close"
+    """Nothing is said, and the connection is closed (TCP FIN)."""
+    STALL = "stall"
+    """Nothing is said, and the connection stays open until the client gives up."""
+    CUT = "cut"
+    """The length is told; half of the body comes, then the end of the stream."""
+    CUT_CHUNKED = "cut-chunked"
+    """In chunks; half of the body comes, then the end of the stream."""
+    CUT_UNMARKED = "cut-unmarked"
+    """The end of the stream is the only end there is; half of the body comes before it."""
+    LONG_LENGTH = "long-length"
+    """A longer length than the body's is told, and the connection stays open."""
+    SHORT_LENGTH = "short-length"
+    """Half of the body's length is told, and the whole body comes."""
+    TWO_LENGTHS = "two-lengths"
+    """Two different lengths are told."""
+    HUGE = "huge"
+    """A body of 1 GiB, and its true length."""
+    ENDLESS = "endless"
+    """A body in chunks, without an end."""
+    BOMB = "bomb"
+    """A body of 200 MiB, packed into 200 kB."""
+    DRIP = "drip"
+    """The head at once, and the body byte by byte."""
+    DRIP_HEADERS = "drip-headers"
+    """The head byte by byte, and the body at once."""
+    GARBAGE = "garbage"
+    """The status line is none."""
+    NOT_HTTP = "not-http"
+    """The greeting of another protocol."""
+    LONG_HEADER = "long-header"
+    """One header of 16 kB."""
+
+
 @attrs.frozen(repr=False)
 class Reply:
-    """One complete answer; header names are lower case.
+    """One answer, and how it goes on the wire. Header names are lower case.
 
-    `cut` says that nothing is answered, and how the connection ends instead: reset (RST) or closed (FIN).
+    `manner`: where it is not `WHOLE`, the client gets a part of the answer, or nothing of it. `delay`: seconds before
+    the first byte. `pace`: seconds between two bytes that are dripped.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    cut: Literal["reset", "close"] | None = None
+    manner: Manner = Manner.WHOLE
+    delay: float = 0.0
+    pace: float = 0.0
 
     def __repr__(self) -> str:
-        return f"Reply({self.cut or self.status}, {len(self.body)} bytes)"
+        late = f", {self.delay:g} s late" if self.delay else ""
+        return f"Reply({self.status}, {len(self.body)} bytes, {self.manner}{late})"
+
+    def dated(self, now: float) -> Reply:
+        """With the server's clock on it, as every answer has."""
+        return attrs.evolve(self, headers={"date": http_date(now), **self.headers})
 
 
 def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
@@ -77,6 +129,11 @@ def rate_limited(wait: float) -> Reply:
     return error(429, "rate-limit-error", f"too many requests, retry after {seconds} s", {"retry-after": str(seconds)})
 
 
+def unparsed() -> Reply:
+    """A token that cannot be read. Documented text, inferred status."""
+    return error(500, "internal-server-error", "500/50011 - Failed to parse token")
+
+
 def token(value: str, now: float) -> Reply:
     """A new token."""
     return answer({"token": value, "created_at": stamp(now)})
@@ -99,6 +156,11 @@ def labels(page: Iterable[SandboxLabel]) -> Reply:
             for label in page
         ]
     )
+
+
+def http_date(now: float) -> str:
+    """The form of dates in headers: whole seconds, cut and not rounded."""
+    return formatdate(math.floor(now), usegmt=True)
 
 
 def stamp(now: float, digits: int = 2) -> str:

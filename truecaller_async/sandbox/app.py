@@ -21,8 +21,6 @@ import asyncio
 import logging
 import random
 import re
-import socket
-import struct
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from importlib.resources import files
 from ipaddress import ip_address
@@ -48,6 +46,7 @@ from truecaller_async.sandbox.state import SandboxState, Stats
 from truecaller_async.sandbox.trustcaller import PREFIX as TRUSTCALLER
 from truecaller_async.sandbox.trustcaller import TrustCallerState
 from truecaller_async.sandbox.webhook_events import Contact, EventMaker, WebhookEvent
+from truecaller_async.sandbox.wire import Wire, whole
 
 BODY_MAX = 4 * 1024 * 1024
 TRUTH_PAGE = 1000
@@ -57,9 +56,6 @@ CONTACTS = 1000
 ANSWER_READ = 64 * 1024
 GRACE = 1.0
 """Seconds that requests in progress are given when the sandbox closes."""
-
-NO_LINGER = struct.pack("ii", 1, 0)
-"""A socket that is closed with this option on resets its connection."""
 
 PAGE = """\
 A sandbox of the Truecaller for Business API: call personalisation v1, v2 and v3, tokens, labels, number management
@@ -103,9 +99,12 @@ class Sandbox:
         self._state = SandboxState(settings, clock())
         self._trustcaller = TrustCallerState(settings.trustcaller)
         self._webhooks = Webhooks(settings, clock, sleep)
+        self._wire = Wire(sleep)
         app = web.Application(client_max_size=BODY_MAX)
         self._route(app.router)
-        self._runner = web.AppRunner(app, access_log=None, logger=_log, shutdown_timeout=GRACE)
+        self._runner = web.AppRunner(
+            app, access_log=None, logger=_log, shutdown_timeout=GRACE, handler_cancellation=True
+        )
 
     @classmethod
     async def start(
@@ -119,7 +118,8 @@ class Sandbox:
     ) -> Self:
         """Listen, and come back when connections are taken. Port 0 takes a free one.
 
-        `clock` gives wall-clock seconds, and `sleep` waits between the tries of a webhook; a test may put its own.
+        `clock` gives wall-clock seconds, and `sleep` waits between the tries of a webhook and where a fault has an
+        answer come late; a test may put its own.
         Raises OSError where the port cannot be had.
         """
         sandbox = cls(settings or SandboxSettings(), clock or Clock().wall, sleep)
@@ -180,6 +180,7 @@ class Sandbox:
     async def aclose(self) -> None:
         """Stop sending and listening, and close every connection. May be called twice."""
         await self._webhooks.aclose()
+        self._wire.stop()
         await self._runner.cleanup()
 
     async def __aenter__(self) -> Self:
@@ -207,23 +208,23 @@ class Sandbox:
         router.add_route("*", WEBHOOKS, self._order)
         router.add_route("*", "/{path:.*}", self._handle)
 
-    async def _handle(self, request: web.Request) -> web.Response:
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await _body_of(request)
         if isinstance(body, Reply):
-            return _response(body)
+            return whole(body)
         headers = _headers_of(request)
         is_neighbour = request.path.startswith(f"{TRUSTCALLER}/")
         handle = self._trustcaller.handle if is_neighbour else self._state.handle
         reply = handle(request.method, request.path_qs, headers, body, self._clock())
-        return _response(reply) if reply.cut is None else _cut(request, reply.cut)
+        return await self._wire.answer(request, reply)
 
     async def _order(self, request: web.Request) -> web.Response:
         desk = FiringDesk(self.settings.webhook, self.fire, self._webhooks.postman)
         body = await _body_of(request)
         if isinstance(body, Reply):
-            return _response(body)
+            return whole(body)
         pending = self._webhooks.pending
-        return _response(desk.handle(request.method, request.query_string, _headers_of(request), body, pending))
+        return whole(desk.handle(request.method, request.query_string, _headers_of(request), body, pending))
 
     def _contacts(self) -> list[Contact]:
         latest = self._state.truth(max(0, self.stats().records_applied - CONTACTS), CONTACTS)
@@ -236,22 +237,22 @@ class Sandbox:
         return web.Response(text=description(), content_type="application/yaml")
 
     async def _export(self, request: web.Request) -> web.Response:
-        return _response(self._state.export_file(request.match_info["name"], self._clock()))
+        return whole(self._state.export_file(request.match_info["name"], self._clock()))
 
     async def _stats(self, request: web.Request) -> web.Response:
-        return _response(answer(self.stats()))
+        return whole(answer(self.stats()))
 
     async def _truth(self, request: web.Request) -> web.Response:
         after = request.query.get("after", "0")
         limit = request.query.get("limit", str(TRUTH_PAGE))
         if not (_NUMBER.fullmatch(after) and _NUMBER.fullmatch(limit)):
-            return _response(error(400, "invalid-input", "after and limit must be whole numbers"))
+            return whole(error(400, "invalid-input", "after and limit must be whole numbers"))
         entries = self._state.truth(int(after), min(int(limit), TRUTH_PAGE_MAX))
         return web.Response(body=msgspec.json.Encoder().encode_lines(entries), content_type="application/x-ndjson")
 
     async def _reset(self, request: web.Request) -> web.Response:
         self.reset()
-        return _response(answer({"reset": True}))
+        return whole(answer({"reset": True}))
 
 
 class Webhooks:
@@ -355,7 +356,7 @@ def _headers_of(request: web.Request) -> dict[str, str]:
 
 def _only(method: str) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def refuse(request: web.Request) -> web.Response:
-        return _response(not_allowed(method))
+        return whole(not_allowed(method))
 
     return refuse
 
@@ -369,18 +370,3 @@ def _reached_at(host: str) -> str:
     if address.is_unspecified:
         return "127.0.0.1" if address.version == 4 else "[::1]"
     return f"[{address}]" if address.version == 6 else host
-
-
-def _cut(request: web.Request, how: str) -> web.Response:
-    """End the connection at once. aiohttp wants a response all the same, and finds nobody to write it to."""
-    transport = request.transport
-    if transport is not None and how == "reset":
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
-        transport.abort()
-    elif transport is not None:
-        transport.close()
-    return web.Response()
-
-
-def _response(reply: Reply) -> web.Response:
-    return web.Response(status=reply.status, headers=reply.headers, body=reply.body)

@@ -19,19 +19,17 @@ all be true, and without any it is every request:
 The first fault of the list that strikes a request is the one that is done, and the later ones are passed over for it;
 `["apply"]`, by which nothing goes wrong, exempts a call from what follows.
 
-`do` is the steps in their order. "apply": the request reaches the API, takes effect if it is a good one, and is charged
-to its limits like any other. Without it the API never sees the request: nothing is applied, charged, or found wrong.
-Then at most one ending, out of `ENDINGS`:
+`do` is the steps, in this order:
 
-    answer   the API's own answer; it is the ending where none is given, and needs "apply"
-    reset    the connection is reset (TCP RST) and nothing is answered
-    close    the connection is closed (TCP FIN) and nothing is answered
-    500      an internal error in the API's own form
-    502, 503, 504   the page of a gateway, HTML
-    429      the JSON of a gateway, without `Retry-After`
+    apply           the request reaches the API, takes effect if it is a good one, and is charged to its limits like any
+                    other. Without it the API never sees the request: nothing is applied, charged, or found wrong.
+    delay:SECONDS   the first byte of the answer is so late
+    ENDING          one out of `endings.ENDINGS`: what the client gets. Without one it is "answer", the API's own
+                    answer, and that needs "apply"
 
-An ending after "apply" hides what happened, which is the point of it. But "429" after "apply" is a lie that no client
-can see through: everywhere else a 429 means that nothing was applied.
+An ending after "apply" hides what happened, which is the point of it. So every fault exists twice, and a client that
+treats both alike is found out by the truth log. Mind that after "apply" some endings are lies that no client can see
+through: everywhere else a 429, a 400 or a 401 means that nothing was applied.
 """
 
 from __future__ import annotations
@@ -42,12 +40,15 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Self
 
+import attrs
 import msgspec
 
 from truecaller_async.errors import ConfigError
-from truecaller_async.sandbox.answers import Reply, answer, error
+from truecaller_async.sandbox.answers import Reply
+from truecaller_async.sandbox.endings import ENDINGS, SECONDS, find, rule_for, seconds_of
 
 APPLY = "apply"
+DELAY = "delay"
 ANSWER = "answer"
 ANY = "*"
 
@@ -72,27 +73,6 @@ OTHER = "other"
 """Requests that no route knows. Only "*" strikes them."""
 
 
-def _page(status: int, title: str) -> Reply:
-    """What a gateway says in the place of the API."""
-    text = f"<html>\n<head><title>{status} {title}</title></head>\n<body><h1>{status} {title}</h1></body>\n</html>\n"
-    return Reply(status, {"content-type": "text/html"}, text.encode())
-
-
-ENDINGS: Mapping[str, Reply | None] = MappingProxyType(
-    {
-        ANSWER: None,
-        "reset": Reply(0, {}, b"", cut="reset"),
-        "close": Reply(0, {}, b"", cut="close"),
-        "500": error(500, "internal-server-error", "something went wrong"),
-        "502": _page(502, "Bad Gateway"),
-        "503": _page(503, "Service Unavailable"),
-        "504": _page(504, "Gateway Timeout"),
-        "429": answer({"message": "Too Many Requests"}, 429),
-    }
-)
-"""What is said in the place of the API's own answer, by name; None is that answer."""
-
-
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One line of a plan: which requests, and what is done to them. `since` is `from` in JSON."""
 
@@ -113,12 +93,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Whether the request reaches the API."""
         return self.do[0] == APPLY
 
-    def end(self, said: Reply | None) -> Reply:
-        """What the client gets, where the API said that, or was not asked."""
-        reply = said if self.do[-1] == APPLY else ENDINGS[self.do[-1]] or said
-        if reply is None:
-            raise AssertionError("a fault that does not apply has an ending of its own")
-        return reply
+    def end(self, said: Reply | None, now: float) -> Reply:
+        """What the client gets, where the API said that at this moment, or was not asked."""
+        ending, argument = find(self.do[-1]) or (ENDINGS[ANSWER], None)
+        reply = ending.make(said, argument, now)
+        late = next((step for step in self.do if _is_delay(step)), None)
+        return reply if late is None else attrs.evolve(reply, delay=seconds_of(late.partition(":")[2]))
 
 
 class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -186,14 +166,7 @@ def _mistakes(fault: Fault) -> Iterator[tuple[str, object, str]]:
     known = sorted({*CALLS.values(), ANY})
     if fault.call not in known:
         yield "call", fault.call, f"one of {', '.join(known)}"
-    do = tuple(fault.do)
-    steps = do[1:] if do[:1] == (APPLY,) else do
-    if len(steps) > 1 or any(step not in ENDINGS for step in steps) or do in ((), (ANSWER,)):
-        endings = ", ".join(ENDINGS)
-        rule = (
-            f'["apply"], [ENDING] or ["apply", ENDING], with ENDING one of {endings}, and "answer" only after "apply"'
-        )
-        yield "do", list(do), rule
+    yield from _wrong_steps(fault.do)
     if fault.nth is not None and fault.nth < 1:
         yield "nth", fault.nth, "1 or more"
     if fault.probability is not None and not 0.0 <= fault.probability <= 1.0:
@@ -202,3 +175,26 @@ def _mistakes(fault: Fault) -> Iterator[tuple[str, object, str]]:
         yield "from", fault.since, "0 seconds or more"
     if fault.until is not None and not fault.until > (fault.since or 0.0):
         yield "until", fault.until, "more than 0 seconds, and later than `from`"
+
+
+def _wrong_steps(do: tuple[str, ...]) -> Iterator[tuple[str, object, str]]:
+    first = int(do[:1] == (APPLY,))
+    late = first + int(any(_is_delay(step) for step in do[first : first + 1]))
+    endings = do[late:]
+    if len(endings) > 1 or APPLY in endings or (not first and endings in ((), (ANSWER,))):
+        rule = (
+            '["apply"], [ENDING] or ["apply", ENDING], with "delay:SECONDS" before ENDING if it is to be late, '
+            'and "answer" only after "apply"'
+        )
+        yield "do", list(do), rule
+    elif endings and find(endings[0]) is None:
+        rule = f"{DELAY}:SECONDS, with {SECONDS.rule}" if _names_delay(endings[0]) else rule_for(endings[0])
+        yield f"do[{late}]", endings[0], rule
+
+
+def _names_delay(step: str) -> bool:
+    return step.partition(":")[0] == DELAY
+
+
+def _is_delay(step: str) -> bool:
+    return _names_delay(step) and SECONDS.is_good(step.partition(":")[2])

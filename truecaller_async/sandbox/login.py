@@ -25,7 +25,6 @@ from truecaller_async.sandbox.records import INVALID_INPUT
 from truecaller_async.sandbox.settings import SandboxSettings
 
 TOKEN_LENGTH = 64
-UNPARSED = "500/50011 - Failed to parse token"
 _TOKEN_LETTERS = string.ascii_letters + string.digits
 
 
@@ -77,7 +76,7 @@ class Login:
         if token is not None and now < token.expires:
             return token.number
         if Oddity.PARSE_FAILURE in self._settings.oddities:
-            return error(500, "internal-server-error", UNPARSED)
+            return answers.unparsed()
         return error(401, "authorization-error", "please login again")
 
     def live(self, now: float) -> int:

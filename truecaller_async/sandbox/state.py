@@ -116,13 +116,16 @@ class SandboxState:
         }
 
     def handle(self, method: str, path_qs: str, headers: Mapping[str, str], body: bytes, now: float) -> Reply:
-        """Answer one request. Header names are lower case; `now` is wall-clock seconds. Raises nothing."""
+        """Answer one request. Header names are lower case; `now` is wall-clock seconds, and the answer's `Date`.
+
+        Raises nothing.
+        """
         self._now = now = max(self._now, now)
         target = find(method, path_qs)
         fault = self._faults.strike(None if isinstance(target, Reply) else target.route.action, now)
         if fault is None:
-            return self._reached(target, headers, body, now)
-        return fault.end(self._reached(target, headers, body, now) if fault.applies else None)
+            return self._reached(target, headers, body, now).dated(now)
+        return fault.end(self._reached(target, headers, body, now) if fault.applies else None, now).dated(now)
 
     def _reached(self, target: Target | Reply, headers: Mapping[str, str], body: bytes, now: float) -> Reply:
         """The request is at the API."""

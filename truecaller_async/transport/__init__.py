@@ -8,6 +8,7 @@ blind resend) rests on that one word.
     download.py   a file behind a link, piece by piece
     attempt.py    was a connection had? the trace that knows
     failures.py   the table: each failure of the HTTP library, and what it means
+    slowness.py   how long an answer may take that is never silent
     headers.py    what goes on the wire beside the body, and what must not
     proxies.py    which proxy, if any
     pinned.py     a connection to an address that was looked at before, and to no other

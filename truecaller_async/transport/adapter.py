@@ -40,7 +40,7 @@ from truecaller_async.protocol.links import check_link
 from truecaller_async.transport import attempt as attempts
 from truecaller_async.transport import download, failures, headers, proxies
 from truecaller_async.transport.attempt import Attempt
-from truecaller_async.transport.failures import ANSWER_READS, TooSlowError
+from truecaller_async.transport.slowness import body_within, head_within, in_time
 
 CONNECTIONS = 128
 KEEP_ALIVE = 10.0
@@ -157,7 +157,7 @@ class AiohttpTransport:
     async def _exchange(
         self, session: aiohttp.ClientSession, request: Request, url: URL, timeouts: Timeouts, attempt: Attempt
     ) -> Answer:
-        async with asyncio.timeout(timeouts.connect + 2 * timeouts.read) as beginning:
+        async with in_time(head_within(timeouts), "not begun") as beginning:
             response = await session.request(
                 request.method,
                 url,
@@ -175,7 +175,7 @@ class AiohttpTransport:
             )
             beginning.reschedule(None)
             try:
-                body = await _read(response, request.cap, ANSWER_READS * timeouts.read)
+                body = await _read(response, request.cap, body_within(timeouts))
             finally:
                 # Read to its end, the connection is back in the pool already; otherwise this ends it.
                 response.close()
@@ -235,16 +235,11 @@ class AiohttpTransport:
 async def _read(response: aiohttp.ClientResponse, cap: int, within: float) -> bytes | None:
     """The whole body, or None as soon as it is larger than `cap` bytes. `TooSlowError` after `within` seconds."""
     body = bytearray()
-    try:
-        async with asyncio.timeout(within) as limit:
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > cap:
-                    return None
-    except TimeoutError:
-        if limit.expired():
-            raise TooSlowError from None
-        raise
+    async with in_time(within, "not complete"):
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > cap:
+                return None
     return bytes(body)
 
 

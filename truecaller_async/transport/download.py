@@ -9,7 +9,6 @@ ends it.
 
 from __future__ import annotations
 
-import asyncio
 from ssl import SSLContext
 
 import aiohttp
@@ -21,6 +20,7 @@ from truecaller_async.models import Answer, Secret
 from truecaller_async.options import Timeouts
 from truecaller_async.ports import Write
 from truecaller_async.transport.attempt import Attempt
+from truecaller_async.transport.slowness import head_within, in_time
 
 
 @attrs.frozen(repr=False)
@@ -41,7 +41,7 @@ async def fetch(line: Line, link: Secret, write: Write, timeouts: Timeouts, cap:
     Raises `DecodeError` where the file is larger than `cap` bytes, what `write` raises, and whatever the HTTP library
     does: it is for the adapter to explain.
     """
-    async with asyncio.timeout(timeouts.connect + 2 * timeouts.read) as beginning:
+    async with in_time(head_within(timeouts), "not begun") as beginning:
         response = await line.session.request(
             "GET",
             URL(link.reveal(), encoded=True),

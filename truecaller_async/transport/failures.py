@@ -28,16 +28,9 @@ from aiohttp.client_exceptions import UnixClientConnectorError
 from truecaller_async.errors import NotSent, ResponseLost
 from truecaller_async.options import Timeouts
 from truecaller_async.transport.attempt import Attempt
+from truecaller_async.transport.slowness import TooSlowError
 
 Verdict: TypeAlias = Literal["no", "maybe"]
-
-
-ANSWER_READS = 10.0
-"""The body of an answer must be complete within this many times the read timeout."""
-
-
-class TooSlowError(TimeoutError):
-    """The peer was never silent for long, and the answer was still not complete in time."""
 
 
 @attrs.frozen
@@ -124,7 +117,7 @@ def explain(error: Exception, target: str, timeouts: Timeouts, attempt: Attempt)
 
 def _detail(error: Exception, sent: Verdict, timeouts: Timeouts, attempt: Attempt) -> str:
     if isinstance(error, TooSlowError):
-        return f"not complete after {ANSWER_READS * timeouts.read:g} s"
+        return str(error)
     if isinstance(error, TimeoutError):
         return _waited(sent, timeouts, attempt)
     if isinstance(error, aiohttp.ClientHttpProxyError):

@@ -1,0 +1,106 @@
+"""What the real transport makes of a reply of the sandbox: the table by which a transport without sockets answers.
+
+A simulation has a `Reply` in its hand, no socket, and a virtual clock. `carried` tells it how many seconds the exchange
+takes, from the moment the request is written, and what comes of it: an `Answer`, or the error that the transport
+raises. tests/transport/test_carriage.py holds every row of it against real sockets.
+
+    manner                                   what comes of it                  when
+    whole                                    the answer                        at once
+    reset, close, cut, cut-chunked           lost                              at once
+    short-length, two-lengths                lost                              at once
+    garbage, not-http, long-header           lost                              at once
+    stall, long-length                       lost                              after a silence of `read`
+    cut-unmarked                             an answer with half of the body   at once: nobody can see the cut
+    huge, endless, bomb                      DecodeError, larger than the cap  at once
+    drip                                     the answer                        with its last byte
+                                             lost                              if not there after 10 x `read`
+    drip-headers                             the answer                        with the last byte of the head
+                                             lost                              if not there after `connect` + 2 x `read`
+
+"At once" is after the reply's own delay. A delay, or a pace, of `read` or more is a silence, and the answer is lost.
+"""
+
+from __future__ import annotations
+
+from truecaller_async.errors import DecodeError, ResponseLost, TruecallerError
+from truecaller_async.models import Answer, Request
+from truecaller_async.options import Timeouts
+from truecaller_async.sandbox import Manner, Reply
+from truecaller_async.sandbox.wire import head_of
+
+ANSWER_READS = 10.0
+"""The body must be there within so many times the read timeout."""
+
+CAP = Request("labels", "GET", "/").cap
+"""Bytes of answer that are read at most, where a call does not say otherwise."""
+
+BROKEN = {
+    Manner.RESET: "the connection broke",
+    Manner.CLOSE: "the peer closed the connection without a complete answer",
+    Manner.CUT: "the answer was cut short",
+    Manner.CUT_CHUNKED: "the answer was cut short",
+    Manner.SHORT_LENGTH: "the answer is not HTTP",
+    Manner.TWO_LENGTHS: "the answer is not HTTP",
+    Manner.GARBAGE: "the answer is not HTTP",
+    Manner.NOT_HTTP: "the answer is not HTTP",
+    Manner.LONG_HEADER: "the answer is not HTTP",
+}
+SILENCE = "the peer fell silent"
+SLOWNESS = "the answer came too slowly"
+TOO_LARGE = (Manner.HUGE, Manner.ENDLESS, Manner.BOMB)
+
+
+def carried(
+    reply: Reply, request_is_read: bool, timeouts: Timeouts, *, cap: int = CAP
+) -> tuple[float, Answer | TruecallerError]:
+    """Seconds from the writing of the request, and what the transport returns then, or raises.
+
+    `cap`: that of the request, `Request.cap`.
+    """
+    seconds, reason = _ends(reply, timeouts)
+    if reason:
+        return seconds, lost(reason, request_is_read)
+    return seconds, too_large(reply, cap) if reply.manner in TOO_LARGE else answered(reply, cap)
+
+
+def _ends(reply: Reply, timeouts: Timeouts) -> tuple[float, str]:
+    """When the exchange ends, and the reason for which its answer is lost, if it is."""
+    if reply.delay >= timeouts.read or reply.manner is Manner.STALL:
+        return timeouts.read, SILENCE
+    if reply.manner is Manner.LONG_LENGTH:
+        return reply.delay + timeouts.read, SILENCE
+    if reply.manner is Manner.DRIP:
+        latest = reply.delay + ANSWER_READS * timeouts.read
+        return _dripped(reply, len(reply.body), timeouts, latest)
+    if reply.manner is Manner.DRIP_HEADERS:
+        return _dripped(reply, len(head_of(reply)), timeouts, timeouts.connect + 2 * timeouts.read)
+    return reply.delay, BROKEN.get(reply.manner, "")
+
+
+def _dripped(reply: Reply, drops: int, timeouts: Timeouts, latest: float) -> tuple[float, str]:
+    """Drops one after the other: never silent for long, and all there by the `latest` moment, or lost."""
+    if drops > 1 and reply.pace >= timeouts.read:
+        return reply.delay + timeouts.read, SILENCE
+    last = reply.delay + max(drops - 1, 0) * reply.pace
+    return (last, "") if last <= latest else (latest, SLOWNESS)
+
+
+def answered(reply: Reply, cap: int) -> Answer | DecodeError:
+    """The answer as the transport gives it."""
+    is_cut = reply.manner is Manner.CUT_UNMARKED
+    body = reply.body[: len(reply.body) // 2] if is_cut else reply.body
+    if len(body) > cap:
+        return too_large(reply, cap)
+    return Answer(reply.status, {name.lower(): value for name, value in reply.headers.items()}, body)
+
+
+def too_large(reply: Reply, cap: int) -> DecodeError:
+    """The transport reads no further than the cap."""
+    return DecodeError(f"answer larger than {cap} bytes", status=reply.status)
+
+
+def lost(reason: str, is_read: bool) -> ResponseLost:
+    """A connection was had, and no complete answer came."""
+    error = ResponseLost(f"sandbox: {reason}; the request may or may not have been applied")
+    error.retryable = is_read
+    return error

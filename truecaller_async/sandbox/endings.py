@@ -1,0 +1,224 @@
+"""Endings: what a client gets in the place of an answer, by one word, some with an argument behind a colon.
+
+An ending is told what the API said, or None where the request never reached it. It makes one `Reply` of that:
+
+- one of its own, such as the page of a gateway, and the API's answer is hidden;
+- the API's answer, damaged, cut, dripped or lied about; where there is none, `STAND_IN` is damaged in its place;
+- a connection that ends, or does not.
+
+`ENDINGS` is the whole repertoire, in the order in which people should read it. A moment in a header, such as
+`Retry-After` with a date, is told against the clock that is in the same answer's `Date`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TypeAlias
+
+import attrs
+
+from truecaller_async.sandbox.answers import (
+    Manner,
+    Reply,
+    answer,
+    error,
+    forbidden,
+    http_date,
+    invalid,
+    not_found,
+    unparsed,
+)
+
+Make: TypeAlias = Callable[[Reply | None, str | None, float], Reply]
+"""What the API said, the argument where one is given, and the server's clock."""
+
+DEPTH = 100_000
+DIGITS = 5_000
+PACE = "0.1"
+ELSEWHERE = "https://elsewhere.example/"
+
+_SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,6})?", re.ASCII)
+_DATE = re.compile(r"date([+-][0-9]{1,9})", re.ASCII)
+
+STAND_IN = answer({"message": "this request did not reach the API"})
+"""What is damaged where the API was not asked."""
+
+
+@attrs.frozen
+class Argument:
+    """What may stand behind the colon. `rule` ends the sentence "it must be"."""
+
+    name: str
+    rule: str
+    is_good: Callable[[str], bool]
+
+
+@attrs.frozen
+class Ending:
+    """How the reply is made, and what argument it takes, if any."""
+
+    make: Make
+    argument: Argument | None = None
+
+
+def _is_seconds(text: str) -> bool:
+    return _SECONDS.fullmatch(text) is not None and float(text) > 0
+
+
+SECONDS = Argument("SECONDS", "seconds above 0, such as 0.5", _is_seconds)
+WAIT = Argument("WAIT", "any text on one line, or date+N or date-N", str.isprintable)
+URL = Argument("URL", "any text on one line", str.isprintable)
+
+
+def seconds_of(text: str) -> float:
+    """The seconds in a good argument."""
+    return float(text)
+
+
+def find(step: str) -> tuple[Ending, str | None] | None:
+    """The ending that this step names, and its argument; None where it is no ending, or its argument is wrong."""
+    name, colon, argument = step.partition(":")
+    ending = ENDINGS.get(name)
+    if ending is None:
+        return None
+    if not colon:
+        return ending, None
+    is_good = ending.argument is not None and ending.argument.is_good(argument)
+    return (ending, argument) if is_good else None
+
+
+def rule_for(step: str) -> str:
+    """What a step must be that is no ending."""
+    name, colon, _ = step.partition(":")
+    ending = ENDINGS.get(name)
+    if ending is None or not colon:
+        return f"one of {', '.join(ENDINGS)}"
+    if ending.argument is None:
+        return f"{name!r} without an argument"
+    return f"{name}:{ending.argument.name}, with {ending.argument.rule}"
+
+
+def _own(reply: Reply) -> Make:
+    """Always this reply."""
+    return lambda _said, _argument, _now: reply
+
+
+def _page(status: int, title: str) -> Reply:
+    """What a gateway says in the place of the API."""
+    text = f"<html>\n<head><title>{status} {title}</title></head>\n<body><h1>{status} {title}</h1></body>\n</html>\n"
+    return Reply(status, {"content-type": "text/html"}, text.encode())
+
+
+def _later(reply: Reply) -> Make:
+    """This reply; with an argument, that is its `Retry-After`."""
+
+    def make(_said: Reply | None, argument: str | None, now: float) -> Reply:
+        if argument is None:
+            return reply
+        date = _DATE.fullmatch(argument)
+        wait = http_date(now + int(date[1])) if date else argument
+        return attrs.evolve(reply, headers={**reply.headers, "retry-after": wait})
+
+    return make
+
+
+def _redirect(status: int) -> Make:
+    def make(_said: Reply | None, argument: str | None, _now: float) -> Reply:
+        return Reply(status, {"location": ELSEWHERE if argument is None else argument}, b"")
+
+    return make
+
+
+def _body(body: bytes) -> Make:
+    """A 200 in JSON with this body."""
+    return _own(attrs.evolve(STAND_IN, body=body))
+
+
+def _damaged(said: Reply | None) -> Reply:
+    """What there is to be damaged: an answer with a body."""
+    return said if said is not None and said.body else STAND_IN
+
+
+def _as_text(said: Reply | None, _argument: str | None, _now: float) -> Reply:
+    reply = _damaged(said)
+    return attrs.evolve(reply, headers={**reply.headers, "content-type": "text/plain; charset=utf-8"})
+
+
+def _half(said: Reply | None, _argument: str | None, _now: float) -> Reply:
+    reply = _damaged(said)
+    return attrs.evolve(reply, body=reply.body[: len(reply.body) // 2])
+
+
+def _in(manner: Manner) -> Make:
+    """The API's own answer, in this manner."""
+    return lambda said, _argument, _now: attrs.evolve(_damaged(said), manner=manner)
+
+
+def _dripped(manner: Manner) -> Make:
+    def make(said: Reply | None, argument: str | None, _now: float) -> Reply:
+        return attrs.evolve(_damaged(said), manner=manner, pace=seconds_of(argument or PACE))
+
+    return make
+
+
+def _as_it_is(said: Reply | None, _argument: str | None, _now: float) -> Reply:
+    if said is None:
+        raise AssertionError("a request that is answered by the API has reached it")
+    return said
+
+
+def _everywhere(value: bytes) -> bytes:
+    """An answer in which every call finds this value where it looks."""
+    names = (b"token", b"batch_id", b"status", b"message", b"data", b"numbers", b"feature_sets", b"url")
+    return b"{" + b", ".join(b'"%s": %s' % (name, value) for name in names) + b"}"
+
+
+ENDINGS: Mapping[str, Ending] = MappingProxyType(
+    {
+        "answer": Ending(_as_it_is),
+        "reset": Ending(_in(Manner.RESET)),
+        "close": Ending(_in(Manner.CLOSE)),
+        "stall": Ending(_in(Manner.STALL)),
+        "400": Ending(_own(invalid("the request is not valid"))),
+        "401": Ending(_own(error(401, "authorization-error", "please login again"))),
+        "403": Ending(_own(forbidden())),
+        "404": Ending(_own(not_found("there is no such thing"))),
+        "parse-token": Ending(_own(unparsed())),
+        "500": Ending(_own(error(500, "internal-server-error", "something went wrong"))),
+        "502": Ending(_own(_page(502, "Bad Gateway"))),
+        "503": Ending(_later(_page(503, "Service Unavailable")), WAIT),
+        "504": Ending(_own(_page(504, "Gateway Timeout"))),
+        "520": Ending(_own(_page(520, "Unknown Error"))),
+        "429": Ending(_later(answer({"message": "Too Many Requests"}, 429)), WAIT),
+        **{str(status): Ending(_redirect(status), URL) for status in (301, 302, 303, 307, 308)},
+        "html": Ending(_own(_page(200, "Sign in"))),
+        "text": Ending(_as_text),
+        "half": Ending(_half),
+        "empty": Ending(_body(b"")),
+        "object": Ending(_body(b"{}")),
+        "list": Ending(_body(b"[]")),
+        "null": Ending(_body(b"null")),
+        "bad-utf8": Ending(_body(_everywhere(b'"\xff\xfe"'))),
+        "nan": Ending(_body(_everywhere(b"NaN"))),
+        "deep": Ending(_body(b"[" * DEPTH)),
+        "digits": Ending(_body(_everywhere(b"9" * DIGITS))),
+        "surrogate": Ending(_body(_everywhere(b'"\\ud800"'))),
+        "cut": Ending(_in(Manner.CUT)),
+        "cut-chunked": Ending(_in(Manner.CUT_CHUNKED)),
+        "cut-unmarked": Ending(_in(Manner.CUT_UNMARKED)),
+        "long-length": Ending(_in(Manner.LONG_LENGTH)),
+        "short-length": Ending(_in(Manner.SHORT_LENGTH)),
+        "two-lengths": Ending(_in(Manner.TWO_LENGTHS)),
+        "huge": Ending(_own(attrs.evolve(STAND_IN, manner=Manner.HUGE))),
+        "endless": Ending(_own(attrs.evolve(STAND_IN, manner=Manner.ENDLESS))),
+        "bomb": Ending(_own(attrs.evolve(STAND_IN, manner=Manner.BOMB))),
+        "drip": Ending(_dripped(Manner.DRIP), SECONDS),
+        "drip-headers": Ending(_dripped(Manner.DRIP_HEADERS), SECONDS),
+        "garbage": Ending(_in(Manner.GARBAGE)),
+        "not-http": Ending(_in(Manner.NOT_HTTP)),
+        "long-header": Ending(_in(Manner.LONG_HEADER)),
+    }
+)
+"""Everything that can be said in the place of the API's own answer, by name."""
