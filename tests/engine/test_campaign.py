@@ -21,7 +21,6 @@ from truecaller_async import (
     Limits,
     NotSent,
     Outcome,
-    PollPolicy,
     RecordResult,
     SourceError,
     UnexpectedRedirect,
@@ -54,7 +53,7 @@ def test_every_record_is_delivered_and_the_account_adds_up() -> None:
     run_virtual(main)
 
 
-def test_a_campaign_of_minutes_runs_at_the_permitted_rate_and_draws_no_refusal() -> None:
+def test_f16_a_campaign_of_minutes_runs_at_the_permitted_rate_and_draws_no_refusal() -> None:
     async def main() -> None:
         world = World()
         _, summary, fault = await world.run(records(400_000))
@@ -131,7 +130,7 @@ def test_a_bad_row_is_invalid_and_the_run_goes_on() -> None:
     run_virtual(main)
 
 
-def test_equal_rows_are_sent_once() -> None:
+def test_f46_equal_rows_are_sent_once() -> None:
     async def main() -> None:
         world = World()
         one = record(1)
@@ -146,7 +145,7 @@ def test_equal_rows_are_sent_once() -> None:
     run_virtual(main)
 
 
-def test_a_record_whose_window_has_passed_is_expired_without_being_sent() -> None:
+def test_f45_a_record_whose_window_has_passed_is_expired_without_being_sent() -> None:
     async def main() -> None:
         world = World()
         gone = record(1, starts=BASE - 7200, hours=1)
@@ -159,7 +158,7 @@ def test_a_record_whose_window_has_passed_is_expired_without_being_sent() -> Non
     run_virtual(main)
 
 
-def test_a_window_that_closes_while_waiting_for_a_turn_is_not_sent() -> None:
+def test_f45_a_window_that_closes_while_waiting_for_a_turn_is_not_sent() -> None:
     async def main() -> None:
         world = World(max_tokens=1)
         source = [*records(60_000, hours=8), *(record(n, hours=0.03) for n in range(60_001, 62_001))]
@@ -184,7 +183,7 @@ def test_batches_whose_window_closes_first_go_first() -> None:
     run_virtual(main)
 
 
-def test_a_part_filled_batch_of_a_slow_source_is_sent_after_the_linger() -> None:
+def test_f61_a_part_filled_batch_of_a_slow_source_is_sent_after_the_linger() -> None:
     async def main() -> None:
         world = World()
         seen: list[float] = []
@@ -258,7 +257,7 @@ def test_the_order_of_one_pair_is_the_order_of_the_source() -> None:
     run_virtual(main)
 
 
-def test_keep_last_sends_only_the_newest_record_that_waits() -> None:
+def test_f46_keep_last_sends_only_the_newest_record_that_waits() -> None:
     async def main() -> None:
         world = World(max_tokens=1)
         source = [*records(10_000), *(record(n, reason="The newer of the two") for n in range(9_001, 10_001))]
@@ -272,7 +271,7 @@ def test_keep_last_sends_only_the_newest_record_that_waits() -> None:
 
 
 @pytest.mark.parametrize("what", ["lost_before", "lost_after", "500_before", "500_after"])
-def test_a_lost_answer_is_sent_again_and_flagged(what: str) -> None:
+def test_f20_a_lost_answer_is_sent_again_and_flagged(what: str) -> None:
     async def main() -> None:
         world = World(fault=on("submit", 2, what))
         results, summary, _ = await world.run(records(1_500))
@@ -287,7 +286,7 @@ def test_a_lost_answer_is_sent_again_and_flagged(what: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["lost_before", "lost_after", "500_before", "500_after"])
-def test_hold_never_sends_twice(what: str) -> None:
+def test_f20_hold_never_sends_twice(what: str) -> None:
     async def main() -> None:
         world = World(fault=on("submit", 2, what))
         results, summary, _ = await world.run(records(1_500), CampaignOptions(on_ambiguous="hold"))
@@ -299,7 +298,7 @@ def test_hold_never_sends_twice(what: str) -> None:
     run_virtual(main)
 
 
-def test_resends_are_bounded_and_end_as_unknown() -> None:
+def test_f20_resends_are_bounded_and_end_as_unknown() -> None:
     async def main() -> None:
         world = World(fault=lambda request, *_: "lost_after" if request.call == "submit" else None)
         results, summary, _ = await world.run(records(500))
@@ -312,7 +311,7 @@ def test_resends_are_bounded_and_end_as_unknown() -> None:
     run_virtual(main)
 
 
-def test_a_request_that_never_left_is_sent_again_without_a_flag() -> None:
+def test_f22_a_request_that_never_left_is_sent_again_without_a_flag() -> None:
     async def main() -> None:
         world = World(fault=on("submit", 2, "not_sent"))
         results, summary, _ = await world.run(records(1_500))
@@ -346,7 +345,7 @@ def test_the_rate_counts_what_was_sent_and_not_what_was_refused_before() -> None
     run_virtual(main)
 
 
-def test_retry_after_holds_that_token_and_the_others_go_on() -> None:
+def test_f11_retry_after_holds_that_token_and_the_others_go_on() -> None:
     async def main() -> None:
         world = World(fault=on("submit", 5, "429:40"), max_tokens=3)
         results, summary, _ = await world.run(records(60_000))
@@ -361,7 +360,7 @@ def test_retry_after_holds_that_token_and_the_others_go_on() -> None:
     run_virtual(main)
 
 
-def test_a_refused_token_is_replaced_once_and_nothing_is_flagged() -> None:
+def test_f01_a_refused_token_is_replaced_once_and_nothing_is_flagged() -> None:
     async def main() -> None:
         world = World(settings=SandboxSettings(token_life=100.0))
         results, summary, _ = await world.run(records(200_000))
@@ -372,7 +371,7 @@ def test_a_refused_token_is_replaced_once_and_nothing_is_flagged() -> None:
     run_virtual(main)
 
 
-def test_an_accepted_batch_without_an_id_is_unknown_and_not_sent_again() -> None:
+def test_f27_an_accepted_batch_without_an_id_is_unknown_and_not_sent_again() -> None:
     async def main() -> None:
         world = World(fault=on("submit", 1, "empty"))
         results, summary, _ = await world.run(records(1_000))
@@ -384,7 +383,7 @@ def test_an_accepted_batch_without_an_id_is_unknown_and_not_sent_again() -> None
 
 
 @pytest.mark.parametrize(("isolate", "pushes"), [("realtime", True), ("bisect", False)])
-def test_one_poison_record_is_found_and_the_others_are_delivered(isolate: str, pushes: bool) -> None:
+def test_f40_one_poison_record_is_found_and_the_others_are_delivered(isolate: str, pushes: bool) -> None:
     async def main() -> None:
         world = World()
         source = [*records(400), record(401, label_id="11111111-2222-4333-8444-555555555555"), *records(900)][:901]
@@ -402,7 +401,7 @@ def test_one_poison_record_is_found_and_the_others_are_delivered(isolate: str, p
     run_virtual(main)
 
 
-def test_records_that_expire_while_a_batch_is_isolated_do_not_block_their_pairs() -> None:
+def test_f40_f45_records_that_expire_while_a_batch_is_isolated_do_not_block_their_pairs() -> None:
     async def main() -> None:
         limits = Limits.documented().replace(token=(10, 60.0))
         world = World(limits=limits, max_tokens=1)
@@ -419,7 +418,7 @@ def test_records_that_expire_while_a_batch_is_isolated_do_not_block_their_pairs(
     run_virtual(main)
 
 
-def test_receivers_that_cannot_be_reached_do_not_end_the_search_for_the_bad_record() -> None:
+def test_f40_receivers_that_cannot_be_reached_do_not_end_the_search_for_the_bad_record() -> None:
     async def main() -> None:
         world = World()
         bad = record(0, label_id="11111111-2222-4333-8444-555555555555")
@@ -434,7 +433,7 @@ def test_receivers_that_cannot_be_reached_do_not_end_the_search_for_the_bad_reco
     run_virtual(main)
 
 
-def test_without_isolation_the_whole_batch_fails_with_its_reason() -> None:
+def test_f40_without_isolation_the_whole_batch_fails_with_its_reason() -> None:
     async def main() -> None:
         world = World()
         source = [record(1, label_id="11111111-2222-4333-8444-555555555555"), *records(400)]
@@ -445,7 +444,7 @@ def test_without_isolation_the_whole_batch_fails_with_its_reason() -> None:
     run_virtual(main)
 
 
-def test_an_account_without_real_time_pushes_falls_back_to_halving() -> None:
+def test_f40_an_account_without_real_time_pushes_falls_back_to_halving() -> None:
     async def main() -> None:
         world = World(fault=lambda request, *_: "403" if request.call == "push" else None)
         source = [*records(100), record(101, label_id="11111111-2222-4333-8444-555555555555"), *records(300)]
@@ -457,7 +456,7 @@ def test_an_account_without_real_time_pushes_falls_back_to_halving() -> None:
     run_virtual(main)
 
 
-def test_three_whole_refusals_for_one_reason_stop_the_run() -> None:
+def test_f41_three_whole_refusals_for_one_reason_stop_the_run() -> None:
     async def main() -> None:
         world = World()
         results, summary, fault = await world.run(records(5_000, label_id="11111111-2222-4333-8444-555555555555"))
@@ -473,7 +472,7 @@ def test_three_whole_refusals_for_one_reason_stop_the_run() -> None:
 @pytest.mark.parametrize(
     ("what", "error"), [("403", Forbidden), ("302", UnexpectedRedirect), ("401", AuthenticationFailed)]
 )
-def test_a_fault_of_the_whole_run_gives_every_record_its_result_and_is_raised(
+def test_f02_f04_f31_a_fault_of_the_whole_run_gives_every_record_its_result_and_is_raised(
     what: str, error: type[Exception]
 ) -> None:
     async def main() -> None:
@@ -511,7 +510,7 @@ def test_a_batch_that_is_refused_when_sent_again_is_unknown_and_not_failed() -> 
     run_virtual(main)
 
 
-def test_an_unreachable_host_ends_the_run_soon() -> None:
+def test_f22_an_unreachable_host_ends_the_run_soon() -> None:
     async def main() -> None:
         world = World(fault=lambda *_: "not_sent")
         results, summary, fault = await world.run(records(700))
@@ -539,7 +538,7 @@ def test_an_outage_in_the_middle_is_waited_out() -> None:
 
 
 @pytest.mark.parametrize("at", [0, 1, 499, 500, 501, 2_000])
-def test_a_source_that_breaks_keeps_what_was_read(at: int) -> None:
+def test_f60_a_source_that_breaks_keeps_what_was_read(at: int) -> None:
     async def main() -> None:
         def breaking() -> Iterator[CallRecord]:
             yield from records(at)
@@ -626,21 +625,7 @@ def test_cancelling_the_reader_is_obeyed_and_the_account_adds_up() -> None:
     run_virtual(main)
 
 
-def test_a_batch_that_never_resolves_is_unknown_at_the_poll_deadline() -> None:
-    async def main() -> None:
-        world = World(settings=SandboxSettings(resolve_after=10**6))
-        options = CampaignOptions(poll=PollPolicy(deadline=7200))
-        results, summary, _ = await world.run(records(500), options)
-        check_account(results, summary, world.state)
-        assert summary.unknown == 500
-        assert "poll_deadline" in str(results[0].reason)
-        assert 7200 <= summary.elapsed < 7300
-        assert summary.requests["status"] <= 130
-
-    run_virtual(main)
-
-
-def test_first_polls_are_learned() -> None:
+def test_f42_first_polls_are_learned() -> None:
     async def main() -> None:
         world = World(settings=SandboxSettings(resolve_after=7.0))
         _, summary, _ = await world.run(records(400_000))
@@ -650,7 +635,7 @@ def test_first_polls_are_learned() -> None:
 
 
 @pytest.mark.parametrize("correlate", ["auto", "watermark"])
-def test_masked_numbers_are_matched_only_on_evidence(correlate: str) -> None:
+def test_f37_masked_numbers_are_matched_only_on_evidence(correlate: str) -> None:
     async def main() -> None:
         world = World(settings=SandboxSettings(mask_numbers=True))
         source = [*records(100), record(200, receiver="919800000013"), *records(300)]
@@ -667,7 +652,7 @@ def test_masked_numbers_are_matched_only_on_evidence(correlate: str) -> None:
     run_virtual(main)
 
 
-def test_the_mint_budget_of_the_account_is_never_exceeded() -> None:
+def test_f06_the_mint_budget_of_the_account_is_never_exceeded() -> None:
     async def main() -> None:
         limits = Limits.documented().replace(mint=(3, 1800.0))
         world = World(limits=limits)
@@ -679,7 +664,7 @@ def test_the_mint_budget_of_the_account_is_never_exceeded() -> None:
     run_virtual(main)
 
 
-def test_no_limit_is_exceeded_as_counted_where_requests_leave() -> None:
+def test_f16_no_limit_is_exceeded_as_counted_where_requests_leave() -> None:
     async def main() -> None:
         world = World(latency=(0.0, 1.5), seed=5)
         await world.run(records(60_000))

@@ -93,7 +93,7 @@ def unknowns(results: list[RecordResult]) -> Counter[str]:
 
 
 @pytest.mark.parametrize(("names", "way", "telling"), CASES)
-def test_no_mix_of_odd_rows_makes_a_result_say_what_did_not_happen(
+def test_f33_f34_f36_f37_no_mix_of_odd_rows_makes_a_result_say_what_did_not_happen(
     names: tuple[str, ...], way: Literal["auto", "watermark"], telling: bool
 ) -> None:
     async def main() -> None:
@@ -121,7 +121,7 @@ def check_attributed(unknown: Counter[str], names: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_missing_row_is_waited_for_until_the_poll_deadline(way: Literal["auto", "watermark"]) -> None:
+def test_f33_a_missing_row_is_waited_for_until_the_poll_deadline(way: Literal["auto", "watermark"]) -> None:
     async def main() -> None:
         began = asyncio.get_running_loop().time()
         results = await campaign({"missing-rows"}, way, telling=False)
@@ -132,7 +132,7 @@ def test_a_missing_row_is_waited_for_until_the_poll_deadline(way: Literal["auto"
 
 
 @pytest.mark.parametrize("names", [(), ("shuffled-rows",), ("masked-numbers", "shuffled-rows")], ids="+".join)
-def test_late_rows_are_waited_for_and_get_their_word(names: tuple[str, ...]) -> None:
+def test_f33_late_rows_are_waited_for_and_get_their_word(names: tuple[str, ...]) -> None:
     async def main() -> None:
         way: Literal["auto", "watermark"] = "watermark" if "masked-numbers" in names else "auto"
         results = await campaign({"late-rows", *names}, way, telling=False)
@@ -141,7 +141,7 @@ def test_late_rows_are_waited_for_and_get_their_word(names: tuple[str, ...]) -> 
     run_virtual(main)
 
 
-def test_masked_rows_in_order_that_come_late_find_their_records_once_all_are_there() -> None:
+def test_f37_masked_rows_in_order_that_come_late_find_their_records_once_all_are_there() -> None:
     async def main() -> None:
         results = await campaign({"masked-numbers", "late-rows"}, "auto", telling=True)
         assert unknowns(results).total() == 0
@@ -149,7 +149,7 @@ def test_masked_rows_in_order_that_come_late_find_their_records_once_all_are_the
     run_virtual(main)
 
 
-def test_masked_and_shuffled_rows_that_all_say_the_same_give_that_word_and_no_id() -> None:
+def test_f37_masked_and_shuffled_rows_that_all_say_the_same_give_that_word_and_no_id() -> None:
     async def main() -> None:
         results = await campaign({"masked-numbers", "shuffled-rows"}, "auto", telling=False, failing=False)
         assert {result.outcome for result in results} == {Outcome.DELIVERED}
@@ -159,7 +159,7 @@ def test_masked_and_shuffled_rows_that_all_say_the_same_give_that_word_and_no_id
 
 
 @pytest.mark.parametrize("name", ["missing-rows", "repeated-rows", "contradicting-rows", "foreign-rows"])
-def test_a_common_word_needs_every_row_once_and_no_other(name: str) -> None:
+def test_f37_a_common_word_needs_every_row_once_and_no_other(name: str) -> None:
     async def main() -> None:
         results = await campaign({"masked-numbers", name}, "auto", telling=False, failing=False)
         assert unknowns(results).total() == COUNT
@@ -168,7 +168,7 @@ def test_a_common_word_needs_every_row_once_and_no_other(name: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_foreign_rows_are_said_once_and_counted_nowhere(
+def test_f36_foreign_rows_are_said_once_and_counted_nowhere(
     way: Literal["auto", "watermark"], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "truecaller_async")
@@ -186,7 +186,7 @@ def test_foreign_rows_are_said_once_and_counted_nowhere(
 
 
 @pytest.mark.parametrize("isolate", ["realtime", "bisect"])
-def test_the_parts_of_a_refused_batch_keep_their_watermarks(isolate: Literal["realtime", "bisect"]) -> None:
+def test_f37_f40_the_parts_of_a_refused_batch_keep_their_watermarks(isolate: Literal["realtime", "bisect"]) -> None:
     async def main() -> None:
         world = World(settings=SandboxSettings(oddities={"masked-numbers", "shuffled-rows"}))
         given = list(source(telling=False))
@@ -200,7 +200,7 @@ def test_the_parts_of_a_refused_batch_keep_their_watermarks(isolate: Literal["re
     run_virtual(main)
 
 
-def test_a_batch_that_lost_a_record_before_it_was_sent_keeps_its_watermarks() -> None:
+def test_f37_f45_a_batch_that_lost_a_record_before_it_was_sent_keeps_its_watermarks() -> None:
     async def main() -> None:
         settings = SandboxSettings(oddities={"masked-numbers", "shuffled-rows"})
         world = World(settings=settings, fault=not_sent_for_a_while)

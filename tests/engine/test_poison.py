@@ -64,7 +64,7 @@ async def isolated(bad: Collection[int], isolate: Isolate) -> tuple[World, list[
 
 
 @pytest.mark.parametrize("count", [1, 5, 50])
-def test_single_pushes_find_every_bad_record_with_its_field_and_deliver_all_the_others(count: int) -> None:
+def test_f40_single_pushes_find_every_bad_record_with_its_field_and_deliver_all_the_others(count: int) -> None:
     async def main() -> None:
         bad = scattered(count)
         world, results, summary = await isolated(bad, "realtime")
@@ -76,7 +76,7 @@ def test_single_pushes_find_every_bad_record_with_its_field_and_deliver_all_the_
 
 
 @pytest.mark.parametrize("row", [1, 2, 250, 251, 499, 500])
-def test_halving_finds_one_bad_record_wherever_it_is(row: int) -> None:
+def test_f40_halving_finds_one_bad_record_wherever_it_is(row: int) -> None:
     async def main() -> None:
         world, results, summary = await isolated({row}, "bisect")
         assert (summary.delivered, summary.failed) == (BATCH - 1, 1)
@@ -89,7 +89,7 @@ def test_halving_finds_one_bad_record_wherever_it_is(row: int) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 5, 50, 500])
-def test_halving_ends_after_its_posts_and_says_so_of_what_it_did_not_reach(count: int) -> None:
+def test_f40_halving_ends_after_its_posts_and_says_so_of_what_it_did_not_reach(count: int) -> None:
     async def main() -> None:
         bad = scattered(count)
         world, results, _ = await isolated(bad, "bisect")
@@ -101,7 +101,7 @@ def test_halving_ends_after_its_posts_and_says_so_of_what_it_did_not_reach(count
     run_virtual(main)
 
 
-def test_a_batch_that_is_bad_throughout_is_given_up_soon_and_the_next_one_is_delivered() -> None:
+def test_f41_a_batch_that_is_bad_throughout_is_given_up_soon_and_the_next_one_is_delivered() -> None:
     async def main() -> None:
         world = World()
         source = [*batch(range(1, BATCH + 1)), *batch((), BATCH + 1), *batch((), 2 * BATCH + 1)]
@@ -116,7 +116,7 @@ def test_a_batch_that_is_bad_throughout_is_given_up_soon_and_the_next_one_is_del
 
 
 @pytest.mark.parametrize("isolate", ["realtime", "bisect"])
-def test_three_whole_batches_refused_for_one_reason_stop_the_run_after_the_last_result(isolate: Isolate) -> None:
+def test_f41_three_whole_batches_refused_for_one_reason_stop_the_run_after_the_last_result(isolate: Isolate) -> None:
     sizes: list[int] = []
 
     def watch(what: str, request: Request) -> None:
@@ -139,23 +139,23 @@ def test_three_whole_batches_refused_for_one_reason_stop_the_run_after_the_last_
     run_virtual(main)
 
 
-def test_a_bad_record_here_and_there_does_not_stop_the_run() -> None:
+def test_f40_f41_a_bad_record_here_and_there_does_not_stop_the_run() -> None:
     """Each of many batches is refused as a whole for the same reason, and each is good but for one record."""
 
     async def main() -> None:
         world = World()
-        bad = {number * BATCH + 7 for number in range(12)}
-        source = [given for number in range(12) for given in batch(bad, number * BATCH + 1)]
+        bad = {number * BATCH + 7 for number in range(5)}
+        source = [given for number in range(5) for given in batch(bad, number * BATCH + 1)]
         results, summary, fault = await world.run(source)
         check_account(results, summary, world.state)
         assert fault is None
         assert {result.row for result in results if result.outcome is Outcome.FAILED} == bad
-        assert summary.delivered == 12 * (BATCH - 1)
+        assert summary.delivered == 5 * (BATCH - 1)
 
     run_virtual(main)
 
 
-def test_two_refused_batches_do_not_stop_the_run() -> None:
+def test_f41_two_refused_batches_do_not_stop_the_run() -> None:
     async def main() -> None:
         world = World(max_tokens=1)
         source = [*batch({7}), *batch({BATCH + 8}, BATCH + 1), *batch((), 2 * BATCH + 1)]
@@ -169,7 +169,7 @@ def test_two_refused_batches_do_not_stop_the_run() -> None:
 
 
 @pytest.mark.parametrize("only_the_first", [True, False])
-def test_a_403_on_the_first_push_switches_to_halving(only_the_first: bool) -> None:
+def test_f40_a_403_on_the_first_push_switches_to_halving(only_the_first: bool) -> None:
     def no_entitlement(request: Request, count: int, dice: Random) -> str | None:
         return "403" if request.call == "push" and (count == 1 or not only_the_first) else None
 

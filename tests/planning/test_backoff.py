@@ -27,10 +27,12 @@ def test_waits_are_spread_over_the_whole_interval() -> None:
 
 
 @given(st.floats(0, 10_000), st.integers(1, 50), seeds)
-def test_a_retry_after_is_kept_and_stretched_by_no_more_than_a_tenth(asked: float, refusals: int, seed: int) -> None:
+def test_f11_a_retry_after_is_kept_and_stretched_by_no_more_than_a_tenth(
+    asked: float, refusals: int, seed: int
+) -> None:
     assert asked <= hold_after(asked, refusals, Random(seed)) <= asked * (1 + HOLD_JITTER)
 
 
 @given(st.integers(1, 1000), seeds)
-def test_without_a_retry_after_the_hold_is_jitter_up_to_thirty_seconds(refusals: int, seed: int) -> None:
+def test_f14_without_a_retry_after_the_hold_is_jitter_up_to_thirty_seconds(refusals: int, seed: int) -> None:
     assert 0.0 <= hold_after(None, refusals, Random(seed)) <= THROTTLED_CAP

@@ -30,7 +30,7 @@ def test_the_rate_of_a_call_is_that_of_its_tightest_token_limit() -> None:
 
 
 @given(rules, gaps, st.floats(SHARE_FLOOR, 1.0))
-def test_releases_that_sit_out_their_waits_keep_the_limit_in_any_window(
+def test_f16_releases_that_sit_out_their_waits_keep_the_limit_in_any_window(
     rule: RateLimit, pauses: list[float], share: float
 ) -> None:
     ring, now, released = Ring(rule), 0.0, list[float]()
@@ -59,7 +59,7 @@ def test_remembered_releases_count_in_whatever_order_they_come() -> None:
     assert ring.wait(6.0) == 3.0 + 10.2 - 6.0
 
 
-def test_a_refusal_halves_the_share_at_most_once_in_ten_seconds() -> None:
+def test_f14_a_refusal_halves_the_share_at_most_once_in_ten_seconds() -> None:
     tempo = Tempo()
     tempo.slow_down(100.0)
     tempo.slow_down(109.9)
@@ -68,14 +68,14 @@ def test_a_refusal_halves_the_share_at_most_once_in_ten_seconds() -> None:
     assert 0.25 <= tempo.share(110.0) < 0.26
 
 
-def test_the_share_never_falls_below_a_tenth() -> None:
+def test_f14_the_share_never_falls_below_a_tenth() -> None:
     tempo = Tempo()
     for moment in range(0, 1000, 10):
         tempo.slow_down(float(moment))
     assert tempo.share(990.0) == SHARE_FLOOR
 
 
-def test_the_share_climbs_back_by_a_tenth_a_minute_and_no_further_than_whole() -> None:
+def test_f14_the_share_climbs_back_by_a_tenth_a_minute_and_no_further_than_whole() -> None:
     tempo = Tempo()
     assert tempo.share(0.0) == 1.0
     tempo.slow_down(0.0)

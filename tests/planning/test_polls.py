@@ -53,7 +53,7 @@ def test_the_first_poll_stays_between_its_bounds(policy: PollPolicy, in_time: li
 
 
 @given(policies, st.integers(0, 1000))
-def test_polls_go_forward_with_bounded_gaps_and_end_at_the_deadline(policy: PollPolicy, seed: int) -> None:
+def test_f42_polls_go_forward_with_bounded_gaps_and_end_at_the_deadline(policy: PollPolicy, seed: int) -> None:
     rng, now = Random(seed), 100.0 + policy.first
     plan = PollPlan(policy, 100.0, policy.first)
     for _ in range(20):
@@ -63,10 +63,20 @@ def test_polls_go_forward_with_bounded_gaps_and_end_at_the_deadline(policy: Poll
         now = due
 
 
-def test_the_waits_of_the_default_policy_grow_by_half_up_to_a_minute() -> None:
+def test_f42_the_waits_of_the_default_policy_grow_by_half_up_to_a_minute() -> None:
     plan, gaps = PollPlan(PollPolicy(), 0.0, 2.0), list[float]()
     for _ in range(12):
         plan.next_due(0.0, Random(0))
         gaps.append(plan.gap)
     assert gaps[:3] == [3.0, 4.5, 6.75]
     assert gaps[-1] == 60.0
+
+
+def test_f42_the_default_policy_asks_at_most_18_times_in_ten_minutes_and_130_times_in_two_hours() -> None:
+    for seed in range(100):
+        rng, plan = Random(seed), PollPlan(PollPolicy(), 0.0, PollPolicy().first)
+        times = [plan.first]
+        while times[-1] < plan.deadline:
+            times.append(plan.next_due(times[-1], rng))
+        assert sum(time <= 600 for time in times) <= 18
+        assert len(times) <= 130

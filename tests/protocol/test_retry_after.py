@@ -41,14 +41,14 @@ def http_date(seconds_after_noon: float) -> str:
         ("Wed, 23 Jul 2025 \uff11\uff12:00:30 GMT", None),
     ],
 )
-def test_only_ascii_digits_are_seconds_and_what_is_unreadable_is_no_value(
+def test_f13_only_ascii_digits_are_seconds_and_what_is_unreadable_is_no_value(
     value: str | None, seconds: float | None
 ) -> None:
     assert parse_retry_after(value, server_date=None, now=NOW) == seconds
 
 
 @pytest.mark.parametrize("skew", [-3600.0, -1.0, 0.0, 600.0, 3600.0])
-def test_a_date_is_measured_against_the_server_s_own_clock(skew: float) -> None:
+def test_f12_a_date_is_measured_against_the_server_s_own_clock(skew: float) -> None:
     wait = parse_retry_after(http_date(skew + 30), server_date=http_date(skew), now=NOW)
     assert wait == 30.0
 
@@ -68,7 +68,7 @@ def test_the_two_old_forms_of_an_http_date_are_read_as_utc(date: str) -> None:
 
 
 @given(value=st.text(max_size=60), server_date=st.none() | st.text(max_size=60))
-def test_whatever_the_headers_hold_the_wait_is_none_or_finite_and_not_negative(
+def test_f13_whatever_the_headers_hold_the_wait_is_none_or_finite_and_not_negative(
     value: str, server_date: str | None
 ) -> None:
     wait = parse_retry_after(value, server_date=server_date, now=NOW)

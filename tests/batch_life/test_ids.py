@@ -1,0 +1,75 @@
+"""A server that gives one id to two batches: asking for it would give one batch the words of the other."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.batch_life.scene import Edit, with_body, world_of
+from tests.engine.world import applications, check_account, records
+from tests.virtual import run_virtual
+from truecaller_async import CampaignOptions, DecodeError, Outcome
+from truecaller_async.sandbox.answers import Reply
+
+BATCH = 500
+
+
+def repeating(nth: int) -> Edit:
+    """From the n-th accepted batch on, every one has the id of the first."""
+    given: list[str] = []
+
+    def edit(reply: Reply, now: float) -> Reply:
+        given.append(json.loads(reply.body)["batch_id"])
+        return with_body(reply, {"batch_id": given[0]}) if len(given) >= nth else reply
+
+    return edit
+
+
+@pytest.mark.parametrize("on_ambiguous", ["resend", "hold"])
+def test_f44_the_second_batch_of_one_id_is_unknown_the_first_has_its_words_and_the_run_stops(on_ambiguous: str) -> None:
+    async def main() -> None:
+        world = world_of(submit=repeating(2))
+        options = CampaignOptions(on_ambiguous=on_ambiguous)  # type: ignore[arg-type]
+        results, summary, fault = await world.run(records(20 * BATCH), options)
+        check_account(results, summary, world.state)
+        assert isinstance(fault, DecodeError)
+        assert fault.path == "$.batch_id"
+        by_row = {result.row: result for result in results}
+        assert {by_row[row].outcome for row in range(1, BATCH + 1)} == {Outcome.DELIVERED}
+        assert summary.delivered == BATCH
+        sent = world.state.stats().records_applied
+        assert (summary.unknown, summary.unsent) == (sent - BATCH, summary.read - sent)
+        assert BATCH < sent < summary.read
+        assert len({result.batch_id for result in results if result.batch_id}) == 1
+        assert max(applications(world.state).values()) == 1
+        assert all("another batch" in str(result.reason) for result in results if result.outcome is Outcome.UNKNOWN)
+
+    run_virtual(main)
+
+
+def test_f44_an_id_that_is_given_once_more_much_later_is_still_known() -> None:
+    async def main() -> None:
+        world = world_of(submit=repeating(40))
+        results, summary, fault = await world.run(records(60 * BATCH))
+        check_account(results, summary, world.state)
+        assert isinstance(fault, DecodeError)
+        assert summary.delivered >= 39 * BATCH - BATCH
+        assert summary.unknown > 0
+        assert max(applications(world.state).values()) == 1
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_f44_what_is_said_under_a_shared_id_is_believed_only_where_it_names_its_records(masked: bool) -> None:
+    async def main() -> None:
+        world = world_of(submit=repeating(2), mask_numbers=masked)
+        results, summary, fault = await world.run(records(4 * BATCH))
+        assert isinstance(fault, DecodeError)
+        assert summary.adds_up
+        assert summary.delivered == (0 if masked else BATCH)
+        assert summary.delivered + summary.unknown == world.state.stats().records_applied
+        assert len(results) == summary.read
+
+    run_virtual(main)

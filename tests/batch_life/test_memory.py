@@ -1,0 +1,29 @@
+"""What the memory of equal rows costs."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+from tests.planning.records import record
+from truecaller_async.planning.dedupe import WINDOW, Dedupe
+
+SMALL = 20_000
+BYTES_A_ROW = 150
+
+
+def test_f46_the_window_of_equal_rows_has_a_size_that_the_input_does_not_change() -> None:
+    def held_after(rows: range) -> int:
+        for number in rows:
+            assert not dedupe.is_repeat(record(number))
+        return tracemalloc.get_traced_memory()[0]
+
+    dedupe = Dedupe("window", window=SMALL)
+    tracemalloc.start()
+    try:
+        full = held_after(range(2 * SMALL))
+        later = held_after(range(2 * SMALL, 4 * SMALL))
+    finally:
+        tracemalloc.stop()
+    assert full <= SMALL * BYTES_A_ROW
+    assert later <= 1.1 * full
+    assert WINDOW * BYTES_A_ROW <= 15_000_000

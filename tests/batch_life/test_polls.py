@@ -1,0 +1,138 @@
+"""How often a batch is asked for, and what a batch is that the server says it does not know."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from tests.batch_life.scene import Edit, with_body, world_of
+from tests.engine.world import World, check_account, records
+from tests.virtual import run_virtual
+from truecaller_async import CampaignOptions, Outcome, PollPolicy
+from truecaller_async.sandbox import SandboxSettings
+from truecaller_async.sandbox.answers import Reply, not_found
+
+NEVER = 1e9
+NOT_VISIBLE_YET = 60.0
+
+
+def only(polls: range) -> Edit:
+    """These polls, counted from 1, are answered that the batch is not known."""
+    count = 0
+
+    def edit(reply: Reply, now: float) -> Reply:
+        nonlocal count
+        count += 1
+        return not_found("no such batch") if count in polls else reply
+
+    return edit
+
+
+def poll_times(world: World) -> list[float]:
+    """Seconds from the acceptance of the one batch to each of its polls."""
+    accepted = next(time for time, _, call in world.transport.sent if call == "submit")
+    return [time - accepted for time, _, call in world.transport.sent if call == "status"]
+
+
+def test_f42_a_batch_that_never_resolves_is_asked_for_at_bounded_cost_until_the_deadline() -> None:
+    async def main() -> None:
+        world = World(settings=SandboxSettings(resolve_after=NEVER))
+        results, summary, fault = await world.run(records(5))
+        check_account(results, summary, world.state)
+        assert fault is None
+        assert summary.unknown == 5
+        assert all(str(result.reason).startswith("poll_deadline") for result in results)
+        polls = poll_times(world)
+        assert len([time for time in polls if time <= 600]) <= 18
+        assert len(polls) <= 130
+        assert max(later - earlier for earlier, later in pairwise(polls)) <= 67
+        assert 7200 <= polls[-1] <= 7267
+        assert world.transport.counts["submit"] == 1
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 5.0, 55.0])
+def test_f43_a_batch_that_is_not_visible_at_first_is_waited_for_and_not_sent_again(seconds: float) -> None:
+    async def main() -> None:
+        world = world_of(oddities={"late-batches"}, late_for=seconds)
+        results, summary, fault = await world.run(records(500))
+        check_account(results, summary, world.state)
+        assert fault is None
+        assert summary.delivered == 500
+        assert world.transport.counts["submit"] == 1
+        assert not any(result.possibly_duplicated for result in results)
+
+    run_virtual(main)
+
+
+def test_f43_a_batch_that_stays_unknown_to_the_server_is_given_up_after_a_minute_and_nothing_has_failed() -> None:
+    async def main() -> None:
+        world = world_of(oddities={"late-batches"}, late_for=NEVER)
+        results, summary, fault = await world.run(records(500))
+        check_account(results, summary, world.state)
+        assert fault is None
+        assert {result.outcome for result in results} == {Outcome.UNKNOWN}
+        assert all("does not know the batch" in str(result.reason) for result in results)
+        assert world.transport.counts["submit"] == 1
+        polls = poll_times(world)
+        assert NOT_VISIBLE_YET < polls[-1] <= 2 * NOT_VISIBLE_YET
+        assert len(polls) <= 8
+
+    run_virtual(main)
+
+
+def test_f42_a_batch_whose_status_can_never_be_read_costs_no_more_than_one_that_never_resolves() -> None:
+    async def main() -> None:
+        world = world_of(status=lambda reply, now: with_body(reply, {"rows": "none"}))
+        results, summary, fault = await world.run(records(5))
+        check_account(results, summary, world.state)
+        assert fault is None
+        assert summary.unknown == 5
+        assert len(poll_times(world)) <= 130
+
+    run_virtual(main)
+
+
+def test_f43_one_404_about_a_batch_that_was_seen_before_is_not_believed() -> None:
+    async def main() -> None:
+        world = world_of(status=only(range(8, 9)), resolve_after=400.0)
+        results, summary, fault = await world.run(records(500))
+        check_account(results, summary, world.state)
+        assert fault is None
+        assert summary.delivered == 500
+        assert poll_times(world)[7] > NOT_VISIBLE_YET
+
+    run_virtual(main)
+
+
+def test_f43_a_first_look_that_comes_late_is_not_the_only_one() -> None:
+    """The token was on hold for two minutes, so that the first answer of all comes after the minute is over."""
+
+    async def main() -> None:
+        world = world_of(status=only(range(1, 2)))
+        world.transport.fault = lambda request, count, _: "429:120" if request.call == "status" and count == 1 else None
+        results, summary, fault = await world.run(records(500))
+        check_account(results, summary, world.state)
+        assert fault is None
+        assert summary.delivered == 500
+        assert poll_times(world)[1] > 2 * NOT_VISIBLE_YET
+        assert len(poll_times(world)) == 3
+
+    run_virtual(main)
+
+
+def test_f43_an_answer_that_is_lost_for_hours_leaves_the_batch_to_be_asked_for_again() -> None:
+    """No answer at all is not "no such batch": the poll deadline decides."""
+
+    async def main() -> None:
+        world = World(fault=lambda request, *_: "lost_after" if request.call == "status" else None)
+        results, summary, fault = await world.run(records(500), CampaignOptions(poll=PollPolicy(deadline=600.0)))
+        check_account(results, summary, world.state)
+        assert fault is None
+        assert {result.outcome for result in results} == {Outcome.UNKNOWN}
+        assert all(str(result.reason).startswith("poll_deadline") for result in results)
+        assert world.transport.counts["submit"] == 1
+
+    run_virtual(main)
