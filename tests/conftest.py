@@ -10,6 +10,10 @@ import pytest
 from aiohttp import ClientResponse
 from aioresponses import aioresponses, core
 
+from tests.bounded import bounded, bounded_module, watch
+
+__all__ = ["bounded", "bounded_module", "http", "watch"]
+
 
 class _Writer:
     output_size = 0

@@ -112,7 +112,7 @@ def check_truth(results: dict[int, dict[str, str]], sandbox: Sandbox, rows: Sequ
 ALL = range(1, ROWS + 1)
 
 
-async def test_a_stopped_campaign_is_finished_by_the_command_that_it_names_even_where_its_results_are_torn(
+async def test_f57_a_stopped_campaign_is_finished_by_the_command_that_it_names_even_where_its_results_are_torn(
     shell: Shell, sandbox: Sandbox
 ) -> None:
     process, journal = await begun(shell, "--results", "out.csv")
@@ -154,7 +154,7 @@ async def test_a_bad_row_of_the_rest_is_told_with_its_line(shell: Shell, sandbox
 
 
 @pytest.mark.parametrize(("name", "moments"), [("out.csv", (0,)), ("out.csv.gz", (1, 3)), ("out.csv", (5,))])
-async def test_a_killed_campaign_is_finished_with_every_row_once(
+async def test_f47_a_killed_campaign_is_finished_with_every_row_once(
     shell: Shell, sandbox: Sandbox, name: str, moments: tuple[int, ...]
 ) -> None:
     process, journal = await begun(shell, "--results", name)
@@ -253,7 +253,7 @@ async def test_a_journal_of_ours_goes_when_nothing_needs_it(shell: Shell, sandbo
     assert (refused.code, list(folder.iterdir())) == (3, [])
 
 
-async def test_two_on_one_journal_are_refused_and_status_says_who_runs(shell: Shell, sandbox: Sandbox) -> None:
+async def test_f51_two_on_one_journal_are_refused_and_status_says_who_runs(shell: Shell, sandbox: Sandbox) -> None:
     process, journal = await begun(shell, "--results", "out.csv", "--limit", "batch=2/2")
     await until_taken(sandbox, 1)
     for verb in (("resume",), ("settle", "1", "--applied", "no"), ("purge", "--force")):
@@ -399,7 +399,7 @@ async def test_nothing_is_written_over_what_is_needed_and_a_purged_journal_keeps
 
 @pytest.mark.parametrize("verb", ["status", "report", "resume", "purge"])
 @pytest.mark.parametrize("content", [None, b"", b"no journal"])
-async def test_what_is_no_journal_is_6_and_stays_as_it_is(shell: Shell, verb: str, content: bytes | None) -> None:
+async def test_f53_what_is_no_journal_is_6_and_stays_as_it_is(shell: Shell, verb: str, content: bytes | None) -> None:
     path = shell.folder / "j.db"
     if content is not None:
         path.write_bytes(content)
@@ -432,7 +432,7 @@ async def test_a_campaign_from_standard_input_is_finished_without_it(shell: Shel
     assert sorted(results_in(shell.folder / "out.csv")) == list(ALL)
 
 
-async def test_standard_input_that_keeps_waiting_is_sent_meanwhile_and_can_be_left(
+async def test_f61_standard_input_that_keeps_waiting_is_sent_meanwhile_and_can_be_left(
     shell: Shell, sandbox: Sandbox
 ) -> None:
     rows = write_input(shell.folder, 5).read_bytes()
@@ -448,7 +448,7 @@ async def test_standard_input_that_keeps_waiting_is_sent_meanwhile_and_can_be_le
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
-async def test_when_the_disk_of_the_results_has_room_again_a_resume_writes_them_all(
+async def test_f49_when_the_disk_of_the_results_has_room_again_a_resume_writes_them_all(
     shell: Shell, sandbox: Sandbox
 ) -> None:
     (shell.folder / "out.csv").symlink_to("/dev/full")
@@ -463,7 +463,7 @@ async def test_when_the_disk_of_the_results_has_room_again_a_resume_writes_them_
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits cannot be set for another process here")
-async def test_when_the_journal_cannot_be_written_sending_stops_and_a_resume_finishes(
+async def test_f49_when_the_journal_cannot_be_written_sending_stops_and_a_resume_finishes(
     shell: Shell, sandbox: Sandbox
 ) -> None:
     process, journal = await begun(shell, "--journal", "j.db")

@@ -62,7 +62,7 @@ def check_account(ended: Finished, sandbox: Sandbox, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("stop", "code"), [(SIGINT, 130), (SIGTERM, 143)])
-async def test_the_first_signal_finishes_what_is_in_flight(
+async def test_f57_the_first_signal_finishes_what_is_in_flight(
     slow: Sandbox, tmp_path: Path, stop: Signals, code: int
 ) -> None:
     process = await sending(slow, tmp_path, "--results", "out.csv")
@@ -79,7 +79,7 @@ async def test_the_first_signal_finishes_what_is_in_flight(
 
 
 @pytest.mark.parametrize("slow", [3600.0], indirect=True)
-async def test_the_second_signal_stops_waiting_for_final_words(slow: Sandbox, tmp_path: Path) -> None:
+async def test_f57_the_second_signal_stops_waiting_for_final_words(slow: Sandbox, tmp_path: Path) -> None:
     process = await sending(slow, tmp_path, "--results", "out.csv")
     process.send_signal(SIGINT)
     await line_with(process.stderr, "Stopping: nothing new is sent")

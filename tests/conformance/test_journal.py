@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import TypeAlias
 
@@ -211,13 +212,11 @@ def test_wherever_a_story_is_broken_off_the_next_run_stands_where_it_ended(
 
     async def tell() -> None:
         for step in range(steps):
-            journal = shelf()
-            standing = await journal.open(anew=not step)
-            await journal.write(*teller.transaction())
-            assert picture(standing) == picture(teller.standing)
-            await journal.aclose()
-        journal = shelf()
-        assert picture(await journal.open(anew=False)) == picture(teller.standing)
-        await journal.aclose()
+            async with aclosing(shelf()) as journal:
+                standing = await journal.open(anew=not step)
+                await journal.write(*teller.transaction())
+                assert picture(standing) == picture(teller.standing)
+        async with aclosing(shelf()) as journal:
+            assert picture(await journal.open(anew=False)) == picture(teller.standing)
 
     asyncio.run(tell())

@@ -25,7 +25,7 @@ needs_strace = pytest.mark.skipif(NO_STRACE is not None, reason=str(NO_STRACE))
 @needs_fork
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("policy", ["resend", "hold"])
-def test_no_kill_loses_a_row_or_repeats_one_unseen(tmp_path: Path, policy: str) -> None:
+def test_f47_no_kill_loses_a_row_or_repeats_one_unseen(tmp_path: Path, policy: str) -> None:
     tally = kill_loop(tmp_path, policy, KILLS, SEED)
     assert tally.findings.violations == []
     assert (tally.kills, sum(tally.phases.values())) == (KILLS, KILLS)
@@ -37,7 +37,7 @@ def test_no_kill_loses_a_row_or_repeats_one_unseen(tmp_path: Path, policy: str) 
 
 @needs_strace
 @pytest.mark.timeout(240)
-def test_no_call_on_the_journal_is_one_that_must_not_be_the_last(tmp_path: Path) -> None:
+def test_f47_no_call_on_the_journal_is_one_that_must_not_be_the_last(tmp_path: Path) -> None:
     lines, broken = every_point(tmp_path, EVERY, calls=CALLS)
     assert [(str(outcome.point), outcome.violations) for outcome in broken] == []
     assert {"pwrite64", "fdatasync", "ftruncate", "rename", "unlink"} <= {line.call for line in lines}
@@ -47,7 +47,7 @@ def test_no_call_on_the_journal_is_one_that_must_not_be_the_last(tmp_path: Path)
 @needs_strace
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("how", ["SIGKILL", "ENOSPC", "EIO"])
-def test_a_journal_that_is_just_being_made_may_die_at_each_of_its_first_calls(tmp_path: Path, how: str) -> None:
+def test_f49_a_journal_that_is_just_being_made_may_die_at_each_of_its_first_calls(tmp_path: Path, how: str) -> None:
     calls = ("openat", "pwrite64", "fdatasync", "fsync", "ftruncate", "rename", "unlink")
     points = (Point(call, how, n) for call in calls for n in range(1, FIRST + 1))
     with Bench(tmp_path) as bench:
@@ -57,7 +57,7 @@ def test_a_journal_that_is_just_being_made_may_die_at_each_of_its_first_calls(tm
 
 @needs_strace
 @pytest.mark.timeout(240)
-def test_what_was_synced_before_the_power_went_is_not_lost(tmp_path: Path) -> None:
+def test_f48_what_was_synced_before_the_power_went_is_not_lost(tmp_path: Path) -> None:
     tally = cut_power(tmp_path, CUTS, SEED)
     assert tally.violations == []
     assert (tally.cuts, tally.refused) == (CUTS, 0)

@@ -17,6 +17,7 @@ import json
 import os
 import time
 from collections.abc import Collection, Mapping
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -95,6 +96,10 @@ class Server:
             return None
         return reply
 
+    def close(self) -> None:
+        """Write no more."""
+        os.close(self._log)
+
     def _write(self, line: list[Any]) -> None:
         os.write(self._log, json.dumps(line).encode() + b"\n")
 
@@ -132,7 +137,8 @@ class Line:
 
 def deeds_of(path: Path) -> list[Deed]:
     """What took effect at the server of that log."""
-    truth = Server(path).state.truth(0, DEEDS_MAX)
+    with closing(Server(path)) as server:
+        truth = server.state.truth(0, DEEDS_MAX)
     return [Deed(row_said(entry.reason), entry.outcome == "success") for entry in truth]
 
 

@@ -49,7 +49,7 @@ def test_a_table_that_says_nothing_gives_nothing(table: str) -> None:
 @pytest.mark.parametrize(
     "name", ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "fuse", "ceph", "virtiofs"]
 )
-def test_what_another_machine_serves_is_a_network_system(name: str) -> None:
+def test_f54_what_another_machine_serves_is_a_network_system(name: str) -> None:
     assert is_network(name)
 
 

@@ -56,7 +56,7 @@ def beside(path: Path) -> list[str]:
     return sorted(file.name.removeprefix(path.name) for file in path.parent.iterdir() if file != path)
 
 
-async def test_it_is_written_without_a_log_and_says_so_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_f54_it_is_written_without_a_log_and_says_so_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "truecaller_async")
     journal = SqliteJournal(path)
     await journal.open(anew=True)
@@ -182,7 +182,7 @@ mounts.MOUNTS = Path(sys.argv.pop())
 
 
 @pytest.mark.parametrize("after", [1, 7, 20])
-def test_after_kill_9_all_that_was_confirmed_is_there(path: Path, table: Path, after: int) -> None:
+def test_f54_after_kill_9_all_that_was_confirmed_is_there(path: Path, table: Path, after: int) -> None:
     with subprocess.Popen(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", ELSEWHERE + CHILD, str(path), str(table)],
         stdout=subprocess.PIPE,

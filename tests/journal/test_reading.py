@@ -124,7 +124,7 @@ def test_what_a_dead_run_left_in_its_log_is_read_and_left_there(path: Path, tmp_
     copy = tmp_path / "copy.db"
     for suffix in ("", "-wal"):
         copy.with_name(copy.name + suffix).write_bytes(path.with_name(path.name + suffix).read_bytes())
-    copy.chmod(0o600)
+        copy.with_name(copy.name + suffix).chmod(0o600)
     running.close()
     log = copy.with_name("copy.db-wal")
     before = copy.read_bytes(), log.read_bytes()

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from tests.journal.stories import BEGUN
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal import SqliteJournal
 from truecaller_async.journal.lock import TRIES, JournalLock, holder, lock_file
+from truecaller_async.journal.reading import JournalReader
 from truecaller_async.models import Noted, Place, Planned, Read
 from truecaller_async.planning.batch_state import State
 
@@ -141,7 +143,7 @@ SPOILERS = [
 
 @pytest.mark.parametrize("anew", [True, False])
 @pytest.mark.parametrize(("spoil", "said"), SPOILERS)
-def test_a_file_that_is_no_sound_journal_is_refused_and_not_changed(
+def test_f53_a_file_that_is_no_sound_journal_is_refused_and_not_changed(
     path: Path, spoil: Callable[[Path], None], said: str, anew: bool
 ) -> None:
     spoil(path)
@@ -159,7 +161,7 @@ def test_a_file_that_is_no_sound_journal_is_refused_and_not_changed(
     assert not threads()
 
 
-async def test_damage_that_is_seen_while_a_log_was_left_behind_changes_nothing_either(path: Path) -> None:
+async def test_f53_damage_that_is_seen_while_a_log_was_left_behind_changes_nothing_either(path: Path) -> None:
     await kill_while_writing(path)
     with path.open("r+b") as file:
         file.seek(4096 * 3)
@@ -187,7 +189,7 @@ async def test_an_empty_file_may_be_begun_and_not_resumed(path: Path) -> None:
     await (await written(path)).aclose()
 
 
-async def test_a_campaign_that_is_there_is_to_be_resumed_and_is_not_changed(path: Path) -> None:
+async def test_f53_a_campaign_that_is_there_is_to_be_resumed_and_is_not_changed(path: Path) -> None:
     await (await written(path)).aclose()
     before = digest(path)
     with pytest.raises(JournalError, match=re.escape(f"truecaller campaign resume {path}")):
@@ -236,7 +238,7 @@ async def test_a_name_that_says_something_to_sqlite_is_only_a_name(tmp_path: Pat
     await journal.aclose()
 
 
-async def test_who_has_it_is_named_at_once(path: Path) -> None:
+async def test_f51_who_has_it_is_named_at_once(path: Path) -> None:
     journal = await written(path)
     assert holder(path) == os.getpid()
     with pytest.raises(JournalBusy, match=rf"process {os.getpid()} on \S+ since 2\d{{3}}-") as caught:
@@ -247,7 +249,7 @@ async def test_who_has_it_is_named_at_once(path: Path) -> None:
     assert holder(path) is None
 
 
-async def test_a_lock_file_that_was_left_behind_locks_nobody_out(path: Path) -> None:
+async def test_f51_a_lock_file_that_was_left_behind_locks_nobody_out(path: Path) -> None:
     await (await written(path)).aclose()
     lock_file(path).write_text("1 elsewhere 2020-01-01T00:00:00+00:00\n")
     assert holder(path) is None
@@ -307,7 +309,7 @@ class Failing(sqlite3.Connection):
         super().commit()
 
 
-async def test_after_the_first_failed_commit_nothing_is_written_and_all_is_let_go(
+async def test_f50_after_the_first_failed_commit_nothing_is_written_and_all_is_let_go(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Failing, "commits", 0)
@@ -333,6 +335,40 @@ async def test_after_the_first_failed_commit_nothing_is_written_and_all_is_let_g
     assert (standing.notes, standing.place.row) == ({}, 2)
     await again.aclose()
     assert is_sound(path)
+
+
+class Listening(sqlite3.Connection):
+    """Writes down how each transaction begins."""
+
+    begun: list[str] = []  # noqa: RUF012 - one list for all, emptied by the test
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        if sql.startswith("BEGIN"):
+            self.begun.append(sql)
+        return super().execute(sql, *parameters)
+
+
+async def test_f52_a_transaction_that_writes_asks_for_the_lock_before_it_reads(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Listening, "begun", [])
+    for run in range(2):
+        journal = SqliteJournal(path, factory=Listening)
+        await journal.open(anew=not run)
+        await journal.write(*((BEGUN, *PLANNED) if not run else (Noted("n", "again"),)))
+        await journal.aclose()
+    assert Listening.begun == ["BEGIN IMMEDIATE"] * len(Listening.begun)
+    assert len(Listening.begun) >= 2
+
+
+async def test_f52_who_reads_could_not_write_if_it_tried(path: Path) -> None:
+    await (await written(path)).aclose()
+    with (
+        JournalReader(path) as reader,
+        reader._instant() as db,
+        pytest.raises(sqlite3.OperationalError, match="readonly"),
+    ):
+        db.execute("DELETE FROM batch")
 
 
 class Counting(sqlite3.Connection):
@@ -472,7 +508,7 @@ async def kill_while_writing(path: Path, after: int = 20) -> int:
 
 
 @pytest.mark.parametrize("after", [1, 7, 200])
-async def test_after_kill_9_all_that_was_confirmed_is_there_and_the_file_is_sound(path: Path, after: int) -> None:
+async def test_f47_after_kill_9_all_that_was_confirmed_is_there_and_the_file_is_sound(path: Path, after: int) -> None:
     seen = await kill_while_writing(path, after)
     journal = SqliteJournal(path)
     standing = await journal.open(anew=False)
@@ -484,7 +520,7 @@ async def test_after_kill_9_all_that_was_confirmed_is_there_and_the_file_is_soun
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.99])
-async def test_a_log_that_was_cut_gives_an_earlier_standing_and_never_a_wrong_one(path: Path, share: float) -> None:
+async def test_f48_a_log_that_was_cut_gives_an_earlier_standing_and_never_a_wrong_one(path: Path, share: float) -> None:
     seen = await kill_while_writing(path, 30)
     log = path.with_name("campaign.db-wal")
     os.truncate(log, int(log.stat().st_size * share))
@@ -500,7 +536,7 @@ async def test_a_log_that_was_cut_gives_an_earlier_standing_and_never_a_wrong_on
     assert is_sound(path)
 
 
-async def test_a_second_process_is_refused_while_the_first_writes(path: Path) -> None:
+async def test_f51_a_second_process_is_refused_while_the_first_writes(path: Path) -> None:
     process = await asyncio.to_thread(child, path)
     with process:
         assert process.stdout is not None
@@ -532,7 +568,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (int(__import__("sys").argv.pop()), re
 
 
 @pytest.mark.parametrize("limit", [200_000, 300_000, 500_000])
-async def test_a_full_disk_stops_the_writing_and_the_next_run_goes_on(path: Path, limit: int) -> None:
+async def test_f49_a_full_disk_stops_the_writing_and_the_next_run_goes_on(path: Path, limit: int) -> None:
     process = await asyncio.to_thread(
         lambda: subprocess.run(  # noqa: S603 - our own interpreter
             [sys.executable, "-c", FULL_DISK + CHILD, str(path), str(limit)],
@@ -553,7 +589,7 @@ async def test_a_full_disk_stops_the_writing_and_the_next_run_goes_on(path: Path
     assert is_sound(path)
 
 
-async def test_what_is_no_journal_is_called_so_whoever_may_read_it(tmp_path: Path) -> None:
+async def test_f53_what_is_no_journal_is_called_so_whoever_may_read_it(tmp_path: Path) -> None:
     """Nobody is told to change the rights of a file that is something else."""
     path = tmp_path / "calls.csv"
     path.write_text("caller,receiver\n")

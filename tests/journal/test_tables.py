@@ -61,10 +61,9 @@ def test_every_row_is_read_once_in_order_with_the_very_word_it_was_given(
 ) -> None:
     monkeypatch.setattr("truecaller_async.journal.reading.STRETCH", 7)
     path = tmp_path_factory.mktemp("journal") / "campaign.db"
-    held = new(path)
-    for _ in range(steps):
-        held.transact([held.scribe.take(teller.transaction())])
-    held.close()
+    with closing(new(path)) as held:
+        for _ in range(steps):
+            held.transact([held.scribe.take(teller.transaction())])
     standing = teller.standing
     with JournalReader(path) as reader:
         words = list(reader.words())

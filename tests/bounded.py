@@ -1,0 +1,240 @@
+"""A bounded client (I9), held by every test: when it is over, nothing is left that was not there before.
+
+What is counted: tasks, of loops that are still open and of loops that were closed around them; threads; child
+processes; and open descriptors, where the system lists them, each by what it points at. What only waited for the
+garbage collector may go first, and a thread that is just ending has a moment to end. What is there then is a leak, and
+the test that made it fails with its name. The same count is held around each module, for fixtures that live as long.
+
+A warning that nobody hears is a leak too. Warnings are errors in this suite, but one that is raised while an object
+dies reaches nobody until pytest asks for it, so the objects of a test must die with that test: the collector runs after
+each one. That is cheap because all that was there when the module began is frozen, which the collector passes over.
+What asyncio has to complain of when nobody listens (an exception that no one took, a task that was destroyed) goes to
+its log, and is counted as well.
+
+Two things are the standard library's own and nobody can hold them: the tracker that multiprocessing starts once and
+keeps for good, and the handshake of a connection that a TLS server of asyncio has just taken. Its socket is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+import attrs
+import pytest
+
+MOMENT = 1.0
+"""Seconds that an ending thread may take; nobody waits for them where none is left."""
+
+HANDSHAKE = "._accept_connection2"
+PROCESSES = Path("/proc")
+DESCRIPTORS = PROCESSES / "self" / "fd"
+
+OpenLoops = WeakSet[asyncio.BaseEventLoop]
+
+
+@attrs.frozen
+class Census:
+    """What the process holds at one moment."""
+
+    tasks: frozenset[asyncio.Task[Any]]
+    threads: frozenset[threading.Thread]
+    children: frozenset[int]
+    descriptors: Counter[str]
+
+    def since(self, before: Census) -> Census:
+        """What is here and was not before."""
+        return Census(
+            self.tasks - before.tasks,
+            self.threads - before.threads,
+            self.children - before.children,
+            self.descriptors - before.descriptors,
+        )
+
+    def plus(self, other: Census) -> Census:
+        """Both together."""
+        return Census(
+            self.tasks | other.tasks,
+            self.threads | other.threads,
+            self.children | other.children,
+            self.descriptors + other.descriptors,
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.tasks or self.threads or self.children or self.descriptors)
+
+    def names(self) -> list[str]:
+        """Each thing in words."""
+        return [
+            *(_named(task) for task in self.tasks),
+            *(f"a thread: {thread.name}" for thread in self.threads),
+            *(f"a child process: {_command(pid)}" for pid in self.children),
+            *(f"{count} open: {target}" for target, count in self.descriptors.items()),
+        ]
+
+
+class Watch:
+    """Looks at the loops and at the log of asyncio while tests run, and takes the census."""
+
+    def __init__(self) -> None:
+        self.loops: OpenLoops = WeakSet()
+        self._before: list[Census] = []
+        self._heard: list[str] = []
+
+    def census(self) -> Census:
+        """What the process holds now."""
+        tasks = frozenset(
+            task for loop in tuple(self.loops) if not loop.is_closed() for task in asyncio.all_tasks(loop)
+        )
+        return Census(tasks, frozenset(threading.enumerate()), _children(), _descriptors())
+
+    def begin(self) -> None:
+        """A module begins, or a test in it."""
+        self._before.append(self.census())
+
+    def end(self) -> list[str]:
+        """It is over: what it left, in words. Whatever only awaits collection or its own end is let go first.
+
+        Who is around it is not blamed for the same once more.
+        """
+        before = self._before.pop()
+        gc.collect()
+        left = self.census().since(before)
+        if left:
+            for thread in left.threads:
+                thread.join(MOMENT)
+            left = self.census().since(before)
+        self._before = [outer.plus(left) for outer in self._before]
+        heard, self._heard = self._heard, []
+        return left.names() + heard
+
+    def abandoned(self, loop: asyncio.AbstractEventLoop) -> None:
+        """This loop is about to end. Tasks that are not done would be cancelled by nobody's wish, or forgotten."""
+        left = (_named(task) for task in asyncio.all_tasks(loop))
+        self._heard += [f"{name}, when its loop was closed" for name in left if HANDSHAKE not in name]
+
+    def complaint(self, record: logging.LogRecord) -> None:
+        """Asyncio has something to say that nobody was there to hear."""
+        why = f": {record.exc_info[1]!r}" if record.exc_info else ""
+        self._heard.append(f"a complaint of asyncio: {record.getMessage().splitlines()[0]}{why}")
+
+
+class _Ear(logging.Handler):
+    def __init__(self, tell: Callable[[logging.LogRecord], None]) -> None:
+        super().__init__(logging.ERROR)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(record)
+
+
+@pytest.fixture(scope="session")
+def watch() -> Iterator[Watch]:
+    """The one watch of the session."""
+    watching = Watch()
+    loops, runners = asyncio.BaseEventLoop, asyncio.runners
+    born, closed, cancelled = loops.__init__, loops.close, runners._cancel_all_tasks  # type: ignore[attr-defined]
+
+    def is_born(loop: asyncio.BaseEventLoop, *args: Any, **settings: Any) -> None:
+        born(loop, *args, **settings)
+        watching.loops.add(loop)
+
+    def is_closed(loop: asyncio.BaseEventLoop) -> None:
+        if not loop.is_closed():
+            watching.abandoned(loop)
+        closed(loop)
+
+    def are_cancelled(loop: asyncio.AbstractEventLoop) -> None:
+        watching.abandoned(loop)
+        cancelled(loop)
+
+    ear = _Ear(watching.complaint)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(loops, "__init__", is_born)
+        patched.setattr(loops, "close", is_closed)
+        patched.setattr(runners, "_cancel_all_tasks", are_cancelled)
+        logging.getLogger("asyncio").addHandler(ear)
+        yield watching
+        logging.getLogger("asyncio").removeHandler(ear)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def bounded_module(watch: Watch) -> Iterator[None]:
+    """Nothing is left by the tests of a module and by the fixtures that all of them share."""
+    gc.collect()
+    gc.freeze()
+    yield from _bounded(watch, "the module")
+
+
+@pytest.fixture(autouse=True)
+def bounded(watch: Watch, bounded_module: None) -> Iterator[None]:
+    """Nothing is left by a test and by its own fixtures."""
+    yield from _bounded(watch, "the test")
+
+
+def _bounded(watch: Watch, who: str) -> Iterator[None]:
+    watch.begin()
+    yield
+    if left := watch.end():
+        pytest.fail(f"{who} left behind (I9):\n  " + "\n  ".join(left), pytrace=False)
+
+
+def _named(task: asyncio.Task[Any]) -> str:
+    coroutine = task.get_coro()
+    where = task.get_stack(limit=1)
+    place = f" at {Path(where[0].f_code.co_filename).name}:{where[0].f_lineno}" if where else ""
+    return f"a task: {getattr(coroutine, '__qualname__', coroutine)}{place}"
+
+
+def _descriptors() -> Counter[str]:
+    """What the open descriptors point at; nothing where the system does not say."""
+    if not DESCRIPTORS.is_dir():
+        return Counter()
+    spared = resource_tracker._resource_tracker._fd  # type: ignore[attr-defined]
+    targets = Counter[str]()
+    for name in os.listdir(DESCRIPTORS):  # noqa: PTH208 - a tenth of the cost, twice a test
+        try:
+            target = os.readlink(f"{DESCRIPTORS}/{name}")  # noqa: PTH115
+        except FileNotFoundError:
+            continue  # the one through which this folder was read
+        if int(name) != spared:
+            targets[target] += 1
+    return targets
+
+
+def _children() -> frozenset[int]:
+    """The process ids of children that run, or have ended and were not waited for. Asks first whether there is any."""
+    if not PROCESSES.is_dir():
+        return frozenset()
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return frozenset()
+    spared = resource_tracker._resource_tracker._pid  # type: ignore[attr-defined]
+    found = (int(entry.name) for entry in PROCESSES.iterdir() if entry.name.isdigit())
+    return frozenset(pid for pid in found if _is_child(pid)) - {spared}
+
+
+def _is_child(pid: int) -> bool:
+    try:
+        _, _, state = (PROCESSES / str(pid) / "stat").read_text().rpartition(")")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return int(state.split()[1]) == os.getpid()
+
+
+def _command(pid: int) -> str:
+    try:
+        words = (PROCESSES / str(pid) / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        words = []
+    return " ".join(word.decode(errors="replace") for word in words[:4]) or f"ended and not waited for ({pid})"

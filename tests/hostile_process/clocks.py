@@ -1,0 +1,83 @@
+"""A machine whose clocks go wrong.
+
+There are three: the server's, our wall clock, and the monotonic one, which is the loop's. Setting the clock moves our
+wall clock alone. A suspend moves the server's and our wall clock, and the monotonic clock has stood still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import attrs
+import pytest
+
+from tests.authentication.stages import Stages, stages_of
+from tests.engine.world import World
+from tests.virtual import VirtualClock
+from truecaller_async.clock import Clock
+from truecaller_async.sandbox import SandboxSettings, SandboxState
+from truecaller_async.sandbox.answers import Reply
+
+
+class WrongClock(VirtualClock):
+    """Our wall clock."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def wall(self) -> float:
+        return super().wall() + self.ahead
+
+
+class OtherState(SandboxState):
+    """The sandbox, whose clock goes on while we are suspended."""
+
+    ahead = 0.0
+
+    def handle(self, method: str, path_qs: str, headers: Mapping[str, str], body: bytes, now: float) -> Reply:
+        return super().handle(method, path_qs, headers, body, now + self.ahead)
+
+
+@attrs.define
+class Machine:
+    """A world on a machine whose clocks can be moved, and what its client told."""
+
+    world: World
+    clock: WrongClock
+    state: OtherState
+    stages: Stages
+
+    def set_clock(self, seconds: float) -> None:
+        """Somebody, or some daemon, sets our wall clock."""
+        self.clock.ahead += seconds
+
+    def suspend(self, seconds: float) -> None:
+        """Sleep and wake: time has passed for everybody but the monotonic clock."""
+        self.clock.ahead += seconds
+        self.state.ahead += seconds
+
+    def later(self, seconds: float, move: str, by: float) -> None:
+        """`set_clock` or `suspend`, so many seconds from now."""
+        asyncio.get_running_loop().call_later(seconds, getattr(self, move), by)
+
+    @property
+    def sent(self) -> list[tuple[str, float]]:
+        """What was asked for, and when, by the monotonic clock."""
+        return [(call, at) for at, _, call in self.world.transport.sent]
+
+
+def machine(
+    patched: pytest.MonkeyPatch, settings: SandboxSettings, *, max_tokens: int = 1, ahead: float = 0.0
+) -> Machine:
+    """Made inside the loop. `ahead` is how wrong our wall clock is from the beginning."""
+    clock, state = WrongClock(), OtherState(settings)
+    clock.ahead = ahead
+
+    def wrong() -> Clock:
+        return clock
+
+    with patched.context() as here:
+        here.setattr("tests.engine.world.VirtualClock", wrong)
+        world = World(state=state, max_tokens=max_tokens, latency=(0.02, 0.02))
+    return Machine(world, clock, state, stages_of(world))

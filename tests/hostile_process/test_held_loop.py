@@ -1,0 +1,84 @@
+"""A loop that its user holds (F59), over real sockets: the server has answered long before anybody looks.
+
+The timeouts are small, so that the pause is far longer than the patience for an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engine.world import records
+from tests.hostile_process.turns import make_batches_small
+from truecaller_async import CampaignOptions, CampaignStream, Limits, PollPolicy, Timeouts, TruecallerClient
+from truecaller_async.sandbox import Fault, FaultPlan, Sandbox, SandboxSettings
+
+BATCH = 5
+ROWS = 150
+PAUSE = 1.5
+READ = 0.4
+OUTLIVED = pytest.mark.xfail(reason="a pause above connect + 2 x read: the bound on the beginning of an answer fires")
+PATIENCE = 30.0
+"""Seconds after which a server that does not start, or does not end, is a failure."""
+
+LIMITS = Limits.documented().replace(batch=(30, 1.0))
+LATE = FaultPlan((Fault(call="batch.submit", do=("apply", "delay:0.15")),))
+"""Every answer to a batch takes a while, so that some batches are always on their way."""
+
+OPTIONS = CampaignOptions("hold", linger=0.05, poll=PollPolicy(first=0.1))
+
+
+@pytest.fixture(name="apart")
+def _apart() -> Iterator[Sandbox]:
+    """A sandbox on a loop of its own in another thread, which nobody holds."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="sandbox")
+    thread.start()
+    starting = Sandbox.start(SandboxSettings(limits=LIMITS, resolve_after=0.1, faults=LATE))
+    sandbox = asyncio.run_coroutine_threadsafe(starting, loop).result(PATIENCE)
+    yield sandbox
+    asyncio.run_coroutine_threadsafe(sandbox.aclose(), loop).result(PATIENCE)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(PATIENCE)
+    loop.close()
+
+
+class Holder:
+    """Holds the loop once: when some batches are with the server, and none of their answers is here."""
+
+    def __init__(self, stream: CampaignStream, sandbox: Sandbox) -> None:
+        self._stream = stream
+        self._sandbox = sandbox
+        self.in_flight = 0
+
+    def look(self) -> None:
+        """Now, or a little later."""
+        taken, sent = self._sandbox.stats().records_applied, self._stream.progress.sent
+        if taken - sent < 2 * BATCH or sent < 4 * BATCH:
+            asyncio.get_running_loop().call_later(0.005, self.look)
+        else:
+            self.in_flight = self._stream.progress.in_flight
+            time.sleep(PAUSE)
+
+
+@pytest.mark.parametrize("connect", [10.0, pytest.param(READ, marks=OUTLIVED)])
+async def test_f59_answers_that_came_while_the_loop_was_held_are_read_and_nothing_is_in_doubt(
+    apart: Sandbox, monkeypatch: pytest.MonkeyPatch, connect: float
+) -> None:
+    make_batches_small(monkeypatch, BATCH)
+    timeouts = Timeouts(connect=connect, read=READ)
+    client = TruecallerClient.from_env(apart.environment(), timeouts=timeouts, max_tokens=1, limits=LIMITS)
+    async with client, client.push_many(records(ROWS, starts=time.time()), options=OPTIONS) as stream:
+        holder = Holder(stream, apart)
+        holder.look()
+        async for _ in stream:
+            pass
+    assert holder.in_flight >= 2 * BATCH
+    assert (stream.summary.delivered, stream.summary.unknown) == (ROWS, 0)
+    stats = apart.stats()
+    assert (stats.refused, stats.violations) == (0, {})
+    assert set(stats.duplicates.values()) <= {0}

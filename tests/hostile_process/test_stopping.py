@@ -1,0 +1,108 @@
+"""A signal at any moment (F57): nothing is left in doubt, and the journal goes on from there.
+
+`cli/test_interruption` sends real signals to real processes. Here the same is asked for before every turn of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from signal import SIGINT, SIGTERM
+
+import attrs
+import pytest
+
+from tests.engine.crashing import Survivor
+from tests.engine.world import World, applications, records
+from tests.hostile_process.turns import Turns, make_batches_small
+from truecaller_async import CampaignOptions, CampaignStream, PollPolicy, Summary
+from truecaller_async.engine import Undertaking
+from truecaller_async.engine.signals import Stopping
+
+ROWS = 14
+BATCH = 5
+OPTIONS = CampaignOptions("hold", linger=0.05, poll=PollPolicy(first=0.5))
+QUICKLY = 3.0
+"""Seconds, as long as a request in flight may take here."""
+
+
+@attrs.define
+class Stopped:
+    """How a campaign ended, and when: the signals, and its end."""
+
+    turns: int
+    summary: Summary
+    heard: list[float]
+    ended: float
+
+
+def stream_of(world: World, journal: Survivor) -> CampaignStream:
+    """The campaign, begun or resumed."""
+    resumed = journal.standing.begun is not None
+    asked = Undertaking(world.client._core, list(records(ROWS)), OPTIONS, lambda: journal, resumed=resumed)
+    return CampaignStream(asked)
+
+
+def play(*signals_at: int) -> Stopped:
+    """One campaign that hears SIGINT before these turns; then what is left of it is resumed and must be complete."""
+    acts: dict[int, Callable[[], object]] = {}
+    loop = Turns(acts)
+    journal, heard = Survivor(), list[float]()
+
+    async def read(stream: CampaignStream, stopping: Stopping) -> None:
+        async for _ in stream:
+            assert stopping.first in (None, SIGINT)
+        await stopping.settled()
+
+    async def main() -> Stopped:
+        world = World(latency=(0.2, 1.0))
+        async with world.client:
+            async with stream_of(world, journal) as stream:
+                stopping = Stopping(stream, lambda _: heard.append(loop.time()))
+                acts.update(dict.fromkeys(signals_at, lambda: stopping.heard(SIGINT if not heard else SIGTERM)))
+                loop.subject = asyncio.create_task(read(stream, stopping))
+                await loop.subject
+            stopped = Stopped(loop.count, stream.summary, heard, loop.time())
+            async with stream_of(world, journal) as rest:
+                async for _ in rest:
+                    pass
+            assert rest.summary.delivered == ROWS
+        assert journal.standing.complete
+        assert set(applications(world.state).values()) == {1}
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return stopped
+
+    try:
+        return loop.run_until_complete(main())
+    finally:
+        loop.close()
+
+
+@pytest.fixture(autouse=True)
+def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_batches_small(monkeypatch, BATCH)
+
+
+def test_f57_a_first_signal_before_any_turn_leaves_nothing_unknown_and_a_journal_that_goes_on() -> None:
+    turns = play().turns
+    assert turns > 60
+    unsent = set()
+    for turn in range(1, turns, 2):
+        stopped = play(turn)
+        assert stopped.summary.adds_up
+        assert stopped.summary.unknown == 0
+        assert stopped.ended - stopped.heard[0] <= 35.0
+        unsent.add(stopped.summary.unsent)
+    assert len(unsent) > 2
+
+
+def test_f57_a_second_signal_ends_it_as_soon_as_what_is_in_flight_has_ended() -> None:
+    turns = play().turns
+    unknown = 0
+    for turn in range(1, turns, 4):
+        stopped = play(turn, turn + 3)
+        assert stopped.summary.adds_up
+        if len(stopped.heard) == 2:
+            assert stopped.ended - stopped.heard[1] <= QUICKLY
+        unknown = max(unknown, stopped.summary.unknown)
+    assert unknown > 0

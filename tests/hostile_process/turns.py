@@ -1,0 +1,45 @@
+"""Something happens before a certain turn of the loop.
+
+Between two turns is the only moment at which anything can happen to a task from outside, so who tries every turn has
+tried every moment. Time is virtual; turns are counted while one task, the subject, is not done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.virtual import SwiftLoop
+from truecaller_async.engine import intake, run
+from truecaller_async.planning.chunker import Chunker
+
+
+class Turns(SwiftLoop):
+    """A loop that counts its turns, and calls what was asked for before them."""
+
+    def __init__(self, before: Mapping[int, Callable[[], object]]) -> None:
+        super().__init__()
+        self.count = 0
+        self.subject: asyncio.Task[Any] | None = None
+        self._before = before
+
+    def cancel(self) -> None:
+        """Cancel the subject."""
+        assert self.subject is not None
+        self.subject.cancel()
+
+    def _run_once(self) -> None:
+        if self.subject is not None and not self.subject.done():
+            self.count += 1
+            self._before.get(self.count, int)()
+        super()._run_once()  # type: ignore[misc]
+
+
+def make_batches_small(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Batches of `size` records, so that a short campaign has many of them."""
+    monkeypatch.setattr(run, "Chunker", partial(Chunker, size))
+    monkeypatch.setattr(intake, "BATCH_MAX", size)
