@@ -283,6 +283,7 @@ class TruecallerClient:
             retry=self._settings.retry,
             restraint=parts.exchange.restraint,
             server_wall=parts.exchange.server_wall,
+            knows_the_time=parts.exchange.knows_the_time,
             requests=parts.exchange.counts,
             account=self._settings.credentials.client_account_id,
             api_version=version,

@@ -1,7 +1,9 @@
 """A file that is ours alone, because there are tokens or phone numbers in it.
 
 It is created 0600, in folders 0700 where they are missing, and refused if it is a link, a folder or a device, if it is
-somebody else's, or if others can read it. On systems without such modes only the kind of file is looked at.
+somebody else's, or if others can read it. The same is asked of the files that SQLite keeps beside it: what is written
+goes into them first, and in a folder of everybody's somebody else may have put them there. On systems without such
+modes only the kind of file is looked at.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from pathlib import Path
 import attrs
 
 from truecaller_async.errors import ConfigError
+
+BESIDE = ("-wal", "-shm", "-journal")
 
 
 @attrs.frozen
@@ -36,9 +40,16 @@ class PrivateFile:
         finally:
             os.close(handle)
         self._judge(path, facts)
+        self._judge_beside(path)
 
     def is_there(self, path: Path) -> bool:
         """Whether there is one, without making it. Raises `ConfigError` where it must not be used."""
+        if not self._is_good(path):
+            return False
+        self._judge_beside(path)
+        return True
+
+    def _is_good(self, path: Path) -> bool:
         try:
             facts = path.lstat()
         except FileNotFoundError:
@@ -47,6 +58,10 @@ class PrivateFile:
             raise self._unusable(path, error.strerror) from None
         self._judge(path, facts)
         return True
+
+    def _judge_beside(self, path: Path) -> None:
+        for suffix in BESIDE:
+            self._is_good(path.with_name(path.name + suffix))
 
     def _judge(self, path: Path, facts: os.stat_result) -> None:
         if not stat.S_ISREG(facts.st_mode):

@@ -241,7 +241,6 @@ class Closing(MemoryTokenStore):
         await super().aclose()
 
 
-@pytest.mark.xfail(reason="a pool whose closing was cancelled does not close its store when it is closed again")
 def test_f58_closing_a_client_may_be_cancelled_at_any_turn_and_then_repeated() -> None:
     stores: list[Closing] = []
     makings: list[asyncio.Task[None]] = []
@@ -272,6 +271,7 @@ async def test_f58_over_a_socket_a_cancelled_push_leaves_no_connection_that_answ
     rows = list(records(3, starts=time.time()))
     async with await Sandbox.start() as sandbox, TruecallerClient.from_env(sandbox.environment()) as client:
         await client.calls.push(rows[0])
+        cancelled = 0
         for turns in range(60):
             pushing = asyncio.create_task(client.calls.push(rows[1]))
             for _ in range(turns):
@@ -281,6 +281,7 @@ async def test_f58_over_a_socket_a_cancelled_push_leaves_no_connection_that_answ
             with pytest.raises(asyncio.CancelledError):
                 await pushing
             await client.calls.push(rows[2])
+            cancelled += 1
         applied = applications(sandbox.state)
-    assert applied[rows[2].receiver] == turns > 3
-    assert applied[rows[1].receiver] <= turns + 1
+    assert applied[rows[2].receiver] == cancelled > 3
+    assert applied[rows[1].receiver] <= cancelled + 1

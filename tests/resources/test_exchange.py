@@ -97,7 +97,7 @@ def test_what_was_not_sent_and_cannot_be_is_not_tried_again() -> None:
 
 @pytest.mark.parametrize(("call", "good"), WRITES)
 @pytest.mark.parametrize(("trouble", "error"), [(LOST, ResponseLost), (UNAVAILABLE, ServerError)])
-def test_a_write_that_may_have_been_applied_is_never_repeated(
+def test_f20_a_write_that_may_have_been_applied_is_never_repeated(
     call: Call, good: Any, trouble: Any, error: type[Exception]
 ) -> None:
     async def scene() -> None:
@@ -110,7 +110,7 @@ def test_a_write_that_may_have_been_applied_is_never_repeated(
 
 
 @pytest.mark.parametrize("trouble", [LOST, UNAVAILABLE])
-def test_a_read_is_repeated_after_a_lost_answer_and_after_a_5xx(trouble: Any) -> None:
+def test_f19_a_read_is_repeated_after_a_lost_answer_and_after_a_5xx(trouble: Any) -> None:
     async def scene() -> None:
         script = playing(trouble, trouble, FINAL)
         assert (await client_of(script).batches.status("b-1")).batch_id == "b-1"
@@ -120,7 +120,7 @@ def test_a_read_is_repeated_after_a_lost_answer_and_after_a_5xx(trouble: Any) ->
 
 
 @pytest.mark.parametrize(("call", "good"), EVERY)
-def test_a_refused_token_is_replaced_once(call: Call, good: Any) -> None:
+def test_f01_a_refused_token_is_replaced_once(call: Call, good: Any) -> None:
     async def scene() -> None:
         script = playing(REFUSED_TOKEN, good)
         await call(client_of(script))
@@ -129,7 +129,7 @@ def test_a_refused_token_is_replaced_once(call: Call, good: Any) -> None:
     run_virtual(scene)
 
 
-def test_a_token_that_a_500_cannot_parse_is_a_refused_token() -> None:
+def test_f05_a_token_that_a_500_cannot_parse_is_a_refused_token() -> None:
     async def scene() -> None:
         bad = answer(500, {"slug": "internal-server-error", "message": "500/50011 - Failed to parse token"})
         script = playing(bad, TAKEN)
@@ -139,7 +139,7 @@ def test_a_token_that_a_500_cannot_parse_is_a_refused_token() -> None:
     run_virtual(scene)
 
 
-def test_a_second_refused_token_is_the_last_of_one_call() -> None:
+def test_f02_a_second_refused_token_is_the_last_of_one_call() -> None:
     async def scene() -> None:
         script = playing(PUSHED, REFUSED_TOKEN)
         client = client_of(script)
@@ -152,7 +152,7 @@ def test_a_second_refused_token_is_the_last_of_one_call() -> None:
     run_virtual(scene)
 
 
-def test_two_refused_tokens_are_the_credentials_fault() -> None:
+def test_f02_two_refused_tokens_are_the_credentials_fault() -> None:
     async def scene() -> None:
         script = playing(REFUSED_TOKEN)
         client = client_of(script)
@@ -164,7 +164,7 @@ def test_two_refused_tokens_are_the_credentials_fault() -> None:
     run_virtual(scene)
 
 
-def test_a_429_sends_the_request_with_another_token_at_once() -> None:
+def test_f11_a_429_sends_the_request_with_another_token_at_once() -> None:
     async def scene() -> None:
         script = playing(PUSHED, throttled(100), PUSHED)
         client = client_of(script)
@@ -178,7 +178,7 @@ def test_a_429_sends_the_request_with_another_token_at_once() -> None:
     run_virtual(scene)
 
 
-def test_a_429_is_waited_out_where_there_is_no_other_token() -> None:
+def test_f11_a_429_is_waited_out_where_there_is_no_other_token() -> None:
     async def scene() -> None:
         script = playing(throttled(20), PUSHED)
         await push(client_of(script, max_tokens=1))
@@ -199,7 +199,7 @@ def test_a_429_longer_than_the_retries_may_take_is_raised_without_the_wait() -> 
 
 
 @pytest.mark.parametrize("seconds", [400, 99999999999])
-def test_a_429_longer_than_the_longest_hold_is_a_wait_too_long(seconds: int) -> None:
+def test_f13_a_429_longer_than_the_longest_hold_is_a_wait_too_long(seconds: int) -> None:
     async def scene() -> None:
         script = playing(throttled(seconds), PUSHED)
         with pytest.raises(WaitTooLong):
@@ -209,7 +209,7 @@ def test_a_429_longer_than_the_longest_hold_is_a_wait_too_long(seconds: int) -> 
     run_virtual(scene)
 
 
-def test_the_hold_of_a_429_is_felt_by_other_calls_too() -> None:
+def test_f11_the_hold_of_a_429_is_felt_by_other_calls_too() -> None:
     async def scene() -> None:
         script = playing(throttled(20), PUSHED)
         client = client_of(script, max_tokens=1, retry=NO_RETRY)
@@ -360,7 +360,7 @@ def test_requests_for_tokens_end_with_the_budget() -> None:
     run_virtual(scene)
 
 
-def test_wrong_credentials_are_asked_about_once() -> None:
+def test_f02_wrong_credentials_are_asked_about_once() -> None:
     async def scene() -> None:
         script = playing(PUSHED, mints=[REFUSED_TOKEN])
         with pytest.raises(AuthenticationFailed):

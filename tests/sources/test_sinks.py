@@ -54,7 +54,7 @@ def test_jsonl_has_the_documented_columns(tmp_path: Path, name: str) -> None:
     assert (second["attempts"], second["possibly_duplicated"]) == (2, True)
 
 
-def test_no_phone_number_is_written(tmp_path: Path) -> None:
+def test_s34_no_phone_number_is_written(tmp_path: Path) -> None:
     for name in ("out.csv", "out.jsonl"):
         with open_sink(tmp_path / name) as sink:
             sink.write([DELIVERED, FAILED])
@@ -198,7 +198,7 @@ def test_a_whole_file_is_there_at_the_end_or_as_it_was(tmp_path: Path, name: str
 
 
 @given(st.text(max_size=20), st.text(max_size=20))
-def test_what_was_written_is_read_back_as_csv_and_as_jsonl(key: str, reason: str) -> None:
+def test_s33_what_was_written_is_read_back_as_csv_and_as_jsonl(key: str, reason: str) -> None:
     result = RecordResult(None, 1, key, Outcome.FAILED, reason=reason)
     table, lines = io.StringIO(newline=""), io.StringIO(newline="")
     open_sink(table).write([result])

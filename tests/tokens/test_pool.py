@@ -65,7 +65,7 @@ def test_the_first_token_is_made_by_the_first_request() -> None:
     run_virtual(scene)
 
 
-def test_fifty_tasks_without_a_token_make_one() -> None:
+def test_f08_fifty_tasks_without_a_token_make_one() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint())
         calls = ["push", "status", "labels", "numbers", "exports"] * 10
@@ -137,7 +137,7 @@ def test_work_that_would_wait_makes_one_more_token() -> None:
     run_virtual(scene)
 
 
-def test_the_eleventh_mint_in_half_an_hour_is_refused_with_the_instant_of_the_next() -> None:
+def test_f06_the_eleventh_mint_in_half_an_hour_is_refused_with_the_instant_of_the_next() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint(), max_tokens=20)
         for _ in range(10):
@@ -150,7 +150,7 @@ def test_the_eleventh_mint_in_half_an_hour_is_refused_with_the_instant_of_the_ne
     run_virtual(scene)
 
 
-def test_the_eleventh_mint_waits_where_the_deadline_allows() -> None:
+def test_f06_the_eleventh_mint_waits_where_the_deadline_allows() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint(), max_tokens=20)
         for _ in range(10):
@@ -163,7 +163,7 @@ def test_the_eleventh_mint_waits_where_the_deadline_allows() -> None:
     run_virtual(scene)
 
 
-def test_a_spent_budget_does_not_keep_work_from_the_live_token() -> None:
+def test_f06_a_spent_budget_does_not_keep_work_from_the_live_token() -> None:
     async def scene() -> None:
         limits = SLOW.replace(mint=(1, 1800.0))
         pool = pool_of(mint := Mint(), limits=limits)
@@ -176,7 +176,7 @@ def test_a_spent_budget_does_not_keep_work_from_the_live_token() -> None:
 
 
 @pytest.mark.parametrize("error", [ServerError(503), ResponseLost("reset"), NotSent("refused"), REFUSED])
-def test_a_token_that_cannot_be_made_does_not_fail_work_that_a_live_one_can_do(error: Exception) -> None:
+def test_f08_a_token_that_cannot_be_made_does_not_fail_work_that_a_live_one_can_do(error: Exception) -> None:
     async def scene() -> None:
         stages = Stages()
         pool = pool_of(mint := answering(None, *[error] * 9), limits=SLOW, stages=stages)
@@ -214,7 +214,7 @@ def test_the_budget_is_charged_for_what_may_have_made_a_token(error: Exception, 
 
 
 @pytest.mark.parametrize(("retry_after", "wait"), [(None, 60.0), (90.0, 90.0), (1e12, 3600.0)])
-def test_a_mint_that_is_throttled_is_not_repeated_before_its_time(retry_after: float | None, wait: float) -> None:
+def test_f06_a_mint_that_is_throttled_is_not_repeated_before_its_time(retry_after: float | None, wait: float) -> None:
     async def scene() -> None:
         pool = pool_of(mint := answering(RateLimited(retry_after=retry_after)))
         for _ in range(2):
@@ -241,7 +241,7 @@ def test_a_mint_goes_on_without_the_task_that_asked_for_it() -> None:
     run_virtual(scene)
 
 
-def test_a_token_is_renewed_at_four_fifths_of_its_life_and_never_missing() -> None:
+def test_f01_a_token_is_renewed_at_four_fifths_of_its_life_and_never_missing() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint())
         old = await live_token(pool)
@@ -326,7 +326,7 @@ def test_a_token_lives_an_hour_and_no_longer() -> None:
     run_virtual(scene)
 
 
-def test_two_tasks_refused_with_one_token_cost_one_mint() -> None:
+def test_f01_two_tasks_refused_with_one_token_cost_one_mint() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint())
         token = await live_token(pool)
@@ -340,7 +340,7 @@ def test_two_tasks_refused_with_one_token_cost_one_mint() -> None:
     run_virtual(scene)
 
 
-def test_two_fresh_tokens_refused_in_a_row_end_the_pool_for_ever() -> None:
+def test_f02_two_fresh_tokens_refused_in_a_row_end_the_pool_for_ever() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint())
         for _ in range(2):

@@ -103,7 +103,7 @@ def mode_of(path: Path) -> int:
 
 
 @posix_only
-async def test_the_file_is_for_its_owner_only_whatever_the_umask(path: Path) -> None:
+async def test_s05_the_file_is_for_its_owner_only_whatever_the_umask(path: Path) -> None:
     before = os.umask(0)
     try:
         store = store_at(path)
@@ -119,7 +119,7 @@ async def test_the_file_is_for_its_owner_only_whatever_the_umask(path: Path) -> 
 
 @posix_only
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
-async def test_a_file_that_others_can_read_is_refused_with_advice(path: Path, mode: int) -> None:
+async def test_s05_a_file_that_others_can_read_is_refused_with_advice(path: Path, mode: int) -> None:
     await keep_one(path)
     let_others_read(path, mode)
     store = store_at(path)
@@ -129,7 +129,7 @@ async def test_a_file_that_others_can_read_is_refused_with_advice(path: Path, mo
 
 
 @posix_only
-async def test_a_link_is_refused(path: Path) -> None:
+async def test_s05_a_link_is_refused(path: Path) -> None:
     await keep_one(path)
     store = store_at(link_to(path))
     with pytest.raises(ConfigError, match="cannot be opened"):
@@ -137,8 +137,50 @@ async def test_a_link_is_refused(path: Path) -> None:
     await store.aclose()
 
 
+@posix_only
+async def test_s05_a_file_of_another_user_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await keep_one(path)
+    monkeypatch.setattr(os, "getuid", lambda: path.stat().st_uid + 1)
+    store = store_at(path)
+    with pytest.raises(ConfigError, match="belongs to another user; name one of your own with state="):
+        await store.adopt(NOW)
+    await store.aclose()
+
+
+@posix_only
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("plant", ["link", "readable"])
+async def test_s05_what_somebody_has_planted_beside_the_file_is_refused_and_nothing_is_written_into_it(
+    path: Path, suffix: str, plant: str
+) -> None:
+    path.parent.mkdir(mode=0o700, parents=True)
+    beside, elsewhere = path.with_name(path.name + suffix), path.with_name("elsewhere")
+    if plant == "link":
+        beside.symlink_to(elsewhere)
+    else:
+        beside.touch(0o666)
+        beside.chmod(0o666)
+    store = store_at(path)
+    with pytest.raises(ConfigError, match=f"{path.name}{suffix} (cannot be opened|holds access tokens and others)"):
+        await store.add(TOKEN)
+    await store.aclose()
+    assert b"an-access-token" not in b"".join(file.read_bytes() for file in path.parent.iterdir() if file.is_file())
+    assert not elsewhere.exists()
+
+
+@posix_only
+async def test_s05_no_name_but_its_own_is_ever_made(path: Path) -> None:
+    store = store_at(path)
+    for number in range(5):
+        await store.add(attrs.evolve(TOKEN, token_id=f"{number:012d}"))
+    names = {file.name for file in path.parent.iterdir()}
+    await store.aclose()
+    assert names == {"state.db", "state.db-wal", "state.db-shm"}
+    assert [file.name for file in path.parent.iterdir()] == ["state.db"]
+
+
 @pytest.mark.parametrize("content", [b"this is no database\n" * 100, b"SQLite format 3\0" + b"\xff" * 4080])
-async def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(path: Path, content: bytes) -> None:
+async def test_s05_a_file_that_is_no_database_is_refused_and_left_as_it_is(path: Path, content: bytes) -> None:
     file_of(path, content)
     store = store_at(path)
     with pytest.raises(ConfigError, match=r"cannot be used.*move it away"):
@@ -158,7 +200,7 @@ async def test_a_file_of_a_newer_version_is_refused(path: Path) -> None:
     await store.aclose()
 
 
-async def test_the_api_key_is_never_in_the_file(path: Path) -> None:
+async def test_s05_the_api_key_is_never_in_the_file(path: Path) -> None:
     key = "c4n4ry-0f-4n-4p1-k3y"
     client = TruecallerClient(
         client_account_id="00000000-0000-4000-8000-000000000000",
@@ -285,7 +327,7 @@ async def test_a_look_at_an_empty_file_is_an_empty_shelf_and_at_another_is_refus
 
 
 @posix_only
-async def test_a_look_refuses_a_link_a_folder_and_a_file_that_others_can_read(path: Path) -> None:
+async def test_s05_a_look_refuses_a_link_a_folder_and_a_file_that_others_can_read(path: Path) -> None:
     await keep_one(path)
     for unusable in (link_to(path), path.parent):
         store = store_at(unusable)

@@ -31,7 +31,7 @@ def test_the_word_that_only_sites_have_seen_is_a_rejection_too_and_is_kept() -> 
     assert seen == UserRejected("WZqlS6PqY0ycO3mKlEuI=", "use_another_number")
 
 
-def test_a_callback_that_holds_a_token_does_not_show_it() -> None:
+def test_s24_a_callback_that_holds_a_token_does_not_show_it() -> None:
     token = "a1asX--8_yw-OF--E6Gj"
     assert token not in repr(parse_callback(sample("mobile_web_callback_success")))
     odd = parse_callback(json.dumps({"requestId": "r", "accessToken": token}).encode())

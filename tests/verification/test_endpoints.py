@@ -16,17 +16,17 @@ from truecaller_async.verification.endpoints import Endpoint
 from .hostile_endpoints import GOOD, HOST, HOSTILE
 
 
-def test_the_table_is_no_smaller_than_it_was_measured_with() -> None:
+def test_s21_the_table_is_no_smaller_than_it_was_measured_with() -> None:
     assert len(HOSTILE) + len(GOOD) >= 32
 
 
 @pytest.mark.parametrize("endpoint", GOOD)
-def test_the_good_ones_are_admitted(endpoint: str) -> None:
+def test_s21_the_good_ones_are_admitted(endpoint: str) -> None:
     assert Endpoints().check(endpoint) == Endpoint("https", HOST, 443, "/v1/default")
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_the_hostile_and_the_odd_ones_are_refused_by_a_named_rule(name: str) -> None:
+def test_s21_the_hostile_and_the_odd_ones_are_refused_by_a_named_rule(name: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Endpoints().check(HOSTILE[name])
     (problem,) = caught.value.problems
@@ -77,7 +77,7 @@ MARKS = st.sampled_from(
 
 
 @given(st.lists(MARKS | st.sampled_from("abz09-_~"), max_size=12).map("".join))
-def test_what_is_admitted_is_read_alike_by_everybody(rest: str) -> None:
+def test_s21_what_is_admitted_is_read_alike_by_everybody(rest: str) -> None:
     for text in (f"https://{HOST}{rest}", f"https://{HOST}/v1/{rest}", f"https://{rest}{HOST}/v1/default", rest):
         try:
             admitted = Endpoints().check(text)

@@ -138,7 +138,7 @@ async def test_a_user_who_says_no_is_seen_as_long_as_the_nonce_lives(wires: Wire
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_no_hostile_address_is_resolved_or_connected_to(wires: Wires, name: str) -> None:
+async def test_s21_no_hostile_address_is_resolved_or_connected_to(wires: Wires, name: str) -> None:
     login = site(wires)
     nonce = (await login.begin(BROWSER)).nonce
     assert await login.handle_callback(granted(nonce, HOSTILE[name])) == OK
@@ -158,7 +158,7 @@ async def test_the_good_addresses_would_be_connected_to_so_the_counting_counts(w
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:127.0.0.1"])
-async def test_a_good_name_that_leads_inside_is_not_connected_to(wires: Wires, address: str) -> None:
+async def test_s22_a_good_name_that_leads_inside_is_not_connected_to(wires: Wires, address: str) -> None:
     login = site(wires, address)
     nonce = (await login.begin(BROWSER)).nonce
     await login.handle_callback(granted(nonce))
@@ -168,7 +168,7 @@ async def test_a_good_name_that_leads_inside_is_not_connected_to(wires: Wires, a
     assert len(wires.names) == 1
 
 
-async def test_a_name_that_leads_elsewhere_at_the_second_question_is_connected_to_where_it_led_first(
+async def test_s22_a_name_that_leads_elsewhere_at_the_second_question_is_connected_to_where_it_led_first(
     wires: Wires,
 ) -> None:
     login = site(wires, "8.8.4.4", "127.0.0.1")
@@ -180,7 +180,7 @@ async def test_a_name_that_leads_elsewhere_at_the_second_question_is_connected_t
 
 
 @pytest.mark.parametrize("nonce", ["", "x" * 32, "RL8YZ41FQMt5Jiak2sc_Ys0OgQA=", "../../etc", "x" * 5000])
-async def test_a_forged_callback_is_answered_like_a_good_one_and_nothing_goes_out(wires: Wires, nonce: str) -> None:
+async def test_s25_a_forged_callback_is_answered_like_a_good_one_and_nothing_goes_out(wires: Wires, nonce: str) -> None:
     login = site(wires)
     own = (await login.begin(BROWSER)).nonce
     for said in (granted(nonce), callback(nonce, status="flow_invoked"), callback(nonce, status="user_rejected")):
@@ -189,7 +189,7 @@ async def test_a_forged_callback_is_answered_like_a_good_one_and_nothing_goes_ou
     assert await login.poll(own, BROWSER) == SignIn(Stage.WAITING)
 
 
-async def test_the_second_of_two_equal_callbacks_is_answered_and_does_not_count() -> None:
+async def test_s25_the_second_of_two_equal_callbacks_is_answered_and_does_not_count() -> None:
     async with serving(says(PROFILE)) as server:
         login = site_at(server)
         nonce = (await login.begin(BROWSER)).nonce
@@ -213,14 +213,14 @@ async def test_who_asks_for_the_profile_too_early_uses_up_nothing() -> None:
         assert (await login.fetch_profile(nonce, BROWSER)).first_name == "Rajat"
 
 
-async def test_a_redirect_is_told_by_its_host_without_its_query() -> None:
+async def test_s22_a_redirect_is_told_by_its_host_without_its_query() -> None:
     async with serving(redirecting("https://evil.example/v1/x?token=1")) as server:
         with pytest.raises(UnexpectedRedirect, match="from no other") as caught:
             await signed_in(server)
     assert caught.value.location == "https://evil.example/v1/x"
 
 
-async def test_another_browser_gets_nothing_and_the_right_one_still_does() -> None:
+async def test_s20_another_browser_gets_nothing_and_the_right_one_still_does() -> None:
     async with serving(says(PROFILE)) as server:
         login = site_at(server)
         nonce = (await login.begin(BROWSER)).nonce
@@ -248,7 +248,7 @@ async def test_another_browser_gets_nothing_and_the_right_one_still_does() -> No
         (b'{"requestId": "x", "status": 7}', 200),
     ],
 )
-async def test_no_body_is_a_500(wires: Wires, body: bytes, status: int) -> None:
+async def test_s20_no_body_is_a_500(wires: Wires, body: bytes, status: int) -> None:
     assert await site(wires).handle_callback(body) == CallbackAnswer(status, b"{}")
     assert wires == Wires()
 
@@ -272,7 +272,7 @@ def redirecting(to: str) -> Script:
         (says(b'{"message": "token ' + TOKEN.encode() + b'"}', "400 Bad Request"), TruecallerError),
     ],
 )
-async def test_what_the_host_may_answer_is_an_error_of_the_tree_without_the_token(
+async def test_s23_what_the_host_may_answer_is_an_error_of_the_tree_without_the_token(
     script: Script, error: type[TruecallerError]
 ) -> None:
     async with serving(script) as server:
@@ -291,7 +291,7 @@ class BrokenStore(MemoryNonceStore):
         raise ConfigError("the file of nonces cannot be used")
 
 
-async def test_where_the_store_fails_a_crash_report_has_no_token(wires: Wires) -> None:
+async def test_s24_where_the_store_fails_a_crash_report_has_no_token(wires: Wires) -> None:
     with pytest.raises(ConfigError) as caught:
         await site(wires, store=BrokenStore()).handle_callback(granted("x" * 32))
     collected = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
@@ -306,7 +306,7 @@ async def test_a_server_that_recovers_is_asked_again() -> None:
         assert server.requests == 2
 
 
-async def test_a_host_that_never_answers_is_left_when_the_time_is_over() -> None:
+async def test_s23_a_host_that_never_answers_is_left_when_the_time_is_over() -> None:
     async def stays(connection: Connection) -> None:
         await connection.request()
         await connection.until_closed()
@@ -317,7 +317,7 @@ async def test_a_host_that_never_answers_is_left_when_the_time_is_over() -> None
         assert caught.value.sent == "maybe"
 
 
-async def test_the_log_shows_neither_token_nor_number(caplog: pytest.LogCaptureFixture) -> None:
+async def test_s24_the_log_shows_neither_token_nor_number(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with serving(says(PROFILE)) as server:
         assert "919999999999" not in repr(await signed_in(server))

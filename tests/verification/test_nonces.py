@@ -101,7 +101,7 @@ async def test_what_was_heard_comes_to_the_browser_that_asked_once(store: NonceS
     assert await store.look(nonce, BROWSER) is None
 
 
-async def test_another_browser_gets_nothing_and_spoils_nothing(store: NonceStore) -> None:
+async def test_s20_another_browser_gets_nothing_and_spoils_nothing(store: NonceStore) -> None:
     nonce = await store.issue(BROWSER)
     await store.note(ready(nonce))
     assert await store.look(nonce, OTHER) is None
@@ -123,7 +123,7 @@ async def test_another_browser_gets_nothing_and_spoils_nothing(store: NonceStore
         ("rejected", "invoked", False),
     ],
 )
-async def test_only_the_first_of_each_kind_and_one_final_word_count(
+async def test_s25_only_the_first_of_each_kind_and_one_final_word_count(
     store: NonceStore, first: str, second: str, counts: bool
 ) -> None:
     nonce = await store.issue(BROWSER)
@@ -138,7 +138,7 @@ async def test_only_the_first_of_each_kind_and_one_final_word_count(
 
 
 @pytest.mark.parametrize("foreign", ["", "x", "x" * 32, "RL8YZ41FQMt5Jiak2sc_Ys0OgQA=", "\ud800" * 32, "' OR 1=1 --"])
-async def test_a_nonce_that_was_not_issued_here_changes_nothing(store: NonceStore, foreign: str) -> None:
+async def test_s25_a_nonce_that_was_not_issued_here_changes_nothing(store: NonceStore, foreign: str) -> None:
     await store.issue(BROWSER)
     assert not await store.note(FlowInvoked(foreign))
     assert await store.look(foreign, BROWSER) is None
@@ -151,7 +151,7 @@ async def test_what_is_no_text_is_no_nonce(store: NonceStore, nonce: str) -> Non
     assert await store.consume(nonce, BROWSER) is None
 
 
-async def test_a_nonce_is_good_for_ten_minutes_and_no_longer(store: NonceStore, clock: SetClock) -> None:
+async def test_s20_a_nonce_is_good_for_ten_minutes_and_no_longer(store: NonceStore, clock: SetClock) -> None:
     nonce = await store.issue(BROWSER)
     clock.now += 599
     assert await store.note(FlowInvoked(nonce))

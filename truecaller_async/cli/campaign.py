@@ -22,6 +22,7 @@ from truecaller_async.cli.connection import Connection, connection_options
 from truecaller_async.cli.desk import COMMANDS
 from truecaller_async.cli.params import duration
 from truecaller_async.cli.phrases import counted
+from truecaller_async.cli.retention import keep_retention
 from truecaller_async.cli.rows import Rows, standard_input
 from truecaller_async.clock import Clock
 from truecaller_async.options import CampaignOptions, PollPolicy
@@ -132,7 +133,7 @@ def _is_same(one: str, other: str) -> bool:
     "--journal",
     metavar="PATH",
     help="Where the campaign is remembered, so that it can be resumed; memory: is nowhere.  [default: a file of yours, "
-    "which goes when every row has its final word]",
+    "which goes when every row has its final word, and is purged after 30 days without a run]",
 )
 @_results_option("One line for each row: .csv or .jsonl, also with .gz.")
 @click.option("--label-id", metavar="ID", help="A dynamic label, where the file has no such column.")
@@ -178,6 +179,7 @@ def run(**given: Any) -> None:
     _check_places(asked)
     at = Clock().wall()
     rows = Rows(asked.source(at))
+    keep_retention(at)
     click.get_current_context().exit(asyncio.run(_run(asked, connection, rows, at)))
 
 
@@ -207,6 +209,7 @@ def resume(**given: Any) -> None:
     connection = Connection.out_of(given)
     asked = AskedAgain(**given)
     _check_places(asked)
+    keep_retention(Clock().wall(), spared=Path(asked.journal))
     click.get_current_context().exit(asyncio.run(_resume(asked, connection)))
 
 

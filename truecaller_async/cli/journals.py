@@ -2,7 +2,8 @@
 
 A campaign has a journal unless none is wanted. One that nobody named is ours: it lies in a folder of the user's, is
 named by the time and the input, and goes when every row has its final word. It knows its own path, so that one that
-was moved or copied is ours no more. A journal that somebody named is never removed.
+was moved or copied is ours no more. A journal that somebody named is never removed. What becomes of one that was left
+behind is said in `retention`.
 """
 
 from __future__ import annotations

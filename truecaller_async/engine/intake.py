@@ -140,7 +140,7 @@ class Intake:
     async def _admit(self, rows: list[Row]) -> None:
         run = self._run
         run.tally.read += len(rows)
-        now_ms = run.wall_ms()
+        now_ms = run.surely_ms()
         for row in rows:
             self._stretch.add(row)
             checked = self._check(row, now_ms)

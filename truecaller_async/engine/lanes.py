@@ -7,7 +7,8 @@ a probe now and then, and polls come first, because they change nothing; a retry
 aside for work that needs none.
 
 The keeper makes the first token when there is work, and one more whenever the batches that wait would keep the live
-tokens busy for more than a second, or the source has more than they can take at once.
+tokens busy for more than a second, or the source has more than they can take at once; never a second one before the
+first has worked.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Lanes:
         self._poll = poll
         self._prune = prune
         self._lanes: dict[str, asyncio.Task[None]] = {}
+        self._growing: asyncio.Task[None] | None = None
         self._no_growth_before = float("-inf")
 
     async def keep(self) -> None:
@@ -64,10 +66,9 @@ class Lanes:
             await self._pool.open()
             while run.phase is not Phase.DONE:
                 self._open_lanes()
-                if self._wants_token():
-                    await self._grow()
-                else:
-                    await self._rest()
+                if self._growing is None and self._wants_token():
+                    self._growing = run.employ(self._grow())
+                await self._rest()
         except TruecallerError as error:
             run.fail(error)
         finally:
@@ -92,9 +93,11 @@ class Lanes:
             del self._lanes[token_id]
 
     async def _close_lanes(self) -> None:
-        for lane in self._lanes.values():
-            lane.cancel()
-        await asyncio.gather(*self._lanes.values(), return_exceptions=True)
+        """Whoever waits for a token stops waiting; the token is made all the same, for whoever comes next."""
+        tasks = [*self._lanes.values(), *([self._growing] if self._growing is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._lanes.clear()
 
     def _wants_token(self) -> bool:
@@ -104,7 +107,7 @@ class Lanes:
             return False
         if live == 0:
             return bool(run.schedule.records or run.accepted)
-        if run.core.restraint.is_open:
+        if run.core.restraint.is_open or not self._pool.proven:
             return False
         carried = live * rate_of(self._pool.limits, "submit")
         return run.running and (run.more_waits or run.schedule.batches > carried * BACKLOG_WORTH_A_TOKEN)
@@ -126,6 +129,8 @@ class Lanes:
             self._no_growth_before = run.now() + (GROW_AGAIN if self._pool.live() else KEEPER_ROUND)
         else:
             run.waiting_until = None
+        finally:
+            self._growing = None
 
     async def _lane(self, token: Token) -> None:
         """The life of one lane: until its token is gone."""

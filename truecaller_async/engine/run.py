@@ -61,6 +61,7 @@ TELL_COST_EVERY = 1.0
 SAME_REFUSALS_MAX = 3
 """Batches refused throughout, one after the other for one reason, that stop the run."""
 
+CLOCK_MAY_BE_OFF_MS = 3_600_000
 UNTRACKED_MAX = 3
 """Requests that were taken, one after the other, with an answer nobody can use: more would be lost the same way."""
 
@@ -84,6 +85,8 @@ class Core:
     restraint: Restraint
     server_wall: Callable[[], float]
     """What time it is at the server, in seconds since the epoch."""
+    knows_the_time: Callable[[], bool]
+    """Whether the server was heard; before that its time is our own clock's."""
     requests: Counter[str]
     """Requests of the whole client by call, counted on as they are sent."""
     account: str
@@ -204,6 +207,13 @@ class Run:
     def wall_ms(self) -> int:
         """The server's clock, by which windows close, in the wire's milliseconds."""
         return int(self.core.server_wall() * 1000)
+
+    def surely_ms(self) -> int:
+        """A time that has surely come: before the server was heard, our clock may be wrong by an hour or so.
+
+        What closes between this time and `wall_ms` is judged again just before it is sent.
+        """
+        return self.wall_ms() - (0 if self.core.knows_the_time() else CLOCK_MAY_BE_OFF_MS)
 
     @property
     def running(self) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from truecaller_async.options import MAX_HOLD
+
 if TYPE_CHECKING:
     from random import Random
 
@@ -28,5 +30,6 @@ def full_jitter(retry: int, initial: float, cap: float, rng: Random) -> float:
 def hold_after(retry_after: float | None, refusals: int, rng: Random) -> float:
     """Seconds a token is held after a 429: what the server asked for and a little, else full jitter by `refusals`."""
     if retry_after is not None:
-        return retry_after * (1 + rng.uniform(0.0, HOLD_JITTER))
+        stretched = retry_after * (1 + rng.uniform(0.0, HOLD_JITTER))
+        return stretched if retry_after > MAX_HOLD else min(stretched, MAX_HOLD)
     return full_jitter(refusals, THROTTLED_INITIAL, THROTTLED_CAP, rng)

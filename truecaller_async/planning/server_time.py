@@ -27,6 +27,11 @@ class ServerTime:
     def __init__(self) -> None:
         self._distances: deque[float] = deque(maxlen=SAMPLES)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the server was heard at all."""
+        return bool(self._distances)
+
     def hear(self, date: float, at: float) -> None:
         """An answer came whose `Date` header is this, in seconds since the epoch."""
         self._distances.append(date + HALF_A_SECOND - at)

@@ -3,8 +3,8 @@
 The server's own words help, and they may carry what must not be printed: a number it echoes, a header a gateway
 shows on its error page, a signed link, a line break that forges a line of the log. So what an error quotes is short and
 printable, links are without their query, words that look like tokens are left out, and numbers show their last four
-digits only, also where spaces, hyphens, dots or parentheses stand between the digits. UUIDs, dates, addresses and hashes
-stay whole: people look for them. The answer to a mint is quoted with more care, because it is about credentials.
+digits only, also where spaces, hyphens, dots or parentheses stand between the digits. UUIDs, dates, addresses and
+hashes stay whole: people look for them. The answer to a mint is quoted with more care, because it is about credentials.
 
 A word that was cut can no longer be known for what it is. So more is read than is kept, and where there is more than
 was read, the end of what was read is left out, however much shorter the rest has become.

@@ -86,6 +86,10 @@ class Exchange:
         wall = self._clock.wall()
         return wall + self._server_time.offset(_now(), wall)
 
+    def knows_the_time(self) -> bool:
+        """Whether `server_wall` is more than our own clock."""
+        return self._server_time.is_known
+
     async def attempt(
         self, request: Request, token: Token | None, timeouts: Timeouts, read: Callable[[Answer], T]
     ) -> T:
@@ -120,7 +124,7 @@ class Exchange:
             return read(answer)
         except TruecallerError as error:
             failure = type(error).__name__
-            raise
+            raise error.with_traceback(None)  # noqa: B904 - the frames behind it hold the server's words
         finally:
             self._observer.request(call, token_id, status, _now() - began, failure)
 

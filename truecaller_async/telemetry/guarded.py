@@ -2,6 +2,10 @@
 
 Observers are other people's code, and they are told of things in places where an exception would look like a failed
 request or end a campaign. So whatever an observer raises is logged, once for each kind of error, and forgotten.
+
+And what they are told ends in logs and dashboards. Some of it is the server's own text: a status word, an id, the words
+of an error. It is told as an error would quote it: on one line, without the query of a link, and with long numbers
+masked. The ids of tokens are made here, are hashes, and stay whole.
 """
 
 from __future__ import annotations
@@ -9,7 +13,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from truecaller_async.ports import Observer
+from truecaller_async.protocol.quoting import quote_text
 from truecaller_async.telemetry.log import logger
+
+OURS = "token_id"
 
 
 class GuardedObserver:
@@ -29,7 +36,7 @@ class GuardedObserver:
     def stage(self, name: str, fields: Mapping[str, object]) -> None:
         """A stage was reached."""
         try:
-            self._observer.stage(name, fields)
+            self._observer.stage(name, {field: _told(field, value) for field, value in fields.items()})
         except Exception as raised:  # noqa: BLE001 - whatever it is, it changes nothing
             self._note(raised)
 
@@ -38,3 +45,7 @@ class GuardedObserver:
         if kind not in self._seen:
             self._seen.add(kind)
             logger.warning("the observer %s raised %s", type(self._observer).__name__, kind.__name__)
+
+
+def _told(field: str, value: object) -> object:
+    return quote_text(value) if isinstance(value, str) and field != OURS else value

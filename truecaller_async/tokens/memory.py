@@ -1,7 +1,9 @@
 """Tokens and ledger of one process: gone when it ends.
 
 The ledger is a sliding log of mints. A claim is written before the request is made, because a request whose answer
-is lost may have created a token all the same.
+is lost may have created a token all the same. A stamp from the future, by more than processes
+may write out of turn, tells that the wall clock was set back: it is taken for one of now, so that nobody waits longer
+than one window for it.
 """
 
 from __future__ import annotations
@@ -10,6 +12,14 @@ from collections.abc import Mapping, Sequence
 
 from truecaller_async.models import Token
 from truecaller_async.models.tokens import Shelf, ShelvedToken
+
+OUT_OF_TURN = 60.0
+"""Seconds by which a stamp may be ahead of the one that is written after it."""
+
+
+def taken_for(stamp: float, now: float) -> float:
+    """The moment for which a stamp of the ledger counts."""
+    return now if stamp > now + OUT_OF_TURN else stamp
 
 
 class MemoryTokenStore:
@@ -33,7 +43,7 @@ class MemoryTokenStore:
 
     async def claim_mint(self, limit: int, per: float, now: float) -> float:
         """0.0 and written down, or the seconds until a mint is lawful."""
-        self._mints = [at for at in self._mints if at > now - per]
+        self._mints = [taken_for(at, now) for at in self._mints if at > now - per]
         if len(self._mints) < limit:
             self._mints.append(now)
             return 0.0
@@ -54,7 +64,7 @@ class MemoryTokenStore:
     async def look(self, now: float, since: float) -> Shelf:
         """What this process knows: there is no other."""
         live = sorted((token for token in self._tokens.values() if token.expires > now), key=lambda token: token.born)
-        return Shelf(tuple(live), tuple(sorted(at for at in self._mints if at > since)))
+        return Shelf(tuple(live), tuple(sorted(taken_for(at, now) for at in self._mints if at > since)))
 
     async def give_up(self, now: float) -> None:
         """There is no next process to have them."""

@@ -32,7 +32,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from random import Random
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -145,9 +145,10 @@ class TokenPool:
         self._renewals: set[asyncio.Task[None]] = set()
         self._growths: set[asyncio.Task[Token | None]] = set()
         self._opened = False
-        self._ended = False
+        self._ending: asyncio.Task[None] | None = None
         self.home = Home()
         self._fresh_refusals = 0
+        self.proven = False
         self.refused: AuthenticationFailed | None = None
         self._mint_held_until = 0.0
         rule = self._mint_rule()
@@ -206,10 +207,18 @@ class TokenPool:
         if self._mints and (rule := self._mint_rule()):
             shelf = await self._store.look(wall, wall - window_of(rule))
             self._mints.remember(self._now() - max(0.0, wall - at) for at in shelf.mints)
-        for token in list(await self._store.adopt(wall))[: self.max_tokens]:
+        await self._take_over()
+
+    async def _take_over(self) -> bool:
+        """Enter the live tokens of the store that no other living process uses; whether there were any."""
+        wall = self._clock.wall()
+        adopted = [token for token in await self._store.adopt(wall) if not self.knows(token.token_id)]
+        entered = adopted[: self.max_tokens - len(self._holdings)]
+        for token in entered:
             self._enter(token, made_here=False)
             self._limiter.remember(token.token_id, await self._remembered(token, wall))
             self._observer.stage("token.adopted", {"token_id": token.token_id, "lives": round(token.expires - wall)})
+        return bool(entered)
 
     def live(self) -> Sequence[Token]:
         """Tokens that may be used, oldest first, held or not. Starts renewals that are due."""
@@ -255,8 +264,9 @@ class TokenPool:
         return holding.refusals
 
     def worked(self, token_id: str) -> None:
-        """The server took a request with this token."""
+        """The server took a request with this token. From then on the account is known to be good: `proven`."""
         self._fresh_refusals = 0
+        self.proven = True
         holding = self._holdings.get(token_id)
         if holding is not None:
             holding.refusals = 0
@@ -325,8 +335,7 @@ class TokenPool:
 
     def _grown(self, task: asyncio.Task[Token | None]) -> None:
         self._growths.discard(task)
-        if not task.cancelled():
-            task.exception()  # where nobody waits for it any more, asyncio would log it as forgotten
+        _forget(task)
 
     async def _grow(self, before: int, deadline: float | None) -> Token | None:
         async with self._minting:
@@ -334,7 +343,12 @@ class TokenPool:
                 raise self.refused
             if len(self._holdings) > before or len(self._holdings) >= self.max_tokens:
                 return None
-            return await self._make(deadline)
+            try:
+                return await self._make(deadline)
+            except TokenBudgetExhausted:
+                if await self._take_over():  # what another process has given up since
+                    return None
+                raise
 
     async def aclose(self) -> None:
         """Stop renewals, give the tokens up to the next process, close the store. May be called twice.
@@ -342,10 +356,16 @@ class TokenPool:
         After a fork nothing is touched: tokens and store are the parent's. Raises `ClientClosed` in another event loop
         while the one of the first use is still open.
         """
-        if not self.home.leave() or self._ended:
+        if not self.home.leave() or (self._ending is not None and self._ending.done()):
             return
-        self._ended = True
         loop = asyncio.get_running_loop()
+        if self._ending is None or self._ending.get_loop() is not loop:
+            self._ending = loop.create_task(self._end(loop))
+            self._ending.add_done_callback(_forget)
+        await asyncio.shield(self._ending)
+
+    async def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Goes on where the one who closes is cancelled: a store that is left open keeps its thread and its file."""
         tasks = [task for task in (*self._renewals, *self._growths) if task.get_loop() is loop]
         for task in tasks:
             task.cancel()
@@ -509,6 +529,12 @@ class TokenPool:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    """Its failure belongs to whoever waits for it; where nobody does any more, asyncio would complain in the log."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _is_cancelled() -> bool:

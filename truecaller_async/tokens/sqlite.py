@@ -7,7 +7,8 @@ adopted by the next that asks.
 
 The file is created 0600 in a folder 0700, holds no API key, and is refused if others can read it, if it is a link, or
 if it belongs to somebody else. One thread owns the connection; every method is one transaction (`BEGIN IMMEDIATE`),
-so the ledger's look and its entry cannot be torn apart by another process.
+so the ledger's look and its entry cannot be torn apart by another process. A stamp from the future is dealt with as in
+the ledger of `memory`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from truecaller_async.errors import ClientClosed, ConfigError
 from truecaller_async.models import Secret, Token
 from truecaller_async.models.tokens import Shelf, ShelvedToken, User
 from truecaller_async.private_file import PrivateFile
+from truecaller_async.tokens.memory import OUT_OF_TURN, taken_for
 
 STATE_FILE = PrivateFile("state file", "access tokens", "state=")
 T = TypeVar("T")
@@ -109,6 +111,7 @@ class SqliteTokenStore:
 
         def transaction(db: sqlite3.Connection) -> float:
             db.execute("DELETE FROM mint WHERE at < ?", (now - max(per, KEPT_SECONDS),))
+            db.execute("UPDATE mint SET at = ? WHERE account = ? AND at > ?", (now, self._account, now + OUT_OF_TURN))
             recent = [
                 row[0]
                 for row in db.execute(
@@ -237,7 +240,7 @@ class SqliteTokenStore:
         ).fetchall()
         return Shelf(
             tuple(ShelvedToken(row[0], row[1], row[2], self._user(row[3])) for row in tokens),
-            tuple(row[0] for row in mints),
+            tuple(taken_for(row[0], now) for row in mints),
         )
 
     def _user(self, owner: str | None) -> User:

@@ -25,8 +25,9 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import warnings
 from collections.abc import Collection, Coroutine
-from ssl import SSLContext
+from ssl import SSLContext, VerifyMode
 from typing import Any
 
 import aiohttp
@@ -45,6 +46,11 @@ from truecaller_async.transport.slowness import body_within, head_within, in_tim
 CONNECTIONS = 128
 KEEP_ALIVE = 10.0
 """Seconds an idle connection is kept: below any server's own figure, so that few are found dead when reused."""
+
+UNCHECKED = (
+    "the context given as ssl= does not check whose certificate it is: anybody on the way can read the tokens and the "
+    "phone numbers; set check_hostname = True and verify_mode = ssl.CERT_REQUIRED"
+)
 
 PATH = re.compile(r"/[!-\"$-~]*", re.ASCII)
 
@@ -72,6 +78,8 @@ class AiohttpTransport:
     ) -> None:
         if ssl is not None and not isinstance(ssl, SSLContext):
             raise ConfigError("ssl must be an ssl.SSLContext; load the certificates to trust into one")
+        if ssl is not None and not (ssl.check_hostname and ssl.verify_mode is VerifyMode.CERT_REQUIRED):
+            warnings.warn(UNCHECKED, RuntimeWarning, stacklevel=3)
         if session is not None and not isinstance(session, aiohttp.ClientSession):
             raise ConfigError("session must be an aiohttp.ClientSession; leave it out to have one made")
         if isinstance(connections, bool) or not isinstance(connections, int) or connections < 1:

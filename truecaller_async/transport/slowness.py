@@ -1,7 +1,8 @@
 """An answer that comes too slowly: never silent for long, so that no silence ends it, and never there.
 
 Two moments bound it: the end of its head, and the end of its body. A timeout of the HTTP library's own says something
-else, and passes through.
+else, and passes through. Where the whole program was held up, the answer may have come while nobody could look: so a
+bound that is found passed long ago leaves a moment to read what is there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,14 @@ from truecaller_async.options import Timeouts
 
 ANSWER_READS = 10.0
 """The body of an answer must be complete within this many times the read timeout."""
+
+
+JUST_BEFORE = 0.001
+HELD_UP = 0.1
+"""Seconds by which a timer is late where the loop was held."""
+
+A_MOMENT = 0.1
+"""Seconds in which the loop reads what has come in the meantime."""
 
 
 class TooSlowError(TimeoutError):
@@ -33,7 +42,10 @@ def body_within(timeouts: Timeouts) -> float:
 @asynccontextmanager
 async def in_time(seconds: float, late: str) -> AsyncIterator[asyncio.Timeout]:
     """Raises `TooSlowError` where what is done inside takes longer; `late` begins its text."""
-    limit = asyncio.timeout(seconds)
+    loop = asyncio.get_running_loop()
+    due = loop.time() + seconds
+    limit = asyncio.timeout_at(due)
+    before = loop.call_at(due - JUST_BEFORE, _leave_a_moment, limit, due)
     try:
         async with limit:
             yield limit
@@ -41,3 +53,11 @@ async def in_time(seconds: float, late: str) -> AsyncIterator[asyncio.Timeout]:
         if limit.expired():
             raise TooSlowError(f"{late} after {seconds:g} s") from None
         raise
+    finally:
+        before.cancel()
+
+
+def _leave_a_moment(limit: asyncio.Timeout, due: float) -> None:
+    now = asyncio.get_running_loop().time()
+    if now - due > HELD_UP and limit.when() == due:
+        limit.reschedule(now + A_MOMENT)

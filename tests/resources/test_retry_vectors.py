@@ -1,0 +1,127 @@
+"""The table of retries, run by single calls: see `tests/vectors/retries.toml`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+
+from tests.resources.script import Script, answer, client_of, playing, record
+from tests.throttling.gateway import run_swiftly
+from tests.vectors.reading import GOOD, SOON, Highest, Single, end_of, singles, spelled_out, state_of
+from truecaller_async import Limits, ResponseLost, RetryPolicy, TruecallerClient, TruecallerError
+from truecaller_async.models import Answer
+
+WIDE = Limits.documented().replace(token=(100_000, 1.0), batch=(100_000, 1.0))
+READS = ("status", "labels")
+CASES = singles()
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def step(call: str, word: str) -> Answer | Exception:
+    end = end_of(word)
+    assert end is None or isinstance(end, Answer | Exception)
+    if isinstance(end, ResponseLost) and call in READS:
+        return _of_a_read(end)
+    return GOOD[call] if end is None else end
+
+
+def _of_a_read(lost: ResponseLost) -> ResponseLost:
+    """The transport knows what was lost: the answer to a read may be asked for again."""
+    error = ResponseLost(str(lost))
+    error.retryable = True
+    return error
+
+
+def steps(call: str, words: list[str]) -> list[Answer | Exception]:
+    return [step(call, word) for word in spelled_out(words)]
+
+
+def client_for(case: Single, script: Script) -> TruecallerClient:
+    policy = RetryPolicy(attempts=case.attempts or 4, total=case.total or 60.0)
+    client = client_of(script, retry=policy, limits=WIDE, max_tokens=case.tokens)
+    parts, dice = client._parts, Highest()
+    parts.rng = parts.exchange._rng = parts.pool._rng = dice
+    return client
+
+
+def made(client: TruecallerClient, call: str, deadline: float | None = None) -> Awaitable[Any]:
+    if call == "submit":
+        return client.batches.submit([record()])
+    if call == "status":
+        return client.batches.status("b-1")
+    if call == "labels":
+        return client.labels.list()
+    return client.calls.push(record(), deadline=deadline)
+
+
+async def prepare(client: TruecallerClient, script: Script, before: str) -> None:
+    """Calls with these answers, one after the other, until all of them were given."""
+    call, _, word = before.partition(" ")
+    script.steps.extendleft(reversed(steps(call, [word])))
+    left = len(script.steps) - len(spelled_out([word]))
+    patient = client.with_options(retry=RetryPolicy(total=10_000.0))
+    while len(script.steps) > left:
+        with contextlib.suppress(TruecallerError):
+            await made(patient, call)
+
+
+async def play(case: Single) -> None:
+    ends = steps("push" if case.call == "mint" else case.call, case.answers)
+    script = playing(GOOD["push"], latency=0.0)
+    client = client_for(case, script)
+    for before in case.before:
+        await prepare(client, script, before)
+    if case.call == "mint":
+        fresh = answer(200, {"token": "token-1"})
+        script.mints.extend([fresh if end is GOOD["push"] else end for end in ends])
+    else:
+        script.steps.clear()
+        script.steps.extend([*ends, AssertionError("one attempt too many")])
+    times = script.minted if case.call == "mint" else list[float]()
+    seen_before, began = len(script.sent), now()
+    outcome, error = "ok", None
+    try:
+        await made(client, case.call, case.deadline)
+    except TruecallerError as raised:
+        outcome, error = type(raised).__name__, raised
+    times = times if case.call == "mint" else script.times[seen_before:]
+    waits = [later - earlier for earlier, later in zip([began, *times], times, strict=False)]
+    assert outcome == case.outcome
+    assert len(waits) == len(ends)
+    assert waits == pytest.approx(case.waits, abs=SOON)
+    assert state_of(client._parts.exchange.restraint) == (case.budget, case.breaker)
+    if error is not None:
+        assert (error.sent, error.retryable) == (case.sent, case.retryable)
+    await client.aclose()
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_a_single_call_is_tried_again_as_the_table_says(case: Single) -> None:
+    run_swiftly(play, case)
+
+
+def test_the_table_has_every_class_of_error_for_a_read_and_for_a_write() -> None:
+    """What a read cannot meet with: the refusal of a record. What only a campaign or an input can: the rest."""
+    common = {
+        "NotSent",
+        "ResponseLost",
+        "ServerError",
+        "DecodeError",
+        "BadRequest",
+        "AuthenticationFailed",
+        "Forbidden",
+        "NotFound",
+        "RateLimited",
+        "UnexpectedRedirect",
+        "WaitTooLong",
+    }
+    by_call = {call: {case.outcome for case in CASES if case.call == call} for call in ("push", "status")}
+    assert by_call["push"] >= common | {"PushRejected", "DeadlineExceeded", "ok"}
+    assert by_call["status"] >= common | {"ok"}

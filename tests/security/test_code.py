@@ -1,0 +1,199 @@
+"""S39 and S40: what the package never does, read from its text and seen at its import."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.house.sources import REPOSITORY, Module, modules
+
+FORBIDDEN = (
+    "pickle",
+    "cPickle",
+    "marshal.load",
+    "marshal.loads",
+    "shelve",
+    "dill",
+    "yaml",
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "os.system",
+    "os.popen",
+    "subprocess.getoutput",
+    "tempfile.mktemp",
+    "ssl._create_unverified_context",
+    "ssl.CERT_NONE",
+    "random.SystemRandom",
+    "telnetlib",
+    "xml",
+)
+"""Modules and functions that nothing here imports or calls."""
+
+WRITING = {"w", "x", "a", "+"}
+EXECUTING = {"execute", "executemany", "executescript"}
+OWN_NAMES = {
+    "truecaller_async.journal.upkeep": {"table"},
+    "truecaller_async.journal.reading": {"where"},
+    "truecaller_async.webhooks.ledger": {"one", "state"},
+}
+"""What may stand in SQL beside constants: other parts of SQL, which the same module wrote, and no values."""
+
+
+def dangers(module: Module) -> list[str]:
+    """What a module imports or calls of that list, a shell, and SQL into which something is written."""
+    found = [use for use in module.imports() if any(use.is_about(name) for name in FORBIDDEN)]
+    found += [use for use in module.calls() if any(use.is_about(name) for name in FORBIDDEN)]
+    said = [f"{module.name}:{use.line} {use.name}" for use in found]
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call):
+            said += [f"{module.name}:{node.lineno} {what}" for what in (*shells(node), *mixed_sql(module, node))]
+    return said
+
+
+def shells(call: ast.Call) -> Iterator[str]:
+    """A command line that a shell reads."""
+    for keyword in call.keywords:
+        if keyword.arg == "shell" and not (isinstance(keyword.value, ast.Constant) and not keyword.value.value):
+            yield "shell="
+    if isinstance(call.func, ast.Attribute) and call.func.attr == "create_subprocess_shell":
+        yield "create_subprocess_shell"
+
+
+def mixed_sql(module: Module, call: ast.Call) -> Iterator[str]:
+    """SQL into which something is written that is no constant of ours."""
+    if not isinstance(call.func, ast.Attribute) or call.func.attr not in EXECUTING or not call.args:
+        return
+    sql = call.args[0]
+    if isinstance(sql, ast.JoinedStr):
+        names = {ast.unparse(part.value) for part in sql.values if isinstance(part, ast.FormattedValue)}
+        constant = {name for name in names if name.isupper()}
+        if names - constant - OWN_NAMES.get(module.name, set()):
+            yield f"SQL with {', '.join(sorted(names))}"
+    elif isinstance(sql, ast.BinOp | ast.Call) and not is_ours(sql, OWN_NAMES.get(module.name, set())):
+        yield f"SQL by {ast.unparse(sql)}"
+
+
+def is_ours(sql: ast.expr, own: set[str]) -> bool:
+    """A text as it stands, a constant by its name, or two of them in a row."""
+    if isinstance(sql, ast.BinOp):
+        return isinstance(sql.op, ast.Add) and is_ours(sql.left, own) and is_ours(sql.right, own)
+    return isinstance(sql, ast.Constant) or (isinstance(sql, ast.Name) and (sql.id.isupper() or sql.id in own))
+
+
+def test_s39_nothing_dangerous_is_imported_called_or_executed() -> None:
+    assert [said for module in modules() for said in dangers(module)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import pickle\npickle.loads(b'')",
+        "from pickle import loads",
+        "eval('1')",
+        "exec('x = 1')",
+        "import yaml\nyaml.load('')",
+        "import subprocess\nsubprocess.run('ls', shell=True)",
+        "import subprocess as s\ns.run('ls', shell=chosen)",
+        "import asyncio\nasyncio.create_subprocess_shell('ls')",
+        "import os\nos.system('ls')",
+        "db.execute(f'SELECT * FROM t WHERE x = {value}')",
+        "db.execute('SELECT * FROM t WHERE x = ' + value)",
+        "db.execute('SELECT * FROM t WHERE x = %s' % value)",
+        "db.executescript('DROP TABLE {}'.format(value))",
+        "import tempfile\ntempfile.mktemp()",
+    ],
+)
+def test_s39_each_danger_is_seen(text: str) -> None:
+    assert dangers(Module.of("truecaller_async.x", text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "db.execute('SELECT * FROM t WHERE x = ?', (value,))",
+        "db.execute(f'PRAGMA user_version={VERSION}')",
+        "import subprocess\nsubprocess.run(['ls'], shell=False)",
+        "import re\nre.compile('x')",
+    ],
+)
+def test_s39_what_is_harmless_is_let_through(text: str) -> None:
+    assert dangers(Module.of("truecaller_async.x", text)) == []
+
+
+WATCHED = """
+import json, sys, threading
+
+seen = []
+NETWORK = {"socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"}
+OTHERS = {"subprocess.Popen", "os.mkdir", "os.remove", "os.rename", "sqlite3.connect", "os.putenv", "tempfile.mkstemp"}
+
+def hook(event, args):
+    if event == "open" and isinstance(args[1], str) and set(args[1]) & set("wxa+"):
+        if "__pycache__" not in str(args[0]):
+            seen.append([event, str(args[0])])
+    elif event in NETWORK | OTHERS:
+        seen.append([event, str(args[:2])])
+
+sys.addaudithook(hook)
+import logging
+class Ear(logging.Handler):
+    def emit(self, record):
+        seen.append(["log", record.getMessage()])
+logging.getLogger().addHandler(Ear())
+logging.getLogger().setLevel(1)
+import warnings
+warnings.simplefilter("error")
+
+import importlib, pkgutil
+import truecaller_async
+names = ["truecaller_async"]
+for found in pkgutil.walk_packages(truecaller_async.__path__, "truecaller_async."):
+    if not found.name.endswith("__main__"):
+        importlib.import_module(found.name)
+        names.append(found.name)
+print(json.dumps({"seen": seen, "modules": len(names), "threads": threading.active_count()}))
+"""
+
+
+def test_s40_at_import_nothing_is_written_asked_started_or_said() -> None:
+    done = subprocess.run(  # noqa: S603 - our own interpreter and our own program
+        [sys.executable, "-B", "-c", WATCHED], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    told = json.loads(done.stdout)
+    assert told["seen"] == []
+    assert told["modules"] > 150
+    assert told["threads"] == 1
+    assert done.stderr == ""
+
+
+def openings(module: Module) -> Iterator[tuple[int, str]]:
+    """Where a file is opened to be written, or made."""
+    for use in module.calls():
+        if use.name.startswith(("tempfile.", "os.mkfifo", "os.open")) or use.name == "open":
+            yield use.line, use.name
+
+
+NAMED_BY_THE_CALLER = {
+    "truecaller_async.sources.sinks": "results, where the caller wants them",
+    "truecaller_async.sources.files": "input, read only",
+    "truecaller_async.webhooks.forwarding": "a file to which events are forwarded",
+    "truecaller_async.webhooks.store": "the lock beside the store, which stays empty",
+}
+EXCLUSIVE_OR_NOT_FOLLOWED = ("O_EXCL", "O_NOFOLLOW", '"xb"')
+
+
+def test_s40_a_file_is_made_with_a_name_of_the_callers_or_exclusively() -> None:
+    careless = []
+    for module in modules():
+        text = ast.unparse(module.tree).replace("'", '"')
+        made = [name for _, name in openings(module)]
+        if made and not any(word in text for word in EXCLUSIVE_OR_NOT_FOLLOWED):
+            careless.append(f"{module.name}: {', '.join(made)}")
+    assert {said.partition(":")[0] for said in careless} <= NAMED_BY_THE_CALLER.keys(), careless

@@ -1,0 +1,79 @@
+"""S06: no secret is an option, because everybody who lists processes sees those."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from truecaller_async.cli.app import app
+
+from .canary import leaks, traces_of_secret
+from .host import ACCOUNT, KEY
+
+SECRETIVE = ("key", "secret", "password", "passwd", "token", "credential", "auth", "bearer")
+NO_SECRETS = {"tokens", "token-life"}
+"""How many tokens, and how long those of the sandbox live."""
+
+
+def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from commands(below, (*path, name))
+
+
+def words_of(parameter: click.Parameter) -> set[str]:
+    """Its name on the command line, and what it stands for there."""
+    names = {name.lstrip("-") for name in (*parameter.opts, *parameter.secondary_opts)}
+    return {word.lower() for word in (*names, parameter.metavar or "")}
+
+
+def secretive(command: click.Command) -> list[str]:
+    """The options and arguments of a command that seem to take a secret."""
+    return [
+        word
+        for parameter in command.params
+        for word in words_of(parameter) - NO_SECRETS
+        if any(part in word for part in SECRETIVE)
+    ]
+
+
+def test_s06_no_option_and_no_argument_of_any_command_takes_a_secret() -> None:
+    found = {" ".join(path): secretive(command) for path, command in commands(app)}
+    assert len(found) > 20
+    assert {name: words for name, words in found.items() if words} == {}
+
+
+@pytest.mark.parametrize("option", ["--api-key", "--key", "--password", "--auth"])
+def test_s06_an_option_that_takes_a_secret_would_be_seen(option: str) -> None:
+    assert secretive(click.Command("x", params=[click.Option([option])]))
+
+
+@pytest.mark.parametrize("option", ["--api-key", "--key", "--token", "--secret", "--password"])
+def test_s06_such_an_option_is_refused_and_its_value_is_not_repeated(option: str) -> None:
+    for path, command in commands(app):
+        if not isinstance(command, click.Group):
+            result = CliRunner().invoke(app, [*path, f"{option}={KEY}"])
+            assert result.exit_code == 2
+            assert leaks({"key": traces_of_secret(KEY)}, [("output", result.output)]) == []
+
+
+def test_s06_no_default_of_an_option_comes_from_a_variable_that_holds_a_secret() -> None:
+    variables = {
+        variable
+        for _, command in commands(app)
+        for parameter in command.params
+        for variable in ([parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar or ())
+    }
+    assert not [name for name in variables if "KEY" in name or "SECRET" in name]
+
+
+def test_s06_what_the_environment_lacks_is_named_and_what_it_has_is_not_shown() -> None:
+    environ = {"TRUECALLER_API_KEY": KEY, "TRUECALLER_CLIENT_ACCOUNT_ID": ACCOUNT, "TRUECALLER_KEY_ID": None}
+    result = CliRunner(env=environ).invoke(app, ["labels", "list"])
+    assert result.exit_code == 3
+    assert "TRUECALLER_KEY_ID" in result.output
+    assert leaks({"key": traces_of_secret(KEY)}, [("output", result.output)]) == []

@@ -1,0 +1,148 @@
+"""S37: a journal that nobody named loses what speaks of single rows when nobody has written to it for 30 days."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.driving import CALLER, Shell, receiver, write_rows
+from truecaller_async.cli import journals
+from truecaller_async.cli.retention import DAYS, keep_retention
+from truecaller_async.journal.held import Held, hold
+from truecaller_async.journal.reading import JournalReader
+from truecaller_async.models import Begun, Entry, Noted, Outcome, Place, Planned, Read, RunBegan
+from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxSettings
+
+NOW = 1_763_740_800.0
+DAY = 86_400.0
+PAYLOAD = b"what was kept of one record"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where journals of ours lie."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return journals.claimed("first.csv", NOW).parent
+
+
+def begun(path: Path, *, ours: bool = True) -> Held:
+    """A campaign that stopped in the middle; its journal is still open."""
+    held = hold(path, anew=True)
+    entries: list[Entry] = [
+        Begun(NOW, "1", "account", "v2", {}, None, b"salt"),
+        RunBegan(NOW, 1),
+        Planned(1, (1,), payload=PAYLOAD),
+        Read(Place(1, 1, 1)),
+    ]
+    held.transact([held.scribe.take((*entries, *([Noted(journals.OWN, os.path.realpath(path))] if ours else [])))])
+    return held
+
+
+def made(name: str = "input.csv", *, days: float, ours: bool = True, path: Path | None = None) -> Path:
+    """The journal of a campaign that was stopped so many days ago."""
+    path = path or journals.claimed(name, NOW)
+    begun(path, ours=ours).close()
+    aged(path, days)
+    return path
+
+
+def aged(path: Path, days: float) -> None:
+    for file in path.parent.glob(path.name + "*"):
+        os.utime(file, (NOW - days * DAY, NOW - days * DAY))
+
+
+def is_purged(path: Path) -> bool:
+    with JournalReader(path) as reader:
+        return reader.purged()
+
+
+def test_s37_after_thirty_days_only_the_account_is_left_and_one_line_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = [made("a.csv", days=DAYS + 0.1), made("b.csv", days=400)]
+    young = made("c.csv", days=DAYS - 0.1)
+    assert all(PAYLOAD in path.read_bytes() for path in old)
+    keep_retention(NOW)
+    assert [is_purged(path) for path in (*old, young)] == [True, True, False]
+    assert not any(PAYLOAD in path.read_bytes() for path in old)
+    assert PAYLOAD in young.read_bytes()
+    with JournalReader(old[0]) as reader:
+        assert reader.standing().account() == {Outcome.UNSENT: 1}
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"Purged 2 journals in {folder} that nobody had written to for 30 days")
+    keep_retention(NOW + 400 * DAY, spared=young)
+    assert capsys.readouterr().err == "", "what is purged is not purged again"
+
+
+def named_by_somebody(folder: Path) -> Path:
+    return made(days=99, ours=False, path=folder / "mine.db")
+
+
+def moved_here(folder: Path) -> Path:
+    return made(days=99).rename(folder / "moved.db")
+
+
+def somewhere_else(folder: Path) -> Path:
+    return made(days=99, path=folder.parent / "elsewhere.db")
+
+
+def of_another_program(folder: Path) -> Path:
+    path = folder / "20240101-000000-x.db"
+    path.write_bytes(b"no journal at all, and long enough to be one" * 20)
+    path.chmod(0o600)
+    aged(path, 99)
+    return path
+
+
+def with_a_newer_log(folder: Path) -> Path:
+    """Its process was killed yesterday; the file itself was last brought up to date long ago."""
+    path = made(days=99)
+    log = path.with_name(path.name + "-wal")
+    log.touch(0o600)
+    log.write_bytes(bytes(32))
+    os.utime(log, (NOW - DAY, NOW - DAY))
+    return path
+
+
+@pytest.mark.parametrize("make", [named_by_somebody, moved_here, somewhere_else, of_another_program, with_a_newer_log])
+def test_s37_a_journal_that_is_not_ours_or_not_old_is_never_touched(
+    folder: Path, capsys: pytest.CaptureFixture[str], make: Callable[[Path], Path]
+) -> None:
+    path = make(folder)
+    before = path.read_bytes()
+    keep_retention(NOW)
+    assert path.read_bytes() == before
+    assert capsys.readouterr().err == ""
+
+
+def test_s37_one_on_which_a_run_works_and_the_one_that_is_to_be_resumed_are_never_touched(folder: Path) -> None:
+    path, resumed = journals.claimed("running.csv", NOW), made("resumed.csv", days=99)
+    running = begun(path)
+    aged(path, 99)
+    keep_retention(NOW, spared=resumed)
+    assert not is_purged(path)
+    assert not is_purged(resumed)
+    running.close()
+
+
+async def test_s37_whoever_runs_or_resumes_a_campaign_keeps_the_retention_and_who_looks_does_not(
+    tmp_path: Path,
+) -> None:
+    async with await Sandbox.start(SandboxSettings(limits=SPEEDS["off"], resolve_after=0.0)) as sandbox:
+        shell = Shell(tmp_path, sandbox.environment())
+        rows = write_rows(tmp_path / "new.csv", "caller,receiver,reason", [(CALLER, receiver(1), "A parcel is here")])
+        named = str(tmp_path / "named.db")
+        for verb in (("run", str(rows), "--journal", named), ("resume", named)):
+            old = journals.claimed("old.csv", NOW, {"XDG_STATE_HOME": shell.env["XDG_STATE_HOME"]})
+            begun(old).close()
+            os.utime(old, (time.time() - (DAYS + 1) * DAY,) * 2)
+            assert (await shell.call("campaign", "status", str(old))).code == 0
+            assert not is_purged(old)
+            ended = await shell.run("campaign", *verb, "--json")
+            assert (ended.code, ended.summary["delivered"]) == (0, 1)
+            assert "Purged 1 journal in " in ended.stderr
+            assert is_purged(old)

@@ -1,0 +1,270 @@
+"""S07 to S17: what goes on the wire, to whom, and what of the surroundings is believed."""
+
+from __future__ import annotations
+
+import gzip
+import inspect
+import socket
+import ssl
+import warnings
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import click
+import pytest
+
+from tests.transport.raw_server import RawServer
+from truecaller_async import (
+    ConfigError,
+    DecodeError,
+    Timeouts,
+    TruecallerClient,
+    TruecallerError,
+    UnexpectedRedirect,
+    ValidationError,
+)
+from truecaller_async.cli.app import app
+from truecaller_async.models import Request, Secret
+from truecaller_async.transport import AiohttpTransport, headers
+
+from .calls import record
+from .host import ACCOUNT, FEATURE_SET, KEY, LISTED, TOKEN, Host, says
+from .test_command_line import commands
+
+PATIENT = Timeouts(connect=5, read=5)
+LABELS = Request("labels", "GET", "/labels", token=Secret(TOKEN))
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def client_with(**settings: Any) -> TruecallerClient:
+    return TruecallerClient(**{"client_account_id": ACCOUNT, "key_id": "k", "api_key": KEY, **settings})
+
+
+@pytest.mark.parametrize("value", [False, True, 0, "no", ssl.CERT_NONE])
+def test_s07_checking_certificates_cannot_be_switched_off(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"ssl must be an ssl\.SSLContext"):
+        client_with(ssl=value)
+
+
+def test_s07_no_option_of_client_environment_or_command_speaks_of_switching_it_off() -> None:
+    parameters = set(inspect.signature(TruecallerClient).parameters)
+    options = {name for _, command in commands(app) for one in command.params for name in one.opts}
+    assert "ssl" in parameters
+    assert not [name for name in parameters | options if any(word in name for word in ("verify", "insecure", "check"))]
+    assert isinstance(app, click.Group)
+
+
+def unchecked_host() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    return context
+
+
+def unchecked() -> ssl.SSLContext:
+    context = unchecked_host()
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@pytest.mark.parametrize("context", [unchecked_host(), unchecked()])
+def test_s07_a_context_of_the_caller_that_does_not_check_is_used_with_a_warning(context: ssl.SSLContext) -> None:
+    with pytest.warns(RuntimeWarning, match="does not check"):
+        client_with(ssl=context)
+
+
+def test_s07_a_context_of_the_caller_that_checks_is_used_without_a_word() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        client_with(ssl=ssl.create_default_context())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.example",
+        "http://127.0.0.1.example",
+        "http://localhost.example",
+        "http://10.0.0.1",
+        "http://[::ffff:10.0.0.1]",
+        "http://0.0.0.0",
+        "HTTP://api.example",
+        "ws://127.0.0.1",
+        "//api.example",
+    ],
+)
+def test_s09_plain_http_is_refused_but_for_this_machine(url: str) -> None:
+    with pytest.raises(ConfigError, match="base_url"):
+        client_with(base_url=url)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "https://api.example"])
+def test_s09_this_machine_may_be_spoken_to_in_plain(url: str) -> None:
+    client_with(base_url=url)
+
+
+async def test_s10_a_login_in_netrc_goes_neither_to_the_server_nor_to_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login planted password planted\nmachine 127.0.0.1 login planted password planted\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with RawServer() as proxy, RawServer() as server:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        for base in ("http://api.example", server.url):
+            transport = AiohttpTransport(base)
+            await transport.send(LABELS, PATIENT)
+            await transport.aclose()
+    for received in (proxy.received, server.received):
+        assert received.count(b"Authorization: ") == received.count(f"Authorization: Bearer {TOKEN}".encode()) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_s11_to_where_a_redirect_leads_no_byte_goes(status: int) -> None:
+    async with RawServer() as elsewhere, Host() as host, host.client() as client:
+        host.fail(says(b"", f"{status} Moved", f"Location: {elsewhere.url}/x\r\n"), mint=False)
+        with pytest.raises(UnexpectedRedirect, match=r"127\.0\.0\.1:\d+/x, and not followed"):
+            await client.batches.submit([record()] * 500)
+        host.fail(says(b"", f"{status} Moved", f"Location: {elsewhere.url}/x\r\n"), mint=True)
+        async with host.client() as another:
+            with pytest.raises(TruecallerError):
+                await another.tokens.make()
+    assert (elsewhere.received, elsewhere.connections) == (b"", [])
+
+
+async def test_s12_a_cookie_is_never_sent_back() -> None:
+    async with Host() as host, host.client() as client:
+        host.fail(says(b"[]", headers="Set-Cookie: session=planted; Path=/\r\n"), mint=False)
+        await client.labels.list()
+        await client.labels.list()
+        session = client._parts.transport._session  # type: ignore[attr-defined]
+        assert isinstance(session.cookie_jar, aiohttp.DummyCookieJar)
+    assert host.server.requests == 3
+    assert b"planted" not in host.server.received
+    assert b"cookie" not in host.server.received.lower()
+
+
+async def test_s13_only_two_encodings_are_asked_for() -> None:
+    async with Host() as host, host.client() as client:
+        await client.calls.push(record())
+    lines = [line for line in host.server.received.split(b"\r\n") if line.lower().startswith(b"accept-encoding")]
+    assert set(lines) == {b"Accept-Encoding: gzip, deflate"}
+
+
+@pytest.mark.parametrize("over", [0, 1])
+async def test_s13_what_unpacks_to_more_than_the_cap_is_not_read(over: int) -> None:
+    cap, base = 64 * 1024, b'{"status_info": {"status": "success"}}'
+    body = base + b" " * (cap - len(base) + over)
+    async with Host() as host, host.client() as client:
+        host.fail(says(gzip.compress(body), headers="Content-Encoding: gzip\r\n"), mint=False)
+        if over:
+            with pytest.raises(DecodeError, match=f"larger than {cap} bytes"):
+                await client.calls.push(record())
+        else:
+            await client.calls.push(record())
+
+
+HOSTILE_IDS = (
+    "../../admin",
+    "..",
+    ".",
+    "%2e%2e%2fadmin",
+    f"{FEATURE_SET}/../../admin",
+    f"{FEATURE_SET}?x=1",
+    f"{FEATURE_SET}#x",
+    f"{FEATURE_SET}\r\nX-Evil: 1",
+    f" {FEATURE_SET}",
+    f"{FEATURE_SET}\n",
+    "",
+    "\uff11\uff12\uff13",
+)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE_IDS)
+def test_s14_an_account_id_that_is_no_uuid_makes_no_client(hostile: str) -> None:
+    with pytest.raises(ConfigError, match="client_account_id is not a UUID"):
+        client_with(client_account_id=hostile)
+
+
+Use = Callable[[TruecallerClient, str], Awaitable[object]]
+
+
+async def _publish(client: TruecallerClient, given: str) -> object:
+    return await client.numbers.publish(given, [LISTED])
+
+
+async def _delist(client: TruecallerClient, given: str) -> object:
+    return await client.numbers.delist(given, [LISTED])
+
+
+async def _wait_listed(client: TruecallerClient, given: str) -> object:
+    return await client.numbers.wait_listed(given, [LISTED], timeout=1.0)
+
+
+async def _numbers(client: TruecallerClient, given: str) -> object:
+    return await client.numbers.list(feature_set_id=given)
+
+
+async def _feature_sets(client: TruecallerClient, given: str) -> object:
+    return await client.feature_sets.list(department_id=given)
+
+
+@pytest.mark.parametrize("use", [_publish, _delist, _wait_listed, _numbers, _feature_sets])
+async def test_s14_an_id_that_is_no_uuid_is_refused_before_any_io(use: Use) -> None:
+    async with Host() as host, host.client() as client:
+        for hostile in HOSTILE_IDS:
+            with pytest.raises(ValidationError):
+                await use(client, hostile)
+    assert host.server.connections == []
+
+
+@pytest.mark.parametrize("hostile", ["../../admin", "a/../b", "..\\admin", "", "a\r\nb", "a\x00", "\u0661", "x" * 201])
+async def test_s14_a_batch_id_that_could_step_up_is_refused_before_any_io(hostile: str) -> None:
+    async with Host() as host, host.client() as client:
+        with pytest.raises(ValidationError, match="batch_id"):
+            await client.batches.status(hostile)
+    assert host.server.connections == []
+
+
+@pytest.mark.parametrize("odd", ["a/b", "a?b=c", "a&limit=1", "a#b", "a%2e%2e%2fb", "..", "a+b", "a b"])
+async def test_s14_an_odd_batch_id_stays_in_its_place_in_the_query(odd: str) -> None:
+    async with Host() as host, host.client() as client:
+        with suppress(DecodeError):  # the host answers about another batch
+            await client.batches.status(odd)
+    (line,) = [line for line in host.server.received.split(b"\r\n") if line.startswith(b"GET ")]
+    path, _, query = line.removesuffix(b" HTTP/1.1").partition(b"?")
+    assert path == f"GET /v2/clients/{ACCOUNT}/dynamic_call_records".encode()
+    assert query.startswith(b"batchId=")
+    assert not set(b"/?&# +") & set(query.removeprefix(b"batchId="))
+
+
+def test_s16_the_user_agent_knows_nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USER", "planted")
+    agent = headers.user_agent()
+    assert not [word for word in ("planted", socket.gethostname(), str(Path.home()), str(Path.cwd())) if word in agent]
+
+
+async def test_s17_a_base_url_whose_name_leads_to_a_private_address_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Companies resolve names inside their walls; only the endpoint of a callback must be on the open internet."""
+
+    async def inside(_: object, host: str, port: int = 0, family: int = 0) -> list[dict[str, Any]]:
+        found = {"hostname": host, "host": "127.0.0.1", "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}
+        return [found]
+
+    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", inside)
+    monkeypatch.setattr(aiohttp.DefaultResolver, "resolve", inside)
+    async with RawServer() as server:
+        transport = AiohttpTransport(f"http://api.example:{server.port}")
+        await transport.send(LABELS, PATIENT)
+        await transport.aclose()
+    assert server.received.startswith(b"GET /labels HTTP/1.1\r\nHost: api.example:")

@@ -1,0 +1,24 @@
+"""What the tests of long campaigns share."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from truecaller_async.engine import intake, run
+from truecaller_async.planning.chunker import Chunker
+
+SMALL = 2
+
+
+def make_batches_small(patch: pytest.MonkeyPatch) -> None:
+    """Batches of two records, so that a campaign of an hour is quickly made."""
+    patch.setattr(run, "Chunker", partial(Chunker, SMALL))
+    patch.setattr(intake, "BATCH_MAX", SMALL)
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of two records in one test."""
+    make_batches_small(monkeypatch)

@@ -1,0 +1,173 @@
+"""A 429 that says how long: in seconds, as a date, or in words that nobody can read."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import pytest
+
+from tests.engine.world import World, check_account, record, records
+from tests.throttling.gateway import End, Gateway, Passage, run_swiftly, throttled, world_behind
+from tests.virtual import BASE
+from truecaller_async import RetryPolicy, WaitTooLong
+from truecaller_async.models import Request
+from truecaller_async.options import MAX_HOLD
+
+PATIENT = RetryPolicy(total=1000.0)
+UNREADABLE = ["-5", "120.5", "soon", "", "\uff11\uff12\uff10", "1e3", "120, 60", "+7", "0x10", "Wed, 21 Oct 2015"]
+JITTER = 1.1
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def http_date(wall: float) -> str:
+    return format_datetime(datetime.fromtimestamp(int(wall), UTC), usegmt=True)
+
+
+def dated(skew: float, seconds: float, now: float) -> End:
+    """A 429 of a server whose clock is wrong by `skew`, which names the moment in so many seconds."""
+    wall = BASE + now + skew
+    return throttled(http_date(wall + seconds), date=http_date(wall))
+
+
+def after(gateway: Gateway, refusal: Passage) -> Passage | None:
+    """The next request with the token that was refused."""
+    later = [p for p in gateway.seen if p.token == refusal.token and p.came >= refusal.went]
+    return min(later, key=lambda passage: passage.came, default=None)
+
+
+def refusal_in(gateway: Gateway) -> Passage:
+    return next(passage for passage in gateway.seen if passage.status == 429)
+
+
+async def one_push_after(end: End, seed: int = 0) -> float:
+    """The wait of a single push whose first try was answered so."""
+    ends = [end]
+    world, gateway = world_behind(
+        lambda request, _: ends.pop() if request.call == "push" and ends else None,
+        max_tokens=1,
+        retry=PATIENT,
+        seed=seed,
+    )
+    async with world.client as client:
+        await client.calls.push(record(1))
+    first, second = gateway.of("push")
+    return second.came - first.went
+
+
+async def a_campaign_where(at: float, end: End, count: int = 1500) -> tuple[World, Gateway]:
+    """A campaign with two tokens at work, one of which is answered so at this time."""
+    ends = [end]
+    world, gateway = world_behind(
+        lambda request, now: ends.pop() if request.call == "submit" and now >= at and ends else None, max_tokens=2
+    )
+    results, summary, fault = await world.run(records(count * 2))
+    check_account(results, summary, world.state)
+    assert fault is None
+    assert summary.delivered == count * 2
+    assert summary.throttled == 1
+    return world, gateway
+
+
+@pytest.mark.parametrize("seconds", [0, 2, 20, 120])
+def test_f11_a_single_call_waits_as_long_as_it_is_asked_and_a_tenth_more_at_most(seconds: int) -> None:
+    assert seconds <= run_swiftly(one_push_after, throttled(str(seconds))) <= seconds * JITTER + 0.001
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("seconds", [2, 30])
+def test_f11_the_token_that_was_refused_sends_nothing_for_so_long_and_the_others_go_on(seconds: int) -> None:
+    async def main() -> None:
+        _, gateway = await a_campaign_where(10.0, throttled(str(seconds)), 100)
+        refusal = refusal_in(gateway)
+        following = after(gateway, refusal)
+        assert following is not None
+        assert seconds <= following.came - refusal.went <= seconds * JITTER + 1.1
+        others = {p.token for p in gateway.between(refusal.went, refusal.went + seconds) if p.call == "submit"}
+        assert len(others) == 1
+        assert refusal.token not in others
+
+    run_swiftly(main)
+
+
+@pytest.mark.parametrize("skew", [-3600.0, 0.0, 3600.0])
+def test_f12_a_date_is_waited_for_by_the_server_s_own_clock(skew: float) -> None:
+    async def main() -> float:
+        moments: list[float] = []
+
+        def rule(request: Request, now: float) -> End:
+            if request.call != "push" or moments:
+                return None
+            moments.append(now)
+            return dated(skew, 30.0, now)
+
+        world, gateway = world_behind(rule, max_tokens=1)
+        async with world.client as client:
+            await client.calls.push(record(1))
+        first, second = gateway.of("push")
+        return second.came - first.went
+
+    assert 29.0 <= run_swiftly(main) <= 31.0 * JITTER
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("skew", [-3600.0, 3600.0])
+def test_f12_a_campaign_waits_for_a_date_by_the_server_s_own_clock(skew: float) -> None:
+    async def main() -> None:
+        _, gateway = await a_campaign_where(10.0, dated(skew, 30.0, 10.0), 100)
+        refusal = refusal_in(gateway)
+        following = after(gateway, refusal)
+        assert following is not None
+        assert 29.0 <= following.came - refusal.went <= 31.0 * JITTER + 1.1
+
+    run_swiftly(main)
+
+
+@pytest.mark.parametrize("value", UNREADABLE)
+def test_f13_what_cannot_be_read_is_no_wait_and_our_own_backoff_decides(value: str) -> None:
+    assert 0.0 <= run_swiftly(one_push_after, throttled(value)) <= 1.0
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("value", UNREADABLE)
+def test_f13_a_campaign_goes_on_after_a_wait_that_cannot_be_read(value: str) -> None:
+    async def main() -> None:
+        _, gateway = await a_campaign_where(2.0, throttled(value), 20)
+        refusal = refusal_in(gateway)
+        following = after(gateway, refusal)
+        assert following is not None
+        assert following.came - refusal.went <= 30.0
+
+    run_swiftly(main)
+
+
+@pytest.mark.parametrize("value", ["301", "86400", "99999999999", "9" * 400])
+def test_f13_a_single_call_is_told_of_a_wait_that_is_too_long_at_once(value: str) -> None:
+    async def main() -> None:
+        began = now()
+        with pytest.raises(WaitTooLong) as refusal:
+            await one_push_after(throttled(value))
+        assert now() - began < 1.0
+        assert refusal.value.seconds > refusal.value.allowed == MAX_HOLD
+
+    run_swiftly(main)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_f13_the_longest_wait_that_is_allowed_is_waited_out_whatever_the_dice_say(seed: int) -> None:
+    assert MAX_HOLD <= run_swiftly(one_push_after, throttled("300"), seed) <= MAX_HOLD + 0.001
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("value", ["99999999999", "9" * 400])
+def test_f13_a_token_that_is_asked_to_wait_for_ever_is_benched_and_the_other_finishes_the_campaign(value: str) -> None:
+    async def main() -> None:
+        _, gateway = await a_campaign_where(10.0, throttled(value), 100)
+        assert after(gateway, refusal_in(gateway)) is None
+        assert now() < 200.0
+
+    run_swiftly(main)

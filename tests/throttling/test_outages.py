@@ -1,0 +1,239 @@
+"""A server that can do nothing for minutes or for an hour: what is sent meanwhile, and how soon it goes on after.
+
+The figures are counted at the gateway. What a run without retries would have sent is what the same run sent on a day
+without faults.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from random import Random
+
+import pytest
+
+from tests.engine.world import World, applications, check_account, record, records
+from tests.throttling.conftest import make_batches_small
+from tests.throttling.gateway import (
+    UNAVAILABLE,
+    Behind,
+    End,
+    Gateway,
+    Rule,
+    Silence,
+    pass_all,
+    run_swiftly,
+    throttled,
+    world_behind,
+)
+from truecaller_async import CampaignOptions, NotSent, Outcome, RecordResult, ResponseLost, Summary, TruecallerError
+from truecaller_async.models import Answer, Request
+from truecaller_async.planning.restraint import Leave
+
+MINUTE = 60.0
+HOUR = 3600.0
+ROWS, UNRESOLVED = 600, 60
+BEGIN = 60.0
+FIVE_HUNDREDS = [
+    Answer(status, {"content-type": "text/html"}, b"<html>sorry</html>") for status in (500, 502, 503, 504)
+]
+REFUSED = NotSent("connection refused")
+
+
+def during(seconds: float, end: End, *calls: str, share: float = 1.0, seed: int = 3) -> Rule:
+    """From `BEGIN` on, for so long, this is the end of such a part of the requests of these calls, or of all."""
+    dice = Random(seed)
+
+    def rule(request: Request, now: float) -> End:
+        struck = BEGIN <= now < BEGIN + seconds and (not calls or request.call in calls)
+        return end if struck and dice.random() < share else None
+
+    return rule
+
+
+async def campaign(
+    rule: Rule, batches: int, options: CampaignOptions | None = None, max_tokens: int = 1
+) -> tuple[Gateway, World, list[RecordResult], Summary]:
+    world, gateway = world_behind(rule, max_tokens=max_tokens)
+    results, summary, fault = await world.run(records(2 * batches), options)
+    check_account(results, summary, world.state)
+    assert fault is None
+    return gateway, world, results, summary
+
+
+def first_good(gateway: Gateway, after: float) -> float:
+    """Seconds from then to the first good answer."""
+    return min(passage.went for passage in gateway.seen if passage.went > after and passage.status == 200) - after
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize(
+    ("end", "storm"), [(throttled(), 5 * MINUTE), (throttled("5"), 4.6 * MINUTE)], ids=["bare", "retry-after"]
+)
+def test_f15_a_storm_of_429_is_met_with_one_probe_in_ten_seconds_and_nothing_is_lost(end: Answer, storm: float) -> None:
+    async def main() -> None:
+        gateway, _, results, summary = await campaign(during(storm, end), 1000, max_tokens=4)
+        asked = gateway.between(BEGIN, BEGIN + storm)
+        assert len(asked) <= 1.1 * (20 + storm / 10.0)
+        assert summary.delivered == len(results) == 2000
+        assert summary.possibly_duplicated == 0
+        assert first_good(gateway, BEGIN + storm) <= 30.0
+
+    run_swiftly(main)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_f19_ten_minutes_in_which_a_third_of_the_polls_fail_make_no_outcome_wrong() -> None:
+    async def main() -> None:
+        dice = Random(5)
+        trouble = during(10 * MINUTE, UNAVAILABLE, "status", share=0.3)
+        gateway, world, results, summary = await campaign(
+            lambda request, now: dice.choice(FIVE_HUNDREDS) if trouble(request, now) else None, 600
+        )
+        assert summary.delivered == len(results) == 1200
+        assert sum(passage.tampered for passage in gateway.seen) > 100
+        sent = gateway.between(0.0, BEGIN + 10 * MINUTE)
+        again = sum(passage.again for passage in sent)
+        leaves = world.client._parts.exchange.restraint.granted
+        assert again <= 0.20 * len(sent)
+        assert leaves[Leave.PAID] <= 0.10 * leaves[Leave.FIRST] + 10
+
+    run_swiftly(main)
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("policy", ["resend", "hold"])
+def test_f20_a_5xx_on_half_of_the_batches_before_or_after_they_take_effect_is_never_called_failed(
+    seed: int, policy: str
+) -> None:
+    dice = Random(seed)
+
+    def rule(request: Request, now: float) -> End:
+        if request.call != "submit" or dice.random() < 0.5:
+            return None
+        page = dice.choice(FIVE_HUNDREDS)
+        return page if dice.random() < 0.5 else Behind(page)
+
+    async def main() -> None:
+        options = CampaignOptions(on_ambiguous="resend" if policy == "resend" else "hold")
+        _, world, results, summary = await campaign(rule, 100, options)
+        took_effect = applications(world.state)
+        sends = {result.record.receiver: result for result in results if result.record is not None}
+        assert summary.failed == 0
+        assert set(took_effect) <= set(sends)
+        for receiver, result in sends.items():
+            applied = took_effect[receiver]
+            assert applied <= result.attempts
+            assert applied <= 1 or result.possibly_duplicated
+            assert applied <= (1 if policy == "hold" else 3)
+        assert Counter(result.outcome for result in results).keys() <= {Outcome.DELIVERED, Outcome.UNKNOWN}
+        assert (summary.possibly_duplicated > 0) is (policy == "resend")
+
+    run_swiftly(main)
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize(
+    ("end", "calls"),
+    [(UNAVAILABLE, ()), (REFUSED, ()), (Silence(), ()), (throttled(), ("submit", "status"))],
+    ids=["5xx", "refused", "silent", "429"],
+)
+def test_f21_an_outage_of_an_hour_costs_two_hundred_requests_at_most_and_is_over_35_seconds_after_its_end(
+    end: End, calls: tuple[str, ...]
+) -> None:
+    options = CampaignOptions(max_unresolved=UNRESOLVED)
+    read_ahead = 0
+
+    async def main() -> None:
+        nonlocal read_ahead
+        world, gateway = world_behind(during(HOUR, end, *calls), max_tokens=2)
+        given = 0
+
+        def rows() -> object:
+            nonlocal read_ahead
+            for read, row in enumerate(records(ROWS), 1):
+                read_ahead = max(read_ahead, read - given)
+                yield row
+
+        results = []
+        async with world.client, world.client.push_many(rows(), options=options) as stream:
+            async for result in stream:
+                given += 1
+                results.append(result)
+        check_account(results, stream.summary, world.state)
+        assert len(gateway.between(BEGIN, BEGIN + HOUR)) <= 200
+        assert first_good(gateway, BEGIN + HOUR) <= 35.0
+        assert read_ahead <= UNRESOLVED + 1
+        assert stream.summary.failed == 0
+        assert stream.summary.unknown <= 10
+        assert stream.summary.unknown + stream.summary.delivered == ROWS
+
+    run_swiftly(main)
+
+
+OUTAGES: dict[str, tuple[float, End, tuple[str, ...]]] = {
+    "a third of all": (0.3, UNAVAILABLE, ()),
+    "half of all": (0.5, UNAVAILABLE, ()),
+    "all": (1.0, UNAVAILABLE, ()),
+    "half of the submits": (0.5, UNAVAILABLE, ("submit",)),
+    "all submits": (1.0, UNAVAILABLE, ("submit",)),
+    "half of the polls": (0.5, ResponseLost("the connection broke"), ("status",)),
+    "all polls": (1.0, UNAVAILABLE, ("status",)),
+    "half are not sent": (0.5, REFUSED, ()),
+    "none is sent": (1.0, REFUSED, ()),
+}
+
+
+@pytest.fixture(scope="module")
+def good_day() -> list[float]:
+    """When the requests of a campaign of four minutes come in where nothing goes wrong."""
+    with pytest.MonkeyPatch.context() as patch:
+        make_batches_small(patch)
+        gateway, *_ = run_swiftly(campaign, pass_all, 250)
+    return [passage.came for passage in gateway.seen]
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize(("share", "end", "calls"), OUTAGES.values(), ids=OUTAGES.keys())
+def test_f21_no_outage_makes_a_campaign_send_more_than_a_tenth_more_but_for_the_probes(
+    share: float, end: End, calls: tuple[str, ...], good_day: list[float]
+) -> None:
+    """What is counted is what came until the outage ended; what it left behind is made up for after it.
+
+    A probe that fails is followed by ten seconds without one, so where a share of the requests fails there are
+    1 / share probes in ten seconds.
+    """
+    outage = 3 * MINUTE
+    over = BEGIN + outage
+
+    async def main() -> int:
+        gateway, _, _, summary = await campaign(
+            during(outage, end, *calls, share=share), 250, CampaignOptions(max_unresolved=100)
+        )
+        assert summary.failed == 0
+        return len(gateway.between(0.0, over))
+
+    first_attempts = sum(came < over for came in good_day)
+    probes = outage / 10.0 / share
+    sent = run_swiftly(main)
+    assert sent <= 1.10 * first_attempts + 10 + probes
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 1.0])
+def test_f21_no_outage_makes_single_calls_send_more_than_a_tenth_more_but_for_the_probes(share: float) -> None:
+    calls = 500
+
+    async def main() -> tuple[int, float]:
+        world, gateway = world_behind(during(10 * HOUR, UNAVAILABLE, "status", share=share))
+        async with world.client as client:
+            batch = await client.batches.submit([record(1)])
+            await asyncio.sleep(BEGIN)
+            for _ in range(calls):
+                with contextlib.suppress(TruecallerError):
+                    await client.batches.status(batch.batch_id)
+        return len(gateway.of("status")), asyncio.get_running_loop().time() - BEGIN
+
+    sent, seconds = run_swiftly(main)
+    assert sent <= 1.10 * calls + 10 + seconds / 10.0 / share

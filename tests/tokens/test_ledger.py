@@ -1,0 +1,63 @@
+"""The ledger of mints when the wall clock is set, for each store, and when two processes share it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.tokens.world import Mint, pool_of
+from truecaller_async import Limits, TokenBudgetExhausted
+from truecaller_async.ports import TokenStore
+from truecaller_async.tokens import MemoryTokenStore, SqliteTokenStore
+
+NOW = 1_760_000_000.0
+HOUR = 3600.0
+WINDOW = 1836.0
+
+
+@pytest_asyncio.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[TokenStore]:
+    durable = request.param == "sqlite"
+    store: TokenStore = SqliteTokenStore(tmp_path / "state.db", "account") if durable else MemoryTokenStore()
+    yield store
+    await store.aclose()
+
+
+async def test_a_clock_that_is_set_back_an_hour_makes_nobody_wait_longer_than_one_window(store: TokenStore) -> None:
+    for _ in range(3):
+        assert await store.claim_mint(3, WINDOW, NOW + HOUR) == 0.0
+    assert await store.claim_mint(3, WINDOW, NOW) == WINDOW
+    assert await store.claim_mint(3, WINDOW, NOW + WINDOW - 1.0) == pytest.approx(1.0)
+    assert await store.claim_mint(3, WINDOW, NOW + WINDOW) == 0.0
+
+
+async def test_a_look_after_the_clock_was_set_back_shows_no_mint_of_the_future(store: TokenStore) -> None:
+    await store.claim_mint(3, WINDOW, NOW + HOUR)
+    assert (await store.look(NOW, NOW - WINDOW)).mints == (NOW,)
+    assert (await store.look(NOW + HOUR, NOW)).mints == (NOW + HOUR,)
+
+
+async def test_claims_out_of_turn_by_a_moment_can_still_be_refunded(store: TokenStore) -> None:
+    await store.claim_mint(3, WINDOW, NOW + HOUR)
+    await store.claim_mint(3, WINDOW, NOW + HOUR + 0.5)
+    await store.claim_mint(3, WINDOW, NOW + HOUR + 0.4)
+    await store.refund_mint(NOW + HOUR + 0.4)
+    assert await store.claim_mint(3, WINDOW, NOW + HOUR + 1.0) == 0.0
+    assert await store.claim_mint(3, WINDOW, NOW + HOUR + 1.0) > 0.0
+
+
+async def test_f09_where_the_budget_is_spent_a_token_that_was_given_up_since_is_taken_over(tmp_path: Path) -> None:
+    limits = Limits.documented().replace(mint=(1, 1800.0))
+    first = pool_of(Mint(seconds=0.0), limits=limits, store=SqliteTokenStore(tmp_path / "state.db", "one"))
+    second = pool_of(mint := Mint(seconds=0.0), limits=limits, store=SqliteTokenStore(tmp_path / "state.db", "one"))
+    token = await first.grow()
+    with pytest.raises(TokenBudgetExhausted):
+        await second.grow()
+    await first.aclose()
+    assert await second.grow() is None
+    assert [known.token_id for known in second.live()] == [token.token_id if token else ""]
+    assert mint.asked == []
+    await second.aclose()
