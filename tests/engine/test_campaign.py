@@ -22,6 +22,7 @@ from truecaller_async import (
     NotSent,
     Outcome,
     RecordResult,
+    RetryPolicy,
     SourceError,
     UnexpectedRedirect,
 )
@@ -699,5 +700,22 @@ def test_a_stream_says_how_it_wants_to_be_used() -> None:
             async with stream:
                 pass
         await world.client.aclose()
+
+    run_virtual(main)
+
+
+def test_after_a_lost_answer_an_older_record_is_not_sent_over_a_newer_one_whose_window_has_closed() -> None:
+    async def main() -> None:
+        world = World(fault=on("submit", 1, "lost_after"), retry=RetryPolicy(initial=200.0, cap=200.0))
+        older, newer = record(1), record(1, reason="The newer reason", hours=0.02)
+        results, summary, _ = await world.run([older, newer, record(2)], CampaignOptions(expiry_margin=0.0))
+        check_account(results, summary, world.state)
+        assert [result.outcome for result in sorted(results, key=lambda result: result.row)] == [
+            Outcome.UNKNOWN,
+            Outcome.UNKNOWN,
+            Outcome.DELIVERED,
+        ]
+        told = [entry.reason for entry in world.state.truth(0, 100) if entry.receiver == older.receiver]
+        assert told[-1] == "The newer reason"
 
     run_virtual(main)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.planning.records import draft, record
-from truecaller_async.planning.pairs import PairOrder
+from truecaller_async.planning.pairs import PairOrder, outdone
 
 
 def test_a_later_draft_comes_after_every_unsettled_draft_with_an_earlier_record_of_its_pairs() -> None:
@@ -54,3 +54,12 @@ def test_only_records_with_a_newer_one_in_a_later_draft_are_superseded() -> None
     order.enter(second)
     assert order.superseded(first) == [1]
     assert order.superseded(second) == []
+
+
+def test_records_before_a_late_one_of_their_pair_are_outdone_and_no_others() -> None:
+    first, second = record(1), record(2)
+    records = [first, second, first, second, first]
+    assert outdone(records, [2]) == [0]
+    assert outdone(records, [2, 3]) == [0, 1]
+    assert outdone(records, [0]) == []
+    assert outdone(records, []) == []

@@ -23,6 +23,7 @@ from truecaller_async.planning.backoff import full_jitter, hold_after
 from truecaller_async.planning.batch_state import Event, event_of
 from truecaller_async.planning.doubts import may_resend
 from truecaller_async.planning.draft import Draft, ends_of
+from truecaller_async.planning.pairs import outdone
 from truecaller_async.planning.polls import PollPlan
 from truecaller_async.planning.restraint import Leave
 
@@ -44,15 +45,24 @@ class Sender:
         run = self._run
         horizon = run.wall_ms() + int(run.options.expiry_margin * 1000)
         if draft.closes <= horizon:
-            late = [i for i, end in enumerate(ends_of(draft.records)) if end <= horizon]
-            gone = draft.take_out(late)
-            reason = "its window closed before it could be sent"
-            await run.settle(run.taken_out(draft, gone, Outcome.EXPIRED, reason), draft.seq)
+            await self._take_out_late(draft, [i for i, end in enumerate(ends_of(draft.records)) if end <= horizon])
         if draft.rows:
             return True
         draft.happen(Event.EMPTIED)
         await run.release(draft)
         return False
+
+    async def _take_out_late(self, draft: Draft, late: list[int]) -> None:
+        """Where they may have been applied by an answer that was lost, older records of their pairs stay away too."""
+        run = self._run
+        late_rows = {draft.rows[index] for index in late}
+        gone = draft.take_out([*late, *(outdone(draft.records, late) if draft.doubts else ())])
+        expired = [(row, given) for row, given in gone if row in late_rows]
+        older = [(row, given) for row, given in gone if row not in late_rows]
+        reason = "its window closed before it could be sent"
+        results = run.taken_out(draft, expired, Outcome.EXPIRED, reason)
+        reason = "a later row of its caller and receiver may have been applied, whose window has closed since"
+        await run.settle(results + run.taken_out(draft, older, Outcome.UNKNOWN, reason), draft.seq)
 
     async def send(self, draft: Draft, token: Token, leave: Leave) -> None:
         """One attempt with this token. The permit and the leave for it were taken."""

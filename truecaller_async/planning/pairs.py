@@ -7,6 +7,8 @@ Only pairs of unsettled drafts are remembered.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from truecaller_async.models import CallRecord
 from truecaller_async.planning.draft import Draft
 
@@ -14,6 +16,13 @@ from truecaller_async.planning.draft import Draft
 def pair_of(record: CallRecord) -> tuple[str, str]:
     """What decides whether one record replaces another."""
     return record.caller, record.receiver
+
+
+def outdone(records: Sequence[CallRecord], late: Collection[int]) -> list[int]:
+    """Places of the records that come before one of these places with the same pair, and are not among them."""
+    last = {pair_of(records[index]): index for index in sorted(late)}
+    gone = set(late)
+    return [i for i, record in enumerate(records) if i not in gone and i < last.get(pair_of(record), -1)]
 
 
 class PairOrder:
