@@ -9,7 +9,9 @@ A warning that nobody hears is a leak too. Warnings are errors in this suite, bu
 dies reaches nobody until pytest asks for it, so the objects of a test must die with that test: the collector runs after
 each one. That is cheap because all that was there when the module began is frozen, which the collector passes over.
 What asyncio has to complain of when nobody listens (an exception that no one took, a task that was destroyed) goes to
-its log, and is counted as well.
+its log, and is counted as well. And there are things that vanish with the collector without a word, and would never be
+counted: a database that nobody closed and an executor that nobody shut down are asked as they die, and an async
+generator that waits in its middle when its loop ends was not closed by whoever began it.
 
 Two things are the standard library's own and nobody can hold them: the tracker that multiprocessing starts once and
 keeps for good, and the handshake of a connection that a TLS server of asyncio has just taken. Its socket is counted.
@@ -21,13 +23,15 @@ import asyncio
 import gc
 import logging
 import os
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet, finalize
 
 import attrs
 import pytest
@@ -122,6 +126,15 @@ class Watch:
         left = (_named(task) for task in asyncio.all_tasks(loop))
         self._heard += [f"{name}, when its loop was closed" for name in left if HANDSHAKE not in name]
 
+    def unfinished(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The async generators of this loop are about to be closed in the place of whoever began them."""
+        begun = (each for each in loop._asyncgens if each.ag_frame is not None)  # type: ignore[attr-defined]
+        self._heard += [f"an async generator: {each.__qualname__}, when its loop ended" for each in begun]
+
+    def dropped(self, what: str) -> None:
+        """Something died that should have been closed."""
+        self._heard.append(what)
+
     def complaint(self, record: logging.LogRecord) -> None:
         """Asyncio has something to say that nobody was there to hear."""
         why = f": {record.exc_info[1]!r}" if record.exc_info else ""
@@ -137,12 +150,66 @@ class _Ear(logging.Handler):
         self._tell(record)
 
 
+def _watched_connection(tell: Callable[[str], None]) -> type[sqlite3.Connection]:
+    class Connection(sqlite3.Connection):
+        """One that says so when it dies without having been closed."""
+
+        _path = ""
+        _is_open = False
+
+        def __init__(self, database: Any, *args: Any, **settings: Any) -> None:
+            super().__init__(database, *args, **settings)
+            self._path, self._is_open = os.fspath(database), True
+
+        def close(self) -> None:
+            super().close()
+            self._is_open = False
+
+        def __del__(self) -> None:
+            if self._is_open:
+                super().close()
+                tell(f"a database that was dropped and not closed: {self._path}")
+
+    return Connection
+
+
+def _watch_databases(patched: pytest.MonkeyPatch, tell: Callable[[str], None]) -> None:
+    connect, watched = sqlite3.connect, _watched_connection(tell)
+
+    def is_opened(*args: Any, **settings: Any) -> sqlite3.Connection:
+        settings.setdefault("factory", watched)
+        opened: sqlite3.Connection = connect(*args, **settings)
+        return opened
+
+    patched.setattr(sqlite3, "connect", is_opened)
+
+
+def _watch_executors(patched: pytest.MonkeyPatch, tell: Callable[[str], None]) -> None:
+    begun, shut = ThreadPoolExecutor.__init__, ThreadPoolExecutor.shutdown
+    ends = WeakKeyDictionary[ThreadPoolExecutor, "finalize[Any, Any]"]()
+
+    def is_begun(executor: ThreadPoolExecutor, *args: Any, **settings: Any) -> None:
+        begun(executor, *args, **settings)
+        name = executor._thread_name_prefix
+        ends[executor] = finalize(executor, tell, f"an executor that was dropped and not shut down: {name}")
+        ends[executor].atexit = False
+
+    def is_shut(executor: ThreadPoolExecutor, *args: Any, **settings: Any) -> None:
+        if executor in ends:
+            ends[executor].detach()
+        shut(executor, *args, **settings)
+
+    patched.setattr(ThreadPoolExecutor, "__init__", is_begun)
+    patched.setattr(ThreadPoolExecutor, "shutdown", is_shut)
+
+
 @pytest.fixture(scope="session")
 def watch() -> Iterator[Watch]:
     """The one watch of the session."""
     watching = Watch()
     loops, runners = asyncio.BaseEventLoop, asyncio.runners
-    born, closed, cancelled = loops.__init__, loops.close, runners._cancel_all_tasks  # type: ignore[attr-defined]
+    born, closed, finished = loops.__init__, loops.close, loops.shutdown_asyncgens
+    cancelled = runners._cancel_all_tasks  # type: ignore[attr-defined]
 
     def is_born(loop: asyncio.BaseEventLoop, *args: Any, **settings: Any) -> None:
         born(loop, *args, **settings)
@@ -151,7 +218,12 @@ def watch() -> Iterator[Watch]:
     def is_closed(loop: asyncio.BaseEventLoop) -> None:
         if not loop.is_closed():
             watching.abandoned(loop)
+            watching.unfinished(loop)
         closed(loop)
+
+    async def are_finished(loop: asyncio.BaseEventLoop) -> None:
+        watching.unfinished(loop)
+        await finished(loop)
 
     def are_cancelled(loop: asyncio.AbstractEventLoop) -> None:
         watching.abandoned(loop)
@@ -161,7 +233,10 @@ def watch() -> Iterator[Watch]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(loops, "__init__", is_born)
         patched.setattr(loops, "close", is_closed)
+        patched.setattr(loops, "shutdown_asyncgens", are_finished)
         patched.setattr(runners, "_cancel_all_tasks", are_cancelled)
+        _watch_databases(patched, watching.dropped)
+        _watch_executors(patched, watching.dropped)
         logging.getLogger("asyncio").addHandler(ear)
         yield watching
         logging.getLogger("asyncio").removeHandler(ear)

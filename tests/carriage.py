@@ -31,6 +31,7 @@ from truecaller_async.sandbox.wire import head_of
 ANSWER_READS = 10.0
 """The body must be there within so many times the read timeout."""
 
+MIB = 1024 * 1024
 CAP = Request("labels", "GET", "/").cap
 """Bytes of answer that are read at most, where a call does not say otherwise."""
 
@@ -96,7 +97,8 @@ def answered(reply: Reply, cap: int) -> Answer | DecodeError:
 
 def too_large(reply: Reply, cap: int) -> DecodeError:
     """The transport reads no further than the cap."""
-    return DecodeError(f"answer larger than {cap} bytes", status=reply.status)
+    size = f"{cap // MIB} MiB" if cap >= MIB else f"{cap // 1024} KiB"
+    return DecodeError(f"answer larger than {size}", status=reply.status)
 
 
 def lost(reason: str, is_read: bool) -> ResponseLost:

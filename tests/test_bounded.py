@@ -20,6 +20,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="this
 
 LEAKY = """
 import asyncio, gc, os, socket, sqlite3, subprocess, sys, tempfile, threading, time
+from concurrent.futures import ThreadPoolExecutor
 import looptime, pytest
 
 KEPT = []
@@ -117,10 +118,30 @@ async def test_exception_that_nobody_took():
     cycle.append(cycle)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
+
+def test_dropped_database(tmp_path):
+    sqlite3.connect(tmp_path / "dropped.db").execute("CREATE TABLE it (x)")
+
+def test_dropped_database_in_a_cycle(tmp_path):
+    cycle = [sqlite3.connect(tmp_path / "dropped.db")]
+    cycle.append(cycle)
+
+def test_dropped_executor():
+    ThreadPoolExecutor(1, "dropped").submit(int).result()
+
+def test_generator_that_was_never_closed():
+    async def numbers():
+        yield 1
+        yield 2
+    async def main():
+        KEPT.append(begun := numbers())
+        await anext(begun)
+    asyncio.run(main())
 """
 
 SOUND = """
-import asyncio, threading, socket, subprocess, sys
+import asyncio, contextlib, sqlite3, threading, socket, subprocess, sys
+from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 @pytest.fixture(scope="module")
@@ -140,6 +161,19 @@ async def test_sound(server, worker):
 
 def test_sound_thread_that_is_just_ending(server):
     threading.Timer(0.05, int).start()
+
+def test_sound_database_and_executor(server):
+    with contextlib.closing(sqlite3.connect(":memory:")), ThreadPoolExecutor(1) as executor:
+        executor.submit(int).result()
+
+async def test_sound_generator(server):
+    async def numbers():
+        yield 1
+        yield 2
+    async with contextlib.aclosing(numbers()) as begun:
+        await anext(begun)
+    to_the_end = numbers()
+    assert [number async for number in to_the_end] == [1, 2]
 
 def test_sound_child(server):
     subprocess.run(["true"], check=True)
@@ -170,7 +204,7 @@ EXPECTED = {
     "test_database": "forgotten.db",
     "test_child": "a child process: ",
     "test_unwaited_child": "ended and not waited for",
-    "test_task": "a task: forever at test_leaky.py:8, when its loop was closed",
+    "test_task": "a task: forever at test_leaky.py:9, when its loop was closed",
     "test_task_of_a_fixture": "a task: forever",
     "test_task_of_a_run": "a task: forever",
     "test_task_of_a_virtual_loop": "a task: forever",
@@ -181,6 +215,10 @@ EXPECTED = {
     "test_unclosed_in_a_cycle": "unclosed <socket",
     "test_unraisable_in_a_cycle": "ZeroDivisionError",
     "test_exception_that_nobody_took": "Task exception was never retrieved: ZeroDivisionError()",
+    "test_dropped_database": "a database that was dropped and not closed: ",
+    "test_dropped_database_in_a_cycle": "a database that was dropped and not closed: ",
+    "test_dropped_executor": "an executor that was dropped and not shut down: dropped",
+    "test_generator_that_was_never_closed": "an async generator: test_generator_that_was_never_closed.<locals>.numbers",
 }
 
 

@@ -282,6 +282,7 @@ class TruecallerClient:
             observer=parts.observer,
             retry=self._settings.retry,
             restraint=parts.exchange.restraint,
+            ended=parts.exchange.ended,
             server_wall=parts.exchange.server_wall,
             knows_the_time=parts.exchange.knows_the_time,
             requests=parts.exchange.counts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
@@ -15,13 +16,13 @@ from truecaller_async.sandbox.answers import Reply
 BATCH = 500
 
 
-def repeating(nth: int) -> Edit:
-    """From the n-th accepted batch on, every one has the id of the first."""
+def repeating(nth: int, *, last: float = math.inf) -> Edit:
+    """From the n-th accepted batch on, to the last of these, every one has the id of the first."""
     given: list[str] = []
 
     def edit(reply: Reply, now: float) -> Reply:
         given.append(json.loads(reply.body)["batch_id"])
-        return with_body(reply, {"batch_id": given[0]}) if len(given) >= nth else reply
+        return with_body(reply, {"batch_id": given[0]}) if nth <= len(given) <= last else reply
 
     return edit
 
@@ -44,6 +45,20 @@ def test_f44_the_second_batch_of_one_id_is_unknown_the_first_has_its_words_and_t
         assert len({result.batch_id for result in results if result.batch_id}) == 1
         assert max(applications(world.state).values()) == 1
         assert all("another batch" in str(result.reason) for result in results if result.outcome is Outcome.UNKNOWN)
+
+    run_virtual(main)
+
+
+def test_f44_an_id_that_is_repeated_a_single_time_stops_the_run() -> None:
+    async def main() -> None:
+        world = world_of(submit=repeating(2, last=2))
+        results, summary, fault = await world.run(records(20 * BATCH))
+        check_account(results, summary, world.state)
+        assert isinstance(fault, DecodeError)
+        assert fault.path == "$.batch_id"
+        assert summary.unknown == BATCH
+        assert summary.unsent == summary.read - world.state.stats().records_applied > 0
+        assert max(applications(world.state).values()) == 1
 
     run_virtual(main)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from itertools import pairwise
 
 import pytest
@@ -17,7 +18,7 @@ NEVER = 1e9
 NOT_VISIBLE_YET = 60.0
 
 
-def only(polls: range) -> Edit:
+def only(polls: Container[int]) -> Edit:
     """These polls, counted from 1, are answered that the batch is not known."""
     count = 0
 
@@ -95,9 +96,10 @@ def test_f42_a_batch_whose_status_can_never_be_read_costs_no_more_than_one_that_
     run_virtual(main)
 
 
-def test_f43_one_404_about_a_batch_that_was_seen_before_is_not_believed() -> None:
+@pytest.mark.parametrize("polls", [{8}, {1, 8}], ids=["seen before", "not visible at first, and seen since"])
+def test_f43_one_404_about_a_batch_that_was_seen_before_is_not_believed(polls: set[int]) -> None:
     async def main() -> None:
-        world = world_of(status=only(range(8, 9)), resolve_after=400.0)
+        world = world_of(status=only(polls), resolve_after=400.0)
         results, summary, fault = await world.run(records(500))
         check_account(results, summary, world.state)
         assert fault is None

@@ -10,7 +10,8 @@ import aiohttp
 import msgspec
 import pytest
 
-from truecaller_async.sandbox import Sandbox, TruthEntry
+from truecaller_async.clock import Clock
+from truecaller_async.sandbox import Sandbox, SandboxSettings, TruthEntry
 
 from .driving import CALLER, REASON, Shell, adds_up, finished, line_with, read_results, receiver, write_rows
 
@@ -73,6 +74,21 @@ async def test_every_row_of_the_results_agrees_with_the_truth(shell: Shell, sand
     assert {outcome: summary[outcome] for outcome in counts} == dict(counts)
     assert summary["batches"] == sandbox.stats().batches
     assert summary["requests"]["submit"] == sum(sandbox.stats().requests["submit"].values())
+
+
+@pytest.mark.parametrize(
+    ("server_ahead", "said"), [(600.0, "10 min behind the"), (-600.0, "10 min ahead of the"), (0.0, "")]
+)
+async def test_a_clock_that_is_wrong_is_noted_once(server_ahead: float, said: str, tmp_path: Path) -> None:
+    settings, clock = SandboxSettings(resolve_after=0.1), Clock()
+    async with await Sandbox.start(settings, clock=lambda: clock.wall() + server_ahead) as sandbox:
+        shell = Shell(tmp_path, sandbox.environment())
+        good_file(tmp_path)
+        ended = await shell.run("campaign", "run", "good.csv")
+    assert ended.code == 0
+    notes = [line for line in ended.stderr.splitlines() if line.startswith("Note: the clock")]
+    assert len(notes) == bool(said)
+    assert said in "".join(notes)
 
 
 async def test_all_delivered_is_0_with_a_table_and_one_sentence(shell: Shell) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from truecaller_async.cli.report import closing, lines_of
 from truecaller_async.cli.verdicts import Verdict
-from truecaller_async.sandbox import Sandbox
+from truecaller_async.sandbox import FaultPlan, Sandbox, SandboxSettings
 
 from .driving import Finished, Shell
 
@@ -94,6 +95,41 @@ async def test_a_server_that_does_not_listen_is_7(shell: Shell, closed_port: int
     told = await shell.call("doctor", "--json", TRUECALLER_BASE_URL=f"http://127.0.0.1:{closed_port}")
     assert (told.code, states(told)) == (7, ["ok"] * 3 + ["fail"] + ["skipped"] * 3)
     assert checks(told)["service"]["said"] == "needs the check of the connection"
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ({"call": "token", "do": ["429:600"]}, 6),
+        ({"call": "labels", "do": ["404"]}, 5),
+        ({"call": "labels", "do": ["503"]}, 7),
+        ({"call": "token", "do": ["401"]}, 3),
+    ],
+)
+async def test_the_first_failure_says_the_code_and_the_help_names_it(
+    fault: dict[str, object], code: int, tmp_path: Path
+) -> None:
+    plan = FaultPlan.parse(json.dumps({"faults": [fault]}))
+    async with await Sandbox.start(SandboxSettings(faults=plan)) as sandbox:
+        told = await Shell(tmp_path, sandbox.environment()).call("doctor", "--json")
+        said = (await Shell(tmp_path, {}).call("doctor", "--help")).stdout
+    assert (told.code, states(told).count("fail")) == (code, 1)
+    assert f"with {code} where" in " ".join(said.split())
+
+
+@pytest.mark.parametrize("ending", ["503", "reset"])
+async def test_a_read_that_failed_may_be_made_again_and_need_not_be_looked_for(ending: str, tmp_path: Path) -> None:
+    plan = FaultPlan.parse(json.dumps({"faults": [{"call": "labels", "do": [ending]}]}))
+    async with await Sandbox.start(SandboxSettings(faults=plan)) as sandbox:
+        told = await Shell(tmp_path, sandbox.environment()).call("doctor", "--json")
+    assert checks(told)["labels"]["advice"] == "Try again later."
+
+
+async def test_our_own_figures_are_no_phone_numbers(tmp_path: Path) -> None:
+    plan = FaultPlan.parse('{"faults": [{"call": "labels", "do": ["huge"]}]}')
+    async with await Sandbox.start(SandboxSettings(faults=plan)) as sandbox:
+        told = await Shell(tmp_path, sandbox.environment()).call("doctor", "--json")
+    assert "answer larger than 8 MiB" in checks(told)["labels"]["said"]
 
 
 async def test_a_server_that_is_not_https_where_it_should_be_is_7(shell: Shell, sandbox: Sandbox) -> None:

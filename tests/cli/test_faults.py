@@ -36,6 +36,30 @@ def test_an_error_says_what_it_is_and_what_to_do(error: errors.TruecallerError, 
     assert advice in second
 
 
+def lost(*, is_read: bool) -> errors.ResponseLost:
+    error = errors.ResponseLost("the answer was lost")
+    error.retryable = is_read
+    return error
+
+
+def not_sent(error: errors.TruecallerError) -> errors.TruecallerError:
+    error.sent = "no"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (errors.ServerError(503, retryable=True), "Try again later."),
+        (lost(is_read=True), "Try again later."),
+        (not_sent(errors.ServerError(503)), "Nothing was sent; try again later."),
+        (not_sent(lost(is_read=False)), "Nothing was sent; try again later."),
+    ],
+)
+def test_who_asked_or_sent_nothing_is_not_sent_to_look_for_it(error: errors.TruecallerError, advice: str) -> None:
+    assert told(error).splitlines()[1:] == [f"  {advice}"]
+
+
 def test_a_full_number_in_the_words_of_the_server_is_masked() -> None:
     said = told(errors.PushRejected("receiver", "919812345678 is not reachable"))
     assert "********5678 is not reachable" in said

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shlex
@@ -7,8 +8,10 @@ from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
 
 import aiohttp
+import click
 import pytest
 
+from truecaller_async.cli.sandbox import PLAN_MAX, fault_plan
 from truecaller_async.options import Limits
 from truecaller_async.sandbox import SPEEDS, FaultPlan, Oddity, Sandbox
 from truecaller_async.sandbox.endings import ENDINGS
@@ -140,7 +143,41 @@ async def test_a_fault_plan_is_followed_and_counted(tmp_path: Path) -> None:
     assert codes[0] != 0
     assert codes[1] == 0
     assert "2 records applied" in ended.stderr
-    assert ended.stderr.endswith("1 request met by a fault.\n")
+    begins = "Sandbox: 3 requests reached the API, 1 was met by a fault, 0 of them never reached it, 1 token created"
+    assert ended.stderr.startswith(begins)
+
+
+async def test_what_a_fault_kept_from_the_api_is_told_at_the_end(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text('{"faults": [{"call": "*", "do": ["429:date+5"]}]}')
+    process = await Shell(tmp_path, {}).start("sandbox", "--port", "0", "--faults", "plan.json", "--json")
+    assert process.stdout is not None
+    variables = json.loads(await process.stdout.readline())
+    async with aiohttp.ClientSession(variables["TRUECALLER_BASE_URL"]) as http:
+        for _ in range(2):
+            async with http.get("/clients/any/labels") as answer:
+                assert answer.status == 429
+    process.send_signal(SIGTERM)
+    ended = await finished(process)
+    begins = "Sandbox: 0 requests reached the API, 2 were met by a fault, 2 of them never reached it, 0 tokens created"
+    assert ended.stderr.startswith(begins)
+
+
+async def test_a_file_without_an_end_is_no_plan(tmp_path: Path) -> None:
+    async with asyncio.timeout(30):
+        ended = await Shell(tmp_path, {}).run("sandbox", "--port", "0", "--faults", "/dev/zero")
+    assert (ended.code, ended.stdout) == (2, "")
+    assert "larger than 4 MiB" in " ".join(ended.stderr.split())
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_a_plan_is_read_up_to_four_mebibytes(over: int, tmp_path: Path) -> None:
+    plan = b'{"faults": []}'
+    (tmp_path / "plan.json").write_bytes(plan + b" " * (PLAN_MAX - len(plan) + over))
+    if over:
+        with pytest.raises(click.BadParameter, match="larger than 4 MiB"):
+            fault_plan(str(tmp_path / "plan.json"))
+    else:
+        assert fault_plan(str(tmp_path / "plan.json")).faults == ()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from truecaller_async.cli.account import closing, print_account
 from truecaller_async.cli.bad_rows import BadRows
-from truecaller_async.cli.course import Course
+from truecaller_async.cli.course import BOUND, Course
 from truecaller_async.cli.lines import line_of, progress_event, summary_event
 from truecaller_async.cli.live import picture
 from truecaller_async.cli.phrases import counted, duration, masked, printable
@@ -81,6 +81,37 @@ def test_the_drawing_fits_into_80_columns_and_says_everything() -> None:
         assert part in text
     for part in ("3 live, 1 on hold, 10 at most", "no token may be created before", "400  receiver is missing"):
         assert part in text
+
+
+UNWELL = attrs.evolve(MIDDLE, bound_by="service")
+PROBED = "the service does not answer; it is probed now and then"
+
+
+def test_a_service_that_does_not_answer_is_what_is_waited_for_and_nothing_is_foretold() -> None:
+    course = Course(UNWELL, 5000)
+    lines = drawn(course)
+    assert max(map(len, lines)) <= 80
+    assert [line.rstrip() for line in lines if line.startswith(("rate", "waiting"))] == [
+        "rate      800 of 1,500 records/s",
+        f"waiting   {PROBED}",
+    ]
+    assert " left" not in line_of(course)
+    assert line_of(course).endswith(f"10 at most; {PROBED}")
+    assert progress_event(course)["seconds_left"] is None
+
+
+def test_whoever_waits_for_two_things_is_told_both() -> None:
+    course = Course(attrs.evolve(UNWELL, tokens_live=0, waiting_until=datetime(2030, 1, 1, tzinfo=UTC)), 5000)
+    *_, token, service = drawn(course)
+    assert token.startswith("waiting   no token may be created before")
+    assert service.rstrip() == " " * 10 + PROBED
+
+
+@pytest.mark.parametrize("bound", ["limits", "source", "reader", "max_unresolved"])
+def test_what_holds_the_rate_is_never_cut_off(bound: str) -> None:
+    course = Course(attrs.evolve(MIDDLE, bound_by=bound, rate=5000.0, permitted_rate=5000.0), 18_000_000)
+    assert course.rate.endswith("left, " + BOUND[bound])
+    assert course.rate in "\n".join(drawn(course))
 
 
 def test_the_last_drawing_is_the_two_bars() -> None:

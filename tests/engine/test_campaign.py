@@ -10,6 +10,8 @@ from random import Random
 import pytest
 
 from tests.engine.world import Fault, World, applications, check_account, record, records, slowly
+from tests.throttling.conftest import SMALL, make_batches_small
+from tests.throttling.gateway import run_swiftly
 from tests.virtual import BASE, most_in_window, run_virtual
 from truecaller_async import (
     AuthenticationFailed,
@@ -54,13 +56,17 @@ def test_every_record_is_delivered_and_the_account_adds_up() -> None:
     run_virtual(main)
 
 
-def test_f16_a_campaign_of_minutes_runs_at_the_permitted_rate_and_draws_no_refusal() -> None:
+def test_f16_a_campaign_of_minutes_runs_at_the_permitted_rate_and_draws_no_refusal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_batches_small(monkeypatch)
+
     async def main() -> None:
         world = World()
-        _, summary, fault = await world.run(records(400_000))
+        _, summary, fault = await world.run(records(SMALL * 800))
         stats = world.state.stats()
         assert fault is None
-        assert summary.delivered == 400_000
+        assert summary.delivered == SMALL * 800
         assert stats.violations == {}
         assert stats.refused == 0
         assert stats.mints == 10
@@ -72,7 +78,7 @@ def test_f16_a_campaign_of_minutes_runs_at_the_permitted_rate_and_draws_no_refus
         assert summary.permitted_share is not None
         assert summary.permitted_share >= 0.97
 
-    run_virtual(main)
+    run_swiftly(main)
 
 
 def test_the_same_seed_gives_the_same_run_to_the_microsecond() -> None:
@@ -626,13 +632,15 @@ def test_cancelling_the_reader_is_obeyed_and_the_account_adds_up() -> None:
     run_virtual(main)
 
 
-def test_f42_first_polls_are_learned() -> None:
+def test_f42_first_polls_are_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_batches_small(monkeypatch)
+
     async def main() -> None:
         world = World(settings=SandboxSettings(resolve_after=7.0))
-        _, summary, _ = await world.run(records(400_000))
+        _, summary, _ = await world.run(records(SMALL * 800))
         assert summary.requests["status"] <= 1.3 * summary.batches
 
-    run_virtual(main)
+    run_swiftly(main)
 
 
 @pytest.mark.parametrize("correlate", ["auto", "watermark"])

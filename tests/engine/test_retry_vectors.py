@@ -2,46 +2,59 @@
 
 from __future__ import annotations
 
-from collections import deque
+import asyncio
+import contextlib
+from collections import defaultdict, deque
 
 import pytest
 
-from tests.engine.world import check_account, record
+from tests.engine.world import check_account, record, records
 from tests.throttling.gateway import End, run_swiftly, world_behind
 from tests.vectors.reading import SOON, Campaign, Highest, campaigns, end_of, spelled_out, state_of
-from truecaller_async import CampaignOptions, Outcome
+from truecaller_async import CampaignOptions, Outcome, RetryPolicy, TruecallerClient, TruecallerError
 from truecaller_async.models import Request
 
 CASES = campaigns()
 
 
+async def prepare(client: TruecallerClient, ends: dict[str, deque[End]], before: str) -> None:
+    """Calls with these answers, one after the other, until all of them were given."""
+    call, _, words = before.partition(" ")
+    ends[call].extend(end_of(word) for word in spelled_out(words.split(", ")))
+    patient = client.with_options(retry=RetryPolicy(total=10_000.0))
+    while ends[call]:
+        with contextlib.suppress(TruecallerError):
+            await (patient.batches.status("b-1") if call == "status" else patient.calls.push(record(0)))
+
+
 async def play(case: Campaign) -> None:
     call = "status" if case.status else "submit"
-    left = deque(end_of(word) for word in spelled_out(case.status or case.submit))
-    attempts = len(left)
+    ends = defaultdict[str, deque[End]](deque)
 
     def rule(request: Request, now: float) -> End:
-        return left.popleft() if request.call == call and left else None
+        return ends[request.call].popleft() if ends[request.call] else None
 
     world, gateway = world_behind(rule, latency=(0.0, 0.0), max_tokens=1)
     gateway.latency = 0.0
     parts, dice = world.client._parts, Highest()
     parts.rng = parts.exchange._rng = parts.pool._rng = dice
-    options = CampaignOptions(
-        on_ambiguous=case.on_ambiguous,
-        isolate=case.isolate,
-    )
-    (result,), summary, fault = await world.run([record(1)], options)
-    if case.fault is None:
-        check_account([result], summary, world.state)
-    times = [passage.came for passage in gateway.of(call)]
-    before = gateway.of("submit")[-1].went if case.status else 0.0
-    waits = [later - earlier for earlier, later in zip([before, *times], times, strict=False)]
+    for before in case.before:
+        await prepare(world.client, ends, before)
+    ends[call].extend(end_of(word) for word in spelled_out(case.status or case.submit))
+    attempts, began = len(ends[call]), asyncio.get_running_loop().time()
+    options = CampaignOptions(on_ambiguous=case.on_ambiguous, isolate=case.isolate)
+    results, summary, fault = await world.run(records(case.records), options)
+    check_account(results, summary, world.state)
+    times = [passage.came for passage in gateway.of(call) if passage.came >= began]
+    before_first = gateway.of("submit")[-1].went if case.status else began
+    waits = [later - earlier for earlier, later in zip([before_first, *times], times, strict=False)]
     assert (type(fault).__name__ if fault is not None else None) == case.fault
     assert len(times) == attempts
     assert waits == pytest.approx(case.waits, abs=SOON)
-    assert (result.outcome, result.possibly_duplicated) == (Outcome(case.outcome), case.possibly_duplicated)
-    assert result.attempts == case.attempts
+    assert {(result.outcome, result.possibly_duplicated) for result in results} == {
+        (Outcome(case.outcome), case.possibly_duplicated)
+    }
+    assert {result.attempts for result in results} == {case.attempts}
     assert state_of(parts.exchange.restraint) == (case.budget, case.breaker)
 
 

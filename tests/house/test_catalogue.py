@@ -39,6 +39,14 @@ def test_what_no_test_shows_says_why(rows: list[Row]) -> None:
     assert [row.number for row in rows if not row.tests and not row.figure.startswith("because ")] == []
 
 
+def test_no_figure_speaks_of_an_expected_failure_that_is_gone(rows: list[Row]) -> None:
+    def expects_one(row: Row) -> bool:
+        files = {test.partition("::")[0] for test in row.tests}
+        return any("xfail" in (REPOSITORY / file).read_text("utf-8") for file in files)
+
+    assert [row.number for row in rows if "expected failure" in row.figure.lower() and not expects_one(row)] == []
+
+
 def test_the_command_has_nothing_to_change(tests: dict[str, list[str]]) -> None:
     text = TABLE.read_text("utf-8")
     assert rewritten(text, tests) == text, HINT

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import pytest
 
-from truecaller_async import CampaignOptions, Outcome
+from tests.planning.records import draft, record
+from truecaller_async import CampaignOptions, Outcome, ServerError
 from truecaller_async.models import AttemptEnded, Begun, Entry, GivenUp, Intent, Judged, Place, Planned, Read, Settled
 from truecaller_async.planning.batch_state import Attempts, State
-from truecaller_async.planning.doubts import MAY_BE_JUDGED, ended_by_crash, judgement, may_go_again, may_resend
+from truecaller_async.planning.doubts import (
+    MAY_BE_JUDGED,
+    ended_by_crash,
+    judgement,
+    may_go_again,
+    may_resend,
+    resend_due,
+)
 from truecaller_async.planning.replay import Standing
+from truecaller_async.planning.restraint import BREAKS_AFTER, Restraint
 
 BEGUN: list[Entry] = [
     Begun(1.0, "1", "account", "v2", {}, None, b""),
@@ -87,3 +97,36 @@ def test_a_crash_in_flight_is_a_lost_answer() -> None:
     standing = standing_after(*BEGUN)
     standing.take(ended_by_crash(standing.batch(1), 9.0))
     assert (standing.batch(1).state, standing.batch(1).doubts, standing.batch(1).sends) == (State.IN_DOUBT, 1, 1)
+
+
+def restraint_after(*failures: Exception | None) -> Restraint:
+    restraint = Restraint()
+    for failure in failures:
+        leave = restraint.ask(0.0)
+        assert leave is not None
+        restraint.ended(leave, failure, 0.0)
+    return restraint
+
+
+def test_a_batch_in_doubt_goes_again_as_soon_as_the_server_answers_anybody() -> None:
+    lost = draft(1, record(1), doubts=2, lost_at=100.0)
+    assert resend_due(lost, restraint_after(ServerError(503), None), 8000.0, alone=True) == 100.0
+
+
+@pytest.mark.parametrize(("doubts", "seconds"), [(1, 5.0), (2, 60.0)])
+def test_where_nobody_is_answered_it_waits_longer_the_second_time(doubts: int, seconds: float) -> None:
+    lost = draft(1, record(1), doubts=doubts, lost_at=100.0)
+    assert resend_due(lost, restraint_after(ServerError(503)), 8000.0, alone=True) == 100.0 + seconds
+
+
+@pytest.mark.parametrize(("alone", "seconds"), [(True, 600.0), (False, 4000.0)])
+def test_in_an_outage_it_is_the_last_to_be_a_probe(alone: bool, seconds: float) -> None:
+    lost = draft(1, record(1), doubts=1, lost_at=100.0)
+    outage = restraint_after(*[ServerError(503)] * BREAKS_AFTER)
+    assert resend_due(lost, outage, 8000.0, alone=alone) == 100.0 + seconds
+
+
+def test_it_never_waits_for_more_than_half_of_its_window_nor_at_all_where_an_earlier_process_lost_it() -> None:
+    outage = restraint_after(*[ServerError(503)] * BREAKS_AFTER)
+    assert resend_due(draft(1, record(1), doubts=1, lost_at=100.0), outage, 40.0, alone=False) == 120.0
+    assert resend_due(draft(1, record(1), doubts=1), outage, 8000.0, alone=True) == -math.inf

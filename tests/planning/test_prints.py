@@ -279,14 +279,14 @@ def test_any_salt_will_do(salt: bytes) -> None:
     assert kept[:DIGEST_SIZE] != PRINTS.of(rows)[:DIGEST_SIZE]
 
 
-def test_another_salt_makes_other_digests_and_other_marks() -> None:
+def test_s36_another_salt_makes_other_digests_and_other_marks() -> None:
     rows = [record(number) for number in range(20)]
     kept = [Prints(bytes([salt])).of(rows) for salt in range(20)]
     assert len({one[:DIGEST_SIZE] for one in kept}) == 20
     assert len({one[DIGEST_SIZE:] for one in kept}) > 10
 
 
-def test_no_number_can_be_read_in_a_print() -> None:
+def test_s36_no_number_can_be_read_in_a_print() -> None:
     rows = [record(number, key=f"customer {number}") for number in range(500)]
     kept = PRINTS.of(rows)
     for row in rows:

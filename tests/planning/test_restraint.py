@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from truecaller_async.errors import (
     AuthenticationFailed,
     BadRequest,
+    DeadlineExceeded,
     DecodeError,
     NotSent,
     PushRejected,
@@ -129,6 +130,44 @@ def test_twenty_bad_answers_in_a_row_leave_one_probe_now_and_then(failure: Excep
     assert restraint.wait(5.0) == restraint.wait(5.0, again=True) == seconds
     assert sent(restraint, 5.0 + seconds, failure) is Leave.PROBE
     assert restraint.wait(5.0 + seconds) == seconds
+
+
+def test_a_retry_that_fails_says_nothing_new() -> None:
+    restraint = Restraint(budget=100.0)
+    sent(restraint, 0.0, DOWN)
+    for _ in range(3 * BREAKS_AFTER):
+        assert sent(restraint, 0.0, DOWN, again=True) is Leave.PAID
+    assert not restraint.is_open
+    assert not restraint.is_answered
+
+
+def test_probes_of_retries_go_slower_after_five_minutes_and_open_nothing() -> None:
+    restraint, now, probes = spent(), 0.0, 0
+    while now < 3600.0:
+        wait = restraint.wait(now, again=True)
+        if wait:
+            now += wait
+            continue
+        sent(restraint, now, DOWN, again=True)
+        probes += 1
+    assert probes <= 150
+    assert restraint.is_strained
+    assert not restraint.is_open
+    assert restraint.wait(now) == 0.0
+
+
+def test_a_probe_that_ends_in_silence_is_not_followed_at_once() -> None:
+    restraint = broken()
+    probe = restraint.ask(30.0)
+    assert probe is not None
+    restraint.ended(probe, AuthenticationFailed(401), 30.1)
+    assert restraint.wait(30.1) == pytest.approx(29.9)
+
+
+def test_a_deadline_of_seconds_that_passes_speaks_of_the_server_a_short_one_of_the_caller() -> None:
+    late = DeadlineExceeded("late", sent="maybe")
+    assert health_of(late, 2.0) is Health.BAD
+    assert health_of(late, 0.15) is Health.SILENT
 
 
 def test_nineteen_do_not() -> None:

@@ -39,9 +39,30 @@ def test_our_clock_may_be_set_without_changing_what_time_it_is_at_the_server() -
         assert abs(wall + time.offset(10.0, wall) - (NOON + 10)) <= 0.5
 
 
-def test_one_answer_that_lies_moves_nothing() -> None:
-    time = heard(NOON, NOON + 1, NOON + 99_999, NOON + 3, NOON + 4)
-    assert time.offset(5.0, NOON + 5) == 0.0
+@pytest.mark.parametrize("place", range(5))
+def test_one_answer_that_lies_moves_nothing(place: int) -> None:
+    dates = [NOON + second for second in range(5)]
+    dates[place] += 50_000.0
+    assert heard(*dates).offset(5.0, NOON + 5) == 0.0
+
+
+def test_two_answers_that_disagree_say_nothing() -> None:
+    time = heard(NOON + 600, NOON + 7_000)
+    assert time.offset(2.0, NOON + 2) == 0.0
+    assert not time.is_sure(2.0, NOON + 2)
+
+
+@pytest.mark.parametrize("date", [0.0, NOON - 86_401, NOON + 86_401, NOON + 10**10])
+def test_a_clock_that_is_a_day_or_more_away_is_not_believed(date: float) -> None:
+    time = heard(date, date + 1, date + 2)
+    assert time.offset(2.0, NOON + 2) == 0.0
+
+
+def test_a_clock_that_differs_is_sure_from_the_second_answer_on_and_one_that_agrees_from_the_first() -> None:
+    assert not ServerTime().is_sure(0.0, NOON)
+    assert heard(NOON).is_sure(0.0, NOON)
+    assert not heard(NOON + 600).is_sure(0.0, NOON)
+    assert heard(NOON + 600, NOON + 601).is_sure(1.0, NOON + 1)
 
 
 def test_after_a_suspend_in_which_the_monotonic_clock_stood_still_three_answers_are_enough() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -334,14 +335,14 @@ def test_a_deadline_ends_the_retries() -> None:
     run_virtual(scene)
 
 
-@pytest.mark.parametrize(("trouble", "claims"), [(UNREACHED, 1), (LOST, 3), (UNAVAILABLE, 3)])
+@pytest.mark.parametrize(("trouble", "claims"), [(UNREACHED, 1), (LOST, 2), (UNAVAILABLE, 2)])
 def test_each_request_for_a_token_that_may_have_made_one_is_counted(trouble: Any, claims: int) -> None:
     async def scene() -> None:
         limits = Limits.documented().replace(mint=(3, 1800.0))
-        script = playing(PUSHED, mints=[trouble, trouble])
+        script = playing(PUSHED, mints=[trouble])
         client = client_of(script, limits=limits)
         await push(client)
-        assert len(script.minted) == 3
+        assert len(script.minted) == 2
         for _ in range(3 - claims):
             await client._parts.pool.grow()
         with pytest.raises(TokenBudgetExhausted):
@@ -353,9 +354,28 @@ def test_each_request_for_a_token_that_may_have_made_one_is_counted(trouble: Any
 def test_requests_for_tokens_end_with_the_budget() -> None:
     async def scene() -> None:
         script = playing(PUSHED, mints=[UNAVAILABLE] * 9)
+        client = client_of(script, limits=Limits.documented().replace(mint=(2, 1800.0)))
+        with pytest.raises(ServerError) as failed:
+            await push(client)
+        assert failed.value.sent == "no"  # of the push, of which this is the error
         with pytest.raises(TokenBudgetExhausted):
-            await push(client_of(script, limits=Limits.documented().replace(mint=(2, 1800.0))))
+            await push(client)
         assert len(script.minted) == 2
+
+    run_virtual(scene)
+
+
+def test_an_endpoint_that_makes_no_tokens_does_not_spend_the_budget_of_them_in_a_moment() -> None:
+    async def scene() -> None:
+        script = playing(PUSHED, mints=[UNAVAILABLE] * 99)
+        client = client_of(script)
+        while now() < 900.0:
+            with pytest.raises(ServerError):
+                await push(client)
+            await asyncio.sleep(1.0)
+        assert len(script.minted) < 10
+        gaps = [later - earlier for earlier, later in pairwise(script.minted)]
+        assert gaps[-1] > 200.0 > 60.0 > gaps[2]
 
     run_virtual(scene)
 

@@ -63,13 +63,21 @@ def made(client: TruecallerClient, call: str, deadline: float | None = None) -> 
 
 async def prepare(client: TruecallerClient, script: Script, before: str) -> None:
     """Calls with these answers, one after the other, until all of them were given."""
-    call, _, word = before.partition(" ")
-    script.steps.extendleft(reversed(steps(call, [word])))
-    left = len(script.steps) - len(spelled_out([word]))
+    call, _, words = before.partition(" ")
+    given = steps(call, words.split(", "))
+    script.steps.extendleft(reversed(given))
+    left = len(script.steps) - len(given)
     patient = client.with_options(retry=RetryPolicy(total=10_000.0))
     while len(script.steps) > left:
         with contextlib.suppress(TruecallerError):
             await made(patient, call)
+
+
+async def meet(client: TruecallerClient, script: Script, meanwhile: list[str]) -> None:
+    """Other calls, a quarter of a second later."""
+    for other in meanwhile:
+        await asyncio.sleep(0.25)
+        await prepare(client, script, other)
 
 
 async def play(case: Single) -> None:
@@ -87,11 +95,14 @@ async def play(case: Single) -> None:
     times = script.minted if case.call == "mint" else list[float]()
     seen_before, began = len(script.sent), now()
     outcome, error = "ok", None
+    others = asyncio.create_task(meet(client, script, case.meanwhile))
     try:
         await made(client, case.call, case.deadline)
     except TruecallerError as raised:
         outcome, error = type(raised).__name__, raised
-    times = times if case.call == "mint" else script.times[seen_before:]
+    await others
+    if case.call != "mint":
+        times = [time for time, request in script.sent[seen_before:] if not case.meanwhile or request.call == case.call]
     waits = [later - earlier for earlier, later in zip([began, *times], times, strict=False)]
     assert outcome == case.outcome
     assert len(waits) == len(ends)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -70,7 +71,18 @@ def test_every_route_has_a_name_for_plans() -> None:
         ({"call": "push", "do": ["drip:"]}, "do[0]", "drip:SECONDS, with seconds above 0"),
         ({"call": "push", "do": ["drip:0"]}, "do[0]", "drip:SECONDS"),
         ({"call": "push", "do": ["drip:1e3"]}, "do[0]", "drip:SECONDS"),
-        ({"call": "push", "do": ["429:7\r\nx: y"]}, "do[0]", "429:WAIT, with any text on one line"),
+        ({"call": "push", "do": ["429:7\r\nx: y"]}, "do[0]", "429:WAIT, with date+N"),
+        *(
+            (
+                {"call": "push", "do": [f"429:{wait}"]},
+                "do[0]",
+                "429:WAIT, with date+N or date-N, where N is 1 to 8 digits",
+            )
+            for wait in ("date", "date+", "date5", "date+5s", "date +5", "date++5", "Date+5", "date+123456789")
+        ),
+        ({"call": "push", "do": ["drip:100000"]}, "do[0]", "below 100,000, with 6 decimals at most"),
+        ({"call": "push", "do": ["delay:0.0000001", "503"]}, "do", "delay:SECONDS"),
+        ({"call": "push", "do": ["apply", "delay:100000"]}, "do[1]", "below 100,000, with 6 decimals at most"),
         ({"call": "push", "do": ["302:a\nb"]}, "do[0]", "302:URL"),
         ({"call": "push", "do": ["delay:-1", "503"]}, "do", "delay:SECONDS"),
         ({"call": "push", "do": ["apply", "delay:soon"]}, "do[1]", "delay:SECONDS, with seconds above 0"),
@@ -114,6 +126,63 @@ def test_a_wrong_plan_hears_the_place_and_the_rule(fault: dict[str, Any], place:
 def test_what_is_no_plan_at_all_is_refused(text: bytes, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         FaultPlan.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{"seed": 1, "faults": [], "seed": 1}', "seed"),
+        ('{"faults": [{"call": "push", "do": ["reset"], "do": ["apply"]}], "seed": 1}', "faults[0].do"),
+        (
+            '{"faults": [{"call": "push", "do": ["reset"]}, {"call": "push", "c\\u0061ll": "token", "do": ["500"]}]}',
+            "faults[1].call",
+        ),
+    ],
+)
+def test_a_field_that_stands_there_twice_is_refused_with_its_place(text: str, place: str) -> None:
+    for plan in (text, text.encode()):
+        with pytest.raises(ConfigError) as refused:
+            FaultPlan.parse(plan)
+        assert f": {place} stands there twice" in str(refused.value)
+
+
+def test_a_byte_order_mark_is_dropped() -> None:
+    text = '\ufeff{"faults": [{"call": "push", "do": ["reset"]}]}'
+    assert FaultPlan.parse(text) == FaultPlan.parse(text.encode()) == FaultPlan((Fault(call="push", do=("reset",)),))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"call": "x" * 10_000, "do": ["reset"]},
+        {"call": "push", "do": ["y" * 10_000]},
+        {"call": "push", "do": ["reset"] * 10_000},
+        {"call": "push", "do": ["reset"], "z" * 10_000: 1},
+    ],
+)
+def test_a_long_wrong_value_is_not_said_back_whole(fault: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        under(fault)
+    said = str(refused.value)
+    assert "faults[0]" in said
+    assert "..." in said
+    assert not re.search(r"(.)\1{60}", said)
+    assert len(said) < 700
+
+
+def test_of_a_wrong_value_sixty_characters_are_said_back() -> None:
+    with pytest.raises(ConfigError, match=f"call is '{'x' * 59}\\.\\.\\.: it must be"):
+        under({"call": "x" * 61, "do": ["reset"]})
+
+
+def test_what_a_fault_kept_from_the_api_is_counted_apart() -> None:
+    driver = under({"call": "labels", "nth": 1, "do": ["429:date+5"]}, {"call": "labels", "do": ["apply", "reset"]})
+    driver.log_in()
+    for _ in range(3):
+        driver.ask("GET", driver.path("v1", "labels"))
+    stats = driver.state.stats()
+    assert (stats.reached, stats.struck, stats.kept_away) == (3, 3, 1)
+    assert "reached" not in msgspec.json.decode(msgspec.json.encode(stats))
 
 
 def test_a_plan_of_classes_is_checked_as_well() -> None:
@@ -297,6 +366,8 @@ def test_every_manner_is_the_work_of_an_ending() -> None:
         ("503", 503, None),
         ("503:30", 503, "30"),
         ("503:date-7", 503, http_date(NOW - 7)),
+        ("429:date+99999999", 429, http_date(NOW + 99_999_999)),
+        ("429:tomorrow's date", 429, "tomorrow's date"),
     ],
 )
 def test_a_throttle_has_the_wait_that_it_is_told(step: str, status: int, wait: str | None) -> None:

@@ -52,6 +52,7 @@ class Left:
     heard: Heard
     token: str
     while_running: dict[str, bytes]
+    temporary: list[str]
 
     def file(self, name: str) -> bytes:
         return (self.folder / name).read_bytes()
@@ -104,13 +105,14 @@ def write_input(path: Path, label: str) -> None:
 
 @pytest.fixture(scope="module")
 def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
-    folder = tmp_path_factory.mktemp("campaign")
-    with listening() as heard:
+    folder, temporary = tmp_path_factory.mktemp("campaign"), tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch, listening() as heard:
+        patch.setattr(tempfile, "tempdir", str(temporary))
         summary, token, seen = asyncio.run(campaign(folder))
     assert summary.read == ROWS
     assert (summary.delivered, summary.failed) == (ROWS - 100, 100)
     assert seen.keys() >= {"campaign.db", "campaign.db-wal", "campaign.db-shm", "state.db"}
-    return Left(folder, summary, heard, token, seen)
+    return Left(folder, summary, heard, token, seen, sorted(path.name for path in temporary.iterdir()))
 
 
 def test_s04_neither_key_nor_token_is_in_any_file_but_the_tokens_in_that_of_tokens(left: Left) -> None:
@@ -124,8 +126,7 @@ def test_s04_neither_key_nor_token_is_in_any_file_but_the_tokens_in_that_of_toke
 def test_s04_every_file_of_a_campaign_is_for_its_owner_only_and_nothing_temporary_is_left(left: Left) -> None:
     ours = {path.name: stat.S_IMODE(path.stat().st_mode) for path in left.folder.iterdir() if path.suffix != ".csv"}
     assert ours == {"campaign.db": 0o600, "state.db": 0o600}
-    temporary = [path.name for path in Path(tempfile.gettempdir()).iterdir() if "truecaller" in path.name.lower()]
-    assert temporary == []
+    assert left.temporary == []
 
 
 def test_s34_no_number_of_ten_thousand_is_in_the_log_at_debug(left: Left) -> None:

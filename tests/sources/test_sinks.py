@@ -16,13 +16,16 @@ from hypothesis import strategies as st
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import CallRecord, Outcome, RecordResult
 from truecaller_async.sources import count_rows, open_sink
-from truecaller_async.sources.sinks import COLUMNS, FORMULA_STARTS, Format, check_not_input, check_sink, whole_file
+from truecaller_async.sources.sinks import COLUMNS, Format, check_not_input, check_sink, whole_file
 
 RECORD = CallRecord("911234567898", "919234567898", 1, 2, key="k1")
 DELIVERED = RecordResult(RECORD, 1, "k1", Outcome.DELIVERED, batch_id="b-1", record_id="r-1", attempts=1)
 FAILED = RecordResult(
     RECORD, 2, None, Outcome.FAILED, reason="Not a user, sorry", field="receiver", attempts=2, possibly_duplicated=True
 )
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""How a cell begins that a spreadsheet runs; the last four are the full-width forms of the first four."""
 
 CSV = (
     "row,key,outcome,reason,field,batch_id,record_id,attempts,possibly_duplicated\n"

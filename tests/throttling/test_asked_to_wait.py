@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
 import pytest
 
 from tests.engine.world import World, check_account, record, records
-from tests.throttling.gateway import End, Gateway, Passage, run_swiftly, throttled, world_behind
+from tests.throttling.gateway import End, Gateway, Passage, pass_all, run_swiftly, throttled, world_behind
 from tests.virtual import BASE
 from truecaller_async import RetryPolicy, WaitTooLong
 from truecaller_async.models import Request
 from truecaller_async.options import MAX_HOLD
+from truecaller_async.tokens import MemoryTokenStore
 
 PATIENT = RetryPolicy(total=1000.0)
 UNREADABLE = ["-5", "120.5", "soon", "", "\uff11\uff12\uff10", "1e3", "120, 60", "+7", "0x10", "Wed, 21 Oct 2015"]
 JITTER = 1.1
+HOLD = 60.0
+
+
+class SlowStore(MemoryTokenStore):
+    """A store that takes its time to note a release, and while it does so the token is put on hold once."""
+
+    def __init__(self, hold_at: int) -> None:
+        super().__init__()
+        self.hold: Callable[[str, float], None] = lambda *_: None
+        self.held_at: float | None = None
+        self._left = hold_at
+
+    async def note(self, token_id: str, rule: str, at: float) -> None:
+        """The hold falls into the middle of it."""
+        await asyncio.sleep(0.1)
+        self._left -= 1
+        if self._left == 0:
+            self.held_at = now()
+            self.hold(token_id, HOLD)
+        await asyncio.sleep(0.1)
 
 
 def now() -> float:
@@ -169,5 +191,26 @@ def test_f13_a_token_that_is_asked_to_wait_for_ever_is_benched_and_the_other_fin
         _, gateway = await a_campaign_where(10.0, throttled(value), 100)
         assert after(gateway, refusal_in(gateway)) is None
         assert now() < 200.0
+
+    run_swiftly(main)
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("nth", [1, 10])
+def test_f11_a_hold_that_falls_between_the_permit_and_the_request_is_kept(nth: int) -> None:
+    """The store is slow to note the release, and meanwhile the token's last answer asks for a minute of peace."""
+
+    async def main() -> None:
+        world, gateway = world_behind(pass_all, max_tokens=1)
+        store = SlowStore(nth)
+        pool = world.client._parts.pool
+        pool._store, store.hold = store, pool.hold
+        results, summary, fault = await world.run(records(60))
+        check_account(results, summary, world.state)
+        assert fault is None
+        assert summary.delivered == 60
+        assert store.held_at is not None
+        assert gateway.between(store.held_at, store.held_at + HOLD) == []
+        assert len(gateway.of("submit")) == 30
 
     run_swiftly(main)

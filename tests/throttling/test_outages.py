@@ -35,6 +35,11 @@ MINUTE = 60.0
 HOUR = 3600.0
 ROWS, UNRESOLVED = 600, 60
 BEGIN = 60.0
+PHASES = [0.0, 11.0, 23.0]
+"""Seconds by which the end of an outage falls between two probes that are 30 seconds apart."""
+
+A_MINUTE_OF_A_TOKEN = 60
+"""Batches that the limits allow one token in a minute."""
 FIVE_HUNDREDS = [
     Answer(status, {"content-type": "text/html"}, b"<html>sorry</html>") for status in (500, 502, 503, 504)
 ]
@@ -67,18 +72,31 @@ def first_good(gateway: Gateway, after: float) -> float:
     return min(passage.went for passage in gateway.seen if passage.went > after and passage.status == 200) - after
 
 
+def rate_after(gateway: Gateway, over: float, tokens: int) -> float:
+    """Which part of the batches that the limits allow were taken in the first minute after the first good answer."""
+    again = over + first_good(gateway, over)
+    taken = [p for p in gateway.between(again, again + MINUTE) if p.call == "submit" and p.status == 200]
+    return len(taken) / (A_MINUTE_OF_A_TOKEN * tokens)
+
+
 @pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize(
-    ("end", "storm"), [(throttled(), 5 * MINUTE), (throttled("5"), 4.6 * MINUTE)], ids=["bare", "retry-after"]
+    ("end", "seconds"), [(throttled(), 5 * MINUTE), (throttled("5"), 4.6 * MINUTE)], ids=["bare", "retry-after"]
 )
-def test_f15_a_storm_of_429_is_met_with_one_probe_in_ten_seconds_and_nothing_is_lost(end: Answer, storm: float) -> None:
+def test_f15_a_storm_of_429_is_met_with_one_probe_in_ten_seconds_and_nothing_is_lost(
+    end: Answer, seconds: float, phase: float
+) -> None:
+    storm = seconds + phase
+
     async def main() -> None:
-        gateway, _, results, summary = await campaign(during(storm, end), 1000, max_tokens=4)
+        gateway, _, results, summary = await campaign(during(storm, end), 600, max_tokens=4)
         asked = gateway.between(BEGIN, BEGIN + storm)
         assert len(asked) <= 1.1 * (20 + storm / 10.0)
-        assert summary.delivered == len(results) == 2000
+        assert summary.delivered == len(results) == 1200
         assert summary.possibly_duplicated == 0
         assert first_good(gateway, BEGIN + storm) <= 30.0
+        assert rate_after(gateway, BEGIN + storm, 4) >= 0.8
 
     run_swiftly(main)
 
@@ -96,8 +114,10 @@ def test_f19_ten_minutes_in_which_a_third_of_the_polls_fail_make_no_outcome_wron
         sent = gateway.between(0.0, BEGIN + 10 * MINUTE)
         again = sum(passage.again for passage in sent)
         leaves = world.client._parts.exchange.restraint.granted
-        assert again <= 0.20 * len(sent)
-        assert leaves[Leave.PAID] <= 0.10 * leaves[Leave.FIRST] + 10
+        first, probes, free = leaves[Leave.FIRST], leaves[Leave.PROBE], leaves[Leave.FREE]
+        assert again <= 0.10 * first + 10 + probes + free
+        assert probes <= 150
+        assert free <= 50
 
     run_swiftly(main)
 
@@ -169,6 +189,23 @@ def test_f21_an_outage_of_an_hour_costs_two_hundred_requests_at_most_and_is_over
         assert stream.summary.failed == 0
         assert stream.summary.unknown <= 10
         assert stream.summary.unknown + stream.summary.delivered == ROWS
+
+    run_swiftly(main)
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("end", [UNAVAILABLE, REFUSED], ids=["5xx", "refused"])
+def test_f21_after_an_outage_the_rate_is_back_in_the_first_minute_whenever_it_ends(end: End, phase: float) -> None:
+    over = BEGIN + 10 * MINUTE + phase
+
+    async def main() -> None:
+        gateway, _, results, summary = await campaign(
+            during(over - BEGIN, end), 300, CampaignOptions(max_unresolved=300), max_tokens=2
+        )
+        assert first_good(gateway, over) <= 35.0
+        assert rate_after(gateway, over, 2) >= 0.8
+        assert summary.delivered == len(results) == 600
 
     run_swiftly(main)
 

@@ -101,7 +101,7 @@ async def test_f29_a_gzip_bomb_is_bounded_in_memory_and_its_connection_is_closed
         transport = transport_to(server.url)
         tracemalloc.start()
         try:
-            with pytest.raises(DecodeError, match="answer larger than 65536 bytes"):
+            with pytest.raises(DecodeError, match="answer larger than 64 KiB"):
                 await transport.send(Request("labels", "GET", "/labels"), PATIENT)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
@@ -109,6 +109,17 @@ async def test_f29_a_gzip_bomb_is_bounded_in_memory_and_its_connection_is_closed
         await closed.wait()
     assert len(bomb) < MIB
     assert peak < 16 * MIB
+
+
+@pytest.mark.parametrize(("cap", "said"), [(8 * MIB, "8 MiB"), (65_536, "64 KiB"), (MIB + 1, "1,048,577 bytes")])
+async def test_the_cap_is_told_as_people_read_it(transport_to: Opener, cap: int, said: str) -> None:
+    async def more(connection: Connection) -> None:
+        await connection.request()
+        await connection.answer(b"x" * (cap + 1))
+
+    async with RawServer(more) as server:
+        with pytest.raises(DecodeError, match=f"answer larger than {said} "):
+            await transport_to(server.url).send(Request("labels", "GET", "/labels", cap=cap), PATIENT)
 
 
 async def test_f29_an_endless_answer_ends_at_the_cap(transport_to: Opener) -> None:

@@ -95,7 +95,7 @@ async def test_a_host_that_nobody_named_hears_nothing(transport_to: Opener, base
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_not_followed(transport_to: Opener, status: int) -> None:
+async def test_s11_a_redirect_is_not_followed(transport_to: Opener, status: int) -> None:
     sink = Sink()
     async with RawServer() as other:
         redirect = serving(b"moved", status=f"{status} Elsewhere", headers=f"Location: {other.url}/x\r\n")
@@ -113,7 +113,7 @@ async def test_the_body_of_another_status_is_not_handed_on(transport_to: Opener,
     assert (str(answer.status), answer.body, sink.pieces) == (status[:3], b"", [])
 
 
-async def test_a_file_larger_than_the_cap_is_broken_off(transport_to: Opener) -> None:
+async def test_s13_a_file_larger_than_the_cap_is_broken_off(transport_to: Opener) -> None:
     async with RawServer(serving(b"x" * 1001)) as server:
         with pytest.raises(DecodeError, match="larger than 1000 bytes"):
             await fetch(transport_to(API), server, Sink(), cap=1000)
@@ -123,7 +123,7 @@ async def test_a_file_larger_than_the_cap_is_broken_off(transport_to: Opener) ->
     assert len(sink.content) == 1000
 
 
-async def test_the_cap_counts_what_was_unpacked(transport_to: Opener) -> None:
+async def test_s13_the_cap_counts_what_was_unpacked(transport_to: Opener) -> None:
     packed = serving(gzip.compress(b"x" * MIB), headers="Content-Encoding: gzip\r\n")
     sink = Sink()
     async with RawServer(packed) as server:

@@ -44,7 +44,7 @@ def test_every_message_names_the_host(cls: type[Exception]) -> None:
     assert str(explain(bare(cls), "api.example:443", TIMEOUTS, Attempt())).startswith("api.example:443: ")
 
 
-def test_only_these_say_not_sent_without_a_trace() -> None:
+def test_f32_only_these_say_not_sent_without_a_trace() -> None:
     assert {cls.__name__ for cls in RAISED if FAILURES[cls].sent == "no"} == {
         "ClientConnectorError",
         "ClientConnectorDNSError",
@@ -82,7 +82,7 @@ def test_an_unknown_failure_without_a_trace_is_lost_and_its_words_are_not_copied
     assert "RuntimeError" in str(error)
 
 
-def test_an_invented_400_is_lost_and_no_status_of_the_servers() -> None:
+def test_f32_an_invented_400_is_lost_and_no_status_of_the_servers() -> None:
     error = explain(bare(aiohttp.ClientResponseError), "h:1", TIMEOUTS, Attempt(acquired=True))
     assert isinstance(error, ResponseLost)
     assert "400" not in str(error)

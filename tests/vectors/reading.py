@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tomllib
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
@@ -20,6 +22,7 @@ from tests.throttling.gateway import (
     End,
     throttled,
 )
+from tests.virtual import BASE
 from truecaller_async import NotSent, ResponseLost
 from truecaller_async.models import Answer
 from truecaller_async.planning.restraint import Restraint
@@ -39,7 +42,19 @@ GOOD: dict[str, Answer] = {
 }
 REFUSED_RECORD = answer(200, {"status_info": {"status": "error", "message": "the receiver is not reachable"}})
 REFUSED_BATCH = answer(400, {"slug": "invalid-input", "message": "label_id is not accepted"})
-NO_SUCH_FORM = answer(405, {"message": "method not allowed"})
+SAID = {
+    405: "method not allowed",
+    408: "request timeout",
+    411: "length required",
+    413: "too large",
+    415: "unsupported media type",
+    421: "misdirected request",
+    422: "not one of the labels",
+    425: "too early",
+    426: "upgrade required",
+    431: "header fields too large",
+}
+"""Statuses that are answered with nothing but a message."""
 NOT_THERE = answer(404, {"slug": "not-found-error", "message": "no such batch"})
 ELSEWHERE = answer(302, None, location="https://elsewhere.example/")
 
@@ -69,11 +84,12 @@ class Single:
     total: float | None = None
     deadline: float | None = None
     tokens: int = 1
+    meanwhile: list[str] = attrs.field(factory=list)
 
 
 @attrs.frozen(kw_only=True)
 class Campaign:
-    """A campaign of one record and what its requests met with."""
+    """A campaign of one record, or of several, and what its requests met with."""
 
     name: str
     waits: list[float]
@@ -87,6 +103,8 @@ class Campaign:
     possibly_duplicated: bool = False
     fault: str | None = None
     breaker: str = "closed"
+    before: list[str] = attrs.field(factory=list)
+    records: int = 1
 
 
 def singles() -> list[Single]:
@@ -111,6 +129,8 @@ def spelled_out(words: list[str]) -> list[str]:
 def end_of(word: str) -> End:
     """What becomes of a request, by its word. None is the good answer."""
     status, _, rest = word.partition(":")
+    if status == "429" and rest == "in 20 s":
+        return throttled(_date(BASE + 20), date=_date(BASE))
     if status == "429":
         return throttled(rest or None)
     if word == "200":
@@ -126,6 +146,10 @@ def end_of(word: str) -> End:
 def state_of(restraint: Restraint) -> tuple[float, str]:
     """What is left for retries, and the state of the breaker."""
     return round(restraint.budget, 6), "open" if restraint.is_open else "closed"
+
+
+def _date(wall: float) -> str:
+    return format_datetime(datetime.fromtimestamp(wall, UTC), usegmt=True)
 
 
 def _final() -> NotSent:
@@ -152,7 +176,8 @@ _ENDS: dict[str, End] = {
     "401": REFUSED_TOKEN,
     "403": FORBIDDEN,
     "404": NOT_THERE,
-    "405": NO_SUCH_FORM,
+    **{str(status): answer(status, {"message": message}) for status, message in SAID.items()},
+    "503:20": Answer(503, {"content-type": "text/html", "retry-after": "20"}, b"<html>sorry</html>"),
 }
 
 

@@ -218,10 +218,12 @@ for command in COMMANDS:
 
 
 async def _run(asked: Asked, connection: Connection, rows: Rows, at: float) -> int:
+    from truecaller_async.cli.clock_note import ClockNote
     from truecaller_async.cli.conclusion import conclude
     from truecaller_async.cli.watching import display_for
 
-    async with connection.client() as client:
+    clock = ClockNote()
+    async with connection.client(observer=clock) as client:
         if asked.results is not None:
             check_sink(asked.results, source=asked.input_path)
         path = asked.journal_path(at)
@@ -230,6 +232,7 @@ async def _run(asked: Asked, connection: Connection, rows: Rows, at: float) -> i
         stream = client.push_many(source, journal=None if path is None else str(path), options=asked.options())
         try:
             with display_for(as_json=job.as_json, stdout_is_taken=job.results_on_stdout) as display:
+                clock.tell = display.note
                 _warn(asked, rows, display.note)
                 ending = await job.done(stream, display)
         finally:
@@ -282,6 +285,7 @@ def _warn(asked: Asked, rows: Rows, note: Callable[[str], None]) -> None:
 
 
 async def _resume(asked: AskedAgain, connection: Connection) -> int:
+    from truecaller_async.cli.clock_note import ClockNote
     from truecaller_async.cli.conclusion import conclude
     from truecaller_async.cli.past import Past
     from truecaller_async.cli.watching import display_for
@@ -289,8 +293,10 @@ async def _resume(asked: AskedAgain, connection: Connection) -> int:
     past = Past.of(Path(asked.journal))
     if asked.file is not None:
         past = past.moved(asked.file)
-    async with connection.client() as client:
+    clock = ClockNote()
+    async with connection.client(observer=clock) as client:
         with display_for(as_json=asked.as_json, stdout_is_taken=asked.results == STANDARD) as display:
+            clock.tell = display.note
             source = _where_it_stopped(past) if past.input is None else past.input
             job = _taken_up(asked, past, display.note)
             if isinstance(source, Rows):

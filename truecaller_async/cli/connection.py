@@ -20,6 +20,7 @@ from truecaller_async.options import Limits, Timeouts
 
 if TYPE_CHECKING:
     from truecaller_async.client import TruecallerClient
+    from truecaller_async.ports import Observer
 
 VERSIONS = ("v1", "v2", "v3")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -40,7 +41,7 @@ class Connection:
         """Takes its own values out of the parameters of a command."""
         return cls(**{field.name: given.pop(field.name, field.default) for field in attrs.fields(cls)})
 
-    def client(self, environ: Mapping[str, str] = os.environ) -> TruecallerClient:
+    def client(self, environ: Mapping[str, str] = os.environ, *, observer: Observer | None = None) -> TruecallerClient:
         """The client. Raises `ConfigError`."""
         from truecaller_async.client import TruecallerClient
         from truecaller_async.configuration import settings_from
@@ -56,7 +57,7 @@ class Connection:
             settings["max_tokens"] = self.tokens
         if self.api_version is not None:
             settings["api_version"] = self.api_version
-        return TruecallerClient(**settings)  # type: ignore[arg-type]
+        return TruecallerClient(**settings, observer=observer)  # type: ignore[arg-type]
 
     def state_url(self, environ: Mapping[str, str] = os.environ) -> str:
         """Where tokens live: the option, else the variable, else a file of the user's."""

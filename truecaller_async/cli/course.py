@@ -11,12 +11,13 @@ from truecaller_async.models import Outcome, Progress
 
 NEVER_SENT = (Outcome.INVALID, Outcome.EXPIRED, Outcome.DUPLICATE)
 REASONS_SHOWN = 5
+SERVICE = "service"
+PROBED = "the service does not answer; it is probed now and then"
 BOUND = {
-    "service": "waiting for the service, which does not answer well",
     "limits": "held by the limits",
     "source": "held by the source",
-    "reader": "held by the writing of results",
-    "max_unresolved": "held by records that are not resolved yet",
+    "reader": "held by writing results",
+    "max_unresolved": "held by unresolved records",
 }
 
 
@@ -44,7 +45,9 @@ class Course:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until everything is sent, at the present rate."""
+        """Until everything is sent, at the present rate; None where nobody knows, or the service does not answer."""
+        if self.progress.bound_by == SERVICE:
+            return None
         if self.sendable is None or self.progress.rate <= 0 or self.progress.sent >= self.sendable:
             return None
         left = (self.sendable - self.progress.sent) / self.progress.rate
@@ -70,10 +73,14 @@ class Course:
         return f"{progress.tokens_live} live, {progress.tokens_held} on hold, {progress.tokens_max} at most"
 
     @property
-    def waiting(self) -> str | None:
-        """Until when nothing can be sent."""
-        until = self.progress.waiting_until
-        return None if until is None else f"no token may be created before {until.astimezone():%H:%M:%S}"
+    def waiting(self) -> tuple[str, ...]:
+        """What has to come before anything is sent."""
+        until, said = self.progress.waiting_until, []
+        if until is not None:
+            said.append(f"no token may be created before {until.astimezone():%H:%M:%S}")
+        if self.progress.bound_by == SERVICE:
+            said.append(PROBED)
+        return tuple(said)
 
     def part_of(self, count: int, whole: int | None) -> str:
         """ "3,000 of 5,000" or, with an open end, "3,000"."""

@@ -48,7 +48,10 @@ LABELS_ASKED = 1000
 def doctor(mint: bool, as_json: bool, **given: Any) -> None:
     """Check the way to the service, step by step.
 
-    Ends with 0; with 3 where configuration or credentials are to blame; with 7 where the service is not reached.
+    Ends with 0 where no check failed, and else as the first that failed asks for: with 3 where configuration or
+    credentials are to blame; with 5 where the service refuses a call for another reason; with 6 where a limit, a spent
+    budget or the time ends it (a 429, no more tokens for now); with 7 where the service is not reached, or gives no
+    answer that can be relied on.
     """
     from truecaller_async.cli.report import ForPeople, ForPrograms, Report
     from truecaller_async.cli.verdicts import exit_for

@@ -33,6 +33,9 @@ ADVICE: Mapping[type[errors.TruecallerError], str] = MappingProxyType(
 )
 """What to do, by class; an error without advice says it all itself."""
 
+IN_DOUBT = (errors.ServerError, errors.ResponseLost)
+"""Errors after which nobody knows whether a write was applied; a read, or what was not sent, is in no doubt."""
+
 FROM_THE_SERVER = (errors.APIStatusError, errors.PushRejected, errors.DecodeError, errors.NumberJobIncomplete)
 
 
@@ -53,6 +56,10 @@ def said_of(error: errors.TruecallerError) -> str:
 
 def advice_on(error: errors.TruecallerError) -> str | None:
     """What to do, where the error itself does not say it."""
+    if isinstance(error, IN_DOUBT) and error.sent == "no":
+        return "Nothing was sent; try again later."
+    if isinstance(error, IN_DOUBT) and error.retryable:
+        return "Try again later."
     return next((ADVICE[cls] for cls in type(error).__mro__ if cls in ADVICE), None)
 
 

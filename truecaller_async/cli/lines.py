@@ -83,9 +83,8 @@ def line_of(course: Course) -> str:
         f"resolved {course.part_of(progress.resolved, course.rows)}",
         course.rate,
         f"tokens {course.tokens}",
+        *course.waiting,
     ]
-    if course.waiting:
-        said.append(course.waiting)
     return "; ".join(said)
 
 

@@ -74,8 +74,8 @@ def _facts(course: Course) -> Table:
     facts.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     facts.add_row(f"{'rate':8}", course.rate)
     facts.add_row("tokens", course.tokens)
-    if course.waiting:
-        facts.add_row("waiting", Text(course.waiting, style="yellow"))
+    for place, sentence in enumerate(course.waiting):
+        facts.add_row("waiting" if place == 0 else "", Text(sentence, style="yellow"))
     for place, (count, reason) in enumerate(course.reasons):
         facts.add_row("failures" if place == 0 else "", Text(f"{number(count)}  {reason}"))
     return facts

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from truecaller_async.cli.params import duration, duration_or_zero
-from truecaller_async.cli.phrases import counted
+from truecaller_async.cli.phrases import counted, number
 from truecaller_async.errors import ConfigError
 
 if TYPE_CHECKING:
     from truecaller_async.sandbox import FaultPlan, Oddity, Sandbox, SandboxSettings
+
+PLAN_MAX = 4 * 1024 * 1024
+"""Bytes of a file that may be a fault plan."""
 
 COMMENT = "# A sandbox: nothing here reaches a phone. Set these where your client runs; Ctrl-C stops it."
 
@@ -36,9 +39,12 @@ def fault_plan(path: str) -> FaultPlan:
     from truecaller_async.sandbox import FaultPlan
 
     try:
-        text = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            text = file.read(PLAN_MAX + 1)
     except OSError as error:
         raise click.BadParameter(f"{path!r} cannot be read: {error.strerror}") from None
+    if len(text) > PLAN_MAX:
+        raise click.BadParameter(f"{path!r} is no fault plan: it is larger than 4 MiB")
     try:
         return FaultPlan.parse(text)
     except ConfigError as wrong:
@@ -135,6 +141,7 @@ def sandbox(host: str, port: int, speed: str, as_json: bool, **chosen: Any) -> N
       do                 what is done: "apply" or not, then "delay:SECONDS" or not, then at most one ending
     With "apply" the request takes effect, and then the client gets the ending; without it the request never reaches
     the API, and the client gets the same. /_sandbox/truth tells which it was. The first fault that strikes is done.
+    SECONDS are above 0 and below 100,000, with 6 decimals at most.
 
     \b
     Endings:
@@ -144,7 +151,7 @@ def sandbox(host: str, port: int, speed: str, as_json: bool, **chosen: Any) -> N
       400 401 403 404    the API's own refusals; parse-token, its 500 for a token that it cannot read
       500 502 503 504    the API's own error, and pages of a gateway; also 520
       429                a gateway's throttle. 429:WAIT and 503:WAIT have a Retry-After: seconds, date+5 (five
-                         seconds after the Date of the answer, as a date), or any text, such as 429:soon
+                         seconds after the Date of the answer, as a date), or any other text, such as 429:soon
       301 302 303        a redirect, also 307 and 308; 302:URL says where to
       html               200 with a web page, as a captive portal says it
       text, half         the answer, said to be plain text; half of it, said to be all
@@ -204,14 +211,20 @@ def _variables(server: Sandbox, as_json: bool) -> str:
 
 def _counters(server: Sandbox) -> str:
     stats = server.stats()
+    requests = counted(stats.reached, "request")
+    if server.settings.faults is not None:
+        requests = (
+            f"{requests} reached the API, {_met(stats.struck)}, {number(stats.kept_away)} of them never reached it"
+        )
     said = [
-        counted(sum(sum(statuses.values()) for statuses in stats.requests.values()), "request"),
+        requests,
         counted(stats.mints, "token") + " created",
         counted(stats.batches, "batch"),
         counted(stats.records_applied, "record") + " applied",
         counted(stats.refused, "request") + " refused for a limit",
     ]
-    if server.settings.faults is not None:
-        struck = sum(sum(done.values()) for done in stats.faults.values())
-        said.append(counted(struck, "request") + " met by a fault")
     return "Sandbox: " + ", ".join(said) + "."
+
+
+def _met(struck: int) -> str:
+    return f"{number(struck)} {'was' if struck == 1 else 'were'} met by a fault"

@@ -3,8 +3,9 @@
 A lane waits out its token's hold, looks at the kinds of work that are ready, most urgent first, and asks for a
 permit for the first that its limits allow now. Only with the permit in hand it takes the work and lets it fly. A lane
 whose token is on hold or used up blocks nobody: the others go on. While the client's breaker is open nothing goes but
-a probe now and then, and polls come first, because they change nothing; a retry for which there is no budget steps
-aside for work that needs none.
+a probe now and then, and polls come first, because they change nothing; but each third probe is for what waits to be
+sent, because one call may be down and the other not. A retry for which there is no budget steps aside for work that
+needs none, and so does a batch in doubt until the server answers.
 
 The keeper makes the first token when there is work, and one more whenever the batches that wait would keep the live
 tokens busy for more than a second, or the source has more than they can take at once; never a second one before the
@@ -20,6 +21,7 @@ from truecaller_async.engine.alarm import TICK
 from truecaller_async.engine.run import Phase, Run
 from truecaller_async.errors import AuthenticationFailed, Forbidden, TokenBudgetExhausted, TruecallerError
 from truecaller_async.models import Token
+from truecaller_async.planning.doubts import resend_due
 from truecaller_async.planning.draft import Draft
 from truecaller_async.planning.pace import rate_of
 from truecaller_async.planning.restraint import LOOK_AGAIN, Leave
@@ -29,7 +31,13 @@ IN_FLIGHT_MAX = 64
 """Requests of one run that are in flight at once."""
 
 MOST_URGENT_FIRST = ("push", "status", "submit")
-PROBES_FIRST = ("status", "push", "submit")
+POLLS_FIRST = ("status", "push", "submit")
+SENDS_FIRST = ("push", "submit", "status")
+PROBES = (POLLS_FIRST, POLLS_FIRST, SENDS_FIRST)
+
+CROWD = 20
+ASIDE_MAX = 10.0
+"""Seconds for which work steps aside at a time, at most."""
 
 KEEPER_ROUND = 1.0
 GROW_AGAIN = 30.0
@@ -151,7 +159,7 @@ class Lanes:
         """Do the most urgent work this token may do: 0.0 done; else the wait for a permit, None if nothing waits."""
         run = self._run
         shortest: float | None = None
-        for call in PROBES_FIRST if run.core.restraint.is_open else MOST_URGENT_FIRST:
+        for call in self._order():
             if call not in run.schedule.ready(now):  # asked each time: another lane may have taken the last of it
                 continue
             if call == "status":
@@ -162,6 +170,13 @@ class Lanes:
                 return wait
             shortest = wait if shortest is None else min(shortest, wait)
         return shortest
+
+    def _order(self) -> tuple[str, ...]:
+        """Which kind of work is asked for first."""
+        restraint = self._run.core.restraint
+        if not restraint.is_strained:
+            return MOST_URGENT_FIRST
+        return PROBES[restraint.granted[Leave.PROBE] % len(PROBES)]
 
     async def _serve_poll(self, token: Token) -> float:
         run = self._run
@@ -175,7 +190,7 @@ class Lanes:
             run.spawn(self._poll(seq, token, leave))
             return 0.0
         aside = self._is_spent(again)
-        run.schedule.poll(seq, run.now() + (LOOK_AGAIN if aside else 0.0))
+        run.schedule.poll(seq, self._a_little_later() if aside else run.now())
         return 0.0 if aside else leave
 
     async def _serve_draft(self, call: str, token: Token) -> float:
@@ -183,10 +198,14 @@ class Lanes:
         draft = run.schedule.take(call)
         if not await self._prune(draft):
             return 0.0
+        if draft.doubts and (due := self._resend_due(draft)) > run.now():
+            draft.not_before = min(due, self._a_little_later())
+            await run.put_back(draft)
+            return 0.0
         leave = await self._leave(token, call, again=draft.again)
         if not isinstance(leave, Leave):
             aside = self._is_spent(draft.again)
-            draft.not_before = run.now() + LOOK_AGAIN if aside else draft.not_before
+            draft.not_before = self._a_little_later() if aside else draft.not_before
             await run.put_back(draft)
             return 0.0 if aside else leave
         if run.running:
@@ -197,6 +216,11 @@ class Lanes:
             await run.put_back(draft)
         return 0.0
 
+    def _resend_due(self, draft: Draft) -> float:
+        run = self._run
+        left = (draft.closes - run.late_ms()) / 1000
+        return resend_due(draft, run.core.restraint, left, alone=not run.accepted)
+
     async def _leave(self, token: Token, call: str, *, again: bool) -> Leave | float:
         """Leave and a permit to send now, or the seconds to wait. `again`: it repeats a request that failed."""
         run = self._run
@@ -205,6 +229,12 @@ class Lanes:
         if wait > 0:
             return wait
         return restraint.ask(run.now(), again=again) or TICK
+
+    def _a_little_later(self) -> float:
+        """When what steps aside looks again: the later, the more there is of it, because each look costs."""
+        run = self._run
+        crowd = 1 + (len(run.accepted) + run.schedule.batches) / CROWD
+        return run.now() + min(LOOK_AGAIN * crowd, ASIDE_MAX)
 
     def _is_spent(self, again: bool) -> bool:
         """Whether there is no leave for a retry, and there is for other work."""

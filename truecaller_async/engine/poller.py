@@ -43,23 +43,32 @@ class Poller:
         """One status request for one batch. The permit and the leave for it were taken."""
         run = self._run
         accepted = run.accepted.get(seq)
-        restraint = run.core.restraint
         if accepted is None:
-            restraint.give_back(leave)
+            run.core.restraint.give_back(leave)
             return
         accepted.plan.polls += 1
         run.tally.requests["status"] += 1
         run.tally.retries += accepted.plan.failures > 0
         try:
-            status = await run.core.batches.attempt_status(accepted.batch_id, token)
+            status = await self._attempt(accepted.batch_id, token, leave)
         except TruecallerError as error:
-            restraint.ended(leave, error, run.now())
             await self._failed(accepted, token, error)
         else:
-            restraint.ended(leave, None, run.now())
             run.core.pool.worked(token.token_id)
             if seq in run.accepted:
                 await self._read(accepted, status)
+
+    async def _attempt(self, batch_id: str, token: Token, leave: Leave) -> BatchStatus:
+        run = self._run
+        failure: BaseException | None = None
+        try:
+            return await run.core.batches.attempt_status(batch_id, token)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            run.heard_at = run.now()
+            run.core.ended(leave, failure)
 
     async def _failed(self, accepted: Accepted, token: Token, error: TruecallerError) -> None:
         """No answer of use. What is over is over; else the time of the next poll is said by what went wrong."""

@@ -44,7 +44,7 @@ from truecaller_async.planning.draft import Draft
 from truecaller_async.planning.pairs import PairOrder
 from truecaller_async.planning.polls import FirstPoll, PollPlan
 from truecaller_async.planning.replay import Standing
-from truecaller_async.planning.restraint import Restraint
+from truecaller_async.planning.restraint import Leave, Restraint
 from truecaller_async.planning.schedule import Schedule
 from truecaller_async.planning.tally import Tally
 from truecaller_async.ports import Journal, Observer
@@ -83,6 +83,8 @@ class Core:
     observer: Observer
     retry: RetryPolicy
     restraint: Restraint
+    ended: Callable[[Leave, BaseException | None], None]
+    """Told how each request ended that had leave."""
     server_wall: Callable[[], float]
     """What time it is at the server, in seconds since the epoch."""
     knows_the_time: Callable[[], bool]
@@ -183,6 +185,7 @@ class Run:
         self.untracked = 0
         self.flights: set[asyncio.Task[None]] = set()
         self.in_flight = 0
+        self.heard_at = self.loop.time()
         self.source_done = False
         self.more_waits = False
         self.ever_worked = False
@@ -211,9 +214,14 @@ class Run:
     def surely_ms(self) -> int:
         """A time that has surely come: before the server was heard, our clock may be wrong by an hour or so.
 
-        What closes between this time and `wall_ms` is judged again just before it is sent.
+        What closes between this time and `late_ms` is judged again just before it is sent.
         """
-        return self.wall_ms() - (0 if self.core.knows_the_time() else CLOCK_MAY_BE_OFF_MS)
+        return self.late_ms() - (0 if self.core.knows_the_time() else CLOCK_MAY_BE_OFF_MS)
+
+    def late_ms(self) -> int:
+        """The time by which a record is too late; while one answer's word stands against our clock, by both of them."""
+        own = int(self.core.clock.wall() * 1000)
+        return self.wall_ms() if self.core.knows_the_time() else min(own, self.wall_ms())
 
     @property
     def running(self) -> bool:

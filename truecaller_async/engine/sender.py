@@ -43,7 +43,7 @@ class Sender:
     async def prune(self, draft: Draft) -> bool:
         """Take out what can no longer be sent; False if nothing is left of the draft."""
         run = self._run
-        horizon = run.wall_ms() + int(run.options.expiry_margin * 1000)
+        horizon = run.late_ms() + int(run.options.expiry_margin * 1000)
         if draft.closes <= horizon:
             await self._take_out_late(draft, [i for i, end in enumerate(ends_of(draft.records)) if end <= horizon])
         if draft.rows:
@@ -78,22 +78,29 @@ class Sender:
             run.tally.requests[draft.via] += 1
             run.tally.retries += draft.tries > 1
             run.first_sent = run.now() if run.first_sent is None else run.first_sent
-            answer = await self._attempt(draft, token)
-            failure = answer if isinstance(answer, TruecallerError) else None
-            run.core.restraint.ended(leave, failure, run.now())
+            answer = await self._attempt(draft, token, leave)
             await self._ended(draft, answer)
             await self._follow(draft, token, answer)
         finally:
             run.in_flight -= size
 
-    async def _attempt(self, draft: Draft, token: Token) -> Batch | PushAnswer | TruecallerError:
-        core = self._run.core
+    async def _attempt(self, draft: Draft, token: Token, leave: Leave) -> Batch | PushAnswer | TruecallerError:
+        run = self._run
+        core = run.core
+        failure: BaseException | None = None
         try:
             if draft.via == "push":
                 return await core.calls.attempt_push(draft.records[0], token)
             return self._tracked(await core.batches.attempt_submit(draft.records, token))
         except TruecallerError as error:
+            failure = error
             return error
+        except BaseException as defect:
+            failure = defect
+            raise
+        finally:
+            run.heard_at = run.now()
+            core.ended(leave, failure)
 
     def _tracked(self, batch: Batch) -> Batch:
         """An id that was given before tells nothing: two batches would be taken for one, so nothing more is sent."""
@@ -113,6 +120,7 @@ class Sender:
         event = event_of(answer) if isinstance(answer, TruecallerError) else Event.ACCEPTED
         run.ever_worked = run.ever_worked or event is not Event.NOT_SENT
         draft.again = event in FAILED
+        draft.lost_at = run.now() if event is Event.LOST else draft.lost_at
         draft.count_end(event)
         draft.happen(event)
         at = run.core.clock.wall()

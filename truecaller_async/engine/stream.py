@@ -31,6 +31,8 @@ from truecaller_async.planning.pace import rate_of
 from truecaller_async.planning.replay import total
 
 RATE_SETTLES = 5.0
+SILENCE = 10.0
+"""Seconds without any answer, while requests are in flight, after which the service is what a run waits for."""
 
 
 class CampaignStream:
@@ -227,13 +229,21 @@ class CampaignStream:
     def _bound_by(self, run: Run) -> str | None:
         if run.phase is Phase.DONE:
             return None
-        if run.core.restraint.is_open:
+        if _is_unwell(run):
             return "service"
         if self._intake is not None and self._intake.waits_for_credits:
             return "reader" if run.outlet.waiting > run.options.max_unresolved // 2 else "max_unresolved"
         if run.schedule.batches:
             return "limits"
         return None if run.source_done else "source"
+
+
+def _is_unwell(run: Run) -> bool:
+    """Whether the service does not answer, or not well: nothing but retries and probes goes, or all are waited for."""
+    restraint = run.core.restraint
+    if restraint.is_open or (restraint.is_strained and not restraint.is_answered):
+        return True
+    return run.in_flight > 0 and run.now() - run.heard_at > SILENCE
 
 
 def _rate(run: Run, now: float) -> float:

@@ -40,7 +40,7 @@ from truecaller_async.errors import (
     TruecallerError,
 )
 
-STRUCTURAL = frozenset({405, 411, 415, 421, 426})
+STRUCTURAL = frozenset({405, 408, 411, 415, 421, 425, 426, 431})
 """4xx that speak of the request's form and not of its records: no record could be isolated."""
 
 

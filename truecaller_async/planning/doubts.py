@@ -5,21 +5,47 @@ policy decides, up to its number of resends. What that leaves is let go: its row
 rows of the same pairs may be sent. Such a batch goes again only if a later run has another policy, or if the operator
 says that it was not applied. The operator's word does not make the lost answer a known one: what is sent after it is
 flagged all the same.
+
+A resend that fails as well is one of few, and an outage would use them all up in its first seconds. So a batch in doubt
+waits until the server answers others; where there are no others, some seconds the first time and a minute from then on.
+While the breaker is open it is the last to be a probe: polls are, and batches that were never sent. But it never waits
+beyond the half of what is left of its windows.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from truecaller_async.models import AttemptEnded, Entry, GivenUp, Judged, Outcome, Settled
 from truecaller_async.options import CampaignOptions
 from truecaller_async.planning.batch_state import Attempts, Event, State
+from truecaller_async.planning.draft import Draft
 from truecaller_async.planning.replay import OpenBatch
+from truecaller_async.planning.restraint import Restraint
 
 CRASHED = "the process ended before the answer came"
 TAKEN = "taken by the server, by the operator's word; its batch id is not known"
 MAY_BE_JUDGED = frozenset({State.HELD, State.IN_DOUBT, State.IN_FLIGHT})
 """States in which the operator may know more than we; in flight only when no process works on the campaign."""
+
+
+FIRST_PATIENCE = 5.0
+PATIENCE = 60.0
+PATIENCE_IN_AN_OUTAGE = 600.0
+
+
+def resend_due(draft: Draft, restraint: Restraint, window_left: float, *, alone: bool) -> float:
+    """When to send a batch in doubt again, on the clock of `draft.lost_at`.
+
+    `window_left`: seconds that its windows have. `alone`: there is no other work to see by whether the server answers.
+    """
+    if restraint.is_answered:
+        return draft.lost_at
+    patience = FIRST_PATIENCE if draft.doubts == 1 else PATIENCE
+    if restraint.is_open:
+        patience = PATIENCE_IN_AN_OUTAGE if alone else math.inf
+    return draft.lost_at + min(patience, max(window_left, 0.0) / 2)
 
 
 def may_resend(attempts: Attempts, options: CampaignOptions) -> bool:

@@ -22,7 +22,8 @@ class Draft(Attempts):
 
     `closes` is the earliest end of a window in it (milliseconds). `via` says by which call it is sent: "submit", or
     "push" for a single record that is isolated. `root` is the batch from which it was split in order to find a bad
-    record. `again`: its next attempt repeats one that failed, and draws on the retry budget.
+    record. `again`: its next attempt repeats one that failed, and draws on the retry budget. `lost_at`: when its answer
+    was lost, on the loop's clock; an answer that an earlier process lost was lost long ago.
     """
 
     seq: int
@@ -35,6 +36,7 @@ class Draft(Attempts):
     state: State = State.PLANNED
     not_before: float = 0.0
     again: bool = False
+    lost_at: float = float("-inf")
     after: set[int] = attrs.field(factory=set)
 
     def __len__(self) -> int:

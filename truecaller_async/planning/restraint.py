@@ -7,17 +7,18 @@ most. So every request of a client, whoever makes it, asks here for leave, and s
 
 A first attempt always has leave, and earns a tenth of a retry. A retry costs one. The *budget* begins at ten, so that
 small runs are not starved, and never holds more than a hundred, so that a quiet day buys no storm. Where it is spent
-one retry at a time may go as a *probe*: after a good answer the next one at once, after a bad one ten seconds later.
-While the last ten answers were all good there is nothing to protect, and a retry costs nothing: what an outage left
-behind is made up for as fast as the limits allow.
+one retry at a time may go as a *probe*: after a good answer the next one at once, after a bad one ten seconds later, or
+thirty after five minutes of that. While the last ten answers were all good there is nothing to protect, and a retry
+costs nothing: what an outage left behind is made up for as fast as the limits allow.
 
-The *breaker*: after twenty bad answers in a row nothing goes but one probe every 30 seconds, first attempt or retry,
-until one of them is good. Where the answers are 429 it is ten seconds for the first five minutes. The time counts from
-the beginning of the probe: one that hung for 30 seconds is followed by the next at once.
+The *breaker*: after twenty first attempts in a row that ended badly nothing goes but one probe every 30 seconds, first
+attempt or retry, until one of them is good. A retry that fails says nothing that the failure before it did not, and one
+batch whose status cannot be had is no outage. Where the answers are 429 it is ten seconds for the first five minutes.
+The time counts from the beginning of the probe: one that hung for 30 seconds is followed by the next at once.
 
-Bad is what speaks of the server's health or of the way to it: 5xx, 429, a lost answer, no connection. An answer that
-says no is a good one here: somebody thought about it. A refused token, a redirect or an unreadable answer says
-nothing. Nothing here turns a request into a failure; it waits, for as long as its owner can.
+Bad is what speaks of the server's health or of the way to it: 5xx, 429, a lost answer, no connection, silence until a
+deadline of seconds. An answer that says no is a good one here: somebody thought about it. A refused token, a redirect
+or an unreadable answer says nothing. Nothing here turns a request into a failure; it waits, as long as its owner can.
 
 429 is not charged to the budget: the limits and the token's hold say when it may be tried again.
 """
@@ -31,6 +32,7 @@ import attrs
 
 from truecaller_async.errors import (
     BadRequest,
+    DeadlineExceeded,
     Forbidden,
     NotFound,
     NotSent,
@@ -50,7 +52,10 @@ PROBE_EVERY = 30.0
 PROBE_EVERY_THROTTLED = 10.0
 PROBE_EVERY_SPENT = 10.0
 QUICK_PROBES = 30
-"""Probes in a row after which a server that throttles is no longer thought to be about to stop."""
+"""Probes in a row after which an end is no longer thought to be near."""
+
+HANGS_AFTER = 2.0
+"""Seconds after which a deadline that passes speaks of the server, and not of the caller's impatience."""
 
 LOOK_AGAIN = 0.5
 """Seconds after which to ask again while a probe is under way, whose end nobody knows."""
@@ -74,14 +79,16 @@ class Health(StrEnum):
     SILENT = "silent"
 
 
-def health_of(failure: BaseException | None) -> Health:
-    """What this end of a request says; None is an answer that says yes."""
+def health_of(failure: BaseException | None, seconds: float = 0.0) -> Health:
+    """What this end of a request after so many seconds says; None is an answer that says yes."""
     match failure:
         case None | BadRequest() | Forbidden() | NotFound() | PushRejected():
             return Health.GOOD
         case RateLimited():
             return Health.THROTTLED
         case ServerError() | ResponseLost() | NotSent():
+            return Health.BAD
+        case DeadlineExceeded() if seconds >= HANGS_AFTER:
             return Health.BAD
         case _:
             return Health.SILENT
@@ -104,6 +111,16 @@ class Restraint:
     def is_open(self) -> bool:
         """Whether the breaker is open: nothing goes but probes."""
         return self._bad >= BREAKS_AFTER
+
+    @property
+    def is_strained(self) -> bool:
+        """Whether retries go one at a time, or nothing goes but probes."""
+        return self._needs_probe(again=True)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the latest answer was a good one."""
+        return self._good > 0
 
     def wait(self, now: float, *, again: bool = False) -> float:
         """Seconds until it is worth asking; 0.0 if there is leave now. `again`: the request repeats one that failed."""
@@ -134,23 +151,21 @@ class Restraint:
         elif leave is Leave.PAID:
             self.budget += 1.0
 
-    def ended(self, leave: Leave, failure: BaseException | None, now: float) -> None:
-        """A request that had leave has ended."""
-        is_probe = leave is Leave.PROBE
-        if is_probe:
-            self._probing = False
-        health = health_of(failure)
+    def ended(self, leave: Leave, failure: BaseException | None, now: float, seconds: float = 0.0) -> None:
+        """A request that had leave has ended, after so many seconds where that matters."""
+        health = health_of(failure, seconds)
+        was_open = self.is_open
         if health is Health.GOOD:
             self._good += 1
             self._bad = self._probes = 0
-            self._probe_at = now if is_probe else self._probe_at
         elif health is not Health.SILENT:
             self._good = 0
-            self._bad += 1
-            if is_probe:
-                self._probe_at = self._probe_began + self._gap(health)
-            elif self._bad == BREAKS_AFTER:
-                self._probe_at = now + self._gap(health)
+            self._bad += leave is Leave.FIRST
+        if leave is Leave.PROBE:
+            self._probing = False
+            self._probe_at = now if health is Health.GOOD else self._probe_began + self._gap(health)
+        elif self.is_open and not was_open:
+            self._probe_at = now + self._gap(health)
 
     def _needs_probe(self, again: bool) -> bool:
         return self.is_open or (again and self._good < WELL_AFTER and self.budget < 1.0)
@@ -163,7 +178,8 @@ class Restraint:
         return Leave.FREE if self._good >= WELL_AFTER else Leave.PAID
 
     def _gap(self, health: Health) -> float:
+        if self._probes >= QUICK_PROBES:
+            return PROBE_EVERY
         if not self.is_open:
             return PROBE_EVERY_SPENT
-        is_quick = health is Health.THROTTLED and self._probes < QUICK_PROBES
-        return PROBE_EVERY_THROTTLED if is_quick else PROBE_EVERY
+        return PROBE_EVERY_THROTTLED if health is Health.THROTTLED else PROBE_EVERY

@@ -2,8 +2,11 @@
 
 A window closes by the server's clock, and ours may be wrong, or be set while a campaign runs. Every answer has a `Date`
 header, so the server's clock is known to a second: the median of the last five answers, kept as a distance from the
-monotonic clock, which nobody can set. One lying answer does not move it; after a suspend, in which the monotonic clock
-may stand still, three answers do.
+monotonic clock, which nobody can set. After a suspend, in which that clock may stand still, three answers move it.
+
+A header may lie: a proxy without a clock, a cache, one odd machine among many. So the median counts only where most of
+the answers agree with it, and not where it is a day or more away; and a clock that differs from ours is *sure* only
+when two answers have said the same. Whoever decides for good waits for that.
 
 The header has whole seconds, so our own clock is the finer one: it is believed as long as the two agree to two seconds.
 """
@@ -15,7 +18,10 @@ from statistics import median
 
 SAMPLES = 5
 AGREEMENT = 2.0
-"""Seconds up to which our own clock is taken to be right."""
+"""Seconds up to which two clocks are taken to be the same."""
+
+FARTHEST = 86_400.0
+"""Seconds: a clock that is so far away tells of itself, not of the time."""
 
 HALF_A_SECOND = 0.5
 """What the header cuts off, on average."""
@@ -27,18 +33,26 @@ class ServerTime:
     def __init__(self) -> None:
         self._distances: deque[float] = deque(maxlen=SAMPLES)
 
-    @property
-    def is_known(self) -> bool:
-        """Whether the server was heard at all."""
-        return bool(self._distances)
-
     def hear(self, date: float, at: float) -> None:
         """An answer came whose `Date` header is this, in seconds since the epoch."""
         self._distances.append(date + HALF_A_SECOND - at)
 
     def offset(self, at: float, wall: float) -> float:
-        """Seconds by which the server's clock is ahead of ours; 0.0 where they agree, or nothing was heard yet."""
-        if not self._distances:
+        """Seconds by which the server's clock is ahead of ours; 0.0 where they agree, or nothing is known of it."""
+        if 2 * self._agreeing() <= len(self._distances):
             return 0.0
         offset = median(self._distances) + at - wall
-        return offset if abs(offset) > AGREEMENT else 0.0
+        return offset if AGREEMENT < abs(offset) < FARTHEST else 0.0
+
+    def is_sure(self, at: float, wall: float) -> bool:
+        """Whether what `offset` says is more than one answer's word, or agrees with our own clock."""
+        if not self._distances:
+            return False
+        return self._agreeing() >= 2 or abs(median(self._distances) + at - wall) <= AGREEMENT
+
+    def _agreeing(self) -> int:
+        """How many of the answers heard agree with the median."""
+        if not self._distances:
+            return 0
+        middle = median(self._distances)
+        return sum(abs(distance - middle) <= AGREEMENT for distance in self._distances)

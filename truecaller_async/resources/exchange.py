@@ -30,6 +30,7 @@ import attrs
 from truecaller_async.clock import Clock
 from truecaller_async.errors import (
     AuthenticationFailed,
+    ClientClosed,
     DeadlineExceeded,
     DecodeError,
     NotSent,
@@ -87,8 +88,17 @@ class Exchange:
         return wall + self._server_time.offset(_now(), wall)
 
     def knows_the_time(self) -> bool:
-        """Whether `server_wall` is more than our own clock."""
-        return self._server_time.is_known
+        """Whether `server_wall` is sure enough to decide by."""
+        return self._server_time.is_sure(_now(), self._clock.wall())
+
+    def ended(self, leave: Leave, failure: BaseException | None, seconds: float = 0.0) -> None:
+        """A request that had leave has ended. When the breaker opens or closes, the observer hears of it."""
+        was_open = self.restraint.is_open
+        self.restraint.ended(leave, failure, _now(), seconds)
+        if self.restraint.is_open and not was_open:
+            self._observer.stage("service.unwell", {"error": type(failure).__name__})
+        elif was_open and not self.restraint.is_open:
+            self._observer.stage("service.well", {})
 
     async def attempt(
         self, request: Request, token: Token | None, timeouts: Timeouts, read: Callable[[Answer], T]
@@ -120,7 +130,8 @@ class Exchange:
         try:
             answer = await sending
             status = answer.status
-            self._hear_the_time(answer)
+            if call != "download":
+                self._hear_the_time(answer)
             return read(answer)
         except TruecallerError as error:
             failure = type(error).__name__
@@ -129,13 +140,14 @@ class Exchange:
             self._observer.request(call, token_id, status, _now() - began, failure)
 
     def _hear_the_time(self, answer: Answer) -> None:
+        """Not from what stands in between: a gateway's error page, a redirect, a copy out of a cache."""
         date = http_date(answer.headers.get("date", ""))
-        if date is None:
+        if date is None or 300 <= answer.status < 400 or answer.status >= 500 or "age" in answer.headers:
             return
         wall = self._clock.wall()
         self._server_time.hear(date, _now())
         offset = self._server_time.offset(_now(), wall)
-        if abs(offset) > CLOCK_IS_WRONG and not self._offset_told:
+        if abs(offset) > CLOCK_IS_WRONG and self.knows_the_time() and not self._offset_told:
             self._offset_told = True
             self._observer.stage("clock.offset", {"server_ahead": round(offset)})
 
@@ -157,6 +169,8 @@ class Exchange:
                     raise
                 await retries.pause(error)
             except (ServerError, ResponseLost) as error:
+                if claims.is_enough:
+                    raise
                 await retries.pause(error)
 
     def _read_mint(self, answer: Answer) -> Secret:
@@ -168,7 +182,7 @@ class Exchange:
         Only a token that everything waits for is worth a probe: each one that fails costs a claim.
         """
         while True:
-            await self._road_is_free(retries, may_probe=claims.urgent)
+            await self._road_is_free(retries, may_probe=claims.is_urgent)
             await claims.claim()
             leave = self.restraint.ask(_now(), again=retries.again)
             if leave is not None:
@@ -215,20 +229,29 @@ class Exchange:
     async def _start(self, call: str, pool: TokenPool, retries: Retries, deadline: float | None) -> tuple[Token, Leave]:
         """A token with a permit, and leave to use it; the leave is asked for last, because it must not lie idle."""
         while True:
-            await self._road_is_free(retries, deadline)
+            await self._road_is_free(retries, deadline, is_closed=lambda: pool.home.closed)
             token = await self._permit(call, pool, retries, deadline)
             leave = self.restraint.ask(_now(), again=retries.again)
             if leave is not None:
                 return token, leave
 
-    async def _road_is_free(self, retries: Retries, deadline: float | None = None, *, may_probe: bool = True) -> None:
+    async def _road_is_free(
+        self,
+        retries: Retries,
+        deadline: float | None = None,
+        *,
+        may_probe: Callable[[], bool] = lambda: True,
+        is_closed: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Wait until there may be leave. Raises the last failure, or what says best why the wait is too long."""
         while True:
             wait = self.restraint.wait(_now(), again=retries.again)
-            if not may_probe and self.restraint.is_open:
+            if self.restraint.is_open and not may_probe():
                 wait = max(wait, LOOK_AGAIN)
             if wait <= 0:
                 return
+            if is_closed():
+                raise ClientClosed("the client was closed while a request waited for the service; nothing was sent")
             left = retries.end - _now()
             if wait > left:
                 if retries.failure is not None:
@@ -243,24 +266,30 @@ class Exchange:
 
     async def _led(self, leave: Leave, sending: Awaitable[T]) -> T:
         """What was sent with this leave; how it ends is told."""
+        began = _now()
         try:
             result = await sending
         except BaseException as failure:
-            self.restraint.ended(leave, failure, _now())
+            self.ended(leave, failure, _now() - began)
             raise
-        self.restraint.ended(leave, None, _now())
+        self.ended(leave, None)
         return result
 
     async def _permit(self, call: str, pool: TokenPool, retries: Retries, deadline: float | None) -> Token:
-        """A token that may send. After a failure the wait ends with the retry policy, and that failure is raised."""
-        if retries.failure is None:
-            return await self._within(deadline, pool.permit(call, deadline=deadline))
+        """A token that may send. After a failure the wait ends with the retry policy, and that failure is raised.
+
+        A request for a token that failed is not the request that wanted one: of that, nothing was sent.
+        """
         try:
-            return await self._within(deadline, pool.permit(call, deadline=retries.end))
+            end = deadline if retries.failure is None else retries.end
+            return await self._within(deadline, pool.permit(call, deadline=end))
         except DeadlineExceeded:
-            if retries.end == deadline:
+            if retries.failure is None or retries.end == deadline:
                 raise
             raise retries.failure from None
+        except (ServerError, ResponseLost) as error:
+            error.sent, error.retryable = "no", True
+            raise
 
     async def _within(self, deadline: float | None, work: Awaitable[T], request: Request | None = None) -> T:
         """The work, or `DeadlineExceeded`; a write that is cut off in flight may have been applied."""

@@ -40,7 +40,7 @@ PACE = "0.1"
 ELSEWHERE = "https://elsewhere.example/"
 
 _SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,6})?", re.ASCII)
-_DATE = re.compile(r"date([+-][0-9]{1,9})", re.ASCII)
+_DATE = re.compile(r"date([+-][0-9]{1,8})", re.ASCII)
 
 STAND_IN = answer({"message": "this request did not reach the API"})
 """What is damaged where the API was not asked."""
@@ -67,8 +67,19 @@ def _is_seconds(text: str) -> bool:
     return _SECONDS.fullmatch(text) is not None and float(text) > 0
 
 
-SECONDS = Argument("SECONDS", "seconds above 0, such as 0.5", _is_seconds)
-WAIT = Argument("WAIT", "any text on one line, or date+N or date-N", str.isprintable)
+def _is_wait(text: str) -> bool:
+    """A date that is written wrongly would go out as a word, and nobody would notice."""
+    if text[:4].lower() == "date":
+        return _DATE.fullmatch(text) is not None
+    return text.isprintable()
+
+
+SECONDS = Argument("SECONDS", "seconds above 0 and below 100,000, with 6 decimals at most, such as 0.5", _is_seconds)
+WAIT = Argument(
+    "WAIT",
+    'date+N or date-N, where N is 1 to 8 digits, or any text on one line that does not begin with "date"',
+    _is_wait,
+)
 URL = Argument("URL", "any text on one line", str.isprintable)
 
 

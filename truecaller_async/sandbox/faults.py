@@ -23,7 +23,7 @@ The first fault of the list that strikes a request is the one that is done, and 
 
     apply           the request reaches the API, takes effect if it is a good one, and is charged to its limits like any
                     other. Without it the API never sees the request: nothing is applied, charged, or found wrong.
-    delay:SECONDS   the first byte of the answer is so late
+    delay:SECONDS   the first byte of the answer is so late: above 0, below 100,000, with 6 decimals at most
     ENDING          one out of `endings.ENDINGS`: what the client gets. Without one it is "answer", the API's own
                     answer, and that needs "apply"
 
@@ -46,7 +46,9 @@ import msgspec
 from truecaller_async.errors import ConfigError
 from truecaller_async.sandbox.answers import Reply
 from truecaller_async.sandbox.endings import ENDINGS, SECONDS, find, rule_for, seconds_of
+from truecaller_async.sandbox.plan_text import cut_in_the_middle, repeated_fields, shown, unmarked
 
+JOINT = "+"
 APPLY = "apply"
 DELAY = "delay"
 ANSWER = "answer"
@@ -86,7 +88,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def name(self) -> str:
         """What is done, in one word."""
-        return "+".join(self.do)
+        return JOINT.join(self.do)
 
     @property
     def applies(self) -> bool:
@@ -113,15 +115,20 @@ class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         for index, fault in enumerate(self.faults):
             for field, value, rule in _mistakes(fault):
-                raise ConfigError(f"the fault plan is wrong: faults[{index}].{field} is {value!r}: it must be {rule}")
+                raise _refusal(f"faults[{index}].{field} is {shown(value)}: it must be {rule}")
 
     @classmethod
     def parse(cls, text: str | bytes) -> Self:
-        """The plan in this JSON. Raises `ConfigError`."""
+        """The plan in this JSON, which may begin with a byte order mark. Raises `ConfigError`."""
+        text = unmarked(text)
         try:
-            return msgspec.json.decode(text, type=cls)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as wrong:
-            raise ConfigError(f"the fault plan is wrong: {wrong}") from None
+            plan = msgspec.json.decode(text, type=cls)
+            again = next(repeated_fields(text), None)
+        except (msgspec.DecodeError, ValueError, RecursionError) as wrong:
+            raise _refusal(cut_in_the_middle(str(wrong))) from None
+        if again is not None:
+            raise _refusal(f"{again} stands there twice: a field may stand in an object once")
+        return plan
 
 
 class Injector:
@@ -159,6 +166,15 @@ class Injector:
             and (fault.since is None or fault.since <= age)
             and (fault.until is None or age < fault.until)
         )
+
+
+def reaches_api(name: str) -> bool:
+    """Whether a request reaches the API that meets the fault of this name."""
+    return name.partition(JOINT)[0] == APPLY
+
+
+def _refusal(what: str) -> ConfigError:
+    return ConfigError(f"the fault plan is wrong: {what}")
 
 
 def _mistakes(fault: Fault) -> Iterator[tuple[str, object, str]]:

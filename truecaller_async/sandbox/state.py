@@ -35,7 +35,7 @@ from truecaller_async.sandbox.answers import Reply, forbidden, invalid, not_foun
 from truecaller_async.sandbox.applied import Applied, verdict_on
 from truecaller_async.sandbox.counting import Admission
 from truecaller_async.sandbox.exports import Exports
-from truecaller_async.sandbox.faults import Injector
+from truecaller_async.sandbox.faults import Injector, reaches_api
 from truecaller_async.sandbox.login import Login
 from truecaller_async.sandbox.management import Management
 from truecaller_async.sandbox.oddities import Oddity
@@ -55,7 +55,8 @@ class Stats:
     """What the server has counted since it began.
 
     `requests`: what the API was asked, by call, by the status of its answer; one that a fault hid is among them, a
-    request that a fault kept from the API is not. `faults`: what a fault plan did, by call, by name ("apply+reset").
+    request that a fault kept from the API is not. `faults`: what a fault plan did, by call, by name ("apply+reset"); a
+    name that does not begin with "apply" is of requests that the API never saw, and they are found nowhere else.
     `admitted` and `refused`: requests that met the limits and passed, or got a 429. `violations`: by limit, requests
     that found no room under it, refused or not. `peaks`: by limit, the most requests admitted in any one window of one
     token (or of the account). `tokens_live`: at the latest request. `duplicates`: by call, POSTs applied whose very
@@ -77,6 +78,21 @@ class Stats:
     duplicates: dict[str, int]
     first_submit: float | None
     last_submit: float | None
+
+    @property
+    def reached(self) -> int:
+        """Requests that reached the API."""
+        return sum(sum(statuses.values()) for statuses in self.requests.values())
+
+    @property
+    def struck(self) -> int:
+        """Requests that were met by a fault, whether they reached the API or not."""
+        return sum(sum(done.values()) for done in self.faults.values())
+
+    @property
+    def kept_away(self) -> int:
+        """Requests that a fault kept from the API."""
+        return sum(count for done in self.faults.values() for name, count in done.items() if not reaches_api(name))
 
 
 @attrs.frozen(repr=False)

@@ -43,6 +43,8 @@ from truecaller_async.errors import (
     ClientClosed,
     DeadlineExceeded,
     RateLimited,
+    ResponseLost,
+    ServerError,
     TokenBudgetExhausted,
     TruecallerError,
     WaitTooLong,
@@ -63,6 +65,8 @@ NOTED_FROM = 5.0
 RENEWAL_RETRY = 60.0
 GROW_AGAIN = 30.0
 MINT_REFUSED_HOLD = 60.0
+MINT_FAILED_GROWTH = 3.0
+MINT_FAILURES_COUNTED = 10
 BACKLOG_WORTH_A_TOKEN = 1.0
 """Seconds of waiting work that justify one more token."""
 
@@ -70,24 +74,39 @@ BACKLOG_WORTH_A_TOKEN = 1.0
 class Claims:
     """Claims for the requests of one mint: each is written down before it is sent.
 
-    `urgent`: there is no other token, so that nothing can be sent before this one is made.
+    `is_urgent` says whether there is no other token, so that nothing can be sent before this one is made.
+    `asked` counts the requests that may have made a token: two are enough, and one where the mint before failed too.
     """
 
     def __init__(
-        self, write: Callable[[], Awaitable[float]], strike: Callable[[float], Awaitable[None]], *, urgent: bool
+        self,
+        write: Callable[[], Awaitable[float]],
+        strike: Callable[[float], Awaitable[None]],
+        is_urgent: Callable[[], bool],
+        *,
+        last_failed: bool,
     ) -> None:
         self._write = write
         self._strike = strike
         self._latest: float | None = None
-        self.urgent = urgent
+        self.is_urgent = is_urgent
+        self._enough = 1 if last_failed else 2
+        self.asked = 0
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether no more may be spent on this mint."""
+        return self.asked >= self._enough
 
     async def claim(self) -> None:
         """The next request will be sent at once. Raises `TokenBudgetExhausted`."""
         self._latest = await self._write()
+        self.asked += 1
 
     async def refund(self) -> None:
         """The latest request made no token, or was not sent. A second time does nothing."""
         if self._latest is not None:
+            self.asked -= 1
             stamp, self._latest = self._latest, None
             await self._strike(stamp)
 
@@ -151,6 +170,8 @@ class TokenPool:
         self.proven = False
         self.refused: AuthenticationFailed | None = None
         self._mint_held_until = 0.0
+        self._mint_failures = 0
+        self._mint_failure: TruecallerError | None = None
         rule = self._mint_rule()
         self._mints = Ring(rule) if rule else None
         self._no_growth_before = float("-inf")
@@ -425,9 +446,15 @@ class TokenPool:
             return False
 
     async def _make(self, deadline: float | None) -> Token:
-        claims = Claims(lambda: self._claim(deadline), self._refund, urgent=not self._holdings)
+        claims = Claims(
+            lambda: self._claim(deadline), self._refund, self._has_none, last_failed=self._mint_failure is not None
+        )
         try:
             secret = await self._mint(claims)
+        except (ServerError, ResponseLost) as error:
+            if claims.asked:
+                self._mint_failed(error)
+            raise
         except RateLimited as error:
             wait = MINT_REFUSED_HOLD if error.retry_after is None else min(error.retry_after, LIFE)
             self._mint_held_until = self._now() + wait
@@ -437,6 +464,7 @@ class TokenPool:
             if error.status < 500:
                 await claims.refund()
             raise
+        self._mint_failures, self._mint_failure = 0, None
         self.minted += 1
         token = self._token(secret, self._clock.wall())
         if self.knows(token.token_id):
@@ -446,6 +474,19 @@ class TokenPool:
         await self._store.add(token)
         self._observer.stage("token.minted", {"token_id": token.token_id, "live": len(self._holdings)})
         return token
+
+    def _mint_failed(self, error: TruecallerError) -> None:
+        """Whether a token was made nobody knows, so each failure costs a claim: they are spread over the window."""
+        rule = self._mint_rule()
+        most = 2 * window_of(rule) / rule.limit if rule else GROW_AGAIN
+        hold = min(MINT_FAILED_GROWTH**self._mint_failures, most) if self._mint_failures else 0.0
+        self._mint_failures = min(self._mint_failures + 1, MINT_FAILURES_COUNTED)
+        self._mint_failure = error
+        self._mint_held_until = max(self._mint_held_until, self._now() + hold)
+
+    def _has_none(self) -> bool:
+        now = self._now()
+        return not any(holding.dies_at > now for holding in self._holdings.values())
 
     async def _claim(self, deadline: float | None) -> float:
         """Write the mint into the ledger, waiting for its turn up to the deadline; returns its stamp.
@@ -464,6 +505,8 @@ class TokenPool:
                     self._mints.release(now)
                 return wall
             if deadline is None or self._now() + wait > deadline:
+                if self._mint_failure is not None and self._mint_held_until > now:
+                    raise self._mint_failure.with_traceback(None)
                 raise TokenBudgetExhausted(self._instant(wait))
             await asyncio.sleep(wait)
 

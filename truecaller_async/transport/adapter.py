@@ -188,7 +188,7 @@ class AiohttpTransport:
                 # Read to its end, the connection is back in the pool already; otherwise this ends it.
                 response.close()
         if body is None:
-            raise DecodeError(f"answer larger than {request.cap} bytes", status=response.status)
+            raise DecodeError(f"answer larger than {_size(request.cap)}", status=response.status)
         return Answer(response.status, _first_values(response), body)
 
     def _url(self, request: Request) -> URL:
@@ -249,6 +249,14 @@ async def _read(response: aiohttp.ClientResponse, cap: int, within: float) -> by
             if len(body) > cap:
                 return None
     return bytes(body)
+
+
+def _size(count: int) -> str:
+    """8388608 -> "8 MiB". A bare figure that long would be masked as a phone number."""
+    for unit, name in ((1024 * 1024, "MiB"), (1024, "KiB")):
+        if count and count % unit == 0:
+            return f"{count // unit} {name}"
+    return f"{count:,} bytes"
 
 
 def _first_values(response: aiohttp.ClientResponse) -> dict[str, str]:

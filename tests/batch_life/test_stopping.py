@@ -1,0 +1,77 @@
+"""What stops a run that goes wrong batch after batch, and what does not: a good one between them breaks the row."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from tests.batch_life.scene import Edit, EditedState, with_body
+from tests.engine.world import World, applications, check_account, records
+from tests.virtual import run_virtual
+from truecaller_async import CampaignOptions, DecodeError, Outcome
+from truecaller_async.models import Request
+from truecaller_async.sandbox import SandboxSettings
+from truecaller_async.sandbox.answers import Reply
+
+BATCH = 500
+
+
+def beside_the_point(batches: Container[int]) -> Edit:
+    """These accepted batches, counted from 1, are answered with something that has no batch id."""
+    count = 0
+
+    def edit(reply: Reply, now: float) -> Reply:
+        nonlocal count
+        count += 1
+        return with_body(reply, {"hello": "world"}) if count in batches else reply
+
+    return edit
+
+
+def world_with(submit: Edit) -> World:
+    """One token, so that batches go one after the other."""
+    return World(state=EditedState(SandboxSettings(), {"submit": submit}), latency=(0.02, 0.02), max_tokens=1)
+
+
+def test_f27_f28_three_batches_in_a_row_that_were_taken_out_of_sight_stop_the_run() -> None:
+    """They were lost for the reader, and what follows would be lost in the same way."""
+
+    async def main() -> None:
+        world = world_with(lambda reply, now: with_body(reply, {"hello": "world"}))
+        results, summary, fault = await world.run(records(20 * BATCH))
+        check_account(results, summary, world.state)
+        assert isinstance(fault, DecodeError)
+        assert world.transport.counts["submit"] == 3
+        assert (summary.unknown, summary.delivered) == (3 * BATCH, 0)
+        assert summary.unsent == summary.read - 3 * BATCH > 0
+        assert max(applications(world.state).values()) == 1
+
+    run_virtual(main)
+
+
+def test_f27_f28_a_good_answer_between_them_and_they_are_not_in_a_row() -> None:
+    async def main() -> None:
+        world = world_with(beside_the_point({1, 2, 4, 5}))
+        results, summary, fault = await world.run(records(20 * BATCH))
+        check_account(results, summary, world.state)
+        assert fault is None
+        assert (summary.unknown, summary.delivered) == (4 * BATCH, 16 * BATCH)
+        assert {result.outcome for result in results if result.possibly_duplicated} == set()
+
+    run_virtual(main)
+
+
+def test_f41_every_tenth_batch_may_be_refused_for_one_reason_and_the_run_goes_on() -> None:
+    def refuse(request: Request, count: int, _: object) -> str | None:
+        return "400" if request.call == "submit" and count % 10 == 0 else None
+
+    async def main() -> None:
+        world = World(fault=refuse, max_tokens=1)
+        results, summary, fault = await world.run(records(50 * BATCH), CampaignOptions(isolate="none"))
+        check_account(results, summary, world.state)
+        assert fault is None
+        assert (summary.failed, summary.delivered) == (5 * BATCH, 45 * BATCH)
+        assert {str(result.reason) for result in results if result.outcome is Outcome.FAILED} == {
+            "label_id is not accepted"
+        }
+
+    run_virtual(main)

@@ -1,0 +1,106 @@
+"""Many seeds, or one of them told as a timeline.
+
+python -m tests.simulation --seeds 10000 [--first 0] [--jobs 2]
+python -m tests.simulation --seed 4711
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+from multiprocessing import get_context
+
+from tests.simulation.fate import draw, readable
+from tests.simulation.invariants import violations
+from tests.simulation.playing import play
+
+SHOWN = 8
+"""Violations of one seed that are told."""
+
+PIECE = 20
+"""Seeds that a worker takes at once."""
+
+
+def main() -> int:
+    """The exit code: 0 where nothing was violated."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation")
+    parser.add_argument("--seeds", type=_one_or_more, default=200, help="how many are played")
+    parser.add_argument("--first", type=_zero_or_more, default=0, help="the first of them")
+    parser.add_argument("--jobs", type=_one_or_more, default=2, help="processes")
+    parser.add_argument("--go-on", action="store_true", help="do not stop at the first violation")
+    parser.add_argument("--seed", type=_zero_or_more, help="play this one alone, and tell what happens")
+    asked = parser.parse_args()
+    if asked.seed is not None:
+        return _tell(asked.seed)
+    return _many(range(asked.first, asked.first + asked.seeds), asked.jobs, go_on=asked.go_on)
+
+
+def _one_or_more(text: str) -> int:
+    return _at_least(1, text)
+
+
+def _zero_or_more(text: str) -> int:
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
+    return int(text)
+
+
+def check(seed: int) -> list[str]:
+    """What is violated in the fate of this seed."""
+    try:
+        return violations(play(draw(seed)))
+    except Exception:  # noqa: BLE001 - a fate that cannot be played is found like any other
+        return ["the simulation itself fails:", *traceback.format_exc().splitlines()]
+
+
+def _tell(seed: int) -> int:
+    fate = draw(seed)
+    _say(f"seed {seed}{readable(fate)}\n")
+    found = violations(play(fate, hear=_say))
+    _say(f"\nseed {seed}: {len(found)} violations", *found)
+    return int(bool(found))
+
+
+def _many(seeds: range, jobs: int, *, go_on: bool) -> int:
+    began, done, failed = time.monotonic(), 0, 0
+    with get_context("fork").Pool(jobs, maxtasksperchild=50) as pool:
+        pieces = [range(first, min(first + PIECE, seeds.stop)) for first in range(seeds.start, seeds.stop, PIECE)]
+        for found in pool.imap(_checked, pieces):
+            done += len(found)
+            for seed, said in found:
+                if said:
+                    failed += 1
+                    _report(seed, said)
+                    if not go_on:
+                        return 1
+            _progress(done, len(seeds), failed, time.monotonic() - began)
+    _say("")
+    return int(bool(failed))
+
+
+def _checked(seeds: range) -> list[tuple[int, list[str]]]:
+    return [(seed, check(seed)) for seed in seeds]
+
+
+def _report(seed: int, said: list[str]) -> None:
+    _say(f"\nseed {seed} violates:", *(f"  {line}" for line in said[:SHOWN]), f"its fate:{readable(draw(seed))}")
+    _say(f"play it again, with all that happens:  python -m tests.simulation --seed {seed}")
+
+
+def _progress(done: int, all_of_them: int, failed: int, seconds: float) -> None:
+    sys.stdout.write(f"\r{done} of {all_of_them} seeds, {failed} failed, {seconds:.0f} s")
+    sys.stdout.flush()
+
+
+def _say(*lines: str) -> None:
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

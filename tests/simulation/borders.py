@@ -1,0 +1,321 @@
+"""The ports, each call of which takes its time: the seeded scheduler.
+
+Code that awaits a port must be right whatever happens meanwhile, so every call through one hesitates, for some turns of
+the loop or for a little time. The journals remember what they were told, and end a process at one of its writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import attrs
+
+from tests.journal.stories import picture
+from tests.simulation.fate import Ending
+from tests.simulation.timeline import Timeline
+from truecaller_async import JournalError
+from truecaller_async.journal import MemoryJournal
+from truecaller_async.journal.files import examine
+from truecaller_async.journal.held import Held, hold
+from truecaller_async.journal.loading import scribe_of
+from truecaller_async.journal.texts import kept
+from truecaller_async.models import Entry, Read, Settled, Spent, Token
+from truecaller_async.models.tokens import Shelf
+from truecaller_async.planning.replay import Standing
+from truecaller_async.ports import Limiter
+from truecaller_async.tokens import MemoryTokenStore
+
+FULL = "the journal cannot be written: the disk is full"
+
+
+class Memory(MemoryJournal):
+    """A journal in memory that takes entries without being awaited."""
+
+    def take(self, entries: tuple[Entry, ...]) -> None:
+        """As `write`, at once."""
+        with contextlib.suppress(StopIteration):
+            self.write(*entries).send(None)
+
+
+@attrs.define
+class Hesitation:
+    """How long a call through a port takes: nothing, some turns of the loop, up to `seconds`; after death, for ever."""
+
+    dice: Random
+    seconds: float
+    over: asyncio.Event
+
+    async def __call__(self) -> None:
+        if self.over.is_set():
+            await asyncio.Event().wait()
+        kind = self.dice.random()
+        if kind < 0.5:
+            return
+        if kind < 0.85 or not self.seconds:
+            for _ in range(self.dice.randint(1, 3)):
+                await asyncio.sleep(0)
+        else:
+            await asyncio.sleep(self.dice.uniform(0.0, self.seconds))
+
+
+@attrs.define(eq=False)
+class HesitantLimiter:
+    """The `Limiter` port. `grants` are the permits: when, which token, which call.
+
+    A permit for a token that was forgotten while it was asked for is none: nobody may use it.
+    """
+
+    inner: Limiter
+    hesitate: Hesitation
+    grants: list[tuple[float, str, str]] = attrs.field(factory=list)
+    forgotten: set[str] = attrs.field(factory=set)
+
+    async def take(self, token_id: str, call: str) -> float:
+        await self.hesitate()
+        wait = await self.inner.take(token_id, call)
+        if wait == 0.0 and token_id not in self.forgotten:
+            self.grants.append((asyncio.get_running_loop().time(), token_id, call))
+        await self.hesitate()
+        return wait
+
+    def slow_down(self, token_id: str) -> None:
+        self.inner.slow_down(token_id)
+
+    def remember(self, token_id: str, releases: Mapping[str, Sequence[float]]) -> None:
+        self.inner.remember(token_id, releases)
+
+    def forget(self, token_id: str) -> None:
+        self.forgotten.add(token_id)
+        self.inner.forget(token_id)
+
+
+class Shelves(MemoryTokenStore):
+    """What a machine keeps of tokens and mints, over the lives of its processes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: dict[str, Token] = {}
+        self._notes: dict[str, list[tuple[str, float]]] = {}
+
+
+class HesitantStore:
+    """The `TokenStore` port of one process, over the shelves that survive it."""
+
+    def __init__(self, shelves: Shelves, hesitate: Hesitation) -> None:
+        self._shelves = shelves
+        self._hesitate = hesitate
+
+    async def adopt(self, now: float) -> Sequence[Token]:
+        await self._hesitate()
+        kept = self._shelves._kept
+        for token_id in [token_id for token_id, token in kept.items() if token.expires <= now]:
+            del kept[token_id]
+        return list(kept.values())
+
+    async def add(self, token: Token) -> None:
+        await self._hesitate()
+        self._shelves._kept[token.token_id] = token
+        await self._hesitate()
+
+    async def drop(self, token_id: str) -> None:
+        await self._hesitate()
+        self._shelves._kept.pop(token_id, None)
+        await self._hesitate()
+
+    async def claim_mint(self, limit: int, per: float, now: float) -> float:
+        await self._hesitate()
+        wait = await self._shelves.claim_mint(limit, per, now)
+        await self._hesitate()
+        return wait
+
+    async def refund_mint(self, now: float) -> None:
+        await self._hesitate()
+        await self._shelves.refund_mint(now)
+
+    async def note(self, token_id: str, rule: str, at: float) -> None:
+        await self._hesitate()
+        self._shelves._notes.setdefault(token_id, []).append((rule, at))
+        await self._hesitate()
+
+    async def releases(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
+        await self._hesitate()
+        noted: dict[str, list[float]] = {}
+        for rule, at in self._shelves._notes.get(token_id, ()):
+            if at > since:
+                noted.setdefault(rule, []).append(at)
+        return noted
+
+    async def look(self, now: float, since: float) -> Shelf:
+        return await self._shelves.look(now, since)
+
+    async def give_up(self, now: float) -> None:
+        await self._hesitate()
+        kept = self._shelves._kept
+        for token_id, token in kept.items():
+            kept[token_id] = attrs.evolve(token, idle_since=now)
+
+    async def aclose(self) -> None:
+        """The shelves stay."""
+
+
+@attrs.define(eq=False)
+class Doom:
+    """How this process ends, if it does not end well: shared by all its journals."""
+
+    ending: Ending | None
+    struck: asyncio.Event = attrs.field(factory=asyncio.Event)
+    writes: int = 0
+
+    def falls(self) -> bool:
+        """One more write: is it the one?"""
+        self.writes += 1
+        return self.ending is not None and self.writes >= self.ending.write
+
+
+@attrs.define(eq=False)
+class Annals:
+    """The journal of one campaign, over the lives of its processes: every entry that is safe, in order.
+
+    With a `path` the tables of a real journal are written too, and each life begins from what is read out of them.
+    `flaws` says where the two differ.
+    """
+
+    resumable: bool
+    path: Path | None
+    memory: Memory = attrs.field()
+    entries: list[Entry] = attrs.field(factory=list)
+    flaws: list[str] = attrs.field(factory=list)
+    held: Held | None = None
+
+    @memory.default
+    def _memory(self) -> Memory:
+        return Memory(resumable=self.resumable)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a campaign to go on with."""
+        return self.memory.standing.begun is not None
+
+    async def open(self, *, anew: bool) -> Standing:
+        standing = await self.memory.open(anew=anew)
+        if self.path is None:
+            return standing
+        self.held = hold(self.path, anew=anew)
+        self.held.db.execute("PRAGMA synchronous=OFF")
+        return self.held.scribe.standing
+
+    def keep(self, entries: tuple[Entry, ...]) -> None:
+        """These are safe."""
+        if self.held is not None:
+            self.held.transact([self.held.scribe.take(entries)])
+        self.memory.take(entries)
+        self.entries += [entry for entry in entries if not isinstance(entry, Spent)]
+
+    async def let_go(self) -> None:
+        """The process is over, however it ended."""
+        await self.memory.aclose()
+        if self.held is None:
+            return
+        self.held.close()
+        self.held = None
+        if self.begun:
+            self._compare()
+
+    def abandon(self) -> None:
+        """Nobody goes on with it."""
+        if self.held is not None:
+            self.held.close()
+            self.held = None
+
+    def _compare(self) -> None:
+        assert self.path is not None
+        examine(self.path, alone=True)
+        held = hold(self.path, anew=False)
+        try:
+            said = held.db.execute("PRAGMA integrity_check").fetchone()[0]
+            if said != "ok":
+                self.flaws.append(f"integrity_check: {said}")
+            loaded, known = picture(scribe_of(held.db).standing), picture(self.memory.standing)
+            self.flaws += _differences("", loaded, known)
+        finally:
+            held.close()
+
+
+def _differences(where: str, loaded: Any, known: Any) -> list[str]:
+    """Each place in which the two are not the same."""
+    if not (isinstance(loaded, dict) and isinstance(known, dict)):
+        known = kept(known) if where.endswith("reason") else known  # long numbers of the server's words are masked
+        return [] if loaded == known else [f"{where} is {loaded!r} in the tables, and {known!r} was told"]
+    found = []
+    for name in {**loaded, **known}:
+        found += _differences(f"{where} {name}".strip(), loaded.get(name), known.get(name))
+    return found
+
+
+class HesitantJournal:
+    """The `Journal` port of one process."""
+
+    def __init__(self, annals: Annals, doom: Doom, hesitate: Hesitation, timeline: Timeline, name: str) -> None:
+        self._annals = annals
+        self._doom = doom
+        self._hesitate = hesitate
+        self._timeline = timeline
+        self._name = name
+        self._full = False
+        self.resumable = annals.resumable
+
+    async def open(self, *, anew: bool) -> Standing:
+        await self._hesitate()
+        return await self._annals.open(anew=anew)
+
+    async def write(self, *entries: Entry) -> None:
+        """Kept before anybody else may run, so that nothing is lost of a writer who is cancelled while it waits."""
+        if self._doom.struck.is_set():
+            await asyncio.Event().wait()
+        if self._full:
+            raise JournalError(FULL)
+        if self._doom.falls():
+            await self._fall(entries)
+        self._annals.keep(entries)
+        for entry in entries:
+            self._timeline.tell(f"journal {self._name}", _short(entry))
+        await self._hesitate()
+
+    async def _fall(self, entries: tuple[Entry, ...]) -> None:
+        ending = self._doom.ending
+        assert ending is not None
+        self._timeline.tell(ending.how, self._name, "kept" if ending.kept else "not kept")
+        if ending.how == "disk full":
+            self._full = True
+            raise JournalError(FULL)
+        if ending.kept:
+            self._annals.keep(entries)
+        self._doom.struck.set()
+        await asyncio.Event().wait()
+
+    async def reads(self, after: int, limit: int) -> Sequence[Read]:
+        await self._hesitate()
+        return await self._annals.memory.reads(after, limit)
+
+    async def aclose(self) -> None:
+        if not self._doom.struck.is_set():
+            await self._annals.let_go()
+
+
+def _short(entry: Entry) -> str:
+    if isinstance(entry, Settled):
+        return (
+            f"Settled(batch {entry.seq}: {len(entry.rows)} rows from {entry.rows[0]}, {entry.outcome}, {entry.reason})"
+        )
+    return f"{type(entry).__name__}({', '.join(f'{name}={value}' for name, value in _shown(entry))})"
+
+
+def _shown(entry: Entry) -> list[tuple[str, object]]:
+    hidden = ("at", "prints", "payload", "salt", "options", "library", "pid", "account", "elapsed")
+    fields = [field.name for field in attrs.fields(type(entry)) if field.name not in hidden]
+    return [(name, value) for name in fields if (value := getattr(entry, name)) is not None]

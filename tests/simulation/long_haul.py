@@ -1,0 +1,46 @@
+"""Fifty-five hours of campaign: ten tokens that may send two batches in 48 minutes each, through what happens in days.
+
+An hour in which the server has only errors, ten minutes without a network, answers that are lost or late, status
+requests and requests for tokens that fail now and then. Every token is renewed fifty times and more.
+"""
+
+from __future__ import annotations
+
+from tests.simulation.fate import Campaign, Fate, Mixture, Network, Server
+from truecaller_async import CampaignOptions, Limits, RetryPolicy
+from truecaller_async.sandbox.faults import Fault, FaultPlan
+
+HOUR = 3600.0
+ROWS = 15_200
+FAULTS = FaultPlan(
+    (
+        Fault(call="*", do=("503",), since=10 * HOUR, until=11 * HOUR),
+        Fault(call="batch.submit", do=("apply", "reset"), probability=0.02),
+        Fault(call="batch.status", do=("502",), probability=0.05),
+        Fault(call="token", do=("reset",), probability=0.1),
+    ),
+    seed=55,
+)
+
+
+def long_haul() -> Fate:
+    """The fate. Its windows open two days after it begins."""
+    limits = Limits.documented().replace(batch=(1, 1440.0))
+    mixture = Mixture(ROWS, None, 0.0, 0.001, 0.0, 0.0, 0.0, 0.05, ahead=54 * HOUR)
+    return Fate(
+        seed=55,
+        server=Server(limits, HOUR, 20.0, 5.0, "whole", (), 1.0, FAULTS, 0.0),
+        network=Network((0.01, 0.2), 0.01, 60.0, 0.01, ((30 * HOUR, 30 * HOUR + 600.0),)),
+        limits=limits,
+        max_tokens=10,
+        retry=RetryPolicy(),
+        version="v2",
+        campaigns=(Campaign(mixture, CampaignOptions(), 10, 0.0, 0.0, (), 0.0, "none", ()),),
+        calls=0,
+        every=1.0,
+        jumps=(),
+        blocks=(),
+        hesitation=0.0,
+        blind=0.0,
+        endings=(),
+    )

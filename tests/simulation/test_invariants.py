@@ -1,0 +1,253 @@
+"""Each check can fail: a violation of every kind is planted, in the evidence or in the world, and found."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from copy import deepcopy
+
+import attrs
+import msgspec
+import pytest
+
+from tests.simulation import playing
+from tests.simulation.borders import Annals, HesitantLimiter
+from tests.simulation.evidence import Evidence
+from tests.simulation.fate import Act, Campaign, Fate, Mixture, Network, Server
+from tests.simulation.invariants import violations
+from tests.simulation.network import SimulatedTransport
+from tests.simulation.playing import play
+from truecaller_async import CallRecord, CampaignOptions, Limits, Outcome, ResponseLost, RetryPolicy
+from truecaller_async.engine import sender
+from truecaller_async.models import Entry, Settled
+from truecaller_async.planning.batch_state import Event, event_of
+from truecaller_async.planning.draft import Draft
+from truecaller_async.planning.pairs import PairOrder
+from truecaller_async.planning.restraint import Leave
+from truecaller_async.sandbox.faults import Fault, FaultPlan
+from truecaller_async.sandbox.settings import SPEEDS
+
+QUIET = Fate(
+    seed=1,
+    server=Server(Limits.documented(), 3600.0, 0.5, 0.0, "whole", (), 1.0, FaultPlan(()), 0.0),
+    network=Network((0.01, 0.02), 0.0, 10.0, 0.0, ()),
+    limits=Limits.documented(),
+    max_tokens=2,
+    retry=RetryPolicy(),
+    version="v2",
+    campaigns=(
+        Campaign(Mixture(40, 10, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), CampaignOptions(), 7, 0.0, 0.0, (), 0.0, "sqlite", ()),
+    ),
+    calls=2,
+    every=1.0,
+    jumps=(),
+    blocks=(),
+    hesitation=0.001,
+    blind=0.0,
+    endings=(),
+)
+"""A day on which nothing happens."""
+
+
+@pytest.fixture(scope="module")
+def quiet() -> Evidence:
+    """What is known of such a day."""
+    return play(QUIET)
+
+
+def lossy(**options: object) -> Fate:
+    """A fate in which some answers are lost after the request took effect."""
+    faults = FaultPlan((Fault(call="batch.submit", do=("apply", "reset"), probability=0.5),), 3)
+    [campaign] = QUIET.campaigns
+    campaign = attrs.evolve(campaign, options=CampaignOptions(**options))  # type: ignore[arg-type]
+    return attrs.evolve(QUIET, server=attrs.evolve(QUIET.server, faults=faults), campaigns=(campaign,))
+
+
+def names(evidence: Evidence) -> set[str]:
+    """The invariants that are violated."""
+    return {said.partition(":")[0] for said in violations(evidence)}
+
+
+def test_nothing_is_violated_where_nothing_happens(quiet: Evidence) -> None:
+    assert violations(quiet) == []
+    assert violations(play(lossy())) == []
+    assert violations(play(lossy(on_ambiguous="hold"))) == []
+
+
+def a_result_is_missing(evidence: Evidence) -> None:
+    evidence.courses[0].lives[0].results.pop()
+
+
+def a_row_has_two_results(evidence: Evidence) -> None:
+    results = evidence.courses[0].lives[0].results
+    results.append(results[0])
+
+
+def the_journal_says_another_word(evidence: Evidence) -> None:
+    entries = evidence.courses[0].entries
+    settled = next(entry for entry in entries if isinstance(entry, Settled))
+    entries[entries.index(settled)] = attrs.evolve(settled, outcome=Outcome.FAILED)
+
+
+def a_batch_is_applied_twice(evidence: Evidence) -> None:
+    evidence.truth.append(evidence.truth[-1])
+
+
+def it_was_never_applied(evidence: Evidence) -> None:
+    evidence.truth.pop()
+
+
+def its_verdict_was_another(evidence: Evidence) -> None:
+    evidence.truth[:] = [msgspec.structs.replace(entry, outcome="failed") for entry in evidence.truth]
+
+
+def a_call_that_was_not_sent_was_applied(evidence: Evidence) -> None:
+    evidence.singles[0].end = "no"
+
+
+def permits_come_all_at_once(evidence: Evidence) -> None:
+    evidence.grants[0] += [(1.0, "t", "status")] * 101
+
+
+def arrivals_come_all_at_once(evidence: Evidence) -> None:
+    one = next(arrival for arrival in evidence.arrivals if arrival.call == "submit")
+    evidence.arrivals += [attrs.evolve(one, at=one.at + 59 * share / 61) for share in range(61)]
+
+
+def eleven_tokens_are_asked_for(evidence: Evidence) -> None:
+    one = next(arrival for arrival in evidence.arrivals if arrival.call == "mint")
+    evidence.arrivals += [one] * 10
+
+
+def a_request_goes_without_leave(evidence: Evidence) -> None:
+    evidence.efforts[0].sends += 1
+
+
+def retries_are_too_many(evidence: Evidence) -> None:
+    evidence.efforts[0].restraint.granted[Leave.PAID] += 20
+
+
+def the_key_is_in_the_log(evidence: Evidence) -> None:
+    evidence.said.append(f"signing in with {min(evidence.secrets)}")
+
+
+def a_number_is_in_an_exception(evidence: Evidence) -> None:
+    evidence.said.append(f"cannot send to {evidence.courses[0].rows[0].receiver}")
+
+
+def a_number_is_in_the_journal(evidence: Evidence) -> None:
+    evidence.courses[0].entries.append(Settled((1,), Outcome.FAILED, f"no {evidence.courses[0].rows[0].caller}"))
+
+
+def the_older_word_is_applied_last(evidence: Evidence) -> None:
+    evidence.truth.reverse()
+
+
+def a_loop_hangs(evidence: Evidence) -> None:
+    evidence.broken.append("the run hangs")
+
+
+def a_defect_ends_a_campaign(evidence: Evidence) -> None:
+    evidence.courses[0].lives[0].fault = IndexError("pop from an empty list")
+
+
+@pytest.mark.parametrize(
+    ("plant", "name"),
+    [
+        (a_result_is_missing, "I1"),
+        (a_row_has_two_results, "I1"),
+        (the_journal_says_another_word, "I1"),
+        (a_batch_is_applied_twice, "I2"),
+        (it_was_never_applied, "I4"),
+        (its_verdict_was_another, "I4"),
+        (a_call_that_was_not_sent_was_applied, "I4"),
+        (permits_come_all_at_once, "I5"),
+        (arrivals_come_all_at_once, "I5"),
+        (eleven_tokens_are_asked_for, "I6"),
+        (a_request_goes_without_leave, "I7"),
+        (retries_are_too_many, "I7"),
+        (the_key_is_in_the_log, "I8"),
+        (a_number_is_in_an_exception, "I8"),
+        (a_number_is_in_the_journal, "I8"),
+        (the_older_word_is_applied_last, "I11"),
+        (a_loop_hangs, "end"),
+        (a_defect_ends_a_campaign, "end"),
+    ],
+)
+def test_what_is_planted_in_the_evidence_is_found(
+    quiet: Evidence, plant: Callable[[Evidence], None], name: str
+) -> None:
+    planted = deepcopy(quiet)
+    plant(planted)
+    assert name in names(planted)
+
+
+def test_a_lost_answer_that_is_taken_for_not_sent_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def careless(error: Exception) -> Event:
+        return Event.NOT_SENT if isinstance(error, ResponseLost) else event_of(error)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sender, "event_of", careless)
+    assert "I2" in names(play(lossy()))
+    assert {"I2", "I3"} <= names(play(lossy(on_ambiguous="hold")))
+
+
+def test_a_flag_that_is_forgotten_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Draft, "count_end", lambda draft, event: setattr(draft, "sends", draft.sends + 1))
+    assert "I2" in names(play(lossy()))
+
+
+def test_a_limiter_that_always_grants_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def take(limiter: HesitantLimiter, token_id: str, call: str) -> float:
+        limiter.grants.append((asyncio.get_running_loop().time(), token_id, call))
+        return 0.0
+
+    monkeypatch.setattr(HesitantLimiter, "take", take)
+    slow = Limits.documented().replace(batch=(1, 5.0))
+    assert "I5" in names(play(attrs.evolve(QUIET, limits=slow, server=attrs.evolve(QUIET.server, limits=slow))))
+
+
+def test_an_order_of_pairs_that_is_forgotten_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetful(order: PairOrder, draft: Draft) -> set[int]:
+        return set()
+
+    monkeypatch.setattr(PairOrder, "enter", forgetful)
+    assert "I11" in names(play(attrs.evolve(lossy(), limits=SPEEDS["off"])))
+
+
+def test_a_task_that_is_left_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[asyncio.Task[None]] = []
+
+    async def aclose(transport: SimulatedTransport) -> None:
+        kept.append(asyncio.create_task(asyncio.sleep(60)))
+
+    monkeypatch.setattr(SimulatedTransport, "aclose", aclose)
+    assert "I9" in names(play(QUIET))
+
+
+def test_a_table_that_is_not_what_was_told_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = Annals.keep
+
+    def forgetful(annals: Annals, entries: tuple[Entry, ...]) -> None:
+        keep(annals, entries)
+        if annals.held is not None:
+            annals.held.db.execute("UPDATE batch SET state = 'held' WHERE owes > 0")
+
+    monkeypatch.setattr(Annals, "keep", forgetful)
+    [campaign] = QUIET.campaigns
+    campaign = attrs.evolve(campaign, acts=(Act("drain", 0.3),), pause=0.01)
+    assert "I10" in names(play(attrs.evolve(QUIET, campaigns=(campaign,))))
+
+
+def test_a_reader_that_waits_for_ever_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def send(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(SimulatedTransport, "send", send)
+    monkeypatch.setattr(playing, "TURNS_MAX", 20_000)
+    assert "end" in names(play(QUIET))
+
+
+def test_a_record_of_the_truth_is_known_by_what_was_sent(quiet: Evidence) -> None:
+    contents = {(entry.caller, entry.receiver, entry.reason) for entry in quiet.truth}
+    rows: list[CallRecord] = [*quiet.courses[0].rows, *(single.record for single in quiet.singles)]
+    assert contents == {(row.caller, row.receiver, row.reason) for row in rows}

@@ -1,0 +1,90 @@
+"""Two hundred fates, the same fate twice, and a campaign of days."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.simulation.__main__ import check, main
+from tests.simulation.evidence import Evidence
+from tests.simulation.fate import draw, readable
+from tests.simulation.invariants import violations
+from tests.simulation.long_haul import HOUR, ROWS, long_haul
+from tests.simulation.playing import play
+from tests.simulation.timeline import line_of
+
+CHUNK = 10
+REPLAY = "python -m tests.simulation --seed"
+
+
+@pytest.mark.parametrize("first", range(0, 200, CHUNK))
+def test_no_fate_violates_an_invariant(first: int) -> None:
+    found = {f"{REPLAY} {seed}": said for seed in range(first, first + CHUNK) if (said := check(seed))}
+    assert not found
+
+
+def test_a_seed_is_always_the_same_fate_and_the_same_run() -> None:
+    for seed in (5, 27, 66):
+        one, other = play(draw(seed)), play(draw(seed))
+        assert one.timeline.events
+        assert one.timeline.events == other.timeline.events
+        assert one.truth == other.truth
+    assert draw(5) == draw(5)
+    assert draw(5) != draw(6)
+
+
+def test_the_fates_of_the_suite_hold_what_the_readme_promises() -> None:
+    """What is never drawn proves nothing."""
+    fates = [draw(seed) for seed in range(200)]
+    ends = Counter(ending.how for fate in fates for ending in fate.endings)
+    acts = Counter(act.what for fate in fates for campaign in fate.campaigns for act in campaign.acts if act)
+    journals = Counter(campaign.journal for fate in fates for campaign in fate.campaigns)
+    assert ends["death"] > 20
+    assert ends["disk full"] > 5
+    assert min(acts[what] for what in ("drain", "abort", "cancel", "leave")) > 3
+    assert min(journals[kind] for kind in ("none", "memory", "sqlite")) > 20
+    assert {oddity for fate in fates for oddity in fate.server.oddities} >= {"masked-numbers", "foreign-rows"}
+    assert sum(bool(fate.jumps) for fate in fates) > 10
+    assert sum(bool(fate.blocks) for fate in fates) > 5
+    assert sum(fate.calls > 0 for fate in fates) > 50
+    assert sum(len(fate.campaigns) > 1 for fate in fates) > 20
+    assert len({fault.name for fate in fates for fault in fate.server.faults.faults}) > 30
+
+
+def test_a_campaign_of_fifty_five_hours_is_over_in_seconds() -> None:
+    evidence = play(long_haul())
+    assert violations(evidence) == []
+    assert evidence.ended_at > 55 * HOUR
+    [life] = evidence.courses[0].lives
+    assert life.fault is None
+    assert life.summary is not None
+    assert life.summary.read == ROWS
+    assert life.summary.delivered > 0.9 * ROWS
+    assert life.summary.tokens_minted > 500
+    assert evidence.stats is not None
+    assert evidence.stats.violations == {}
+    assert _asked_in(evidence, 10 * HOUR, 11 * HOUR) <= 200
+
+
+def test_a_timeline_is_readable_and_shows_no_whole_number() -> None:
+    evidence = play(draw(5))
+    lines = [line_of(event) for event in evidence.timeline.events]
+    assert any("process" in line for line in lines)
+    numbers = {record.receiver for course in evidence.courses for record in course.rows}
+    text = "\n".join(lines) + readable(evidence.fate)
+    assert not any(number in text for number in numbers)
+    assert not any(secret in text for secret in evidence.secrets)
+
+
+def test_one_command_tells_a_seed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["simulation", "--seed", "5"])
+    assert main() == 0
+    said = capsys.readouterr().out
+    assert "campaigns:" in said
+    assert "campaign over" in said
+    assert "seed 5: 0 violations" in said
+
+
+def _asked_in(evidence: Evidence, since: float, until: float) -> int:
+    return sum(since <= arrival.at < until for arrival in evidence.arrivals)

@@ -1,0 +1,45 @@
+"""What happened, in order: kept as it comes, made readable only where somebody reads it.
+
+Two runs of one seed have equal timelines. Nothing in one is secret: tokens are told by their ids, numbers by their last
+four digits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+
+import attrs
+
+from truecaller_async.models import mask_number
+
+NUMBER = re.compile(r"\d{9,15}")
+
+
+@attrs.define
+class Timeline:
+    """Events with their times. `hear` is told each line at once, where somebody listens.
+
+    It is `deaf` while a dead process is torn down: what its tasks do then, in any order, did not happen.
+    """
+
+    events: list[tuple[float, str, tuple[object, ...]]] = attrs.field(factory=list)
+    hear: Callable[[str], None] | None = None
+    deaf: bool = False
+
+    def tell(self, what: str, *details: object) -> None:
+        """This happens now."""
+        if self.deaf:
+            return
+        event = (asyncio.get_running_loop().time(), what, details)
+        self.events.append(event)
+        if self.hear is not None:
+            self.hear(line_of(event))
+
+
+def line_of(event: tuple[float, str, tuple[object, ...]]) -> str:
+    """One event, readable and masked."""
+    at, what, details = event
+    said = " ".join(str(detail) for detail in details)
+    return f"{at:12.4f}  {what:<18} {NUMBER.sub(lambda found: mask_number(found[0]), said)}"
