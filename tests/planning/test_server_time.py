@@ -52,8 +52,8 @@ def test_two_answers_that_disagree_say_nothing() -> None:
     assert not time.is_sure(2.0, NOON + 2)
 
 
-@pytest.mark.parametrize("date", [0.0, NOON - 86_401, NOON + 86_401, NOON + 10**10])
-def test_a_clock_that_is_a_day_or_more_away_is_not_believed(date: float) -> None:
+@pytest.mark.parametrize("date", [0.0, NOON - 31 * 86_400, NOON + 31 * 86_400, NOON + 10**10])
+def test_a_clock_that_is_a_month_or_more_away_is_not_believed(date: float) -> None:
     time = heard(date, date + 1, date + 2)
     assert time.offset(2.0, NOON + 2) == 0.0
 

@@ -19,7 +19,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 
 from truecaller_async.engine.alarm import TICK
 from truecaller_async.engine.run import Phase, Run
-from truecaller_async.errors import AuthenticationFailed, Forbidden, TokenBudgetExhausted, TruecallerError
+from truecaller_async.errors import (
+    AuthenticationFailed,
+    Forbidden,
+    ResponseLost,
+    ServerError,
+    TokenBudgetExhausted,
+    TruecallerError,
+)
 from truecaller_async.models import Token
 from truecaller_async.planning.doubts import resend_due
 from truecaller_async.planning.draft import Draft
@@ -131,7 +138,7 @@ class Lanes:
                 run.waiting_until = error.retry_at
                 run.core.observer.stage("campaign.waiting", {"until": error.retry_at.isoformat(timespec="seconds")})
         except TruecallerError as error:
-            hopeless = not self._pool.live() and not run.ever_worked
+            hopeless = not self._pool.live() and not run.ever_worked and not self._may_pass(error)
             if hopeless or isinstance(error, AuthenticationFailed | Forbidden):
                 run.fail(error)
             self._no_growth_before = run.now() + (GROW_AGAIN if self._pool.live() else KEEPER_ROUND)
@@ -139,6 +146,11 @@ class Lanes:
             run.waiting_until = None
         finally:
             self._growing = None
+
+    def _may_pass(self, error: TruecallerError) -> bool:
+        """Whether a run that begins with this error has not waited long enough for its end."""
+        run = self._run
+        return isinstance(error, ServerError | ResponseLost) and run.now() - run.began < run.core.retry.total
 
     async def _lane(self, token: Token) -> None:
         """The life of one lane: until its token is gone."""

@@ -5,7 +5,7 @@ header, so the server's clock is known to a second: the median of the last five 
 monotonic clock, which nobody can set. After a suspend, in which that clock may stand still, three answers move it.
 
 A header may lie: a proxy without a clock, a cache, one odd machine among many. So the median counts only where most of
-the answers agree with it, and not where it is a day or more away; and a clock that differs from ours is *sure* only
+the answers agree with it, and not where it is a month away; and a clock that differs from ours is *sure* only
 when two answers have said the same. Whoever decides for good waits for that.
 
 The header has whole seconds, so our own clock is the finer one: it is believed as long as the two agree to two seconds.
@@ -20,7 +20,7 @@ SAMPLES = 5
 AGREEMENT = 2.0
 """Seconds up to which two clocks are taken to be the same."""
 
-FARTHEST = 86_400.0
+FARTHEST = 30 * 86_400.0
 """Seconds: a clock that is so far away tells of itself, not of the time."""
 
 HALF_A_SECOND = 0.5

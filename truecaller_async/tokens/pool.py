@@ -224,11 +224,11 @@ class TokenPool:
         )
 
     async def _adopt(self) -> None:
-        wall = self._clock.wall()
+        await self._take_over()
         if self._mints and (rule := self._mint_rule()):
+            wall = self._clock.wall()
             shelf = await self._store.look(wall, wall - window_of(rule))
             self._mints.remember(self._now() - max(0.0, wall - at) for at in shelf.mints)
-        await self._take_over()
 
     async def _take_over(self) -> bool:
         """Enter the live tokens of the store that no other living process uses; whether there were any."""

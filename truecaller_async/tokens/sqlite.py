@@ -164,7 +164,9 @@ class SqliteTokenStore:
         A looker is no owner: the tokens that it sees stay whose they are.
         """
         self._refuse_if_over()
-        return await asyncio.to_thread(self._look, now, since)
+        if self._thread is None or self._is_inherited():
+            return await asyncio.to_thread(self._look, now, since)
+        return await _in(self._thread, lambda: self._look(now, since))  # ours works until the very end of a program
 
     async def give_up(self, now: float) -> None:
         """The next process may have our tokens; they were last used now. In a forked child they are the parent's."""
