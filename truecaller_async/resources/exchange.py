@@ -154,8 +154,8 @@ class Exchange:
     async def mint(self, settings: Settings, claims: Claims) -> Secret:
         """Ask for a new token; tried again where it was not sent, answered with 5xx, or its answer lost.
 
-        Each attempt is claimed of the budget of new tokens: after the latter two a token may have been made. What the
-        claim raises ends the trying.
+        Each attempt is claimed of the budget of new tokens: after the latter two a token may have been made, so they
+        are followed by one more at the most. What the claim raises ends the trying.
         """
         request = mint_request(settings.credentials)
         retries = Retries(settings.retry, self._rng)
