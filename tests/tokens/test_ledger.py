@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -60,4 +60,28 @@ async def test_f09_where_the_budget_is_spent_a_token_that_was_given_up_since_is_
     assert await second.grow() is None
     assert [known.token_id for known in second.live()] == [token.token_id if token else ""]
     assert mint.asked == []
+    await second.aclose()
+
+
+async def test_a_token_that_is_taken_over_is_lent_only_when_what_was_sent_with_it_is_known(tmp_path: Path) -> None:
+    """Else its limits would begin anew in the moment between."""
+
+    class SlowToRemember(SqliteTokenStore):
+        async def releases(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
+            seen.append([token.token_id for token in second.live()])
+            return await super().releases(token_id, since)
+
+    seen: list[list[str]] = []
+    limits = Limits.documented().replace(mint=(1, 1800.0), batch=(2, 60.0))
+    first = pool_of(Mint(seconds=0.0), limits=limits, store=SqliteTokenStore(tmp_path / "state.db", "one"))
+    second = pool_of(Mint(seconds=0.0), limits=limits, store=SlowToRemember(tmp_path / "state.db", "one"))
+    await second.open()
+    await first.grow()
+    token = first.live()[0]
+    assert await first.take(token.token_id, "submit") == 0.0
+    await first.aclose()
+    assert await second.grow() is None
+    assert seen == [[]]
+    assert [known.token_id for known in second.live()] == [token.token_id]
+    assert await second.take(token.token_id, "submit") > 0.0
     await second.aclose()

@@ -38,7 +38,7 @@ PATIENCE_IN_AN_OUTAGE = 600.0
 def resend_due(draft: Draft, restraint: Restraint, window_left: float, *, alone: bool) -> float:
     """When to send a batch in doubt again, on the clock of `draft.lost_at`.
 
-    `window_left`: seconds that its windows have. `alone`: there is no other work to see by whether the server answers.
+    `window_left`: seconds that its windows have. `alone`: there is no poll by which to see whether the server answers.
     """
     if restraint.is_answered:
         return draft.lost_at

@@ -22,7 +22,8 @@ to the limiter when a stored token is adopted. For shorter windows the token is 
 process gave it up.
 
 A mint that has begun is never cancelled: the token would be made, counted, and seen by nobody. A caller who stops
-waiting leaves it to the next one.
+waiting leaves it to the next one. One that fails with 5xx, or whose answer is lost, may have cost a token of the budget
+(`Claims`), so the next is asked for after a hold that grows threefold, up to two tenths of the budget's window.
 """
 
 from __future__ import annotations
@@ -231,13 +232,16 @@ class TokenPool:
             self._mints.remember(self._now() - max(0.0, wall - at) for at in shelf.mints)
 
     async def _take_over(self) -> bool:
-        """Enter the live tokens of the store that no other living process uses; whether there were any."""
+        """Enter the live tokens of the store that no other living process uses; whether there were any.
+
+        What was sent with one is remembered before it is entered: from then on whoever waits may send with it.
+        """
         wall = self._clock.wall()
         adopted = [token for token in await self._store.adopt(wall) if not self.knows(token.token_id)]
         entered = adopted[: self.max_tokens - len(self._holdings)]
         for token in entered:
-            self._enter(token, made_here=False)
             self._limiter.remember(token.token_id, await self._remembered(token, wall))
+            self._enter(token, made_here=False)
             self._observer.stage("token.adopted", {"token_id": token.token_id, "lives": round(token.expires - wall)})
         return bool(entered)
 
