@@ -87,7 +87,8 @@ class SimulatedTransport:
         self._outbound[way] = request, token
         ether.timeline.tell("sent", request.call, id_of(token))
         await asyncio.sleep(ether.dice.uniform(*ether.network.latency))
-        del self._outbound[way]
+        if self._outbound.pop(way, None) is None:
+            await asyncio.Event().wait()  # the process died on the way, and `die` has said whether this arrives
         return ether.reach(request, token, asyncio.get_running_loop().time())
 
     async def _back(self, request: Request, reply: Reply, now: float, timeouts: Timeouts) -> Answer:
@@ -120,6 +121,7 @@ class SimulatedTransport:
             if self.ether.dice.random() < 0.5:
                 self.ether.reach(request, token, at)
                 self.ether.timeline.tell("arrived after death", request.call)
+        self._outbound.clear()
 
     async def aclose(self) -> None:
         """Nothing to close."""
