@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 from truecaller_async.cli import campaign
-from truecaller_async.engine import intake, run
+from truecaller_async.engine import run
 from truecaller_async.options import CampaignOptions, PollPolicy
 from truecaller_async.planning.chunker import Chunker
 
@@ -16,7 +16,6 @@ from truecaller_async.planning.chunker import Chunker
 def make_batches_small(size: int) -> None:
     """Batches of `size` records in this process."""
     setattr(run, "Chunker", partial(Chunker, size))  # noqa: B010 - a name that mypy holds for a class
-    setattr(intake, "BATCH_MAX", size)  # noqa: B010
 
 
 def make_campaigns_quick(first: float, cap: float, max_unresolved: int) -> None:

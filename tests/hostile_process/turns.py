@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.virtual import SwiftLoop
-from truecaller_async.engine import intake, run
+from truecaller_async.engine import run
 from truecaller_async.planning.chunker import Chunker
 
 
@@ -42,4 +42,3 @@ class Turns(SwiftLoop):
 def make_batches_small(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Batches of `size` records, so that a short campaign has many of them."""
     monkeypatch.setattr(run, "Chunker", partial(Chunker, size))
-    monkeypatch.setattr(intake, "BATCH_MAX", size)

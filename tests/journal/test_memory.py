@@ -17,7 +17,7 @@ async def test_prints_are_remembered_only_where_the_journal_is_to_be_resumed() -
 
 
 async def test_a_batch_is_forgotten_with_its_last_row() -> None:
-    journal = MemoryJournal()
+    journal = MemoryJournal(resumable=True)
     standing = await journal.open(anew=True)
     await journal.write(Planned(1, (1, 2, 3)), Read(Place(3, 4, 90)))
     await journal.write(Settled((1, 3), Outcome.DELIVERED, seq=1))

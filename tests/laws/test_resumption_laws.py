@@ -155,7 +155,8 @@ def run_lives(fate: Fate) -> tuple[list[Life], Survivor, SandboxState]:
             meanwhile=stopped,
         )
         lives.append(life)
-        assert life.fault is None or life.died or "refused" in str(life.fault) or "label" in str(life.fault), life.fault
+        expected = ("refused", "label", "neither yes nor no")  # three answers in a row that nobody can read
+        assert life.fault is None or life.died or any(word in str(life.fault) for word in expected), life.fault
         check_standing(survivor)
     return lives, survivor, state
 

@@ -18,7 +18,7 @@ def result(outcome: Outcome, reason: str | None = None, *, twice: bool = False) 
 def test_what_is_open_is_what_was_read_and_not_answered(outcomes: list[Outcome], more: int) -> None:
     tally = Tally(Standing())
     tally.read = len(outcomes) + more
-    tally.settle(result(outcome) for outcome in outcomes)
+    tally.settle([result(outcome) for outcome in outcomes])
     assert tally.answered == len(outcomes)
     assert tally.open == more
     assert sum(tally.outcomes.values()) + tally.open == tally.read
@@ -33,7 +33,7 @@ def test_reasons_are_counted_for_what_was_not_delivered() -> None:
 
 def test_different_reasons_are_kept_up_to_a_bound() -> None:
     tally = Tally(Standing())
-    tally.settle(result(Outcome.FAILED, f"reason {number}") for number in range(REASONS_KEPT + 7))
+    tally.settle([result(Outcome.FAILED, f"reason {number}") for number in range(REASONS_KEPT + 7)])
     tally.settle([result(Outcome.FAILED, "reason 0")])
     assert len(tally.reasons) == REASONS_KEPT + 1
     assert tally.reasons[OTHER] == 7

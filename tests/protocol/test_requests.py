@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from truecaller_async.errors import ConfigError, ValidationError
-from truecaller_async.models import CallRecord, Request, Secret
+from truecaller_async.models import CallRecord, Columns, Request, Secret
 from truecaller_async.options import Credentials
 from truecaller_async.protocol.requests import (
     labels_request,
@@ -86,7 +86,7 @@ def test_a_pushed_record_keeps_its_meaning(version: str, given_record: CallRecor
 @pytest.mark.parametrize("version", READERS)
 @given(records=st.lists(RECORDS, min_size=1, max_size=5))
 def test_a_batch_keeps_its_records_and_their_order(version: str, records: list[CallRecord]) -> None:
-    body = submit_request(version, ACCOUNT, records).body or b""
+    body = submit_request(version, ACCOUNT, Columns.of(records)).body or b""
     assert [READERS[version](wire) for wire in json.loads(body)["call_records"]] == records
 
 
@@ -109,7 +109,7 @@ def test_the_caller_s_own_key_is_never_sent() -> None:
 )
 def test_one_record_and_a_batch_differ_by_one_letter_and_version_1_has_no_segment(version: str, path: str) -> None:
     push = push_request(version, ACCOUNT, record())
-    submit = submit_request(version, ACCOUNT, [record()])
+    submit = submit_request(version, ACCOUNT, Columns.of([record()]))
     status = status_request(version, ACCOUNT, "b-1")
     assert (push.call, push.method, push.path) == ("push", "POST", path)
     assert (submit.call, submit.method, submit.path) == ("submit", "POST", f"{path}s")
@@ -206,7 +206,7 @@ def build_push(account: str) -> Request:
 
 
 def build_submit(account: str) -> Request:
-    return submit_request("v2", account, [record()])
+    return submit_request("v2", account, Columns.of([record()]))
 
 
 def build_status(account: str) -> Request:
@@ -232,7 +232,7 @@ def test_an_unknown_version_is_a_setting_that_is_wrong() -> None:
 @pytest.mark.parametrize("size", [0, 501])
 def test_a_batch_has_1_to_500_records(size: int) -> None:
     with pytest.raises(ValidationError, match="1 to 500"):
-        submit_request("v2", ACCOUNT, [record()] * size)
+        submit_request("v2", ACCOUNT, Columns.of([record()] * size))
 
 
 @pytest.mark.parametrize("version", VERSIONS)

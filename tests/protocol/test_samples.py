@@ -16,7 +16,7 @@ from truecaller_async.errors import (
     PushRejected,
     TruecallerError,
 )
-from truecaller_async.models import Answer, Batch, BatchStatus, PushAnswer, RecordStatus, Secret
+from truecaller_async.models import Answer, Batch, BatchStatus, Columns, PushAnswer, RecordStatus, Secret
 from truecaller_async.models.feature_sets import FeatureSet
 from truecaller_async.models.labels import Label
 from truecaller_async.models.numbers import Number, NumberJob
@@ -378,31 +378,35 @@ BODIES: dict[str, bytes | None] = {
     "batch_v1_request.json": submit_request(
         "v1",
         ACCOUNT,
-        [
-            record(
-                "**********",
-                "**********",
-                starts_at=1,
-                ends_at=2,
-                label_id="255297eb-7f13-44f9-967a-f287ff0f5025",
-                label_name="Flower",
-                reason="Flower Delivery",
-            )
-        ],
+        Columns.of(
+            [
+                record(
+                    "**********",
+                    "**********",
+                    starts_at=1,
+                    ends_at=2,
+                    label_id="255297eb-7f13-44f9-967a-f287ff0f5025",
+                    label_name="Flower",
+                    reason="Flower Delivery",
+                )
+            ]
+        ),
     ).body,
     "undocumented/batch_v3_request_inferred.json": submit_request(
         "v3",
         ACCOUNT,
-        [
-            record(
-                "911234567890",
-                "919876543210",
-                starts_at=1753246858000,
-                ends_at=1753261258000,
-                label_id="c6d86658-008d-4c08-98fb-2bf2649d59a5",
-                **KYC,
-            )
-        ],
+        Columns.of(
+            [
+                record(
+                    "911234567890",
+                    "919876543210",
+                    starts_at=1753246858000,
+                    ends_at=1753261258000,
+                    label_id="c6d86658-008d-4c08-98fb-2bf2649d59a5",
+                    **KYC,
+                )
+            ]
+        ),
     ).body,
     "undocumented/realtime_v3_request_inferred.json": push_request(
         "v3",
@@ -469,16 +473,18 @@ def test_version_2_writes_the_batch_sample_with_digits_where_the_sample_mixes_bo
     request = submit_request(
         "v2",
         ACCOUNT,
-        [
-            record(
-                "91**********",
-                "91**********",
-                starts_at=1753246858000,
-                ends_at=1753362058000,
-                label_id="c6d86658-008d-4c08-98fb-2bf2649d59a5",
-                **KYC,
-            )
-        ],
+        Columns.of(
+            [
+                record(
+                    "91**********",
+                    "91**********",
+                    starts_at=1753246858000,
+                    ends_at=1753362058000,
+                    label_id="c6d86658-008d-4c08-98fb-2bf2649d59a5",
+                    **KYC,
+                )
+            ]
+        ),
     )
     assert request.body == compact("batch_v2_request.json").replace(b'"+91', b'"91')
 

@@ -15,6 +15,7 @@ from tests.resources.script import PUSHED, TAKEN, Script, Step, answer, client_o
 from tests.virtual import run_virtual
 from truecaller_async import RetryPolicy, TruecallerClient
 from truecaller_async.errors import TruecallerDeprecationWarning
+from truecaller_async.models import Columns
 
 FINAL = status_of("success")
 
@@ -136,8 +137,8 @@ def test_the_single_attempts_of_the_engine_do_not_warn() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             await client.calls.attempt_push(record(caller="910000000001"), token)
-            await client.batches.attempt_submit([record(caller="910000000001")], token)
-            await client.batches.attempt_status("b-1", token)
+            await client.batches.attempt_submit(Columns.of([record(caller="910000000001")]), token)
+            await client.batches.attempt_look("b-1", token)
         assert len(script.sent) == 3
 
     run_virtual(scene)

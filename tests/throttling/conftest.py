@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from truecaller_async.engine import intake, run
+from truecaller_async.engine import run
 from truecaller_async.planning.chunker import Chunker
 
 SMALL = 2
@@ -15,7 +15,6 @@ SMALL = 2
 def make_batches_small(patch: pytest.MonkeyPatch) -> None:
     """Batches of two records, so that a campaign of an hour is quickly made."""
     patch.setattr(run, "Chunker", partial(Chunker, SMALL))
-    patch.setattr(intake, "BATCH_MAX", SMALL)
 
 
 @pytest.fixture

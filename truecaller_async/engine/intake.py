@@ -1,19 +1,21 @@
 """From the source to planned batches.
 
-The source is asked for as many rows as there are credits, at most a batch at a time. Each row is counted, checked,
-compared with the rows before it, and put into the chunker; a row that cannot be sent waits for the batch that is being
-filled. A draft that is full, or has lingered, is planned: the journal hears in one transaction of the batch, of the
-rows between its rows that are not sent, and how far the source has been read. So the rows of a journal have no gaps,
-and reading goes on where it stopped. Then the order of its pairs is noted, and the lanes may have it.
+The source is asked for as many rows as there are credits and as the batch at hand has room for. They are counted,
+checked, compared with the rows before them, and put into the chunker: all at once where all are good, which is seen at
+a glance, else one by one; a row that cannot be sent waits for the batch that is being filled. A draft that is full, or
+has lingered, is planned: the journal hears in one transaction of the batch, of the rows between its rows that are not
+sent, and how far the source has been read. So the rows of a journal have no gaps, and reading goes on where it stopped.
+Then the order of its pairs is noted, and the lanes may have it.
 
 Planning waits for the disk, reading does not: a few plans may be on their way to the journal at once, and come back in
-order. When the run stops, reading stops at the next row, wherever the source is waiting.
+order. When the run stops, reading stops at the next row, wherever the source is waiting: the read is broken off.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from typing import cast
 
 import attrs
 
@@ -21,6 +23,7 @@ from truecaller_async.engine.run import Run, settled
 from truecaller_async.errors import SourceError, TruecallerError
 from truecaller_async.models import (
     CallRecord,
+    Columns,
     Entry,
     Outcome,
     Place,
@@ -28,15 +31,15 @@ from truecaller_async.models import (
     Problem,
     Read,
     RecordResult,
-    Row,
+    Rows,
     SourceEnded,
 )
-from truecaller_async.options import BATCH_MAX
 from truecaller_async.planning.draft import Draft
 from truecaller_async.planning.pace import at_once, rate_of
 from truecaller_async.planning.payload import packed
 from truecaller_async.planning.preflight import RULE_PAST, canonical, preflight
 from truecaller_async.planning.prints import Prints
+from truecaller_async.planning.wholesale import all_canonical, all_good
 from truecaller_async.sources import RowReader
 
 READ_AHEAD = 0.25
@@ -47,6 +50,8 @@ UNHURRIED = 0.02
 
 PLANS_ON_THEIR_WAY = 16
 """Plans that the journal has not yet confirmed, at most."""
+
+JUST_RECORDS = frozenset({CallRecord})
 
 SUPERSEDED = "a later row of the same caller and receiver replaces it"
 
@@ -59,11 +64,11 @@ class Stretch:
     refused: list[RecordResult] = attrs.field(factory=list)
     end: Place | None = None
 
-    def add(self, row: Row) -> None:
-        """One row more was read."""
-        lines, offset = row.end or (0, 0)
-        self.end = Place(row.number, lines, offset)
-        self.records.append(row.record)
+    def add(self, rows: Rows) -> None:
+        """These rows were read."""
+        lines, offset = rows.end or (0, 0)
+        self.end = Place(rows.first + len(rows) - 1, lines, offset)
+        self.records += rows.records
 
 
 class Intake:
@@ -77,11 +82,13 @@ class Intake:
         self._stretch = Stretch()
         self._prints = Prints(run.standing.begun.salt) if run.journal.resumable and run.standing.begun else None
         self._plans: deque[asyncio.Task[None]] = deque()
+        self._reading: asyncio.Timeout | None = None
         self.waits_for_credits = False
 
     async def read_all(self) -> None:
         """The whole life of the intake."""
         run = self._run
+        run.at_stop = self._break_off
         try:
             if self._reader is not None:
                 await self._read(self._reader)
@@ -105,8 +112,8 @@ class Intake:
             await self._planned()
             await run.write(SourceEnded())
 
-    async def _next_rows(self, reader: RowReader) -> list[Row]:
-        """Up to one batch of rows; none at the end, or when the run stops meanwhile."""
+    async def _next_rows(self, reader: RowReader) -> Rows | None:
+        """Rows for the batch at hand; None at the end, or when the run stops meanwhile."""
         run = self._run
         while run.credits <= 0 and run.running:
             self.waits_for_credits = True
@@ -117,19 +124,24 @@ class Intake:
             run.alarm.ring()
             await run.alarm.wait(run.now() + UNHURRIED)
         if not run.running:
-            return []
-        reading = asyncio.ensure_future(reader.read(min(BATCH_MAX, run.credits)))
-        stopping = asyncio.ensure_future(run.stopped.wait())
-        await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not reading.done():
-            reading.cancel()
-        await asyncio.wait((reading, stopping))
-        if not reading.cancelled():
-            return reading.result()
-        if run.running:
-            raise SourceError(f"the source was cancelled after row {run.tally.read}", row=run.tally.read)
-        return []
+            return None
+        try:
+            async with asyncio.timeout(None) as self._reading:
+                return await reader.take(min(run.chunker.room, run.credits)) or None
+        except TimeoutError:
+            return None
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            raise SourceError(f"the source was cancelled after row {run.tally.read}", row=run.tally.read) from None
+        finally:
+            self._reading = None
+
+    def _break_off(self) -> None:
+        """The run has stopped: whatever the source waits for, nobody waits for it any more."""
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.reschedule(self._run.now())
 
     def _enough(self) -> float:
         """Batches that keep the live tokens busy for a while; beyond them, sending comes before reading."""
@@ -137,41 +149,61 @@ class Intake:
         each = max(at_once(pool.limits, "submit"), READ_AHEAD * rate_of(pool.limits, "submit"))
         return max(1, len(pool.live())) * each
 
-    async def _admit(self, rows: list[Row]) -> None:
+    async def _admit(self, rows: Rows) -> None:
         run = self._run
         run.tally.read += len(rows)
+        self._stretch.add(rows)
         now_ms = run.surely_ms()
-        for row in rows:
-            self._stretch.add(row)
-            checked = self._check(row, now_ms)
-            if isinstance(checked, RecordResult):
-                self._stretch.refused.append(checked)
-                continue
-            given, record = checked
-            draft = run.chunker.add(row.number, given, record)
-            if draft is not None:
-                self._begin_plan(draft)
-        if not len(run.chunker):
-            self._begin_plan(None)
+        columns = self._all_fit(rows, now_ms)
+        if columns is not None:
+            draft = run.chunker.add_all(rows.first, cast("list[CallRecord]", rows.records), columns)
+        else:
+            draft = self._admit_each(rows, now_ms)
+        if draft is not None or not len(run.chunker):
+            self._begin_plan(draft)
         self._set_linger()
         while len(self._plans) > PLANS_ON_THEIR_WAY:
             await asyncio.wait([self._plans[0]])
 
-    def _check(self, row: Row, now_ms: int) -> RecordResult | tuple[CallRecord, CallRecord]:
+    def _all_fit(self, rows: Rows, now_ms: int) -> Columns | None:
+        """The columns of rows that may all be sent as they are; None where each has to be looked at."""
+        options = self._run.options
+        if not JUST_RECORDS.issuperset(map(type, rows.records)):
+            return None
+        columns = Columns.of(cast("list[CallRecord]", rows.records))
+        is_fit = all_good(columns, now_ms) if options.validate else all_canonical(columns)
+        if not is_fit or min(columns.ends_at) <= now_ms + self._margin_ms:
+            return None
+        return columns if self._run.dedupe.are_new(columns) else None
+
+    def _admit_each(self, rows: Rows, now_ms: int) -> Draft | None:
+        """Row by row; the draft that is full with the last of them."""
+        draft = None
+        for index, record in enumerate(rows.records):
+            number = rows.first + index
+            checked = self._check(number, record, rows.problems.get(index, ()), now_ms)
+            if isinstance(checked, RecordResult):
+                self._stretch.refused.append(checked)
+            else:
+                draft = self._run.chunker.add(number, *checked)
+        return draft
+
+    def _check(
+        self, row: int, given: CallRecord | None, problems: tuple[Problem, ...], now_ms: int
+    ) -> RecordResult | tuple[CallRecord, CallRecord]:
         """The record as given and in canonical form, or the result that keeps it from being sent."""
         run = self._run
-        given = row.record
         if given is None:
-            return _invalid(row, row.problems)
+            return _invalid(row, None, problems)
         record, problems = preflight(given, now_ms) if run.options.validate else (canonical(given), ())
         expired = isinstance(record.ends_at, int) and record.ends_at <= now_ms + self._margin_ms
         if problems and not (expired and all(problem.rule == RULE_PAST for problem in problems)):
-            return _invalid(row, problems)
+            return _invalid(row, given, problems)
         if expired:
             reason = f"its window closes in less than {run.options.expiry_margin:g} s, or has closed"
-            return RecordResult(given, row.number, given.key, Outcome.EXPIRED, reason, "ends_at")
+            return RecordResult(given, row, given.key, Outcome.EXPIRED, reason, "ends_at")
         if run.dedupe.is_repeat(record):
-            return RecordResult(given, row.number, given.key, Outcome.DUPLICATE, "equal to an earlier row")
+            return RecordResult(given, row, given.key, Outcome.DUPLICATE, "equal to an earlier row")
         return given, record
 
     def _begin_plan(self, draft: Draft | None) -> None:
@@ -260,8 +292,13 @@ class Intake:
             self._run.fail(error)
 
 
-def _invalid(row: Row, problems: tuple[Problem, ...]) -> RecordResult:
+def _invalid(row: int, given: CallRecord | None, problems: tuple[Problem, ...]) -> RecordResult:
     reason = "; ".join(str(problem) for problem in problems)
-    key = row.record.key if row.record is not None else None
+    key = given.key if given is not None else None
     field = problems[0].field if problems else None
-    return RecordResult(row.record, row.number, key, Outcome.INVALID, reason, field)
+    return RecordResult(given, row, key, Outcome.INVALID, reason, field)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

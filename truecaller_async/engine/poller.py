@@ -7,6 +7,8 @@ batch, two rows contradict each other, or no row can be given to a record on evi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from truecaller_async.engine.run import Accepted, Run
 from truecaller_async.errors import (
     AuthenticationFailed,
@@ -20,10 +22,12 @@ from truecaller_async.errors import (
     TruecallerError,
     UnexpectedRedirect,
 )
-from truecaller_async.models import BatchStatus, Outcome, RecordResult, RecordStatus, Token
+from truecaller_async.models import Answered, Outcome, RecordResult, Results, Token
+from truecaller_async.models.batches import FINAL_WORDS
 from truecaller_async.planning.backoff import hold_after
-from truecaller_async.planning.correlate import Match, correlate, names_records
+from truecaller_async.planning.correlate import Match, Said, correlate, mirrors, names_records
 from truecaller_async.planning.restraint import Leave
+from truecaller_async.protocol.glance import Look
 from truecaller_async.protocol.quoting import quote_text
 
 WORDS_TOLD = 20
@@ -50,19 +54,20 @@ class Poller:
         run.tally.requests["status"] += 1
         run.tally.retries += accepted.plan.failures > 0
         try:
-            status = await self._attempt(accepted.batch_id, token, leave)
+            look = await self._attempt(accepted.batch_id, token, leave)
+            match = self._matched(accepted, look)
         except TruecallerError as error:
             await self._failed(accepted, token, error)
         else:
             run.core.pool.worked(token.token_id)
             if seq in run.accepted:
-                await self._read(accepted, status)
+                await self._read(accepted, match)
 
-    async def _attempt(self, batch_id: str, token: Token, leave: Leave) -> BatchStatus:
+    async def _attempt(self, batch_id: str, token: Token, leave: Leave) -> Look:
         run = self._run
         failure: BaseException | None = None
         try:
-            return await run.core.batches.attempt_status(batch_id, token)
+            return await run.core.batches.attempt_look(batch_id, token)
         except BaseException as error:
             failure = error
             raise
@@ -95,21 +100,35 @@ class Poller:
                 due = plan.next_due(due, run.core.rng)
         await self._again(accepted, due)
 
-    async def _read(self, accepted: Accepted, status: BatchStatus) -> None:
+    def _matched(self, accepted: Accepted, look: Look) -> Match | None:
+        """Which row is whose; None where no row can be believed to be this batch's. Raises `DecodeError`."""
+        draft = accepted.draft
+        by_watermark = self._run.options.correlate == "watermark"
+        if look.glances is not None and not by_watermark and mirrors(draft.columns, look.glances):
+            return Match(list(look.glances), said=[row.status_info for row in look.glances])
+        status = look.in_full()
+        if accepted.is_shared and not names_records(status.records):
+            return None
+        match = correlate(draft.records, status.records, watermark=by_watermark)
+        self._note_foreign(status.batch_id, match.foreign + status.foreign)
+        return match
+
+    async def _read(self, accepted: Accepted, match: Match | None) -> None:
         run = self._run
         draft = accepted.draft
         accepted.plan.answered()
-        if accepted.is_shared and not names_records(status.records):
+        if match is None:
             reason = "the server gave the id of the batch to another one as well, and masks the numbers"
             await run.give_up(accepted, reason)
             return
-        match = correlate(draft.records, status.records, watermark=run.options.correlate == "watermark")
-        self._note_oddities(match, status)
         if match.unattributed:
             reason = "unattributed: the status does not say whose result it is"
             await run.give_up(accepted, reason, final=True)
             return
-        final = self._final(accepted, match)
+        final: Answered | None = self._all_final(accepted, match)
+        if final is None:
+            self._note_words(match.said or match.rows)
+            final = self._final(accepted, match)
         self._learn(accepted, len(final))
         await run.settle(final, draft.seq)
         if accepted.open:
@@ -117,8 +136,38 @@ class Poller:
         else:
             run.accepted.pop(draft.seq, None)
 
+    def _all_final(self, accepted: Accepted, match: Match) -> Results | None:
+        """The results of a batch of which every record has its word and had none before; None if it is not so."""
+        draft = accepted.draft
+        rows = [row for row in match.rows if row is not None]
+        if match.conflicts or len(accepted.open) < len(draft) or len(rows) < len(draft):
+            return None
+        said: Sequence[Said] = match.said or rows
+        outcomes = [outcome for word in said if (outcome := FINAL_WORDS.get(word.status or "")) is not None]
+        if len(outcomes) < len(draft):
+            return None
+        accepted.open = ()
+        fields = [word.field for word in said]
+        reasons: list[str | None] = [None] * len(draft)
+        all_delivered = outcomes.count(Outcome.DELIVERED) == len(draft)
+        if not all_delivered:
+            words = zip(outcomes, said, strict=True)
+            reasons = [None if outcome is Outcome.DELIVERED else word.message for outcome, word in words]
+        return Results(
+            draft.given,
+            draft.rows,
+            draft.keys,
+            outcomes,
+            reasons,
+            fields,
+            [row.id for row in rows],
+            accepted.batch_id,
+            draft.sends,
+            draft.resent,
+            is_plain=all_delivered and fields.count(None) == len(draft),
+        )
+
     def _final(self, accepted: Accepted, match: Match) -> list[RecordResult]:
-        """Results for the records that have their final word by this answer."""
         draft, batch_id = accepted.draft, accepted.batch_id
         sends, resent = draft.sends, draft.resent
         results = []
@@ -164,20 +213,22 @@ class Poller:
             first_poll.came_early(plan.first)
         first_poll.still_pending(self._run.now() - plan.accepted)
 
-    def _note_oddities(self, match: Match, status: BatchStatus) -> None:
-        """Say once what the documentation does not foresee: foreign rows, and words that are not final."""
-        observer = self._run.core.observer
-        foreign = match.foreign + status.foreign
-        if foreign and not self._foreign_seen:
+    def _note_foreign(self, batch_id: str, rows: int) -> None:
+        """Say once that rows came which fit nobody."""
+        if rows and not self._foreign_seen:
             self._foreign_seen = True
-            observer.stage("status.foreign_rows", {"batch_id": status.batch_id, "rows": foreign})
-        for word in _new_words(status.records, self._words_seen):
-            observer.stage("status.not_final", {"word": word})
+            self._run.core.observer.stage("status.foreign_rows", {"batch_id": batch_id, "rows": rows})
+
+    def _note_words(self, said: Sequence[Said | None]) -> None:
+        """Say once of each word that it is not final."""
+        for word in _new_words(said, self._words_seen):
+            self._run.core.observer.stage("status.not_final", {"word": word})
 
 
-def _new_words(rows: tuple[RecordStatus, ...], seen: set[str | None]) -> set[str | None]:
+def _new_words(said: Sequence[Said | None], seen: set[str | None]) -> set[str | None]:
     """Words that are told for the first time; a server that says another one for each record is told of no further."""
-    words = {quote_text(row.status, WORD_KEPT) for row in rows if row.outcome is None} - seen
+    open_words = {word.status for word in said if word is not None} - FINAL_WORDS.keys()
+    words = {quote_text(word, WORD_KEPT) for word in open_words} - seen
     new = set(sorted(words, key=str)[: WORDS_TOLD - len(seen)])
     seen |= new
     return new

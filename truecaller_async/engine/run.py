@@ -17,9 +17,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from datetime import datetime
 from enum import Enum
+from operator import attrgetter
 from random import Random
 
 import attrs
@@ -36,7 +37,18 @@ from truecaller_async.errors import (
     TruecallerError,
     UnexpectedRedirect,
 )
-from truecaller_async.models import CallRecord, Effort, Entry, Outcome, RecordResult, Settled, Spent
+from truecaller_async.models import (
+    Answered,
+    CallRecord,
+    Effort,
+    Entry,
+    Kind,
+    Outcome,
+    RecordResult,
+    Results,
+    Settled,
+    Spent,
+)
 from truecaller_async.options import CampaignOptions, RetryPolicy
 from truecaller_async.planning.chunker import Chunker
 from truecaller_async.planning.dedupe import Dedupe
@@ -132,7 +144,7 @@ class Accepted:
     draft: Draft
     batch_id: str
     plan: PollPlan
-    open: set[int]
+    open: Collection[int]
     is_shared: bool = False
 
 
@@ -177,7 +189,7 @@ class Run:
         self.outlet = Outlet()
         self.outlet.handed_over = self.tally.answered
         self.alarm = Alarm()
-        self.stopped = asyncio.Event()
+        self.at_stop: Callable[[], None] = _nothing
         self.accepted: dict[int, Accepted] = {}
         self.isolations: dict[int, Isolation] = {}
         self.refusals: Counter[str] = Counter()
@@ -256,7 +268,7 @@ class Run:
         self.fault = defect if isinstance(defect, Exception) else self.fault
         self.phase = Phase.DONE
         self.ended = self.now()
-        self.stopped.set()
+        self.at_stop()
         self.outlet.close()
 
     async def write(self, *entries: Entry) -> bool:
@@ -271,7 +283,7 @@ class Run:
             return False
         return True
 
-    async def settle(self, results: list[RecordResult], seq: int | None = None, *, final: bool = True) -> None:
+    async def settle(self, results: Answered, seq: int | None = None, *, final: bool = True) -> None:
         """These records have their outcome: for good, or as far as this run goes (`final=False`)."""
         if not results:
             return
@@ -279,10 +291,10 @@ class Run:
         kept = final and await self.write(*settled(results, seq))
         self.publish(results, final=kept)
 
-    def publish(self, results: list[RecordResult], *, final: bool) -> None:
+    def publish(self, results: Answered, *, final: bool) -> None:
         """The journal knows: count them, and let the reader have them."""
         if not final:
-            for result in results:
+            for result in [results] if isinstance(results, Results) else results:
                 result.final = False
         self.tally.settle(results)
         self.outlet.put(results)
@@ -316,7 +328,7 @@ class Run:
         self.ended = self.now()
         if self._grace is not None:
             self._grace.cancel()
-        self.stopped.set()
+        self.at_stop()
         self.outlet.close()
         self.alarm.ring()
         self.core.observer.stage("campaign.done", {"read": self.tally.read, **self.counts()})
@@ -336,7 +348,7 @@ class Run:
             return
         first = self.running
         self.phase = Phase.ABORTING if abort or self.phase is Phase.ABORTING else Phase.DRAINING
-        self.stopped.set()
+        self.at_stop()
         if first:
             self.core.observer.stage("campaign.stopping", {"open": self.tally.open})
             self.spawn(self._withdraw())
@@ -463,12 +475,25 @@ class Run:
         await self.settle(results, draft.seq, final=final)
 
 
-def settled(results: list[RecordResult], seq: int | None) -> list[Settled]:
+def _nothing() -> None:
+    """Nobody has to be told."""
+
+
+_kind = attrgetter("outcome", "reason", "field", "attempts", "possibly_duplicated")
+
+
+def settled(results: Answered, seq: int | None) -> list[Settled]:
     """What the journal is told of these results: one entry for all that are alike."""
-    groups: dict[tuple[Outcome, str | None, str | None, int, bool], list[int]] = {}
-    for result in results:
-        kind = (result.outcome, result.reason, result.field, result.attempts, result.possibly_duplicated)
-        groups.setdefault(kind, []).append(result.row)
+    if isinstance(results, Results):
+        if results.is_plain:
+            attempts, twice = results.attempts, results.possibly_duplicated
+            return [Settled(tuple(results.rows), Outcome.DELIVERED, None, seq, None, attempts, twice)]
+        kinds, numbers = results.kinds(), results.rows
+    else:
+        kinds, numbers = list(map(_kind, results)), [result.row for result in results]
+    groups: dict[Kind, list[int]] = {kind: [] for kind in kinds}
+    for kind, row in zip(kinds, numbers, strict=True):
+        groups[kind].append(row)
     return [
         Settled(tuple(rows), outcome, reason, seq, field, attempts, twice)
         for (outcome, reason, field, attempts, twice), rows in groups.items()

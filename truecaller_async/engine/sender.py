@@ -91,7 +91,7 @@ class Sender:
         try:
             if draft.via == "push":
                 return await core.calls.attempt_push(draft.records[0], token)
-            return self._tracked(await core.batches.attempt_submit(draft.records, token))
+            return self._tracked(await core.batches.attempt_submit(draft.columns, token))
         except TruecallerError as error:
             failure = error
             return error
@@ -153,7 +153,7 @@ class Sender:
         run.note_sent(len(draft))
         run.last_sent = run.now()
         plan = PollPlan(run.options.poll, run.now(), run.first_poll.delay)
-        run.accepted[draft.seq] = accepted = Accepted(draft, batch.batch_id, plan, set(range(len(draft))))
+        run.accepted[draft.seq] = accepted = Accepted(draft, batch.batch_id, plan, range(len(draft)))
         await run.release(draft)
         if run.phase is Phase.ABORTING:
             await run.give_up(accepted, STOPPED_POLLING)

@@ -25,7 +25,7 @@ from truecaller_async.engine.resumption import Resumption
 from truecaller_async.engine.run import RATE_WINDOW, Phase, Run
 from truecaller_async.engine.sender import Sender
 from truecaller_async.errors import ConfigError, JournalError
-from truecaller_async.models import Noted, Progress, RecordResult, Summary
+from truecaller_async.models import Answered, Noted, Progress, RecordResult, Summary
 from truecaller_async.options import BATCH_MAX
 from truecaller_async.planning.pace import rate_of
 from truecaller_async.planning.replay import total
@@ -92,7 +92,7 @@ class CampaignStream:
     async def __anext__(self) -> RecordResult:
         for result in self._hand:
             return result
-        self._hand = iter(await self.take())
+        self._hand = iter(await self._next())
         for result in self._hand:
             return result
         raise StopAsyncIteration
@@ -102,6 +102,9 @@ class CampaignStream:
 
         For who reads in pieces. Raises, like the iteration, the fault of the whole run after the last result.
         """
+        return list(await self._next())
+
+    async def _next(self) -> Answered:
         run = self._running()
         results = await run.outlet.take()
         if results:

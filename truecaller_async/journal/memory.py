@@ -1,8 +1,9 @@
 """A journal that lives as long as the process.
 
-It keeps what a durable one keeps: where the campaign stands. A batch is forgotten when its last row is settled, so
-memory does not grow with the campaign. A `resumable` one can be opened again, by another client of the same process;
-for that it remembers the prints of all rows.
+A `resumable` one can be opened again, by another client of the same process. It keeps what a durable one keeps: where
+the campaign stands, and the prints of all rows. A batch is forgotten when its last row is settled.
+
+From any other nobody will go on, and what became of its batches is told to nobody: of that it keeps nothing.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from truecaller_async.errors import JournalBusy, JournalError
-from truecaller_async.models import Entry, Read
+from truecaller_async.models import AttemptEnded, Entry, GivenUp, Intent, Judged, Planned, Read, Settled
 from truecaller_async.planning.replay import Standing
+
+OF_BATCHES = (Planned, Intent, AttemptEnded, GivenUp, Judged, Settled, Read)
 
 
 class MemoryJournal:
@@ -45,7 +48,8 @@ class MemoryJournal:
             raise JournalError("the journal is closed" if not self._is_open else "the journal is broken")
         try:
             for entry in entries:
-                self.standing.take(entry)
+                if self._resumable or not isinstance(entry, OF_BATCHES):
+                    self.standing.take(entry)
         except JournalError:
             self._broken = True
             raise

@@ -2,6 +2,7 @@
 
 from truecaller_async.models.batches import Batch, BatchStatus, PushAnswer, RecordStatus
 from truecaller_async.models.campaign import Effort, Progress, Summary
+from truecaller_async.models.columns import Columns
 from truecaller_async.models.entries import (
     AttemptEnded,
     Begun,
@@ -23,24 +24,28 @@ from truecaller_async.models.feature_sets import FeatureSet
 from truecaller_async.models.labels import Label
 from truecaller_async.models.numbers import Number, NumberJob
 from truecaller_async.models.pages import Page
-from truecaller_async.models.records import CallRecord, Outcome, Problem, RecordResult, Row
+from truecaller_async.models.records import CallRecord, Outcome, Problem, RecordResult, Row, Rows
+from truecaller_async.models.results import Answered, Kind, Results
 from truecaller_async.models.secret import Secret, mask_number
 from truecaller_async.models.tokens import Token
 from truecaller_async.models.wire import Answer, Request
 
 __all__ = [
     "Answer",
+    "Answered",
     "AttemptEnded",
     "Batch",
     "BatchStatus",
     "Begun",
     "CallRecord",
+    "Columns",
     "Effort",
     "Entry",
     "FeatureSet",
     "GivenUp",
     "Intent",
     "Judged",
+    "Kind",
     "Label",
     "Noted",
     "Number",
@@ -56,7 +61,9 @@ __all__ = [
     "RecordResult",
     "RecordStatus",
     "Request",
+    "Results",
     "Row",
+    "Rows",
     "RunBegan",
     "Secret",
     "Settled",

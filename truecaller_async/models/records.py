@@ -7,8 +7,10 @@ which form. A `RecordResult` is the one honest answer for one row of the input.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
 import attrs
 
@@ -91,6 +93,33 @@ class Row:
     record: CallRecord | None
     problems: tuple[Problem, ...] = ()
     end: tuple[int, int] | None = None
+
+
+@attrs.define(eq=False)
+class Rows:
+    """Rows that follow one another: the number of the `first`, and the `records`, None where one could not be read.
+
+    `problems` says by index what is wrong with a row; `ends` are the `Row.end` of all, or empty where no row has one.
+    """
+
+    first: int
+    records: list[CallRecord | None]
+    problems: dict[int, tuple[Problem, ...]] = attrs.field(factory=dict)
+    ends: list[tuple[int, int] | None] = attrs.field(factory=list)
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], first: int) -> Self:
+        """These rows, whose numbers follow one another from `first`."""
+        problems = {index: row.problems for index, row in enumerate(rows) if row.record is None}
+        return cls(first, [row.record for row in rows], problems, [row.end for row in rows])
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def end(self) -> tuple[int, int] | None:
+        """Where the last of them ends."""
+        return self.ends[-1] if self.ends else None
 
 
 @attrs.define

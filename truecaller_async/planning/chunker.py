@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import attrs
 
-from truecaller_async.models import CallRecord
+from truecaller_async.models import CallRecord, Columns
 from truecaller_async.options import BATCH_MAX
 from truecaller_async.planning.draft import Draft, closing
 
@@ -37,6 +37,19 @@ class Chunker:
         self._given.append(given)
         self._records.append(record)
         return self.flush() if len(self._rows) >= self._size else None
+
+    @property
+    def room(self) -> int:
+        """Records until the draft is full."""
+        return self._size - len(self._rows)
+
+    def add_all(self, first: int, records: list[CallRecord], columns: Columns) -> Draft | None:
+        """Put in at most `room` canonical records of rows that follow one another, as they stand where they fill it."""
+        if self._rows or len(records) != self._size or self._watermark:
+            drafts = [self.add(row, record, record) for row, record in enumerate(records, first)]
+            return drafts[-1]
+        rows = range(first, first + len(records))
+        return Draft(self.next_seq(), rows, records, records, min(columns.ends_at), columns=columns)
 
     def flush(self) -> Draft | None:
         """The draft as far as it is filled, None if it is empty."""

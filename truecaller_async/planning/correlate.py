@@ -27,11 +27,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import attrs
 
-from truecaller_async.models import CallRecord, RecordStatus
+from truecaller_async.models import CallRecord, Columns, Outcome, RecordStatus
 
 MASK = "*"
 NUMBERS = ("caller", "receiver")
@@ -40,24 +40,50 @@ CONTENT = ("label_id", "label_name", "reason", "starts_at", "ends_at")
 Key: TypeAlias = "Callable[[CallRecord | RecordStatus], Any]"
 
 
+class Said(Protocol):
+    """What a row says of its record."""
+
+    @property
+    def status(self) -> str | None: ...
+    @property
+    def message(self) -> str | None: ...
+    @property
+    def field(self) -> str | None: ...
+
+
+class StatusRow(Said, Protocol):
+    """A row of a status, read in full (`RecordStatus`) or at a glance."""
+
+    @property
+    def id(self) -> str | None: ...
+    @property
+    def caller(self) -> str | None: ...
+    @property
+    def receiver(self) -> str | None: ...
+    @property
+    def outcome(self) -> Outcome | None: ...
+
+
 @attrs.define
 class Match:
     """For each record its status row or None; which records have contradicting rows; how many rows fit nobody.
 
-    `unattributed` says that every row is final and yet no row could be given to a record.
+    `unattributed` says that every row is final and yet no row could be given to a record. `said` is what the rows say,
+    where that is not in the rows themselves.
     """
 
-    rows: list[RecordStatus | None]
+    rows: list[StatusRow | None]
     conflicts: set[int] = attrs.field(factory=set)
     foreign: int = 0
     unattributed: bool = False
+    said: Sequence[Said] = ()
 
 
 def correlate(records: Sequence[CallRecord], rows: Sequence[RecordStatus], *, watermark: bool = False) -> Match:
     """Give the status rows of one batch to its records (canonical form), by the evidence above."""
     if watermark and (places := _watermarks(records, rows)):
         return _by_watermark(records, rows, places)
-    if _exactly(records, rows):
+    if mirrors(Columns.of(records), rows):
         return Match(list(rows))
     named = [row for row in rows if names_records([row])]
     if 0 < len(named) < len(rows):  # what one row hides does not make the others nobody's
@@ -65,8 +91,6 @@ def correlate(records: Sequence[CallRecord], rows: Sequence[RecordStatus], *, wa
     shown = tuple(name for name in NUMBERS if all(_shown(getattr(row, name)) for row in rows))
     if not shown:
         return _by_position(records, rows)
-    if shown == NUMBERS and _in_order(records, rows):
-        return Match(list(rows))
     return _by_fields(records, rows, shown)
 
 
@@ -75,29 +99,17 @@ def names_records(rows: Sequence[RecordStatus]) -> bool:
     return all(_shown(row.caller) and _shown(row.receiver) for row in rows)
 
 
-def _exactly(records: Sequence[CallRecord], rows: Sequence[RecordStatus]) -> bool:
-    """Whether numbers, window and label are the same row by row, to the letter: the common answer, read fast."""
-    if len(records) != len(rows):
-        return False
-    pairs = set()
-    for record, row in zip(records, rows, strict=True):
-        if (
-            row.receiver != record.receiver
-            or row.caller != record.caller
-            or row.ends_at != record.ends_at
-            or row.starts_at != record.starts_at
-            or row.label_id != record.label_id
-        ):
-            return False
-        pairs.add((record.caller, record.receiver))
-    return len(pairs) == len(records)
+def mirrors(columns: Columns, rows: Sequence[StatusRow]) -> bool:
+    """Whether the rows show the numbers of the records one by one, to the letter, and no two records share them.
 
-
-def _in_order(records: Sequence[CallRecord], rows: Sequence[RecordStatus]) -> bool:
-    """Whether the rows are the records one by one, in what they show."""
-    if len(records) != len(rows) or not all(map(_agrees, records, rows)):
-        return False
-    return len({(record.caller, record.receiver) for record in records}) == len(records)
+    The common answer, read fast. Each row is then its record's, whatever else it says: there is no other for it.
+    """
+    return (
+        len(rows) == len(columns)
+        and [row.receiver for row in rows] == columns.receiver
+        and [row.caller for row in rows] == columns.caller
+        and len(set(zip(columns.caller, columns.receiver, strict=True))) == len(rows)
+    )
 
 
 def _shown(number: str | None) -> bool:
@@ -130,13 +142,14 @@ def _watermarks(records: Sequence[CallRecord], rows: Sequence[RecordStatus]) -> 
 
 def _by_watermark(records: Sequence[CallRecord], rows: Sequence[RecordStatus], places: dict[object, int]) -> Match:
     match = Match([None] * len(records))
+    given = []
     for row in rows:
         index = places.get(row.ends_at)
         if index is not None and _agrees(records[index], row):
             _give(match, index, row)
+            given.append(row)
         else:
             match.foreign += 1
-    given = [row for row in match.rows if row is not None]
     echoed = len(records) == 1 or any(row.ends_at % 10 for row in given if row.ends_at is not None)
     return match if given and echoed else _by_numbers(records, rows)
 

@@ -8,11 +8,17 @@ run ("exact", about 100 bytes a row).
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
+from operator import attrgetter
 from typing import Literal
 
-from truecaller_async.models import CallRecord
+import attrs
+
+from truecaller_async.models import CallRecord, Columns
 
 WINDOW = 100_000
+
+content = attrgetter(*(field.name for field in attrs.fields(CallRecord)))
 
 
 class Dedupe:
@@ -28,12 +34,28 @@ class Dedupe:
         """Whether an equal row was seen; remembers this one."""
         if self._mode == "off":
             return False
-        mark = hash(record)
+        mark = hash(content(record))
         if mark in self._seen:
             return True
-        self._seen.add(mark)
-        if self._mode == "window":
-            self._order.append(mark)
-            if len(self._order) > self._window:
-                self._seen.discard(self._order.popleft())
+        self._remember((mark,))
         return False
+
+    def are_new(self, columns: Columns) -> bool:
+        """Whether none of these rows was seen and none is here twice; only then they are remembered."""
+        if self._mode == "off":
+            return True
+        marks = list(map(hash, zip(*columns.content, strict=True)))
+        different = set(marks)
+        if len(different) < len(marks) or not self._seen.isdisjoint(different):
+            return False
+        self._remember(marks)
+        return True
+
+    def _remember(self, marks: Collection[int]) -> None:
+        self._seen.update(marks)
+        if self._mode == "exact":
+            return
+        self._order.extend(marks)
+        over = len(self._order) - self._window
+        if over > 0:
+            self._seen.difference_update([self._order.popleft() for _ in range(over)])

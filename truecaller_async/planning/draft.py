@@ -1,16 +1,17 @@
 """A batch before the server knows it.
 
 A `Draft` keeps three lists of one length: the row numbers, the records as the caller gave them, and the records as
-they are sent (canonical form). Batches are the unit inside the engine; records appear singly only at its edges.
+they are sent (canonical form; one and the same list where nothing had to be formed). Its `columns` are the same records
+by field. Batches are the unit inside the engine; records appear singly only at its edges.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import attrs
 
-from truecaller_async.models import CallRecord
+from truecaller_async.models import CallRecord, Columns
 from truecaller_async.planning.batch_state import Attempts, Event, State, advance
 
 NEVER = 2**63
@@ -27,7 +28,7 @@ class Draft(Attempts):
     """
 
     seq: int
-    rows: list[int]
+    rows: Sequence[int]
     given: list[CallRecord]
     records: list[CallRecord]
     closes: int
@@ -38,9 +39,22 @@ class Draft(Attempts):
     again: bool = False
     lost_at: float = float("-inf")
     after: set[int] = attrs.field(factory=set)
+    _columns: Columns | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def columns(self) -> Columns:
+        """The records by field, made when they are first asked for."""
+        if self._columns is None:
+            self._columns = Columns.of(self.records)
+        return self._columns
+
+    @property
+    def keys(self) -> list[str | None]:
+        """The callers' own keys, as they were given."""
+        return self.columns.key if self.given is self.records else [given.key for given in self.given]
 
     def happen(self, event: Event) -> None:
         """Move to the state that follows."""
@@ -56,6 +70,7 @@ class Draft(Attempts):
         self.rows = [self.rows[index] for index in keep]
         self.given = [self.given[index] for index in keep]
         self.records = [self.records[index] for index in keep]
+        self._columns = None
         self.closes = closing(self.records)
         return taken
 

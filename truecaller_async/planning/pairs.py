@@ -2,11 +2,13 @@
 
 A record is a register, not an increment: the newest one for a pair decides what the phone shows. So a draft that
 holds a later record of a pair waits until the draft with the earlier one is settled: accepted, refused or given up.
-Only pairs of unsettled drafts are remembered.
+Only pairs of unsettled drafts are remembered. Nearly every draft is *alone*: no pair comes twice in it, and none came
+in a later one. Its pairs are noted and forgotten without a look at each.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Sequence
 
 from truecaller_async.models import CallRecord
@@ -31,25 +33,32 @@ class PairOrder:
     def __init__(self) -> None:
         self._newest: dict[tuple[str, str], int] = {}
         self._entered: dict[int, list[tuple[str, str]]] = {}
+        self._alone: set[int] = set()
 
     def enter(self, draft: Draft) -> set[int]:
         """Note the draft's pairs; returns the unsettled drafts that hold earlier records of them."""
-        earlier = set()
-        newest = self._newest
-        seq = draft.seq
-        self._entered[seq] = pairs = [(record.caller, record.receiver) for record in draft.records]
-        for pair in pairs:
-            before = newest.get(pair)
-            if before is not None and before != seq:
-                earlier.add(before)
-            newest[pair] = seq
+        newest, seq = self._newest, draft.seq
+        columns = draft.columns
+        self._entered[seq] = pairs = list(zip(columns.caller, columns.receiver, strict=True))
+        mine = dict.fromkeys(pairs, seq)
+        earlier: set[int] = set()
+        if not newest.keys().isdisjoint(mine):
+            earlier = {newest[pair] for pair in pairs if pair in newest} - {seq}
+            self._alone -= earlier
+        if len(mine) == len(pairs):
+            self._alone.add(seq)
+        newest.update(mine)
         return earlier
 
     def settle(self, draft: Draft) -> None:
         """Forget the pairs of a draft for which no later one has come, also of records that were taken out of it."""
-        newest = self._newest
-        seq = draft.seq
-        for pair in self._entered.pop(seq, ()):
+        newest, seq = self._newest, draft.seq
+        pairs = self._entered.pop(seq, [])
+        if seq in self._alone:
+            self._alone.remove(seq)
+            deque(map(newest.pop, pairs), maxlen=0)
+            return
+        for pair in pairs:
             if newest.get(pair) == seq:
                 del newest[pair]
 

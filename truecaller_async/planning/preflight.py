@@ -48,6 +48,7 @@ WINDOW_MAX = 86_400_000
 AHEAD_MAX = 366 * WINDOW_MAX
 """Milliseconds from now to starts_at, at most: beyond it the year is a slip of the pen."""
 
+LABEL_LENGTH = 36
 COMPOSED_MAX = 1000
 """Longer texts are too long in any form and stay as they are: composing takes the square of a run of accents."""
 
@@ -56,9 +57,10 @@ REASON_LENGTH = (10, 100)
 REASON_FORBIDDEN = "!@#$%^&*()_+/"
 REASON_EDGES = ".,-"
 
-NO_COUNTRY = r"(?=[0-9]{10}\Z)(?:7|8[013-69]|9[0-489]|96[2-689]|97[0-46-9])"
+NO_COUNTRY = r"(?=[0-9]{{10}}{end})(?:7|8[013-69]|9[0-489]|96[2-689]|97[0-46-9])"
 """Ten digits that begin like this are a national number: no country has numbers of ten digits in all there."""
-NUMBER = re.compile(rf"(?!{NO_COUNTRY})[1-9][0-9]{{6,14}}")
+DIGITS = "[1-9][0-9]{6,14}"
+NUMBER = re.compile("(?!" + NO_COUNTRY.format(end=r"\Z") + ")" + DIGITS)
 LETTERS = "\u00c0-\u02ff\u0900-\u0dff"
 """Latin beyond ASCII and the scripts of India: ranges without any control or format character."""
 PLAIN_NAME = re.compile(rf"(?! )[ -~{LETTERS}]{{3,40}}(?<! )")
@@ -88,9 +90,8 @@ _DAMAGE = {
 }
 
 _is_number = NUMBER.fullmatch
-_is_plain_name = PLAIN_NAME.fullmatch
-_is_plain_reason = PLAIN_REASON.fullmatch
-_is_composed = unicodedata.is_normalized
+is_plain_name = PLAIN_NAME.fullmatch
+is_plain_reason = PLAIN_REASON.fullmatch
 
 
 def preflight(record: CallRecord, now_ms: int) -> tuple[CallRecord, tuple[Problem, ...]]:
@@ -119,41 +120,47 @@ def canonical(record: CallRecord) -> CallRecord:
     if _is_canonical(record):
         return record
     formed = CallRecord(
-        _form_number(record.caller),
-        _form_number(record.receiver),
-        _form_time(record.starts_at),
-        _form_time(record.ends_at),
-        _form_label(record.label_id),
-        _form_text(record.label_name),
-        _form_text(record.reason),
-        _form_key(record.key),
+        _form_number(_own(record.caller)),
+        _form_number(_own(record.receiver)),
+        _form_time(_own(record.starts_at)),
+        _form_time(_own(record.ends_at)),
+        _form_label(_own(record.label_id)),
+        _form_text(_own(record.label_name)),
+        _form_text(_own(record.reason)),
+        _form_key(_own(record.key)),
     )
     return record if all(getattr(record, name) is getattr(formed, name) for name in FIELDS) else formed
 
 
 @lru_cache(maxsize=4096)
-def _is_label(text: str) -> bool:
-    return text == text.lower() and options.UUID.fullmatch(text) is not None
+def is_canonical_label(text: str) -> bool:
+    """Whether this label id is a lower-case UUID."""
+    return len(text) == LABEL_LENGTH and text == text.lower() and options.UUID.fullmatch(text) is not None
+
+
+def is_canonical_text(text: str) -> bool:
+    """Whether nothing is left to form in this name or reason."""
+    return 0 < len(text) <= COMPOSED_MAX and unicodedata.is_normalized("NFC", text)
+
+
+def is_canonical_key(text: str) -> bool:
+    """Whether this is a key."""
+    return text != ""
 
 
 def _is_canonical(record: CallRecord) -> bool:
     """Whether nothing is left to form, as far as that is quickly seen."""
     label_id, name, reason, key = record.label_id, record.label_name, record.reason, record.key
-    try:
-        return (
-            _is_number(record.caller) is not None
-            and _is_number(record.receiver) is not None
-            and type(record.starts_at) is type(record.ends_at) is int
-            and (label_id is None or (type(label_id) is str and len(label_id) == 36 and _is_label(label_id)))
-            and (name is None or (type(name) is str and 0 < len(name) <= COMPOSED_MAX and _is_composed("NFC", name)))
-            and (
-                reason is None
-                or (type(reason) is str and 0 < len(reason) <= COMPOSED_MAX and _is_composed("NFC", reason))
-            )
-            and (key is None or (type(key) is str and key != ""))
-        )
-    except TypeError:
-        return False  # a number that is not text
+    return (
+        type(record.caller) is type(record.receiver) is str
+        and _is_number(record.caller) is not None
+        and _is_number(record.receiver) is not None
+        and type(record.starts_at) is type(record.ends_at) is int
+        and (label_id is None or (type(label_id) is str and is_canonical_label(label_id)))
+        and (name is None or (type(name) is str and is_canonical_text(name)))
+        and (reason is None or (type(reason) is str and is_canonical_text(reason)))
+        and (key is None or (type(key) is str and is_canonical_key(key)))
+    )
 
 
 def _is_good(record: CallRecord, now_ms: int) -> bool:
@@ -164,9 +171,14 @@ def _is_good(record: CallRecord, now_ms: int) -> bool:
         and record.caller != record.receiver
         and EARLIEST <= starts < ends <= starts + WINDOW_MAX  # type: ignore[operator]
         and starts - AHEAD_MAX <= now_ms < ends  # type: ignore[operator]
-        and (name is None or _is_plain_name(name) is not None)
-        and (reason is None or _is_plain_reason(reason) is not None)
+        and (name is None or is_plain_name(name) is not None)
+        and (reason is None or is_plain_reason(reason) is not None)
     )
+
+
+def _own(value: Any) -> Any:
+    """Text as plain text: an array's or an enumeration's own kind of it (`numpy.str_`) has no form on the wire."""
+    return str.__str__(value) if isinstance(value, str) else value
 
 
 def _form_number(value: Any) -> Any:

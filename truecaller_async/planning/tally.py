@@ -8,14 +8,13 @@ display, up to a bounded number of different reasons; a bad row counts under its
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
-from truecaller_async.models import Outcome, RecordResult
+from truecaller_async.models import Answered, Outcome, RecordResult, Results
 from truecaller_async.planning.replay import Standing
 
 REASONS_KEPT = 50
 OTHER = "other reasons"
-QUIET = (Outcome.DELIVERED, Outcome.DUPLICATE)
+QUIET = frozenset({Outcome.DELIVERED, Outcome.DUPLICATE})
 REACHED = (Outcome.DELIVERED, Outcome.FAILED, Outcome.UNKNOWN)
 
 
@@ -48,14 +47,19 @@ class Tally:
         """Records read that have no outcome yet."""
         return self.read - self.answered
 
-    def settle(self, results: Iterable[RecordResult]) -> None:
+    def settle(self, results: Answered) -> None:
         """Count results on their way out."""
-        for result in results:
-            self.outcomes[result.outcome] += 1
-            if result.possibly_duplicated:
-                self.possibly_duplicated += 1
-            if result.outcome not in QUIET:
-                self._because(result)
+        if isinstance(results, Results):
+            outcomes = results.outcomes
+            self.possibly_duplicated += len(results) * results.possibly_duplicated
+        else:
+            outcomes = [result.outcome for result in results]
+            self.possibly_duplicated += [result.possibly_duplicated for result in results].count(True)
+        self.outcomes.update(outcomes)
+        if not QUIET.issuperset(outcomes):
+            for result in results:
+                if result.outcome not in QUIET:
+                    self._because(result)
 
     def _because(self, result: RecordResult) -> None:
         """Bad rows are counted by field: their own reasons quote values, so that nearly each would be another."""

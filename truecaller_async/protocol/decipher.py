@@ -17,6 +17,7 @@ write is concerned (a submit has no idempotency key):
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TypeVar
 
 import attrs
@@ -40,6 +41,7 @@ from truecaller_async.models.labels import Label
 from truecaller_async.models.numbers import BUCKETS, Number, NumberJob
 from truecaller_async.models.pages import Page
 from truecaller_async.protocol.codec import decode, readable, structure, structure_all
+from truecaller_async.protocol.glance import Look, read_glances
 from truecaller_async.protocol.quoting import quote_body, quote_cautiously, quote_text
 from truecaller_async.protocol.retry_after import parse_retry_after
 from truecaller_async.protocol.said import Said, batch_id_in, read_said, said_by
@@ -133,6 +135,16 @@ def decipher_status(
     if documented is not None:
         return documented
     return read_tolerant(_read(answer, is_read=True, now=now), ours, status=answer.status)
+
+
+def decipher_look(version: str, answer: Answer, batch_id: str, *, now: float, account: str | None = None) -> Look:
+    """The same for a campaign, which wants few words of each row. Raises what `decipher_status` raises."""
+    in_full = partial(decipher_status, version, answer, batch_id, now=now, account=account)
+    glances = read_glances(answer.body, Ours(batch_id, account)) if _is_success(answer) else None
+    if glances is not None:
+        return Look(glances, in_full)
+    status = in_full()
+    return Look(None, lambda: status)
 
 
 def decipher_labels(answer: Answer, *, now: float) -> Page[Label]:

@@ -9,11 +9,10 @@ The requests of number management are in `number_requests`, those of the exports
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from urllib.parse import quote
 
 from truecaller_async.errors import ValidationError
-from truecaller_async.models import CallRecord, Problem, Request
+from truecaller_async.models import CallRecord, Columns, Problem, Request
 from truecaller_async.options import BATCH_MAX, Credentials
 from truecaller_async.protocol.arguments import judge_batch_id, judge_whole, refuse
 from truecaller_async.protocol.parts import LIST_CAP, READS, STATUS_CAP, WRITES, account_path, json_body, query
@@ -36,16 +35,17 @@ def push_request(version: str, client_account_id: str, record: CallRecord) -> Re
     """
     spelled = version_named(version)
     path = f"{spelled.prefix}{account_path(client_account_id)}/dynamic_call_record"
-    return Request("push", "POST", path, json_body(spelled.wire_record(record)), WRITES)
+    (body,) = spelled.wire_records(Columns.of([record]))
+    return Request("push", "POST", path, json_body(body), WRITES)
 
 
-def submit_request(version: str, client_account_id: str, records: Sequence[CallRecord]) -> Request:
+def submit_request(version: str, client_account_id: str, records: Columns) -> Request:
     """Submit a batch of 1 to 500 records. From "Truecaller for Business: Batch v1, v2 and v3". Raises as a push."""
     if not 1 <= len(records) <= BATCH_MAX:
         raise ValidationError([batch_size(len(records))])
     spelled = version_named(version)
     path = f"{spelled.prefix}{account_path(client_account_id)}/dynamic_call_records"
-    body = {"call_records": [spelled.wire_record(record) for record in records]}
+    body = {"call_records": spelled.wire_records(records)}
     return Request("submit", "POST", path, json_body(body), WRITES)
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import attrs
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
-from truecaller_async.models import CallRecord
-from truecaller_async.protocol.canonical import milliseconds
+from truecaller_async.models import Columns
+from truecaller_async.protocol.canonical import milliseconds, unless_none
 
 PREFIX = ""
 
 
-@attrs.define(slots=False)  # slots would sort the names on the wire
-class WireRecord:
+class WireRecord(Struct, gc=False):
     """One record as "Truecaller for Business: Call personalisation v1" spells it, in the order it prints."""
 
     call_reason: str | UnsetType
@@ -24,14 +22,17 @@ class WireRecord:
     starts_at: int
 
 
-def wire_record(record: CallRecord) -> WireRecord:
-    """The record on the wire; what it does not say is left out."""
-    return WireRecord(
-        UNSET if record.reason is None else record.reason,
-        record.caller,
-        milliseconds(record.ends_at, "ends_at"),
-        UNSET if record.label_id is None else record.label_id,
-        UNSET if record.label_name is None else record.label_name,
-        record.receiver,
-        milliseconds(record.starts_at, "starts_at"),
+def wire_records(columns: Columns) -> list[WireRecord]:
+    """The records on the wire; what they do not say is left out."""
+    return list(
+        map(
+            WireRecord,
+            unless_none(columns.reason, UNSET),
+            columns.caller,
+            milliseconds(columns.ends_at, "ends_at"),
+            unless_none(columns.label_id, UNSET),
+            unless_none(columns.label_name, UNSET),
+            columns.receiver,
+            milliseconds(columns.starts_at, "starts_at"),
+        )
     )

@@ -6,17 +6,17 @@ digits. Digits are the form on which all samples agree for at least one side.
 
 from __future__ import annotations
 
-import attrs
-from msgspec import UNSET, UnsetType
+from collections.abc import Iterable
 
-from truecaller_async.models import CallRecord
-from truecaller_async.protocol.canonical import milliseconds
+from msgspec import UNSET, Struct, UnsetType
+
+from truecaller_async.models import Columns
+from truecaller_async.protocol.canonical import milliseconds, unless_none
 
 PREFIX = "/v2"
 
 
-@attrs.define(slots=False)  # slots would sort the names on the wire
-class WireRecord:
+class WireRecord(Struct, gc=False):
     """One record as "Truecaller for Business: Call personalisation v2" spells it, in the order it prints."""
 
     label_id: str | UnsetType
@@ -28,19 +28,22 @@ class WireRecord:
     ends_at: int
 
 
-def wire_record(record: CallRecord) -> WireRecord:
-    """The record on the wire; what it does not say is left out."""
-    return between(record.caller, record.receiver, record)
+def wire_records(columns: Columns) -> list[WireRecord]:
+    """The records on the wire; what they do not say is left out."""
+    return between(columns.caller, columns.receiver, columns)
 
 
-def between(caller: str, receiver: str, record: CallRecord) -> WireRecord:
-    """The record on the wire, with its two numbers in the form that the version wants."""
-    return WireRecord(
-        UNSET if record.label_id is None else record.label_id,
-        UNSET if record.label_name is None else record.label_name,
-        UNSET if record.reason is None else record.reason,
-        caller,
-        receiver,
-        milliseconds(record.starts_at, "starts_at"),
-        milliseconds(record.ends_at, "ends_at"),
+def between(callers: Iterable[str], receivers: Iterable[str], columns: Columns) -> list[WireRecord]:
+    """The records on the wire, with their numbers in the form that the version wants."""
+    return list(
+        map(
+            WireRecord,
+            unless_none(columns.label_id, UNSET),
+            unless_none(columns.label_name, UNSET),
+            unless_none(columns.reason, UNSET),
+            callers,
+            receivers,
+            milliseconds(columns.starts_at, "starts_at"),
+            milliseconds(columns.ends_at, "ends_at"),
+        )
     )

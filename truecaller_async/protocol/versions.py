@@ -6,28 +6,28 @@ differ by one letter. Token, labels and number management have no version.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
 from truecaller_async.errors import ConfigError
-from truecaller_async.models import CallRecord
+from truecaller_async.models import Columns
 from truecaller_async.protocol import v1, v2, v3
 
 
 @attrs.frozen
 class Version:
-    """One version: its path prefix, and the record as it goes on the wire."""
+    """One version: its path prefix, and records as they go on the wire."""
 
     name: str
     prefix: str
-    wire_record: Callable[[CallRecord], object]
+    wire_records: Callable[[Columns], Sequence[object]]
 
 
 VERSIONS: Mapping[str, Version] = {
-    "v1": Version("v1", v1.PREFIX, v1.wire_record),
-    "v2": Version("v2", v2.PREFIX, v2.wire_record),
-    "v3": Version("v3", v3.PREFIX, v3.wire_record),
+    "v1": Version("v1", v1.PREFIX, v1.wire_records),
+    "v2": Version("v2", v2.PREFIX, v2.wire_records),
+    "v3": Version("v3", v3.PREFIX, v3.wire_records),
 }
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from truecaller_async.errors import DeadlineExceeded, NotFound, ValidationError
-from truecaller_async.models import Answer, Batch, BatchStatus, CallRecord, Problem, Request, Token
+from truecaller_async.models import Answer, Batch, BatchStatus, CallRecord, Columns, Problem, Request, Token
 from truecaller_async.options import BATCH_MAX, PollPolicy
 from truecaller_async.planning.polls import NOT_VISIBLE_YET
 from truecaller_async.planning.preflight import preflight
 from truecaller_async.protocol.arguments import judge_poll, judge_seconds, refuse, show
-from truecaller_async.protocol.decipher import decipher_status, decipher_submit
+from truecaller_async.protocol.decipher import decipher_look, decipher_status, decipher_submit
+from truecaller_async.protocol.glance import Look
 from truecaller_async.protocol.requests import batch_size, status_request, submit_request
 from truecaller_async.resources.exchange import Service
 from truecaller_async.resources.polling import Looks
@@ -34,7 +35,7 @@ class Batches:
         self._service.warn_version("batches.submit")
         refuse(_judge_records(records))
         canonical = self._checked(list(islice(records, BATCH_MAX + 1)))
-        return await self._service.call(self._submit_request(canonical), self._read_submit)
+        return await self._service.call(self._submit_request(Columns.of(canonical)), self._read_submit)
 
     async def status(self, batch_id: str) -> BatchStatus:
         """The status of every record of a batch. From "Truecaller for Business: Batch status" of the version.
@@ -67,15 +68,19 @@ class Batches:
                     return status
         raise DeadlineExceeded(f"the batch is not final after {looks.span:g} s; it may still resolve", sent="yes")
 
-    async def attempt_submit(self, records: Sequence[CallRecord], token: Token) -> Batch:
+    async def attempt_submit(self, records: Columns, token: Token) -> Batch:
         """One try with this token, for records in canonical form; raises its error. For the engine's own policy."""
         return await self._service.attempt(self._submit_request(records), token, self._read_submit)
 
-    async def attempt_status(self, batch_id: str, token: Token) -> BatchStatus:
-        """One try with this token; raises its error. For the engine, which has its own policy."""
-        return await self._service.attempt(
-            self._status_request(batch_id), token, lambda answer: self._read_status(answer, batch_id)
-        )
+    async def attempt_look(self, batch_id: str, token: Token) -> Look:
+        """The status in one try with this token; raises its error. For the engine, which has its own policy."""
+        service = self._service
+
+        def read(answer: Answer) -> Look:
+            now, account = service.clock.wall(), service.account
+            return decipher_look(service.settings.api_version, answer, batch_id, now=now, account=account)
+
+        return await service.attempt(self._status_request(batch_id), token, read)
 
     async def _status(self, batch_id: str, deadline: float | None) -> BatchStatus:
         return await self._service.call(
@@ -96,7 +101,7 @@ class Batches:
             raise ValidationError(problems)
         return [canonical for canonical, _ in checked]
 
-    def _submit_request(self, records: Sequence[CallRecord]) -> Request:
+    def _submit_request(self, records: Columns) -> Request:
         return submit_request(self._service.settings.api_version, self._service.account, records)
 
     def _status_request(self, batch_id: str) -> Request:

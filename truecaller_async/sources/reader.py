@@ -1,6 +1,6 @@
-"""The one door to every kind of source: `read` gives the next rows as a list.
+"""The one door to every kind of source: `take` gives the next rows together, `read` each by itself.
 
-Lists, because a hand-over costs more than a record: a file, or a plain iterable, is read without awaiting, up to as
+Together, because a hand-over costs more than a record: a file, or a plain iterable, is read without awaiting, up to as
 many rows as are asked for; one that shall not be read on the loop comes as a `ThreadedSource`. A foreign async iterable
 gives one row at a time, as soon as it has one.
 
@@ -19,10 +19,12 @@ from typing import Any
 import attrs
 
 from truecaller_async.errors import ConfigError, SourceError
-from truecaller_async.models import CallRecord, Place, Problem, Row
+from truecaller_async.models import CallRecord, Place, Problem, Row, Rows
 from truecaller_async.sources.columns import MappingShapes
 from truecaller_async.sources.files import FileSource
 from truecaller_async.sources.threaded import ThreadedSource
+
+JUST_RECORDS = frozenset({CallRecord})
 
 
 class RowReader:
@@ -57,7 +59,7 @@ class RowReader:
         self._number = 0 if after is None else after.row
         self._failure: SourceError | None = None
         self._ended = False
-        self._ahead: list[Row] = []
+        self._ahead: list[Any] = []
 
     async def look(self) -> None:
         """Read the first row of a file ahead, so that one that cannot be read says so now. Raises `SourceError`.
@@ -65,19 +67,32 @@ class RowReader:
         Any other source may have its reasons to wait, and is left alone.
         """
         if self._ready:
-            self._ahead = await self.read(1)
+            self._ahead = await self._next(1)
+
+    async def take(self, limit: int) -> Rows:
+        """The next 1 to `limit` rows; none at the end. Raises `SourceError`."""
+        items = await self._next(limit)
+        first = self._number - len(items) + 1
+        if JUST_RECORDS.issuperset(map(type, items)):
+            return Rows(first, items)
+        return Rows.of(self._rows_of(items, first), first)
 
     async def read(self, limit: int) -> list[Row]:
         """The next 1 to `limit` rows; an empty list at the end. Raises `SourceError`."""
+        items = await self._next(limit)
+        return self._rows_of(items, self._number - len(items) + 1)
+
+    async def _next(self, limit: int) -> list[Any]:
+        """What the source gives next. What was read before a failure is given first, and the failure after it."""
         if self._ahead:
-            rows, self._ahead = self._ahead, []
-            return rows
+            items, self._ahead = self._ahead, []
+            return items
         if self._failure is not None:
             raise self._failure
-        if self._ended:
-            return []
-        items: list[Any] = []
+        items = []
         try:
+            if self._ended:
+                return items
             if self._rows is not None:
                 items.extend(islice(self._rows, limit))
             elif self._apart is not None:
@@ -86,10 +101,16 @@ class RowReader:
                 items.append(await anext(self._later))
         except StopAsyncIteration:
             self._ended = True
-        except Exception as error:  # noqa: BLE001  whatever the source raises is told as a fault of the source
-            return self._fail(items, error)
+        except Exception as error:  # whatever the source raises is told as a fault of the source
+            self._number += len(items)
+            self._failure = self._fault(error)
+            self._failure.__cause__ = error
+            if not items:
+                raise self._failure from error
+            return items
+        self._number += len(items)
         self._ended = self._ended or not items
-        return self._numbered(items)
+        return items
 
     async def aclose(self) -> None:
         """Close the source: a file is closed, a generator is ended. May be called twice. Raises `SourceError`."""
@@ -106,24 +127,13 @@ class RowReader:
         except Exception as error:
             raise self._fault(error) from error
 
-    def _fail(self, items: list[Any], error: Exception) -> list[Row]:
-        """The rows before the failure; the failure itself comes with the next read, or now where there are none."""
-        rows = self._numbered(items)
-        self._failure = self._fault(error)
-        self._failure.__cause__ = error
-        if not rows:
-            raise self._failure
-        return rows
-
     def _fault(self, error: Exception) -> SourceError:
         if isinstance(error, SourceError):
             return error
         said = f"the source raised {type(error).__name__} after row {self._number}"
         return SourceError(f"{said}; its own error is the cause of this one", row=self._number)
 
-    def _numbered(self, items: list[Any]) -> list[Row]:
-        first = self._number + 1
-        self._number += len(items)
+    def _rows_of(self, items: list[Any], first: int) -> list[Row]:
         return items if self._ready else [self._row(number, item) for number, item in enumerate(items, first)]
 
     def _row(self, number: int, item: object) -> Row:

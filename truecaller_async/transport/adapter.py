@@ -41,7 +41,7 @@ from truecaller_async.protocol.links import check_link
 from truecaller_async.transport import attempt as attempts
 from truecaller_async.transport import download, failures, headers, proxies
 from truecaller_async.transport.attempt import Attempt
-from truecaller_async.transport.slowness import body_within, head_within, in_time
+from truecaller_async.transport.slowness import Patience, body_within, head_within, silences
 
 CONNECTIONS = 128
 KEEP_ALIVE = 10.0
@@ -85,6 +85,7 @@ class AiohttpTransport:
         if isinstance(connections, bool) or not isinstance(connections, int) or connections < 1:
             raise ConfigError(f"connections is {connections!r}: it must be a whole number from 1")
         self._base = URL(base_url)
+        self._root = str(self._base).rstrip("/")
         self._session = session
         self._borrowed = session is not None
         self._proxy = proxies.parse(proxy, "proxy") if proxy is not None else None
@@ -92,6 +93,7 @@ class AiohttpTransport:
         self._ssl = ssl
         self._agent = headers.user_agent(user_agent)
         self._connections = connections
+        self._patience = Patience()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid: int | None = None
         self._closed = False
@@ -125,7 +127,8 @@ class AiohttpTransport:
         host = check_link(link, str(self._base), hosts)
         session = self._open_session()
         attempt = Attempt(acquired=None if self._borrowed else False, is_read=True)
-        line = download.Line(session, self._agent, self._proxy_to(link), self._ssl, attempt, self._borrowed)
+        proxy = self._proxy_to(link)
+        line = download.Line(session, self._patience, self._agent, proxy, self._ssl, attempt, self._borrowed)
         return await self._guarded(download.fetch(line, link, write, timeouts, cap), str(host), timeouts, attempt)
 
     async def aclose(self) -> None:
@@ -135,6 +138,7 @@ class AiohttpTransport:
         loop while the one it was opened in still lives, since only that one can close it.
         """
         session = self._session
+        self._patience.close()
         if session is None or self._borrowed or os.getpid() != self._pid:
             self._closed = True
             return
@@ -165,7 +169,7 @@ class AiohttpTransport:
     async def _exchange(
         self, session: aiohttp.ClientSession, request: Request, url: URL, timeouts: Timeouts, attempt: Attempt
     ) -> Answer:
-        async with in_time(head_within(timeouts), "not begun") as beginning:
+        async with self._patience.bound(head_within(timeouts), "not begun") as bound:
             response = await session.request(
                 request.method,
                 url,
@@ -176,14 +180,12 @@ class AiohttpTransport:
                 auto_decompress=True,
                 proxy=self._proxy,
                 ssl=self._ssl or True,
-                timeout=aiohttp.ClientTimeout(
-                    total=None, connect=timeouts.connect, sock_connect=None, sock_read=timeouts.read
-                ),
+                timeout=silences(timeouts),
                 trace_request_ctx=None if self._borrowed else attempt,
             )
-            beginning.reschedule(None)
+            bound.now_within(body_within(timeouts), "not complete")
             try:
-                body = await _read(response, request.cap, body_within(timeouts))
+                body = await _read(response, request.cap)
             finally:
                 # Read to its end, the connection is back in the pool already; otherwise this ends it.
                 response.close()
@@ -196,7 +198,7 @@ class AiohttpTransport:
             raise ConfigError(
                 f"the path of the {request.call} request is refused: it must begin with a slash and be percent-encoded"
             )
-        return URL(str(self._base).rstrip("/") + request.path, encoded=True)
+        return URL(self._root + request.path, encoded=True)
 
     def _open_session(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
@@ -240,15 +242,15 @@ class AiohttpTransport:
         return ResponseLost(f"{target}: the client was closed; the request may or may not have been applied")
 
 
-async def _read(response: aiohttp.ClientResponse, cap: int, within: float) -> bytes | None:
-    """The whole body, or None as soon as it is larger than `cap` bytes. `TooSlowError` after `within` seconds."""
-    body = bytearray()
-    async with in_time(within, "not complete"):
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > cap:
-                return None
-    return bytes(body)
+async def _read(response: aiohttp.ClientResponse, cap: int) -> bytes | None:
+    """The whole body, or None as soon as it is larger than `cap` bytes. Most come in one piece, and are not copied."""
+    pieces, size = [], 0
+    while piece := await response.content.readany():
+        size += len(piece)
+        if size > cap:
+            return None
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _size(count: int) -> str:

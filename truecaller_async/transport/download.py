@@ -20,7 +20,7 @@ from truecaller_async.models import Answer, Secret
 from truecaller_async.options import Timeouts
 from truecaller_async.ports import Write
 from truecaller_async.transport.attempt import Attempt
-from truecaller_async.transport.slowness import head_within, in_time
+from truecaller_async.transport.slowness import Patience, head_within, silences
 
 
 @attrs.frozen(repr=False)
@@ -28,6 +28,7 @@ class Line:
     """What the connection is made with. The proxy's URL may hold a password."""
 
     session: aiohttp.ClientSession
+    patience: Patience
     agent: str
     proxy: URL | None
     ssl: SSLContext | None
@@ -41,7 +42,7 @@ async def fetch(line: Line, link: Secret, write: Write, timeouts: Timeouts, cap:
     Raises `DecodeError` where the file is larger than `cap` bytes, what `write` raises, and whatever the HTTP library
     does: it is for the adapter to explain.
     """
-    async with in_time(head_within(timeouts), "not begun") as beginning:
+    async with line.patience.bound(head_within(timeouts), "not begun") as bound:
         response = await line.session.request(
             "GET",
             URL(link.reveal(), encoded=True),
@@ -51,12 +52,10 @@ async def fetch(line: Line, link: Secret, write: Write, timeouts: Timeouts, cap:
             auto_decompress=True,
             proxy=line.proxy,
             ssl=line.ssl or True,
-            timeout=aiohttp.ClientTimeout(
-                total=None, connect=timeouts.connect, sock_connect=None, sock_read=timeouts.read
-            ),
+            timeout=silences(timeouts),
             trace_request_ctx=None if line.is_borrowed else line.attempt,
         )
-        beginning.reschedule(None)
+        bound.off()
         try:
             if response.status == 200:
                 await _pour(response, write, cap)

@@ -3,26 +3,32 @@
 Two moments bound it: the end of its head, and the end of its body. A timeout of the HTTP library's own says something
 else, and passes through. Where the whole program was held up, the answer may have come while nobody could look: so a
 bound that is found passed long ago leaves a moment to read what is there.
+
+These bounds are far away, and nearly all are taken down long before. So they share one timer, set for the nearest of
+them and moved only when it rings: a request costs no timer of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from functools import lru_cache
+from types import TracebackType
+from typing import Self
+
+import aiohttp
 
 from truecaller_async.options import Timeouts
 
 ANSWER_READS = 10.0
 """The body of an answer must be complete within this many times the read timeout."""
 
-
-JUST_BEFORE = 0.001
 HELD_UP = 0.1
-"""Seconds by which a timer is late where the loop was held."""
+"""Seconds by which the timer is late where the loop was held."""
 
 A_MOMENT = 0.1
 """Seconds in which the loop reads what has come in the meantime."""
+
+NEVER = float("inf")
 
 
 class TooSlowError(TimeoutError):
@@ -39,25 +45,99 @@ def body_within(timeouts: Timeouts) -> float:
     return ANSWER_READS * timeouts.read
 
 
-@asynccontextmanager
-async def in_time(seconds: float, late: str) -> AsyncIterator[asyncio.Timeout]:
-    """Raises `TooSlowError` where what is done inside takes longer; `late` begins its text."""
-    loop = asyncio.get_running_loop()
-    due = loop.time() + seconds
-    limit = asyncio.timeout_at(due)
-    before = loop.call_at(due - JUST_BEFORE, _leave_a_moment, limit, due)
-    try:
-        async with limit:
-            yield limit
-    except TimeoutError:
-        if limit.expired():
-            raise TooSlowError(f"{late} after {seconds:g} s") from None
-        raise
-    finally:
-        before.cancel()
+@lru_cache(maxsize=16)
+def silences(timeouts: Timeouts) -> aiohttp.ClientTimeout:
+    """The silences that end an attempt, in the HTTP library's words. No total, on purpose."""
+    return aiohttp.ClientTimeout(total=None, connect=timeouts.connect, sock_connect=None, sock_read=timeouts.read)
 
 
-def _leave_a_moment(limit: asyncio.Timeout, due: float) -> None:
-    now = asyncio.get_running_loop().time()
-    if now - due > HELD_UP and limit.when() == due:
-        limit.reschedule(now + A_MOMENT)
+class Patience:
+    """The bounds of all requests of one transport, and their timer. Used in one event loop, and made anywhere."""
+
+    def __init__(self) -> None:
+        self._bounds: dict[Bound, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings = NEVER
+
+    def bound(self, seconds: float, late: str) -> Bound:
+        """Around a piece of work: raises `TooSlowError` where it takes longer; `late` begins its text."""
+        return Bound(self, seconds, late)
+
+    def keep(self, bound: Bound, seconds: float) -> float:
+        """Look at this bound in so many seconds; returns that time."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
+        self._bounds[bound] = None
+        self._ring_at(due, loop)
+        return due
+
+    def forget(self, bound: Bound) -> None:
+        """It was kept."""
+        self._bounds.pop(bound, None)
+
+    def close(self) -> None:
+        """No more bounds."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _ring_at(self, due: float, loop: asyncio.AbstractEventLoop) -> None:
+        if due >= self._rings:
+            return
+        self.close()
+        self._rings = due
+        self._timer = loop.call_at(due, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        self._rings = NEVER
+        for bound in list(self._bounds):
+            bound.look(now)
+        self._ring_at(min((bound.due for bound in self._bounds), default=NEVER), loop)
+
+
+class Bound:
+    """How long one piece of work may take."""
+
+    __slots__ = ("_late", "_limit", "_patience", "_seconds", "_was_held_up", "due")
+
+    def __init__(self, patience: Patience, seconds: float, late: str) -> None:
+        self._patience = patience
+        self._limit = asyncio.timeout(None)
+        self._seconds = seconds
+        self._late = late
+        self._was_held_up = False
+        self.due = NEVER
+
+    def now_within(self, seconds: float, late: str) -> None:
+        """The next part of the work has begun, and has so many seconds of its own."""
+        self._seconds, self._late, self._was_held_up = seconds, late, False
+        self.due = self._patience.keep(self, seconds)
+
+    def off(self) -> None:
+        """What follows may take as long as it likes."""
+        self._patience.forget(self)
+
+    def look(self, now: float) -> None:
+        """Whether it is over; the first time that this is seen too late, a moment is left."""
+        if now < self.due:
+            return
+        if now - self.due > HELD_UP and not self._was_held_up:
+            self._was_held_up = True
+            self.due = now + A_MOMENT
+            return
+        self.off()
+        self._limit.reschedule(now)
+
+    async def __aenter__(self) -> Self:
+        await self._limit.__aenter__()
+        self.due = self._patience.keep(self, self._seconds)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.off()
+        try:
+            await self._limit.__aexit__(kind, error, trace)
+        except TimeoutError:
+            raise TooSlowError(f"{self._late} after {self._seconds:g} s") from None

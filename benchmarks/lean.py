@@ -1,0 +1,208 @@
+"""A server that costs next to nothing, so that what is measured is the client.
+
+It speaks just enough HTTP/1.1 for the five calls of a campaign and holds nobody to a limit. Every batch is taken, and
+every record is a success the first time it is asked for. It never decodes in the measured part: the first time it sees
+a batch it reads the records and writes the rows of the status; from then on the batch is known by its first and its
+last receiver and the rows are there. So whoever measures sends the same records once before.
+
+It runs in a process of its own, on a core of its own where the system lets it choose, says over a pipe where it
+listens, and ends with its parent. With a certificate (`self_signed` makes one) it listens with TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import re
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from multiprocessing.connection import Connection
+from pathlib import Path
+from uuid import UUID
+
+import attrs
+import msgspec
+
+from benchmarks.workload import ACCOUNT
+
+SPAWN = multiprocessing.get_context("spawn")
+PATIENCE = 30.0
+HOST = "127.0.0.1"
+DAY = timedelta(days=1)
+KEPT = 1_000
+"""Statuses that are kept; 200 KB each."""
+
+HEAD_END = b"\r\n\r\n"
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+RECEIVER = re.compile(rb'"receiver_number": ?"(\d+)"')
+EDGE = 600
+"""Bytes at either end of a body in which a whole record is sure to be."""
+
+encode = msgspec.json.encode
+
+
+@attrs.frozen
+class Lean:
+    """Where the server listens."""
+
+    url: str
+
+
+@contextmanager
+def lean_server(certificate: Path | None = None) -> Iterator[Lean]:
+    """The server in another process, for the length of the block. `certificate`: a PEM file with its key, for TLS."""
+    ours, theirs = SPAWN.Pipe()
+    process = SPAWN.Process(target=_serve, args=(theirs, certificate), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        if not ours.poll(PATIENCE):
+            raise TimeoutError(f"the server did not start within {PATIENCE:g} seconds")
+        yield Lean(ours.recv())
+    finally:
+        ours.close()
+        process.join(PATIENCE)
+        if process.is_alive():
+            process.terminate()
+
+
+def sit_on(core: int) -> None:
+    """Run this process on one core, counted from the end if negative; anywhere, where the system has no say in it."""
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[core % len(cores)]})
+
+
+def self_signed(folder: Path) -> Path:
+    """A PEM file with a certificate for this address and its key, good for a day."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - DAY, now + DAY)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(HOST))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "lean.pem"
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(secret + certificate.public_bytes(Encoding.PEM))
+    return path
+
+
+class Answers:
+    """What the server knows: the rows of the batches it has seen, and which batch is which."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[bytes, ...], bytes] = {}
+        self._batches: dict[bytes, bytes] = {}
+        self._count = 0
+
+    def submit(self, body: bytes) -> bytes:
+        """Take a batch."""
+        key = tuple(RECEIVER.findall(body[:EDGE])[:1] + RECEIVER.findall(body[-EDGE:])[-1:])
+        rows = self._rows.get(key)
+        if rows is None:
+            rows = _rows_of(body)
+            if len(self._rows) < KEPT:
+                self._rows[key] = rows
+        self._count += 1
+        batch_id = str(UUID(int=self._count)).encode()
+        self._batches[batch_id] = rows
+        return b'{"batch_id":"%b"}' % batch_id
+
+    def status(self, batch_id: bytes) -> bytes:
+        """Every record of the batch is a success; it is asked for once."""
+        rows = self._batches.pop(batch_id)
+        return b'{"client_account_id":"%b","batch_id":"%b","data":%b}' % (ACCOUNT.encode(), batch_id, rows)
+
+
+class Connected(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self._buffer = bytearray()
+        self._needed = 0
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Answers are written in one piece: no waiting for more of them."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Take what comes; answer what is complete."""
+        self._buffer += data
+        if len(self._buffer) < self._needed:
+            return
+        end = self._buffer.find(HEAD_END)
+        if end < 0:
+            return
+        head = bytes(self._buffer[: end + 2])
+        found = LENGTH.search(head)
+        self._needed = end + len(HEAD_END) + (int(found[1]) if found else 0)
+        if len(self._buffer) < self._needed:
+            return
+        body = bytes(memoryview(self._buffer)[end + len(HEAD_END) : self._needed])
+        self._buffer.clear()
+        self._needed = 0
+        self._answer(head, body)
+
+    def _answer(self, head: bytes, body: bytes) -> None:
+        assert self._transport is not None
+        method, target = head.split(b" ", 2)[:2]
+        if method == b"GET":
+            said = self._answers.status(target.rpartition(b"=")[2])
+        elif target.endswith(b"/dynamic_call_records"):
+            said = self._answers.submit(body)
+        elif target.endswith(b"/token"):
+            said = encode({"token": os.urandom(32).hex(), "created_at": "2026-01-02T03:04:05.67Z"})
+        else:
+            said = b'{"status_info":{"status":"success"}}'
+        self._transport.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said)
+        )
+
+
+def _rows_of(body: bytes) -> bytes:
+    records = msgspec.json.decode(body)["call_records"]
+    return encode(
+        [
+            {
+                "id": str(UUID(int=index + int(record["receiver_number"]) * 1000)),
+                **{name: value for name, value in record.items() if value is not None},
+                "status_info": {"status": "success"},
+                "created_at": "2026-01-02T03:04:05.67Z",
+            }
+            for index, record in enumerate(records)
+        ]
+    )
+
+
+def _serve(pipe: Connection, certificate: Path | None) -> None:
+    sit_on(-1)
+    asyncio.run(_listen(pipe, certificate))
+
+
+async def _listen(pipe: Connection, certificate: Path | None) -> None:
+    context = None
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+    answers = Answers()
+    server = await asyncio.get_running_loop().create_server(lambda: Connected(answers), HOST, 0, ssl=context)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        pipe.send(f"{'https' if certificate else 'http'}://{HOST}:{port}")
+        try:
+            await asyncio.to_thread(pipe.recv)
+        except EOFError:
+            return

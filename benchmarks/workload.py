@@ -1,0 +1,64 @@
+"""What every competitor is given: the same records, the same account, the same times.
+
+The records go round: after `CYCLE` of them the same ones come again, so that the server can keep its answers and does
+not grow with the length of a run. The cycle is longer than the 100,000 rows within which the SDK takes equal rows for
+one. A body of 500 is about 137 KB and its status about 203 KB, as in real life: all optional fields are in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from time import time
+
+from truecaller_async import CallRecord
+
+ACCOUNT = "3f2b8c1d-5a4e-4b6f-9c7d-8e9f0a1b2c3d"
+LABEL = "c6d86658-008d-4c08-98fb-2bf2649d59a5"
+CALLER = "911234567898"
+NAME = "Centro Bank KYC Department"
+REASON = "Calling you for KYC verification"
+BATCH = 500
+CYCLE = 120_000
+HOUR_MS = 3_600_000
+NAMES = ("label_id", "dynamic_label_name", "dynamic_call_reason", "caller_number", "receiver_number")
+
+
+def hour() -> int:
+    """The start of this hour, in milliseconds."""
+    return int(time() * 1000) // HOUR_MS * HOUR_MS
+
+
+def window(start: int | None = None) -> tuple[int, int]:
+    """Start and end of every record's window, in milliseconds."""
+    begin = hour() if start is None else start
+    return begin, begin + 6 * HOUR_MS
+
+
+def records(count: int, start: int | None = None) -> Iterator[CallRecord]:
+    """So many records, each a new object, as a program would build them from its own rows.
+
+    Their window begins at `start`, at this hour if that is None. Whoever sends the same records more than once gives
+    it: the server answers with the window that it was sent first.
+    """
+    begin, end = window(start)
+    return (CallRecord(CALLER, receiver(number), begin, end, LABEL, NAME, REASON, None) for number in range(count))
+
+
+def receiver(number: int) -> str:
+    """The number that is called, of the n-th record."""
+    return f"9198{number % CYCLE:08d}"
+
+
+def mappings(count: int, start: int | None = None) -> Iterator[dict[str, object]]:
+    """The same records in the names of the wire, for who writes the JSON by hand."""
+    begin, end = window(start)
+    for number in range(count):
+        texts = dict(zip(NAMES, (LABEL, NAME, REASON, CALLER, receiver(number)), strict=True))
+        yield {**texts, "starts_at": begin, "ends_at": end}
+
+
+def chunks(rows: Iterator[Mapping[str, object]]) -> Iterator[list[Mapping[str, object]]]:
+    """Rows in batches."""
+    while batch := list(islice(rows, BATCH)):
+        yield batch
