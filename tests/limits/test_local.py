@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.virtual import most_in_window, run_virtual
 from truecaller_async.limits import LocalLimiter
 from truecaller_async.options import Limits, RateLimit
-from truecaller_async.planning.pace import Ring, burst_of, window_of
+from truecaller_async.planning.pace import QUIET, WARM_UP, Ring, burst_of, window_of
 
 GRANTS = 260
 """How many grants one example looks at: more than the largest limit, so that the window closes."""
@@ -74,11 +74,32 @@ def test_no_window_of_any_limit_holds_more_than_the_limit(rule: RateLimit, token
 )
 @pytest.mark.parametrize("late", [0.0, 0.005])
 def test_a_saturated_limit_is_used_to_97_percent_and_more(limit: int, per: float, late: float) -> None:
-    limiter = LocalLimiter(Limits((RateLimit("any", limit, per),)))
-    windows = 6
-    granted = run_virtual(saturate, limiter, "token", "push", windows * per, late * min(1.0, per / limit))
-    assert len(granted) >= 0.97 * limit * windows
+    rule = RateLimit("any", limit, per)
+    limiter = LocalLimiter(Limits((rule,)))
+    granted = run_virtual(saturate, limiter, "token", "push", WARM_UP + 6 * per, late * min(1.0, per / limit))
+    begins = WARM_UP + window_of(rule)
+    assert sum(time > begins for time in granted) >= 0.97 * limit * (granted[-1] - begins) / per
     assert most_in_window(granted, per) <= limit
+
+
+async def after_a_quiet_time(rule: RateLimit) -> tuple[list[float], list[float]]:
+    """Two saturated times with a quiet one between: when the requests arrive, those in the first moments late."""
+    limiter, loop, times = LocalLimiter(Limits((rule,))), asyncio.get_running_loop(), list[list[float]]()
+    for _ in range(2):
+        begins = loop.time()
+        granted = await saturate(limiter, "token", "push", WARM_UP + 2 * rule.per)
+        times.append([max(time, begins + WARM_UP) for time in granted])
+        await asyncio.sleep(QUIET + 2 * window_of(rule))
+    return times[0], times[1]
+
+
+@given(st.builds(RateLimit, st.just("any"), st.integers(1, 200), st.floats(0.5, 20)))
+@settings(max_examples=20, deadline=None)
+def test_no_window_holds_more_than_the_limit_where_the_first_requests_wait_for_their_connections(
+    rule: RateLimit,
+) -> None:
+    for arrived in run_virtual(after_a_quiet_time, rule):
+        assert most_in_window(arrived, rule.per) <= rule.limit
 
 
 @given(rules)
@@ -116,7 +137,7 @@ async def two_rules() -> tuple[float, int]:
 
 def test_a_call_that_one_limit_denies_charges_none_of_its_limits() -> None:
     wait, pushes = run_virtual(two_rules)
-    assert wait == pytest.approx(window_of(RateLimit("batch", 1, 10.0)), rel=0.02)
+    assert wait == pytest.approx(window_of(RateLimit("batch", 1, 10.0)) + WARM_UP, rel=0.02)
     assert pushes == 3
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.planning.records import record
+from truecaller_async.models import Columns
 from truecaller_async.planning.dedupe import Dedupe
 
 
@@ -33,3 +36,21 @@ def test_f46_exact_forgets_nothing() -> None:
 def test_f46_off_sees_no_repeat() -> None:
     dedupe = Dedupe("off")
     assert [dedupe.is_repeat(record(1)) for _ in range(2)] == [False, False]
+
+
+BATCHES = st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=4), max_size=12)
+
+
+@pytest.mark.parametrize("mode", ["window", "exact", "off"])
+@given(batches=BATCHES)
+def test_f46_a_batch_is_new_where_each_of_its_rows_is(
+    mode: Literal["window", "exact", "off"], batches: list[list[int]]
+) -> None:
+    together, singly = Dedupe(mode, window=6), Dedupe(mode, window=6)
+    for numbers in batches:
+        rows = [record(number) for number in numbers]
+        repeats = [singly.is_repeat(row) for row in rows]
+        if together.are_new(Columns.of(rows)):
+            assert not any(repeats)
+        else:
+            assert [together.is_repeat(row) for row in rows] == repeats

@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 
 from tests.virtual import most_in_window
 from truecaller_async.options import Limits, RateLimit
-from truecaller_async.planning.pace import MARGIN, SHARE_FLOOR, Ring, Tempo, burst_of, rate_of, window_of
+from truecaller_async.planning.pace import (
+    MARGIN,
+    QUIET,
+    SHARE_FLOOR,
+    WARM_UP,
+    Ring,
+    Tempo,
+    Warmth,
+    burst_of,
+    rate_of,
+    window_of,
+)
 
 rules = st.builds(RateLimit, st.just("any"), st.integers(1, 200), st.floats(0.5, 120))
 gaps = st.lists(st.floats(0, 200), max_size=60)
@@ -57,6 +68,20 @@ def test_remembered_releases_count_in_whatever_order_they_come() -> None:
     ring.release(5.0)
     ring.remember([3.0, -4.0, 1.0])
     assert ring.wait(6.0) == 3.0 + 10.2 - 6.0
+
+
+def test_what_is_released_just_after_a_quiet_time_counts_from_the_end_of_the_warm_up() -> None:
+    warmth = Warmth(RateLimit("pair", 2, 1.0))
+    moments = [warmth.moment(now) for now in (0.0, 0.1, WARM_UP + 0.1, QUIET, 3 * QUIET, 3 * QUIET + 0.1)]
+    late = 3 * QUIET + WARM_UP
+    assert moments == [WARM_UP, WARM_UP, WARM_UP + 0.1, QUIET, late, late]
+
+
+def test_releases_as_far_apart_as_a_slow_limit_wants_them_are_no_quiet_time() -> None:
+    rule = RateLimit("slow", 1, 60.0)
+    warmth = Warmth(rule)
+    assert warmth.moment(0.0) == WARM_UP
+    assert warmth.moment(1.5 * window_of(rule)) == 1.5 * window_of(rule)
 
 
 def test_f14_a_refusal_halves_the_share_at_most_once_in_ten_seconds() -> None:

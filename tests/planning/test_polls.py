@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from heapq import heappop, heappush
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,41 +18,96 @@ policies = st.builds(
 )
 
 
-def test_the_first_poll_learns_the_time_that_batches_take() -> None:
-    rng, first, hits = Random(3), FirstPoll(PollPolicy()), 0
-    for turn in range(2000):
+def learned(
+    seconds: Callable[[Random], float], every: float, batches: int = 3000, policy: PollPolicy | None = None
+) -> tuple[FirstPoll, float]:
+    """What is learned from batches that are taken one after the other, and the part of the later first polls that
+    came early."""
+    first, rng, late = FirstPoll(policy or PollPolicy()), Random(3), list[bool]()
+    due: list[tuple[float, float, bool]] = []
+    for batch in range(batches):
+        now = batch * every
+        while due and due[0][0] <= now:
+            late.append(taught(first, *heappop(due)))
         used = first.delay
-        if rng.uniform(5.0, 6.0) <= used:
-            hits += turn >= 200
-            first.came_in_time(used)
-        else:
-            first.came_early(used)
-    assert 5.0 < first.delay < 9.0
-    assert hits / 1800 > 0.7
+        heappush(due, (now + used, used, seconds(rng) <= used))
+    steady = late[len(late) // 2 :]
+    return first, sum(steady) / len(steady)
 
 
-def test_answers_to_an_earlier_delay_teach_nothing() -> None:
+def taught(first: FirstPoll, now: float, used: float, found: bool) -> bool:
+    """One first poll was answered; whether it was early."""
+    if found:
+        first.came_in_time(used, now)
+    else:
+        first.came_early(used, now)
+        first.still_pending(used)
+    return not found
+
+
+@pytest.mark.parametrize("every", [0.05, 0.5, 20.0])
+@pytest.mark.parametrize(("shortest", "longest"), [(0.5, 0.5), (5.0, 5.0), (2.0, 10.0), (30.0, 31.0), (60.0, 60.0)])
+def test_about_one_first_poll_in_nine_is_early_whatever_is_on_its_way(
+    shortest: float, longest: float, every: float
+) -> None:
+    batches = max(3000, int(20 * longest / every))
+    first, early = learned(lambda rng: rng.uniform(shortest, longest), every, batches)
+    assert early <= 0.15
+    assert shortest * 0.9 <= first.delay <= longest * 1.2
+
+
+def test_a_delay_that_has_become_far_too_long_shortens_faster() -> None:
     first = FirstPoll(PollPolicy())
-    first.came_early(1.0)
-    first.came_in_time(5.0)
-    assert first.delay == PollPolicy().first
+    first.came_in_time(50.0, 0.0)
+    first.came_early(50.0, 50.0)
+    now, polls = 50.0, 0
+    while first.delay > 2.0:
+        now += first.delay
+        first.came_in_time(first.delay, now)
+        polls += 1
+    assert polls < 60
 
 
-def test_one_early_poll_moves_the_first_poll_by_a_small_step_later() -> None:
+def test_many_answers_to_one_delay_move_it_no_further_than_one() -> None:
+    one, many = FirstPoll(PollPolicy()), FirstPoll(PollPolicy())
+    for first, answers in ((one, 1), (many, 1000)):
+        first.came_in_time(10.0, 10.0)
+        for answer in range(1, answers + 1):
+            first.came_early(10.0, 10.0 + 10.0 * answer / answers)
+    assert one.delay <= many.delay <= one.delay * 1.02
+
+
+def test_until_a_batch_was_found_the_delay_grows_with_the_oldest_that_was_pending() -> None:
     first = FirstPoll(PollPolicy())
-    first.came_early(2.0)
-    assert 2.0 < first.delay <= 3.0
+    first.still_pending(10.0)
+    assert first.delay == 15.0
+    first.came_in_time(9.0, 20.0)
+    first.still_pending(50.0)
+    assert 8.0 < first.delay < 9.0
 
 
-@given(policies, st.lists(st.booleans(), max_size=50))
-def test_the_first_poll_stays_between_its_bounds(policy: PollPolicy, in_time: list[bool]) -> None:
-    first = FirstPoll(policy)
-    for found in in_time:
-        if found:
-            first.came_in_time(first.delay)
-        else:
-            first.came_early(first.delay)
+@given(policies, st.lists(st.tuples(st.booleans(), st.floats(0, 100)), max_size=50))
+def test_the_first_poll_stays_between_its_bounds(policy: PollPolicy, answers: list[tuple[bool, float]]) -> None:
+    first, now = FirstPoll(policy), 0.0
+    for found, pause in answers:
+        now += pause
+        taught(first, now, first.delay, found)
         assert min(SOONEST, policy.first) <= first.delay <= max(policy.cap, policy.first)
+
+
+def test_a_first_poll_is_put_off_once_its_delay_was_found_to_be_much_too_short() -> None:
+    plan = PollPlan(PollPolicy(), 100.0, 2.0)
+    assert plan.put_off(2.2, 102.0) is None
+    assert plan.put_off(5.0, 102.0) == 105.0
+    assert plan.put_off(5.0, 105.0) is None
+    assert plan.first == 5.0
+    plan.polls = 1
+    assert plan.put_off(50.0, 105.0) is None
+
+
+def test_after_a_late_first_poll_the_waits_begin_with_the_policys_own() -> None:
+    plan = PollPlan(PollPolicy(), 0.0, 50.0)
+    assert 53.0 <= plan.next_due(50.0, Random(0)) <= 53.3
 
 
 @given(policies, st.integers(0, 1000))

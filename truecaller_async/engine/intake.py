@@ -79,6 +79,8 @@ class Intake:
         self._reader = reader
         self._linger: asyncio.TimerHandle | None = None
         self._margin_ms = int(run.options.expiry_margin * 1000)
+        limits = run.core.pool.limits
+        self._enough_for_one = max(at_once(limits, "submit"), READ_AHEAD * rate_of(limits, "submit"))
         self._stretch = Stretch()
         self._prints = Prints(run.standing.begun.salt) if run.journal.resumable and run.standing.begun else None
         self._plans: deque[asyncio.Task[None]] = deque()
@@ -145,9 +147,7 @@ class Intake:
 
     def _enough(self) -> float:
         """Batches that keep the live tokens busy for a while; beyond them, sending comes before reading."""
-        pool = self._run.core.pool
-        each = max(at_once(pool.limits, "submit"), READ_AHEAD * rate_of(pool.limits, "submit"))
-        return max(1, len(pool.live())) * each
+        return max(1, len(self._run.core.pool.live())) * self._enough_for_one
 
     async def _admit(self, rows: Rows) -> None:
         run = self._run

@@ -196,6 +196,10 @@ class Lanes:
         accepted = run.accepted.get(seq)
         if accepted is None:
             return 0.0
+        later = accepted.plan.put_off(run.first_poll.delay, run.now())
+        if later is not None:
+            run.schedule.poll(seq, later)
+            return 0.0
         again = accepted.plan.failures > 0
         leave = await self._leave(token, "status", again=again)
         if isinstance(leave, Leave):

@@ -104,8 +104,9 @@ class Poller:
         """Which row is whose; None where no row can be believed to be this batch's. Raises `DecodeError`."""
         draft = accepted.draft
         by_watermark = self._run.options.correlate == "watermark"
-        if look.glances is not None and not by_watermark and mirrors(draft.columns, look.glances):
-            return Match(list(look.glances), said=[row.status_info for row in look.glances])
+        rows = look.glances
+        if rows is not None and not by_watermark and mirrors(draft.columns, rows, is_distinct=draft.is_distinct):
+            return Match(list(rows), said=[row.status_info for row in rows])
         status = look.in_full()
         if accepted.is_shared and not names_records(status.records):
             return None
@@ -129,6 +130,7 @@ class Poller:
         if final is None:
             self._note_words(match.said or match.rows)
             final = self._final(accepted, match)
+        run.tally.polls_wasted += not final
         self._learn(accepted, len(final))
         await run.settle(final, draft.seq)
         if accepted.open:
@@ -138,21 +140,22 @@ class Poller:
 
     def _all_final(self, accepted: Accepted, match: Match) -> Results | None:
         """The results of a batch of which every record has its word and had none before; None if it is not so."""
-        draft = accepted.draft
+        draft, count = accepted.draft, len(accepted.draft)
         rows = [row for row in match.rows if row is not None]
-        if match.conflicts or len(accepted.open) < len(draft) or len(rows) < len(draft):
+        if match.conflicts or len(accepted.open) < count or len(rows) < count:
             return None
         said: Sequence[Said] = match.said or rows
-        outcomes = [outcome for word in said if (outcome := FINAL_WORDS.get(word.status or "")) is not None]
-        if len(outcomes) < len(draft):
+        words = [word.status for word in said]
+        if not FINAL_WORDS.keys() >= set(words):
             return None
         accepted.open = ()
+        outcomes = [FINAL_WORDS[word] for word in words if word is not None]
         fields = [word.field for word in said]
-        reasons: list[str | None] = [None] * len(draft)
-        all_delivered = outcomes.count(Outcome.DELIVERED) == len(draft)
+        all_delivered = outcomes.count(Outcome.DELIVERED) == count
+        reasons: list[str | None] = [None] * count
         if not all_delivered:
-            words = zip(outcomes, said, strict=True)
-            reasons = [None if outcome is Outcome.DELIVERED else word.message for outcome, word in words]
+            told = zip(outcomes, said, strict=True)
+            reasons = [None if outcome is Outcome.DELIVERED else word.message for outcome, word in told]
         return Results(
             draft.given,
             draft.rows,
@@ -164,7 +167,7 @@ class Poller:
             accepted.batch_id,
             draft.sends,
             draft.resent,
-            is_plain=all_delivered and fields.count(None) == len(draft),
+            is_plain=all_delivered and fields.count(None) == count,
         )
 
     def _final(self, accepted: Accepted, match: Match) -> list[RecordResult]:
@@ -204,14 +207,14 @@ class Poller:
             run.alarm.ring()
 
     def _learn(self, accepted: Accepted, final: int) -> None:
-        first_poll, plan = self._run.first_poll, accepted.plan
+        first_poll, plan, now = self._run.first_poll, accepted.plan, self._run.now()
         if 2 * final >= len(accepted.draft):
             if plan.polls == 1:
-                first_poll.came_in_time(plan.first)
+                first_poll.came_in_time(plan.first, now)
             return
         if plan.polls == 1:
-            first_poll.came_early(plan.first)
-        first_poll.still_pending(self._run.now() - plan.accepted)
+            first_poll.came_early(plan.first, now)
+        first_poll.still_pending(now - plan.accepted)
 
     def _note_foreign(self, batch_id: str, rows: int) -> None:
         """Say once that rows came which fit nobody."""

@@ -309,6 +309,7 @@ class Run:
             tally.throttled + mints.throttled,
             mints.made,
             (self.ended if self.ended is not None else self.now()) - self.began,
+            tally.polls_wasted,
         )
 
     def spent(self) -> Spent:

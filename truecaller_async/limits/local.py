@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from aiolimiter import AsyncLimiter
 
 from truecaller_async.options import Limits, RateLimit
-from truecaller_async.planning.pace import Ring, Tempo, burst_of, window_of
+from truecaller_async.planning.pace import Ring, Tempo, Warmth, burst_of, window_of
 
 TICK = 1e-4
 """The shortest wait that is ever asked for: a shorter one may be lost in the clock's resolution."""
@@ -29,19 +29,27 @@ HALVINGS = 7
 class _Gate:
     """One limit for one token, or for the account."""
 
-    __slots__ = ("_bucket", "_interval", "ring")
+    __slots__ = ("_bucket", "_filled_until", "_interval", "_warmth", "ring")
 
     def __init__(self, rule: RateLimit) -> None:
         burst = burst_of(rule)
         self._interval = window_of(rule) / rule.limit
         self._bucket = AsyncLimiter(burst, burst * self._interval)
+        self._filled_until = float("-inf")
+        self._warmth = Warmth(rule)
         self.ring = Ring(rule)
 
     def wait(self, now: float, share: float) -> float:
         """Seconds until a permit; 0.0 if there is one."""
         closed = self.ring.wait(now, share)
-        if closed > 0 or self._bucket.has_capacity():
+        if closed > 0 or (now >= self._filled_until and self._bucket.has_capacity()):
             return closed
+        if now >= self._filled_until:
+            self._filled_until = now + self._until_capacity()
+        return self._filled_until - now
+
+    def _until_capacity(self) -> float:
+        """Seconds until the bucket, which only drains meanwhile, has room for one more."""
         free, short = 0.0, 1.0
         for _ in range(HALVINGS):
             middle = (free + short) / 2
@@ -54,7 +62,7 @@ class _Gate:
     async def charge(self, now: float) -> None:
         """Take the permit that `wait` promised; does not suspend."""
         await self._bucket.acquire()
-        self.ring.release(now)
+        self.ring.release(self._warmth.moment(now))
 
 
 class LocalLimiter:

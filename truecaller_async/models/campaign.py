@@ -10,13 +10,17 @@ import attrs
 
 @attrs.frozen
 class Effort:
-    """What one run of a campaign cost: the figures of the same names in `Summary`. `elapsed` is in seconds."""
+    """What one run of a campaign cost: the figures of the same names in `Summary`. `elapsed` is in seconds.
+
+    `polls_wasted` counts the requests for a status that found no record final which was not final before.
+    """
 
     requests: Mapping[str, int] = attrs.field(factory=dict)
     retries: int = 0
     throttled: int = 0
     tokens_minted: int = 0
     elapsed: float = 0.0
+    polls_wasted: int = 0
 
 
 @attrs.frozen

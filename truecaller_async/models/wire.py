@@ -26,6 +26,10 @@ class Request:
     cap: int = 64 * 1024
     """Bytes of answer that are read at most, after decompression."""
 
+    def with_token(self, token: Secret) -> Request:
+        """The same request, made with this token."""
+        return Request(self.call, self.method, self.path, self.body, self.headers, token, self.cap)
+
     @property
     def is_read(self) -> bool:
         """Whether repeating it is harmless."""

@@ -37,7 +37,8 @@ class Dedupe:
         mark = hash(content(record))
         if mark in self._seen:
             return True
-        self._remember((mark,))
+        self._seen.add(mark)
+        self._note((mark,))
         return False
 
     def are_new(self, columns: Columns) -> bool:
@@ -45,14 +46,19 @@ class Dedupe:
         if self._mode == "off":
             return True
         marks = list(map(hash, zip(*columns.content, strict=True)))
-        different = set(marks)
-        if len(different) < len(marks) or not self._seen.isdisjoint(different):
+        seen = self._seen
+        if not seen.isdisjoint(marks):
             return False
-        self._remember(marks)
+        before = len(seen)
+        seen.update(marks)
+        if len(seen) - before < len(marks):
+            seen.difference_update(marks)
+            return False
+        self._note(marks)
         return True
 
-    def _remember(self, marks: Collection[int]) -> None:
-        self._seen.update(marks)
+    def _note(self, marks: Collection[int]) -> None:
+        """These were put in; those that are out of the window are forgotten."""
         if self._mode == "exact":
             return
         self._order.extend(marks)

@@ -24,7 +24,8 @@ class Draft(Attempts):
     `closes` is the earliest end of a window in it (milliseconds). `via` says by which call it is sent: "submit", or
     "push" for a single record that is isolated. `root` is the batch from which it was split in order to find a bad
     record. `again`: its next attempt repeats one that failed, and draws on the retry budget. `lost_at`: when its answer
-    was lost, on the loop's clock; an answer that an earlier process lost was lost long ago.
+    was lost, on the loop's clock; an answer that an earlier process lost was lost long ago. `is_distinct`: all its
+    pairs of caller and receiver are different, as far as somebody has looked.
     """
 
     seq: int
@@ -37,6 +38,7 @@ class Draft(Attempts):
     state: State = State.PLANNED
     not_before: float = 0.0
     again: bool = False
+    is_distinct: bool = False
     lost_at: float = float("-inf")
     after: set[int] = attrs.field(factory=set)
     _columns: Columns | None = None

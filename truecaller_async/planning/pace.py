@@ -7,6 +7,10 @@ apart may arrive closer together, so the window that we keep is longer by `MARGI
 least `per * (1 + MARGIN)` ago. That is the whole law, and `Ring` is its specification: every limiter (this process's,
 the one in Redis) is tested against it.
 
+The margin is for a request that goes out at once. After a quiet time there are no connections: a burst waits for all
+of its handshakes, while the requests a window later find everything ready. So what is released in the first `WARM_UP`
+seconds counts as released at their end (`Warmth`). It costs a saturated token that time once.
+
 A window alone would let the whole limit out at once and then fall silent. So a limiter also spreads the releases: a
 bucket of `burst_of(rule)` permits that drains at the rate of the margin. The burst is small, a twentieth of the
 limit, and just large enough that a timer which fires late costs nothing.
@@ -24,6 +28,12 @@ from truecaller_async.options import Limits, RateLimit
 
 MARGIN = 0.02
 """The window is kept longer by this part, for arrivals that bunch up on the way."""
+
+WARM_UP = 0.5
+"""Seconds after a quiet time in which requests may be that late: some round trips, and the handshakes of a burst."""
+
+QUIET = 10.0
+"""Seconds after which connections may be gone: two windows of the limit, where these are longer."""
 
 BURST_FREE = 64
 SHARE_FLOOR = 0.1
@@ -83,6 +93,23 @@ class Ring:
         merged = sorted([*self._releases, *releases])
         self._releases.clear()
         self._releases.extend(merged)
+
+
+class Warmth:
+    """When a request that is released now may reach the server at the latest, but for the margin."""
+
+    __slots__ = ("_last", "_quiet", "_warm")
+
+    def __init__(self, rule: RateLimit) -> None:
+        self._quiet = max(QUIET, 2 * window_of(rule))
+        self._last = self._warm = float("-inf")
+
+    def moment(self, now: float) -> float:
+        """The moment at which this release counts."""
+        if now - self._last > self._quiet:
+            self._warm = now + WARM_UP
+        self._last = now
+        return max(now, self._warm)
 
 
 class Tempo:

@@ -41,11 +41,12 @@ class PairOrder:
         columns = draft.columns
         self._entered[seq] = pairs = list(zip(columns.caller, columns.receiver, strict=True))
         mine = dict.fromkeys(pairs, seq)
+        draft.is_distinct = len(mine) == len(pairs)
         earlier: set[int] = set()
         if not newest.keys().isdisjoint(mine):
             earlier = {newest[pair] for pair in pairs if pair in newest} - {seq}
             self._alone -= earlier
-        if len(mine) == len(pairs):
+        if draft.is_distinct:
             self._alone.add(seq)
         newest.update(mine)
         return earlier

@@ -1,14 +1,17 @@
 """When to ask for the status of a batch.
 
-A poll that finds nothing new costs as much as the last one, so the first poll should come just after the batch
-resolved. How long that takes nobody documents: it is learned. `FirstPoll` starts at the policy's figure. Where the
-first poll found at least half of the batch final it moves a little down, but not down to a delay that was lately too
-short; where it came too early it moves up, further the more often that happens in a row. Only batches that were
-polled with the delay in force count: the answers to a change come a whole resolution time later, and taking each of
-them for news would make the delay swing. Until a first poll was in time for once, every poll that comes early teaches.
+A poll that finds nothing new costs as much as the last one; one that comes late keeps the answer from the reader.
+How long a batch takes nobody documents: it is learned. `FirstPoll` starts at the policy's figure and grows fast until
+the first batch is found; from then on each first poll has one word. One that found at least half of the batch final
+makes the delay a little shorter, one that came too early makes it longer by eight times as much: so the delay settles
+where about one first poll in nine is early, whatever the times look like and however many batches are on their way.
+The news of a change comes a whole delay later, so a word has weight only for the time since the last one, in parts of
+the delay: a thousand answers to one delay move it together no further than one would. Where no poll was early for
+long, the steps down are larger.
 
-After the first poll the waits grow by the policy's factor up to its cap, stretched by up to a tenth of jitter, and end
-at its deadline. A poll that fails says nothing of the batch: it is tried again after a backoff, and the plan goes on.
+After the first poll the waits grow by the policy's factor from its first up to its cap, stretched by up to a tenth of
+jitter, and end at its deadline. A poll that fails says nothing of the batch: it is tried again after a backoff, and the
+plan goes on.
 """
 
 from __future__ import annotations
@@ -23,15 +26,20 @@ from truecaller_async.planning.backoff import full_jitter
 if TYPE_CHECKING:
     from random import Random
 
-SHORTER = 0.95
-LONGER = (1.1, 1.25, 1.5)
-"""The step up after one, two, and more early polls in a row."""
+SHORTER = 0.015
+LONGER = 0.13
+"""Steps of the learned delay, for a whole delay's time of polls in time, and of early ones."""
 
-CLEAR_OF_MISS = 1.05
-PROBE_EVERY = 300
-"""First polls that find everything, after which a shorter delay than the last that failed is tried again."""
+CALM = 15.0
+SHORTER_IN_CALM = 0.09
+"""The step down after so many delays' time without an early poll, and until there was one at all."""
 
-PROBE = 0.9
+UNFOUND = 1.5
+"""The delay is so much longer than the oldest batch that was seen pending, as long as no poll was in time."""
+
+MUCH = 1.25
+"""A first poll is put off where the delay was found to be so much too short."""
+
 SOONEST = 0.05
 GROWS_FROM = 1.0
 """Seconds from which the waits between polls grow, however early the first poll was."""
@@ -42,45 +50,48 @@ NOT_VISIBLE_YET = 60.0
 
 
 class FirstPoll:
-    """The learned delay between acceptance and the first poll."""
+    """The learned delay between acceptance and the first poll. Times are of the loop's clock."""
 
     def __init__(self, policy: PollPolicy) -> None:
-        self._cap = policy.cap
+        self._cap = max(policy.cap, policy.first)
         self._soonest = min(SOONEST, policy.first)
-        self._missed = 0.0
-        self._hits = 0
-        self._misses = 0
+        self._wanted = policy.first
         self._found = False
-        self.delay = policy.first
-        """Seconds, as learned so far."""
+        self._heard = float("-inf")
+        self._calm = float("inf")
 
-    def came_in_time(self, used: float) -> None:
+    @property
+    def delay(self) -> float:
+        """Seconds, as learned so far."""
+        return min(self._cap, self._wanted)
+
+    def came_in_time(self, used: float, now: float) -> None:
         """The first poll, made after `used` seconds, found at least half of the records final."""
+        weight = self._weight(used, now)
         if not self._found:
             self._found = True
-            self.delay = min(used, self.delay)
-        if used != self.delay:
-            return
-        self._misses = 0
-        self._hits += 1
-        if self._hits % PROBE_EVERY == 0:
-            self._missed *= PROBE
-        self.delay = max(self._soonest, min(used, max(used * SHORTER, self._missed * CLEAR_OF_MISS)))
+            self._wanted = used
+        self._calm += weight
+        step = SHORTER_IN_CALM if self._calm > CALM else SHORTER
+        self._wanted = max(self._soonest, self._wanted * (1 - step * weight))
 
-    def came_early(self, used: float) -> None:
+    def came_early(self, used: float, now: float) -> None:
         """The first poll, made after `used` seconds, came too early."""
-        if used != self.delay:
-            return
-        self._missed = used
-        self._hits = 0
-        self._misses += 1
-        self.delay = min(self._cap, used * LONGER[min(self._misses, len(LONGER)) - 1])
+        weight = self._weight(used, now)
+        if self._found:
+            self._calm = 0.0
+            self._wanted = min(self._cap * (1 + LONGER), self._wanted * (1 + LONGER * weight))
 
     def still_pending(self, age: float) -> None:
         """A batch of this age was still pending: news only as long as no first poll was ever in time."""
         if not self._found:
-            self._missed = max(self._missed, age)
-            self.delay = min(self._cap, max(self.delay, age * LONGER[-1]))
+            self._wanted = min(self._cap, max(self._wanted, age * UNFOUND))
+
+    def _weight(self, used: float, now: float) -> float:
+        """The time since the last word, as a part of the delay."""
+        weight = min(1.0, (now - self._heard) / used)
+        self._heard = now
+        return weight
 
 
 @attrs.define
@@ -93,10 +104,17 @@ class PollPlan:
     policy: PollPolicy
     accepted: float
     first: float
-    gap: float = attrs.field(default=attrs.Factory(lambda plan: plan.first, takes_self=True))
+    gap: float = attrs.field(default=attrs.Factory(lambda plan: min(plan.first, plan.policy.first), takes_self=True))
     polls: int = 0
     failures: int = 0
     missing_since: float | None = None
+
+    def put_off(self, delay: float, now: float) -> float | None:
+        """When to poll first, where a much longer delay was learned since acceptance; None where it is time."""
+        if self.polls or delay < self.first * MUCH or self.accepted + delay <= now:
+            return None
+        self.first = delay
+        return self.accepted + delay
 
     def answered(self) -> None:
         """The server told the status."""

@@ -30,6 +30,7 @@ class Tally:
         self.sent = standing.sent
         self.retries = 0
         self.throttled = 0
+        self.polls_wasted = 0
         self.possibly_duplicated = standing.twice
 
     @property
@@ -52,6 +53,9 @@ class Tally:
         if isinstance(results, Results):
             outcomes = results.outcomes
             self.possibly_duplicated += len(results) * results.possibly_duplicated
+            if results.is_plain:
+                self.outcomes[Outcome.DELIVERED] += len(results)
+                return
         else:
             outcomes = [result.outcome for result in results]
             self.possibly_duplicated += [result.possibly_duplicated for result in results].count(True)

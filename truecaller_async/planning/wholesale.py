@@ -11,7 +11,7 @@ often it comes; only the receivers differ, and they are matched together, in one
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from itertools import chain
 from operator import eq
 
@@ -35,16 +35,15 @@ NUMBERS = re.compile("(?:(?!" + NO_COUNTRY.format(end=BETWEEN) + ")" + DIGITS + 
 TIME = frozenset({int})
 TEXT = frozenset({str})
 TEXT_OR_NONE = frozenset({str, type(None)})
+"""Types, to the letter: what is equal to a text is not always one, and would be taken for it in a set."""
 
 
 def all_canonical(columns: Columns) -> bool:
     """Whether all these records are surely in canonical form."""
-    texts = chain(columns.label_id, columns.label_name, columns.reason, columns.key)
     return (
-        TIME.issuperset(map(type, chain(columns.starts_at, columns.ends_at)))
-        and TEXT_OR_NONE.issuperset(map(type, texts))
+        _are_plain(columns)
         and _are_numbers(columns.receiver)
-        and _are_numbers(columns.caller)
+        and _are_numbers(set(columns.caller))
         and _each(columns.label_id, is_canonical_label)
         and _each(columns.label_name, is_canonical_text)
         and _each(columns.reason, is_canonical_text)
@@ -54,21 +53,31 @@ def all_canonical(columns: Columns) -> bool:
 
 def all_good(columns: Columns, now_ms: int) -> bool:
     """Whether all these records are canonical and break no rule at `now_ms`."""
+    if not _are_plain(columns):
+        return False
+    callers = set(columns.caller)
     return (
-        all_canonical(columns)
-        and True not in map(eq, columns.caller, columns.receiver)
-        and _are_windows(columns, now_ms)
-        and _each(columns.label_name, is_plain_name)
-        and _each(columns.reason, is_plain_reason)
+        _are_windows(columns, now_ms)
+        and _are_numbers(columns.receiver)
+        and _are_numbers(callers)
+        and (callers.isdisjoint(columns.receiver) or True not in map(eq, columns.caller, columns.receiver))
+        and _each(columns.label_id, is_canonical_label)
+        and _each(columns.label_name, _is_good_name)
+        and _each(columns.reason, _is_good_reason)
+        and _each(columns.key, is_canonical_key)
     )
 
 
-def _are_numbers(values: list[str]) -> bool:
-    """One match for all; what stands between them must not stand in them."""
-    if not TEXT.issuperset(map(type, values)):
-        return False
-    line = BETWEEN.join(values) + BETWEEN
-    return NUMBERS.fullmatch(line) is not None and line.count(BETWEEN) == len(values)
+def _are_plain(columns: Columns) -> bool:
+    """Whether every value is of the type that it has in canonical form."""
+    numbers = chain(columns.caller, columns.receiver)
+    times = chain(columns.starts_at, columns.ends_at)
+    texts = chain(columns.label_id, columns.label_name, columns.reason, columns.key)
+    return (
+        TEXT.issuperset(map(type, numbers))
+        and TIME.issuperset(map(type, times))
+        and TEXT_OR_NONE.issuperset(map(type, texts))
+    )
 
 
 def _are_windows(columns: Columns, now_ms: int) -> bool:
@@ -78,5 +87,20 @@ def _are_windows(columns: Columns, now_ms: int) -> bool:
     )
 
 
-def _each(values: Iterable[str | None], is_so: Callable[[str], object]) -> bool:
+def _are_numbers(values: Collection[str]) -> bool:
+    """One match for all; what stands between them must not stand in them."""
+    line = BETWEEN.join(values) + BETWEEN
+    return NUMBERS.fullmatch(line) is not None and line.count(BETWEEN) == len(values)
+
+
+def _each(values: Collection[str | None], is_so: Callable[[str], bool]) -> bool:
+    """Whether all the different texts among these are so."""
     return all(value is None or is_so(value) for value in set(values))
+
+
+def _is_good_name(text: str) -> bool:
+    return is_plain_name(text) is not None and is_canonical_text(text)
+
+
+def _is_good_reason(text: str) -> bool:
+    return is_plain_reason(text) is not None and is_canonical_text(text)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 SECONDS = re.compile(r"[0-9]+", re.ASCII)
 
@@ -34,8 +35,12 @@ def parse_retry_after(value: str | None, *, server_date: str | None, now: float)
     return max(0.0, until - (now if since is None else since))
 
 
+@lru_cache(maxsize=8)
 def http_date(text: str) -> float | None:
-    """The moment that an HTTP date names, in seconds since the epoch; None where it names none."""
+    """The moment that an HTTP date names, in seconds since the epoch; None where it names none.
+
+    Every answer of one second has the same.
+    """
     if not text.isascii():
         return None
     try:

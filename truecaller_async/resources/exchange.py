@@ -105,7 +105,7 @@ class Exchange:
     ) -> T:
         """One try: the decoded answer, or an error of the tree."""
         if token is not None:
-            request = attrs.evolve(request, token=token.secret)
+            request = request.with_token(token.secret)
         token_id = token.token_id if token is not None else None
         return await self._observed(request.call, token_id, self._transport.send(request, timeouts), read)
 

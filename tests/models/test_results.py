@@ -1,0 +1,37 @@
+"""Results by field: each record's answer, made when it is its turn."""
+
+from __future__ import annotations
+
+from truecaller_async.engine.run import settled
+from truecaller_async.models import CallRecord, Outcome, RecordResult, Results, Settled
+
+RECORDS = [CallRecord("911234567898", f"91980000000{number}", 1, 2, key=f"k{number}") for number in range(3)]
+
+
+def results(outcomes: list[Outcome], reasons: list[str | None], *, is_plain: bool = False) -> Results:
+    keys = [record.key for record in RECORDS]
+    ids = ["a", "b", None]
+    return Results(RECORDS, range(7, 10), keys, outcomes, reasons, [None] * 3, ids, "b-1", 2, True, is_plain)
+
+
+def test_a_result_has_its_own_values_and_those_of_all() -> None:
+    found = results([Outcome.DELIVERED, Outcome.FAILED, Outcome.DELIVERED], [None, "not a user", None])
+    assert len(found) == 3
+    assert list(found)[1] == RecordResult(
+        RECORDS[1], 8, "k1", Outcome.FAILED, "not a user", None, "b-1", "b", 2, True, True
+    )
+    found.final = False
+    assert [result.final for result in found] == [False] * 3
+
+
+def test_the_journal_hears_once_of_all_that_are_alike() -> None:
+    mixed = results([Outcome.DELIVERED, Outcome.FAILED, Outcome.DELIVERED], [None, "not a user", None])
+    assert settled(mixed, 3) == settled(list(mixed), 3)
+    assert settled(mixed, 3) == [
+        Settled((7, 9), Outcome.DELIVERED, None, 3, None, 2, True),
+        Settled((8,), Outcome.FAILED, "not a user", 3, None, 2, True),
+    ]
+    plain = results([Outcome.DELIVERED] * 3, [None] * 3, is_plain=True)
+    assert (
+        settled(plain, 3) == settled(list(plain), 3) == [Settled((7, 8, 9), Outcome.DELIVERED, None, 3, None, 2, True)]
+    )

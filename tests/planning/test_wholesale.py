@@ -1,0 +1,95 @@
+"""A batch judged at once: a yes means what it means record by record."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.planning.records import HOUR, START, record
+from truecaller_async.models import CallRecord, Columns
+from truecaller_async.planning.preflight import canonical, preflight
+from truecaller_async.planning.wholesale import all_canonical, all_good
+
+LABEL = "c6d86658-008d-4c08-98fb-2bf2649d59a5"
+NOW = START + 1_000
+
+
+class Named(StrEnum):
+    """Texts that are no plain text."""
+
+    CALLER = "910000000001"
+    REASON = "Calling you for KYC"
+
+
+ODD: dict[str, list[Any]] = {
+    "caller": [
+        "+910000000001",
+        "91 0000000001",
+        "9876543210",
+        "0910000000001",
+        "910000000001\n",
+        "910000000001\n919800000001",
+        "91000000000\u0661",
+        "",
+        910000000001,
+        None,
+        Named.CALLER,
+    ],
+    "receiver": ["910000000001", "+919900000001", "12345", "1" * 16, "919900000001\n919900000002", "9876543210"],
+    "starts_at": [START + 0.0, True, str(START), None, START + 25 * HOUR, 0],
+    "ends_at": [START, NOW, NOW + 1, START + 24 * HOUR, START + 24 * HOUR + 1, float(START + HOUR), START - HOUR],
+    "label_id": [LABEL, LABEL.upper(), "no label", "", 17],
+    "label_name": ["Centro Bank", "ab", " Centro", "Cafe\u0301 Bank", "x" * 2000, "a\u200bbc", 17, []],
+    "reason": ["Calling you for KYC", "Calling you @ home", "Calling you.", "short", "", Named.REASON, {}],
+    "key": ["order-1", "", 17, None],
+}
+
+
+def changed(field: str, value: Any, number: int = 1) -> CallRecord:
+    return attrs.evolve(record(number), **{field: value})
+
+
+ODD_RECORDS = [changed(field, value) for field, values in ODD.items() for value in values]
+GOOD = [record(number, label_id=LABEL, reason="Calling you for KYC") for number in range(3)]
+
+
+def one_by_one(records: list[CallRecord]) -> tuple[bool, bool]:
+    """Whether each is canonical, and each is good, by the rules themselves."""
+    judged = [preflight(one, NOW) for one in records]
+    are_canonical = all(canonical(one) is one for one in records)
+    return are_canonical, all(formed is one and not found for one, (formed, found) in zip(records, judged, strict=True))
+
+
+@pytest.mark.parametrize("odd", ODD_RECORDS, ids=range(len(ODD_RECORDS)))
+def test_a_record_that_is_not_good_by_itself_makes_no_good_batch(odd: CallRecord) -> None:
+    records = [*GOOD, odd]
+    are_canonical, are_good = one_by_one(records)
+    columns = Columns.of(records)
+    assert all_canonical(columns) <= are_canonical
+    assert all_good(columns, NOW) <= are_good
+
+
+@given(st.lists(st.sampled_from([*GOOD, *ODD_RECORDS]), min_size=1, max_size=6))
+def test_a_yes_is_never_wrong(records: list[CallRecord]) -> None:
+    are_canonical, are_good = one_by_one(records)
+    columns = Columns.of(records)
+    assert all_canonical(columns) <= are_canonical
+    assert all_good(columns, NOW) <= are_good
+
+
+def test_good_records_are_seen_to_be_good_at_a_glance() -> None:
+    assert all_canonical(Columns.of(GOOD))
+    assert all_good(Columns.of(GOOD), NOW)
+    personal = [record(n, label_name=f"Branch {n}", reason=f"About your order {n}", key=str(n)) for n in range(500)]
+    assert all_good(Columns.of(personal), NOW)
+
+
+def test_callers_who_are_called_by_others_are_good() -> None:
+    there, back = record(1), record(1, caller=record(1).receiver, receiver=record(1).caller)
+    assert all_good(Columns.of([there, back]), NOW)
+    assert not all_good(Columns.of([there, record(1, receiver=there.caller)]), NOW)
