@@ -41,16 +41,38 @@ def test_f46_off_sees_no_repeat() -> None:
 BATCHES = st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=4), max_size=12)
 
 
-@pytest.mark.parametrize("mode", ["window", "exact", "off"])
-@given(batches=BATCHES)
-def test_f46_a_batch_is_new_where_each_of_its_rows_is(
-    mode: Literal["window", "exact", "off"], batches: list[list[int]]
+@given(batches=BATCHES, window=st.sampled_from([1, 6, 10**6]))
+def test_f46_no_row_is_sent_that_is_in_the_window_and_none_is_kept_back_that_never_was(
+    batches: list[list[int]], window: int
 ) -> None:
-    together, singly = Dedupe(mode, window=6), Dedupe(mode, window=6)
+    dedupe = Dedupe("window", window=window)
+    sent: list[int] = []
+    for numbers in batches:
+        rows = [record(number) for number in numbers]
+        if dedupe.are_new(Columns.of(rows)):
+            assert len(set(numbers)) == len(numbers)
+            assert set(numbers).isdisjoint(sent[-window:])
+            sent += numbers
+            continue
+        for number, row in zip(numbers, rows, strict=True):
+            if dedupe.is_repeat(row):
+                assert number in sent
+            else:
+                assert number not in sent[-window:]
+                sent.append(number)
+
+
+@pytest.mark.parametrize("mode", ["exact", "off"])
+@given(batches=BATCHES)
+def test_f46_without_a_window_every_row_is_compared_with_all_or_none(
+    mode: Literal["exact", "off"], batches: list[list[int]]
+) -> None:
+    together, singly = Dedupe(mode), Dedupe(mode)
     for numbers in batches:
         rows = [record(number) for number in numbers]
         repeats = [singly.is_repeat(row) for row in rows]
         if together.are_new(Columns.of(rows)):
             assert not any(repeats)
         else:
+            assert any(repeats)
             assert [together.is_repeat(row) for row in rows] == repeats

@@ -61,8 +61,8 @@ GOOD = [record(number, label_id=LABEL, reason="Calling you for KYC") for number 
 def one_by_one(records: list[CallRecord]) -> tuple[bool, bool]:
     """Whether each is canonical, and each is good, by the rules themselves."""
     judged = [preflight(one, NOW) for one in records]
-    are_canonical = all(canonical(one) is one for one in records)
-    return are_canonical, all(formed is one and not found for one, (formed, found) in zip(records, judged, strict=True))
+    are_canonical = all(canonical(one) == one for one in records)
+    return are_canonical, all(formed == one and not found for one, (formed, found) in zip(records, judged, strict=True))
 
 
 @pytest.mark.parametrize("odd", ODD_RECORDS, ids=range(len(ODD_RECORDS)))
@@ -87,6 +87,11 @@ def test_good_records_are_seen_to_be_good_at_a_glance() -> None:
     assert all_good(Columns.of(GOOD), NOW)
     personal = [record(n, label_name=f"Branch {n}", reason=f"About your order {n}", key=str(n)) for n in range(500)]
     assert all_good(Columns.of(personal), NOW)
+
+
+def test_an_enumeration_s_text_passes_for_the_plain_text_beside_it() -> None:
+    assert not all_good(Columns.of([changed("reason", Named.REASON, 5)]), NOW)
+    assert all_good(Columns.of([changed("reason", str(Named.REASON)), changed("reason", Named.REASON, 5)]), NOW)
 
 
 def test_callers_who_are_called_by_others_are_good() -> None:

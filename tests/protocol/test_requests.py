@@ -246,3 +246,25 @@ def test_a_time_that_is_not_in_milliseconds_is_refused(version: str) -> None:
 def test_half_a_surrogate_pair_is_refused_in_words_of_ours() -> None:
     with pytest.raises(ValidationError, match="surrogate"):
         push_request("v2", ACCOUNT, record(reason="Calling about \ud800 your order"))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@given(
+    one=RECORDS,
+    receivers=st.lists(st.one_of(DIGITS, st.sampled_from(["<receiver>", '9"1', "+91", "\u0661\u0662"])), min_size=1),
+)
+def test_a_batch_to_many_receivers_is_the_same_bytes_as_its_records_one_by_one(
+    version: str, one: CallRecord, receivers: list[str]
+) -> None:
+    records = [attrs.evolve(one, receiver=receiver) for receiver in receivers]
+    singly = b",".join(push_request(version, ACCOUNT, record).body or b"" for record in records)
+    body = submit_request(version, ACCOUNT, Columns.of(records)).body
+    assert body == b'{"call_records":[' + singly + b"]}"
+
+
+def test_a_reason_may_hold_what_stands_for_the_receiver() -> None:
+    records = [attrs.evolve(record(), reason=f"Calling <receiver> number {n}") for n in (1, 1)]
+    body = submit_request("v2", ACCOUNT, Columns.of(records)).body or b""
+    assert [one["dynamic_call_reason"] for one in json.loads(body)["call_records"]] == [
+        "Calling <receiver> number 1"
+    ] * 2

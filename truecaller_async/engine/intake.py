@@ -160,10 +160,8 @@ class Intake:
         else:
             draft = self._admit_each(rows, now_ms)
         if draft is not None or not len(run.chunker):
-            self._begin_plan(draft)
+            await self._plan_soon(draft)
         self._set_linger()
-        while len(self._plans) > PLANS_ON_THEIR_WAY:
-            await asyncio.wait([self._plans[0]])
 
     def _all_fit(self, rows: Rows, now_ms: int) -> Columns | None:
         """The columns of rows that may all be sent as they are; None where each has to be looked at."""
@@ -206,14 +204,27 @@ class Intake:
             return RecordResult(given, row, given.key, Outcome.DUPLICATE, "equal to an earlier row")
         return given, record
 
+    async def _plan_soon(self, draft: Draft | None) -> None:
+        """Plan what was read since the last plan: at once, where no disk has to be waited for."""
+        if self._run.journal.resumable or self._plans:
+            self._begin_plan(draft)
+        elif (end := self._stretch.end) is not None:
+            await self._plan(draft, self._next_stretch(), end, None)
+            await asyncio.sleep(0)
+        while len(self._plans) > PLANS_ON_THEIR_WAY:
+            await asyncio.wait([self._plans[0]])
+
     def _begin_plan(self, draft: Draft | None) -> None:
         """Plan what was read since the last plan, behind the plans that are on their way."""
-        stretch, self._stretch = self._stretch, Stretch()
-        if stretch.end is None:
+        if (end := self._stretch.end) is None:
             return
         before = self._plans[-1] if self._plans else None
-        self._plans.append(self._run.employ(self._plan(draft, stretch, stretch.end, before)))
+        self._plans.append(self._run.employ(self._plan(draft, self._next_stretch(), end, before)))
         self._plans[-1].add_done_callback(lambda _: self._plans.popleft())
+
+    def _next_stretch(self) -> Stretch:
+        stretch, self._stretch = self._stretch, Stretch()
+        return stretch
 
     async def _plan(self, draft: Draft | None, stretch: Stretch, end: Place, before: asyncio.Task[None] | None) -> None:
         run = self._run
@@ -223,7 +234,7 @@ class Intake:
             entries.append(Planned(draft.seq, tuple(draft.rows), payload=payload))
         entries.append(Read(end, self._prints.of(stretch.records) if self._prints is not None else b""))
         kept = await run.write(*entries)
-        if before is not None:
+        if before is not None and not before.done():
             await asyncio.wait([before])
         if stretch.refused:
             run.publish(stretch.refused, final=kept)

@@ -247,9 +247,7 @@ class Run:
 
     def spawn(self, flight: Coroutine[object, object, None]) -> None:
         """Start a piece of work that is never cancelled: a request, and what follows from its answer."""
-        task = self.employ(flight)
-        self.flights.add(task)
-        task.add_done_callback(self.flights.discard)
+        self.flights.add(self.employ(flight))
 
     def employ(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Start a task whose unforeseen end is the end of the run."""
@@ -258,6 +256,7 @@ class Run:
         return task
 
     def _landed(self, task: asyncio.Task[None]) -> None:
+        self.flights.discard(task)
         defect = None if task.cancelled() else task.exception()
         if defect is not None:
             self._crash(defect)

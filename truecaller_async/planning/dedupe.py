@@ -1,14 +1,15 @@
 """Rows that say the same thing twice are sent once.
 
 Two rows are the same when everything in them is the same, the caller's own key included, after numbers and times
-were brought into one form. A 64-bit hash of that is remembered for the last 100,000 rows ("window") or for the whole
-run ("exact", about 100 bytes a row).
+were brought into one form. A 64-bit hash of that is remembered for the last 100,000 rows at least ("window") or for the
+whole run ("exact", about 100 bytes a row). Rows that came together are forgotten together.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Iterable
+from itertools import repeat
 from operator import attrgetter
 from typing import Literal
 
@@ -17,8 +18,10 @@ import attrs
 from truecaller_async.models import CallRecord, Columns
 
 WINDOW = 100_000
+PARTS = 200
+"""Of a window, at least; single rows are forgotten in parts as well."""
 
-content = attrgetter(*(field.name for field in attrs.fields(CallRecord)))
+_rest = attrgetter(*(field.name for field in attrs.fields(CallRecord) if field.name != "receiver"))
 
 
 class Dedupe:
@@ -28,24 +31,26 @@ class Dedupe:
         self._mode = mode
         self._window = window
         self._seen: set[int] = set()
-        self._order: deque[int] = deque()
+        self._together = window // PARTS
+        self._order: deque[list[int]] = deque()
+        self._kept = 0
 
     def is_repeat(self, record: CallRecord) -> bool:
         """Whether an equal row was seen; remembers this one."""
         if self._mode == "off":
             return False
-        mark = hash(content(record))
+        mark = hash((record.receiver, hash(_rest(record))))
         if mark in self._seen:
             return True
         self._seen.add(mark)
-        self._note((mark,))
+        self._note([mark])
         return False
 
     def are_new(self, columns: Columns) -> bool:
         """Whether none of these rows was seen and none is here twice; only then they are remembered."""
         if self._mode == "off":
             return True
-        marks = list(map(hash, zip(*columns.content, strict=True)))
+        marks = _marks(columns)
         seen = self._seen
         if not seen.isdisjoint(marks):
             return False
@@ -57,11 +62,26 @@ class Dedupe:
         self._note(marks)
         return True
 
-    def _note(self, marks: Collection[int]) -> None:
-        """These were put in; those that are out of the window are forgotten."""
+    def _note(self, marks: list[int]) -> None:
+        """These were put in; what is out of the window is forgotten, as it came."""
         if self._mode == "exact":
             return
-        self._order.extend(marks)
-        over = len(self._order) - self._window
-        if over > 0:
-            self._seen.difference_update([self._order.popleft() for _ in range(over)])
+        if self._order and len(self._order[-1]) + len(marks) <= self._together:
+            self._order[-1].extend(marks)
+        else:
+            self._order.append(marks)
+        self._kept += len(marks)
+        while self._kept - len(self._order[0]) >= self._window:
+            oldest = self._order.popleft()
+            self._kept -= len(oldest)
+            self._seen.difference_update(oldest)
+
+
+def _marks(columns: Columns) -> list[int]:
+    """The marks of these rows; where only the receivers differ, the rest has one mark for all."""
+    rest = [values for values in columns.content if values is not columns.receiver]
+    if all(values.count(values[0]) == len(values) for values in rest):
+        marks: Iterable[int] = repeat(hash(tuple(values[0] for values in rest)), len(columns))
+    else:
+        marks = map(hash, zip(*rest, strict=True))
+    return list(map(hash, zip(columns.receiver, marks, strict=True)))

@@ -8,10 +8,10 @@ in a later one. Its pairs are noted and forgotten without a look at each.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Collection, Sequence
 
-from truecaller_async.models import CallRecord
+from truecaller_async.models import CallRecord, Columns
 from truecaller_async.planning.draft import Draft
 
 
@@ -31,44 +31,60 @@ class PairOrder:
     """Which unsettled draft holds the newest record of a pair."""
 
     def __init__(self) -> None:
-        self._newest: dict[tuple[str, str], int] = {}
-        self._entered: dict[int, list[tuple[str, str]]] = {}
+        self._newest: dict[str, dict[str, int]] = {}
+        self._entered: dict[int, dict[str, list[str]]] = {}
         self._alone: set[int] = set()
 
     def enter(self, draft: Draft) -> set[int]:
         """Note the draft's pairs; returns the unsettled drafts that hold earlier records of them."""
-        newest, seq = self._newest, draft.seq
-        columns = draft.columns
-        self._entered[seq] = pairs = list(zip(columns.caller, columns.receiver, strict=True))
-        mine = dict.fromkeys(pairs, seq)
-        draft.is_distinct = len(mine) == len(pairs)
+        seq = draft.seq
+        self._entered[seq] = by_caller = _by_caller(draft.columns)
+        different = 0
         earlier: set[int] = set()
-        if not newest.keys().isdisjoint(mine):
-            earlier = {newest[pair] for pair in pairs if pair in newest} - {seq}
-            self._alone -= earlier
+        for caller, receivers in by_caller.items():
+            newest, mine = self._newest.setdefault(caller, {}), dict.fromkeys(receivers, seq)
+            if not newest.keys().isdisjoint(mine):
+                earlier.update(newest[receiver] for receiver in mine if receiver in newest)
+            newest.update(mine)
+            different += len(mine)
+        earlier.discard(seq)
+        self._alone -= earlier
+        draft.is_distinct = different == len(draft)
         if draft.is_distinct:
             self._alone.add(seq)
-        newest.update(mine)
         return earlier
 
     def settle(self, draft: Draft) -> None:
         """Forget the pairs of a draft for which no later one has come, also of records that were taken out of it."""
-        newest, seq = self._newest, draft.seq
-        pairs = self._entered.pop(seq, [])
-        if seq in self._alone:
-            self._alone.remove(seq)
-            deque(map(newest.pop, pairs), maxlen=0)
-            return
-        for pair in pairs:
-            if newest.get(pair) == seq:
-                del newest[pair]
+        seq = draft.seq
+        is_alone = seq in self._alone
+        self._alone.discard(seq)
+        for caller, receivers in self._entered.pop(seq, {}).items():
+            newest = self._newest[caller]
+            gone = receivers if is_alone else [one for one in set(receivers) if newest.get(one) == seq]
+            deque(map(newest.pop, gone), maxlen=0)
+            if not newest:
+                del self._newest[caller]
 
     def superseded(self, draft: Draft) -> list[int]:
         """Places in the draft whose pair has a newer record in a later draft."""
-        newest = self._newest
+        seq = draft.seq
         return [
-            index for index, record in enumerate(draft.records) if newest.get(pair_of(record), draft.seq) > draft.seq
+            index
+            for index, record in enumerate(draft.records)
+            if self._newest.get(record.caller, {}).get(record.receiver, seq) > seq
         ]
 
     def __len__(self) -> int:
-        return len(self._newest)
+        return sum(map(len, self._newest.values()))
+
+
+def _by_caller(columns: Columns) -> dict[str, list[str]]:
+    """The receivers of each caller; most drafts have one."""
+    callers = columns.caller
+    if callers.count(callers[0]) == len(callers):
+        return {callers[0]: columns.receiver}
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for caller, receiver in zip(callers, columns.receiver, strict=True):
+        found[caller].append(receiver)
+    return found

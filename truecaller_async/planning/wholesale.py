@@ -2,9 +2,10 @@
 
 The rules are those of `planning.preflight`, which judges records one by one and says what is wrong. Here the answer is
 yes or "look at each": whatever is not seen to be good at a glance is no. So a yes means just what it means there, and
-a no means nothing.
+a no means nothing. One liberty is taken: a text of somebody's own kind that is equal to a plain text beside it (an
+enumeration's member, say) passes for that one, and is written as such.
 
-The columns make it quick. Most of a batch is the same from record to record, so each text is looked at once however
+The columns make it quick. Most of a batch is the same from record to record, so each value is looked at once however
 often it comes; only the receivers differ, and they are matched together, in one line of numbers.
 """
 
@@ -12,8 +13,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from itertools import chain
 from operator import eq
+from typing import Any
 
 from truecaller_async.models import Columns
 from truecaller_async.planning.preflight import (
@@ -35,15 +36,14 @@ NUMBERS = re.compile("(?:(?!" + NO_COUNTRY.format(end=BETWEEN) + ")" + DIGITS + 
 TIME = frozenset({int})
 TEXT = frozenset({str})
 TEXT_OR_NONE = frozenset({str, type(None)})
-"""Types, to the letter: what is equal to a text is not always one, and would be taken for it in a set."""
 
 
 def all_canonical(columns: Columns) -> bool:
     """Whether all these records are surely in canonical form."""
     return (
-        _are_plain(columns)
+        _are_times(columns)
         and _are_numbers(columns.receiver)
-        and _are_numbers(set(columns.caller))
+        and _are_numbers(_different(columns.caller))
         and _each(columns.label_id, is_canonical_label)
         and _each(columns.label_name, is_canonical_text)
         and _each(columns.reason, is_canonical_text)
@@ -53,14 +53,13 @@ def all_canonical(columns: Columns) -> bool:
 
 def all_good(columns: Columns, now_ms: int) -> bool:
     """Whether all these records are canonical and break no rule at `now_ms`."""
-    if not _are_plain(columns):
-        return False
-    callers = set(columns.caller)
+    callers = _different(columns.caller)
     return (
-        _are_windows(columns, now_ms)
+        _are_times(columns)
+        and _are_windows(columns, now_ms)
         and _are_numbers(columns.receiver)
         and _are_numbers(callers)
-        and (callers.isdisjoint(columns.receiver) or True not in map(eq, columns.caller, columns.receiver))
+        and not _calls_itself(callers, columns)
         and _each(columns.label_id, is_canonical_label)
         and _each(columns.label_name, _is_good_name)
         and _each(columns.reason, _is_good_reason)
@@ -68,34 +67,43 @@ def all_good(columns: Columns, now_ms: int) -> bool:
     )
 
 
-def _are_plain(columns: Columns) -> bool:
-    """Whether every value is of the type that it has in canonical form."""
-    numbers = chain(columns.caller, columns.receiver)
-    times = chain(columns.starts_at, columns.ends_at)
-    texts = chain(columns.label_id, columns.label_name, columns.reason, columns.key)
-    return (
-        TEXT.issuperset(map(type, numbers))
-        and TIME.issuperset(map(type, times))
-        and TEXT_OR_NONE.issuperset(map(type, texts))
-    )
+def _different(values: list[Any]) -> Collection[Any]:
+    """Each value once; of those that are not all texts, some may come more often."""
+    if values.count(values[0]) == len(values):
+        return values[:1]
+    return set(values) if TEXT_OR_NONE.issuperset(map(type, values)) else values
+
+
+def _are_times(columns: Columns) -> bool:
+    return TIME.issuperset(map(type, columns.starts_at)) and TIME.issuperset(map(type, columns.ends_at))
 
 
 def _are_windows(columns: Columns, now_ms: int) -> bool:
+    starts, ends = columns.starts_at, columns.ends_at
+    same = starts.count(starts[0]) == ends.count(ends[0]) == len(columns)
     return all(
-        EARLIEST <= starts < ends <= starts + WINDOW_MAX and starts - AHEAD_MAX <= now_ms < ends
-        for starts, ends in set(zip(columns.starts_at, columns.ends_at, strict=True))
+        EARLIEST <= start < end <= start + WINDOW_MAX and start - AHEAD_MAX <= now_ms < end
+        for start, end in ([(starts[0], ends[0])] if same else set(zip(starts, ends, strict=True)))
     )
 
 
-def _are_numbers(values: Collection[str]) -> bool:
+def _are_numbers(values: Collection[Any]) -> bool:
     """One match for all; what stands between them must not stand in them."""
+    if not TEXT.issuperset(map(type, values)):
+        return False
     line = BETWEEN.join(values) + BETWEEN
     return NUMBERS.fullmatch(line) is not None and line.count(BETWEEN) == len(values)
 
 
-def _each(values: Collection[str | None], is_so: Callable[[str], bool]) -> bool:
-    """Whether all the different texts among these are so."""
-    return all(value is None or is_so(value) for value in set(values))
+def _calls_itself(callers: Collection[str], columns: Columns) -> bool:
+    """Whether a caller is called by itself."""
+    are_apart = len(callers) == 1 and columns.caller[0] not in columns.receiver
+    return not are_apart and True in map(eq, columns.caller, columns.receiver)
+
+
+def _each(values: list[Any], is_so: Callable[[str], bool]) -> bool:
+    """Whether all these are texts that are so, or None."""
+    return all(value is None or (type(value) is str and is_so(value)) for value in _different(values))
 
 
 def _is_good_name(text: str) -> bool:

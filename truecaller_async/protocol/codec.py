@@ -39,7 +39,15 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 INT_DIGITS = 18
 """Digits of an integer that comes as text; what is longer is no time and no count."""
 
-encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
+
+def _plain_text(value: object) -> str:
+    """Text of somebody's own kind (`numpy.str_`) as the text that it is."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise TypeError(f"there is no JSON for a value of type {type(value).__name__}")
+
+
+encode: Callable[[object], bytes] = msgspec.json.Encoder(enc_hook=_plain_text).encode
 """Compact JSON of an attrs value. Raises `UnicodeEncodeError` over half a surrogate pair."""
 
 

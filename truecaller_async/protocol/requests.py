@@ -16,6 +16,7 @@ from truecaller_async.models import CallRecord, Columns, Problem, Request
 from truecaller_async.options import BATCH_MAX, Credentials
 from truecaller_async.protocol.arguments import judge_batch_id, judge_whole, refuse
 from truecaller_async.protocol.parts import LIST_CAP, READS, STATUS_CAP, WRITES, account_path, json_body, query
+from truecaller_async.protocol.stencil import NAME, stencilled
 from truecaller_async.protocol.versions import version_named
 
 MINTS = WRITES | {"X-Public-Access": "allow"}
@@ -45,8 +46,8 @@ def submit_request(version: str, client_account_id: str, records: Columns) -> Re
         raise ValidationError([batch_size(len(records))])
     spelled = version_named(version)
     path = f"{spelled.prefix}{account_path(client_account_id)}/dynamic_call_records"
-    body = {"call_records": spelled.wire_records(records)}
-    return Request("submit", "POST", path, json_body(body), WRITES)
+    body = stencilled(records, spelled.wire_records) or json_body({NAME: spelled.wire_records(records)})
+    return Request("submit", "POST", path, body, WRITES)
 
 
 def batch_size(count: int) -> Problem:
