@@ -45,6 +45,9 @@ from truecaller_async.sources import RowReader
 READ_AHEAD = 0.25
 """Seconds of work for the live tokens that are read as fast as the source gives."""
 
+ENOUGH = 64
+"""Batches: as many as may be in flight at once. To read beyond them fills the memory and nothing else."""
+
 UNHURRIED = 0.02
 """Seconds between two reads beyond that: reading on is useful, but must not hold up what can be sent now."""
 
@@ -147,7 +150,7 @@ class Intake:
 
     def _enough(self) -> float:
         """Batches that keep the live tokens busy for a while; beyond them, sending comes before reading."""
-        return max(1, len(self._run.core.pool.live())) * self._enough_for_one
+        return min(ENOUGH, max(1, len(self._run.core.pool.live())) * self._enough_for_one)
 
     async def _admit(self, rows: Rows) -> None:
         run = self._run
