@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -80,6 +81,15 @@ def test_a_saturated_limit_is_used_to_97_percent_and_more(limit: int, per: float
     begins = WARM_UP + window_of(rule)
     assert sum(time > begins for time in granted) >= 0.97 * limit * (granted[-1] - begins) / per
     assert most_in_window(granted, per) <= limit
+
+
+@pytest.mark.parametrize("limit", [5, 20, 100, 200])
+def test_the_first_burst_and_the_silence_before_it_do_not_come_back_in_each_window(limit: int) -> None:
+    rule = RateLimit("any", limit, 1.0)
+    granted = run_virtual(saturate, LocalLimiter(Limits((rule,))), "token", "push", 10.0)
+    settled = [time for time in granted if time > WARM_UP + 2 * window_of(rule)]
+    longest = max(later - time for time, later in pairwise(settled))
+    assert longest <= 1.6 * window_of(rule) / limit
 
 
 async def after_a_quiet_time(rule: RateLimit) -> tuple[list[float], list[float]]:

@@ -47,6 +47,9 @@ ASIDE_MAX = 10.0
 """Seconds for which work steps aside at a time, at most."""
 
 KEEPER_ROUND = 1.0
+UNHURRIED = 0.01
+"""Seconds between two looks of the keeper, once there is a lane: it is rung with the lanes, by every batch."""
+
 GROW_AGAIN = 30.0
 TELL_AGAIN = 60.0
 """Seconds between two words that the run waits for the budget of tokens."""
@@ -94,6 +97,8 @@ class Lanes:
         run = self._run
         until = run.now() + KEEPER_ROUND
         await run.alarm.wait(until)
+        if self._lanes and run.phase is not Phase.DONE:
+            await asyncio.sleep(UNHURRIED)
         if run.now() - until > STALL:
             run.core.observer.stage("loop.stalled", {"seconds": round(run.now() - until, 1)})
 

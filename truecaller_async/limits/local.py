@@ -3,7 +3,8 @@
 Each limit is kept by a gate for each token (or one for the account). A gate has two parts that must both agree: an
 aiolimiter bucket, which spreads the releases, and the ring of `planning.pace`, which holds the window. aiolimiter
 alone will not do: a bucket that admits the limit in steady state lets almost twice the limit through in the first
-window.
+window. Nor will the two alone: the ring would give back the first burst, and the silence before it, in each window. So
+a permit of a short window that somebody had to wait for is followed by no burst, and the silence wears off.
 
 `take` never waits. It looks at every gate that counts the call, and only when all of them agree it charges all of
 them; there is no await in between that could suspend, so the check cannot go stale. The clock is the loop's.
@@ -22,6 +23,12 @@ from truecaller_async.planning.pace import Ring, Tempo, Warmth, burst_of, window
 TICK = 1e-4
 """The shortest wait that is ever asked for: a shorter one may be lost in the clock's resolution."""
 
+SLACK = 0.5
+"""Intervals by which the permits of a window may follow each other faster, to make up for some that come late."""
+
+SHORT = 5.0
+"""Seconds of the longest window whose silences are spread: it takes one of them, which in a long one is worth more."""
+
 HALVINGS = 7
 """Steps in which the fill of a bucket is found, to 1/128 of the interval between two permits."""
 
@@ -29,24 +36,29 @@ HALVINGS = 7
 class _Gate:
     """One limit for one token, or for the account."""
 
-    __slots__ = ("_bucket", "_filled_until", "_interval", "_warmth", "ring")
+    __slots__ = ("_bucket", "_filled_until", "_interval", "_is_shared", "_next", "_spacing", "_warmth", "ring")
 
     def __init__(self, rule: RateLimit) -> None:
         burst = burst_of(rule)
         self._interval = window_of(rule) / rule.limit
         self._bucket = AsyncLimiter(burst, burst * self._interval)
-        self._filled_until = float("-inf")
+        self._spacing = self._interval * (1 - SLACK / rule.limit) if rule.per <= SHORT else 0.0
+        self._is_shared = rule.scope == "account"
+        self._filled_until = self._next = float("-inf")
         self._warmth = Warmth(rule)
         self.ring = Ring(rule)
 
     def wait(self, now: float, share: float) -> float:
         """Seconds until a permit; 0.0 if there is one."""
-        closed = self.ring.wait(now, share)
-        if closed > 0 or (now >= self._filled_until and self._bucket.has_capacity()):
-            return closed
-        if now >= self._filled_until:
+        wait = self.ring.wait(now, share) or self._until_filled(now)
+        if wait > 0:
+            self._next = now + wait + self._spacing / (1.0 if self._is_shared else share)
+        return wait
+
+    def _until_filled(self, now: float) -> float:
+        if now >= self._filled_until and not self._bucket.has_capacity():
             self._filled_until = now + self._until_capacity()
-        return self._filled_until - now
+        return max(0.0, self._filled_until - now)
 
     def _until_capacity(self) -> float:
         """Seconds until the bucket, which only drains meanwhile, has room for one more."""
@@ -62,6 +74,7 @@ class _Gate:
     async def charge(self, now: float) -> None:
         """Take the permit that `wait` promised; does not suspend."""
         await self._bucket.acquire()
+        self._filled_until = max(self._filled_until, self._next)
         self.ring.release(self._warmth.moment(now))
 
 

@@ -56,6 +56,7 @@ from truecaller_async.models.tokens import TokenFacts, TokenStatus
 from truecaller_async.options import CALLS, MAX_HOLD, Limits, RateLimit
 from truecaller_async.planning.pace import Ring, rate_of, window_of
 from truecaller_async.ports import Limiter, Observer, TokenStore
+from truecaller_async.tokens.right_of_way import Place, RightOfWay
 
 LIFE = 3600.0
 RENEW_AT = 0.80
@@ -161,7 +162,6 @@ class TokenPool:
         self._holdings: dict[str, Holding] = {}
         self._opening = asyncio.Lock()
         self._minting = asyncio.Lock()
-        self._queues: dict[str, asyncio.Lock] = {}
         self._renewals: set[asyncio.Task[None]] = set()
         self._growths: set[asyncio.Task[Token | None]] = set()
         self._opened = False
@@ -177,7 +177,7 @@ class TokenPool:
         self._mints = Ring(rule) if rule else None
         self._no_growth_before = float("-inf")
         self._noted = {call: self._rules_noted(call) for call in CALLS}
-        self._waiting: dict[str, int] = {}
+        self._way = RightOfWay(self._charge)
         self.minted = 0
         self.mints_throttled = 0
 
@@ -315,7 +315,13 @@ class TokenPool:
         return self._now() - holding.born < FRESH and age < FRESH
 
     async def take(self, token_id: str, call: str) -> float:
-        """A permit for this token: 0.0 if granted, else the seconds to wait."""
+        """A permit for a campaign, with this token: 0.0 if granted, else the seconds to wait. Single calls go first."""
+        holding = self._holdings.get(token_id)
+        if holding is None or holding.held_until > self._now():
+            return await self._charge(token_id, call)
+        return await self._way.give_way(holding.token, call)
+
+    async def _charge(self, token_id: str, call: str) -> float:
         wait = await self._limiter.take(token_id, call)
         if wait == 0.0:
             for rule in self._noted.get(call, ()):
@@ -323,23 +329,24 @@ class TokenPool:
         return wait
 
     async def permit(self, call: str, *, deadline: float | None = None) -> Token:
-        """A token that may send this call now; waits for it in the order of asking.
+        """A token that may send this call now; waits for it in the order of asking, before any campaign.
 
         `deadline` is on the loop's clock. Raises `DeadlineExceeded`, `WaitTooLong`, `TokenBudgetExhausted`,
         `AuthenticationFailed`, or what the mint raised.
         """
         await self.open()
-        queue = self._queues.setdefault(call, asyncio.Lock())
-        self._waiting[call] = self._waiting.get(call, 0) + 1
+        place = self._way.enter(call)
         try:
-            async with queue:
-                while True:
-                    token, wait = await self._choose(call)
-                    if token is not None:
-                        return token
-                    await self._sit_out(wait, call, deadline)
+            while True:
+                if not self._way.is_first(place):
+                    await place.rest()
+                elif (wait := await self._look(place)) > 0:
+                    await self._sit_out(wait, place, deadline)
+                token = place.collect()
+                if token is not None and self.knows(token.token_id) and self.held_until(token.token_id) <= self._now():
+                    return token
         finally:
-            self._waiting[call] -= 1
+            self._way.leave(place)
 
     async def grow(self, *, deadline: float | None = None) -> Token | None:
         """Create one more token, unless there are `max_tokens`; single-flight, and goes on if its caller is cancelled.
@@ -401,32 +408,37 @@ class TokenPool:
         finally:
             await self._store.aclose()
 
-    async def _choose(self, call: str) -> tuple[Token | None, float]:
-        """The first live token with a permit, or how long until there may be one (infinity: there is no token)."""
+    async def _look(self, place: Place) -> float:
+        """Serve the line with every live token until this place has one: 0.0, or how long it has to wait.
+
+        Infinity: there is no token.
+        """
         if self.home.closed:
             raise ClientClosed("the client was closed while a request waited for a permit; nothing was sent")
         if self.refused is not None:
             raise self.refused
         soonest = float("inf")
         for token in self.live():
-            held = self.held_until(token.token_id) - self._now()
-            wait = held if held > 0 else await self.take(token.token_id, call)
+            wait = self.held_until(token.token_id) - self._now()
             if wait <= 0:
-                return token, 0.0
+                wait = (await self._way.serve(token)).get(place.call, 0.0)
+            if place.is_served:
+                return 0.0
             soonest = min(soonest, wait)
-        return None, soonest
+        return soonest
 
-    async def _sit_out(self, wait: float, call: str, deadline: float | None) -> None:
+    async def _sit_out(self, wait: float, place: Place, deadline: float | None) -> None:
+        call = place.call
         if wait == float("inf"):
-            await self.grow(deadline=deadline)
+            await place.step_aside(self.grow(deadline=deadline))
             return
-        if self._is_worth_a_token(call, wait) and await self._has_grown():
+        if self._is_worth_a_token(call, wait) and await place.step_aside(self._has_grown()):
             return
         if wait > MAX_HOLD:
             raise WaitTooLong(wait, MAX_HOLD)
         if deadline is not None and self._now() + wait > deadline:
             raise DeadlineExceeded(f"no permit for {call!r} before the deadline: the limits allow one in {wait:.3f} s")
-        await asyncio.sleep(wait)
+        await place.rest(wait)
 
     def _is_worth_a_token(self, call: str, wait: float) -> bool:
         """Whether the tokens that are not on hold need too long for what waits; if all are, whether the hold is long.
@@ -436,7 +448,7 @@ class TokenPool:
         able = len(self._holdings) - self.held()
         if able == 0:
             return wait > BACKLOG_WORTH_A_TOKEN
-        return self._waiting[call] > able * rate_of(self.limits, call) * BACKLOG_WORTH_A_TOKEN
+        return self._way.waiting(call) > able * rate_of(self.limits, call) * BACKLOG_WORTH_A_TOKEN
 
     async def _has_grown(self) -> bool:
         """One more token for the backlog. If there is none to be had nobody is harmed: there are others to wait for."""
