@@ -6,46 +6,62 @@ import argparse
 import os
 import platform
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 
-from benchmarks import Figure, clean_run, imports, journal, memory, resume, webhooks
+from benchmarks import (
+    MARKS,
+    Figure,
+    clean_run,
+    guard,
+    imports,
+    journal,
+    limiters,
+    memory,
+    polling,
+    resume,
+    scaling,
+    speed,
+    webhooks,
+)
 
-MARKS = {True: "met", False: "MISSED", None: ""}
+PARTS: dict[str, Callable[[Namespace], list[Figure]]] = {
+    "memory": lambda _: memory.compare(),  # first, while this process is small: see the page of that module
+    "speed": lambda asked: speed.measure(asked.rounds, write=asked.write),
+    "clean": lambda asked: clean_run.over_http(asked.records, asked.rounds),
+    "virtual": lambda _: clean_run.on_virtual_clock(),
+    "limiters": lambda _: limiters.measure(),
+    "polling": lambda _: polling.measure(),
+    "scaling": lambda asked: scaling.measure(asked.rounds),
+    "imports": lambda _: imports.compare(),
+    "webhooks": lambda _: webhooks.measure(),
+    "journal": lambda _: journal.measure(),
+    "resume": lambda _: resume.measure(),
+    "guard": lambda _: guard.measure(),
+}
+ONLY_WHEN_NAMED = {"guard"}
 
 
 def main() -> int:
-    """Run the parts that were asked for; without a name, all of them."""
+    """Run the parts that were asked for; without a name, all that make sense together."""
     asked = _arguments().parse_args()
-    parts: dict[str, Callable[[], list[Figure]]] = {
-        "memory": memory.compare,  # first, while this process is small: see the page of that module
-        "clean": lambda: clean_run.over_http(asked.records, asked.rounds),
-        "virtual": clean_run.on_virtual_clock,
-        "imports": imports.compare,
-        "webhooks": webhooks.measure,
-        "journal": journal.measure,
-        "resume": resume.measure,
-    }
-    chosen = [asked.part] if asked.part else list(parts)
+    chosen = [asked.part] if asked.part else [name for name in PARTS if name not in ONLY_WHEN_NAMED]
     load = os.getloadavg()[0]
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {load:.2f} before the start")
     figures = []
     for name in chosen:
         print(name, flush=True)
-        figures += parts[name]()
+        figures += PARTS[name](asked)
     _print_table(figures)
     return 1 if any(figure.met is False for figure in figures) else 0
 
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The figures of the main job.")
-    parser.add_argument(
-        "part",
-        nargs="?",
-        choices=("clean", "imports", "journal", "memory", "resume", "virtual", "webhooks"),
-        help="one part; all if left out",
-    )
+    parser.add_argument("part", nargs="?", choices=sorted(PARTS), help="one part; all but the guard if left out")
+    parser.add_argument("--write", action="store_true", help="put what speed found into the pages and the history")
     parser.add_argument("--records", type=_records, default=clean_run.RECORDS, help="records of a clean round")
-    parser.add_argument("--rounds", type=_rounds, default=5, help="clean rounds; the median counts")
+    parser.add_argument("--rounds", type=_rounds, default=5, help="rounds of clean and speed; the median counts")
     return parser
 
 

@@ -1,83 +1,129 @@
 """What ten times the records cost in memory: nothing, if the stream is one.
 
-Each campaign runs in a process of its own, which streams records from a generator, looks at each result and lets it
-go. The peak is the operating system's (`ru_maxrss`). That figure survives `exec`: a new process begins with the peak
-of the one that started it, so a large parent would hide the child's own. The child therefore says what it began
-with, and a peak that is not above it is no measurement.
+    python -m benchmarks.memory                      1,000,000 and 10,000,000 records
+    python -m benchmarks.memory 100000 1000000       other numbers of them
+    python -m benchmarks.memory --parts              what the memory of unresolved records is made of
+
+Each campaign runs in a process of its own (`benchmarks.campaign`), which loads nothing but the library and streams
+records from a generator, looks at each result and lets it go. The options are those of the library: the first polls
+come after two seconds, so that as many records as may be (`max_unresolved`, 100,000) are unresolved for much of the
+run, and the peak is the one of a service that is slow. The peak is told in three steps: what the imports take, what a
+client takes that has sent its first records, and the campaign. A third campaign has a reader that pauses now and
+then until as many results as may be are ready.
+
+`--parts` has Python count what each line has allocated and not let go (`tracemalloc`) while 100,000 records are on
+their way: all waiting for a permit, all sent and not yet polled, or all resolved and their results not yet read.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import resource
+import gc
 import sys
-from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
 
-import attrs
+from benchmarks import MARKS, Figure, at_most, exactly, workload
+from benchmarks.campaign import LIMITS, PROMPT, Campaign, Cost, cost_of
+from benchmarks.lean import lean_server
+from truecaller_async import CampaignOptions, Limits, PollPolicy, Progress, TruecallerClient
 
-from benchmarks import Figure, at_most, exactly
-from benchmarks.server import SPAWN, records, sandbox
-from truecaller_async import TruecallerClient
-from truecaller_async.sandbox import SPEEDS
+SMALL = 1_000_000
+LARGE = 10_000_000
+PEAK = 100.0
+DIFFERENCE = 20.0
+PAUSED, PAUSE = 400_000, 80_000
 
-SMALL = 100_000
-LARGE = 1_000_000
-DIFFERENCE = 40.0
-REMEMBERED = 300_000
-"""Applied records that the sandbox keeps: more than can be unresolved, or it would forget what is still asked for."""
-
-RESOLVE_AFTER = 0.5
-UNIT = 1 if sys.platform == "darwin" else 1024
-"""Bytes in which the system counts `ru_maxrss`."""
-
-
-@attrs.frozen
-class Peak:
-    """Memory in MB, a million bytes each: at the beginning of the process, and at its most."""
-
-    before: float
-    after: float
-    delivered: int
+UNRESOLVED = 100_000
+LATE = PollPolicy(first=15.0)
+TIGHT = Limits.documented().replace(batch=(1, 60.0))
+BASES = (Path(__file__).parents[1], Path(sys.prefix), Path(sys.base_prefix))
+LINES = 16
 
 
-def compare() -> list[Figure]:
-    """The peak of the client with 100,000 and with 1,000,000 records, limits that nobody reaches."""
-    small, large = _measured(SMALL), _measured(LARGE)
+def compare(small: int = SMALL, large: int = LARGE) -> list[Figure]:
+    """The peaks of the client with so many records and with so many more, limits that do not bind."""
+    with lean_server() as server:
+        cost_of(Campaign(url=server.url, records=workload.CYCLE))  # from now on the server knows every batch
+        little, much = _measured(server.url, small), _measured(server.url, large)
+        paused = cost_of(Campaign(url=server.url, records=PAUSED, warm=workload.BATCH, pause=PAUSE))
     return [
-        exactly("memory: delivered, both runs", small.delivered + large.delivered, SMALL + LARGE),
-        Figure(f"memory: peak with {SMALL:,} records", f"{small.after:.1f} MB"),
-        Figure(f"memory: peak with {LARGE:,} records", f"{large.after:.1f} MB"),
-        at_most("memory: difference", large.after - small.after, DIFFERENCE, " MB"),
+        exactly("memory: delivered, both runs", little.delivered + much.delivered, small + large),
+        Figure("memory: most records unresolved at a time", f"{min(little.open, much.open):,}"),
+        Figure("memory: imports", f"{little.loaded:.1f} MB"),
+        Figure("memory: a client that has sent 500 records", f"{little.before:.1f} MB"),
+        at_most(f"memory: peak with {small:,} records", little.peak, PEAK, " MB"),
+        at_most(f"memory: peak with {large:,} records", much.peak, PEAK, " MB"),
+        at_most(f"memory: peak with {PAUSED:,} records and a reader that pauses", paused.peak, PEAK, " MB"),
+        at_most("memory: difference", much.peak - little.peak, DIFFERENCE, " MB"),
     ]
 
 
-def _measured(count: int) -> Peak:
-    limits = SPEEDS["off"]
-    with (
-        sandbox(limits=limits, resolve_after=RESOLVE_AFTER, truth_limit=REMEMBERED) as server,
-        ProcessPoolExecutor(1, mp_context=SPAWN) as process,
-    ):
-        peak = process.submit(_peak, server.environment, count).result()
-    print(f"  {count:,} records: {peak.after:.1f} MB, of which {peak.before:.1f} MB at the start", flush=True)
-    if peak.after <= peak.before:
-        raise RuntimeError("the parent's peak hides the child's: run 'python -m benchmarks memory' alone")
-    return peak
+def _measured(url: str, count: int) -> Cost:
+    cost = cost_of(Campaign(url=url, records=count, warm=workload.BATCH, prompt=False))
+    print(f"  {count:,} records: {cost.peak:.1f} MB, {cost.seconds:.1f} s, {cost.open:,} unresolved", flush=True)
+    return cost
 
 
-def _peak(environment: Mapping[str, str], count: int) -> Peak:
-    before = _mb()
-    delivered = asyncio.run(_delivered(environment, count))
-    return Peak(before, _mb(), delivered)
+def parts() -> None:
+    """Print where the memory of records on their way is, in bytes of one of them."""
+    with lean_server() as server:
+        print("waiting for a permit")
+        asyncio.run(_part(server.url, TIGHT, LATE, lambda progress: progress.planned + workload.BATCH))
+        print("sent, not yet polled")
+        asyncio.run(_part(server.url, LIMITS, LATE, lambda progress: progress.pending))
+        print("resolved, result not yet read")
+        asyncio.run(_part(server.url, LIMITS, PROMPT, lambda progress: progress.resolved))
 
 
-async def _delivered(environment: Mapping[str, str], count: int) -> int:
-    client = TruecallerClient.from_env(environment)
-    async with client, client.push_many(records(count)) as results:
-        async for _ in results:
-            pass
-    return results.summary.delivered
+async def _part(url: str, limits: Limits, polls: PollPolicy, counted: Callable[[Progress], int]) -> None:
+    client = TruecallerClient(
+        client_account_id=workload.ACCOUNT, key_id="key", api_key="secret", base_url=url, limits=limits, max_tokens=1
+    )
+    async with client:
+        await client.tokens.make()
+        gc.collect()
+        tracemalloc.start()
+        stream = client.push_many(workload.records(UNRESOLVED), options=CampaignOptions(poll=polls))
+        async with stream:
+            while counted(stream.progress) < UNRESOLVED:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.05)
+            gc.collect()
+            taken = tracemalloc.take_snapshot()
+            tracemalloc.stop()
+    _print_parts(taken)
 
 
-def _mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT / 1_000_000
+def _print_parts(taken: tracemalloc.Snapshot) -> None:
+    found = taken.statistics("lineno")
+    for line in found[:LINES]:
+        place = line.traceback[0]
+        print(f"  {line.size / UNRESOLVED:6.1f} B  {_short(place.filename)}:{place.lineno}")
+    print(f"  {sum(line.size for line in found) / UNRESOLVED:6.1f} B  in all")
+
+
+def _short(name: str) -> str:
+    path = Path(name)
+    return next((str(path.relative_to(base)) for base in BASES if path.is_relative_to(base)), name)
+
+
+def main() -> int:
+    """Measure, print the table, and exit with 1 if a target was missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__.splitlines()[0])
+    parser.add_argument("small", nargs="?", type=int, default=SMALL, help="records of the smaller campaign")
+    parser.add_argument("large", nargs="?", type=int, default=LARGE, help="records of the larger one")
+    parser.add_argument("--parts", action="store_true", help="what the memory of unresolved records is made of")
+    asked = parser.parse_args()
+    if asked.parts:
+        parts()
+        return 0
+    figures = compare(asked.small, asked.large)
+    for figure in figures:
+        print(f"| {figure.name} | {figure.value} | {figure.target} | {MARKS[figure.met]} |")
+    return 1 if any(figure.met is False for figure in figures) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

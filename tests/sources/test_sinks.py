@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from truecaller_async.errors import ConfigError
@@ -232,3 +232,58 @@ def test_what_cannot_be_counted_has_no_count(tmp_path: Path) -> None:
     assert count_rows("-") is None
     assert count_rows(tmp_path) is None
     assert count_rows(tmp_path / "none.csv") is None
+
+
+odd_texts = st.one_of(
+    st.none(),
+    st.sampled_from(
+        ["", "a", "=1", "-", "a,b", 'say "so"', "two\nlines", "a\rb", "\uff1d1", "\ud800", "é", "ok", "\t", "'"]
+    ),
+    st.text(max_size=4),
+)
+
+
+def as_a_csv_writer(results: list[RecordResult]) -> str:
+    rows = [[getattr(result, column) for column in COLUMNS] for result in results]
+    cells = [[guarded(cell) for cell in row] for row in rows]
+    text = ""
+    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL):
+        stream = io.StringIO()
+        csv.writer(stream, lineterminator="\n", quoting=quoting).writerows(cells)
+        text = stream.getvalue()
+        if "\r" not in text:
+            break
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def guarded(cell: object) -> object:
+    if isinstance(cell, str):
+        return "'" + cell if cell.startswith(FORMULA_STARTS) else str(cell)
+    return str(cell).lower() if isinstance(cell, bool) else cell
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(
+        st.builds(
+            RecordResult,
+            record=st.none(),
+            row=st.integers(1, 10**12),
+            key=st.one_of(odd_texts, st.sampled_from([1, 1.0, True, Outcome.FAILED, [1, "a,b"], ("x",)])),
+            outcome=st.sampled_from(Outcome),
+            reason=odd_texts,
+            field=odd_texts,
+            batch_id=st.one_of(st.just("b-1"), odd_texts),
+            record_id=odd_texts,
+            attempts=st.one_of(st.integers(0, 3), st.booleans()),
+            possibly_duplicated=st.booleans(),
+        ),
+        max_size=12,
+    )
+)
+def test_csv_is_just_what_a_csv_writer_makes_of_guarded_cells(results: list[RecordResult]) -> None:
+    stream = io.StringIO()
+    sink = open_sink(stream)
+    stream.truncate(stream.seek(0))
+    sink.write(iter(results))
+    assert stream.getvalue() == as_a_csv_writer(results)

@@ -99,27 +99,22 @@ class Row:
 class Rows:
     """Rows that follow one another: the number of the `first`, and the `records`, None where one could not be read.
 
-    `problems` says by index what is wrong with a row; `ends` are the `Row.end` of all, or empty where no row has one.
+    `problems` says by index what is wrong with a row; `end` is the `Row.end` of the last.
     """
 
     first: int
     records: list[CallRecord | None]
     problems: dict[int, tuple[Problem, ...]] = attrs.field(factory=dict)
-    ends: list[tuple[int, int] | None] = attrs.field(factory=list)
+    end: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, rows: Sequence[Row], first: int) -> Self:
         """These rows, whose numbers follow one another from `first`."""
         problems = {index: row.problems for index, row in enumerate(rows) if row.record is None}
-        return cls(first, [row.record for row in rows], problems, [row.end for row in rows])
+        return cls(first, [row.record for row in rows], problems, rows[-1].end if rows else None)
 
     def __len__(self) -> int:
         return len(self.records)
-
-    @property
-    def end(self) -> tuple[int, int] | None:
-        """Where the last of them ends."""
-        return self.ends[-1] if self.ends else None
 
 
 @attrs.define

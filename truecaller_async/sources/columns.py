@@ -11,8 +11,10 @@ Values pass as they are, and the pre-flight judges them. Only times are read her
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
@@ -34,6 +36,9 @@ NAMES = {
     "dynamic_call_reason": "reason",
 }
 """The field that a column name means. From "Truecaller for Business: Field names by version"."""
+
+PUT = [getattr(CallRecord, field.name).__set__ for field in attrs.fields(CallRecord)]
+"""What sets each field of a record, which is frozen for everybody else."""
 
 SHAPES_KEPT = 64
 MILLISECONDS_DIGITS = 18
@@ -77,6 +82,7 @@ class Shape:
         constants = [None, fill.label_id, fill.label_name, fill.reason, fill.starts_at]
         absent = {"label_id": 1, "label_name": 2, "reason": 3, "starts_at": 4}
         self._constants = constants
+        self._receiver = places.get("receiver", 0)
         self._pick = itemgetter(*(places.get(field, width + absent.get(field, 0)) for field in FIELDS))
         self._window = fill.window if "ends_at" not in places else None
 
@@ -88,6 +94,20 @@ class Shape:
         return CallRecord(
             caller, receiver, starts, ends, _filled(label_id), _filled(label_name), _filled(reason), _text(key)
         )
+
+    def has_no_blank(self, columns: Sequence[Sequence[str]]) -> bool:
+        """Whether in none of these rows all cells are blank: it is enough that each says whom to call."""
+        return all(map(str.strip, columns[self._receiver]))
+
+    def records(self, columns: Sequence[Sequence[str]]) -> list[CallRecord]:
+        """The records of some rows, given by column. What stands in many rows is one object then, and judged once."""
+        constants = map(repeat, self._constants)
+        caller, receiver, label_id, label_name, reason, starts, ends, key = self._pick([*columns, *constants])
+        window = self._window
+        ends_at = _each(instant, ends) if window is None else _each(lambda text: later(instant(text), window), starts)
+        labels = (_each(_filled, values) for values in (label_id, label_name, reason, key))
+        fields = (_each(str, caller), receiver, _each(instant, starts), ends_at, *labels)
+        return _made(len(columns[0]), fields)
 
 
 class MappingShapes:
@@ -167,6 +187,22 @@ def later(starts: Any, window: float) -> Any:
         except OverflowError:
             return starts
     return starts
+
+
+def _made(count: int, fields: Iterable[Iterable[Any]]) -> list[CallRecord]:
+    """So many records of these fields: just what `CallRecord` does for one, in half the time."""
+    records = list(map(CallRecord.__new__, repeat(CallRecord, count)))
+    for put, values in zip(PUT, fields, strict=True):
+        deque(map(put, records, values), maxlen=0)
+    return records
+
+
+def _each(function: Callable[[Any], Any], values: Sequence[str] | repeat[Any]) -> Iterable[Any]:
+    """What `function` makes of each value, asked once for each that is different."""
+    if isinstance(values, repeat):
+        return repeat(function(next(values)))
+    made = {value: function(value) for value in set(values)}
+    return map(made.__getitem__, values)
 
 
 def _text(key: Any) -> Any:

@@ -6,7 +6,8 @@ row began is bad, and the lines after it are read again as rows of their own. Wh
 `LINE_MAX` characters, nobody can say where the next row begins, and reading ends.
 
 A row is read without regard to the rows before it. So who goes on behind a row reads what he would have read anyway;
-only the header is read from the beginning of the file.
+only the header is read from the beginning of the file. And so a file on disk can be read in `CsvBlocks`, which take
+many rows at once where they are plain, and are read row by row only where they are not.
 """
 
 from __future__ import annotations
@@ -14,11 +15,16 @@ from __future__ import annotations
 import csv
 from collections import deque
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
+from itertools import islice
 from typing import TextIO
 
+import attrs
+
 from truecaller_async.errors import SourceError
-from truecaller_async.models import Place, Problem, Row
+from truecaller_async.models import Place, Problem, Row, Rows
 from truecaller_async.planning.values import show
+from truecaller_async.sources.blocks import Ahead, columns_of
 from truecaller_async.sources.columns import FIELDS, Fill, Shape, find_columns, listed
 from truecaller_async.sources.files import (
     LINE_MAX,
@@ -51,24 +57,34 @@ class CsvSource(FileSource):
 
     kind = "csv"
 
+    def blocks(self, after: Place | None = None) -> CsvBlocks | None:
+        """The rows of a file on disk, many at a time; None for a subclass too, which may give other rows."""
+        return CsvBlocks(self, after) if type(self) is CsvSource and self.is_on_disk else None
+
     def _rows(self, after: Place | None) -> Generator[Row, None, None]:
         with open_text(self.origin, self.name) as file:
             feed = _Feed(Lines(file, self.name))
             reader = csv.reader(feed, strict=True)
-            header = self._header(feed, reader)
+            header, _ = self._header(feed, reader)
             if not header:
                 return
             if after is None:
                 yield from self._data(feed, reader, header, 0)
             else:
-                yield from self._data_behind(after, file, header)
+                yield from self.data_behind(after, file, header)
 
-    def _data_behind(self, after: Place, file: TextIO, header: list[str]) -> Generator[Row, None, None]:
+    def head(self, file: TextIO) -> tuple[list[str], Place]:
+        """The header of the opened file, and where it ends."""
+        feed = _Feed(Lines(file, self.name))
+        return self._header(feed, csv.reader(feed, strict=True))
+
+    def data_behind(self, after: Place, file: TextIO, header: list[str]) -> Generator[Row, None, None]:
+        """The rows of the opened file behind that place."""
         with self.text_behind(after, file) as rest:
             feed = _Feed(Lines(rest, self.name, after.offset), after.lines)
             yield from self._data(feed, csv.reader(feed, strict=True), header, after.row)
 
-    def _header(self, feed: _Feed, reader: Iterator[list[str]]) -> list[str]:
+    def _header(self, feed: _Feed, reader: Iterator[list[str]]) -> tuple[list[str], Place]:
         try:
             header = next(filter(None, reader), [])
         except csv.Error as error:
@@ -77,13 +93,13 @@ class CsvSource(FileSource):
             raise self.broken(0, error) from error
         if feed.fault:
             raise SourceError(f"{self.name}: the header {feed.fault.message} ({feed.fault.hint})")
-        feed.next_row()
-        return header
+        _, end = feed.next_row()
+        return header, Place(0, *end)
 
     def _data(
         self, feed: _Feed, reader: Iterator[list[str]], header: list[str], number: int
     ) -> Generator[Row, None, None]:
-        shape = self._shape(header)
+        shape = self.shape(header)
         width, has_places = len(header), self.path is not None
         while True:
             try:
@@ -117,7 +133,8 @@ class CsvSource(FileSource):
         hint = "close every quote, and double a quote that belongs to a text"
         return Problem("row", "row.quote", f"has a misplaced quote or line end ({error})", hint=hint)
 
-    def _shape(self, header: list[str]) -> Shape:
+    def shape(self, header: list[str]) -> Shape:
+        """How the cells below that header make records. Raises `SourceError` where they cannot."""
         places, clash = find_columns(header, self.chosen)
         if clash:
             raise SourceError(f"{self.name}: {clash}; rename or remove one of them")
@@ -127,6 +144,73 @@ class CsvSource(FileSource):
             missing = listed(chosen or needed)
             raise SourceError(f"{self.name}: there is no column {missing}. {_found(header)}. {_advice(header)}")
         return Shape(places, len(header), self.fill)
+
+
+class CsvBlocks:
+    """The rows of a file that can be sought in, from its beginning or behind a place; it is opened when first read."""
+
+    def __init__(self, source: CsvSource, after: Place | None) -> None:
+        self._source = source
+        self._after = after
+        self._opened = ExitStack()
+        self._begun: _Begun | None = None
+
+    def plain(self, limit: int) -> Rows | None:
+        """The next rows, at most so many; None where each has to be looked at (`rows`), and at the end.
+
+        The first rows of all are looked at: that is where the file is opened.
+        """
+        begun = self._begun
+        if begun is None or begun.shape is None:
+            return None
+        try:
+            lines = begun.ahead.look(limit)
+        except READ_FAULTS:
+            return None
+        columns = columns_of(lines, len(begun.header)) if lines else None
+        if columns is None or not begun.shape.has_no_blank(columns):
+            return None
+        first, count = begun.place.row + 1, len(lines)
+        size = begun.ahead.skip(count)
+        begun.place = Place(begun.place.row + count, begun.place.lines + count, begun.place.offset + size)
+        return Rows(first, [*begun.shape.records(columns)], end=(begun.place.lines, begun.place.offset))
+
+    def rows(self, limit: int) -> Iterator[Row]:
+        """The next rows, at most so many, each looked at. Raises `SourceError`."""
+        begun = self._begin()
+        if begun.shape is None:
+            return
+        with closing(self._source.data_behind(begun.place, begun.file, begun.header)) as rows:
+            for row in islice(rows, limit):
+                if row.end is not None:
+                    begun.place = Place(row.number, *row.end)
+                yield row
+        begun.ahead.go_to(begun.place.offset)
+
+    def close(self) -> None:
+        """Close the file. May be called twice."""
+        self._opened.close()
+
+    def _begin(self) -> _Begun:
+        if self._begun is None:
+            source = self._source
+            file = self._opened.enter_context(open_text(source.origin, source.name))
+            header, end = source.head(file)
+            place = self._after if self._after is not None and self._after.row else end
+            shape = source.shape(header) if header else None
+            self._begun = _Begun(file, header, shape, place, Ahead(file.buffer, place.offset))
+        return self._begun
+
+
+@attrs.define
+class _Begun:
+    """An opened file: `shape` is None where nothing is in it, `place` is the end of the last row that was read."""
+
+    file: TextIO
+    header: list[str]
+    shape: Shape | None
+    place: Place
+    ahead: Ahead
 
 
 class _TooLong(csv.Error):

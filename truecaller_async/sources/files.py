@@ -22,12 +22,12 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, TextIO, TypeAlias, cast
+from typing import IO, Any, Protocol, TextIO, TypeAlias, cast
 
 import attrs
 
 from truecaller_async.errors import ConfigError, SourceError
-from truecaller_async.models import Place, Problem, Row, SourceNote
+from truecaller_async.models import Place, Problem, Row, Rows, SourceNote
 from truecaller_async.sources.columns import NO_FILL, Fill, check_chosen
 
 Origin: TypeAlias = str | os.PathLike[str] | IO[str] | IO[bytes] | io.BufferedIOBase
@@ -37,6 +37,7 @@ LINE_MAX = 64 * 1024
 READ_FAULTS = (OSError, EOFError, zlib.error, ValueError)
 """What reading from a stream can raise: the disk, a broken gzip stream, an undecodable text, a closed file."""
 BLOCK = 1024 * 1024
+PACKED = ".gz"
 
 BYTE_ORDER_MARK = "\ufeff"
 UNDECODED = re.compile("[\ud800-\udfff]")
@@ -67,6 +68,19 @@ WRONG_SUFFIXES = {
 }
 
 
+class Blocks(Protocol):
+    """The rows of one reading of a file, many at a time."""
+
+    def plain(self, limit: int) -> Rows | None:
+        """The next rows, at most so many; None where each has to be looked at (`rows`), and at the end."""
+
+    def rows(self, limit: int) -> Iterator[Row]:
+        """The next rows, at most so many, each looked at; to be read to its end. Raises `SourceError`."""
+
+    def close(self) -> None:
+        """Close the file. May be called twice."""
+
+
 class FileSource(ABC):
     """A file that is read as rows. Reading a path again starts at its beginning; a file object is read once."""
 
@@ -92,6 +106,10 @@ class FileSource(ABC):
         if after.offset <= 0:
             raise ConfigError(f"{self.name}: it is not known where in the file row {after.row} ends")
         return self._rows(after)
+
+    def blocks(self, after: Place | None = None) -> Blocks | None:
+        """The rows that `rows` gives, many at a time; None where this file cannot be read so."""
+        return None
 
     @abstractmethod
     def _rows(self, after: Place | None) -> Generator[Row, None, None]:
@@ -122,6 +140,16 @@ class FileSource(ABC):
     def path(self) -> Path | None:
         """Where the file is; None for a file object."""
         return Path(self.origin) if isinstance(self.origin, str | os.PathLike) else None
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether it is a regular file as it stands, in which any place is reached at once."""
+        try:
+            return (
+                self.path is not None and self.path.suffix.lower() != PACKED and stat.S_ISREG(self.path.stat().st_mode)
+            )
+        except (OSError, ValueError):
+            return False
 
     @property
     def name(self) -> str:
@@ -185,7 +213,7 @@ def _open_path(path: Path, name: str) -> TextIO:
     refusal = WRONG_SUFFIXES.get(path.suffix.lower())
     if refusal:
         raise SourceError(f"{name}: {refusal}")
-    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    opener: Any = gzip.open if path.suffix.lower() == PACKED else open
     try:
         return cast("TextIO", opener(path, "rt", encoding="utf-8", errors="surrogateescape", newline=""))
     except FileNotFoundError as error:
@@ -272,7 +300,7 @@ def fault(line: str, number: int) -> Problem | None:
 def format_of(path: str | os.PathLike[str]) -> str:
     """The suffix that tells the format, without `.gz`: ".csv", ".jsonl"."""
     name = Path(path).name.lower()
-    return Path(name.removesuffix(".gz")).suffix
+    return Path(name.removesuffix(PACKED)).suffix
 
 
 def count_rows(path: str | os.PathLike[str]) -> int | None:
@@ -280,7 +308,7 @@ def count_rows(path: str | os.PathLike[str]) -> int | None:
 
     Reads the whole file, some GB a second. Blank lines and line breaks inside quotes are counted too.
     """
-    if os.fspath(path) == "-" or Path(path).suffix.lower() == ".gz":
+    if os.fspath(path) == "-" or Path(path).suffix.lower() == PACKED:
         return None
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):

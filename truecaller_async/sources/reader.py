@@ -21,7 +21,7 @@ import attrs
 from truecaller_async.errors import ConfigError, SourceError
 from truecaller_async.models import CallRecord, Place, Problem, Row, Rows
 from truecaller_async.sources.columns import MappingShapes
-from truecaller_async.sources.files import FileSource
+from truecaller_async.sources.files import Blocks, FileSource
 from truecaller_async.sources.threaded import ThreadedSource
 
 JUST_RECORDS = frozenset({CallRecord})
@@ -38,10 +38,12 @@ class RowReader:
 
     def __init__(self, source: object, after: Place | None = None) -> None:
         self._rows: Iterator[Any] | None = None
+        self._blocks: Blocks | None = None
         self._later: AsyncIterator[Any] | None = None
         self._apart: ThreadedSource | None = None
         if isinstance(source, FileSource):
             self._rows = source.rows(after)
+            self._blocks = source.blocks(after)
         elif isinstance(source, ThreadedSource):
             self._apart = source
         elif isinstance(source, str | bytes | Mapping | CallRecord | Row):
@@ -71,6 +73,9 @@ class RowReader:
 
     async def take(self, limit: int) -> Rows:
         """The next 1 to `limit` rows; none at the end. Raises `SourceError`."""
+        plain = self._plain(limit)
+        if plain is not None:
+            return plain
         items = await self._next(limit)
         first = self._number - len(items) + 1
         if JUST_RECORDS.issuperset(map(type, items)):
@@ -81,6 +86,14 @@ class RowReader:
         """The next 1 to `limit` rows; an empty list at the end. Raises `SourceError`."""
         items = await self._next(limit)
         return self._rows_of(items, self._number - len(items) + 1)
+
+    def _plain(self, limit: int) -> Rows | None:
+        """The next rows of a file, where nothing in them is odd and nothing else comes first."""
+        if self._blocks is None or self._ahead or self._ended or self._failure is not None:
+            return None
+        rows = self._blocks.plain(limit)
+        self._number += 0 if rows is None else len(rows)
+        return rows
 
     async def _next(self, limit: int) -> list[Any]:
         """What the source gives next. What was read before a failure is given first, and the failure after it."""
@@ -94,7 +107,7 @@ class RowReader:
             if self._ended:
                 return items
             if self._rows is not None:
-                items.extend(islice(self._rows, limit))
+                items.extend(islice(self._rows, limit) if self._blocks is None else self._blocks.rows(limit))
             elif self._apart is not None:
                 items.extend(await self._apart.read(limit))
             elif self._later is not None:
@@ -114,10 +127,12 @@ class RowReader:
 
     async def aclose(self) -> None:
         """Close the source: a file is closed, a generator is ended. May be called twice. Raises `SourceError`."""
-        rows, later, apart = self._rows, self._later, self._apart
-        self._rows = self._later = self._apart = None
+        blocks, rows, later, apart = self._blocks, self._rows, self._later, self._apart
+        self._blocks = self._rows = self._later = self._apart = None
         self._ended = True
         try:
+            if blocks is not None:
+                blocks.close()
             if rows is not None and hasattr(rows, "close"):
                 rows.close()
             if later is not None and hasattr(later, "aclose"):

@@ -16,27 +16,33 @@ import gzip
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import Any, Literal, Self, TextIO, TypeAlias, cast
 
 import msgspec
 
 from truecaller_async.errors import ConfigError
-from truecaller_async.models import RecordResult
+from truecaller_async.models import Outcome, RecordResult
 from truecaller_async.sources.files import format_of
 
 Format: TypeAlias = Literal["csv", "jsonl"]
 
 COLUMNS = ("row", "key", "outcome", "reason", "field", "batch_id", "record_id", "attempts", "possibly_duplicated")
-FORMULA_STARTS = tuple("=+-@\t\r＝＋－＠")  # noqa: RUF001  the full-width ones are run as formulas too
+FORMULA_STARTS = frozenset("=+-@\t\r＝＋－＠")  # noqa: RUF001  the full-width ones are run as formulas too
+QUOTED = re.compile('[,"\n]')
+LINE_END = "\n"
 STANDARD_OUTPUT = "-"
 FORMATS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
+TEXT = frozenset({str, NoneType})
+KNOWN = TEXT | {Outcome, bool}
+"""Kinds of cells of which equal ones are written alike, if they are of one kind."""
 
 _encode_lines = msgspec.json.Encoder().encode_lines
 
@@ -51,11 +57,11 @@ class ResultSink:
         self._path = path
         self._closed = False
         if header and form == "csv":
-            self._put(_csv_lines([COLUMNS]))
+            self._put(",".join(COLUMNS) + LINE_END)
 
     def write(self, results: Iterable[RecordResult]) -> None:
         """Write these results and flush. Raises `OSError` as the file system does."""
-        self._put(self._render([_cells(result) for result in results]))
+        self._put(self._render(_columns(list(results))))
 
     def close(self) -> None:
         """Close the file; standard output, or a stream of the caller, is left open. May be called twice.
@@ -71,7 +77,7 @@ class ResultSink:
 
     def _put(self, text: str) -> None:
         if text:
-            self._stream.write(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+            self._stream.write(text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8"))
             self._stream.flush()
 
     def __enter__(self) -> Self:
@@ -206,35 +212,78 @@ def _is_torn(path: Path) -> bool:
         return file.read(1) != b"\n"
 
 
-def _cells(result: RecordResult) -> list[Any]:
-    return [getattr(result, column) for column in COLUMNS]
+def _columns(results: Sequence[RecordResult]) -> list[list[Any]]:
+    """The cells of these results by column, in the order of `COLUMNS`."""
+    return [
+        [result.row for result in results],
+        [result.key for result in results],
+        [result.outcome for result in results],
+        [result.reason for result in results],
+        [result.field for result in results],
+        [result.batch_id for result in results],
+        [result.record_id for result in results],
+        [result.attempts for result in results],
+        [result.possibly_duplicated for result in results],
+    ]
 
 
-def _csv_lines(rows: Iterable[Iterable[Any]]) -> str:
-    cells = [[_guarded(cell) for cell in row] for row in rows]
-    text = _csv_text(cells, csv.QUOTE_MINIMAL)
+def _csv_lines(columns: Sequence[list[Any]]) -> str:
+    """What a CSV writer makes of them, which would look for something to quote in each cell."""
+    lines = map(",".join, zip(*map(_texts, columns), strict=True))
+    text = "".join([line + LINE_END for line in lines])
     # A carriage return alone gets no quotes of its own, and would be read as the end of the line.
-    return _csv_text(cells, csv.QUOTE_ALL) if "\r" in text else text
+    return _all_in_quotes(columns) if "\r" in text else text
 
 
-def _csv_text(cells: list[list[Any]], quoting: Literal[0, 1]) -> str:
+def _all_in_quotes(columns: Sequence[list[Any]]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n", quoting=quoting).writerows(cells)
+    rows = ([_guarded(cell) for cell in row] for row in zip(*columns, strict=True))
+    csv.writer(text, lineterminator=LINE_END, quoting=csv.QUOTE_ALL).writerows(rows)
     return text.getvalue()
+
+
+def _texts(column: list[Any]) -> Iterable[str]:
+    """Each cell as it is written. What stands in many of them is judged once, and what is plain in all at a glance."""
+    kinds = set(map(type, column))
+    if kinds == {int}:
+        return map(str, column)
+    if kinds <= TEXT and _are_plain(set(column) - {None}):
+        return [text or "" for text in column]
+    if len(kinds - {NoneType}) == 1 and kinds <= KNOWN:
+        written = {cell: _written(cell) for cell in set(column)}
+        return [written[cell] for cell in column]
+    return map(_written, column)
+
+
+def _are_plain(texts: Collection[str]) -> bool:
+    """Whether all of these are written as they are."""
+    together = LINE_END.join(texts)
+    return (
+        together.count(LINE_END) < max(1, len(texts))
+        and "," not in together
+        and '"' not in together
+        and FORMULA_STARTS.isdisjoint([text[:1] for text in texts])
+    )
+
+
+def _written(cell: Any) -> str:
+    guarded = _guarded(cell)
+    text = "" if guarded is None else str(guarded)
+    return '"' + text.replace('"', '""') + '"' if QUOTED.search(text) else text
 
 
 def _guarded(cell: Any) -> Any:
     if isinstance(cell, str):
-        return "'" + cell if cell.startswith(FORMULA_STARTS) else str(cell)
+        return "'" + cell if cell[:1] in FORMULA_STARTS else str(cell)
     return str(cell).lower() if isinstance(cell, bool) else cell
 
 
-def _json_lines(rows: Iterable[list[Any]]) -> str:
-    objects = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+def _json_lines(columns: Sequence[list[Any]]) -> str:
+    objects = [dict(zip(COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
     try:
         return _encode_lines(objects).decode()
     except UnicodeEncodeError:  # half a character in somebody's key: only the standard library writes it, escaped
         return "".join(json.dumps(value) + "\n" for value in objects)
 
 
-RENDERERS: dict[Format, Callable[[list[list[Any]]], str]] = {"csv": _csv_lines, "jsonl": _json_lines}
+RENDERERS: dict[Format, Callable[[Sequence[list[Any]]], str]] = {"csv": _csv_lines, "jsonl": _json_lines}

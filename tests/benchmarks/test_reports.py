@@ -1,0 +1,157 @@
+"""What the benchmarks do with what they have measured: arithmetic, tables, the picture, the history, the verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks import guard, history, picture, realtime, standings, tables
+from benchmarks.cases import CASES, Timing
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def timing(rate: float, cpu: float = 1.0) -> Timing:
+    return Timing(records=int(rate), seconds=1.0, cpu=cpu)
+
+
+ROUNDS = (
+    {"limit": timing(1000), "shipped": timing(500), "requests": timing(100)},
+    {"limit": timing(500), "shipped": timing(300), "requests": timing(150)},
+    {"limit": timing(2000), "shipped": timing(400), "requests": timing(200)},
+)
+
+
+def test_shares_are_taken_within_a_round_and_before_the_median() -> None:
+    found = standings.standings(ROUNDS)
+    assert found["shipped"].shares == (0.5, 0.6, 0.2)
+    assert found["requests"].times == (5.0, 2.0, 2.0)
+    assert found["limit"].shares == found["limit"].times == found["shipped"].times == ()
+    assert found["shipped"].met is True
+    assert found["requests"].met is False
+    assert found["limit"].met is None
+
+
+def test_a_case_with_tls_is_compared_with_the_limit_with_tls() -> None:
+    one = {**ROUNDS[0], "tls_limit": timing(400), "tls": timing(100)}
+    assert standings.standings([one])["tls"].shares == (0.25,)
+
+
+def test_rate_and_processor_time_of_a_timing() -> None:
+    one = Timing(records=250_000, seconds=0.5, cpu=0.4)
+    assert (one.rate, one.cpu_per_million) == (500_000, 1.6)
+
+
+def test_every_case_that_is_run_has_its_line_and_its_limit() -> None:
+    assert standings.LINES.keys() == CASES.keys()
+    assert {line.of for line in standings.LINES.values()} <= standings.LINES.keys()
+
+
+def test_figures_are_told_with_their_targets() -> None:
+    told = {one.name: one for one in standings.figures(standings.standings(ROUNDS))}
+    shipped = told["speed: push_many as shipped, of LIMIT"]
+    assert (shipped.value, shipped.target, shipped.met) == ("50.00 % (20.0 to 60.0)", ">= 45 %", True)
+    peer = told["speed: push_many as shipped against requests + 16 threads"]
+    assert (peer.value, peer.target, peer.met) == ("2.00 x (2.00 to 5.00)", ">= 2.7 x", False)
+    assert len(told) == 2
+
+
+def test_both_tables_have_a_row_for_each_case() -> None:
+    found = standings.standings(ROUNDS)
+    full, short = standings.full_table(found).splitlines(), standings.short_table(found).splitlines()
+    assert len(full) == len(short) == 2 + len(found)
+    assert {line.count("|") for line in full} == {8}
+    assert {line.count("|") for line in short} == {6}
+    assert "| MISSED |" in full[-1]
+
+
+def test_the_history_keeps_medians() -> None:
+    kept = standings.kept(standings.standings(ROUNDS))
+    assert kept["shipped"]["share"] == 0.5
+    assert kept["requests"]["times"] == 2.0
+    assert kept["limit"]["records_per_second"] == 1000
+    assert "share" not in kept["limit"]
+
+
+def test_the_latest_line_of_the_history_counts(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    assert history.latest(path) is None
+    history.append({"n": 1}, path)
+    history.append({"n": 2}, path)
+    assert history.latest(path) == {"n": 2}
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_a_table_takes_the_place_of_the_one_before_and_of_nothing_else() -> None:
+    page = "above\n<!-- speed: begin -->\nold\n<!-- speed: end -->\nbelow\n"
+    once = tables.put(page, "speed", "| a |\n")
+    assert once == "above\n<!-- speed: begin -->\n| a |\n<!-- speed: end -->\nbelow\n"
+    assert tables.put(once, "speed", "| a |") == once
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "",
+        "<!-- speed: begin -->",
+        "<!-- speed: end --> <!-- speed: begin -->",
+        "<!-- speed: begin --> <!-- speed: end --> <!-- speed: end -->",
+        "<!-- other: begin --> <!-- other: end -->",
+    ],
+)
+def test_a_page_without_a_place_for_it_is_refused(page: str) -> None:
+    with pytest.raises(ValueError, match=r"<!-- speed: begin -->"):
+        tables.put(page, "speed", "| a |")
+
+
+def test_the_pages_have_their_place() -> None:
+    root = Path(__file__).parents[2]
+    for page in (root / "README.md", root / "benchmarks" / "README.md"):
+        tables.put(page.read_text("utf-8"), "speed", "| a |")
+
+
+def test_the_picture_is_well_formed_and_nothing_leaves_it() -> None:
+    bars = [picture.Bar("a < b & c", 300.0, "300", "limit"), picture.Bar("ours", 150.0, "150", "ours")]
+    root = ElementTree.fromstring(picture.draw("Title & more", ("one", "two"), bars))  # noqa: S314 - our own text
+    width, height = float(root.attrib["width"]), float(root.attrib["height"])
+    texts = [text.text for text in root.iter(f"{SVG}text")]
+    assert texts == ["Title & more", "one", "two", "a < b & c", "300", "ours", "150"]
+    drawn = [box for box in root.iter(f"{SVG}rect") if box.attrib["class"] != "card"]
+    lengths = [float(box.attrib["width"]) for box in drawn]
+    assert lengths[0] == 2 * lengths[1]
+    for box in drawn:
+        assert float(box.attrib["x"]) + float(box.attrib["width"]) + picture.VALUE_WIDTH <= width
+        assert float(box.attrib["y"]) + float(box.attrib["height"]) < height
+
+
+def test_what_a_campaign_adds_to_a_push_is_told_in_intervals() -> None:
+    quiet = [0.001] * 99 + [5.0]
+    busy = [0.001 + 2 * realtime.INTERVAL] * 100
+    assert realtime.added(quiet, busy) == pytest.approx(2.0)
+    assert realtime.percentile([3.0, 1.0, 2.0], 0.5) == 2.0
+    assert realtime.percentile([3.0, 1.0, 2.0], 0.99) == 3.0
+
+
+def guarded(share: float, lead: float) -> tuple[Timing, Timing, Timing]:
+    """Ours, the limit and the witness, in processor time."""
+    ours = Timing(records=1000, seconds=1.0, cpu=1.0)
+    return ours, Timing(1000, 1.0, share), Timing(1000, 1.0, lead)
+
+
+@pytest.mark.parametrize(
+    ("share", "lead", "met"),
+    [(0.41, 1.7, True), (0.39, 1.7, True), (0.41, 1.5, True), (0.39, 1.5, False)],
+)
+def test_the_guard_is_content_until_both_figures_have_lost_a_fifth(share: float, lead: float, met: bool) -> None:
+    rounds = [guarded(share, lead), guarded(0.1, 0.1), guarded(share, lead), guarded(9, 9), guarded(share, lead)]
+    assert [figure.met for figure in guard.verdicts(rounds, (0.5, 2.0))] == [met, met]
+
+
+def test_the_guard_reads_the_committed_figures_and_does_not_pass_without_them() -> None:
+    assert guard.committed({"cases": {"shipped": {"cpu_share": 0.6}, "loop": {"cpu_share": 0.2}}}) == pytest.approx(
+        (0.6, 3.0)
+    )
+    with pytest.raises(ValueError, match="--write"):
+        guard.committed(None)
