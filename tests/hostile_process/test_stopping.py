@@ -19,7 +19,7 @@ from truecaller_async import CampaignOptions, CampaignStream, PollPolicy, Summar
 from truecaller_async.engine import Undertaking
 from truecaller_async.engine.signals import Stopping
 
-ROWS = 14
+ROWS = 24
 BATCH = 5
 OPTIONS = CampaignOptions("hold", linger=0.05, poll=PollPolicy(first=0.5))
 QUICKLY = 3.0
