@@ -2,6 +2,7 @@
 
     python -m benchmarks           all of them but the guard, and one table
     python -m benchmarks speed     records a second and processor time, beside five programs that a user would write
+    python -m benchmarks stages    where the time of a record goes, step by step
     python -m benchmarks guard     in half a minute: did the share of the limit fall since it was last committed?
     python -m benchmarks clean     how much of the permitted rate a campaign over real HTTP uses, and what it breaks
     python -m benchmarks memory    what ten times the records cost in memory

@@ -22,6 +22,7 @@ from benchmarks import (
     resume,
     scaling,
     speed,
+    stages,
     webhooks,
 )
 
@@ -30,6 +31,7 @@ PARTS: dict[str, Callable[[Namespace], list[Figure]]] = {
     "speed": lambda asked: speed.measure(asked.rounds, write=asked.write),
     "clean": lambda asked: clean_run.over_http(asked.records, asked.rounds),
     "virtual": lambda _: clean_run.on_virtual_clock(),
+    "stages": lambda asked: stages.measure(asked.rounds),
     "limiters": lambda _: limiters.measure(),
     "polling": lambda _: polling.measure(),
     "scaling": lambda asked: scaling.measure(asked.rounds),

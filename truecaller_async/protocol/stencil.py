@@ -22,23 +22,27 @@ NAME = "call_records"
 def stencilled(records: Columns, wire_records: Callable[[Columns], Sequence[object]]) -> bytes | None:
     """The body of the batch; None where its records have to be written one by one."""
     rest = (records.caller, records.starts_at, records.ends_at, records.label_id, records.label_name, records.reason)
-    if not all(values.count(values[0]) == len(values) for values in rest) or not _are_digits(records.receiver):
+    numbers = _as_bytes(records.receiver)
+    if numbers is None or not all(values.count(values[0]) == len(values) for values in rest):
         return None
     first = {field.name: getattr(records, field.name)[:1] for field in attrs.fields(Columns)}
     (one,) = wire_records(Columns(**{**first, "receiver": [PLACE]}))
     try:
-        before, _, behind = encode(one).decode().partition(PLACE)
+        before, _, behind = encode(one).partition(PLACE.encode())
     except UnicodeEncodeError:
         return None
-    if PLACE in behind:
+    if PLACE.encode() in behind:
         return None
-    between = f"{behind},{before}"
-    return f'{{"{NAME}":[{before}{between.join(records.receiver)}{behind}]}}'.encode()
+    numbers[0] = b'{"%b":[%b%b' % (NAME.encode(), before, numbers[0])
+    numbers[-1] += behind + b"]}"
+    return (behind + b"," + before).join(numbers)  # the one large object that is made
 
 
-def _are_digits(numbers: list[object]) -> bool:
+def _as_bytes(numbers: list[str]) -> list[bytes] | None:
+    """The numbers, where all of them are digits."""
     try:
-        line = "".join(numbers)  # type: ignore[arg-type]
+        line = "\n".join(numbers)
     except TypeError:
-        return False
-    return line.isascii() and line.isdigit()
+        return None
+    found = line.encode().split(b"\n") if line.isascii() else []
+    return found if len(found) == len(numbers) and line.replace("\n", "").isdigit() else None

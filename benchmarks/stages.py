@@ -1,0 +1,176 @@
+"""Where the time of a record goes: what `push_many` does with a batch, step by step, and the HTTP around it.
+
+Each step is done for `BATCHES` batches as the engine does it, with `APART` of them between the sending and the answer,
+in one process and without HTTP; HTTP is then measured without the steps, by raw aiohttp and by our transport, against
+the cheap server. What the whole costs beyond the sum of both is the engine's own work for each batch (turns of the loop,
+tasks, permits, timers), and the memory: a record that comes back after thousands of others is out of every cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ProcessPoolExecutor
+from statistics import median
+from time import process_time
+from typing import Any
+
+from benchmarks import Figure, workload
+from benchmarks.cases import POLL, TOKEN, Place
+from benchmarks.lean import SPAWN, Answers, sit_on
+from benchmarks.peers.limit import post_all
+from benchmarks.speed import warm_server
+from truecaller_async import CallRecord, CampaignOptions, Outcome
+from truecaller_async.engine.run import settled
+from truecaller_async.models import Columns, Request, Results, Secret
+from truecaller_async.options import BATCH_MAX, Timeouts
+from truecaller_async.planning.correlate import mirrors
+from truecaller_async.planning.dedupe import Dedupe
+from truecaller_async.planning.draft import Draft
+from truecaller_async.planning.pairs import PairOrder
+from truecaller_async.planning.wholesale import all_good
+from truecaller_async.protocol.glance import read_glances
+from truecaller_async.protocol.parts import WRITES
+from truecaller_async.protocol.requests import status_request, submit_request
+from truecaller_async.protocol.status_rows import Ours
+from truecaller_async.transport import AiohttpTransport
+
+BATCHES = 200
+APART = 20
+IN_FLIGHT = 16
+ROUNDS = 5
+PATH = f"/v2/clients/{workload.ACCOUNT}/dynamic_call_records"
+
+
+class Steps:
+    """The life of some batches, with the processor time of each step."""
+
+    def __init__(self, records: list[CallRecord], start: int) -> None:
+        self.spent: Counter[str] = Counter()
+        self._records = records
+        self._now = start + 1
+        self._answers = Answers()
+        self._dedupe = Dedupe("window")
+        self._pairs = PairOrder()
+        self._away: deque[tuple[Draft, str]] = deque()
+        self.delivered = 0
+
+    def run(self) -> None:
+        """All batches, to their results."""
+        for seq in range(len(self._records) // BATCH_MAX):
+            self._send(seq)
+            if len(self._away) > APART:
+                self._finish(*self._away.popleft())
+        while self._away:
+            self._finish(*self._away.popleft())
+
+    def _send(self, seq: int) -> None:
+        first = seq * BATCH_MAX
+        records = self._records[first : first + BATCH_MAX]
+        began = process_time()
+        columns = Columns.of(records)
+        began = self._spent("columns", began)
+        is_fit = all_good(columns, self._now)
+        began = self._spent("pre-flight", began)
+        is_new = self._dedupe.are_new(columns)
+        began = self._spent("equal rows", began)
+        assert is_fit
+        assert is_new
+        draft = Draft(seq, range(first, first + BATCH_MAX), records, records, min(columns.ends_at), columns=columns)
+        self._pairs.enter(draft)
+        began = self._spent("order of pairs", began)
+        body = submit_request("v2", workload.ACCOUNT, columns).body or b""
+        began = self._spent("encode", began)
+        self._pairs.settle(draft)
+        self._spent("order of pairs", began)
+        self._away.append((draft, self._answers.submit(body)[13:-2].decode()))
+
+    def _finish(self, draft: Draft, batch_id: str) -> None:
+        body = self._answers.status(batch_id.encode())
+        began = process_time()
+        rows = read_glances(body, Ours(batch_id, workload.ACCOUNT))
+        began = self._spent("decode", began)
+        assert rows is not None
+        is_mirror = mirrors(draft.columns, rows, is_distinct=draft.is_distinct)
+        began = self._spent("whose row is it", began)
+        assert is_mirror
+        results = _results(draft, batch_id, [row.id for row in rows])
+        settled(results, draft.seq)
+        began = self._spent("results by field", began)
+        for result in results:
+            self.delivered += result.outcome is Outcome.DELIVERED
+        self._spent("a RecordResult each", began)
+
+    def _spent(self, step: str, began: float) -> float:
+        now = process_time()
+        self.spent[step] += now - began
+        return now
+
+
+def measure(rounds: int = ROUNDS) -> list[Figure]:
+    """Microseconds of the processor for a record: of each step, of the HTTP, and of the whole."""
+    with warm_server() as place, ProcessPoolExecutor(1, mp_context=SPAWN) as process:
+        found = [process.submit(_round, place).result() for _ in range(rounds)]
+    medians = {step: median(one[step] for one in found) for step in found[0]}
+    return [Figure(f"stages: {step}", f"{spent:.2f} us") for step, spent in medians.items()]
+
+
+def _round(place: Place) -> dict[str, float]:
+    sit_on(0)
+    records = list(workload.records(BATCHES * BATCH_MAX, place.start))
+    steps = Steps(records, place.start)
+    steps.run()
+    assert steps.delivered == len(records)
+    bodies = [_body(records, seq) for seq in range(BATCHES)]
+    spent = {
+        **steps.spent,
+        "all steps": steps.spent.total(),
+        "HTTP, raw aiohttp": _timed(lambda: post_all(place.url, TOKEN, bodies)),
+        "HTTP, our transport": _timed(lambda: _carry(place, bodies)),
+        "push_many": _timed(lambda: _campaign(place, records)),
+    }
+    return {step: 1e6 * seconds / len(records) for step, seconds in spent.items()}
+
+
+def _results(draft: Draft, batch_id: str, ids: list[str | None]) -> Results:
+    count = len(draft)
+    nothing: list[str | None] = [None] * count
+    outcomes = [Outcome.DELIVERED] * count
+    return Results(
+        draft.given, draft.rows, draft.keys, outcomes, nothing, nothing, ids, batch_id, 1, False, is_plain=True
+    )
+
+
+def _body(records: list[CallRecord], seq: int) -> bytes:
+    columns = Columns.of(records[seq * BATCH_MAX : (seq + 1) * BATCH_MAX])
+    return submit_request("v2", workload.ACCOUNT, columns).body or b""
+
+
+def _timed(main: Callable[[], Coroutine[Any, Any, None]]) -> float:
+    """Processor seconds of the second time: the first one is for everything to be loaded and connected."""
+    asyncio.run(main())
+    gc.collect()
+    began = process_time()
+    asyncio.run(main())
+    return process_time() - began
+
+
+async def _carry(place: Place, bodies: list[bytes]) -> None:
+    transport, timeouts, token, work = AiohttpTransport(place.url), Timeouts(), Secret(TOKEN), iter(bodies)
+
+    async def one_after_the_other() -> None:
+        for body in work:
+            said = await transport.send(Request("submit", "POST", PATH, body, WRITES, token), timeouts)
+            request = status_request("v2", workload.ACCOUNT, said.body[13:-2].decode())
+            await transport.send(request.with_token(token), timeouts)
+
+    await asyncio.gather(*(one_after_the_other() for _ in range(IN_FLIGHT)))
+    await transport.aclose()
+
+
+async def _campaign(place: Place, records: list[CallRecord]) -> None:
+    async with place.client() as client, client.push_many(records, options=CampaignOptions(poll=POLL)) as results:
+        async for _ in results:
+            pass
