@@ -15,11 +15,7 @@ def append(measurement: dict[str, Any], path: Path = PATH) -> None:
         file.write(json.dumps(measurement) + "\n")
 
 
-def latest(path: Path = PATH) -> dict[str, Any] | None:
-    """The last one that was kept, if there is one."""
+def latest(count: int, path: Path = PATH) -> list[dict[str, Any]]:
+    """The last ones that were kept, up to so many."""
     lines = path.read_text("utf-8").split("\n") if path.exists() else []
-    kept = [line for line in lines if line.strip()]
-    if not kept:
-        return None
-    found: dict[str, Any] = json.loads(kept[-1])
-    return found
+    return [json.loads(line) for line in lines if line.strip()][-count:]

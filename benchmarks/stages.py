@@ -2,15 +2,15 @@
 
 Each step is done for `BATCHES` batches as the engine does it, with `APART` of them between the sending and the answer,
 in one process and without HTTP; HTTP is then measured without the steps, by raw aiohttp and by our transport, against
-the cheap server. What the whole costs beyond the sum of both is the engine's own work for each batch (turns of the loop,
-tasks, permits, timers), and the memory: a record that comes back after thousands of others is out of every cache.
+the cheap server. What the whole costs beyond the sum of both is the engine's own work for each batch (turns of the
+loop, tasks, permits, timers), and the memory: a record that comes back after thousands of others is out of every cache.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ProcessPoolExecutor
 from statistics import median
@@ -48,7 +48,7 @@ class Steps:
     """The life of some batches, with the processor time of each step."""
 
     def __init__(self, records: list[CallRecord], start: int) -> None:
-        self.spent: Counter[str] = Counter()
+        self.spent: defaultdict[str, float] = defaultdict(float)
         self._records = records
         self._now = start + 1
         self._answers = Answers()
@@ -126,7 +126,7 @@ def _round(place: Place) -> dict[str, float]:
     bodies = [_body(records, seq) for seq in range(BATCHES)]
     spent = {
         **steps.spent,
-        "all steps": steps.spent.total(),
+        "all steps": sum(steps.spent.values()),
         "HTTP, raw aiohttp": _timed(lambda: post_all(place.url, TOKEN, bodies)),
         "HTTP, our transport": _timed(lambda: _carry(place, bodies)),
         "push_many": _timed(lambda: _campaign(place, records)),

@@ -75,13 +75,13 @@ def test_the_history_keeps_medians() -> None:
     assert "share" not in kept["limit"]
 
 
-def test_the_latest_line_of_the_history_counts(tmp_path: Path) -> None:
+def test_the_latest_lines_of_the_history_count(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
-    assert history.latest(path) is None
-    history.append({"n": 1}, path)
-    history.append({"n": 2}, path)
-    assert history.latest(path) == {"n": 2}
-    assert len(path.read_text().splitlines()) == 2
+    assert history.latest(2, path) == []
+    for number in range(3):
+        history.append({"n": number}, path)
+    assert history.latest(2, path) == [{"n": 1}, {"n": 2}]
+    assert len(path.read_text().splitlines()) == 3
 
 
 def test_a_table_takes_the_place_of_the_one_before_and_of_nothing_else() -> None:
@@ -150,8 +150,10 @@ def test_the_guard_is_content_until_both_figures_have_lost_a_fifth(share: float,
 
 
 def test_the_guard_reads_the_committed_figures_and_does_not_pass_without_them() -> None:
-    assert guard.committed({"cases": {"shipped": {"cpu_share": 0.6}, "loop": {"cpu_share": 0.2}}}) == pytest.approx(
-        (0.6, 3.0)
-    )
+    kept = [
+        {"cases": {"shipped": {"cpu_share": ours}, "loop": {"cpu_share": loop}}}
+        for ours, loop in ((0.6, 0.2), (0.5, 0.1))
+    ]
+    assert guard.committed(kept) == pytest.approx((0.5, 3.0))
     with pytest.raises(ValueError, match="--write"):
-        guard.committed(None)
+        guard.committed([])
