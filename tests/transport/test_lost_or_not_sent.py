@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.virtual import run_virtual
-from truecaller_async.errors import NotSent, ResponseLost
+from truecaller_async.errors import ClientClosed, NotSent, ResponseLost
 from truecaller_async.models import Request, Secret
 from truecaller_async.options import Timeouts
 from truecaller_async.transport import AiohttpTransport
@@ -256,6 +256,34 @@ def test_f25_f26_a_slow_answer_ends_to_the_second_and_gives_its_place_free(
             began = now()
             assert (await transport.send(submit(), Timeouts())).status == 200
             assert now() - began < 0.01
+            await transport.aclose()
+
+    run_virtual(work)
+
+
+def test_f25_slow_answers_that_overlap_end_each_to_its_own_second() -> None:
+    """Also after somebody tried to close the transport from another event loop."""
+
+    async def work() -> None:
+        now = asyncio.get_running_loop().time
+
+        async def seconds(transport: AiohttpTransport, start: float, read: float) -> float:
+            await asyncio.sleep(start)
+            began = now()
+            with pytest.raises(ResponseLost, match="too slowly"):
+                await transport.send(submit(), Timeouts(connect=10, read=read))
+            return now() - began
+
+        async with RawServer(*[dripping(b"HTTP/1.1 200 OK\r\nX: ")] * 4) as server:
+            transport = AiohttpTransport(server.url)
+            first = asyncio.create_task(seconds(transport, 0, 1))
+            await asyncio.sleep(1)
+            with pytest.raises(ClientClosed, match="close it there"):
+                await asyncio.to_thread(asyncio.run, transport.aclose())
+            later = await asyncio.gather(
+                *(seconds(transport, start, read) for start, read in ((0, 20), (1, 30), (2, 5)))
+            )
+            assert [await first, *later] == pytest.approx([12, 50, 70, 20], abs=0.11)
             await transport.aclose()
 
     run_virtual(work)

@@ -163,14 +163,18 @@ def _is_canonical(record: CallRecord) -> bool:
     )
 
 
+def is_window(starts: int, ends: int, now_ms: int) -> bool:
+    """Whether these times in milliseconds are a window that may be sent at `now_ms`."""
+    return EARLIEST <= starts < ends <= starts + WINDOW_MAX and starts - AHEAD_MAX <= now_ms < ends
+
+
 def _is_good(record: CallRecord, now_ms: int) -> bool:
     """Whether a canonical record breaks no rule, as far as that is quickly seen."""
-    starts, ends, name, reason = record.starts_at, record.ends_at, record.label_name, record.reason
+    name, reason = record.label_name, record.reason
     return (
         _is_canonical(record)
         and record.caller != record.receiver
-        and EARLIEST <= starts < ends <= starts + WINDOW_MAX  # type: ignore[operator]
-        and starts - AHEAD_MAX <= now_ms < ends  # type: ignore[operator]
+        and is_window(record.starts_at, record.ends_at, now_ms)  # type: ignore[arg-type]
         and (name is None or is_plain_name(name) is not None)
         and (reason is None or is_plain_reason(reason) is not None)
     )

@@ -18,17 +18,15 @@ from typing import Any
 
 from truecaller_async.models import Columns
 from truecaller_async.planning.preflight import (
-    AHEAD_MAX,
     DIGITS,
     NO_COUNTRY,
-    WINDOW_MAX,
     is_canonical_key,
     is_canonical_label,
     is_canonical_text,
     is_plain_name,
     is_plain_reason,
+    is_window,
 )
-from truecaller_async.planning.times import EARLIEST
 
 BETWEEN = "\n"
 NUMBERS = re.compile("(?:(?!" + NO_COUNTRY.format(end=BETWEEN) + ")" + DIGITS + BETWEEN + ")*+")
@@ -81,10 +79,8 @@ def _are_times(columns: Columns) -> bool:
 def _are_windows(columns: Columns, now_ms: int) -> bool:
     starts, ends = columns.starts_at, columns.ends_at
     same = starts.count(starts[0]) == ends.count(ends[0]) == len(columns)
-    return all(
-        EARLIEST <= start < end <= start + WINDOW_MAX and start - AHEAD_MAX <= now_ms < end
-        for start, end in ([(starts[0], ends[0])] if same else set(zip(starts, ends, strict=True)))
-    )
+    windows = [(starts[0], ends[0])] if same else set(zip(starts, ends, strict=True))
+    return all(is_window(start, end, now_ms) for start, end in windows)
 
 
 def _are_numbers(values: Collection[Any]) -> bool:

@@ -138,7 +138,6 @@ class AiohttpTransport:
         loop while the one it was opened in still lives, since only that one can close it.
         """
         session = self._session
-        self._patience.close()
         if session is None or self._borrowed or os.getpid() != self._pid:
             self._closed = True
             return

@@ -4,8 +4,8 @@ Two moments bound it: the end of its head, and the end of its body. A timeout of
 else, and passes through. Where the whole program was held up, the answer may have come while nobody could look: so a
 bound that is found passed long ago leaves a moment to read what is there.
 
-These bounds are far away, and nearly all are taken down long before. So they share one timer, set for the nearest of
-them and moved only when it rings: a request costs no timer of its own.
+These bounds are far away, and nearly all are taken down long before. So those of requests that overlap share one timer,
+set for the nearest of them and moved only when it rings. Where nothing is waited for there is none.
 """
 
 from __future__ import annotations
@@ -72,24 +72,27 @@ class Patience:
         return due
 
     def forget(self, bound: Bound) -> None:
-        """It was kept."""
+        """It need not be looked at any more."""
         self._bounds.pop(bound, None)
+        if not self._bounds:
+            self._silence()
 
-    def close(self) -> None:
-        """No more bounds."""
+    def _silence(self) -> None:
+        self._rings = NEVER
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def _ring_at(self, due: float, loop: asyncio.AbstractEventLoop) -> None:
         if due >= self._rings:
             return
-        self.close()
+        self._silence()
         self._rings = due
         self._timer = loop.call_at(due, self._look, loop)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
-        self._rings = NEVER
+        self._silence()
         for bound in list(self._bounds):
             bound.look(now)
         self._ring_at(min((bound.due for bound in self._bounds), default=NEVER), loop)
