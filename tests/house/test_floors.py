@@ -18,7 +18,7 @@ FLOOR = {
     "ports": 1,
     "clock": 1,
     "home": 1,
-    "private_file": 1,
+    "storage": 1,
     "protocol": 1,
     "planning": 1,
     "transport": 2,

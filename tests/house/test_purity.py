@@ -31,7 +31,7 @@ ROOMS_OF = {
     "aiohttp.TCPConnector": {"transport"},
     "aiohttp.web": {"sandbox", "webhooks"},
     "aiolimiter": {"limits"},
-    "sqlite3": {"tokens", "journal", "verification", "webhooks"},
+    "sqlite3": {"storage", "tokens", "journal", "verification", "webhooks"},
     "redis": {"limits", "tokens"},
     "click": {"cli"},
     "rich": {"cli"},

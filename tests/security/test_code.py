@@ -184,7 +184,6 @@ NAMED_BY_THE_CALLER = {
     "truecaller_async.sources.sinks": "results, where the caller wants them",
     "truecaller_async.sources.files": "input, read only",
     "truecaller_async.webhooks.forwarding": "a file to which events are forwarded",
-    "truecaller_async.webhooks.store": "the lock beside the store, which stays empty",
 }
 EXCLUSIVE_OR_NOT_FOLLOWED = ("O_EXCL", "O_NOFOLLOW", '"xb"')
 

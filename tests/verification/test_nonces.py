@@ -282,7 +282,7 @@ async def test_what_is_closed_with_work_in_the_queue_ends_the_work_and_leaves_no
     await asyncio.sleep(0)
     await store.aclose()
     assert len(set(await asyncio.gather(*works))) == 20
-    assert store._connection is None
+    assert store._worker._connection is None
 
 
 WORKER = """

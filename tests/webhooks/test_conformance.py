@@ -257,9 +257,7 @@ async def set_read_only(of: WebhookReceiver, on: bool) -> None:
     """As a disk that is full, or not any more. Between transactions: within one SQLite would not commit it."""
     store = of._store
     assert store is not None
-    connection = store._connection
-    assert connection is not None
-    await store._in_thread(lambda: connection.execute(f"PRAGMA query_only={int(on)}"))
+    await store._worker.run(lambda db: db.execute(f"PRAGMA query_only={int(on)}"))
 
 
 async def test_a_store_that_cannot_write_is_503_so_that_the_event_comes_again(serve: Serve, tmp_path: Path) -> None:

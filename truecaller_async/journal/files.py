@@ -24,16 +24,16 @@ from urllib.parse import quote
 from truecaller_async.errors import ConfigError, JournalError
 from truecaller_async.journal.loading import sound
 from truecaller_async.journal.schema import APPLICATION_ID, SCHEMA, VERSION
-from truecaller_async.private_file import PrivateFile
+from truecaller_async.storage import sqlite_worker
+from truecaller_async.storage.private_file import SIDE_SUFFIXES as BESIDE
+from truecaller_async.storage.private_file import PrivateFile
 
 Factory: TypeAlias = type[sqlite3.Connection]
 
 JOURNAL_FILE = PrivateFile("journal", "what became of each record", "journal=")
 HEADER = 100
 MAGIC = b"SQLite format 3\0"
-BUSY_SECONDS = 5.0
 WAIT_SECONDS = 30.0
-BESIDE = ("-wal", "-shm", "-journal")
 AUTO_CHECKPOINT = 1000
 """Pages of the log after which it is brought into the file."""
 
@@ -71,12 +71,7 @@ def examine(path: Path, *, alone: bool) -> None:
     if alone and is_broken_off(path):
         _play_back(path)
     with sound(path), closing(read_only(path, alone=alone)) as db:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise JournalError(
-                f"the journal {path} was written by a newer version of this library (its tables are of version "
-                f"{version}, this one knows {VERSION}); update truecaller-async"
-            )
+        sqlite_worker.check_version(db, f"journal {path}", VERSION, JournalError)
         said = db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if said != "ok":
             raise sqlite3.DatabaseError(said)
@@ -123,15 +118,13 @@ def read_only(path: Path, *, alone: bool = False) -> sqlite3.Connection:
 
 def _opened(path: Path, how: str) -> sqlite3.Connection:
     """A connection through which nothing is asked to be changed."""
-    uri = f"file:{quote(os.fsencode(path.absolute()))}?{how}"
-    db = sqlite3.connect(uri, uri=True, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
-    try:
+
+    def prepare(db: sqlite3.Connection) -> None:
         db.execute("PRAGMA query_only = ON")
         db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except BaseException:
-        db.close()
-        raise
-    return db
+
+    uri = f"file:{quote(os.fsencode(path.absolute()))}?{how}"
+    return sqlite_worker.connect(uri, prepare, timeout=WAIT_SECONDS, uri=True)
 
 
 def create(path: Path, *, log: bool = True) -> None:
@@ -157,15 +150,12 @@ def create(path: Path, *, log: bool = True) -> None:
 
 def connect(path: Path, factory: Factory = sqlite3.Connection, *, log: bool = True) -> sqlite3.Connection:
     """The connection that writes, the only one that there may be. `log`: whether it keeps one (WAL)."""
-    wait = BUSY_SECONDS if log else WAIT_SECONDS
-    db = sqlite3.connect(path, timeout=wait, isolation_level=None, check_same_thread=False, factory=factory)
-    try:
+
+    def prepare(db: sqlite3.Connection) -> None:
         _keep_log(db) if log else _keep_no_log(db)
         db.execute("PRAGMA secure_delete = ON")
-    except BaseException:
-        db.close()
-        raise
-    return db
+
+    return sqlite_worker.connect(path, prepare, timeout=None if log else WAIT_SECONDS, factory=factory)
 
 
 def _keep_log(db: sqlite3.Connection) -> None:

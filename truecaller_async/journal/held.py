@@ -37,8 +37,7 @@ class Held:
         """Write these, on disk when this returns, or all of them not. Raises what SQLite raises."""
         self.db.execute("BEGIN IMMEDIATE")
         for statements in transactions:
-            for sql, parameters in statements:
-                self.db.executemany(sql, parameters)
+            execute(self.db, statements)
         self.db.commit()
 
     def is_purged(self) -> bool:
@@ -58,6 +57,12 @@ class Held:
             self.abandon()
         finally:
             self.lock.release()
+
+
+def execute(db: sqlite3.Connection, statements: Sequence[Statement]) -> None:
+    """Execute the statements in the transaction that is open."""
+    for sql, parameters in statements:
+        db.executemany(sql, parameters)
 
 
 def hold(path: Path, *, anew: bool, purged: bool = False, factory: Factory = sqlite3.Connection) -> Held:

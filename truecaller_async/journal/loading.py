@@ -23,6 +23,7 @@ from truecaller_async.journal.texts import WORDS_MAX, Words
 from truecaller_async.models import Begun, Outcome, Place, RunBegan, SourceNote, Spent
 from truecaller_async.planning.batch_state import State
 from truecaller_async.planning.replay import OpenBatch, Standing
+from truecaller_async.storage.sqlite_worker import is_busy
 
 BATCH = """SELECT
     b.seq, parent, root, via, begins_row, begins_lines, begins_offset, row0, last, rows,
@@ -62,14 +63,9 @@ def sound(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise _busy(path) if _is_busy(error) else _unusable(path, error) from None
+        raise _busy(path) if is_busy(error) else _unusable(path, error) from None
     except (sqlite3.Error, msgspec.MsgspecError, ValueError, KeyError, TypeError, IndexError) as error:
         raise _unusable(path, error) from None
-
-
-def _is_busy(error: sqlite3.OperationalError) -> bool:
-    code: int | None = getattr(error, "sqlite_errorcode", None)  # an error that SQLite did not raise has none
-    return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _busy(path: Path) -> JournalBusy:

@@ -19,11 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from truecaller_async.errors import JournalBusy, JournalError
-
-try:
-    import fcntl
-except ImportError:  # no such lock on this system
-    fcntl = None  # type: ignore[assignment]
+from truecaller_async.storage.file_lock import HAS_LOCKS, open_lock_file, try_lock
 
 TRIES = 5
 PAUSE = 0.01
@@ -51,7 +47,7 @@ class JournalLock:
         if handle is None:
             return
         try:
-            if fcntl is not None and not self._stays:
+            if HAS_LOCKS and not self._stays:
                 self._file.unlink(missing_ok=True)
         except OSError:
             pass  # a folder that became read-only: the file stays, and locks nobody out
@@ -66,21 +62,18 @@ def lock_file(path: Path) -> Path:
 
 def holder(path: Path) -> int | None:
     """The process that works on the journal at `path` now, 0 where that is not known; None where nobody does."""
-    if fcntl is None:
+    if not HAS_LOCKS:
         return None
     try:
         handle = os.open(lock_file(path), os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _content(handle)[0] or 0
+        return None if try_lock(handle, shared=True) else _content(handle)[0] or 0
     except OSError:
         return None  # a file system without such locks: nobody can hold one
     finally:
         os.close(handle)
-    return None
 
 
 def _taken(path: Path, file: Path) -> int:
@@ -89,12 +82,10 @@ def _taken(path: Path, file: Path) -> int:
         handle = _opened(file)
         pid, since = None, ""
         try:
-            if fcntl is not None:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_still(handle, file):
+            if not try_lock(handle):
+                pid, since = _content(handle)
+            elif _is_still(handle, file):
                 return handle
-        except BlockingIOError:
-            pid, since = _content(handle)
         except OSError as error:
             os.close(handle)
             raise JournalError(f"the lock {file} cannot be had: {error.strerror}") from None
@@ -106,7 +97,7 @@ def _taken(path: Path, file: Path) -> int:
 
 def _opened(file: Path) -> int:
     try:
-        return os.open(file, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        return open_lock_file(file)
     except OSError as error:
         raise JournalError(
             f"the lock {file} cannot be made: {error.strerror}; see to the rights on its folder"

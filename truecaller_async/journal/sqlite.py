@@ -47,9 +47,9 @@ class SqliteJournal:
         """
         if self._writer is not None:
             raise JournalBusy(f"the journal {self.path} is in use")
-        self._writer = writer = Writer()
+        self._writer = writer = Writer(partial(hold, self.path, anew=anew, factory=self._factory))
         try:
-            held = await writer.open(partial(hold, self.path, anew=anew, factory=self._factory))
+            held = await writer.open()
         except BaseException:
             self._writer = None
             raise

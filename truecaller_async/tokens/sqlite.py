@@ -6,8 +6,8 @@ to two would let both send at the full rate. A process that ends gives its token
 adopted by the next that asks.
 
 The file is created 0600 in a folder 0700, holds no API key, and is refused if others can read it, if it is a link, or
-if it belongs to somebody else. One thread owns the connection; every method is one transaction (`BEGIN IMMEDIATE`),
-so the ledger's look and its entry cannot be torn apart by another process. A stamp from the future is dealt with as in
+if it belongs to somebody else. Every method is one job of `storage.sqlite_worker`, in a `BEGIN IMMEDIATE` transaction,
+so another process cannot write between reading the ledger and adding to it. A timestamp in the future is handled as in
 the ledger of `memory`.
 """
 
@@ -17,17 +17,16 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from truecaller_async.errors import ClientClosed, ConfigError
+from truecaller_async.errors import ConfigError
 from truecaller_async.models import Secret, Token
 from truecaller_async.models.tokens import Shelf, ShelvedToken, User
-from truecaller_async.private_file import PrivateFile
+from truecaller_async.storage.private_file import PrivateFile
+from truecaller_async.storage.sqlite_worker import SqliteWorker, check_version, connect, open_database
 from truecaller_async.tokens.memory import OUT_OF_TURN, taken_for
 
 STATE_FILE = PrivateFile("state file", "access tokens", "state=")
@@ -46,9 +45,6 @@ CREATE INDEX IF NOT EXISTS mint_at ON mint(account, at);
 CREATE INDEX IF NOT EXISTS release_at ON release(account, token_id, at);
 """
 VERSION = 1
-BUSY_SECONDS = 5.0
-BUSY_PAUSE = 0.05
-"""The change to WAL does not wait for others that open the file at the same moment, as everything else does."""
 
 KEPT_SECONDS = 24 * 3600.0
 """Ledger entries and releases older than this are of no use to any limit."""
@@ -60,11 +56,10 @@ class SqliteTokenStore:
     def __init__(self, path: Path, account: str) -> None:
         self._path = path
         self._account = account
-        self._thread: ThreadPoolExecutor | None = None
-        self._connection: sqlite3.Connection | None = None
         self._owner = ""
-        self._pid: int | None = None
-        self._closed = False
+        self._worker = SqliteWorker(
+            "client", lambda: _open(path), thread_name="truecaller-state", job_error=self._job_error
+        )
 
     async def adopt(self, now: float) -> Sequence[Token]:
         """The live tokens that no other living process uses; they are ours from now on."""
@@ -163,14 +158,15 @@ class SqliteTokenStore:
 
         A looker is no owner: the tokens that it sees stay whose they are.
         """
-        self._refuse_if_over()
-        if self._thread is None or self._is_inherited():
+        self._worker.check()
+        if not self._worker.is_started:
             return await asyncio.to_thread(self._look, now, since)
-        return await _in(self._thread, lambda: self._look(now, since))  # ours works until the very end of a program
+        # The thread of the worker, unlike `to_thread`, works until the very end of a program.
+        return await self._worker.run_without_connection(lambda: self._look(now, since))
 
     async def give_up(self, now: float) -> None:
         """The next process may have our tokens; they were last used now. In a forked child they are the parent's."""
-        if self._is_inherited():
+        if self._worker.is_inherited:
             return
         await self._do(
             lambda db: db.execute(
@@ -181,53 +177,28 @@ class SqliteTokenStore:
 
     async def aclose(self) -> None:
         """Close the file. In a forked child nothing is touched: the connection is the parent's."""
-        inherited, self._closed = self._is_inherited(), True
-        thread, self._thread = self._thread, None
-        if thread is None or inherited:
-            return
-        _open_here.discard(self._owner)
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await _in(thread, connection.close)
-        thread.shutdown(wait=True)
+        if not self._worker.is_inherited:
+            _open_here.discard(self._owner)
+        await self._worker.aclose()
 
     async def _do(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
-        self._refuse_if_over()
-        return await _in(self._thread or self._begin(), lambda: self._run(transaction))
+        self._worker.check()
+        if not self._owner:
+            # Become an owner of tokens in the process of the first use: the store may have been made before a fork.
+            self._owner = f"{os.getpid()}:{os.urandom(8).hex()}"
+            _open_here.add(self._owner)
+        return await self._worker.write(transaction)
 
-    def _refuse_if_over(self) -> None:
-        if self._closed:
-            raise ClientClosed("the client was closed; open a new one")
-        if self._is_inherited():
-            raise ClientClosed("the client was opened in another process; open a new one after the fork")
-
-    def _begin(self) -> ThreadPoolExecutor:
-        """Become an owner of tokens, in the process of the first use: the store may have been made before a fork."""
-        self._pid = os.getpid()
-        self._owner = f"{self._pid}:{os.urandom(8).hex()}"
-        _open_here.add(self._owner)
-        self._thread = thread = ThreadPoolExecutor(1, thread_name_prefix="truecaller-state")
-        return thread
-
-    def _is_inherited(self) -> bool:
-        return self._pid is not None and self._pid != os.getpid()
-
-    def _run(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            if self._connection is None:
-                self._connection = _open(self._path)
-            with self._connection as db:
-                db.execute("BEGIN IMMEDIATE")
-                return transaction(db)
-        except sqlite3.Error as error:
-            raise _unusable(self._path, error) from None
+    def _job_error(self, error: BaseException) -> BaseException:
+        return _unusable(self._path, error) if isinstance(error, sqlite3.Error) else error
 
     def _look(self, now: float, since: float) -> Shelf:
         if not STATE_FILE.is_there(self._path):
             return Shelf()
         try:
             with contextlib.closing(_open_to_look(self._path)) as db:
-                return self._shelf(db, now, since) if _version(db, self._path) else Shelf()
+                version = check_version(db, f"{STATE_FILE.name} {self._path}", VERSION)
+                return self._shelf(db, now, since) if version else Shelf()
         except sqlite3.Error as error:
             raise _unusable(self._path, error) from None
 
@@ -253,63 +224,21 @@ class SqliteTokenStore:
         return "other" if _alive(owner) else "nobody"
 
 
-async def _in(thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-    """Work in the thread of the connection; here, where the interpreter ends and threads take no more work."""
-    try:
-        future = asyncio.get_running_loop().run_in_executor(thread, work)
-    except RuntimeError:
-        return work()
-    return await future
-
-
 def _unusable(path: Path, error: sqlite3.Error) -> ConfigError:
     return ConfigError(f"the state file {path} cannot be used: {error}; move it away, or name another with state=")
 
 
 def _open_to_look(path: Path) -> sqlite3.Connection:
     """A connection that reads only. Not SQLite's own read-only mode, which leaves the files of its log behind."""
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS)
-    connection.execute("PRAGMA query_only=ON")
-    return connection
-
-
-def _version(connection: sqlite3.Connection, path: Path) -> int:
-    """The version that wrote the file, 0 where nothing was written yet. Raises `ConfigError` for a newer one."""
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > VERSION:
-        raise ConfigError(f"the state file {path} was written by a newer version of this library; update it")
-    return version
+    return connect(f"{path.absolute().as_uri()}?mode=rw", lambda db: db.execute("PRAGMA query_only=ON"), uri=True)
 
 
 def _open(path: Path) -> sqlite3.Connection:
     STATE_FILE.make(path)
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        _prepare_when_free(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare_when_free(connection: sqlite3.Connection, path: Path) -> None:
-    end = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            return _prepare(connection, path)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
-                raise
-            time.sleep(BUSY_PAUSE)
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    _version(connection, path)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute("PRAGMA secure_delete=ON")
-    connection.executescript(SCHEMA)
-    connection.execute(f"PRAGMA user_version={VERSION}")
+        return open_database(path, STATE_FILE.name, schema=SCHEMA, version=VERSION, synchronous="NORMAL")
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from None
 
 
 def _alive(owner: str) -> bool:

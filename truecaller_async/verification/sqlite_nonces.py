@@ -4,26 +4,25 @@ The file is ours alone (`private_file`): between a callback and its browser it h
 not be everybody's either, because SQLite believes a journal that lies beside the file. What is used or old is deleted,
 and overwritten. Nonces and sessions are kept as hashes.
 
-One thread owns the connection. A callback is looked up before anything is locked, so that a flood of forged ones does
-not stand in the way of the good ones.
+`storage.sqlite_worker` owns the connection. A callback is looked up before anything is locked, so that a flood of
+forged ones does not stand in the way of the good ones.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import sqlite3
 import stat
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from truecaller_async.clock import Clock
-from truecaller_async.errors import ClientClosed, ConfigError
+from truecaller_async.errors import ConfigError
 from truecaller_async.models import Secret
-from truecaller_async.private_file import PrivateFile
+from truecaller_async.storage.private_file import PrivateFile
+from truecaller_async.storage.sqlite_worker import SqliteWorker, connect
 from truecaller_async.verification.callbacks import FlowInvoked, KnownCallback, ProfileReady, UserRejected
 from truecaller_async.verification.nonces import Issued, Rules, counts, is_ours, new_nonce, session_hash
 
@@ -34,7 +33,6 @@ CREATE TABLE IF NOT EXISTS nonce(
     nonce BLOB PRIMARY KEY, session BLOB NOT NULL, born REAL NOT NULL, kind TEXT, token TEXT, said TEXT) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS nonce_born ON nonce(born);
 """
-BUSY_SECONDS = 5.0
 NONCE_FILE = PrivateFile("file of nonces", "access tokens", "another path")
 
 
@@ -48,10 +46,12 @@ class SqliteNonceStore:
         self._path = Path(path)
         self._rules = rules or Rules()
         self._clock = clock or Clock()
-        self._thread: ThreadPoolExecutor | None = None
-        self._connection: sqlite3.Connection | None = None
-        self._pid: int | None = None
-        self._closed = False
+        self._worker = SqliteWorker(
+            "store of nonces",
+            lambda: _open(self._path),
+            thread_name="truecaller-nonces",
+            job_error=self._job_error,
+        )
 
     async def issue(self, session: str) -> str:
         """A new nonce, bound to this session. Raises `ValidationError` for an empty session, and as the class says."""
@@ -108,14 +108,7 @@ class SqliteNonceStore:
 
     async def aclose(self) -> None:
         """Close the file. May be called twice; in a forked child nothing is touched. Raises nothing."""
-        self._closed = True
-        thread, self._thread = self._thread, None
-        if thread is None or self._pid != os.getpid():
-            return
-        try:
-            await asyncio.get_running_loop().run_in_executor(thread, self._close)  # behind what is still queued
-        finally:
-            thread.shutdown(wait=False)
+        await self._worker.aclose()
 
     def _heard(self, db: sqlite3.Connection, nonce: str, owner: bytes | None, now: float) -> Issued | None:
         found = db.execute(
@@ -126,27 +119,11 @@ class SqliteNonceStore:
         return None if found is None else Issued(_callback(nonce, *found))
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        if self._closed:
-            raise ClientClosed("the store of nonces was closed; make a new one")
-        if self._thread is None:
-            self._pid, self._thread = os.getpid(), ThreadPoolExecutor(1, thread_name_prefix="truecaller-nonces")
-        if self._pid != os.getpid():
-            raise ClientClosed("the store of nonces was opened in another process; make a new one after the fork")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: self._run(work))
+        # Not `write`: it would lock the file for every forged callback. Each job takes the lock when it must write.
+        return await self._worker.run(work)
 
-    def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-
-    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            if self._connection is None:
-                self._connection = _open(self._path)
-            with self._connection as db:
-                return work(db)
-        except sqlite3.Error as error:
-            raise ConfigError(f"the file of nonces {self._path} cannot be used: {error}; name another") from None
+    def _job_error(self, error: BaseException) -> BaseException:
+        return _unusable(self._path, error) if isinstance(error, sqlite3.Error) else error
 
 
 def _hashed(nonce: str) -> bytes:
@@ -174,14 +151,19 @@ def _callback(nonce: str, kind: str | None, token: str | None, said: str | None)
 def _open(path: Path) -> sqlite3.Connection:
     NONCE_FILE.make(path)
     _refuse_shared_folder(path)
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("PRAGMA secure_delete=ON")
-        connection.executescript(SCHEMA)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+        return connect(path, _prepare)
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from None
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA secure_delete=ON")  # and no WAL, which would keep a used token in a second file
+    db.executescript(SCHEMA)
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> ConfigError:
+    return ConfigError(f"the file of nonces {path} cannot be used: {error}; name another")
 
 
 def _refuse_shared_folder(path: Path) -> None:

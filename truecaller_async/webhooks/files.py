@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from truecaller_async.errors import ConfigError
-from truecaller_async.private_file import PrivateFile
+from truecaller_async.storage.private_file import PrivateFile
 
 MEMORY = "memory:"
 SQLITE = "sqlite:///"

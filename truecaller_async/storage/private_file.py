@@ -1,9 +1,12 @@
-"""A file that is ours alone, because there are tokens or phone numbers in it.
+"""Files that only their owner can read, because they hold access tokens or phone numbers.
 
-It is created 0600, in folders 0700 where they are missing, and refused if it is a link, a folder or a device, if it is
-somebody else's, or if others can read it. The same is asked of the files that SQLite keeps beside it: what is written
-goes into them first, and in a folder of everybody's somebody else may have put them there. On systems without such
-modes only the kind of file is looked at.
+Purpose: create such a file (mode 0600, missing folders 0700) and refuse an unsafe one. A file is unsafe if it is a
+link, a folder or a device, if it belongs to another user, or if others can read it.
+
+Invariants: SQLite writes new data first to the files beside the database (`SIDE_SUFFIXES`), and in a shared folder
+another user can create them beforehand. So the same checks apply to them.
+
+Failure modes: on systems without POSIX modes only the kind of the file is checked.
 """
 
 from __future__ import annotations
@@ -16,19 +19,27 @@ import attrs
 
 from truecaller_async.errors import ConfigError
 
-BESIDE = ("-wal", "-shm", "-journal")
+SIDE_SUFFIXES = ("-wal", "-shm", "-journal")
+"""What SQLite appends to the name of a database to name the files beside it."""
 
 
 @attrs.frozen
 class PrivateFile:
-    """What the file is called in messages, what it `holds`, and the `setting` that would name another."""
+    """The words for one kind of private file in error messages."""
 
     name: str
+    """What the file is called, such as "state file"."""
     holds: str
+    """What must not be read by others, such as "access tokens"."""
     setting: str
+    """The option that names another file, such as "state="."""
 
     def make(self, path: Path) -> None:
-        """See to it that the file is there and is ours alone. Raises `ConfigError` where it cannot be."""
+        """Create the file if it is missing, and check it.
+
+        Raises:
+            ConfigError: The file cannot be created or is unsafe.
+        """
         try:
             for folder in reversed(path.absolute().parents):
                 folder.mkdir(mode=0o700, exist_ok=True)
@@ -39,31 +50,35 @@ class PrivateFile:
             facts = os.fstat(handle)
         finally:
             os.close(handle)
-        self._judge(path, facts)
-        self._judge_beside(path)
+        self._check(path, facts)
+        self._check_side_files(path)
 
     def is_there(self, path: Path) -> bool:
-        """Whether there is one, without making it. Raises `ConfigError` where it must not be used."""
-        if not self._is_good(path):
+        """Return whether the file exists; check it, but do not create it.
+
+        Raises:
+            ConfigError: The file is unsafe.
+        """
+        if not self._exists(path):
             return False
-        self._judge_beside(path)
+        self._check_side_files(path)
         return True
 
-    def _is_good(self, path: Path) -> bool:
+    def _exists(self, path: Path) -> bool:
         try:
             facts = path.lstat()
         except FileNotFoundError:
             return False
         except OSError as error:
             raise self._unusable(path, error.strerror) from None
-        self._judge(path, facts)
+        self._check(path, facts)
         return True
 
-    def _judge_beside(self, path: Path) -> None:
-        for suffix in BESIDE:
-            self._is_good(path.with_name(path.name + suffix))
+    def _check_side_files(self, path: Path) -> None:
+        for suffix in SIDE_SUFFIXES:
+            self._exists(path.with_name(path.name + suffix))
 
-    def _judge(self, path: Path, facts: os.stat_result) -> None:
+    def _check(self, path: Path, facts: os.stat_result) -> None:
         if not stat.S_ISREG(facts.st_mode):
             raise self._unusable(path, "it is a link, a folder or a device")
         if os.name != "posix":
