@@ -402,7 +402,7 @@ async def test_without_a_further_thread_the_job_is_executed_by_the_caller(
 
 
 def opened(path: Path | None, version: int = 3) -> sqlite3.Connection:
-    return open_database(path, "store", schema=SCHEMA, version=version, synchronous="FULL")
+    return open_database(path, "store", schema=SCHEMA, version=version, power_safe=True)
 
 
 def test_a_database_is_set_as_it_was_asked_for(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def connect(
     return db
 
 
-def open_database(path: Path | None, name: str, *, schema: str, version: int, synchronous: str) -> sqlite3.Connection:
+def open_database(path: Path | None, name: str, *, schema: str, version: int, power_safe: bool) -> sqlite3.Connection:
     """Open a database in WAL mode, create its tables if they are missing, and overwrite what is deleted.
 
     Args:
@@ -89,7 +89,7 @@ def open_database(path: Path | None, name: str, *, schema: str, version: int, sy
         name: What the file is called in error messages.
         schema: SQL that can be executed repeatedly.
         version: The version of `schema`, stored as `user_version`.
-        synchronous: FULL syncs each commit; NORMAL may lose the last commits at a power failure.
+        power_safe: Sync each commit (`synchronous=FULL`). Otherwise a power failure may undo the last commits.
 
     Raises:
         ConfigError: The file was written by a newer version.
@@ -99,7 +99,7 @@ def open_database(path: Path | None, name: str, *, schema: str, version: int, sy
     def prepare(db: sqlite3.Connection) -> None:
         check_version(db, f"{name} {path}", version)
         db.execute("PRAGMA journal_mode=WAL")
-        db.execute(f"PRAGMA synchronous={synchronous}")
+        db.execute("PRAGMA synchronous=FULL" if power_safe else "PRAGMA synchronous=NORMAL")
         db.execute("PRAGMA secure_delete=ON")
         db.executescript(schema)
         db.execute(f"PRAGMA user_version={version}")

@@ -236,7 +236,7 @@ def _open_to_look(path: Path) -> sqlite3.Connection:
 def _open(path: Path) -> sqlite3.Connection:
     STATE_FILE.make(path)
     try:
-        return open_database(path, STATE_FILE.name, schema=SCHEMA, version=VERSION, synchronous="NORMAL")
+        return open_database(path, STATE_FILE.name, schema=SCHEMA, version=VERSION, power_safe=False)
     except sqlite3.Error as error:
         raise _unusable(path, error) from None
 

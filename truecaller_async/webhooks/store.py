@@ -96,6 +96,6 @@ def _open(path: Path | None) -> sqlite3.Connection:
     if path is not None:
         STORE_FILE.make(path)
     try:
-        return open_database(path, STORE_FILE.name, schema=SCHEMA, version=VERSION, synchronous="FULL")
+        return open_database(path, STORE_FILE.name, schema=SCHEMA, version=VERSION, power_safe=True)
     except sqlite3.Error as error:
         raise ConfigError(f"the store {path} cannot be used: {error}; name another with store=") from None
