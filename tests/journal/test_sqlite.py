@@ -555,6 +555,7 @@ async def test_a_process_that_forgets_to_close_ends_all_the_same(path: Path) -> 
     process = await asyncio.to_thread(child, path, "leave")
     out, _ = await asyncio.to_thread(process.communicate, timeout=60)
     assert (out, process.returncode) == ("1\n", 0)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
     journal = SqliteJournal(path)
     assert (await journal.open(anew=False)).last_seq == 1
     await journal.aclose()
