@@ -134,7 +134,7 @@ def test_a_wrong_setting_is_refused_at_birth(wrong: dict[str, Any]) -> None:
 
 def test_no_form_of_a_client_shows_the_key() -> None:
     client = TruecallerClient(**GOOD)
-    shown = f"{client!r} {client.__dict__} {vars(client._way)} {vars(client._way.house)}"
+    shown = f"{client!r} {client.__dict__} {vars(client._portal)} {vars(client._portal.registry)}"
     assert CANARY not in shown
     assert GOOD["client_account_id"] in repr(client)
     client.close()

@@ -162,7 +162,7 @@ def test_a_client_that_is_thrown_away_warns_and_its_thread_ends(served: Served) 
     (thread,) = loops()
     dropped = [client]
     del client
-    with pytest.warns(ResourceWarning, match="never closed; write 'with'"):
+    with pytest.warns(ResourceWarning, match="never closed. Write 'with'"):
         dropped.clear()
     thread.join(PATIENCE)
     assert not thread.is_alive()
