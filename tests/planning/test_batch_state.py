@@ -11,7 +11,7 @@ from truecaller_async import errors
 from truecaller_async.errors import TruecallerError
 from truecaller_async.planning.batch_state import ARROWS, STRUCTURAL, Event, State, advance, event_of
 
-ENDS = {State.RESOLVED, State.REFUSED, State.UNTRACKED}
+ENDS = {State.ACCEPTED, State.REFUSED, State.UNTRACKED}
 
 DECIDED: dict[type[TruecallerError], Event] = {
     errors.TruecallerError: Event.FATAL,

@@ -24,9 +24,11 @@ from truecaller_async.journal.files import examine
 from truecaller_async.journal.held import Held, hold
 from truecaller_async.journal.loading import scribe_of
 from truecaller_async.journal.texts import kept
+from truecaller_async.journal.upkeep import settle
 from truecaller_async.models import Entry, Read, Settled, Spent, Token
 from truecaller_async.models.tokens import Shelf
-from truecaller_async.planning.replay import Standing
+from truecaller_async.planning.doubts import MAY_BE_JUDGED, judgement
+from truecaller_async.planning.replay import OpenBatch, Standing
 from truecaller_async.ports import Limiter
 from truecaller_async.tokens import MemoryTokenStore
 
@@ -215,6 +217,21 @@ class Annals:
             self.held.transact([self.held.scribe.take(entries)])
         self.memory.take(entries)
         self.entries += [entry for entry in entries if not isinstance(entry, Spent)]
+
+    @property
+    def undecided(self) -> list[OpenBatch]:
+        """The batches that the operator may decide, while no process works on the campaign."""
+        return [batch for batch in self.memory.standing.open if batch.state in MAY_BE_JUDGED]
+
+    def decide(self, batch: OpenBatch, *, applied: bool, at: float) -> None:
+        """Write the operator's decision into every form of the journal, and compare them."""
+        if self.path is not None:
+            settle(self.path, batch.seq, applied, at)
+        for entry in judgement(batch, applied, at):
+            self.memory.standing.take(entry)
+            self.entries.append(entry)
+        if self.path is not None:
+            self._compare()
 
     async def let_go(self) -> None:
         """The process is over, however it ended."""

@@ -38,12 +38,14 @@ class Life:
     """One campaign in one process: what its reader saw.
 
     `end` is how it ended: "ended" (the reader came to the end, whatever it was), "died", "cancelled", "left".
-    `known` is how many of the journal's entries were written before this life, and `told` after it.
+    `known` is how many of the journal's entries were written before this life, and `told` after it. `policy` is its
+    `on_ambiguous`.
     """
 
     process: int
     act: Act | None
     known: int
+    policy: str
     told: int = 0
     results: list[RecordResult] = attrs.field(factory=list)
     summary: Summary | None = None

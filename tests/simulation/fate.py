@@ -19,6 +19,8 @@ from truecaller_async.sandbox.oddities import Oddity
 
 T = TypeVar("T")
 Kept: TypeAlias = Literal["none", "memory", "sqlite"]
+Policy: TypeAlias = Literal["resend", "hold"]
+Operator: TypeAlias = Literal["informed", "careless"]
 RESUMABLE: tuple[tuple[Kept, int], ...] = (("memory", 5), ("sqlite", 2))
 
 DENIALS = frozenset({"400", "401", "403", "404", "parse-token", "429", "301", "302", "303", "307", "308"})
@@ -110,6 +112,10 @@ class Campaign:
     `size` is the most records in a batch. `pause` is what the source waits before each row (0.0: it is a list), and
     `breaks` the rows before which it raises, once each. The reader takes `reading` seconds for a result. `journal` is
     "none" (nobody can go on from it), "memory" or "sqlite". `acts` are those of the first lives.
+
+    `decisions[n]` is the operator after life n, None for no decision. The operator decides each batch that may have
+    been applied: "informed" looks into the server's truth log, "careless" guesses. `policy` replaces `on_ambiguous` in
+    every life but the first, unless it is None.
     """
 
     mixture: Mixture
@@ -121,6 +127,14 @@ class Campaign:
     reading: float
     journal: Kept
     acts: tuple[Act | None, ...]
+    decisions: tuple[Operator | None, ...] = ()
+    policy: Policy | None = None
+
+    def options_in(self, life: int) -> CampaignOptions:
+        """Return the options of the process with this number."""
+        if not life or self.policy is None:
+            return self.options
+        return attrs.evolve(self.options, on_ambiguous=self.policy)
 
 
 @attrs.frozen
@@ -141,7 +155,8 @@ class Fate:
 
     `limits` are those that the client believes in. `jumps` of its wall clock, `blocks` of its loop by foreign code.
     `calls` single calls go beside the campaigns, one each `every` seconds. `hesitation` bounds the delay of a call
-    through a port. The observer raises in `blind` of its calls. `endings` are those of the first lives.
+    through a port. The observer raises in `blind` of its calls. `endings` are those of the first lives. Then come
+    `resumes` lives, and the last one, that end by themselves.
     """
 
     seed: int
@@ -159,11 +174,48 @@ class Fate:
     hesitation: float
     blind: float
     endings: tuple[Ending, ...]
+    resumes: int = 0
+
+    @property
+    def lives(self) -> int:
+        """The number of processes."""
+        return len(self.endings) + self.resumes + 1
 
 
 def draw(seed: int) -> Fate:
     """The fate of this seed."""
-    return _Drawing(Random(seed)).fate(seed)
+    return _operated(_Drawing(Random(seed)).fate(seed), Random(f"operator {seed}"))
+
+
+def _operated(fate: Fate, dice: Random) -> Fate:
+    """Add what an operator does between two processes, and a fault that gives a reason to resume.
+
+    Separate dice keep the rest of the fate of each seed.
+    """
+    if all(campaign.journal == "none" for campaign in fate.campaigns):
+        return fate
+    resumes = dice.choice((0, 1, 2))
+    server = fate.server
+    reasons = ((), (dice.choice(sorted(GRAVE)),), ("reset",), ("apply", "reset"))
+    do = dice.choice(reasons) if resumes else ()
+    if do:
+        fault = Fault(call="batch.submit", do=do, nth=dice.randint(1, 4))
+        server = attrs.evolve(server, faults=FaultPlan((*server.faults.faults, fault), server.faults.seed))
+    fate = attrs.evolve(fate, server=server, resumes=resumes)
+    campaigns = tuple(_decided(campaign, fate.lives - 1, dice) for campaign in fate.campaigns)
+    return attrs.evolve(fate, campaigns=campaigns)
+
+
+def _decided(campaign: Campaign, gaps: int, dice: Random) -> Campaign:
+    """Draw the decisions. A careless one under `hold` may make a batch be applied twice, and is not drawn."""
+    operators: tuple[Operator | None, ...] = (None, None, "informed")
+    policies: tuple[Policy | None, ...] = (None, "resend", "resend")
+    if campaign.options.on_ambiguous == "resend":
+        operators = (None, None, "informed", "careless")
+        policies = (None, None, "hold")
+    return attrs.evolve(
+        campaign, decisions=tuple(dice.choice(operators) for _ in range(gaps)), policy=dice.choice(policies)
+    )
 
 
 def readable(value: object, indent: str = "") -> str:

@@ -53,10 +53,10 @@ def i2_no_more_applications_than_doubts(evidence: Evidence) -> Iterator[str]:
 
 
 def i3_hold_applies_at_most_once(evidence: Evidence) -> Iterator[str]:
-    """Under `hold` no row is applied twice, whatever happens."""
+    """Where every life has `hold` no row is applied twice, whatever happens."""
     applied = Counter(applied_content(entry) for entry in evidence.truth)
     for number, course in enumerate(evidence.courses):
-        if course.campaign.options.on_ambiguous != "hold":
+        if any(life.policy != "hold" for life in course.lives):
             continue
         for content, rows in Counter(map(content_of, course.rows)).items():
             if applied[content] > rows:

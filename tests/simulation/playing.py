@@ -22,7 +22,7 @@ import attrs
 
 from tests.engine.world import HOUR_MS, LABEL
 from tests.simulation.borders import Annals, Doom, HesitantJournal, HesitantLimiter, HesitantStore, Hesitation, Shelves
-from tests.simulation.evidence import Course, Effort, Evidence, Life, Single
+from tests.simulation.evidence import Course, Effort, Evidence, Life, Single, applied_content, content_of
 from tests.simulation.fate import Act, Fate
 from tests.simulation.network import Ether, SimulatedTransport
 from tests.simulation.rows import Source, rows_of
@@ -165,8 +165,9 @@ def _world(fate: Fate, evidence: Evidence, folder: Path) -> World:
 def _play(world: World) -> None:
     evidence, now = world.evidence, 0.0
     try:
-        for number in range(len(world.fate.endings) + 1):
+        for number in range(world.fate.lives):
             now = _live(world, number, now) + REST
+            _operate(world, number, now)
     except (Stuck, Endless) as hung:
         evidence.broken.append(f"the run hangs: {type(hung).__name__}")
     finally:
@@ -177,6 +178,24 @@ def _play(world: World) -> None:
     evidence.truth, evidence.stats = state.truth(0, TRUTH_MAX), state.stats()
     evidence.arrivals = world.ether.arrivals
     evidence.secrets |= (set(state._login._tokens) | world.ether.tokens) - {""}
+
+
+def _operate(world: World, number: int, now: float) -> None:
+    """Let the operator decide, after life `number`, each batch that may have been applied."""
+    for campaign, (course, annals) in enumerate(zip(world.evidence.courses, world.annals, strict=True)):
+        decisions = course.campaign.decisions
+        operator = decisions[number] if number < len(decisions) else None
+        batches = annals.undecided
+        if operator is None or not batches:
+            continue
+        applied = set(map(applied_content, world.ether.state.truth(0, TRUTH_MAX)))
+        for batch in batches:
+            was_applied = any(content_of(course.rows[row - 1]) in applied for row in batch.open)
+            said = was_applied if operator == "informed" else world.dice.random() < 0.5
+            world.timeline.tell_at(
+                now, "operator", campaign, f"batch {batch.seq}", "applied" if said else "not applied"
+            )
+            annals.decide(batch, applied=said, at=BASE + now)
 
 
 def _live(world: World, number: int, start: float) -> float:
@@ -303,7 +322,9 @@ class Process:
             if self.number and (annals.memory.standing.complete or not annals.resumable):
                 continue
             acts = course.campaign.acts
-            life = Life(self.number, acts[self.number] if self.number < len(acts) else None, len(annals.entries))
+            act = acts[self.number] if self.number < len(acts) else None
+            policy = course.campaign.options_in(self.number).on_ambiguous
+            life = Life(self.number, act, len(annals.entries), policy)
             course.lives.append(life)
             jobs.append(self._campaign(client, number, course, life))
         if not self.number:
@@ -338,7 +359,8 @@ class Process:
     def _stream(self, client: TruecallerClient, number: int, course: Course) -> CampaignStream:
         annals, source = self.world.annals[number], self.world.sources[number]
         journal = HesitantJournal(annals, self.doom, self.hesitate, self.world.timeline, str(number))
-        asked = Undertaking(client._core, source.open(), course.campaign.options, lambda: journal, resumed=annals.begun)
+        options = course.campaign.options_in(self.number)
+        asked = Undertaking(client._core, source.open(), options, lambda: journal, resumed=annals.begun)
         return CampaignStream(asked)
 
     async def _read(self, stream: CampaignStream, course: Course, life: Life, leaving: asyncio.Event) -> None:

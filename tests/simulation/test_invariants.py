@@ -13,11 +13,12 @@ import pytest
 from tests.simulation import playing
 from tests.simulation.borders import Annals, HesitantLimiter
 from tests.simulation.evidence import Evidence
-from tests.simulation.fate import Act, Campaign, Fate, Mixture, Network, Server
+from tests.simulation.fate import Act, Fate
 from tests.simulation.invariants import violations
 from tests.simulation.network import SimulatedTransport
 from tests.simulation.playing import play
-from truecaller_async import CallRecord, CampaignOptions, Limits, Outcome, ResponseLost, RetryPolicy
+from tests.simulation.quiet import QUIET
+from truecaller_async import CallRecord, CampaignOptions, Limits, Outcome, ResponseLost
 from truecaller_async.engine import sender
 from truecaller_async.models import Entry, Settled
 from truecaller_async.planning.batch_state import Event, event_of
@@ -26,27 +27,6 @@ from truecaller_async.planning.pairs import PairOrder
 from truecaller_async.planning.restraint import Leave
 from truecaller_async.sandbox.faults import Fault, FaultPlan
 from truecaller_async.sandbox.settings import SPEEDS
-
-QUIET = Fate(
-    seed=1,
-    server=Server(Limits.documented(), 3600.0, 0.5, 0.0, "whole", (), 1.0, FaultPlan(()), 0.0),
-    network=Network((0.01, 0.02), 0.0, 10.0, 0.0, ()),
-    limits=Limits.documented(),
-    max_tokens=2,
-    retry=RetryPolicy(),
-    version="v2",
-    campaigns=(
-        Campaign(Mixture(40, 10, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), CampaignOptions(), 7, 0.0, 0.0, (), 0.0, "sqlite", ()),
-    ),
-    calls=2,
-    every=1.0,
-    jumps=(),
-    blocks=(),
-    hesitation=0.001,
-    blind=0.0,
-    endings=(),
-)
-"""A day on which nothing happens."""
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,11 @@ def test_the_fates_of_the_suite_hold_what_the_readme_promises() -> None:
     assert min(acts[what] for what in ("drain", "abort", "cancel", "leave")) > 3
     assert min(journals[kind] for kind in ("none", "memory", "sqlite")) > 20
     assert {oddity for fate in fates for oddity in fate.server.oddities} >= {"masked-numbers", "foreign-rows"}
+    decisions = Counter(said for fate in fates for campaign in fate.campaigns for said in campaign.decisions if said)
+    policies = Counter(campaign.policy for fate in fates for campaign in fate.campaigns if campaign.policy)
+    assert min(decisions[kind] for kind in ("informed", "careless")) > 20
+    assert min(policies[kind] for kind in ("resend", "hold")) > 20
+    assert sum(fate.resumes > 0 for fate in fates) > 50
     assert sum(bool(fate.jumps) for fate in fates) > 10
     assert sum(bool(fate.blocks) for fate in fates) > 5
     assert sum(fate.calls > 0 for fate in fates) > 50

@@ -30,9 +30,12 @@ class Timeline:
 
     def tell(self, what: str, *details: object) -> None:
         """This happens now."""
-        if self.deaf:
-            return
-        event = (asyncio.get_running_loop().time(), what, details)
+        if not self.deaf:
+            self.tell_at(asyncio.get_running_loop().time(), what, *details)
+
+    def tell_at(self, at: float, what: str, *details: object) -> None:
+        """Add an event that happens between two processes, where no loop runs."""
+        event = (at, what, details)
         self.events.append(event)
         if self.hear is not None:
             self.hear(line_of(event))

@@ -48,7 +48,6 @@ class Sender:
             await self._take_out_late(draft, [i for i, end in enumerate(ends_of(draft.records)) if end <= horizon])
         if draft.rows:
             return True
-        draft.happen(Event.EMPTIED)
         await run.release(draft)
         return False
 

@@ -40,7 +40,6 @@ AS_IT_STANDS = {
     State.IN_DOUBT: "sent, and the answer was lost",
     State.HELD: "sent, and the answer was lost",
     State.ACCEPTED: "taken by the server, and no final word yet",
-    State.RESOLVED: "taken by the server, and no final word came",
     State.UNTRACKED: "taken by the server, and its batch id is not known",
 }
 AGAIN = "sent, and the answer was lost; to be sent again"

@@ -1,25 +1,19 @@
-"""The life of one batch, as a table.
+"""Define the states of one batch and the events that lead from one to the next.
 
-    planned --intent--> in_flight --accepted--> accepted --finished--> resolved
-       ^                   |  |  |  |
-       +- not_sent --------+  |  |  +--untracked--> untracked        (taken, but its id is not known)
-       +- throttled ----------+  |
-       +- unauthorized ----------+
-       |                         +--refused--> refused               (its records are isolated, or failed)
-       |                         +--fatal----> stopped               (the run ends; nothing was applied)
-       |                         +--lost-----> in_doubt
-       +- resend ------------------------------- | |
-       +- resend, not_applied ----- held <--give_up-+                (its records are `unknown` as it stands)
-                                      +--applied--> untracked        (by the operator's word)
-    planned --emptied--> resolved                                    (every record expired or was superseded)
-    stopped --resume---> planned          accepted --give_up--> resolved
+Algorithm:
+`ARROWS` is the whole state machine. `advance` applies one event; a pair that is not in the table raises. The live
+batch (`planning.draft`) and the journal's copy of it (`planning.replay`) both use it. ARCHITECTURE.md shows the same
+table as a diagram, and `tests/house/test_state_chart.py` compares the two. `event_of` maps the error that ended an
+attempt to an event: the transport says whether the request was sent, and the error class says the rest.
 
-Each arrow is one transaction of the journal: the intent is written before the first byte of the POST, the outcome
-before anything that depends on it. Law 3 is the missing arrow: nothing leads from `in_flight` back to `planned`
-after an attempt that may have been applied, but through `in_doubt` and the caller's stated policy.
-
-`Attempts` counts what the attempts of a batch came to; `event_of` reads an attempt's end. Sent or not sent is the
-transport's word; the rest is said by the error's class.
+Invariants:
+- Each arrow is one transaction of the journal. The intent is written before the first byte of the POST, and the end of
+  the attempt is written before anything that depends on it.
+- Law 3: no arrow leads from `in_flight` to `planned` after an attempt that may have been applied. Such a batch goes
+  through `in_doubt`, and only the stated policy or the operator's decision plans it again.
+- The end of a batch is no event: in any state, a batch is dropped when each of its rows has a final outcome or belongs
+  to a newer batch. So an accepted batch stays `accepted` until then.
+- Each arrow is taken by a campaign of the simulation (`tests/simulation/test_transitions.py`).
 """
 
 from __future__ import annotations
@@ -50,7 +44,6 @@ class State(StrEnum):
     PLANNED = "planned"
     IN_FLIGHT = "in_flight"
     ACCEPTED = "accepted"
-    RESOLVED = "resolved"
     IN_DOUBT = "in_doubt"
     HELD = "held"
     REFUSED = "refused"
@@ -72,8 +65,6 @@ class Event(StrEnum):
     FATAL = "fatal"
     RESEND = "resend"
     GIVE_UP = "give_up"
-    FINISHED = "finished"
-    EMPTIED = "emptied"
     APPLIED = "applied"
     NOT_APPLIED = "not_applied"
     RESUME = "resume"
@@ -81,7 +72,6 @@ class Event(StrEnum):
 
 ARROWS: dict[tuple[State, Event], State] = {
     (State.PLANNED, Event.INTENT): State.IN_FLIGHT,
-    (State.PLANNED, Event.EMPTIED): State.RESOLVED,
     (State.IN_FLIGHT, Event.ACCEPTED): State.ACCEPTED,
     (State.IN_FLIGHT, Event.NOT_SENT): State.PLANNED,
     (State.IN_FLIGHT, Event.THROTTLED): State.PLANNED,
@@ -96,8 +86,6 @@ ARROWS: dict[tuple[State, Event], State] = {
     (State.HELD, Event.NOT_APPLIED): State.PLANNED,
     (State.HELD, Event.APPLIED): State.UNTRACKED,
     (State.STOPPED, Event.RESUME): State.PLANNED,
-    (State.ACCEPTED, Event.FINISHED): State.RESOLVED,
-    (State.ACCEPTED, Event.GIVE_UP): State.RESOLVED,
 }
 
 

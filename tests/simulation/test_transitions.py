@@ -1,0 +1,203 @@
+"""Check that each arrow of the state chart of a batch is taken by a campaign of the simulation.
+
+Two copies of a batch follow the chart: the live batch of the engine, and the journal's copy. Both are recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import attrs
+import pytest
+
+from tests.simulation.evidence import Evidence
+from tests.simulation.fate import Act, Fate, Operator, Policy, draw
+from tests.simulation.invariants import violations
+from tests.simulation.playing import play
+from tests.simulation.quiet import QUIET
+from truecaller_async import CampaignOptions, Outcome, PollPolicy
+from truecaller_async.models import Settled
+from truecaller_async.planning import draft, replay
+from truecaller_async.planning.batch_state import ARROWS, Event, State, advance
+from truecaller_async.sandbox.faults import Fault, FaultPlan
+
+Arrow = tuple[State, Event]
+
+SEEDS = range(200)
+"""`test_simulation.py` checks the invariants of the same seeds."""
+
+BY_OPERATOR = {(State.HELD, Event.APPLIED), (State.HELD, Event.NOT_APPLIED)}
+"""Arrows of the journal alone: no process works on the campaign when the operator decides."""
+
+SENT = {(State.PLANNED, Event.INTENT), (State.IN_FLIGHT, Event.ACCEPTED)}
+LOST = {(State.IN_FLIGHT, Event.LOST), (State.IN_DOUBT, Event.GIVE_UP)}
+
+
+@attrs.define
+class Taken:
+    """The arrows that were taken."""
+
+    live: set[Arrow] = attrs.field(factory=set)
+    journal: set[Arrow] = attrs.field(factory=set)
+
+    @property
+    def is_all(self) -> bool:
+        """Whether both copies took each arrow that they can take."""
+        return self.live >= ARROWS.keys() - BY_OPERATOR and self.journal >= ARROWS.keys()
+
+
+@contextmanager
+def recorded() -> Iterator[Taken]:
+    """Record every arrow that is taken inside the block."""
+    taken = Taken()
+
+    def live(state: State, event: Event) -> State:
+        after = advance(state, event)
+        taken.live.add((state, event))
+        return after
+
+    def journal(state: State, event: Event) -> State:
+        after = advance(state, event)
+        taken.journal.add((state, event))
+        return after
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(draft, "advance", live)
+        patch.setattr(replay, "advance", journal)
+        yield taken
+
+
+@pytest.fixture(scope="module")
+def taken() -> Taken:
+    """Play one seed after another until every arrow was taken, or the seeds are used up."""
+    with recorded() as taken:
+        for seed in SEEDS:
+            if taken.is_all:
+                break
+            play(draw(seed))
+    return taken
+
+
+def name(arrow: Arrow) -> str:
+    """Return the arrow as the name of a test."""
+    state, event = arrow
+    return f"{state}-{event}"
+
+
+@pytest.mark.parametrize("arrow", list(ARROWS), ids=name)
+def test_the_journals_copy_of_a_batch_takes_each_arrow(taken: Taken, arrow: Arrow) -> None:
+    assert arrow in taken.journal
+
+
+@pytest.mark.parametrize("arrow", [arrow for arrow in ARROWS if arrow not in BY_OPERATOR], ids=name)
+def test_a_live_batch_takes_each_arrow_but_those_of_the_operator(taken: Taken, arrow: Arrow) -> None:
+    assert arrow in taken.live
+
+
+def test_a_live_batch_never_takes_an_arrow_of_the_operator(taken: Taken) -> None:
+    assert taken.live.isdisjoint(BY_OPERATOR)
+
+
+def resumed(
+    *steps: str,
+    policy: Policy | None = None,
+    operator: Operator | None = None,
+    act: Act | None = None,
+    resolve_after: float = 0.5,
+    **options: object,
+) -> Fate:
+    """Return a fate of two processes, in which `steps` befall the second submit."""
+    faults = FaultPlan((Fault(call="batch.submit", do=steps, nth=2),) if steps else ())
+    [campaign] = QUIET.campaigns
+    campaign = attrs.evolve(
+        campaign,
+        mixture=attrs.evolve(campaign.mixture, pairs=None),
+        options=CampaignOptions(**options),  # type: ignore[arg-type]
+        acts=(act,),
+        decisions=(operator,),
+        policy=policy,
+    )
+    server = attrs.evolve(QUIET.server, faults=faults, resolve_after=resolve_after)
+    return attrs.evolve(QUIET, server=server, campaigns=(campaign,), resumes=1)
+
+
+@pytest.mark.parametrize(
+    ("fate", "lives", "live", "journal"),
+    [
+        pytest.param(
+            resumed("apply", "reset", on_ambiguous="hold", operator="informed"),
+            1,
+            SENT | LOST,
+            SENT | LOST | {(State.HELD, Event.APPLIED)},
+            id="the-operator-says-applied",
+        ),
+        pytest.param(
+            resumed("reset", on_ambiguous="hold", operator="informed"),
+            2,
+            SENT | LOST,
+            SENT | LOST | {(State.HELD, Event.NOT_APPLIED)},
+            id="the-operator-says-not-applied",
+        ),
+        pytest.param(
+            resumed("apply", "reset", on_ambiguous="hold", policy="resend"),
+            2,
+            SENT | LOST | {(State.HELD, Event.RESEND)},
+            SENT | LOST | {(State.HELD, Event.RESEND)},
+            id="another-policy",
+        ),
+        pytest.param(
+            resumed("403"),
+            2,
+            SENT | {(State.IN_FLIGHT, Event.FATAL), (State.STOPPED, Event.RESUME)},
+            SENT | {(State.IN_FLIGHT, Event.FATAL), (State.STOPPED, Event.RESUME)},
+            id="resume-after-a-fatal-error",
+        ),
+        pytest.param(
+            resumed(act=Act("abort", 0.3), resolve_after=1.0),
+            2,
+            SENT,
+            SENT,
+            id="an-abort-leaves-accepted-batches-accepted",
+        ),
+        pytest.param(
+            resumed(resolve_after=1000.0, poll=PollPolicy(deadline=60.0)),
+            2,
+            SENT,
+            SENT,
+            id="the-poll-deadline-leaves-accepted-batches-accepted",
+        ),
+    ],
+)
+def test_a_resumed_campaign_takes_exactly_these_arrows(
+    fate: Fate, lives: int, live: set[Arrow], journal: set[Arrow]
+) -> None:
+    with recorded() as taken:
+        evidence = play(fate)
+    assert violations(evidence) == []
+    assert len(evidence.courses[0].lives) == lives
+    assert (taken.live, taken.journal) == (live, journal)
+
+
+def test_what_the_operator_says_decides_what_is_sent_again() -> None:
+    applied = play(resumed("apply", "reset", on_ambiguous="hold", operator="informed"))
+    assert settled(applied) == {Outcome.DELIVERED: 33, Outcome.UNKNOWN: 7}
+    not_applied = play(resumed("reset", on_ambiguous="hold", operator="informed"))
+    assert settled(not_applied) == {Outcome.DELIVERED: 40}
+
+
+def test_a_careless_operator_has_batches_applied_twice_and_their_results_say_so() -> None:
+    """The guess is wrong in some of these worlds, and no invariant is violated in any."""
+    fate = resumed("apply", "reset", operator="careless", max_resends=0)
+    worlds = [play(attrs.evolve(fate, seed=seed)) for seed in range(4)]
+    assert [violations(world) for world in worlds] == [[], [], [], []]
+    assert {len(world.truth) - 2 for world in worlds} == {40, 47}
+
+
+def settled(evidence: Evidence) -> dict[Outcome, int]:
+    """Return the number of rows by their final outcome."""
+    found: dict[Outcome, int] = {}
+    for entry in evidence.courses[0].entries:
+        if isinstance(entry, Settled):
+            found[entry.outcome] = found.get(entry.outcome, 0) + len(entry.rows)
+    return found
