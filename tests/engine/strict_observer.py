@@ -1,4 +1,4 @@
-"""An observer that records each event that is not in the catalogue of events, or differs from its entry there."""
+"""An observer that records each event that differs from the catalogue of events."""
 
 from __future__ import annotations
 

@@ -106,10 +106,11 @@ def test_names_have_a_subject_and_a_participle() -> None:
     assert {spec.level for spec in EVENTS.values()} <= {logging.INFO, logging.WARNING}
 
 
-def test_each_duration_has_its_unit_in_its_name_and_each_text_is_a_sentence() -> None:
+def test_each_duration_names_its_unit_and_each_text_is_a_sentence() -> None:
     fields = [field for spec in EVENTS.values() for field in spec.fields]
     assert [field for field in fields if (field.unit == "s") != field.name.endswith("_seconds")] == []
-    assert [text for text in (*fields, *EVENTS.values()) if not text.meaning.endswith(".")] == []
+    meanings = [field.meaning for field in fields] + [spec.meaning for spec in EVENTS.values()]
+    assert [meaning for meaning in meanings if not meaning.endswith(".")] == []
 
 
 @pytest.mark.parametrize(
