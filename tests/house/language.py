@@ -18,7 +18,7 @@ import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatch
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +103,7 @@ class File:
         return self.path.endswith(".py")
 
 
-@cache
+@lru_cache(maxsize=4)  # kept trees would slow down each garbage collection of later tests
 def _parsed(text: str) -> ast.Module:
     return ast.parse(text)
 
