@@ -39,6 +39,17 @@ def test_a_stage_is_one_line_at_info_with_its_fields_beside_it(caplog: pytest.Lo
 
 
 @pytest.mark.parametrize(
+    ("name", "level"), [("breaker.closed", "INFO"), ("breaker.opened", "WARNING"), ("not.catalogued", "INFO")]
+)
+def test_an_event_is_logged_at_the_level_of_the_catalogue(
+    caplog: pytest.LogCaptureFixture, name: str, level: str
+) -> None:
+    with caplog.at_level(logging.INFO, logger=NAME):
+        LogObserver().stage(name, {})
+    assert [(line.levelname, line.getMessage()) for line in caplog.records] == [(level, name)]
+
+
+@pytest.mark.parametrize(
     ("status", "error", "said"),
     [
         (200, None, "push 200 in 0.250 s token_id=0123456789ab"),
