@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,3 +33,11 @@ def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
         monkeypatch.setattr(core, "ClientResponse", _Response)
     with aioresponses() as answers:
         yield answers
+
+
+@pytest.fixture(autouse=True)
+def only_catalogued_events() -> Iterator[None]:
+    """Fail a test during which a client of the test world reported an event that the catalogue does not list."""
+    yield
+    observer = sys.modules.get("tests.engine.strict_observer")
+    assert observer is None or observer.drain_violations() == []

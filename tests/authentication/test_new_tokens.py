@@ -57,7 +57,7 @@ def test_f06_a_campaign_with_a_spent_budget_asks_for_nothing_and_wakes_within_a_
         assert summary.delivered == 600
         assert slot <= gateway.seen[0].came <= slot + 1.0
         assert gateway.seen[0].call == "mint"
-        told = [0.0, *stages.times("campaign.waiting"), slot]
+        told = [0.0, *stages.times("token_budget.exhausted"), slot]
         gaps = [later - earlier for earlier, later in pairwise(told)]
         assert max(gaps) <= 61.0
         assert len(told) <= 2 + slot / 60.0 + 1

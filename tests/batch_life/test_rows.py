@@ -90,7 +90,7 @@ def test_f35_a_word_that_is_not_documented_is_waited_on_and_said_once(caplog: py
         assert summary.requests["status"] > 10
 
     run_virtual(main)
-    assert len(told(caplog, "status.not_final")) == len(STRANGE_WORDS)
+    assert len(told(caplog, "status_value.first_seen")) == len(STRANGE_WORDS)
 
 
 def test_f35_a_server_that_has_a_word_for_each_record_fills_no_log_and_shows_no_number(
@@ -108,7 +108,7 @@ def test_f35_a_server_that_has_a_word_for_each_record_fills_no_log_and_shows_no_
         assert by_outcome(results) == {Outcome.UNKNOWN: BATCH}
 
     run_virtual(main)
-    said = told(caplog, "status.not_final")
+    said = told(caplog, "status_value.first_seen")
     assert 0 < len(said) <= 20
     assert max(map(len, said)) < 100
     assert not any("91980" in line or "\n" in line for line in said)
@@ -142,7 +142,7 @@ def test_f36_rows_about_other_numbers_give_no_outcome_and_are_said_once(caplog: 
         assert by_outcome(results) == {Outcome.DELIVERED: 490, Outcome.UNKNOWN: 10}
 
     run_virtual(main)
-    assert len(told(caplog, "status.foreign_rows")) == 1
+    assert len(told(caplog, "status_rows.unmatched")) == 1
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ def test_f36_foreign_rows_are_said_once_and_counted_nowhere(
         assert unknowns(results).total() == 0
 
     run_virtual(main)
-    said = [entry.getMessage() for entry in caplog.records if "foreign_rows" in entry.getMessage()]
+    said = [entry.getMessage() for entry in caplog.records if "status_rows.unmatched" in entry.getMessage()]
     assert len(said) == 1
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from tests.carriage import carried
+from tests.engine.strict_observer import StrictObserver
 from tests.virtual import BASE, VirtualClock
 from truecaller_async import (
     CallRecord,
@@ -35,7 +36,6 @@ from truecaller_async.options import Credentials
 from truecaller_async.ports import Write
 from truecaller_async.resources import Settings
 from truecaller_async.sandbox import SandboxSettings, SandboxState
-from truecaller_async.telemetry import LogObserver
 from truecaller_async.tokens import MemoryTokenStore
 from truecaller_async.tokens.pool import PoolSettings
 
@@ -167,7 +167,7 @@ class World:
             self.transport,
             MemoryTokenStore(),
             PoolSettings(limits or known.limits, max_tokens),
-            LogObserver(),
+            StrictObserver(),
             VirtualClock(),
             Random(seed + 1),
         )

@@ -65,7 +65,7 @@ def test_f55_when_the_clock_is_set_no_request_is_early_or_late(patched: pytest.M
     assert [call for call, _ in here.sent] == [call for call, _ in quiet.sent]
     assert max(abs(at - then) for (_, at), (_, then) in zip(here.sent, quiet.sent, strict=True)) <= 1.0
     assert here.state.stats().violations == {}
-    assert here.stages.times("clock.offset") == ([pytest.approx(95.0, abs=60.0)] if abs(by) > 30 else [])
+    assert here.stages.times("clock.offset_detected") == ([pytest.approx(95.0, abs=60.0)] if abs(by) > 30 else [])
 
 
 @pytest.mark.parametrize("by", [HOUR, -HOUR], ids=["an hour on", "an hour back"])
@@ -141,8 +141,8 @@ def test_f56_a_clock_that_is_wrong_all_the_time_expires_the_same_records_as_a_ri
     here, (results, summary, fault) = judged(patched, ahead)
     check_account(results, summary, here.state)
     assert fault is None
-    assert right.stages.times("clock.offset") == []
-    assert len(here.stages.times("clock.offset")) == 1
+    assert right.stages.times("clock.offset_detected") == []
+    assert len(here.stages.times("clock.offset_detected")) == 1
     assert summary.delivered + summary.expired == 300
     assert 50 < summary.expired < 250
     expired = {result.row for result in results if result.outcome is Outcome.EXPIRED}
@@ -176,7 +176,7 @@ def test_f59_after_a_loop_that_was_held_for_ten_seconds_there_is_no_burst_and_it
 
             def stage(self, name: str, fields: dict[str, object]) -> None:
                 if name == "loop.stalled":
-                    stalls.append((name, float(str(fields["seconds"]))))
+                    stalls.append((name, float(str(fields["delay_seconds"]))))
 
         world.client._parts.observer._observer = Told()  # type: ignore[attr-defined]
         loop.call_later(20.0, loop.block, 10.0)

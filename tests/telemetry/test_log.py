@@ -32,10 +32,21 @@ class Broken:
 
 def test_a_stage_is_one_line_at_info_with_its_fields_beside_it(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger=NAME):
-        LogObserver().stage("token.minted", {"token_id": "0123456789ab", "live": 2})
+        LogObserver().stage("token.minted", {"token_id": "0123456789ab", "live_tokens": 2})
     (line,) = caplog.records
-    assert line.getMessage() == "token.minted token_id=0123456789ab live=2"
-    assert (line.tc_stage, line.tc_token_id, line.tc_live) == ("token.minted", "0123456789ab", 2)  # type: ignore[attr-defined]
+    assert line.getMessage() == "token.minted token_id=0123456789ab live_tokens=2"
+    assert (line.tc_stage, line.tc_token_id, line.tc_live_tokens) == ("token.minted", "0123456789ab", 2)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("name", "level"), [("breaker.closed", "INFO"), ("breaker.opened", "WARNING"), ("not.catalogued", "INFO")]
+)
+def test_an_event_is_logged_at_the_level_of_the_catalogue(
+    caplog: pytest.LogCaptureFixture, name: str, level: str
+) -> None:
+    with caplog.at_level(logging.INFO, logger=NAME):
+        LogObserver().stage(name, {})
+    assert [(line.levelname, line.getMessage()) for line in caplog.records] == [(level, name)]
 
 
 @pytest.mark.parametrize(
@@ -112,18 +123,18 @@ class Listener:
 def test_s34_what_a_server_said_is_told_on_one_line_without_numbers_tokens_and_links() -> None:
     listener = Listener()
     words = {
-        "word": "queued for 919900765432\nINFO forged line",
+        "status": "queued for 919900765432\nINFO forged line",
         "error": "HTTP 400: Bearer abc.def see https://files.example/x?signature=s3cr3t",
         "token_id": "012345678901",
         "batch_id": "d30ca8f7-ae64-4c30-8700-d63f6b2f1dd6",
         "rows": 919900765432,
         "until": "2026-11-21T18:25:30+00:00",
     }
-    GuardedObserver(listener).stage("status.not_final", words)
+    GuardedObserver(listener).stage("status_value.first_seen", words)
     assert listener.told == [
         words
         | {
-            "word": "queued for ********5432 INFO forged line",
+            "status": "queued for ********5432 INFO forged line",
             "error": "HTTP 400: Bearer *** see https://files.example/x?***",
         }
     ]
@@ -175,7 +186,7 @@ def test_at_info_a_campaign_has_one_line_for_each_stage_with_its_fields() -> Non
     summary, heard = campaign(logging.INFO)
     assert {record.levelname for record in heard} == {"INFO"}
     stages = [record.tc_stage for record in heard]  # type: ignore[attr-defined]
-    assert (stages[0], stages[-1]) == ("campaign.started", "campaign.done")
+    assert (stages[0], stages[-1]) == ("campaign.started", "campaign.finished")
     assert Counter(stages)["token.minted"] == summary.tokens_minted
     done = heard[-1]
     assert (done.tc_read, done.tc_delivered, done.tc_unsent) == (1200, 1200, 0)  # type: ignore[attr-defined]

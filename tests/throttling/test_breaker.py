@@ -56,8 +56,8 @@ def test_that_the_service_is_unwell_is_told_once_and_once_that_it_is_well(caplog
 
     caplog.set_level("INFO", logger="truecaller_async")
     assert run_swiftly(main) == {"service"}
-    told = [name for name in stages_of(caplog) if name.startswith("service.")]
-    assert told == ["service.unwell", "service.well"]
+    told = [name for name in stages_of(caplog) if name.startswith("breaker.")]
+    assert told == ["breaker.opened", "breaker.closed"]
 
 
 async def _read(stream: object) -> None:

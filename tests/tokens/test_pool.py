@@ -187,7 +187,7 @@ def test_f08_a_token_that_cannot_be_made_does_not_fail_work_that_a_live_one_can_
             await pool.permit("submit")
         assert now() < 53.5
         assert len(mint.asked) == 3
-        assert stages.names.count("token.growth_failed") == 2
+        assert stages.names.count("token_pool.growth_failed") == 2
 
     run_virtual(scene)
 

@@ -19,8 +19,8 @@ class ClockNote(LogObserver):
     def stage(self, name: str, fields: Mapping[str, object]) -> None:
         """A stage was reached."""
         super().stage(name, fields)
-        ahead = fields.get("server_ahead")
-        if name == "clock.offset" and isinstance(ahead, int | float):
+        ahead = fields.get("server_ahead_seconds")
+        if name == "clock.offset_detected" and isinstance(ahead, int | float):
             word = "behind" if ahead > 0 else "ahead of"
             self.tell(
                 f"Note: the clock of this machine is {duration(abs(ahead))} {word} the server's; "

@@ -100,7 +100,7 @@ class Lanes:
         if self._lanes and run.phase is not Phase.DONE:
             await asyncio.sleep(UNHURRIED)
         if run.now() - until > STALL:
-            run.core.observer.stage("loop.stalled", {"seconds": round(run.now() - until, 1)})
+            run.core.observer.stage("loop.stalled", {"delay_seconds": round(run.now() - until, 1)})
 
     def _open_lanes(self) -> None:
         live = self._pool.live()
@@ -141,7 +141,9 @@ class Lanes:
             self._no_growth_before = run.now() + min(max(wait, KEEPER_ROUND), TELL_AGAIN)
             if not self._pool.live():
                 run.waiting_until = error.retry_at
-                run.core.observer.stage("campaign.waiting", {"until": error.retry_at.isoformat(timespec="seconds")})
+                run.core.observer.stage(
+                    "token_budget.exhausted", {"retry_at": error.retry_at.isoformat(timespec="seconds")}
+                )
         except TruecallerError as error:
             hopeless = not self._pool.live() and not run.ever_worked and not self._may_pass(error)
             if hopeless or isinstance(error, AuthenticationFailed | Forbidden):

@@ -220,12 +220,12 @@ class Poller:
         """Say once that rows came which fit nobody."""
         if rows and not self._foreign_seen:
             self._foreign_seen = True
-            self._run.core.observer.stage("status.foreign_rows", {"batch_id": batch_id, "rows": rows})
+            self._run.core.observer.stage("status_rows.unmatched", {"batch_id": batch_id, "rows": rows})
 
     def _note_words(self, said: Sequence[Said | None]) -> None:
         """Say once of each word that it is not final."""
         for word in _new_words(said, self._words_seen):
-            self._run.core.observer.stage("status.not_final", {"word": word})
+            self._run.core.observer.stage("status_value.first_seen", {"status": word})
 
 
 def _new_words(said: Sequence[Said | None], seen: set[str | None]) -> set[str | None]:

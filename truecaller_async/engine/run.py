@@ -331,15 +331,15 @@ class Run:
         self.at_stop()
         self.outlet.close()
         self.alarm.ring()
-        self.core.observer.stage("campaign.done", {"read": self.tally.read, **self.counts()})
+        self.core.observer.stage("campaign.finished", {"read": self.tally.read, **self.counts()})
 
     def fail(self, error: Exception) -> None:
         """A fault of the whole run: the first one is kept, and the run ends in good order."""
         if self.phase is Phase.DONE or self.fault is not None:
             return
         self.fault = error
-        name = type(error).__name__ if isinstance(error, TruecallerError) else "defect"
-        self.core.observer.stage("campaign.fault", {"error": name})
+        name = type(error).__name__ if isinstance(error, TruecallerError) else "internal_error"
+        self.core.observer.stage("campaign.failed", {"error": name})
         self.stop(abort=isinstance(error, POLLS_WOULD_FAIL))
 
     def stop(self, *, abort: bool) -> None:
@@ -350,7 +350,7 @@ class Run:
         self.phase = Phase.ABORTING if abort or self.phase is Phase.ABORTING else Phase.DRAINING
         self.at_stop()
         if first:
-            self.core.observer.stage("campaign.stopping", {"open": self.tally.open})
+            self.core.observer.stage("campaign.stop_requested", {"open_records": self.tally.open})
             self.spawn(self._withdraw())
         if self.phase is Phase.ABORTING:
             self.spawn(self._give_up_polling())

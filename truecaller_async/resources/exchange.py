@@ -96,9 +96,9 @@ class Exchange:
         was_open = self.restraint.is_open
         self.restraint.ended(leave, failure, _now(), seconds)
         if self.restraint.is_open and not was_open:
-            self._observer.stage("service.unwell", {"error": type(failure).__name__})
+            self._observer.stage("breaker.opened", {"error": type(failure).__name__})
         elif was_open and not self.restraint.is_open:
-            self._observer.stage("service.well", {})
+            self._observer.stage("breaker.closed", {})
 
     async def attempt(
         self, request: Request, token: Token | None, timeouts: Timeouts, read: Callable[[Answer], T]
@@ -149,7 +149,7 @@ class Exchange:
         offset = self._server_time.offset(_now(), wall)
         if abs(offset) > CLOCK_IS_WRONG and self.knows_the_time() and not self._offset_told:
             self._offset_told = True
-            self._observer.stage("clock.offset", {"server_ahead": round(offset)})
+            self._observer.stage("clock.offset_detected", {"server_ahead_seconds": round(offset)})
 
     async def mint(self, settings: Settings, claims: Claims) -> Secret:
         """Ask for a new token; tried again where it was not sent, answered with 5xx, or its answer lost.

@@ -1,6 +1,6 @@
 """Logging, the default observer.
 
-One line per stage at INFO, one per request at DEBUG, through the logger `truecaller_async`:
+One line per event at the level of the catalogue, one per request at DEBUG, through the logger `truecaller_async`:
 
     campaign.started max_tokens=10 run=1
     submit 429 RateLimited in 0.030 s token_id=0af4f3b944b7
@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+
+from truecaller_async.telemetry.events import EVENTS
 
 logger = logging.getLogger("truecaller_async")
 logger.addHandler(logging.NullHandler())
@@ -32,8 +34,9 @@ class LogObserver:
 
     def stage(self, name: str, fields: Mapping[str, object]) -> None:
         """A stage was reached."""
-        if logger.isEnabledFor(logging.INFO):
-            logger.info("%s%s", name, _pairs(fields), extra=_extra({"stage": name, **fields}))
+        level = EVENTS[name].level if name in EVENTS else logging.INFO
+        if logger.isEnabledFor(level):
+            logger.log(level, "%s%s", name, _pairs(fields), extra=_extra({"stage": name, **fields}))
 
 
 def _extra(fields: Mapping[str, object]) -> dict[str, object]:

@@ -242,7 +242,9 @@ class TokenPool:
         for token in entered:
             self._limiter.remember(token.token_id, await self._remembered(token, wall))
             self._enter(token, made_here=False)
-            self._observer.stage("token.adopted", {"token_id": token.token_id, "lives": round(token.expires - wall)})
+            self._observer.stage(
+                "token.adopted", {"token_id": token.token_id, "remaining_seconds": round(token.expires - wall)}
+            )
         return bool(entered)
 
     def live(self) -> Sequence[Token]:
@@ -306,7 +308,7 @@ class TokenPool:
         if self._fresh_refusals >= FRESH_REFUSALS_MAX:
             self.refused = error
         self._leave(token_id)
-        self._observer.stage("token.dropped", {"token_id": token_id, "reason": error.slug or error.status})
+        self._observer.stage("token.discarded", {"token_id": token_id, "reason": error.slug or error.status})
         await self._store.drop(token_id)
 
     def _is_fresh(self, holding: Holding) -> bool:
@@ -458,7 +460,7 @@ class TokenPool:
             return await self.grow() is not None
         except TruecallerError as error:
             self._no_growth_before = self._now() + GROW_AGAIN
-            self._observer.stage("token.growth_failed", {"error": str(error)})
+            self._observer.stage("token_pool.growth_failed", {"message": str(error)})
             return False
 
     async def _make(self, deadline: float | None) -> Token:
@@ -485,10 +487,10 @@ class TokenPool:
         token = self._token(secret, self._clock.wall())
         if self.knows(token.token_id):
             self._settings = attrs.evolve(self._settings, max_tokens=len(self._holdings))
-            self._observer.stage("token.repeated", {"token_id": token.token_id, "live": len(self._holdings)})
+            self._observer.stage("token.reissued", {"token_id": token.token_id, "live_tokens": len(self._holdings)})
         self._enter(token)
         await self._store.add(token)
-        self._observer.stage("token.minted", {"token_id": token.token_id, "live": len(self._holdings)})
+        self._observer.stage("token.minted", {"token_id": token.token_id, "live_tokens": len(self._holdings)})
         return token
 
     def _mint_failed(self, error: TruecallerError) -> None:
@@ -548,7 +550,7 @@ class TokenPool:
                 await self._store.drop(old.token.token_id)
         except TruecallerError as error:
             old.renew_at = self._now() + RENEWAL_RETRY
-            self._observer.stage("token.renewal_failed", {"token_id": old.token.token_id, "error": str(error)})
+            self._observer.stage("token.renewal_failed", {"token_id": old.token.token_id, "message": str(error)})
 
     def _token(self, secret: Secret, wall: float) -> Token:
         token_id = hashlib.sha256(secret.reveal().encode()).hexdigest()[:12]
