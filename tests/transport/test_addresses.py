@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 from hypothesis import given
@@ -51,10 +51,9 @@ internal = st.sampled_from(REFUSED).flatmap(lambda bounds: st.integers(*bounds))
 any_ipv4 = (st.integers(0, 2**32 - 1) | st.sampled_from(EDGES)).map(IPv4Address)
 any_ipv6 = st.integers(0, 2**128 - 1).map(IPv6Address)
 global_ipv6 = st.integers(int(GLOBAL_UNICAST.network_address), int(GLOBAL_UNICAST.broadcast_address)).map(IPv6Address)
-listed = st.sampled_from([*NOT_PUBLIC_IPV4, *NOT_PUBLIC_IPV6]).flatmap(
-    lambda network: st.integers(int(network.network_address), int(network.broadcast_address)).map(
-        IPv4Address if isinstance(network, IPv4Network) else IPv6Address
-    )
+TABLE: list[IPv4Network | IPv6Network] = [*NOT_PUBLIC_IPV4, *NOT_PUBLIC_IPV6]
+listed = st.sampled_from(TABLE).flatmap(
+    lambda network: st.integers(0, network.num_addresses - 1).map(lambda offset: network[offset])
 )
 
 
