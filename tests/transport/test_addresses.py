@@ -175,13 +175,14 @@ def test_the_interpreter_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     def ask(_: object) -> bool:
         raise AssertionError("the answer of `ipaddress` differs between releases of Python")
 
+    public = [PUBLIC, PUBLIC_6, *map(str, carriers(IPv4Address(PUBLIC)))]
+    private = ["10.0.0.1", "::1", *map(str, carriers(IPv4Address("10.0.0.1")))]
     for kind in (ipaddress.IPv4Address, ipaddress.IPv6Address):
         for name in dir(kind):
             if name.startswith("is_") or name in {"ipv4_mapped", "sixtofour", "teredo"}:
                 monkeypatch.setattr(kind, name, property(ask))
-    forms = [PUBLIC, PUBLIC_6, *map(str, carriers(IPv4Address(PUBLIC)))]
-    assert all(map(is_public, forms))
-    assert not any(map(is_public, ["10.0.0.1", "::1", *map(str, carriers(IPv4Address("10.0.0.1")))]))
+    assert all(map(is_public, public))
+    assert not any(map(is_public, private))
     assert is_loopback("::1")
 
 
