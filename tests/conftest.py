@@ -10,10 +10,17 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse
 from aioresponses import aioresponses, core
+from hypothesis import HealthCheck, settings
 
 from tests.bounded import bounded, bounded_module, watch
 
 __all__ = ["bounded", "bounded_module", "http", "watch"]
+
+# Deadlines and `too_slow` measure the wall clock, so they fail on a loaded machine. All else is inherited from the
+# profile that Hypothesis chose itself: with the variable CI set, that one is derandomised.
+# A test that suppresses another health check must repeat `too_slow`: its list replaces the one here.
+settings.register_profile("truecaller", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("truecaller")
 
 
 class _Writer:

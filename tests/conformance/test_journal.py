@@ -204,7 +204,7 @@ async def test_what_was_read_is_told_again_in_pieces(shelf: Shelf) -> None:
 
 
 @given(teller=tellers(), steps=st.integers(1, 25))
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_wherever_a_story_is_broken_off_the_next_run_stands_where_it_ended(
     kind: str, tmp_path_factory: pytest.TempPathFactory, teller: Teller, steps: int
 ) -> None:

@@ -42,7 +42,7 @@ def new(path: Path) -> Held:
 
 
 @given(tellers(), st.integers(1, 80))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_at_every_transaction_of_every_story_the_tables_give_the_same_standing(teller: Teller, steps: int) -> None:
     db, scribe = scribe_in_memory()
     with closing(db):
@@ -55,7 +55,7 @@ def test_at_every_transaction_of_every_story_the_tables_give_the_same_standing(t
 
 
 @given(teller=tellers(), steps=st.integers(1, 80))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_every_row_is_read_once_in_order_with_the_very_word_it_was_given(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, teller: Teller, steps: int
 ) -> None:

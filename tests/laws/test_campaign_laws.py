@@ -207,7 +207,7 @@ def check_no_blind_resend(world: World, weather: Weather, results: list[RecordRe
             assert times == 0 or result.outcome not in (Outcome.UNSENT, Outcome.EXPIRED)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(weathers)
 def test_a_campaign_keeps_the_laws_in_any_weather(weather: Weather) -> None:
     async def main() -> None:

@@ -226,7 +226,7 @@ def check_order(fate: Fate, applied: list[tuple[str | None, str | None]]) -> Non
     assert last == latest
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(fates)
 def test_any_prefix_of_any_journal_resumes(fate: Fate) -> None:
     note(repr(fate))

@@ -57,7 +57,7 @@ async def crowd(rule: RateLimit, tokens: int, seed: int) -> list[list[float]]:
     return list(await asyncio.gather(*visits))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rules, st.integers(1, 3), st.integers(0, 2**32))
 def test_no_window_of_any_limit_holds_more_than_the_limit(rule: RateLimit, tokens: int, seed: int) -> None:
     each = run_virtual(crowd, rule, tokens, seed)
@@ -104,7 +104,7 @@ async def after_a_quiet_time(rule: RateLimit) -> tuple[list[float], list[float]]
 
 
 @given(st.builds(RateLimit, st.just("any"), st.integers(1, 200), st.floats(0.5, 20)))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_no_window_holds_more_than_the_limit_where_the_first_requests_wait_for_their_connections(
     rule: RateLimit,
 ) -> None:
@@ -113,7 +113,7 @@ def test_no_window_holds_more_than_the_limit_where_the_first_requests_wait_for_t
 
 
 @given(rules)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_after_a_quiet_time_no_more_than_the_small_burst_goes_at_once(rule: RateLimit) -> None:
     async def at_once() -> int:
         limiter = LocalLimiter(Limits((rule,)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.planning.records import START, record
@@ -318,7 +318,6 @@ def content(one: CallRecord) -> CallRecord:
     return attrs.evolve(one, key=None)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(answers())
 def test_f33_f37_no_record_is_given_the_row_of_a_different_record(
     answer: tuple[list[CallRecord], list[tuple[int, RecordStatus]]],
@@ -429,7 +428,7 @@ def could_be(one: CallRecord, row: RecordStatus) -> bool:
     return all(said is None or sent is None or said == sent for said, sent in pairs)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400)
 @given(polls())
 def test_f33_f34_f36_f37_no_record_has_a_word_that_is_not_its_own(poll: Poll) -> None:
     match = correlate(poll.records, poll.rows, watermark=poll.watermark)

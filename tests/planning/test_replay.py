@@ -42,7 +42,7 @@ def after(*entries: Entry) -> Standing:
 
 
 @given(tellers(), st.integers(1, 60))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_at_every_prefix_each_row_has_exactly_one_home_and_is_counted_once(teller: Teller, steps: int) -> None:
     for _ in range(steps):
         teller.transaction()
@@ -58,7 +58,7 @@ def test_at_every_prefix_each_row_has_exactly_one_home_and_is_counted_once(telle
 
 
 @given(tellers(), st.integers(1, 60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_batch_whose_answer_may_be_outstanding_is_never_called_unsent(teller: Teller, steps: int) -> None:
     lost: set[int] = set()
     for _ in range(steps):
@@ -74,7 +74,7 @@ def test_a_batch_whose_answer_may_be_outstanding_is_never_called_unsent(teller: 
 
 
 @given(tellers(), st.integers(1, 60))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_memory_holds_only_what_is_open_and_the_roots_of_it(teller: Teller, steps: int) -> None:
     for _ in range(steps):
         teller.transaction()

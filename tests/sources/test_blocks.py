@@ -306,7 +306,7 @@ contents = st.tuples(
 ).map(lambda made: made[0] + HEADER.encode() + b"".join(made[1]) + made[2])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(content=contents, limits=st.lists(st.integers(1, 12), min_size=1, max_size=4), mixed=st.booleans())
 def test_many_at_a_time_gives_the_rows_of_one_by_one(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, limits: list[int], mixed: bool

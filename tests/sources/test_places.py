@@ -220,7 +220,7 @@ contents = st.one_of(
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(made=contents)
 def test_reading_on_behind_any_row_gives_exactly_the_rows_behind_it(
     tmp_path_factory: pytest.TempPathFactory, suffix: str, made: tuple[str, bytes, bytes]
@@ -238,7 +238,7 @@ def test_reading_on_behind_any_row_gives_exactly_the_rows_behind_it(
             assert read(source, place_of(row)) == (rows[count:], broken)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(made=contents)
 def test_every_row_ends_behind_its_own_line_and_where_a_physical_line_ends(
     tmp_path_factory: pytest.TempPathFactory, made: tuple[str, bytes, bytes]

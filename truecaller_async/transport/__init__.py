@@ -12,6 +12,7 @@ blind resend) rests on that one word.
     headers.py    what goes on the wire beside the body, and what must not
     proxies.py    which proxy, if any
     pinned.py     a connection to an address that was looked at before, and to no other
+    addresses.py  which IP addresses are public, from an own table of networks
     probe.py      is it there at all? names, handshakes and a knock, for a doctor
 """
 

@@ -5,9 +5,7 @@ it is connected to (rebinding). So the name is asked for once. Every address of 
 connected to; and the connection is made to these addresses and no others, while TLS still checks the certificate of the
 name.
 
-An IPv6 address can carry an IPv4 address inside (mapped, 6to4, NAT64, ISATAP), which must be public too. The standard
-library calls more global than is: multicast, and whatever no list has a word for, such as the old `::127.0.0.1`. So an
-IPv6 address must also be of the eighth that is given out, and what is set apart in it is named here.
+`addresses.is_public` decides, from an own table of networks.
 
 For tests the judgement can be turned around: then only addresses of this machine are connected to.
 """
@@ -18,7 +16,6 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from ssl import SSLContext
 from typing import TypeAlias
 
@@ -28,62 +25,16 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from truecaller_async.errors import NotSent
 from truecaller_async.transport.adapter import AiohttpTransport
+from truecaller_async.transport.addresses import is_loopback, is_public
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 """Asks for the addresses of a name, as text."""
-
-NAT64 = IPv6Network("64:ff9b::/96")
-ISATAP = (b"\x00\x00\x5e\xfe", b"\x02\x00\x5e\xfe")
-"""What stands before the IPv4 address."""
-
-GIVEN_OUT = IPv6Network("2000::/3")
-SET_APART = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"), IPv6Network("3fff::/20"))
-"""For protocols, for relays of 6to4, for documentation: not every version of Python knows them."""
 
 
 async def system_resolve(host: str, port: int) -> list[str]:
     """The addresses that the operating system names. Raises `OSError`."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(entry[4][0]) for entry in found]
-
-
-def is_public(text: str) -> bool:
-    """Whether this is an address on the open internet, in every reading of it."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return False
-    if isinstance(address, IPv6Address) and (address.teredo is not None or address.scope_id is not None):
-        return False
-    return all(_is_open(one) for one in _readings(address))
-
-
-def is_loopback(text: str) -> bool:
-    """Whether this is an address of this machine, and of no other."""
-    try:
-        return ip_address(text).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_open(address: IPv4Address | IPv6Address) -> bool:
-    if isinstance(address, IPv6Address) and address not in GIVEN_OUT:
-        return False
-    return address.is_global and not address.is_multicast and not any(address in network for network in SET_APART)
-
-
-def _readings(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:
-    """The address that is connected to in the end, and the one it is written in."""
-    if isinstance(address, IPv4Address):
-        return [address]
-    if address.ipv4_mapped is not None:
-        return [address.ipv4_mapped]
-    if address.sixtofour is not None:
-        return [address, address.sixtofour]
-    inside = IPv4Address(address.packed[-4:])
-    if address in NAT64:
-        return [inside]
-    return [address, inside] if address.packed[8:12] in ISATAP else [address]
 
 
 @attrs.frozen
