@@ -105,7 +105,7 @@ class Watched(SandboxState):
 
 @attrs.frozen
 class Half:
-    """One half of a campaign, in the order in which its batches were taken: wasted polls a batch, seconds unknown."""
+    """One half of a campaign, in the order in which its batches were taken: empty polls per batch, seconds unknown."""
 
     wasted: float
     late: float
@@ -138,7 +138,7 @@ def _figures(case: Case) -> list[Figure]:
     value = f"{steady.wasted:.3f} (at first {beginning.wasted:.3f})"
     aim = (f"<= {WASTED_MAX:g}", steady.wasted <= WASTED_MAX) if case.has_target else ("", None)
     return [
-        Figure(f"{name}: wasted polls a batch", value, *aim),
+        Figure(f"{name}: empty polls per batch", value, *aim),
         Figure(f"{name}: final and not known, median", f"{steady.late:.2f} s (mean {steady.late_mean:.2f} s)"),
     ]
 

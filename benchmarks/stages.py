@@ -73,7 +73,7 @@ class Steps:
         columns = Columns.of(records)
         began = self._spent("columns", began)
         is_fit = all_good(columns, self._now)
-        began = self._spent("pre-flight", began)
+        began = self._spent("validation", began)
         is_new = self._dedupe.are_new(columns)
         began = self._spent("equal rows", began)
         assert is_fit
@@ -94,7 +94,7 @@ class Steps:
         began = self._spent("decode", began)
         assert rows is not None
         is_mirror = mirrors(draft.columns, rows, is_distinct=draft.is_distinct)
-        began = self._spent("whose row is it", began)
+        began = self._spent("correlation", began)
         assert is_mirror
         results = _results(draft, batch_id, [row.id for row in rows])
         settled(results, draft.seq)

@@ -1,4 +1,4 @@
-"""The same without asyncio: one push, the labels, and a campaign, from a program that has never heard of a loop.
+"""Push one record, list the labels and run a campaign without asyncio.
 
 Run `truecaller sandbox --limits fast` in another terminal, export what it prints, then: python examples/blocking.py
 """
@@ -25,7 +25,7 @@ def record(number: int) -> CallRecord:
 
 
 def from_the_database() -> Iterator[CallRecord]:
-    """A cursor or a query set in its place would be read the same way: in a thread of its own, as it is needed."""
+    """Yield records. A database cursor or a query set works the same way: it is read in its own thread, on demand."""
     for number in range(500):
         yield record(number)
 

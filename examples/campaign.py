@@ -1,4 +1,4 @@
-"""A campaign from a generator: bounded memory, one result for each record, whatever happens.
+"""Run a campaign from a generator: bounded memory, one result for each record read.
 
 Run `truecaller sandbox --limits fast` in another terminal, export what it prints, then: python examples/campaign.py
 """

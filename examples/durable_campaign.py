@@ -1,8 +1,8 @@
-"""A campaign that survives whatever happens to this process: run it, kill it, run it again.
+"""Run a campaign with a journal on disk, so that a killed process can be started again.
 
 Run `truecaller sandbox --limits fast` in another terminal, export what it prints, then:
-python examples/durable_campaign.py calls.csv (columns caller, receiver, starts_at, ends_at, reason). Interrupt it with
-Ctrl-C or kill -9, and start it again: it goes on where it stopped. When it is finished it sends nothing.
+python examples/durable_campaign.py calls.csv (columns caller, receiver, starts_at, ends_at, reason). Stop it with
+Ctrl-C or kill -9, and start it again: it resumes from the journal. A finished campaign sends nothing.
 """
 
 import asyncio
@@ -27,7 +27,9 @@ async def main(calls: Path) -> None:
         summary = results.summary
     print(f"run {summary.runs}: {summary.delivered} of {summary.read} delivered, {summary.unknown} unknown")
     if summary.possibly_duplicated:
-        print(f"{summary.possibly_duplicated} records were sent again after a lost answer, and may be there twice")
+        print(
+            f"{summary.possibly_duplicated} records were sent again after a lost answer and may have been applied twice"
+        )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""Sign-in with Truecaller on a mobile website: a page with a link, a callback, a poll.
+"""Sign users in with Truecaller on a mobile website: a page with a link, a callback, a poll.
 
-Truecaller posts to https only, so put this behind your own TLS. Nothing but its URL tells Truecaller's callback from
-anybody's, so make a key, such as `python -c "import secrets; print(secrets.token_urlsafe(32))"`, register
-https://your.site/truecaller/THE-KEY, and keep this path out of the logs of your proxy. Then:
+Truecaller posts to https only, so put this behind a TLS proxy. Only the URL distinguishes Truecaller's callback from a
+forged one, so create a key, such as `python -c "import secrets; print(secrets.token_urlsafe(32))"`, register
+https://your.site/truecaller/THE-KEY, and keep this path out of the logs of the proxy. Then:
 
     TRUECALLER_PARTNER_KEY=... TRUECALLER_PARTNER_NAME="Your app" TRUECALLER_CALLBACK_KEY=... python examples/login.py
 
-Several workers share what they know with MobileWebOptions(store=SqliteNonceStore("nonces.db")). Whoever opens /login
-takes one of 100,000 places, and the oldest goes when all are taken: limit in your proxy how often one may open it.
+Several workers share the nonces with MobileWebOptions(store=SqliteNonceStore("nonces.db")). Each request of /login
+takes one of 100,000 nonces, and the oldest is dropped if all are taken: limit in the proxy how often a client may open
+it.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from truecaller_async import TruecallerError
 from truecaller_async.verification import MobileWeb, Stage
 
 COOKIE = "__Host-login"
-"""The prefix makes browsers refuse one that another host of the domain has set."""
+"""The prefix makes browsers refuse a cookie that another host of the domain has set."""
 PAGE = """<!doctype html><title>Sign in</title><p id="said">Opening Truecaller…</p>
 <script>
 const nonce = %(nonce)s, said = document.getElementById("said");
@@ -44,7 +45,7 @@ LOGIN = web.AppKey("login", MobileWeb)
 
 
 async def begin(request: web.Request) -> web.Response:
-    """A new session for this browser, and the page that opens the app."""
+    """Start a session for this browser and return the page that opens the app."""
     session = secrets.token_urlsafe(32)
     link = await request.app[LOGIN].begin(session)
     page = PAGE % {"nonce": _for_script(link.nonce), "link": _for_script(link.url)}
@@ -54,36 +55,36 @@ async def begin(request: web.Request) -> web.Response:
 
 
 async def callback(request: web.Request) -> web.Response:
-    """Truecaller's callback, or somebody's: the answer is the same."""
+    """Answer a callback. A genuine and a forged one get the same answer."""
     answer = await request.app[LOGIN].handle_callback(await request.read())
     return web.Response(status=answer.status, body=answer.body, content_type="application/json")
 
 
 async def poll(request: web.Request) -> web.Response:
-    """How far the sign-in is, for the browser that began it.
+    """Return the state of the sign-in to the browser that began it.
 
-    A POST, because no other site can make one with our cookie; the nonce is in the body, because queries are logged.
+    A POST, because no other site can send one with this cookie; the nonce is in the body, because queries are logged.
     """
     session = request.cookies.get(COOKIE)
     if not session:
-        return _told(Stage.OVER)
+        return _answer(Stage.OVER)
     nonce = (await request.read()).decode("ascii", "replace")
     try:
         state = await request.app[LOGIN].poll(nonce, session)
     except TruecallerError as error:
         logging.warning("a profile was not fetched: %s", error)
-        return _told(Stage.OVER)
+        return _answer(Stage.OVER)
     if state.profile is None:
-        return _told(state.stage)
-    # Here the user is known by state.profile.phone_numbers: look the account up, and begin a session of your own with a
-    # new value, never with this cookie or one that was there before.
-    response = _told(state.stage, name=state.profile.first_name)
+        return _answer(state.stage)
+    # Here the user is known by state.profile.phone_numbers: look up the account and start an application session with a
+    # new value, never with this cookie or one that existed before.
+    response = _answer(state.stage, name=state.profile.first_name)
     response.del_cookie(COOKIE, path="/", httponly=True, secure=True, samesite="Lax")
     return response
 
 
 def create_app(login: MobileWeb, key: str) -> web.Application:
-    """The whole backend; `login` is closed with it. `key` is the end of the callback's path."""
+    """Create the whole backend. It closes `login`; `key` is the end of the callback's path."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{32,}", key):
         raise SystemExit("TRUECALLER_CALLBACK_KEY must be 32 or more URL-safe characters, made at random")
     app = web.Application(client_max_size=64 * 1024)
@@ -97,7 +98,7 @@ def create_app(login: MobileWeb, key: str) -> web.Application:
     return app
 
 
-def _told(stage: Stage, **more: str) -> web.Response:
+def _answer(stage: Stage, **more: str) -> web.Response:
     return web.json_response({"stage": stage, **more}, headers={"Cache-Control": "no-store"})
 
 
@@ -108,7 +109,7 @@ def _for_script(text: str) -> str:
 async def main() -> None:
     login = MobileWeb(os.environ["TRUECALLER_PARTNER_KEY"], os.environ["TRUECALLER_PARTNER_NAME"])
     app = create_app(login, os.environ["TRUECALLER_CALLBACK_KEY"])
-    # No access log: the key is in a path. No unpacking: anyone may post a small body that grows.
+    # No access log, because the key is in a path. No decompression, because a small body could become a large one.
     runner = web.AppRunner(app, access_log=None, auto_decompress=False)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", int(os.environ.get("PORT", "8080"))).start()

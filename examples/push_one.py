@@ -1,4 +1,4 @@
-"""One record, pushed just before a call is dialled.
+"""Push one record just before a call is dialled.
 
 Run `truecaller sandbox --limits fast` in another terminal, export what it prints, then: python examples/push_one.py
 """

@@ -1,9 +1,9 @@
-"""Call-me-back events in aiohttp: whoever wants a call gets our name and reason on the screen, then is called.
+"""Receive call-me-back events in aiohttp and push a record before each call back.
 
 Run `truecaller sandbox` in another terminal, export what it prints and a TRUECALLER_WEBHOOK_KEY of your own, then:
 python examples/webhook_aiohttp.py 8090. The URL for the console ends in /truecaller?key=...
 
-Events are not signed: anyone with the URL can forge one. So a wish counts only if the number is in our own books.
+Events are not signed: anyone with the URL can forge one. So a request counts only if the number is a known customer.
 """
 
 import os
@@ -20,18 +20,18 @@ CUSTOMERS = {"911234567890": "an order of flowers", "911234567898": "a delivery"
 
 
 class CallBacks:
-    """Handles events with a client that lives as long as the application."""
+    """Handle events with a client that is open as long as the application."""
 
     def __init__(self) -> None:
         self.client = TruecallerClient.from_env()
 
     async def on_event(self, event: Event) -> None:
-        """Called after the answer. What it raises, such as an outage, leads to another try later."""
+        """Push a record for the caller. Runs after the answer; an error leads to another attempt later."""
         if not isinstance(event, CallMeBack) or not event.is_interested or event.business_number is None:
             return
         number = event.client_number or event.alternate_number
         if number not in CUSTOMERS:
-            print("a wish of somebody who is not in our books is dropped", flush=True)
+            print("a request from an unknown number is dropped", flush=True)
             return
         now = datetime.now(UTC)
         record = CallRecord(

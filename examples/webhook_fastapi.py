@@ -1,9 +1,9 @@
-"""Call-me-back events in FastAPI: keep each wish, and push a record at the moment somebody is called back.
+"""Receive call-me-back events in FastAPI, keep each request, and push a record just before the call back.
 
 Run `truecaller sandbox` in another terminal, export what it prints and a TRUECALLER_WEBHOOK_KEY of your own, then:
 uvicorn webhook_fastapi:app --app-dir examples. The URL for the console ends in /truecaller/?key=... (mind the slash).
 
-Events are not signed: anyone with the URL can forge one. So a wish counts only if the number is in our own books.
+Events are not signed: anyone with the URL can forge one. So a request counts only if the number is a known customer.
 """
 
 import os
@@ -17,20 +17,20 @@ from truecaller_async import CallRecord, PushRejected, TruecallerClient
 from truecaller_async.webhooks import CallMeBack, Event, WebhookReceiver
 
 CUSTOMERS = {"911234567890": "an order of flowers", "911234567898": "a delivery"}
-wishes: dict[str, CallMeBack] = {}
+open_requests: dict[str, CallMeBack] = {}
 
 
 async def on_event(event: Event) -> None:
-    """Called after the answer, once for each event, in the order in which people asked."""
+    """Store or remove a call-back request. Runs after the answer, in the order of the events."""
     if not isinstance(event, CallMeBack):
         return
     number = event.client_number or event.alternate_number
     if number not in CUSTOMERS:
-        print("a wish of somebody who is not in our books is dropped")
+        print("a request from an unknown number is dropped")
     elif event.is_interested:
-        wishes[number] = event
+        open_requests[number] = event
     else:
-        wishes.pop(number, None)
+        open_requests.pop(number, None)
 
 
 receiver = WebhookReceiver(on_event, keys=os.environ["TRUECALLER_WEBHOOK_KEY"].split(","))
@@ -47,21 +47,21 @@ app = FastAPI(lifespan=lifespan)
 app.mount("/truecaller", receiver)
 
 
-@app.get("/wishes")
+@app.get("/requests")
 async def waiting() -> int:
-    """How many people wait for a call."""
-    return len(wishes)
+    """Return the number of open call-back requests."""
+    return len(open_requests)
 
 
 @app.post("/calls/{number}")
 async def call(number: str) -> dict[str, str]:
-    """Put our name and reason on the screen of this person; the caller's device dials next."""
-    wish = wishes.get(number)
-    if wish is None or wish.business_number is None:
-        raise HTTPException(404, "nobody with this number waits for a call")
+    """Push name and reason for this number; the caller's device dials next."""
+    request = open_requests.get(number)
+    if request is None or request.business_number is None:
+        raise HTTPException(404, "no open call-back request for this number")
     now = datetime.now(UTC)
     record = CallRecord(
-        caller=wish.business_number,
+        caller=request.business_number,
         receiver=number,
         starts_at=now,
         ends_at=now + timedelta(minutes=10),
@@ -72,5 +72,5 @@ async def call(number: str) -> dict[str, str]:
         answer = await app.state.client.calls.push(record, deadline=2)
     except PushRejected as refused:
         return {"dial": "without a reason on the screen", "because": refused.message or "no reason given"}
-    del wishes[number]
+    del open_requests[number]
     return {"dial": "now", "status": answer.status}

@@ -106,7 +106,7 @@ def _power(asked: argparse.Namespace, folder: Path, policies: Sequence[str]) -> 
         _say(f"skipped: {reason}")
         return 0
     tally = power.cut_power(folder, asked.cuts, asked.seed, policies[0])
-    _say("\n| cuts | resumed | begun anew | refused | violations | seconds |\n|" + " --- |" * 6)
+    _say("\n| cuts | resumed | restarted | refused | violations | seconds |\n|" + " --- |" * 6)
     cells = (tally.cuts, tally.resumed, tally.anew, tally.refused, len(tally.violations), round(tally.seconds))
     _say(_line(cells))
     _show(tally.violations)

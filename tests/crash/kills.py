@@ -62,9 +62,9 @@ PLAIN_EXTRA = 0.35
 
 FINISHED = frozenset({0, 5})
 TRUTH_PAGE = 100_000
-PHASES = ("nothing on disk", "start-up", "reading", "sending", "last words")
+PHASES = ("nothing on disk", "start-up", "reading", "sending", "last outcomes")
 """Where a kill may fall: no journal yet, or this run not in it yet; the input not read to its end; read, and something
-not sent; all sent, and some last words missing."""
+not sent; all sent, and some final outcomes missing."""
 
 
 @attrs.define
@@ -230,7 +230,7 @@ class Campaign:
         if not standing.ended:
             return "reading", standing.runs
         owed = any(batch.as_it_stands is Outcome.UNSENT for batch in standing.open)
-        return "sending" if owed else "last words", standing.runs
+        return "sending" if owed else "last outcomes", standing.runs
 
 
 def kill_loop(

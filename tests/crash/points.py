@@ -205,7 +205,7 @@ class Bench:
             violations.append(f"the next process ended with {end.code}: {_ended(folder, end)}")
             return "not resumed"
         violations += held_to_the_laws(folder, self._rows, self._policy)
-        return "resumed" if _told(folder).resumed else "begun anew"
+        return "resumed" if _told(folder).resumed else "restarted"
 
     def _live(self, folder: Path, tracer: Sequence[str]) -> End:
         nursery = self._free.get()

@@ -52,7 +52,7 @@ async def until_listening(port: int) -> None:
             return
 
 
-async def test_the_fastapi_example_keeps_wishes_and_pushes_when_somebody_is_called(tmp_path: Path) -> None:
+async def test_the_fastapi_example_keeps_requests_and_pushes_before_a_call_back(tmp_path: Path) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     start = ("-m", "uvicorn", "webhook_fastapi:app", "--app-dir", str(EXAMPLES), "--port", str(port))
@@ -74,7 +74,7 @@ async def test_the_fastapi_example_keeps_wishes_and_pushes_when_somebody_is_call
             assert answer.status == 404
         waiting = 0
         while waiting < 2:
-            async with http.get(f"{url}/wishes") as answer:
+            async with http.get(f"{url}/requests") as answer:
                 waiting = await answer.json()
         async with http.post(f"{url}/calls/911234567890") as answer:
             assert await answer.json() == {"dial": "now", "status": "success"}
@@ -84,7 +84,7 @@ async def test_the_fastapi_example_keeps_wishes_and_pushes_when_somebody_is_call
         process.send_signal(SIGTERM)
         out, log = await process.communicate()
     assert pushed == ["911234567890"]
-    assert b"not in our books" in out
+    assert b"from an unknown number" in out
     assert b"POST /truecaller/?key=***" in out + log
     assert KEY.encode() not in out + log
 
@@ -106,7 +106,7 @@ async def test_the_aiohttp_example_pushes_a_record_for_each_wish(tmp_path: Path)
             async with http.post(f"http://127.0.0.1:{port}/truecaller?key={KEY}", data=body) as answer:
                 assert (answer.status, await answer.read()) == (200, b"{}")
         assert process.stdout is not None
-        expected = {b"dial: success\n", b"a wish of somebody who is not in our books is dropped\n"}
+        expected = {b"dial: success\n", b"a request from an unknown number is dropped\n"}
         while expected:
             expected -= {line := await process.stdout.readline()}
             assert line, f"the example ended without {expected}"
