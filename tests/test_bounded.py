@@ -239,19 +239,19 @@ def errors_of(folder: Path, files: Mapping[str, str], *options: str) -> dict[str
 
 
 @needs_proc
-def test_i9_every_kind_of_leak_fails_the_test_that_made_it_and_is_named(tmp_path: Path) -> None:
+def test_every_kind_of_leak_fails_its_test_and_is_named(tmp_path: Path) -> None:
     errors = errors_of(tmp_path, {"test_leaky.py": LEAKY})
     assert {name: text for name, text in EXPECTED.items() if text not in errors.get(name, "")} == {}
     assert errors.keys() == EXPECTED.keys()
 
 
 @needs_proc
-def test_i9_what_is_closed_in_time_is_no_leak_nor_what_the_workers_of_pytest_need(tmp_path: Path) -> None:
+def test_resource_closed_in_time_and_pytest_workers_are_no_leak(tmp_path: Path) -> None:
     assert errors_of(tmp_path, {"test_sound.py": SOUND}, "-p", "xdist.plugin", "-n", "1") == {}
 
 
 @needs_proc
-def test_i9_what_the_fixtures_of_a_module_leave_is_found_at_its_end(tmp_path: Path) -> None:
+def test_leak_of_a_module_fixture_is_found_at_its_end(tmp_path: Path) -> None:
     errors = errors_of(tmp_path, {"test_module.py": MODULE, "test_sound.py": SOUND})
     assert errors.keys() == {"test_last"}
     assert "the module left behind (I9):\n  1 open: socket:" in errors["test_last"]

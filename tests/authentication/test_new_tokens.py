@@ -46,7 +46,8 @@ def on_mint(end: End) -> Rule:
     return lambda request, _: end if request.call == "mint" else None
 
 
-def test_f06_a_campaign_with_a_spent_budget_asks_for_nothing_and_wakes_within_a_second_of_the_first_slot() -> None:
+@pytest.mark.fault("F06")
+def test_campaign_with_spent_mint_budget_waits_for_first_free_slot() -> None:
     async def main() -> None:
         world, gateway = world_behind(pass_all)
         stages = stages_of(world)
@@ -65,7 +66,8 @@ def test_f06_a_campaign_with_a_spent_budget_asks_for_nothing_and_wakes_within_a_
     run_swiftly(main)
 
 
-def test_f06_the_course_of_a_campaign_that_waits_for_a_token_says_until_when() -> None:
+@pytest.mark.fault("F06")
+def test_progress_reports_until_when_a_campaign_waits_for_a_token() -> None:
     async def main() -> None:
         world, _ = world_behind(pass_all)
         slot = await spend_budget(world)
@@ -80,7 +82,8 @@ def test_f06_the_course_of_a_campaign_that_waits_for_a_token_says_until_when() -
     run_swiftly(main)
 
 
-def test_f06_a_single_call_with_a_spent_budget_says_when_there_will_be_a_token_and_sends_nothing() -> None:
+@pytest.mark.fault("F06")
+def test_single_call_with_spent_mint_budget_reports_next_mint_time() -> None:
     async def main() -> None:
         world, gateway = world_behind(pass_all)
         slot = await spend_budget(world)
@@ -96,10 +99,9 @@ def test_f06_a_single_call_with_a_spent_budget_says_when_there_will_be_a_token_a
     run_swiftly(main)
 
 
+@pytest.mark.fault("F06")
 @pytest.mark.parametrize(("retry_after", "wait"), [("120", 120.0), (None, 60.0)])
-def test_f06_a_server_that_has_no_more_tokens_is_not_asked_before_its_time(
-    retry_after: str | None, wait: float
-) -> None:
+def test_server_without_tokens_is_not_asked_before_its_retry_time(retry_after: str | None, wait: float) -> None:
     async def main() -> None:
         world, gateway = world_behind(
             lambda request, now: throttled(retry_after) if request.call == "mint" and now < 1.0 else None
@@ -114,9 +116,10 @@ def test_f06_a_server_that_has_no_more_tokens_is_not_asked_before_its_time(
     run_swiftly(main)
 
 
+@pytest.mark.fault("F08")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("end", [Silence(), UNAVAILABLE, PORTAL], ids=["silent", "5xx", "html"])
-def test_f08_a_token_endpoint_in_trouble_is_asked_one_at_a_time_and_the_live_tokens_go_on(end: End) -> None:
+def test_failing_token_endpoint_gets_one_request_at_a_time(end: End) -> None:
     trouble_at = 3.0
 
     async def main() -> None:
@@ -132,9 +135,10 @@ def test_f08_a_token_endpoint_in_trouble_is_asked_one_at_a_time_and_the_live_tok
     run_swiftly(main)
 
 
+@pytest.mark.fault("F08")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("end", [Silence(), UNAVAILABLE, PORTAL], ids=["silent", "5xx", "html"])
-def test_f08_one_live_token_carries_a_campaign_while_no_other_can_be_made(end: End) -> None:
+def test_one_live_token_carries_a_campaign_while_no_other_can_be_made(end: End) -> None:
     def rule(request: Request, now: float) -> End:
         minted.append(now) if request.call == "mint" else None
         return end if request.call == "mint" and len(minted) > 1 else None
@@ -154,8 +158,9 @@ def test_f08_one_live_token_carries_a_campaign_while_no_other_can_be_made(end: E
     run_swiftly(main)
 
 
+@pytest.mark.fault("F08")
 @pytest.mark.usefixtures("small_batches")
-def test_f08_a_campaign_that_is_done_does_not_wait_for_a_token_that_is_on_its_way() -> None:
+def test_finished_campaign_does_not_wait_for_a_pending_mint() -> None:
     minted: list[float] = []
 
     def rule(request: Request, now: float) -> End:
@@ -171,7 +176,8 @@ def test_f08_a_campaign_that_is_done_does_not_wait_for_a_token_that_is_on_its_wa
     run_swiftly(main)
 
 
-def test_f08_fifty_calls_that_wait_for_a_slow_token_ask_once_and_are_all_served() -> None:
+@pytest.mark.fault("F08")
+def test_fifty_calls_waiting_for_a_slow_mint_share_one_request() -> None:
     async def main() -> None:
         world, gateway = world_behind(pass_all, latency=(10.0, 12.0))
         async with world.client as client:
@@ -201,8 +207,9 @@ NO_TOKENS: dict[str, Any] = {
 }
 
 
+@pytest.mark.fault("F10")
 @pytest.mark.parametrize("body", NO_TOKENS.values(), ids=NO_TOKENS.keys())
-def test_f10_what_is_no_token_is_never_sent_in_a_header(body: object) -> None:
+def test_unusable_token_is_never_sent_in_a_header(body: object) -> None:
     async def main() -> None:
         end = Answer(200, {"content-type": "application/json"}, msgspec.json.encode(body))
         world, gateway = world_behind(on_mint(end))
@@ -216,7 +223,8 @@ def test_f10_what_is_no_token_is_never_sent_in_a_header(body: object) -> None:
     run_swiftly(main)
 
 
-def test_f10_a_campaign_that_is_given_no_token_ends_with_that_and_every_record_unsent() -> None:
+@pytest.mark.fault("F10")
+def test_campaign_without_usable_token_ends_with_every_record_unsent() -> None:
     async def main() -> None:
         world, gateway = world_behind(on_mint(Answer(200, {}, b'{"token": "a\\r\\nb"}')))
         results, summary, fault = await world.run(records(600))

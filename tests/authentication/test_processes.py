@@ -35,9 +35,8 @@ def order_of(sandbox: Sandbox, folder: Path, **more: Any) -> dict[str, Any]:
     return {**common, **more}
 
 
-async def test_f07_thirty_restarts_of_a_crash_loop_make_no_more_tokens_than_the_pool_has(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+@pytest.mark.fault("F07")
+async def test_thirty_restarts_mint_no_more_tokens_than_the_pool_size(sandbox: Sandbox, tmp_path: Path) -> None:
     dice, log = Random(7), tmp_path / "log"
 
     def crash_loop() -> list[bool]:
@@ -59,9 +58,8 @@ async def test_f07_thirty_restarts_of_a_crash_loop_make_no_more_tokens_than_the_
     assert stats.violations == {}
 
 
-async def test_f09_twenty_processes_that_start_together_share_one_budget_of_tokens(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+@pytest.mark.fault("F09")
+async def test_twenty_processes_started_together_share_one_mint_budget(sandbox: Sandbox, tmp_path: Path) -> None:
     log = tmp_path / "log"
 
     def herd() -> int:

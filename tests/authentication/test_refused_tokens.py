@@ -51,8 +51,9 @@ def storm_of(gateway: Gateway, call: str) -> tuple[int, float]:
     return len(refused), good[0].went - refused[0].went
 
 
+@pytest.mark.fault("F01")
 @pytest.mark.parametrize("call", ["push", "status"])
-def test_f01_a_storm_of_refusals_on_fifty_tasks_costs_one_mint_and_two_seconds(call: str) -> None:
+def test_refused_token_on_fifty_tasks_costs_one_mint_and_two_seconds(call: str) -> None:
     async def main() -> None:
         world, gateway = world_behind(pass_all, settings=DYING)
         client = world.client
@@ -73,8 +74,9 @@ def test_f01_a_storm_of_refusals_on_fifty_tasks_costs_one_mint_and_two_seconds(c
     run_swiftly(main)
 
 
+@pytest.mark.fault("F01")
 @pytest.mark.usefixtures("small_batches")
-def test_f01_a_token_that_dies_under_fifty_batches_of_a_campaign_costs_one_mint_and_no_flag() -> None:
+def test_token_expiring_under_fifty_batches_costs_one_mint_and_no_flag() -> None:
     async def rows() -> AsyncIterator[CallRecord]:
         for row in records(2):
             yield row
@@ -98,8 +100,9 @@ def test_f01_a_token_that_dies_under_fifty_batches_of_a_campaign_costs_one_mint_
     run_swiftly(main)
 
 
+@pytest.mark.fault("F01")
 @pytest.mark.usefixtures("small_batches")
-def test_f01_a_token_that_dies_every_two_seconds_costs_one_mint_each_and_loses_nothing() -> None:
+def test_token_expiring_every_two_seconds_costs_one_mint_each() -> None:
     async def main() -> None:
         limits = Limits.documented().replace(mint=(1000, 1800.0))
         world, gateway = world_behind(pass_all, settings=SandboxSettings(limits=limits, token_life=2.0), max_tokens=1)
@@ -116,7 +119,8 @@ def test_f01_a_token_that_dies_every_two_seconds_costs_one_mint_each_and_loses_n
     run_swiftly(main)
 
 
-def test_f01_a_poll_whose_token_is_refused_is_made_again_with_the_next_one_within_two_seconds() -> None:
+@pytest.mark.fault("F01")
+def test_poll_with_refused_token_is_repeated_within_two_seconds() -> None:
     async def main() -> None:
         settings = SandboxSettings(token_life=TOKEN_LIFE, resolve_after=600.0)
         world, gateway = world_behind(pass_all, settings=settings)
@@ -132,7 +136,8 @@ def test_f01_a_poll_whose_token_is_refused_is_made_again_with_the_next_one_withi
     run_swiftly(main)
 
 
-def test_f02_a_revoked_key_stops_a_campaign_in_five_seconds_and_it_resumes_with_a_good_one() -> None:
+@pytest.mark.fault("F02")
+def test_revoked_key_stops_campaign_in_five_seconds_and_new_key_resumes_it() -> None:
     """Tokens are made and each is refused: the run stops in good order."""
     rows, journal, keys = list(records(3000)), Survivor(), ["revoked"]
 
@@ -159,8 +164,9 @@ def test_f02_a_revoked_key_stops_a_campaign_in_five_seconds_and_it_resumes_with_
     run_swiftly(mended, run_swiftly(revoked))
 
 
+@pytest.mark.fault("F02")
 @pytest.mark.parametrize("rows", [400, 3000])
-def test_f02_a_revoked_key_costs_two_mints_however_much_work_waits(rows: int) -> None:
+def test_revoked_key_costs_two_mints_for_any_amount_of_work(rows: int) -> None:
     async def main() -> None:
         world, gateway = world_behind(lambda request, _: None if request.call == "mint" else REFUSED_TOKEN)
         _, _, fault = await world.run(records(rows))
@@ -170,7 +176,8 @@ def test_f02_a_revoked_key_costs_two_mints_however_much_work_waits(rows: int) ->
     run_swiftly(main)
 
 
-def test_f02_a_key_that_makes_no_token_is_asked_about_once() -> None:
+@pytest.mark.fault("F02")
+def test_key_that_mints_no_token_is_tried_once() -> None:
     async def main() -> None:
         world, gateway = world_behind(lambda request, _: REFUSED_TOKEN if request.call == "mint" else None)
         results, summary, fault = await world.run(records(1000))
@@ -182,9 +189,10 @@ def test_f02_a_key_that_makes_no_token_is_asked_about_once() -> None:
     run_swiftly(main)
 
 
+@pytest.mark.fault("F03")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("replaceable", [True, False])
-def test_f03_one_token_of_four_revoked_leaves_the_other_three_at_their_work(replaceable: bool) -> None:
+def test_revoking_one_of_four_tokens_leaves_three_working(replaceable: bool) -> None:
     revoked_at = 12.0
     victims: list[str] = []
 
@@ -211,8 +219,9 @@ def test_f03_one_token_of_four_revoked_leaves_the_other_three_at_their_work(repl
     run_swiftly(main)
 
 
+@pytest.mark.fault("F04")
 @pytest.mark.parametrize("call", ["mint", "submit", "status"])
-def test_f04_a_403_ends_a_campaign_at_once_and_makes_no_further_token(call: str) -> None:
+def test_403_ends_a_campaign_at_once_and_mints_no_token(call: str) -> None:
     async def main() -> None:
         world, gateway = world_behind(lambda request, _: FORBIDDEN if request.call == call else None)
         results, summary, fault = await world.run(records(400))
@@ -224,8 +233,9 @@ def test_f04_a_403_ends_a_campaign_at_once_and_makes_no_further_token(call: str)
     run_swiftly(main)
 
 
+@pytest.mark.fault("F04")
 @pytest.mark.parametrize("call", ["push", "submit", "status"])
-def test_f04_a_403_is_raised_at_once_from_a_single_call(call: str) -> None:
+def test_403_is_raised_at_once_from_a_single_call(call: str) -> None:
     async def main() -> None:
         world, gateway = world_behind(lambda request, _: FORBIDDEN if request.call == call else None)
         async with world.client as client:
@@ -241,8 +251,9 @@ def test_f04_a_403_is_raised_at_once_from_a_single_call(call: str) -> None:
     run_swiftly(main)
 
 
+@pytest.mark.fault("F05")
 @pytest.mark.parametrize("call", ["submit", "status"])
-def test_f05_a_500_that_cannot_parse_the_token_costs_a_mint_and_is_no_doubt(call: str) -> None:
+def test_500_on_token_parsing_costs_a_mint_and_is_not_ambiguous(call: str) -> None:
     def rule(request: Request, now: float) -> Answer | None:
         first = request.token is not None and request.token.reveal() == victims.setdefault(
             "first", request.token.reveal()
@@ -264,7 +275,8 @@ def test_f05_a_500_that_cannot_parse_the_token_costs_a_mint_and_is_no_doubt(call
     run_swiftly(main)
 
 
-def test_f05_fresh_tokens_that_none_can_parse_stop_a_campaign_as_a_refused_key_does() -> None:
+@pytest.mark.fault("F05")
+def test_unparsable_fresh_tokens_stop_a_campaign_like_a_refused_key() -> None:
     async def main() -> None:
         world, gateway = world_behind(lambda request, _: UNPARSED_TOKEN if request.call == "submit" else None)
         results, summary, fault = await world.run(records(400))
@@ -276,7 +288,8 @@ def test_f05_fresh_tokens_that_none_can_parse_stop_a_campaign_as_a_refused_key_d
     run_swiftly(main)
 
 
-def test_f05_one_try_is_one_token_for_who_wants_no_retries() -> None:
+@pytest.mark.fault("F05")
+def test_one_attempt_uses_one_token_without_retries() -> None:
     async def main() -> None:
         world, gateway = world_behind(lambda request, _: UNPARSED_TOKEN if request.call == "push" else None)
         async with world.client as client:

@@ -27,8 +27,9 @@ def repeating(nth: int, *, last: float = math.inf) -> Edit:
     return edit
 
 
+@pytest.mark.fault("F44")
 @pytest.mark.parametrize("on_ambiguous", ["resend", "hold"])
-def test_f44_the_second_batch_of_one_id_is_unknown_the_first_has_its_words_and_the_run_stops(on_ambiguous: str) -> None:
+def test_second_batch_with_a_repeated_id_is_unknown_and_run_stops(on_ambiguous: str) -> None:
     async def main() -> None:
         world = world_of(submit=repeating(2))
         options = CampaignOptions(on_ambiguous=on_ambiguous)  # type: ignore[arg-type]
@@ -49,7 +50,8 @@ def test_f44_the_second_batch_of_one_id_is_unknown_the_first_has_its_words_and_t
     run_virtual(main)
 
 
-def test_f44_an_id_that_is_repeated_a_single_time_stops_the_run() -> None:
+@pytest.mark.fault("F44")
+def test_one_repeated_batch_id_stops_the_run() -> None:
     async def main() -> None:
         world = world_of(submit=repeating(2, last=2))
         results, summary, fault = await world.run(records(20 * BATCH))
@@ -63,7 +65,8 @@ def test_f44_an_id_that_is_repeated_a_single_time_stops_the_run() -> None:
     run_virtual(main)
 
 
-def test_f44_an_id_that_is_given_once_more_much_later_is_still_known() -> None:
+@pytest.mark.fault("F44")
+def test_batch_id_repeated_much_later_is_detected() -> None:
     async def main() -> None:
         world = world_of(submit=repeating(40))
         results, summary, fault = await world.run(records(60 * BATCH))
@@ -76,8 +79,9 @@ def test_f44_an_id_that_is_given_once_more_much_later_is_still_known() -> None:
     run_virtual(main)
 
 
+@pytest.mark.fault("F44")
 @pytest.mark.parametrize("masked", [True, False])
-def test_f44_what_is_said_under_a_shared_id_is_believed_only_where_it_names_its_records(masked: bool) -> None:
+def test_rows_under_a_shared_id_count_only_if_they_match_the_records(masked: bool) -> None:
     async def main() -> None:
         world = world_of(submit=repeating(2), mask_numbers=masked)
         results, summary, fault = await world.run(records(4 * BATCH))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tracemalloc
 
+import pytest
+
 from tests.planning.records import record
 from truecaller_async.planning.dedupe import WINDOW, Dedupe
 
@@ -11,7 +13,8 @@ SMALL = 20_000
 BYTES_A_ROW = 155
 
 
-def test_f46_the_window_of_equal_rows_has_a_size_that_the_input_does_not_change() -> None:
+@pytest.mark.fault("F46")
+def test_dedupe_window_memory_does_not_depend_on_input_size() -> None:
     def held_after(rows: range) -> int:
         for number in rows:
             assert not dedupe.is_repeat(record(number))

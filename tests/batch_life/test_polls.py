@@ -36,7 +36,8 @@ def poll_times(world: World) -> list[float]:
     return [time - accepted for time, _, call in world.transport.sent if call == "status"]
 
 
-def test_f42_a_batch_that_never_resolves_is_asked_for_at_bounded_cost_until_the_deadline() -> None:
+@pytest.mark.fault("F42")
+def test_unresolved_batch_is_polled_at_bounded_cost_until_the_deadline() -> None:
     async def main() -> None:
         world = World(settings=SandboxSettings(resolve_after=NEVER))
         results, summary, fault = await world.run(records(5))
@@ -54,8 +55,9 @@ def test_f42_a_batch_that_never_resolves_is_asked_for_at_bounded_cost_until_the_
     run_virtual(main)
 
 
+@pytest.mark.fault("F43")
 @pytest.mark.parametrize("seconds", [0.5, 5.0, 55.0])
-def test_f43_a_batch_that_is_not_visible_at_first_is_waited_for_and_not_sent_again(seconds: float) -> None:
+def test_batch_not_visible_at_first_is_polled_and_not_resent(seconds: float) -> None:
     async def main() -> None:
         world = world_of(oddities={"late-batches"}, late_for=seconds)
         results, summary, fault = await world.run(records(500))
@@ -68,7 +70,8 @@ def test_f43_a_batch_that_is_not_visible_at_first_is_waited_for_and_not_sent_aga
     run_virtual(main)
 
 
-def test_f43_a_batch_that_stays_unknown_to_the_server_is_given_up_after_a_minute_and_nothing_has_failed() -> None:
+@pytest.mark.fault("F43")
+def test_batch_with_permanent_404_ends_unknown_after_a_minute() -> None:
     async def main() -> None:
         world = world_of(oddities={"late-batches"}, late_for=NEVER)
         results, summary, fault = await world.run(records(500))
@@ -84,7 +87,8 @@ def test_f43_a_batch_that_stays_unknown_to_the_server_is_given_up_after_a_minute
     run_virtual(main)
 
 
-def test_f42_a_batch_whose_status_can_never_be_read_costs_no_more_than_one_that_never_resolves() -> None:
+@pytest.mark.fault("F42")
+def test_unreadable_status_costs_no_more_polls_than_unresolved_batch() -> None:
     async def main() -> None:
         world = world_of(status=lambda reply, now: with_body(reply, {"rows": "none"}))
         results, summary, fault = await world.run(records(5))
@@ -96,8 +100,9 @@ def test_f42_a_batch_whose_status_can_never_be_read_costs_no_more_than_one_that_
     run_virtual(main)
 
 
+@pytest.mark.fault("F43")
 @pytest.mark.parametrize("polls", [{8}, {1, 8}], ids=["seen before", "not visible at first, and seen since"])
-def test_f43_one_404_about_a_batch_that_was_seen_before_is_not_believed(polls: set[int]) -> None:
+def test_single_404_after_the_batch_was_seen_is_ignored(polls: set[int]) -> None:
     async def main() -> None:
         world = world_of(status=only(polls), resolve_after=400.0)
         results, summary, fault = await world.run(records(500))
@@ -109,7 +114,8 @@ def test_f43_one_404_about_a_batch_that_was_seen_before_is_not_believed(polls: s
     run_virtual(main)
 
 
-def test_f43_a_first_look_that_comes_late_is_not_the_only_one() -> None:
+@pytest.mark.fault("F43")
+def test_late_first_poll_is_followed_by_another() -> None:
     """The token was on hold for two minutes, so that the first answer of all comes after the minute is over."""
 
     async def main() -> None:
@@ -125,7 +131,8 @@ def test_f43_a_first_look_that_comes_late_is_not_the_only_one() -> None:
     run_virtual(main)
 
 
-def test_f43_an_answer_that_is_lost_for_hours_leaves_the_batch_to_be_asked_for_again() -> None:
+@pytest.mark.fault("F43")
+def test_batch_is_polled_again_after_hours_of_lost_answers() -> None:
     """No answer at all is not "no such batch": the poll deadline decides."""
 
     async def main() -> None:

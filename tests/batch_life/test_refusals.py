@@ -15,8 +15,9 @@ from truecaller_async import CampaignOptions, Outcome, PushRejected
 UNREACHED = "Not a Truecaller user"
 
 
+@pytest.mark.fault("F39")
 @pytest.mark.parametrize("oddities", [(), ("failure-in-200",), ("flat-status-info",), ("camel-status-info",)])
-def test_f39_a_real_time_record_that_is_refused_in_a_200_is_never_a_success(oddities: tuple[str, ...]) -> None:
+def test_realtime_record_refused_in_a_200_is_never_a_success(oddities: tuple[str, ...]) -> None:
     async def main() -> None:
         world = world_of(oddities=oddities)
         async with world.client as client:
@@ -32,7 +33,8 @@ def test_f39_a_real_time_record_that_is_refused_in_a_200_is_never_a_success(oddi
     run_virtual(main)
 
 
-def test_f39_refusals_in_a_200_end_as_failed_with_their_message_in_a_campaign_too() -> None:
+@pytest.mark.fault("F39")
+def test_campaign_records_refused_in_a_200_fail_with_the_message() -> None:
     async def main() -> None:
         world = world_of(oddities=("failure-in-200",))
         unreached = [record(number, receiver=f"9198{number:06d}13") for number in range(1, 61)]
@@ -46,8 +48,9 @@ def test_f39_refusals_in_a_200_end_as_failed_with_their_message_in_a_campaign_to
     run_virtual(main)
 
 
+@pytest.mark.fault("F40")
 @pytest.mark.parametrize(("isolate", "most"), [("realtime", 1 + STREAK + IN_FLIGHT), ("bisect", 1 + 64)])
-def test_f40_five_hundred_bad_records_of_five_hundred_fail_with_row_and_reason(isolate: str, most: int) -> None:
+def test_five_hundred_bad_records_fail_with_row_and_reason(isolate: str, most: int) -> None:
     async def main() -> None:
         world = world_of()
         results, summary, fault = await world.run(

@@ -32,7 +32,8 @@ def told(caplog: pytest.LogCaptureFixture, stage: str) -> list[str]:
     return [entry.getMessage() for entry in caplog.records if entry.getMessage().startswith(stage + " ")]
 
 
-def test_f33_ten_missing_rows_of_five_hundred_are_unknown_at_the_deadline_and_never_delivered() -> None:
+@pytest.mark.fault("F33")
+def test_missing_status_rows_end_unknown_at_the_deadline() -> None:
     missing = range(240, 250)
 
     def without(data: list[Row], now: float) -> list[Row]:
@@ -53,7 +54,8 @@ def test_f33_ten_missing_rows_of_five_hundred_are_unknown_at_the_deadline_and_ne
     run_virtual(main)
 
 
-def test_f34_equal_rows_count_once_a_final_word_beats_pending_and_two_final_words_are_a_conflict() -> None:
+@pytest.mark.fault("F34")
+def test_repeated_status_rows_merge_and_contradictions_are_conflicts() -> None:
     def doubled(data: list[Row], now: float) -> list[Row]:
         if data[0]["status_info"]["status"] == "pending":
             return data
@@ -75,7 +77,8 @@ def test_f34_equal_rows_count_once_a_final_word_beats_pending_and_two_final_word
     run_virtual(main)
 
 
-def test_f35_a_word_that_is_not_documented_is_waited_on_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.fault("F35")
+def test_undocumented_status_is_polled_on_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "truecaller_async")
 
     def strange(data: list[Row], now: float) -> list[Row]:
@@ -93,7 +96,8 @@ def test_f35_a_word_that_is_not_documented_is_waited_on_and_said_once(caplog: py
     assert len(told(caplog, "status_value.first_seen")) == len(STRANGE_WORDS)
 
 
-def test_f35_a_server_that_has_a_word_for_each_record_fills_no_log_and_shows_no_number(
+@pytest.mark.fault("F35")
+def test_distinct_status_per_record_does_not_flood_the_log_or_show_numbers(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "truecaller_async")
@@ -114,8 +118,9 @@ def test_f35_a_server_that_has_a_word_for_each_record_fills_no_log_and_shows_no_
     assert not any("91980" in line or "\n" in line for line in said)
 
 
+@pytest.mark.fault("F35")
 @pytest.mark.parametrize("word", DOCUMENTED_FAILURES)
-def test_f35_every_documented_word_for_a_failure_is_final(word: str) -> None:
+def test_every_documented_failure_status_is_final(word: str) -> None:
     def failing(data: list[Row], now: float) -> list[Row]:
         return [word_of(data[0], word), *data[1:]]
 
@@ -127,7 +132,8 @@ def test_f35_every_documented_word_for_a_failure_is_final(word: str) -> None:
     run_virtual(main)
 
 
-def test_f36_rows_about_other_numbers_give_no_outcome_and_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.fault("F36")
+def test_rows_about_foreign_numbers_give_no_outcome_and_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "truecaller_async")
 
     def mixed(data: list[Row], now: float) -> list[Row]:
@@ -145,6 +151,7 @@ def test_f36_rows_about_other_numbers_give_no_outcome_and_are_said_once(caplog: 
     assert len(told(caplog, "status_rows.unmatched")) == 1
 
 
+@pytest.mark.fault("F36")
 @pytest.mark.parametrize(
     "elsewhere",
     [
@@ -154,7 +161,7 @@ def test_f36_rows_about_other_numbers_give_no_outcome_and_are_said_once(caplog: 
     ],
     ids=["batch", "account", "last week"],
 )
-def test_f36_rows_about_our_numbers_that_are_anothers_give_no_outcome(elsewhere: Row) -> None:
+def test_foreign_rows_about_own_numbers_give_no_outcome(elsewhere: Row) -> None:
     def mixed(data: list[Row], now: float) -> list[Row]:
         others = [word_of(row, "failed") | elsewhere for row in data[:-10]]
         pending = now < 30
@@ -170,7 +177,8 @@ def test_f36_rows_about_our_numbers_that_are_anothers_give_no_outcome(elsewhere:
     run_virtual(main)
 
 
-def test_f38_the_first_final_word_stands_whatever_is_said_later() -> None:
+@pytest.mark.fault("F38")
+def test_first_final_status_stands_despite_later_changes() -> None:
     changed = 60.0
 
     def flipping(data: list[Row], now: float) -> list[Row]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Container
 
+import pytest
+
 from tests.batch_life.scene import Edit, EditedState, with_body
 from tests.engine.world import World, applications, check_account, records
 from tests.virtual import run_virtual
@@ -32,7 +34,8 @@ def world_with(submit: Edit) -> World:
     return World(state=EditedState(SandboxSettings(), {"submit": submit}), latency=(0.02, 0.02), max_tokens=1)
 
 
-def test_f27_f28_three_batches_in_a_row_that_were_taken_out_of_sight_stop_the_run() -> None:
+@pytest.mark.fault("F27", "F28")
+def test_three_accepted_batches_in_a_row_without_an_id_stop_the_run() -> None:
     """They were lost for the reader, and what follows would be lost in the same way."""
 
     async def main() -> None:
@@ -48,7 +51,8 @@ def test_f27_f28_three_batches_in_a_row_that_were_taken_out_of_sight_stop_the_ru
     run_virtual(main)
 
 
-def test_f27_f28_a_good_answer_between_them_and_they_are_not_in_a_row() -> None:
+@pytest.mark.fault("F27", "F28")
+def test_good_answer_between_them_resets_the_count() -> None:
     async def main() -> None:
         world = world_with(beside_the_point({1, 2, 4, 5}))
         results, summary, fault = await world.run(records(20 * BATCH))
@@ -60,7 +64,8 @@ def test_f27_f28_a_good_answer_between_them_and_they_are_not_in_a_row() -> None:
     run_virtual(main)
 
 
-def test_f41_every_tenth_batch_may_be_refused_for_one_reason_and_the_run_goes_on() -> None:
+@pytest.mark.fault("F41")
+def test_run_continues_if_every_tenth_batch_is_refused() -> None:
     def refuse(request: Request, count: int, _: object) -> str | None:
         return "400" if request.call == "submit" and count % 10 == 0 else None
 

@@ -13,8 +13,9 @@ LATENCY = 0.05
 WINDOW_HOURS = 600 / 3600
 
 
+@pytest.mark.fault("F45")
 @pytest.mark.parametrize("margin", [MARGIN, 5.0])
-def test_f45_nothing_is_sent_whose_window_is_about_to_close_and_the_rest_is_expired(margin: float) -> None:
+def test_nothing_is_sent_shortly_before_its_window_closes(margin: float) -> None:
     async def main() -> None:
         world = World(limits=Limits.documented().replace(batch=(3, 60.0)), max_tokens=1)
         options = CampaignOptions(expiry_margin=margin)
@@ -30,7 +31,8 @@ def test_f45_nothing_is_sent_whose_window_is_about_to_close_and_the_rest_is_expi
     run_virtual(main)
 
 
-def test_f45_what_goes_again_is_looked_at_again_first() -> None:
+@pytest.mark.fault("F45")
+def test_records_are_rechecked_before_a_resend() -> None:
     """A batch that was refused for two minutes has records whose window closed meanwhile."""
 
     async def main() -> None:

@@ -24,7 +24,7 @@ ROUNDS = (
 )
 
 
-def test_shares_are_taken_within_a_round_and_before_the_median() -> None:
+def test_ratios_are_computed_within_a_round_before_the_median() -> None:
     found = standings.standings(ROUNDS)
     assert found["shipped"].shares == (0.5, 0.6, 0.2)
     assert found["requests"].times == (5.0, 2.0, 2.0)
@@ -34,7 +34,7 @@ def test_shares_are_taken_within_a_round_and_before_the_median() -> None:
     assert found["limit"].met is None
 
 
-def test_a_case_with_tls_is_compared_with_the_limit_with_tls() -> None:
+def test_case_with_tls_is_compared_with_the_limit_with_tls() -> None:
     one = {**ROUNDS[0], "tls_limit": timing(400), "tls": timing(100)}
     assert standings.standings([one])["tls"].shares == (0.25,)
 
@@ -44,12 +44,12 @@ def test_rate_and_processor_time_of_a_timing() -> None:
     assert (one.rate, one.cpu_per_million) == (500_000, 1.6)
 
 
-def test_every_case_that_is_run_has_its_line_and_its_limit() -> None:
+def test_every_case_has_a_table_row_and_a_limit() -> None:
     assert standings.LINES.keys() == CASES.keys()
     assert {line.of for line in standings.LINES.values()} <= standings.LINES.keys()
 
 
-def test_figures_are_told_with_their_targets() -> None:
+def test_report_shows_figures_with_their_targets() -> None:
     told = {one.name: one for one in standings.figures(standings.standings(ROUNDS))}
     shipped = told["speed: push_many as shipped, of LIMIT"]
     assert (shipped.value, shipped.target, shipped.met) == ("50.00 % (20.0 to 60.0)", ">= 45 %", True)
@@ -67,7 +67,7 @@ def test_both_tables_have_a_row_for_each_case() -> None:
     assert "| MISSED |" in full[-1]
 
 
-def test_the_history_keeps_medians() -> None:
+def test_history_keeps_medians() -> None:
     kept = standings.kept(standings.standings(ROUNDS))
     assert kept["shipped"]["share"] == 0.5
     assert kept["requests"]["times"] == 2.0
@@ -75,7 +75,7 @@ def test_the_history_keeps_medians() -> None:
     assert "share" not in kept["limit"]
 
 
-def test_the_latest_lines_of_the_history_count(tmp_path: Path) -> None:
+def test_latest_lines_of_the_history_count(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
     assert history.latest(2, path) == []
     for number in range(3):
@@ -84,7 +84,7 @@ def test_the_latest_lines_of_the_history_count(tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) == 3
 
 
-def test_a_table_takes_the_place_of_the_one_before_and_of_nothing_else() -> None:
+def test_rendered_table_replaces_only_the_previous_table() -> None:
     page = "above\n<!-- speed: begin -->\nold\n<!-- speed: end -->\nbelow\n"
     once = tables.put(page, "speed", "| a |\n")
     assert once == "above\n<!-- speed: begin -->\n| a |\n<!-- speed: end -->\nbelow\n"
@@ -101,18 +101,18 @@ def test_a_table_takes_the_place_of_the_one_before_and_of_nothing_else() -> None
         "<!-- other: begin --> <!-- other: end -->",
     ],
 )
-def test_a_page_without_a_place_for_it_is_refused(page: str) -> None:
+def test_page_without_a_table_marker_is_refused(page: str) -> None:
     with pytest.raises(ValueError, match=r"<!-- speed: begin -->"):
         tables.put(page, "speed", "| a |")
 
 
-def test_the_pages_have_their_place() -> None:
+def test_pages_contain_the_table_markers() -> None:
     root = Path(__file__).parents[2]
     for page in (root / "docs" / "explanation" / "performance.md", root / "benchmarks" / "README.md"):
         tables.put(page.read_text("utf-8"), "speed", "| a |")
 
 
-def test_the_picture_is_well_formed_and_nothing_leaves_it() -> None:
+def test_chart_is_well_formed_and_stays_inside_its_area() -> None:
     bars = [picture.Bar("a < b & c", 300.0, "300", "limit"), picture.Bar("ours", 150.0, "150", "ours")]
     root = ElementTree.fromstring(picture.draw("Title & more", ("one", "two"), bars))  # noqa: S314 - our own text
     width, height = float(root.attrib["width"]), float(root.attrib["height"])
@@ -126,7 +126,7 @@ def test_the_picture_is_well_formed_and_nothing_leaves_it() -> None:
         assert float(box.attrib["y"]) + float(box.attrib["height"]) < height
 
 
-def test_what_a_campaign_adds_to_a_push_is_told_in_intervals() -> None:
+def test_campaign_overhead_over_push_is_reported_in_intervals() -> None:
     quiet = [0.001] * 99 + [5.0]
     busy = [0.001 + 2 * realtime.INTERVAL] * 100
     assert realtime.added(quiet, busy) == pytest.approx(2.0)
@@ -144,12 +144,12 @@ def guarded(share: float, lead: float) -> tuple[Timing, Timing, Timing]:
     ("share", "lead", "met"),
     [(0.41, 1.7, True), (0.39, 1.7, True), (0.41, 1.5, True), (0.39, 1.5, False)],
 )
-def test_the_guard_is_content_until_both_figures_have_lost_a_fifth(share: float, lead: float, met: bool) -> None:
+def test_guard_passes_until_both_figures_lost_a_fifth(share: float, lead: float, met: bool) -> None:
     rounds = [guarded(share, lead), guarded(0.1, 0.1), guarded(share, lead), guarded(9, 9), guarded(share, lead)]
     assert [figure.met for figure in guard.verdicts(rounds, (0.5, 2.0))] == [met, met]
 
 
-def test_the_guard_reads_the_committed_figures_and_does_not_pass_without_them() -> None:
+def test_guard_needs_the_committed_figures() -> None:
     kept = [
         {"cases": {"shipped": {"cpu_share": ours}, "loop": {"cpu_share": loop}}}
         for ours, loop in ((0.6, 0.2), (0.5, 0.1))

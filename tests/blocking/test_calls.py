@@ -36,32 +36,32 @@ GOOD: dict[str, Any] = {
 GROUPS = ("calls", "batches", "labels", "feature_sets", "numbers", "exports", "tokens")
 
 
-def test_a_record_is_pushed(served: Served, client: TruecallerClient) -> None:
+def test_record_is_pushed(served: Served, client: TruecallerClient) -> None:
     assert client.calls.push(record(7), deadline=10.0).status == "success"
     assert [entry.receiver for entry in served.truth()] == [record(7).receiver]
 
 
-def test_what_a_call_raises_is_raised_here(client: TruecallerClient) -> None:
+def test_exceptions_of_a_call_reach_the_caller(client: TruecallerClient) -> None:
     with pytest.raises(PushRejected):
         client.calls.push(record(receiver=REFUSED))
     with pytest.raises(ValidationError):
         client.calls.push(record(receiver="123"))
 
 
-def test_a_batch_is_submitted_and_waited_for(client: TruecallerClient) -> None:
+def test_batch_is_submitted_and_waited_for(client: TruecallerClient) -> None:
     batch = client.batches.submit(record(number) for number in range(3))
     status = client.batches.wait(batch.batch_id, timeout=20.0, poll=truecaller_async.PollPolicy(first=0.05))
     assert [entry.outcome for entry in status.records] == [Outcome.DELIVERED] * 3
     assert client.batches.status(batch.batch_id) == status
 
 
-def test_a_wait_ends_at_its_timeout(client: TruecallerClient) -> None:
+def test_wait_ends_at_its_timeout(client: TruecallerClient) -> None:
     batch = client.batches.submit([record(1)])
     with pytest.raises(DeadlineExceeded):
         client.batches.wait(batch.batch_id, timeout=0.001)
 
 
-def test_a_list_is_a_page_or_every_item_or_every_page(client: TruecallerClient) -> None:
+def test_list_is_a_page_or_every_item_or_every_page(client: TruecallerClient) -> None:
     ids = [label.id for label in SETTINGS.labels]
     listing = client.labels.list(limit=1)
     assert [label.id for label in listing.page().items] == ids[:1]
@@ -70,25 +70,25 @@ def test_a_list_is_a_page_or_every_item_or_every_page(client: TruecallerClient) 
     assert isinstance(client.labels.list(page=len(ids) + 1).page(), Page)
 
 
-def test_a_list_that_is_left_early_leaves_a_client_that_works(client: TruecallerClient) -> None:
+def test_list_that_is_left_early_leaves_a_client_that_works(client: TruecallerClient) -> None:
     for _ in client.labels.list(limit=1):
         break
     assert client.labels.list().page().items
 
 
-def test_a_wrong_argument_is_refused_where_the_list_is_made(client: TruecallerClient) -> None:
+def test_wrong_argument_is_refused_where_the_list_is_made(client: TruecallerClient) -> None:
     with pytest.raises(ValidationError):
         client.labels.list(page=0)
 
 
-def test_the_state_of_the_tokens_costs_nothing(served: Served, client: TruecallerClient) -> None:
+def test_token_status_sends_no_request(served: Served, client: TruecallerClient) -> None:
     assert client.tokens.status().mints == 0
     assert (served.stats.mints, served.stats.requests) == (0, {})
     assert client.tokens.make() is not None
     assert client.tokens.status().mints == served.stats.mints == 1
 
 
-def test_an_export_warns_and_is_saved(client: TruecallerClient, tmp_path: Path) -> None:
+def test_export_warns_and_is_saved(client: TruecallerClient, tmp_path: Path) -> None:
     end = datetime.now(UTC)
     with pytest.warns(TruecallerDeprecationWarning):
         saved = client.exports.call_me_back(tmp_path / "log", start=end - timedelta(days=1), end=end)
@@ -109,7 +109,7 @@ def test_numbers_are_published_waited_for_and_delisted(client: TruecallerClient)
     assert client.numbers.list(limit=1).page().items
 
 
-def test_a_copy_shares_thread_tokens_and_end(served: Served, client: TruecallerClient) -> None:
+def test_copy_shares_thread_tokens_and_close(served: Served, client: TruecallerClient) -> None:
     calm = client.with_options(retry=NO_RETRY, timeouts=Timeouts(read=60.0)).with_options(api_version="v3")
     client.calls.push(record(1))
     calm.calls.push(record(2))
@@ -121,13 +121,13 @@ def test_a_copy_shares_thread_tokens_and_end(served: Served, client: TruecallerC
         client.calls.push(record(3))
 
 
-def test_a_copy_of_an_unknown_version_is_refused(client: TruecallerClient) -> None:
+def test_copy_of_an_unknown_version_is_refused(client: TruecallerClient) -> None:
     with pytest.raises(ConfigError, match="v9"):
         client.with_options(api_version="v9")
 
 
 @pytest.mark.parametrize("wrong", [{"client_account_id": "no"}, {"api_version": "v9"}, {"state": "no"}])
-def test_a_wrong_setting_is_refused_at_birth(wrong: dict[str, Any]) -> None:
+def test_wrong_setting_is_refused_by_the_constructor(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         TruecallerClient(**{**GOOD, **wrong})
 
@@ -146,7 +146,7 @@ def parameters(function: Any) -> list[tuple[str, object, object]]:
     return [(one.name, one.kind, one.default) for one in inspect.signature(function).parameters.values()]
 
 
-def test_the_constructor_takes_what_the_async_one_takes_but_a_session() -> None:
+def test_constructor_has_the_async_arguments_except_session() -> None:
     theirs = [one for one in parameters(truecaller_async.TruecallerClient.__init__) if one[0] != "session"]
     assert parameters(TruecallerClient.__init__) == theirs
     for name in ("from_env", "with_options", "push_many"):
@@ -165,6 +165,6 @@ def test_every_call_has_the_same_name_and_the_same_arguments(group: str) -> None
         assert parameters(getattr(ours, name)) == parameters(getattr(theirs, name))
 
 
-def test_the_groups_are_all_there_are() -> None:
+def test_every_resource_group_is_available() -> None:
     hanging = {name for name in vars(truecaller_async.TruecallerClient(**GOOD)) if not name.startswith("_")}
     assert hanging == set(GROUPS) == {name for name in vars(TruecallerClient(**GOOD)) if not name.startswith("_")}

@@ -35,7 +35,7 @@ def finished(campaign: Campaign) -> list[int]:
         return sorted(result.row for result in results if result.outcome is Outcome.DELIVERED)
 
 
-def test_every_record_has_its_result_and_the_account_is_readable_after_the_end(served: Served) -> None:
+def test_every_record_has_a_result_and_summary_is_readable_after_the_end(served: Served) -> None:
     with TruecallerClient.from_env(served.environment) as client:
         source = [*records(1200), record(0, receiver=REFUSED)]
         source.append(source[0])
@@ -48,7 +48,7 @@ def test_every_record_has_its_result_and_the_account_is_readable_after_the_end(s
     assert len(served.truth()) == 1201
 
 
-def test_a_generator_is_made_read_and_closed_in_one_thread_that_is_nobody_elses(client: TruecallerClient) -> None:
+def test_generator_is_read_and_closed_in_one_thread_of_its_own(client: TruecallerClient) -> None:
     seen: list[threading.Thread] = []
 
     class Rows:
@@ -73,7 +73,7 @@ def test_a_generator_is_made_read_and_closed_in_one_thread_that_is_nobody_elses(
     assert seen[0].name == "truecaller source"
 
 
-def test_a_source_that_breaks_keeps_what_was_read_and_is_raised_after_the_last_result(client: TruecallerClient) -> None:
+def test_failing_source_keeps_rows_read_and_raises_after_the_last_result(client: TruecallerClient) -> None:
     def rows() -> Iterator[CallRecord]:
         yield from records(3)
         raise LookupError("the cursor is gone")
@@ -88,7 +88,7 @@ def test_a_source_that_breaks_keeps_what_was_read_and_is_raised_after_the_last_r
     assert isinstance(broken.value.__cause__, LookupError)
 
 
-def test_an_async_source_a_list_and_a_file_are_read_too(client: TruecallerClient, tmp_path: Path) -> None:
+def test_async_source_a_list_and_a_file_are_read_too(client: TruecallerClient, tmp_path: Path) -> None:
     async def rows() -> AsyncIterator[CallRecord]:
         for one in records(2):
             yield one
@@ -107,12 +107,12 @@ def test_an_async_source_a_list_and_a_file_are_read_too(client: TruecallerClient
 
 
 @pytest.mark.parametrize("source", [None, 5, "campaign.csv", {"caller": "x"}, record()])
-def test_what_is_no_source_is_refused_as_by_the_async_client(client: TruecallerClient, source: object) -> None:
+def test_invalid_source_is_refused_like_in_the_async_client(client: TruecallerClient, source: object) -> None:
     with pytest.raises(ConfigError, match="the source is"), client.push_many(source):
         pass
 
 
-def test_a_reader_that_stops_early_stops_the_source_and_leaves_nothing_behind(client: TruecallerClient) -> None:
+def test_reader_that_stops_early_stops_the_source_and_leaks_nothing(client: TruecallerClient) -> None:
     closed = threading.Event()
 
     def endless() -> Iterator[CallRecord]:
@@ -134,7 +134,7 @@ def test_a_reader_that_stops_early_stops_the_source_and_leaves_nothing_behind(cl
 
 
 @pytest.mark.parametrize("end", ["drain", "abort"])
-def test_a_campaign_can_be_told_to_end(client: TruecallerClient, end: str) -> None:
+def test_campaign_can_be_drained_and_aborted(client: TruecallerClient, end: str) -> None:
     options = CampaignOptions(linger=0.02, max_unresolved=1000, poll=PollPolicy(first=0.05))
     with client.push_many(records(100_000), options=options) as results:
         rows = [next(results).row]
@@ -145,7 +145,7 @@ def test_a_campaign_can_be_told_to_end(client: TruecallerClient, end: str) -> No
     assert len(set(rows)) == len(rows) == results.summary.read
 
 
-def test_a_campaign_says_how_it_wants_to_be_used(client: TruecallerClient) -> None:
+def test_misused_campaign_explains_correct_use(client: TruecallerClient) -> None:
     campaign = client.push_many(records(1), options=OPTIONS)
     for use in (lambda: next(campaign), campaign.drain, campaign.abort, lambda: campaign.summary):
         with pytest.raises(ConfigError, match="a campaign starts with"):
@@ -155,14 +155,14 @@ def test_a_campaign_says_how_it_wants_to_be_used(client: TruecallerClient) -> No
         campaign.__enter__()
 
 
-def test_closing_the_client_ends_its_campaigns_in_good_order(served: Served) -> None:
+def test_closing_the_client_ends_its_campaigns_cleanly(served: Served) -> None:
     client = TruecallerClient.from_env(served.environment)
     with pytest.raises(ClientClosed), client.push_many(records(5), options=OPTIONS):
         client.close()
     assert len(served.truth()) in (0, 5)
 
 
-def test_a_ctrl_c_is_raised_at_once_and_the_account_still_adds_up(client: TruecallerClient) -> None:
+def test_ctrl_c_is_raised_at_once_and_summary_adds_up(client: TruecallerClient) -> None:
     def interrupting() -> Iterator[CallRecord]:
         for number in range(1, 5000):
             if number == 700:
@@ -177,7 +177,7 @@ def test_a_ctrl_c_is_raised_at_once_and_the_account_still_adds_up(client: Trueca
     assert client.calls.push(record(1)).status == "success"
 
 
-def test_a_ctrl_c_while_waiting_loses_no_result(client: TruecallerClient) -> None:
+def test_ctrl_c_while_waiting_loses_no_result(client: TruecallerClient) -> None:
     asked, go_on = threading.Event(), threading.Event()
 
     def interrupting() -> Iterator[CallRecord]:
@@ -198,7 +198,7 @@ def test_a_ctrl_c_while_waiting_loses_no_result(client: TruecallerClient) -> Non
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_the_campaign_of_another_process_is_refused(client: TruecallerClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_campaign_of_another_process_is_refused(client: TruecallerClient, monkeypatch: pytest.MonkeyPatch) -> None:
     with client.push_many(records(3), options=OPTIONS) as results:
         parent = os.getpid()
         with monkeypatch.context() as child:
@@ -208,9 +208,7 @@ def test_the_campaign_of_another_process_is_refused(client: TruecallerClient, mo
         assert len(list(results)) == 3
 
 
-def test_a_source_that_is_stuck_does_not_hold_up_the_end(
-    client: TruecallerClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stuck_source_does_not_delay_the_end(client: TruecallerClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threaded, "CLOSING_GRACE", 0.01)
     go_on, ended = threading.Event(), threading.Event()
 

@@ -71,7 +71,7 @@ def test_a_method_that_has_no_blocking_form_is_refused(text: str) -> None:
         _generate._method("calls", method(text))
 
 
-def test_a_docstring_keeps_the_summary_and_the_arguments_and_drops_what_is_true_of_async_code_only() -> None:
+def test_a_docstring_keeps_arguments_and_drops_what_is_about_async() -> None:
     text = '''
 async def push(self, record: int) -> None:
     """Push one record.

@@ -52,7 +52,7 @@ def receivers(served: Served) -> set[str]:
 
 
 @forking
-def test_made_before_a_fork_and_used_on_both_sides(served: Served) -> None:
+def test_client_created_before_a_fork_works_in_both_processes(served: Served) -> None:
     script = """
 client = TruecallerClient.from_env()
 print(in_a_child(lambda: print(client.calls.push(record(1)).status, flush=True)))
@@ -66,7 +66,7 @@ client.close()
 
 @forking
 @pytest.mark.parametrize("end", ["client.close()", "pass"])
-def test_used_before_a_fork_a_child_gets_its_own_and_leaves_the_parents_alone(served: Served, end: str) -> None:
+def test_client_used_before_a_fork_gets_own_loop_thread_in_the_child(served: Served, end: str) -> None:
     script = f"""
 client = TruecallerClient.from_env()
 copy = client.with_options(retry=NO_RETRY)
@@ -84,7 +84,7 @@ client.close()
 
 
 @forking
-def test_a_child_that_only_closes_or_forgets_the_client_touches_nothing(served: Served) -> None:
+def test_child_that_only_closes_or_drops_the_client_touches_nothing(served: Served) -> None:
     script = """
 import gc
 client = TruecallerClient.from_env()
@@ -102,7 +102,7 @@ client.close()
 
 
 @forking
-def test_a_fork_in_the_middle_of_a_campaign_disturbs_neither(served: Served) -> None:
+def test_fork_in_the_middle_of_a_campaign_disturbs_neither(served: Served) -> None:
     script = """
 options = CampaignOptions(linger=0.02, poll=PollPolicy(first=0.05))
 with TruecallerClient.from_env() as client, client.push_many(map(record, range(1, 1201)), options=options) as results:
@@ -131,9 +131,7 @@ client.close()
 
 
 @pytest.mark.parametrize("kept", ["client", "None"])
-def test_the_interpreter_ends_without_a_close_and_the_tokens_are_given_up(
-    served: Served, tmp_path: Path, kept: str
-) -> None:
+def test_interpreter_exit_without_close_releases_the_tokens(served: Served, tmp_path: Path, kept: str) -> None:
     state = tmp_path / "state.db"
     script = f"""
 client = TruecallerClient.from_env()
@@ -146,7 +144,7 @@ client = {kept}
     file.close()
 
 
-def test_the_interpreter_ends_in_the_middle_of_a_campaign(served: Served) -> None:
+def test_interpreter_ends_in_the_middle_of_a_campaign(served: Served) -> None:
     script = """
 client = TruecallerClient.from_env()
 options = CampaignOptions(linger=0.02, poll=PollPolicy(first=0.05))
@@ -156,7 +154,7 @@ print(next(results).outcome)
     assert said_by(served, script).split() == ["delivered"]
 
 
-def test_the_interpreter_ends_although_a_source_is_stuck(served: Served) -> None:
+def test_interpreter_ends_although_a_source_is_stuck(served: Served) -> None:
     script = """
 def stuck():
     yield record(1)
@@ -168,7 +166,7 @@ print(next(client.push_many(stuck(), options=options).__enter__()).outcome)
     assert said_by(served, script).split() == ["delivered"]
 
 
-def test_a_thread_that_outlives_the_main_one_goes_on(served: Served, tmp_path: Path) -> None:
+def test_thread_that_outlives_the_main_one_goes_on(served: Served, tmp_path: Path) -> None:
     script = """
 client = TruecallerClient.from_env()
 def work():
@@ -179,7 +177,7 @@ threading.Thread(target=work).start()
     assert said_by(served, script, TRUECALLER_STATE=f"sqlite:///{tmp_path}/state.db").split() == ["success"]
 
 
-def test_an_error_that_ends_the_program_is_the_only_thing_that_is_said(served: Served) -> None:
+def test_error_that_ends_the_program_is_the_only_output(served: Served) -> None:
     script = """
 import contextlib
 with contextlib.suppress(PushRejected), TruecallerClient.from_env() as client:

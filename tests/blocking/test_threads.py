@@ -49,7 +49,7 @@ def loops() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "truecaller loop"]
 
 
-async def test_it_works_where_a_loop_runs_already(served: Served) -> None:
+async def test_client_works_while_a_loop_is_running(served: Served) -> None:
     with TruecallerClient.from_env(served.environment) as client:
         assert client.calls.push(record(1)).status == "success"
         with client.push_many(records(3), options=OPTIONS) as results:
@@ -77,13 +77,13 @@ def test_threads_run_campaigns_of_their_own_at_the_same_time(client: TruecallerC
         assert list(threads.map(campaign, (0, 100, 200, 300))) == [50] * 4
 
 
-def test_making_a_client_starts_no_thread_and_closing_it_unused_needs_none() -> None:
+def test_unused_client_starts_no_thread() -> None:
     before = threading.active_count()
     with TruecallerClient(**UNHEARD):
         assert threading.active_count() == before
 
 
-def test_on_its_own_loop_it_says_so_and_does_not_wait_for_itself(served: Served) -> None:
+def test_call_on_its_own_loop_raises_instead_of_deadlocking(served: Served) -> None:
     told = Told()
     with TruecallerClient.from_env(served.environment, observer=told) as client:
         told.client = client
@@ -92,7 +92,7 @@ def test_on_its_own_loop_it_says_so_and_does_not_wait_for_itself(served: Served)
     assert all(isinstance(error, ConfigError) and "own event loop" in str(error) for error in told.raised)
 
 
-def test_a_closed_client_says_so_wherever_it_is_used(served: Served) -> None:
+def test_closed_client_raises_wherever_it_is_used(served: Served) -> None:
     client = TruecallerClient.from_env(served.environment)
     campaign, listing = client.push_many(records(1)), client.labels.list()
     client.calls.push(record(1))
@@ -122,7 +122,7 @@ def test_many_threads_may_close_at_once(served: Served) -> None:
         assert list(threads.map(lambda _: client.close(), range(8))) == [None] * 8
 
 
-def test_a_close_ends_a_call_that_waits_in_another_thread() -> None:
+def test_close_ends_a_call_that_waits_in_another_thread() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as threads:
         client = TruecallerClient(**UNHEARD, base_url=f"http://127.0.0.1:{server.getsockname()[1]}")
         waiting = threads.submit(client.calls.push, record(1))
@@ -134,7 +134,7 @@ def test_a_close_ends_a_call_that_waits_in_another_thread() -> None:
         peer.close()
 
 
-def test_a_ctrl_c_cancels_the_call_that_is_waited_for() -> None:
+def test_ctrl_c_cancels_the_call_that_is_waited_for() -> None:
     ended = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -156,7 +156,7 @@ def test_a_ctrl_c_cancels_the_call_that_is_waited_for() -> None:
     assert ended.is_set()
 
 
-def test_a_client_that_is_thrown_away_warns_and_its_thread_ends(served: Served) -> None:
+def test_client_that_is_thrown_away_warns_and_its_thread_ends(served: Served) -> None:
     client = TruecallerClient.from_env(served.environment)
     client.calls.push(record(1))
     (thread,) = loops()
@@ -168,20 +168,20 @@ def test_a_client_that_is_thrown_away_warns_and_its_thread_ends(served: Served) 
     assert not thread.is_alive()
 
 
-def test_a_list_or_a_campaign_keeps_its_client_alive(served: Served) -> None:
+def test_list_or_a_campaign_keeps_its_client_alive(served: Served) -> None:
     held = [TruecallerClient.from_env(served.environment).labels.list()]
     assert len(list(held[0])) == len(held[0].page().items)
     with pytest.warns(ResourceWarning, match="never closed"):
         held.clear()
 
 
-def test_a_client_is_not_pickled_and_says_what_to_do() -> None:
+def test_client_refuses_pickling_with_advice() -> None:
     with pytest.raises(TypeError, match="from_env") as refused:
         pickle.dumps(TruecallerClient(**UNHEARD))
     assert "the-api-key" not in str(refused.value)
 
 
-async def test_async_with_says_what_to_write() -> None:
+async def test_async_with_raises_with_advice() -> None:
     with pytest.raises(TypeError, match="write 'with'"):
         async with TruecallerClient(**UNHEARD):
             pass

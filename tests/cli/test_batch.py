@@ -31,7 +31,7 @@ def status_of(*words: str | None) -> BatchStatus:
     return BatchStatus("a-batch", None, tuple(RecordStatus(status=word) for word in words))
 
 
-async def test_a_batch_that_is_delivered_is_0_and_a_table_with_masked_numbers(shell: Shell, sandbox: Sandbox) -> None:
+async def test_delivered_batch_exits_0_with_masked_table(shell: Shell, sandbox: Sandbox) -> None:
     batch = await submitted(sandbox, 0, 1)
     told = await shell.call("batch", "status", batch.batch_id, *WAIT)
     assert told.code == 0
@@ -43,7 +43,7 @@ async def test_a_batch_that_is_delivered_is_0_and_a_table_with_masked_numbers(sh
     assert CALLER not in told.stdout + told.stderr
 
 
-async def test_a_record_that_failed_makes_it_5_and_says_why(shell: Shell, sandbox: Sandbox) -> None:
+async def test_failed_record_exits_5_with_the_reason(shell: Shell, sandbox: Sandbox) -> None:
     batch = await submitted(sandbox, 0, 13)
     told = await shell.call("batch", "status", batch.batch_id, *WAIT)
     assert told.code == 5
@@ -51,7 +51,7 @@ async def test_a_record_that_failed_makes_it_5_and_says_why(shell: Shell, sandbo
     assert told.stdout.splitlines()[-1] == "2 records: 1 success, 1 failed."
 
 
-async def test_for_a_program_the_numbers_are_whole_and_the_outcome_is_ours(shell: Shell, sandbox: Sandbox) -> None:
+async def test_json_output_has_full_numbers_and_library_outcomes(shell: Shell, sandbox: Sandbox) -> None:
     batch = await submitted(sandbox, 0, 13)
     told = await shell.call("batch", "status", batch.batch_id, *WAIT, "--json")
     found = json.loads(told.stdout)
@@ -62,7 +62,7 @@ async def test_for_a_program_the_numbers_are_whole_and_the_outcome_is_ours(shell
     ]
 
 
-async def test_what_is_not_final_is_5_and_says_how_to_go_on(shell: Shell, sandbox: Sandbox) -> None:
+async def test_unfinished_batch_exits_5_with_advice(shell: Shell, sandbox: Sandbox) -> None:
     slow = attrs.evolve(sandbox.settings, resolve_after=3600.0)
     async with await Sandbox.start(slow) as server:
         batch = await submitted(server, 0, 1)
@@ -75,16 +75,14 @@ async def test_what_is_not_final_is_5_and_says_how_to_go_on(shell: Shell, sandbo
     assert "2 pending" in waited.stdout
 
 
-async def test_a_batch_that_nobody_knows_says_what_to_check(shell: Shell) -> None:
+async def test_unknown_batch_reports_what_to_check(shell: Shell) -> None:
     told = await shell.call("batch", "status", "00000000-0000-4000-8000-000000000000")
     assert (told.code, told.stdout) == (5, "")
     assert "Check the id that was given" in told.stderr
 
 
 @pytest.mark.parametrize("batch_id", ["", "../../token", "a\x1b[2Jb", "x" * 500])
-async def test_what_is_no_batch_id_is_refused_before_anything_is_sent(
-    batch_id: str, shell: Shell, sandbox: Sandbox
-) -> None:
+async def test_invalid_batch_id_is_refused_before_sending(batch_id: str, shell: Shell, sandbox: Sandbox) -> None:
     told = await shell.call("batch", "status", batch_id)
     assert told.code == 4
     assert "nothing was sent" in told.stderr
@@ -103,14 +101,14 @@ async def test_what_is_no_batch_id_is_refused_before_anything_is_sent(
         ((), 5),
     ],
 )
-def test_only_the_documented_word_is_delivered(words: tuple[str | None, ...], code: int) -> None:
+def test_only_the_documented_status_counts_as_delivered(words: tuple[str | None, ...], code: int) -> None:
     assert exit_for_status(status_of(*words)) == code
 
 
-def test_words_are_counted_as_the_server_wrote_them() -> None:
+def test_statuses_are_counted_as_the_server_wrote_them() -> None:
     assert counts(status_of("queued", None, "queued")) == {"queued": 2, "no status": 1}
 
 
 @pytest.mark.parametrize(("number", "shown"), [("919812345678", "*5678"), ("91****5678", "*5678"), (None, None)])
-def test_a_number_is_shown_by_its_ending(number: str | None, shown: str | None) -> None:
+def test_number_is_shown_by_its_last_digits(number: str | None, shown: str | None) -> None:
     assert ending(number) == shown

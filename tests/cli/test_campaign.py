@@ -37,7 +37,7 @@ def closed_port() -> int:
         return int(listener.getsockname()[1])
 
 
-async def test_every_row_of_the_results_agrees_with_the_truth(shell: Shell, sandbox: Sandbox) -> None:
+async def test_every_result_row_agrees_with_the_truth_log(shell: Shell, sandbox: Sandbox) -> None:
     rows: list[tuple[str, str, str, str]] = []
     expected: list[tuple[str, str]] = []
     for number in range(1300):
@@ -79,7 +79,7 @@ async def test_every_row_of_the_results_agrees_with_the_truth(shell: Shell, sand
 @pytest.mark.parametrize(
     ("server_ahead", "said"), [(600.0, "10 min behind the"), (-600.0, "10 min ahead of the"), (0.0, "")]
 )
-async def test_a_clock_that_is_wrong_is_noted_once(server_ahead: float, said: str, tmp_path: Path) -> None:
+async def test_wrong_clock_is_logged_once(server_ahead: float, said: str, tmp_path: Path) -> None:
     settings, clock = SandboxSettings(resolve_after=0.1), Clock()
     async with await Sandbox.start(settings, clock=lambda: clock.wall() + server_ahead) as sandbox:
         shell = Shell(tmp_path, sandbox.environment())
@@ -91,7 +91,7 @@ async def test_a_clock_that_is_wrong_is_noted_once(server_ahead: float, said: st
     assert said in "".join(notes)
 
 
-async def test_all_delivered_is_0_with_a_table_and_one_sentence(shell: Shell) -> None:
+async def test_all_delivered_exits_0_with_summary_table(shell: Shell) -> None:
     good_file(shell.folder)
     ended = await shell.run("campaign", "run", "good.csv")
     assert ended.code == 0
@@ -100,7 +100,7 @@ async def test_all_delivered_is_0_with_a_table_and_one_sentence(shell: Shell) ->
     assert "has no label_id" in ended.stderr
 
 
-async def test_the_window_starts_now_and_is_as_long_as_asked(shell: Shell, sandbox: Sandbox) -> None:
+async def test_window_starts_now_and_has_the_given_length(shell: Shell, sandbox: Sandbox) -> None:
     good_file(shell.folder, 1)
     assert (await shell.run("campaign", "run", "good.csv", "--window", "30m")).code == 0
     (entry,) = sandbox.state.truth()
@@ -109,7 +109,7 @@ async def test_the_window_starts_now_and_is_as_long_as_asked(shell: Shell, sandb
     assert abs(entry.applied_at - entry.starts_at / 1000) < 60
 
 
-async def test_jsonl_in_gzip_is_read_and_results_are_written_in_kind(shell: Shell, sandbox: Sandbox) -> None:
+async def test_gzipped_jsonl_is_read_and_results_use_the_same_format(shell: Shell, sandbox: Sandbox) -> None:
     lines = [json.dumps({"caller_number": CALLER, "receiver_number": receiver(n), "key": f"k{n}"}) for n in range(2)]
     with gzip.open(shell.folder / "in.jsonl.gz", "wt") as file:
         file.write("\n".join(lines))
@@ -124,7 +124,7 @@ async def test_jsonl_in_gzip_is_read_and_results_are_written_in_kind(shell: Shel
     }
 
 
-async def test_results_on_stdout_are_alone_there(shell: Shell) -> None:
+async def test_results_on_stdout_are_not_mixed_with_other_output(shell: Shell) -> None:
     good_file(shell.folder)
     ended = await shell.run("campaign", "run", "good.csv", "--results", "-")
     assert ended.code == 0
@@ -132,7 +132,7 @@ async def test_results_on_stdout_are_alone_there(shell: Shell) -> None:
     assert "All 3 records delivered." in ended.stderr
 
 
-async def test_an_empty_file_is_0_with_a_warning(shell: Shell, sandbox: Sandbox) -> None:
+async def test_empty_file_exits_0_with_a_warning(shell: Shell, sandbox: Sandbox) -> None:
     (shell.folder / "empty.csv").write_text("caller,receiver\n")
     ended = await shell.run("campaign", "run", "empty.csv", "--json")
     assert (ended.code, ended.summary["read"]) == (0, 0)
@@ -150,7 +150,7 @@ async def test_an_empty_file_is_0_with_a_warning(shell: Shell, sandbox: Sandbox)
         ("other.txt", "x", "suffix"),
     ],
 )
-async def test_a_file_that_cannot_be_read_is_4_and_leaves_older_results_alone(
+async def test_unreadable_file_exits_4_and_keeps_older_results(
     shell: Shell, sandbox: Sandbox, name: str, content: str | None, said: str
 ) -> None:
     if content == "folder":
@@ -166,9 +166,7 @@ async def test_a_file_that_cannot_be_read_is_4_and_leaves_older_results_alone(
     assert sandbox.stats().requests == {}
 
 
-async def test_a_file_that_breaks_in_the_middle_is_5_and_the_rows_before_are_sent(
-    shell: Shell, sandbox: Sandbox
-) -> None:
+async def test_file_that_fails_midway_exits_5_and_sends_the_rows_before(shell: Shell, sandbox: Sandbox) -> None:
     good_file(shell.folder)
     with (shell.folder / "good.csv").open("a") as file:
         file.write(f'{CALLER},"{receiver(9)},{REASON}\n')
@@ -178,7 +176,7 @@ async def test_a_file_that_breaks_in_the_middle_is_5_and_the_rows_before_are_sen
     assert "line 5" in ended.stderr
 
 
-async def test_a_row_with_seven_problems_has_all_of_them_told(shell: Shell, sandbox: Sandbox) -> None:
+async def test_row_with_seven_problems_reports_all_of_them(shell: Shell, sandbox: Sandbox) -> None:
     header = "caller,receiver,label_id,label_name,reason,starts_at,ends_at"
     bad = ("12", "9.198E+11", "no uuid", "ab", "Calling about you!", "2030-01-01T10:00", "1752760800")
     write_rows(shell.folder / "bad.csv", header, [bad])
@@ -190,7 +188,7 @@ async def test_a_row_with_seven_problems_has_all_of_them_told(shell: Shell, sand
     assert sandbox.stats().requests == {}
 
 
-async def test_twenty_bad_rows_are_told_with_their_lines_and_the_rest_is_counted(shell: Shell) -> None:
+async def test_twenty_bad_rows_are_listed_and_the_others_counted(shell: Shell) -> None:
     lines = ["caller,receiver,reason", "", *(f"{CALLER},919800{n:04d}x,{REASON}" for n in range(25))]
     (shell.folder / "bad.csv").write_text("\n".join(lines))
     ended = await shell.run("campaign", "run", "bad.csv")
@@ -202,7 +200,7 @@ async def test_twenty_bad_rows_are_told_with_their_lines_and_the_rest_is_counted
     assert "919800" not in ended.stderr + ended.stdout
 
 
-async def test_windows_that_have_all_passed_are_4_and_nothing_is_sent(shell: Shell, sandbox: Sandbox) -> None:
+async def test_expired_windows_exit_4_and_nothing_is_sent(shell: Shell, sandbox: Sandbox) -> None:
     rows = [(CALLER, receiver(n), PAST_MS, PAST_MS + 3_600_000) for n in range(3)]
     write_rows(shell.folder / "late.csv", "caller,receiver,starts_at,ends_at", rows)
     ended = await shell.run("campaign", "run", "late.csv", "--json")
@@ -211,7 +209,7 @@ async def test_windows_that_have_all_passed_are_4_and_nothing_is_sent(shell: She
 
 
 @pytest.mark.parametrize("missing", ["TRUECALLER_CLIENT_ACCOUNT_ID", "TRUECALLER_KEY_ID", "TRUECALLER_API_KEY"])
-async def test_a_missing_credential_is_3_and_named(shell: Shell, missing: str) -> None:
+async def test_missing_credential_exits_3_and_is_named(shell: Shell, missing: str) -> None:
     good_file(shell.folder)
     ended = await shell.run("campaign", "run", "good.csv", **{missing: ""})
     assert ended.code == 3
@@ -219,7 +217,7 @@ async def test_a_missing_credential_is_3_and_named(shell: Shell, missing: str) -
     assert f"{missing}_FILE" in ended.stderr
 
 
-async def test_a_wrong_key_is_3_and_no_row_is_lost(shell: Shell) -> None:
+async def test_wrong_key_exits_3_and_no_row_is_lost(shell: Shell) -> None:
     good_file(shell.folder)
     ended = await shell.run("campaign", "run", "good.csv", "--json", TRUECALLER_API_KEY="invented-and-wrong")
     assert (ended.code, ended.summary["unsent"]) == (3, 3)
@@ -227,7 +225,7 @@ async def test_a_wrong_key_is_3_and_no_row_is_lost(shell: Shell) -> None:
     assert "invented-and-wrong" not in ended.stderr
 
 
-async def test_a_host_that_is_not_reached_is_7_with_what_to_check(shell: Shell) -> None:
+async def test_unreachable_host_exits_7_with_what_to_check(shell: Shell) -> None:
     good_file(shell.folder)
     port = closed_port()
     address = f"http://127.0.0.1:{port}"
@@ -248,7 +246,7 @@ async def test_results_are_never_written_over_the_input(shell: Shell) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
-async def test_a_results_file_on_a_full_disk_stops_the_campaign_and_says_so(shell: Shell) -> None:
+async def test_full_disk_under_results_stops_the_campaign_with_a_message(shell: Shell) -> None:
     good_file(shell.folder)
     (shell.folder / "full.csv").symlink_to("/dev/full")
     ended = await shell.run("campaign", "run", "good.csv", "--results", "full.csv")
@@ -257,13 +255,13 @@ async def test_a_results_file_on_a_full_disk_stops_the_campaign_and_says_so(shel
     assert "Traceback" not in ended.stderr
 
 
-async def test_csv_comes_in_on_standard_input(shell: Shell) -> None:
+async def test_csv_is_read_from_standard_input(shell: Shell) -> None:
     text = good_file(shell.folder).read_bytes()
     ended = await finished(await shell.start("campaign", "run", "-", "--json"), text)
     assert (ended.code, ended.summary["delivered"]) == (0, 3)
 
 
-async def test_progress_names_what_a_program_needs(shell: Shell) -> None:
+async def test_progress_json_has_the_documented_fields(shell: Shell) -> None:
     good_file(shell.folder)
     process = await shell.start("campaign", "run", "good.csv", "--json")
     event = json.loads(await line_with(process.stdout, '"event": "progress"'))

@@ -41,7 +41,7 @@ def python(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_version_is_the_package_s() -> None:
+def test_version_is_the_package_version() -> None:
     assert invoke("--version").output == f"truecaller {__version__}\n"
 
 
@@ -103,7 +103,7 @@ def test_every_command_has_its_help(command: str) -> None:
         "doctor here",
     ],
 )
-def test_wrong_usage_is_2_and_says_how_to_find_out(line: str) -> None:
+def test_wrong_usage_exits_2_and_points_to_help(line: str) -> None:
     result = invoke(*line.split())
     assert result.exit_code == 2
     assert "--help" in result.stderr
@@ -132,18 +132,18 @@ def test_no_option_has_two_meanings() -> None:
         assert len(flags) == len(set(flags)), path
 
 
-def test_commands_are_listed_in_the_order_of_a_first_day() -> None:
+def test_commands_are_listed_in_order_of_first_use() -> None:
     listed = [line.split()[0] for line in invoke("--help").output.partition("Commands:\n")[2].splitlines()]
     assert listed[:4] == ["demo", "sandbox", "doctor", "push"]
     assert len(listed) == len(app.commands)
 
 
-def test_an_error_of_the_library_is_a_message_and_its_code() -> None:
+def test_library_error_becomes_message_and_exit_code() -> None:
     result = CliRunner().invoke(group_of(ConfigError("max_tokens is 0")), ["fail"])
     assert (result.exit_code, result.stderr) == (3, "Error: max_tokens is 0\n")
 
 
-def test_a_defect_is_one_line_and_1(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_error_is_one_line_and_exits_1(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRUECALLER_DEBUG", raising=False)
     result = CliRunner().invoke(group_of(ZeroDivisionError("oops")), ["fail"])
     assert result.exit_code == 1
@@ -151,19 +151,19 @@ def test_a_defect_is_one_line_and_1(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "ZeroDivisionError: oops" in result.stderr
 
 
-def test_a_defect_shows_where_it_is_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_error_shows_traceback_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRUECALLER_DEBUG", "1")
     result = CliRunner().invoke(group_of(ZeroDivisionError("oops")), ["fail"])
     assert result.exit_code == 1
     assert "Traceback" in result.stderr
 
 
-def test_an_interrupted_command_is_130() -> None:
+def test_interrupted_command_exits_130() -> None:
     assert CliRunner().invoke(group_of(KeyboardInterrupt()), ["fail"]).exit_code == 130
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])
-def test_without_its_libraries_the_command_says_what_to_install(missing: str, tmp_path: Path) -> None:
+def test_missing_dependencies_are_reported_with_install_advice(missing: str, tmp_path: Path) -> None:
     program = (
         f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['truecaller', '--help']\n"
         "import truecaller_async.cli as cli; cli.main()"
@@ -175,7 +175,7 @@ def test_without_its_libraries_the_command_says_what_to_install(missing: str, tm
 
 
 @pytest.mark.parametrize("arguments", ["['--help']", "['campaign', 'run', '--help']", "['numbers', 'publish', '-h']"])
-def test_help_does_not_load_the_drawing_the_network_and_the_engine(arguments: str, tmp_path: Path) -> None:
+def test_help_imports_neither_rich_nor_aiohttp_nor_engine(arguments: str, tmp_path: Path) -> None:
     program = (
         "import sys\nfrom truecaller_async.cli.app import app\n"
         f"try:\n    app({arguments})\n"

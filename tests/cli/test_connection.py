@@ -27,7 +27,7 @@ def batch_limit(connection: Connection, **variables: str) -> tuple[int, float]:
     return rule.limit, rule.per
 
 
-def test_limits_are_the_documented_ones_then_the_environment_then_the_options() -> None:
+def test_limit_options_override_environment_and_documented_defaults() -> None:
     assert batch_limit(Connection()) == (60, 60.0)
     assert batch_limit(Connection(), TRUECALLER_LIMITS="batch=30/60") == (30, 60.0)
     options = Connection(limits=("token=10/1", "batch=5/1"))
@@ -40,28 +40,28 @@ def test_tokens_and_version_override_the_environment() -> None:
     assert "v3" in repr(client)
 
 
-def test_the_versions_that_may_be_chosen_are_those_that_there_are() -> None:
+def test_selectable_versions_are_the_supported_versions() -> None:
     assert set(VERSIONS) == OURS.keys()
 
 
-def test_a_wrong_number_of_tokens_is_a_config_error() -> None:
+def test_wrong_number_of_tokens_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="max_tokens"):
         Connection(tokens=0).client(ACCOUNT)
 
 
-def test_a_state_that_is_none_is_a_config_error() -> None:
+def test_invalid_state_path_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="nowhere"):
         Connection(state="nowhere").client(ACCOUNT)
 
 
-def test_the_default_state_is_in_the_user_s_folder_for_state(tmp_path: Path) -> None:
+def test_default_state_file_is_in_the_user_state_folder(tmp_path: Path) -> None:
     assert default_state({"XDG_STATE_HOME": str(tmp_path)}) == f"sqlite:///{tmp_path}/truecaller/state.db"
     home = f"sqlite:///{Path.home()}/.local/state/truecaller/state.db"
     assert default_state({}) == home
     assert default_state({"XDG_STATE_HOME": "not/absolute"}) == home
 
 
-async def test_tokens_outlive_a_command_in_a_file_that_only_its_owner_may_read(shell: Shell, sandbox: Sandbox) -> None:
+async def test_tokens_are_kept_in_a_file_only_its_owner_can_read(shell: Shell, sandbox: Sandbox) -> None:
     for number in range(3):
         pushed = await shell.run("push", "--caller", CALLER, "--receiver", receiver(number), "--reason", REASON)
         assert pushed.code == 0
@@ -70,7 +70,7 @@ async def test_tokens_outlive_a_command_in_a_file_that_only_its_owner_may_read(s
     assert sandbox.stats().mints == 1
 
 
-async def test_state_in_memory_leaves_no_file(shell: Shell) -> None:
+async def test_in_memory_state_creates_no_file(shell: Shell) -> None:
     line = ("push", "--caller", CALLER, "--receiver", receiver(1), "--state", "memory:")
     assert (await shell.run(*line)).code == 0
     assert not (shell.folder / "state").exists()

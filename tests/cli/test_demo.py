@@ -20,14 +20,14 @@ from .driving import Shell, adds_up, environment
 NOW = 1_800_000_000.0
 
 
-def test_the_generated_records_are_different_valid_and_all_to_be_delivered() -> None:
+def test_generated_records_are_distinct_valid_and_deliverable() -> None:
     records = list(generated(2000, SandboxSettings().labels[0].id, NOW))
     assert len({record.receiver for record in records}) == 2000
     assert not {record.receiver[-2:] for record in records} & BY_LAST_DIGITS.keys()
     assert all(preflight(record, int(NOW * 1000))[1] == () for record in records)
 
 
-async def test_the_demo_needs_nothing_delivers_everything_and_adds_up(tmp_path: Path) -> None:
+async def test_demo_delivers_everything_without_configuration(tmp_path: Path) -> None:
     demo = await Shell(tmp_path, {}).run("demo", "--records", "1200", "--json")
     assert demo.code == 0
     summary = demo.summary
@@ -37,7 +37,7 @@ async def test_the_demo_needs_nothing_delivers_everything_and_adds_up(tmp_path: 
     assert not (tmp_path / "state").exists()
 
 
-async def test_the_demo_ends_with_the_account_of_records(tmp_path: Path) -> None:
+async def test_demo_ends_with_the_outcome_summary(tmp_path: Path) -> None:
     demo = await Shell(tmp_path, {}).run("demo", "--records", "600")
     assert demo.code == 0
     figures = dict(line.split()[:2] for line in demo.stdout.splitlines() if len(line.split()) > 1)
@@ -61,7 +61,7 @@ def read_to_the_end(terminal: int) -> str:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
-async def test_on_a_terminal_the_progress_is_drawn_there_and_the_account_goes_to_stdout(tmp_path: Path) -> None:
+async def test_on_a_terminal_progress_is_drawn_there_and_summary_goes_to_stdout(tmp_path: Path) -> None:
     terminal, child = pty.openpty()
     try:
         process = await asyncio.create_subprocess_exec(
@@ -91,7 +91,7 @@ async def test_progress_without_a_terminal_is_plain_lines(tmp_path: Path) -> Non
     assert re.search(r"^sent 600 of 600; resolved ", demo.stderr, re.MULTILINE)
 
 
-async def test_progress_as_json_stays_apart_from_the_notes(tmp_path: Path) -> None:
+async def test_json_progress_is_separate_from_log_lines(tmp_path: Path) -> None:
     demo = await Shell(tmp_path, {}).run("demo", "--records", "600", "--json")
     events = [json.loads(line) for line in demo.stdout.splitlines()]
     assert {event["event"] for event in events[:-1]} == {"progress"}

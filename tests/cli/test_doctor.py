@@ -38,7 +38,7 @@ def states(told: Finished) -> list[str]:
     return [check["state"] for check in checks(told).values()]
 
 
-async def test_where_all_is_well_every_check_is_ok_and_one_token_is_made(shell: Shell, sandbox: Sandbox) -> None:
+async def test_healthy_setup_passes_every_check_and_mints_one_token(shell: Shell, sandbox: Sandbox) -> None:
     told = await shell.call("doctor")
     assert told.code == 0
     *lines, blank, last = told.stdout.splitlines()
@@ -48,14 +48,14 @@ async def test_where_all_is_well_every_check_is_ok_and_one_token_is_made(shell: 
     assert sandbox.stats().mints == 1
 
 
-async def test_no_credential_is_ever_shown(shell: Shell, sandbox: Sandbox) -> None:
+async def test_doctor_never_shows_a_credential(shell: Shell, sandbox: Sandbox) -> None:
     settings = sandbox.settings
     told = [await shell.call("doctor", "--json"), await shell.call("doctor", TRUECALLER_API_KEY="invented-and-wrong")]
     for secret in (settings.api_key.reveal(), settings.key_id, "invented-and-wrong"):
         assert not [one for one in told if secret in one.stdout + one.stderr]
 
 
-async def test_a_stored_token_is_used_again_and_mint_tries_the_key(shell: Shell, sandbox: Sandbox) -> None:
+async def test_stored_token_is_used_again_and_mint_tries_the_key(shell: Shell, sandbox: Sandbox) -> None:
     await shell.call("doctor")
     again = checks(await shell.call("doctor", "--json"))
     assert "the key itself was not tried" in again["credentials"]["said"]
@@ -65,20 +65,20 @@ async def test_a_stored_token_is_used_again_and_mint_tries_the_key(shell: Shell,
     assert sandbox.stats().mints == 2
 
 
-async def test_a_stored_token_that_was_revoked_is_replaced(shell: Shell, sandbox: Sandbox) -> None:
+async def test_stored_token_that_was_revoked_is_replaced(shell: Shell, sandbox: Sandbox) -> None:
     await shell.call("doctor")
     sandbox.reset()
     told = await shell.call("doctor", "--json")
     assert (told.code, states(told)) == (0, ["ok"] * 7)
 
 
-async def test_a_wrong_key_is_3_and_labels_are_skipped(shell: Shell) -> None:
+async def test_wrong_key_exits_3_and_skips_labels(shell: Shell) -> None:
     told = await shell.call("doctor", "--json", TRUECALLER_API_KEY="invented-and-wrong")
     assert (told.code, states(told)) == (3, ["ok"] * 5 + ["fail", "skipped"])
     assert "TRUECALLER_API_KEY" in checks(told)["credentials"]["advice"]
 
 
-async def test_without_credentials_the_way_is_looked_at_all_the_same(shell: Shell) -> None:
+async def test_missing_credentials_do_not_skip_the_network_checks(shell: Shell) -> None:
     told = await shell.call("doctor", "--json", TRUECALLER_KEY_ID=None, TRUECALLER_API_KEY=None)
     assert (told.code, states(told)) == (3, ["fail", "ok", "ok", "ok", "ok", "skipped", "skipped"])
     assert checks(told)["configuration"]["said"] == "TRUECALLER_KEY_ID and TRUECALLER_API_KEY are not set"
@@ -91,7 +91,7 @@ async def test_credentials_may_come_from_files(shell: Shell, sandbox: Sandbox) -
     assert "TRUECALLER_API_KEY_FILE" in checks(told)["configuration"]["said"]
 
 
-async def test_a_server_that_does_not_listen_is_7(shell: Shell, closed_port: int) -> None:
+async def test_server_that_does_not_listen_exits_7(shell: Shell, closed_port: int) -> None:
     told = await shell.call("doctor", "--json", TRUECALLER_BASE_URL=f"http://127.0.0.1:{closed_port}")
     assert (told.code, states(told)) == (7, ["ok"] * 3 + ["fail"] + ["skipped"] * 3)
     assert checks(told)["service"]["said"] == "needs the check of the connection"
@@ -106,7 +106,7 @@ async def test_a_server_that_does_not_listen_is_7(shell: Shell, closed_port: int
         ({"call": "token", "do": ["401"]}, 3),
     ],
 )
-async def test_the_first_failure_says_the_code_and_the_help_names_it(
+async def test_first_failure_decides_the_exit_code_and_help_lists_it(
     fault: dict[str, object], code: int, tmp_path: Path
 ) -> None:
     plan = FaultPlan.parse(json.dumps({"faults": [fault]}))
@@ -118,27 +118,27 @@ async def test_the_first_failure_says_the_code_and_the_help_names_it(
 
 
 @pytest.mark.parametrize("ending", ["503", "reset"])
-async def test_a_read_that_failed_may_be_made_again_and_need_not_be_looked_for(ending: str, tmp_path: Path) -> None:
+async def test_failed_read_is_retryable_and_has_no_side_effect_to_check(ending: str, tmp_path: Path) -> None:
     plan = FaultPlan.parse(json.dumps({"faults": [{"call": "labels", "do": [ending]}]}))
     async with await Sandbox.start(SandboxSettings(faults=plan)) as sandbox:
         told = await Shell(tmp_path, sandbox.environment()).call("doctor", "--json")
     assert checks(told)["labels"]["advice"] == "Try again later."
 
 
-async def test_our_own_figures_are_no_phone_numbers(tmp_path: Path) -> None:
+async def test_own_figures_are_not_masked_as_phone_numbers(tmp_path: Path) -> None:
     plan = FaultPlan.parse('{"faults": [{"call": "labels", "do": ["huge"]}]}')
     async with await Sandbox.start(SandboxSettings(faults=plan)) as sandbox:
         told = await Shell(tmp_path, sandbox.environment()).call("doctor", "--json")
     assert "answer larger than 8 MiB" in checks(told)["labels"]["said"]
 
 
-async def test_a_server_that_is_not_https_where_it_should_be_is_7(shell: Shell, sandbox: Sandbox) -> None:
+async def test_plain_http_server_on_https_url_exits_7(shell: Shell, sandbox: Sandbox) -> None:
     told = await shell.call("doctor", "--json", TRUECALLER_BASE_URL=sandbox.base_url.replace("http:", "https:"))
     assert told.code == 7
     assert "TLS handshake failed" in checks(told)["connection"]["said"]
 
 
-async def test_a_base_url_that_is_none_is_3(shell: Shell) -> None:
+async def test_invalid_base_url_exits_3(shell: Shell) -> None:
     told = await shell.call("doctor", "--json", TRUECALLER_BASE_URL="api.example")
     assert (told.code, states(told)) == (3, ["fail", "fail"] + ["skipped"] * 5)
 
@@ -153,13 +153,13 @@ async def test_a_base_url_that_is_none_is_3(shell: Shell) -> None:
         ("TRUECALLER_API_VERSION", "v9", "api_version"),
     ],
 )
-async def test_a_setting_that_is_wrong_is_3_and_named(name: str, value: str, said: str, shell: Shell) -> None:
+async def test_wrong_setting_exits_3_and_is_named(name: str, value: str, said: str, shell: Shell) -> None:
     told = await shell.call("doctor", "--json", **{name: value})
     assert (told.code, states(told)[:2]) == (3, ["fail", "ok"])
     assert said in checks(told)["configuration"]["said"]
 
 
-async def test_a_state_that_cannot_be_used_is_3_and_nothing_is_made(shell: Shell, sandbox: Sandbox) -> None:
+async def test_unusable_state_file_exits_3_and_creates_nothing(shell: Shell, sandbox: Sandbox) -> None:
     path = shell.file("state.db", "this is no database\n" * 100)
     (shell.folder / "state.db").chmod(0o600)
     told = await shell.call("doctor", "--json", "--state", f"sqlite:///{path}")
@@ -168,7 +168,7 @@ async def test_a_state_that_cannot_be_used_is_3_and_nothing_is_made(shell: Shell
     assert sandbox.stats().mints == 0
 
 
-async def test_a_slip_of_the_pen_in_a_variable_is_a_warning(shell: Shell) -> None:
+async def test_misspelled_variable_is_a_warning(shell: Shell) -> None:
     told = await shell.call("doctor", TRUECALLER_APIKEY="x")
     assert told.code == 0
     assert "TRUECALLER_APIKEY" in told.stdout
@@ -178,7 +178,7 @@ async def test_a_slip_of_the_pen_in_a_variable_is_a_warning(shell: Shell) -> Non
 LONG = Verdict("connection", "fail", "one two three " * 20, "four five six " * 20)
 
 
-def test_on_a_terminal_lines_are_folded_under_their_text() -> None:
+def test_terminal_lines_are_wrapped_under_their_text() -> None:
     lines = lines_of(LONG, 80)
     assert max(map(len, lines)) <= 80
     assert lines[0].startswith("fail     connection     one two")
@@ -186,9 +186,9 @@ def test_on_a_terminal_lines_are_folded_under_their_text() -> None:
     assert sum("->" in line for line in lines) == 1
 
 
-def test_into_a_pipe_a_check_and_its_advice_are_a_line_each() -> None:
+def test_piped_output_has_one_line_per_check_and_advice() -> None:
     assert len(lines_of(LONG, 100_000)) == 2
 
 
-def test_the_end_names_what_failed() -> None:
+def test_last_line_names_what_failed() -> None:
     assert closing([LONG, Verdict("labels", "ok", "")]) == "1 check failed: connection."

@@ -112,9 +112,8 @@ def check_truth(results: dict[int, dict[str, str]], sandbox: Sandbox, rows: Sequ
 ALL = range(1, ROWS + 1)
 
 
-async def test_f57_a_stopped_campaign_is_finished_by_the_command_that_it_names_even_where_its_results_are_torn(
-    shell: Shell, sandbox: Sandbox
-) -> None:
+@pytest.mark.fault("F57")
+async def test_stopped_campaign_is_finished_by_the_printed_command(shell: Shell, sandbox: Sandbox) -> None:
     process, journal = await begun(shell, "--results", "out.csv")
     await until_taken(sandbox, 2)
     first = await stopped(process, SIGINT)
@@ -139,7 +138,7 @@ async def test_f57_a_stopped_campaign_is_finished_by_the_command_that_it_names_e
     assert results.items() >= early.items()
 
 
-async def test_a_bad_row_of_the_rest_is_told_with_its_line(shell: Shell, sandbox: Sandbox) -> None:
+async def test_bad_row_after_resume_is_reported_with_its_line(shell: Shell, sandbox: Sandbox) -> None:
     path = write_input(shell.folder, 10 * ROWS)
     process = await shell.start("campaign", "run", str(path), "--tokens", "1", "--json")
     journal = await journal_of(process)
@@ -153,8 +152,9 @@ async def test_a_bad_row_of_the_rest_is_told_with_its_line(shell: Shell, sandbox
     await stopped(again, SIGINT)
 
 
+@pytest.mark.fault("F47")
 @pytest.mark.parametrize(("name", "moments"), [("out.csv", (0,)), ("out.csv.gz", (1, 3)), ("out.csv", (5,))])
-async def test_f47_a_killed_campaign_is_finished_with_every_row_once(
+async def test_killed_campaign_is_finished_with_every_row_once(
     shell: Shell, sandbox: Sandbox, name: str, moments: tuple[int, ...]
 ) -> None:
     process, journal = await begun(shell, "--results", name)
@@ -171,9 +171,7 @@ async def test_f47_a_killed_campaign_is_finished_with_every_row_once(
     check_truth(results_in(shell.folder / name), sandbox, ALL)
 
 
-async def test_a_file_of_somebody_else_in_the_place_of_the_results_stops_it_and_another_is_written_whole(
-    shell: Shell, sandbox: Sandbox
-) -> None:
+async def test_foreign_file_at_the_results_path_stops_the_command(shell: Shell, sandbox: Sandbox) -> None:
     process, journal = await begun(shell, "--results", "out.csv")
     await until_taken(sandbox, 2)
     await stopped(process, SIGKILL)
@@ -191,9 +189,8 @@ async def test_a_file_of_somebody_else_in_the_place_of_the_results_stops_it_and_
     assert sorted(results) == list(ALL)
 
 
-async def test_nothing_is_sent_for_a_changed_or_missing_input_nor_for_a_second_beginning(
-    shell: Shell, sandbox: Sandbox
-) -> None:
+@pytest.mark.fault("B33")
+async def test_changed_or_missing_input_or_second_start_sends_nothing(shell: Shell, sandbox: Sandbox) -> None:
     process, journal = await begun(shell, "--results", "out.csv", "--journal", "j.db")
     await until_taken(sandbox, 2)
     await stopped(process, SIGINT)
@@ -226,7 +223,7 @@ async def test_nothing_is_sent_for_a_changed_or_missing_input_nor_for_a_second_b
     check_truth(results_in(shell.folder / "anew.csv"), sandbox, ALL)
 
 
-async def test_a_finished_campaign_sends_nothing_and_says_the_same(shell: Shell, sandbox: Sandbox) -> None:
+async def test_finished_campaign_sends_nothing_and_prints_the_same_summary(shell: Shell, sandbox: Sandbox) -> None:
     process, journal = await begun(shell, "--results", "out.csv", "--journal", "kept.db")
     first = await finished(process)
     assert (first.code, journal) == (5, "kept.db")
@@ -243,7 +240,7 @@ async def test_a_finished_campaign_sends_nothing_and_says_the_same(shell: Shell,
     assert "Not a Truecaller user" in table.stdout
 
 
-async def test_a_journal_of_ours_goes_when_nothing_needs_it(shell: Shell, sandbox: Sandbox) -> None:
+async def test_automatic_journal_is_deleted_when_no_longer_needed(shell: Shell, sandbox: Sandbox) -> None:
     process, journal = await begun(shell)
     folder = Path(journal).parent
     assert [path.stat().st_mode & 0o777 for path in (folder, folder / journal)] == [0o700, 0o600]
@@ -253,7 +250,10 @@ async def test_a_journal_of_ours_goes_when_nothing_needs_it(shell: Shell, sandbo
     assert (refused.code, list(folder.iterdir())) == (3, [])
 
 
-async def test_f51_two_on_one_journal_are_refused_and_status_says_who_runs(shell: Shell, sandbox: Sandbox) -> None:
+@pytest.mark.fault("F51")
+async def test_second_process_on_a_journal_is_refused_and_status_names_the_first(
+    shell: Shell, sandbox: Sandbox
+) -> None:
     process, journal = await begun(shell, "--results", "out.csv", "--limit", "batch=2/2")
     await until_taken(sandbox, 1)
     for verb in (("resume",), ("settle", "1", "--applied", "no"), ("purge", "--force")):
@@ -275,7 +275,7 @@ async def test_f51_two_on_one_journal_are_refused_and_status_says_who_runs(shell
 
 
 @pytest.mark.parametrize(("plan", "word"), [(LOST, "yes"), (DROPPED, "no")])
-async def test_a_batch_whose_answer_was_lost_waits_for_a_word(
+async def test_batch_with_lost_answer_waits_for_a_decision(
     shell: Shell, sandbox: Sandbox, plan: bytes, word: str
 ) -> None:
     write_input(shell.folder)
@@ -323,7 +323,7 @@ async def test_a_batch_whose_answer_was_lost_waits_for_a_word(
 
 
 @pytest.mark.parametrize("plan", [LOST])
-async def test_results_and_report_tell_it_all_once_more(shell: Shell, sandbox: Sandbox) -> None:
+async def test_results_and_report_can_be_rebuilt(shell: Shell, sandbox: Sandbox) -> None:
     process, journal = await begun(shell, "--journal", "j.db", "--results", "out.csv")
     ended = await finished(process)
     assert (ended.code, ended.summary["possibly_duplicated"] > 0) == (5, True)
@@ -354,7 +354,7 @@ async def test_results_and_report_tell_it_all_once_more(shell: Shell, sandbox: S
 
 
 @pytest.mark.parametrize("name", ["same.csv", "long.csv"])
-async def test_input_journal_and_results_are_three_files(shell: Shell, sandbox: Sandbox, name: str) -> None:
+async def test_input_journal_and_results_must_be_three_files(shell: Shell, sandbox: Sandbox, name: str) -> None:
     path, journal = str(write_input(shell.folder, 3)), str(shell.folder / name)
     ended = await shell.call("campaign", "run", path, "--journal", journal, "--results", str(shell.folder / "same.csv"))
     assert ended.code == 2
@@ -362,9 +362,7 @@ async def test_input_journal_and_results_are_three_files(shell: Shell, sandbox: 
     assert sandbox.stats().requests == {}
 
 
-async def test_nothing_is_written_over_what_is_needed_and_a_purged_journal_keeps_only_its_account(
-    shell: Shell, sandbox: Sandbox
-) -> None:
+async def test_needed_files_are_not_overwritten_and_purge_keeps_the_summary(shell: Shell, sandbox: Sandbox) -> None:
     process, journal = await begun(shell, "--journal", "j.csv", "--results", "out.csv")
     await until_taken(sandbox, 2)
     await stopped(process, SIGINT)
@@ -397,9 +395,10 @@ async def test_nothing_is_written_over_what_is_needed_and_a_purged_journal_keeps
     assert not (shell.folder / "x.csv").exists()
 
 
+@pytest.mark.fault("F53")
 @pytest.mark.parametrize("verb", ["status", "report", "resume", "purge"])
 @pytest.mark.parametrize("content", [None, b"", b"no journal"])
-async def test_f53_what_is_no_journal_is_6_and_stays_as_it_is(shell: Shell, verb: str, content: bytes | None) -> None:
+async def test_file_that_is_no_journal_exits_6_and_is_unchanged(shell: Shell, verb: str, content: bytes | None) -> None:
     path = shell.folder / "j.db"
     if content is not None:
         path.write_bytes(content)
@@ -410,7 +409,7 @@ async def test_f53_what_is_no_journal_is_6_and_stays_as_it_is(shell: Shell, verb
     assert (path.read_bytes() if path.exists() else None) == content
 
 
-async def test_a_campaign_from_standard_input_is_finished_without_it(shell: Shell, sandbox: Sandbox) -> None:
+async def test_campaign_from_standard_input_is_finished_without_it(shell: Shell, sandbox: Sandbox) -> None:
     text = write_input(shell.folder).read_bytes()
     process = await shell.start("campaign", "run", "-", "--tokens", "1", "--json", "--results", "out.csv")
     assert process.stdin is not None
@@ -432,7 +431,8 @@ async def test_a_campaign_from_standard_input_is_finished_without_it(shell: Shel
     assert sorted(results_in(shell.folder / "out.csv")) == list(ALL)
 
 
-async def test_f61_standard_input_that_keeps_waiting_is_sent_meanwhile_and_can_be_left(
+@pytest.mark.fault("F61")
+async def test_idle_standard_input_does_not_delay_sending_and_can_be_interrupted(
     shell: Shell, sandbox: Sandbox
 ) -> None:
     rows = write_input(shell.folder, 5).read_bytes()
@@ -447,10 +447,9 @@ async def test_f61_standard_input_that_keeps_waiting_is_sent_meanwhile_and_can_b
     assert "--file INPUT" in ended.stderr.splitlines()[-1]
 
 
+@pytest.mark.fault("F49")
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
-async def test_f49_when_the_disk_of_the_results_has_room_again_a_resume_writes_them_all(
-    shell: Shell, sandbox: Sandbox
-) -> None:
+async def test_resume_after_results_disk_was_full_writes_all_results(shell: Shell, sandbox: Sandbox) -> None:
     (shell.folder / "out.csv").symlink_to("/dev/full")
     process, journal = await begun(shell, "--results", "out.csv")
     ended = await finished(process)
@@ -462,10 +461,9 @@ async def test_f49_when_the_disk_of_the_results_has_room_again_a_resume_writes_t
     check_truth(results_in(shell.folder / "out.csv"), sandbox, ALL)
 
 
+@pytest.mark.fault("F49")
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits cannot be set for another process here")
-async def test_f49_when_the_journal_cannot_be_written_sending_stops_and_a_resume_finishes(
-    shell: Shell, sandbox: Sandbox
-) -> None:
+async def test_unwritable_journal_stops_sending_and_a_resume_finishes(shell: Shell, sandbox: Sandbox) -> None:
     process, journal = await begun(shell, "--journal", "j.db")
     await until_taken(sandbox, 2)
     size = (shell.folder / "j.db-wal").stat().st_size

@@ -57,7 +57,7 @@ def made(cls: type[errors.TruecallerError]) -> errors.TruecallerError:
     return error
 
 
-def test_every_error_of_the_tree_is_in_this_table() -> None:
+def test_every_library_error_has_an_exit_code() -> None:
     assert {cls for cls in classes_under(errors.TruecallerError) if cls.__module__ == errors.__name__} == CODES.keys()
 
 
@@ -66,7 +66,7 @@ def test_each_error_has_its_code(cls: type[errors.TruecallerError]) -> None:
     assert exit_for_error(made(cls)) == CODES[cls]
 
 
-def test_a_source_that_breaks_before_any_row_is_refused_input() -> None:
+def test_source_that_fails_before_any_row_is_refused_input() -> None:
     assert exit_for_error(errors.SourceError("no such file")) == 4
 
 
@@ -86,11 +86,11 @@ def test_a_source_that_breaks_before_any_row_is_refused_input() -> None:
         (Summary(read=3, failed=1, invalid=1, unsent=1), 6),
     ],
 )
-def test_a_summary_has_its_code(summary: Summary, code: int) -> None:
+def test_summary_has_its_code(summary: Summary, code: int) -> None:
     assert exit_for_summary(summary) == code
 
 
-def test_a_signal_goes_before_a_fault_and_a_fault_before_the_counts() -> None:
+def test_exit_code_prefers_signal_over_fault_over_counts() -> None:
     left = Summary(read=2, delivered=1, unsent=1)
     assert exit_for_campaign(left, errors.NotSent("x"), SIGINT) == 130
     assert exit_for_campaign(left, None, SIGTERM) == 143

@@ -7,7 +7,7 @@ from truecaller_async.cli.faults import told, told_of_defect
 from truecaller_async.models import NumberJob, Problem
 
 
-def test_a_record_that_is_not_valid_has_each_problem_on_a_line() -> None:
+def test_invalid_record_lists_each_problem_on_a_line() -> None:
     problems = [Problem("receiver", "phone.missing", "is missing"), Problem("reason", "r", "is short", "ab", "add")]
     assert told(errors.ValidationError(problems)).splitlines() == [
         "Error: what was given is not valid, and nothing was sent:",
@@ -30,7 +30,7 @@ def test_a_record_that_is_not_valid_has_each_problem_on_a_line() -> None:
         (errors.NumberJobIncomplete(NumberJob(), 1, 2, errors.NotSent("x")), "numbers list"),
     ],
 )
-def test_an_error_says_what_it_is_and_what_to_do(error: errors.TruecallerError, advice: str) -> None:
+def test_error_message_has_cause_and_advice(error: errors.TruecallerError, advice: str) -> None:
     first, second = told(error).splitlines()
     assert first == f"Error: {error}"
     assert advice in second
@@ -56,21 +56,23 @@ def not_sent(error: errors.TruecallerError) -> errors.TruecallerError:
         (not_sent(lost(is_read=False)), "Nothing was sent; try again later."),
     ],
 )
-def test_who_asked_or_sent_nothing_is_not_sent_to_look_for_it(error: errors.TruecallerError, advice: str) -> None:
+def test_failed_read_or_unsent_request_gets_no_advice_to_check_the_server(
+    error: errors.TruecallerError, advice: str
+) -> None:
     assert told(error).splitlines()[1:] == [f"  {advice}"]
 
 
-def test_a_full_number_in_the_words_of_the_server_is_masked() -> None:
+def test_full_number_in_a_server_message_is_masked() -> None:
     said = told(errors.PushRejected("receiver", "919812345678 is not reachable"))
     assert "********5678 is not reachable" in said
     assert "919812" not in said
 
 
-def test_an_error_cannot_draw_on_the_terminal() -> None:
+def test_error_text_cannot_control_the_terminal() -> None:
     assert told(errors.BadRequest(400, message="a\x1b[2Jb\nc")) == "Error: HTTP 400: a\\x1b[2Jb\\nc"
 
 
-def test_a_defect_is_one_line_without_a_number() -> None:
+def test_internal_error_is_one_line_without_numbers() -> None:
     said = told_of_defect(KeyError("919812345678\nmore"))
     assert len(said.splitlines()) == 1
     assert "KeyError" in said

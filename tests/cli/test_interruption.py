@@ -61,8 +61,9 @@ def check_account(ended: Finished, sandbox: Sandbox, folder: Path) -> None:
     assert summary["unsent"] == summary["read"] - len(sent) > 0
 
 
+@pytest.mark.fault("F57")
 @pytest.mark.parametrize(("stop", "code"), [(SIGINT, 130), (SIGTERM, 143)])
-async def test_f57_the_first_signal_finishes_what_is_in_flight(
+async def test_first_signal_finishes_requests_in_flight(
     slow: Sandbox, tmp_path: Path, stop: Signals, code: int
 ) -> None:
     process = await sending(slow, tmp_path, "--results", "out.csv")
@@ -78,8 +79,9 @@ async def test_f57_the_first_signal_finishes_what_is_in_flight(
     assert ended.stderr.splitlines()[-1].startswith("Nothing can be resumed")
 
 
+@pytest.mark.fault("F57")
 @pytest.mark.parametrize("slow", [3600.0], indirect=True)
-async def test_f57_the_second_signal_stops_waiting_for_final_words(slow: Sandbox, tmp_path: Path) -> None:
+async def test_second_signal_stops_waiting_for_final_outcomes(slow: Sandbox, tmp_path: Path) -> None:
     process = await sending(slow, tmp_path, "--results", "out.csv")
     process.send_signal(SIGINT)
     await line_with(process.stderr, "Stopping: nothing new is sent")
@@ -92,7 +94,7 @@ async def test_f57_the_second_signal_stops_waiting_for_final_words(slow: Sandbox
     assert "marked `unknown` in out.csv" in ended.stderr
 
 
-async def test_without_a_results_file_it_says_that_nothing_names_the_rows(slow: Sandbox, tmp_path: Path) -> None:
+async def test_missing_results_file_warns_that_rows_are_not_listed(slow: Sandbox, tmp_path: Path) -> None:
     process = await sending(slow, tmp_path)
     process.send_signal(SIGINT)
     ended = await finished(process)

@@ -30,7 +30,7 @@ async def made(path: Path, *entries: Begun | RunBegan | Noted | SourceEnded) -> 
     return path
 
 
-def test_each_is_another_file_of_ours_named_by_time_and_input(tmp_path: Path) -> None:
+def test_automatic_journals_have_distinct_names_with_time_and_input(tmp_path: Path) -> None:
     environ = {"XDG_STATE_HOME": str(tmp_path)}
     paths = [journals.claimed("in/Büro & co.csv.gz", AT, environ) for _ in range(3)]
     assert len(set(paths)) == 3
@@ -42,13 +42,13 @@ def test_each_is_another_file_of_ours_named_by_time_and_input(tmp_path: Path) ->
     assert journals.claimed("///", AT, environ).name.endswith("-campaign.db")
 
 
-def test_where_none_can_be_made_it_is_said_what_to_do(tmp_path: Path) -> None:
+def test_unwritable_journal_folder_is_reported_with_advice(tmp_path: Path) -> None:
     (tmp_path / "truecaller").write_text("a file")
     with pytest.raises(ConfigError, match=r"no journal can be made in .*--journal PATH.*--journal memory:"):
         journals.claimed("x.csv", AT, {"XDG_STATE_HOME": str(tmp_path)})
 
 
-async def test_one_is_ours_where_it_was_made_and_nowhere_else(tmp_path: Path) -> None:
+async def test_journal_is_automatic_only_in_its_own_folder(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     await made(path, begun(), RunBegan(AT, 1), Noted(journals.OWN, str(path.resolve())))
     standing = journals.standing_of(path)
@@ -60,7 +60,7 @@ async def test_one_is_ours_where_it_was_made_and_nowhere_else(tmp_path: Path) ->
     assert not journals.is_ours(named, journals.standing_of(named) or Standing())
 
 
-async def test_only_one_in_which_nothing_was_begun_is_unused(tmp_path: Path) -> None:
+async def test_only_a_journal_without_campaign_is_unused(tmp_path: Path) -> None:
     empty = tmp_path / "empty.db"
     empty.touch(0o600)
     broken = tmp_path / "broken.db"
@@ -73,14 +73,14 @@ async def test_only_one_in_which_nothing_was_begun_is_unused(tmp_path: Path) -> 
     assert not journals.is_unused(tmp_path / "none.db")
 
 
-def test_an_empty_one_says_that_nothing_was_sent(tmp_path: Path) -> None:
+def test_empty_journal_reports_that_nothing_was_sent(tmp_path: Path) -> None:
     (tmp_path / "empty.db").touch(0o600)
     with pytest.raises(JournalError, match="nothing was sent; run it again"):
         journals.reader_of(tmp_path / "empty.db")
     assert journals.standing_of(tmp_path / "empty.db") is None
 
 
-def test_of_one_of_ours_that_is_gone_it_is_said_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deleted_automatic_journal_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     path = journals.claimed("in.csv", 0.0)
     journals.erase(path)
@@ -91,7 +91,7 @@ def test_of_one_of_ours_that_is_gone_it_is_said_why(tmp_path: Path, monkeypatch:
     assert "removed" not in str(elsewhere.value)
 
 
-async def test_all_that_belongs_to_it_goes_with_it(tmp_path: Path) -> None:
+async def test_deleting_a_journal_deletes_its_side_files(tmp_path: Path) -> None:
     path = await made(tmp_path / "a.db", begun())
     for name in ALL_NAMES:
         (tmp_path / name).touch()
@@ -100,13 +100,13 @@ async def test_all_that_belongs_to_it_goes_with_it(tmp_path: Path) -> None:
     assert [name for name in ALL_NAMES if (tmp_path / name).exists()] == ["a.db.mine"]
 
 
-def test_a_command_can_be_pasted_into_a_shell() -> None:
+def test_command_can_be_pasted_into_a_shell() -> None:
     path = Path("my $HOME/it's.db")
     assert shlex.split(journals.command("settle", path, "3"))[-2:] == [str(path), "3"]
     assert shlex.split(journals.command("resume", Path("-j.db")))[-1] == "./-j.db"
 
 
-async def test_the_rest_of_standard_input_has_to_be_given(tmp_path: Path) -> None:
+async def test_resume_of_standard_input_asks_for_the_remaining_rows(tmp_path: Path) -> None:
     note = SourceNote("csv", "/data/in.csv")
     for name, source, entries, ending in (
         ("cut.db", None, (), " --file INPUT"),

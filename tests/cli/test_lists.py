@@ -26,7 +26,7 @@ async def listed(sandbox: Sandbox) -> str:
     return feature_set_id
 
 
-async def test_labels_are_a_table_for_people_and_objects_for_programs(shell: Shell, sandbox: Sandbox) -> None:
+async def test_labels_are_a_table_or_json_objects(shell: Shell, sandbox: Sandbox) -> None:
     labels = sandbox.settings.labels
     told = await shell.call("labels", "list")
     assert told.code == 0
@@ -38,7 +38,7 @@ async def test_labels_are_a_table_for_people_and_objects_for_programs(shell: She
     assert [label["id"] for label in found] == [label.id for label in labels]
 
 
-async def test_without_page_every_page_comes_and_with_it_that_one(shell: Shell, sandbox: Sandbox) -> None:
+async def test_page_option_selects_one_page_and_default_is_all(shell: Shell, sandbox: Sandbox) -> None:
     ids = [label.id for label in sandbox.settings.labels]
     every = objects((await shell.call("labels", "list", "--page-size", "1", "--json")).stdout)
     assert [label["id"] for label in every] == ids
@@ -46,7 +46,7 @@ async def test_without_page_every_page_comes_and_with_it_that_one(shell: Shell, 
     assert [label["id"] for label in third] == ids[2:3]
 
 
-async def test_of_how_many_pages_one_is_said_where_the_service_says_it(shell: Shell, sandbox: Sandbox) -> None:
+async def test_page_count_is_shown_if_the_server_reports_it(shell: Shell, sandbox: Sandbox) -> None:
     sets = sandbox.settings.feature_sets
     told = await shell.call("feature-sets", "list", "--page", "2", "--page-size", "1")
     assert told.stderr == f"Page 2 of {len(sets)}.\n"
@@ -62,7 +62,7 @@ async def test_feature_sets_can_be_filtered(shell: Shell, sandbox: Sandbox) -> N
     assert (nothing.code, nothing.stdout, nothing.stderr) == (0, "", "There are no feature sets.\n")
 
 
-async def test_the_business_s_numbers_are_whole_in_both_forms(shell: Shell, sandbox: Sandbox) -> None:
+async def test_business_numbers_are_complete_in_both_formats(shell: Shell, sandbox: Sandbox) -> None:
     feature_set_id = await listed(sandbox)
     told = await shell.call("numbers", "list", "--feature-set", feature_set_id)
     assert told.code == 0
@@ -71,7 +71,7 @@ async def test_the_business_s_numbers_are_whole_in_both_forms(shell: Shell, sand
     assert [each["phone_number"] for each in found] == list(NUMBERS)
 
 
-async def test_an_empty_list_says_so_on_stderr_and_is_0(shell: Shell) -> None:
+async def test_empty_list_exits_0_with_a_note_on_stderr(shell: Shell) -> None:
     for options in ([], ["--json"]):
         told = await shell.call("numbers", "list", *options)
         assert (told.code, told.stdout, told.stderr) == (0, "", "There are no numbers.\n")
@@ -80,13 +80,13 @@ async def test_an_empty_list_says_so_on_stderr_and_is_0(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("group", ["labels", "feature-sets", "numbers"])
-async def test_a_wrong_key_is_3_for_every_list(group: str, shell: Shell) -> None:
+async def test_wrong_key_exits_3_for_every_list(group: str, shell: Shell) -> None:
     told = await shell.call(group, "list", TRUECALLER_API_KEY="invented-and-wrong")
     assert (told.code, told.stdout) == (3, "")
     assert "invented-and-wrong" not in told.stderr
 
 
-async def test_a_name_that_draws_on_the_terminal_is_written_out(shell: Shell) -> None:
+async def test_control_characters_in_a_name_are_escaped(shell: Shell) -> None:
     base = SandboxSettings()
     (label, *_) = base.labels
     evil = type(label)(label.id, "Bank\x1b[2J\n[red]")

@@ -39,16 +39,16 @@ def test_lines_and_columns_are_read_as_digits(content: str, tmp_path: Path) -> N
     assert (found.numbers, found.again, found.refusal) == ((FIRST, SECOND), 0, None)
 
 
-def test_a_compressed_file_is_unpacked(tmp_path: Path) -> None:
+def test_compressed_file_is_decompressed(tmp_path: Path) -> None:
     assert read(tmp_path, gzip.compress(f"{FIRST}\n".encode()), "numbers.txt.gz").numbers == (FIRST,)
 
 
-def test_a_number_that_comes_again_is_counted_and_kept_once(tmp_path: Path) -> None:
+def test_repeated_number_is_counted_and_kept_once(tmp_path: Path) -> None:
     found = read(tmp_path, f"{SECOND}\n{FIRST}\n+{SECOND}\n{SECOND}\n")
     assert (found.numbers, found.again) == ((SECOND, FIRST), 2)
 
 
-def test_every_bad_line_is_told_with_its_place_and_masked(tmp_path: Path) -> None:
+def test_every_bad_line_is_reported_with_position_and_masked(tmp_path: Path) -> None:
     refusal = read(tmp_path, f"{FIRST}\n\n9811223\u0664455\n12\n").refusal or ""
     first, second, verdict, hint = refusal.splitlines()
     assert "numbers.txt:3: " in first
@@ -58,7 +58,7 @@ def test_every_bad_line_is_told_with_its_place_and_masked(tmp_path: Path) -> Non
     assert "names no column" in hint
 
 
-def test_in_a_csv_file_the_line_is_the_one_on_which_the_row_ends(tmp_path: Path) -> None:
+def test_csv_row_is_reported_by_its_last_line(tmp_path: Path) -> None:
     found = read(tmp_path, f'note,number\n"a\nb",{FIRST}\n"c",\nd\n"e\nf",12\n')
     assert found.numbers == (FIRST,)
     places = [fault.removeprefix(str(tmp_path)).split(":")[1] for fault in found.faults]
@@ -69,20 +69,20 @@ def test_in_a_csv_file_the_line_is_the_one_on_which_the_row_ends(tmp_path: Path)
 @pytest.mark.parametrize(
     "row", [f'{FIRST},"a', f'{FIRST},"a" b', f'{FIRST},"a\n{SECOND},"b"', f'{FIRST},"' + "a\n" * 99_999]
 )
-def test_a_quote_that_would_swallow_rows_is_refused(row: str, tmp_path: Path) -> None:
+def test_quote_that_would_swallow_rows_is_refused(row: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="a quote is misplaced or never closed") as caught:
         read(tmp_path, f"number,name\n{row}\n{SECOND},c\n")
     assert FIRST not in str(caught.value)
 
 
-def test_only_the_first_bad_lines_are_told_and_the_others_counted(tmp_path: Path) -> None:
+def test_only_the_first_bad_lines_are_listed_and_the_others_counted(tmp_path: Path) -> None:
     lines = (read(tmp_path, "12\n" * (TOLD_MAX + 3)).refusal or "").splitlines()
     assert lines[TOLD_MAX] == "... and 3 more bad lines"
     assert f"{TOLD_MAX + 3} bad lines" in lines[TOLD_MAX + 1]
 
 
 @pytest.mark.parametrize("content", ["", "\n \n", "phone_number\n", "\ufeff"])
-def test_a_file_without_numbers_is_refused(content: str, tmp_path: Path) -> None:
+def test_file_without_numbers_is_refused(content: str, tmp_path: Path) -> None:
     assert (read(tmp_path, content).refusal or "").endswith("has no numbers; nothing was sent.")
 
 
@@ -90,12 +90,12 @@ def test_a_file_without_numbers_is_refused(content: str, tmp_path: Path) -> None
     ("content", "said"),
     [(b"PK\x03\x04", "zip archive"), (b"\xff\xfe9\x001\x00", "UTF-16"), (b"\x1f\x8b\x08", "gzip"), (b"a\0b", "NUL")],
 )
-def test_what_is_no_text_is_recognised(content: bytes, said: str, tmp_path: Path) -> None:
+def test_binary_file_is_recognised(content: bytes, said: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=said):
         read(tmp_path, content)
 
 
-def test_a_missing_file_a_folder_and_a_broken_one_are_refused_with_words(tmp_path: Path) -> None:
+def test_missing_file_folder_and_broken_file_are_refused_with_a_message(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no such file"):
         read_numbers(str(tmp_path / "none.txt"))
     with pytest.raises(SourceError, match="folder"):
@@ -106,7 +106,7 @@ def test_a_missing_file_a_folder_and_a_broken_one_are_refused_with_words(tmp_pat
 
 @given(content=st.binary(max_size=300) | st.text('",\n1number', max_size=99).map(str.encode))
 @example(content=b'number\n"1')
-def test_bytes_of_any_kind_are_read_or_refused_and_never_half(
+def test_arbitrary_bytes_are_read_completely_or_refused(
     content: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     try:

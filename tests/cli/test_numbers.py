@@ -27,7 +27,7 @@ def requests(sandbox: Sandbox) -> int:
     return sum(sum(statuses.values()) for statuses in sandbox.stats().requests.values())
 
 
-async def test_numbers_are_published_and_followed_until_they_are_listed(shell: Shell, feature_set: str) -> None:
+async def test_published_numbers_are_polled_until_listed(shell: Shell, feature_set: str) -> None:
     path = shell.file("numbers.txt", f"+{FIRST}\n{SECOND}\n{FIRST}\n")
     told = await shell.call("numbers", "publish", feature_set, path, "--wait", "2s")
     assert told.code == 0
@@ -37,13 +37,13 @@ async def test_numbers_are_published_and_followed_until_they_are_listed(shell: S
     assert told.stderr.splitlines()[-1] == "2 numbers listed."
 
 
-async def test_numbers_come_from_standard_input_too(shell: Shell, feature_set: str) -> None:
+async def test_numbers_are_read_from_standard_input(shell: Shell, feature_set: str) -> None:
     told = await shell.call("numbers", "publish", feature_set, "-", "--json", stdin=f"number\n{FIRST}\n")
     job = json.loads(told.stdout)
     assert (told.code, job["status"], job["new_numbers"]) == (0, "pending", [FIRST])
 
 
-async def test_refused_numbers_make_it_5_and_are_not_waited_for(shell: Shell, feature_set: str) -> None:
+async def test_refused_numbers_exit_5_and_are_not_waited_for(shell: Shell, feature_set: str) -> None:
     path = shell.file("numbers.txt", f"{FIRST}\n{OF_ANOTHER_ACCOUNT}\n{OF_ANOTHER_TYPE}\n")
     told = await shell.call("numbers", "publish", feature_set, path, "--wait", "2s")
     assert told.code == 5
@@ -51,21 +51,21 @@ async def test_refused_numbers_make_it_5_and_are_not_waited_for(shell: Shell, fe
     assert "1 number listed." in told.stderr
 
 
-async def test_numbers_that_are_not_listed_in_time_are_6(shell: Shell, feature_set: str) -> None:
+async def test_numbers_not_listed_in_time_exit_6(shell: Shell, feature_set: str) -> None:
     path = shell.file("numbers.txt", FIRST)
     told = await shell.call("numbers", "publish", feature_set, path, "--wait", "0.02s")
     assert told.code == 6
     assert "not listed" in told.stderr
 
 
-async def test_delisting_what_was_never_listed_is_5(shell: Shell, feature_set: str) -> None:
+async def test_delisting_unlisted_numbers_exits_5(shell: Shell, feature_set: str) -> None:
     path = shell.file("numbers.txt", FIRST)
     told = await shell.call("numbers", "delist", feature_set, path)
     assert told.code == 5
     assert told.stdout.splitlines()[-1] == "The service did not take the job; it says 'failed'."
 
 
-async def test_delisting_in_part_is_5_and_in_whole_0(shell: Shell, feature_set: str) -> None:
+async def test_partial_delisting_exits_5_and_complete_delisting_exits_0(shell: Shell, feature_set: str) -> None:
     one, both = shell.file("one.txt", FIRST), shell.file("both.txt", f"{FIRST}\n{SECOND}")
     await shell.call("numbers", "publish", feature_set, one)
     assert (await shell.call("numbers", "delist", feature_set, both)).code == 5
@@ -84,7 +84,7 @@ async def test_delisting_in_part_is_5_and_in_whole_0(shell: Shell, feature_set: 
     ],
 )
 @pytest.mark.parametrize("verb", ["publish", "delist"])
-async def test_a_file_that_is_not_good_is_4_and_nothing_is_sent(
+async def test_bad_number_file_exits_4_and_sends_nothing(
     verb: str, name: str, content: str | bytes, shell: Shell, sandbox: Sandbox, feature_set: str
 ) -> None:
     told = await shell.call("numbers", verb, feature_set, shell.file(name, content))
@@ -94,12 +94,14 @@ async def test_a_file_that_is_not_good_is_4_and_nothing_is_sent(
 
 
 @pytest.mark.parametrize("path", ["none.txt", ".", "../none.txt"])
-async def test_no_file_is_4_and_nothing_is_sent(path: str, shell: Shell, sandbox: Sandbox, feature_set: str) -> None:
+async def test_missing_number_file_exits_4_and_sends_nothing(
+    path: str, shell: Shell, sandbox: Sandbox, feature_set: str
+) -> None:
     told = await shell.call("numbers", "publish", feature_set, str(shell.folder / path))
     assert (told.code, requests(sandbox)) == (4, 0)
 
 
-async def test_a_feature_set_that_nobody_knows_says_what_to_check(shell: Shell) -> None:
+async def test_unknown_feature_set_reports_what_to_check(shell: Shell) -> None:
     path = shell.file("numbers.txt", FIRST)
     told = await shell.call("numbers", "publish", "00000000-0000-4000-8000-000000000000", path)
     assert (told.code, told.stdout) == (5, "")
@@ -110,25 +112,25 @@ def published(job: NumberJob) -> JobOutcome:
     return JobOutcome(job, (FIRST, SECOND), REFUSED)
 
 
-def test_a_number_that_no_bucket_names_is_not_taken() -> None:
+def test_number_in_no_bucket_is_not_accepted() -> None:
     outcome = published(NumberJob("pending", new_numbers=(f"+{SECOND}",)))
     assert (outcome.unnamed, outcome.taken, outcome.code) == ((FIRST,), (SECOND,), 5)
     assert "says nothing of 1 number" in outcome.verdict
 
 
 @pytest.mark.parametrize("bucket", REFUSED)
-def test_each_bucket_that_says_no_is_a_refusal(bucket: str) -> None:
+def test_each_negative_bucket_is_a_refusal(bucket: str) -> None:
     changes: dict[str, Any] = {bucket: (SECOND,)}
     outcome = published(attrs.evolve(NumberJob("pending", new_numbers=(FIRST,)), **changes))
     assert (outcome.refused, outcome.taken, outcome.code) == ((SECOND,), (FIRST,), 5)
 
 
-def test_new_numbers_are_taken_by_a_listing_and_refused_by_a_delisting() -> None:
+def test_new_numbers_are_accepted_by_listing_and_refused_by_delisting() -> None:
     job = NumberJob("pending", existing_numbers=(FIRST,), new_numbers=(SECOND,))
     assert published(job).code == 0
     assert JobOutcome(job, (FIRST, SECOND), NOT_DELISTED).refused == (SECOND,)
 
 
-def test_a_failed_job_is_in_part_whatever_its_buckets_say() -> None:
+def test_failed_job_is_partial_whatever_its_buckets_contain() -> None:
     outcome = published(NumberJob("Failed", new_numbers=(FIRST, SECOND)))
     assert (outcome.code, outcome.verdict) == (5, "The service did not take the job; it says 'Failed'.")

@@ -17,11 +17,11 @@ ROWS = [["a", "x" * 36, "y" * 30], ["bb", "x" * 36, ""]]
 @pytest.mark.parametrize(
     ("width", "shown"), [(100, [0, 1, 2]), (74, [0, 1, 2]), (73, [0, 1]), (42, [0, 1]), (41, [0]), (1, [0])]
 )
-def test_spare_columns_give_way_the_last_first_and_others_never(width: int, shown: list[int]) -> None:
+def test_optional_columns_are_dropped_from_the_right(width: int, shown: list[int]) -> None:
     assert fitting([NAME, ID, EXTRA], ROWS, width) == shown
 
 
-def test_a_spare_column_without_any_value_is_not_shown() -> None:
+def test_optional_column_without_values_is_hidden() -> None:
     assert fitting([NAME, ID, EXTRA], [["a", "", ""], ["", "", "x"]], 80) == [0, 2]
     assert fitting([NAME, ID], [["", ""]], 80) == [0]
 
@@ -32,7 +32,7 @@ def test_wide_characters_count_as_two() -> None:
     assert fitting([NAME, ID], cells, 43) == [0]
 
 
-def test_into_a_pipe_a_table_is_whole_aligned_and_without_trailing_spaces(capsys: pytest.CaptureFixture[str]) -> None:
+def test_piped_table_is_complete_aligned_and_without_trailing_spaces(capsys: pytest.CaptureFixture[str]) -> None:
     print_table([Column("n", justify="right"), NAME, ID], [(7, "a" * 200, None), (123, None, "z")])
     assert capsys.readouterr().out.splitlines() == [
         f"  n  {'name':200}  id",
@@ -41,12 +41,12 @@ def test_into_a_pipe_a_table_is_whole_aligned_and_without_trailing_spaces(capsys
     ]
 
 
-def test_a_cell_cannot_draw_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_cell_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     print_table([NAME], [("a\x1b[2J[bold]b\n",)])
     assert capsys.readouterr().out == "name\na\\x1b[2J[bold]b\\n\n"
 
 
-def test_a_value_of_the_library_becomes_an_object_with_all_its_fields() -> None:
+def test_library_value_becomes_an_object_with_all_fields() -> None:
     label = Label("id-1", "Bank", created_at=datetime(2025, 7, 10, 6, 59, tzinfo=UTC))
     found = plain(label)
     assert (found["id"], found["name"], found["created_at"]) == ("id-1", "Bank", "2025-07-10T06:59:00+00:00")

@@ -7,7 +7,7 @@ from truecaller_async.sandbox import Sandbox
 from .driving import CALLER, REASON, Shell, receiver
 
 
-async def test_a_record_is_pushed_with_a_window_that_starts_now(shell: Shell, sandbox: Sandbox) -> None:
+async def test_record_is_pushed_with_a_window_that_starts_now(shell: Shell, sandbox: Sandbox) -> None:
     label = sandbox.settings.labels[0].id
     texts = ("--label-id", label, "--label-name", "Harbour Bank", "--reason", REASON)
     pushed = await shell.run("push", "--caller", CALLER, "--receiver", receiver(1), *texts, "--for", "90m")
@@ -21,15 +21,13 @@ async def test_a_record_is_pushed_with_a_window_that_starts_now(shell: Shell, sa
     assert abs(entry.starts_at / 1000 - entry.applied_at) < 60
 
 
-async def test_the_answer_as_json(shell: Shell) -> None:
+async def test_push_answer_is_printed_as_json(shell: Shell) -> None:
     pushed = await shell.run("push", "--caller", CALLER, "--receiver", receiver(1), "--json")
     assert pushed.code == 0
     assert json.loads(pushed.stdout).keys() == {"status", "message", "batch_id"}
 
 
-async def test_a_record_that_is_not_valid_is_4_with_all_its_problems_and_sends_nothing(
-    shell: Shell, sandbox: Sandbox
-) -> None:
+async def test_invalid_record_exits_4_with_all_problems_and_sends_nothing(shell: Shell, sandbox: Sandbox) -> None:
     pushed = await shell.run("push", "--caller", "12", "--receiver", "9812345670", "--reason", "no!", "--for", "2d")
     assert pushed.code == 4
     _, *problems = pushed.stderr.splitlines()
@@ -38,13 +36,13 @@ async def test_a_record_that_is_not_valid_is_4_with_all_its_problems_and_sends_n
     assert sandbox.stats().requests == {}
 
 
-async def test_a_record_that_the_server_refuses_is_5_with_its_words(shell: Shell) -> None:
+async def test_record_refused_by_the_server_exits_5_with_its_message(shell: Shell) -> None:
     pushed = await shell.run("push", "--caller", CALLER, "--receiver", receiver(1, 13))
     assert (pushed.code, pushed.stdout) == (5, "")
     assert "Not a Truecaller user" in pushed.stderr
 
 
-async def test_a_refusal_as_json_is_an_object_and_still_5(shell: Shell) -> None:
+async def test_refusal_as_json_is_an_object_and_exits_5(shell: Shell) -> None:
     pushed = await shell.run("push", "--caller", CALLER, "--receiver", receiver(1, 13), "--json")
     assert pushed.code == 5
     refused = json.loads(pushed.stdout)["refused"]
@@ -52,7 +50,7 @@ async def test_a_refusal_as_json_is_an_object_and_still_5(shell: Shell) -> None:
     assert refused.keys() == {"status", "field", "message"}
 
 
-async def test_a_wrong_key_is_3(shell: Shell) -> None:
+async def test_wrong_key_exits_3(shell: Shell) -> None:
     line = ("push", "--caller", CALLER, "--receiver", receiver(1))
     pushed = await shell.run(*line, TRUECALLER_API_KEY="invented-and-wrong")
     assert pushed.code == 3

@@ -22,7 +22,7 @@ def rows_in(stream: StringIO) -> list[int]:
     return [int(line.split(",")[0]) for line in stream.getvalue().splitlines()[1:]]
 
 
-def test_rows_without_a_final_word_are_written_only_when_the_campaign_ran_to_its_end() -> None:
+def test_rows_without_final_outcome_are_written_only_after_a_complete_run() -> None:
     for is_whole, expected in ((True, [1, 3, 2]), (False, [1, 3])):
         stream = StringIO()
         recorder = Recorder(open_sink(stream), "out.csv")
@@ -33,7 +33,7 @@ def test_rows_without_a_final_word_are_written_only_when_the_campaign_ran_to_its
         assert rows_in(stream) == expected
 
 
-async def test_results_are_held_until_the_file_is_ready_and_then_nothing_is_missing() -> None:
+async def test_results_are_buffered_until_the_file_is_ready() -> None:
     stream, go = StringIO(), threading.Event()
 
     def opening() -> ResultSink:
@@ -52,7 +52,7 @@ async def test_results_are_held_until_the_file_is_ready_and_then_nothing_is_miss
     assert rows_in(stream) == list(range(1, 2002))
 
 
-async def test_too_many_held_results_make_their_bringer_wait() -> None:
+async def test_full_result_buffer_blocks_the_producer() -> None:
     go = threading.Event()
 
     def opening() -> ResultSink:
@@ -76,7 +76,7 @@ async def test_too_many_held_results_make_their_bringer_wait() -> None:
     assert not recorder.is_full
 
 
-async def test_a_file_that_cannot_be_made_ready_is_a_fault_and_results_are_let_go() -> None:
+async def test_unusable_results_file_is_a_fault_and_buffered_results_are_dropped() -> None:
     for failure in (ConfigError("not ours"), OSError(28, "No space left on device")):
 
         def opening(failure: Exception = failure) -> ResultSink:
@@ -92,7 +92,7 @@ async def test_a_file_that_cannot_be_made_ready_is_a_fault_and_results_are_let_g
         recorder.close()
 
 
-async def test_without_a_file_nothing_is_kept() -> None:
+async def test_without_a_results_file_nothing_is_buffered() -> None:
     recorder = Recorder(None, None)
     recorder.prepare()
     await recorder.prepared()

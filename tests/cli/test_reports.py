@@ -90,7 +90,7 @@ def seen(page: str) -> Seen:
     return reader
 
 
-def test_a_page_has_everything_and_needs_nothing_else() -> None:
+def test_html_report_is_complete_and_self_contained() -> None:
     page = page_of(report(), AT)
     found = seen(page)
     assert not set(found.tags) & {"script", "img", "iframe", "form", "object"}
@@ -101,7 +101,7 @@ def test_a_page_has_everything_and_needs_nothing_else() -> None:
         assert part in page
 
 
-def test_what_strangers_wrote_is_text_and_nothing_else() -> None:
+def test_foreign_text_is_escaped_in_the_report() -> None:
     page = page_of(report(HOSTILE), AT)
     found = seen(page)
     assert "script" not in found.tags
@@ -113,25 +113,25 @@ def test_what_strangers_wrote_is_text_and_nothing_else() -> None:
 
 
 @given(st.text(max_size=40))
-def test_any_text_makes_a_page_with_the_same_tags(text: str) -> None:
+def test_any_text_gives_a_report_with_the_same_tags(text: str) -> None:
     assert seen(page_of(report(text), AT)).tags == seen(page_of(report(), AT)).tags
 
 
-def test_what_there_is_nothing_of_is_not_shown() -> None:
+def test_empty_sections_are_hidden() -> None:
     quiet = report(reasons=[], lost=[], held=[], twice=[], state=state(possibly_duplicated=0, open={}, runs=1))
     shown = "\n".join(lines_of_report(quiet)) + seen(page_of(quiet, AT)).text
     for title in ("Reasons", "Lost answers", "Held", "Possibly", "Without a final word"):
         assert title not in shown
 
 
-def test_after_a_purge_the_rows_that_were_sent_twice_are_counted_and_not_named() -> None:
+def test_after_a_purge_possible_duplicates_are_counted_but_not_listed() -> None:
     purged = report(twice=[], state=state("purged"))
     for shown in ("\n".join(lines_of_report(purged)), seen(page_of(purged, AT)).text):
         assert "2 rows sent again after an answer was lost" in shown
         assert "rows ." not in shown.lower()
 
 
-def test_a_duplicate_is_not_called_delivered_and_a_report_does_not_name_itself_as_the_next_step() -> None:
+def test_duplicate_is_not_called_delivered_and_next_step_is_not_report() -> None:
     assert "1 of 10 rows delivered." in seen(page_of(report(), AT)).text
     assert "next " in "\n".join(lines_of_report(report()))
     assert "next " not in "\n".join(lines_of_report(report(state=state("finished"))))
@@ -147,7 +147,7 @@ def test_a_duplicate_is_not_called_delivered_and_a_report_does_not_name_itself_a
         ("purged", "purged: only the account"),
     ],
 )
-def test_the_state_is_said_in_words_and_fits_on_a_screen(name: Name, said: str) -> None:
+def test_campaign_state_is_described_and_fits_on_a_screen(name: Name, said: str) -> None:
     lines = list(lines_of(state(name)))
     assert any(line.startswith(f"state         {said}") for line in lines)
     assert "rows read     10 of about 20" in lines
@@ -156,7 +156,7 @@ def test_the_state_is_said_in_words_and_fits_on_a_screen(name: Name, said: str) 
     assert max(map(len, lines)) <= 100
 
 
-def test_many_lost_answers_and_ranges_are_cut_short_for_people_only() -> None:
+def test_long_lists_are_cut_in_text_output_only() -> None:
     many = report(
         lost=[Lost(n, n, 1, AT, "token", "reset", "sent again") for n in range(1, 101)],
         twice=[(n, n) for n in range(1, 2000, 2)],
@@ -170,6 +170,6 @@ def test_many_lost_answers_and_ranges_are_cut_short_for_people_only() -> None:
     assert seen(page_of(many, AT)).text.count("sent again") >= 100
 
 
-def test_ranges_are_said_as_people_write_them() -> None:
+def test_row_ranges_are_formatted_for_people() -> None:
     assert ranges_said([(1, 500), (1001, 1001)]) == "1-500, 1,001"
     assert ranges_said([(n, n) for n in range(1, 30, 2)], 2) == "1, 3 and more"

@@ -21,7 +21,7 @@ from .driving import CALLER, Shell, finished, receiver
 
 
 @pytest.mark.parametrize("stop", [SIGINT, SIGTERM])
-async def test_it_prints_variables_that_work_and_stops_in_good_order(tmp_path: Path, stop: Signals) -> None:
+async def test_sandbox_prints_usable_variables_and_stops_cleanly(tmp_path: Path, stop: Signals) -> None:
     shell = Shell(tmp_path, {})
     process = await shell.start("sandbox", "--port", "0", "--limits", "fast", "--json")
     assert process.stdout is not None
@@ -39,7 +39,7 @@ async def test_it_prints_variables_that_work_and_stops_in_good_order(tmp_path: P
     assert ended.stderr.startswith("Sandbox: 2 requests, 1 token created, 0 batches, 1 record applied, 0 requests")
 
 
-async def test_it_prints_lines_for_a_shell(tmp_path: Path) -> None:
+async def test_sandbox_prints_shell_lines(tmp_path: Path) -> None:
     process = await Shell(tmp_path, {}).start("sandbox", "--port", "0", "--resolve-after", "0", "--seed", "7")
     assert process.stdout is not None
     lines = [(await process.stdout.readline()).decode().rstrip("\n") for _ in range(9)]
@@ -53,7 +53,7 @@ async def test_it_prints_lines_for_a_shell(tmp_path: Path) -> None:
     assert "TRUECALLER_SANDBOX_LABEL_ID" in names
 
 
-async def test_a_seed_invents_another_account(tmp_path: Path) -> None:
+async def test_seed_generates_another_account(tmp_path: Path) -> None:
     accounts = set()
     for seed in ("1", "2", "1"):
         process = await Shell(tmp_path, {}).start("sandbox", "--port", "0", "--seed", seed, "--json")
@@ -64,7 +64,7 @@ async def test_a_seed_invents_another_account(tmp_path: Path) -> None:
     assert len(accounts) == 2
 
 
-async def test_numbers_take_their_time_and_oddities_are_chosen_by_name(tmp_path: Path) -> None:
+async def test_number_delay_and_response_variants_are_options(tmp_path: Path) -> None:
     options = ("--list-after", "0", "--oddity", "bare-empty-numbers", "--oddity", "parse-failure", "--json")
     process = await Shell(tmp_path, {}).start("sandbox", "--port", "0", *options)
     assert process.stdout is not None
@@ -90,7 +90,7 @@ async def test_numbers_take_their_time_and_oddities_are_chosen_by_name(tmp_path:
     await finished(process)
 
 
-async def test_what_the_documentation_leaves_open_is_chosen_by_options(tmp_path: Path) -> None:
+async def test_undocumented_behaviour_is_selected_by_options(tmp_path: Path) -> None:
     options = ("--batch-validation", "per_record", "--label-required", "--export-shape", "text", "--token-life", "2h")
     start = ("sandbox", "--port", "0", "--resolve-after", "0", "--json")
     process = await Shell(tmp_path, {}).start(*start, *options)
@@ -117,20 +117,20 @@ async def test_what_the_documentation_leaves_open_is_chosen_by_options(tmp_path:
     await finished(process)
 
 
-async def test_an_unknown_oddity_is_wrong_usage_and_lists_the_names(tmp_path: Path) -> None:
+async def test_unknown_variant_is_wrong_usage_and_lists_the_names(tmp_path: Path) -> None:
     ended = await Shell(tmp_path, {}).run("sandbox", "--oddity", "unheard-of")
     assert ended.code == 2
     assert all(name in " ".join(ended.stderr.split()) for name in Oddity)
 
 
-async def test_two_envelopes_at_once_are_a_wrong_setting(tmp_path: Path) -> None:
+async def test_two_envelope_variants_are_a_wrong_setting(tmp_path: Path) -> None:
     both = ("--oddity", "camel-status-info", "--oddity", "flat-status-info")
     ended = await Shell(tmp_path, {}).run("sandbox", "--port", "0", *both)
     assert (ended.code, ended.stdout) == (3, "")
     assert "one envelope at most" in ended.stderr
 
 
-async def test_a_fault_plan_is_followed_and_counted(tmp_path: Path) -> None:
+async def test_fault_plan_is_followed_and_counted(tmp_path: Path) -> None:
     plan = {"seed": 7, "faults": [{"call": "push", "nth": 1, "do": ["apply", "reset"]}]}
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     process = await Shell(tmp_path, {}).start("sandbox", "--port", "0", "--faults", "plan.json", "--json")
@@ -147,7 +147,7 @@ async def test_a_fault_plan_is_followed_and_counted(tmp_path: Path) -> None:
     assert ended.stderr.startswith(begins)
 
 
-async def test_what_a_fault_kept_from_the_api_is_told_at_the_end(tmp_path: Path) -> None:
+async def test_requests_hidden_from_the_api_by_faults_are_reported_at_the_end(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text('{"faults": [{"call": "*", "do": ["429:date+5"]}]}')
     process = await Shell(tmp_path, {}).start("sandbox", "--port", "0", "--faults", "plan.json", "--json")
     assert process.stdout is not None
@@ -162,7 +162,7 @@ async def test_what_a_fault_kept_from_the_api_is_told_at_the_end(tmp_path: Path)
     assert ended.stderr.startswith(begins)
 
 
-async def test_a_file_without_an_end_is_no_plan(tmp_path: Path) -> None:
+async def test_endless_file_is_no_fault_plan(tmp_path: Path) -> None:
     async with asyncio.timeout(30):
         ended = await Shell(tmp_path, {}).run("sandbox", "--port", "0", "--faults", "/dev/zero")
     assert (ended.code, ended.stdout) == (2, "")
@@ -170,7 +170,7 @@ async def test_a_file_without_an_end_is_no_plan(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("over", [0, 1])
-def test_a_plan_is_read_up_to_four_mebibytes(over: int, tmp_path: Path) -> None:
+def test_fault_plan_is_read_up_to_four_mebibytes(over: int, tmp_path: Path) -> None:
     plan = b'{"faults": []}'
     (tmp_path / "plan.json").write_bytes(plan + b" " * (PLAN_MAX - len(plan) + over))
     if over:
@@ -188,7 +188,7 @@ def test_a_plan_is_read_up_to_four_mebibytes(over: int, tmp_path: Path) -> None:
         (None, 2, "'plan.json' cannot be read"),
     ],
 )
-async def test_a_wrong_fault_plan_is_refused_before_anything_listens(
+async def test_wrong_fault_plan_is_refused_before_listening(
     tmp_path: Path, plan: str | None, code: int, said: str
 ) -> None:
     if plan is not None:
@@ -198,14 +198,14 @@ async def test_a_wrong_fault_plan_is_refused_before_anything_listens(
     assert said in " ".join(ended.stderr.split())
 
 
-async def test_the_help_of_a_fault_plan_names_every_call_and_every_ending(tmp_path: Path) -> None:
+async def test_fault_plan_help_names_every_call_and_every_fault(tmp_path: Path) -> None:
     told = (await Shell(tmp_path, {}).run("sandbox", "--help")).stdout
     _, _, told = told.partition("A fault plan")
     words = set(re.split(r"[\s,;:\"]+", told))
     assert [name for name in (*CALLS.values(), *ENDINGS) if name not in words] == []
 
 
-async def test_the_example_of_the_help_is_a_plan(tmp_path: Path) -> None:
+async def test_example_in_the_help_is_a_valid_plan(tmp_path: Path) -> None:
     told = (await Shell(tmp_path, {}).run("sandbox", "--help")).stdout
     _, _, told = told.partition("For example:")
     example, _, _ = told.partition("]}]}")
@@ -218,7 +218,7 @@ async def test_the_example_of_the_help_is_a_plan(tmp_path: Path) -> None:
     ]
 
 
-async def test_a_port_in_use_is_3_and_says_so(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_port_in_use_exits_3_with_a_message(sandbox: Sandbox, tmp_path: Path) -> None:
     port = sandbox.base_url.rpartition(":")[2]
     second = await Shell(tmp_path, {}).run("sandbox", "--port", port)
     assert (second.code, second.stdout) == (3, "")

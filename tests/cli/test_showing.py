@@ -53,19 +53,19 @@ def result(row: int, outcome: Outcome, reason: str | None = None) -> RecordResul
     return RecordResult(None, row, None, outcome, reason)
 
 
-def test_rows_that_are_never_sent_do_not_count_as_to_be_sent() -> None:
+def test_rows_never_sent_are_not_counted_as_remaining() -> None:
     course = Course(MIDDLE, 5000)
     assert course.sendable == 4400
     assert course.seconds_left == 2000 / 800
 
 
-def test_a_count_that_was_too_low_grows_and_one_that_was_too_high_is_mended_at_the_end() -> None:
+def test_wrong_row_count_is_corrected() -> None:
     assert Course(MIDDLE, 10).rows == 4000
     assert Course(attrs.evolve(MIDDLE, finished=True), 5000).rows == 4000
     assert Course(MIDDLE, None).rows is None
 
 
-def test_the_drawing_fits_into_80_columns_and_says_everything() -> None:
+def test_display_fits_into_80_columns_and_is_complete() -> None:
     waiting = attrs.evolve(MIDDLE, waiting_until=datetime(2030, 1, 1, tzinfo=UTC))
     lines = drawn(Course(waiting, 5000, ((400, "receiver is missing"), (100, "x" * 300))))
     assert max(map(len, lines)) <= 80
@@ -87,7 +87,7 @@ UNWELL = attrs.evolve(MIDDLE, bound_by="service")
 PROBED = "the service does not answer; it is probed now and then"
 
 
-def test_a_service_that_does_not_answer_is_what_is_waited_for_and_nothing_is_foretold() -> None:
+def test_unresponsive_service_is_shown_as_the_reason_without_an_estimate() -> None:
     course = Course(UNWELL, 5000)
     lines = drawn(course)
     assert max(map(len, lines)) <= 80
@@ -100,7 +100,7 @@ def test_a_service_that_does_not_answer_is_what_is_waited_for_and_nothing_is_for
     assert progress_event(course)["seconds_left"] is None
 
 
-def test_whoever_waits_for_two_things_is_told_both() -> None:
+def test_two_reasons_for_waiting_are_both_shown() -> None:
     course = Course(attrs.evolve(UNWELL, tokens_live=0, waiting_until=datetime(2030, 1, 1, tzinfo=UTC)), 5000)
     *_, token, service = drawn(course)
     assert token.startswith("waiting   no token may be created before")
@@ -108,19 +108,19 @@ def test_whoever_waits_for_two_things_is_told_both() -> None:
 
 
 @pytest.mark.parametrize("bound", ["limits", "source", "reader", "max_unresolved"])
-def test_what_holds_the_rate_is_never_cut_off(bound: str) -> None:
+def test_reason_that_limits_the_rate_is_never_cut_off(bound: str) -> None:
     course = Course(attrs.evolve(MIDDLE, bound_by=bound, rate=5000.0, permitted_rate=5000.0), 18_000_000)
     assert course.rate.endswith("left, " + BOUND[bound])
     assert course.rate in "\n".join(drawn(course))
 
 
-def test_the_last_drawing_is_the_two_bars() -> None:
+def test_last_frame_has_both_bars() -> None:
     lines = drawn(Course(attrs.evolve(MIDDLE, finished=True, read=4000, resolved=4000), 5000))
     assert len(lines) == 2
     assert "4,000 of 4,000  100%" in lines[1]
 
 
-def test_an_open_end_is_drawn_without_a_share() -> None:
+def test_unknown_total_is_drawn_without_a_percentage() -> None:
     text = "\n".join(drawn(Course(MIDDLE, None)))
     assert "2,400" in text
     assert "%" not in text
@@ -139,7 +139,7 @@ def test_an_open_end_is_drawn_without_a_share() -> None:
     ),
     total=st.none() | st.integers(0, 10**9),
 )
-def test_any_course_can_be_shown(progress: Progress, total: int | None) -> None:
+def test_any_progress_can_be_rendered(progress: Progress, total: int | None) -> None:
     course = Course(progress, total)
     assert max(map(len, drawn(course))) <= 80
     assert line_of(course).isascii()
@@ -147,13 +147,13 @@ def test_any_course_can_be_shown(progress: Progress, total: int | None) -> None:
     assert event["event"] == "progress"
 
 
-def test_the_summary_event_has_every_figure_in_the_order_of_the_summary() -> None:
+def test_summary_event_has_every_figure_in_summary_order() -> None:
     event = summary_event(Summary(read=2, delivered=2, requests={"submit": 1}, elapsed=1.23456))
     assert list(event) == ["event", *(field.name for field in attrs.fields(Summary))]
     assert (event["elapsed"], event["requests"]) == (1.235, {"submit": 1})
 
 
-def test_the_account_has_every_outcome_its_main_reason_and_fits_into_80_columns() -> None:
+def test_summary_has_every_outcome_with_main_reason_in_80_columns() -> None:
     reasons, text = Reasons(), StringIO()
     for row in range(3):
         reasons.note(result(row, Outcome.FAILED, "OS not supported"))
@@ -182,11 +182,11 @@ def test_the_account_has_every_outcome_its_main_reason_and_fits_into_80_columns(
         ),
     ],
 )
-def test_the_closing_sentence(summary: Summary, sentence: str) -> None:
+def test_closing_sentence(summary: Summary, sentence: str) -> None:
     assert closing(summary) == sentence
 
 
-def test_rows_that_are_wrong_in_the_same_way_are_one_reason_without_their_values() -> None:
+def test_rows_with_the_same_problem_are_one_reason_without_values() -> None:
     reasons = Reasons()
     for digit in range(5):
         said = f"receiver '*******{digit}' is not a phone number, optional leading '+'; reason 'a{digit}' is short"
@@ -194,7 +194,7 @@ def test_rows_that_are_wrong_in_the_same_way_are_one_reason_without_their_values
     assert reasons.top(5) == ((5, "receiver is not a phone number, optional leading '+'; reason is short"),)
 
 
-def test_only_so_many_reasons_are_told_apart_and_none_is_lost() -> None:
+def test_number_of_distinct_reasons_is_bounded_and_none_is_lost() -> None:
     reasons = Reasons()
     for number in range(KINDS_KEPT + 50):
         reasons.note(result(number, Outcome.FAILED, f"reason {number}"))
@@ -202,7 +202,7 @@ def test_only_so_many_reasons_are_told_apart_and_none_is_lost() -> None:
     assert reasons.top(1) == ((50, "other reasons"),)
 
 
-def test_what_went_well_has_no_reason() -> None:
+def test_delivered_rows_have_no_reason() -> None:
     reasons = Reasons()
     reasons.note(result(1, Outcome.DELIVERED))
     reasons.note(result(2, Outcome.DUPLICATE, "equal to an earlier row"))
@@ -222,11 +222,11 @@ def test_what_went_well_has_no_reason() -> None:
         (90_000, "1 d 1 h"),
     ],
 )
-def test_a_duration_is_said_in_two_units_at_most(seconds: float, text: str) -> None:
+def test_duration_is_formatted_in_at_most_two_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_things_are_counted_in_english() -> None:
+def test_counts_are_formatted_in_english() -> None:
     assert [counted(1, "batch"), counted(2, "batch"), counted(1000, "record")] == [
         "1 batch",
         "2 batches",
@@ -234,12 +234,12 @@ def test_things_are_counted_in_english() -> None:
     ]
 
 
-def test_strange_text_is_harmless() -> None:
+def test_control_characters_are_escaped() -> None:
     assert printable("a\x1b[31mb\u202e") == "a\\x1b[31mb\\u202e"
     assert masked("call 919812345678 now") == "call ********5678 now"
 
 
-def test_a_bad_row_is_told_where_its_line_is_not_known() -> None:
+def test_bad_row_is_reported_without_a_known_line() -> None:
     told: list[str] = []
     bad_rows = BadRows("standard input", lambda _: None, told.append)
     bad_rows.note(result(7, Outcome.INVALID, "row has 3 cells"))
@@ -253,13 +253,13 @@ def lines_of(path: Path) -> Iterator[tuple[int, int | None]]:
     return iter([(row.number, rows.line_of(row.number)) for row in rows.rows()])
 
 
-def test_rows_know_their_lines_behind_blank_lines_and_texts_of_two_lines(tmp_path: Path) -> None:
+def test_rows_after_blank_and_multiline_rows_know_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text('caller,receiver,starts_at,ends_at,reason\na,b,1,2,"x\ny"\n\na,b,1,2,z\na,b,1,2,z\n')
     assert list(lines_of(path)) == [(1, 2), (2, 5), (3, 6)]
 
 
-def test_the_first_row_can_be_looked_at_and_is_still_given_out(tmp_path: Path) -> None:
+def test_first_row_can_be_peeked_and_is_still_returned(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text('{"caller": "a"}\n{"caller": "b"}\n')
     rows = Rows(open_source(path))
@@ -273,7 +273,7 @@ def three_rows(path: Path) -> list[Place]:
     return [Place(row.number, *row.end) for row in open_source(path).rows() if row.end is not None]
 
 
-def test_rows_behind_a_place_begin_with_the_first_row_behind_it(tmp_path: Path) -> None:
+def test_rows_after_a_position_start_with_the_next_row(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     first, second, last = three_rows(path)
     rows = Rows(open_source(path), second)
@@ -286,7 +286,7 @@ def test_rows_behind_a_place_begin_with_the_first_row_behind_it(tmp_path: Path) 
     assert [row.number for row in Rows(open_source(path), first).rows(first)] == [2, 3]
 
 
-def test_old_rows_are_read_once_more_without_disturbing_the_main_reading(tmp_path: Path) -> None:
+def test_earlier_rows_are_reread_without_disturbing_the_main_reading(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     first, second, _ = three_rows(path)
     rows = Rows(open_source(path), second)
@@ -300,7 +300,7 @@ def test_old_rows_are_read_once_more_without_disturbing_the_main_reading(tmp_pat
     assert [rows.line_of(number) for number in (1, 2, 3)] == [2, 3, 5]
 
 
-def test_the_first_row_is_read_only_once_from_what_can_be_read_only_once() -> None:
+def test_first_row_of_a_one_pass_source_is_read_once() -> None:
     rows = Rows(read_csv(StringIO("caller,receiver,starts_at,ends_at\na,b,1,2\nc,d,1,2\n")))
     assert rows.first is not None
     assert [row.number for row in rows.rows()] == [1, 2]
@@ -310,7 +310,7 @@ def test_the_first_row_is_read_only_once_from_what_can_be_read_only_once() -> No
         rows.rows(Place(1, 2, 3))
 
 
-def test_lines_are_known_of_old_rows_that_were_read_before_the_main_reading_only(tmp_path: Path) -> None:
+def test_lines_are_known_only_for_rows_read_before_the_main_reading(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     _, second, _ = three_rows(path)
     rows = Rows(open_source(path), second)
@@ -319,7 +319,7 @@ def test_lines_are_known_of_old_rows_that_were_read_before_the_main_reading_only
     assert [rows.line_of(number) for number in (1, 2, 3)] == [None, None, 5]
 
 
-def test_the_note_of_rows_is_that_of_the_file_before_it_was_read(tmp_path: Path) -> None:
+def test_source_descriptor_is_taken_before_the_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     three_rows(path)
     source = open_source(path, Fill(reason="Calling you back"))
@@ -332,7 +332,7 @@ def test_the_note_of_rows_is_that_of_the_file_before_it_was_read(tmp_path: Path)
     assert rows.kind == "csv"
 
 
-async def test_a_row_reader_takes_rows_as_the_file_that_they_are(tmp_path: Path) -> None:
+async def test_row_reader_accepts_input_rows_as_a_file(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     _, second, _ = three_rows(path)
     reader = RowReader(Rows(open_source(path), second), second)
@@ -363,7 +363,7 @@ def test_closing_the_main_reading_closes_the_file(tmp_path: Path) -> None:
     assert source.closed
 
 
-def test_a_full_list_of_results_is_written_at_once_and_the_rest_at_the_end(tmp_path: Path) -> None:
+def test_full_result_batch_is_written_at_once_and_the_rest_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     recorder = Recorder(open_sink(path), str(path))
     for row in range(1, 502):

@@ -36,8 +36,9 @@ async def any_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(loop, "remove_signal_handler", refuse)
 
 
+@pytest.mark.fault("F57")
 @pytest.mark.usefixtures("any_loop")
-async def test_f57_the_first_signal_drains_and_the_second_aborts() -> None:
+async def test_first_signal_drains_and_the_second_aborts() -> None:
     stream, told = Stream(), list[int]()
     async with stop_on_signals(stream, told.append) as stopping:
         assert stopping.first is None
@@ -50,7 +51,8 @@ async def test_f57_the_first_signal_drains_and_the_second_aborts() -> None:
     assert stopping.first is signal.SIGTERM
 
 
-async def test_f57_a_third_signal_changes_nothing() -> None:
+@pytest.mark.fault("F57")
+async def test_third_signal_changes_nothing() -> None:
     stream, told = Stream(), list[int]()
     stream.abort_may_end.set()
     async with stop_on_signals(stream, told.append) as stopping:
@@ -60,15 +62,17 @@ async def test_f57_a_third_signal_changes_nothing() -> None:
     assert told == [1, 2]
 
 
-async def test_f57_what_was_asked_for_is_done_before_the_block_is_left() -> None:
+@pytest.mark.fault("F57")
+async def test_pending_request_is_done_before_the_block_is_left() -> None:
     stream = Stream()
     async with stop_on_signals(stream, lambda _: None) as stopping:
         stopping.heard(signal.SIGINT)
     assert stream.asked.get_nowait() == "drain"
 
 
+@pytest.mark.fault("F57")
 @pytest.mark.usefixtures("any_loop")
-async def test_f57_the_old_handlers_come_back_even_after_an_error() -> None:
+async def test_previous_handlers_are_restored_after_an_error() -> None:
     def own(*_: object) -> None:
         """Somebody else's handler."""
 

@@ -19,7 +19,7 @@ NOW = datetime(2025, 10, 9, 8, 53, 20, tzinfo=UTC)
 FRESH = TokenStatus((), 0, 10, 1800.0, 0.0)
 
 
-async def test_without_any_token_it_says_so_sends_nothing_and_creates_no_file(shell: Shell, sandbox: Sandbox) -> None:
+async def test_no_stored_token_is_reported_without_request_or_file(shell: Shell, sandbox: Sandbox) -> None:
     told = await shell.call("token", "status")
     assert told.code == 0
     assert "There is no live token" in told.stdout
@@ -27,7 +27,7 @@ async def test_without_any_token_it_says_so_sends_nothing_and_creates_no_file(sh
     assert not (shell.folder / "state").exists()
 
 
-async def test_a_token_of_an_earlier_command_is_shown_and_left_free(shell: Shell, sandbox: Sandbox) -> None:
+async def test_token_of_an_earlier_command_is_shown_and_not_claimed(shell: Shell, sandbox: Sandbox) -> None:
     await shell.call("labels", "list")
     for _ in range(2):
         told = await shell.call("token", "status", TRUECALLER_LIMITS=None)
@@ -38,13 +38,13 @@ async def test_a_token_of_an_earlier_command_is_shown_and_left_free(shell: Shell
     assert sandbox.stats().mints == 1
 
 
-async def test_it_works_where_the_key_is_wrong(shell: Shell, sandbox: Sandbox) -> None:
+async def test_token_status_works_with_a_wrong_key(shell: Shell, sandbox: Sandbox) -> None:
     told = await shell.call("token", "status", TRUECALLER_API_KEY="invented-and-wrong")
     assert told.code == 0
     assert sandbox.stats().requests == {}
 
 
-async def test_as_json_it_has_the_same_and_no_secret(shell: Shell, sandbox: Sandbox) -> None:
+async def test_json_has_the_same_fields_and_no_secret(shell: Shell, sandbox: Sandbox) -> None:
     await shell.call("labels", "list")
     told = await shell.call("token", "status", "--json", TRUECALLER_LIMITS=None)
     found = json.loads(told.stdout)
@@ -55,7 +55,7 @@ async def test_as_json_it_has_the_same_and_no_secret(shell: Shell, sandbox: Sand
     assert sandbox.settings.api_key.reveal() not in told.stdout
 
 
-async def test_a_state_file_that_others_can_read_is_3(shell: Shell) -> None:
+async def test_state_file_readable_by_others_exits_3(shell: Shell) -> None:
     await shell.call("labels", "list")
     state = shell.folder / "state" / "truecaller" / "state.db"
     _let_others_read(state)
@@ -68,7 +68,7 @@ def _let_others_read(path: Path) -> None:
     path.chmod(0o644)
 
 
-def test_a_spent_budget_says_when_the_next_may_be_made() -> None:
+def test_spent_mint_budget_reports_the_next_mint_time() -> None:
     spent = attrs.evolve(FRESH, mints=10, next_mint_in=95.0)
     at = (NOW + timedelta(seconds=95)).astimezone()
     assert budget(spent, NOW) == (
@@ -84,5 +84,5 @@ def test_a_spent_budget_says_when_the_next_may_be_made() -> None:
         (TokenStatus((), 0, None, None, 0.0), "Making tokens is not limited; the next may be made now."),
     ],
 )
-def test_a_budget_with_room_says_now(status: TokenStatus, said: str) -> None:
+def test_free_mint_budget_reports_now(status: TokenStatus, said: str) -> None:
     assert budget(status, NOW) == said

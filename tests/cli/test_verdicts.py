@@ -29,7 +29,7 @@ GOOD = Configuration(
 )
 
 
-def test_a_good_configuration_names_where_everything_comes_from() -> None:
+def test_good_configuration_reports_the_origin_of_each_setting() -> None:
     verdict = verdicts.of_configuration(GOOD)
     assert verdict.state == "ok"
     assert "TRUECALLER_KEY_ID and TRUECALLER_API_KEY_FILE" in verdict.said
@@ -37,7 +37,7 @@ def test_a_good_configuration_names_where_everything_comes_from() -> None:
     assert "/state/state.db (mode 600)" in verdict.said
 
 
-def test_all_missing_variables_are_named_at_once() -> None:
+def test_all_missing_variables_are_reported_together() -> None:
     verdict = verdicts.of_configuration(attrs.evolve(GOOD, missing=("A", "B", "C")))
     assert (verdict.state, verdict.said, verdict.code) == ("fail", "A, B and C are not set", 3)
     assert "_FILE" in (verdict.advice or "")
@@ -47,40 +47,40 @@ def test_all_missing_variables_are_named_at_once() -> None:
     ("state", "said"),
     [(None, "kept in memory only"), (StateFile("/s.db", None, True), "/s.db (not there yet)")],
 )
-def test_where_tokens_are_kept_is_said(state: StateFile | None, said: str) -> None:
+def test_token_store_location_is_reported(state: StateFile | None, said: str) -> None:
     assert said in verdicts.of_configuration(attrs.evolve(GOOD, state=state)).said
 
 
-def test_a_state_file_that_cannot_be_written_fails() -> None:
+def test_state_file_that_cannot_be_written_fails() -> None:
     verdict = verdicts.of_configuration(attrs.evolve(GOOD, state=StateFile("/s.db", 0o400, False)))
     assert (verdict.state, verdict.code) == ("fail", 3)
 
 
-def test_a_variable_that_nothing_reads_is_a_warning() -> None:
+def test_unused_variable_is_a_warning() -> None:
     verdict = verdicts.of_configuration(attrs.evolve(GOOD, strange=("TRUECALLER_APIKEY",), settings=("X",)))
     assert (verdict.state, verdict.has_passed) == ("warn", True)
     assert "TRUECALLER_APIKEY" in (verdict.advice or "")
     assert "also set: X" in verdict.said
 
 
-def test_a_base_url_that_names_no_server_is_a_matter_of_configuration() -> None:
+def test_base_url_without_a_server_is_a_configuration_failure() -> None:
     verdict = verdicts.of_target(Failed("it is not a URL"))
     assert (verdict.check, verdict.state, verdict.code) == ("name", "fail", 3)
 
 
-def test_some_addresses_are_shown_and_the_others_counted() -> None:
+def test_only_some_addresses_are_listed_and_the_others_counted() -> None:
     verdict = verdicts.of_names(TARGET, ("1.1.1.1", "2.2.2.2", "3.3.3.3", "4.4.4.4"), has_proxy=False)
     assert (verdict.state, verdict.said) == ("ok", "api.example is 1.1.1.1, 2.2.2.2, 3.3.3.3 and 1 more")
     assert "no name to look up" in verdicts.of_names(HERE, ("127.0.0.1",), has_proxy=False).said
 
 
-def test_an_unknown_name_fails_unless_a_proxy_looks_it_up() -> None:
+def test_unresolvable_name_fails_unless_a_proxy_resolves_it() -> None:
     unknown = Failed("the name could not be resolved")
     assert verdicts.of_names(TARGET, unknown, has_proxy=False).code == 7
     assert verdicts.of_names(TARGET, unknown, has_proxy=True).state == "warn"
 
 
-def test_the_proxy_is_shown_with_its_source_and_without_its_password() -> None:
+def test_proxy_is_shown_with_its_source_and_without_its_password() -> None:
     verdict = verdicts.of_proxy(TARGET, PROXY)
     assert (verdict.state, verdict.said) == ("ok", "requests go through proxy.example:3128, says HTTPS_PROXY")
     assert verdicts.of_proxy(TARGET, None).said.startswith("none: the environment")
@@ -91,7 +91,7 @@ def test_the_proxy_is_shown_with_its_source_and_without_its_password() -> None:
 @pytest.mark.parametrize(
     ("days", "state", "said"), [(60, "ok", "60 days left"), (13, "warn", "13 days left"), (1, "warn", "1 day left")]
 )
-def test_a_certificate_that_ends_soon_is_a_warning(days: int, state: str, said: str) -> None:
+def test_certificate_that_expires_soon_is_a_warning(days: int, state: str, said: str) -> None:
     seen = Handshake("TLSv1.3", "Some Authority", NOW + timedelta(days=days, hours=1))
     verdict = verdicts.of_connection(TARGET, seen, NOW)
     assert verdict.state == state
@@ -99,13 +99,13 @@ def test_a_certificate_that_ends_soon_is_a_warning(days: int, state: str, said: 
     assert "TLSv1.3, certificate from Some Authority" in verdict.said
 
 
-def test_plain_http_says_so() -> None:
+def test_plain_http_is_reported() -> None:
     assert "plain HTTP, on this machine" in verdicts.of_connection(HERE, Handshake(), NOW).said
     away = verdicts.of_connection(Target("api.example", 80, False), Handshake(), NOW)
     assert "readable by everybody" in away.said
 
 
-def test_a_connection_that_is_not_had_is_7_and_a_certificate_has_advice_of_its_own() -> None:
+def test_failed_connection_exits_7_and_certificates_have_own_advice() -> None:
     refused = verdicts.of_connection(TARGET, Failed("connection refused"), NOW)
     untrusted = verdicts.of_connection(TARGET, Failed("the server's certificate was not accepted: expired"), NOW)
     assert (refused.state, refused.code, untrusted.code) == ("fail", 7, 7)
@@ -114,7 +114,7 @@ def test_a_connection_that_is_not_had_is_7_and_a_certificate_has_advice_of_its_o
 
 
 @pytest.mark.parametrize("status", [200, 401, 404, 429])
-def test_any_answer_means_that_the_service_was_reached(status: int) -> None:
+def test_any_answer_means_the_service_was_reached(status: int) -> None:
     assert verdicts.of_service(Knocked(status, NOW), NOW).state == "ok"
 
 
@@ -128,14 +128,14 @@ def test_any_answer_means_that_the_service_was_reached(status: int) -> None:
         (-3600, "warn", "behind"),
     ],
 )
-def test_a_clock_that_is_half_a_minute_off_is_a_warning(ahead: int, state: str, said: str) -> None:
+def test_clock_off_by_half_a_minute_is_a_warning(ahead: int, state: str, said: str) -> None:
     verdict = verdicts.of_service(Knocked(404, NOW), NOW + timedelta(seconds=ahead))
     assert verdict.state == state
     assert said in verdict.said
     assert (verdict.advice is not None) == (state == "warn")
 
 
-def test_a_service_with_a_fault_or_a_redirect_is_a_warning_and_one_without_a_date_is_not() -> None:
+def test_server_error_or_redirect_is_a_warning_and_missing_date_is_not() -> None:
     assert verdicts.of_service(Knocked(503, NOW), NOW).state == "warn"
     redirected = verdicts.of_service(Knocked(302, NOW, "https://x.example/\x1b[2J"), NOW)
     assert redirected.state == "warn"
@@ -143,7 +143,7 @@ def test_a_service_with_a_fault_or_a_redirect_is_a_warning_and_one_without_a_dat
     assert "not compared" in verdicts.of_service(Knocked(200), NOW).said
 
 
-def test_no_answer_is_7() -> None:
+def test_no_answer_exits_7() -> None:
     assert verdicts.of_service(Failed("the peer fell silent"), NOW).code == 7
 
 
@@ -152,18 +152,18 @@ def status_with(*users: str) -> TokenStatus:
     return TokenStatus(tokens, len(tokens), 10, 1800.0, 0.0)
 
 
-def test_a_stored_token_is_used_and_it_is_said_that_the_key_was_not_tried() -> None:
+def test_stored_token_is_used_and_key_is_reported_as_untested() -> None:
     verdict = verdicts.of_stored_token(status_with("other", "nobody"))
     assert verdict is not None
     assert (verdict.state, "--mint" in verdict.said, "1 min 1 s old" in verdict.said) == ("ok", True, True)
 
 
-def test_a_token_of_another_process_is_none_to_use() -> None:
+def test_token_of_another_process_is_not_used() -> None:
     assert verdicts.of_stored_token(status_with("other")) is None
     assert verdicts.of_stored_token(status_with()) is None
 
 
-def test_a_made_token_means_that_the_key_was_taken() -> None:
+def test_minted_token_means_that_the_key_is_accepted() -> None:
     assert verdicts.of_made_token("0123456789ab").state == "ok"
     assert verdicts.of_made_token(None).state == "warn"
 
@@ -183,7 +183,7 @@ def test_labels_are_counted(found: int | errors.TruecallerError, state: str, sai
     assert said in verdict.said
 
 
-def test_a_full_page_of_labels_may_not_be_all() -> None:
+def test_full_page_of_labels_is_reported_as_possibly_incomplete() -> None:
     assert verdicts.of_labels(1000, is_whole=False).said == "1,000 dynamic labels or more"
 
 
@@ -196,16 +196,16 @@ def test_a_full_page_of_labels_may_not_be_all() -> None:
         (errors.DeadlineExceeded("no answer came"), 6),
     ],
 )
-def test_an_error_is_a_failure_with_its_own_code_and_advice(error: errors.TruecallerError, code: int) -> None:
+def test_error_is_a_failure_with_its_own_code_and_advice(error: errors.TruecallerError, code: int) -> None:
     assert verdicts.of_labels(error).code == code
     assert verdicts.of_error("credentials", error).state == "fail"
 
 
-def test_words_of_the_service_are_masked() -> None:
+def test_server_messages_are_masked() -> None:
     assert "919812" not in verdicts.of_error("labels", errors.BadRequest(400, message="919812345678")).said
 
 
-def test_the_code_is_that_of_the_first_failure() -> None:
+def test_exit_code_is_that_of_the_first_failure() -> None:
     ok, warn = Verdict("a", "ok", ""), Verdict("b", "warn", "")
     down, wrong = Verdict("c", "fail", "", code=7), Verdict("d", "fail", "", code=3)
     assert verdicts.exit_for([ok, warn, verdicts.skipped("x", "y")]) == 0

@@ -30,7 +30,7 @@ class FullDisk(StringIO):
         return super().write(text)
 
 
-async def test_results_that_cannot_be_written_drain_the_campaign_and_the_account_is_complete() -> None:
+async def test_unwritable_results_drain_the_campaign_and_summary_is_complete() -> None:
     limits = Limits.documented().replace(batch=(4, 2.0))
     seen: list[RecordResult] = []
     async with (
@@ -48,7 +48,7 @@ async def test_results_that_cannot_be_written_drain_the_campaign_and_the_account
     assert ending.summary.unknown == 0
 
 
-def test_a_recorder_without_a_file_forgets_and_one_that_failed_takes_nothing_more() -> None:
+def test_writer_without_file_drops_results_and_failed_writer_accepts_none() -> None:
     result = RecordResult(None, 1, None, Outcome.DELIVERED)
     nothing = Recorder(None, None)
     nothing.note(result)
@@ -62,7 +62,7 @@ def test_a_recorder_without_a_file_forgets_and_one_that_failed_takes_nothing_mor
     broken.close()
 
 
-def test_the_display_is_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_display_is_used_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(StringIO):
         def isatty(self) -> bool:
             return True

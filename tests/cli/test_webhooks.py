@@ -40,7 +40,7 @@ async def stopped(process: Process, signum: Signals = SIGTERM) -> Finished:
 
 
 @pytest.mark.parametrize("stop", [SIGINT, SIGTERM])
-async def test_it_prints_each_event_once_and_stops_in_good_order(tmp_path: Path, stop: Signals) -> None:
+async def test_webhook_command_prints_each_event_once_and_stops_cleanly(tmp_path: Path, stop: Signals) -> None:
     process, url = await serving(Shell(tmp_path, KEYS), "--path", "/hook")
     assert url.endswith("/hook")
     for key in (KEY, OTHER_KEY):
@@ -55,7 +55,7 @@ async def test_it_prints_each_event_once_and_stops_in_good_order(tmp_path: Path,
     assert (tmp_path / "state" / "truecaller" / "webhooks.db").exists()
 
 
-async def test_a_file_gets_one_line_for_each_event_and_nobody_else_reads_it(tmp_path: Path) -> None:
+async def test_events_file_has_one_line_per_event_and_is_private(tmp_path: Path) -> None:
     process, url = await serving(Shell(tmp_path, KEYS), "--forward", "events.jsonl", "--store", "memory:")
     for number in range(20):
         assert await post(url, call_me_back(f"e-{number}", number)) == 200
@@ -66,7 +66,7 @@ async def test_a_file_gets_one_line_for_each_event_and_nobody_else_reads_it(tmp_
     assert (tmp_path / "events.jsonl").stat().st_mode & 0o077 == 0
 
 
-async def test_a_command_gets_the_event_on_its_input_and_no_shell_reads_it(tmp_path: Path) -> None:
+async def test_event_is_passed_to_a_command_on_stdin_without_a_shell(tmp_path: Path) -> None:
     shell = Shell(tmp_path, KEYS)
     script = shell.file(
         "take.py", "import json, sys\nprint(json.load(sys.stdin)['event_id'], sys.argv[1:], flush=True)\n"
@@ -78,7 +78,7 @@ async def test_a_command_gets_the_event_on_its_input_and_no_shell_reads_it(tmp_p
     assert (await stopped(process)).code == 0
 
 
-async def test_a_command_whose_last_word_is_a_file_is_one_and_has_no_key_and_no_ctrl_c_of_ours(tmp_path: Path) -> None:
+async def test_command_whose_last_argument_is_a_file_gets_no_key_and_no_ctrl_c(tmp_path: Path) -> None:
     shell = Shell(tmp_path, KEYS)
     script = shell.file(
         "take.py",
@@ -93,7 +93,7 @@ async def test_a_command_whose_last_word_is_a_file_is_one_and_has_no_key_and_no_
     assert not (tmp_path / "events.jsonl").exists()
 
 
-async def test_a_command_that_fails_is_tried_again_and_no_number_is_told(tmp_path: Path) -> None:
+async def test_failing_command_is_retried_and_no_number_is_shown(tmp_path: Path) -> None:
     shell = Shell(tmp_path, KEYS)
     script = shell.file("fail.py", "import sys\nsys.exit(3)\n")
     process, url = await serving(shell, "--forward", f"{sys.executable} {script}")
@@ -104,7 +104,7 @@ async def test_a_command_that_fails_is_tried_again_and_no_number_is_told(tmp_pat
     assert CLIENT not in ended.stderr
 
 
-async def test_a_url_gets_a_post(tmp_path: Path) -> None:
+async def test_url_receives_a_post(tmp_path: Path) -> None:
     taken: asyncio.Queue[Any] = asyncio.Queue()
     statuses = iter([500, 204])
 
@@ -127,7 +127,7 @@ async def test_a_url_gets_a_post(tmp_path: Path) -> None:
     assert "1 handled" in ended.stderr
 
 
-async def test_keys_may_be_in_a_file_and_a_restart_hands_on_what_waits(tmp_path: Path) -> None:
+async def test_keys_from_a_file_work_and_restart_delivers_waiting_events(tmp_path: Path) -> None:
     events = tmp_path / "events.jsonl"
     shell = Shell(tmp_path, {})
     shell.env["TRUECALLER_WEBHOOK_KEY_FILE"] = shell.file("key", f"{KEY}\n")
@@ -159,16 +159,14 @@ async def test_keys_may_be_in_a_file_and_a_restart_hands_on_what_waits(tmp_path:
         (KEY, ["--store", "redis://h"], "store must be"),
     ],
 )
-async def test_wrong_settings_are_3_and_say_what_to_do(
-    tmp_path: Path, keys: str, options: list[str], said: str
-) -> None:
+async def test_wrong_settings_exit_3_with_advice(tmp_path: Path, keys: str, options: list[str], said: str) -> None:
     ended = await Shell(tmp_path, {"TRUECALLER_WEBHOOK_KEY": keys}).run("webhooks", "serve", "--port", "0", *options)
     assert (ended.code, ended.stdout) == (3, "")
     assert said in ended.stderr
     assert "short-key" not in ended.stderr
 
 
-async def test_a_port_in_use_is_3_and_says_so(tmp_path: Path) -> None:
+async def test_port_in_use_exits_3_with_a_message(tmp_path: Path) -> None:
     shell = Shell(tmp_path, KEYS)
     process, url = await serving(shell)
     port = url.partition("/truecaller")[0].rpartition(":")[2]
@@ -204,7 +202,7 @@ async def test_parked_events_are_listed_without_numbers_and_released(tmp_path: P
     assert (await shell.call("webhooks", "parked", "--store", store)).stderr == "0 events parked.\n"
 
 
-async def test_to_look_for_parked_events_creates_no_store_and_memory_is_none(tmp_path: Path) -> None:
+async def test_listing_parked_events_creates_no_store_and_refuses_memory(tmp_path: Path) -> None:
     shell = Shell(tmp_path, {})
     assert (await shell.call("webhooks", "parked")).stderr == "0 events parked.\n"
     assert not (tmp_path / "state").exists()

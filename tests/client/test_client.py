@@ -74,7 +74,7 @@ def whole_trace(error: BaseException) -> str:
         {"user_agent": "mine\r\nX-Evil: 1"},
     ],
 )
-def test_a_wrong_setting_is_refused_before_anything_is_opened(settings: dict[str, Any]) -> None:
+def test_wrong_setting_is_refused_before_anything_is_opened(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as refused:
         client_with(**settings)
     assert CANARY not in str(refused.value)
@@ -96,7 +96,7 @@ def test_a_wrong_setting_is_refused_before_anything_is_opened(settings: dict[str
         {"ssl": ssl.create_default_context()},
     ],
 )
-def test_a_client_is_made_without_a_loop_and_without_touching_anything(
+def test_client_is_created_without_a_loop_or_io(
     settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -113,25 +113,25 @@ def test_no_form_of_a_client_shows_the_key() -> None:
 
 
 @pytest.mark.parametrize("copier", [pickle.dumps, copy.deepcopy])
-def test_a_client_is_not_pickled(copier: Any) -> None:
+def test_client_is_not_pickled(copier: Any) -> None:
     with pytest.raises(TypeError) as refused:
         copier(client_with())
     assert CANARY not in str(refused.value)
 
 
 @pytest.mark.parametrize("settings", [{"api_version": "v4"}, {"client_account_id": "no"}, {"state": "no"}])
-def test_the_trace_of_a_refusal_does_not_hold_the_key(settings: dict[str, Any]) -> None:
+def test_traceback_of_a_refusal_does_not_contain_the_key(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as refused:
         client_with(**settings)
     assert CANARY not in whole_trace(refused.value)
 
 
-def test_a_plain_with_says_what_to_write() -> None:
+def test_plain_with_raises_with_advice() -> None:
     with pytest.raises(TypeError, match="async with"), client_with():
         pass
 
 
-def test_the_environment_names_every_setting() -> None:
+def test_environment_names_every_setting() -> None:
     client = TruecallerClient.from_env(
         {
             **ENVIRON,
@@ -147,7 +147,7 @@ def test_the_environment_names_every_setting() -> None:
     assert client._parts.pool.limits == Limits.documented().replace(batch=(120, 60.0))
 
 
-def test_the_process_environment_is_read_where_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in ENVIRON.items():
         monkeypatch.setenv(name, value)
     assert ACCOUNT in repr(TruecallerClient.from_env())
@@ -164,13 +164,13 @@ def test_each_credential_may_come_from_a_file(tmp_path: Path) -> None:
     assert repr(client) == f"<TruecallerClient {ACCOUNT} v2>"
 
 
-def test_a_variable_wins_over_its_file(tmp_path: Path) -> None:
+def test_variable_wins_over_its_file(tmp_path: Path) -> None:
     client = TruecallerClient.from_env({**ENVIRON, "TRUECALLER_API_KEY_FILE": str(tmp_path / "none")})
     assert client._settings.credentials.api_key.reveal() == CANARY
 
 
 @pytest.mark.parametrize(("content", "said"), [(None, "cannot be read"), (b"", "empty"), (b"\xff\xfe", "not UTF-8")])
-def test_a_file_that_holds_no_credential_is_named(tmp_path: Path, content: bytes | None, said: str) -> None:
+def test_file_that_holds_no_credential_is_named(tmp_path: Path, content: bytes | None, said: str) -> None:
     file = tmp_path / "key"
     if content is not None:
         file.write_bytes(content)
@@ -180,13 +180,13 @@ def test_a_file_that_holds_no_credential_is_named(tmp_path: Path, content: bytes
 
 
 @pytest.mark.parametrize("missing", ENVIRON)
-def test_a_missing_variable_is_named_with_its_file_form(missing: str) -> None:
+def test_missing_variable_is_named_with_its_file_form(missing: str) -> None:
     environ = {name: value for name, value in ENVIRON.items() if name != missing}
     with pytest.raises(ConfigError, match=f"{missing} is not set; set it, or {missing}_FILE"):
         TruecallerClient.from_env(environ)
 
 
-def test_missing_variables_are_told_all_at_once() -> None:
+def test_missing_variables_are_reported_together() -> None:
     with pytest.raises(ConfigError) as refused:
         TruecallerClient.from_env({})
     assert all(name in str(refused.value) for name in ENVIRON)
@@ -203,13 +203,13 @@ def test_missing_variables_are_told_all_at_once() -> None:
         {"TRUECALLER_BASE_URL": "http://api.example"},
     ],
 )
-def test_a_wrong_variable_is_refused_in_few_words(wrong: Mapping[str, str]) -> None:
+def test_wrong_variable_is_refused_with_a_short_message(wrong: Mapping[str, str]) -> None:
     with pytest.raises(ConfigError) as refused:
         TruecallerClient.from_env({**ENVIRON, **wrong})
     assert len(str(refused.value)) < 300
 
 
-def test_an_argument_wins_over_the_environment_and_needs_no_variable() -> None:
+def test_argument_wins_over_the_environment_and_needs_no_variable() -> None:
     client = TruecallerClient.from_env(
         {"TRUECALLER_MAX_TOKENS": "many", "TRUECALLER_KEY_ID": "the-key-id"},
         client_account_id=ACCOUNT,
@@ -225,7 +225,7 @@ def fresh_record() -> CallRecord:
     return CallRecord("910000000001", "919900000007", start, start + timedelta(hours=1))
 
 
-async def test_closing_twice_is_closing_once_and_a_closed_client_says_so() -> None:
+async def test_second_close_does_nothing_and_closed_client_raises() -> None:
     client = client_with(base_url="http://127.0.0.1:9")
     await client.aclose()
     await client.aclose()
@@ -235,14 +235,14 @@ async def test_closing_twice_is_closing_once_and_a_closed_client_says_so() -> No
             await call
 
 
-async def test_a_session_of_the_callers_is_used_and_not_closed() -> None:
+async def test_session_of_the_caller_is_used_and_not_closed() -> None:
     async with aiohttp.ClientSession() as session:
         async with client_with(session=session):
             pass
         assert not session.closed
 
 
-def test_a_copy_shares_tokens_limits_and_end() -> None:
+def test_copy_shares_tokens_limits_and_close() -> None:
     async def scene() -> None:
         script = playing(PUSHED)
         client = client_of(script)
@@ -260,12 +260,12 @@ def test_a_copy_shares_tokens_limits_and_end() -> None:
     run_virtual(scene)
 
 
-def test_a_copy_of_an_unknown_version_is_refused() -> None:
+def test_copy_of_an_unknown_version_is_refused() -> None:
     with pytest.raises(ConfigError, match="v9"):
         client_with().with_options(api_version="v9")
 
 
-def test_the_session_is_closed_even_where_the_tokens_cannot_be_given_up() -> None:
+def test_session_is_closed_even_if_tokens_cannot_be_released() -> None:
     async def scene() -> None:
         script = playing(PUSHED)
         client = client_of(script)
@@ -296,7 +296,7 @@ def test_neither_key_nor_token_nor_number_is_ever_logged(caplog: pytest.LogCaptu
         assert hidden not in said
 
 
-def test_an_observer_that_raises_changes_nothing() -> None:
+def test_observer_that_raises_changes_nothing() -> None:
     class Broken:
         def request(self, *_: object) -> None:
             raise ValueError("any")

@@ -103,7 +103,7 @@ async def in_another_loop(work: Callable[[], Awaitable[str]]) -> str:
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=list(USES))
-async def test_another_loop_is_refused_before_anything_is_touched(sandbox: Sandbox, use: Use) -> None:
+async def test_another_loop_is_refused_before_any_io(sandbox: Sandbox, use: Use) -> None:
     async with client_of(sandbox) as client:
         await client.calls.push(record())
         counted = sandbox.stats()
@@ -115,7 +115,7 @@ async def test_another_loop_is_refused_before_anything_is_touched(sandbox: Sandb
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=list(USES))
-async def test_a_closed_client_says_what_to_do(sandbox: Sandbox, use: Use) -> None:
+async def test_closed_client_raises_with_advice(sandbox: Sandbox, use: Use) -> None:
     client = client_of(sandbox)
     await client.calls.push(record())
     await client.aclose()
@@ -123,7 +123,9 @@ async def test_a_closed_client_says_what_to_do(sandbox: Sandbox, use: Use) -> No
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=list(USES))
-async def test_a_fork_is_told_to_make_its_own(sandbox: Sandbox, use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_client_in_a_forked_child_raises_with_advice(
+    sandbox: Sandbox, use: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with client_of(sandbox) as client:
         await client.calls.push(record())
         with monkeypatch.context() as child:
@@ -133,7 +135,7 @@ async def test_a_fork_is_told_to_make_its_own(sandbox: Sandbox, use: Use, monkey
     assert "from_env" in said
 
 
-async def test_a_client_is_not_closed_from_another_loop_while_its_own_lives(sandbox: Sandbox) -> None:
+async def test_client_is_not_closed_from_another_loop_while_its_own_lives(sandbox: Sandbox) -> None:
     client = client_of(sandbox)
     await client.calls.push(record())
     assert "close it there" in await in_another_loop(lambda: refused(lambda one: one.aclose(), client))
@@ -147,7 +149,7 @@ async def _closed(client: TruecallerClient) -> str:
     return ""
 
 
-async def test_a_second_asyncio_run_is_told_and_may_still_close_it(sandbox: Sandbox) -> None:
+async def test_second_asyncio_run_is_refused_and_may_still_close_the_client(sandbox: Sandbox) -> None:
     client = client_of(sandbox)
 
     async def use() -> str:
@@ -161,13 +163,13 @@ async def test_a_second_asyncio_run_is_told_and_may_still_close_it(sandbox: Sand
         gc.collect()
 
 
-async def test_a_client_made_without_a_loop_lives_in_the_first_that_uses_it(sandbox: Sandbox) -> None:
+async def test_client_created_without_a_loop_binds_to_the_first_loop_used(sandbox: Sandbox) -> None:
     client = await asyncio.to_thread(client_of, sandbox)
     assert (await client.calls.push(record())).status == "success"
     await client.aclose()
 
 
-async def test_it_works_without_async_with(sandbox: Sandbox) -> None:
+async def test_client_works_without_async_with(sandbox: Sandbox) -> None:
     """As in the lifespan of a web application: made at the start, closed in a finally, used by many handlers."""
 
     @asynccontextmanager
@@ -184,21 +186,21 @@ async def test_it_works_without_async_with(sandbox: Sandbox) -> None:
     assert sandbox.stats().mints == 1
 
 
-async def test_closing_at_the_same_time_is_closing_once(sandbox: Sandbox) -> None:
+async def test_concurrent_closes_close_once(sandbox: Sandbox) -> None:
     client = client_of(sandbox)
     await client.calls.push(record())
     await asyncio.gather(*(client.aclose() for _ in range(5)))
     await client.aclose()
 
 
-async def test_closed_before_its_first_use_it_is_closed(sandbox: Sandbox) -> None:
+async def test_client_closed_before_its_first_use_stays_closed(sandbox: Sandbox) -> None:
     client = client_of(sandbox)
     await client.aclose()
     assert "make a new one" in await refused(USES["push"], client)
     assert sandbox.stats().mints == 0
 
 
-async def test_a_forked_child_closes_nothing_of_its_parents(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_forked_child_closes_nothing_of_its_parent(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     client = client_of(sandbox)
     await client.calls.push(record())
     session = client._parts.transport._session  # type: ignore[attr-defined]
@@ -211,7 +213,7 @@ async def test_a_forked_child_closes_nothing_of_its_parents(sandbox: Sandbox, mo
     await session.close()
 
 
-async def test_a_client_never_closed_warns_and_does_nothing_else(sandbox: Sandbox) -> None:
+async def test_client_never_closed_only_warns(sandbox: Sandbox) -> None:
     client = client_of(sandbox)
     await client.calls.push(record())
     session, tasks = client._parts.transport._session, asyncio.all_tasks()  # type: ignore[attr-defined]
@@ -226,7 +228,7 @@ async def test_a_client_never_closed_warns_and_does_nothing_else(sandbox: Sandbo
     await session.close()
 
 
-def test_a_client_never_used_may_be_forgotten() -> None:
+def test_unused_client_may_be_dropped() -> None:
     client = TruecallerClient(
         client_account_id=SETTINGS.client_account_id, key_id="the-key-id", api_key="the-api-key", state="memory:"
     )
@@ -237,14 +239,14 @@ def test_a_client_never_used_may_be_forgotten() -> None:
 
 
 @pytest.mark.parametrize("copier", [pickle.dumps, copy.copy, copy.deepcopy])
-def test_a_client_that_cannot_be_copied_says_what_to_do(copier: Callable[[object], object]) -> None:
+def test_client_refuses_copying_with_advice(copier: Callable[[object], object]) -> None:
     client = TruecallerClient(client_account_id=SETTINGS.client_account_id, key_id="key", api_key="the-api-key")
     with pytest.raises(TypeError, match="in each worker, such as with TruecallerClient") as said:
         copier(client)
     assert "the-api-key" not in str(said.value)
 
 
-async def test_a_borrowed_session_is_used_by_every_copy_and_stays_open(sandbox: Sandbox) -> None:
+async def test_borrowed_session_is_used_by_every_copy_and_stays_open(sandbox: Sandbox) -> None:
     asked: list[str] = []
 
     async def note(_: object, __: object, params: aiohttp.TraceRequestStartParams) -> None:
@@ -325,7 +327,7 @@ async def test_agent_proxy_and_certificate_are_used_together(sandbox: Sandbox, s
     assert agents.pop().endswith(b") my-app/1.2")
 
 
-def test_a_campaign_still_says_how_it_is_begun() -> None:
+def test_misused_campaign_explains_how_to_start_it() -> None:
     client = TruecallerClient(client_account_id=SETTINGS.client_account_id, key_id="key", api_key="the-api-key")
     with pytest.raises(ConfigError, match="a campaign starts with 'async with"):
         _ = client.push_many([]).summary

@@ -39,18 +39,18 @@ not_a_duration = st.sampled_from([0, -1, -0.5, float("nan"), float("inf"), True,
         lambda value: CampaignOptions(max_unresolved=value),
     ],
 )
-def test_a_figure_that_cannot_be_meant_is_refused_by_name(make: Callable[[Any], object], value: object) -> None:
+def test_impossible_number_is_refused_by_name(make: Callable[[Any], object], value: object) -> None:
     with pytest.raises(ConfigError, match=r"\w+\.\w+ is .*: it must be"):
         make(value)
 
 
 @pytest.mark.parametrize("name", ["on_ambiguous", "same_pair", "correlate", "isolate", "dedupe"])
-def test_a_word_that_is_no_choice_is_refused_with_the_choices(name: str) -> None:
+def test_invalid_choice_is_refused_with_the_valid_choices(name: str) -> None:
     with pytest.raises(ConfigError, match=f"CampaignOptions.{name} is 'perhaps': it must be one of"):
         CampaignOptions(**{name: "perhaps"})  # type: ignore[arg-type]
 
 
-def test_polls_that_come_ever_faster_are_refused() -> None:
+def test_shrinking_poll_intervals_are_refused() -> None:
     with pytest.raises(ConfigError, match="factor"):
         PollPolicy(factor=0.9)
 
@@ -70,26 +70,26 @@ def test_polls_that_come_ever_faster_are_refused() -> None:
         (ACCOUNT, "key", CANARY),
     ],
 )
-def test_credentials_that_cannot_work_are_refused_without_showing_them(given_values: Any) -> None:
+def test_unusable_credentials_are_refused_without_showing_them(given_values: Any) -> None:
     with pytest.raises(ConfigError, match="TRUECALLER_") as refused:
         Credentials(*given_values)
     assert CANARY not in str(refused.value)
 
 
-def test_the_documented_limits_count_the_documented_calls() -> None:
+def test_documented_limits_count_the_documented_calls() -> None:
     counted = {rule.name: {call for call in CALLS if rule.counts(call)} for rule in Limits.documented()}
     assert counted == {"token": set(CALLS) - {"mint"}, "batch": {"submit"}, "mint": {"mint"}}
     figures = {rule.name: (rule.limit, rule.per, rule.scope) for rule in Limits.documented()}
     assert figures == {"token": (100, 1.0, "token"), "batch": (60, 60.0, "token"), "mint": (10, 1800.0, "account")}
 
 
-def test_the_careful_limits_let_polls_share_the_batches() -> None:
+def test_conservative_limits_count_polls_with_batches() -> None:
     rule = Limits.careful().named("batch")
     assert rule is not None
     assert [call for call in CALLS if rule.counts(call)] == ["submit", "status"]
 
 
-def test_limits_are_read_from_text_and_the_rest_stays() -> None:
+def test_limits_are_parsed_from_text_and_the_others_keep_defaults() -> None:
     limits = Limits.documented().parse(" batch=120/6, token=50/0.5,")
     assert [(rule.name, rule.limit, rule.per) for rule in limits] == [
         ("token", 50, 0.5),
@@ -103,14 +103,14 @@ def test_limits_are_read_from_text_and_the_rest_stays() -> None:
     "text",
     ["batch", "batch=60", "batch=60/0", "batch=0/60", "batch=-1/60", "other=1/1", "batch=\u0661/1", "batch=1/1e9"],
 )
-def test_limits_that_cannot_be_read_are_refused(text: str) -> None:
+def test_invalid_limits_are_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         Limits.documented().parse(text)
     with pytest.raises(ConfigError):
         Limits.documented().parse(f"batch={'9' * 5000}/1")
 
 
-def test_two_limits_of_one_name_and_limits_of_unknown_calls_are_refused() -> None:
+def test_duplicate_limit_names_and_unknown_calls_are_refused() -> None:
     rule = RateLimit("any", 1, 1.0)
     with pytest.raises(ConfigError, match="share a name"):
         Limits((rule, rule))

@@ -73,7 +73,7 @@ def shelf_of(kind: str, path: Path) -> Shelf:
     return (lambda: memory) if kind == "memory" else (lambda: SqliteJournal(path))
 
 
-async def test_the_life_of_a_batch_is_written_entry_by_entry(shelf: Shelf) -> None:
+async def test_batch_life_is_written_entry_by_entry(shelf: Shelf) -> None:
     journal = shelf()
     standing = await journal.open(anew=True)
     for entry in LIFE:
@@ -82,7 +82,7 @@ async def test_the_life_of_a_batch_is_written_entry_by_entry(shelf: Shelf) -> No
     await journal.aclose()
 
 
-async def test_several_entries_are_one_write_and_none_is_no_write(shelf: Shelf) -> None:
+async def test_several_entries_are_one_write_and_no_entries_are_no_write(shelf: Shelf) -> None:
     journal = shelf()
     standing = await journal.open(anew=True)
     await journal.write(*LIFE)
@@ -92,7 +92,7 @@ async def test_several_entries_are_one_write_and_none_is_no_write(shelf: Shelf) 
     await journal.aclose()
 
 
-async def test_a_journal_that_was_closed_is_resumed_where_it_stood(shelf: Shelf) -> None:
+async def test_closed_journal_resumes_at_the_same_state(shelf: Shelf) -> None:
     journal = shelf()
     await journal.open(anew=True)
     await journal.write(*LIFE[:-2], DELIVERED)
@@ -107,7 +107,7 @@ async def test_a_journal_that_was_closed_is_resumed_where_it_stood(shelf: Shelf)
     await journal.aclose()
 
 
-async def test_a_journal_with_a_campaign_is_not_begun_anew(shelf: Shelf) -> None:
+async def test_journal_with_a_campaign_cannot_be_started_again(shelf: Shelf) -> None:
     journal = shelf()
     await journal.open(anew=True)
     await journal.write(BEGUN)
@@ -118,7 +118,7 @@ async def test_a_journal_with_a_campaign_is_not_begun_anew(shelf: Shelf) -> None
     assert standing.begun == BEGUN
 
 
-async def test_a_journal_without_a_campaign_is_not_resumed(shelf: Shelf) -> None:
+async def test_journal_without_a_campaign_cannot_be_resumed(shelf: Shelf) -> None:
     with pytest.raises(JournalError):
         await shelf().open(anew=False)
     journal = shelf()
@@ -131,7 +131,7 @@ async def test_a_journal_without_a_campaign_is_not_resumed(shelf: Shelf) -> None
     await journal.aclose()
 
 
-async def test_an_open_journal_is_busy_and_stays_so_when_others_ask(shelf: Shelf) -> None:
+async def test_open_journal_is_busy_and_stays_open(shelf: Shelf) -> None:
     journal = shelf()
     await journal.open(anew=True)
     await journal.write(BEGUN)
@@ -143,9 +143,7 @@ async def test_an_open_journal_is_busy_and_stays_so_when_others_ask(shelf: Shelf
 
 
 @pytest.mark.parametrize("entries", [[INTENT], [ENDED], [PLANNED, ENDED], [PLANNED, INTENT, ENDED, ENDED]])
-async def test_an_entry_that_cannot_be_true_is_refused_and_nothing_is_written_after_it(
-    shelf: Shelf, entries: list[Entry]
-) -> None:
+async def test_impossible_entry_is_refused_and_nothing_is_written_after_it(shelf: Shelf, entries: list[Entry]) -> None:
     journal = shelf()
     await journal.open(anew=True)
     with pytest.raises(JournalError):
@@ -155,7 +153,7 @@ async def test_an_entry_that_cannot_be_true_is_refused_and_nothing_is_written_af
     await journal.aclose()
 
 
-async def test_what_is_written_at_once_is_kept_in_the_order_of_the_calls(shelf: Shelf) -> None:
+async def test_concurrent_writes_keep_the_order_of_the_calls(shelf: Shelf) -> None:
     journal = shelf()
     await journal.open(anew=True)
     await asyncio.gather(*(journal.write(entry) for entry in LIFE))
@@ -164,7 +162,7 @@ async def test_what_is_written_at_once_is_kept_in_the_order_of_the_calls(shelf: 
     assert standing.account() == {Outcome.DELIVERED: 1, Outcome.FAILED: 1}
 
 
-async def test_a_waiter_that_is_cancelled_loses_nothing(shelf: Shelf) -> None:
+async def test_cancelled_write_loses_nothing(shelf: Shelf) -> None:
     journal = shelf()
     await journal.open(anew=True)
     await journal.write(BEGUN)
@@ -178,7 +176,7 @@ async def test_a_waiter_that_is_cancelled_loses_nothing(shelf: Shelf) -> None:
     assert standing.batch(1).state is State.IN_FLIGHT
 
 
-async def test_closing_waits_for_what_is_on_its_way_and_may_be_repeated(shelf: Shelf) -> None:
+async def test_close_waits_for_pending_writes_and_may_be_repeated(shelf: Shelf) -> None:
     journal = shelf()
     await journal.open(anew=True)
     writes = [asyncio.create_task(journal.write(entry)) for entry in LIFE]
@@ -190,7 +188,7 @@ async def test_closing_waits_for_what_is_on_its_way_and_may_be_repeated(shelf: S
         await journal.write(PLANNED)
 
 
-async def test_what_was_read_is_told_again_in_pieces(shelf: Shelf) -> None:
+async def test_read_back_entries_come_in_chunks(shelf: Shelf) -> None:
     journal = shelf()
     await journal.open(anew=True)
     reads = [Read(Place(row, row + 1, 30 * row), b"p" * row) for row in (2, 3, 7)]
@@ -205,7 +203,7 @@ async def test_what_was_read_is_told_again_in_pieces(shelf: Shelf) -> None:
 
 @given(teller=tellers(), steps=st.integers(1, 25))
 @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-def test_wherever_a_story_is_broken_off_the_next_run_stands_where_it_ended(
+def test_resume_after_any_interrupted_prefix_starts_at_its_state(
     kind: str, tmp_path_factory: pytest.TempPathFactory, teller: Teller, steps: int
 ) -> None:
     shelf = shelf_of(kind, tmp_path_factory.mktemp("journal") / "campaign.db")

@@ -39,7 +39,7 @@ async def take_all(limiter: Limiter, token: str, call: str, seconds: float) -> l
     return granted
 
 
-def test_a_permit_is_granted_or_the_wait_after_which_to_ask_again(opener: Opener) -> None:
+def test_permit_is_granted_or_the_wait_is_returned(opener: Opener) -> None:
     async def scene() -> None:
         granted = await take_all(opener(LIMITS), "token", "push", 60.0)
         assert most_in_window(granted, 10.0) <= 6
@@ -48,7 +48,7 @@ def test_a_permit_is_granted_or_the_wait_after_which_to_ask_again(opener: Opener
     run_virtual(scene)
 
 
-def test_tokens_have_limits_of_their_own_and_the_account_has_one_for_all(opener: Opener) -> None:
+def test_tokens_have_own_limits_and_the_account_has_one_for_all(opener: Opener) -> None:
     async def scene() -> None:
         limiter = opener(LIMITS)
         pushes = await asyncio.gather(*(take_all(limiter, token, "push", 30.0) for token in "ab"))
@@ -59,14 +59,14 @@ def test_tokens_have_limits_of_their_own_and_the_account_has_one_for_all(opener:
     run_virtual(scene)
 
 
-def test_a_call_passes_every_limit_that_names_it(opener: Opener) -> None:
+def test_call_passes_every_limit_that_names_it(opener: Opener) -> None:
     async def scene() -> None:
         assert most_in_window(await take_all(opener(LIMITS), "token", "submit", 200.0), 60.0) == 2
 
     run_virtual(scene)
 
 
-def test_a_refusal_slows_down(opener: Opener) -> None:
+def test_refusal_slows_down(opener: Opener) -> None:
     async def scene() -> None:
         limiter = opener(LIMITS)
         limiter.slow_down("token")
@@ -85,7 +85,7 @@ def test_requests_of_an_earlier_process_count(opener: Opener) -> None:
     run_virtual(scene)
 
 
-def test_a_forgotten_token_leaves_the_account_counted(opener: Opener) -> None:
+def test_forgotten_token_stays_counted_for_the_account(opener: Opener) -> None:
     async def scene() -> None:
         limiter = opener(LIMITS)
         before = await take_all(limiter, "a", "labels", 50.0)

@@ -47,13 +47,13 @@ async def kind(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         await store.aclose()
 
 
-async def test_a_new_store_has_no_tokens_and_no_releases(kind: Kind) -> None:
+async def test_new_store_has_no_tokens_and_no_releases(kind: Kind) -> None:
     store = kind.open()
     assert list(await store.adopt(NOW)) == []
     assert dict(await store.releases(TOKEN.token_id, NOW - 60)) == {}
 
 
-async def test_the_ledger_allows_the_limit_and_says_when_the_next_is_lawful(kind: Kind) -> None:
+async def test_mint_ledger_enforces_the_limit_and_reports_the_next_free_time(kind: Kind) -> None:
     store = kind.open()
     assert [await store.claim_mint(3, 100.0, NOW + n) for n in range(3)] == [0.0] * 3
     assert await store.claim_mint(3, 100.0, NOW + 10) == 90.0
@@ -62,7 +62,7 @@ async def test_the_ledger_allows_the_limit_and_says_when_the_next_is_lawful(kind
     assert await store.claim_mint(3, 100.0, NOW + 100) == 1.0
 
 
-async def test_a_denied_claim_is_not_written_down(kind: Kind) -> None:
+async def test_denied_claim_is_not_recorded(kind: Kind) -> None:
     store = kind.open()
     await store.claim_mint(1, 100.0, NOW)
     for second in range(1, 100):
@@ -70,7 +70,7 @@ async def test_a_denied_claim_is_not_written_down(kind: Kind) -> None:
     assert await store.claim_mint(1, 100.0, NOW + 100) == 0.0
 
 
-async def test_a_refund_strikes_out_one_mint_of_that_instant(kind: Kind) -> None:
+async def test_refund_removes_one_mint_of_that_time(kind: Kind) -> None:
     store = kind.open()
     for _ in range(2):
         await store.claim_mint(2, 100.0, NOW)
@@ -80,13 +80,13 @@ async def test_a_refund_strikes_out_one_mint_of_that_instant(kind: Kind) -> None
     assert await store.claim_mint(2, 100.0, NOW + 1) > 0.0
 
 
-async def test_a_store_of_its_own_process_does_not_hand_its_tokens_to_a_second_one(kind: Kind) -> None:
+async def test_process_local_store_does_not_share_tokens_with_a_second_store(kind: Kind) -> None:
     first, second = kind.open(), kind.open()
     await first.add(TOKEN)
     assert list(await second.adopt(NOW)) == []
 
 
-async def test_tokens_given_up_are_adopted_where_the_store_is_durable(kind: Kind) -> None:
+async def test_released_tokens_are_adopted_from_a_durable_store(kind: Kind) -> None:
     first = kind.open()
     await first.add(TOKEN)
     await first.note(TOKEN.token_id, "batch", NOW + 5)
@@ -98,7 +98,7 @@ async def test_tokens_given_up_are_adopted_where_the_store_is_durable(kind: Kind
     assert dict(await second.releases(TOKEN.token_id, NOW)) == ({"batch": [NOW + 5]} if kind.durable else {})
 
 
-async def test_a_dropped_token_is_never_seen_again(kind: Kind) -> None:
+async def test_discarded_token_is_never_returned_again(kind: Kind) -> None:
     first = kind.open()
     await first.add(TOKEN)
     await first.drop(TOKEN.token_id)
@@ -108,11 +108,11 @@ async def test_a_dropped_token_is_never_seen_again(kind: Kind) -> None:
     assert list(await kind.open().adopt(NOW)) == []
 
 
-async def test_a_look_into_a_new_store_is_an_empty_shelf(kind: Kind) -> None:
+async def test_snapshot_of_a_new_store_is_empty(kind: Kind) -> None:
     assert await kind.open().look(NOW, NOW - 1800) == Shelf()
 
 
-async def test_a_look_sees_live_tokens_and_the_mints_of_its_window(kind: Kind) -> None:
+async def test_snapshot_has_live_tokens_and_mints_in_the_window(kind: Kind) -> None:
     store = kind.open()
     for second in (5, 0, 3):
         await store.claim_mint(10, 1800.0, NOW + second)
@@ -128,7 +128,7 @@ async def test_a_look_sees_live_tokens_and_the_mints_of_its_window(kind: Kind) -
     assert [token.token_id for token in (await store.look(NOW + 3600, NOW)).tokens] == [younger.token_id]
 
 
-async def test_a_look_does_not_see_what_was_dropped_or_refunded(kind: Kind) -> None:
+async def test_snapshot_excludes_discarded_tokens_and_refunded_mints(kind: Kind) -> None:
     store = kind.open()
     await store.claim_mint(10, 1800.0, NOW)
     await store.add(TOKEN)
@@ -137,7 +137,7 @@ async def test_a_look_does_not_see_what_was_dropped_or_refunded(kind: Kind) -> N
     assert await store.look(NOW, NOW - 60) == Shelf()
 
 
-async def test_a_look_changes_nothing(kind: Kind) -> None:
+async def test_snapshot_changes_nothing(kind: Kind) -> None:
     store = kind.open()
     await store.claim_mint(1, 100.0, NOW)
     await store.add(TOKEN)
@@ -147,20 +147,20 @@ async def test_a_look_changes_nothing(kind: Kind) -> None:
     assert await store.claim_mint(1, 100.0, NOW + 1) == 99.0
 
 
-async def test_a_look_shows_no_secret(kind: Kind) -> None:
+async def test_snapshot_shows_no_secret(kind: Kind) -> None:
     store = kind.open()
     await store.add(TOKEN)
     assert TOKEN.secret.reveal() not in repr(await store.look(NOW, NOW))
 
 
-async def test_tokens_given_up_are_nobody_s_where_the_store_is_durable(kind: Kind) -> None:
+async def test_released_tokens_have_no_owner_in_a_durable_store(kind: Kind) -> None:
     store = kind.open()
     await store.add(TOKEN)
     await store.give_up(NOW + 1)
     assert [token.used_by for token in (await store.look(NOW + 2, NOW)).tokens] == (["nobody"] if kind.durable else [])
 
 
-async def test_a_store_may_be_closed_twice_or_unused(kind: Kind) -> None:
+async def test_store_may_be_closed_twice_or_unused(kind: Kind) -> None:
     used, unused = kind.open(), kind.open()
     await used.adopt(NOW)
     for store in (used, used, unused, unused):
@@ -168,7 +168,7 @@ async def test_a_store_may_be_closed_twice_or_unused(kind: Kind) -> None:
 
 
 @given(st.integers(1, 5), st.lists(st.floats(0, 40), max_size=30))
-def test_claims_that_are_granted_keep_the_limit_in_any_window(limit: int, pauses: list[float]) -> None:
+def test_granted_claims_respect_the_limit_in_any_window(limit: int, pauses: list[float]) -> None:
     async def scene() -> list[float]:
         store, now, granted = MemoryTokenStore(), NOW, list[float]()
         for pause in pauses:

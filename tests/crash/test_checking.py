@@ -59,13 +59,13 @@ def with_word(new: Word) -> tuple[Word, ...]:
     return tuple(new if one.row == new.row else one for one in WORDS)
 
 
-def test_a_clean_story_breaks_no_law() -> None:
+def test_clean_history_violates_no_law() -> None:
     found = check(ROWS, story(), DEEDS, "hold")
     assert found.violations == []
     assert (found.rows, found.lost, found.unflagged, found.flagged) == (5, 0, 0, 0)
 
 
-def test_a_flagged_repetition_after_a_lost_answer_breaks_no_law_but_that_of_hold() -> None:
+def test_flagged_repeat_after_a_lost_answer_violates_only_the_hold_law() -> None:
     told = story(*with_word(word(5, Outcome.DELIVERED, seq=3, attempts=2, twice=True)), lost={2: 1})
     deeds = (*DEEDS, Deed(5, True))
     found = check(ROWS, told, deeds, "resend")
@@ -100,7 +100,7 @@ def test_a_flagged_repetition_after_a_lost_answer_breaks_no_law_but_that_of_hold
         (story(lost={1: 1}), (Deed(5, True), Deed(2, False), Deed(1, True)), "took effect after row 5"),
     ],
 )
-def test_each_broken_law_is_told(told: Story, deeds: tuple[Deed, ...], said: str) -> None:
+def test_each_violated_law_is_reported(told: Story, deeds: tuple[Deed, ...], said: str) -> None:
     assert any(said in violation for violation in check(ROWS, told, deeds, "resend").violations)
 
 
@@ -125,6 +125,6 @@ def lines_of(words: tuple[Word, ...]) -> list[dict[str, str]]:
         (with_word(word(1, Outcome.UNKNOWN)), "row 1 is ('unknown'"),
     ],
 )
-def test_results_that_are_not_those_of_the_journal_are_told(words: tuple[Word, ...], said: str) -> None:
+def test_results_that_differ_from_the_journal_are_reported(words: tuple[Word, ...], said: str) -> None:
     assert list(check_results(lines_of(WORDS), story())) == []
     assert any(said in violation for violation in check_results(lines_of(words), story()))

@@ -22,10 +22,11 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can
 needs_strace = pytest.mark.skipif(NO_STRACE is not None, reason=str(NO_STRACE))
 
 
+@pytest.mark.fault("F47")
 @needs_fork
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("policy", ["resend", "hold"])
-def test_f47_no_kill_loses_a_row_or_repeats_one_unseen(tmp_path: Path, policy: str) -> None:
+def test_no_kill_loses_a_row_or_repeats_one_unflagged(tmp_path: Path, policy: str) -> None:
     tally = kill_loop(tmp_path, policy, KILLS, SEED)
     assert tally.findings.violations == []
     assert (tally.kills, sum(tally.phases.values())) == (KILLS, KILLS)
@@ -35,19 +36,21 @@ def test_f47_no_kill_loses_a_row_or_repeats_one_unseen(tmp_path: Path, policy: s
         assert tally.findings.flagged == 0
 
 
+@pytest.mark.fault("F47")
 @needs_strace
 @pytest.mark.timeout(240)
-def test_f47_no_call_on_the_journal_is_one_that_must_not_be_the_last(tmp_path: Path) -> None:
+def test_crash_after_any_journal_call_is_recoverable(tmp_path: Path) -> None:
     lines, broken = every_point(tmp_path, EVERY, calls=CALLS)
     assert [(str(outcome.point), outcome.violations) for outcome in broken] == []
     assert {"pwrite64", "fdatasync", "ftruncate", "rename", "unlink"} <= {line.call for line in lines}
     assert all(line.kills for line in lines)
 
 
+@pytest.mark.fault("F49")
 @needs_strace
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("how", ["SIGKILL", "ENOSPC", "EIO"])
-def test_f49_a_journal_that_is_just_being_made_may_die_at_each_of_its_first_calls(tmp_path: Path, how: str) -> None:
+def test_new_journal_survives_a_crash_at_each_first_call(tmp_path: Path, how: str) -> None:
     calls = ("openat", "pwrite64", "fdatasync", "fsync", "ftruncate", "rename", "unlink")
     points = (Point(call, how, n) for call in calls for n in range(1, FIRST + 1))
     with Bench(tmp_path) as bench:
@@ -55,9 +58,10 @@ def test_f49_a_journal_that_is_just_being_made_may_die_at_each_of_its_first_call
     assert broken == []
 
 
+@pytest.mark.fault("F48")
 @needs_strace
 @pytest.mark.timeout(240)
-def test_f48_what_was_synced_before_the_power_went_is_not_lost(tmp_path: Path) -> None:
+def test_synced_data_survives_a_power_cut(tmp_path: Path) -> None:
     tally = cut_power(tmp_path, CUTS, SEED)
     assert tally.violations == []
     assert (tally.cuts, tally.refused) == (CUTS, 0)

@@ -150,7 +150,7 @@ async def client(http: aioresponses) -> AsyncIterator[TruecallerClient]:
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=str)
-async def test_the_request_is_the_printed_one_and_its_answer_is_understood(
+async def test_request_matches_the_documented_one_and_its_answer_is_parsed(
     endpoint: Endpoint, http: aioresponses, client: TruecallerClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = given_for(endpoint, tmp_path)
@@ -197,5 +197,5 @@ def assert_understood(endpoint: Endpoint, answer: Any) -> None:
             assert answer.read_text("utf-8") == "a,b\n1,2\n"
 
 
-def test_the_table_has_every_endpoint_of_the_index() -> None:
+def test_table_has_every_documented_endpoint() -> None:
     assert [endpoint.number for endpoint in ENDPOINTS] == list(range(1, 18))

@@ -48,7 +48,9 @@ async def prepared(endpoint: Endpoint, client: TruecallerClient, sandbox: Sandbo
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=str)
-async def test_the_call_is_served_and_its_answer_is_right(endpoint: Endpoint, sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_call_over_a_socket_returns_the_right_answer(
+    endpoint: Endpoint, sandbox: Sandbox, tmp_path: Path
+) -> None:
     async with TruecallerClient.from_env(sandbox.environment()) as client:
         given = await prepared(endpoint, client, sandbox, tmp_path)
         before = sandbox.stats().requests.get(endpoint.call, {}).get("200", 0)

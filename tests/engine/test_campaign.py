@@ -41,7 +41,7 @@ def on(call: str, nth: int, what: str) -> Fault:
     return lambda request, count, _: what if request.call == call and count == nth else None
 
 
-def test_every_record_is_delivered_and_the_account_adds_up() -> None:
+def test_every_record_is_delivered_and_the_summary_adds_up() -> None:
     async def main() -> None:
         world = World()
         results, summary, fault = await world.run(records(1234))
@@ -56,7 +56,8 @@ def test_every_record_is_delivered_and_the_account_adds_up() -> None:
     run_virtual(main)
 
 
-def test_f16_a_campaign_of_minutes_runs_at_the_permitted_rate_and_draws_no_refusal(
+@pytest.mark.fault("F16")
+def test_minutes_long_campaign_runs_at_the_permitted_rate_without_refusals(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     make_batches_small(monkeypatch)
@@ -81,7 +82,7 @@ def test_f16_a_campaign_of_minutes_runs_at_the_permitted_rate_and_draws_no_refus
     run_swiftly(main)
 
 
-def test_the_same_seed_gives_the_same_run_to_the_microsecond() -> None:
+def test_same_seed_gives_the_same_run_to_the_microsecond() -> None:
     def once() -> tuple[list[tuple[float, str, str]], list[int]]:
         async def main() -> tuple[list[tuple[float, str, str]], list[int]]:
             world = World(seed=7, latency=(0.0, 0.4))
@@ -93,7 +94,7 @@ def test_the_same_seed_gives_the_same_run_to_the_microsecond() -> None:
     assert once() == once()
 
 
-def test_tokens_are_made_only_as_work_needs_them() -> None:
+def test_tokens_are_minted_only_as_needed() -> None:
     async def main() -> None:
         few = World()
         await few.run(records(400))
@@ -105,7 +106,7 @@ def test_tokens_are_made_only_as_work_needs_them() -> None:
     run_virtual(main)
 
 
-def test_verdicts_of_the_server_come_back_on_the_rows_they_belong_to() -> None:
+def test_server_outcomes_are_assigned_to_their_rows() -> None:
     async def main() -> None:
         world = World()
         given = [record(1), record(2, receiver="919800000013"), record(3), record(4, receiver="919800000052")]
@@ -120,7 +121,7 @@ def test_verdicts_of_the_server_come_back_on_the_rows_they_belong_to() -> None:
     run_virtual(main)
 
 
-def test_a_bad_row_is_invalid_and_the_run_goes_on() -> None:
+def test_bad_row_is_invalid_and_the_run_goes_on() -> None:
     async def main() -> None:
         world = World()
         bad = record(2, receiver="12", reason="short", label_name="x")
@@ -137,7 +138,8 @@ def test_a_bad_row_is_invalid_and_the_run_goes_on() -> None:
     run_virtual(main)
 
 
-def test_f46_equal_rows_are_sent_once() -> None:
+@pytest.mark.fault("F46")
+def test_equal_rows_are_sent_once() -> None:
     async def main() -> None:
         world = World()
         one = record(1)
@@ -152,7 +154,8 @@ def test_f46_equal_rows_are_sent_once() -> None:
     run_virtual(main)
 
 
-def test_f45_a_record_whose_window_has_passed_is_expired_without_being_sent() -> None:
+@pytest.mark.fault("F45")
+def test_record_whose_window_has_passed_is_expired_without_being_sent() -> None:
     async def main() -> None:
         world = World()
         gone = record(1, starts=BASE - 7200, hours=1)
@@ -165,7 +168,8 @@ def test_f45_a_record_whose_window_has_passed_is_expired_without_being_sent() ->
     run_virtual(main)
 
 
-def test_f45_a_window_that_closes_while_waiting_for_a_turn_is_not_sent() -> None:
+@pytest.mark.fault("F45")
+def test_window_that_closes_in_the_queue_is_not_sent() -> None:
     async def main() -> None:
         world = World(max_tokens=1)
         source = [*records(60_000, hours=8), *(record(n, hours=0.03) for n in range(60_001, 62_001))]
@@ -190,7 +194,8 @@ def test_batches_whose_window_closes_first_go_first() -> None:
     run_virtual(main)
 
 
-def test_f61_a_part_filled_batch_of_a_slow_source_is_sent_after_the_linger() -> None:
+@pytest.mark.fault("F61")
+def test_partial_batch_of_a_slow_source_is_sent_after_the_linger() -> None:
     async def main() -> None:
         world = World()
         seen: list[float] = []
@@ -204,7 +209,7 @@ def test_f61_a_part_filled_batch_of_a_slow_source_is_sent_after_the_linger() -> 
     run_virtual(main)
 
 
-def test_no_more_records_are_unresolved_than_allowed() -> None:
+def test_unresolved_records_never_exceed_the_bound() -> None:
     async def main() -> None:
         world = World(settings=SandboxSettings(resolve_after=30.0))
         read = 0
@@ -227,7 +232,7 @@ def test_no_more_records_are_unresolved_than_allowed() -> None:
     run_virtual(main)
 
 
-def test_a_slow_reader_stops_the_source_but_never_the_polling() -> None:
+def test_slow_reader_pauses_the_source_but_not_the_polling() -> None:
     async def main() -> None:
         world = World()
         options = CampaignOptions(max_unresolved=1_000)
@@ -246,7 +251,7 @@ def test_a_slow_reader_stops_the_source_but_never_the_polling() -> None:
     run_virtual(main)
 
 
-def test_the_order_of_one_pair_is_the_order_of_the_source() -> None:
+def test_rows_of_one_pair_keep_the_source_order() -> None:
     async def main() -> None:
         world = World(latency=(0.0, 2.0), seed=3)
         reasons = [f"Reason number {number:04d} of it" for number in range(3_000)]
@@ -264,7 +269,8 @@ def test_the_order_of_one_pair_is_the_order_of_the_source() -> None:
     run_virtual(main)
 
 
-def test_f46_keep_last_sends_only_the_newest_record_that_waits() -> None:
+@pytest.mark.fault("F46")
+def test_keep_last_sends_only_the_newest_waiting_record() -> None:
     async def main() -> None:
         world = World(max_tokens=1)
         source = [*records(10_000), *(record(n, reason="The newer of the two") for n in range(9_001, 10_001))]
@@ -277,8 +283,9 @@ def test_f46_keep_last_sends_only_the_newest_record_that_waits() -> None:
     run_virtual(main)
 
 
+@pytest.mark.fault("F20")
 @pytest.mark.parametrize("what", ["lost_before", "lost_after", "500_before", "500_after"])
-def test_f20_a_lost_answer_is_sent_again_and_flagged(what: str) -> None:
+def test_lost_answer_is_resent_and_flagged(what: str) -> None:
     async def main() -> None:
         world = World(fault=on("submit", 2, what))
         results, summary, _ = await world.run(records(1_500))
@@ -292,8 +299,9 @@ def test_f20_a_lost_answer_is_sent_again_and_flagged(what: str) -> None:
     run_virtual(main)
 
 
+@pytest.mark.fault("F20")
 @pytest.mark.parametrize("what", ["lost_before", "lost_after", "500_before", "500_after"])
-def test_f20_hold_never_sends_twice(what: str) -> None:
+def test_hold_policy_never_sends_twice(what: str) -> None:
     async def main() -> None:
         world = World(fault=on("submit", 2, what))
         results, summary, _ = await world.run(records(1_500), CampaignOptions(on_ambiguous="hold"))
@@ -305,7 +313,8 @@ def test_f20_hold_never_sends_twice(what: str) -> None:
     run_virtual(main)
 
 
-def test_f20_resends_are_bounded_and_end_as_unknown() -> None:
+@pytest.mark.fault("F20")
+def test_resends_are_bounded_and_end_as_unknown() -> None:
     async def main() -> None:
         world = World(fault=lambda request, *_: "lost_after" if request.call == "submit" else None)
         results, summary, _ = await world.run(records(500))
@@ -318,7 +327,8 @@ def test_f20_resends_are_bounded_and_end_as_unknown() -> None:
     run_virtual(main)
 
 
-def test_f22_a_request_that_never_left_is_sent_again_without_a_flag() -> None:
+@pytest.mark.fault("F22")
+def test_unsent_request_is_repeated_without_a_flag() -> None:
     async def main() -> None:
         world = World(fault=on("submit", 2, "not_sent"))
         results, summary, _ = await world.run(records(1_500))
@@ -331,7 +341,7 @@ def test_f22_a_request_that_never_left_is_sent_again_without_a_flag() -> None:
     run_virtual(main)
 
 
-def test_a_request_for_a_token_that_is_refused_stands_in_the_account() -> None:
+def test_refused_mint_is_reported_in_the_summary() -> None:
     async def main() -> None:
         world = World(fault=on("mint", 1, "429:40"), max_tokens=1)
         results, summary, _ = await world.run(records(10))
@@ -341,7 +351,7 @@ def test_a_request_for_a_token_that_is_refused_stands_in_the_account() -> None:
     run_virtual(main)
 
 
-def test_the_rate_counts_what_was_sent_and_not_what_was_refused_before() -> None:
+def test_rate_counts_only_sent_requests() -> None:
     async def main() -> None:
         world = World()
         good, bad = records(10), records(1_000, caller="12")
@@ -352,7 +362,8 @@ def test_the_rate_counts_what_was_sent_and_not_what_was_refused_before() -> None
     run_virtual(main)
 
 
-def test_f11_retry_after_holds_that_token_and_the_others_go_on() -> None:
+@pytest.mark.fault("F11")
+def test_retry_after_cools_down_that_token_only() -> None:
     async def main() -> None:
         world = World(fault=on("submit", 5, "429:40"), max_tokens=3)
         results, summary, _ = await world.run(records(60_000))
@@ -367,7 +378,8 @@ def test_f11_retry_after_holds_that_token_and_the_others_go_on() -> None:
     run_virtual(main)
 
 
-def test_f01_a_refused_token_is_replaced_once_and_nothing_is_flagged() -> None:
+@pytest.mark.fault("F01")
+def test_refused_token_is_replaced_once_and_nothing_is_flagged() -> None:
     async def main() -> None:
         world = World(settings=SandboxSettings(token_life=100.0))
         results, summary, _ = await world.run(records(200_000))
@@ -378,7 +390,8 @@ def test_f01_a_refused_token_is_replaced_once_and_nothing_is_flagged() -> None:
     run_virtual(main)
 
 
-def test_f27_an_accepted_batch_without_an_id_is_unknown_and_not_sent_again() -> None:
+@pytest.mark.fault("F27")
+def test_accepted_batch_without_an_id_is_unknown_and_not_resent() -> None:
     async def main() -> None:
         world = World(fault=on("submit", 1, "empty"))
         results, summary, _ = await world.run(records(1_000))
@@ -389,8 +402,9 @@ def test_f27_an_accepted_batch_without_an_id_is_unknown_and_not_sent_again() -> 
     run_virtual(main)
 
 
+@pytest.mark.fault("F40")
 @pytest.mark.parametrize(("isolate", "pushes"), [("realtime", True), ("bisect", False)])
-def test_f40_one_poison_record_is_found_and_the_others_are_delivered(isolate: str, pushes: bool) -> None:
+def test_one_poison_record_is_found_and_the_others_are_delivered(isolate: str, pushes: bool) -> None:
     async def main() -> None:
         world = World()
         source = [*records(400), record(401, label_id="11111111-2222-4333-8444-555555555555"), *records(900)][:901]
@@ -408,7 +422,8 @@ def test_f40_one_poison_record_is_found_and_the_others_are_delivered(isolate: st
     run_virtual(main)
 
 
-def test_f40_f45_records_that_expire_while_a_batch_is_isolated_do_not_block_their_pairs() -> None:
+@pytest.mark.fault("F40", "F45")
+def test_records_expiring_during_isolation_do_not_block_their_pairs() -> None:
     async def main() -> None:
         limits = Limits.documented().replace(token=(10, 60.0))
         world = World(limits=limits, max_tokens=1)
@@ -425,7 +440,8 @@ def test_f40_f45_records_that_expire_while_a_batch_is_isolated_do_not_block_thei
     run_virtual(main)
 
 
-def test_f40_receivers_that_cannot_be_reached_do_not_end_the_search_for_the_bad_record() -> None:
+@pytest.mark.fault("F40")
+def test_unreachable_receivers_do_not_end_the_search_for_the_bad_record() -> None:
     async def main() -> None:
         world = World()
         bad = record(0, label_id="11111111-2222-4333-8444-555555555555")
@@ -440,7 +456,8 @@ def test_f40_receivers_that_cannot_be_reached_do_not_end_the_search_for_the_bad_
     run_virtual(main)
 
 
-def test_f40_without_isolation_the_whole_batch_fails_with_its_reason() -> None:
+@pytest.mark.fault("F40")
+def test_without_isolation_every_record_of_the_batch_fails_with_the_reason() -> None:
     async def main() -> None:
         world = World()
         source = [record(1, label_id="11111111-2222-4333-8444-555555555555"), *records(400)]
@@ -451,7 +468,8 @@ def test_f40_without_isolation_the_whole_batch_fails_with_its_reason() -> None:
     run_virtual(main)
 
 
-def test_f40_an_account_without_real_time_pushes_falls_back_to_halving() -> None:
+@pytest.mark.fault("F40")
+def test_account_without_realtime_push_falls_back_to_bisect() -> None:
     async def main() -> None:
         world = World(fault=lambda request, *_: "403" if request.call == "push" else None)
         source = [*records(100), record(101, label_id="11111111-2222-4333-8444-555555555555"), *records(300)]
@@ -463,7 +481,8 @@ def test_f40_an_account_without_real_time_pushes_falls_back_to_halving() -> None
     run_virtual(main)
 
 
-def test_f41_three_whole_refusals_for_one_reason_stop_the_run() -> None:
+@pytest.mark.fault("F41")
+def test_three_completely_refused_batches_stop_the_run() -> None:
     async def main() -> None:
         world = World()
         results, summary, fault = await world.run(records(5_000, label_id="11111111-2222-4333-8444-555555555555"))
@@ -476,12 +495,11 @@ def test_f41_three_whole_refusals_for_one_reason_stop_the_run() -> None:
     run_virtual(main)
 
 
+@pytest.mark.fault("F02", "F04", "F31")
 @pytest.mark.parametrize(
     ("what", "error"), [("403", Forbidden), ("302", UnexpectedRedirect), ("401", AuthenticationFailed)]
 )
-def test_f02_f04_f31_a_fault_of_the_whole_run_gives_every_record_its_result_and_is_raised(
-    what: str, error: type[Exception]
-) -> None:
+def test_fatal_error_gives_every_record_a_result_and_is_raised(what: str, error: type[Exception]) -> None:
     async def main() -> None:
         world = World(fault=lambda request, *_: what if request.call == "submit" else None)
         results, summary, fault = await world.run(records(5_000))
@@ -493,7 +511,7 @@ def test_f02_f04_f31_a_fault_of_the_whole_run_gives_every_record_its_result_and_
     run_virtual(main)
 
 
-def test_a_run_that_is_refused_when_it_sends_again_does_not_call_the_records_unsent() -> None:
+def test_run_refused_during_a_resend_does_not_report_records_as_unsent() -> None:
     async def main() -> None:
         script = {1: "lost_after", 2: "403"}
         world = World(fault=lambda request, count, _: script.get(count) if request.call == "submit" else None)
@@ -505,7 +523,7 @@ def test_a_run_that_is_refused_when_it_sends_again_does_not_call_the_records_uns
     run_virtual(main)
 
 
-def test_a_batch_that_is_refused_when_sent_again_is_unknown_and_not_failed() -> None:
+def test_batch_refused_during_a_resend_is_unknown_and_not_failed() -> None:
     async def main() -> None:
         script = {1: "lost_after", 2: "400"}
         world = World(fault=lambda request, count, _: script.get(count) if request.call == "submit" else None)
@@ -517,7 +535,8 @@ def test_a_batch_that_is_refused_when_sent_again_is_unknown_and_not_failed() -> 
     run_virtual(main)
 
 
-def test_f22_an_unreachable_host_ends_the_run_soon() -> None:
+@pytest.mark.fault("F22")
+def test_unreachable_host_ends_the_run_soon() -> None:
     async def main() -> None:
         world = World(fault=lambda *_: "not_sent")
         results, summary, fault = await world.run(records(700))
@@ -528,7 +547,7 @@ def test_f22_an_unreachable_host_ends_the_run_soon() -> None:
     run_virtual(main)
 
 
-def test_an_outage_in_the_middle_is_waited_out() -> None:
+def test_outage_midway_is_waited_out() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
 
@@ -544,8 +563,9 @@ def test_an_outage_in_the_middle_is_waited_out() -> None:
     run_virtual(main)
 
 
+@pytest.mark.fault("F60")
 @pytest.mark.parametrize("at", [0, 1, 499, 500, 501, 2_000])
-def test_f60_a_source_that_breaks_keeps_what_was_read(at: int) -> None:
+def test_failing_source_keeps_the_rows_already_read(at: int) -> None:
     async def main() -> None:
         def breaking() -> Iterator[CallRecord]:
             yield from records(at)
@@ -561,7 +581,7 @@ def test_f60_a_source_that_breaks_keeps_what_was_read(at: int) -> None:
     run_virtual(main)
 
 
-def test_drain_sends_nothing_new_and_polls_on() -> None:
+def test_drain_sends_nothing_new_and_keeps_polling() -> None:
     async def main() -> None:
         world = World(max_tokens=1)
         results = []
@@ -581,7 +601,7 @@ def test_drain_sends_nothing_new_and_polls_on() -> None:
     run_virtual(main)
 
 
-def test_abort_awaits_what_is_in_flight_and_claims_nothing() -> None:
+def test_abort_waits_for_requests_in_flight_and_assumes_no_outcome() -> None:
     async def main() -> None:
         world = World(latency=(0.5, 1.0))
         async with world.client, world.client.push_many(records(50_000)) as stream:
@@ -596,7 +616,7 @@ def test_abort_awaits_what_is_in_flight_and_claims_nothing() -> None:
     run_virtual(main)
 
 
-def test_leaving_the_block_early_leaves_nothing_behind() -> None:
+def test_leaving_the_block_early_leaks_nothing() -> None:
     async def main() -> None:
         world = World()
         async with world.client:
@@ -609,7 +629,7 @@ def test_leaving_the_block_early_leaves_nothing_behind() -> None:
     run_virtual(main)
 
 
-def test_cancelling_the_reader_is_obeyed_and_the_account_adds_up() -> None:
+def test_cancelled_reader_stops_and_the_summary_adds_up() -> None:
     async def main() -> None:
         world = World(latency=(0.5, 1.0))
         stream = world.client.push_many(records(50_000))
@@ -632,7 +652,8 @@ def test_cancelling_the_reader_is_obeyed_and_the_account_adds_up() -> None:
     run_virtual(main)
 
 
-def test_f42_first_polls_are_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault("F42")
+def test_first_poll_delay_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
     make_batches_small(monkeypatch)
 
     async def main() -> None:
@@ -643,8 +664,9 @@ def test_f42_first_polls_are_learned(monkeypatch: pytest.MonkeyPatch) -> None:
     run_swiftly(main)
 
 
+@pytest.mark.fault("F37")
 @pytest.mark.parametrize("correlate", ["auto", "watermark"])
-def test_f37_masked_numbers_are_matched_only_on_evidence(correlate: str) -> None:
+def test_masked_numbers_are_matched_only_with_evidence(correlate: str) -> None:
     async def main() -> None:
         world = World(settings=SandboxSettings(mask_numbers=True))
         source = [*records(100), record(200, receiver="919800000013"), *records(300)]
@@ -661,7 +683,8 @@ def test_f37_masked_numbers_are_matched_only_on_evidence(correlate: str) -> None
     run_virtual(main)
 
 
-def test_f06_the_mint_budget_of_the_account_is_never_exceeded() -> None:
+@pytest.mark.fault("F06")
+def test_account_mint_budget_is_never_exceeded() -> None:
     async def main() -> None:
         limits = Limits.documented().replace(mint=(3, 1800.0))
         world = World(limits=limits)
@@ -673,7 +696,8 @@ def test_f06_the_mint_budget_of_the_account_is_never_exceeded() -> None:
     run_virtual(main)
 
 
-def test_f16_no_limit_is_exceeded_as_counted_where_requests_leave() -> None:
+@pytest.mark.fault("F16")
+def test_no_limit_is_exceeded_at_the_transport() -> None:
     async def main() -> None:
         world = World(latency=(0.0, 1.5), seed=5)
         await world.run(records(60_000))
@@ -686,7 +710,7 @@ def test_f16_no_limit_is_exceeded_as_counted_where_requests_leave() -> None:
     run_virtual(main)
 
 
-def test_an_empty_source_ends_at_once() -> None:
+def test_empty_source_ends_at_once() -> None:
     async def main() -> None:
         world = World()
         results, summary, fault = await world.run([])
@@ -696,7 +720,7 @@ def test_an_empty_source_ends_at_once() -> None:
     run_virtual(main)
 
 
-def test_a_stream_says_how_it_wants_to_be_used() -> None:
+def test_misused_stream_explains_correct_use() -> None:
     async def main() -> None:
         world = World()
         stream = world.client.push_many(records(1))
@@ -712,7 +736,7 @@ def test_a_stream_says_how_it_wants_to_be_used() -> None:
     run_virtual(main)
 
 
-def test_after_a_lost_answer_an_older_record_is_not_sent_over_a_newer_one_whose_window_has_closed() -> None:
+def test_resend_does_not_overwrite_a_newer_record_with_a_closed_window() -> None:
     async def main() -> None:
         world = World(fault=on("submit", 1, "lost_after"), retry=RetryPolicy(initial=200.0, cap=200.0))
         older, newer = record(1), record(1, reason="The newer reason", hours=0.02)

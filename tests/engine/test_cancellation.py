@@ -148,13 +148,14 @@ class Campaign:
             assert (word.outcome, applied >= 1) == (Outcome.DELIVERED, True)
 
 
+@pytest.mark.fault("F58")
 @pytest.mark.usefixtures("_small_batches")
 @pytest.mark.parametrize(
     ("policy", "more", "step"),
     [("resend", (), 1), ("hold", (), 2), ("resend", (2,), 3), ("hold", (2,), 5)],
     ids=["resend", "hold", "resend, cancelled twice", "hold, cancelled twice"],
 )
-def test_f58_a_campaign_that_is_cancelled_at_any_turn_loses_nothing_and_can_be_resumed(
+def test_campaign_cancelled_at_any_await_loses_nothing_and_resumes(
     policy: Any, more: tuple[int, ...], step: int
 ) -> None:
     options = CampaignOptions(policy, linger=0.05, poll=PollPolicy(first=0.5))
@@ -183,7 +184,8 @@ async def pushes_again(world: World) -> None:
     assert world.transport.counts["mint"] == 1
 
 
-def test_f58_a_push_that_is_cancelled_at_any_turn_is_sent_at_most_once_and_costs_no_token() -> None:
+@pytest.mark.fault("F58")
+def test_push_cancelled_at_any_await_is_sent_at_most_once() -> None:
     assert at_every_turn(World, push, pushes_again) >= 6
 
 
@@ -198,7 +200,8 @@ def first_push_is_refused(request: Request, count: int, dice: Random) -> str | N
     return "429:2" if request.call == "push" and count == 1 else None
 
 
-def test_f58_a_push_that_is_cancelled_while_it_sits_out_a_refusal_holds_up_no_other() -> None:
+@pytest.mark.fault("F58")
+def test_push_cancelled_during_a_cooldown_does_not_block_others() -> None:
     assert at_every_turn(partial(World, fault=first_push_is_refused), push, pushes_again_with_what_was_made) >= 8
 
 
@@ -207,7 +210,8 @@ async def submit_and_wait(world: World) -> None:
     await world.client.batches.wait(batch.batch_id, timeout=60)
 
 
-def test_f58_waiting_for_a_batch_may_be_cancelled_at_any_turn() -> None:
+@pytest.mark.fault("F58")
+def test_batch_wait_can_be_cancelled_at_any_await() -> None:
     assert at_every_turn(World, submit_and_wait, pushes_again) >= 10
 
 
@@ -222,7 +226,8 @@ async def has_tokens(world: World) -> None:
     assert world.transport.counts["mint"] == len(status.tokens) == world.state.stats().mints
 
 
-def test_f58_making_tokens_may_be_cancelled_at_any_turn_and_none_is_lost() -> None:
+@pytest.mark.fault("F58")
+def test_mint_cancelled_at_any_await_loses_no_token() -> None:
     assert at_every_turn(World, make_tokens, has_tokens) >= 6
 
 
@@ -241,7 +246,8 @@ class Closing(MemoryTokenStore):
         await super().aclose()
 
 
-def test_f58_closing_a_client_may_be_cancelled_at_any_turn_and_then_repeated() -> None:
+@pytest.mark.fault("F58")
+def test_close_can_be_cancelled_at_any_await_and_repeated() -> None:
     stores: list[Closing] = []
     makings: list[asyncio.Task[None]] = []
 
@@ -266,7 +272,8 @@ def test_f58_closing_a_client_may_be_cancelled_at_any_turn_and_then_repeated() -
     assert at_every_turn(make, close_while_a_token_is_made, is_closed) >= 5
 
 
-async def test_f58_over_a_socket_a_cancelled_push_leaves_no_connection_that_answers_another() -> None:
+@pytest.mark.fault("F58")
+async def test_cancelled_push_over_a_socket_leaves_no_reusable_connection() -> None:
     """Here the turns are those of a real loop, whose number is not the same twice: so up to the first that is late."""
     rows = list(records(3, starts=time.time()))
     async with await Sandbox.start() as sandbox, TruecallerClient.from_env(sandbox.environment()) as client:

@@ -92,8 +92,9 @@ def unknowns(results: list[RecordResult]) -> Counter[str]:
     return Counter(why(result) for result in results if result.outcome is Outcome.UNKNOWN)
 
 
+@pytest.mark.fault("F33", "F34", "F36", "F37")
 @pytest.mark.parametrize(("names", "way", "telling"), CASES)
-def test_f33_f34_f36_f37_no_mix_of_odd_rows_makes_a_result_say_what_did_not_happen(
+def test_no_mix_of_abnormal_rows_gives_a_false_outcome(
     names: tuple[str, ...], way: Literal["auto", "watermark"], telling: bool
 ) -> None:
     async def main() -> None:
@@ -120,8 +121,9 @@ def check_attributed(unknown: Counter[str], names: tuple[str, ...]) -> None:
     assert unknown["conflict"] in (conflicts if "contradicting-rows" in names else (0,))
 
 
+@pytest.mark.fault("F33")
 @pytest.mark.parametrize("way", WAYS)
-def test_f33_a_missing_row_is_waited_for_until_the_poll_deadline(way: Literal["auto", "watermark"]) -> None:
+def test_missing_row_is_polled_for_until_the_deadline(way: Literal["auto", "watermark"]) -> None:
     async def main() -> None:
         began = asyncio.get_running_loop().time()
         results = await campaign({"missing-rows"}, way, telling=False)
@@ -131,8 +133,9 @@ def test_f33_a_missing_row_is_waited_for_until_the_poll_deadline(way: Literal["a
     run_virtual(main)
 
 
+@pytest.mark.fault("F33")
 @pytest.mark.parametrize("names", [(), ("shuffled-rows",), ("masked-numbers", "shuffled-rows")], ids="+".join)
-def test_f33_late_rows_are_waited_for_and_get_their_word(names: tuple[str, ...]) -> None:
+def test_late_rows_are_polled_for_and_give_their_outcome(names: tuple[str, ...]) -> None:
     async def main() -> None:
         way: Literal["auto", "watermark"] = "watermark" if "masked-numbers" in names else "auto"
         results = await campaign({"late-rows", *names}, way, telling=False)
@@ -141,7 +144,8 @@ def test_f33_late_rows_are_waited_for_and_get_their_word(names: tuple[str, ...])
     run_virtual(main)
 
 
-def test_f37_masked_rows_in_order_that_come_late_find_their_records_once_all_are_there() -> None:
+@pytest.mark.fault("F37")
+def test_late_masked_rows_in_order_match_once_all_have_arrived() -> None:
     async def main() -> None:
         results = await campaign({"masked-numbers", "late-rows"}, "auto", telling=True)
         assert unknowns(results).total() == 0
@@ -149,7 +153,8 @@ def test_f37_masked_rows_in_order_that_come_late_find_their_records_once_all_are
     run_virtual(main)
 
 
-def test_f37_masked_and_shuffled_rows_that_all_say_the_same_give_that_word_and_no_id() -> None:
+@pytest.mark.fault("F37")
+def test_shuffled_masked_rows_with_one_status_give_it_without_an_id() -> None:
     async def main() -> None:
         results = await campaign({"masked-numbers", "shuffled-rows"}, "auto", telling=False, failing=False)
         assert {result.outcome for result in results} == {Outcome.DELIVERED}
@@ -158,8 +163,9 @@ def test_f37_masked_and_shuffled_rows_that_all_say_the_same_give_that_word_and_n
     run_virtual(main)
 
 
+@pytest.mark.fault("F37")
 @pytest.mark.parametrize("name", ["missing-rows", "repeated-rows", "contradicting-rows", "foreign-rows"])
-def test_f37_a_common_word_needs_every_row_once_and_no_other(name: str) -> None:
+def test_common_status_needs_every_row_exactly_once(name: str) -> None:
     async def main() -> None:
         results = await campaign({"masked-numbers", name}, "auto", telling=False, failing=False)
         assert unknowns(results).total() == COUNT
@@ -167,8 +173,9 @@ def test_f37_a_common_word_needs_every_row_once_and_no_other(name: str) -> None:
     run_virtual(main)
 
 
+@pytest.mark.fault("F36")
 @pytest.mark.parametrize("way", WAYS)
-def test_f36_foreign_rows_are_said_once_and_counted_nowhere(
+def test_foreign_rows_are_logged_once_and_not_counted(
     way: Literal["auto", "watermark"], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "truecaller_async")
@@ -185,8 +192,9 @@ def test_f36_foreign_rows_are_said_once_and_counted_nowhere(
     assert len(said) == 1
 
 
+@pytest.mark.fault("F37", "F40")
 @pytest.mark.parametrize("isolate", ["realtime", "bisect"])
-def test_f37_f40_the_parts_of_a_refused_batch_keep_their_watermarks(isolate: Literal["realtime", "bisect"]) -> None:
+def test_parts_of_a_refused_batch_keep_their_watermarks(isolate: Literal["realtime", "bisect"]) -> None:
     async def main() -> None:
         world = World(settings=SandboxSettings(oddities={"masked-numbers", "shuffled-rows"}))
         given = list(source(telling=False))
@@ -200,7 +208,8 @@ def test_f37_f40_the_parts_of_a_refused_batch_keep_their_watermarks(isolate: Lit
     run_virtual(main)
 
 
-def test_f37_f45_a_batch_that_lost_a_record_before_it_was_sent_keeps_its_watermarks() -> None:
+@pytest.mark.fault("F37", "F45")
+def test_batch_that_lost_a_record_before_sending_keeps_its_watermarks() -> None:
     async def main() -> None:
         settings = SandboxSettings(oddities={"masked-numbers", "shuffled-rows"})
         world = World(settings=settings, fault=not_sent_for_a_while)

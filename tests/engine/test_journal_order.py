@@ -53,7 +53,7 @@ async def run(world: World, ear: Ear, source: object) -> tuple[list[RecordResult
     return results, stream, fault
 
 
-def test_the_intent_is_written_before_the_batch_leaves() -> None:
+def test_intent_is_written_before_the_batch_leaves() -> None:
     async def main() -> None:
         world, ear = World(latency=(0.0, 3.0)), Ear()
         seen: list[tuple[int, int]] = []
@@ -73,7 +73,7 @@ def test_the_intent_is_written_before_the_batch_leaves() -> None:
     run_virtual(main)
 
 
-def test_every_row_is_planned_or_settled_and_every_attempt_ends() -> None:
+def test_every_row_is_planned_or_finished_and_every_attempt_ends() -> None:
     async def main() -> None:
         world, ear = World(), Ear()
         source = [*records(1_200), record(3), {"caller": "nobody"}]
@@ -89,7 +89,7 @@ def test_every_row_is_planned_or_settled_and_every_attempt_ends() -> None:
     run_virtual(main)
 
 
-def test_the_end_of_an_attempt_is_written_before_its_batch_is_polled() -> None:
+def test_end_of_an_attempt_is_written_before_its_batch_is_polled() -> None:
     async def main() -> None:
         world, ear = World(), Ear()
         accepted: list[bool] = []
@@ -107,7 +107,7 @@ def test_the_end_of_an_attempt_is_written_before_its_batch_is_polled() -> None:
     run_virtual(main)
 
 
-def test_a_campaign_does_not_begin_that_the_journal_could_not_be_told() -> None:
+def test_campaign_does_not_start_if_the_journal_write_fails() -> None:
     async def main() -> None:
         world, ear = World(), Ear(breaks_at=1)
         with pytest.raises(JournalError, match="the disk is full"):
@@ -118,7 +118,7 @@ def test_a_campaign_does_not_begin_that_the_journal_could_not_be_told() -> None:
 
 
 @pytest.mark.parametrize("breaks_at", [2, 3, 4, 7, 12, 20, 30])
-def test_nothing_is_sent_that_the_journal_could_not_be_told(breaks_at: int) -> None:
+def test_nothing_is_sent_if_the_journal_write_fails(breaks_at: int) -> None:
     async def main() -> None:
         world, ear = World(), Ear(breaks_at=breaks_at)
         results, stream, fault = await run(world, ear, records(10_000))

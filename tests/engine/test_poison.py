@@ -63,8 +63,9 @@ async def isolated(bad: Collection[int], isolate: Isolate) -> tuple[World, list[
     return world, results, summary
 
 
+@pytest.mark.fault("F40")
 @pytest.mark.parametrize("count", [1, 5, 50])
-def test_f40_single_pushes_find_every_bad_record_with_its_field_and_deliver_all_the_others(count: int) -> None:
+def test_single_pushes_find_every_bad_record_and_deliver_the_others(count: int) -> None:
     async def main() -> None:
         bad = scattered(count)
         world, results, summary = await isolated(bad, "realtime")
@@ -75,8 +76,9 @@ def test_f40_single_pushes_find_every_bad_record_with_its_field_and_deliver_all_
     run_virtual(main)
 
 
+@pytest.mark.fault("F40")
 @pytest.mark.parametrize("row", [1, 2, 250, 251, 499, 500])
-def test_f40_halving_finds_one_bad_record_wherever_it_is(row: int) -> None:
+def test_bisect_finds_one_bad_record_at_any_position(row: int) -> None:
     async def main() -> None:
         world, results, summary = await isolated({row}, "bisect")
         assert (summary.delivered, summary.failed) == (BATCH - 1, 1)
@@ -88,8 +90,9 @@ def test_f40_halving_finds_one_bad_record_wherever_it_is(row: int) -> None:
     run_virtual(main)
 
 
+@pytest.mark.fault("F40")
 @pytest.mark.parametrize("count", [2, 5, 50, 500])
-def test_f40_halving_ends_after_its_posts_and_says_so_of_what_it_did_not_reach(count: int) -> None:
+def test_bisect_ends_after_its_post_limit_and_reports_unreached_records(count: int) -> None:
     async def main() -> None:
         bad = scattered(count)
         world, results, _ = await isolated(bad, "bisect")
@@ -101,7 +104,8 @@ def test_f40_halving_ends_after_its_posts_and_says_so_of_what_it_did_not_reach(c
     run_virtual(main)
 
 
-def test_f41_a_batch_that_is_bad_throughout_is_given_up_soon_and_the_next_one_is_delivered() -> None:
+@pytest.mark.fault("F41")
+def test_entirely_bad_batch_is_abandoned_soon_and_the_next_is_delivered() -> None:
     async def main() -> None:
         world = World()
         source = [*batch(range(1, BATCH + 1)), *batch((), BATCH + 1), *batch((), 2 * BATCH + 1)]
@@ -115,8 +119,9 @@ def test_f41_a_batch_that_is_bad_throughout_is_given_up_soon_and_the_next_one_is
     run_virtual(main)
 
 
+@pytest.mark.fault("F41")
 @pytest.mark.parametrize("isolate", ["realtime", "bisect"])
-def test_f41_three_whole_batches_refused_for_one_reason_stop_the_run_after_the_last_result(isolate: Isolate) -> None:
+def test_three_refused_batches_stop_the_run_after_the_last_result(isolate: Isolate) -> None:
     sizes: list[int] = []
 
     def watch(what: str, request: Request) -> None:
@@ -139,7 +144,8 @@ def test_f41_three_whole_batches_refused_for_one_reason_stop_the_run_after_the_l
     run_virtual(main)
 
 
-def test_f40_f41_a_bad_record_here_and_there_does_not_stop_the_run() -> None:
+@pytest.mark.fault("F40", "F41")
+def test_occasional_bad_records_do_not_stop_the_run() -> None:
     """Each of many batches is refused as a whole for the same reason, and each is good but for one record."""
 
     async def main() -> None:
@@ -155,7 +161,8 @@ def test_f40_f41_a_bad_record_here_and_there_does_not_stop_the_run() -> None:
     run_virtual(main)
 
 
-def test_f41_two_refused_batches_do_not_stop_the_run() -> None:
+@pytest.mark.fault("F41")
+def test_two_refused_batches_do_not_stop_the_run() -> None:
     async def main() -> None:
         world = World(max_tokens=1)
         source = [*batch({7}), *batch({BATCH + 8}, BATCH + 1), *batch((), 2 * BATCH + 1)]
@@ -168,8 +175,9 @@ def test_f41_two_refused_batches_do_not_stop_the_run() -> None:
     run_virtual(main)
 
 
+@pytest.mark.fault("F40")
 @pytest.mark.parametrize("only_the_first", [True, False])
-def test_f40_a_403_on_the_first_push_switches_to_halving(only_the_first: bool) -> None:
+def test_403_on_the_first_push_switches_to_bisect(only_the_first: bool) -> None:
     def no_entitlement(request: Request, count: int, dice: Random) -> str | None:
         return "403" if request.call == "push" and (count == 1 or not only_the_first) else None
 

@@ -80,7 +80,7 @@ def words_by_pair(state: SandboxState) -> dict[str | None, list[str | None]]:
     return shown
 
 
-def test_after_a_switch_to_halving_the_later_batches_of_the_same_pairs_go() -> None:
+def test_after_a_switch_to_bisect_later_batches_of_the_pairs_are_sent() -> None:
     async def main() -> None:
         world = World(fault=no_pushes)
         rows = [record(number, label_id=STRANGE if number == 7 else LABEL) for number in range(1, 501)]
@@ -94,7 +94,7 @@ def test_after_a_switch_to_halving_the_later_batches_of_the_same_pairs_go() -> N
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_switch_to_halving_keeps_the_order_of_each_pair(seed: int) -> None:
+def test_switch_to_bisect_keeps_the_order_of_each_pair(seed: int) -> None:
     async def main() -> None:
         world = World(seed=seed, fault=no_pushes, latency=(0.0, 3.0))
         rows = [
@@ -110,7 +110,7 @@ def test_a_switch_to_halving_keeps_the_order_of_each_pair(seed: int) -> None:
 
 
 @pytest.mark.parametrize("same_pair", ["in_order", "keep_last"])
-def test_what_replaces_a_waiting_record_waits_for_what_that_waited_for(same_pair: Any) -> None:
+def test_replacement_of_a_waiting_record_waits_for_the_same_batches(same_pair: Any) -> None:
     def throttled_at_first(request: Request, count: int, dice: object) -> str | None:
         return "429" if request.call == "submit" and count == 1 else None
 
@@ -130,7 +130,7 @@ def test_what_replaces_a_waiting_record_waits_for_what_that_waited_for(same_pair
 
 @pytest.mark.parametrize("later", ["equal", "bad"])
 @pytest.mark.parametrize("judged", [False, True])
-def test_a_row_that_was_never_sent_outdates_no_other(later: str, judged: bool) -> None:
+def test_row_never_sent_supersedes_no_other(later: str, judged: bool) -> None:
     state, survivor = SandboxState(SandboxSettings()), Survivor()
     again = record(1) if later == "equal" else record(1, reason="short")
     rows = [*(record(number) for number in range(1, 501)), again, *(record(number) for number in range(501, 510))]
@@ -143,7 +143,7 @@ def test_a_row_that_was_never_sent_outdates_no_other(later: str, judged: bool) -
     assert [result.outcome for result in second.results] == [Outcome.DELIVERED] * 500
 
 
-def test_a_newer_word_still_outdates_the_older_one() -> None:
+def test_newer_outcome_supersedes_the_older_one() -> None:
     state, survivor = SandboxState(SandboxSettings()), Survivor()
     rows = [*(record(number) for number in range(1, 501)), record(1, reason="The newer word")]
     _, now = live(lambda: World(state=state, fault=lost_at_first), survivor, rows, CampaignOptions("hold"))
@@ -174,7 +174,7 @@ async def three_searches(journal: MemoryJournal, world: World, rows: list[CallRe
     await journal.aclose()
 
 
-def test_the_last_bad_records_of_searches_do_not_stop_a_resumed_run() -> None:
+def test_last_bad_records_of_isolation_do_not_stop_a_resumed_run() -> None:
     async def main() -> None:
         world, journal = World(), MemoryJournal(resumable=True)
         rows = [record(number, label_id=STRANGE if number in (3, 6, 9) else LABEL) for number in range(1, 40)]
@@ -202,7 +202,7 @@ class FullDisk(sqlite3.Connection):
         return super().execute(sql, *parameters)
 
 
-def test_a_journal_whose_last_write_fails_is_let_go(tmp_path: Path) -> None:
+def test_journal_is_released_if_its_last_write_fails(tmp_path: Path) -> None:
     class Disk(FullDisk):
         pass
 
@@ -237,7 +237,7 @@ class Stuck(Survivor):
             await asyncio.Event().wait()
 
 
-def test_cancelled_while_it_takes_up_what_was_left_a_run_lets_the_journal_and_the_source_go() -> None:
+def test_resume_cancelled_while_restoring_releases_journal_and_source() -> None:
     closed: list[str] = []
 
     async def rows() -> AsyncIterator[CallRecord]:
@@ -275,7 +275,7 @@ def test_cancelled_while_it_takes_up_what_was_left_a_run_lets_the_journal_and_th
     run_virtual(main)
 
 
-def test_who_is_cancelled_again_while_leaving_does_not_keep_the_journal() -> None:
+def test_second_cancel_during_exit_still_releases_the_journal() -> None:
     async def main() -> None:
         world, journal = World(latency=(5.0, 5.0)), MemoryJournal(resumable=True)
         stream = stream_of(world, journal, [record(1)])
@@ -299,7 +299,7 @@ def test_who_is_cancelled_again_while_leaving_does_not_keep_the_journal() -> Non
     run_virtual(main)
 
 
-def test_a_source_that_was_cancelled_has_not_ended() -> None:
+def test_source_that_was_cancelled_has_not_ended() -> None:
     async def rows() -> AsyncIterator[CallRecord]:
         for number in range(1, 8):
             yield record(number)
@@ -318,7 +318,7 @@ def test_a_source_that_was_cancelled_has_not_ended() -> None:
     run_virtual(main)
 
 
-def test_a_source_that_has_changed_is_closed_before_that_is_said() -> None:
+def test_changed_source_is_closed_before_the_error_is_raised() -> None:
     closed: list[str] = []
 
     def rows(first: int) -> Iterator[CallRecord]:
@@ -344,7 +344,7 @@ def test_a_source_that_has_changed_is_closed_before_that_is_said() -> None:
     run_virtual(main)
 
 
-def test_rows_with_values_of_any_kind_can_be_read_again(tmp_path: Path) -> None:
+def test_rows_with_values_of_any_type_can_be_reread(tmp_path: Path) -> None:
     odd: list[dict[str, object]] = [
         {"reason": ["a"]},
         {"receiver": {"a": 1}},
@@ -382,7 +382,7 @@ def heard(life: Life) -> set[int]:
     return {result.row for result in life.results if result.final}
 
 
-def test_rows_that_expired_between_two_lives_are_not_sent() -> None:
+def test_rows_expired_between_two_runs_are_not_sent() -> None:
     state, survivor = SandboxState(SandboxSettings()), Survivor()
     rows = [record(number, hours=0.1) for number in range(1, 601)]
 
@@ -396,7 +396,7 @@ def test_rows_that_expired_between_two_lives_are_not_sent() -> None:
     assert len(late) + len(list(state.truth(0, 10**6))) == 600
 
 
-def test_a_batch_that_was_too_large_when_the_run_stopped_is_halved_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oversized_batch_of_a_stopped_run_is_bisected_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     state, survivor = SandboxState(SandboxSettings()), Survivor()
     carry = SandboxTransport._carry
 
@@ -441,7 +441,7 @@ async def two_searches(journal: MemoryJournal, world: World, rows: list[CallReco
     await journal.aclose()
 
 
-def test_parts_of_two_searches_keep_the_order_of_their_pairs() -> None:
+def test_parts_of_two_isolated_batches_keep_their_pair_order() -> None:
     throttled = iter(["429"])
 
     def fault(request: Request, count: int, dice: object) -> str | None:
@@ -461,9 +461,7 @@ def test_parts_of_two_searches_keep_the_order_of_their_pairs() -> None:
 
 @pytest.mark.parametrize("given_again", [True, False])
 @pytest.mark.parametrize("judged", [True, False])
-def test_an_older_word_never_goes_over_a_newer_one_whether_the_rows_can_be_seen_again_or_not(
-    given_again: bool, judged: bool
-) -> None:
+def test_older_record_never_overwrites_a_newer_one_on_resume(given_again: bool, judged: bool) -> None:
     """The batch of the older word was lost and held, and a later row of its pair was delivered."""
     state, survivor = SandboxState(SandboxSettings()), Survivor()
     rows = [*(record(number) for number in range(1, 501)), record(1, reason="The newer word")]
@@ -483,7 +481,7 @@ def test_an_older_word_never_goes_over_a_newer_one_whether_the_rows_can_be_seen_
         assert all("give the same source" in str(result.reason) for result in second.results)
 
 
-async def test_an_input_that_cannot_be_read_leaves_no_journal_behind(tmp_path: Path) -> None:
+async def test_unreadable_input_leaves_no_journal_behind(tmp_path: Path) -> None:
     journal = tmp_path / "campaign.db"
     client = TruecallerClient(client_account_id="00000000-0000-4000-8000-000000000000", key_id="key", api_key="secret")
     (tmp_path / "odd.csv").write_text("name,number\n")
@@ -496,7 +494,7 @@ async def test_an_input_that_cannot_be_read_leaves_no_journal_behind(tmp_path: P
 
 
 @pytest.mark.parametrize("options", [{}, "hold"])
-def test_options_of_another_kind_are_refused_at_once(options: Any) -> None:
+def test_options_of_a_wrong_type_are_refused_at_once(options: Any) -> None:
     client = TruecallerClient(client_account_id="00000000-0000-4000-8000-000000000000", key_id="key", api_key="secret")
     with pytest.raises(ConfigError, match="CampaignOptions"):
         client.push_many([], options=options)
@@ -511,7 +509,7 @@ def test_only_a_path_can_be_resumed(journal: Any) -> None:
         client.resume(journal)
 
 
-def test_a_campaign_says_where_it_is() -> None:
+def test_campaign_reports_its_position() -> None:
     async def main() -> None:
         world = World()
         stream = world.client.push_many([record(1), record(2)])
@@ -524,7 +522,7 @@ def test_a_campaign_says_where_it_is() -> None:
     run_virtual(main)
 
 
-async def test_a_campaign_that_is_refused_closes_its_input_and_leaves_the_journal_to_its_owner(tmp_path: Path) -> None:
+async def test_refused_campaign_closes_its_input_and_leaves_the_journal_locked(tmp_path: Path) -> None:
     closed = []
 
     class Calls(CsvSource):

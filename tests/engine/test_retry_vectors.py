@@ -59,9 +59,9 @@ async def play(case: Campaign) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_a_batch_is_tried_again_as_the_table_says(case: Campaign) -> None:
+def test_batch_is_retried_as_the_table_specifies(case: Campaign) -> None:
     run_swiftly(play, case)
 
 
-def test_the_table_has_every_outcome_that_a_retry_may_lead_to() -> None:
+def test_table_has_every_possible_outcome_of_a_retry() -> None:
     assert {case.outcome for case in CASES} == {"delivered", "failed", "unknown", "unsent"}

@@ -25,7 +25,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
         ("blocking.py", "delivered=480"),
     ],
 )
-async def test_an_example_runs(name: str, said: str) -> None:
+async def test_example_runs(name: str, said: str) -> None:
     settings = SandboxSettings(limits=SPEEDS["fast"], resolve_after=0.5)
     async with await Sandbox.start(settings) as sandbox:
         known = {"TRUECALLER_SANDBOX_LABEL_ID": settings.labels[0].id, **sandbox.environment()}
@@ -37,7 +37,7 @@ async def test_an_example_runs(name: str, said: str) -> None:
     assert said in out.decode()
 
 
-async def test_a_durable_campaign_is_run_and_run_again(tmp_path: Path) -> None:
+async def test_durable_campaign_example_runs_twice(tmp_path: Path) -> None:
     calls = tmp_path / "calls.csv"
     now = int(time.time() * 1000)
     rows = (f"911234567898,9198{number:08d},{now},{now + 3_600_000},Calling you for KYC\n" for number in range(600))

@@ -89,7 +89,7 @@ def granted(nonce: str, profiles: RawServer) -> bytes:
     ).encode()
 
 
-async def test_a_user_signs_in_and_only_the_browser_that_began_is_told() -> None:
+async def test_login_example_signs_in_only_the_browser_that_started() -> None:
     async with (
         RawServer(says(sample("mobile_web_profile_response"))) as profiles,
         backend(profiles) as url,
@@ -115,7 +115,7 @@ async def test_a_user_signs_in_and_only_the_browser_that_began_is_told() -> None
         assert await other.poll() == {"stage": "waiting"}
 
 
-async def test_what_strangers_post_is_answered_and_does_nothing() -> None:
+async def test_forged_posts_are_answered_without_effect() -> None:
     async with (
         RawServer() as profiles,
         backend(profiles) as url,
@@ -135,7 +135,7 @@ async def test_what_strangers_post_is_answered_and_does_nothing() -> None:
         assert profiles.connections == []
 
 
-async def test_no_link_of_another_site_polls_and_no_session_comes_from_outside() -> None:
+async def test_cross_site_links_do_not_poll_and_sessions_are_not_accepted() -> None:
     async with (
         RawServer() as profiles,
         backend(profiles) as url,
@@ -154,7 +154,7 @@ async def test_no_link_of_another_site_polls_and_no_session_comes_from_outside()
                 assert await answer.json() == {"stage": "over"}
 
 
-async def test_who_does_not_know_the_key_posts_no_callback() -> None:
+async def test_callback_without_the_key_is_refused() -> None:
     async with (
         RawServer() as profiles,
         backend(profiles) as url,
@@ -169,12 +169,12 @@ async def test_who_does_not_know_the_key_posts_no_callback() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "callback", "{key}" * 10, "x" * 31])
-def test_a_key_that_can_be_guessed_is_refused(key: str) -> None:
+def test_guessable_key_is_refused(key: str) -> None:
     with pytest.raises(SystemExit, match="CALLBACK_KEY"):
         example().create_app(MobileWeb("key", "Harbour Bank"), key)
 
 
-async def test_it_runs_as_it_stands() -> None:
+async def test_login_example_runs_unchanged() -> None:
     known = {"TRUECALLER_PARTNER_KEY": "key", "TRUECALLER_PARTNER_NAME": "Harbour Bank", "PORT": "0"}
     known["TRUECALLER_CALLBACK_KEY"] = KEY
     process = await asyncio.create_subprocess_exec(

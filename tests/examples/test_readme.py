@@ -134,7 +134,7 @@ def test_every_block_is_python(block: str) -> None:
 
 
 @pytest.mark.parametrize("block", PYTHON_BLOCKS)
-def test_a_block_can_be_pasted_at_the_prompt_line_by_line(block: str) -> None:
+def test_readme_block_can_be_pasted_line_by_line(block: str) -> None:
     """A prompt takes what is complete. A line that ends an indented block without an empty one is an error there."""
     compiler = codeop.CommandCompiler()
     compiler.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT

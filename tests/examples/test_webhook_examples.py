@@ -89,7 +89,7 @@ async def test_the_fastapi_example_keeps_requests_and_pushes_before_a_call_back(
     assert KEY.encode() not in out + log
 
 
-async def test_the_aiohttp_example_pushes_a_record_for_each_wish(tmp_path: Path) -> None:
+async def test_aiohttp_example_pushes_a_record_for_each_requested_slot(tmp_path: Path) -> None:
     port = free_port()
     async with (
         await Sandbox.start(SandboxSettings(limits=SPEEDS["off"])) as sandbox,

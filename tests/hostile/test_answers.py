@@ -208,11 +208,10 @@ HOSTILE = (
 )  # fmt: skip
 
 
+@pytest.mark.fault("F24", "F25", "F26", "F27", "F28", "F29", "F30", "F32")
 @EACH_CALL
 @pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.name)
-async def test_f24_f25_f26_f27_f28_f29_f30_f32_a_hostile_answer_is_one_typed_error(
-    call: Call, hostile: Hostile
-) -> None:
+async def test_hostile_answer_raises_one_typed_error(call: Call, hostile: Hostile) -> None:
     meeting = await meet(call, hostile.script, timeouts=hostile.timeouts)
     if call.name in hostile.fine:
         assert meeting.error is None
@@ -225,7 +224,8 @@ async def test_f24_f25_f26_f27_f28_f29_f30_f32_a_hostile_answer_is_one_typed_err
     assert meeting.requests == (TRIES if call.is_read and kind in REPEATED else 1)
 
 
-async def test_f25_an_answer_that_comes_drop_by_drop_is_told_from_silence() -> None:
+@pytest.mark.fault("F25")
+async def test_slow_drip_answer_is_distinguished_from_silence() -> None:
     timeouts = Timeouts(connect=5, read=0.1)
     slow = await meet(CALLS[0], drip_the_body, timeouts)
     silent = await meet(CALLS[0], raw(HEAD + b"Content-Length: 9\r\n\r\n", closes=False), timeouts)
@@ -233,9 +233,10 @@ async def test_f25_an_answer_that_comes_drop_by_drop_is_told_from_silence() -> N
     assert "the peer fell silent (waited 0.1 s)" in str(silent.error)
 
 
+@pytest.mark.fault("F29")
 @EACH_CALL
 @pytest.mark.parametrize("wbits", [31, 15], ids=["gzip", "deflate"])
-async def test_f29_a_bomb_stays_small_in_memory(call: Call, wbits: int) -> None:
+async def test_decompression_bomb_stays_small_in_memory(call: Call, wbits: int) -> None:
     thrown = bombing(wbits, "gzip" if wbits == 31 else "deflate")
     assert len(bomb(wbits)) < MIB
     tracemalloc.start()
@@ -249,9 +250,10 @@ async def test_f29_a_bomb_stays_small_in_memory(call: Call, wbits: int) -> None:
     assert peak < 16 * MIB
 
 
+@pytest.mark.fault("F31")
 @EACH_CALL
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See", "307 Temporary", "308 Permanent"])
-async def test_f31_a_redirect_is_an_error_and_the_other_host_hears_nothing(call: Call, status: str) -> None:
+async def test_redirect_is_an_error_and_target_host_gets_no_request(call: Call, status: str) -> None:
     async with RawServer() as other:
         there = f"Location: {other.url.replace('127.0.0.1', 'localhost')}/taken?token={TOKEN}\r\n"
         meeting = await meet(call, bodies(b"", status=status, headers=there))
@@ -263,7 +265,7 @@ async def test_f31_a_redirect_is_an_error_and_the_other_host_hears_nothing(call:
 
 
 @EACH_CALL
-async def test_a_cookie_is_not_kept(call: Call) -> None:
+async def test_cookie_is_not_kept(call: Call) -> None:
     meeting = await meet(call, bodies(call.good, headers="Set-Cookie: session=1; Path=/\r\nSet-Cookie2: a=b\r\n"))
     assert meeting.error is None
     assert len(meeting.heads) == 4
@@ -271,7 +273,7 @@ async def test_a_cookie_is_not_kept(call: Call) -> None:
 
 
 @EACH_CALL
-async def test_a_promise_before_the_answer_is_skipped(call: Call) -> None:
+async def test_informational_response_is_skipped(call: Call) -> None:
     early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     meeting = await meet(call, raw(early + HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(call.good), call.good)))
     assert meeting.error is None
@@ -279,7 +281,7 @@ async def test_a_promise_before_the_answer_is_skipped(call: Call) -> None:
 
 
 @EACH_CALL
-async def test_what_comes_behind_an_answer_is_never_the_next_answer(call: Call) -> None:
+async def test_bytes_after_an_answer_are_never_the_next_answer(call: Call) -> None:
     """The second answer lies in wait on a connection that is kept alive."""
     whole = HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(call.good), call.good)
     planted = b'HTTP/1.1 418 Planted\r\nContent-Length: 19\r\n\r\n{"slug": "planted"}'
@@ -291,7 +293,7 @@ DOCUMENTED = b'{"caller_number": "", "receiver_number": "", "status_info": {"sta
 
 
 @pytest.mark.parametrize("row", [b"{}", DOCUMENTED, b'{"batch_id": "b-2"}'], ids=["empty", "documented", "foreign"])
-async def test_a_status_with_rows_without_end_is_refused_before_they_are_looked_at(row: bytes) -> None:
+async def test_status_with_endless_rows_is_refused_before_parsing(row: bytes) -> None:
     call = next(call for call in CALLS if call.name == "status")
     body = b'{"batch_id": "b-1", "data": [%s]}'
     allowed = await meet(call, bodies(body % b",".join([row] * 10_000)))
@@ -301,6 +303,7 @@ async def test_a_status_with_rows_without_end_is_refused_before_they_are_looked_
     assert "10001 rows: a batch has at most 500 records (at $.data)" in str(endless.error)
 
 
+@pytest.mark.fault("F30")
 @pytest.mark.parametrize(
     ("name", "body", "kept"),
     [
@@ -310,7 +313,7 @@ async def test_a_status_with_rows_without_end_is_refused_before_they_are_looked_
         ("status", b'{"batch_id": "b-2", "batch_id": "b-1", "data": [{"id": "r-1", "data": [], "id": "r-2"}]}', "r-2"),
     ],
 )
-async def test_f30_of_a_key_that_comes_twice_the_last_counts(name: str, body: bytes, kept: str) -> None:
+async def test_last_value_of_a_repeated_key_counts(name: str, body: bytes, kept: str) -> None:
     call = next(call for call in CALLS if call.name == name)
     meeting = await meet(call, bodies(body))
     assert meeting.error is None
@@ -333,9 +336,10 @@ MINT_ANSWERS = {
 }
 
 
+@pytest.mark.fault("F10")
 @EACH_CALL
 @pytest.mark.parametrize("given", MINT_ANSWERS.values(), ids=MINT_ANSWERS.keys())
-async def test_f10_a_hostile_answer_to_the_request_for_a_token_ends_the_call_unsent(
+async def test_hostile_answer_to_a_mint_ends_the_call_unsent(
     call: Call, given: tuple[bytes, type[TruecallerError]]
 ) -> None:
     body, kind = given

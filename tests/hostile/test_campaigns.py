@@ -95,8 +95,9 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Play:
     return played
 
 
+@pytest.mark.fault("F24", "F25", "F26", "F27", "F28", "F32")
 @each(LOST)
-def test_f24_f25_f26_f27_f28_f32_a_lost_answer_is_sent_again_and_flagged(play: Play, do: tuple[str, ...]) -> None:
+def test_lost_answer_is_resent_and_flagged(play: Play, do: tuple[str, ...]) -> None:
     run = play(Fault(call="batch.submit", nth=1, do=do))
     assert run.outcomes == {Outcome.DELIVERED}
     assert run.flags == {True}
@@ -104,10 +105,9 @@ def test_f24_f25_f26_f27_f28_f32_a_lost_answer_is_sent_again_and_flagged(play: P
     assert run.summary.requests["submit"] == 2
 
 
+@pytest.mark.fault("F24", "F25", "F26", "F27", "F28", "F32")
 @each(LOST)
-def test_f24_f25_f26_f27_f28_f32_under_hold_a_lost_answer_is_unknown_and_never_sent_again(
-    play: Play, do: tuple[str, ...]
-) -> None:
+def test_with_hold_policy_a_lost_answer_is_unknown_and_not_resent(play: Play, do: tuple[str, ...]) -> None:
     run = play(Fault(call="batch.submit", nth=1, do=do), on_ambiguous="hold")
     assert run.outcomes == {Outcome.UNKNOWN}
     assert run.flags == {False}
@@ -115,9 +115,10 @@ def test_f24_f25_f26_f27_f28_f32_under_hold_a_lost_answer_is_unknown_and_never_s
     assert run.summary.requests["submit"] == 1
 
 
+@pytest.mark.fault("F27", "F29", "F30")
 @pytest.mark.parametrize("policy", ["resend", "hold"])
 @each(UNREAD)
-def test_f27_f29_f30_a_batch_that_was_taken_without_an_id_is_unknown_and_never_sent_again(
+def test_batch_accepted_without_an_id_is_unknown_and_never_resent(
     play: Play, do: tuple[str, ...], policy: Literal["resend", "hold"]
 ) -> None:
     run = play(Fault(call="batch.submit", nth=1, do=do), on_ambiguous=policy)
@@ -127,10 +128,9 @@ def test_f27_f29_f30_a_batch_that_was_taken_without_an_id_is_unknown_and_never_s
     assert run.summary.requests["submit"] == 1
 
 
+@pytest.mark.fault("F24", "F25", "F26", "F27", "F28", "F29", "F30", "F32")
 @each({**LOST, "f27": (*LOST["f27"], *UNREAD["f27"]), "f29": UNREAD["f29"], "f30": UNREAD["f30"][:6]})
-def test_f24_f25_f26_f27_f28_f29_f30_f32_a_status_that_does_not_come_is_asked_for_again(
-    play: Play, do: tuple[str, ...]
-) -> None:
+def test_missing_status_answer_is_polled_again(play: Play, do: tuple[str, ...]) -> None:
     run = play(Fault(call="batch.status", nth=1, do=do))
     assert run.outcomes == {Outcome.DELIVERED}
     assert run.flags == {False}
@@ -138,16 +138,18 @@ def test_f24_f25_f26_f27_f28_f29_f30_f32_a_status_that_does_not_come_is_asked_fo
     assert run.summary.requests["submit"] == 1
 
 
-def test_f28_json_that_is_said_to_be_plain_text_is_read_all_the_same(play: Play) -> None:
+@pytest.mark.fault("F28")
+def test_json_labelled_as_plain_text_is_parsed(play: Play) -> None:
     run = play(Fault(call="*", do=("apply", "text")))
     assert run.outcomes == {Outcome.DELIVERED}
     assert run.flags == {False}
     assert run.applied == {1}
 
 
+@pytest.mark.fault("F31")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("call", ["token", "batch.submit", "batch.status"])
-def test_f31_a_redirect_stops_the_run_and_the_other_host_hears_nothing(
+def test_redirect_stops_the_run_and_target_host_gets_no_request(
     monkeypatch: pytest.MonkeyPatch, call: str, status: int
 ) -> None:
     async def work() -> tuple[list[RecordResult], Exception | None, bytes, SandboxState]:
@@ -169,7 +171,8 @@ def test_f31_a_redirect_stops_the_run_and_the_other_host_hears_nothing(
     assert len(state.truth()) == (COUNT if call == "batch.status" else 0)
 
 
-def test_f22_a_server_that_is_not_there_for_a_while_costs_no_flag_and_no_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault("F22")
+def test_temporarily_unreachable_server_causes_no_flag(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three batches are taken; then the port is closed for half a minute, and the same account listens again."""
 
     async def work() -> Run:

@@ -58,9 +58,10 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.fault("F29")
 @pytest.mark.skipif(not STATUS.exists(), reason="the peak of a process is read from /proc")
 @pytest.mark.parametrize("ending", ["huge", "endless", "bomb"])
-async def test_f29_an_answer_that_is_too_large_costs_less_than_16_mib_and_its_connection(ending: str) -> None:
+async def test_oversized_answer_costs_less_than_16_mib_and_its_connection(ending: str) -> None:
     struck = tuple(Fault(call=call, do=("apply", ending)) for call in ("labels", "batch.status", "batch.submit"))
     settings = SandboxSettings(faults=FaultPlan(struck), limits=SPEEDS["off"])
     async with await Sandbox.start(settings) as sandbox:

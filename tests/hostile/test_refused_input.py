@@ -113,7 +113,7 @@ REFUSED: dict[str, tuple[Make, str, str]] = {
 
 
 @pytest.mark.parametrize(("make", "field", "rule"), REFUSED.values(), ids=REFUSED.keys())
-async def test_a_call_with_bad_input_is_refused_before_any_io(make: Make, field: str, rule: str) -> None:
+async def test_call_with_bad_input_is_refused_before_any_io(make: Make, field: str, rule: str) -> None:
     async with RawServer() as server, client_at(server.url) as client:
         with pytest.raises(ValidationError) as caught:
             await make(client)
@@ -138,9 +138,7 @@ SECONDS: dict[str, tuple[str, Callable[[Any], Make]]] = {
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), True, "10", pytest.param(ENDLESS, id="endless")])
 @pytest.mark.parametrize(("field", "make"), SECONDS.values(), ids=SECONDS.keys())
-async def test_a_wait_that_cannot_be_meant_is_refused_before_any_io(
-    field: str, make: Callable[[Any], Make], value: object
-) -> None:
+async def test_impossible_wait_is_refused_before_any_io(field: str, make: Callable[[Any], Make], value: object) -> None:
     async with RawServer() as server, client_at(server.url) as client:
         with pytest.raises(ValidationError, match=f"{field} .* is not a finite number of seconds above 0") as caught:
             await make(value)(client)
@@ -152,7 +150,7 @@ HINTED = {name: case for name, case in REFUSED.items() if case[1] != "records"}
 
 
 @pytest.mark.parametrize(("make", "field", "rule"), HINTED.values(), ids=HINTED.keys())
-async def test_every_problem_of_a_record_says_what_to_do(make: Make, field: str, rule: str) -> None:
+async def test_every_record_problem_has_advice(make: Make, field: str, rule: str) -> None:
     async with client_at("http://127.0.0.1:9") as client:
         with pytest.raises(ValidationError) as caught:
             await make(client)
@@ -186,7 +184,7 @@ NO_FIGURES = {
 
 @pytest.mark.parametrize("value", NO_FIGURES.values(), ids=NO_FIGURES.keys())
 @pytest.mark.parametrize(("name", "make"), FIGURES.items(), ids=FIGURES.keys())
-def test_a_figure_that_cannot_be_meant_is_refused_in_few_words(
+def test_impossible_number_is_refused_with_a_short_message(
     name: str, make: Callable[[Any], object], value: object
 ) -> None:
     with pytest.raises(ConfigError, match=rf"^{re.escape(name)} is .*: it must be .*number") as refused:
@@ -196,7 +194,7 @@ def test_a_figure_that_cannot_be_meant_is_refused_in_few_words(
 
 
 @pytest.mark.parametrize("value", [-1, 1.5, True, None, float("nan"), pytest.param(ENDLESS, id="5,001 digits")])
-def test_resends_are_counted_in_whole_numbers(value: Any) -> None:
+def test_resends_must_be_an_integer(value: Any) -> None:
     with pytest.raises(ConfigError, match=r"CampaignOptions.max_resends is .*: it must be a whole number from 0"):
         CampaignOptions(max_resends=value)
 
@@ -218,7 +216,7 @@ def test_resends_are_counted_in_whole_numbers(value: Any) -> None:
         (lambda: RateLimit(5, 1, 1.0), "RateLimit.name is 5: it must be a word"),  # type: ignore[arg-type]
     ],
 )  # fmt: skip
-def test_a_setting_of_another_kind_is_refused_with_what_it_must_be(make: Callable[[], object], words: str) -> None:
+def test_setting_of_a_wrong_type_is_refused_with_the_expected_type(make: Callable[[], object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         make()
 
@@ -255,7 +253,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("settings", "words"), SETTINGS.values(), ids=SETTINGS.keys())
-def test_a_setting_that_cannot_work_is_refused_with_what_to_do(settings: dict[str, Any], words: str) -> None:
+def test_unusable_setting_is_refused_with_advice(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words) as refused:
         client_at(**{"url": "https://api.example", **settings})
     assert refused.value.sent == "no"

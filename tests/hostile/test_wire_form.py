@@ -70,7 +70,7 @@ def assert_is_canonical(body: dict[str, Any], given_record: CallRecord) -> None:
 
 
 @given(numbers)
-def test_a_number_is_refused_or_sent_as_digits(value: str) -> None:
+def test_number_is_refused_or_sent_as_digits(value: str) -> None:
     body = pushed(record(receiver=value))
     if body is not None:
         assert re.fullmatch(r"[1-9][0-9]{6,14}", body["receiver_number"], re.ASCII)
@@ -78,7 +78,7 @@ def test_a_number_is_refused_or_sent_as_digits(value: str) -> None:
 
 
 @given(texts)
-def test_a_reason_is_refused_or_sent_composed(value: str) -> None:
+def test_reason_is_refused_or_sent_composed(value: str) -> None:
     body = pushed(record(reason=value))
     if body is not None:
         assert body["dynamic_call_reason"] == unicodedata.normalize("NFC", value)
@@ -86,7 +86,7 @@ def test_a_reason_is_refused_or_sent_composed(value: str) -> None:
 
 
 @given(texts)
-def test_a_name_is_refused_or_sent_composed(value: str) -> None:
+def test_name_is_refused_or_sent_composed(value: str) -> None:
     body = pushed(record(label_name=value))
     if body is not None:
         assert body["dynamic_label_name"] == unicodedata.normalize("NFC", value)
@@ -100,7 +100,7 @@ def test_any_value_in_any_field_is_refused_or_sent_in_canonical_form(values: dic
         assert_is_canonical(body, record(**values))
 
 
-def test_a_number_written_by_a_person_goes_out_as_digits_in_a_push_and_in_a_batch() -> None:
+def test_formatted_number_is_sent_as_digits_in_push_and_batch() -> None:
     written = record(caller="+91 (0) 12345-67890", receiver="0091 98765 43210")
     script = playing(TAKEN)
 

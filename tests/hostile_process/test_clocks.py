@@ -55,8 +55,9 @@ def campaign(
     return run_virtual(main)
 
 
+@pytest.mark.fault("F55")
 @pytest.mark.parametrize("by", [HOUR, -HOUR, 1.0, -1.0], ids=["an hour on", "an hour back", "leap", "leap back"])
-def test_f55_when_the_clock_is_set_no_request_is_early_or_late(patched: pytest.MonkeyPatch, by: float) -> None:
+def test_clock_change_makes_no_request_early_or_late(patched: pytest.MonkeyPatch, by: float) -> None:
     quiet, _ = campaign(patched, "set_clock", 0.0)
     here, (results, summary, fault) = campaign(patched, "set_clock", by)
     check_account(results, summary, here.state)
@@ -68,8 +69,9 @@ def test_f55_when_the_clock_is_set_no_request_is_early_or_late(patched: pytest.M
     assert here.stages.times("clock.offset_detected") == ([pytest.approx(95.0, abs=60.0)] if abs(by) > 30 else [])
 
 
+@pytest.mark.fault("F55")
 @pytest.mark.parametrize("by", [HOUR, -HOUR], ids=["an hour on", "an hour back"])
-def test_f55_setting_the_clock_buys_no_token(patched: pytest.MonkeyPatch, by: float) -> None:
+def test_clock_change_gives_no_extra_token(patched: pytest.MonkeyPatch, by: float) -> None:
     """I6: ten in thirty minutes as the server counts, while there is work for twenty."""
 
     async def main() -> Machine:
@@ -88,7 +90,8 @@ def test_f55_setting_the_clock_buys_no_token(patched: pytest.MonkeyPatch, by: fl
     assert here.state.stats().violations == {}
 
 
-def test_f55_after_a_suspend_of_two_hours_it_goes_on_and_makes_the_token_that_it_needs(
+@pytest.mark.fault("F55")
+def test_campaign_continues_after_a_two_hour_suspend_and_mints_a_token(
     patched: pytest.MonkeyPatch,
 ) -> None:
     quiet, _ = campaign(patched, "suspend", 0.0)
@@ -103,7 +106,8 @@ def test_f55_after_a_suspend_of_two_hours_it_goes_on_and_makes_the_token_that_it
     assert here.sent[-1][1] - quiet.sent[-1][1] <= 15.0
 
 
-def test_f55_a_window_that_closed_in_a_suspend_is_not_sent(patched: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault("F55")
+def test_window_that_closed_during_a_suspend_is_not_sent(patched: pytest.MonkeyPatch) -> None:
     async def main() -> tuple[Machine, Ended]:
         here = machine(patched, SLOW)
         here.later(95.0, "suspend", 2 * HOUR)
@@ -133,10 +137,9 @@ def judged(patched: pytest.MonkeyPatch, ahead: float) -> tuple[Machine, Ended]:
     return run_virtual(main)
 
 
+@pytest.mark.fault("F56")
 @pytest.mark.parametrize("ahead", [600.0, -600.0, 86_400.0])
-def test_f56_a_clock_that_is_wrong_all_the_time_expires_the_same_records_as_a_right_one(
-    patched: pytest.MonkeyPatch, ahead: float
-) -> None:
+def test_permanently_wrong_clock_expires_the_same_records(patched: pytest.MonkeyPatch, ahead: float) -> None:
     right, (usual, _, _) = judged(patched, 0.0)
     here, (results, summary, fault) = judged(patched, ahead)
     check_account(results, summary, here.state)
@@ -150,8 +153,9 @@ def test_f56_a_clock_that_is_wrong_all_the_time_expires_the_same_records_as_a_ri
     assert all((entry.ends_at or 0) / 1000 > entry.applied_at for entry in here.state.truth(0, 1_000))
 
 
+@pytest.mark.fault("F56")
 @pytest.mark.parametrize("ahead", [600.0, -600.0])
-def test_f56_the_first_rows_too_are_judged_by_the_server_s_clock(patched: pytest.MonkeyPatch, ahead: float) -> None:
+def test_first_rows_are_checked_with_the_server_clock(patched: pytest.MonkeyPatch, ahead: float) -> None:
     """Nothing has been heard of the server yet when they are read."""
 
     async def main() -> Ended:
@@ -163,7 +167,8 @@ def test_f56_the_first_rows_too_are_judged_by_the_server_s_clock(patched: pytest
     assert summary.delivered == 3 * BATCH
 
 
-def test_f59_after_a_loop_that_was_held_for_ten_seconds_there_is_no_burst_and_it_is_told() -> None:
+@pytest.mark.fault("F59")
+def test_blocked_loop_is_followed_by_no_burst_and_is_reported() -> None:
     loop = SwiftLoop()
 
     async def main() -> tuple[World, list[tuple[str, float]]]:

@@ -64,8 +64,9 @@ class Holder:
             time.sleep(PAUSE)
 
 
+@pytest.mark.fault("F59")
 @pytest.mark.parametrize("connect", [10.0, READ])
-async def test_f59_answers_that_came_while_the_loop_was_held_are_read_and_nothing_is_in_doubt(
+async def test_answers_received_during_a_blocked_loop_are_read(
     apart: Sandbox, monkeypatch: pytest.MonkeyPatch, connect: float
 ) -> None:
     make_batches_small(monkeypatch, BATCH)

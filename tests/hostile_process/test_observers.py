@@ -40,7 +40,8 @@ def campaign(observer: Raising | None) -> tuple[Summary, list[tuple[float, str, 
     return run_virtual(main)
 
 
-def test_f62_a_raising_observer_changes_no_outcome_and_no_request_and_is_said_once_a_kind(
+@pytest.mark.fault("F62")
+def test_raising_observer_changes_nothing_and_is_logged_once_per_kind(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     usual, sent = campaign(None)

@@ -24,8 +24,9 @@ class Broken(Exception):
     """What the source raises."""
 
 
+@pytest.mark.fault("F60")
 @pytest.mark.parametrize("at", [1, 500, 501, ROWS - 1])
-def test_f60_a_source_that_breaks_keeps_the_rows_before_and_a_resume_goes_on(at: int) -> None:
+def test_failing_source_keeps_earlier_rows_and_a_resume_continues(at: int) -> None:
     def breaking() -> Iterator[CallRecord]:
         yield from records(at - 1)
         raise Broken
@@ -46,8 +47,9 @@ def test_f60_a_source_that_breaks_keeps_the_rows_before_and_a_resume_goes_on(at:
     assert applications(state) == {row.receiver: 1 for row in records(ROWS)}
 
 
+@pytest.mark.fault("F61")
 @pytest.mark.parametrize("linger", [0.2, 1.0, 5.0])
-def test_f61_a_row_of_a_slow_source_leaves_within_the_linger_and_a_second(linger: float) -> None:
+def test_row_of_a_slow_source_is_sent_within_linger_plus_one_second(linger: float) -> None:
     async def main() -> None:
         world, loop = World(), asyncio.get_running_loop()
         came: dict[str, float] = {}
@@ -73,9 +75,10 @@ def test_f61_a_row_of_a_slow_source_leaves_within_the_linger_and_a_second(linger
     run_virtual(main)
 
 
+@pytest.mark.fault("F61")
 @pytest.mark.parametrize("way", ["leave", "drain", "abort", "cancel", "fault"])
 @pytest.mark.parametrize("waits", [True, False], ids=["that waits for ever", "that nobody asks for more"])
-def test_f61_an_async_generator_is_closed_whatever_ends_the_run(way: str, waits: bool) -> None:
+def test_async_generator_is_closed_however_the_run_ends(way: str, waits: bool) -> None:
     closed: list[str] = []
 
     async def endless() -> AsyncIterator[CallRecord]:
@@ -110,7 +113,8 @@ def test_f61_an_async_generator_is_closed_whatever_ends_the_run(way: str, waits:
     run_virtual(main)
 
 
-def test_f63_of_a_hundred_million_rows_no_more_are_read_than_may_be_unresolved() -> None:
+@pytest.mark.fault("F63")
+def test_endless_source_is_read_no_further_than_max_unresolved() -> None:
     """Memory is a matter of what is held, and that is counted here; megabytes are `python -m benchmarks memory`."""
     read = resolved = 0
     ahead: list[int] = []

@@ -83,7 +83,8 @@ def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     make_batches_small(monkeypatch, BATCH)
 
 
-def test_f57_a_first_signal_before_any_turn_leaves_nothing_unknown_and_a_journal_that_goes_on() -> None:
+@pytest.mark.fault("F57")
+def test_first_signal_at_any_moment_leaves_nothing_unknown() -> None:
     turns = play().turns
     assert turns > 60
     unsent = set()
@@ -96,7 +97,8 @@ def test_f57_a_first_signal_before_any_turn_leaves_nothing_unknown_and_a_journal
     assert len(unsent) > 2
 
 
-def test_f57_a_second_signal_ends_it_as_soon_as_what_is_in_flight_has_ended() -> None:
+@pytest.mark.fault("F57")
+def test_second_signal_ends_the_run_once_requests_in_flight_end() -> None:
     turns = play().turns
     unknown = 0
     for turn in range(1, turns, 4):

@@ -1,106 +1,117 @@
-"""The table of faults in tests/README.md: what it must say, and what the tests say.
+"""Renders docs/faults.md: the faults, attacks and bad inputs by number, with the tests that cover each.
 
-The names of the tests are the truth. A test of a fault begins with its number, or with several
-(`test_f47_f48_...`), and stands in the row of each. So the column of tests is written by this module out of the tree;
-what a fault is and which figure its tests demand is written by hand and kept:
-
-    python -m tests.house.catalogue     brings the table up to date
-
-A number that has no test says so: `not shown` in the column of tests, and the reason where the figure would stand.
+The numbers, their texts and figures are data: tests/vectors/faults.toml. A test names its numbers with the marker
+`@pytest.mark.fault("F47", "F48")`. The markers are read from the syntax trees of the test files; nothing is imported.
 """
 
 from __future__ import annotations
 
 import ast
-import re
-from collections import defaultdict
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
+import cattrs
 
-from tests.house.sources import REPOSITORY
+from .sources import REPOSITORY
 
-TABLE = REPOSITORY / "tests" / "README.md"
-DEMANDED = (
-    *(f"F{number:02}" for number in range(1, 64)),
-    *(f"S{number:02}" for number in range(1, 20)),
-    *(f"S{number:02}" for number in range(33, 41)),
-)
-"""The numbers that have a row whatever the tests say."""
+FAULTS = REPOSITORY / "tests" / "vectors" / "faults.toml"
+PAGE = REPOSITORY / "docs" / "faults.md"
+COMMAND = "python -m " + ".".join(Path(__file__).relative_to(REPOSITORY).with_suffix("").parts)
+MARKER = "pytest.mark.fault"
+NO_TEST = "no test"
 
-NOT_SHOWN = "not shown"
-BREAK = "<br>"
-NUMBERS = re.compile(r"test_((?:[bfs]\d\d_)+)")
-ROW = re.compile(r"^\| ([FS]\d\d) \| (.*?) \| (.*?) \| (.*?) \|$")
+HEAD = f"""\
+<!-- Generated from tests/vectors/faults.toml and the tests by `{COMMAND}`. Do not edit. -->
+
+# Faults, attacks and bad inputs
+
+Each number is a fault (F), an attack or a leak (S), or a bad input (B). The figure is what the tests of that
+number assert. A test names its numbers with `@pytest.mark.fault(...)`.
+
+*Applied*: the truth log of the sandbox records that the request took effect. *Flagged*: the result has
+`possibly_duplicated = True`. Seconds are seconds of the virtual clock, unless the figure says otherwise.
+"""
 
 
-@attrs.frozen
-class Row:
-    """One number: what goes wrong, the tests that show what happens then (`path::function`), and their figure."""
+@attrs.frozen(kw_only=True)
+class Fault:
+    """One number of the catalogue. The fields are described in faults.toml."""
 
     number: str
-    fault: str
-    tests: tuple[str, ...]
-    figure: str
-
-    @classmethod
-    def of(cls, line: str) -> Row | None:
-        """The row that this line is; None for any other line."""
-        found = ROW.match(line)
-        if found is None:
-            return None
-        number, fault, figure, shown = (cell.strip() for cell in found.groups())
-        named = [name.strip("`") for name in shown.split(BREAK)] if shown not in ("", NOT_SHOWN) else []
-        return cls(number, fault, tuple(named), figure)
-
-    def __str__(self) -> str:
-        shown = BREAK.join(f"`{name}`" for name in self.tests) or NOT_SHOWN
-        return f"| {self.number} | {self.fault} | {self.figure} | {shown} |"
+    section: str
+    title: str
+    figure: str | None = None
+    decided: str | None = None
 
 
-def rows_of(text: str) -> list[Row]:
-    """The rows of a text, in its order."""
-    return [row for line in text.splitlines() if (row := Row.of(line)) is not None]
+@attrs.frozen(order=True)
+class Case:
+    """A test function: the path of its file from the repository, and its name."""
+
+    path: str
+    name: str
 
 
-def numbers_of(function: str) -> list[str]:
-    """The numbers with which the name of a test begins: `test_f07_f09_it` has F07 and F09. Bad input (B) has no row."""
-    found = NUMBERS.match(function)
-    return [number for number in found[1].upper().split("_") if number[:1] in ("F", "S")] if found else []
+def faults(text: str | None = None) -> list[Fault]:
+    """Parse faults.toml, in its order. Raises an error for an unknown or missing field."""
+    tables: dict[str, dict[str, Any]] = tomllib.loads(FAULTS.read_text("utf-8") if text is None else text)
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    return [converter.structure({"number": number, **table}, Fault) for number, table in tables.items()]
 
 
-def functions_of(text: str) -> Iterator[str]:
-    """The names of the tests in the text of one file, in its order."""
+def marked(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each number of each marked test function in the text of one file, with the name of the function."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+            for decorator in node.decorator_list:
+                if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == MARKER:
+                    yield from ((str(ast.literal_eval(number)), node.name) for number in decorator.args)
+
+
+def files_of_tests(folder: Path) -> list[Path]:
+    """Return the test files below a folder, sorted by path."""
+    return sorted(folder.rglob("test_*.py"))
+
+
+def names_of_tests(text: str) -> Iterator[str]:
+    """Yield the names of the test functions in the text of one file, in its order."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
             yield node.name
 
 
-def numbered(folder: Path) -> dict[str, list[str]]:
-    """The tests below a folder by number, each as `path::function` from the repository."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for path in sorted(folder.rglob("test_*.py")):
-        for function in functions_of(path.read_text("utf-8")):
-            for number in numbers_of(function):
-                found[number].append(f"{path.relative_to(REPOSITORY).as_posix()}::{function}")
-    return dict(found)
+def covered(folder: Path) -> dict[str, list[Case]]:
+    """Return the marked tests below a folder by number."""
+    found: dict[str, list[Case]] = {}
+    for path in files_of_tests(folder):
+        for number, name in marked(path.read_text("utf-8")):
+            found.setdefault(number, []).append(Case(path.relative_to(REPOSITORY).as_posix(), name))
+    return found
 
 
-def rewritten(text: str, tests: Mapping[str, list[str]]) -> str:
-    """The same text with the tests of today in its rows. A number that has no row yet gets one behind the last."""
-    lines = text.splitlines()
-    table = [place for place, line in enumerate(lines) if Row.of(line) is not None]
-    known = {row.number: row for row in rows_of(text)}
-    new = [Row(number, "", (), "") for number in sorted({*DEMANDED, *tests} - known.keys())]
-    for place in table:
-        row = Row.of(lines[place])
-        assert row is not None
-        lines[place] = str(attrs.evolve(row, tests=tuple(tests.get(row.number, ()))))
-    end = table[-1] + 1 if table else len(lines)
-    added = [str(attrs.evolve(row, tests=tuple(tests.get(row.number, ())))) for row in new]
-    return "\n".join([*lines[:end], *added, *lines[end:], ""])
+def page(catalogue: list[Fault], tests: Mapping[str, list[Case]]) -> str:
+    """Render the page: one table for each section, in the order of the catalogue."""
+    parts = [HEAD]
+    for section in dict.fromkeys(fault.section for fault in catalogue):
+        rows = [row(fault, tests.get(fault.number, [])) for fault in catalogue if fault.section == section]
+        head = f"## {section}\n\n| number | what goes wrong | figure | tests |\n| --- | --- | --- | --- |\n"
+        parts.append(head + "".join(f"{line}\n" for line in rows))
+    return "\n".join(parts)
+
+
+def row(fault: Fault, tests: list[Case]) -> str:
+    """Render one row. The tests are grouped by file."""
+    by_file: dict[str, list[str]] = {}
+    for test in tests:
+        by_file.setdefault(test.path, []).append(test.name)
+    shown = "<br>".join(f"`{path}`: " + ", ".join(f"`{name}`" for name in names) for path, names in by_file.items())
+    cells = (fault.number, fault.title, fault.decided or fault.figure or "", shown or NO_TEST)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 if __name__ == "__main__":
-    TABLE.write_text(rewritten(TABLE.read_text("utf-8"), numbered(REPOSITORY / "tests")), "utf-8")
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page(faults(), covered(REPOSITORY / "tests")), "utf-8")

@@ -1,95 +1,149 @@
-"""The table of faults in tests/README.md says what the tests say, number by number."""
+"""docs/faults.md is current, each number has a test or a reason, and test names follow the rules."""
 
 from __future__ import annotations
 
+import ast
+import re
 from collections import Counter
+from collections.abc import Callable
 
+import cattrs
 import pytest
 
-from tests.house.catalogue import DEMANDED, TABLE, Row, functions_of, numbered, numbers_of, rewritten, rows_of
-from tests.house.sources import REPOSITORY
+from .catalogue import (
+    COMMAND,
+    FAULTS,
+    MARKER,
+    NO_TEST,
+    PAGE,
+    Case,
+    Fault,
+    covered,
+    faults,
+    files_of_tests,
+    marked,
+    names_of_tests,
+    page,
+    row,
+)
+from .sources import REPOSITORY
 
-HINT = "bring the table up to date with `python -m tests.house.catalogue`"
+HINT = f"update the page with `{COMMAND}`"
+NAME_MAX_CHARACTERS = 70
+NUMBERED = re.compile(r"test_[bfs]\d\d_")
+GOOD = '[F01]\nsection = "Time"\ntitle = "a fault"\n'
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[Row]:
-    return rows_of(TABLE.read_text("utf-8"))
+def catalogue() -> list[Fault]:
+    return faults()
 
 
 @pytest.fixture(scope="module")
-def tests() -> dict[str, list[str]]:
-    return numbered(REPOSITORY / "tests")
+def tests() -> dict[str, list[Case]]:
+    return covered(REPOSITORY / "tests")
 
 
-def test_every_number_has_one_row_with_a_fault_and_a_figure(rows: list[Row]) -> None:
-    assert set(DEMANDED) - {row.number for row in rows} == set(), HINT
-    assert [number for number, count in Counter(row.number for row in rows).items() if count > 1] == []
-    assert [row.number for row in rows if not row.fault or not row.figure] == []
+def test_page_is_current(catalogue: list[Fault], tests: dict[str, list[Case]]) -> None:
+    assert PAGE.read_text("utf-8") == page(catalogue, tests), HINT
 
 
-def test_every_row_names_the_tests_whose_names_begin_with_its_number_and_no_others(
-    rows: list[Row], tests: dict[str, list[str]]
+def test_each_marker_names_a_known_number(catalogue: list[Fault], tests: dict[str, list[Case]]) -> None:
+    assert tests.keys() - {fault.number for fault in catalogue} == set(), f"add the number to {FAULTS.name}"
+
+
+def test_each_number_has_a_figure_and_tests_or_a_reason(catalogue: list[Fault], tests: dict[str, list[Case]]) -> None:
+    def is_complete(fault: Fault) -> bool:
+        if fault.number in tests:
+            return bool(fault.figure) and fault.decided is None
+        return bool(fault.decided) and fault.figure is None
+
+    assert [fault.number for fault in catalogue if not is_complete(fault)] == []
+    assert [fault.number for fault in catalogue if not fault.title or not fault.section] == []
+
+
+def test_numbers_are_complete_and_ordered(catalogue: list[Fault]) -> None:
+    assert all(re.fullmatch(r"[FSB]\d\d", fault.number) for fault in catalogue)
+    for kind in "FSB":
+        numbers = [int(fault.number[1:]) for fault in catalogue if fault.number.startswith(kind)]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_no_figure_mentions_an_expected_failure_that_is_gone(
+    catalogue: list[Fault], tests: dict[str, list[Case]]
 ) -> None:
-    named = {row.number: set(row.tests) for row in rows if row.tests}
-    assert named == {number: set(found) for number, found in tests.items()}, HINT
+    def expects_one(number: str) -> bool:
+        return any("xfail" in (REPOSITORY / test.path).read_text("utf-8") for test in tests.get(number, []))
+
+    figures = {fault.number: (fault.figure or "").lower() for fault in catalogue}
+    assert [number for number, text in figures.items() if "expected failure" in text and not expects_one(number)] == []
 
 
-def test_what_no_test_shows_says_why(rows: list[Row]) -> None:
-    assert [row.number for row in rows if not row.tests and not row.figure.startswith("because ")] == []
-
-
-def test_no_figure_speaks_of_an_expected_failure_that_is_gone(rows: list[Row]) -> None:
-    def expects_one(row: Row) -> bool:
-        files = {test.partition("::")[0] for test in row.tests}
-        return any("xfail" in (REPOSITORY / file).read_text("utf-8") for file in files)
-
-    assert [row.number for row in rows if "expected failure" in row.figure.lower() and not expects_one(row)] == []
-
-
-def test_the_command_has_nothing_to_change(tests: dict[str, list[str]]) -> None:
-    text = TABLE.read_text("utf-8")
-    assert rewritten(text, tests) == text, HINT
+def test_markers_are_decorators_of_tests_with_literal_numbers() -> None:
+    """A marker in another place, such as `pytestmark`, would not be collected."""
+    for path in files_of_tests(REPOSITORY / "tests"):
+        text = path.read_text("utf-8")
+        calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)]
+        used = sum(ast.unparse(node) == MARKER for node in calls)
+        assert used == len({name for _, name in marked(text)}), path.name
 
 
 @pytest.mark.parametrize(
-    ("function", "numbers"),
+    "is_bad",
     [
-        ("test_f07_thirty_restarts", ["F07"]),
-        ("test_f47_f48_a_kill", ["F47", "F48"]),
-        ("test_s05_f09_mixed", ["S05", "F09"]),
-        ("test_b31_s38_a_bomb", ["S38"]),
-        ("test_b31_an_input", []),
-        ("test_of_f07", []),
-        ("test_f7_short", []),
-        ("test_f070_long", []),
-        ("test_f07", []),
+        pytest.param(lambda name, _: len(name) > NAME_MAX_CHARACTERS, id="too long"),
+        pytest.param(lambda _, count: count > 1, id="repeated in its file"),
+        pytest.param(lambda name, _: NUMBERED.match(name), id="with a number"),
     ],
 )
-def test_the_numbers_of_a_test_are_those_with_which_its_name_begins(function: str, numbers: list[str]) -> None:
-    assert numbers_of(function) == numbers
+def test_no_name_breaks_a_rule(is_bad: Callable[[str, int], object]) -> None:
+    bad = {
+        path.name: [
+            name for name, count in Counter(names_of_tests(path.read_text("utf-8"))).items() if is_bad(name, count)
+        ]
+        for path in files_of_tests(REPOSITORY / "tests")
+    }
+    assert {path: names for path, names in bad.items() if names} == {}
 
 
-def test_functions_are_found_wherever_they_stand() -> None:
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('@pytest.mark.fault("F01")\ndef test_a(): ...\n', [("F01", "test_a")]),
+        ('@pytest.mark.fault("F02", "S03")\nasync def test_a(): ...\n', [("F02", "test_a"), ("S03", "test_a")]),
+        ('@each\n@pytest.mark.fault("F01")\n@other\ndef test_a(): ...\n', [("F01", "test_a")]),
+        ('class TestC:\n    @pytest.mark.fault("B04")\n    def test_a(self): ...\n', [("B04", "test_a")]),
+        ('@pytest.mark.fault("F05")\ndef helper(): ...\n', []),
+        ("@pytest.mark.timeout(1)\ndef test_a(): ...\n", []),
+    ],
+)
+def test_markers_are_collected_from_test_functions(text: str, found: list[tuple[str, str]]) -> None:
+    assert list(marked(text)) == found
+
+
+def test_names_are_collected_at_any_level() -> None:
     text = "def test_a(): ...\nasync def test_b(): ...\nclass TestC:\n    def test_d(self): ...\ndef help(): ...\n"
-    assert sorted(functions_of(text)) == ["test_a", "test_b", "test_d"]
+    assert sorted(names_of_tests(text)) == ["test_a", "test_b", "test_d"]
 
 
-def test_a_row_reads_what_it_writes() -> None:
-    shown = Row("F01", "a fault", ("tests/x.py::test_f01_a", "tests/y.py::test_f01_b"), "<= 1")
-    untested = Row("S17", "a fault", (), "because it is so")
-    empty = Row("F02", "", (), "")
-    assert [Row.of(str(row)) for row in (shown, untested, empty)] == [shown, untested, empty]
-    assert Row.of("| number | fault | tests | figure |") is None
+@pytest.mark.parametrize("bad", [f'{GOOD}figures = "0"\n', '[F01]\ntitle = "a fault"\n'], ids=["unknown", "missing"])
+def test_fault_with_an_unknown_or_missing_field_is_refused(bad: str) -> None:
+    assert faults(GOOD) == [Fault(number="F01", section="Time", title="a fault")]
+    with pytest.raises(cattrs.ClassValidationError):
+        faults(bad)
 
 
-def test_the_command_writes_the_tests_and_keeps_what_was_written_by_hand() -> None:
-    text = "before\n\n| F01 | a fault | 5 of 5 | `old` |\n| F02 | another | 0 | `gone` |\n\nafter\n"
-    new = rewritten(text, {"F01": ["tests/x.py::test_f01_a"], "S99": ["tests/y.py::test_s99_b"]})
-    first, second, *rest = rows_of(new)
-    assert first == Row("F01", "a fault", ("tests/x.py::test_f01_a",), "5 of 5")
-    assert second == Row("F02", "another", (), "0")
-    assert {row.number for row in rest} == {*DEMANDED, "S99"} - {"F01", "F02"}
-    assert new.startswith("before\n\n| F01")
-    assert new.endswith("|\n\nafter\n")
-    assert rewritten(new, {"F01": ["tests/x.py::test_f01_a"], "S99": ["tests/y.py::test_s99_b"]}) == new
+def test_page_has_a_table_for_each_section_and_groups_tests_by_file() -> None:
+    catalogue = [
+        Fault(number="F01", section="Time", title="a | b", figure="<= 1 s"),
+        Fault(number="F02", section="Space", title="none", decided="Not assigned."),
+        Fault(number="F03", section="Time", title="c", figure="0"),
+    ]
+    tests = {
+        "F01": [Case("tests/x.py", "test_a"), Case("tests/x.py", "test_b"), Case("tests/y.py", "test_c")],
+        "F03": [Case("tests/y.py", "test_c")],
+    }
+    text = page(catalogue, tests)
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["Time", "Space"]
+    assert "| F01 | a \\| b | <= 1 s | `tests/x.py`: `test_a`, `test_b`<br>`tests/y.py`: `test_c` |\n| F03 |" in text
+    assert row(catalogue[1], []) == f"| F02 | none | Not assigned. | {NO_TEST} |"

@@ -71,30 +71,30 @@ def assert_same(twin: TruecallerError, error: TruecallerError) -> None:
     assert (twin.sent, twin.retryable, str(twin)) == (error.sent, error.retryable, str(error))
 
 
-def test_there_is_an_example_of_every_error() -> None:
+def test_every_error_has_an_example() -> None:
     assert {type(error) for error in EXAMPLES} == every_class()
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
-def test_an_error_survives_pickling(error: TruecallerError, protocol: int) -> None:
+def test_error_survives_pickling(error: TruecallerError, protocol: int) -> None:
     assert_same(pickle.loads(pickle.dumps(error, protocol)), error)  # noqa: S301 - our own bytes
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
-def test_an_error_survives_copying(error: TruecallerError) -> None:
+def test_error_survives_copying(error: TruecallerError) -> None:
     assert_same(copy.copy(error), error)
     assert_same(copy.deepcopy(error), error)
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
-def test_an_error_answers_the_two_questions_and_says_something(error: TruecallerError) -> None:
+def test_error_has_retryable_sent_and_a_message(error: TruecallerError) -> None:
     assert error.sent in ("no", "maybe", "yes")
     assert isinstance(error.retryable, bool)
     assert str(error).strip()
 
 
-def test_an_error_keeps_only_the_beginning_of_a_body() -> None:
+def test_error_keeps_only_the_start_of_a_body() -> None:
     assert len(errors.BadRequest(400, body="x" * 5000).body) == errors.BODY_KEPT
     assert len(errors.DecodeError("odd", body="x" * 5000).body) == errors.BODY_KEPT
 
@@ -108,7 +108,7 @@ def test_an_error_keeps_only_the_beginning_of_a_body() -> None:
         lambda: Credentials(ACCOUNT, "key", CANARY),  # type: ignore[arg-type]
     ],
 )
-def test_a_setting_refused_is_not_shown(wrong: Callable[[], Credentials]) -> None:
+def test_refused_setting_is_not_shown(wrong: Callable[[], Credentials]) -> None:
     with pytest.raises(errors.ConfigError) as caught:
         wrong()
     error = caught.value
@@ -133,7 +133,7 @@ def test_nothing_that_holds_a_secret_shows_it(holder: object) -> None:
     assert not [text for text in (repr(holder), str(holder), f"{holder}", f"{holder!r:>80}") if CANARY in text]
 
 
-def test_a_secret_shows_three_stars() -> None:
+def test_secret_shows_three_stars() -> None:
     assert repr(Secret(CANARY)) == "Secret('***')"
     assert f"{Secret(CANARY)}" == str(Secret(CANARY)) == "***"
 
@@ -141,12 +141,12 @@ def test_a_secret_shows_three_stars() -> None:
 @pytest.mark.parametrize(
     "way_out", [pickle.dumps, copy.copy, copy.deepcopy, json.dumps, vars], ids=lambda way: way.__name__
 )
-def test_a_secret_refuses_every_way_out(way_out: Callable[[object], object]) -> None:
+def test_secret_cannot_be_serialised(way_out: Callable[[object], object]) -> None:
     with pytest.raises(TypeError):
         way_out(Secret(CANARY))
 
 
-def test_a_secret_stays_one_in_the_values_of_its_holder() -> None:
+def test_secret_stays_hidden_in_the_values_of_its_holder() -> None:
     values = attrs.asdict(Credentials(ACCOUNT, "key", Secret(CANARY)))
     assert CANARY not in repr(values)
     assert CANARY not in json.dumps(values, default=str)
@@ -164,7 +164,7 @@ def test_secrets_are_compared_by_value_and_only_with_secrets() -> None:
     [CallRecord(NUMBER, NUMBER, 0, 1), RecordStatus(caller=NUMBER, receiver=NUMBER)],
     ids=lambda holder: type(holder).__name__,
 )
-def test_a_number_is_shown_by_its_last_four_digits(holder: object) -> None:
+def test_number_is_shown_by_its_last_four_digits(holder: object) -> None:
     assert NUMBER not in repr(holder)
     assert NUMBER[-4:] in repr(holder)
     assert NUMBER[-5:] not in repr(holder)

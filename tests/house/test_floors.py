@@ -109,26 +109,26 @@ def reached(module: Module, known: Iterable[str]) -> set[str]:
     return {target for use in module.imports() if (target := target_of(use, known)) is not None} - {module.name}
 
 
-def test_every_room_stands_on_a_floor() -> None:
+def test_every_package_belongs_to_a_layer() -> None:
     assert {module.room for module in modules()} <= FLOOR.keys()
 
 
-def test_imports_point_down_only() -> None:
+def test_imports_point_to_lower_layers_only() -> None:
     known = {module.name for module in modules()}
     assert [said for module in modules() for said in trespasses(module, known)] == []
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
+def test_modules_have_no_import_cycle() -> None:
     known = {module.name for module in modules()}
     assert circle({module.name: reached(module, known) for module in modules()}) == []
 
 
-def test_the_table_itself_has_no_circle() -> None:
+def test_layer_table_has_no_cycle() -> None:
     assert circle(BESIDE) == []
     assert all(FLOOR[room] == FLOOR[other] for room, others in BESIDE.items() for other in others)
 
 
-def test_an_upward_a_sideways_and_a_barred_import_are_seen() -> None:
+def test_forbidden_imports_are_detected() -> None:
     known = {
         "truecaller_async",
         "truecaller_async.planning.pace",
@@ -151,6 +151,6 @@ def test_an_upward_a_sideways_and_a_barred_import_are_seen() -> None:
     assert seen("truecaller_async.engine.x", "import aiohttp") == 0
 
 
-def test_a_circle_is_seen() -> None:
+def test_import_cycle_is_detected() -> None:
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
     assert not circle({"a": {"b", "c"}, "b": {"c"}})

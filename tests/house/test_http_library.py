@@ -15,25 +15,25 @@ def exceptions_of(module: object) -> set[type[BaseException]]:
     return {value for value in vars(module).values() if isinstance(value, type) and issubclass(value, BaseException)}
 
 
-def test_every_exception_of_the_client_is_in_the_table() -> None:
+def test_every_aiohttp_exception_is_in_the_table() -> None:
     own = {cls for cls in exceptions_of(client_exceptions) if cls.__module__ == client_exceptions.__name__}
     public = {cls for cls in exceptions_of(aiohttp) if cls.__name__ not in NOT_OF_THE_CLIENT}
     assert len(own) > 20
     assert {cls.__name__ for cls in (own | public) - FAILURES.keys()} == set()
 
 
-def test_the_exceptions_left_out_are_still_there_and_are_no_client_errors() -> None:
+def test_excluded_exceptions_still_exist_and_are_no_client_errors() -> None:
     for name in NOT_OF_THE_CLIENT:
         assert not issubclass(getattr(aiohttp, name), aiohttp.ClientError)
 
 
-async def test_the_switch_against_silent_resending_still_exists() -> None:
+async def test_option_against_silent_resending_still_exists() -> None:
     assert "_retry_connection" in aiohttp.ClientSession.ATTRS
     async with aiohttp.ClientSession() as session:
         assert session._retry_connection is True
 
 
-async def test_our_own_session_has_the_bad_habits_switched_off() -> None:
+async def test_own_session_disables_unwanted_aiohttp_features() -> None:
     transport = AiohttpTransport("https://api.example")
     session = transport._open_session()
     assert session._retry_connection is False

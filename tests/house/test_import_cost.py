@@ -43,7 +43,7 @@ def ours(modules: set[str]) -> set[str]:
     return {name for name in modules if name.partition(".")[0] == "truecaller_async"}
 
 
-def test_the_package_itself_loads_nothing_of_its_own_and_no_library() -> None:
+def test_importing_the_package_loads_no_submodule_and_no_library() -> None:
     modules = loaded_by("import truecaller_async")
     assert ours(modules) == BASE
     assert modules & {"aiohttp", "asyncio", "attrs", "attr", "cattrs", "msgspec"} == set()
@@ -56,24 +56,24 @@ def test_the_package_itself_loads_nothing_of_its_own_and_no_library() -> None:
         "import truecaller_async\ntruecaller_async.TruecallerClient",
     ],
 )
-def test_the_name_of_the_client_is_had_without_what_is_behind_it(code: str) -> None:
+def test_client_name_is_available_without_its_dependencies(code: str) -> None:
     modules = loaded_by(code)
     assert "aiohttp" in modules
     assert modules & HEAVY == set()
 
 
 @pytest.mark.parametrize("module", ["truecaller_async", "truecaller_async.blocking"])
-def test_a_client_that_is_made_needs_neither_the_engine_nor_the_tolerant_reader(module: str) -> None:
+def test_creating_a_client_imports_neither_engine_nor_tolerant_parser(module: str) -> None:
     modules = loaded_by(f"from {module} import TruecallerClient\n{CLIENT}")
     assert "truecaller_async.transport" in modules
     assert modules & {"cattrs", "truecaller_async.engine", "truecaller_async.sources"} == set()
 
 
 @pytest.mark.parametrize("name", ["ConfigError", "CallRecord", "Limits"])
-def test_words_are_had_without_the_http_library(name: str) -> None:
+def test_models_are_available_without_aiohttp(name: str) -> None:
     assert "aiohttp" not in loaded_by(f"from truecaller_async import {name}")
 
 
-def test_the_help_of_the_command_line_needs_no_http_library() -> None:
+def test_command_line_help_does_not_import_aiohttp() -> None:
     modules = loaded_by("import truecaller_async.cli")
     assert "aiohttp" not in modules

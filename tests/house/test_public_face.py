@@ -80,7 +80,7 @@ def listed_for_type_checkers() -> set[str]:
     return {use.name.rpartition(".")[2] for use in face().imports() if use.typing_only}
 
 
-def test_all_is_a_literal_list_of_exactly_the_public_names() -> None:
+def test_all_is_a_literal_list_of_the_public_names() -> None:
     names = literal_all(face())
     assert len(names) == len(set(names))
     assert [name for name in names if not hasattr(truecaller_async, name)] == []
@@ -89,7 +89,7 @@ def test_all_is_a_literal_list_of_exactly_the_public_names() -> None:
     assert {name for name in names if not is_dunder(name)} == public - modules_of_ours
 
 
-def test_type_checkers_and_programs_are_told_the_same_names() -> None:
+def test_type_checkers_and_runtime_see_the_same_names() -> None:
     assert listed_for_type_checkers() == {name for name in literal_all(face()) if not is_dunder(name)}
     for name, home in truecaller_async._HOME.items():
         assert Use(f"{home}.{name}", 0, typing_only=True) in [
@@ -97,7 +97,7 @@ def test_type_checkers_and_programs_are_told_the_same_names() -> None:
         ]
 
 
-def test_a_star_brings_everything_and_an_unknown_name_is_an_ordinary_error() -> None:
+def test_star_import_has_everything_and_unknown_name_raises() -> None:
     brought: dict[str, object] = {}
     exec("from truecaller_async import *", brought)  # noqa: S102 - there is no other way to write it in a function
     assert set(literal_all(face())) <= brought.keys()
@@ -105,11 +105,11 @@ def test_a_star_brings_everything_and_an_unknown_name_is_an_ordinary_error() -> 
         _ = truecaller_async.Nonsense
 
 
-def test_every_public_name_explains_itself() -> None:
+def test_every_public_name_has_documentation() -> None:
     assert [name for name in literal_all(face()) if not explains_itself(name)] == []
 
 
-def test_every_module_says_what_it_is() -> None:
+def test_every_module_has_a_docstring() -> None:
     assert [module.name for module in modules() if not ast.get_docstring(module.tree)] == []
 
 
@@ -172,7 +172,7 @@ def asks_the_world(where: str, value: Any) -> bool:
     return where.startswith("blocking") and not isinstance(value, property)
 
 
-def test_enough_is_looked_at_to_mean_something() -> None:
+def test_enough_objects_are_checked() -> None:
     assert {"client.calls.push", "client.numbers.wait_listed", "CampaignStream.drain", "Limits.replace"} <= set(
         callables()
     )
@@ -184,16 +184,16 @@ def test_every_method_property_and_function_has_a_docstring() -> None:
     assert [where for where, value in callables().items() if not value.__doc__] == []
 
 
-def test_every_group_and_class_has_a_docstring_of_its_own() -> None:
+def test_every_resource_group_and_class_has_its_own_docstring() -> None:
     assert [where for where, cls in reachable_classes().items() if not vars(cls).get("__doc__")] == []
 
 
-def test_a_duration_says_its_unit_where_it_is_a_parameter() -> None:
+def test_duration_parameters_state_their_unit() -> None:
     silent = [where for where, value in callables().items() if durations_of(value) and "second" not in said_of(value)]
     assert silent == []
 
 
-def test_a_duration_says_its_unit_where_it_is_a_field() -> None:
+def test_duration_fields_state_their_unit() -> None:
     silent = []
     for where, cls in reachable_classes().items():
         fields = attrs.fields(cls) if attrs.has(cls) else ()
@@ -203,7 +203,7 @@ def test_a_duration_says_its_unit_where_it_is_a_field() -> None:
     assert silent == []
 
 
-def test_what_asks_the_world_says_what_it_raises() -> None:
+def test_functions_with_io_document_what_they_raise() -> None:
     silent = [
         where
         for where, value in callables().items()

@@ -58,12 +58,12 @@ def intrusions(module: Module, name: str) -> list[str]:
     return [f"{module.name}:{use.line} {use.name}" for use in where if use.is_about(name)]
 
 
-def test_pure_rooms_know_no_clock_no_chance_and_no_io() -> None:
+def test_pure_packages_use_no_clock_no_randomness_and_no_io() -> None:
     assert [said for module in modules() if module.room in PURE for said in impurities(module)] == []
 
 
 @pytest.mark.parametrize("name", ROOMS_OF)
-def test_a_library_appears_only_in_its_rooms(name: str) -> None:
+def test_third_party_library_is_imported_only_in_its_packages(name: str) -> None:
     assert [said for module in modules() for said in intrusions(module, name)] == []
 
 
@@ -82,7 +82,7 @@ def test_a_library_appears_only_in_its_rooms(name: str) -> None:
         "x = open('f')",
     ],
 )
-def test_each_way_of_being_impure_is_seen(text: str) -> None:
+def test_each_impurity_is_detected(text: str) -> None:
     assert impurities(Module.of("truecaller_async.planning.x", text))
 
 
@@ -95,11 +95,11 @@ def test_each_way_of_being_impure_is_seen(text: str) -> None:
         "def f(time: float, subprocess: str) -> float:\n    return time",
     ],
 )
-def test_what_a_pure_room_may_write_is_let_through(text: str) -> None:
+def test_allowed_code_of_a_pure_package_passes(text: str) -> None:
     assert impurities(Module.of("truecaller_async.planning.x", text)) == []
 
 
-def test_a_session_outside_its_room_is_seen_and_a_type_in_the_client_is_not() -> None:
+def test_session_outside_its_package_is_detected_and_type_import_is_not() -> None:
     alias = "import aiohttp as http\nsession = http.ClientSession()"
     called = "from aiohttp import ClientSession\nsession = ClientSession()"
     typed = "import aiohttp\nsession: aiohttp.ClientSession"

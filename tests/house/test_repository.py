@@ -49,7 +49,7 @@ def names(text: str, patterns: dict[str, re.Pattern[str]]) -> list[str]:
     ]
 
 
-def test_no_file_names_a_machine_a_neighbour_or_a_registry() -> None:
+def test_no_file_names_a_machine_path_sibling_project_or_registry() -> None:
     said = []
     for path in files():
         where = path.relative_to(REPOSITORY)
@@ -69,10 +69,10 @@ def test_no_file_names_a_machine_a_neighbour_or_a_registry() -> None:
         ("https://files.python", "hosted.org/x"),
     ],
 )
-def test_each_kind_is_seen(parts: tuple[str, str]) -> None:
+def test_each_forbidden_name_is_detected(parts: tuple[str, str]) -> None:
     assert names("first line\n" + "".join(parts), NOWHERE)[0].startswith("2: ")
 
 
 @pytest.mark.parametrize("text", ["the work/rest ratio", "https://api.example/work", "a/root", "/workers", "~/home"])
-def test_other_words_are_let_through(text: str) -> None:
+def test_other_text_passes(text: str) -> None:
     assert names(text, NOWHERE) == []

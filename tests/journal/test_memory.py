@@ -6,7 +6,7 @@ from truecaller_async.journal import MemoryJournal
 from truecaller_async.models import Outcome, Place, Planned, Read, Settled
 
 
-async def test_prints_are_remembered_only_where_the_journal_is_to_be_resumed() -> None:
+async def test_fingerprints_are_kept_only_for_a_resumable_journal() -> None:
     for resumable in (True, False):
         journal = MemoryJournal(resumable=resumable)
         await journal.open(anew=True)
@@ -16,7 +16,7 @@ async def test_prints_are_remembered_only_where_the_journal_is_to_be_resumed() -
         assert list(await journal.reads(0, 9)) == [read] * resumable
 
 
-async def test_a_batch_is_forgotten_with_its_last_row() -> None:
+async def test_batch_is_forgotten_with_its_last_row() -> None:
     journal = MemoryJournal(resumable=True)
     standing = await journal.open(anew=True)
     await journal.write(Planned(1, (1, 2, 3)), Read(Place(3, 4, 90)))

@@ -37,28 +37,29 @@ broken line
         ("/proc/self", "proc"),
     ],
 )
-def test_the_deepest_and_last_mount_has_the_path(path: str, expected: str) -> None:
+def test_deepest_last_mount_contains_the_path(path: str, expected: str) -> None:
     assert file_system_of(path, TABLE) == expected
 
 
 @pytest.mark.parametrize("table", ["", "\n", "broken", "1 2 3 - ext4", "40 27 0:40 / /home rw - "])
-def test_a_table_that_says_nothing_gives_nothing(table: str) -> None:
+def test_mount_table_without_entries_gives_nothing(table: str) -> None:
     assert file_system_of("/net/campaign.db", table) is None
 
 
+@pytest.mark.fault("F54")
 @pytest.mark.parametrize(
     "name", ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "fuse", "ceph", "virtiofs"]
 )
-def test_f54_what_another_machine_serves_is_a_network_system(name: str) -> None:
+def test_remote_file_system_is_a_network_system(name: str) -> None:
     assert is_network(name)
 
 
 @pytest.mark.parametrize("name", ["ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "fuseblk", "apfs", "vfat"])
-def test_a_disk_of_this_machine_is_none(name: str) -> None:
+def test_local_disk_is_not_a_network_system(name: str) -> None:
     assert not is_network(name)
 
 
-def test_a_path_is_followed_through_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_is_resolved_through_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, link, table = tmp_path / "real", tmp_path / "link", tmp_path / "mountinfo"
     real.mkdir()
     link.symlink_to(real)
@@ -68,6 +69,6 @@ def test_a_path_is_followed_through_links(tmp_path: Path, monkeypatch: pytest.Mo
     assert network_of(tmp_path / "campaign.db") is None
 
 
-def test_a_system_without_the_table_has_local_files_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_without_the_table_has_local_files_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "none")
     assert network_of(tmp_path / "campaign.db") is None

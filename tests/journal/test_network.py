@@ -56,7 +56,10 @@ def beside(path: Path) -> list[str]:
     return sorted(file.name.removeprefix(path.name) for file in path.parent.iterdir() if file != path)
 
 
-async def test_f54_it_is_written_without_a_log_and_says_so_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.fault("F54")
+async def test_network_journal_uses_no_write_ahead_log_and_warns_once(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "truecaller_async")
     journal = SqliteJournal(path)
     await journal.open(anew=True)
@@ -75,7 +78,7 @@ def test_each_commit_is_synced_with_its_folder(running: Held) -> None:
     assert running.db.execute("PRAGMA secure_delete").fetchone() == (1,)
 
 
-def test_on_a_disk_of_this_machine_nothing_is_said(path: Path, table: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_local_disk_logs_no_warning(path: Path, table: Path, caplog: pytest.LogCaptureFixture) -> None:
     table.write_text(LOCAL)
     held = written(path, *CAMPAIGN)
     assert held.db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -84,7 +87,7 @@ def test_on_a_disk_of_this_machine_nothing_is_said(path: Path, table: Path, capl
     assert beside(path) == []
 
 
-def test_the_file_of_the_lock_stays_and_locks_nobody_out(path: Path, running: Held) -> None:
+def test_remaining_lock_file_blocks_no_process(path: Path, running: Held) -> None:
     with pytest.raises(JournalBusy):
         hold(path, anew=False)
     running.close()
@@ -93,7 +96,7 @@ def test_the_file_of_the_lock_stays_and_locks_nobody_out(path: Path, running: He
     hold(path, anew=False).close()
 
 
-def test_a_journal_that_moves_between_disk_and_network_goes_on(path: Path, table: Path) -> None:
+def test_journal_can_move_between_local_and_network_disk(path: Path, table: Path) -> None:
     written(path, *CAMPAIGN).close()
     for text, mode in ((LOCAL, "wal"), (ON_NFS, "delete"), (LOCAL, "wal")):
         table.write_text(text)
@@ -106,7 +109,7 @@ def test_a_journal_that_moves_between_disk_and_network_goes_on(path: Path, table
         assert len(list(reader.words())) == 7
 
 
-def test_it_is_read_while_a_run_writes_between_two_commits(path: Path, running: Held) -> None:
+def test_journal_is_readable_between_two_commits_of_a_run(path: Path, running: Held) -> None:
     with JournalReader(path) as reader:
         assert len(list(reader.words())) == 7
         running.db.execute("BEGIN IMMEDIATE")
@@ -116,7 +119,7 @@ def test_it_is_read_while_a_run_writes_between_two_commits(path: Path, running: 
         assert reader.standing().notes.keys() == {"n"}
 
 
-def test_who_would_read_during_a_commit_waits_and_then_hears_why(
+def test_reader_during_a_commit_waits_and_then_gets_an_error(
     path: Path, running: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "WAIT_SECONDS", 0.0)
@@ -152,7 +155,7 @@ def crashed(running: Held, tmp_path: Path) -> Path:
     return folder / "copy.db"
 
 
-def test_a_commit_that_a_crash_broke_off_is_undone_before_the_run_goes_on(crashed: Path, running: Held) -> None:
+def test_interrupted_commit_is_rolled_back_before_the_run_continues(crashed: Path, running: Held) -> None:
     held = hold(crashed, anew=False)
     assert picture(held.scribe.standing) == picture(running.scribe.standing)
     held.close()
@@ -162,9 +165,7 @@ def test_a_commit_that_a_crash_broke_off_is_undone_before_the_run_goes_on(crashe
 
 
 @pytest.mark.parametrize("text", [ON_NFS, LOCAL])
-def test_a_commit_that_a_crash_broke_off_is_undone_by_who_reads(
-    crashed: Path, running: Held, table: Path, text: str
-) -> None:
+def test_interrupted_commit_is_rolled_back_by_a_reader(crashed: Path, running: Held, table: Path, text: str) -> None:
     table.write_text(text)
     with JournalReader(crashed) as reader:
         assert reader.busy() is None
@@ -181,8 +182,9 @@ mounts.MOUNTS = Path(sys.argv.pop())
 """
 
 
+@pytest.mark.fault("F54")
 @pytest.mark.parametrize("after", [1, 7, 20])
-def test_f54_after_kill_9_all_that_was_confirmed_is_there(path: Path, table: Path, after: int) -> None:
+def test_confirmed_entries_survive_kill_9(path: Path, table: Path, after: int) -> None:
     with subprocess.Popen(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", ELSEWHERE + CHILD, str(path), str(table)],
         stdout=subprocess.PIPE,
@@ -201,13 +203,13 @@ def test_f54_after_kill_9_all_that_was_confirmed_is_there(path: Path, table: Pat
     assert is_sound(path)
 
 
-def test_an_operator_may_settle_after_such_a_crash(crashed: Path) -> None:
+def test_operator_decision_is_possible_after_a_crash(crashed: Path) -> None:
     settle(crashed, 2, True, 20.0)
     with JournalReader(crashed) as reader:
         assert reader.held() == []
 
 
-def test_a_foreign_file_with_a_rollback_journal_beside_it_is_left_as_it_is(crashed: Path) -> None:
+def test_foreign_file_with_a_rollback_journal_is_unchanged(crashed: Path) -> None:
     crashed.write_bytes(b"row,outcome\n")
     for look in (JournalReader, lambda path: hold(path, anew=False)):
         with pytest.raises(JournalError, match="no journal of this library"):
@@ -216,14 +218,14 @@ def test_a_foreign_file_with_a_rollback_journal_beside_it_is_left_as_it_is(crash
     assert crashed.with_name("copy.db-journal").exists()
 
 
-def test_where_the_lock_was_left_behind_the_next_run_has_it(path: Path) -> None:
+def test_remaining_lock_is_acquired_by_the_next_run(path: Path) -> None:
     written(path, *CAMPAIGN).close()
     assert lock_file(path).read_text().split()[0].isdecimal()
     with JournalReader(path) as reader:
         assert reader.busy() is None
 
 
-def test_purged_nothing_is_left_of_it_either(path: Path) -> None:
+def test_purge_leaves_no_network_side_files(path: Path) -> None:
     held = written(path, (BEGUN,), (Planned(1, (1,), payload=b"919876543210"), Read(Place(1, 2, 30), b"a print")))
     assert b"919876543210" in path.read_bytes()
     held.close()
@@ -235,7 +237,7 @@ def test_purged_nothing_is_left_of_it_either(path: Path) -> None:
         assert reader.purged()
 
 
-def test_while_somebody_reads_nothing_is_erased(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_erased_while_a_reader_is_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "WAIT_SECONDS", 0.0)
     written(path, *CAMPAIGN).close()
     with JournalReader(path) as reader:

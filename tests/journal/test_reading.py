@@ -52,7 +52,7 @@ def running(path: Path) -> Iterator[Held]:
     held.close()
 
 
-def test_it_reads_while_a_run_writes(path: Path, running: Held) -> None:
+def test_reader_works_while_a_run_writes(path: Path, running: Held) -> None:
     with JournalReader(path) as reader:
         assert reader.busy() == os.getpid()
         assert reader.standing().account() == {
@@ -69,7 +69,7 @@ def test_it_reads_while_a_run_writes(path: Path, running: Held) -> None:
         assert [word.row for word in words] == [2, 3, 4, 5, 6, 7]
 
 
-def test_each_row_has_its_word_and_open_ones_that_which_would_hold_now(path: Path) -> None:
+def test_each_row_has_its_outcome_and_open_rows_the_provisional_one(path: Path) -> None:
     written(path, *CAMPAIGN).close()
     with JournalReader(path) as reader:
         assert reader.busy() is None
@@ -88,7 +88,7 @@ def test_each_row_has_its_word_and_open_ones_that_which_would_hold_now(path: Pat
         assert reader.reasons(9)[1:] == [(Outcome.INVALID, "no number", 1)]
 
 
-def test_attempts_are_told_with_times_token_and_what_went_wrong(path: Path) -> None:
+def test_attempts_have_times_token_and_error(path: Path) -> None:
     written(path, *CAMPAIGN, (Intent(3, 1, TOKEN, 14.0),)).close()
     with JournalReader(path) as reader:
         assert reader.attempts(1) == [Attempt(1, 1, 10.0, TOKEN, "accepted", 11.0, None)]
@@ -99,7 +99,7 @@ def test_attempts_are_told_with_times_token_and_what_went_wrong(path: Path) -> N
         ]
 
 
-def test_a_batch_in_flight_may_be_settled_only_when_nobody_works_on_it(path: Path, running: Held) -> None:
+def test_batch_in_flight_can_be_decided_only_without_an_active_run(path: Path, running: Held) -> None:
     running.transact([running.scribe.take(entries) for entries in ((GivenUp(2),), (Intent(3, 1, TOKEN, 14.0),))])
     lost = Attempt(2, 1, 12.0, TOKEN, "lost", 13.0, "ResponseLost")
     held = HeldBatch(2, 5, 2, State.HELD, (lost,))
@@ -119,7 +119,7 @@ def test_reading_changes_nothing(path: Path) -> None:
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
 
 
-def test_what_a_dead_run_left_in_its_log_is_read_and_left_there(path: Path, tmp_path: Path) -> None:
+def test_log_of_a_dead_run_is_read_and_kept(path: Path, tmp_path: Path) -> None:
     running = written(path, *CAMPAIGN)
     copy = tmp_path / "copy.db"
     for suffix in ("", "-wal"):
@@ -133,7 +133,7 @@ def test_what_a_dead_run_left_in_its_log_is_read_and_left_there(path: Path, tmp_
     assert (copy.read_bytes(), log.read_bytes()) == before
 
 
-def test_a_missing_and_a_foreign_file_are_refused(path: Path) -> None:
+def test_missing_and_foreign_files_are_refused(path: Path) -> None:
     with pytest.raises(JournalError, match="there is no journal"):
         JournalReader(path)
     path.write_text("row,outcome\n")
@@ -142,7 +142,7 @@ def test_a_missing_and_a_foreign_file_are_refused(path: Path) -> None:
         JournalReader(path)
 
 
-def test_a_row_without_a_word_is_damage_and_no_guess(path: Path) -> None:
+def test_row_without_an_outcome_is_reported_as_damage(path: Path) -> None:
     held = written(path, *CAMPAIGN)
     held.db.execute("DELETE FROM word WHERE row = 4")
     held.close()

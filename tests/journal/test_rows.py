@@ -10,16 +10,16 @@ from truecaller_async.journal.rows import packed, unpacked
 
 
 @given(st.sets(st.integers(1, 2**40)) | st.sets(st.integers(1, 300)))
-def test_rows_come_back(rows: set[int]) -> None:
+def test_row_ranges_round_trip(rows: set[int]) -> None:
     assert unpacked(packed(sorted(rows))) == sorted(rows)
 
 
-def test_neighbours_take_a_handful_of_bytes_and_every_other_row_two_each() -> None:
+def test_consecutive_rows_use_few_bytes_and_alternating_rows_two_each() -> None:
     assert len(packed(range(10_000_001, 10_000_501))) <= 6
     assert len(packed(range(10_000_001, 10_001_001, 2))) <= 1004
 
 
 @pytest.mark.parametrize("damaged", [b"\x01", b"\x80", b"\x01\x02\x03", b"\x01\x00"])
-def test_bytes_that_end_in_the_middle_are_no_rows(damaged: bytes) -> None:
+def test_truncated_bytes_are_no_rows(damaged: bytes) -> None:
     with pytest.raises(ValueError, match="middle"):
         unpacked(damaged)

@@ -55,7 +55,7 @@ def threads() -> set[str]:
     return {thread.name for thread in threading.enumerate() if thread.name.startswith("truecaller-journal")}
 
 
-async def test_it_is_private_and_leaves_one_file_behind(tmp_path: Path) -> None:
+async def test_journal_is_private_and_leaves_one_file(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "campaign.db"
     journal = await written(path)
     assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}
@@ -66,7 +66,7 @@ async def test_it_is_private_and_leaves_one_file_behind(tmp_path: Path) -> None:
     assert not threads()
 
 
-async def test_a_commit_is_on_disk_before_the_write_returns(path: Path) -> None:
+async def test_commit_is_on_disk_before_the_write_returns(path: Path) -> None:
     journal = await written(path)
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as other:
         assert other.execute("SELECT count(*) FROM batch").fetchone() == (1,)
@@ -141,9 +141,10 @@ SPOILERS = [
 ]
 
 
+@pytest.mark.fault("F53")
 @pytest.mark.parametrize("anew", [True, False])
 @pytest.mark.parametrize(("spoil", "said"), SPOILERS)
-def test_f53_a_file_that_is_no_sound_journal_is_refused_and_not_changed(
+def test_unsound_journal_file_is_refused_and_unchanged(
     path: Path, spoil: Callable[[Path], None], said: str, anew: bool
 ) -> None:
     spoil(path)
@@ -161,7 +162,8 @@ def test_f53_a_file_that_is_no_sound_journal_is_refused_and_not_changed(
     assert not threads()
 
 
-async def test_f53_damage_that_is_seen_while_a_log_was_left_behind_changes_nothing_either(path: Path) -> None:
+@pytest.mark.fault("F53")
+async def test_damage_found_beside_a_remaining_log_changes_nothing(path: Path) -> None:
     await kill_while_writing(path)
     with path.open("r+b") as file:
         file.seek(4096 * 3)
@@ -174,14 +176,14 @@ async def test_f53_damage_that_is_seen_while_a_log_was_left_behind_changes_nothi
     assert digest(path) == before
 
 
-async def test_resuming_a_missing_file_makes_none(tmp_path: Path) -> None:
+async def test_resume_of_a_missing_file_creates_none(tmp_path: Path) -> None:
     path = tmp_path / "none" / "campaign.db"
     with pytest.raises(JournalError, match="no journal"):
         await SqliteJournal(path).open(anew=False)
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_an_empty_file_may_be_begun_and_not_resumed(path: Path) -> None:
+async def test_empty_file_can_be_started_and_not_resumed(path: Path) -> None:
     path.touch(0o600)
     with pytest.raises(JournalError):
         await SqliteJournal(path).open(anew=False)
@@ -189,7 +191,8 @@ async def test_an_empty_file_may_be_begun_and_not_resumed(path: Path) -> None:
     await (await written(path)).aclose()
 
 
-async def test_f53_a_campaign_that_is_there_is_to_be_resumed_and_is_not_changed(path: Path) -> None:
+@pytest.mark.fault("F53")
+async def test_existing_campaign_is_offered_for_resume_and_unchanged(path: Path) -> None:
     await (await written(path)).aclose()
     before = digest(path)
     with pytest.raises(JournalError, match=re.escape(f"truecaller campaign resume {path}")):
@@ -197,7 +200,7 @@ async def test_f53_a_campaign_that_is_there_is_to_be_resumed_and_is_not_changed(
     assert digest(path) == before
 
 
-async def test_the_log_of_a_journal_that_is_gone_is_not_taken_for_that_of_a_new_one(path: Path) -> None:
+async def test_log_of_a_deleted_journal_is_not_used_for_a_new_one(path: Path) -> None:
     await kill_while_writing(path)
     path.unlink()
     with pytest.raises(JournalError, match=r"campaign\.db-wal, of a journal that is gone"):
@@ -205,7 +208,7 @@ async def test_the_log_of_a_journal_that_is_gone_is_not_taken_for_that_of_a_new_
 
 
 @pytest.mark.parametrize("anew", [True, False])
-async def test_a_link_and_a_folder_are_refused(tmp_path: Path, anew: bool) -> None:
+async def test_link_and_a_folder_are_refused(tmp_path: Path, anew: bool) -> None:
     await (await written(tmp_path / "real.db")).aclose()
     link, folder = tmp_path / "link.db", tmp_path / "folder"
     link.symlink_to(tmp_path / "real.db")
@@ -215,7 +218,7 @@ async def test_a_link_and_a_folder_are_refused(tmp_path: Path, anew: bool) -> No
             await SqliteJournal(path).open(anew=anew)
 
 
-async def test_a_file_that_others_can_read_is_refused(path: Path) -> None:
+async def test_file_that_others_can_read_is_refused(path: Path) -> None:
     await (await written(path)).aclose()
     path.chmod(0o644)
     with pytest.raises(JournalError, match="chmod 600"):
@@ -223,14 +226,14 @@ async def test_a_file_that_others_can_read_is_refused(path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write in every folder")
-async def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+async def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(JournalError, match="Permission denied"):
         await SqliteJournal(tmp_path / "campaign.db").open(anew=True)
     tmp_path.chmod(0o700)
 
 
-async def test_a_name_that_says_something_to_sqlite_is_only_a_name(tmp_path: Path) -> None:
+async def test_file_name_with_sqlite_syntax_is_only_a_name(tmp_path: Path) -> None:
     path = tmp_path / "a?mode=memory#%41 b.db"
     await (await written(path)).aclose()
     journal = SqliteJournal(path)
@@ -238,7 +241,8 @@ async def test_a_name_that_says_something_to_sqlite_is_only_a_name(tmp_path: Pat
     await journal.aclose()
 
 
-async def test_f51_who_has_it_is_named_at_once(path: Path) -> None:
+@pytest.mark.fault("F51")
+async def test_process_that_holds_the_journal_is_named(path: Path) -> None:
     journal = await written(path)
     assert holder(path) == os.getpid()
     with pytest.raises(JournalBusy, match=rf"process {os.getpid()} on \S+ since 2\d{{3}}-") as caught:
@@ -249,7 +253,8 @@ async def test_f51_who_has_it_is_named_at_once(path: Path) -> None:
     assert holder(path) is None
 
 
-async def test_f51_a_lock_file_that_was_left_behind_locks_nobody_out(path: Path) -> None:
+@pytest.mark.fault("F51")
+async def test_stale_lock_file_blocks_no_process(path: Path) -> None:
     await (await written(path)).aclose()
     lock_file(path).write_text("1 elsewhere 2020-01-01T00:00:00+00:00\n")
     assert holder(path) is None
@@ -258,7 +263,7 @@ async def test_f51_a_lock_file_that_was_left_behind_locks_nobody_out(path: Path)
     await journal.aclose()
 
 
-def test_a_lock_on_a_file_that_was_just_deleted_is_no_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_on_a_just_deleted_file_is_not_accepted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one before lets go between our opening of the file and our lock on it."""
     before = JournalLock(path)
     opened = os.open
@@ -278,7 +283,7 @@ def test_a_lock_on_a_file_that_was_just_deleted_is_no_lock(path: Path, monkeypat
     lock.release()
 
 
-def test_one_look_at_the_lock_keeps_nobody_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_check_blocks_no_other_process(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import fcntl
 
     lock_file(path).touch()
@@ -309,7 +314,8 @@ class Failing(sqlite3.Connection):
         super().commit()
 
 
-async def test_f50_after_the_first_failed_commit_nothing_is_written_and_all_is_let_go(
+@pytest.mark.fault("F50")
+async def test_after_a_failed_commit_nothing_is_written_and_locks_are_released(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Failing, "commits", 0)
@@ -348,9 +354,8 @@ class Listening(sqlite3.Connection):
         return super().execute(sql, *parameters)
 
 
-async def test_f52_a_transaction_that_writes_asks_for_the_lock_before_it_reads(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.fault("F52")
+async def test_write_transaction_locks_before_it_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Listening, "begun", [])
     for run in range(2):
         journal = SqliteJournal(path, factory=Listening)
@@ -361,7 +366,8 @@ async def test_f52_a_transaction_that_writes_asks_for_the_lock_before_it_reads(
     assert len(Listening.begun) >= 2
 
 
-async def test_f52_who_reads_could_not_write_if_it_tried(path: Path) -> None:
+@pytest.mark.fault("F52")
+async def test_reader_cannot_write(path: Path) -> None:
     await (await written(path)).aclose()
     with (
         JournalReader(path) as reader,
@@ -394,9 +400,7 @@ def slow_disk(monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
     return Counting
 
 
-async def test_what_comes_while_a_commit_is_on_its_way_goes_together_in_the_next(
-    path: Path, slow_disk: type[Counting]
-) -> None:
+async def test_writes_queued_during_a_commit_share_the_next_commit(path: Path, slow_disk: type[Counting]) -> None:
     journal = SqliteJournal(path, factory=slow_disk)
     await journal.open(anew=True)
     await journal.write(BEGUN)
@@ -417,7 +421,7 @@ async def test_what_comes_while_a_commit_is_on_its_way_goes_together_in_the_next
     await journal.aclose()
 
 
-def test_a_loop_that_is_closed_under_the_writer_ends_nothing_but_itself(path: Path, slow_disk: type[Counting]) -> None:
+def test_loop_closed_during_a_write_ends_only_its_waiter(path: Path, slow_disk: type[Counting]) -> None:
     journal = SqliteJournal(path, factory=slow_disk)
 
     async def leave() -> None:
@@ -445,7 +449,7 @@ def test_a_loop_that_is_closed_under_the_writer_ends_nothing_but_itself(path: Pa
     asyncio.run(look())
 
 
-async def test_an_opening_that_is_cancelled_lets_go(path: Path) -> None:
+async def test_cancelled_open_releases_everything(path: Path) -> None:
     for pauses in range(3):
         opening = asyncio.create_task(SqliteJournal(path).open(anew=True))
         for _ in range(pauses):
@@ -507,8 +511,9 @@ async def kill_while_writing(path: Path, after: int = 20) -> int:
     return await asyncio.to_thread(killed, path, after)
 
 
+@pytest.mark.fault("F47")
 @pytest.mark.parametrize("after", [1, 7, 200])
-async def test_f47_after_kill_9_all_that_was_confirmed_is_there_and_the_file_is_sound(path: Path, after: int) -> None:
+async def test_confirmed_entries_survive_kill_9_and_the_file_is_sound(path: Path, after: int) -> None:
     seen = await kill_while_writing(path, after)
     journal = SqliteJournal(path)
     standing = await journal.open(anew=False)
@@ -519,8 +524,9 @@ async def test_f47_after_kill_9_all_that_was_confirmed_is_there_and_the_file_is_
     assert is_sound(path)
 
 
+@pytest.mark.fault("F48")
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.99])
-async def test_f48_a_log_that_was_cut_gives_an_earlier_standing_and_never_a_wrong_one(path: Path, share: float) -> None:
+async def test_truncated_log_gives_an_earlier_state_and_never_a_wrong_one(path: Path, share: float) -> None:
     seen = await kill_while_writing(path, 30)
     log = path.with_name("campaign.db-wal")
     os.truncate(log, int(log.stat().st_size * share))
@@ -536,7 +542,8 @@ async def test_f48_a_log_that_was_cut_gives_an_earlier_standing_and_never_a_wron
     assert is_sound(path)
 
 
-async def test_f51_a_second_process_is_refused_while_the_first_writes(path: Path) -> None:
+@pytest.mark.fault("F51")
+async def test_second_process_is_refused_while_the_first_writes(path: Path) -> None:
     process = await asyncio.to_thread(child, path)
     with process:
         assert process.stdout is not None
@@ -551,7 +558,7 @@ async def test_f51_a_second_process_is_refused_while_the_first_writes(path: Path
     await journal.aclose()
 
 
-async def test_a_process_that_forgets_to_close_ends_all_the_same(path: Path) -> None:
+async def test_process_that_does_not_close_still_exits(path: Path) -> None:
     process = await asyncio.to_thread(child, path, "leave")
     out, _ = await asyncio.to_thread(process.communicate, timeout=60)
     assert (out, process.returncode) == ("1\n", 0)
@@ -568,8 +575,9 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (int(__import__("sys").argv.pop()), re
 """
 
 
+@pytest.mark.fault("F49")
 @pytest.mark.parametrize("limit", [200_000, 300_000, 500_000])
-async def test_f49_a_full_disk_stops_the_writing_and_the_next_run_goes_on(path: Path, limit: int) -> None:
+async def test_full_disk_stops_writing_and_the_next_run_continues(path: Path, limit: int) -> None:
     process = await asyncio.to_thread(
         lambda: subprocess.run(  # noqa: S603 - our own interpreter
             [sys.executable, "-c", FULL_DISK + CHILD, str(path), str(limit)],
@@ -590,7 +598,8 @@ async def test_f49_a_full_disk_stops_the_writing_and_the_next_run_goes_on(path: 
     assert is_sound(path)
 
 
-async def test_f53_what_is_no_journal_is_called_so_whoever_may_read_it(tmp_path: Path) -> None:
+@pytest.mark.fault("F53")
+async def test_file_that_is_no_journal_is_reported_even_if_readable_by_others(tmp_path: Path) -> None:
     """Nobody is told to change the rights of a file that is something else."""
     path = tmp_path / "calls.csv"
     path.write_text("caller,receiver\n")

@@ -43,7 +43,7 @@ def new(path: Path) -> Held:
 
 @given(tellers(), st.integers(1, 80))
 @settings(max_examples=100)
-def test_at_every_transaction_of_every_story_the_tables_give_the_same_standing(teller: Teller, steps: int) -> None:
+def test_tables_give_the_same_state_after_every_transaction(teller: Teller, steps: int) -> None:
     db, scribe = scribe_in_memory()
     with closing(db):
         for _ in range(steps):
@@ -56,7 +56,7 @@ def test_at_every_transaction_of_every_story_the_tables_give_the_same_standing(t
 
 @given(teller=tellers(), steps=st.integers(1, 80))
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-def test_every_row_is_read_once_in_order_with_the_very_word_it_was_given(
+def test_every_row_is_read_once_in_order_with_its_outcome(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, teller: Teller, steps: int
 ) -> None:
     monkeypatch.setattr("truecaller_async.journal.reading.STRETCH", 7)
@@ -86,7 +86,7 @@ def test_every_row_is_read_once_in_order_with_the_very_word_it_was_given(
     )
 
 
-def test_what_was_delivered_costs_no_line_of_its_own() -> None:
+def test_delivered_rows_need_no_table_row_of_their_own() -> None:
     db, scribe = scribe_in_memory()
     rows = tuple(range(1, 501))
     write(db, scribe, Planned(1, rows), Read(Place(500, 500, 9)), Intent(1, 1, "t", 1.0))
@@ -100,7 +100,7 @@ def test_what_was_delivered_costs_no_line_of_its_own() -> None:
     db.close()
 
 
-def test_the_words_of_a_batch_outlive_what_happens_to_it_as_the_root_of_others() -> None:
+def test_outcomes_of_a_batch_survive_changes_to_its_parts() -> None:
     db, scribe = scribe_in_memory()
     write(db, scribe, Planned(1, (1, 2, 3)), Read(Place(3, 0, 0)), Intent(1, 1, "t", 1.0), Planned(2, (3,), 1))
     write(db, scribe, Settled((1, 2), Outcome.EXPIRED, "too late", 1))
@@ -110,7 +110,7 @@ def test_the_words_of_a_batch_outlive_what_happens_to_it_as_the_root_of_others()
     db.close()
 
 
-def test_a_payload_is_on_disk_until_the_last_row_of_its_batch_has_its_word() -> None:
+def test_payload_is_stored_until_the_last_row_of_its_batch_is_final() -> None:
     db, scribe = scribe_in_memory()
     write(db, scribe, Planned(1, (1, 2), payload=b"records"), Read(Place(2, 0, 0)))
     assert db.execute("SELECT * FROM payload").fetchall() == [(1, b"records")]
@@ -121,7 +121,7 @@ def test_a_payload_is_on_disk_until_the_last_row_of_its_batch_has_its_word() -> 
     db.close()
 
 
-def test_no_full_number_reaches_the_disk_whatever_the_server_said() -> None:
+def test_no_full_number_reaches_the_disk_whatever_the_server_sends() -> None:
     db, scribe = scribe_in_memory()
     said = f"receiver {NUMBER} and 9198 7654 3210 \ud800 are bad"
     write(db, scribe, BEGUN, Planned(1, (1, 2, 3)), Read(Place(3, 0, 0)), Intent(1, 1, "t", 1.0))
@@ -134,7 +134,7 @@ def test_no_full_number_reaches_the_disk_whatever_the_server_said() -> None:
     db.close()
 
 
-def test_more_different_words_than_are_remembered_come_back_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_distinct_outcome_texts_than_the_cache_holds_are_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texts, "WORDS_MAX", 3)
     db, scribe = scribe_in_memory()
     rows = tuple(range(1, 41))

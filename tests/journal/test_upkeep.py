@@ -43,7 +43,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("more", [IN_DOUBT, HELD, IN_FLIGHT])
-def test_rows_that_were_applied_are_unknown_for_good(path: Path, more: tuple[tuple[Entry, ...], ...]) -> None:
+def test_rows_decided_as_applied_stay_unknown(path: Path, more: tuple[tuple[Entry, ...], ...]) -> None:
     written(path, *CAMPAIGN, *more).close()
     settle(path, 2, True, 20.0)
     with JournalReader(path) as reader:
@@ -60,7 +60,7 @@ def test_rows_that_were_applied_are_unknown_for_good(path: Path, more: tuple[tup
 
 
 @pytest.mark.parametrize("more", [IN_DOUBT, HELD, IN_FLIGHT])
-def test_rows_that_were_not_applied_are_to_be_sent_and_the_doubt_is_not_forgotten(
+def test_rows_decided_as_not_applied_are_resent_and_stay_flagged(
     path: Path, more: tuple[tuple[Entry, ...], ...]
 ) -> None:
     written(path, *CAMPAIGN, *more).close()
@@ -75,7 +75,7 @@ def test_rows_that_were_not_applied_are_to_be_sent_and_the_doubt_is_not_forgotte
         assert reader.held() == []
 
 
-def test_what_is_sent_again_after_the_operators_no_is_flagged(path: Path) -> None:
+def test_resend_after_a_negative_decision_is_flagged(path: Path) -> None:
     written(path, *CAMPAIGN).close()
     settle(path, 2, False, 20.0)
     held = hold(path, anew=False)
@@ -91,7 +91,7 @@ def test_what_is_sent_again_after_the_operators_no_is_flagged(path: Path) -> Non
 
 
 @pytest.mark.parametrize("seq", [1, 3, 9])
-def test_a_batch_that_needs_no_word_is_refused_with_the_numbers_of_those_that_do(path: Path, seq: int) -> None:
+def test_batch_that_needs_no_decision_is_refused_with_those_that_do(path: Path, seq: int) -> None:
     written(path, *CAMPAIGN).close()
     before = path.read_bytes()
     with pytest.raises(JournalError, match=f"batch {seq} of .* those that do: 2$"):
@@ -99,13 +99,13 @@ def test_a_batch_that_needs_no_word_is_refused_with_the_numbers_of_those_that_do
     assert path.read_bytes() == before
 
 
-def test_where_no_batch_needs_a_word_that_is_said(path: Path) -> None:
+def test_no_batch_that_needs_a_decision_is_reported(path: Path) -> None:
     written(path, *CAMPAIGN[:-2]).close()
     with pytest.raises(JournalError, match="no batch does"):
         settle(path, 2, True, 20.0)
 
 
-def test_neither_is_done_while_a_run_works_on_it(path: Path) -> None:
+def test_decide_and_purge_are_refused_during_a_run(path: Path) -> None:
     running = written(path, *CAMPAIGN)
     with pytest.raises(JournalBusy):
         settle(path, 2, True, 20.0)
@@ -114,7 +114,7 @@ def test_neither_is_done_while_a_run_works_on_it(path: Path) -> None:
     running.close()
 
 
-def test_a_campaign_that_is_not_finished_is_purged_only_by_force(path: Path) -> None:
+def test_unfinished_campaign_is_purged_only_with_force(path: Path) -> None:
     written(path, *CAMPAIGN).close()
     before = path.read_bytes()
     with pytest.raises(JournalError, match="3 rows have no final word, and its source was not read to the end"):
@@ -131,7 +131,7 @@ def test_a_campaign_that_is_not_finished_is_purged_only_by_force(path: Path) -> 
         }
 
 
-def test_purged_there_is_an_account_and_nothing_else(path: Path) -> None:
+def test_purge_keeps_only_the_summary(path: Path) -> None:
     spent = Spent({"submit": 2}, 0, 0, 1, 5.0)
     ends = [Settled((5, 6), Outcome.UNKNOWN, "lost", 2, twice=True), Settled((7,), Outcome.EXPIRED, "late", 3)]
     last: tuple[Entry, ...] = (RunBegan(5.0, 7), *ends, SourceEnded(), spent, Noted("results", "/r.csv"))
@@ -155,7 +155,7 @@ def test_purged_there_is_an_account_and_nothing_else(path: Path) -> None:
             hold(path, anew=anew)
 
 
-def test_purged_no_byte_of_ten_thousand_receivers_is_left(path: Path) -> None:
+def test_purge_leaves_no_byte_of_ten_thousand_receivers(path: Path) -> None:
     dice = random.Random(7)
     receivers = [f"9198{dice.randrange(10**8):08d}".encode() for _ in range(10_000)]
     batches = [receivers[at : at + 500] for at in range(0, 10_000, 500)]
@@ -178,7 +178,7 @@ def test_purged_no_byte_of_ten_thousand_receivers_is_left(path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-def test_while_somebody_reads_nothing_is_called_erased(path: Path) -> None:
+def test_purge_during_a_read_is_not_reported_as_erased(path: Path) -> None:
     written(path, *CAMPAIGN).close()
     with JournalReader(path) as reader:
         reader._db.execute("BEGIN")
@@ -199,7 +199,7 @@ def all_bytes(path: Path) -> bytes:
     return b"".join(file.read_bytes() for file in path.parent.iterdir())
 
 
-def test_a_batch_that_was_sent_twice_and_settled_says_so(path: Path) -> None:
+def test_decided_batch_sent_twice_is_reported_as_duplicate(path: Path) -> None:
     again = ((Intent(2, 2, TOKEN, 14.0),), (AttemptEnded(2, 2, "lost", 15.0),))
     written(path, *CAMPAIGN, *again).close()
     settle(path, 2, True, 20.0)

@@ -209,7 +209,7 @@ def check_no_blind_resend(world: World, weather: Weather, results: list[RecordRe
 
 @settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(weathers)
-def test_a_campaign_keeps_the_laws_in_any_weather(weather: Weather) -> None:
+def test_campaign_satisfies_the_laws_under_random_faults(weather: Weather) -> None:
     async def main() -> None:
         world = make_world(weather)
         results, stream = await campaign(world, weather)
@@ -227,7 +227,7 @@ def test_a_campaign_keeps_the_laws_in_any_weather(weather: Weather) -> None:
     run_virtual(main)
 
 
-def test_the_checks_of_this_file_can_fail() -> None:
+def test_law_checks_can_fail() -> None:
     """A world that sends over the limit, or twice, is seen."""
     assert most_in_window([0.0, 0.5, 0.99], 1.0) == 3
     assert most_in_window([0.0, 0.5, 1.0], 1.0) == 2

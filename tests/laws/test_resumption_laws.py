@@ -228,7 +228,7 @@ def check_order(fate: Fate, applied: list[tuple[str | None, str | None]]) -> Non
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(fates)
-def test_any_prefix_of_any_journal_resumes(fate: Fate) -> None:
+def test_any_prefix_of_any_journal_can_be_resumed(fate: Fate) -> None:
     note(repr(fate))
     check(fate)
 

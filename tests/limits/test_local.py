@@ -74,7 +74,7 @@ def test_no_window_of_any_limit_holds_more_than_the_limit(rule: RateLimit, token
     ("limit", "per"), [(20, 1.0), (20, 60.0), (60, 60.0), (60, 6.0), (100, 1.0), (137, 33.3), (200, 0.5)]
 )
 @pytest.mark.parametrize("late", [0.0, 0.005])
-def test_a_saturated_limit_is_used_to_97_percent_and_more(limit: int, per: float, late: float) -> None:
+def test_saturated_limit_is_used_to_at_least_97_percent(limit: int, per: float, late: float) -> None:
     rule = RateLimit("any", limit, per)
     limiter = LocalLimiter(Limits((rule,)))
     granted = run_virtual(saturate, limiter, "token", "push", WARM_UP + 6 * per, late * min(1.0, per / limit))
@@ -84,7 +84,7 @@ def test_a_saturated_limit_is_used_to_97_percent_and_more(limit: int, per: float
 
 
 @pytest.mark.parametrize("limit", [5, 20, 100, 200])
-def test_the_first_burst_and_the_silence_before_it_do_not_come_back_in_each_window(limit: int) -> None:
+def test_first_burst_and_preceding_idle_time_do_not_recur_in_each_window(limit: int) -> None:
     rule = RateLimit("any", limit, 1.0)
     granted = run_virtual(saturate, LocalLimiter(Limits((rule,))), "token", "push", 10.0)
     settled = [time for time in granted if time > WARM_UP + 2 * window_of(rule)]
@@ -105,7 +105,7 @@ async def after_a_quiet_time(rule: RateLimit) -> tuple[list[float], list[float]]
 
 @given(st.builds(RateLimit, st.just("any"), st.integers(1, 200), st.floats(0.5, 20)))
 @settings(max_examples=20)
-def test_no_window_holds_more_than_the_limit_where_the_first_requests_wait_for_their_connections(
+def test_limit_holds_if_first_requests_wait_for_connections(
     rule: RateLimit,
 ) -> None:
     for arrived in run_virtual(after_a_quiet_time, rule):
@@ -114,7 +114,7 @@ def test_no_window_holds_more_than_the_limit_where_the_first_requests_wait_for_t
 
 @given(rules)
 @settings(max_examples=25)
-def test_after_a_quiet_time_no_more_than_the_small_burst_goes_at_once(rule: RateLimit) -> None:
+def test_idle_time_allows_no_more_than_the_small_burst(rule: RateLimit) -> None:
     async def at_once() -> int:
         limiter = LocalLimiter(Limits((rule,)))
         return sum([await limiter.take("token", "push") == 0.0 for _ in range(rule.limit + 1)])
@@ -131,7 +131,7 @@ async def denied_often(times: int) -> list[float]:
     return await saturate(limiter, "token", "push", 3.0)
 
 
-def test_a_denied_take_charges_nothing() -> None:
+def test_denied_acquire_charges_nothing() -> None:
     assert run_virtual(denied_often, 1000) == run_virtual(denied_often, 0)
 
 
@@ -145,7 +145,7 @@ async def two_rules() -> tuple[float, int]:
     return wait, len(await saturate(limiter, "token", "push", 90.0))
 
 
-def test_a_call_that_one_limit_denies_charges_none_of_its_limits() -> None:
+def test_call_denied_by_one_limit_charges_none_of_its_limits() -> None:
     wait, pushes = run_virtual(two_rules)
     assert wait == pytest.approx(window_of(RateLimit("batch", 1, 10.0)) + WARM_UP, rel=0.02)
     assert pushes == 3
@@ -162,7 +162,7 @@ async def slowed(rule: RateLimit) -> tuple[list[float], list[float]]:
     return just_after, later
 
 
-def test_a_refusal_halves_the_share_and_ten_minutes_later_it_is_whole_again() -> None:
+def test_refusal_halves_the_factor_and_ten_minutes_later_it_is_1() -> None:
     rule = RateLimit("any", 100, 1.0)
     just_after, later = run_virtual(slowed, rule)
     assert 45 <= most_in_window(just_after, rule.per) <= 51
@@ -176,7 +176,7 @@ async def slowed_by_turns() -> tuple[int, int]:
     return most_in_window(each[0], 10.0), most_in_window(each[1], 10.0)
 
 
-def test_a_refusal_slows_its_own_token_only() -> None:
+def test_refusal_slows_its_own_token_only() -> None:
     slow, other = run_virtual(slowed_by_turns)
     assert slow <= 11
     assert other >= 19
@@ -200,7 +200,7 @@ async def forgetting(scope: str) -> float:
     return await limiter.take("another", "push")
 
 
-def test_with_a_forgotten_token_go_its_own_limits_and_not_the_accounts() -> None:
+def test_forgotten_token_removes_its_own_limits_only() -> None:
     assert run_virtual(forgetting, "token") == 0.0
     assert run_virtual(forgetting, "account") > 60.0
 
@@ -210,5 +210,5 @@ async def unlimited() -> list[float]:
     return [await limiter.take("token", "push") for _ in range(1000)]
 
 
-def test_a_call_that_no_limit_counts_is_granted() -> None:
+def test_call_without_a_limit_is_granted() -> None:
     assert set(run_virtual(unlimited)) == {0.0}

@@ -9,7 +9,7 @@ from truecaller_async.models import Answer, CallRecord, Outcome, Problem, Record
 CALLER, RECEIVER = "910000000001", "919900000007"
 
 
-def test_a_record_shows_the_last_four_digits_of_its_numbers() -> None:
+def test_record_shows_the_last_four_digits_of_its_numbers() -> None:
     shown = repr(CallRecord(CALLER, RECEIVER, 1, 2, key="k-1"))
     assert CALLER not in shown
     assert RECEIVER not in shown
@@ -18,7 +18,7 @@ def test_a_record_shows_the_last_four_digits_of_its_numbers() -> None:
     assert "k-1" in shown
 
 
-def test_a_status_row_masks_what_the_server_did_not() -> None:
+def test_status_row_masks_what_the_server_did_not() -> None:
     shown = repr(RecordStatus(caller=CALLER, receiver=RECEIVER, status="success"))
     assert CALLER not in shown
     assert RECEIVER not in shown
@@ -38,11 +38,11 @@ def test_a_status_row_masks_what_the_server_did_not() -> None:
         (None, None),
     ],
 )
-def test_only_the_documented_words_are_final(word: str | None, outcome: Outcome | None) -> None:
+def test_only_the_documented_statuses_are_final(word: str | None, outcome: Outcome | None) -> None:
     assert RecordStatus(status=word).outcome is outcome
 
 
-def test_a_problem_is_a_sentence_with_field_value_and_advice() -> None:
+def test_problem_text_has_field_value_and_advice() -> None:
     problem = Problem("receiver", "phone.length", "has 5 digits", "*2345", "give 7-15")
     assert str(problem) == "receiver '*2345' has 5 digits (give 7-15)"
     assert str(Problem("receiver", "phone.missing", "is missing")) == "receiver is missing"
@@ -54,11 +54,11 @@ def test_requests_and_answers_show_no_body_and_no_path() -> None:
     assert repr(Answer(200, {"authorization": CALLER}, RECEIVER.encode())) == "Answer(200, 12 bytes)"
 
 
-def test_only_a_get_is_a_read() -> None:
+def test_only_get_is_a_read() -> None:
     assert Request("status", "GET", "/").is_read
     assert not Request("push", "POST", "/").is_read
 
 
-def test_a_summary_says_whether_it_adds_up() -> None:
+def test_summary_reports_whether_it_adds_up() -> None:
     assert Summary(read=7, delivered=1, failed=1, invalid=1, expired=1, duplicate=1, unknown=1, unsent=1).adds_up
     assert not Summary(read=2, delivered=1).adds_up

@@ -14,7 +14,7 @@ def results(outcomes: list[Outcome], reasons: list[str | None], *, is_plain: boo
     return Results(RECORDS, range(7, 10), keys, outcomes, reasons, [None] * 3, ids, "b-1", 2, True, is_plain)
 
 
-def test_a_result_has_its_own_values_and_those_of_all() -> None:
+def test_batch_result_combines_own_and_common_values() -> None:
     found = results([Outcome.DELIVERED, Outcome.FAILED, Outcome.DELIVERED], [None, "not a user", None])
     assert len(found) == 3
     assert list(found)[1] == RecordResult(
@@ -24,7 +24,7 @@ def test_a_result_has_its_own_values_and_those_of_all() -> None:
     assert [result.final for result in found] == [False] * 3
 
 
-def test_the_journal_hears_once_of_all_that_are_alike() -> None:
+def test_identical_outcomes_are_journalled_once() -> None:
     mixed = results([Outcome.DELIVERED, Outcome.FAILED, Outcome.DELIVERED], [None, "not a user", None])
     assert settled(mixed, 3) == settled(list(mixed), 3)
     assert settled(mixed, 3) == [

@@ -57,7 +57,7 @@ def made(kind: type[TruecallerError], status: int = 400) -> TruecallerError:
 
 
 @pytest.mark.parametrize(("state", "event"), list(product(State, Event)))
-def test_every_pair_is_an_arrow_or_a_defect(state: State, event: Event) -> None:
+def test_every_state_event_pair_is_a_transition_or_an_error(state: State, event: Event) -> None:
     if (state, event) in ARROWS:
         assert advance(state, event) is ARROWS[state, event]
     else:
@@ -65,14 +65,14 @@ def test_every_pair_is_an_arrow_or_a_defect(state: State, event: Event) -> None:
             advance(state, event)
 
 
-def test_an_attempt_that_may_have_been_applied_is_never_planned_again_but_through_doubt() -> None:
+def test_possibly_applied_attempt_is_replanned_only_as_ambiguous() -> None:
     back = {event for (state, event), after in ARROWS.items() if after is State.PLANNED and state is State.IN_FLIGHT}
     assert back == {Event.NOT_SENT, Event.THROTTLED, Event.UNAUTHORIZED}
     assert advance(State.IN_FLIGHT, Event.LOST) is State.IN_DOUBT
     assert {state for (state, event), _ in ARROWS.items() if event is Event.RESEND} == {State.IN_DOUBT, State.HELD}
 
 
-def test_ends_are_ends_and_every_other_state_leads_to_one() -> None:
+def test_final_states_are_final_and_every_other_state_leads_to_one() -> None:
     assert {state for state, _ in ARROWS}.isdisjoint(ENDS)
     reaching = set(ENDS)
     for _ in State:
@@ -80,7 +80,7 @@ def test_ends_are_ends_and_every_other_state_leads_to_one() -> None:
     assert reaching == set(State)
 
 
-def test_every_state_can_be_reached_from_the_beginning() -> None:
+def test_every_state_is_reachable() -> None:
     reached = {State.PLANNED}
     for _ in State:
         reached |= {after for (state, _), after in ARROWS.items() if state in reached}
@@ -88,21 +88,21 @@ def test_every_state_can_be_reached_from_the_beginning() -> None:
 
 
 @pytest.mark.parametrize("kind", list(family(TruecallerError)))
-def test_every_error_has_a_decided_meaning_for_its_batch(kind: type[TruecallerError]) -> None:
+def test_every_error_has_a_defined_batch_event(kind: type[TruecallerError]) -> None:
     assert event_of(made(kind)) is DECIDED[kind]
 
 
 @pytest.mark.parametrize("kind", list(family(TruecallerError)))
-def test_what_an_error_means_is_an_arrow_out_of_flight(kind: type[TruecallerError]) -> None:
+def test_every_error_event_is_a_transition_out_of_flight(kind: type[TruecallerError]) -> None:
     assert (State.IN_FLIGHT, event_of(made(kind))) in ARROWS
 
 
 @pytest.mark.parametrize("kind", list(family(errors.TransportError)))
-def test_a_transport_failure_goes_back_only_if_nothing_was_sent(kind: type[TruecallerError]) -> None:
+def test_transport_failure_is_requeued_only_if_nothing_was_sent(kind: type[TruecallerError]) -> None:
     goes_back = ARROWS[State.IN_FLIGHT, event_of(made(kind))] is State.PLANNED
     assert not goes_back or kind.sent == "no"
 
 
 @pytest.mark.parametrize("status", sorted(STRUCTURAL))
-def test_a_4xx_about_the_form_of_the_request_isolates_nothing(status: int) -> None:
+def test_4xx_about_the_request_form_isolates_nothing(status: int) -> None:
     assert event_of(errors.BadRequest(status)) is Event.FATAL

@@ -12,7 +12,7 @@ from truecaller_async.planning.draft import Draft
 
 
 @given(st.integers(0, 60), st.integers(1, 20))
-def test_every_row_is_in_one_draft_in_source_order(count: int, size: int) -> None:
+def test_every_row_is_in_one_batch_in_source_order(count: int, size: int) -> None:
     chunker = Chunker(size)
     drafts: list[Draft | None] = [chunker.add(row, record(row), record(row)) for row in range(1, count + 1)]
     formed = [draft for draft in [*drafts, chunker.flush()] if draft is not None]
@@ -22,19 +22,19 @@ def test_every_row_is_in_one_draft_in_source_order(count: int, size: int) -> Non
     assert len(chunker) == 0
 
 
-def test_a_draft_is_full_at_the_documented_size() -> None:
+def test_batch_is_full_at_the_documented_size() -> None:
     chunker = Chunker()
     drafts = [chunker.add(row, record(row), record(row)) for row in range(1, BATCH_MAX + 1)]
     assert [draft is None for draft in drafts] == [True] * (BATCH_MAX - 1) + [False]
 
 
-def test_an_empty_chunker_flushes_nothing_and_spends_no_number() -> None:
+def test_empty_chunker_flushes_nothing_and_uses_no_number() -> None:
     chunker = Chunker()
     assert chunker.flush() is None
     assert chunker.next_seq() == 1
 
 
-def test_a_draft_closes_with_its_earliest_window() -> None:
+def test_batch_closes_with_its_earliest_window() -> None:
     chunker = Chunker(2)
     chunker.add(1, record(1), record(1, ends_at=START + 2 * HOUR))
     draft = chunker.add(2, record(2), record(2, ends_at=START + HOUR))
@@ -43,14 +43,14 @@ def test_a_draft_closes_with_its_earliest_window() -> None:
 
 
 @given(st.integers(START, START + 24 * HOUR), st.integers(0, BATCH_MAX - 1))
-def test_a_watermark_is_the_index_and_moves_the_end_earlier_by_less_than_a_second(ends_at: int, index: int) -> None:
+def test_watermark_is_the_index_and_shortens_the_window_by_under_a_second(ends_at: int, index: int) -> None:
     end = marked(record(ends_at=ends_at), index).ends_at
     assert isinstance(end, int)
     assert end % 1000 == index
     assert 0 <= ends_at - end < 1000
 
 
-def test_with_a_watermark_each_record_carries_its_place_and_the_given_one_is_untouched() -> None:
+def test_watermark_changes_a_copy_of_each_record() -> None:
     chunker = Chunker(3, watermark=True)
     drafts = [chunker.add(row, record(row), record(row)) for row in (1, 2, 3)]
     assert drafts[-1] is not None

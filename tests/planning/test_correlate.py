@@ -57,7 +57,8 @@ def test_unmasked_rows_find_their_records_in_any_order(records: list[CallRecord]
     assert words(correlate(records, rows)) == WORDS
 
 
-def test_f33_a_record_without_a_row_has_none_and_the_others_are_not_moved_up() -> None:
+@pytest.mark.fault("F33")
+def test_missing_row_does_not_shift_the_other_matches() -> None:
     rows = [row_of(one, word) for one, word in zip(SAME, WORDS, strict=True)]
     del rows[1]
     match = correlate(SAME, rows)
@@ -65,14 +66,16 @@ def test_f33_a_record_without_a_row_has_none_and_the_others_are_not_moved_up() -
     assert not match.unattributed
 
 
-def test_f36_rows_that_fit_no_record_are_foreign() -> None:
+@pytest.mark.fault("F36")
+def test_rows_that_match_no_record_are_foreign() -> None:
     match = correlate(SAME, [row_of(SAME[0]), row_of(record(99)), row_of(record(98), "failed")])
     assert words(match) == ["success", None, None, None, None]
     assert match.foreign == 2
 
 
+@pytest.mark.fault("F36")
 @pytest.mark.parametrize("word", WORDS)
-def test_f36_a_row_of_another_time_about_the_same_numbers_does_not_stand_for_the_record_s_own(word: str) -> None:
+def test_row_of_another_time_does_not_match_the_record(word: str) -> None:
     own = [row_of(one, word) for one in DIFFERENT]
     past = attrs.evolve(row_of(DIFFERENT[0], "failed"), reason="Calling last week", starts_at=START - 86_400_000)
     for rows in ([*own, past], [past, *own]):
@@ -80,14 +83,16 @@ def test_f36_a_row_of_another_time_about_the_same_numbers_does_not_stand_for_the
         assert (words(match), match.foreign, match.conflicts) == ([word] * 5, 1, set())
 
 
-def test_f34_equal_rows_twice_are_one() -> None:
+@pytest.mark.fault("F34")
+def test_identical_rows_count_once() -> None:
     match = correlate(SAME, [row_of(SAME[2])] * 2)
     assert words(match) == [None, None, "success", None, None]
     assert match.conflicts == set()
 
 
+@pytest.mark.fault("F34")
 @pytest.mark.parametrize("order", [1, -1])
-def test_f34_a_final_word_beats_a_pending_one(order: int) -> None:
+def test_final_status_wins_over_a_pending_one(order: int) -> None:
     rows = [row_of(SAME[0], "pending"), row_of(SAME[0], "failed")][::order]
     match = correlate(SAME, rows)
     assert match.rows[0] is not None
@@ -95,28 +100,30 @@ def test_f34_a_final_word_beats_a_pending_one(order: int) -> None:
     assert match.conflicts == set()
 
 
-def test_f34_success_and_failure_of_one_record_are_a_conflict() -> None:
+@pytest.mark.fault("F34")
+def test_success_and_failure_of_one_record_are_a_conflict() -> None:
     assert correlate(SAME, [row_of(SAME[3]), row_of(SAME[3], "failed")]).conflicts == {3}
 
 
-def test_records_of_one_pair_are_told_apart_by_their_content() -> None:
+def test_records_of_one_pair_are_distinguished_by_content() -> None:
     pair = [attrs.evolve(one, receiver="919900000000") for one in DIFFERENT]
     rows = [row_of(one, word) for one, word in zip(pair, WORDS, strict=True)]
     assert words(correlate(pair, rows[::-1])) == WORDS
 
 
-def test_records_of_the_same_content_take_one_row_each() -> None:
+def test_records_with_equal_content_get_one_row_each() -> None:
     twins = [record(1, key="a"), record(1, key="b")]
     match = correlate(twins, [row_of(twins[0], "success", id="x"), row_of(twins[1], "failed", id="y")])
     assert sorted(word or "" for word in words(match)) == ["failed", "success"]
 
 
-def test_f34_one_row_twice_is_not_two_results_for_records_of_the_same_content() -> None:
+@pytest.mark.fault("F34")
+def test_repeated_row_is_not_two_results_for_equal_records() -> None:
     twins = [record(1, key="a"), record(1, key="b")]
     assert words(correlate(twins, [row_of(twins[0], id="x")] * 2)) == ["success", None]
 
 
-def test_records_of_one_pair_that_the_rows_do_not_tell_apart_are_given_no_ones_row() -> None:
+def test_indistinguishable_records_of_one_pair_get_no_row() -> None:
     pair = [record(1, reason="Calling about order 1"), record(1, reason="Calling about order 2")]
     rows = [row_of(one, word, reason=None) for one, word in zip(pair, ["success", "failed"], strict=True)]
     for order in (rows, rows[::-1]):
@@ -125,42 +132,47 @@ def test_records_of_one_pair_that_the_rows_do_not_tell_apart_are_given_no_ones_r
         assert match.unattributed
 
 
-def test_what_was_not_sent_the_server_may_fill_in() -> None:
+def test_server_may_fill_in_fields_that_were_not_sent() -> None:
     rows = [row_of(record(number), label_name="Centro Bank", reason="A default") for number in (2, 1)]
     assert words(correlate([record(1), record(2)], rows)) == ["success", "success"]
 
 
-def test_a_server_that_changes_the_content_of_an_unmasked_record_is_understood() -> None:
+def test_server_may_change_the_content_of_an_unmasked_record() -> None:
     rows = [row_of(record(number), ends_at=START, label_name="CENTRO") for number in (2, 1)]
     assert words(correlate([record(1), record(2)], rows)) == ["success", "success"]
 
 
-def test_f37_masked_rows_in_order_with_telling_fields_are_taken_by_position() -> None:
+@pytest.mark.fault("F37")
+def test_masked_rows_in_order_with_distinct_fields_match_by_position() -> None:
     rows = [masked(row_of(one, word)) for one, word in zip(DIFFERENT, WORDS, strict=True)]
     assert words(correlate(DIFFERENT, rows)) == WORDS
 
 
-def test_f37_masked_rows_out_of_order_are_nobodys() -> None:
+@pytest.mark.fault("F37")
+def test_masked_rows_out_of_order_match_no_record() -> None:
     rows = [masked(row_of(one, word)) for one, word in zip(DIFFERENT, ["success"] * 4 + ["failed"], strict=True)]
     match = correlate(DIFFERENT, rows[::-1])
     assert words(match) == [None] * 5
     assert match.unattributed
 
 
-def test_f37_masked_rows_without_telling_fields_are_unattributed_when_all_are_final() -> None:
+@pytest.mark.fault("F37")
+def test_indistinct_masked_rows_are_unattributed_once_all_are_final() -> None:
     final = ["success", "failed", "success", "success", "error"]
     match = correlate(SAME, [masked(row_of(one, word)) for one, word in zip(SAME, final, strict=True)])
     assert words(match) == [None] * 5
     assert match.unattributed
 
 
-def test_f37_masked_rows_without_telling_fields_are_waited_for_while_some_are_not_final() -> None:
+@pytest.mark.fault("F37")
+def test_indistinct_masked_rows_are_polled_until_all_are_final() -> None:
     match = correlate(SAME, [masked(row_of(one, word)) for one, word in zip(SAME, WORDS, strict=True)])
     assert words(match) == [None] * 5
     assert not match.unattributed
 
 
-def test_f37_masked_rows_of_one_final_word_give_it_to_all_with_nothing_that_may_be_anothers() -> None:
+@pytest.mark.fault("F37")
+def test_masked_rows_with_one_final_status_give_only_the_status() -> None:
     rows = [masked(row_of(one, "failed", id=str(place), message="not a user")) for place, one in enumerate(SAME)]
     rows[0] = attrs.evolve(rows[0], field="receiver_number")
     match = correlate(SAME, rows)
@@ -169,12 +181,14 @@ def test_f37_masked_rows_of_one_final_word_give_it_to_all_with_nothing_that_may_
     ] * 5
 
 
-def test_f34_f37_masked_rows_one_of_them_twice_say_nothing_about_the_missing_one() -> None:
+@pytest.mark.fault("F34", "F37")
+def test_repeated_masked_row_is_no_evidence_for_the_missing_one() -> None:
     rows = [masked(row_of(SAME[0], id="x"))] * 2
     assert words(correlate(SAME[:2], rows)) == [None, None]
 
 
-def test_f37_fields_that_the_server_fills_in_do_not_tell_masked_records_apart() -> None:
+@pytest.mark.fault("F37")
+def test_server_filled_fields_do_not_distinguish_masked_records() -> None:
     rows = [
         masked(row_of(one, word, label_name=f"Branch {place}"))
         for place, (one, word) in enumerate(zip(SAME[:2], ["success", "failed"], strict=True))
@@ -182,15 +196,17 @@ def test_f37_fields_that_the_server_fills_in_do_not_tell_masked_records_apart() 
     assert words(correlate(SAME[:2], rows)) == [None, None]
 
 
-def test_f37_a_masked_receiver_beside_a_shown_caller_is_no_reason_to_guess() -> None:
+@pytest.mark.fault("F37")
+def test_masked_receiver_beside_a_full_caller_is_not_guessed() -> None:
     rows = [attrs.evolve(row_of(SAME[0], word), receiver="91****17") for word in ("failed", *["success"] * 4)]
     match = correlate(SAME, rows)
     assert words(match) == [None] * 5
     assert match.unattributed
 
 
+@pytest.mark.fault("F37")
 @pytest.mark.parametrize("hidden", ["caller", "receiver"])
-def test_f37_one_row_without_a_number_hides_no_other(hidden: str) -> None:
+def test_row_without_a_number_hides_no_other(hidden: str) -> None:
     rows = [row_of(one, word, id=f"id {place}") for place, (one, word) in enumerate(zip(SAME, WORDS, strict=True))]
     odd = attrs.evolve(row_of(record(77)), **{hidden: None})
     assert words(correlate(SAME, [odd, *rows])) == WORDS
@@ -200,32 +216,36 @@ def test_f37_one_row_without_a_number_hides_no_other(hidden: str) -> None:
     assert (words(match), match.unattributed) == ([*WORDS[:4], None], False)
 
 
+@pytest.mark.fault("F33", "F37")
 @pytest.mark.parametrize("count", [4, 6])
-def test_f33_f37_masked_rows_of_another_number_than_the_records_are_nobodys(count: int) -> None:
+def test_masked_rows_of_other_numbers_match_no_record(count: int) -> None:
     rows = [masked(row_of(DIFFERENT[place % 5])) for place in range(count)]
     assert words(correlate(DIFFERENT, rows)) == [None] * 5
 
 
-def test_an_answer_without_rows_gives_nothing_and_is_waited_for() -> None:
+def test_answer_without_rows_gives_nothing_and_is_polled_again() -> None:
     for watermark in (True, False):
         match = correlate(SAME, [], watermark=watermark)
         assert (words(match), match.foreign, match.unattributed) == ([None] * 5, 0, False)
 
 
-def test_f37_a_watermark_finds_masked_rows_in_any_order() -> None:
+@pytest.mark.fault("F37")
+def test_watermark_finds_masked_rows_in_any_order() -> None:
     records = [marked(one, place) for place, one in enumerate(SAME)]
     rows = [masked(row_of(one, word)) for one, word in zip(records, WORDS, strict=True)]
     assert words(correlate(records, rows[::-1], watermark=True)) == WORDS
 
 
-def test_f37_a_server_that_rounds_the_watermark_away_is_read_by_the_other_evidence() -> None:
+@pytest.mark.fault("F37")
+def test_rounded_watermark_is_replaced_by_other_evidence() -> None:
     records = [marked(one, place) for place, one in enumerate(SAME, start=3)]
     rows = [row_of(one, word, ends_at=START + 3_600_000) for one, word in zip(records, WORDS, strict=True)]
     assert words(correlate(records, rows[::-1], watermark=True)) == WORDS
     assert words(correlate(records, list(map(masked, rows)), watermark=True)) == [None] * 5
 
 
-def test_f36_a_watermark_of_another_batch_is_foreign() -> None:
+@pytest.mark.fault("F36")
+def test_watermark_of_another_batch_is_foreign() -> None:
     records = [marked(one, place) for place, one in enumerate(SAME)]
     other = attrs.evolve(masked(row_of(records[1])), ends_at=int(records[1].ends_at) + 60_000)  # type: ignore[arg-type]
     match = correlate(records, [masked(row_of(records[3])), other], watermark=True)
@@ -233,15 +253,17 @@ def test_f36_a_watermark_of_another_batch_is_foreign() -> None:
     assert match.foreign == 1
 
 
-def test_f37_a_part_of_a_batch_keeps_the_watermarks_of_the_whole() -> None:
+@pytest.mark.fault("F37")
+def test_part_of_a_batch_keeps_the_watermarks_of_the_original() -> None:
     part = [marked(one, place) for place, one in enumerate(SAME, start=250)][1:4]
     rows = [masked(row_of(one, word)) for one, word in zip(part, ["success", "failed", "success"], strict=True)]
     assert words(correlate(part, rows[::-1], watermark=True)) == ["success", "failed", "success"]
     assert words(correlate(part[1:2], rows[1:2], watermark=True)) == ["failed"]
 
 
+@pytest.mark.fault("F37")
 @pytest.mark.parametrize("grain", [10, 100, 1000])
-def test_f37_the_first_record_does_not_get_the_rows_of_all_where_a_server_rounds_the_watermark_away(grain: int) -> None:
+def test_rounded_watermarks_do_not_give_all_rows_to_the_first_record(grain: int) -> None:
     records = [marked(one, place) for place, one in enumerate(SAME)]
     said = ["pending", "success", "success", "success", "success"]
     rows = [
@@ -253,8 +275,9 @@ def test_f37_the_first_record_does_not_get_the_rows_of_all_where_a_server_rounds
     assert words(correlate(records, rows, watermark=True)) == said
 
 
+@pytest.mark.fault("F37")
 @given(st.permutations(range(5)), st.lists(st.sampled_from(["success", "failed"]), min_size=5, max_size=5))
-def test_f37_every_masked_row_with_its_watermark_is_given(order: list[int], said: list[str]) -> None:
+def test_every_masked_row_with_its_watermark_is_given(order: list[int], said: list[str]) -> None:
     records = [marked(one, place) for place, one in enumerate(SAME)]
     foreign = masked(row_of(record(9, ends_at=START + 7_200_003)))
     rows = [masked(row_of(records[place], said[place])) for place in order]
@@ -262,14 +285,16 @@ def test_f37_every_masked_row_with_its_watermark_is_given(order: list[int], said
     assert (words(match), match.foreign, match.conflicts) == (said, 1, set())
 
 
-def test_f34_rows_without_ids_may_be_one_row_twice_and_share_no_word() -> None:
+@pytest.mark.fault("F34")
+def test_rows_without_ids_may_repeat_and_give_no_common_status() -> None:
     rows = [masked(row_of(SAME[0]))] * 2
     assert words(correlate(SAME[:2], rows)) == [None, None]
     twins = [record(1, key="a"), record(1, key="b")]
     assert words(correlate(twins, [row_of(twins[0])] * 2)) == [None, None]
 
 
-def test_f36_a_row_that_says_other_than_all_of_the_choice_is_no_part_of_it() -> None:
+@pytest.mark.fault("F36")
+def test_row_that_differs_from_all_candidates_is_ignored() -> None:
     pair = [record(1, reason="Calling about order 1"), record(1, reason="Calling about order 2")]
     hidden = [attrs.evolve(row_of(one, id=str(at)), caller="91****") for at, one in enumerate(pair)]
     mine = attrs.evolve(hidden[0], reason=None)
@@ -318,8 +343,9 @@ def content(one: CallRecord) -> CallRecord:
     return attrs.evolve(one, key=None)
 
 
+@pytest.mark.fault("F33", "F37")
 @given(answers())
-def test_f33_f37_no_record_is_given_the_row_of_a_different_record(
+def test_no_record_gets_the_row_of_a_different_record(
     answer: tuple[list[CallRecord], list[tuple[int, RecordStatus]]],
 ) -> None:
     records, rows = answer
@@ -338,7 +364,7 @@ def test_f33_f37_no_record_is_given_the_row_of_a_different_record(
 
 
 @given(st.permutations(range(5)), st.lists(st.sampled_from(["success", "failed"]), min_size=5, max_size=5))
-def test_every_unmasked_row_is_given(order: list[int], said: list[str]) -> None:
+def test_every_unmasked_row_is_matched(order: list[int], said: list[str]) -> None:
     rows = [row_of(SAME[place], said[place]) for place in order]
     assert words(correlate(SAME, rows)) == said
 
@@ -428,9 +454,10 @@ def could_be(one: CallRecord, row: RecordStatus) -> bool:
     return all(said is None or sent is None or said == sent for said, sent in pairs)
 
 
+@pytest.mark.fault("F33", "F34", "F36", "F37")
 @settings(max_examples=400)
 @given(polls())
-def test_f33_f34_f36_f37_no_record_has_a_word_that_is_not_its_own(poll: Poll) -> None:
+def test_no_record_gets_a_foreign_outcome(poll: Poll) -> None:
     match = correlate(poll.records, poll.rows, watermark=poll.watermark)
     groups: dict[CallRecord, list[int]] = {}
     for at, one in enumerate(poll.records):

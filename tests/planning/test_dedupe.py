@@ -13,8 +13,9 @@ from truecaller_async.models import Columns
 from truecaller_async.planning.dedupe import Dedupe
 
 
+@pytest.mark.fault("F46")
 @pytest.mark.parametrize("mode", ["window", "exact"])
-def test_f46_an_equal_row_is_a_repeat_and_any_difference_makes_another_row(mode: Literal["window", "exact"]) -> None:
+def test_equal_row_is_a_repeat_and_any_difference_is_not(mode: Literal["window", "exact"]) -> None:
     dedupe = Dedupe(mode)
     assert not dedupe.is_repeat(record(1))
     assert dedupe.is_repeat(record(1))
@@ -23,17 +24,20 @@ def test_f46_an_equal_row_is_a_repeat_and_any_difference_makes_another_row(mode:
     assert dedupe.is_repeat(record(1))
 
 
-def test_f46_the_window_forgets_the_oldest_row() -> None:
+@pytest.mark.fault("F46")
+def test_window_drops_the_oldest_row() -> None:
     dedupe = Dedupe("window", window=2)
     assert [dedupe.is_repeat(record(number)) for number in (1, 2, 3, 2, 1)] == [False, False, False, True, False]
 
 
-def test_f46_exact_forgets_nothing() -> None:
+@pytest.mark.fault("F46")
+def test_exact_mode_forgets_nothing() -> None:
     dedupe = Dedupe("exact", window=2)
     assert [dedupe.is_repeat(record(number)) for number in (1, 2, 3, 1)] == [False, False, False, True]
 
 
-def test_f46_off_sees_no_repeat() -> None:
+@pytest.mark.fault("F46")
+def test_off_mode_finds_no_repeat() -> None:
     dedupe = Dedupe("off")
     assert [dedupe.is_repeat(record(1)) for _ in range(2)] == [False, False]
 
@@ -41,10 +45,9 @@ def test_f46_off_sees_no_repeat() -> None:
 BATCHES = st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=4), max_size=12)
 
 
+@pytest.mark.fault("F46")
 @given(batches=BATCHES, window=st.sampled_from([1, 6, 10**6]))
-def test_f46_no_row_is_sent_that_is_in_the_window_and_none_is_kept_back_that_never_was(
-    batches: list[list[int]], window: int
-) -> None:
+def test_dedupe_drops_exactly_the_rows_in_the_window(batches: list[list[int]], window: int) -> None:
     dedupe = Dedupe("window", window=window)
     sent: list[int] = []
     for numbers in batches:
@@ -62,9 +65,10 @@ def test_f46_no_row_is_sent_that_is_in_the_window_and_none_is_kept_back_that_nev
                 sent.append(number)
 
 
+@pytest.mark.fault("F46")
 @pytest.mark.parametrize("mode", ["exact", "off"])
 @given(batches=BATCHES)
-def test_f46_without_a_window_every_row_is_compared_with_all_or_none(
+def test_without_a_window_all_rows_or_none_are_compared(
     mode: Literal["exact", "off"], batches: list[list[int]]
 ) -> None:
     together, singly = Dedupe(mode), Dedupe(mode)

@@ -48,14 +48,14 @@ def standing_after(*entries: Entry) -> Standing:
         ("hold", 2, 1, False),
     ],
 )
-def test_the_policy_says_how_often_a_lost_batch_is_sent_again(
+def test_policy_bounds_resends_of_a_lost_batch(
     policy: Literal["resend", "hold"], resends: int, doubts: int, expected: bool
 ) -> None:
     options = CampaignOptions(on_ambiguous=policy, max_resends=resends)
     assert may_resend(Attempts(doubts=doubts), options) is expected
 
 
-def test_what_was_let_go_goes_again_by_another_policy_or_by_the_operators_word_only() -> None:
+def test_abandoned_batch_is_resent_only_by_another_policy_or_a_decision() -> None:
     hold, resend = CampaignOptions(on_ambiguous="hold"), CampaignOptions(on_ambiguous="resend")
     standing = standing_after(*BEGUN, LOST)
     batch = standing.batch(1)
@@ -66,7 +66,7 @@ def test_what_was_let_go_goes_again_by_another_policy_or_by_the_operators_word_o
     assert (may_go_again(batch, hold), may_go_again(batch, resend)) == (True, True)
 
 
-def test_a_batch_that_was_never_sent_is_no_case_of_doubt() -> None:
+def test_batch_never_sent_is_not_ambiguous() -> None:
     batch = standing_after(*BEGUN[:3]).batch(1)
     assert batch.state not in MAY_BE_JUDGED
     assert not may_go_again(batch, CampaignOptions())
@@ -74,9 +74,7 @@ def test_a_batch_that_was_never_sent_is_no_case_of_doubt() -> None:
 
 @pytest.mark.parametrize("known", [[], [LOST], [LOST, GivenUp(1)]])
 @pytest.mark.parametrize("applied", [True, False])
-def test_the_operators_word_closes_a_batch_or_plans_it_again_wherever_it_stood(
-    known: list[Entry], applied: bool
-) -> None:
+def test_operator_decision_closes_or_requeues_a_batch_in_any_state(known: list[Entry], applied: bool) -> None:
     standing = standing_after(*BEGUN, *known)
     batch = standing.batch(1)
     assert batch.state in MAY_BE_JUDGED
@@ -93,7 +91,7 @@ def test_the_operators_word_closes_a_batch_or_plans_it_again_wherever_it_stood(
         assert (batch.state, batch.doubts, batch.left) == (State.PLANNED, 1, 3)
 
 
-def test_a_crash_in_flight_is_a_lost_answer() -> None:
+def test_crash_in_flight_counts_as_a_lost_answer() -> None:
     standing = standing_after(*BEGUN)
     standing.take(ended_by_crash(standing.batch(1), 9.0))
     assert (standing.batch(1).state, standing.batch(1).doubts, standing.batch(1).sends) == (State.IN_DOUBT, 1, 1)
@@ -108,25 +106,25 @@ def restraint_after(*failures: Exception | None) -> Restraint:
     return restraint
 
 
-def test_a_batch_in_doubt_goes_again_as_soon_as_the_server_answers_anybody() -> None:
+def test_ambiguous_batch_is_resent_after_the_next_good_answer() -> None:
     lost = draft(1, record(1), doubts=2, lost_at=100.0)
     assert resend_due(lost, restraint_after(ServerError(503), None), 8000.0, alone=True) == 100.0
 
 
 @pytest.mark.parametrize(("doubts", "seconds"), [(1, 5.0), (2, 60.0)])
-def test_where_nobody_is_answered_it_waits_longer_the_second_time(doubts: int, seconds: float) -> None:
+def test_without_good_answers_the_second_wait_is_longer(doubts: int, seconds: float) -> None:
     lost = draft(1, record(1), doubts=doubts, lost_at=100.0)
     assert resend_due(lost, restraint_after(ServerError(503)), 8000.0, alone=True) == 100.0 + seconds
 
 
 @pytest.mark.parametrize(("alone", "seconds"), [(True, 600.0), (False, 4000.0)])
-def test_in_an_outage_it_is_the_last_to_be_a_probe(alone: bool, seconds: float) -> None:
+def test_ambiguous_batch_is_the_last_candidate_for_a_probe(alone: bool, seconds: float) -> None:
     lost = draft(1, record(1), doubts=1, lost_at=100.0)
     outage = restraint_after(*[ServerError(503)] * BREAKS_AFTER)
     assert resend_due(lost, outage, 8000.0, alone=alone) == 100.0 + seconds
 
 
-def test_it_never_waits_for_more_than_half_of_its_window_nor_at_all_where_an_earlier_process_lost_it() -> None:
+def test_ambiguous_batch_waits_at_most_half_of_its_window() -> None:
     outage = restraint_after(*[ServerError(503)] * BREAKS_AFTER)
     assert resend_due(draft(1, record(1), doubts=1, lost_at=100.0), outage, 40.0, alone=False) == 120.0
     assert resend_due(draft(1, record(1), doubts=1), outage, 8000.0, alone=True) == -math.inf

@@ -12,7 +12,7 @@ from truecaller_async.planning.draft import closing
 
 
 @given(st.sets(st.integers(0, 9)))
-def test_what_is_taken_out_and_what_stays_are_the_whole(indexes: set[int]) -> None:
+def test_split_keeps_every_record_exactly_once(indexes: set[int]) -> None:
     records = [record(number, ends_at=START + (number + 1) * HOUR) for number in range(10)]
     batch = draft(1, *records)
     taken = batch.take_out(indexes)
@@ -23,7 +23,7 @@ def test_what_is_taken_out_and_what_stays_are_the_whole(indexes: set[int]) -> No
     assert len(batch) == 10 - len(indexes)
 
 
-def test_a_part_remembers_the_root_and_what_was_sent() -> None:
+def test_part_keeps_its_root_and_what_was_sent() -> None:
     batch = draft(7, *(record(number) for number in range(4)), sends=2, resent=True)
     part = batch.part(8, 1, 3, "submit")
     single = part.part(9, 0, 1, "push")
@@ -33,7 +33,7 @@ def test_a_part_remembers_the_root_and_what_was_sent() -> None:
     assert part.state is State.PLANNED
 
 
-def test_a_draft_moves_by_the_table_only() -> None:
+def test_batch_changes_state_only_by_the_table() -> None:
     batch = draft(1, record())
     batch.happen(Event.INTENT)
     assert batch.state is State.IN_FLIGHT
@@ -41,6 +41,6 @@ def test_a_draft_moves_by_the_table_only() -> None:
         batch.happen(Event.RESEND)
 
 
-def test_nothing_closes_at_zero() -> None:
+def test_batch_without_window_never_closes() -> None:
     assert closing([]) == 0
     assert closing([record(ends_at=5), record(ends_at=3)]) == 3

@@ -38,12 +38,12 @@ def refused(numbers: object) -> ValidationError:
         911234567891,
     ],
 )
-def test_a_number_is_brought_to_digits_in_whatever_way_people_write_it(given_number: Any) -> None:
+def test_number_is_normalised_to_digits(given_number: Any) -> None:
     assert clean([given_number]) == ("911234567891",)
 
 
 @given(numbers=st.lists(DIGITS, min_size=1, max_size=30))
-def test_each_number_comes_once_and_in_the_order_given(numbers: list[str]) -> None:
+def test_repeated_numbers_are_removed_and_order_is_kept(numbers: list[str]) -> None:
     cleaned = clean(f"+{number}" for number in [*numbers, *reversed(numbers)])
     assert cleaned == tuple(dict.fromkeys(numbers))
     assert clean(cleaned) == cleaned
@@ -52,20 +52,20 @@ def test_each_number_comes_once_and_in_the_order_given(numbers: list[str]) -> No
 @pytest.mark.parametrize(
     "bad", ["", None, "9876543210", "09876543210", "9.19877E+11", "abc", "1" * 16, 1.5, b"9112", ["9"], True]
 )
-def test_a_bad_number_is_refused_in_the_words_of_the_preflight(bad: Any) -> None:
+def test_bad_number_is_refused_with_the_preflight_message(bad: Any) -> None:
     _, expected = preflight(CallRecord(bad, "911234567890", EARLIEST, EARLIEST + 1), EARLIEST)
     (problem,) = refused(["911234567891", bad]).problems
     assert problem == attrs.evolve(expected[0], field="numbers[1]")
 
 
-def test_bad_numbers_are_all_told_by_their_index_and_masked() -> None:
+def test_bad_numbers_are_all_reported_by_index_and_masked() -> None:
     error = refused(["911234567891", "0987654321", "911234567892", "12345"])
     assert [problem.field for problem in error.problems] == ["numbers[1]", "numbers[3]"]
     assert "0987654321" not in str(error)
     assert "911234567891" not in str(error)
 
 
-def test_of_many_bad_numbers_the_first_twenty_are_spelled_out() -> None:
+def test_only_the_first_twenty_bad_numbers_are_listed() -> None:
     problems = refused(["x"] * 1000).problems
     assert len(problems) == 21
     assert [problem.field for problem in problems[:20]] == [f"numbers[{index}]" for index in range(20)]
@@ -79,7 +79,7 @@ def test_no_number_is_refused(nothing: Iterable[str]) -> None:
 
 
 @pytest.mark.parametrize("single", ["911234567891", b"911234567891", 911234567891, None, {"911234567891": 1}, object()])
-def test_one_value_in_place_of_a_list_is_refused_and_not_shown(single: object) -> None:
+def test_single_value_instead_of_a_list_is_refused_and_not_shown(single: object) -> None:
     error = refused(single)
     assert [problem.rule for problem in error.problems] == ["numbers.type"]
     assert "a list" in str(error)
@@ -87,7 +87,7 @@ def test_one_value_in_place_of_a_list_is_refused_and_not_shown(single: object) -
 
 
 @given(count=st.integers(1, 35_000))
-def test_parts_have_ten_thousand_at_most_and_miss_none(count: int) -> None:
+def test_parts_have_at_most_ten_thousand_numbers_and_are_complete(count: int) -> None:
     numbers = [str(number) for number in range(count)]
     parts = list(parts_of(numbers))
     assert [number for part in parts for number in part] == numbers
@@ -128,11 +128,11 @@ def test_every_bucket_of_a_job_is_merged() -> None:
         ((None, None), None),
     ],
 )
-def test_the_merged_status_is_the_worst_word(words: tuple[str | None, ...], word: str | None) -> None:
+def test_merged_status_is_the_worst_status(words: tuple[str | None, ...], word: str | None) -> None:
     assert merge([NumberJob(status=status) for status in words]).status == word
 
 
-def test_the_account_and_the_rest_are_those_of_the_first_answer_that_says_them() -> None:
+def test_account_and_remaining_come_from_the_first_answer_with_them() -> None:
     first = NumberJob(status="pending", phone_type="")
     second = NumberJob(status="pending", phone_type="verified", client_account_id="a", created_by_email="e")
     assert merge([first, second]) == second

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,24 +25,25 @@ rules = st.builds(RateLimit, st.just("any"), st.integers(1, 200), st.floats(0.5,
 gaps = st.lists(st.floats(0, 200), max_size=60)
 
 
-def test_the_window_kept_is_longer_than_the_limits_own() -> None:
+def test_enforced_window_is_longer_than_the_limit_window() -> None:
     assert window_of(RateLimit("batch", 60, 60.0)) == 60.0 * (1 + MARGIN)
 
 
 @given(rules)
-def test_a_burst_is_at_least_one_and_never_the_whole_of_a_limit_above_one(rule: RateLimit) -> None:
+def test_burst_is_between_one_and_the_full_limit(rule: RateLimit) -> None:
     assert 1 <= burst_of(rule) <= max(1, rule.limit // 2)
 
 
-def test_the_rate_of_a_call_is_that_of_its_tightest_token_limit() -> None:
+def test_rate_of_a_call_is_that_of_its_tightest_token_limit() -> None:
     limits = Limits.documented()
     assert rate_of(limits, "submit") == 1.0
     assert rate_of(limits, "push") == 100.0
     assert rate_of(limits, "mint") == float("inf")
 
 
+@pytest.mark.fault("F16")
 @given(rules, gaps, st.floats(SHARE_FLOOR, 1.0))
-def test_f16_releases_that_sit_out_their_waits_keep_the_limit_in_any_window(
+def test_releases_that_sit_out_their_waits_keep_the_limit_in_any_window(
     rule: RateLimit, pauses: list[float], share: float
 ) -> None:
     ring, now, released = Ring(rule), 0.0, list[float]()
@@ -54,7 +56,7 @@ def test_f16_releases_that_sit_out_their_waits_keep_the_limit_in_any_window(
     assert most_in_window(released, rule.per) <= max(1, int(rule.limit * share))
 
 
-def test_a_release_is_lawful_exactly_when_the_nth_last_has_left_the_window() -> None:
+def test_release_is_allowed_exactly_when_the_nth_last_left_the_window() -> None:
     ring = Ring(RateLimit("pair", 2, 10.0))
     ring.release(0.0)
     assert ring.wait(1.0) == 0.0
@@ -70,21 +72,22 @@ def test_remembered_releases_count_in_whatever_order_they_come() -> None:
     assert ring.wait(6.0) == 3.0 + 10.2 - 6.0
 
 
-def test_what_is_released_just_after_a_quiet_time_counts_from_the_end_of_the_warm_up() -> None:
+def test_release_after_idle_time_counts_from_the_end_of_the_warm_up() -> None:
     warmth = Warmth(RateLimit("pair", 2, 1.0))
     moments = [warmth.moment(now) for now in (0.0, 0.1, WARM_UP + 0.1, QUIET, 3 * QUIET, 3 * QUIET + 0.1)]
     late = 3 * QUIET + WARM_UP
     assert moments == [WARM_UP, WARM_UP, WARM_UP + 0.1, QUIET, late, late]
 
 
-def test_releases_as_far_apart_as_a_slow_limit_wants_them_are_no_quiet_time() -> None:
+def test_releases_spaced_by_a_slow_limit_are_no_idle_time() -> None:
     rule = RateLimit("slow", 1, 60.0)
     warmth = Warmth(rule)
     assert warmth.moment(0.0) == WARM_UP
     assert warmth.moment(1.5 * window_of(rule)) == 1.5 * window_of(rule)
 
 
-def test_f14_a_refusal_halves_the_share_at_most_once_in_ten_seconds() -> None:
+@pytest.mark.fault("F14")
+def test_refusal_halves_the_factor_at_most_once_in_ten_seconds() -> None:
     tempo = Tempo()
     tempo.slow_down(100.0)
     tempo.slow_down(109.9)
@@ -93,14 +96,16 @@ def test_f14_a_refusal_halves_the_share_at_most_once_in_ten_seconds() -> None:
     assert 0.25 <= tempo.share(110.0) < 0.26
 
 
-def test_f14_the_share_never_falls_below_a_tenth() -> None:
+@pytest.mark.fault("F14")
+def test_factor_never_falls_below_a_tenth() -> None:
     tempo = Tempo()
     for moment in range(0, 1000, 10):
         tempo.slow_down(float(moment))
     assert tempo.share(990.0) == SHARE_FLOOR
 
 
-def test_f14_the_share_climbs_back_by_a_tenth_a_minute_and_no_further_than_whole() -> None:
+@pytest.mark.fault("F14")
+def test_factor_recovers_by_a_tenth_per_minute_up_to_1() -> None:
     tempo = Tempo()
     assert tempo.share(0.0) == 1.0
     tempo.slow_down(0.0)

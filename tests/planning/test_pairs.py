@@ -6,14 +6,14 @@ from tests.planning.records import draft, record
 from truecaller_async.planning.pairs import PairOrder, outdone
 
 
-def test_a_later_draft_comes_after_every_unsettled_draft_with_an_earlier_record_of_its_pairs() -> None:
+def test_batch_waits_for_open_batches_with_earlier_records_of_its_pairs() -> None:
     order = PairOrder()
     assert order.enter(draft(1, record(1))) == set()
     assert order.enter(draft(2, record(2))) == set()
     assert order.enter(draft(3, record(1), record(2), record(3))) == {1, 2}
 
 
-def test_records_of_one_pair_within_one_draft_wait_for_nobody() -> None:
+def test_records_of_one_pair_within_one_batch_do_not_wait() -> None:
     assert PairOrder().enter(draft(1, record(1), record(1))) == set()
 
 
@@ -23,7 +23,7 @@ def test_another_caller_makes_another_pair() -> None:
     assert order.enter(draft(2, record(1, caller="910000000002"))) == set()
 
 
-def test_a_settled_draft_is_waited_for_no_more_and_leaves_nothing_behind() -> None:
+def test_finished_batch_is_released_and_forgotten() -> None:
     order, first = PairOrder(), draft(1, record(1), record(2))
     order.enter(first)
     order.settle(first)
@@ -31,7 +31,7 @@ def test_a_settled_draft_is_waited_for_no_more_and_leaves_nothing_behind() -> No
     assert order.enter(draft(2, record(1))) == set()
 
 
-def test_a_record_taken_out_of_a_draft_is_settled_with_it() -> None:
+def test_record_removed_from_a_batch_is_released_with_it() -> None:
     order, first = PairOrder(), draft(1, record(1), record(2))
     order.enter(first)
     first.take_out([0])
@@ -40,7 +40,7 @@ def test_a_record_taken_out_of_a_draft_is_settled_with_it() -> None:
     assert order.enter(draft(2, record(1))) == set()
 
 
-def test_settling_an_earlier_draft_keeps_the_later_one_in_mind() -> None:
+def test_releasing_an_earlier_batch_keeps_the_later_one_blocking() -> None:
     order, first, second = PairOrder(), draft(1, record(1)), draft(2, record(1))
     order.enter(first)
     order.enter(second)
@@ -48,7 +48,7 @@ def test_settling_an_earlier_draft_keeps_the_later_one_in_mind() -> None:
     assert order.enter(draft(3, record(1))) == {2}
 
 
-def test_only_records_with_a_newer_one_in_a_later_draft_are_superseded() -> None:
+def test_only_records_with_a_newer_one_in_a_later_batch_are_superseded() -> None:
     order, first, second = PairOrder(), draft(1, record(1), record(2)), draft(2, record(2), record(3))
     order.enter(first)
     order.enter(second)
@@ -56,7 +56,7 @@ def test_only_records_with_a_newer_one_in_a_later_draft_are_superseded() -> None
     assert order.superseded(second) == []
 
 
-def test_records_before_a_late_one_of_their_pair_are_outdone_and_no_others() -> None:
+def test_only_records_before_a_late_one_of_their_pair_are_outdated() -> None:
     first, second = record(1), record(2)
     records = [first, second, first, second, first]
     assert outdone(records, [2]) == [0]

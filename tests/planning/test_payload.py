@@ -19,12 +19,12 @@ def test_records_come_back_in_canonical_form(records: list[CallRecord]) -> None:
     assert unpacked(packed(records)) == [canonical(record) for record in records]
 
 
-def test_half_a_character_in_a_key_and_a_moment_come_back() -> None:
+def test_unpaired_surrogate_in_a_key_and_a_timestamp_round_trip() -> None:
     record = CallRecord("911234567898", "919876543210", datetime(2026, 1, 2, tzinfo=UTC), 2**41, key="half \ud83d")
     (back,) = unpacked(packed([record]))
     assert back == canonical(record)
 
 
-def test_numbers_cannot_be_read_in_what_is_kept() -> None:
+def test_stored_payload_contains_no_readable_number() -> None:
     kept = packed([CallRecord("911234567898", f"9198765{number:05d}", 1, 2) for number in range(500)])
     assert b"9198765" not in kept

@@ -43,7 +43,7 @@ def after(*entries: Entry) -> Standing:
 
 @given(tellers(), st.integers(1, 60))
 @settings(max_examples=150)
-def test_at_every_prefix_each_row_has_exactly_one_home_and_is_counted_once(teller: Teller, steps: int) -> None:
+def test_after_every_prefix_each_row_has_one_owner_and_is_counted_once(teller: Teller, steps: int) -> None:
     for _ in range(steps):
         teller.transaction()
         standing = teller.standing
@@ -59,7 +59,7 @@ def test_at_every_prefix_each_row_has_exactly_one_home_and_is_counted_once(telle
 
 @given(tellers(), st.integers(1, 60))
 @settings(max_examples=100)
-def test_a_batch_whose_answer_may_be_outstanding_is_never_called_unsent(teller: Teller, steps: int) -> None:
+def test_batch_with_a_possible_answer_is_never_called_unsent(teller: Teller, steps: int) -> None:
     lost: set[int] = set()
     for _ in range(steps):
         for entry in teller.transaction():
@@ -75,7 +75,7 @@ def test_a_batch_whose_answer_may_be_outstanding_is_never_called_unsent(teller: 
 
 @given(tellers(), st.integers(1, 60))
 @settings(max_examples=50)
-def test_memory_holds_only_what_is_open_and_the_roots_of_it(teller: Teller, steps: int) -> None:
+def test_memory_has_only_open_batches_and_their_roots(teller: Teller, steps: int) -> None:
     for _ in range(steps):
         teller.transaction()
         roots = {batch.root for batch in teller.standing.open}
@@ -119,7 +119,7 @@ def test_memory_holds_only_what_is_open_and_the_roots_of_it(teller: Teller, step
         [BEGUN, BEGUN],
     ],
 )
-def test_an_entry_that_cannot_be_true_is_refused_and_changes_nothing(entries: list[Entry]) -> None:
+def test_impossible_entry_is_refused_and_changes_nothing(entries: list[Entry]) -> None:
     standing = after(*entries[:-1])
     before = picture(after(*entries[:-1]))
     with pytest.raises(JournalError):
@@ -127,7 +127,7 @@ def test_an_entry_that_cannot_be_true_is_refused_and_changes_nothing(entries: li
     assert picture(standing) == before
 
 
-def test_a_lost_answer_that_was_not_applied_by_the_operators_word_is_to_be_sent_and_stays_in_doubt() -> None:
+def test_lost_answer_decided_as_not_applied_is_resent_and_stays_flagged() -> None:
     standing = after(*PLANNED, INTENT, LOST, GivenUp(1), SourceEnded())
     assert (standing.batch(1).state, standing.batch(1).let_go) == (State.HELD, True)
     standing.take(Judged(1, False, 12.0))
@@ -136,7 +136,7 @@ def test_a_lost_answer_that_was_not_applied_by_the_operators_word_is_to_be_sent_
     assert not standing.complete
 
 
-def test_a_batch_that_was_sent_again_after_a_lost_answer_says_so() -> None:
+def test_batch_resent_after_a_lost_answer_is_flagged() -> None:
     standing = after(*PLANNED, INTENT, LOST, Intent(1, 2, "0123456789ab", 12.0))
     assert not standing.batch(1).resent
     standing.take(AttemptEnded(1, 2, "accepted", 13.0, batch_id="b-2"))
@@ -144,13 +144,13 @@ def test_a_batch_that_was_sent_again_after_a_lost_answer_says_so() -> None:
     assert (batch.resent, batch.sends, batch.doubts, batch.batch_id) == (True, 2, 1, "b-2")
 
 
-def test_rows_that_were_closed_before_the_batch_was_accepted_are_left_out_of_what_the_server_has() -> None:
+def test_rows_closed_before_acceptance_are_excluded_from_the_server_batch() -> None:
     standing = after(*PLANNED, Settled((2,), Outcome.EXPIRED, seq=1), INTENT, ACCEPTED)
     batch = standing.batch(1)
     assert (set(batch.left_out), list(batch.open), standing.sent, standing.accepted) == ({2}, [1, 3], 2, 1)
 
 
-def test_the_root_of_isolated_records_stays_until_the_last_of_them_has_its_word() -> None:
+def test_root_of_isolated_records_stays_until_the_last_is_final() -> None:
     parts = [Planned(2, (1,), 1, "push"), Planned(3, (2, 3), 1)]
     standing = after(*PLANNED, INTENT, REFUSED, *parts)
     assert sorted(standing.batches) == [1, 2, 3]
@@ -163,7 +163,7 @@ def test_the_root_of_isolated_records_stays_until_the_last_of_them_has_its_word(
     assert standing.batches == {}
 
 
-def test_a_campaign_is_complete_when_the_source_has_ended_and_every_row_has_its_word() -> None:
+def test_campaign_is_complete_once_source_ended_and_every_row_is_final() -> None:
     standing = after(*PLANNED, SourceEnded(), INTENT, ACCEPTED, Settled((1, 2), Outcome.DELIVERED, seq=1))
     assert not standing.complete
     standing.take(Settled((3,), Outcome.UNKNOWN, "unattributed", 1))
@@ -171,7 +171,7 @@ def test_a_campaign_is_complete_when_the_source_has_ended_and_every_row_has_its_
     assert not after(*PLANNED, Settled((1, 2, 3), Outcome.EXPIRED, seq=1)).complete
 
 
-def test_what_earlier_runs_have_cost_is_added_up() -> None:
+def test_costs_of_earlier_runs_are_added() -> None:
     begun = Begun(0.0, "0", "a", "v2", {}, None, b"")
     one, two = Spent({"submit": 1, "mint": 1}, 1, 2, 3, 4.0), Spent({"submit": 2, "status": 5}, 1, 1, 1, 1.0)
     standing = after(begun, RunBegan(1.0, 1), one, RunBegan(2.0, 2), two, RunBegan(3.0, 3))

@@ -72,11 +72,13 @@ def spent() -> Restraint:
     ],
     ids=repr,
 )
-def test_an_end_says_of_the_servers_health_what_its_class_means(failure: Exception | None, health: Health) -> None:
+def test_result_class_decides_what_an_answer_says_about_server_health(
+    failure: Exception | None, health: Health
+) -> None:
     assert health_of(failure) is health
 
 
-def test_a_small_run_has_ten_retries_and_a_first_attempt_earns_a_tenth_of_one() -> None:
+def test_retry_budget_starts_at_ten_and_earns_a_tenth_per_first_attempt() -> None:
     restraint = Restraint()
     for _ in range(5):
         assert sent(restraint, 0.0, DOWN) is Leave.FIRST
@@ -85,14 +87,14 @@ def test_a_small_run_has_ten_retries_and_a_first_attempt_earns_a_tenth_of_one() 
     assert restraint.budget == pytest.approx(FLOOR + 0.5 - 10)
 
 
-def test_a_quiet_day_buys_no_storm() -> None:
+def test_idle_day_earns_no_large_budget() -> None:
     restraint = Restraint()
     for _ in range(100_000):
         sent(restraint, 0.0, None)
     assert restraint.budget == CEILING
 
 
-def test_where_the_budget_is_spent_one_probe_goes_at_a_time() -> None:
+def test_with_a_spent_budget_one_probe_runs_at_a_time() -> None:
     restraint = spent()
     probe = restraint.ask(0.0, again=True)
     assert probe is Leave.PROBE
@@ -105,14 +107,14 @@ def test_where_the_budget_is_spent_one_probe_goes_at_a_time() -> None:
     assert sent(restraint, 11.0, None, again=True) is Leave.PROBE
 
 
-def test_a_spent_budget_never_holds_up_a_first_attempt() -> None:
+def test_spent_budget_never_delays_a_first_attempt() -> None:
     restraint = spent()
     sent(restraint, 0.0, DOWN, again=True)
     assert restraint.wait(0.0, again=True) > 0
     assert sent(restraint, 0.0, None) is Leave.FIRST
 
 
-def test_while_the_server_is_well_retries_are_free() -> None:
+def test_retries_are_free_while_the_server_is_healthy() -> None:
     restraint = Restraint(budget=0.0)
     for _ in range(WELL_AFTER):
         sent(restraint, 0.0, None)
@@ -124,7 +126,7 @@ def test_while_the_server_is_well_retries_are_free() -> None:
 
 
 @pytest.mark.parametrize(("failure", "seconds"), [(DOWN, 30.0), (NotSent("refused"), 30.0), (RateLimited(), 10.0)])
-def test_twenty_bad_answers_in_a_row_leave_one_probe_now_and_then(failure: Exception, seconds: float) -> None:
+def test_twenty_failures_in_a_row_leave_only_periodic_probes(failure: Exception, seconds: float) -> None:
     restraint = broken(5.0, failure)
     assert restraint.is_open
     assert restraint.wait(5.0) == restraint.wait(5.0, again=True) == seconds
@@ -132,7 +134,7 @@ def test_twenty_bad_answers_in_a_row_leave_one_probe_now_and_then(failure: Excep
     assert restraint.wait(5.0 + seconds) == seconds
 
 
-def test_a_retry_that_fails_says_nothing_new() -> None:
+def test_failed_retry_does_not_count_again() -> None:
     restraint = Restraint(budget=100.0)
     sent(restraint, 0.0, DOWN)
     for _ in range(3 * BREAKS_AFTER):
@@ -141,7 +143,7 @@ def test_a_retry_that_fails_says_nothing_new() -> None:
     assert not restraint.is_answered
 
 
-def test_probes_of_retries_go_slower_after_five_minutes_and_open_nothing() -> None:
+def test_retry_probes_slow_down_after_five_minutes_and_open_nothing() -> None:
     restraint, now, probes = spent(), 0.0, 0
     while now < 3600.0:
         wait = restraint.wait(now, again=True)
@@ -156,7 +158,7 @@ def test_probes_of_retries_go_slower_after_five_minutes_and_open_nothing() -> No
     assert restraint.wait(now) == 0.0
 
 
-def test_a_probe_that_ends_in_silence_is_not_followed_at_once() -> None:
+def test_silent_probe_is_not_followed_at_once() -> None:
     restraint = broken()
     probe = restraint.ask(30.0)
     assert probe is not None
@@ -164,13 +166,13 @@ def test_a_probe_that_ends_in_silence_is_not_followed_at_once() -> None:
     assert restraint.wait(30.1) == pytest.approx(29.9)
 
 
-def test_a_deadline_of_seconds_that_passes_speaks_of_the_server_a_short_one_of_the_caller() -> None:
+def test_only_a_deadline_of_seconds_counts_as_a_server_failure() -> None:
     late = DeadlineExceeded("late", sent="maybe")
     assert health_of(late, 2.0) is Health.BAD
     assert health_of(late, 0.15) is Health.SILENT
 
 
-def test_nineteen_do_not() -> None:
+def test_nineteen_failures_do_not_open_the_breaker() -> None:
     restraint = Restraint()
     for _ in range(BREAKS_AFTER - 1):
         sent(restraint, 0.0, DOWN)
@@ -179,7 +181,7 @@ def test_nineteen_do_not() -> None:
     assert not restraint.is_open
 
 
-def test_one_good_answer_closes_the_breaker_whoever_got_it() -> None:
+def test_one_good_answer_to_any_call_closes_the_breaker() -> None:
     restraint = Restraint()
     late = restraint.ask(0.0)
     assert late is not None
@@ -191,7 +193,7 @@ def test_one_good_answer_closes_the_breaker_whoever_got_it() -> None:
     assert restraint.ask(1.0) is Leave.FIRST
 
 
-def test_a_probe_that_hung_is_followed_by_the_next_at_once() -> None:
+def test_hanging_probe_is_replaced_at_once() -> None:
     restraint = broken()
     probe = restraint.ask(30.0)
     assert probe is not None
@@ -199,7 +201,7 @@ def test_a_probe_that_hung_is_followed_by_the_next_at_once() -> None:
     assert restraint.wait(60.0) == 0.0
 
 
-def test_leave_that_is_given_back_counts_for_nothing() -> None:
+def test_cancelled_grant_counts_for_nothing() -> None:
     restraint = broken()
     probe = restraint.ask(30.0)
     assert probe is not None
@@ -214,7 +216,7 @@ def test_leave_that_is_given_back_counts_for_nothing() -> None:
 
 
 @given(st.integers(0, 10**6), st.floats(0.0, 1.0), st.integers(1, 2_000))
-def test_i7_paid_retries_are_at_most_ten_and_a_tenth_of_the_first_attempts(seed: int, bad: float, steps: int) -> None:
+def test_paid_retries_are_at_most_ten_plus_a_tenth_of_first_attempts(seed: int, bad: float, steps: int) -> None:
     dice, restraint, now = Random(seed), Restraint(), 0.0
     flying: list[Leave] = []
     for _ in range(steps):
@@ -229,7 +231,7 @@ def test_i7_paid_retries_are_at_most_ten_and_a_tenth_of_the_first_attempts(seed:
 
 
 @pytest.mark.parametrize(("failure", "most"), [(DOWN, 120), (NotSent("refused"), 120), (RateLimited(), 140)], ids=repr)
-def test_an_hour_of_failures_sees_no_more_than_a_probe_each_half_minute(failure: Exception, most: int) -> None:
+def test_hour_of_failures_gets_one_probe_per_half_minute_at_most(failure: Exception, most: int) -> None:
     restraint, now, requests = Restraint(), 0.0, 0
     while now < 3600.0:
         wait = restraint.wait(now)

@@ -25,7 +25,7 @@ def sent_in_order(schedule: Schedule, now: float = 0.0) -> list[int]:
     return taken
 
 
-def test_pushes_come_before_due_polls_and_those_before_batches() -> None:
+def test_pushes_precede_due_polls_and_polls_precede_batches() -> None:
     schedule = Schedule()
     schedule.add(closing_at(1, 1), 0.0)
     schedule.poll(9, 5.0)
@@ -34,28 +34,28 @@ def test_pushes_come_before_due_polls_and_those_before_batches() -> None:
     assert list(schedule.ready(5.0)) == ["push", "status", "submit"]
 
 
-def test_batches_go_by_the_earliest_end_of_a_window_then_in_source_order() -> None:
+def test_batches_are_ordered_by_window_end_then_source_order() -> None:
     schedule = Schedule()
     for seq, hours in ((1, 3), (4, 1), (2, 2), (3, 1)):
         schedule.add(closing_at(seq, hours), 0.0)
     assert sent_in_order(schedule) == [3, 4, 2, 1]
 
 
-def test_pushes_go_in_the_order_in_which_they_came() -> None:
+def test_pushes_keep_their_order() -> None:
     schedule = Schedule()
     for seq in (5, 3, 4):
         schedule.add(closing_at(seq, seq, via="push"), 0.0)
     assert [schedule.take("push").seq for _ in range(3)] == [5, 3, 4]
 
 
-def test_the_poll_that_is_due_longest_is_taken_first() -> None:
+def test_most_overdue_poll_is_taken_first() -> None:
     schedule = Schedule()
     for seq, due in ((1, 3.0), (2, 1.0), (3, 2.0)):
         schedule.poll(seq, due)
     assert [schedule.take_poll() for _ in range(3)] == [2, 3, 1]
 
 
-def test_a_draft_waits_until_every_draft_before_it_is_settled() -> None:
+def test_batch_waits_until_every_batch_before_it_is_finished() -> None:
     schedule = Schedule()
     schedule.add(closing_at(3, 1, after={1, 2}), 0.0)
     schedule.settled(1, 0.0)
@@ -64,7 +64,7 @@ def test_a_draft_waits_until_every_draft_before_it_is_settled() -> None:
     assert sent_in_order(schedule) == [3]
 
 
-def test_a_draft_in_backoff_is_ready_when_its_time_has_come() -> None:
+def test_batch_in_backoff_is_ready_after_its_delay() -> None:
     schedule = Schedule()
     schedule.add(closing_at(1, 1, not_before=10.0), 0.0)
     schedule.poll(9, 20.0)
@@ -74,7 +74,7 @@ def test_a_draft_in_backoff_is_ready_when_its_time_has_come() -> None:
     assert schedule.next_due(10.0) == 20.0
 
 
-def test_what_is_due_and_waits_for_a_permit_is_no_reason_to_look_again() -> None:
+def test_due_work_waiting_for_a_permit_causes_no_wakeup() -> None:
     schedule = Schedule()
     schedule.poll(1, 5.0)
     schedule.poll(2, 30.0)
@@ -83,7 +83,7 @@ def test_what_is_due_and_waits_for_a_permit_is_no_reason_to_look_again() -> None
     assert schedule.next_due(7.0) == 10.0
 
 
-def test_a_blocked_draft_keeps_its_backoff() -> None:
+def test_blocked_batch_keeps_its_backoff() -> None:
     schedule = Schedule()
     schedule.add(closing_at(2, 1, after={1}, not_before=10.0), 0.0)
     schedule.settled(1, 5.0)
@@ -91,7 +91,7 @@ def test_a_blocked_draft_keeps_its_backoff() -> None:
     assert list(schedule.ready(10.0)) == ["submit"]
 
 
-def test_withdraw_takes_every_draft_in_source_order_and_leaves_the_polls() -> None:
+def test_withdraw_returns_every_batch_in_source_order_and_keeps_polls() -> None:
     schedule = Schedule()
     schedule.add(closing_at(4, 1), 0.0)
     schedule.add(closing_at(3, 1, not_before=9.0), 0.0)
@@ -103,7 +103,7 @@ def test_withdraw_takes_every_draft_in_source_order_and_leaves_the_polls() -> No
     assert list(schedule.ready(100.0)) == ["status"]
 
 
-def test_withdraw_pushes_takes_those_of_one_batch_only() -> None:
+def test_withdraw_pushes_returns_those_of_one_batch_only() -> None:
     schedule = Schedule()
     schedule.add(closing_at(11, 1, via="push", root=1), 0.0)
     schedule.add(closing_at(12, 1, via="push", root=1, not_before=9.0), 0.0)
@@ -114,7 +114,7 @@ def test_withdraw_pushes_takes_those_of_one_batch_only() -> None:
     assert schedule.next_due(0.0) is None
 
 
-def test_a_waiting_draft_is_found_by_its_number() -> None:
+def test_waiting_batch_is_found_by_its_number() -> None:
     schedule = Schedule()
     drafts = [closing_at(1, 1), closing_at(2, 1, not_before=9.0), closing_at(3, 1, after={1})]
     for one in drafts:
@@ -148,7 +148,7 @@ def one_step(schedule: Schedule, rng: Random, waiting: dict[int, Draft], seq: in
 
 
 @given(st.integers(0, 2**32), st.integers(1, 120))
-def test_the_count_of_records_is_that_of_the_drafts_that_wait(seed: int, steps: int) -> None:
+def test_record_count_is_that_of_the_waiting_batches(seed: int, steps: int) -> None:
     rng, schedule, waiting = Random(seed), Schedule(), dict[int, Draft]()
     for step in range(1, steps + 1):
         one_step(schedule, rng, waiting, step, step / 2)

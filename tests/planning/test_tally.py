@@ -15,7 +15,7 @@ def result(outcome: Outcome, reason: str | None = None, *, twice: bool = False) 
 
 
 @given(st.lists(st.sampled_from(Outcome)), st.integers(0, 20))
-def test_what_is_open_is_what_was_read_and_not_answered(outcomes: list[Outcome], more: int) -> None:
+def test_open_rows_are_read_rows_without_a_result(outcomes: list[Outcome], more: int) -> None:
     tally = Tally(Standing())
     tally.read = len(outcomes) + more
     tally.settle([result(outcome) for outcome in outcomes])
@@ -24,14 +24,14 @@ def test_what_is_open_is_what_was_read_and_not_answered(outcomes: list[Outcome],
     assert sum(tally.outcomes.values()) + tally.open == tally.read
 
 
-def test_reasons_are_counted_for_what_was_not_delivered() -> None:
+def test_reasons_are_counted_for_undelivered_rows() -> None:
     tally = Tally(Standing())
     tally.settle([result(Outcome.DELIVERED, "fine"), result(Outcome.DUPLICATE, "of row 1")])
     tally.settle([result(Outcome.FAILED, "not a user"), result(Outcome.FAILED, "not a user"), result(Outcome.EXPIRED)])
     assert tally.reasons == {"not a user": 2, "expired": 1}
 
 
-def test_different_reasons_are_kept_up_to_a_bound() -> None:
+def test_distinct_reasons_are_kept_up_to_a_bound() -> None:
     tally = Tally(Standing())
     tally.settle([result(Outcome.FAILED, f"reason {number}") for number in range(REASONS_KEPT + 7)])
     tally.settle([result(Outcome.FAILED, "reason 0")])

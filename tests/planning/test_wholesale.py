@@ -66,7 +66,7 @@ def one_by_one(records: list[CallRecord]) -> tuple[bool, bool]:
 
 
 @pytest.mark.parametrize("odd", ODD_RECORDS, ids=range(len(ODD_RECORDS)))
-def test_a_record_that_is_not_good_by_itself_makes_no_good_batch(odd: CallRecord) -> None:
+def test_record_invalid_alone_makes_the_batch_uncertain(odd: CallRecord) -> None:
     records = [*GOOD, odd]
     are_canonical, are_good = one_by_one(records)
     columns = Columns.of(records)
@@ -75,26 +75,26 @@ def test_a_record_that_is_not_good_by_itself_makes_no_good_batch(odd: CallRecord
 
 
 @given(st.lists(st.sampled_from([*GOOD, *ODD_RECORDS]), min_size=1, max_size=6))
-def test_a_yes_is_never_wrong(records: list[CallRecord]) -> None:
+def test_positive_batch_validation_is_never_wrong(records: list[CallRecord]) -> None:
     are_canonical, are_good = one_by_one(records)
     columns = Columns.of(records)
     assert all_canonical(columns) <= are_canonical
     assert all_good(columns, NOW) <= are_good
 
 
-def test_good_records_are_seen_to_be_good_at_a_glance() -> None:
+def test_valid_records_pass_batch_validation() -> None:
     assert all_canonical(Columns.of(GOOD))
     assert all_good(Columns.of(GOOD), NOW)
     personal = [record(n, label_name=f"Branch {n}", reason=f"About your order {n}", key=str(n)) for n in range(500)]
     assert all_good(Columns.of(personal), NOW)
 
 
-def test_an_enumeration_s_text_passes_for_the_plain_text_beside_it() -> None:
+def test_enum_text_is_accepted_as_the_equal_plain_text() -> None:
     assert not all_good(Columns.of([changed("reason", Named.REASON, 5)]), NOW)
     assert all_good(Columns.of([changed("reason", str(Named.REASON)), changed("reason", Named.REASON, 5)]), NOW)
 
 
-def test_callers_who_are_called_by_others_are_good() -> None:
+def test_caller_that_is_another_records_receiver_is_valid() -> None:
     there, back = record(1), record(1, caller=record(1).receiver, receiver=record(1).caller)
     assert all_good(Columns.of([there, back]), NOW)
     assert not all_good(Columns.of([there, record(1, receiver=there.caller)]), NOW)

@@ -100,12 +100,13 @@ def renamed(row: dict[str, Any], **names: str) -> dict[str, Any]:
         enveloped(V2_ROW | {"starts_at": "1753246858000", "ends_at": 1753261258000.0}),
     ],
 )
-def test_every_form_gives_the_same_row_for_every_version(version: str, body: object) -> None:
+def test_every_form_gives_the_same_row_in_every_version(version: str, body: object) -> None:
     status = decipher_status(version, answer(body), BATCH, now=NOW)
     assert (status.batch_id, status.records) == (BATCH, (READ,))
     assert status.client_account_id in (ACCOUNT, None)
 
 
+@pytest.mark.fault("F35")
 @pytest.mark.parametrize(
     ("word", "kept", "outcome"),
     [
@@ -121,7 +122,7 @@ def test_every_form_gives_the_same_row_for_every_version(version: str, body: obj
     ],
 )
 @pytest.mark.parametrize("form", ["v1", "v2"])
-def test_f35_a_status_word_is_kept_verbatim_and_only_documented_words_are_final(
+def test_status_is_kept_verbatim_and_only_documented_ones_are_final(
     word: object, kept: str | None, outcome: Outcome | None, form: str
 ) -> None:
     body: object = (
@@ -131,13 +132,14 @@ def test_f35_a_status_word_is_kept_verbatim_and_only_documented_words_are_final(
     assert (row.status, row.outcome) == (kept, outcome)
 
 
+@pytest.mark.fault("F35")
 @pytest.mark.parametrize("status_info", [None, {}])
-def test_f35_a_row_without_its_word_is_not_final(status_info: object) -> None:
+def test_row_without_a_status_is_not_final(status_info: object) -> None:
     (row,) = rows_of(enveloped(V2_ROW | {"status_info": status_info}))
     assert (row.status, row.message, row.outcome) == (None, None, None)
 
 
-def test_what_was_not_sent_may_be_absent_or_null() -> None:
+def test_unsent_fields_may_be_absent_or_null() -> None:
     bare = {"caller_number": "911234567898", "receiver_number": "919234567898", "status_info": {"status": "success"}}
     nulled = dict.fromkeys(V2_ROW) | bare
     expected = RecordStatus(caller="911234567898", receiver="919234567898", status="success")
@@ -145,11 +147,12 @@ def test_what_was_not_sent_may_be_absent_or_null() -> None:
 
 
 @pytest.mark.parametrize("body", [[], None, enveloped(), {"data": None}, {"batch_id": BATCH, "data": []}])
-def test_no_rows_yet_is_an_empty_status(body: object) -> None:
+def test_empty_rows_are_an_empty_status(body: object) -> None:
     assert rows_of(body) == ()
 
 
-def test_f36_rows_of_another_batch_are_left_out() -> None:
+@pytest.mark.fault("F36")
+def test_rows_of_another_batch_are_excluded() -> None:
     foreign_v1 = V1_ROW | {"batch_id": "another", "id": "foreign"}
     foreign_v2 = V2_ROW | {"batch_id": "another", "id": "foreign"}
     assert rows_of([foreign_v1, V1_ROW], "v1") == (READ,)
@@ -157,15 +160,17 @@ def test_f36_rows_of_another_batch_are_left_out() -> None:
     assert rows_of(enveloped(V2_ROW | {"batch_id": BATCH})) == (READ,)
 
 
+@pytest.mark.fault("F36")
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_f36_rows_of_another_batch_are_counted(count: int) -> None:
+def test_rows_of_another_batch_are_counted(count: int) -> None:
     foreign = [V1_ROW | {"batch_id": "another", "client_account_id": "somebody", "id": "foreign"}] * count
     status = decipher_status("v1", answer([*foreign, V1_ROW]), BATCH, now=NOW)
     assert (status.foreign, status.records, status.client_account_id) == (count, (READ,), ACCOUNT)
     assert decipher_status("v2", answer(enveloped(V2_ROW, *foreign)), BATCH, now=NOW).foreign == count
 
 
-def test_f36_an_answer_about_another_batch_is_no_answer() -> None:
+@pytest.mark.fault("F36")
+def test_answer_about_another_batch_is_an_error() -> None:
     with pytest.raises(DecodeError) as caught:
         rows_of(enveloped(V2_ROW, batch_id="another"))
     assert caught.value.path == "$.batch_id"
@@ -187,7 +192,7 @@ def test_f36_an_answer_about_another_batch_is_no_answer() -> None:
         (7, "$"),
     ],
 )
-def test_an_undocumented_form_is_named_by_its_place(body: object, path: str) -> None:
+def test_undocumented_form_is_reported_with_its_json_path(body: object, path: str) -> None:
     with pytest.raises(DecodeError) as caught:
         rows_of(body)
     assert (caught.value.path, caught.value.status, caught.value.sent) == (path, 200, "yes")
@@ -209,7 +214,7 @@ def test_an_undocumented_form_is_named_by_its_place(body: object, path: str) -> 
     ],
 )
 @pytest.mark.parametrize("row", [V1_ROW, V2_ROW])
-def test_a_time_has_any_number_of_fractional_digits_and_an_odd_one_hides_nothing(
+def test_timestamp_has_any_fraction_and_a_bad_one_hides_nothing(
     text: object, instant: datetime | None, row: dict[str, Any]
 ) -> None:
     (read,) = rows_of(enveloped(row | {"created_at": text}))
@@ -235,14 +240,14 @@ INFO = st.fixed_dictionaries({"status": TEXTS}, optional={"message": TEXTS, "fie
 
 
 @given(pairs=st.lists(st.tuples(ROWS, INFO), max_size=4))
-def test_the_fast_way_and_the_tolerant_way_give_the_same_rows(pairs: list[tuple[dict[str, Any], Any]]) -> None:
+def test_fast_and_tolerant_parser_give_the_same_rows(pairs: list[tuple[dict[str, Any], Any]]) -> None:
     body = json.dumps(enveloped(*(row | {"status_info": info} for row, info in pairs))).encode()
     fast = read_documented(body, Ours(BATCH))
     assume(fast is not None)  # a text may happen to be one of the old names
     assert fast == read_tolerant(json.loads(body), Ours(BATCH), status=200)
 
 
-def test_the_documented_form_takes_the_fast_way_and_old_names_do_not() -> None:
+def test_documented_form_uses_the_fast_parser_and_old_names_do_not() -> None:
     assert read_documented(json.dumps(enveloped(V2_ROW)).encode(), Ours(BATCH)) is not None
     assert (
         read_documented(json.dumps(enveloped(renamed(V2_ROW, dynamic_label_name="label_name"))).encode(), Ours(BATCH))
@@ -250,7 +255,8 @@ def test_the_documented_form_takes_the_fast_way_and_old_names_do_not() -> None:
     )
 
 
-def test_f39_a_status_that_says_no_in_a_200_is_an_error() -> None:
+@pytest.mark.fault("F39")
+def test_status_with_a_failure_in_a_200_is_an_error() -> None:
     with pytest.raises(BadRequest, match="no such batch"):
         rows_of({"status": "failure", "message": "no such batch"})
     with pytest.raises(ServerError) as caught:
@@ -258,7 +264,8 @@ def test_f39_a_status_that_says_no_in_a_200_is_an_error() -> None:
     assert caught.value.retryable
 
 
-def test_f19_f43_a_missing_batch_is_not_found_and_a_server_error_on_a_read_may_be_tried_again() -> None:
+@pytest.mark.fault("F19", "F43")
+def test_missing_batch_is_not_found_and_5xx_on_a_read_is_retryable() -> None:
     with pytest.raises(NotFound):
         decipher_status("v2", answer({"message": "batch not found"}, 404), BATCH, now=NOW)
     with pytest.raises(ServerError) as caught:
@@ -271,7 +278,7 @@ def test_rows_in_an_error_status_are_no_rows() -> None:
         decipher_status("v2", answer(enveloped(V2_ROW), 500), BATCH, now=NOW)
 
 
-def test_an_unknown_version_is_refused() -> None:
+def test_unknown_version_is_refused() -> None:
     with pytest.raises(ConfigError, match="v9"):
         decipher_status("v9", answer(enveloped()), BATCH, now=NOW)
 
@@ -281,7 +288,7 @@ def test_no_labels_are_an_empty_list(body: object) -> None:
     assert decipher_labels(answer(body), now=NOW) == Page()
 
 
-def test_a_label_needs_only_its_id_and_bears_odd_values() -> None:
+def test_label_needs_only_its_id_and_tolerates_odd_values() -> None:
     odd = {"id": 7, "category": "10", "sub_category": "text", "created_at": "soon", "deleted_at": None, "new": [1]}
     assert decipher_labels(answer([odd]), now=NOW) == Page((Label(id="7", category=10),))
 
@@ -296,7 +303,7 @@ def test_a_label_needs_only_its_id_and_bears_odd_values() -> None:
         ({"labels": []}, "$"),
     ],
 )
-def test_labels_in_another_form_are_named_by_their_place(body: object, path: str) -> None:
+def test_labels_in_another_form_are_reported_with_their_json_path(body: object, path: str) -> None:
     with pytest.raises(DecodeError) as caught:
         decipher_labels(answer(body), now=NOW)
     assert caught.value.path == path
@@ -311,7 +318,7 @@ def test_labels_in_another_form_are_named_by_their_place(body: object, path: str
         ({}, "$.numbers"),
     ],
 )
-def test_numbers_in_another_form_are_named_by_their_place(numbers: object, path: str) -> None:
+def test_numbers_in_another_form_are_reported_with_their_json_path(numbers: object, path: str) -> None:
     with pytest.raises(DecodeError) as caught:
         decipher_numbers(answer({"numbers": numbers}), now=NOW)
     assert caught.value.path == path
@@ -325,18 +332,18 @@ def test_numbers_in_another_form_are_named_by_their_place(numbers: object, path:
         ({"sets": []}, "$.feature_sets"),
     ],
 )
-def test_feature_sets_in_another_form_are_named_by_their_place(body: object, path: str) -> None:
+def test_feature_sets_in_another_form_are_reported_with_their_json_path(body: object, path: str) -> None:
     with pytest.raises(DecodeError) as caught:
         decipher_feature_sets(answer(body), now=NOW)
     assert caught.value.path == path
 
 
 @pytest.mark.parametrize("body", [[], {"numbers": []}, {"numbers": None}])
-def test_no_numbers_come_bare_or_enveloped(body: object) -> None:
+def test_empty_numbers_come_bare_or_enveloped(body: object) -> None:
     assert decipher_numbers(answer(body), now=NOW) == Page(())
 
 
-def test_a_pagination_that_is_null_does_not_hide_the_one_of_the_other_name() -> None:
+def test_null_pagination_does_not_hide_the_other_spelling() -> None:
     found: dict[str, Any] = {
         "numbers": [],
         "pagination_info": None,
@@ -351,7 +358,7 @@ def test_both_spellings_of_the_pagination_are_read(name: str) -> None:
     assert decipher_numbers(answer(body), now=NOW) == Page((Number("911234567891"),), page=2, total_pages=3)
 
 
-def test_a_number_shows_its_last_four_digits_only() -> None:
+def test_number_shows_its_last_four_digits_only() -> None:
     assert "911234567891" not in repr(Number("911234567891"))
     assert "********7891" in repr(Number("911234567891"))
 
@@ -359,12 +366,12 @@ def test_a_number_shows_its_last_four_digits_only() -> None:
 @pytest.mark.parametrize(
     ("value", "read"), [(True, True), ("enabled", True), ("disabled", False), ("draft", None), (1, None), (None, None)]
 )
-def test_a_switch_may_come_as_a_word(value: object, read: bool | None) -> None:
+def test_boolean_may_be_text(value: object, read: bool | None) -> None:
     body = {"feature_sets": [{"id": "fs-1", "call_me_back": value}]}
     page = decipher_feature_sets(answer(body), now=NOW)
     assert [item.call_me_back for item in page.items] == [read]
 
 
-def test_a_web_page_instead_of_a_list_is_a_decode_error() -> None:
+def test_web_page_instead_of_a_list_is_a_decode_error() -> None:
     with pytest.raises(DecodeError, match="web page"):
         decipher_feature_sets(answer(b"<html>", content_type="text/html"), now=NOW)

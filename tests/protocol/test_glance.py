@@ -68,7 +68,7 @@ ODD = [
     st.lists(st.sampled_from([{}, *ODD]), max_size=4),
     st.sampled_from([{}, {"batch_id": "b-2"}, {"client_account_id": OTHER}]),
 )
-def test_a_glance_shows_the_words_of_the_full_reading(odd: list[dict[str, Any]], envelope: dict[str, Any]) -> None:
+def test_status_summary_agrees_with_full_parsing(odd: list[dict[str, Any]], envelope: dict[str, Any]) -> None:
     body = body_of(*({**ROW, **one} for one in odd), **envelope)
     try:
         status = full(body)
@@ -83,7 +83,7 @@ def test_a_glance_shows_the_words_of_the_full_reading(odd: list[dict[str, Any]],
         assert status.foreign == 0
 
 
-def test_the_documented_form_is_read_at_a_glance() -> None:
+def test_documented_form_is_summarised_without_full_parsing() -> None:
     seen = look(body_of(ROW, ROW))
     assert [words(row)[:4] for row in seen.glances] == [
         ("c458227a-a730-4ced-81b4-19c21ea8d97c", "911234567898", "919876543210", "success")
@@ -91,13 +91,13 @@ def test_the_documented_form_is_read_at_a_glance() -> None:
 
 
 @pytest.mark.parametrize("odd", [{"batch_id": "b-2"}, {"client_account_id": OTHER}])
-def test_rows_that_may_be_another_s_are_read_in_full(odd: dict[str, Any]) -> None:
+def test_rows_possibly_of_another_batch_are_parsed_in_full(odd: dict[str, Any]) -> None:
     seen = look(body_of(ROW, {**ROW, **odd}))
     assert seen.glances is None
     assert len(seen.in_full().records) == 1
 
 
-def test_what_is_no_status_is_an_error_at_once() -> None:
+def test_answer_that_is_no_status_is_an_error_at_once() -> None:
     with pytest.raises(DecodeError):
         look(b"{}")
     with pytest.raises(NotFound):

@@ -63,14 +63,14 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", DECIPHERS)
 @pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN.keys())
-def test_a_broken_body_in_a_success_is_a_decode_error(name: str, body: bytes) -> None:
+def test_broken_body_in_a_success_is_a_decode_error(name: str, body: bytes) -> None:
     with pytest.raises(DecodeError):
         DECIPHERS[name](answer(body, content_type="application/json"))
 
 
 @pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN.keys())
 @pytest.mark.parametrize("status", [302, 400, 401, 429, 500])
-def test_a_broken_body_in_an_error_still_gives_the_error_of_its_status(body: bytes, status: int) -> None:
+def test_broken_body_in_an_error_still_gives_the_error_of_its_status(body: bytes, status: int) -> None:
     error = error_for(answer(body, status), is_read=True, now=NOW)
     assert (error.status, error.slug, error.message) == (status, None, None)
     assert len(error.body) <= 2000
@@ -112,7 +112,7 @@ JSON = st.recursive(
 
 
 @given(value=JSON, status=STATUSES)
-def test_any_json_made_of_the_documented_names_raises_only_errors_of_the_library(value: object, status: int) -> None:
+def test_json_with_documented_names_raises_only_library_errors(value: object, status: int) -> None:
     only_our_errors(answer(json.dumps(value).encode(), status))
 
 
@@ -122,12 +122,12 @@ def test_any_json_made_of_the_documented_names_raises_only_errors_of_the_library
     put=st.binary(max_size=3),
     status=STATUSES,
 )
-def test_a_damaged_sample_raises_only_errors_of_the_library(name: str, cut: int, put: bytes, status: int) -> None:
+def test_damaged_sample_raises_only_errors_of_the_library(name: str, cut: int, put: bytes, status: int) -> None:
     raw = (SAMPLES / name).read_bytes()
     only_our_errors(answer(raw[:cut] + put + raw[cut + len(put) :], status))
 
 
 @given(text=st.text(max_size=40) | st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,20}(Z|[+-][0-9:]{5})"))
-def test_a_time_is_aware_or_none(text: str) -> None:
+def test_timestamp_is_aware_or_none(text: str) -> None:
     instant = parse_time(text)
     assert instant is None or instant.tzinfo is not None

@@ -34,7 +34,7 @@ def check(link: str, hosts: Collection[str] = (), base: str = BASE) -> Host:
         "https://files.truecaller.com/@x/a:b",
     ],
 )
-def test_the_api_s_host_and_hosts_below_truecaller_are_followed(link: str) -> None:
+def test_api_s_host_and_hosts_below_truecaller_are_followed(link: str) -> None:
     host = check(link)
     assert host == Host(host.name.lower(), 443)
     assert host.name.endswith(".truecaller.com")
@@ -57,7 +57,7 @@ def test_the_api_s_host_and_hosts_below_truecaller_are_followed(link: str) -> No
         "https://truecaller.com/x",
     ],
 )
-def test_a_host_that_nobody_allowed_is_named_with_the_way_to_allow_it(link: str) -> None:
+def test_host_not_allowed_is_named_with_the_option_to_allow_it(link: str) -> None:
     with pytest.raises(ConfigError, match="allow it with hosts=") as caught:
         check(link)
     assert str(check(link, [str(caught.value).rpartition("hosts=['")[2].removesuffix("']")])) in str(caught.value)
@@ -100,13 +100,13 @@ def test_a_host_that_nobody_allowed_is_named_with_the_way_to_allow_it(link: str)
         "",
     ],
 )
-def test_a_link_that_two_readers_may_read_differently_is_not_followed(link: str) -> None:
+def test_ambiguous_link_is_not_followed(link: str) -> None:
     with pytest.raises(DecodeError, match="plain form") as caught:
         check(link, ["evil.example"])
     assert "evil.example" not in str(caught.value)
 
 
-def test_a_host_is_allowed_by_its_name_and_its_port() -> None:
+def test_host_is_allowed_by_its_name_and_its_port() -> None:
     assert check("https://Files.Example/x", ["FILES.example"]) == Host("files.example", 443)
     assert check("https://files.example:8443/x", ["files.example:8443"]) == Host("files.example", 8443)
     for hosts in (["files.example"], ["other.example:8443"], ["example"]):
@@ -116,7 +116,7 @@ def test_a_host_is_allowed_by_its_name_and_its_port() -> None:
         check("https://sub.files.example/x", ["files.example"])
 
 
-def test_plain_http_is_for_this_machine_only_and_only_the_port_of_the_api() -> None:
+def test_plain_http_is_for_loopback_only_and_only_the_api_port() -> None:
     base = "http://127.0.0.1:8080"
     assert check("http://127.0.0.1:8080/x", base=base) == Host("127.0.0.1", 8080)
     assert check("http://[::1]:8080/x", base="http://[::1]:8080/api") == Host("[::1]", 8080)
@@ -126,7 +126,7 @@ def test_plain_http_is_for_this_machine_only_and_only_the_port_of_the_api() -> N
             check(link, base=base)
 
 
-def test_an_error_shows_the_host_and_nothing_else_of_a_link() -> None:
+def test_error_shows_the_host_and_nothing_else_of_a_link() -> None:
     with pytest.raises(ConfigError) as caught:
         check("https://evil.example/path?signature=s3cr3t")
     assert "evil.example" in str(caught.value)
@@ -135,7 +135,7 @@ def test_an_error_shows_the_host_and_nothing_else_of_a_link() -> None:
 
 
 @pytest.mark.parametrize("hosts", [[], (), {"files.example"}, ["a", "files.example:8443", "127.0.0.1", "[::1]:80"]])
-def test_names_of_hosts_are_taken(hosts: Any) -> None:
+def test_host_names_are_accepted(hosts: Any) -> None:
     assert judge_hosts(hosts) is None
 
 
@@ -156,7 +156,7 @@ def test_names_of_hosts_are_taken(hosts: Any) -> None:
         ["files.example:65536"],
     ],
 )
-def test_what_is_no_list_of_host_names_is_refused(hosts: Any) -> None:
+def test_invalid_host_list_is_refused(hosts: Any) -> None:
     problem = judge_hosts(hosts)
     assert problem is not None
     assert problem.field == "hosts"
@@ -170,7 +170,7 @@ PIECES = st.sampled_from(
 
 
 @given(link=st.lists(PIECES, max_size=8).map("".join))
-def test_whatever_is_followed_the_http_library_reads_in_the_same_way(link: str) -> None:
+def test_followed_links_are_parsed_the_same_by_aiohttp(link: str) -> None:
     try:
         host = check(link)
     except TruecallerError:

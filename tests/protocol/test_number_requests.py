@@ -37,7 +37,7 @@ def test_numbers_are_listed_and_delisted_as_documented(build: Job, verb: str) ->
 
 
 @pytest.mark.parametrize("build", [publish_request, delist_request])
-def test_a_request_carries_1_to_10000_numbers_and_its_answer_has_room_for_them(build: Job) -> None:
+def test_request_has_1_to_10000_numbers_and_the_answer_cap_fits(build: Job) -> None:
     request = build(ACCOUNT, SET, ["911234567891"] * 10_000)
     assert len(json.loads(request.body or b"")["phone_numbers"]) == 10_000
     assert request.cap > 2 * len(request.body or b"")
@@ -48,7 +48,7 @@ def test_a_request_carries_1_to_10000_numbers_and_its_answer_has_room_for_them(b
 
 @pytest.mark.parametrize("build", [publish_request, delist_request])
 @pytest.mark.parametrize("given", ["", "fs-1", "../../admin", f"{SET}/..", f"{SET}\n", f"{{{SET}}}", None, 7])
-def test_a_feature_set_id_that_is_no_uuid_never_enters_a_path(build: Job, given: Any) -> None:
+def test_feature_set_id_that_is_no_uuid_never_enters_a_path(build: Job, given: Any) -> None:
     with pytest.raises(ValidationError) as caught:
         build(ACCOUNT, given, ["911234567891"])
     (problem,) = caught.value.problems
@@ -56,11 +56,11 @@ def test_a_feature_set_id_that_is_no_uuid_never_enters_a_path(build: Job, given:
     assert "console" in problem.hint
 
 
-def test_an_id_may_be_a_uuid_object() -> None:
+def test_id_may_be_a_uuid_object() -> None:
     assert f"/{SET}/" in publish_request(ACCOUNT, UUID(SET), ["911234567891"]).path
 
 
-def test_number_details_are_asked_for_as_documented() -> None:
+def test_number_details_are_requested_as_documented() -> None:
     request = numbers_request(ACCOUNT, Paging())
     assert (request.call, request.method, request.path) == ("numbers", "GET", f"{MANAGEMENT}/numbers?page=1")
     assert request.body is None
@@ -69,7 +69,7 @@ def test_number_details_are_asked_for_as_documented() -> None:
         assert path == f"{MANAGEMENT}/numbers?{name}={SET}&limit=50&page=2"
 
 
-def test_feature_sets_are_asked_for_as_documented() -> None:
+def test_feature_sets_are_requested_as_documented() -> None:
     request = feature_sets_request(ACCOUNT, Paging())
     assert (request.call, request.method, request.path) == ("feature_sets", "GET", f"{MANAGEMENT}/feature_sets?page=1")
     for name in ("department_id", "operation_id", "process_id"):
@@ -86,7 +86,7 @@ def test_two_filters_at_once_are_refused() -> None:
         feature_sets_request(ACCOUNT, Paging(), operation_id=SET, process_id=SET)
 
 
-def test_all_that_is_wrong_with_a_list_is_told_at_once_and_no_number_is_shown() -> None:
+def test_all_problems_of_a_list_are_reported_together_without_numbers() -> None:
     with pytest.raises(ValidationError) as caught:
         numbers_request(ACCOUNT, Paging(0, True), department_id="911234567891", process_id="x")
     rules = [problem.rule for problem in caught.value.problems]
@@ -103,6 +103,6 @@ def test_all_that_is_wrong_with_a_list_is_told_at_once_and_no_number_is_shown() 
         lambda account: feature_sets_request(account, Paging()),
     ],
 )
-def test_an_account_id_that_is_no_uuid_never_enters_a_path(build: Callable[[str], Request]) -> None:
+def test_account_id_that_is_no_uuid_is_refused(build: Callable[[str], Request]) -> None:
     with pytest.raises(ConfigError, match="client_account_id"):
         build("../../admin")

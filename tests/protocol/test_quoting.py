@@ -17,7 +17,7 @@ SEPARATORS = ["", " ", "-", ") ", " - ", " ("]
     separators=st.lists(st.sampled_from(SEPARATORS), min_size=14, max_size=14),
     lead=st.sampled_from(["", "+", "caller ", "caller: +", "(", '{"caller": "']),
 )
-def test_a_number_shows_its_last_four_digits_at_most_however_it_is_written(
+def test_number_shows_its_last_four_digits_at_most_in_any_spelling(
     digits: str, separators: list[str], lead: str
 ) -> None:
     written = "".join(digit + separator for digit, separator in zip(digits, separators, strict=False)).strip(" (.-)")
@@ -30,14 +30,14 @@ def test_a_number_shows_its_last_four_digits_at_most_however_it_is_written(
 @pytest.mark.parametrize(
     "number", ["+91 12345 67898", "+91-12345-67898", "(91) 12345.67898", "91.12345.67898", "1234567", "0091 1234567898"]
 )
-def test_the_number_itself_is_masked(number: str) -> None:
+def test_number_itself_is_masked(number: str) -> None:
     shown = quote_text(f"caller {number} is refused") or ""
     assert number not in shown
     assert shown.startswith("caller ")
     assert shown.endswith(f"{number[-4:]} is refused")
 
 
-def test_a_number_in_the_place_of_an_id_is_masked() -> None:
+def test_number_in_an_id_field_is_masked() -> None:
     problem = judge_uuid("feature_set_id", "+91 12345 67898")
     assert problem is not None
     assert problem.value == "+**********7898"
@@ -55,11 +55,11 @@ def test_a_number_in_the_place_of_an_id_is_masked() -> None:
         "429 too many: 60 of 60 in 60 s",
     ],
 )
-def test_ids_dates_addresses_and_counts_stay_whole(text: str) -> None:
+def test_ids_dates_addresses_and_counts_are_not_masked(text: str) -> None:
     assert quote_text(text) == text
 
 
 @pytest.mark.parametrize("slashes", ["//", "\\/\\/"])
-def test_a_link_is_quoted_without_its_query(slashes: str) -> None:
+def test_link_is_quoted_without_its_query(slashes: str) -> None:
     body = f'{{"url": "https:{slashes}files.example/log.csv?X-Signature=s3cr3t&x=1", "n": 1}}'
     assert quote_body(body.encode()) == f'{{"url": "https:{slashes}files.example/log.csv?***", "n": 1}}'

@@ -76,7 +76,7 @@ READERS: dict[str, Callable[[dict[str, Any]], CallRecord]] = {"v1": read_v1, "v2
 
 @pytest.mark.parametrize("version", READERS)
 @given(given_record=RECORDS)
-def test_a_pushed_record_keeps_its_meaning(version: str, given_record: CallRecord) -> None:
+def test_pushed_record_keeps_its_meaning(version: str, given_record: CallRecord) -> None:
     body = push_request(version, ACCOUNT, given_record).body or b""
     wire = json.loads(body)
     assert READERS[version](wire) == given_record
@@ -85,7 +85,7 @@ def test_a_pushed_record_keeps_its_meaning(version: str, given_record: CallRecor
 
 @pytest.mark.parametrize("version", READERS)
 @given(records=st.lists(RECORDS, min_size=1, max_size=5))
-def test_a_batch_keeps_its_records_and_their_order(version: str, records: list[CallRecord]) -> None:
+def test_batch_keeps_its_records_and_their_order(version: str, records: list[CallRecord]) -> None:
     body = submit_request(version, ACCOUNT, Columns.of(records)).body or b""
     assert [READERS[version](wire) for wire in json.loads(body)["call_records"]] == records
 
@@ -94,7 +94,7 @@ def test_every_version_has_a_reader_here() -> None:
     assert READERS.keys() == VERSIONS.keys()
 
 
-def test_the_caller_s_own_key_is_never_sent() -> None:
+def test_caller_s_own_key_is_never_sent() -> None:
     request = push_request("v2", ACCOUNT, attrs.evolve(record(), key="order-4711"))
     assert b"order-4711" not in (request.body or b"")
 
@@ -107,7 +107,7 @@ def test_the_caller_s_own_key_is_never_sent() -> None:
         ("v3", f"/v3/clients/{ACCOUNT}/dynamic_call_record"),
     ],
 )
-def test_one_record_and_a_batch_differ_by_one_letter_and_version_1_has_no_segment(version: str, path: str) -> None:
+def test_batch_path_differs_by_one_letter_and_version_1_has_no_segment(version: str, path: str) -> None:
     push = push_request(version, ACCOUNT, record())
     submit = submit_request(version, ACCOUNT, Columns.of([record()]))
     status = status_request(version, ACCOUNT, "b-1")
@@ -116,7 +116,7 @@ def test_one_record_and_a_batch_differ_by_one_letter_and_version_1_has_no_segmen
     assert (status.call, status.method, status.path) == ("status", "GET", f"{path}s?batchId=b-1")
 
 
-def test_writes_say_json_and_a_read_has_no_body_and_a_larger_cap() -> None:
+def test_writes_are_json_and_a_read_has_no_body_and_a_larger_cap() -> None:
     push = push_request("v2", ACCOUNT, record())
     status = status_request("v2", ACCOUNT, "b-1")
     assert push.headers == {"Content-Type": "application/json", "Accept": "application/json"}
@@ -126,7 +126,7 @@ def test_writes_say_json_and_a_read_has_no_body_and_a_larger_cap() -> None:
     assert not push.is_read
 
 
-def test_a_mint_says_it_is_public_and_shows_no_key() -> None:
+def test_mint_request_needs_no_token_and_shows_no_key() -> None:
     request = mint_request(Credentials(ACCOUNT, "key-1", Secret("s3cr3t-api-key")))
     assert (request.call, request.method, request.path) == ("mint", "POST", f"/clients/{ACCOUNT}/token")
     assert request.headers["X-Public-Access"] == "allow"
@@ -140,7 +140,7 @@ def test_a_mint_says_it_is_public_and_shows_no_key() -> None:
         lambda text: "../" not in text and "..\\" not in text
     )
 )
-def test_any_printable_batch_id_arrives_whole_in_the_query(batch_id: str) -> None:
+def test_printable_batch_id_is_sent_unchanged_in_the_query(batch_id: str) -> None:
     parts = urlsplit(status_request("v2", ACCOUNT, batch_id).path)
     assert parts.path == f"/v2/clients/{ACCOUNT}/dynamic_call_records"
     assert parts.fragment == ""
@@ -167,18 +167,18 @@ def test_any_printable_batch_id_arrives_whole_in_the_query(batch_id: str) -> Non
         ["b-1"],
     ],
 )
-def test_a_batch_id_that_is_not_printable_ascii_of_sane_length_is_refused(batch_id: Any) -> None:
+def test_batch_id_that_is_not_printable_ascii_of_sane_length_is_refused(batch_id: Any) -> None:
     with pytest.raises(ValidationError) as caught:
         status_request("v2", ACCOUNT, batch_id)
     assert [problem.field for problem in caught.value.problems] == ["batch_id"]
     assert "submit returned" in str(caught.value)
 
 
-def test_the_documented_batch_id_that_is_no_uuid_may_be_asked_for() -> None:
+def test_documented_non_uuid_batch_id_is_accepted() -> None:
     assert status_request("v2", ACCOUNT, "d76s5-dfg9d-o32442-837467854").path.endswith("=d76s5-dfg9d-o32442-837467854")
 
 
-def test_a_page_of_labels_is_asked_for_as_documented() -> None:
+def test_page_of_labels_is_requested_as_documented() -> None:
     request = labels_request(ACCOUNT, 1, 1000)
     assert (request.call, request.method, request.path) == (
         "labels",
@@ -192,7 +192,7 @@ NO_WHOLE_NUMBER = [0, -1, True, 1.0, "1", None, 2**63, pytest.param(10**5000, id
 
 
 @pytest.mark.parametrize("value", NO_WHOLE_NUMBER)
-def test_pages_and_limits_are_whole_numbers_from_1_and_all_that_is_wrong_is_told_at_once(value: Any) -> None:
+def test_pages_and_limits_are_positive_integers_and_problems_come_together(value: Any) -> None:
     with pytest.raises(ValidationError) as caught:
         labels_request(ACCOUNT, value, value)
     assert [(problem.field, problem.rule) for problem in caught.value.problems] == [
@@ -219,31 +219,31 @@ def build_labels(account: str) -> Request:
 
 @pytest.mark.parametrize("build", [build_push, build_submit, build_status, build_labels])
 @pytest.mark.parametrize("account", ["../../admin", "", ACCOUNT + "/..", ACCOUNT + "\n", ACCOUNT + "?x=1"])
-def test_an_account_id_that_is_no_uuid_never_enters_a_path(build: Callable[[str], Request], account: str) -> None:
+def test_account_id_that_is_no_uuid_is_refused(build: Callable[[str], Request], account: str) -> None:
     with pytest.raises(ConfigError, match="client_account_id"):
         build(account)
 
 
-def test_an_unknown_version_is_a_setting_that_is_wrong() -> None:
+def test_unknown_version_is_a_setting_that_is_wrong() -> None:
     with pytest.raises(ConfigError, match="v1, v2, v3"):
         push_request("v4", ACCOUNT, record())
 
 
 @pytest.mark.parametrize("size", [0, 501])
-def test_a_batch_has_1_to_500_records(size: int) -> None:
+def test_batch_has_1_to_500_records(size: int) -> None:
     with pytest.raises(ValidationError, match="1 to 500"):
         submit_request("v2", ACCOUNT, Columns.of([record()] * size))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_time_that_is_not_in_milliseconds_is_refused(version: str) -> None:
+def test_time_that_is_not_in_milliseconds_is_refused(version: str) -> None:
     raw = attrs.evolve(record(), ends_at=datetime(2025, 7, 23, tzinfo=UTC))
     with pytest.raises(ValidationError, match="ends_at") as caught:
         push_request(version, ACCOUNT, raw)
     assert caught.value.sent == "no"
 
 
-def test_half_a_surrogate_pair_is_refused_in_words_of_ours() -> None:
+def test_unpaired_surrogate_is_refused_with_a_message() -> None:
     with pytest.raises(ValidationError, match="surrogate"):
         push_request("v2", ACCOUNT, record(reason="Calling about \ud800 your order"))
 
@@ -253,7 +253,7 @@ def test_half_a_surrogate_pair_is_refused_in_words_of_ours() -> None:
     one=RECORDS,
     receivers=st.lists(st.one_of(DIGITS, st.sampled_from(["<receiver>", '9"1', "+91", "\u0661\u0662"])), min_size=1),
 )
-def test_a_batch_to_many_receivers_is_the_same_bytes_as_its_records_one_by_one(
+def test_batch_to_many_receivers_encodes_like_its_single_records(
     version: str, one: CallRecord, receivers: list[str]
 ) -> None:
     records = [attrs.evolve(one, receiver=receiver) for receiver in receivers]
@@ -262,7 +262,7 @@ def test_a_batch_to_many_receivers_is_the_same_bytes_as_its_records_one_by_one(
     assert body == b'{"call_records":[' + singly + b"]}"
 
 
-def test_a_reason_may_hold_what_stands_for_the_receiver() -> None:
+def test_reason_may_contain_the_template_placeholder() -> None:
     records = [attrs.evolve(record(), reason=f"Calling <receiver> number {n}") for n in (1, 1)]
     body = submit_request("v2", ACCOUNT, Columns.of(records)).body or b""
     assert [one["dynamic_call_reason"] for one in json.loads(body)["call_records"]] == [

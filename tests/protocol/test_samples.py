@@ -431,13 +431,13 @@ NEIGHBOURS = {"trustcaller", "verification", "webhooks"}
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_sample_answer_is_read_as_documented(name: str) -> None:
+def test_sample_answer_is_read_as_documented(name: str) -> None:
     decipher, expected = MODELS[name]
     assert decipher(sample(name), now=NOW) == expected
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_a_sample_error_becomes_the_error_it_documents(name: str) -> None:
+def test_sample_error_becomes_the_error_it_documents(name: str) -> None:
     decipher, status, kind, said = ERRORS[name]
     with pytest.raises(kind) as caught:
         decipher(sample(name, status), now=NOW)
@@ -446,11 +446,11 @@ def test_a_sample_error_becomes_the_error_it_documents(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_a_request_body_is_the_sample_byte_for_byte(name: str) -> None:
+def test_request_body_is_the_sample_byte_for_byte(name: str) -> None:
     assert BODIES[name] == compact(name)
 
 
-def test_version_2_writes_the_openapi_sample_in_the_order_of_the_current_page() -> None:
+def test_v2_encodes_the_openapi_sample_in_the_documented_order() -> None:
     request = push_request(
         "v2",
         ACCOUNT,
@@ -469,7 +469,7 @@ def test_version_2_writes_the_openapi_sample_in_the_order_of_the_current_page() 
     )
 
 
-def test_version_2_writes_the_batch_sample_with_digits_where_the_sample_mixes_both_forms() -> None:
+def test_v2_encodes_the_batch_sample_with_digits() -> None:
     request = submit_request(
         "v2",
         ACCOUNT,
@@ -495,7 +495,7 @@ def test_number_details_that_are_a_bulk_job_are_no_page_of_numbers() -> None:
     assert caught.value.path == "$.numbers"
 
 
-def test_no_sample_is_left_unread() -> None:
+def test_every_sample_is_used() -> None:
     files = {path.relative_to(SAMPLES).as_posix() for path in SAMPLES.rglob("*.json")}
     files = {name for name in files if name.partition("/")[0] not in NEIGHBOURS}
     assert files == MODELS.keys() | ERRORS.keys() | BODIES.keys() | READ_ON_THEIR_OWN

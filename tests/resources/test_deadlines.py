@@ -19,7 +19,7 @@ def now() -> float:
 
 
 @pytest.mark.parametrize("deadline", NO_TIME)
-def test_a_deadline_that_is_no_time_is_refused_before_anything_is_sent(deadline: Any) -> None:
+def test_deadline_that_is_no_time_is_refused_before_sending(deadline: Any) -> None:
     async def scene() -> None:
         script = playing(PUSHED)
         with pytest.raises(ValidationError) as caught:
@@ -31,7 +31,7 @@ def test_a_deadline_that_is_no_time_is_refused_before_anything_is_sent(deadline:
 
 
 @pytest.mark.parametrize("timeout", [*NO_TIME, None])
-def test_a_wait_that_is_no_time_is_refused_before_anything_is_sent(timeout: Any) -> None:
+def test_wait_that_is_no_time_is_refused_before_sending(timeout: Any) -> None:
     async def scene() -> None:
         script = playing(status_of("success"))
         with pytest.raises(ValidationError) as caught:
@@ -42,7 +42,7 @@ def test_a_wait_that_is_no_time_is_refused_before_anything_is_sent(timeout: Any)
     run_virtual(scene)
 
 
-def test_a_wait_for_no_batch_is_refused_at_once() -> None:
+def test_wait_for_no_batch_is_refused_at_once() -> None:
     async def scene() -> None:
         with pytest.raises(ValidationError, match="batch_id"):
             await client_of(playing(status_of("success"))).batches.wait("../b-1", timeout=60)
@@ -51,7 +51,7 @@ def test_a_wait_for_no_batch_is_refused_at_once() -> None:
     run_virtual(scene)
 
 
-def test_a_full_limiter_fails_a_short_deadline_at_once_and_lets_a_long_one_through() -> None:
+def test_full_limiter_fails_a_short_deadline_at_once_and_a_long_one_passes() -> None:
     async def scene() -> None:
         script = playing(PUSHED)
         client = client_of(script, limits=Limits.documented().replace(token=(2, 60.0)), max_tokens=1)
@@ -67,7 +67,7 @@ def test_a_full_limiter_fails_a_short_deadline_at_once_and_lets_a_long_one_throu
     run_virtual(scene)
 
 
-def test_a_mint_that_hangs_ends_with_the_deadline_and_nothing_is_sent() -> None:
+def test_hanging_mint_ends_with_the_deadline_and_nothing_is_sent() -> None:
     async def scene() -> None:
         script = playing(PUSHED, latency=3600.0)
         async with client_of(script) as client:
@@ -79,7 +79,7 @@ def test_a_mint_that_hangs_ends_with_the_deadline_and_nothing_is_sent() -> None:
     run_virtual(scene)
 
 
-def test_a_spent_budget_of_tokens_fails_a_deadline_at_once() -> None:
+def test_spent_mint_budget_fails_a_deadline_at_once() -> None:
     async def scene() -> None:
         script = playing(PUSHED)
         client = client_of(script, limits=Limits.documented().replace(mint=(1, 1800.0)))
@@ -94,7 +94,7 @@ def test_a_spent_budget_of_tokens_fails_a_deadline_at_once() -> None:
     run_virtual(scene)
 
 
-def test_a_token_on_hold_fails_a_short_deadline_at_once() -> None:
+def test_token_in_cooldown_fails_a_short_deadline_at_once() -> None:
     async def scene() -> None:
         script = playing(throttled(20), PUSHED)
         client = client_of(script, max_tokens=1)
@@ -108,7 +108,7 @@ def test_a_token_on_hold_fails_a_short_deadline_at_once() -> None:
     run_virtual(scene)
 
 
-def test_a_queue_of_pushes_does_not_hold_one_beyond_its_deadline() -> None:
+def test_queue_of_pushes_delays_none_beyond_its_deadline() -> None:
     async def scene() -> None:
         script = playing(PUSHED)
         client = client_of(script, limits=Limits.documented().replace(token=(1, 10.0)), max_tokens=1)

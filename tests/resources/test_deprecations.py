@@ -78,7 +78,7 @@ def test_version_1_warns_at_the_line_of_the_caller_and_names_version_2(name: str
 
 @pytest.mark.parametrize("name", USES)
 @pytest.mark.parametrize("version", ["v2", "v3"])
-def test_the_current_versions_do_not_warn(name: str, version: str) -> None:
+def test_current_versions_do_not_warn(name: str, version: str) -> None:
     use, step = USES[name]
     assert warned(use, talking(step, version)) == []
 
@@ -105,7 +105,7 @@ def test_another_client_warns_for_itself() -> None:
     assert len(warned(use, talking(step))) == len(warned(use, talking(step))) == 1
 
 
-def test_a_call_in_a_task_of_its_own_warns_too() -> None:
+def test_call_in_a_task_of_its_own_warns_too() -> None:
     async def scene() -> None:
         client = talking(PUSHED)
         with pytest.warns(TruecallerDeprecationWarning, match=r"calls\.push"):
@@ -114,7 +114,7 @@ def test_a_call_in_a_task_of_its_own_warns_too() -> None:
     run_virtual(scene)
 
 
-def test_a_warning_that_is_made_an_error_sends_nothing_and_comes_each_time() -> None:
+def test_warning_that_is_made_an_error_sends_nothing_and_comes_each_time() -> None:
     async def scene() -> None:
         script = playing(PUSHED)
         client = client_of(script, api_version="v1")
@@ -128,7 +128,7 @@ def test_a_warning_that_is_made_an_error_sends_nothing_and_comes_each_time() -> 
     run_virtual(scene)
 
 
-def test_the_single_attempts_of_the_engine_do_not_warn() -> None:
+def test_single_attempts_of_the_engine_do_not_warn() -> None:
     async def scene() -> None:
         script = playing(PUSHED, TAKEN, FINAL)
         client = client_of(script, api_version="v1")
@@ -144,7 +144,7 @@ def test_the_single_attempts_of_the_engine_do_not_warn() -> None:
     run_virtual(scene)
 
 
-async def test_an_export_warns_at_the_line_of_the_caller(tmp_path: Path) -> None:
+async def test_export_warns_at_the_line_of_the_caller(tmp_path: Path) -> None:
     script: Script = playing(answer(200, {"url": "https://files.truecaller.com/1"}), latency=0.0)
     exports = client_of(script).exports
     given: dict[str, Any] = {"from_date": datetime(2025, 1, 1, tzinfo=UTC), "overwrite": True}

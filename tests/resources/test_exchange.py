@@ -76,7 +76,7 @@ def unretryable() -> NotSent:
 
 
 @pytest.mark.parametrize(("call", "good"), EVERY)
-def test_what_was_not_sent_is_sent_again_after_a_backoff(call: Call, good: Any) -> None:
+def test_unsent_request_is_repeated_after_a_backoff(call: Call, good: Any) -> None:
     async def scene() -> None:
         script = playing(UNREACHED, UNREACHED, good)
         await call(client_of(script))
@@ -86,7 +86,7 @@ def test_what_was_not_sent_is_sent_again_after_a_backoff(call: Call, good: Any) 
     run_virtual(scene)
 
 
-def test_what_was_not_sent_and_cannot_be_is_not_tried_again() -> None:
+def test_permanently_unsendable_request_is_not_retried() -> None:
     async def scene() -> None:
         script = playing(unretryable(), PUSHED)
         with pytest.raises(NotSent):
@@ -96,11 +96,10 @@ def test_what_was_not_sent_and_cannot_be_is_not_tried_again() -> None:
     run_virtual(scene)
 
 
+@pytest.mark.fault("F20")
 @pytest.mark.parametrize(("call", "good"), WRITES)
 @pytest.mark.parametrize(("trouble", "error"), [(LOST, ResponseLost), (UNAVAILABLE, ServerError)])
-def test_f20_a_write_that_may_have_been_applied_is_never_repeated(
-    call: Call, good: Any, trouble: Any, error: type[Exception]
-) -> None:
+def test_possibly_applied_write_is_never_repeated(call: Call, good: Any, trouble: Any, error: type[Exception]) -> None:
     async def scene() -> None:
         script = playing(trouble, good)
         with pytest.raises(error):
@@ -110,8 +109,9 @@ def test_f20_a_write_that_may_have_been_applied_is_never_repeated(
     run_virtual(scene)
 
 
+@pytest.mark.fault("F19")
 @pytest.mark.parametrize("trouble", [LOST, UNAVAILABLE])
-def test_f19_a_read_is_repeated_after_a_lost_answer_and_after_a_5xx(trouble: Any) -> None:
+def test_read_is_repeated_after_a_lost_answer_and_after_a_5xx(trouble: Any) -> None:
     async def scene() -> None:
         script = playing(trouble, trouble, FINAL)
         assert (await client_of(script).batches.status("b-1")).batch_id == "b-1"
@@ -120,8 +120,9 @@ def test_f19_a_read_is_repeated_after_a_lost_answer_and_after_a_5xx(trouble: Any
     run_virtual(scene)
 
 
+@pytest.mark.fault("F01")
 @pytest.mark.parametrize(("call", "good"), EVERY)
-def test_f01_a_refused_token_is_replaced_once(call: Call, good: Any) -> None:
+def test_refused_token_is_replaced_once(call: Call, good: Any) -> None:
     async def scene() -> None:
         script = playing(REFUSED_TOKEN, good)
         await call(client_of(script))
@@ -130,7 +131,8 @@ def test_f01_a_refused_token_is_replaced_once(call: Call, good: Any) -> None:
     run_virtual(scene)
 
 
-def test_f05_a_token_that_a_500_cannot_parse_is_a_refused_token() -> None:
+@pytest.mark.fault("F05")
+def test_500_on_token_parsing_counts_as_a_refused_token() -> None:
     async def scene() -> None:
         bad = answer(500, {"slug": "internal-server-error", "message": "500/50011 - Failed to parse token"})
         script = playing(bad, TAKEN)
@@ -140,7 +142,8 @@ def test_f05_a_token_that_a_500_cannot_parse_is_a_refused_token() -> None:
     run_virtual(scene)
 
 
-def test_f02_a_second_refused_token_is_the_last_of_one_call() -> None:
+@pytest.mark.fault("F02")
+def test_second_refused_token_ends_the_call() -> None:
     async def scene() -> None:
         script = playing(PUSHED, REFUSED_TOKEN)
         client = client_of(script)
@@ -153,7 +156,8 @@ def test_f02_a_second_refused_token_is_the_last_of_one_call() -> None:
     run_virtual(scene)
 
 
-def test_f02_two_refused_tokens_are_the_credentials_fault() -> None:
+@pytest.mark.fault("F02")
+def test_two_refused_tokens_are_a_credentials_error() -> None:
     async def scene() -> None:
         script = playing(REFUSED_TOKEN)
         client = client_of(script)
@@ -165,7 +169,8 @@ def test_f02_two_refused_tokens_are_the_credentials_fault() -> None:
     run_virtual(scene)
 
 
-def test_f11_a_429_sends_the_request_with_another_token_at_once() -> None:
+@pytest.mark.fault("F11")
+def test_429_repeats_the_request_with_another_token_at_once() -> None:
     async def scene() -> None:
         script = playing(PUSHED, throttled(100), PUSHED)
         client = client_of(script)
@@ -179,7 +184,8 @@ def test_f11_a_429_sends_the_request_with_another_token_at_once() -> None:
     run_virtual(scene)
 
 
-def test_f11_a_429_is_waited_out_where_there_is_no_other_token() -> None:
+@pytest.mark.fault("F11")
+def test_429_is_waited_out_without_another_token() -> None:
     async def scene() -> None:
         script = playing(throttled(20), PUSHED)
         await push(client_of(script, max_tokens=1))
@@ -188,7 +194,7 @@ def test_f11_a_429_is_waited_out_where_there_is_no_other_token() -> None:
     run_virtual(scene)
 
 
-def test_a_429_longer_than_the_retries_may_take_is_raised_without_the_wait() -> None:
+def test_429_longer_than_the_retry_time_is_raised_without_waiting() -> None:
     async def scene() -> None:
         script = playing(throttled(100), PUSHED)
         with pytest.raises(RateLimited) as refusal:
@@ -199,8 +205,9 @@ def test_a_429_longer_than_the_retries_may_take_is_raised_without_the_wait() -> 
     run_virtual(scene)
 
 
+@pytest.mark.fault("F13")
 @pytest.mark.parametrize("seconds", [400, 99999999999])
-def test_f13_a_429_longer_than_the_longest_hold_is_a_wait_too_long(seconds: int) -> None:
+def test_429_longer_than_the_longest_cooldown_is_wait_too_long(seconds: int) -> None:
     async def scene() -> None:
         script = playing(throttled(seconds), PUSHED)
         with pytest.raises(WaitTooLong):
@@ -210,7 +217,8 @@ def test_f13_a_429_longer_than_the_longest_hold_is_a_wait_too_long(seconds: int)
     run_virtual(scene)
 
 
-def test_f11_the_hold_of_a_429_is_felt_by_other_calls_too() -> None:
+@pytest.mark.fault("F11")
+def test_429_cooldown_applies_to_other_calls() -> None:
     async def scene() -> None:
         script = playing(throttled(20), PUSHED)
         client = client_of(script, max_tokens=1, retry=NO_RETRY)
@@ -251,7 +259,7 @@ def test_without_retries_there_is_one_attempt(call: Call, trouble: Any, error: t
 @pytest.mark.parametrize(
     ("code", "error"), [(403, Forbidden), (404, NotFound), (302, UnexpectedRedirect), (418, Exception)]
 )
-def test_what_another_try_cannot_mend_is_raised_at_once(call: Call, code: int, error: type[Exception]) -> None:
+def test_error_that_a_retry_cannot_fix_is_raised_at_once(call: Call, code: int, error: type[Exception]) -> None:
     async def scene() -> None:
         script = playing(answer(code, {}, location="https://elsewhere.example/"))
         with pytest.raises(error):
@@ -273,7 +281,7 @@ def test_attempts_are_bounded(trouble: Any) -> None:
     run_virtual(scene)
 
 
-def test_the_time_of_all_attempts_together_is_bounded() -> None:
+def test_total_time_of_all_attempts_is_bounded() -> None:
     async def scene() -> None:
         script = playing(UNREACHED, latency=3.0)
         with pytest.raises(NotSent):
@@ -284,7 +292,7 @@ def test_the_time_of_all_attempts_together_is_bounded() -> None:
     run_virtual(scene)
 
 
-def test_a_deadline_cuts_off_a_request_in_flight_which_may_have_been_applied() -> None:
+def test_deadline_cancels_a_request_in_flight_that_may_be_applied() -> None:
     async def scene() -> None:
         script = playing(PUSHED)
         client = client_of(script)
@@ -299,7 +307,7 @@ def test_a_deadline_cuts_off_a_request_in_flight_which_may_have_been_applied() -
     run_virtual(scene)
 
 
-def test_a_deadline_ends_the_wait_for_a_token_with_nothing_sent() -> None:
+def test_deadline_ends_the_wait_for_a_token_with_nothing_sent() -> None:
     async def scene() -> None:
         script = playing(PUSHED, latency=10.0)
         async with client_of(script) as client:
@@ -311,7 +319,7 @@ def test_a_deadline_ends_the_wait_for_a_token_with_nothing_sent() -> None:
     run_virtual(scene)
 
 
-def test_callers_with_short_deadlines_do_not_spend_the_budget_of_tokens() -> None:
+def test_short_deadlines_do_not_spend_the_mint_budget() -> None:
     async def scene() -> None:
         script = playing(PUSHED, latency=10.0)
         client = client_of(script)
@@ -324,7 +332,7 @@ def test_callers_with_short_deadlines_do_not_spend_the_budget_of_tokens() -> Non
     run_virtual(scene)
 
 
-def test_a_deadline_ends_the_retries() -> None:
+def test_deadline_ends_the_retries() -> None:
     async def scene() -> None:
         script = playing(throttled(20), PUSHED)
         with pytest.raises(DeadlineExceeded) as late:
@@ -336,7 +344,7 @@ def test_a_deadline_ends_the_retries() -> None:
 
 
 @pytest.mark.parametrize(("trouble", "claims"), [(UNREACHED, 1), (LOST, 2), (UNAVAILABLE, 2)])
-def test_each_request_for_a_token_that_may_have_made_one_is_counted(trouble: Any, claims: int) -> None:
+def test_each_possibly_successful_mint_is_counted(trouble: Any, claims: int) -> None:
     async def scene() -> None:
         limits = Limits.documented().replace(mint=(3, 1800.0))
         script = playing(PUSHED, mints=[trouble])
@@ -351,7 +359,7 @@ def test_each_request_for_a_token_that_may_have_made_one_is_counted(trouble: Any
     run_virtual(scene)
 
 
-def test_requests_for_tokens_end_with_the_budget() -> None:
+def test_mint_requests_end_with_the_budget() -> None:
     async def scene() -> None:
         script = playing(PUSHED, mints=[UNAVAILABLE] * 9)
         client = client_of(script, limits=Limits.documented().replace(mint=(2, 1800.0)))
@@ -365,7 +373,7 @@ def test_requests_for_tokens_end_with_the_budget() -> None:
     run_virtual(scene)
 
 
-def test_an_endpoint_that_makes_no_tokens_does_not_spend_the_budget_of_them_in_a_moment() -> None:
+def test_failing_token_endpoint_does_not_use_up_the_mint_budget_quickly() -> None:
     async def scene() -> None:
         script = playing(PUSHED, mints=[UNAVAILABLE] * 99)
         client = client_of(script)
@@ -380,7 +388,8 @@ def test_an_endpoint_that_makes_no_tokens_does_not_spend_the_budget_of_them_in_a
     run_virtual(scene)
 
 
-def test_f02_wrong_credentials_are_asked_about_once() -> None:
+@pytest.mark.fault("F02")
+def test_wrong_credentials_are_tried_once() -> None:
     async def scene() -> None:
         script = playing(PUSHED, mints=[REFUSED_TOKEN])
         with pytest.raises(AuthenticationFailed):

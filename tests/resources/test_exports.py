@@ -74,7 +74,7 @@ def names(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("save", SAVES)
-async def test_the_file_is_fetched_and_saved_whole(save: Save, tmp_path: Path) -> None:
+async def test_export_is_downloaded_and_saved_completely(save: Save, tmp_path: Path) -> None:
     script = linked()
     saved = await save(client_of(script), tmp_path / "log.csv")
     assert saved == tmp_path / "log.csv"
@@ -84,7 +84,7 @@ async def test_the_file_is_fetched_and_saved_whole(save: Save, tmp_path: Path) -
     assert names(tmp_path) == ["log.csv"]
 
 
-async def test_the_link_is_asked_for_as_documented(tmp_path: Path) -> None:
+async def test_link_is_requested_as_documented(tmp_path: Path) -> None:
     script = linked()
     client = client_of(script)
     await feedback(client, tmp_path / "1")
@@ -99,13 +99,13 @@ async def test_the_link_is_asked_for_as_documented(tmp_path: Path) -> None:
     assert {request.call for _, request in script.sent} == {"exports"}
 
 
-async def test_a_path_may_be_text(tmp_path: Path) -> None:
+async def test_path_may_be_text(tmp_path: Path) -> None:
     saved = await client_of(linked()).exports.user_feedback("s", str(tmp_path / "log.csv"), from_date=FROM)
     assert saved == tmp_path / "log.csv"
 
 
 @pytest.mark.parametrize("save", SAVES)
-async def test_a_file_that_exists_is_not_overwritten_unless_that_is_wanted(save: Save, tmp_path: Path) -> None:
+async def test_existing_file_is_overwritten_only_on_request(save: Save, tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text("mine")
     script = linked()
@@ -128,7 +128,7 @@ async def test_a_file_that_exists_is_not_overwritten_unless_that_is_wanted(save:
         {"from_date": 1641015429, "end": FROM - timedelta(days=1)},
     ],
 )
-async def test_nonsense_is_refused_before_anything_is_sent_or_written(
+async def test_invalid_arguments_are_refused_before_sending_or_writing(
     save: Save, wrong: dict[str, Any], tmp_path: Path
 ) -> None:
     mine = {"hosts", "cap", *(("from_date",) if save is feedback else ("start", "end"))}
@@ -139,14 +139,14 @@ async def test_nonsense_is_refused_before_anything_is_sent_or_written(
 
 
 @pytest.mark.parametrize("path", ["", ".", "/", "a\0b", "\ud800", b"log.csv", None, 7])
-async def test_what_is_no_path_of_a_file_is_refused(path: Any) -> None:
+async def test_invalid_file_path_is_refused(path: Any) -> None:
     script = linked()
     with pytest.raises(ValidationError, match="path"):
         await feedback(client_of(script), path)
     assert (script.sent, script.minted) == ([], [])
 
 
-async def test_a_folder_that_is_not_there_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+async def test_missing_folder_is_reported_before_sending(tmp_path: Path) -> None:
     script = linked()
     with pytest.raises(ConfigError, match="No such file or directory"):
         await feedback(client_of(script), tmp_path / "missing" / "log.csv")
@@ -154,7 +154,7 @@ async def test_a_folder_that_is_not_there_is_told_before_anything_is_sent(tmp_pa
 
 
 @pytest.mark.parametrize("save", SAVES)
-async def test_a_host_is_followed_only_when_it_is_trusted(save: Save, tmp_path: Path) -> None:
+async def test_only_a_trusted_host_is_followed(save: Save, tmp_path: Path) -> None:
     script = linked("https://bucket.storage.example/log.csv?X-Signature=s3cr3t")
     with pytest.raises(ConfigError, match=r"bucket\.storage\.example.*hosts=") as caught:
         await save(client_of(script), tmp_path / "log.csv")
@@ -181,7 +181,7 @@ def status(code: int) -> Answer:
         ({"file": status(503)}, ServerError),
     ],
 )
-async def test_a_file_that_did_not_come_whole_is_not_there_at_all(
+async def test_incomplete_file_is_removed(
     settings: dict[str, Any], kind: type[TruecallerError], tmp_path: Path
 ) -> None:
     script = linked(**settings)
@@ -200,7 +200,7 @@ async def test_a_file_that_did_not_come_whole_is_not_there_at_all(
         (answer(200, {"url": "https://user@files.truecaller.com/"}), DecodeError),
     ],
 )
-async def test_an_answer_without_a_usable_link_leaves_no_file(
+async def test_answer_without_a_usable_link_leaves_no_file(
     step: Step, kind: type[TruecallerError], tmp_path: Path
 ) -> None:
     script = refused_link(step)
@@ -209,7 +209,7 @@ async def test_an_answer_without_a_usable_link_leaves_no_file(
     assert (script.fetched, names(tmp_path)) == ([], [])
 
 
-async def test_a_refused_file_says_nothing_against_the_token(tmp_path: Path) -> None:
+async def test_refused_file_does_not_count_against_the_token(tmp_path: Path) -> None:
     script = linked(file=attrs.evolve(REFUSED_TOKEN, body=b""))
     client = client_of(script)
     with pytest.raises(TruecallerError):
@@ -219,7 +219,7 @@ async def test_a_refused_file_says_nothing_against_the_token(tmp_path: Path) -> 
     assert len(script.minted) == 1
 
 
-async def test_a_cancelled_export_leaves_no_file(tmp_path: Path) -> None:
+async def test_cancelled_export_leaves_no_file(tmp_path: Path) -> None:
     script = linked(latency=0.0)
     halfway = asyncio.Event()
 
@@ -239,7 +239,7 @@ async def test_a_cancelled_export_leaves_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
-async def test_a_disk_that_is_full_is_told_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_full_disk_is_reported_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def on_a_full_disk(path: str, flags: int) -> int:
         Path(path).touch()
         return os.open("/dev/full", os.O_WRONLY)
@@ -252,7 +252,7 @@ async def test_a_disk_that_is_full_is_told_and_leaves_no_file(tmp_path: Path, mo
         assert names(tmp_path) == []
 
 
-async def test_a_link_planted_in_the_place_of_the_part_is_not_written_through(
+async def test_link_planted_at_the_part_file_is_not_written_through(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("secrets.token_hex", lambda _: "guessed")
@@ -286,7 +286,7 @@ async def test_two_exports_to_one_path_do_not_write_into_each_other(tmp_path: Pa
     assert names(tmp_path) == ["log.csv"]
 
 
-async def test_what_a_killed_process_left_is_in_nobody_s_way(tmp_path: Path) -> None:
+async def test_leftover_part_of_a_killed_process_does_not_block(tmp_path: Path) -> None:
     left = tmp_path / "log.csv.01234567.part"
     left.write_text("a beginning")
     await feedback(client_of(linked()), tmp_path / "log.csv")
@@ -295,9 +295,7 @@ async def test_what_a_killed_process_left_is_in_nobody_s_way(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-async def test_a_folder_in_the_place_of_the_file_is_told_before_anything_is_sent(
-    overwrite: bool, tmp_path: Path
-) -> None:
+async def test_folder_at_the_file_path_is_reported_before_sending(overwrite: bool, tmp_path: Path) -> None:
     (tmp_path / "log.csv").mkdir()
     script = linked()
     with pytest.raises(ValidationError, match="it is a folder"):
@@ -305,9 +303,7 @@ async def test_a_folder_in_the_place_of_the_file_is_told_before_anything_is_sent
     assert (script.sent, script.minted, names(tmp_path)) == ([], [], ["log.csv"])
 
 
-async def test_a_part_that_cannot_be_removed_does_not_hide_what_went_wrong(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_undeletable_part_file_does_not_hide_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path, missing_ok: bool = False) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -316,7 +312,7 @@ async def test_a_part_that_cannot_be_removed_does_not_hide_what_went_wrong(
         await feedback(client_of(linked(breaks=ResponseLost("broke"))), tmp_path / "log.csv")
 
 
-async def test_a_file_that_appeared_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+async def test_file_that_appeared_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
 
     class Racing(Script):
@@ -332,7 +328,7 @@ async def test_a_file_that_appeared_meanwhile_is_not_overwritten(tmp_path: Path)
     assert names(tmp_path) == ["log.csv"]
 
 
-async def test_the_file_is_told_to_the_observer_as_a_download_without_a_token(tmp_path: Path) -> None:
+async def test_observer_sees_a_download_without_a_token(tmp_path: Path) -> None:
     seen: list[tuple[str, bool, int | None, str | None]] = []
 
     class Watching:

@@ -63,7 +63,7 @@ def numbers_page(*numbers: str, total: int | None = None) -> Answer:
     return answer(200, {"numbers": [{"phone_number": number, "status": "listed"} for number in numbers], **info})
 
 
-def test_the_documented_labels_are_listed() -> None:
+def test_documented_labels_are_listed() -> None:
     async def scene() -> None:
         script = playing(sample("labels_response.json"))
         page: Page[Label] = await client_of(script).labels.list()
@@ -74,7 +74,7 @@ def test_the_documented_labels_are_listed() -> None:
     run_virtual(scene)
 
 
-def test_the_documented_feature_sets_are_listed() -> None:
+def test_documented_feature_sets_are_listed() -> None:
     async def scene() -> None:
         script = playing(sample("feature_sets_response.json"))
         page: Page[FeatureSet] = await client_of(script).feature_sets.list()
@@ -85,7 +85,7 @@ def test_the_documented_feature_sets_are_listed() -> None:
     run_virtual(scene)
 
 
-def test_the_documented_numbers_are_listed() -> None:
+def test_documented_numbers_are_listed() -> None:
     async def scene() -> None:
         script = playing(sample("number_details_response.json"))
         page: Page[Number] = await client_of(script).numbers.list(feature_set_id=SET)
@@ -99,7 +99,7 @@ def test_the_documented_numbers_are_listed() -> None:
     run_virtual(scene)
 
 
-def test_the_documented_job_in_place_of_numbers_is_a_decode_error() -> None:
+def test_documented_job_instead_of_numbers_is_a_decode_error() -> None:
     async def scene() -> None:
         script = playing(sample("number_details_response_failed_as_printed.json"))
         with pytest.raises(DecodeError) as caught:
@@ -119,7 +119,7 @@ def test_labels_end_at_a_page_shorter_than_the_limit() -> None:
     run_virtual(scene)
 
 
-def test_numbers_end_where_the_total_says_and_keep_their_filter_and_limit() -> None:
+def test_numbers_end_at_the_total_and_keep_filter_and_limit() -> None:
     async def scene() -> None:
         script = playing(numbers_page("911", "912", total=2), numbers_page("913", total=2))
         listing = client_of(script).numbers.list(process_id=SET, limit=2)
@@ -131,7 +131,7 @@ def test_numbers_end_where_the_total_says_and_keep_their_filter_and_limit() -> N
 
 
 @pytest.mark.parametrize("part", ["feature_set_name", "phone_type", "department", "operation", "process", "subprocess"])
-def test_a_number_that_stands_in_two_places_is_no_repeated_page(part: str) -> None:
+def test_repeated_number_is_no_repeated_page(part: str) -> None:
     async def scene() -> None:
         def page(name: str) -> Answer:
             return answer(200, {"numbers": [{"phone_number": "911", "feature_set_name": "set", part: name}]})
@@ -143,7 +143,7 @@ def test_a_number_that_stands_in_two_places_is_no_repeated_page(part: str) -> No
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_nothing_there_is_an_empty_page_and_no_item(name: str) -> None:
+def test_empty_list_is_an_empty_page_without_items(name: str) -> None:
     async def scene() -> None:
         script = playing(answer(200, EMPTY[name]))
         listing = LISTS[name](client_of(script))()
@@ -158,7 +158,7 @@ def test_nothing_there_is_an_empty_page_and_no_item(name: str) -> None:
 @pytest.mark.parametrize(
     "wrong", [{"page": 0}, {"page": True}, {"limit": 0}, {"limit": "7"}, {"page": -1, "limit": 1.5}]
 )
-def test_a_wrong_page_or_limit_is_refused_when_the_listing_is_made(name: str, wrong: dict[str, Any]) -> None:
+def test_wrong_page_or_limit_is_refused_when_the_listing_is_made(name: str, wrong: dict[str, Any]) -> None:
     async def scene() -> None:
         script = playing(answer(200, EMPTY[name]))
         with pytest.raises(ValidationError) as caught:
@@ -174,7 +174,7 @@ def test_a_wrong_page_or_limit_is_refused_when_the_listing_is_made(name: str, wr
     "wrong",
     [{"department_id": "7"}, {"operation_id": "../x"}, {"process_id": ""}, {"process_id": SET, "operation_id": SET}],
 )
-def test_a_wrong_filter_is_refused_when_the_listing_is_made(name: str, wrong: dict[str, Any]) -> None:
+def test_wrong_filter_is_refused_when_the_listing_is_made(name: str, wrong: dict[str, Any]) -> None:
     async def scene() -> None:
         script = playing(answer(200, EMPTY[name]))
         with pytest.raises(ValidationError):
@@ -197,7 +197,7 @@ def test_a_wrong_filter_is_refused_when_the_listing_is_made(name: str, wrong: di
         (500, ServerError),
     ],
 )
-def test_an_error_is_of_the_class_of_its_status(name: str, status: int, kind: type[APIStatusError]) -> None:
+def test_error_is_of_the_class_of_its_status(name: str, status: int, kind: type[APIStatusError]) -> None:
     async def scene() -> None:
         script = playing(answer(status, {"slug": "some-slug", "message": "said so"}))
         with pytest.raises(kind) as caught:
@@ -211,7 +211,7 @@ def test_an_error_is_of_the_class_of_its_status(name: str, status: int, kind: ty
 @pytest.mark.parametrize(
     "sample_name", ["labels_error_forbidden.json", "number_details_error_forbidden.json", "error_forbidden.json"]
 )
-def test_a_key_without_access_is_forbidden_by_its_slug_and_not_tried_again(name: str, sample_name: str) -> None:
+def test_key_without_access_is_forbidden_by_its_slug_and_not_retried(name: str, sample_name: str) -> None:
     async def scene() -> None:
         script = playing(sample(sample_name))
         with pytest.raises(Forbidden, match="contact your admin"):
@@ -225,7 +225,7 @@ def test_a_key_without_access_is_forbidden_by_its_slug_and_not_tried_again(name:
 @pytest.mark.parametrize(
     "trouble", [answer(503), ResponseLost("broke"), NotSent("refused"), throttled(1), answer(200, "odd")]
 )
-def test_a_list_is_a_read_and_is_asked_for_again(name: str, trouble: Any) -> None:
+def test_list_is_a_read_and_is_retried(name: str, trouble: Any) -> None:
     async def scene() -> None:
         script = playing(trouble, answer(200, EMPTY[name]))
         assert (await LISTS[name](client_of(script))()).items == ()
@@ -246,7 +246,7 @@ def test_a_list_is_a_read_and_is_asked_for_again(name: str, trouble: Any) -> Non
         ("numbers", {"numbers": [{"phone_number": "9", "created_at": {}}]}, "$.numbers[0].created_at"),
     ],
 )
-def test_an_answer_in_another_form_is_named_by_its_place(name: str, body: object, path: str) -> None:
+def test_answer_in_another_form_is_reported_with_its_json_path(name: str, body: object, path: str) -> None:
     async def scene() -> None:
         script = playing(answer(200, body))
         with pytest.raises(DecodeError) as caught:
@@ -256,7 +256,7 @@ def test_an_answer_in_another_form_is_named_by_its_place(name: str, body: object
     run_virtual(scene)
 
 
-def test_a_thousand_labels_fit_into_one_answer() -> None:
+def test_thousand_labels_fit_into_one_answer() -> None:
     label = {
         "id": SET,
         "name": "N" * 40,

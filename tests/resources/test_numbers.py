@@ -76,7 +76,7 @@ def details(*numbers: tuple[str, str | None], total: int | None = 1) -> Answer:
         ("delist", "number_delisting_response_failed", "failed", "new_numbers"),
     ],
 )
-def test_the_documented_answers_are_jobs(verb: str, name: str, status: str, bucket: str) -> None:
+def test_documented_answers_are_jobs(verb: str, name: str, status: str, bucket: str) -> None:
     async def scene() -> None:
         script = playing(sample(f"{name}.json"))
         job = await CHANGES[verb](client_of(script))(SET, [NUMBER])
@@ -89,7 +89,7 @@ def test_the_documented_answers_are_jobs(verb: str, name: str, status: str, buck
 
 
 @pytest.mark.parametrize("verb", CHANGES)
-def test_numbers_are_cleaned_and_sent_once(verb: str) -> None:
+def test_numbers_are_normalised_and_sent_once(verb: str) -> None:
     async def scene() -> None:
         script = playing(taken(NUMBER))
         numbers = (number for number in ["+91 12345-67891", NUMBER, "911234567892", "+911234567892"])
@@ -112,7 +112,7 @@ def test_bad_numbers_are_refused_before_anything_is_sent(verb: str, numbers: Any
 
 
 @pytest.mark.parametrize("verb", CHANGES)
-def test_a_bad_feature_set_is_refused_before_anything_is_sent(verb: str) -> None:
+def test_bad_feature_set_is_refused_before_anything_is_sent(verb: str) -> None:
     async def scene() -> None:
         script = playing(taken())
         with pytest.raises(ValidationError, match="feature_set_id"):
@@ -123,7 +123,7 @@ def test_a_bad_feature_set_is_refused_before_anything_is_sent(verb: str) -> None
 
 
 @pytest.mark.parametrize("verb", CHANGES)
-def test_many_numbers_go_in_requests_of_ten_thousand_and_come_back_as_one_job(verb: str) -> None:
+def test_many_numbers_are_sent_ten_thousand_per_request_as_one_job(verb: str) -> None:
     async def scene() -> None:
         script = playing(taken("1"), taken("2", status="failed"), taken("3"))
         job = await CHANGES[verb](client_of(script))(SET, many(25_000))
@@ -144,7 +144,7 @@ def test_many_numbers_go_in_requests_of_ten_thousand_and_come_back_as_one_job(ve
         (answer(200, {"odd": 1}), DecodeError),
     ],
 )
-def test_a_later_request_that_fails_says_how_far_it_came(trouble: Any, kind: type[Exception]) -> None:
+def test_failed_later_request_reports_the_progress(trouble: Any, kind: type[Exception]) -> None:
     async def scene() -> None:
         script = playing(taken("1"), trouble, taken("3"))
         with pytest.raises(NumberJobIncomplete) as caught:
@@ -163,7 +163,7 @@ def test_a_later_request_that_fails_says_how_far_it_came(trouble: Any, kind: typ
     run_virtual(scene)
 
 
-def test_a_first_request_that_fails_is_its_own_error() -> None:
+def test_failed_first_request_raises_its_own_error() -> None:
     async def scene() -> None:
         script = playing(ResponseLost("broke"))
         with pytest.raises(ResponseLost):
@@ -174,7 +174,7 @@ def test_a_first_request_that_fails_is_its_own_error() -> None:
 
 
 @pytest.mark.parametrize("verb", CHANGES)
-def test_a_change_that_may_have_been_applied_is_not_repeated_and_one_that_was_not_is(verb: str) -> None:
+def test_change_is_repeated_only_if_it_was_not_applied(verb: str) -> None:
     async def scene() -> None:
         troubles: list[tuple[Step, int]] = [
             (answer(503), 1),
@@ -195,7 +195,7 @@ def test_a_change_that_may_have_been_applied_is_not_repeated_and_one_that_was_no
     run_virtual(scene)
 
 
-def test_the_wait_ends_when_every_number_is_listed_and_gives_their_details_in_the_order_given() -> None:
+def test_wait_ends_once_every_number_is_listed_and_returns_their_details() -> None:
     async def scene() -> None:
         script = playing(
             details(("911234567891", "pending"), ("911234567892", "listed")),
@@ -214,7 +214,7 @@ def test_the_wait_ends_when_every_number_is_listed_and_gives_their_details_in_th
     run_virtual(scene)
 
 
-def test_the_wait_looks_at_all_pages_and_no_further_than_needed() -> None:
+def test_wait_reads_only_the_pages_it_needs() -> None:
     async def scene() -> None:
         script = playing(
             details(("911234567890", "listed"), total=9),
@@ -227,7 +227,7 @@ def test_the_wait_looks_at_all_pages_and_no_further_than_needed() -> None:
     run_virtual(scene)
 
 
-def test_a_wait_in_vain_says_how_many_are_missing_and_what_they_are_instead() -> None:
+def test_timed_out_wait_reports_missing_numbers_and_their_states() -> None:
     async def scene() -> None:
         script = playing(details(("911234567891", "listed"), ("911234567892", "in review"), ("911234567893", None)))
         numbers = [f"91123456789{last}" for last in range(1, 6)]
@@ -244,7 +244,7 @@ def test_a_wait_in_vain_says_how_many_are_missing_and_what_they_are_instead() ->
     run_virtual(scene)
 
 
-def test_a_number_that_is_gone_again_is_not_listed() -> None:
+def test_removed_number_is_not_listed() -> None:
     async def scene() -> None:
         other = "911234567892"
         script = playing(details((NUMBER, "listed")), details((other, "listed")))
@@ -254,7 +254,7 @@ def test_a_number_that_is_gone_again_is_not_listed() -> None:
     run_virtual(scene)
 
 
-def test_a_list_that_grows_by_a_whole_page_between_two_requests_does_not_end_the_wait() -> None:
+def test_list_growing_by_a_page_between_requests_does_not_end_the_wait() -> None:
     async def scene() -> None:
         first = details(("911234567800", "listed"), total=2)
         grown = details(("911234567800", "listed"), total=3)
@@ -266,7 +266,7 @@ def test_a_list_that_grows_by_a_whole_page_between_two_requests_does_not_end_the
     run_virtual(scene)
 
 
-def test_the_words_of_the_server_are_told_short_and_without_a_number() -> None:
+def test_server_messages_are_shortened_and_masked() -> None:
     async def scene() -> None:
         script = playing(details((NUMBER, f"pending, ask {NUMBER} " + "x" * 5000)))
         with pytest.raises(DeadlineExceeded, match="pending, ask") as late:
@@ -277,7 +277,7 @@ def test_the_words_of_the_server_are_told_short_and_without_a_number() -> None:
     run_virtual(scene)
 
 
-def test_a_look_that_hangs_does_not_stretch_the_wait() -> None:
+def test_hanging_request_does_not_extend_the_wait() -> None:
     async def scene() -> None:
         script = playing(details((NUMBER, "pending")))
         client = client_of(script)
@@ -290,7 +290,7 @@ def test_a_look_that_hangs_does_not_stretch_the_wait() -> None:
     run_virtual(scene)
 
 
-def test_the_policy_bounds_the_wait_too() -> None:
+def test_policy_bounds_the_wait_too() -> None:
     async def scene() -> None:
         script = playing(details())
         with pytest.raises(DeadlineExceeded):
@@ -306,7 +306,7 @@ def test_the_policy_bounds_the_wait_too() -> None:
 @pytest.mark.parametrize(
     "timeout", [0, -1.0, float("nan"), float("inf"), True, "60", None, pytest.param(10**400, id="big")]
 )
-def test_a_wait_that_is_no_time_is_refused(timeout: Any) -> None:
+def test_wait_that_is_no_time_is_refused(timeout: Any) -> None:
     async def scene() -> None:
         script = playing(details())
         with pytest.raises(ValidationError, match="timeout"):
@@ -317,7 +317,7 @@ def test_a_wait_that_is_no_time_is_refused(timeout: Any) -> None:
 
 
 @pytest.mark.parametrize(("feature_set", "numbers"), [("fs-1", [NUMBER]), (SET, []), (SET, NUMBER), (SET, ["12"])])
-def test_a_wait_for_nonsense_is_refused_at_once(feature_set: str, numbers: Any) -> None:
+def test_wait_for_invalid_numbers_is_refused_at_once(feature_set: str, numbers: Any) -> None:
     async def scene() -> None:
         script = playing(details())
         with pytest.raises(ValidationError):
@@ -327,7 +327,7 @@ def test_a_wait_for_nonsense_is_refused_at_once(feature_set: str, numbers: Any) 
     run_virtual(scene)
 
 
-def test_an_error_that_another_look_cannot_mend_ends_the_wait() -> None:
+def test_permanent_error_ends_the_wait() -> None:
     async def scene() -> None:
         script = playing(answer(403, {"slug": "forbidden-error", "message": "no"}))
         with pytest.raises(Forbidden):

@@ -53,7 +53,7 @@ async def gather_into(got: list[str], listing: Listing[str]) -> None:
         got.append(item)  # noqa: PERF401 - kept one by one, because the loop raises
 
 
-async def test_making_a_listing_asks_nothing() -> None:
+async def test_creating_a_listing_sends_nothing() -> None:
     server = serving("abc", 2)
     listing = server.listing()
     assert repr(listing) == "<Listing of things from page 1; await it, or use 'async for'>"
@@ -62,18 +62,18 @@ async def test_making_a_listing_asks_nothing() -> None:
     assert server.asked == []
 
 
-async def test_awaited_it_is_the_page_asked_for_each_time_anew() -> None:
+async def test_awaiting_a_listing_requests_its_page_each_time() -> None:
     server = serving("abcde", 2)
     listing = server.listing(2)
     assert await listing == await listing == Page(("c", "d"), page=2)
     assert server.asked == [2, 2]
 
 
-async def test_what_the_server_says_of_its_page_is_kept() -> None:
+async def test_server_page_information_is_kept() -> None:
     assert (await Server(lambda _: Page(("a",), page=7, total_pages=9)).listing()).page == 7
 
 
-async def test_iterated_it_is_every_item_each_time_anew() -> None:
+async def test_iterating_a_listing_yields_every_item_each_time() -> None:
     server = serving("abcde", 2, total=True)
     listing = server.listing()
     assert await items_of(listing) == await items_of(listing) == list("abcde")
@@ -86,7 +86,7 @@ async def test_two_loops_over_one_listing_do_not_disturb_each_other() -> None:
     assert list(both) == [list("abcde")] * 2
 
 
-async def test_the_pages_are_had_as_pages() -> None:
+async def test_listing_yields_pages() -> None:
     pages = [page async for page in serving("abcde", 2).listing().pages()]
     assert [(page.page, page.items) for page in pages] == [(1, ("a", "b")), (2, ("c", "d")), (3, ("e",))]
 
@@ -109,7 +109,7 @@ async def test_every_item_from_the_page_on_comes_once(
     ("total", "limit", "asked"),
     [(True, None, [1, 2]), (True, 2, [1, 2]), (False, 2, [1, 2, 3]), (False, None, [1, 2, 3]), (False, 3, [1])],
 )
-async def test_it_stops_where_the_total_says_else_at_a_short_page_else_at_an_empty_one(
+async def test_listing_stops_at_total_then_short_page_then_empty_page(
     total: bool, limit: int | None, asked: list[int]
 ) -> None:
     server = serving("abcd", 2, total=total)
@@ -117,13 +117,13 @@ async def test_it_stops_where_the_total_says_else_at_a_short_page_else_at_an_emp
     assert server.asked == asked
 
 
-async def test_an_empty_page_ends_it_whatever_the_total_says() -> None:
+async def test_empty_page_ends_the_listing_whatever_the_total_is() -> None:
     server = Server(lambda number: Page(("a",) if number == 1 else (), total_pages=10**12))
     assert await items_of(server.listing()) == ["a"]
     assert server.asked == [1, 2]
 
 
-async def test_a_loop_that_is_left_early_asks_for_no_more() -> None:
+async def test_loop_left_early_sends_no_more_requests() -> None:
     server = serving("abcdef", 2)
     async for _ in server.listing():
         break
@@ -131,7 +131,7 @@ async def test_a_loop_that_is_left_early_asks_for_no_more() -> None:
 
 
 @pytest.mark.parametrize("total", [None, 100])
-async def test_a_server_that_ignores_the_page_number_is_told_from_one_that_has_more(total: int | None) -> None:
+async def test_server_that_ignores_the_page_number_is_detected(total: int | None) -> None:
     server = Server(lambda _: Page(("a", "b"), total_pages=total))
     got: list[str] = []
     with pytest.raises(DecodeError, match=r"repeats a page: page 3 of the things") as caught:
@@ -139,7 +139,7 @@ async def test_a_server_that_ignores_the_page_number_is_told_from_one_that_has_m
     assert (got, server.asked, caught.value.sent) == (["a", "b"], [1, 2, 3], "yes")
 
 
-async def test_a_last_page_that_came_before_is_a_repetition_at_once() -> None:
+async def test_repeated_last_page_is_detected_at_once() -> None:
     server = Server(lambda _: Page(("a", "b"), total_pages=2))
     with pytest.raises(DecodeError, match="page 2 of the things"):
         await items_of(server.listing())
@@ -147,7 +147,7 @@ async def test_a_last_page_that_came_before_is_a_repetition_at_once() -> None:
 
 
 @pytest.mark.parametrize("told", [True, False])
-async def test_a_list_that_grows_by_a_whole_page_while_it_is_read_loses_and_repeats_nothing(told: bool) -> None:
+async def test_list_growing_by_a_page_during_reading_loses_and_repeats_nothing(told: bool) -> None:
     old = [("a", "b"), ("c", "d"), ("e",)]
 
     def page_of(number: int) -> Page[str]:
@@ -159,14 +159,14 @@ async def test_a_list_that_grows_by_a_whole_page_while_it_is_read_loses_and_repe
     assert server.asked == [1, 2, 3, 4]
 
 
-async def test_a_total_of_none_beside_items_is_not_believed() -> None:
+async def test_zero_total_beside_items_is_ignored() -> None:
     pages = {1: ("a", "b"), 2: ("c",), 3: ()}
     for wrong in (0, -1):
         server = Server(lambda number, wrong=wrong: Page(pages[number], total_pages=wrong))  # type: ignore[misc]
         assert await items_of(server.listing()) == ["a", "b", "c"]
 
 
-async def test_a_step_that_failed_or_was_cancelled_is_no_end_and_is_made_again() -> None:
+async def test_failed_or_cancelled_step_can_be_repeated() -> None:
     troubles: list[BaseException] = [Forbidden(403), asyncio.CancelledError()]
 
     def page_of(number: int) -> Page[str]:
@@ -183,19 +183,19 @@ async def test_a_step_that_failed_or_was_cancelled_is_no_end_and_is_made_again()
     assert [item async for item in items] == ["2", "3"]
 
 
-async def test_a_circle_of_pages_and_another_order_are_seen_too() -> None:
+async def test_page_cycles_and_reordered_pages_are_detected() -> None:
     circle = itertools.cycle([("a", "b"), ("c", "d"), ("b", "a")])
     server = Server(lambda _: Page(next(circle)))
     with pytest.raises(DecodeError, match="page 4"):
         await items_of(server.listing())
 
 
-async def test_a_single_item_pushed_over_to_the_next_page_is_no_repetition() -> None:
+async def test_item_moved_to_the_next_page_is_no_repetition() -> None:
     pages = {1: ("a", "b"), 2: ("b", "c"), 3: ()}
     assert await items_of(Server(lambda number: Page(pages[number])).listing(limit=2)) == ["a", "b", "b", "c"]
 
 
-async def test_an_error_comes_when_it_is_awaited_and_what_came_before_it_is_kept() -> None:
+async def test_error_is_raised_when_awaited_and_earlier_items_are_kept() -> None:
     def page_of(number: int) -> Page[str]:
         if number == 2:
             raise Forbidden(403)

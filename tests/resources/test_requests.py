@@ -63,7 +63,7 @@ def sent(http: aioresponses, method: str, url: str) -> tuple[dict[str, str], Any
     return headers, None if body is None else msgspec.json.decode(body)
 
 
-async def test_a_token_is_asked_for_with_the_key_pair_and_without_authorization(
+async def test_token_is_asked_for_with_the_key_pair_and_without_authorization(
     http: aioresponses, client: TruecallerClient
 ) -> None:
     http.post(f"{HOST}/v2/clients/{ACCOUNT}/dynamic_call_record", payload={"status_info": {"status": "success"}})
@@ -74,7 +74,7 @@ async def test_a_token_is_asked_for_with_the_key_pair_and_without_authorization(
     assert "authorization" not in headers
 
 
-async def test_a_push_is_one_canonical_record(http: aioresponses, client: TruecallerClient) -> None:
+async def test_push_is_one_canonical_record(http: aioresponses, client: TruecallerClient) -> None:
     url = f"{HOST}/v2/clients/{ACCOUNT}/dynamic_call_record"
     http.post(url, payload={"status_info": {"status": "success", "message": "taken"}})
     pushed = await client.calls.push(RECORD)
@@ -85,7 +85,7 @@ async def test_a_push_is_one_canonical_record(http: aioresponses, client: Trueca
     assert (pushed.status, pushed.message) == ("success", "taken")
 
 
-async def test_a_refused_record_says_which_field_and_why(http: aioresponses, client: TruecallerClient) -> None:
+async def test_refused_record_reports_field_and_reason(http: aioresponses, client: TruecallerClient) -> None:
     refusal = {"status_info": {"status": "error", "field": "receiver_number", "message": "not a user"}}
     http.post(f"{HOST}/v2/clients/{ACCOUNT}/dynamic_call_record", payload=refusal)
     with pytest.raises(PushRejected) as refused:
@@ -93,7 +93,7 @@ async def test_a_refused_record_says_which_field_and_why(http: aioresponses, cli
     assert (refused.value.field, refused.value.message) == ("receiver_number", "not a user")
 
 
-async def test_a_batch_is_one_request_with_all_records(http: aioresponses, client: TruecallerClient) -> None:
+async def test_batch_is_one_request_with_all_records(http: aioresponses, client: TruecallerClient) -> None:
     url = f"{HOST}/v2/clients/{ACCOUNT}/dynamic_call_records"
     http.post(url, payload={"batch_id": "b-1"})
     batch = await client.batches.submit(iter([RECORD, RECORD]))
@@ -103,7 +103,7 @@ async def test_a_batch_is_one_request_with_all_records(http: aioresponses, clien
     assert batch.batch_id == "b-1"
 
 
-async def test_a_status_is_asked_for_by_the_id_of_the_batch(http: aioresponses, client: TruecallerClient) -> None:
+async def test_status_is_asked_for_by_the_id_of_the_batch(http: aioresponses, client: TruecallerClient) -> None:
     url = f"{HOST}/v2/clients/{ACCOUNT}/dynamic_call_records?batchId=b-1"
     row = {"id": "r-1", "caller_number": "910000000001", "receiver_number": "919900000007", "status": "success"}
     http.get(url, payload={"batch_id": "b-1", "data": [row]})
@@ -114,7 +114,7 @@ async def test_a_status_is_asked_for_by_the_id_of_the_batch(http: aioresponses, 
     assert [(found.id, found.outcome) for found in status.records] == [("r-1", "delivered")]
 
 
-async def test_a_copy_of_the_client_speaks_another_version_with_the_same_token(
+async def test_copy_of_the_client_speaks_another_version_with_the_same_token(
     http: aioresponses, client: TruecallerClient
 ) -> None:
     for version in ("/v2", "/v3"):
@@ -127,7 +127,7 @@ async def test_a_copy_of_the_client_speaks_another_version_with_the_same_token(
 
 
 @pytest.mark.parametrize("count", [0, 501])
-async def test_a_batch_of_a_wrong_size_is_refused_before_sending(
+async def test_batch_of_a_wrong_size_is_refused_before_sending(
     http: aioresponses, client: TruecallerClient, count: int
 ) -> None:
     with pytest.raises(ValidationError, match="1 to 500"):
@@ -199,7 +199,7 @@ async def test_numbers_are_listed_and_delisted_with_the_printed_body(
 
 
 @pytest.mark.parametrize("verb", ["publish", "delist"])
-async def test_a_key_without_number_management_is_forbidden(
+async def test_key_without_number_management_is_forbidden(
     http: aioresponses, client: TruecallerClient, verb: str
 ) -> None:
     url = address(f"number_management/feature_sets/{SET}/numbers/{verb}")
@@ -208,7 +208,7 @@ async def test_a_key_without_number_management_is_forbidden(
         await getattr(client.numbers, verb)(SET, [NUMBER])
 
 
-async def test_an_export_is_fetched_from_its_link_without_the_token(
+async def test_export_is_fetched_from_its_link_without_the_token(
     http: aioresponses, client: TruecallerClient, tmp_path: Path
 ) -> None:
     link = "https://files.truecaller.com/log.csv?signature=a%2Fb"

@@ -114,11 +114,11 @@ async def play(case: Single) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_a_single_call_is_tried_again_as_the_table_says(case: Single) -> None:
+def test_single_call_is_retried_as_the_table_specifies(case: Single) -> None:
     run_swiftly(play, case)
 
 
-def test_the_table_has_every_class_of_error_for_a_read_and_for_a_write() -> None:
+def test_table_has_every_error_class_for_reads_and_writes() -> None:
     """What a read cannot meet with: the refusal of a record. What only a campaign or an input can: the rest."""
     common = {
         "NotSent",

@@ -19,7 +19,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def test_the_status_is_asked_for_until_every_record_is_final() -> None:
+def test_status_is_polled_until_every_record_is_final() -> None:
     async def scene() -> None:
         script = playing(PENDING, PENDING, FINAL)
         status = await client_of(script).batches.wait("b-1", timeout=900)
@@ -32,7 +32,7 @@ def test_the_status_is_asked_for_until_every_record_is_final() -> None:
 
 
 @pytest.mark.parametrize("timeout", [1.0, 60.0, 900.0])
-def test_the_wait_ends_within_its_time_and_has_asked_at_least_once(timeout: float) -> None:
+def test_wait_ends_in_time_after_at_least_one_poll(timeout: float) -> None:
     async def scene() -> None:
         script = playing(PENDING)
         with pytest.raises(DeadlineExceeded) as late:
@@ -44,7 +44,7 @@ def test_the_wait_ends_within_its_time_and_has_asked_at_least_once(timeout: floa
     run_virtual(scene)
 
 
-def test_a_status_that_hangs_does_not_stretch_the_wait() -> None:
+def test_hanging_status_does_not_extend_the_wait() -> None:
     async def scene() -> None:
         script = playing(PENDING)
         client = client_of(script)
@@ -57,7 +57,7 @@ def test_a_status_that_hangs_does_not_stretch_the_wait() -> None:
     run_virtual(scene)
 
 
-def test_the_policys_own_deadline_ends_the_wait_too_and_is_not_a_storm_of_polls() -> None:
+def test_policy_deadline_ends_the_wait_without_a_burst_of_polls() -> None:
     async def scene() -> None:
         script = playing(PENDING)
         with pytest.raises(DeadlineExceeded):
@@ -68,7 +68,7 @@ def test_the_policys_own_deadline_ends_the_wait_too_and_is_not_a_storm_of_polls(
     run_virtual(scene)
 
 
-def test_a_batch_that_is_not_visible_yet_is_waited_for() -> None:
+def test_batch_not_visible_yet_is_polled_again() -> None:
     async def scene() -> None:
         script = playing(UNKNOWN, UNKNOWN, FINAL)
         status = await client_of(script).batches.wait("b-1", timeout=900)
@@ -77,7 +77,7 @@ def test_a_batch_that_is_not_visible_yet_is_waited_for() -> None:
     run_virtual(scene)
 
 
-def test_a_batch_that_is_still_not_there_after_a_minute_does_not_exist() -> None:
+def test_batch_missing_for_a_minute_does_not_exist() -> None:
     async def scene() -> None:
         with pytest.raises(NotFound):
             await client_of(playing(UNKNOWN)).batches.wait("b-1", timeout=900)
@@ -86,7 +86,7 @@ def test_a_batch_that_is_still_not_there_after_a_minute_does_not_exist() -> None
     run_virtual(scene)
 
 
-def test_an_answer_without_records_is_not_final() -> None:
+def test_answer_without_records_is_not_final() -> None:
     async def scene() -> None:
         script = playing(status_of(), FINAL)
         await client_of(script).batches.wait("b-1", timeout=900)

@@ -54,9 +54,7 @@ async def logged_in(http: aiohttp.ClientSession, variables: Mapping[str, str]) -
         return account, {"Authorization": f"Bearer {(await answer.json())['token']}"}
 
 
-async def test_a_batch_goes_its_whole_way_over_the_socket(
-    sandbox: Sandbox, http: aiohttp.ClientSession, clock: HandClock
-) -> None:
+async def test_batch_completes_over_the_socket(sandbox: Sandbox, http: aiohttp.ClientSession, clock: HandClock) -> None:
     account, headers = await logged_in(http, sandbox.environment())
     path = f"/v2{account}/dynamic_call_records"
     async with http.post(path, json={"call_records": [record()] * 3}, headers=headers) as answer:
@@ -70,7 +68,7 @@ async def test_a_batch_goes_its_whole_way_over_the_socket(
     assert words == [{"pending"}, {"success"}]
 
 
-async def test_a_refusal_carries_retry_after_over_the_socket(clock: HandClock) -> None:
+async def test_refusal_carries_retry_after_over_the_socket(clock: HandClock) -> None:
     settings = SandboxSettings(limits=Limits.documented().replace(batch=(1, 60.0)))
     async with (
         await Sandbox.start(settings, clock=clock) as sandbox,
@@ -84,7 +82,7 @@ async def test_a_refusal_carries_retry_after_over_the_socket(clock: HandClock) -
         assert answer.headers["Retry-After"] == "60"
 
 
-async def test_the_environment_names_all_that_a_client_needs(sandbox: Sandbox) -> None:
+async def test_environment_names_all_that_a_client_needs(sandbox: Sandbox) -> None:
     variables = sandbox.environment()
     assert variables == {
         "TRUECALLER_CLIENT_ACCOUNT_ID": sandbox.settings.client_account_id,
@@ -99,13 +97,13 @@ async def test_the_environment_names_all_that_a_client_needs(sandbox: Sandbox) -
 
 
 @pytest.mark.parametrize("speed", sorted(SPEEDS))
-async def test_the_limits_in_the_environment_are_read_back_as_they_are(speed: str) -> None:
+async def test_limits_in_the_environment_round_trip(speed: str) -> None:
     async with await Sandbox.start(SandboxSettings(limits=SPEEDS[speed])) as sandbox:
         figures = sandbox.environment()["TRUECALLER_LIMITS"]
     assert Limits.documented().parse(figures) == SPEEDS[speed]
 
 
-async def test_the_stats_are_served_as_json(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
+async def test_stats_are_served_as_json(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
     await logged_in(http, sandbox.environment())
     async with http.get("/_sandbox/stats") as answer:
         stats = await answer.json()
@@ -113,7 +111,7 @@ async def test_the_stats_are_served_as_json(sandbox: Sandbox, http: aiohttp.Clie
     assert msgspec.convert(stats, type(sandbox.stats())) == sandbox.stats()
 
 
-async def test_the_truth_is_served_as_json_lines_in_pages(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
+async def test_truth_is_served_as_json_lines_in_pages(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
     account, headers = await logged_in(http, sandbox.environment())
     records = [record(receiver_number=f"91923450000{digit}") for digit in range(5)]
     async with http.post(f"/v2{account}/dynamic_call_records", json={"call_records": records}, headers=headers):
@@ -126,12 +124,12 @@ async def test_the_truth_is_served_as_json_lines_in_pages(sandbox: Sandbox, http
 
 
 @pytest.mark.parametrize("query", ["after=-1", "limit=many", "after="])
-async def test_a_page_of_the_truth_is_asked_for_in_whole_numbers(http: aiohttp.ClientSession, query: str) -> None:
+async def test_page_of_the_truth_log_must_be_an_integer(http: aiohttp.ClientSession, query: str) -> None:
     async with http.get(f"/_sandbox/truth?{query}") as answer:
         assert answer.status == 400
 
 
-async def test_a_reset_forgets_everything(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
+async def test_reset_forgets_everything(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
     account, headers = await logged_in(http, sandbox.environment())
     async with http.post("/_sandbox/reset") as answer:
         assert answer.status == 200
@@ -149,7 +147,7 @@ async def test_a_reset_forgets_everything(sandbox: Sandbox, http: aiohttp.Client
         ("GET", "/_sandbox/reset", "POST"),
     ],
 )
-async def test_the_paths_of_its_own_say_which_method_they_take(
+async def test_control_paths_report_their_methods(
     http: aiohttp.ClientSession, method: str, path: str, allowed: str
 ) -> None:
     async with http.request(method, path) as answer:
@@ -157,7 +155,7 @@ async def test_the_paths_of_its_own_say_which_method_they_take(
         assert await answer.json() == {"slug": "method-not-allowed", "message": f"this path takes {allowed}"}
 
 
-async def test_a_sandbox_on_all_addresses_is_reached_over_the_loopback(clock: HandClock) -> None:
+async def test_sandbox_on_all_addresses_is_reached_over_the_loopback(clock: HandClock) -> None:
     async with (
         await Sandbox.start(host="0.0.0.0", clock=clock) as sandbox,  # noqa: S104 - as a container would
         aiohttp.ClientSession(sandbox.base_url) as http,
@@ -167,13 +165,13 @@ async def test_a_sandbox_on_all_addresses_is_reached_over_the_loopback(clock: Ha
     assert sandbox.base_url.startswith("http://127.0.0.1:")
 
 
-async def test_the_front_page_says_what_this_is(http: aiohttp.ClientSession) -> None:
+async def test_front_page_describes_the_sandbox(http: aiohttp.ClientSession) -> None:
     async with http.get("/") as answer:
         assert answer.content_type == "text/plain"
         assert "sandbox of the Truecaller for Business API" in await answer.text()
 
 
-async def test_a_body_over_4_mib_is_refused(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
+async def test_body_over_4_mib_is_refused(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
     account, headers = await logged_in(http, sandbox.environment())
     path = f"/v2{account}/dynamic_call_records"
     async with http.post(path, data=BytesIO(b" " * (4 * 1024 * 1024 + 1)), headers=headers) as answer:
@@ -182,7 +180,7 @@ async def test_a_body_over_4_mib_is_refused(sandbox: Sandbox, http: aiohttp.Clie
         assert answer.status == 400
 
 
-async def test_a_body_that_cannot_be_unpacked_is_refused(
+async def test_body_that_cannot_be_unpacked_is_refused(
     sandbox: Sandbox, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     account, headers = await logged_in(http, sandbox.environment())
@@ -192,7 +190,7 @@ async def test_a_body_that_cannot_be_unpacked_is_refused(
     assert caplog.records == []
 
 
-async def test_a_caller_that_is_gone_in_the_middle_of_its_body_is_no_fault(
+async def test_client_that_disconnects_within_its_body_is_no_server_error(
     sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", int(sandbox.base_url.rpartition(":")[2]))
@@ -204,7 +202,7 @@ async def test_a_caller_that_is_gone_in_the_middle_of_its_body_is_no_fault(
     assert caplog.records == []
 
 
-async def test_a_fault_of_the_server_itself_is_logged(
+async def test_internal_server_error_is_logged(
     sandbox: Sandbox, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*request: object) -> Reply:
@@ -216,7 +214,7 @@ async def test_a_fault_of_the_server_itself_is_logged(
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
 
 
-async def test_the_link_of_an_export_leads_to_its_file_without_a_token(
+async def test_link_of_an_export_leads_to_its_file_without_a_token(
     sandbox: Sandbox, http: aiohttp.ClientSession, clock: HandClock
 ) -> None:
     account, headers = await logged_in(http, sandbox.environment())
@@ -231,7 +229,7 @@ async def test_the_link_of_an_export_leads_to_its_file_without_a_token(
         assert answer.status == 404
 
 
-async def test_closing_twice_is_harmless_and_the_port_is_free_again(clock: HandClock) -> None:
+async def test_second_close_is_harmless_and_the_port_is_free(clock: HandClock) -> None:
     first = await Sandbox.start(clock=clock)
     port = int(first.base_url.rpartition(":")[2])
     await first.aclose()
@@ -240,7 +238,7 @@ async def test_closing_twice_is_harmless_and_the_port_is_free_again(clock: HandC
         assert second.base_url == first.base_url
 
 
-async def test_a_port_in_use_is_an_os_error(sandbox: Sandbox) -> None:
+async def test_port_in_use_is_an_os_error(sandbox: Sandbox) -> None:
     with pytest.raises(OSError, match="address already in use"):
         await Sandbox.start(port=int(sandbox.base_url.rpartition(":")[2]))
 
@@ -257,7 +255,7 @@ async def test_no_request_is_logged(
     assert "34500001" not in caplog.text
 
 
-async def test_a_request_that_cannot_be_parsed_is_not_logged_either(
+async def test_request_that_cannot_be_parsed_is_not_logged_either(
     sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(sandbox.base_url.rpartition(":")[2]))

@@ -37,20 +37,20 @@ def receiver(ending: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("version", ["v2", "v3"])
-def test_an_accepted_batch_answers_its_id_and_no_more(driver: Driver, version: str) -> None:
+def test_accepted_batch_answers_its_id_and_no_more(driver: Driver, version: str) -> None:
     reply = driver.submit(version=version)
     assert said(reply).keys() == {"batch_id"}
     assert UUID.fullmatch(said(reply)["batch_id"])
     assert reply.headers["content-type"] == "application/json"
 
 
-def test_an_accepted_batch_of_v1_has_its_id_in_the_message(driver: Driver) -> None:
+def test_accepted_batch_of_v1_has_its_id_in_the_message(driver: Driver) -> None:
     body = said(driver.submit(version="v1"))
     assert body["status"] == "success"
     assert re.fullmatch(rf"Records Uploaded Successfully\. BatchID: {UUID.pattern}", body["message"])
 
 
-def test_a_refused_batch_of_v1_has_an_id_too(driver: Driver) -> None:
+def test_refused_batch_of_v1_has_an_id_too(driver: Driver) -> None:
     reply = driver.submit(record("v1", ends_at=int(NOW * 1000) - 1), version="v1")
     assert said(reply)["status"] == "failure"
     text = r"ends_at cannot be older than current time\. BatchID: "
@@ -58,7 +58,7 @@ def test_a_refused_batch_of_v1_has_an_id_too(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("version", ["v2", "v3"])
-def test_a_status_answer_has_the_documented_fields(driver: Driver, version: str) -> None:
+def test_status_answer_has_the_documented_fields(driver: Driver, version: str) -> None:
     batch_id = batch_id_of(driver.submit(full_record(driver, version), version=version))
     driver.now = NOW + 2.5
     body = said(driver.status(batch_id, version))
@@ -72,7 +72,7 @@ def test_a_status_answer_has_the_documented_fields(driver: Driver, version: str)
     assert row["created_at"] == ("2027-01-15T08:00:00.000Z" if version == "v1" else "2027-01-15T08:00:00.00Z")
 
 
-def test_a_status_answer_of_v1_is_a_bare_array_of_flat_rows(driver: Driver) -> None:
+def test_status_answer_of_v1_is_a_bare_array_of_flat_rows(driver: Driver) -> None:
     batch_id = batch_id_of(driver.submit(full_record(driver, "v1"), version="v1"), "v1")
     driver.now = NOW + 2
     (row,) = said(driver.status(batch_id, "v1"))
@@ -81,7 +81,7 @@ def test_a_status_answer_of_v1_is_a_bare_array_of_flat_rows(driver: Driver) -> N
 
 
 @pytest.mark.parametrize("version", ["v1", "v2", "v3"])
-def test_a_row_repeats_what_was_sent(driver: Driver, version: str) -> None:
+def test_row_repeats_what_was_sent(driver: Driver, version: str) -> None:
     sent = full_record(driver, version)
     batch_id = batch_id_of(driver.submit(sent, version=version), version)
     body = said(driver.status(batch_id, version))
@@ -89,7 +89,7 @@ def test_a_row_repeats_what_was_sent(driver: Driver, version: str) -> None:
     assert {name: row[name] for name in sent} == sent
 
 
-def test_a_field_that_was_not_sent_is_left_out(driver: Driver) -> None:
+def test_field_that_was_not_sent_is_left_out(driver: Driver) -> None:
     body = said(driver.status(batch_id_of(driver.submit())))
     assert {"label_id", "dynamic_label_name", "dynamic_call_reason"}.isdisjoint(body["data"][0])
 
@@ -124,14 +124,14 @@ def test_rows_come_in_the_order_of_the_request_each_with_its_own_id(driver: Driv
     assert len({row["id"] for row in rows}) == 60
 
 
-def test_the_id_of_a_row_stays_the_same_from_poll_to_poll(driver: Driver) -> None:
+def test_id_of_a_row_stays_the_same_from_poll_to_poll(driver: Driver) -> None:
     batch_id = batch_id_of(driver.submit(record(), record()))
     first = [row["id"] for row in said(driver.status(batch_id))["data"]]
     driver.now += 5
     assert [row["id"] for row in said(driver.status(batch_id))["data"]] == first
 
 
-def test_a_batch_is_pending_until_its_time_and_final_from_then_on(driver: Driver) -> None:
+def test_batch_is_pending_until_its_time_and_final_from_then_on(driver: Driver) -> None:
     batch_id = batch_id_of(driver.submit(record(), receiver("13")))
     driver.now = NOW + 1.875
     assert driver.words(batch_id) == ["pending", "pending"]
@@ -141,12 +141,12 @@ def test_a_batch_is_pending_until_its_time_and_final_from_then_on(driver: Driver
     assert driver.words(batch_id) == ["success", "failed"]
 
 
-def test_the_pending_word_is_a_setting() -> None:
+def test_pending_status_is_a_setting() -> None:
     driver = Driver(SandboxSettings(pending_word="QUEUED"))
     assert driver.words(batch_id_of(driver.submit())) == ["QUEUED"]
 
 
-def test_with_a_spread_records_become_final_one_after_the_other() -> None:
+def test_with_a_spread_records_become_final_one_by_one() -> None:
     driver = Driver(SandboxSettings(resolve_after=10.0, resolve_spread=10.0))
     batch_id = batch_id_of(driver.submit(*[record()] * 100))
     finals = []
@@ -168,7 +168,7 @@ def test_with_a_spread_records_become_final_one_after_the_other() -> None:
         ("52", "Failed to push"),
     ],
 )
-def test_the_last_two_digits_of_the_receiver_choose_a_failure(driver: Driver, ending: str, message: str) -> None:
+def test_last_two_digits_of_the_receiver_choose_a_failure(driver: Driver, ending: str, message: str) -> None:
     batch_id = batch_id_of(driver.submit(receiver(ending)))
     driver.now += 2
     assert said(driver.status(batch_id))["data"][0]["status_info"] == {"status": "failed", "message": message}
@@ -185,19 +185,19 @@ def test_all_other_endings_succeed(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("version", ["v1", "v2", "v3"])
-def test_an_unknown_batch_is_not_found(driver: Driver, version: str) -> None:
+def test_unknown_batch_is_not_found(driver: Driver, version: str) -> None:
     reply = driver.status("d30ca8f7-0000-4000-8000-d63f6b2f1dd6", version)
     assert (reply.status, said(reply)["slug"]) == (404, "not-found")
 
 
 @pytest.mark.parametrize("query", ["", "?batchId=", "?batch_id=abc"])
-def test_a_status_call_must_name_its_batch(driver: Driver, query: str) -> None:
+def test_status_call_must_name_its_batch(driver: Driver, query: str) -> None:
     reply = driver.ask("GET", driver.path("v2", f"dynamic_call_records{query}"))
     assert reply.status == 400
     assert said(reply) == {"slug": "invalid-input", "message": "batchId is required"}
 
 
-def test_a_window_that_closed_since_changes_nothing_for_a_batch_already_taken(driver: Driver) -> None:
+def test_window_closed_after_acceptance_changes_nothing_for_the_batch(driver: Driver) -> None:
     batch_id = batch_id_of(driver.submit(record(ends_at=int(NOW * 1000) + 500)))
     driver.now += HOUR_MS / 2000
     assert driver.words(batch_id) == ["success"]

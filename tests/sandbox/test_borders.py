@@ -27,12 +27,12 @@ def imports_of(name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_client_and_the_sandbox_share_only_plain_words(name: str) -> None:
+def test_client_and_sandbox_share_only_model_classes(name: str) -> None:
     allowed = (*SHARED, "truecaller_async.clock") if name == "app.py" else SHARED
     own = {module for module in imports_of(name) if module.startswith("truecaller_async")}
     assert {module for module in own if not module.startswith(allowed)} == set()
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name not in ("__init__.py", "wire.py", "app.py")])
-def test_everything_but_the_wire_and_the_app_is_without_io_and_clock(name: str) -> None:
+def test_only_wire_and_app_use_io_and_clock(name: str) -> None:
     assert IMPURE.isdisjoint(module.partition(".")[0] for module in imports_of(name))

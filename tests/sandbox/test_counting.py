@@ -22,9 +22,7 @@ def in_window(moments: list[float], end: float, per: float) -> int:
 
 
 @given(gaps=gaps, limit=st.integers(1, 6), per=st.integers(1, 40).map(lambda eighths: eighths / 8))
-def test_a_request_is_admitted_exactly_while_the_window_up_to_it_has_room(
-    gaps: list[float], limit: int, per: float
-) -> None:
+def test_request_is_admitted_exactly_if_the_window_has_room(gaps: list[float], limit: int, per: float) -> None:
     log = SlidingLog(limit, per)
     admitted: list[float] = []
     for now in accumulate(gaps):
@@ -37,7 +35,7 @@ def test_a_request_is_admitted_exactly_while_the_window_up_to_it_has_room(
 
 
 @given(gaps=gaps, limit=st.integers(1, 6), per=st.integers(1, 40).map(lambda eighths: eighths / 8))
-def test_the_wait_is_the_shortest_one_after_which_there_is_room(gaps: list[float], limit: int, per: float) -> None:
+def test_wait_is_the_shortest_one_that_frees_room(gaps: list[float], limit: int, per: float) -> None:
     log = SlidingLog(limit, per)
     admitted: list[float] = []
     for now in accumulate(gaps):
@@ -49,17 +47,17 @@ def test_the_wait_is_the_shortest_one_after_which_there_is_room(gaps: list[float
         admitted.append(now)
 
 
-def test_a_limit_of_the_account_is_shared_by_all_tokens() -> None:
+def test_account_limit_is_shared_by_all_tokens() -> None:
     admission = Admission(Limits((RateLimit("all", 2, 1.0, "account"),)), enforce=True)
     assert [admission.admit("push", token, 0.0) for token in (1, 2, 3)] == [0.0, 0.0, 1.0]
 
 
-def test_a_limit_of_a_token_is_counted_for_each_token() -> None:
+def test_limit_of_a_token_is_counted_for_each_token() -> None:
     admission = Admission(Limits((RateLimit("each", 1, 1.0),)), enforce=True)
     assert [admission.admit("push", token, 0.0) for token in (1, 2, 1)] == [0.0, 0.0, 1.0]
 
 
-def test_a_limit_counts_only_the_calls_it_names_and_the_star_all_but_mints() -> None:
+def test_limit_counts_only_the_calls_it_names_and_the_star_all_but_mints() -> None:
     admission = Admission(
         Limits((RateLimit("some", 1, 1.0, calls=("submit",)), RateLimit("every", 9, 1.0))), enforce=True
     )
@@ -68,7 +66,7 @@ def test_a_limit_counts_only_the_calls_it_names_and_the_star_all_but_mints() -> 
     assert admission.peaks() == {"some": 1, "every": 4}
 
 
-def test_a_refused_request_is_charged_to_no_limit() -> None:
+def test_refused_request_is_charged_to_no_limit() -> None:
     admission = Admission(Limits((RateLimit("tight", 1, 10.0), RateLimit("wide", 5, 10.0))), enforce=True)
     for _ in range(4):
         admission.admit("push", 1, 0.0)
@@ -76,20 +74,20 @@ def test_a_refused_request_is_charged_to_no_limit() -> None:
     assert admission.violations == {"tight": 3}
 
 
-def test_the_wait_is_that_of_the_limit_that_frees_last() -> None:
+def test_wait_is_that_of_the_limit_that_frees_last() -> None:
     admission = Admission(Limits((RateLimit("short", 1, 1.0), RateLimit("long", 1, 60.0))), enforce=True)
     admission.admit("push", 1, 0.0)
     assert admission.admit("push", 1, 0.5) == 59.5
 
 
-def test_without_enforcement_everything_is_admitted_and_the_violations_are_counted() -> None:
+def test_without_enforcement_violations_are_counted() -> None:
     admission = Admission(Limits((RateLimit("tight", 2, 10.0),)), enforce=False)
     assert [admission.admit("push", 1, 0.0) for _ in range(5)] == [0.0] * 5
     assert admission.violations == {"tight": 3}
     assert admission.peaks() == {"tight": 5}
 
 
-def test_the_peak_of_a_forgotten_token_is_remembered() -> None:
+def test_peak_of_a_forgotten_token_is_remembered() -> None:
     admission = Admission(Limits((RateLimit("each", 9, 1.0),)), enforce=True)
     for _ in range(3):
         admission.admit("push", 1, 0.0)

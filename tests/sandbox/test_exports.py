@@ -28,7 +28,7 @@ def file_of(driver: Driver, reply: Reply) -> Reply:
 
 
 @pytest.mark.parametrize("path", ASKED)
-def test_an_export_is_a_link_to_the_host_that_was_asked(driver: Driver, path: str) -> None:
+def test_export_is_a_link_to_the_host_that_was_asked(driver: Driver, path: str) -> None:
     reply = export(driver, path, host="127.0.0.1:8080")
     assert reply.status == 200
     assert said(reply).keys() == {"url"}
@@ -38,7 +38,7 @@ def test_an_export_is_a_link_to_the_host_that_was_asked(driver: Driver, path: st
 
 
 @pytest.mark.parametrize("path", ASKED)
-def test_the_file_has_a_header_and_lines_of_as_many_columns(driver: Driver, path: str) -> None:
+def test_file_has_a_header_and_lines_of_as_many_columns(driver: Driver, path: str) -> None:
     reply = file_of(driver, export(driver, path))
     assert (reply.status, reply.headers["content-type"]) == (200, "text/csv")
     header, *lines = csv.reader(reply.body.decode().splitlines())
@@ -47,7 +47,7 @@ def test_the_file_has_a_header_and_lines_of_as_many_columns(driver: Driver, path
     assert {len(line) for line in lines} == {len(header)}
 
 
-def test_the_same_seed_gives_the_same_file() -> None:
+def test_same_seed_gives_the_same_file() -> None:
     def first(seed: int) -> bytes:
         driver = Driver(SandboxSettings(seed=seed))
         return file_of(driver, export(driver, ASKED[0])).body
@@ -56,7 +56,7 @@ def test_the_same_seed_gives_the_same_file() -> None:
     assert first(1) != first(2)
 
 
-def test_a_link_lives_ten_minutes(driver: Driver) -> None:
+def test_link_lives_ten_minutes(driver: Driver) -> None:
     reply = export(driver, ASKED[0])
     driver.now = NOW + 599.875
     assert file_of(driver, reply).status == 200
@@ -77,7 +77,7 @@ def test_of_too_many_links_the_oldest_is_forgotten(driver: Driver, monkeypatch: 
     assert [file_of(driver, reply).status for reply in replies] == [404, 200, 200]
 
 
-def test_a_link_that_was_never_given_is_not_found(driver: Driver) -> None:
+def test_link_that_was_never_given_is_not_found(driver: Driver) -> None:
     assert driver.state.export_file("unknown.csv", NOW).status == 404
 
 
@@ -90,19 +90,19 @@ def test_a_link_that_was_never_given_is_not_found(driver: Driver) -> None:
         (f"{CALLBACK}?from=1641015429", "to"),
     ],
 )
-def test_a_missing_parameter_is_asked_for_by_name(driver: Driver, path: str, name: str) -> None:
+def test_missing_parameter_is_asked_for_by_name(driver: Driver, path: str, name: str) -> None:
     reply = export(driver, path)
     assert (reply.status, said(reply)) == (400, {"message": f"{name} is required"})
 
 
 @pytest.mark.parametrize("value", ["yesterday", "1.5", "-1", "2022-01-01", "٣"])
-def test_a_moment_is_a_whole_number(driver: Driver, value: str) -> None:
+def test_export_time_is_an_integer(driver: Driver, value: str) -> None:
     reply = export(driver, f"{FEEDBACK}?from_date={value}")
     assert (reply.status, said(reply)) == (400, {"message": "from_date must be a whole number"})
 
 
 @pytest.mark.parametrize("shape", ["object", "string", "text"])
-def test_the_shape_of_the_answer_is_a_setting(shape: Any) -> None:
+def test_shape_of_the_answer_is_a_setting(shape: Any) -> None:
     driver = Driver(SandboxSettings(export_shape=shape))
     reply = export(driver, ASKED[0], host="127.0.0.1:8080")
     kind = reply.headers["content-type"]
@@ -113,7 +113,7 @@ def test_the_shape_of_the_answer_is_a_setting(shape: Any) -> None:
 
 
 @pytest.mark.parametrize("host", ["evil/../..", 'a"b', "", "a b"])
-def test_a_host_that_is_none_is_not_repeated(driver: Driver, host: str) -> None:
+def test_invalid_host_is_not_repeated(driver: Driver, host: str) -> None:
     url = said(export(driver, ASKED[0], host=host))["url"]
     assert urlsplit(url).netloc == "sandbox.example"
 
@@ -121,7 +121,7 @@ def test_a_host_that_is_none_is_not_repeated(driver: Driver, host: str) -> None:
 @pytest.mark.parametrize(
     ("path", "sample"), [(ASKED[0], "user_feedback_v1_error"), (ASKED[1], "call_me_back_v1_error")]
 )
-def test_the_exports_may_be_broken_as_the_vendor_says(path: str, sample: str) -> None:
+def test_exports_can_have_the_vendors_known_defect(path: str, sample: str) -> None:
     driver = Driver(SandboxSettings(oddities={"broken-exports"}))
     reply = export(driver, path)
     assert (reply.status, said(reply)) == (400, printed(sample))

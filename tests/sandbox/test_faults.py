@@ -34,7 +34,7 @@ def statuses(driver: Driver, count: int) -> list[int]:
     return [driver.ask("GET", driver.path("v1", "labels")).status for _ in range(count)]
 
 
-def test_the_plan_in_json_and_the_one_in_classes_are_the_same() -> None:
+def test_json_plan_and_class_plan_are_the_same() -> None:
     text = """{"seed": 7, "faults": [
         {"call": "batch.submit", "nth": 3, "do": ["apply", "reset"]},
         {"call": "batch.submit", "probability": 0.03, "do": ["reset"]},
@@ -102,7 +102,7 @@ def test_every_route_has_a_name_for_plans() -> None:
         ({"call": "push", "do": ["reset"], "from": 5, "until": 5}, "until", "later"),
     ],
 )
-def test_a_wrong_plan_hears_the_place_and_the_rule(fault: dict[str, Any], place: str, rule: str) -> None:
+def test_wrong_plan_is_refused_with_position_and_rule(fault: dict[str, Any], place: str, rule: str) -> None:
     good = {"call": "token", "do": ["apply"]}
     with pytest.raises(ConfigError) as refused:
         under(good, good, fault)
@@ -139,14 +139,14 @@ def test_what_is_no_plan_at_all_is_refused(text: bytes, said: str) -> None:
         ),
     ],
 )
-def test_a_field_that_stands_there_twice_is_refused_with_its_place(text: str, place: str) -> None:
+def test_repeated_field_is_refused_with_its_position(text: str, place: str) -> None:
     for plan in (text, text.encode()):
         with pytest.raises(ConfigError) as refused:
             FaultPlan.parse(plan)
         assert f": {place} stands there twice" in str(refused.value)
 
 
-def test_a_byte_order_mark_is_dropped() -> None:
+def test_byte_order_mark_is_dropped() -> None:
     text = '\ufeff{"faults": [{"call": "push", "do": ["reset"]}]}'
     assert FaultPlan.parse(text) == FaultPlan.parse(text.encode()) == FaultPlan((Fault(call="push", do=("reset",)),))
 
@@ -160,7 +160,7 @@ def test_a_byte_order_mark_is_dropped() -> None:
         {"call": "push", "do": ["reset"], "z" * 10_000: 1},
     ],
 )
-def test_a_long_wrong_value_is_not_said_back_whole(fault: dict[str, Any]) -> None:
+def test_long_wrong_value_is_not_quoted_completely(fault: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as refused:
         under(fault)
     said = str(refused.value)
@@ -170,12 +170,12 @@ def test_a_long_wrong_value_is_not_said_back_whole(fault: dict[str, Any]) -> Non
     assert len(said) < 700
 
 
-def test_of_a_wrong_value_sixty_characters_are_said_back() -> None:
+def test_wrong_value_is_quoted_up_to_sixty_characters() -> None:
     with pytest.raises(ConfigError, match=f"call is '{'x' * 59}\\.\\.\\.: it must be"):
         under({"call": "x" * 61, "do": ["reset"]})
 
 
-def test_what_a_fault_kept_from_the_api_is_counted_apart() -> None:
+def test_requests_hidden_from_the_api_are_counted_separately() -> None:
     driver = under({"call": "labels", "nth": 1, "do": ["429:date+5"]}, {"call": "labels", "do": ["apply", "reset"]})
     driver.log_in()
     for _ in range(3):
@@ -185,13 +185,13 @@ def test_what_a_fault_kept_from_the_api_is_counted_apart() -> None:
     assert "reached" not in msgspec.json.decode(msgspec.json.encode(stats))
 
 
-def test_a_plan_of_classes_is_checked_as_well() -> None:
+def test_plan_of_classes_is_checked_as_well() -> None:
     with pytest.raises(ConfigError, match=r"faults\[0\]\.probability is nan"):
         FaultPlan((Fault(call="push", do=("reset",), probability=float("nan")),))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_not_applied_leaves_nothing_but_its_count(name: str) -> None:
+def test_unapplied_request_leaves_only_its_count(name: str) -> None:
     driver = under({"call": "batch.submit", "do": [name]})
     assert driver.submit() == said_instead(name, None)
     stats = driver.state.stats()
@@ -202,7 +202,7 @@ def test_what_is_not_applied_leaves_nothing_but_its_count(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_applied_is_in_the_truth_log_and_charged_whatever_is_said(name: str) -> None:
+def test_applied_request_is_logged_and_charged_whatever_is_answered(name: str) -> None:
     driver = under({"call": "batch.submit", "do": ["apply", name]})
     reply = driver.submit(record(), record(receiver_number="919234500013"))
     stats = driver.state.stats()
@@ -223,19 +223,19 @@ def said_by(reply: Reply) -> str:
 
 
 @pytest.mark.parametrize("do", [["apply"], ["apply", "answer"]])
-def test_a_request_that_is_applied_and_answered_is_as_without_a_plan(do: list[str]) -> None:
+def test_applied_and_answered_request_is_as_without_a_plan(do: list[str]) -> None:
     driver = under({"call": "batch.submit", "do": do})
     assert driver.words(batch_id_of(driver.submit())) == ["pending"]
 
 
-def test_what_the_api_refuses_is_not_applied_by_a_plan() -> None:
+def test_request_refused_by_the_api_is_not_applied_by_a_plan() -> None:
     driver = under({"call": "batch.submit", "do": ["apply", "reset"]})
     assert driver.submit(record(ends_at=1)).manner is Manner.RESET
     assert driver.state.truth() == []
     assert driver.state.stats().requests["submit"] == {"400": 1}
 
 
-def test_a_limit_counts_what_was_applied_and_not_what_was_cut_before() -> None:
+def test_limit_counts_applied_requests_and_not_requests_cut_before() -> None:
     limits = Limits.documented().replace(batch=(2, 60.0))
     before = under({"call": "batch.submit", "nth": 1, "do": ["reset"]}, limits=limits)
     after = under({"call": "batch.submit", "nth": 1, "do": ["apply", "reset"]}, limits=limits)
@@ -245,7 +245,7 @@ def test_a_limit_counts_what_was_applied_and_not_what_was_cut_before() -> None:
 
 
 @pytest.mark.parametrize("name", ["500", "502", "503", "504", "520", "429"])
-def test_a_gateway_has_its_own_words(name: str) -> None:
+def test_gateway_has_its_own_message(name: str) -> None:
     reply = under({"call": "labels", "do": [name]}).ask("GET", "/clients/any/labels")
     assert reply.status == int(name)
     if name in ("500", "429"):
@@ -263,19 +263,19 @@ def test_nth_counts_the_requests_of_its_call() -> None:
     assert statuses(driver, 4) == [200, 503, 200, 200]
 
 
-def test_nth_of_the_asterisk_counts_all_requests() -> None:
+def test_nth_of_the_wildcard_counts_all_requests() -> None:
     driver = under({"call": "*", "nth": 3, "do": ["503"]})
     driver.push()
     assert statuses(driver, 2) == [503, 200]
 
 
-def test_the_asterisk_strikes_paths_that_do_not_exist_as_well() -> None:
+def test_wildcard_applies_to_unknown_paths_as_well() -> None:
     driver = under({"call": "*", "do": ["502"]})
     assert driver.send("GET", "/nowhere").status == 502
     assert driver.state.stats().faults == {"other": {"502": 1}}
 
 
-def test_a_window_is_counted_from_the_beginning() -> None:
+def test_window_is_counted_from_the_start() -> None:
     driver = under({"call": "labels", "from": 10.0, "until": 20.0, "do": ["500"]})
     driver.log_in()
     seen = []
@@ -285,7 +285,7 @@ def test_a_window_is_counted_from_the_beginning() -> None:
     assert seen == [200, 200, 500, 500, 200]
 
 
-def test_all_that_a_fault_asks_for_must_be_true() -> None:
+def test_all_conditions_of_a_fault_must_be_true() -> None:
     driver = under({"call": "labels", "nth": 2, "until": 5.0, "do": ["500"]})
     driver.log_in()
     driver.now = NOW + 4.0
@@ -294,7 +294,7 @@ def test_all_that_a_fault_asks_for_must_be_true() -> None:
     assert statuses(driver, 2) == [200, 200]
 
 
-def test_the_first_fault_that_strikes_is_the_one_that_is_done() -> None:
+def test_first_matching_fault_is_applied() -> None:
     driver = under(
         {"call": "token", "do": ["apply"]},
         {"call": "labels", "nth": 2, "do": ["502"]},
@@ -313,18 +313,18 @@ def luck(seed: int, *before: dict[str, Any], probability: float = 0.25, count: i
 UNLIMITED = Limits.documented().replace(token=(1_000_000, 1.0))
 
 
-def test_the_dice_fall_the_same_for_the_same_seed_and_about_as_often_as_they_should() -> None:
+def test_random_faults_are_reproducible_and_have_the_right_frequency() -> None:
     assert luck(1) == luck(1)
     assert luck(1) != luck(2)
     assert 70 <= luck(1).count(503) <= 130
 
 
-def test_certain_and_impossible() -> None:
+def test_probability_one_is_certain_and_zero_is_impossible() -> None:
     assert set(luck(1, probability=1.0)) == {503}
     assert set(luck(1, probability=0.0)) == {200}
 
 
-def test_the_luck_of_a_request_does_not_hang_on_other_calls_or_on_time() -> None:
+def test_probability_does_not_depend_on_other_calls_or_time() -> None:
     quiet = under({"call": "labels", "probability": 0.5, "do": ["503"]})
     busy = under({"call": "labels", "probability": 0.5, "do": ["503"]})
     expected = statuses(quiet, 40)
@@ -336,7 +336,7 @@ def test_the_luck_of_a_request_does_not_hang_on_other_calls_or_on_time() -> None
     assert seen == expected
 
 
-def test_a_plan_begins_anew_with_a_new_state() -> None:
+def test_plan_restarts_with_a_new_state() -> None:
     settings = under({"call": "labels", "nth": 1, "do": ["503"]}).settings
     assert statuses(Driver(settings), 2) == statuses(Driver(settings), 2) == [503, 200]
 
@@ -347,7 +347,7 @@ def test_without_a_plan_nothing_is_counted_as_a_fault() -> None:
     assert driver.state.stats().faults == {}
 
 
-def test_every_manner_is_the_work_of_an_ending() -> None:
+def test_every_fault_kind_is_implemented_by_a_response() -> None:
     api = Reply(200, {}, b'{"batch_id": "b-1"}')
     assert {ending.make(api, None, NOW).manner for ending in ENDINGS.values()} == set(Manner)
 
@@ -370,13 +370,13 @@ def test_every_manner_is_the_work_of_an_ending() -> None:
         ("429:tomorrow's date", 429, "tomorrow's date"),
     ],
 )
-def test_a_throttle_has_the_wait_that_it_is_told(step: str, status: int, wait: str | None) -> None:
+def test_throttle_has_the_given_wait(step: str, status: int, wait: str | None) -> None:
     reply = under({"call": "labels", "do": [step]}).ask("GET", "/clients/any/labels")
     assert (reply.status, reply.headers.get("retry-after")) == (status, wait)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.001, 0.999])
-def test_a_date_to_wait_for_is_told_against_the_date_of_the_same_answer(fraction: float) -> None:
+def test_retry_date_is_relative_to_the_date_of_the_same_answer(fraction: float) -> None:
     driver = under({"call": "labels", "do": ["429:date+5"]})
     driver.now += fraction
     headers = driver.ask("GET", "/clients/any/labels").headers
@@ -396,7 +396,7 @@ def test_every_answer_has_the_date_of_the_sandbox() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("location", [None, "", "https://other.example/v2?x=1:2"])
-def test_a_redirect_leads_where_it_is_told(status: int, location: str | None) -> None:
+def test_redirect_leads_to_the_given_target(status: int, location: str | None) -> None:
     step = str(status) if location is None else f"{status}:{location}"
     reply = under({"call": "labels", "do": [step]}).ask("GET", "/clients/any/labels")
     assert reply.status == status
@@ -414,19 +414,19 @@ def test_a_redirect_leads_where_it_is_told(status: int, location: str | None) ->
         ("500", 500, "internal-server-error"),
     ],
 )
-def test_the_api_may_refuse_in_its_own_words(name: str, status: int, slug: str) -> None:
+def test_api_may_refuse_with_its_own_message(name: str, status: int, slug: str) -> None:
     reply = under({"call": "labels", "do": [name]}).ask("GET", "/clients/any/labels")
     assert (reply.status, said(reply)["slug"]) == (status, slug)
     assert reply.headers["content-type"] == "application/json"
 
 
-def test_a_token_that_cannot_be_read_is_refused_word_by_word() -> None:
+def test_unparsable_token_is_refused_with_the_documented_message() -> None:
     reply = under({"call": "labels", "do": ["parse-token"]}).ask("GET", "/clients/any/labels")
     assert said(reply)["message"] == "500/50011 - Failed to parse token"
 
 
 @pytest.mark.parametrize(("do", "manner"), [(["delay:2", "reset"], "reset"), (["apply", "delay:2"], "whole")])
-def test_a_delay_is_of_what_follows_it(do: list[str], manner: str) -> None:
+def test_delay_applies_to_the_following_action(do: list[str], manner: str) -> None:
     driver = under({"call": "batch.submit", "do": do})
     reply = driver.submit()
     assert (reply.delay, reply.manner) == (2.0, manner)
@@ -434,7 +434,7 @@ def test_a_delay_is_of_what_follows_it(do: list[str], manner: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["drip", "drip-headers"])
-def test_a_drip_has_the_pace_that_it_is_told(name: str) -> None:
+def test_drip_has_the_given_rate(name: str) -> None:
     paces = [
         under({"call": "labels", "do": [step]}).ask("GET", "/clients/any/labels").pace for step in (name, f"{name}:7")
     ]
@@ -442,6 +442,6 @@ def test_a_drip_has_the_pace_that_it_is_told(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["cut", "text", "half", "drip"])
-def test_where_the_api_was_asked_it_is_its_own_answer_that_is_damaged(name: str) -> None:
+def test_damaged_answer_is_the_answer_of_the_api(name: str) -> None:
     driver = under({"call": "batch.submit", "do": ["apply", name]})
     assert driver.submit().body.startswith(b'{"batch_id":"')

@@ -67,7 +67,7 @@ def fault(call: str, *do: str) -> Fault:
 @pytest.mark.parametrize("call", ["batch.submit", "push"])
 @pytest.mark.parametrize("applied", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("ending", [*CUTS, *FIVES])
-async def test_a_write_whose_answer_is_lost_may_have_been_applied(ending: str, applied: bool, call: str) -> None:
+async def test_write_with_a_lost_answer_may_be_applied(ending: str, applied: bool, call: str) -> None:
     do = ("apply", ending) if applied else (ending,)
     async with served(fault(call, *do)) as (sandbox, client):
 
@@ -93,7 +93,7 @@ async def test_a_write_whose_answer_is_lost_may_have_been_applied(ending: str, a
 
 
 @pytest.mark.parametrize("ending", [*CUTS, *FIVES])
-async def test_a_read_whose_answer_is_lost_may_be_asked_again(ending: str) -> None:
+async def test_read_with_a_lost_answer_may_be_repeated(ending: str) -> None:
     async with served(fault("batch.status", "apply", ending)) as (sandbox, client):
         batch = await client.batches.submit([a_record()])
         await client.batches.status(batch.batch_id)
@@ -108,7 +108,7 @@ async def test_a_read_whose_answer_is_lost_may_be_asked_again(ending: str) -> No
 
 @pytest.mark.parametrize("call", ["token", "labels", "numbers.list", "feature_sets"])
 @pytest.mark.parametrize("ending", ["reset", "503"])
-async def test_every_call_can_be_struck(call: str, ending: str) -> None:
+async def test_every_call_can_have_a_fault(call: str, ending: str) -> None:
     async with served(Fault(call=call, nth=1, do=(ending,))) as (sandbox, client):
         calls: dict[str, Callable[[], Awaitable[object]]] = {
             "token": client.labels.list,
@@ -123,7 +123,7 @@ async def test_every_call_can_be_struck(call: str, ending: str) -> None:
     assert isinstance(lost.value, ResponseLost | ServerError)
 
 
-async def test_a_429_of_a_gateway_is_a_throttle_without_a_wait() -> None:
+async def test_gateway_429_is_a_throttle_without_a_wait() -> None:
     async with served(fault("push", "429")) as (sandbox, client):
         await client.calls.push(a_record(1))
         with pytest.raises(RateLimited) as limited:
@@ -147,7 +147,7 @@ async def first_bytes(sandbox: Sandbox, path: str, most: int = 100) -> bytes:
         writer.close()
 
 
-async def test_a_reset_is_a_reset_and_a_close_is_the_end_of_the_stream() -> None:
+async def test_reset_is_a_tcp_reset_and_close_is_the_end_of_the_stream() -> None:
     faults = Fault(call="*", nth=1, do=("reset",)), Fault(call="*", nth=2, do=("apply", "close"))
     async with served(*faults) as (sandbox, _):
         with pytest.raises(ConnectionResetError):
@@ -156,7 +156,7 @@ async def test_a_reset_is_a_reset_and_a_close_is_the_end_of_the_stream() -> None
         assert (await first_bytes(sandbox, "/anything")).startswith(b"HTTP/1.1 404")
 
 
-async def test_the_sandboxs_own_paths_and_the_neighbour_are_never_struck() -> None:
+async def test_faults_never_apply_to_control_paths_and_trustcaller() -> None:
     async with served(Fault(call="*", do=("reset",))) as (sandbox, _), aiohttp.ClientSession(sandbox.base_url) as http:
         for path, status in {"/": 200, "/openapi.yaml": 200, "/trustcaller/api/v1/numbers": 406}.items():
             async with http.get(path) as answer:
@@ -165,7 +165,7 @@ async def test_the_sandboxs_own_paths_and_the_neighbour_are_never_struck() -> No
             assert (await answer.json())["faults"] == {}
 
 
-async def test_the_stats_tell_what_was_done_and_a_plan_begins_anew_with_a_reset() -> None:
+async def test_stats_report_faults_and_a_reset_restarts_the_plan() -> None:
     async with served(Fault(call="labels", nth=2, do=("apply", "close"))) as (sandbox, client):
         await client.labels.list()
         with pytest.raises(ResponseLost):
@@ -211,7 +211,7 @@ async def none_but(tasks: set[asyncio.Task[Any]]) -> None:
 
 
 @pytest.mark.parametrize("name", LASTING)
-async def test_what_takes_its_time_ends_when_the_client_goes(name: str) -> None:
+async def test_slow_fault_ends_when_the_client_disconnects(name: str) -> None:
     async with served(lasting(name)) as (sandbox, _):
         own = asyncio.all_tasks()
         writer = await begun(sandbox)
@@ -222,7 +222,7 @@ async def test_what_takes_its_time_ends_when_the_client_goes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LASTING)
-async def test_what_takes_its_time_ends_when_the_sandbox_closes(name: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_slow_fault_ends_when_the_sandbox_closes(name: str, caplog: pytest.LogCaptureFixture) -> None:
     own = asyncio.all_tasks()
     async with served(lasting(name)) as (sandbox, _):
         writer = await begun(sandbox)
@@ -233,7 +233,7 @@ async def test_what_takes_its_time_ends_when_the_sandbox_closes(name: str, caplo
     assert caplog.records == []
 
 
-async def test_a_huge_answer_is_never_built_in_memory() -> None:
+async def test_huge_answer_is_never_built_in_memory() -> None:
     async with served(lasting("huge")) as (sandbox, _), aiohttp.ClientSession() as http:
         tracemalloc.start()
         try:
@@ -247,7 +247,7 @@ async def test_a_huge_answer_is_never_built_in_memory() -> None:
     assert peak < 8 * MIB
 
 
-async def test_a_bomb_is_200_mib_in_200_kb() -> None:
+async def test_bomb_is_200_mib_in_200_kb() -> None:
     async with (
         served(lasting("bomb")) as (sandbox, _),
         aiohttp.ClientSession(auto_decompress=False) as http,
@@ -280,13 +280,13 @@ async def test_a_bomb_is_200_mib_in_200_kb() -> None:
         ("520", rb"HTTP/1.1 520 .*\r\n.*<html>.*"),
     ],
 )
-async def test_the_bytes_are_those_of_the_ending(name: str, pattern: bytes) -> None:
+async def test_bytes_are_those_of_the_fault_response(name: str, pattern: bytes) -> None:
     async with served(Fault(call="*", do=(name,))) as (sandbox, _):
         said = await first_bytes(sandbox, "/anything", MIB)
     assert re.fullmatch(pattern, said, re.DOTALL | re.IGNORECASE), said
 
 
-async def test_the_date_of_an_answer_is_the_sandboxs_clock() -> None:
+async def test_date_of_an_answer_is_the_sandboxs_clock() -> None:
     async with await Sandbox.start(clock=lambda: 1_800_000_000.0) as sandbox:
         said = await first_bytes(sandbox, "/anything", MIB)
     assert b"\r\ndate: Fri, 15 Jan 2027 08:00:00 GMT\r\n".lower() in said.lower()

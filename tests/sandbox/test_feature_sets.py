@@ -15,7 +15,7 @@ def listed(driver: Driver, query: str = "") -> list[Any]:
     return [one["id"] for one in said(driver.manage("GET", f"feature_sets{query}"))["feature_sets"]]
 
 
-def test_a_feature_set_has_the_fields_of_the_printed_answer_in_their_order(driver: Driver) -> None:
+def test_feature_set_has_the_fields_of_the_printed_answer_in_their_order(driver: Driver) -> None:
     sample = printed("feature_sets_response")
     body = said(driver.manage("GET", "feature_sets"))
     assert list(body) == list(sample)
@@ -25,7 +25,7 @@ def test_a_feature_set_has_the_fields_of_the_printed_answer_in_their_order(drive
         assert one["client_account_id"] == driver.settings.client_account_id
 
 
-def test_the_account_has_three_sets_in_two_departments_one_of_them_without_a_label(driver: Driver) -> None:
+def test_account_has_three_sets_in_two_departments_one_without_a_label(driver: Driver) -> None:
     sets = said(driver.manage("GET", "feature_sets"))["feature_sets"]
     assert len(sets) == 3
     assert len({one["department_id"] for one in sets}) == 2
@@ -39,14 +39,14 @@ def test_another_seed_has_other_feature_sets() -> None:
 
 
 @pytest.mark.parametrize("name", ["department_id", "operation_id", "process_id"])
-def test_a_filter_leaves_what_has_that_id(driver: Driver, name: str) -> None:
+def test_filter_keeps_the_matching_id(driver: Driver, name: str) -> None:
     wanted = getattr(driver.settings.feature_sets[0], name)
     expected = [one.id for one in driver.settings.feature_sets if getattr(one, name) == wanted]
     assert 0 < len(expected) < 3
     assert listed(driver, f"?{name}={wanted}") == expected
 
 
-def test_a_filter_that_nothing_has_matches_nothing(driver: Driver) -> None:
+def test_filter_without_a_match_is_empty(driver: Driver) -> None:
     body = said(driver.manage("GET", "feature_sets?department_id=unknown"))
     assert body["feature_sets"] == []
     assert body["pagination_info"]["total_page_count"] == 0
@@ -58,7 +58,7 @@ def test_two_filters_at_once_are_invalid_input(driver: Driver) -> None:
     assert said(reply)["message"] == "one filter at a time, not department_id and process_id"
 
 
-def test_the_pagination_says_where_one_is() -> None:
+def test_pagination_reports_the_current_page() -> None:
     driver = Driver(SandboxSettings(feature_sets=tuple(a_feature_set(f"set-{number}") for number in range(5))))
     assert said(driver.manage("GET", "feature_sets"))["pagination_info"] == {
         "total_page_count": 1,
@@ -71,12 +71,12 @@ def test_the_pagination_says_where_one_is() -> None:
     assert listed(driver, "?page=4&limit=2") == []
 
 
-def test_the_size_of_a_page_is_a_setting() -> None:
+def test_size_of_a_page_is_a_setting() -> None:
     driver = Driver(SandboxSettings(page_limit=2))
     assert len(listed(driver)) == 2
     assert len(listed(driver, "?page=2")) == 1
 
 
 @pytest.mark.parametrize("query", ["page=0", "limit=none"])
-def test_a_page_is_a_whole_number_from_1(driver: Driver, query: str) -> None:
+def test_page_is_a_positive_integer(driver: Driver, query: str) -> None:
     assert driver.manage("GET", f"feature_sets?{query}").status == 400

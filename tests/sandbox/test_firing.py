@@ -93,7 +93,7 @@ def test_numbers_are_those_of_the_calls_and_only_feedback_has_a_plus() -> None:
 
 
 @given(st.integers(0, 4_000_000_000))
-def test_the_chosen_half_hour_is_ahead_and_agrees_with_its_date_and_weekday(now: int) -> None:
+def test_chosen_slot_is_in_the_future_and_agrees_with_date_and_weekday(now: int) -> None:
     chosen = body_of(EventKind.SLOT_PICKER, now)["cmb_payload"]
     start, end = int(chosen["preferred_from_time"]), int(chosen["preferred_to_time"])
     day = datetime.fromtimestamp(start, UTC)
@@ -102,7 +102,7 @@ def test_the_chosen_half_hour_is_ahead_and_agrees_with_its_date_and_weekday(now:
     assert (chosen["requested_date"], chosen["requested_slot"]) == (f"{day:%Y-%m-%d}", f"{day:%A}")
 
 
-def test_numbers_are_invented_where_no_call_was_seen() -> None:
+def test_numbers_are_generated_if_no_call_was_seen() -> None:
     chosen = body_of(EventKind.SLOT_PICKER, contacts=())["cmb_payload"]
     for name in ("business_number", "client_number"):
         assert chosen[name].isdigit()
@@ -119,7 +119,7 @@ def test_kinds_come_in_turn() -> None:
 
 
 @given(st.integers(1, 60), st.floats(0, 1), st.booleans(), st.integers(0, 5))
-def test_every_event_comes_once_and_the_share_of_duplicates_twice(
+def test_every_event_is_sent_once_and_the_share_of_duplicates_twice(
     count: int, share: float, shuffle: bool, seed: int
 ) -> None:
     events = drawn(seed, count=count, duplicates=share, shuffle=shuffle)
@@ -130,13 +130,13 @@ def test_every_event_comes_once_and_the_share_of_duplicates_twice(
     assert events == drawn(seed, count=count, duplicates=share, shuffle=shuffle)
 
 
-def test_a_shuffle_changes_the_order_and_nothing_else() -> None:
+def test_shuffle_changes_only_the_order() -> None:
     straight, shuffled = drawn(count=30), drawn(count=30, shuffle=True)
     assert straight != shuffled
     assert sorted(event.body for event in straight) == sorted(event.body for event in shuffled)
 
 
-def test_a_duplicate_follows_its_event_where_nothing_is_shuffled() -> None:
+def test_duplicate_follows_its_event_where_nothing_is_shuffled() -> None:
     ids = [event.event_id for event in drawn(count=4, duplicates=1.0)]
     assert ids[::2] == ids[1::2]
 
@@ -151,7 +151,7 @@ def test_a_duplicate_follows_its_event_where_nothing_is_shuffled() -> None:
         ("http://[::1]:9000/SECRET", "http://[::1]:9000"),
     ],
 )
-def test_of_a_url_only_scheme_host_and_port_are_shown(url: str, shown: str) -> None:
+def test_only_scheme_host_and_port_of_a_url_are_shown(url: str, shown: str) -> None:
     assert origin_of(Secret(url)) == shown
 
 
@@ -173,7 +173,7 @@ def test_of_a_url_only_scheme_host_and_port_are_shown(url: str, shown: str) -> N
         "http://loc\u0430lhost/SECRET",
     ],
 )
-def test_a_url_that_may_not_be_sent_to_is_refused_without_being_shown(url: str) -> None:
+def test_url_that_may_not_be_sent_to_is_refused_without_being_shown(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Volley(url=url)
     assert "SECRET" not in str(caught.value)
@@ -184,13 +184,13 @@ def test_a_url_that_may_not_be_sent_to_is_refused_without_being_shown(url: str) 
     [{"count": 0}, {"count": 200_001}, {"duplicates": 1.5}, {"senders": 0}, {"kinds": ()}, {"kinds": ("cmb",)}],
     ids=str,
 )
-def test_an_order_out_of_its_range_is_refused(order: dict[str, Any]) -> None:
+def test_order_out_of_its_range_is_refused(order: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Volley(url=URL, **order)
 
 
 @pytest.mark.parametrize("wrong", [{"retries": (-1.0,)}, {"read": 0.0}, {"webhook": "http://hooks.example/"}], ids=str)
-def test_a_setting_out_of_its_range_is_refused(wrong: dict[str, Any]) -> None:
+def test_setting_out_of_its_range_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         SandboxSettings(**wrong) if "webhook" in wrong else FiringSettings(**wrong)
 
@@ -226,7 +226,7 @@ def delivered(
     return run_virtual(work)
 
 
-def test_the_documented_schedule_is_kept_to_the_second_and_then_given_up() -> None:
+def test_documented_schedule_is_exact_to_the_second_and_then_ends() -> None:
     log = delivered([500])
     assert [later.at - earlier.at for earlier, later in itertools.pairwise(log)] == list(RETRIES)
     assert log[-1].at - log[0].at == 283_080
@@ -241,18 +241,18 @@ def test_anything_but_exactly_200_is_tried_again(failure: int | str) -> None:
     assert (log[0].status, log[0].error) == ((failure, None) if isinstance(failure, int) else (None, failure))
 
 
-def test_a_200_ends_it_at_once() -> None:
+def test_200_ends_the_retries_at_once() -> None:
     assert [attempt.state for attempt in delivered([200])] == [DeliveryState.DELIVERED]
 
 
-def test_a_webhook_that_is_deleted_while_retries_wait_is_not_called_again() -> None:
+def test_deleted_webhook_is_not_retried() -> None:
     assert [attempt.state for attempt in delivered([500], then=Postman.forget)] == [
         DeliveryState.RESCHEDULED,
         DeliveryState.DELETED,
     ]
 
 
-def test_a_webhook_that_does_not_exist_is_not_called() -> None:
+def test_webhook_that_does_not_exist_is_not_called() -> None:
     log = delivered([200], configured=False)
     assert [(attempt.state, attempt.status) for attempt in log] == [(DeliveryState.NOT_FOUND, None)]
 
@@ -325,7 +325,7 @@ async def test_both_events_come_over_a_socket_as_they_were_made(sandbox: Sandbox
     assert sandbox.webhooks.postman.states == {DeliveryState.DELIVERED: 4}
 
 
-async def test_a_failing_webhook_is_called_eight_times_on_the_documented_schedule(
+async def test_failing_webhook_is_called_eight_times_on_schedule(
     sandbox: Sandbox, receiver: Receiver, naps: Naps
 ) -> None:
     receiver.answers = [503]
@@ -336,7 +336,7 @@ async def test_a_failing_webhook_is_called_eight_times_on_the_documented_schedul
     assert sandbox.webhooks.postman.states == {DeliveryState.RESCHEDULED: 7, DeliveryState.FAILED: 1}
 
 
-async def test_a_redirect_is_not_followed(sandbox: Sandbox, receiver: Receiver) -> None:
+async def test_redirect_is_not_followed(sandbox: Sandbox, receiver: Receiver) -> None:
     receiver.answers = [307, 200]
     sandbox.fire(Volley(url=receiver.url))
     await sandbox.webhooks.settled()
@@ -357,7 +357,7 @@ async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     writer.close()
 
 
-async def test_a_silent_webhook_is_given_up_after_the_read_timeout(naps: Naps) -> None:
+async def test_silent_webhook_is_abandoned_after_the_read_timeout(naps: Naps) -> None:
     settings = SandboxSettings(firing=FiringSettings(retries=(1.0,), read=0.05))
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -382,7 +382,7 @@ async def test_events_are_about_the_latest_records(sandbox: Sandbox, receiver: R
     assert (payload["business_number"], payload["client_number"]) == ("911234500001", "919234500001")
 
 
-async def test_closing_ends_what_waits_for_a_retry(receiver: Receiver) -> None:
+async def test_close_cancels_waiting_retries(receiver: Receiver) -> None:
     receiver.answers = [500]
     waiting = asyncio.Event()
 
@@ -410,7 +410,7 @@ async def asked(sandbox: Sandbox, method: str, query: str = "", **content: Any) 
         return answer.status, await answer.json()
 
 
-async def test_webhooks_are_fired_and_looked_at_over_http(
+async def test_webhooks_are_sent_and_inspected_over_http(
     sandbox: Sandbox, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -437,7 +437,7 @@ async def test_webhooks_are_fired_and_looked_at_over_http(
     assert KEY not in str(log) + str(told) + caplog.text
 
 
-async def test_an_order_without_a_url_goes_to_the_one_named_before(receiver: Receiver, naps: Naps) -> None:
+async def test_order_without_a_url_uses_the_previous_url(receiver: Receiver, naps: Naps) -> None:
     async with await Sandbox.start(SandboxSettings(webhook=receiver.url), sleep=naps) as sandbox:
         headers = {"Content-Type": "application/json"}
         status, told = await asked(sandbox, "POST", headers=headers)
@@ -445,7 +445,7 @@ async def test_an_order_without_a_url_goes_to_the_one_named_before(receiver: Rec
     assert (status, receiver.event_ids) == (202, told["event_ids"])
 
 
-async def test_deleting_ends_the_retries_and_a_reset_forgets_the_log(sandbox: Sandbox, receiver: Receiver) -> None:
+async def test_delete_ends_the_retries_and_reset_clears_the_log(sandbox: Sandbox, receiver: Receiver) -> None:
     sandbox.fire(Volley(url=receiver.url, count=3))
     status, told = await asked(sandbox, "DELETE")
     assert (status, told) == (200, {"deleted": True})
@@ -468,7 +468,7 @@ BAD_ORDERS: list[tuple[dict[str, Any], int]] = [
 
 
 @pytest.mark.parametrize(("content", "status"), BAD_ORDERS, ids=str)
-async def test_a_bad_order_is_refused_and_sends_nothing(sandbox: Sandbox, content: dict[str, Any], status: int) -> None:
+async def test_bad_order_is_refused_and_sends_nothing(sandbox: Sandbox, content: dict[str, Any], status: int) -> None:
     refused, told = await asked(sandbox, "POST", **content)
     assert refused == status
     assert KEY not in str(told)
@@ -481,7 +481,7 @@ async def test_other_methods_and_bad_pages_are_refused(sandbox: Sandbox) -> None
     assert (await asked(sandbox, "GET", "?after=x"))[0] == 400
 
 
-async def test_the_command_fires_at_the_url_it_was_given_and_shows_no_key(receiver: Receiver, tmp_path: Path) -> None:
+async def test_command_sends_to_the_given_url_and_shows_no_key(receiver: Receiver, tmp_path: Path) -> None:
     process = await Shell(tmp_path, {}).start("sandbox", "--port", "0", "--json", "--webhook", receiver.url)
     assert process.stdout is not None
     line = (await process.stdout.readline()).decode()
@@ -497,7 +497,7 @@ async def test_the_command_fires_at_the_url_it_was_given_and_shows_no_key(receiv
     assert KEY not in line + ended.stdout + ended.stderr
 
 
-async def test_the_command_refuses_a_url_without_showing_it(tmp_path: Path) -> None:
+async def test_command_refuses_a_url_without_showing_it(tmp_path: Path) -> None:
     refused = await Shell(tmp_path, {}).run("sandbox", "--port", "0", "--webhook", f"http://hooks.example/{KEY}")
     assert refused.code == 3
     assert "https, except on this machine" in refused.stderr

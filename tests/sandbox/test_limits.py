@@ -12,7 +12,7 @@ from truecaller_async.sandbox import SPEEDS, Reply, SandboxSettings
 from .driving import NOW, Driver, said
 
 
-def test_the_sixty_first_batch_in_a_minute_is_refused_with_the_seconds_to_wait(driver: Driver) -> None:
+def test_sixty_first_batch_in_a_minute_is_refused_with_the_wait(driver: Driver) -> None:
     for number in range(60):
         driver.now = NOW + number / 4
         assert driver.submit().status == 200
@@ -37,7 +37,7 @@ def test_polls_and_pushes_do_not_use_up_the_batches(driver: Driver) -> None:
     assert driver.submit().status == 200
 
 
-def test_a_hundred_and_first_request_of_any_call_in_a_second_is_refused(driver: Driver) -> None:
+def test_hundred_and_first_request_in_a_second_is_refused(driver: Driver) -> None:
     driver.log_in()
     calls: list[Callable[[], Reply]] = [driver.push, driver.submit, lambda: driver.status("unknown")]
     replies = [calls[number % 3]().status for number in range(100)]
@@ -52,7 +52,7 @@ def test_each_token_has_limits_of_its_own(driver: Driver) -> None:
         assert [driver.submit().status for _ in range(61)] == [200] * 60 + [429]
 
 
-def test_a_refused_batch_is_not_applied_and_not_charged(driver: Driver) -> None:
+def test_refused_batch_is_not_applied_and_not_charged(driver: Driver) -> None:
     for _ in range(70):
         driver.submit()
     stats = driver.state.stats()
@@ -61,7 +61,7 @@ def test_a_refused_batch_is_not_applied_and_not_charged(driver: Driver) -> None:
     assert stats.peaks == {"token": 60, "batch": 60, "mint": 1}
 
 
-def test_a_batch_refused_for_its_content_has_been_charged(driver: Driver) -> None:
+def test_batch_refused_for_its_content_has_been_charged(driver: Driver) -> None:
     for _ in range(60):
         driver.ask("POST", driver.path("v2", "dynamic_call_records"), b"{}")
     assert driver.submit().status == 429
@@ -76,7 +76,7 @@ def test_without_enforcement_nothing_is_refused_and_violations_are_counted() -> 
     assert (stats.refused, stats.peaks["batch"], stats.batches) == (0, 70, 70)
 
 
-def test_the_limits_may_be_the_accounts() -> None:
+def test_limits_may_apply_to_the_account() -> None:
     driver = Driver(SandboxSettings(limits=Limits((RateLimit("batch", 3, 60.0, "account", ("submit",)),))))
     statuses = []
     for _ in range(4):
@@ -85,13 +85,13 @@ def test_the_limits_may_be_the_accounts() -> None:
     assert statuses == [200, 200, 200, 429]
 
 
-def test_the_speed_off_refuses_nothing() -> None:
+def test_speed_off_refuses_nothing() -> None:
     driver = Driver(SandboxSettings(limits=SPEEDS["off"]))
     assert {driver.submit().status for _ in range(300)} == {200}
     assert driver.state.stats().violations == {}
 
 
-def test_a_clock_that_steps_back_gives_no_room(driver: Driver) -> None:
+def test_clock_stepping_back_frees_no_room(driver: Driver) -> None:
     for _ in range(60):
         driver.submit()
     driver.now = NOW - 3600
@@ -100,7 +100,7 @@ def test_a_clock_that_steps_back_gives_no_room(driver: Driver) -> None:
     assert driver.submit().status == 200
 
 
-def test_an_expired_tokens_peak_stays_in_the_stats(driver: Driver) -> None:
+def test_peak_of_an_expired_token_stays_in_the_stats(driver: Driver) -> None:
     for _ in range(5):
         driver.push()
     driver.now = NOW + 7200
@@ -119,7 +119,7 @@ def test_an_expired_tokens_peak_stays_in_the_stats(driver: Driver) -> None:
         ("exports", "openapi/feedback_stack/survey/export_report?from_date=1"),
     ],
 )
-def test_a_limit_can_name_each_of_the_other_calls(call: str, path: str) -> None:
+def test_limit_can_name_each_of_the_other_calls(call: str, path: str) -> None:
     driver = Driver(SandboxSettings(limits=Limits((RateLimit("few", 1, 60.0, calls=(call,)),))))
     method = "POST" if path.endswith("publish") else "GET"
     replies = [driver.ask(method, driver.path("v1", path), {}) for _ in range(2)]

@@ -9,7 +9,7 @@ from truecaller_async.sandbox import SandboxSettings
 from .driving import NOW, Driver, said
 
 
-def test_a_token_has_64_characters_and_a_stamp_with_two_fractional_digits(driver: Driver) -> None:
+def test_token_has_64_characters_and_a_stamp_with_two_fractional_digits(driver: Driver) -> None:
     driver.now = NOW + 0.7291
     reply = driver.mint()
     assert reply.status == 200
@@ -17,25 +17,25 @@ def test_a_token_has_64_characters_and_a_stamp_with_two_fractional_digits(driver
     assert said(reply)["created_at"] == "2027-01-15T08:00:00.72Z"
 
 
-def test_the_same_requests_give_the_same_tokens() -> None:
+def test_same_requests_give_the_same_tokens() -> None:
     assert Driver().log_in() == Driver().log_in()
     assert Driver(SandboxSettings(seed=1)).log_in() != Driver(SandboxSettings(seed=2)).log_in()
 
 
 @pytest.mark.parametrize("missing", ["api_key", "key_id"])
-def test_a_missing_field_is_asked_for_by_name(driver: Driver, missing: str) -> None:
+def test_missing_field_is_asked_for_by_name(driver: Driver, missing: str) -> None:
     reply = driver.mint(**{missing: None})
     assert reply.status == 400
     assert said(reply) == {"slug": "invalid-input", "message": f"{missing} is required"}
 
 
-def test_an_empty_body_object_hears_the_documented_error(driver: Driver) -> None:
+def test_empty_body_object_gets_the_documented_error(driver: Driver) -> None:
     reply = driver.send("POST", driver.path("v1", "token"), {})
     assert said(reply) == {"slug": "invalid-input", "message": "api_key is required"}
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"nonsense", b'{"api_key": 5}', b"\xff", b'{"a":' + b"[" * 100_000])
-def test_a_body_that_is_no_object_of_texts_is_invalid_input(driver: Driver, body: bytes) -> None:
+def test_body_that_is_no_object_of_texts_is_invalid_input(driver: Driver, body: bytes) -> None:
     reply = driver.send("POST", driver.path("v1", "token"), body)
     assert (reply.status, said(reply)["slug"]) == (400, "invalid-input")
 
@@ -47,13 +47,13 @@ def test_wrong_credentials_are_refused_and_not_repeated(driver: Driver, wrong: s
     assert b"guessed-value" not in reply.body
 
 
-def test_the_path_must_name_the_account_of_the_key(driver: Driver) -> None:
+def test_path_must_name_the_account_of_the_key(driver: Driver) -> None:
     body = {"key_id": driver.settings.key_id, "api_key": driver.settings.api_key.reveal()}
     reply = driver.send("POST", driver.path("v1", "token", account="0" * 8), body)
     assert (reply.status, said(reply)["slug"]) == (403, "forbidden-error")
 
 
-def test_the_eleventh_token_in_thirty_minutes_is_refused_until_the_first_has_left_the_window(driver: Driver) -> None:
+def test_eleventh_token_in_thirty_minutes_is_refused_until_a_slot_is_free(driver: Driver) -> None:
     assert [driver.mint().status for _ in range(10)] == [200] * 10
     driver.now = NOW + 100.5
     refused = driver.mint()
@@ -72,7 +72,7 @@ def test_refused_credentials_do_not_use_up_the_mint_budget(driver: Driver) -> No
     assert driver.state.stats().mints == 1
 
 
-def test_a_new_token_ends_no_other(driver: Driver) -> None:
+def test_new_token_ends_no_other(driver: Driver) -> None:
     first = driver.log_in()
     second = driver.log_in()
     labels = driver.path("v1", "labels")
@@ -82,7 +82,7 @@ def test_a_new_token_ends_no_other(driver: Driver) -> None:
     assert driver.state.stats().tokens_live == 2
 
 
-def test_a_token_works_until_its_life_is_over(driver: Driver) -> None:
+def test_token_works_until_its_life_is_over(driver: Driver) -> None:
     driver.log_in()
     driver.now = NOW + 3599.999
     assert driver.submit().status == 200
@@ -94,13 +94,13 @@ def test_a_token_works_until_its_life_is_over(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("header", ["Bearer unknown", "Basic abc", "Bearer", "Bearer "])
-def test_an_unknown_token_is_told_to_log_in_again(driver: Driver, header: str) -> None:
+def test_unknown_token_is_answered_with_log_in_again(driver: Driver, header: str) -> None:
     driver.log_in()
     reply = driver.send("GET", driver.path("v1", "labels"), authorization=header)
     assert (reply.status, said(reply)["message"]) == (401, "please login again")
 
 
-def test_a_request_without_the_header_hears_that_it_is_missing(driver: Driver) -> None:
+def test_request_without_the_header_gets_the_missing_header_error(driver: Driver) -> None:
     reply = driver.send("GET", driver.path("v1", "labels"))
     assert reply.status == 401
     assert said(reply) == {"slug": "authorization-error", "message": "Missing authorization header"}
@@ -114,6 +114,6 @@ def test_another_account_in_the_path_is_forbidden_and_nothing_is_applied(driver:
     assert said(reply) == {"slug": "forbidden-error", "message": "not authorized. please contact your admin."}
 
 
-def test_the_word_bearer_may_be_in_any_case(driver: Driver) -> None:
+def test_bearer_scheme_may_be_in_any_case(driver: Driver) -> None:
     token = driver.log_in()
     assert driver.send("GET", driver.path("v1", "labels"), authorization=f"bearer {token}").status == 200

@@ -38,7 +38,7 @@ def shown(driver: Driver, query: str = "") -> dict[str, str]:
     return {one["phone_number"]: one["status"] for one in body["numbers"]}
 
 
-def test_a_listing_is_answered_in_the_printed_form(driver: Driver) -> None:
+def test_listing_is_answered_in_the_printed_form(driver: Driver) -> None:
     sample = printed("number_listing_response")
     reply = driver.move("publish", ["911234567891"])
     own = {"client_account_id": driver.settings.client_account_id, "created_by_email": "console@sandbox.example"}
@@ -47,7 +47,7 @@ def test_a_listing_is_answered_in_the_printed_form(driver: Driver) -> None:
     assert list(said(reply)) == list(sample)
 
 
-def test_a_delisting_is_answered_in_the_printed_form(driver: Driver) -> None:
+def test_delisting_is_answered_in_the_printed_form(driver: Driver) -> None:
     driver.move("publish", ["911234567891"])
     driver.now += 2
     sample = printed("number_delisting_response_pending")
@@ -55,14 +55,14 @@ def test_a_delisting_is_answered_in_the_printed_form(driver: Driver) -> None:
     assert said(driver.move("delist", ["911234567891"])) == {**sample, **own}
 
 
-def test_a_delisting_of_what_was_never_listed_fails_as_printed(driver: Driver) -> None:
+def test_delisting_an_unlisted_number_fails_as_documented(driver: Driver) -> None:
     sample = printed("number_delisting_response_failed")
     reply = driver.move("delist", ["911234567891"])
     assert reply.status == 200
     assert said(reply) == {**sample, "client_account_id": driver.settings.client_account_id}
 
 
-def test_a_number_is_pending_until_its_time_and_listed_from_then_on(driver: Driver) -> None:
+def test_number_is_pending_until_its_time_and_listed_from_then_on(driver: Driver) -> None:
     driver.move("publish", [NUMBER])
     driver.now = NOW + 1.875
     assert shown(driver) == {NUMBER: "pending"}
@@ -70,7 +70,7 @@ def test_a_number_is_pending_until_its_time_and_listed_from_then_on(driver: Driv
     assert shown(driver) == {NUMBER: "listed"}
 
 
-def test_a_number_on_its_way_out_is_pending_and_then_gone(driver: Driver) -> None:
+def test_number_being_delisted_is_pending_and_then_gone(driver: Driver) -> None:
     driver.move("publish", [NUMBER])
     driver.now = NOW + 10
     driver.move("delist", [NUMBER])
@@ -80,7 +80,7 @@ def test_a_number_on_its_way_out_is_pending_and_then_gone(driver: Driver) -> Non
     assert filled(driver, "publish", [NUMBER]) == {"new_numbers": [NUMBER]}
 
 
-def test_a_passage_may_be_hidden() -> None:
+def test_transition_may_be_hidden() -> None:
     driver = Driver(SandboxSettings(passage="hidden", list_after=5.0))
     driver.move("publish", [NUMBER])
     assert shown(driver) == {}
@@ -94,7 +94,7 @@ def test_a_passage_may_be_hidden() -> None:
 
 
 @pytest.mark.parametrize(("passage", "expected"), [("shown", {NUMBER: "pending"}), ("hidden", {})])
-def test_a_delisting_overtakes_a_listing_that_still_runs(passage: str, expected: dict[str, str]) -> None:
+def test_delisting_overrides_a_running_listing(passage: str, expected: dict[str, str]) -> None:
     driver = Driver(SandboxSettings(passage=passage))  # type: ignore[arg-type]
     driver.move("publish", [NUMBER])
     driver.now = NOW + 1
@@ -105,7 +105,7 @@ def test_a_delisting_overtakes_a_listing_that_still_runs(passage: str, expected:
     assert shown(driver) == {}
 
 
-def test_a_number_that_is_listed_at_once_needs_no_time() -> None:
+def test_number_that_is_listed_at_once_needs_no_time() -> None:
     driver = Driver(SandboxSettings(list_after=0.0))
     driver.move("publish", [NUMBER])
     assert shown(driver) == {NUMBER: "listed"}
@@ -122,12 +122,12 @@ def test_publishing_is_ignored_while_the_delisting_runs(driver: Driver) -> None:
     assert shown(driver) == {}
 
 
-def test_a_second_delisting_of_the_same_number_is_pending_too(driver: Driver) -> None:
+def test_second_delisting_of_the_same_number_is_pending_too(driver: Driver) -> None:
     driver.move("publish", [NUMBER])
     assert [said(driver.move("delist", [NUMBER]))["status"] for _ in range(2)] == ["pending", "pending"]
 
 
-def test_each_number_is_in_the_bucket_that_fits_it(driver: Driver) -> None:
+def test_each_number_is_in_the_matching_bucket(driver: Driver) -> None:
     driver.move("publish", [NUMBER])
     driver.move("publish", [OTHER], place=1)
     numbers = [NUMBER, OTHER, "911140001236", "911140001265", "911140001278", "+911140001237", "12"]
@@ -142,7 +142,7 @@ def test_each_number_is_in_the_bucket_that_fits_it(driver: Driver) -> None:
     assert shown(driver).keys() == {NUMBER, OTHER, "911140001236"}
 
 
-def test_a_delisting_leaves_the_numbers_of_other_sets_alone(driver: Driver) -> None:
+def test_delisting_leaves_the_numbers_of_other_sets_alone(driver: Driver) -> None:
     driver.move("publish", [NUMBER], place=1)
     driver.now += 2
     assert filled(driver, "delist", [NUMBER, "911140001265"], place=0) == {
@@ -153,7 +153,7 @@ def test_a_delisting_leaves_the_numbers_of_other_sets_alone(driver: Driver) -> N
     assert shown(driver) == {NUMBER: "listed"}
 
 
-def test_a_number_that_is_named_twice_counts_once(driver: Driver) -> None:
+def test_repeated_number_counts_once(driver: Driver) -> None:
     assert filled(driver, "publish", [NUMBER, NUMBER]) == {"new_numbers": [NUMBER]}
 
 
@@ -165,19 +165,19 @@ def test_a_number_that_is_named_twice_counts_once(driver: Driver) -> None:
         *(b'{"phone_numbers": "911140001234"}', b'{"phone_numbers": [911140001234]}', b'{"phone_numbers": null}'),
     ],
 )
-def test_a_body_without_a_list_of_texts_is_invalid_input(driver: Driver, action: str, body: bytes) -> None:
+def test_body_without_a_list_of_texts_is_invalid_input(driver: Driver, action: str, body: bytes) -> None:
     reply = driver.manage("POST", f"feature_sets/{driver.settings.feature_sets[0].id}/numbers/{action}", body)
     assert (reply.status, said(reply)["slug"]) == (400, "invalid-input")
 
 
 @pytest.mark.parametrize(("count", "status"), [(0, 400), (1, 200), (10_000, 200), (10_001, 400)])
-def test_a_list_has_1_to_10000_numbers(driver: Driver, count: int, status: int) -> None:
+def test_list_has_1_to_10000_numbers(driver: Driver, count: int, status: int) -> None:
     numbers = [f"91114{number:07d}" for number in range(count)]
     assert driver.move("publish", numbers).status == status
 
 
 @pytest.mark.parametrize("action", ["publish", "delist"])
-def test_an_unknown_feature_set_is_not_found(driver: Driver, action: str) -> None:
+def test_unknown_feature_set_is_not_found(driver: Driver, action: str) -> None:
     reply = driver.manage("POST", f"feature_sets/unknown/numbers/{action}", {"phone_numbers": [NUMBER]})
     assert (reply.status, said(reply)["slug"]) == (404, "not-found")
 
@@ -202,14 +202,14 @@ def test_details_have_the_fields_of_the_printed_answer_in_their_order(driver: Dr
     assert one["updated_at"] == "2027-01-15T08:00:02.000000Z"
 
 
-def test_a_number_of_a_set_without_a_label_has_no_name_to_show(driver: Driver) -> None:
+def test_number_of_a_set_without_a_label_has_no_name_to_show(driver: Driver) -> None:
     driver.move("publish", [NUMBER], place=2)
     (one,) = said(driver.manage("GET", "numbers"))["numbers"]
     assert (one["label_name"], one["call_me_back"]) == ("", "disabled")
 
 
 @pytest.mark.parametrize("name", ["feature_set_id", "department_id", "operation_id", "process_id"])
-def test_a_filter_leaves_what_belongs_to_that_id(driver: Driver, name: str) -> None:
+def test_filter_leaves_what_belongs_to_that_id(driver: Driver, name: str) -> None:
     sets = driver.settings.feature_sets
     own = "id" if name == "feature_set_id" else name
     for place in range(3):
@@ -234,7 +234,7 @@ def test_details_come_in_pages_in_the_order_of_publishing() -> None:
     assert said(driver.manage("GET", "numbers?limit=4"))["pagination_information"] == {"total_page_count": 2}
 
 
-def test_a_number_that_comes_back_is_the_last_one(driver: Driver) -> None:
+def test_number_that_comes_back_is_the_last_one(driver: Driver) -> None:
     driver.move("publish", [NUMBER, OTHER])
     driver.move("delist", [NUMBER])
     driver.now += 2
@@ -242,7 +242,7 @@ def test_a_number_that_comes_back_is_the_last_one(driver: Driver) -> None:
     assert list(shown(driver)) == [OTHER, NUMBER]
 
 
-def test_the_numbers_of_a_listing_are_not_in_the_truth_of_the_records(driver: Driver) -> None:
+def test_numbers_of_a_listing_are_not_in_the_truth_of_the_records(driver: Driver) -> None:
     driver.move("publish", [NUMBER])
     stats = driver.state.stats()
     assert (stats.records_applied, stats.requests["numbers"]) == (0, {"200": 1})
@@ -261,7 +261,7 @@ Step = tuple[str, str, str, float]
         )
     )
 )
-def test_a_number_is_in_one_bucket_at_most_and_in_one_set_at_most(steps: list[Step]) -> None:
+def test_number_is_in_one_bucket_at_most_and_in_one_set_at_most(steps: list[Step]) -> None:
     book, now = NumberBook(2.0, room=10), NOW
     for action, feature_set, number, pause in steps:
         now += pause
@@ -277,7 +277,7 @@ def test_a_number_is_in_one_bucket_at_most_and_in_one_set_at_most(steps: list[St
             assert after == before
 
 
-def test_a_listing_without_room_is_refused_as_a_whole() -> None:
+def test_listing_without_room_is_refused_completely() -> None:
     driver = Driver(SandboxSettings(numbers_limit=2))
     driver.move("publish", [NUMBER])
     reply = driver.move("publish", [NUMBER, OTHER, "911140001236"])
@@ -287,7 +287,7 @@ def test_a_listing_without_room_is_refused_as_a_whole() -> None:
     assert filled(driver, "publish", [NUMBER, OTHER]) == {"existing_numbers": [NUMBER], "new_numbers": [OTHER]}
 
 
-def test_a_number_needs_its_room_until_it_is_gone() -> None:
+def test_number_uses_its_room_until_it_is_gone() -> None:
     driver = Driver(SandboxSettings(numbers_limit=2))
     driver.move("publish", [NUMBER, OTHER])
     driver.move("delist", [NUMBER])
@@ -298,7 +298,7 @@ def test_a_number_needs_its_room_until_it_is_gone() -> None:
     assert list(shown(driver)) == [OTHER, "911140001236"]
 
 
-def test_the_book_shows_no_whole_number() -> None:
+def test_number_store_shows_no_full_number() -> None:
     book = NumberBook(2.0, room=10)
     book.publish("set-1", [NUMBER], NOW)
     assert [repr(entry) for entry in book.entries(NOW)] == ["Entry(********1234)"]

@@ -36,23 +36,23 @@ def rows_of(driver: Driver, count: int = 20) -> list[Any]:
     return [row["receiver_number"] for row in rows]
 
 
-def test_without_a_name_there_is_no_oddity() -> None:
+def test_no_variant_is_active_by_default() -> None:
     assert SandboxSettings().oddities == frozenset()
     assert SandboxSettings(oddities=["late-batches"]).oddities == {Oddity.LATE_BATCHES}
 
 
 @pytest.mark.parametrize("names", [["unheard-of"], "masked-numbers"])
-def test_an_unknown_name_hears_the_known_ones(names: Any) -> None:
+def test_unknown_variant_is_refused_with_the_known_ones(names: Any) -> None:
     with pytest.raises(ConfigError, match=r"SandboxSettings\.oddities .* masked-numbers, camel-status-info"):
         SandboxSettings(oddities=names)
 
 
-def test_an_answer_has_one_envelope_at_most() -> None:
+def test_answer_has_one_envelope_at_most() -> None:
     with pytest.raises(ConfigError, match="one envelope at most"):
         odd("camel-status-info", "flat-status-info")
 
 
-def test_every_oddity_is_described() -> None:
+def test_every_variant_is_described() -> None:
     assert Oddity.__doc__ is not None
     assert [name for name in Oddity.__members__ if f"`{name}`:" not in Oddity.__doc__] == []
 
@@ -76,7 +76,7 @@ def test_flat_status_info(version: str) -> None:
     assert body.keys() == printed("realtime_v2_early_error_flat").keys()
 
 
-def test_a_token_that_is_no_good_may_be_a_500() -> None:
+def test_unusable_token_may_be_answered_with_500() -> None:
     driver = odd("parse-failure")
     for value in ("unknown", driver.log_in()):
         reply = driver.send("GET", driver.path("v1", "labels"), authorization=f"Bearer {value}")
@@ -88,7 +88,7 @@ def test_a_token_that_is_no_good_may_be_a_500() -> None:
     assert driver.send("GET", driver.path("v1", "labels")).status == 401
 
 
-def test_an_empty_answer_to_a_push_of_v1() -> None:
+def test_empty_answer_to_a_push_of_v1() -> None:
     driver = odd("empty-v1-push")
     reply = driver.push(record("v1"), "v1")
     assert (reply.status, reply.body) == (200, b"")
@@ -98,7 +98,7 @@ def test_an_empty_answer_to_a_push_of_v1() -> None:
     assert said(driver.push())["status_info"]["status"] == "success"
 
 
-def test_a_failure_in_a_200() -> None:
+def test_failure_in_a_200() -> None:
     driver = odd("failure-in-200")
     pushed = driver.push(record("v1", **OVER), "v1")
     submitted = driver.submit(record("v1", **OVER), version="v1")
@@ -126,14 +126,14 @@ def test_rows_in_another_order() -> None:
     assert shuffled == rows_of(odd("shuffled-rows"))
 
 
-def test_the_order_of_the_rows_stays_from_poll_to_poll() -> None:
+def test_order_of_the_rows_is_stable_between_polls() -> None:
     driver = odd("shuffled-rows")
     batch_id = batch_id_of(driver.submit(*[record()] * 20))
     first, second = (said(driver.status(batch_id))["data"] for _ in range(2))
     assert [row["id"] for row in first] == [row["id"] for row in second]
 
 
-def test_a_late_batch_is_unknown_for_a_while() -> None:
+def test_late_batch_is_unknown_for_a_while() -> None:
     driver = odd("late-batches", late_for=3.0)
     batch_id = batch_id_of(driver.submit())
     driver.now = NOW + 2.875
@@ -160,7 +160,7 @@ def test_details_that_match_nothing_as_a_bare_array() -> None:
     assert said(driver.manage("GET", "numbers?page=2"))["numbers"] == []
 
 
-def test_a_failed_delisting_as_a_400() -> None:
+def test_failed_delisting_as_a_400() -> None:
     driver = odd("failed-delist-is-400")
     reply = driver.move("delist", ["911140001234"])
     assert (reply.status, said(reply)["status"]) == (400, "failed")
@@ -211,7 +211,7 @@ def test_some_rows_come_later_than_the_others() -> None:
     assert [row for row in EXPECTED if row in early] == early
 
 
-def test_some_rows_are_there_twice() -> None:
+def test_some_rows_are_repeated() -> None:
     driver = odd("repeated-rows")
     shown = rows(driver, batch_of(driver))
     times = Counter(row["id"] for row in shown)
@@ -220,7 +220,7 @@ def test_some_rows_are_there_twice() -> None:
     assert all(row in EXPECTED for row in shown)
 
 
-def test_some_rows_say_both_success_and_failed() -> None:
+def test_some_rows_have_both_success_and_failed() -> None:
     driver = odd("contradicting-rows")
     batch_id = batch_of(driver)
     assert len(rows(driver, batch_id, 1.0)) == RECORDS
@@ -247,7 +247,7 @@ def test_some_rows_are_of_another_batch(version: str) -> None:
         assert {row["batch_id"] for row in own} == {batch_id}
 
 
-def test_a_foreign_row_says_the_opposite_of_the_row_before_it_about_another_window() -> None:
+def test_foreign_row_contradicts_the_row_before_it() -> None:
     driver = odd("foreign-rows")
     shown = rows(driver, batch_of(driver))
     for before, row in pairwise(shown):
@@ -258,7 +258,7 @@ def test_a_foreign_row_says_the_opposite_of_the_row_before_it_about_another_wind
 
 @pytest.mark.parametrize("count", [1, 2, 24, 25, 26])
 @pytest.mark.parametrize("name", ODD_ROWS)
-def test_every_batch_has_one_odd_row_and_none_more_than_every_25th(name: str, count: int) -> None:
+def test_every_batch_has_one_abnormal_row_and_at_most_every_25th(name: str, count: int) -> None:
     driver = odd(name, late_for=7200.0)
     shown = [(row["id"], row["status_info"]["status"]) for row in rows(driver, batch_of(driver, count))]
     plain = Driver()
@@ -268,7 +268,7 @@ def test_every_batch_has_one_odd_row_and_none_more_than_every_25th(name: str, co
 
 
 @pytest.mark.parametrize("names", [*combinations(ODD_ROWS, 2), ODD_ROWS])
-def test_odd_rows_can_be_mixed_with_each_other_and_with_masks_and_another_order(names: tuple[str, ...]) -> None:
+def test_abnormal_rows_combine_with_masks_and_reordering(names: tuple[str, ...]) -> None:
     plain, mixed = odd(*names), odd(*names, "masked-numbers", "shuffled-rows")
     shown = rows(plain, batch_of(plain))
     other = rows(mixed, batch_of(mixed))
@@ -276,7 +276,7 @@ def test_odd_rows_can_be_mixed_with_each_other_and_with_masks_and_another_order(
     assert Counter(row["id"] for row in shown) == Counter(row["id"] for row in other)
 
 
-def test_odd_rows_are_the_same_in_every_poll_and_for_every_client_of_the_same_seed() -> None:
+def test_abnormal_rows_are_stable_between_polls_and_clients() -> None:
     first, second = odd(*ODD_ROWS), odd(*ODD_ROWS)
     batch_id = batch_of(first)
     shown = rows(first, batch_id)
@@ -285,7 +285,7 @@ def test_odd_rows_are_the_same_in_every_poll_and_for_every_client_of_the_same_se
 
 
 @pytest.mark.parametrize("version", ["v1", "v2", "v3"])
-def test_odd_rows_are_rows_as_the_document_describes_them(version: str) -> None:
+def test_abnormal_rows_match_the_openapi_schema(version: str) -> None:
     document = schemathesis.openapi.from_file(description()).raw_schema
     schema = {"$ref": f"#/components/schemas/Status{version.upper()}", "components": document["components"]}
     driver = odd(*ODD_ROWS)

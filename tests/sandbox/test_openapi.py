@@ -66,7 +66,7 @@ def test_every_call_that_a_limit_can_name_has_a_route() -> None:
     assert {route.call for route in ROUTES} == set(CALLS)
 
 
-def test_every_operation_says_all_that_can_go_wrong(document: dict[str, Any]) -> None:
+def test_every_operation_lists_all_its_errors(document: dict[str, Any]) -> None:
     always = {"200", "400", "401", "403", "404", "429", "500"}
     for (method, path), operation in operations(document).items():
         assert operation["responses"].keys() == always | ({"413"} if method == "POST" else set()), path
@@ -78,13 +78,13 @@ def test_every_operation_but_the_login_needs_a_token(document: dict[str, Any]) -
     assert open_ones == ["/clients/{clientAccountId}/token"]
 
 
-def test_the_deprecated_calls_are_marked(document: dict[str, Any]) -> None:
+def test_deprecated_calls_are_marked(document: dict[str, Any]) -> None:
     marked = {path for (_, path), operation in operations(document).items() if operation.get("deprecated")}
     assert len(marked) == 4
     assert all("/openapi/" in path or path.startswith("/clients/{clientAccountId}/dynamic_call") for path in marked)
 
 
-def test_the_examples_are_taken_by_a_sandbox_of_the_default_seed(document: dict[str, Any], driver: Driver) -> None:
+def test_examples_are_accepted_by_a_default_sandbox(document: dict[str, Any], driver: Driver) -> None:
     examples = {name: example["value"] for name, example in document["components"]["examples"].items()}
     keys = examples["keys"]
     assert driver.mint(**keys).status == 200
@@ -94,7 +94,7 @@ def test_the_examples_are_taken_by_a_sandbox_of_the_default_seed(document: dict[
         assert driver.submit(*examples[f"batchV{number}"]["call_records"], version=version).status == 200
 
 
-def test_the_document_is_openapi() -> None:
+def test_document_is_openapi() -> None:
     schemathesis.openapi.from_file(description()).validate()
 
 
@@ -159,7 +159,7 @@ def test_every_refusal_is_described(document: dict[str, Any], route: Route) -> N
         assert {name.lower() for name in answer.get("headers", ())} <= reply.headers.keys(), what
 
 
-async def test_the_document_is_served_beside_the_api() -> None:
+async def test_document_is_served_beside_the_api() -> None:
     async with await Sandbox.start() as sandbox, aiohttp.ClientSession(sandbox.base_url) as http:
         async with http.get("/openapi.yaml") as answer:
             assert (answer.status, answer.content_type) == (200, "application/yaml")
@@ -188,7 +188,7 @@ async def run(*arguments: str, folder: Path) -> tuple[int | None, str]:
     return process.returncode, printed.decode()
 
 
-async def test_every_answer_is_as_the_document_says(tmp_path: Path) -> None:
+async def test_every_answer_matches_the_document(tmp_path: Path) -> None:
     settings = SandboxSettings(limits=SPEEDS["off"])
     config = tmp_path / "schemathesis.toml"
     config.write_text(CONFIG.format(account=settings.client_account_id, feature_set=settings.feature_sets[0].id))

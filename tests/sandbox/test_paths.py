@@ -27,7 +27,7 @@ from .driving import Driver, said
         "/clients/{account}/labels/",
     ],
 )
-def test_a_path_that_is_not_documented_is_not_found(driver: Driver, path: str) -> None:
+def test_path_that_is_not_documented_is_not_found(driver: Driver, path: str) -> None:
     reply = driver.ask("GET", path.format(account=driver.settings.client_account_id))
     assert (reply.status, said(reply)["slug"]) == (404, "not-found")
 
@@ -44,7 +44,7 @@ def test_a_path_that_is_not_documented_is_not_found(driver: Driver, path: str) -
         ("POST", "openapi/callback-logs/summary", "GET"),
     ],
 )
-def test_a_wrong_method_hears_which_ones_there_are(driver: Driver, method: str, name: str, allowed: str) -> None:
+def test_wrong_method_is_answered_with_the_allowed_ones(driver: Driver, method: str, name: str, allowed: str) -> None:
     reply = driver.ask(method, driver.path("v1", name))
     assert (reply.status, reply.headers["allow"]) == (405, allowed)
 
@@ -70,13 +70,13 @@ def test_labels_come_in_pages() -> None:
 
 
 @pytest.mark.parametrize("query", ["page=0", "limit=-1", "page=two", "limit=1.5", "page=٣"])
-def test_a_page_is_a_whole_number_from_1(driver: Driver, query: str) -> None:
+def test_page_is_a_positive_integer(driver: Driver, query: str) -> None:
     reply = driver.ask("GET", driver.path("v1", f"labels?{query}"))
     assert (reply.status, said(reply)["slug"]) == (400, "invalid-input")
     assert said(reply)["message"] == f"{query.partition('=')[0]} must be a whole number from 1"
 
 
-def test_a_reply_does_not_show_its_body(driver: Driver) -> None:
+def test_response_repr_hides_its_body(driver: Driver) -> None:
     reply = driver.mint()
     assert said(reply)["token"] not in repr(reply)
 

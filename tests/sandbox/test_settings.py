@@ -15,12 +15,12 @@ def figures(limits: Limits) -> dict[str, tuple[int, float]]:
     return {rule.name: (rule.limit, rule.per) for rule in limits}
 
 
-def test_the_same_seed_gives_the_same_account_and_another_seed_another_one() -> None:
+def test_same_seed_gives_the_same_account_and_another_seed_does_not() -> None:
     assert SandboxSettings(seed=7) == SandboxSettings(seed=7)
     assert SandboxSettings(seed=7).client_account_id != SandboxSettings(seed=8).client_account_id
 
 
-def test_the_invented_values_are_distinct_uuids_that_a_client_accepts() -> None:
+def test_generated_values_are_distinct_uuids_that_a_client_accepts() -> None:
     settings = SandboxSettings()
     values = [settings.client_account_id, settings.key_id, settings.api_key.reveal()]
     values += [label.id for label in settings.labels]
@@ -30,20 +30,20 @@ def test_the_invented_values_are_distinct_uuids_that_a_client_accepts() -> None:
     Credentials(settings.client_account_id, settings.key_id, settings.api_key)
 
 
-def test_real_is_the_documented_speed() -> None:
+def test_real_speed_is_the_documented_speed() -> None:
     assert SPEEDS["real"] == Limits.documented() == SandboxSettings().limits
 
 
-def test_fast_makes_a_minute_six_seconds() -> None:
+def test_fast_speed_makes_a_minute_six_seconds() -> None:
     assert figures(SPEEDS["fast"]) == {"batch": (60, 6.0), "token": (100, 1.0), "mint": (10, 180.0)}
 
 
-def test_off_names_the_same_limits_with_figures_that_nobody_reaches() -> None:
+def test_off_speed_has_the_same_limits_with_unreachable_values() -> None:
     assert figures(SPEEDS["off"]).keys() == figures(Limits.documented()).keys()
     assert min(limit / per for limit, per in figures(SPEEDS["off"]).values()) >= 1_000_000
 
 
-def test_the_key_is_not_shown() -> None:
+def test_key_is_not_shown() -> None:
     settings = SandboxSettings(api_key="open-sesame")
     assert settings.api_key.reveal() == "open-sesame"
     assert "open-sesame" not in repr(settings)
@@ -71,7 +71,7 @@ def test_the_key_is_not_shown() -> None:
         ("oddities", {"unheard-of"}),
     ],
 )
-def test_a_wrong_setting_is_refused_by_name(name: str, value: Any) -> None:
+def test_wrong_setting_is_refused_by_name(name: str, value: Any) -> None:
     changes: dict[str, Any] = {name: value}
     with pytest.raises(ConfigError, match=rf"SandboxSettings\.{name} "):
         SandboxSettings(**changes)

@@ -68,7 +68,7 @@ def caller() -> Caller:
     return Caller()
 
 
-def test_the_documented_number_is_the_first_of_the_list(caller: Caller) -> None:
+def test_documented_number_is_the_first_of_the_list(caller: Caller) -> None:
     told, sample = caller.get("/numbers?per_page=50"), printed("numbers_response")
     assert told["data"][0] == sample["data"][0]
     assert told.keys() == sample.keys()
@@ -77,7 +77,7 @@ def test_the_documented_number_is_the_first_of_the_list(caller: Caller) -> None:
     assert (told["links"]["prev"], told["links"]["next"]) == (None, None)
 
 
-def test_pages_fit_together_and_the_links_forget_the_filters(caller: Caller) -> None:
+def test_pages_are_complete_and_the_links_drop_the_filters(caller: Caller) -> None:
     whole = caller.get("/numbers")["data"]
     pages = [caller.get(f"/numbers?per_page=10&page={number}") for number in (1, 2, 3, 4)]
     assert [item for page in pages for item in page["data"]] == whole
@@ -98,7 +98,7 @@ def test_test_numbers_with_the_prefix_are_the_sample(caller: Caller) -> None:
     assert caller.get("/test-numbers?prefix=999")["data"] == []
 
 
-def test_the_documented_call_is_the_newest_and_can_be_had_alone(caller: Caller) -> None:
+def test_documented_call_is_the_newest_and_can_be_had_alone(caller: Caller) -> None:
     told, sample = caller.get("/calls"), printed("calls_response")
     assert told["data"][0] == sample["data"][0]
     assert caller.get("/calls/98765") == printed("call_response")
@@ -116,7 +116,7 @@ def test_callers_are_masked_in_every_call(caller: Caller) -> None:
     assert all(call["caller_id"].endswith("XXX") for call in caller.get("/calls")["data"])
 
 
-def test_a_call_that_is_not_there_is_the_documented_404(caller: Caller) -> None:
+def test_missing_call_is_the_documented_404(caller: Caller) -> None:
     reply = caller.ask("GET", "/calls/1")
     assert (reply.status, said(reply)) == (404, printed("call_error_404"))
 
@@ -124,22 +124,22 @@ def test_a_call_that_is_not_there_is_the_documented_404(caller: Caller) -> None:
 @pytest.mark.parametrize(
     ("number", "is_live"), [("120000486562997", True), ("%2B120000486562997", False), ("447900000123", False)]
 )
-def test_the_check_matches_own_numbers_exactly(caller: Caller, number: str, is_live: bool) -> None:
+def test_check_matches_own_numbers_exactly(caller: Caller, number: str, is_live: bool) -> None:
     assert caller.get(f"/calls/check?number={number}") == {"call_received": is_live}
 
 
-def test_a_number_of_ours_without_a_call_is_not_live() -> None:
+def test_own_number_without_a_call_is_not_live() -> None:
     caller = Caller(TrustCallerSettings(live=frozenset()))
     assert caller.get("/calls/check?number=120000486562997") == {"call_received": False}
 
 
-def test_a_check_without_a_number_is_the_documented_422(caller: Caller) -> None:
+def test_check_without_a_number_is_the_documented_422(caller: Caller) -> None:
     for path in ("/calls/check", "/calls/check?number="):
         reply = caller.ask("GET", path)
         assert (reply.status, said(reply)) == (422, printed("error_422"))
 
 
-def test_a_key_is_made_listed_used_and_revoked(caller: Caller) -> None:
+def test_key_is_created_listed_used_and_revoked(caller: Caller) -> None:
     made = caller.ask("POST", "/auth/keys", printed("create_key_request"))
     told = said(made)
     assert made.status == 201
@@ -174,7 +174,7 @@ def test_a_key_is_made_listed_used_and_revoked(caller: Caller) -> None:
         ({"name": "n" * 65}, "The name field must not be greater than 64 characters."),
     ],
 )
-def test_a_key_without_a_good_name_is_a_422(caller: Caller, body: object, message: str) -> None:
+def test_key_without_a_valid_name_is_a_422(caller: Caller, body: object, message: str) -> None:
     reply = caller.ask("POST", "/auth/keys", body)
     assert (reply.status, said(reply)) == (422, {"message": message, "errors": {"name": [message]}})
     assert caller.get("/auth/keys")["count"] == 1
@@ -191,14 +191,14 @@ def test_a_key_without_a_good_name_is_a_422(caller: Caller, body: object, messag
         ("/test-numbers?prefix=a", "prefix"),
     ],
 )
-def test_a_bad_question_is_a_422_that_names_the_field(caller: Caller, path: str, field: str) -> None:
+def test_bad_query_is_a_422_that_names_the_field(caller: Caller, path: str, field: str) -> None:
     reply = caller.ask("GET", path)
     assert reply.status == 422
     assert list(said(reply)["errors"]) == [field]
 
 
 @pytest.mark.parametrize("header", ["", "Bearer 1|another", "Basic abc", "Bearer ", "Bearer \udcff"])
-def test_without_a_good_token_it_is_the_documented_401(caller: Caller, header: str) -> None:
+def test_invalid_token_is_the_documented_401(caller: Caller, header: str) -> None:
     reply = caller.ask("GET", "/numbers", authorization=header)
     assert (reply.status, said(reply)) == (401, printed("error_401"))
 
@@ -213,14 +213,14 @@ def test_without_a_good_token_it_is_the_documented_401(caller: Caller, header: s
         (("api_access", "api_keys_manage"), "/auth/keys", 200),
     ],
 )
-def test_what_was_not_granted_is_the_documented_403(granted: Collection[str], path: str, status: int) -> None:
+def test_missing_permission_is_the_documented_403(granted: Collection[str], path: str, status: int) -> None:
     reply = Caller(TrustCallerSettings(permissions=frozenset(granted))).ask("GET", path)
     assert reply.status == status
     if status == 403:
         assert said(reply) == printed("error_403")
 
 
-def test_sixty_requests_a_minute_pass_and_the_next_is_told_how_long_to_wait(caller: Caller) -> None:
+def test_sixty_requests_a_minute_pass_and_the_next_gets_a_wait(caller: Caller) -> None:
     assert [caller.ask("GET", "/numbers").status for _ in range(60)] == [200] * 60
     caller.now += 59.5
     refused = caller.ask("GET", "/numbers")
@@ -230,7 +230,7 @@ def test_sixty_requests_a_minute_pass_and_the_next_is_told_how_long_to_wait(call
     assert (caller.state.peak, caller.state.requests[429]) == (60, 1)
 
 
-def test_a_second_key_has_no_limit_of_its_own(caller: Caller) -> None:
+def test_second_key_has_no_limit_of_its_own(caller: Caller) -> None:
     made = said(caller.ask("POST", "/auth/keys", {"name": "n"}))
     for _ in range(59):
         caller.ask("GET", "/numbers")
@@ -249,18 +249,18 @@ def test_a_second_key_has_no_limit_of_its_own(caller: Caller) -> None:
         ("GET", "/auth/keys/7", 405),
     ],
 )
-def test_a_path_or_method_that_is_none_is_said_so(caller: Caller, method: str, path: str, status: int) -> None:
+def test_unknown_path_or_method_is_reported(caller: Caller, method: str, path: str, status: int) -> None:
     reply = caller.ask(method, path)
     assert reply.status == status
     assert list(said(reply)) == ["message"]
 
 
-def test_a_host_that_is_no_text_does_no_harm(caller: Caller) -> None:
+def test_invalid_host_header_is_harmless(caller: Caller) -> None:
     reply = caller.ask("GET", "/numbers", host="\udcff")
     assert said(reply)["links"]["first"] == f"http://{BASE}/numbers?page=1"
 
 
-def test_a_request_that_does_not_ask_for_json_is_told_to(caller: Caller) -> None:
+def test_request_that_does_not_accept_json_is_refused(caller: Caller) -> None:
     reply = caller.ask("GET", "/numbers", accept="*/*")
     assert reply.status == 406
     assert "Accept: application/json" in said(reply)["message"]
@@ -273,9 +273,7 @@ PATHS = st.sampled_from(
 
 
 @given(METHODS, PATHS | st.text(), st.dictionaries(st.sampled_from(QUERIES), st.text()), st.binary() | st.text())
-def test_whatever_is_asked_there_is_an_answer_in_json(
-    method: str, path: str, query: dict[str, str], body: bytes | str
-) -> None:
+def test_every_request_gets_a_json_answer(method: str, path: str, query: dict[str, str], body: bytes | str) -> None:
     caller = Caller()
     raw = body if isinstance(body, bytes) else msgspec.json.encode({"name": body})
     reply = caller.ask(method, f"{path}?{urlencode(query)}", raw)
@@ -283,7 +281,7 @@ def test_whatever_is_asked_there_is_an_answer_in_json(
     assert isinstance(said(reply), dict)
 
 
-def test_the_same_seed_gives_the_same_account_and_another_seed_another() -> None:
+def test_same_seed_gives_the_same_account_and_another_seed_does_not() -> None:
     def told(seed: int) -> list[bytes]:
         caller = Caller(TrustCallerSettings(seed=seed))
         paths = ("/numbers", "/calls", "/auth/keys")
@@ -296,7 +294,7 @@ def test_the_same_seed_gives_the_same_account_and_another_seed_another() -> None
 
 
 @pytest.mark.parametrize("wrong", [{"limit": 0}, {"per": 0.0}, {"permissions": {"all"}}, {"token": "a b"}], ids=str)
-def test_a_setting_out_of_its_range_is_refused(wrong: dict[str, Any]) -> None:
+def test_setting_out_of_its_range_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         TrustCallerSettings(**wrong)
 
@@ -307,7 +305,7 @@ def test_no_setting_shows_the_token() -> None:
     assert settings.trustcaller.seed == 3
 
 
-async def test_the_variables_lead_to_it_and_a_reset_begins_anew() -> None:
+async def test_variables_point_to_it_and_a_reset_starts_again() -> None:
     async with await Sandbox.start() as sandbox:
         variables = sandbox.environment()
         assert variables["TRUSTCALLER_BASE_URL"] == f"{sandbox.base_url}{BASE}"

@@ -14,7 +14,7 @@ def numbered(first: int, count: int) -> list[dict[str, object]]:
     return [record(receiver_number=f"9192345{first + index:05}") for index in range(count)]
 
 
-def test_an_entry_says_all_of_one_applied_record(driver: Driver) -> None:
+def test_entry_contains_all_of_one_applied_record(driver: Driver) -> None:
     label_id = driver.settings.labels[0].id
     sent = record(
         "v3",
@@ -49,7 +49,7 @@ def test_an_entry_says_all_of_one_applied_record(driver: Driver) -> None:
     )
 
 
-def test_a_push_has_no_batch_id_where_none_was_told(driver: Driver) -> None:
+def test_push_has_no_batch_id_if_none_was_sent(driver: Driver) -> None:
     driver.push()
     driver.push(record("v1"), "v1")
     first, second = driver.state.truth()
@@ -57,7 +57,7 @@ def test_a_push_has_no_batch_id_where_none_was_told(driver: Driver) -> None:
     assert (second.call, second.post, second.batch_id is None) == ("push", 2, False)
 
 
-def test_the_same_body_applied_again_is_a_duplicate(driver: Driver) -> None:
+def test_same_body_applied_again_is_a_duplicate(driver: Driver) -> None:
     driver.submit(record())
     driver.submit(record())
     driver.submit(record(receiver_number="919234500002"))
@@ -67,13 +67,13 @@ def test_the_same_body_applied_again_is_a_duplicate(driver: Driver) -> None:
     assert driver.state.stats().batches == 4
 
 
-def test_a_refused_body_sent_again_is_no_duplicate(driver: Driver) -> None:
+def test_refused_body_sent_again_is_no_duplicate(driver: Driver) -> None:
     for _ in range(2):
         driver.submit(record(receiver_number="abc"))
     assert driver.state.stats().duplicates == {}
 
 
-def test_an_entry_does_not_show_a_full_number(driver: Driver) -> None:
+def test_entry_does_not_show_a_full_number(driver: Driver) -> None:
     driver.submit()
     shown = repr(driver.state.truth())
     assert "0001" in shown
@@ -85,7 +85,7 @@ def test_an_entry_does_not_show_a_full_number(driver: Driver) -> None:
     page=st.integers(1, 7),
     limit=st.integers(1, 60),
 )
-def test_the_pages_put_together_are_the_newest_records_in_order(sizes: list[int], page: int, limit: int) -> None:
+def test_pages_together_are_the_newest_records_in_order(sizes: list[int], page: int, limit: int) -> None:
     driver = Driver(SandboxSettings(truth_limit=limit))
     everything: list[str] = []
     for size in sizes:
@@ -103,7 +103,7 @@ def test_the_pages_put_together_are_the_newest_records_in_order(sizes: list[int]
     assert kept <= max([limit, *sizes[-1:]])
 
 
-def test_a_forgotten_batch_is_unknown_and_still_counted() -> None:
+def test_forgotten_batch_is_unknown_and_still_counted() -> None:
     driver = Driver(SandboxSettings(truth_limit=3))
     old = batch_id_of(driver.submit(*numbered(0, 2)))
     new = batch_id_of(driver.submit(*numbered(2, 2)))
@@ -113,7 +113,7 @@ def test_a_forgotten_batch_is_unknown_and_still_counted() -> None:
     assert (stats.records_applied, stats.records_kept, stats.batches) == (4, 2, 2)
 
 
-def test_a_body_is_forgotten_with_the_last_batch_that_had_it() -> None:
+def test_body_is_forgotten_with_the_last_batch_that_had_it() -> None:
     driver = Driver(SandboxSettings(truth_limit=2))
     driver.submit(record())
     driver.submit(*numbered(0, 2))
@@ -121,7 +121,7 @@ def test_a_body_is_forgotten_with_the_last_batch_that_had_it() -> None:
     assert driver.state.stats().duplicates == {}
 
 
-def test_a_batch_larger_than_the_limit_is_kept_while_it_is_the_newest() -> None:
+def test_batch_larger_than_the_limit_is_kept_while_it_is_the_newest() -> None:
     driver = Driver(SandboxSettings(truth_limit=1))
     assert driver.status(batch_id_of(driver.submit(*numbered(0, 9)))).status == 200
 
@@ -143,7 +143,7 @@ def test_requests_are_counted_by_call_and_status(driver: Driver) -> None:
     }
 
 
-def test_the_first_and_the_last_submit_are_remembered(driver: Driver) -> None:
+def test_first_and_the_last_submit_are_remembered(driver: Driver) -> None:
     for moment in (1, 2, 5):
         driver.now = NOW + moment
         driver.submit()
@@ -153,7 +153,7 @@ def test_the_first_and_the_last_submit_are_remembered(driver: Driver) -> None:
     assert (stats.first_submit, stats.last_submit) == (NOW + 1, NOW + 5)
 
 
-def test_a_new_state_has_counted_nothing(driver: Driver) -> None:
+def test_new_state_has_counted_nothing(driver: Driver) -> None:
     stats = driver.state.stats()
     assert (stats.requests, stats.admitted, stats.mints, stats.records_applied) == ({}, 0, 0, 0)
     assert stats.peaks == {"token": 0, "batch": 0, "mint": 0}

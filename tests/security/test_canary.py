@@ -96,18 +96,21 @@ async def assert_row_is_clean(call: str, folder: Path, *, mint: bool = False) ->
     assert {name: found for name, ending in ends.items() if (found := leaks_in(ending))} == {}
 
 
+@pytest.mark.fault("S01")
 @pytest.mark.parametrize("call", sorted(CALLS.keys() - {"tokens.make"}))
-async def test_s01_no_failure_of_a_call_shows_a_secret_or_a_number(call: str, tmp_path: Path) -> None:
+async def test_failed_call_shows_no_secret_and_no_number(call: str, tmp_path: Path) -> None:
     await assert_row_is_clean(call, tmp_path)
 
 
+@pytest.mark.fault("S01")
 @pytest.mark.parametrize("call", ["calls.push", "tokens.make", "push_many with a journal"])
-async def test_s01_no_failure_to_get_a_token_shows_a_secret_or_a_number(call: str, tmp_path: Path) -> None:
+async def test_failed_mint_shows_no_secret_and_no_number(call: str, tmp_path: Path) -> None:
     await assert_row_is_clean(call, tmp_path, mint=True)
 
 
+@pytest.mark.fault("S01")
 @pytest.mark.parametrize("call", CALLS)
-async def test_s01_no_call_that_ends_well_shows_a_secret_or_a_number(call: str, tmp_path: Path) -> None:
+async def test_successful_call_shows_no_secret_and_no_number(call: str, tmp_path: Path) -> None:
     debug(every_callback=True)
     with listening() as heard:
         async with Host() as host, host.client() as client:
@@ -118,7 +121,8 @@ async def test_s01_no_call_that_ends_well_shows_a_secret_or_a_number(call: str, 
     assert leaks_in(ending) == []
 
 
-async def test_s01_the_tokens_of_a_sandbox_are_not_seen_either(tmp_path: Path) -> None:
+@pytest.mark.fault("S01")
+async def test_sandbox_tokens_are_not_shown(tmp_path: Path) -> None:
     debug(every_callback=True)
     settings = SandboxSettings(api_key=KEY, limits=SPEEDS["off"], resolve_after=0.0)
     state = tmp_path / "state.db"
@@ -161,11 +165,12 @@ def show_a_number() -> None:
     logging.getLogger("any.library").debug("calling %s", RECEIVER)
 
 
+@pytest.mark.fault("S01")
 @pytest.mark.parametrize(
     "plant",
     [show_in_a_log, show_in_a_field, show_in_base64, show_in_a_link, show_in_a_warning, show_a_part, show_a_number],
 )
-def test_s01_a_leak_that_is_planted_in_a_log_is_found(plant: Callable[[], None]) -> None:
+def test_leak_planted_in_a_log_is_found(plant: Callable[[], None]) -> None:
     with listening() as heard:
         plant()
     assert leaks(SECRETS | NUMBERS, heard.texts())
@@ -188,16 +193,16 @@ def fail_with_a_context() -> NoReturn:
         raise AuthenticationFailed(401)  # noqa: B904 - the context is the leak
 
 
+@pytest.mark.fault("S01")
 @pytest.mark.parametrize("fail", [fail_with_arguments, fail_with_an_attribute, fail_with_a_context])
-def test_s01_a_leak_that_is_planted_in_an_error_is_found(fail: Callable[[], NoReturn]) -> None:
+def test_leak_planted_in_an_error_is_found(fail: Callable[[], NoReturn]) -> None:
     with pytest.raises(Exception) as caught:
         fail()
     assert leaks(SECRETS, texts_of_error(caught.value))
 
 
-async def test_s01_a_secret_that_showed_itself_would_be_found_in_the_local_variables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.fault("S01")
+async def test_leak_planted_in_local_variables_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Host() as host, host.client() as client:
         host.fail(FAILURES["resets"], mint=False)
         monkeypatch.setattr(Secret, "__repr__", Secret.reveal)

@@ -121,6 +121,7 @@ def revoked(authority: Authority) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     return server, authority.knowing_of(certificate)
 
 
+@pytest.mark.fault("S08")
 @pytest.mark.parametrize(
     ("scene", "words"),
     [
@@ -130,7 +131,7 @@ def revoked(authority: Authority) -> tuple[ssl.SSLContext, ssl.SSLContext]:
         (revoked, "certificate revoked"),
     ],
 )
-async def test_s08_a_certificate_that_is_not_good_is_refused_for_good_and_nothing_is_sent(
+async def test_invalid_certificate_is_refused_for_good_and_nothing_is_sent(
     authority: Authority, scene: Scene, words: str
 ) -> None:
     server_side, client_side = scene(authority)
@@ -143,14 +144,16 @@ async def test_s08_a_certificate_that_is_not_good_is_refused_for_good_and_nothin
     assert server.received == b""
 
 
-async def test_s08_the_same_certificate_is_good_for_who_trusts_it(authority: Authority) -> None:
+@pytest.mark.fault("S08")
+async def test_same_certificate_is_accepted_if_trusted(authority: Authority) -> None:
     async with RawServer(ssl=authority.server()[0]) as server:
         transport = AiohttpTransport(f"https://127.0.0.1:{server.port}", ssl=authority.trusting())
         assert (await transport.send(LABELS, PATIENT)).status == 200
         await transport.aclose()
 
 
-async def test_s08_a_server_that_speaks_only_an_older_tls_is_not_sent_to(authority: Authority) -> None:
+@pytest.mark.fault("S08")
+async def test_server_with_only_older_tls_is_refused(authority: Authority) -> None:
     server_side, _ = authority.server()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -88,10 +88,12 @@ def is_ours(sql: ast.expr, own: set[str]) -> bool:
     return isinstance(sql, ast.Constant) or (isinstance(sql, ast.Name) and (sql.id.isupper() or sql.id in own))
 
 
-def test_s39_nothing_dangerous_is_imported_called_or_executed() -> None:
+@pytest.mark.fault("S39")
+def test_nothing_dangerous_is_imported_called_or_executed() -> None:
     assert [said for module in modules() for said in dangers(module)] == []
 
 
+@pytest.mark.fault("S39")
 @pytest.mark.parametrize(
     "text",
     [
@@ -111,10 +113,11 @@ def test_s39_nothing_dangerous_is_imported_called_or_executed() -> None:
         "import tempfile\ntempfile.mktemp()",
     ],
 )
-def test_s39_each_danger_is_seen(text: str) -> None:
+def test_each_danger_is_detected(text: str) -> None:
     assert dangers(Module.of("truecaller_async.x", text))
 
 
+@pytest.mark.fault("S39")
 @pytest.mark.parametrize(
     "text",
     [
@@ -124,7 +127,7 @@ def test_s39_each_danger_is_seen(text: str) -> None:
         "import re\nre.compile('x')",
     ],
 )
-def test_s39_what_is_harmless_is_let_through(text: str) -> None:
+def test_harmless_code_passes(text: str) -> None:
     assert dangers(Module.of("truecaller_async.x", text)) == []
 
 
@@ -163,7 +166,8 @@ print(json.dumps({"seen": seen, "modules": len(names), "threads": threading.acti
 """
 
 
-def test_s40_at_import_nothing_is_written_asked_started_or_said() -> None:
+@pytest.mark.fault("S40")
+def test_import_writes_nothing_starts_nothing_and_logs_nothing() -> None:
     done = subprocess.run(  # noqa: S603 - our own interpreter and our own program
         [sys.executable, "-B", "-c", WATCHED], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
@@ -189,7 +193,8 @@ NAMED_BY_THE_CALLER = {
 EXCLUSIVE_OR_NOT_FOLLOWED = ("O_EXCL", "O_NOFOLLOW", '"xb"')
 
 
-def test_s40_a_file_is_made_with_a_name_of_the_callers_or_exclusively() -> None:
+@pytest.mark.fault("S40")
+def test_files_are_created_exclusively_or_with_a_given_name() -> None:
     careless = []
     for module in modules():
         text = ast.unparse(module.tree).replace("'", '"')

@@ -41,19 +41,22 @@ def secretive(command: click.Command) -> list[str]:
     ]
 
 
-def test_s06_no_option_and_no_argument_of_any_command_takes_a_secret() -> None:
+@pytest.mark.fault("S06")
+def test_no_option_or_argument_accepts_a_secret() -> None:
     found = {" ".join(path): secretive(command) for path, command in commands(app)}
     assert len(found) > 20
     assert {name: words for name, words in found.items() if words} == {}
 
 
+@pytest.mark.fault("S06")
 @pytest.mark.parametrize("option", ["--api-key", "--key", "--password", "--auth"])
-def test_s06_an_option_that_takes_a_secret_would_be_seen(option: str) -> None:
+def test_option_that_accepts_a_secret_is_detected(option: str) -> None:
     assert secretive(click.Command("x", params=[click.Option([option])]))
 
 
+@pytest.mark.fault("S06")
 @pytest.mark.parametrize("option", ["--api-key", "--key", "--token", "--secret", "--password"])
-def test_s06_such_an_option_is_refused_and_its_value_is_not_repeated(option: str) -> None:
+def test_secret_option_is_refused_and_its_value_is_not_repeated(option: str) -> None:
     for path, command in commands(app):
         if not isinstance(command, click.Group):
             result = CliRunner().invoke(app, [*path, f"{option}={KEY}"])
@@ -61,7 +64,8 @@ def test_s06_such_an_option_is_refused_and_its_value_is_not_repeated(option: str
             assert leaks({"key": traces_of_secret(KEY)}, [("output", result.output)]) == []
 
 
-def test_s06_no_default_of_an_option_comes_from_a_variable_that_holds_a_secret() -> None:
+@pytest.mark.fault("S06")
+def test_no_option_default_comes_from_a_secret_variable() -> None:
     variables = {
         variable
         for _, command in commands(app)
@@ -71,7 +75,8 @@ def test_s06_no_default_of_an_option_comes_from_a_variable_that_holds_a_secret()
     assert not [name for name in variables if "KEY" in name or "SECRET" in name]
 
 
-def test_s06_what_the_environment_lacks_is_named_and_what_it_has_is_not_shown() -> None:
+@pytest.mark.fault("S06")
+def test_missing_variables_are_named_and_present_values_are_not_shown() -> None:
     environ = {"TRUECALLER_API_KEY": KEY, "TRUECALLER_CLIENT_ACCOUNT_ID": ACCOUNT, "TRUECALLER_KEY_ID": None}
     result = CliRunner(env=environ).invoke(app, ["labels", "list"])
     assert result.exit_code == 3

@@ -115,7 +115,8 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
     return Left(folder, summary, heard, token, seen, sorted(path.name for path in temporary.iterdir()))
 
 
-def test_s04_neither_key_nor_token_is_in_any_file_but_the_tokens_in_that_of_tokens(left: Left) -> None:
+@pytest.mark.fault("S04")
+def test_key_is_in_no_file_and_token_only_in_the_token_file(left: Left) -> None:
     key, token = {"key": traces_of_secret(KEY)}, {"token": traces_of_secret(left.token)}
     texts = [(name, data.decode("latin-1")) for name, data in left.while_running.items()]
     texts += [(name, data.decode("latin-1")) for name, data in files_in(left.folder).items()]
@@ -123,13 +124,15 @@ def test_s04_neither_key_nor_token_is_in_any_file_but_the_tokens_in_that_of_toke
     assert {leak.place for leak in leaks(token, texts)} == {"state.db", "state.db-wal"}
 
 
-def test_s04_every_file_of_a_campaign_is_for_its_owner_only_and_nothing_temporary_is_left(left: Left) -> None:
+@pytest.mark.fault("S04")
+def test_campaign_files_are_private_and_no_temporary_file_remains(left: Left) -> None:
     ours = {path.name: stat.S_IMODE(path.stat().st_mode) for path in left.folder.iterdir() if path.suffix != ".csv"}
     assert ours == {"campaign.db": 0o600, "state.db": 0o600}
     assert left.temporary == []
 
 
-def test_s34_no_number_of_ten_thousand_is_in_the_log_at_debug(left: Left) -> None:
+@pytest.mark.fault("S34")
+def test_debug_log_contains_none_of_ten_thousand_numbers(left: Left) -> None:
     said = "\n".join(text for _, text in left.heard.texts())
     ours = [record for record in left.heard.ear.records if record.name == "truecaller_async"]
     assert len(ours) > sum(left.summary.requests.values()) > 2 * ROWS / 500
@@ -137,7 +140,8 @@ def test_s34_no_number_of_ten_thousand_is_in_the_log_at_debug(left: Left) -> Non
     assert numbers_in(f"{said} {RECEIVERS[77]}".encode()) == {RECEIVERS[77]}
 
 
-def test_s35_the_journal_has_no_number_while_it_is_written_nor_afterwards(left: Left) -> None:
+@pytest.mark.fault("S35")
+def test_journal_contains_no_number_during_and_after_writing(left: Left) -> None:
     parts = {name: data for name, data in left.while_running.items() if name.startswith("campaign.db")}
     assert sum(len(data) for data in parts.values()) > 100_000
     parts["afterwards"] = left.file("campaign.db")
@@ -145,7 +149,8 @@ def test_s35_the_journal_has_no_number_while_it_is_written_nor_afterwards(left: 
     assert len(numbers_in(left.file("input.csv"))) == len(set(RECEIVERS)), "the search finds what is there"
 
 
-def test_s35_records_that_had_to_be_kept_are_gone_from_the_bytes_when_the_journal_is_purged(tmp_path: Path) -> None:
+@pytest.mark.fault("S35")
+def test_purge_removes_kept_records_from_the_journal_bytes(tmp_path: Path) -> None:
     path = tmp_path / "campaign.db"
     asyncio.run(stopped_at_once(path))
     with closing(sqlite3.connect(path)) as db:
@@ -188,12 +193,14 @@ def plain_digests(number: str) -> Iterator[bytes]:
     yield hashlib.blake2b(number.encode(), digest_size=8).digest()
 
 
-def test_s36_no_digest_of_a_number_without_the_key_of_the_campaign_is_in_the_journal(left: Left) -> None:
+@pytest.mark.fault("S36")
+def test_journal_has_no_unkeyed_digest_of_a_number(left: Left) -> None:
     data = left.file("campaign.db")
     assert not [number for number in RECEIVERS[::100] if any(digest in data for digest in plain_digests(number))]
 
 
-def test_s36_the_same_rows_have_other_prints_in_another_campaign(left: Left, tmp_path: Path) -> None:
+@pytest.mark.fault("S36")
+def test_equal_rows_have_other_fingerprints_in_another_campaign(left: Left, tmp_path: Path) -> None:
     async def again() -> None:
         async with (
             await Sandbox.start(SandboxSettings(limits=SPEEDS["off"], resolve_after=0.0)) as sandbox,

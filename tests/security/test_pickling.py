@@ -98,7 +98,8 @@ def unpickled(data: bytes) -> Any:
     return pickle.loads(data)  # noqa: S301 - our own bytes
 
 
-def test_s02_there_is_an_example_of_every_public_model_and_of_every_error() -> None:
+@pytest.mark.fault("S02")
+def test_there_is_an_example_of_every_public_model_and_of_every_error() -> None:
     public = {getattr(truecaller_async, name) for name in truecaller_async.__all__}
     assert {type(model) for model in MODELS} == {
         thing for thing in public if isinstance(thing, type) and attrs.has(thing)
@@ -107,8 +108,9 @@ def test_s02_there_is_an_example_of_every_public_model_and_of_every_error() -> N
     assert {type(error) for error in ERRORS} == tree
 
 
+@pytest.mark.fault("S02")
 @pytest.mark.parametrize("model", MODELS, ids=name_of)
-def test_s02_a_model_survives_pickling_and_copying(model: object) -> None:
+def test_model_survives_pickling_and_copying(model: object) -> None:
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
         assert unpickled(pickle.dumps(model, protocol)) == model
     assert copy.deepcopy(model) == copy.copy(model) == model
@@ -122,7 +124,8 @@ def failing(error: TruecallerError) -> None:
     raise error
 
 
-def test_s02_errors_and_models_come_back_from_another_process() -> None:
+@pytest.mark.fault("S02")
+def test_errors_and_models_come_back_from_another_process() -> None:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         assert list(pool.map(echoed, MODELS)) == list(MODELS)
         for error in ERRORS:
@@ -139,21 +142,24 @@ HOLDERS = (
 )
 
 
+@pytest.mark.fault("S03")
 @pytest.mark.parametrize("holder", HOLDERS, ids=name_of)
 @pytest.mark.parametrize("way", [pickle.dumps, copy.deepcopy, msgspec.json.encode], ids=lambda way: way.__name__)
-def test_s03_what_holds_a_secret_refuses_to_leave_the_process(way: Callable[[object], object], holder: object) -> None:
+def test_holder_of_a_secret_refuses_pickling(way: Callable[[object], object], holder: object) -> None:
     with pytest.raises(TypeError) as refused:
         way(holder)
     assert CANARY not in str(refused.value)
 
 
+@pytest.mark.fault("S03")
 @pytest.mark.parametrize("holder", HOLDERS, ids=name_of)
-def test_s03_what_may_be_taken_out_of_a_holder_is_not_the_secret(holder: Any) -> None:
+def test_exported_value_of_a_holder_is_not_the_secret(holder: Any) -> None:
     parts = [holder] if isinstance(holder, Secret) else [attrs.asdict(holder), cattrs.unstructure(holder), holder]
     assert CANARY not in f"{parts} {json.dumps(parts, default=str)} {json.dumps(parts, default=repr)}"
 
 
-def test_s03_a_secret_is_compared_in_constant_time_and_tells_no_length(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault("S03")
+def test_secret_is_compared_in_constant_time_and_hides_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[tuple[bytes, bytes]] = []
 
     def compare(one: bytes, other: bytes) -> bool:

@@ -16,21 +16,24 @@ HIDDEN = {"token": traces_of_secret(TOKEN), "number": traces_of_number(RECEIVER)
 SAID = st.sampled_from(["Bearer ", " ", "'", '"', ", ", "https://files.example/a?b=", "x" * 40 + " ", TOKEN, RECEIVER])
 
 
+@pytest.mark.fault("S01")
 @given(st.lists(SAID, max_size=60).map(" ".join), st.integers(0, 200))
-def test_s01_whatever_is_cut_off_no_part_of_a_token_or_a_number_is_left(said: str, before: int) -> None:
+def test_truncation_leaves_no_part_of_a_token_or_number(said: str, before: int) -> None:
     text = "." * before + " " + said
     for shown in (quote_text(text), quote_body(text.encode()), quote_body((" " * (BODY_KEPT - 300) + text).encode())):
         assert leaks(HIDDEN, [("quote", shown or "")]) == []
 
 
+@pytest.mark.fault("S01")
 @given(st.integers(0, 300))
-def test_s01_no_first_digits_of_a_number_are_left_where_what_stood_before_it_became_shorter(room: int) -> None:
+def test_redaction_leaves_no_leading_digits_of_a_cut_number(room: int) -> None:
     text = "Bearer " + "x" * 400 + " " * room + RECEIVER
     shown = quote_text(text + " and more" * 20) or ""
     assert "9900765" not in shown
     assert len(shown) <= TEXT_KEPT
 
 
+@pytest.mark.fault("S01")
 @pytest.mark.parametrize(
     "word",
     [
@@ -43,7 +46,7 @@ def test_s01_no_first_digits_of_a_number_are_left_where_what_stood_before_it_bec
         "not-authorized-for-this-feature",
     ],
 )
-def test_s01_ids_hashes_names_and_paths_are_no_tokens(word: str) -> None:
+def test_ids_hashes_names_and_paths_are_no_tokens(word: str) -> None:
     shown = quote_text(f"see {word} for more") or ""
     assert shown.startswith("see " + word[:5])
     assert shown.count("*") <= 12

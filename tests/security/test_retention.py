@@ -60,7 +60,8 @@ def is_purged(path: Path) -> bool:
         return reader.purged()
 
 
-def test_s37_after_thirty_days_only_the_account_is_left_and_one_line_says_so(
+@pytest.mark.fault("S37")
+def test_purge_after_thirty_days_keeps_the_summary_and_logs_one_line(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = [made("a.csv", days=DAYS + 0.1), made("b.csv", days=400)]
@@ -108,8 +109,9 @@ def with_a_newer_log(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.fault("S37")
 @pytest.mark.parametrize("make", [named_by_somebody, moved_here, somewhere_else, of_another_program, with_a_newer_log])
-def test_s37_a_journal_that_is_not_ours_or_not_old_is_never_touched(
+def test_named_or_recent_journal_is_never_purged(
     folder: Path, capsys: pytest.CaptureFixture[str], make: Callable[[Path], Path]
 ) -> None:
     path = make(folder)
@@ -119,7 +121,8 @@ def test_s37_a_journal_that_is_not_ours_or_not_old_is_never_touched(
     assert capsys.readouterr().err == ""
 
 
-def test_s37_one_on_which_a_run_works_and_the_one_that_is_to_be_resumed_are_never_touched(folder: Path) -> None:
+@pytest.mark.fault("S37")
+def test_active_journal_and_journal_to_resume_are_never_purged(folder: Path) -> None:
     path, resumed = journals.claimed("running.csv", NOW), made("resumed.csv", days=99)
     running = begun(path)
     aged(path, 99)
@@ -129,7 +132,8 @@ def test_s37_one_on_which_a_run_works_and_the_one_that_is_to_be_resumed_are_neve
     running.close()
 
 
-async def test_s37_whoever_runs_or_resumes_a_campaign_keeps_the_retention_and_who_looks_does_not(
+@pytest.mark.fault("S37")
+async def test_run_and_resume_apply_retention_and_read_commands_do_not(
     tmp_path: Path,
 ) -> None:
     async with await Sandbox.start(SandboxSettings(limits=SPEEDS["off"], resolve_after=0.0)) as sandbox:

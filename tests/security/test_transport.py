@@ -50,13 +50,15 @@ def client_with(**settings: Any) -> TruecallerClient:
     return TruecallerClient(**{"client_account_id": ACCOUNT, "key_id": "k", "api_key": KEY, **settings})
 
 
+@pytest.mark.fault("S07")
 @pytest.mark.parametrize("value", [False, True, 0, "no", ssl.CERT_NONE])
-def test_s07_checking_certificates_cannot_be_switched_off(value: object) -> None:
+def test_checking_certificates_cannot_be_switched_off(value: object) -> None:
     with pytest.raises(ConfigError, match=r"ssl must be an ssl\.SSLContext"):
         client_with(ssl=value)
 
 
-def test_s07_no_option_of_client_environment_or_command_speaks_of_switching_it_off() -> None:
+@pytest.mark.fault("S07")
+def test_no_option_or_variable_disables_certificate_checks() -> None:
     parameters = set(inspect.signature(TruecallerClient).parameters)
     options = {name for _, command in commands(app) for one in command.params for name in one.opts}
     assert "ssl" in parameters
@@ -76,18 +78,21 @@ def unchecked() -> ssl.SSLContext:
     return context
 
 
+@pytest.mark.fault("S07")
 @pytest.mark.parametrize("context", [unchecked_host(), unchecked()])
-def test_s07_a_context_of_the_caller_that_does_not_check_is_used_with_a_warning(context: ssl.SSLContext) -> None:
+def test_caller_context_without_checks_is_used_with_a_warning(context: ssl.SSLContext) -> None:
     with pytest.warns(RuntimeWarning, match="does not check"):
         client_with(ssl=context)
 
 
-def test_s07_a_context_of_the_caller_that_checks_is_used_without_a_word() -> None:
+@pytest.mark.fault("S07")
+def test_caller_context_with_checks_is_used_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         client_with(ssl=ssl.create_default_context())
 
 
+@pytest.mark.fault("S09")
 @pytest.mark.parametrize(
     "url",
     [
@@ -102,17 +107,19 @@ def test_s07_a_context_of_the_caller_that_checks_is_used_without_a_word() -> Non
         "//api.example",
     ],
 )
-def test_s09_plain_http_is_refused_but_for_this_machine(url: str) -> None:
+def test_plain_http_is_refused_except_for_loopback(url: str) -> None:
     with pytest.raises(ConfigError, match="base_url"):
         client_with(base_url=url)
 
 
+@pytest.mark.fault("S09")
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "https://api.example"])
-def test_s09_this_machine_may_be_spoken_to_in_plain(url: str) -> None:
+def test_plain_http_is_allowed_for_loopback(url: str) -> None:
     client_with(base_url=url)
 
 
-async def test_s10_a_login_in_netrc_goes_neither_to_the_server_nor_to_a_proxy(
+@pytest.mark.fault("S10")
+async def test_login_in_netrc_goes_neither_to_the_server_nor_to_a_proxy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     netrc = tmp_path / "netrc"
@@ -129,8 +136,9 @@ async def test_s10_a_login_in_netrc_goes_neither_to_the_server_nor_to_a_proxy(
         assert received.count(b"Authorization: ") == received.count(f"Authorization: Bearer {TOKEN}".encode()) == 1
 
 
+@pytest.mark.fault("S11")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_s11_to_where_a_redirect_leads_no_byte_goes(status: int) -> None:
+async def test_redirect_target_gets_no_byte(status: int) -> None:
     async with RawServer() as elsewhere, Host() as host, host.client() as client:
         host.fail(says(b"", f"{status} Moved", f"Location: {elsewhere.url}/x\r\n"), mint=False)
         with pytest.raises(UnexpectedRedirect, match=r"127\.0\.0\.1:\d+/x, and not followed"):
@@ -142,7 +150,8 @@ async def test_s11_to_where_a_redirect_leads_no_byte_goes(status: int) -> None:
     assert (elsewhere.received, elsewhere.connections) == (b"", [])
 
 
-async def test_s12_a_cookie_is_never_sent_back() -> None:
+@pytest.mark.fault("S12")
+async def test_cookie_is_never_sent_back() -> None:
     async with Host() as host, host.client() as client:
         host.fail(says(b"[]", headers="Set-Cookie: session=planted; Path=/\r\n"), mint=False)
         await client.labels.list()
@@ -154,15 +163,17 @@ async def test_s12_a_cookie_is_never_sent_back() -> None:
     assert b"cookie" not in host.server.received.lower()
 
 
-async def test_s13_only_two_encodings_are_asked_for() -> None:
+@pytest.mark.fault("S13")
+async def test_only_two_encodings_are_requested() -> None:
     async with Host() as host, host.client() as client:
         await client.calls.push(record())
     lines = [line for line in host.server.received.split(b"\r\n") if line.lower().startswith(b"accept-encoding")]
     assert set(lines) == {b"Accept-Encoding: gzip, deflate"}
 
 
+@pytest.mark.fault("S13")
 @pytest.mark.parametrize("over", [0, 1])
-async def test_s13_what_unpacks_to_more_than_the_cap_is_not_read(over: int) -> None:
+async def test_body_that_decompresses_beyond_the_cap_is_not_read(over: int) -> None:
     cap, base = 64 * 1024, b'{"status_info": {"status": "success"}}'
     body = base + b" " * (cap - len(base) + over)
     async with Host() as host, host.client() as client:
@@ -190,8 +201,9 @@ HOSTILE_IDS = (
 )
 
 
+@pytest.mark.fault("S14")
 @pytest.mark.parametrize("hostile", HOSTILE_IDS)
-def test_s14_an_account_id_that_is_no_uuid_makes_no_client(hostile: str) -> None:
+def test_account_id_that_is_no_uuid_is_refused_by_the_client(hostile: str) -> None:
     with pytest.raises(ConfigError, match="client_account_id is not a UUID"):
         client_with(client_account_id=hostile)
 
@@ -219,8 +231,9 @@ async def _feature_sets(client: TruecallerClient, given: str) -> object:
     return await client.feature_sets.list(department_id=given)
 
 
+@pytest.mark.fault("S14")
 @pytest.mark.parametrize("use", [_publish, _delist, _wait_listed, _numbers, _feature_sets])
-async def test_s14_an_id_that_is_no_uuid_is_refused_before_any_io(use: Use) -> None:
+async def test_id_that_is_no_uuid_is_refused_before_any_io(use: Use) -> None:
     async with Host() as host, host.client() as client:
         for hostile in HOSTILE_IDS:
             with pytest.raises(ValidationError):
@@ -228,16 +241,18 @@ async def test_s14_an_id_that_is_no_uuid_is_refused_before_any_io(use: Use) -> N
     assert host.server.connections == []
 
 
+@pytest.mark.fault("S14")
 @pytest.mark.parametrize("hostile", ["../../admin", "a/../b", "..\\admin", "", "a\r\nb", "a\x00", "\u0661", "x" * 201])
-async def test_s14_a_batch_id_that_could_step_up_is_refused_before_any_io(hostile: str) -> None:
+async def test_batch_id_with_a_path_traversal_is_refused_before_any_io(hostile: str) -> None:
     async with Host() as host, host.client() as client:
         with pytest.raises(ValidationError, match="batch_id"):
             await client.batches.status(hostile)
     assert host.server.connections == []
 
 
+@pytest.mark.fault("S14")
 @pytest.mark.parametrize("odd", ["a/b", "a?b=c", "a&limit=1", "a#b", "a%2e%2e%2fb", "..", "a+b", "a b"])
-async def test_s14_an_odd_batch_id_stays_in_its_place_in_the_query(odd: str) -> None:
+async def test_unusual_batch_id_stays_inside_its_query_parameter(odd: str) -> None:
     async with Host() as host, host.client() as client:
         with suppress(DecodeError):  # the host answers about another batch
             await client.batches.status(odd)
@@ -248,13 +263,15 @@ async def test_s14_an_odd_batch_id_stays_in_its_place_in_the_query(odd: str) -> 
     assert not set(b"/?&# +") & set(query.removeprefix(b"batchId="))
 
 
-def test_s16_the_user_agent_knows_nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault("S16")
+def test_user_agent_contains_nothing_about_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USER", "planted")
     agent = headers.user_agent()
     assert not [word for word in ("planted", socket.gethostname(), str(Path.home()), str(Path.cwd())) if word in agent]
 
 
-async def test_s17_a_base_url_whose_name_leads_to_a_private_address_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault("S17")
+async def test_base_url_that_resolves_to_a_private_address_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """Companies resolve names inside their walls; only the endpoint of a callback must be on the open internet."""
 
     async def inside(_: object, host: str, port: int = 0, family: int = 0) -> list[dict[str, Any]]:

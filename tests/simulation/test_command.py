@@ -19,7 +19,7 @@ from tests.simulation.__main__ import main
         ("--seed", "-1"),
     ],
 )
-def test_a_number_of_nothing_is_refused_with_the_usage(
+def test_zero_count_is_refused_with_the_usage(
     asked: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["simulation", *asked])

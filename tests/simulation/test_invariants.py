@@ -48,7 +48,7 @@ def names(evidence: Evidence) -> set[str]:
     return {said.partition(":")[0] for said in violations(evidence)}
 
 
-def test_nothing_is_violated_where_nothing_happens(quiet: Evidence) -> None:
+def test_empty_evidence_has_no_violation(quiet: Evidence) -> None:
     assert violations(quiet) == []
     assert violations(play(lossy())) == []
     assert violations(play(lossy(on_ambiguous="hold"))) == []
@@ -154,15 +154,13 @@ def a_defect_ends_a_campaign(evidence: Evidence) -> None:
         (a_defect_ends_a_campaign, "end"),
     ],
 )
-def test_what_is_planted_in_the_evidence_is_found(
-    quiet: Evidence, plant: Callable[[Evidence], None], name: str
-) -> None:
+def test_planted_violation_is_found(quiet: Evidence, plant: Callable[[Evidence], None], name: str) -> None:
     planted = deepcopy(quiet)
     plant(planted)
     assert name in names(planted)
 
 
-def test_a_lost_answer_that_is_taken_for_not_sent_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_answer_treated_as_not_sent_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def careless(error: Exception) -> Event:
         return Event.NOT_SENT if isinstance(error, ResponseLost) else event_of(error)  # type: ignore[arg-type]
 
@@ -171,12 +169,12 @@ def test_a_lost_answer_that_is_taken_for_not_sent_is_found(monkeypatch: pytest.M
     assert {"I2", "I3"} <= names(play(lossy(on_ambiguous="hold")))
 
 
-def test_a_flag_that_is_forgotten_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_duplicate_flag_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Draft, "count_end", lambda draft, event: setattr(draft, "sends", draft.sends + 1))
     assert "I2" in names(play(lossy()))
 
 
-def test_a_limiter_that_always_grants_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_always_granting_limiter_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     async def take(limiter: HesitantLimiter, token_id: str, call: str) -> float:
         limiter.grants.append((asyncio.get_running_loop().time(), token_id, call))
         return 0.0
@@ -186,7 +184,7 @@ def test_a_limiter_that_always_grants_is_found(monkeypatch: pytest.MonkeyPatch) 
     assert "I5" in names(play(attrs.evolve(QUIET, limits=slow, server=attrs.evolve(QUIET.server, limits=slow))))
 
 
-def test_an_order_of_pairs_that_is_forgotten_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_pair_order_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def forgetful(order: PairOrder, draft: Draft) -> set[int]:
         return set()
 
@@ -194,7 +192,7 @@ def test_an_order_of_pairs_that_is_forgotten_is_found(monkeypatch: pytest.Monkey
     assert "I11" in names(play(attrs.evolve(lossy(), limits=SPEEDS["off"])))
 
 
-def test_a_task_that_is_left_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaked_task_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[asyncio.Task[None]] = []
 
     async def aclose(transport: SimulatedTransport) -> None:
@@ -204,7 +202,7 @@ def test_a_task_that_is_left_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "I9" in names(play(QUIET))
 
 
-def test_a_table_that_is_not_what_was_told_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_table_that_differs_from_the_entries_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     keep = Annals.keep
 
     def forgetful(annals: Annals, entries: tuple[Entry, ...]) -> None:
@@ -218,7 +216,7 @@ def test_a_table_that_is_not_what_was_told_is_found(monkeypatch: pytest.MonkeyPa
     assert "I10" in names(play(attrs.evolve(QUIET, campaigns=(campaign,))))
 
 
-def test_a_reader_that_waits_for_ever_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reader_that_waits_for_ever_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     async def send(*_: object) -> None:
         await asyncio.Event().wait()
 
@@ -227,7 +225,7 @@ def test_a_reader_that_waits_for_ever_is_found(monkeypatch: pytest.MonkeyPatch) 
     assert "end" in names(play(QUIET))
 
 
-def test_a_record_of_the_truth_is_known_by_what_was_sent(quiet: Evidence) -> None:
+def test_truth_log_record_is_matched_by_its_content(quiet: Evidence) -> None:
     contents = {(entry.caller, entry.receiver, entry.reason) for entry in quiet.truth}
     rows: list[CallRecord] = [*quiet.courses[0].rows, *(single.record for single in quiet.singles)]
     assert contents == {(row.caller, row.receiver, row.reason) for row in rows}

@@ -19,12 +19,12 @@ REPLAY = "python -m tests.simulation --seed"
 
 
 @pytest.mark.parametrize("first", range(0, 200, CHUNK))
-def test_no_fate_violates_an_invariant(first: int) -> None:
+def test_no_scenario_violates_an_invariant(first: int) -> None:
     found = {f"{REPLAY} {seed}": said for seed in range(first, first + CHUNK) if (said := check(seed))}
     assert not found
 
 
-def test_a_seed_is_always_the_same_fate_and_the_same_run() -> None:
+def test_seed_always_gives_the_same_scenario_and_run() -> None:
     for seed in (5, 27, 66):
         one, other = play(draw(seed)), play(draw(seed))
         assert one.timeline.events
@@ -34,7 +34,7 @@ def test_a_seed_is_always_the_same_fate_and_the_same_run() -> None:
     assert draw(5) != draw(6)
 
 
-def test_the_fates_of_the_suite_hold_what_the_readme_promises() -> None:
+def test_scenarios_of_the_suite_cover_what_the_readme_promises() -> None:
     """What is never drawn proves nothing."""
     fates = [draw(seed) for seed in range(200)]
     ends = Counter(ending.how for fate in fates for ending in fate.endings)
@@ -57,7 +57,7 @@ def test_the_fates_of_the_suite_hold_what_the_readme_promises() -> None:
     assert len({fault.name for fate in fates for fault in fate.server.faults.faults}) > 30
 
 
-def test_a_campaign_of_fifty_five_hours_is_over_in_seconds() -> None:
+def test_campaign_of_fifty_five_hours_is_over_in_seconds() -> None:
     evidence = play(long_haul())
     assert violations(evidence) == []
     assert evidence.ended_at > 54 * HOUR
@@ -72,7 +72,7 @@ def test_a_campaign_of_fifty_five_hours_is_over_in_seconds() -> None:
     assert _asked_in(evidence, 10 * HOUR, 11 * HOUR) <= 200
 
 
-def test_a_timeline_is_readable_and_shows_no_whole_number() -> None:
+def test_timeline_is_readable_and_shows_no_full_number() -> None:
     evidence = play(draw(5))
     lines = [line_of(event) for event in evidence.timeline.events]
     assert any("process" in line for line in lines)
@@ -82,7 +82,7 @@ def test_a_timeline_is_readable_and_shows_no_whole_number() -> None:
     assert not any(secret in text for secret in evidence.secrets)
 
 
-def test_one_command_tells_a_seed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_command_replays_a_seed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.argv", ["simulation", "--seed", "5"])
     assert main() == 0
     said = capsys.readouterr().out

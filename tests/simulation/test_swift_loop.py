@@ -10,14 +10,14 @@ import pytest
 from tests.virtual import Endless, Stuck, SwiftLoop
 
 
-def test_a_day_passes_at_once_and_to_the_moment() -> None:
+def test_simulated_day_passes_at_once_with_exact_timers() -> None:
     loop = SwiftLoop(start=100.0)
     loop.run_until_complete(asyncio.sleep(86_400.0))
     assert loop.time() == pytest.approx(86_500.0)
     loop.close()
 
 
-def test_who_waits_for_nothing_is_told() -> None:
+def test_deadlocked_loop_is_reported() -> None:
     loop = SwiftLoop()
     waiting = loop.create_task(asyncio.Event().wait())
     with pytest.raises(Stuck):
@@ -27,7 +27,7 @@ def test_who_waits_for_nothing_is_told() -> None:
     loop.close()
 
 
-def test_who_turns_for_ever_is_stopped() -> None:
+def test_endless_loop_is_stopped() -> None:
     async def restless() -> None:
         for _ in itertools.repeat(None):
             await asyncio.sleep(0)
@@ -52,7 +52,7 @@ def test_code_that_blocks_makes_timers_late() -> None:
     loop.close()
 
 
-def test_a_timer_that_is_left_is_seen_and_a_cancelled_one_is_not() -> None:
+def test_leaked_timer_is_detected_and_a_cancelled_one_is_not() -> None:
     loop = SwiftLoop()
     left, cancelled = loop.call_later(5.0, print), loop.call_later(6.0, print)
     cancelled.cancel()

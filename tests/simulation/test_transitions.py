@@ -186,7 +186,7 @@ def test_what_the_operator_says_decides_what_is_sent_again() -> None:
     assert settled(not_applied) == {Outcome.DELIVERED: 40}
 
 
-def test_a_careless_operator_has_batches_applied_twice_and_their_results_say_so() -> None:
+def test_a_careless_operator_causes_flagged_duplicates() -> None:
     """The guess is wrong in some of these worlds, and no invariant is violated in any."""
     fate = resumed("apply", "reset", operator="careless", max_resends=0)
     worlds = [play(attrs.evolve(fate, seed=seed)) for seed in range(4)]

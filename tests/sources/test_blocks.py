@@ -147,7 +147,7 @@ def plain_ones(source: CsvSource, limit: int) -> list[bool]:
     ],
     ids=["lf", "crlf", "not ascii", "quoted", "doubled"],
 )
-def test_plain_rows_are_read_many_at_a_time(tmp_path: Path, mark: str, lines: list[str]) -> None:
+def test_plain_rows_are_read_in_blocks(tmp_path: Path, mark: str, lines: list[str]) -> None:
     source = written(tmp_path / "a.csv", (mark + HEADER + "".join(lines)).encode())
     assert plain_ones(source, 13) == [True, True, True]
 
@@ -183,7 +183,7 @@ def test_plain_rows_are_read_many_at_a_time(tmp_path: Path, mark: str, lines: li
         "one short one wide",
     ],
 )
-def test_what_is_odd_is_looked_at_and_what_is_behind_it_is_plain_again(tmp_path: Path, odd: str) -> None:
+def test_unusual_rows_are_parsed_singly_and_later_rows_in_blocks_again(tmp_path: Path, odd: str) -> None:
     lines = [*map(line, range(100)), odd, *map(line, range(100, 300))]
     source = written(tmp_path / "a.csv", (HEADER + "".join(lines)).encode("utf-8", "surrogateescape"))
     for limits in ((1,), (7,), (50, 500, 3), (1000,)):
@@ -191,7 +191,7 @@ def test_what_is_odd_is_looked_at_and_what_is_behind_it_is_plain_again(tmp_path:
     assert plain_ones(source, 40).count(True) >= 3
 
 
-def test_a_quote_that_is_never_closed_ends_the_rows_where_it_was_opened(tmp_path: Path) -> None:
+def test_quote_that_is_never_closed_ends_the_rows_where_it_was_opened(tmp_path: Path) -> None:
     lines = [*map(line, range(100)), line(key='"a'), *map(line, range(100, 300))]
     source = written(tmp_path / "a.csv", (HEADER + "".join(lines)).encode())
     assert many(source, turns(30)).broken == one_by_one(source).broken
@@ -199,12 +199,12 @@ def test_a_quote_that_is_never_closed_ends_the_rows_where_it_was_opened(tmp_path
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", HEADER, HEADER.strip(), HEADER + "\n \n", HEADER + line().strip()])
-def test_the_end_of_a_file_is_the_end_however_it_ends(tmp_path: Path, content: str) -> None:
+def test_any_kind_of_file_end_is_handled(tmp_path: Path, content: str) -> None:
     source = written(tmp_path / "a.csv", content.encode())
     assert_same(many(source, turns(5)), one_by_one(source))
 
 
-def test_a_header_that_cannot_be_used_is_the_same_error(tmp_path: Path) -> None:
+def test_header_that_cannot_be_used_is_the_same_error(tmp_path: Path) -> None:
     for content in (b"a,b\n1,2\n", b"\xff\xfe", b'"caller\n', b"caller,caller\n", b"PK\x03\x04"):
         source = written(tmp_path / "a.csv", content)
         assert_same(many(source, turns(5)), one_by_one(source))
@@ -212,7 +212,7 @@ def test_a_header_that_cannot_be_used_is_the_same_error(tmp_path: Path) -> None:
     assert_same(many(source, turns(5)), one_by_one(source))
 
 
-def test_a_packed_file_a_pipe_and_other_kinds_are_not_read_in_blocks(tmp_path: Path) -> None:
+def test_compressed_file_pipe_and_other_kinds_are_not_read_in_blocks(tmp_path: Path) -> None:
     packed, pipe = tmp_path / "a.csv.gz", tmp_path / "pipe.csv"
     packed.write_bytes(gzip.compress((HEADER + line()).encode()))
     os.mkfifo(pipe)
@@ -222,7 +222,7 @@ def test_a_packed_file_a_pipe_and_other_kinds_are_not_read_in_blocks(tmp_path: P
     assert read_jsonl(tmp_path / "missing.jsonl").blocks() is None
 
 
-async def test_a_source_of_somebody_else_is_asked_for_its_own_rows(tmp_path: Path) -> None:
+async def test_custom_source_is_asked_for_its_own_rows(tmp_path: Path) -> None:
     class EverySecond(CsvSource):
         def rows(self, after: Place | None = None) -> Generator[Row, None, None]:
             yield from islice(super().rows(after), 0, None, 2)
@@ -236,7 +236,7 @@ async def test_a_source_of_somebody_else_is_asked_for_its_own_rows(tmp_path: Pat
     assert receivers == ["919234567000", "919234567002"]
 
 
-async def test_a_file_that_is_put_in_the_place_of_another_is_not_mixed_with_it(tmp_path: Path) -> None:
+async def test_replacement_file_is_not_mixed_with_the_open_one(tmp_path: Path) -> None:
     path, other = tmp_path / "a.csv", tmp_path / "b.csv"
     reader = RowReader(written(path, (HEADER + "".join(map(line, range(9)))).encode()))
     await reader.look()
@@ -249,7 +249,7 @@ async def test_a_file_that_is_put_in_the_place_of_another_is_not_mixed_with_it(t
     assert receivers == [str(919_234_567_000 + number) for number in range(9)]
 
 
-async def test_a_file_that_is_cut_while_it_is_read_is_a_source_error(tmp_path: Path) -> None:
+async def test_file_truncated_during_reading_is_a_source_error(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     content = (HEADER + "".join(map(line, range(5_000)))).encode()
     reader = RowReader(written(path, content))
@@ -308,7 +308,7 @@ contents = st.tuples(
 
 @settings(max_examples=400)
 @given(content=contents, limits=st.lists(st.integers(1, 12), min_size=1, max_size=4), mixed=st.booleans())
-def test_many_at_a_time_gives_the_rows_of_one_by_one(
+def test_block_reader_gives_the_same_rows_as_the_row_reader(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, limits: list[int], mixed: bool
 ) -> None:
     source = written(tmp_path_factory.getbasetemp() / "law-blocks.csv", content)
@@ -324,7 +324,7 @@ def test_many_at_a_time_gives_the_rows_of_one_by_one(
             assert_same(many(source, turns(*limits), after), one_by_one(source, after))
 
 
-def test_a_record_is_made_as_it_makes_itself() -> None:
+def test_block_record_equals_a_constructed_record() -> None:
     """What is set from outside must be all that there is to set, and nothing may be looked at on the way."""
     assert not hasattr(CallRecord, "__attrs_post_init__")
     for field in attrs.fields(CallRecord):

@@ -69,7 +69,7 @@ def rule(row: Row) -> str:
     return problem.rule
 
 
-def test_a_row_has_its_number_its_line_and_its_record() -> None:
+def test_row_has_its_number_its_line_and_its_record() -> None:
     rows = rows_of(HEADER + data(1) + data(2))
     assert [(row.number, row.line) for row in rows] == [(1, 2), (2, 3)]
     assert record(rows[1]) == CallRecord(
@@ -82,13 +82,13 @@ def test_a_row_has_its_number_its_line_and_its_record() -> None:
     )
 
 
-def test_a_row_of_a_plain_file_is_canonical_already() -> None:
+def test_row_of_a_plain_file_is_canonical_already() -> None:
     given_record = record(rows_of(HEADER + data())[0])
     assert preflight(given_record, NOW) == (given_record, ())
     assert preflight(given_record, NOW)[0] is given_record
 
 
-def test_times_are_read_where_they_are_readable_and_left_as_text_where_not() -> None:
+def test_timestamps_are_parsed_if_readable_and_otherwise_kept_as_text() -> None:
     rows = rows_of(
         HEADER
         + data(starts_at="2025-07-17T14:00:00Z")
@@ -112,7 +112,7 @@ def test_bad_values_stay_in_the_record_for_the_preflight() -> None:
 
 
 @pytest.mark.parametrize("name", ["campaign.csv", "campaign.csv.gz", "CAMPAIGN.CSV"])
-async def test_reading_a_path_again_starts_anew(tmp_path: Path, name: str) -> None:
+async def test_rereading_a_path_starts_again(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     content = (HEADER + data(1) + data(2)).encode()
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
@@ -123,13 +123,13 @@ async def test_reading_a_path_again_starts_anew(tmp_path: Path, name: str) -> No
 
 
 @pytest.mark.parametrize("make", [io.StringIO, lambda text: io.BytesIO(text.encode())])
-def test_a_file_of_the_caller_is_read_and_left_open(make: Callable[[str], IO[str]]) -> None:
+def test_file_of_the_caller_is_read_and_left_open(make: Callable[[str], IO[str]]) -> None:
     file = make(HEADER + data())
     assert len(list(read_csv(file).rows())) == 1
     assert not file.closed
 
 
-def test_a_dash_is_csv_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dash_is_csv_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO((HEADER + data(1)).encode())))
     assert [record(row).key for row in open_source("-").rows()] == ["k1"]
 
@@ -137,7 +137,7 @@ def test_a_dash_is_csv_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> Non
 # Columns
 
 
-def test_fill_gives_values_for_columns_that_the_file_does_not_have() -> None:
+def test_fill_gives_values_for_missing_columns() -> None:
     fill = Fill(label_id="c6d8", label_name="Centro Bank", reason="Calling you back", starts_at=NOW, window=4 * 3600)
     (row,) = rows_of("caller,receiver\n911234567898,919234567898\n", fill)
     assert record(row) == CallRecord(
@@ -162,13 +162,13 @@ def test_fill_never_fills_an_empty_cell_nor_overrides_a_column() -> None:
         ("9999-12-31T23:59:59Z", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
     ],
 )
-def test_a_window_is_counted_from_whatever_the_start_is(starts: str, ends: object) -> None:
+def test_window_is_counted_from_any_start(starts: str, ends: object) -> None:
     (row,) = rows_of(f"caller,receiver,starts_at\n1,2,{starts}\n", Fill(window=3600))
     assert record(row).ends_at == ends
 
 
 @pytest.mark.parametrize("window", [0, -1, float("nan"), float("inf"), "4h"])
-def test_a_window_without_length_is_a_configuration_error(window: Any) -> None:
+def test_window_without_length_is_a_configuration_error(window: Any) -> None:
     with pytest.raises(ConfigError, match="seconds above 0"):
         Fill(window=window)
 
@@ -178,13 +178,13 @@ def test_columns_can_be_chosen_by_name() -> None:
     assert record(rows_of(text, receiver=" phone")[0]).receiver == "919234567898"
 
 
-def test_a_chosen_column_that_is_not_there_is_named() -> None:
+def test_chosen_column_that_is_not_there_is_named() -> None:
     error = refusal(HEADER + data(), receiver="Phone")
     assert error.row == 0
     assert "'Phone' (chosen for receiver)" in str(error)
 
 
-def test_a_column_chosen_for_no_field_is_a_configuration_error() -> None:
+def test_column_chosen_for_no_field_is_a_configuration_error() -> None:
     with pytest.raises(ConfigError, match="no field 'phone'"):
         read_csv("campaign.csv", phone="Phone")
 
@@ -192,20 +192,23 @@ def test_a_column_chosen_for_no_field_is_a_configuration_error() -> None:
 # The catalogue
 
 
-def test_b17_a_byte_order_mark_is_no_part_of_the_header() -> None:
+@pytest.mark.fault("B17")
+def test_byte_order_mark_is_no_part_of_the_header() -> None:
     assert len(rows_of(b"\xef\xbb\xbf" + (HEADER + data()).encode())) == 1
     assert len(list(read_csv(io.StringIO("\ufeff" + HEADER + data())).rows())) == 1
     assert rows_of(b"\xef\xbb\xbf") == []
 
 
+@pytest.mark.fault("B18")
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
-def test_b18_another_delimiter_is_recognised(delimiter: str) -> None:
+def test_another_delimiter_is_named_in_the_error(delimiter: str) -> None:
     error = refusal((HEADER + data()).replace(",", delimiter))
     assert error.row == 0
     assert f"The first line has 1 column and contains {delimiter!r}" in str(error)
 
 
-def test_b19_names_of_the_api_in_any_case_with_spaces_are_understood() -> None:
+@pytest.mark.fault("B19")
+def test_names_of_the_api_in_any_case_with_spaces_are_understood() -> None:
     text = (
         " Caller_Number ,RECEIVER_NUMBER,Dynamic_Label_Name,dynamic_call_reason,starts_at,ends_at,notes,notes\n"
         "911234567898,919234567898,Centro Bank,Calling you back,1,2,x,y\n"
@@ -219,28 +222,32 @@ def test_b19_names_of_the_api_in_any_case_with_spaces_are_understood() -> None:
     assert record(rows_of(text.replace("dynamic_call_reason", "call_reason"))[0]).reason == "Calling you back"
 
 
+@pytest.mark.fault("B19")
 @pytest.mark.parametrize("second", ["caller", "Caller_Number"])
-def test_b19_two_columns_for_one_field_are_refused(second: str) -> None:
+def test_two_columns_for_one_field_are_refused(second: str) -> None:
     error = refusal(f"caller,receiver,starts_at,ends_at,{second}\n")
     assert "two columns for caller: 'caller' and" in str(error)
     assert error.row == 0
 
 
-def test_b19_a_missing_header_is_recognised_and_its_numbers_are_masked() -> None:
+@pytest.mark.fault("B19")
+def test_missing_header_is_recognised_and_its_numbers_are_masked() -> None:
     error = refusal(data() + data())
     assert "It looks like data" in str(error)
     assert "911234567898" not in str(error)
     assert "7898" in str(error)
 
 
-def test_b19_a_missing_column_is_named_with_what_was_found() -> None:
+@pytest.mark.fault("B19")
+def test_missing_column_is_named_with_what_was_found() -> None:
     error = refusal("caller,phone,starts_at\n")
     assert error.row == 0
     for part in ("receiver, ends_at", "3 columns: 'caller', 'phone', 'starts_at'", "receiver='Phone'"):
         assert part in str(error)
 
 
-def test_b20_rows_of_another_width_are_bad_rows_with_both_counts() -> None:
+@pytest.mark.fault("B20")
+def test_rows_of_another_width_are_bad_rows_with_both_counts() -> None:
     rows = rows_of(HEADER + "911234567898,919234567898\n" + data()[:-1] + ",more\n" + data(3))
     assert [row.number for row in rows] == [1, 2, 3]
     assert rule(rows[0]) == rule(rows[1]) == "row.columns"
@@ -248,7 +255,8 @@ def test_b20_rows_of_another_width_are_bad_rows_with_both_counts() -> None:
     assert record(rows[2]).key == "k3"
 
 
-def test_b21_a_quote_that_is_never_closed_ends_reading_after_the_last_good_row() -> None:
+@pytest.mark.fault("B21")
+def test_quote_that_is_never_closed_ends_reading_after_the_last_good_row() -> None:
     text = HEADER + data(1) + data(2, reason='"two\nlines"') + data(3, reason='"not closed') + data(4) + data(5)
     read, error = read_until_error(io.BytesIO(text.encode()))
     assert [row.number for row in read] == [1, 2]
@@ -256,12 +264,14 @@ def test_b21_a_quote_that_is_never_closed_ends_reading_after_the_last_good_row()
     assert "the quote opened on line 5 is never closed" in str(error)
 
 
-def test_b21_a_quote_that_opens_on_a_later_line_of_its_row_is_named_by_that_line() -> None:
+@pytest.mark.fault("B21")
+def test_quote_opened_on_a_later_line_of_its_row_is_reported_by_that_line() -> None:
     text = HEADER + data(1, reason='"two\nlines"', key='"not closed') + data(2)
     assert "the quote opened on line 3 " in str(refusal(text))
 
 
-def test_b21_an_unclosed_quote_costs_only_its_own_line_where_a_later_quote_shows_it() -> None:
+@pytest.mark.fault("B21")
+def test_unclosed_quote_costs_only_its_line_if_a_later_quote_reveals_it() -> None:
     text = HEADER + data(1, reason='"not closed') + data(2) + data(3) + data(4, reason='"closed"') + data(5)
     rows = rows_of(text)
     assert [(row.number, row.line) for row in rows] == [(1, 2), (2, 3), (3, 4), (4, 5), (5, 6)]
@@ -269,7 +279,8 @@ def test_b21_an_unclosed_quote_costs_only_its_own_line_where_a_later_quote_shows
     assert [record(row).key for row in rows[1:]] == ["k2", "k3", "k4", "k5"]
 
 
-def test_b21_an_unclosed_quote_in_a_long_file_ends_reading_in_bounded_memory() -> None:
+@pytest.mark.fault("B21")
+def test_unclosed_quote_in_a_long_file_ends_reading_in_bounded_memory() -> None:
     text = HEADER + data(1) + data(2, reason='"not closed') + data(3) * 100_000
     file = io.BytesIO(text.encode())
     tracemalloc.start()
@@ -283,7 +294,8 @@ def test_b21_an_unclosed_quote_in_a_long_file_ends_reading_in_bounded_memory() -
     assert peak < 2_000_000
 
 
-def test_b22_quoted_commas_line_breaks_and_quotes_are_read_and_left_to_the_rules() -> None:
+@pytest.mark.fault("B22")
+def test_quoted_commas_line_breaks_and_quotes_are_parsed() -> None:
     rows = rows_of(HEADER + data(1, reason='"Hello, ""you"" there\nand there"') + data(2))
     given_record = record(rows[0])
     assert given_record.reason == 'Hello, "you" there\nand there'
@@ -291,7 +303,8 @@ def test_b22_quoted_commas_line_breaks_and_quotes_are_read_and_left_to_the_rules
     assert [(row.number, row.line) for row in rows] == [(1, 2), (2, 4)]
 
 
-def test_b23_a_byte_that_is_not_utf8_costs_its_row_and_is_named_by_line_and_column() -> None:
+@pytest.mark.fault("B23")
+def test_byte_that_is_not_utf8_costs_its_row_with_line_and_column() -> None:
     bad = data(2, key="Jos\xe9").encode("latin-1")
     rows = rows_of((HEADER + data(1)).encode() + bad + data(3).encode())
     assert [row.number for row in rows] == [1, 2, 3]
@@ -300,18 +313,21 @@ def test_b23_a_byte_that_is_not_utf8_costs_its_row_and_is_named_by_line_and_colu
     assert record(rows[2]).key == "k3"
 
 
-def test_b23_a_bad_byte_in_the_header_ends_reading() -> None:
+@pytest.mark.fault("B23")
+def test_bad_byte_in_the_header_ends_reading() -> None:
     assert "0xE9" in str(refusal(HEADER.replace("key", "clé").encode("latin-1") + data().encode()))
 
 
+@pytest.mark.fault("B23")
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
-def test_b23_utf16_is_recognised(encoding: str) -> None:
+def test_utf16_is_recognised(encoding: str) -> None:
     error = refusal((HEADER + data()).encode(encoding))
     assert "UTF-16" in str(error)
     assert error.row == 0
 
 
-def test_b23_a_text_file_of_the_caller_that_cannot_be_decoded_ends_reading(tmp_path: Path) -> None:
+@pytest.mark.fault("B23")
+def test_text_file_of_the_caller_that_cannot_be_decoded_ends_reading(tmp_path: Path) -> None:
     path = tmp_path / "campaign.csv"
     path.write_bytes((HEADER + data(1)).encode() + b"\xe9" * 20_000)
     with path.open(encoding="utf-8") as file, pytest.raises(SourceError) as caught:
@@ -319,23 +335,27 @@ def test_b23_a_text_file_of_the_caller_that_cannot_be_decoded_ends_reading(tmp_p
     assert "utf-8" in str(caught.value)
 
 
-def test_b24_nul_and_other_line_ends() -> None:
+@pytest.mark.fault("B24")
+def test_nul_and_other_line_ends_are_handled() -> None:
     rows = rows_of(HEADER + data(1, reason="Calling\0for delivery"))
     assert [problem.rule for problem in preflight(record(rows[0]), NOW)[1]] == ["reason.unprintable"]
     for end in ("\r", "\r\n"):
         assert [row.line for row in rows_of((HEADER + data(1) + data(2)).replace("\n", end))] == [2, 3]
 
 
-def test_b24_the_note_for_excel_is_recognised() -> None:
+@pytest.mark.fault("B24")
+def test_excel_separator_line_is_recognised() -> None:
     assert "remove it" in str(refusal("sep=;\n" + HEADER.replace(",", ";")))
 
 
+@pytest.mark.fault("B25")
 @pytest.mark.parametrize("text", ["", HEADER, HEADER.strip(), "\n\n" + HEADER + "\n , \n,,,,,\n\n"])
-def test_b25_a_file_without_data_has_no_rows(text: str) -> None:
+def test_file_without_data_has_no_rows(text: str) -> None:
     assert rows_of(text) == []
 
 
-def test_b26_a_long_file_is_read_no_further_than_asked(tmp_path: Path) -> None:
+@pytest.mark.fault("B26")
+def test_long_file_is_read_in_bounded_memory(tmp_path: Path) -> None:
     path = tmp_path / "campaign.csv"
     path.write_text(HEADER + data() * 50_000)
     tracemalloc.start()
@@ -350,7 +370,8 @@ def test_b26_a_long_file_is_read_no_further_than_asked(tmp_path: Path) -> None:
     assert peak < 1_000_000
 
 
-def test_b27_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
+@pytest.mark.fault("B27")
+def test_unreadable_path_is_reported(tmp_path: Path) -> None:
     for path, words in ((tmp_path / "none.csv", "no such file"), (tmp_path, "is a folder")):
         with pytest.raises(SourceError, match=words) as caught:
             list(read_csv(path).rows())
@@ -359,7 +380,8 @@ def test_b27_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
         list(read_csv("a\0b.csv").rows())
 
 
-def test_b27_a_file_without_permission_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault("B27")
+def test_file_without_permission_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -368,7 +390,8 @@ def test_b27_a_file_without_permission_is_told(tmp_path: Path, monkeypatch: pyte
         list(read_csv(tmp_path / "campaign.csv").rows())
 
 
-def test_b27_a_file_that_grows_while_it_is_read_is_read_to_its_new_end(tmp_path: Path) -> None:
+@pytest.mark.fault("B27")
+def test_growing_file_is_read_to_its_new_end(tmp_path: Path) -> None:
     path = tmp_path / "campaign.csv"
     path.write_text(HEADER + data(1))
     rows = read_csv(path).rows()
@@ -378,7 +401,8 @@ def test_b27_a_file_that_grows_while_it_is_read_is_read_to_its_new_end(tmp_path:
     assert [record(row).key for row in rows] == ["k2"]
 
 
-def test_b27_a_symlink_and_a_pipe_are_read(tmp_path: Path) -> None:
+@pytest.mark.fault("B27")
+def test_symlink_and_a_pipe_are_read(tmp_path: Path) -> None:
     path, link = tmp_path / "campaign.csv", tmp_path / "link.csv"
     path.write_text(HEADER + data(1))
     link.symlink_to(path)
@@ -390,9 +414,10 @@ def test_b27_a_symlink_and_a_pipe_are_read(tmp_path: Path) -> None:
         assert len(list(read_csv(reader).rows())) == 1
 
 
+@pytest.mark.fault("B28")
 @pytest.mark.parametrize("bad", [1, 500, 501, 1000])
 @pytest.mark.parametrize("line", ['"a"b,c\n', "1,2\n", "\xe9" + data(), "x" * LINE_MAX + "\n"])
-def test_b28_one_bad_row_anywhere_is_the_only_bad_row(bad: int, line: str) -> None:
+def test_one_bad_row_anywhere_is_the_only_bad_row(bad: int, line: str) -> None:
     text = [data(number) for number in range(1, 1001)]
     text[bad - 1] = line
     rows = rows_of((HEADER + "".join(text)).encode("latin-1"))
@@ -400,7 +425,8 @@ def test_b28_one_bad_row_anywhere_is_the_only_bad_row(bad: int, line: str) -> No
     assert [row.number for row in rows if row.record is None] == [bad]
 
 
-def test_b31_a_line_over_the_cap_is_a_bad_row_and_the_next_one_is_read() -> None:
+@pytest.mark.fault("B31")
+def test_line_over_the_cap_is_a_bad_row_and_the_next_one_is_read() -> None:
     rows = rows_of(HEADER + "x" * (3 * LINE_MAX) + "\n" + data(2))
     assert rule(rows[0]) == "row.length"
     assert "line 2" in rows[0].problems[0].message
@@ -411,7 +437,8 @@ def test_b31_a_line_over_the_cap_is_a_bad_row_and_the_next_one_is_read() -> None
     assert rule(rows_of(HEADER + data(1, reason="x" * room))[0]) == "row.length"
 
 
-def test_b31_a_broken_gzip_stream_ends_reading_after_the_last_good_row(tmp_path: Path) -> None:
+@pytest.mark.fault("B31")
+def test_broken_gzip_stream_ends_reading_after_the_last_good_row(tmp_path: Path) -> None:
     path = tmp_path / "campaign.csv.gz"
     whole = gzip.compress((HEADER + "".join(data(number) for number in range(5000))).encode())
     path.write_bytes(whole[: len(whole) // 2])
@@ -424,12 +451,14 @@ def test_b31_a_broken_gzip_stream_ends_reading_after_the_last_good_row(tmp_path:
         list(read_csv(path).rows())
 
 
-def test_b31_several_gzip_members_are_one_file(tmp_path: Path) -> None:
+@pytest.mark.fault("B31")
+def test_several_gzip_members_are_one_file(tmp_path: Path) -> None:
     path = tmp_path / "campaign.csv.gz"
     path.write_bytes(gzip.compress((HEADER + data(1)).encode()) + gzip.compress(data(2).encode()))
     assert len(list(read_csv(path).rows())) == 2
 
 
+@pytest.mark.fault("B31")
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -442,7 +471,7 @@ def test_b31_several_gzip_members_are_one_file(tmp_path: Path) -> None:
         ("a.parquet", b"", "export it as CSV or JSONL"),
     ],
 )
-def test_b31_a_wrong_suffix_or_content_is_told(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+def test_wrong_suffix_or_content_is_reported(tmp_path: Path, name: str, content: bytes, words: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SourceError, match=words) as caught:
         list(read_csv(tmp_path / name).rows())
@@ -450,12 +479,13 @@ def test_b31_a_wrong_suffix_or_content_is_told(tmp_path: Path, name: str, conten
 
 
 @pytest.mark.parametrize("name", ["a.xlsx", "a.zip", "a.parquet", "a.parquet.gz", "a.tsv", "a", "a.gz"])
-def test_a_suffix_that_names_no_format_is_refused_with_those_that_do(name: str) -> None:
+def test_suffix_that_names_no_format_is_refused_with_those_that_do(name: str) -> None:
     with pytest.raises(SourceError, match=r"\.csv and \.jsonl"):
         open_source(name)
 
 
-def test_b31_s38_a_decompression_bomb_is_one_bad_row_in_bounded_memory(tmp_path: Path) -> None:
+@pytest.mark.fault("B31", "S38")
+def test_decompression_bomb_is_one_bad_row_in_bounded_memory(tmp_path: Path) -> None:
     path = tmp_path / "campaign.csv.gz"
     path.write_bytes(gzip.compress(HEADER.encode() + b"0" * 30_000_000))
     tracemalloc.start()
@@ -468,7 +498,8 @@ def test_b31_s38_a_decompression_bomb_is_one_bad_row_in_bounded_memory(tmp_path:
     assert peak < 2_000_000
 
 
-def test_b34_a_reason_that_looks_like_a_formula_is_kept_as_data() -> None:
+@pytest.mark.fault("B34")
+def test_reason_that_looks_like_a_formula_is_kept_as_data() -> None:
     assert record(rows_of(HEADER + data(reason='"=HYPERLINK(""x"")"'))[0]).reason == '=HYPERLINK("x")'
 
 
@@ -478,7 +509,7 @@ cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 
 
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(FIELDS, cells)), max_size=6))
-def test_what_was_written_is_read(written: list[dict[str, str]]) -> None:
+def test_written_rows_are_read_back(written: list[dict[str, str]]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, FIELDS, quoting=csv.QUOTE_ALL)
     writer.writeheader()
@@ -497,7 +528,7 @@ def test_what_was_written_is_read(written: list[dict[str, str]]) -> None:
         ),
     )
 )
-def test_any_bytes_end_in_rows_numbered_from_one_and_at_most_one_source_error(content: bytes) -> None:
+def test_arbitrary_bytes_give_numbered_rows_and_at_most_one_source_error(content: bytes) -> None:
     numbers: list[int] = []
     ended: int | None = None
     try:
@@ -513,7 +544,7 @@ def test_any_bytes_end_in_rows_numbered_from_one_and_at_most_one_source_error(co
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_as_a_gzip_file_end_in_rows_or_a_source_error(content: bytes) -> None:
+def test_arbitrary_bytes_as_gzip_give_rows_or_a_source_error(content: bytes) -> None:
     whole = gzip.compress((HEADER + data(1) + data(2)).encode())
     for broken in (content, whole[:40] + content, whole + content):
         file = gzip.GzipFile(fileobj=io.BytesIO(broken))

@@ -34,7 +34,7 @@ def csv_file(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl", "a.jsonl.gz", "a.ndjson"])
-def test_a_file_is_opened_again_by_its_note_with_the_same_columns_and_fill(tmp_path: Path, name: str) -> None:
+def test_file_is_reopened_from_its_descriptor_with_columns_and_fill(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     content = (CSV if "csv" in name else '{"caller": "911234567898", "Phone": "919234567898"}\n').encode()
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
@@ -49,7 +49,7 @@ def test_a_file_is_opened_again_by_its_note_with_the_same_columns_and_fill(tmp_p
     assert (rows[0].record.receiver, rows[0].record.reason) == ("919234567898", "Calling you back")
 
 
-def test_a_note_says_what_the_file_is(tmp_path: Path) -> None:
+def test_descriptor_describes_the_file(tmp_path: Path) -> None:
     path = csv_file(tmp_path)
     os.utime(path, ns=(0, 1_752_760_800_123_456_789))
     assert noted(read_csv(path, receiver="Phone")) == SourceNote(
@@ -57,7 +57,7 @@ def test_a_note_says_what_the_file_is(tmp_path: Path) -> None:
     )
 
 
-def test_the_path_of_a_note_does_not_depend_on_the_working_directory(
+def test_descriptor_path_does_not_depend_on_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     csv_file(tmp_path)
@@ -68,7 +68,7 @@ def test_the_path_of_a_note_does_not_depend_on_the_working_directory(
     assert reopened(note).name == str(tmp_path / "a.csv")
 
 
-def test_what_cannot_be_opened_again_by_its_path_has_no_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_source_that_cannot_be_reopened_has_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = tmp_path / "pipe.csv"
     os.mkfifo(pipe)
     path = csv_file(tmp_path)
@@ -82,11 +82,11 @@ def test_what_cannot_be_opened_again_by_its_path_has_no_note(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("fill", [Fill(reason="\udce9"), Fill(starts_at=object())])  # type: ignore[arg-type]
-def test_a_fill_that_json_cannot_hold_has_no_note(tmp_path: Path, fill: Fill) -> None:
+def test_fill_that_is_not_json_has_no_descriptor(tmp_path: Path, fill: Fill) -> None:
     assert open_source(csv_file(tmp_path), fill).note() is None
 
 
-def test_a_file_in_a_folder_that_is_no_more_has_no_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_in_a_deleted_folder_has_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
@@ -112,7 +112,7 @@ def is_a_pipe(path: Path) -> None:
     ("happens", "words"),
     [(is_removed, "is not there any more"), (is_a_folder, "no regular file"), (is_a_pipe, "no regular file")],
 )
-def test_a_file_that_is_gone_is_a_source_error_that_says_what_to_do(
+def test_missing_file_is_a_source_error_with_advice(
     tmp_path: Path, happens: Callable[[Path], None], words: str
 ) -> None:
     path = csv_file(tmp_path)
@@ -126,7 +126,7 @@ def test_a_file_that_is_gone_is_a_source_error_that_says_what_to_do(
     assert str(path) in str(caught.value)
 
 
-def test_a_path_that_cannot_be_one_is_a_source_error() -> None:
+def test_invalid_path_is_a_source_error() -> None:
     note = SourceNote("csv", "a\0b.csv")
     assert not is_untouched(note)
     with pytest.raises(SourceError, match="cannot be found"):
@@ -143,21 +143,19 @@ def test_a_path_that_cannot_be_one_is_a_source_error() -> None:
         {"columns": {"phone": "x"}},
     ],
 )
-def test_a_note_that_this_version_does_not_understand_is_a_configuration_error(
-    tmp_path: Path, other: dict[str, Any]
-) -> None:
+def test_unsupported_descriptor_is_a_configuration_error(tmp_path: Path, other: dict[str, Any]) -> None:
     note = noted(open_source(csv_file(tmp_path)))
     with pytest.raises(ConfigError):
         reopened(attrs.evolve(note, **other))
 
 
-def test_an_unknown_kind_is_told_with_the_known_ones(tmp_path: Path) -> None:
+def test_unknown_kind_is_reported_with_the_known_ones(tmp_path: Path) -> None:
     note = attrs.evolve(noted(open_source(csv_file(tmp_path))), kind="parquet")
     with pytest.raises(ConfigError, match="'parquet', and only csv, jsonl can be opened again"):
         reopened(note)
 
 
-def test_a_file_is_touched_where_its_size_or_its_time_is_another(tmp_path: Path) -> None:
+def test_file_with_another_size_or_time_counts_as_changed(tmp_path: Path) -> None:
     path = csv_file(tmp_path)
     note = noted(open_source(path))
     assert is_untouched(note)
@@ -171,7 +169,7 @@ def test_a_file_is_touched_where_its_size_or_its_time_is_another(tmp_path: Path)
     assert not is_untouched(note)
 
 
-def test_what_is_no_regular_file_is_never_untouched(tmp_path: Path) -> None:
+def test_source_that_is_no_regular_file_counts_as_changed(tmp_path: Path) -> None:
     path = tmp_path / "pipe.csv"
     os.mkfifo(path)
     found = path.stat()

@@ -77,9 +77,7 @@ def ends(path: Path, content: bytes) -> list[tuple[int, int] | None]:
     ],
     ids=["lf", "crlf", "cr", "no end", "not ascii", "several lines", "not utf-8", "bad", "cut", "marks"],
 )
-def test_the_end_of_a_csv_row_is_counted_in_physical_lines_and_bytes(
-    tmp_path: Path, name: str, lines: list[str]
-) -> None:
+def test_end_of_a_csv_row_is_counted_in_physical_lines_and_bytes(tmp_path: Path, name: str, lines: list[str]) -> None:
     pieces = [line.encode("utf-8", "surrogateescape") for line in [HEADER, *lines]]
     counted, content, expected = 0, b"", []
     for piece in pieces:
@@ -89,7 +87,7 @@ def test_the_end_of_a_csv_row_is_counted_in_physical_lines_and_bytes(
     assert ends(tmp_path / name, content) == expected[1:]
 
 
-def test_a_byte_order_mark_and_blank_lines_count_and_belong_to_the_row_behind_them(tmp_path: Path) -> None:
+def test_bom_and_blank_lines_belong_to_the_row_after_them(tmp_path: Path) -> None:
     mark, header, row = b"\xef\xbb\xbf", HEADER.encode(), data().encode()
     first = len(mark + b"\n" + header + b" , \r\n" + row)
     content = mark + b"\n" + header + b" , \r\n" + row + b"\n\n" + row + b"\n"
@@ -101,19 +99,19 @@ def test_a_byte_order_mark_and_blank_lines_count_and_belong_to_the_row_behind_th
     ]
 
 
-def test_rows_that_are_read_again_after_a_misplaced_quote_end_where_their_own_lines_end(tmp_path: Path) -> None:
+def test_rows_reparsed_after_a_misplaced_quote_keep_their_own_ends(tmp_path: Path) -> None:
     lines = [HEADER, data(1, key='"é not closed'), data(2, key="é"), data(3), data(4, key='"closed"'), data(5)]
     reached = [len("".join(lines[: count + 1]).encode()) for count in range(1, 6)]
     assert ends(tmp_path / "a.csv", "".join(lines).encode()) == list(zip(range(2, 7), reached, strict=True))
 
 
-def test_the_end_of_a_jsonl_row_counts_bytes_that_are_not_utf8_and_the_rest_of_a_cut_line(tmp_path: Path) -> None:
+def test_jsonl_row_end_counts_invalid_utf8_and_the_rest_of_a_cut_line(tmp_path: Path) -> None:
     lines = [b'{"key": "a"}\n', b'{"key": "Jos\xe9"}\n', b'{"key": "' + "é".encode() * 100_000 + b'"}\r\n', b"[1]"]
     reached = [len(b"".join(lines[: count + 1])) for count in range(4)]
     assert ends(tmp_path / "a.jsonl", b"".join(lines)) == list(zip(range(1, 5), reached, strict=True))
 
 
-def test_the_rows_of_a_file_object_have_no_place_where_anybody_could_go_on() -> None:
+def test_rows_of_a_file_object_have_no_resumable_position() -> None:
     text = HEADER + data(1) + data(2, key="\ud800")
     assert [row.end for row in read_csv(io.StringIO(text)).rows()] == [None, None]
     assert [row.end for row in read_jsonl(io.BytesIO(b'{"key": 1}\nbad')).rows()] == [None, None]
@@ -123,24 +121,24 @@ def test_the_rows_of_a_file_object_have_no_place_where_anybody_could_go_on() -> 
 
 
 @pytest.mark.parametrize("make", [read_csv, read_jsonl])
-def test_a_file_object_cannot_be_read_from_a_place(make: Callable[[io.StringIO], FileSource]) -> None:
+def test_file_object_cannot_be_read_from_a_position(make: Callable[[io.StringIO], FileSource]) -> None:
     with pytest.raises(ConfigError, match="is read once"):
         make(io.StringIO("")).rows(Place(1, 2, 3))
 
 
-def test_a_place_whose_bytes_are_not_known_is_refused(tmp_path: Path) -> None:
+def test_position_without_a_byte_offset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="where in the file row 7 ends"):
         open_source(tmp_path / "a.csv").rows(Place(7, 0, 0))
 
 
-def test_the_place_before_the_first_row_is_the_beginning(tmp_path: Path) -> None:
+def test_position_before_the_first_row_is_the_start(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"\xef\xbb\xbf" + (HEADER + data(1)).encode())
     assert list(open_source(path).rows(Place(0, 0, 0))) == list(open_source(path).rows())
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl", "a.jsonl.gz"])
-def test_a_file_that_has_become_shorter_is_a_source_error_and_no_end_of_the_rows(tmp_path: Path, name: str) -> None:
+def test_file_that_shrank_is_a_source_error(tmp_path: Path, name: str) -> None:
     line = '{"key": "a"}\n' if "jsonl" in name else data(1)
     content = ("" if "jsonl" in name else HEADER) + line
     (last,) = ends(tmp_path / name, content.encode())
@@ -152,7 +150,7 @@ def test_a_file_that_has_become_shorter_is_a_source_error_and_no_end_of_the_rows
     assert caught.value.row == 1
 
 
-def test_a_gzip_stream_that_is_broken_before_the_place_is_a_source_error(tmp_path: Path) -> None:
+def test_gzip_stream_broken_before_the_position_is_a_source_error(tmp_path: Path) -> None:
     path = tmp_path / "a.csv.gz"
     rows = [data(number) for number in range(20_000)]
     whole = gzip.compress((HEADER + "".join(rows)).encode())
@@ -162,7 +160,7 @@ def test_a_gzip_stream_that_is_broken_before_the_place_is_a_source_error(tmp_pat
     assert caught.value.row == 20_000
 
 
-def test_a_pipe_cannot_be_sought_in_and_says_so(tmp_path: Path) -> None:
+def test_pipe_is_not_seekable_and_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     os.mkfifo(path)
     both_ends = os.open(path, os.O_RDWR)
@@ -174,7 +172,7 @@ def test_a_pipe_cannot_be_sought_in_and_says_so(tmp_path: Path) -> None:
         os.close(both_ends)
 
 
-def test_the_header_is_read_from_the_beginning_also_where_reading_goes_on_far_behind_it(tmp_path: Path) -> None:
+def test_header_is_read_from_the_start_even_if_reading_starts_later(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("KEY,Phone,caller_number,starts_at,ends_at\n" + "a,919234567000,911234567898,1,2\n" * 1000)
     source = read_csv(path, receiver="phone")
@@ -184,7 +182,7 @@ def test_the_header_is_read_from_the_beginning_also_where_reading_goes_on_far_be
     assert (again.number, again.line) == (1000, 1001)
 
 
-def test_a_place_deep_in_a_gzip_file_is_reached_without_holding_what_is_before_it(tmp_path: Path) -> None:
+def test_position_deep_in_a_gzip_file_is_reached_in_bounded_memory(tmp_path: Path) -> None:
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress((HEADER + data(1) * 100_000).encode()))
     count = len(HEADER) + 99_999 * len(data(1))
@@ -222,7 +220,7 @@ contents = st.one_of(
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @settings(max_examples=200)
 @given(made=contents)
-def test_reading_on_behind_any_row_gives_exactly_the_rows_behind_it(
+def test_reading_from_after_any_row_gives_exactly_the_later_rows(
     tmp_path_factory: pytest.TempPathFactory, suffix: str, made: tuple[str, bytes, bytes]
 ) -> None:
     name, mark, rest = made
@@ -240,7 +238,7 @@ def test_reading_on_behind_any_row_gives_exactly_the_rows_behind_it(
 
 @settings(max_examples=200)
 @given(made=contents)
-def test_every_row_ends_behind_its_own_line_and_where_a_physical_line_ends(
+def test_every_row_ends_after_its_own_physical_line(
     tmp_path_factory: pytest.TempPathFactory, made: tuple[str, bytes, bytes]
 ) -> None:
     name, mark, content = made

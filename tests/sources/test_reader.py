@@ -59,14 +59,14 @@ async def test_files_and_plain_iterables_are_read_in_lists_of_at_most_the_limit(
     assert [row.record for rows in lists for row in rows] == RECORDS
 
 
-async def test_an_async_iterable_gives_its_rows_one_at_a_time() -> None:
+async def test_async_iterable_gives_its_rows_one_at_a_time() -> None:
     lists = await read_all(RowReader(later()))
     assert [len(rows) for rows in lists] == [1] * 5
     assert [row.record for rows in lists for row in rows] == RECORDS
     assert [row.number for rows in lists for row in rows] == [1, 2, 3, 4, 5]
 
 
-def test_a_file_or_plain_iterable_is_read_without_awaiting() -> None:
+def test_file_or_plain_iterable_is_read_without_awaiting() -> None:
     reading = RowReader(RECORDS).read(10)
     with pytest.raises(StopIteration) as ended:
         reading.send(None)
@@ -80,7 +80,7 @@ async def test_rows_are_numbered_by_position_and_keep_their_line() -> None:
     assert rows[1] is given_rows[1]
 
 
-async def test_a_file_can_go_on_in_another_iterable() -> None:
+async def test_file_can_go_on_in_another_iterable() -> None:
     def both() -> Iterator[Row]:
         yield from read_csv(io.StringIO(CSV)).rows()
         yield from read_csv(io.StringIO(CSV)).rows()
@@ -89,7 +89,7 @@ async def test_a_file_can_go_on_in_another_iterable() -> None:
     assert [row.number for row in lists[0]] == list(range(1, 11))
 
 
-async def test_an_item_of_another_kind_is_a_bad_row() -> None:
+async def test_item_of_another_type_is_a_bad_row() -> None:
     items = [("911234567898", "919234567898"), RECORDS[0], {"caller": 1, "caller_number": 2}]
     (rows,) = await read_all(RowReader(items), 9)
     assert [row.record for row in rows] == [None, RECORDS[0], None]
@@ -108,12 +108,12 @@ async def test_an_item_of_another_kind_is_a_bad_row() -> None:
         (None, "of type NoneType"),
     ],
 )
-def test_what_is_no_source_is_a_configuration_error_that_says_what_is(source: object, words: str) -> None:
+def test_invalid_source_is_a_configuration_error_with_the_valid_kinds(source: object, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         RowReader(source)
 
 
-async def test_a_file_is_read_on_from_a_place_with_the_numbers_of_the_whole_file(tmp_path: Path) -> None:
+async def test_file_read_from_a_position_keeps_the_row_numbers_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "campaign.csv"
     path.write_text(CSV + '"never closed\n')
     _, second, *rest = await RowReader(read_csv(path)).read(100)
@@ -128,7 +128,7 @@ async def test_a_file_is_read_on_from_a_place_with_the_numbers_of_the_whole_file
     await reader.aclose()
 
 
-async def test_what_breaks_behind_a_place_names_the_last_row_of_the_whole_file(
+async def test_error_after_a_position_names_the_last_row_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def breaks(*_: object) -> None:
@@ -146,7 +146,7 @@ async def test_what_breaks_behind_a_place_names_the_last_row_of_the_whole_file(
 @pytest.mark.parametrize(
     "source", [RECORDS, plain(), ThreadedSource(RECORDS), read_csv(io.StringIO(CSV)), read_jsonl(io.BytesIO())]
 )
-def test_what_is_no_file_with_a_path_cannot_be_read_from_a_place(source: object) -> None:
+def test_source_without_a_path_cannot_be_read_from_a_position(source: object) -> None:
     with pytest.raises(ConfigError):
         RowReader(source, Place(1, 2, 3))
 
@@ -168,7 +168,7 @@ async def breaks_later(rows: int) -> AsyncIterator[CallRecord]:
 
 @pytest.mark.parametrize("make", [breaks_after, breaks_later])
 @pytest.mark.parametrize("rows", [0, 2, 3])
-async def test_what_the_source_raises_comes_after_the_rows_before_it(make: Any, rows: int) -> None:
+async def test_source_exception_is_raised_after_the_rows_before_it(make: Any, rows: int) -> None:
     reader = RowReader(make(rows))
     read: list[Row] = []
 
@@ -186,7 +186,7 @@ async def test_what_the_source_raises_comes_after_the_rows_before_it(make: Any, 
     await reader.aclose()
 
 
-async def test_a_file_that_breaks_says_so_itself_after_its_good_rows() -> None:
+async def test_failing_file_raises_its_own_error_after_its_good_rows() -> None:
     reader = RowReader(read_csv(io.StringIO(CSV + '"never closed\n')))
     assert len(await reader.read(100)) == 5
     with pytest.raises(SourceError, match="never closed") as caught:
@@ -194,14 +194,14 @@ async def test_a_file_that_breaks_says_so_itself_after_its_good_rows() -> None:
     assert caught.value.row == 5
 
 
-async def test_a_refused_file_is_a_source_error_of_the_first_read() -> None:
+async def test_refused_file_is_a_source_error_of_the_first_read() -> None:
     with pytest.raises(SourceError) as caught:
         await RowReader(read_jsonl("none.jsonl")).read(1)
     assert caught.value.row == 0
 
 
 @pytest.mark.parametrize("is_async", [True, False])
-async def test_closing_early_ends_the_generator_of_the_user(is_async: bool) -> None:
+async def test_early_close_closes_the_user_generator(is_async: bool) -> None:
     ended = []
 
     def now() -> Iterator[CallRecord]:
@@ -227,7 +227,7 @@ async def test_closing_early_ends_the_generator_of_the_user(is_async: bool) -> N
     assert await reader.read(1) == []
 
 
-async def test_closing_early_closes_the_file_that_was_opened(tmp_path: Any) -> None:
+async def test_early_close_closes_the_opened_file(tmp_path: Any) -> None:
     path = tmp_path / "campaign.csv"
     path.write_text(CSV)
 
@@ -236,7 +236,7 @@ async def test_closing_early_closes_the_file_that_was_opened(tmp_path: Any) -> N
     await reader.aclose()
 
 
-async def test_an_error_while_closing_is_a_source_error() -> None:
+async def test_error_while_closing_is_a_source_error() -> None:
     def stubborn() -> Iterator[CallRecord]:
         try:
             yield from RECORDS
@@ -250,7 +250,7 @@ async def test_an_error_while_closing_is_a_source_error() -> None:
     assert caught.value.row == 2
 
 
-async def test_cancelling_is_not_a_fault_of_the_source() -> None:
+async def test_cancellation_is_not_a_source_error() -> None:
     async def never() -> AsyncIterator[CallRecord]:
         await asyncio.Event().wait()
         yield RECORDS[0]

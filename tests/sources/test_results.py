@@ -64,9 +64,7 @@ def rows_in(path: Path) -> list[int]:
     share=st.floats(0, 1),
 )
 @example(keys=NASTY, runs=2, share=0.5)
-def test_a_file_cut_at_any_byte_is_mended_and_completed_with_each_row_once(
-    name: str, keys: list[str], runs: int, share: float
-) -> None:
+def test_file_cut_at_any_byte_is_repaired_and_completed(name: str, keys: list[str], runs: int, share: float) -> None:
     results = [result(row, key) for row, key in enumerate(keys, 1)]
     with TemporaryDirectory() as folder:
         path = Path(folder) / name
@@ -82,7 +80,7 @@ def test_a_file_cut_at_any_byte_is_mended_and_completed_with_each_row_once(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_whole_row_before_the_cut_is_lost(tmp_path: Path, name: str) -> None:
+def test_no_complete_row_before_the_cut_is_lost(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     whole = written(path, [[result(row, random.Random(row).choice(NASTY))] for row in range(1, 40)])
     marks = []
@@ -97,7 +95,7 @@ def test_no_whole_row_before_the_cut_is_lost(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_whole_file_is_not_touched(tmp_path: Path, name: str) -> None:
+def test_complete_file_is_unchanged(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     before = written(path, [[result(row)] for row in range(1, 100)])
     facts = path.stat()
@@ -110,7 +108,7 @@ def test_a_whole_file_is_not_touched(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_rows_that_are_open_again_are_taken_out_and_the_rest_stays_byte_for_byte(tmp_path: Path, name: str) -> None:
+def test_reopened_rows_are_removed_and_the_rest_is_byte_identical(tmp_path: Path, name: str) -> None:
     path, other = tmp_path / name, tmp_path / f"other-{name}"
     written(path, [[result(row, random.Random(row).choice(NASTY)) for row in range(1, 30)]])
     path.chmod(0o600)
@@ -123,7 +121,7 @@ def test_rows_that_are_open_again_are_taken_out_and_the_rest_stays_byte_for_byte
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])
-def test_a_row_that_stands_there_twice_and_a_line_that_is_none_are_taken_out(tmp_path: Path, name: str) -> None:
+def test_repeated_row_and_invalid_line_are_removed(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     written(path, [[result(1), result(2), result(1)]])
     with path.open("a") as file:
@@ -134,7 +132,7 @@ def test_a_row_that_stands_there_twice_and_a_line_that_is_none_are_taken_out(tmp
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_zeros_that_a_power_failure_left_are_cut_off(tmp_path: Path, name: str) -> None:
+def test_zeros_left_by_a_power_failure_are_cut_off(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     for before in (written(path, [[result(1), result(2)]]), b""):
         path.write_bytes(before + bytes(5000))
@@ -154,7 +152,7 @@ def test_zeros_that_a_power_failure_left_are_cut_off(tmp_path: Path, name: str) 
         ("out.csv.gz", gzip.compress(b"x" * 10_000_000, mtime=0)),
     ],
 )
-def test_a_file_of_somebody_else_is_refused_and_left_alone(tmp_path: Path, name: str, content: bytes) -> None:
+def test_foreign_file_is_refused_and_unchanged(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"does not begin like a file of results.*--results"):
@@ -162,7 +160,7 @@ def test_a_file_of_somebody_else_is_refused_and_left_alone(tmp_path: Path, name:
     assert path.read_bytes() == content
 
 
-def test_what_is_not_there_and_what_is_no_file_holds_nothing(tmp_path: Path) -> None:
+def test_missing_file_and_non_file_have_no_rows(tmp_path: Path) -> None:
     assert len(mended(tmp_path / "none.csv", every)) == 0
     (tmp_path / "null.csv").symlink_to("/dev/null")
     assert len(mended(tmp_path / "null.csv", every)) == 0
@@ -170,7 +168,7 @@ def test_what_is_not_there_and_what_is_no_file_holds_nothing(tmp_path: Path) -> 
         mended(tmp_path / "out.xlsx", every)
 
 
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
+def test_link_stays_a_link(tmp_path: Path) -> None:
     real, link = tmp_path / "real.csv", tmp_path / "link.csv"
     written(real, [[result(1), result(2)]])
     link.symlink_to(real)
@@ -179,7 +177,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert rows_in(real) == [2]
 
 
-def test_a_file_takes_the_place_of_another_only_when_it_is_whole(tmp_path: Path) -> None:
+def test_file_replaces_another_only_once_complete(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     path.write_text("old")
 
@@ -197,7 +195,7 @@ def test_a_file_takes_the_place_of_another_only_when_it_is_whole(tmp_path: Path)
 
 
 @given(st.lists(st.integers(0, 5000)))
-def test_a_set_of_rows_is_a_set(rows: list[int]) -> None:
+def test_set_of_rows_is_a_set(rows: list[int]) -> None:
     kept = RowSet()
     assert [kept.add(row) for row in rows] == [row not in rows[:place] for place, row in enumerate(rows)]
     assert len(kept) == len(set(rows))

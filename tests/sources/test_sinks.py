@@ -57,7 +57,8 @@ def test_jsonl_has_the_documented_columns(tmp_path: Path, name: str) -> None:
     assert (second["attempts"], second["possibly_duplicated"]) == (2, True)
 
 
-def test_s34_no_phone_number_is_written(tmp_path: Path) -> None:
+@pytest.mark.fault("S34")
+def test_no_phone_number_is_written(tmp_path: Path) -> None:
     for name in ("out.csv", "out.jsonl"):
         with open_sink(tmp_path / name) as sink:
             sink.write([DELIVERED, FAILED])
@@ -72,7 +73,7 @@ def test_what_was_written_can_be_read_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_a_stream_is_written_to_and_left_open(form: Format) -> None:
+def test_stream_is_written_to_and_left_open(form: Format) -> None:
     stream = io.StringIO()
     with open_sink(stream, form=form) as sink:
         sink.write([DELIVERED])
@@ -80,14 +81,15 @@ def test_a_stream_is_written_to_and_left_open(form: Format) -> None:
     assert stream.getvalue().startswith("row," if form == "csv" else '{"row":1')
 
 
-def test_a_dash_is_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+def test_dash_is_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     with open_sink("-") as sink:
         sink.write([DELIVERED, FAILED])
     assert capsys.readouterr().out == CSV
 
 
+@pytest.mark.fault("S33")
 @pytest.mark.parametrize("start", FORMULA_STARTS)
-def test_s33_a_cell_that_begins_like_a_formula_is_guarded(start: str) -> None:
+def test_cell_that_begins_like_a_formula_is_guarded(start: str) -> None:
     key = start + "HYPERLINK(1)"
     stream = io.StringIO()
     result = RecordResult(None, 3, key, Outcome.FAILED, reason=key)
@@ -96,20 +98,21 @@ def test_s33_a_cell_that_begins_like_a_formula_is_guarded(start: str) -> None:
     assert row["key"] == row["reason"] == "'" + key
 
 
-def test_s33_jsonl_is_not_guarded() -> None:
+@pytest.mark.fault("S33")
+def test_jsonl_is_not_guarded() -> None:
     stream = io.StringIO()
     open_sink(stream, form="jsonl").write([RecordResult(None, 3, "=1+1", Outcome.FAILED)])
     assert json.loads(stream.getvalue())["key"] == "=1+1"
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_half_a_character_in_a_key_is_written_escaped(form: Format) -> None:
+def test_unpaired_surrogate_in_a_key_is_written_escaped(form: Format) -> None:
     stream = io.StringIO()
     open_sink(stream, form=form).write([RecordResult(None, 3, "k\ud800", Outcome.INVALID)])
     assert "k\\ud800" in stream.getvalue()
 
 
-def test_an_earlier_file_is_replaced_or_gone_on_with(tmp_path: Path) -> None:
+def test_earlier_file_is_replaced_or_appended_to(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     for _ in range(2):
         with open_sink(path) as sink:
@@ -123,7 +126,7 @@ def test_an_earlier_file_is_replaced_or_gone_on_with(tmp_path: Path) -> None:
     assert text_of(new) == CSV
 
 
-def test_a_torn_last_line_does_not_run_into_the_next_one(tmp_path: Path) -> None:
+def test_torn_last_line_is_not_joined_with_the_next_one(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     path.write_text(CSV.splitlines(keepends=True)[0] + "1,k1,deliv")
     with open_sink(path, append=True) as sink:
@@ -131,7 +134,7 @@ def test_a_torn_last_line_does_not_run_into_the_next_one(tmp_path: Path) -> None
     assert text_of(path).splitlines()[1:] == ["1,k1,deliv", CSV.splitlines()[2]]
 
 
-def test_the_input_is_never_written_over(tmp_path: Path) -> None:
+def test_input_is_never_written_over(tmp_path: Path) -> None:
     path, link = tmp_path / "campaign.csv", tmp_path / "out.csv"
     path.write_text("caller\n")
     link.symlink_to(path)
@@ -144,14 +147,14 @@ def test_the_input_is_never_written_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["out.xlsx", "out", "out.gz", "none/out.csv", "folder.csv"])
-def test_a_place_that_cannot_be_written_is_a_configuration_error(tmp_path: Path, name: str) -> None:
+def test_unwritable_path_is_a_configuration_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(ConfigError, match="cannot be written"):
         open_sink(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["out.xlsx", "out", "none/out.csv", "folder.csv", "in.csv"])
-def test_a_place_can_be_tried_without_harm_and_is_refused_as_if_it_were_opened(tmp_path: Path, name: str) -> None:
+def test_path_check_is_harmless_and_refuses_like_opening(tmp_path: Path, name: str) -> None:
     source = tmp_path / "in.csv"
     source.write_text("caller\n")
     (tmp_path / "folder.csv").mkdir()
@@ -164,12 +167,12 @@ def test_a_place_can_be_tried_without_harm_and_is_refused_as_if_it_were_opened(t
     assert (earlier.read_text(), source.read_text()) == ("earlier\n", "caller\n")
 
 
-def test_a_pipe_is_not_opened_for_a_try(tmp_path: Path) -> None:
+def test_pipe_is_not_opened_by_the_path_check(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
     check_sink(str(tmp_path / "pipe.csv"))
 
 
-def test_what_would_be_lost_is_named(tmp_path: Path) -> None:
+def test_rows_that_would_be_lost_are_named(tmp_path: Path) -> None:
     path = tmp_path / "j.csv"
     path.touch()
     with pytest.raises(ConfigError, match=r"over the journal .*j\.csv"):
@@ -179,7 +182,7 @@ def test_what_would_be_lost_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.jsonl.gz"])
-def test_a_whole_file_is_there_at_the_end_or_as_it_was(tmp_path: Path, name: str) -> None:
+def test_file_is_replaced_completely_or_unchanged(tmp_path: Path, name: str) -> None:
     def fail(path: Path) -> None:
         with whole_file(path) as sink:
             sink.write([DELIVERED])
@@ -200,8 +203,9 @@ def test_a_whole_file_is_there_at_the_end_or_as_it_was(tmp_path: Path, name: str
         fail(tmp_path / "out.xlsx")
 
 
+@pytest.mark.fault("S33")
 @given(st.text(max_size=20), st.text(max_size=20))
-def test_s33_what_was_written_is_read_back_as_csv_and_as_jsonl(key: str, reason: str) -> None:
+def test_what_was_written_is_read_back_as_csv_and_as_jsonl(key: str, reason: str) -> None:
     result = RecordResult(None, 1, key, Outcome.FAILED, reason=reason)
     table, lines = io.StringIO(newline=""), io.StringIO(newline="")
     open_sink(table).write([result])
@@ -228,7 +232,7 @@ def test_rows_are_counted_by_line_ends(tmp_path: Path, name: str, content: str, 
     assert count_rows(tmp_path / name) == rows
 
 
-def test_what_cannot_be_counted_has_no_count(tmp_path: Path) -> None:
+def test_uncountable_file_has_no_count(tmp_path: Path) -> None:
     assert count_rows("-") is None
     assert count_rows(tmp_path) is None
     assert count_rows(tmp_path / "none.csv") is None
@@ -281,7 +285,7 @@ def guarded(cell: object) -> object:
         max_size=12,
     )
 )
-def test_csv_is_just_what_a_csv_writer_makes_of_guarded_cells(results: list[RecordResult]) -> None:
+def test_csv_equals_the_csv_module_output_of_guarded_cells(results: list[RecordResult]) -> None:
     stream = io.StringIO()
     sink = open_sink(stream)
     stream.truncate(stream.seek(0))

@@ -29,13 +29,13 @@ async def read_all(source: ThreadedSource, limits: list[int]) -> list[list[objec
 
 
 @given(st.integers(0, 200), st.lists(st.integers(1, 50), min_size=1, max_size=5))
-def test_every_item_comes_once_in_its_order_and_no_list_is_above_its_limit(count: int, limits: list[int]) -> None:
+def test_every_item_comes_once_in_order_and_lists_are_bounded(count: int, limits: list[int]) -> None:
     lists = asyncio.run(read_all(ThreadedSource(iter(range(count))), limits))
     assert [item for items in lists for item in items] == list(range(count))
     assert all(len(items) <= limits[number % len(limits)] for number, items in enumerate(lists))
 
 
-async def test_it_reads_no_further_than_it_was_asked_to() -> None:
+async def test_source_is_read_no_further_than_requested() -> None:
     given_out: list[int] = []
 
     def counted() -> Iterator[int]:
@@ -51,7 +51,7 @@ async def test_it_reads_no_further_than_it_was_asked_to() -> None:
     assert read == given_out == list(range(100))
 
 
-async def test_one_thread_makes_reads_and_closes_it_and_it_is_not_the_loops() -> None:
+async def test_source_is_read_and_closed_in_one_thread_other_than_the_loop() -> None:
     seen: list[int] = []
 
     class Cursor:
@@ -73,7 +73,7 @@ async def test_one_thread_makes_reads_and_closes_it_and_it_is_not_the_loops() ->
     assert threading.get_ident() not in seen
 
 
-async def test_items_before_a_failure_come_before_it_and_it_is_raised_once() -> None:
+async def test_items_before_a_failure_come_first_and_it_is_raised_once() -> None:
     def breaking() -> Iterator[int]:
         yield from range(3)
         raise LookupError("gone")
@@ -89,7 +89,7 @@ async def test_items_before_a_failure_come_before_it_and_it_is_raised_once() -> 
     await source.aclose()
 
 
-async def test_what_cannot_even_begin_is_raised_to_the_reader() -> None:
+async def test_failure_to_start_is_raised_to_the_reader() -> None:
     class Broken:
         def __iter__(self) -> Iterator[int]:
             raise LookupError("no connection")
@@ -98,7 +98,7 @@ async def test_what_cannot_even_begin_is_raised_to_the_reader() -> None:
         await ThreadedSource(Broken()).read(1)
 
 
-async def test_the_loop_goes_on_while_the_source_thinks_and_a_cancelled_read_loses_nothing() -> None:
+async def test_slow_source_does_not_block_the_loop_and_cancel_loses_nothing() -> None:
     go_on = threading.Event()
 
     def slow() -> Iterator[int]:
@@ -119,7 +119,7 @@ async def test_the_loop_goes_on_while_the_source_thinks_and_a_cancelled_read_los
     await source.aclose()
 
 
-async def test_a_source_that_is_stuck_is_left_to_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stuck_source_is_left_to_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threaded, "CLOSING_GRACE", 0.01)
     go_on, closed = threading.Event(), threading.Event()
 
@@ -153,13 +153,13 @@ async def test_what_closing_raises_is_raised_by_the_close() -> None:
         await source.aclose()
 
 
-async def test_never_read_it_starts_no_thread_and_may_be_closed() -> None:
+async def test_unread_source_starts_no_thread_and_may_be_closed() -> None:
     before = threading.active_count()
     await ThreadedSource([1]).aclose()
     assert threading.active_count() == before
 
 
-async def test_a_row_reader_reads_it_like_any_other_source() -> None:
+async def test_row_reader_reads_it_like_any_other_source() -> None:
     def rows() -> Iterator[object]:
         yield RECORD
         yield 5

@@ -192,7 +192,7 @@ async def test_a_job_that_fails_alone_is_undone(open_worker: Opener, world: Worl
     assert world.items() == [1]
 
 
-async def test_a_whole_transaction_that_sqlite_has_undone_fails_for_all_of_its_group(
+async def test_a_transaction_undone_by_sqlite_fails_for_its_whole_group(
     open_worker: Opener, world: World
 ) -> None:
     def undone(db: sqlite3.Connection) -> int:
@@ -208,7 +208,7 @@ async def test_a_whole_transaction_that_sqlite_has_undone_fails_for_all_of_its_g
     assert world.items() == [3]
 
 
-async def test_a_commit_that_fails_fails_for_all_of_its_group_and_the_next_one_works(
+async def test_a_failed_commit_fails_its_group_and_the_next_one_works(
     open_worker: Opener, world: World
 ) -> None:
     worker = open_worker(job_error=lambda error: JournalError(f"cannot be written: {error}"))
@@ -223,7 +223,7 @@ async def test_a_commit_that_fails_fails_for_all_of_its_group_and_the_next_one_w
     assert world.items() == [7]
 
 
-async def test_with_stops_after_failure_nothing_is_written_after_the_first_failed_group(
+async def test_stops_after_failure_writes_nothing_after_a_failed_group(
     open_worker: Opener, world: World
 ) -> None:
     closed: list[sqlite3.Connection] = []
@@ -251,7 +251,7 @@ async def test_with_stops_after_failure_nothing_is_written_after_the_first_faile
     assert closed == [world.db]
 
 
-async def test_an_exception_of_the_opening_reaches_its_job_and_the_next_job_opens_again(
+async def test_a_failed_opening_reaches_its_job_and_the_next_job_retries(
     open_worker: Opener, world: World
 ) -> None:
     errors = [ConfigError("no such folder")]
@@ -333,7 +333,7 @@ async def test_a_worker_that_was_never_used_closes_and_starts_no_thread(open_wor
     assert not world.path.exists()
 
 
-def test_several_loops_may_use_it_and_a_loop_that_is_closed_meanwhile_harms_nobody(world: World) -> None:
+def test_several_loops_may_use_it_and_one_may_close_meanwhile(world: World) -> None:
     worker = SqliteWorker("store of items", world.connect, thread_name="items")
     gates: list[threading.Event] = []
 
@@ -367,7 +367,7 @@ async def test_in_a_forked_child_nothing_is_accepted_or_closed(
     assert world.db.execute("SELECT n FROM item").fetchall() == [(1,)]
 
 
-async def test_a_worker_that_was_made_before_a_fork_and_not_used_belongs_to_the_child(
+async def test_an_unused_worker_made_before_a_fork_belongs_to_the_child(
     open_worker: Opener, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = open_worker()

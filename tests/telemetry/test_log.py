@@ -30,7 +30,7 @@ class Broken:
         raise ValueError("a secret perhaps")
 
 
-def test_a_stage_is_one_line_at_info_with_its_fields_beside_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_event_is_one_info_line_with_its_fields(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger=NAME):
         LogObserver().stage("token.minted", {"token_id": "0123456789ab", "live_tokens": 2})
     (line,) = caplog.records
@@ -57,7 +57,7 @@ def test_an_event_is_logged_at_the_level_of_the_catalogue(
         (429, "RateLimited", "push 429 RateLimited in 0.250 s token_id=0123456789ab"),
     ],
 )
-def test_a_request_is_one_line_at_debug(
+def test_request_is_one_line_at_debug(
     caplog: pytest.LogCaptureFixture, status: int | None, error: str | None, said: str
 ) -> None:
     with caplog.at_level(logging.DEBUG, logger=NAME):
@@ -65,7 +65,7 @@ def test_a_request_is_one_line_at_debug(
     assert [(line.levelname, line.getMessage()) for line in caplog.records] == [("DEBUG", said)]
 
 
-def test_a_request_without_a_token_names_none(caplog: pytest.LogCaptureFixture) -> None:
+def test_request_without_a_token_shows_none(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, logger=NAME):
         LogObserver().request("mint", None, 200, 0.25, None)
     assert caplog.messages == ["mint 200 in 0.250 s"]
@@ -82,24 +82,24 @@ def test_a_request_without_a_token_names_none(caplog: pytest.LogCaptureFixture) 
         (None, "None"),
     ],
 )
-def test_where_a_value_ends_can_be_seen(caplog: pytest.LogCaptureFixture, value: object, shown: str) -> None:
+def test_end_of_each_value_is_visible(caplog: pytest.LogCaptureFixture, value: object, shown: str) -> None:
     with caplog.at_level(logging.INFO, logger=NAME):
         LogObserver().stage("any", {"said": value, "next": 1})
     assert caplog.messages == [f"any said={shown} next=1"]
 
 
-def test_nothing_is_said_below_the_level(caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_logged_below_the_level(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger=NAME):
         LogObserver().stage("token.minted", {})
         LogObserver().request("push", None, 200, 0.1, None)
     assert caplog.records == []
 
 
-def test_the_librarys_logger_is_silent_unless_someone_listens() -> None:
+def test_library_logger_is_silent_by_default() -> None:
     assert any(isinstance(handler, logging.NullHandler) for handler in logging.getLogger(NAME).handlers)
 
 
-def test_what_an_observer_raises_is_noted_once_by_class_and_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_observer_exception_is_logged_once_per_class_and_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     observer = GuardedObserver(Broken())
     with caplog.at_level(logging.WARNING, logger=NAME):
         observer.request("push", None, 200, 0.1, None)
@@ -120,7 +120,8 @@ class Listener:
         self.told.append(fields)
 
 
-def test_s34_what_a_server_said_is_told_on_one_line_without_numbers_tokens_and_links() -> None:
+@pytest.mark.fault("S34")
+def test_server_message_is_logged_on_one_line_without_numbers_tokens_links() -> None:
     listener = Listener()
     words = {
         "status": "queued for 919900765432\nINFO forged line",
@@ -172,7 +173,7 @@ def campaign(level: int) -> tuple[Summary, list[logging.LogRecord]]:
         root.removeHandler(ear)
 
 
-def test_at_debug_a_campaign_has_one_line_for_each_request_and_no_other_logger_speaks() -> None:
+def test_debug_log_has_one_line_per_request_and_no_other_logger() -> None:
     summary, heard = campaign(logging.DEBUG)
     requests = [record for record in heard if record.levelno == logging.DEBUG]
     assert {record.name for record in heard} == {NAME}
@@ -182,7 +183,7 @@ def test_at_debug_a_campaign_has_one_line_for_each_request_and_no_other_logger_s
     assert [line for line in (record.getMessage() for record in requests) if not form.fullmatch(line)] == []
 
 
-def test_at_info_a_campaign_has_one_line_for_each_stage_with_its_fields() -> None:
+def test_info_log_has_one_line_per_event_with_its_fields() -> None:
     summary, heard = campaign(logging.INFO)
     assert {record.levelname for record in heard} == {"INFO"}
     stages = [record.tc_stage for record in heard]  # type: ignore[attr-defined]
@@ -196,7 +197,7 @@ def test_at_info_a_campaign_has_one_line_for_each_stage_with_its_fields() -> Non
         assert all(f" {name}=" in record.getMessage() for name in fields)
 
 
-def test_a_json_formatter_can_take_every_line() -> None:
+def test_every_line_suits_a_json_formatter() -> None:
     own = vars(logging.makeLogRecord({})).keys()
     for record in campaign(logging.DEBUG)[1]:
         fields = {name: value for name, value in vars(record).items() if name not in own and name != "message"}
@@ -217,7 +218,7 @@ print(summary.delivered)
 """
 
 
-def test_a_program_that_has_not_configured_logging_sees_nothing() -> None:
+def test_unconfigured_logging_prints_nothing() -> None:
     done = subprocess.run(  # noqa: S603 - our own interpreter and our own program
         [sys.executable, "-c", SILENT], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )

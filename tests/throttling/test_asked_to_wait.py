@@ -95,14 +95,16 @@ async def a_campaign_where(at: float, end: End, count: int = 1500) -> tuple[Worl
     return world, gateway
 
 
+@pytest.mark.fault("F11")
 @pytest.mark.parametrize("seconds", [0, 2, 20, 120])
-def test_f11_a_single_call_waits_as_long_as_it_is_asked_and_a_tenth_more_at_most(seconds: int) -> None:
+def test_single_call_waits_for_retry_after_and_at_most_a_tenth_more(seconds: int) -> None:
     assert seconds <= run_swiftly(one_push_after, throttled(str(seconds))) <= seconds * JITTER + 0.001
 
 
+@pytest.mark.fault("F11")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("seconds", [2, 30])
-def test_f11_the_token_that_was_refused_sends_nothing_for_so_long_and_the_others_go_on(seconds: int) -> None:
+def test_throttled_token_sends_nothing_meanwhile_and_the_others_continue(seconds: int) -> None:
     async def main() -> None:
         _, gateway = await a_campaign_where(10.0, throttled(str(seconds)), 100)
         refusal = refusal_in(gateway)
@@ -116,8 +118,9 @@ def test_f11_the_token_that_was_refused_sends_nothing_for_so_long_and_the_others
     run_swiftly(main)
 
 
+@pytest.mark.fault("F12")
 @pytest.mark.parametrize("skew", [-3600.0, 0.0, 3600.0])
-def test_f12_a_date_is_waited_for_by_the_server_s_own_clock(skew: float) -> None:
+def test_retry_date_is_measured_by_the_server_clock(skew: float) -> None:
     async def main() -> float:
         moments: list[float] = []
 
@@ -136,9 +139,10 @@ def test_f12_a_date_is_waited_for_by_the_server_s_own_clock(skew: float) -> None
     assert 29.0 <= run_swiftly(main) <= 31.0 * JITTER
 
 
+@pytest.mark.fault("F12")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("skew", [-3600.0, 3600.0])
-def test_f12_a_campaign_waits_for_a_date_by_the_server_s_own_clock(skew: float) -> None:
+def test_campaign_waits_for_a_retry_date_by_the_server_clock(skew: float) -> None:
     async def main() -> None:
         _, gateway = await a_campaign_where(10.0, dated(skew, 30.0, 10.0), 100)
         refusal = refusal_in(gateway)
@@ -149,14 +153,16 @@ def test_f12_a_campaign_waits_for_a_date_by_the_server_s_own_clock(skew: float) 
     run_swiftly(main)
 
 
+@pytest.mark.fault("F13")
 @pytest.mark.parametrize("value", UNREADABLE)
-def test_f13_what_cannot_be_read_is_no_wait_and_our_own_backoff_decides(value: str) -> None:
+def test_unreadable_retry_after_is_replaced_by_own_backoff(value: str) -> None:
     assert 0.0 <= run_swiftly(one_push_after, throttled(value)) <= 1.0
 
 
+@pytest.mark.fault("F13")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("value", UNREADABLE)
-def test_f13_a_campaign_goes_on_after_a_wait_that_cannot_be_read(value: str) -> None:
+def test_campaign_continues_after_an_unreadable_retry_after(value: str) -> None:
     async def main() -> None:
         _, gateway = await a_campaign_where(2.0, throttled(value), 20)
         refusal = refusal_in(gateway)
@@ -167,8 +173,9 @@ def test_f13_a_campaign_goes_on_after_a_wait_that_cannot_be_read(value: str) -> 
     run_swiftly(main)
 
 
+@pytest.mark.fault("F13")
 @pytest.mark.parametrize("value", ["301", "86400", "99999999999", "9" * 400])
-def test_f13_a_single_call_is_told_of_a_wait_that_is_too_long_at_once(value: str) -> None:
+def test_single_call_fails_at_once_if_the_wait_is_too_long(value: str) -> None:
     async def main() -> None:
         began = now()
         with pytest.raises(WaitTooLong) as refusal:
@@ -179,14 +186,16 @@ def test_f13_a_single_call_is_told_of_a_wait_that_is_too_long_at_once(value: str
     run_swiftly(main)
 
 
+@pytest.mark.fault("F13")
 @pytest.mark.parametrize("seed", range(3))
-def test_f13_the_longest_wait_that_is_allowed_is_waited_out_whatever_the_dice_say(seed: int) -> None:
+def test_longest_allowed_wait_is_waited_out_with_any_jitter(seed: int) -> None:
     assert MAX_HOLD <= run_swiftly(one_push_after, throttled("300"), seed) <= MAX_HOLD + 0.001
 
 
+@pytest.mark.fault("F13")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("value", ["99999999999", "9" * 400])
-def test_f13_a_token_that_is_asked_to_wait_for_ever_is_benched_and_the_other_finishes_the_campaign(value: str) -> None:
+def test_token_with_endless_retry_after_is_benched_and_the_other_finishes(value: str) -> None:
     async def main() -> None:
         _, gateway = await a_campaign_where(10.0, throttled(value), 100)
         assert after(gateway, refusal_in(gateway)) is None
@@ -195,9 +204,10 @@ def test_f13_a_token_that_is_asked_to_wait_for_ever_is_benched_and_the_other_fin
     run_swiftly(main)
 
 
+@pytest.mark.fault("F11")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("nth", [1, 10])
-def test_f11_a_hold_that_falls_between_the_permit_and_the_request_is_kept(nth: int) -> None:
+def test_cooldown_set_between_permit_and_request_is_respected(nth: int) -> None:
     """The store is slow to note the release, and meanwhile the token's last answer asks for a minute of peace."""
 
     async def main() -> None:

@@ -41,7 +41,7 @@ def stages_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [str(getattr(line, "tc_stage", "")) for line in caplog.records]
 
 
-def test_that_the_service_is_unwell_is_told_once_and_once_that_it_is_well(caplog: pytest.LogCaptureFixture) -> None:
+def test_breaker_open_and_close_are_logged_once_each(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> set[str | None]:
         world, _ = world_behind(down(20.0, 400.0), max_tokens=2)
         bounds = set()
@@ -67,7 +67,7 @@ async def _read(stream: object) -> None:
 
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("tokens", [1, 4, 10])
-def test_while_only_the_status_cannot_be_had_batches_go_out(tokens: int) -> None:
+def test_batches_are_sent_while_only_status_requests_fail(tokens: int) -> None:
     async def main() -> None:
         world, gateway = world_behind(down(0.0, HOUR, "status"), max_tokens=tokens)
         results, summary, fault = await world.run(records(400, hours=0.75))
@@ -79,7 +79,7 @@ def test_while_only_the_status_cannot_be_had_batches_go_out(tokens: int) -> None
     run_swiftly(main)
 
 
-def test_a_batch_whose_status_always_fails_refuses_no_push() -> None:
+def test_batch_with_failing_status_blocks_no_push() -> None:
     async def main() -> None:
         world, _ = world_behind(down(0.0, 1e9, "status"), max_tokens=2)
         async with world.client as client, client.push_many(records(3)) as stream:
@@ -93,7 +93,7 @@ def test_a_batch_whose_status_always_fails_refuses_no_push() -> None:
     run_swiftly(main)
 
 
-def test_a_renewal_that_waits_for_the_service_keeps_nobody_from_asking_for_a_token() -> None:
+def test_renewal_waiting_for_the_service_does_not_block_mint_requests() -> None:
     async def main() -> None:
         patient = RetryPolicy(total=20_000.0)
         world, gateway = world_behind(down(2_000.0, HOUR + 400.0), max_tokens=1, retry=patient)
@@ -108,7 +108,7 @@ def test_a_renewal_that_waits_for_the_service_keeps_nobody_from_asking_for_a_tok
     run_swiftly(main)
 
 
-def test_who_waits_for_the_service_when_the_client_is_closed_hears_of_it() -> None:
+def test_call_waiting_for_the_service_fails_when_the_client_closes() -> None:
     async def main() -> None:
         world, _ = world_behind(down(10.0, HOUR), max_tokens=1)
         async with world.client as client:
@@ -129,7 +129,7 @@ def test_who_waits_for_the_service_when_the_client_is_closed_hears_of_it() -> No
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_a_defect_in_one_campaign_does_not_hold_up_another_of_the_same_client() -> None:
+def test_internal_error_in_one_campaign_does_not_block_another() -> None:
     async def main() -> None:
         broken = iter([RuntimeError("a defect of somebody's transport")])
 
@@ -158,7 +158,7 @@ async def _campaign(client: object, start: int) -> int:
 
 @pytest.mark.parametrize("calls", [(), ("submit",)])
 @pytest.mark.parametrize("seconds", [3.0, 30.0, 600.0])
-def test_an_outage_costs_few_batches_their_word(seconds: float, calls: tuple[str, ...]) -> None:
+def test_outage_leaves_few_batches_without_an_outcome(seconds: float, calls: tuple[str, ...]) -> None:
     async def main() -> None:
         world, _ = world_behind(down(1.0, 1.0 + seconds, *calls), max_tokens=2)
         results, summary, fault = await world.run(records(60_000))
@@ -194,7 +194,7 @@ class Lying:
 
 @pytest.mark.parametrize("lies", [(1,), (2,), (1, 2), tuple(range(100))], ids=["first", "second", "both", "all"])
 @pytest.mark.parametrize("date", ["Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"])
-def test_a_date_that_cannot_be_makes_no_record_expire(lies: tuple[int, ...], date: str) -> None:
+def test_impossible_server_date_expires_no_record(lies: tuple[int, ...], date: str) -> None:
     async def main() -> None:
         world = World(max_tokens=1)
         world.client._parts.exchange._transport = Lying(world.transport, lies, date)

@@ -79,14 +79,13 @@ def rate_after(gateway: Gateway, over: float, tokens: int) -> float:
     return len(taken) / (A_MINUTE_OF_A_TOKEN * tokens)
 
 
+@pytest.mark.fault("F15")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize(
     ("end", "seconds"), [(throttled(), 5 * MINUTE), (throttled("5"), 4.6 * MINUTE)], ids=["bare", "retry-after"]
 )
-def test_f15_a_storm_of_429_is_met_with_one_probe_in_ten_seconds_and_nothing_is_lost(
-    end: Answer, seconds: float, phase: float
-) -> None:
+def test_storm_of_429_is_met_with_one_probe_per_ten_seconds(end: Answer, seconds: float, phase: float) -> None:
     storm = seconds + phase
 
     async def main() -> None:
@@ -101,8 +100,9 @@ def test_f15_a_storm_of_429_is_met_with_one_probe_in_ten_seconds_and_nothing_is_
     run_swiftly(main)
 
 
+@pytest.mark.fault("F19")
 @pytest.mark.usefixtures("small_batches")
-def test_f19_ten_minutes_in_which_a_third_of_the_polls_fail_make_no_outcome_wrong() -> None:
+def test_failing_third_of_polls_for_ten_minutes_gives_no_wrong_outcome() -> None:
     async def main() -> None:
         dice = Random(5)
         trouble = during(10 * MINUTE, UNAVAILABLE, "status", share=0.3)
@@ -122,12 +122,11 @@ def test_f19_ten_minutes_in_which_a_third_of_the_polls_fail_make_no_outcome_wron
     run_swiftly(main)
 
 
+@pytest.mark.fault("F20")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("policy", ["resend", "hold"])
-def test_f20_a_5xx_on_half_of_the_batches_before_or_after_they_take_effect_is_never_called_failed(
-    seed: int, policy: str
-) -> None:
+def test_5xx_on_half_of_the_batches_is_never_reported_as_failed(seed: int, policy: str) -> None:
     dice = Random(seed)
 
     def rule(request: Request, now: float) -> End:
@@ -154,15 +153,14 @@ def test_f20_a_5xx_on_half_of_the_batches_before_or_after_they_take_effect_is_ne
     run_swiftly(main)
 
 
+@pytest.mark.fault("F21")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize(
     ("end", "calls"),
     [(UNAVAILABLE, ()), (REFUSED, ()), (Silence(), ()), (throttled(), ("submit", "status"))],
     ids=["5xx", "refused", "silent", "429"],
 )
-def test_f21_an_outage_of_an_hour_costs_two_hundred_requests_at_most_and_is_over_35_seconds_after_its_end(
-    end: End, calls: tuple[str, ...]
-) -> None:
+def test_hour_of_outage_costs_200_requests_and_recovers_in_35_seconds(end: End, calls: tuple[str, ...]) -> None:
     options = CampaignOptions(max_unresolved=UNRESOLVED)
     read_ahead = 0
 
@@ -193,10 +191,11 @@ def test_f21_an_outage_of_an_hour_costs_two_hundred_requests_at_most_and_is_over
     run_swiftly(main)
 
 
+@pytest.mark.fault("F21")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("end", [UNAVAILABLE, REFUSED], ids=["5xx", "refused"])
-def test_f21_after_an_outage_the_rate_is_back_in_the_first_minute_whenever_it_ends(end: End, phase: float) -> None:
+def test_rate_recovers_in_the_first_minute_after_an_outage(end: End, phase: float) -> None:
     over = BEGIN + 10 * MINUTE + phase
 
     async def main() -> None:
@@ -232,9 +231,10 @@ def good_day() -> list[float]:
     return [passage.came for passage in gateway.seen]
 
 
+@pytest.mark.fault("F21")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize(("share", "end", "calls"), OUTAGES.values(), ids=OUTAGES.keys())
-def test_f21_no_outage_makes_a_campaign_send_more_than_a_tenth_more_but_for_the_probes(
+def test_outage_adds_at_most_a_tenth_plus_probes_to_a_campaign(
     share: float, end: End, calls: tuple[str, ...], good_day: list[float]
 ) -> None:
     """What is counted is what came until the outage ended; what it left behind is made up for after it.
@@ -258,8 +258,9 @@ def test_f21_no_outage_makes_a_campaign_send_more_than_a_tenth_more_but_for_the_
     assert sent <= 1.10 * first_attempts + 10 + probes
 
 
+@pytest.mark.fault("F21")
 @pytest.mark.parametrize("share", [0.3, 0.5, 1.0])
-def test_f21_no_outage_makes_single_calls_send_more_than_a_tenth_more_but_for_the_probes(share: float) -> None:
+def test_outage_adds_at_most_a_tenth_plus_probes_to_single_calls(share: float) -> None:
     calls = 500
 
     async def main() -> tuple[int, float]:

@@ -32,8 +32,9 @@ def share_refused(gateway: Gateway, since: float) -> float:
     return sum(passage.status == 429 for passage in submits) / len(submits)
 
 
+@pytest.mark.fault("F14")
 @pytest.mark.usefixtures("small_batches")
-def test_f14_ten_refusals_in_a_row_are_forgotten_within_five_minutes() -> None:
+def test_ten_refusals_in_a_row_have_no_effect_after_five_minutes() -> None:
     refusals: list[float] = []
 
     def rule(request: Request, now: float) -> End:
@@ -55,7 +56,8 @@ def test_f14_ten_refusals_in_a_row_are_forgotten_within_five_minutes() -> None:
     assert run_swiftly(main) >= 0.9
 
 
-def test_f16_a_fault_free_run_of_a_hundred_thousand_records_draws_no_refusal() -> None:
+@pytest.mark.fault("F16")
+def test_fault_free_run_of_100000_records_gets_no_refusal() -> None:
     async def main() -> None:
         world = World(max_tokens=4)
         results, summary, fault = await world.run(records(100_000))
@@ -68,8 +70,9 @@ def test_f16_a_fault_free_run_of_a_hundred_thousand_records_draws_no_refusal() -
     run_swiftly(main)
 
 
+@pytest.mark.fault("F16")
 @pytest.mark.usefixtures("small_batches")
-def test_f16_a_run_that_is_stopped_and_resumed_with_the_same_token_draws_no_refusal(tmp_path: Path) -> None:
+def test_run_resumed_with_the_same_token_gets_no_refusal(tmp_path: Path) -> None:
     """Gone on with three times in the minutes of one token, and the server counts all of it."""
 
     async def main() -> None:
@@ -90,11 +93,10 @@ def test_f16_a_run_that_is_stopped_and_resumed_with_the_same_token_draws_no_refu
     run_virtual(main)
 
 
+@pytest.mark.fault("F17")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize(("limit", "tokens"), [(60, 1), (20, 4)])
-def test_f17_under_half_of_the_limit_we_believe_in_no_more_than_one_batch_in_twenty_is_refused(
-    limit: int, tokens: int
-) -> None:
+def test_with_half_of_the_assumed_limit_at_most_5_percent_are_refused(limit: int, tokens: int) -> None:
     async def main() -> None:
         believed = Limits.documented().replace(batch=(limit, MINUTE))
         true = Limits.documented().replace(batch=(limit // 2, MINUTE))
@@ -111,8 +113,9 @@ def test_f17_under_half_of_the_limit_we_believe_in_no_more_than_one_batch_in_twe
     run_swiftly(main)
 
 
+@pytest.mark.fault("F18")
 @pytest.mark.usefixtures("small_batches")
-def test_f18_a_server_that_counts_fixed_minutes_never_has_to_refuse() -> None:
+def test_server_that_counts_fixed_minutes_never_refuses() -> None:
     counted: Counter[tuple[str, int]] = Counter()
 
     def rule(request: Request, now: float) -> End:
@@ -133,9 +136,10 @@ def test_f18_a_server_that_counts_fixed_minutes_never_has_to_refuse() -> None:
     run_swiftly(main)
 
 
+@pytest.mark.fault("F18")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("told", [True, False])
-def test_f18_a_server_that_counts_all_tokens_together_is_kept_to_by_who_is_told(told: bool) -> None:
+def test_configured_account_limit_is_respected_across_tokens(told: bool) -> None:
     """Who is not told draws refusals: the server does count so. Three tokens are there from the beginning."""
 
     async def main() -> None:

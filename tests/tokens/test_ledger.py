@@ -26,7 +26,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     await store.aclose()
 
 
-async def test_a_clock_that_is_set_back_an_hour_makes_nobody_wait_longer_than_one_window(store: TokenStore) -> None:
+async def test_clock_set_back_an_hour_delays_a_mint_by_one_window_at_most(store: TokenStore) -> None:
     for _ in range(3):
         assert await store.claim_mint(3, WINDOW, NOW + HOUR) == 0.0
     assert await store.claim_mint(3, WINDOW, NOW) == WINDOW
@@ -34,13 +34,13 @@ async def test_a_clock_that_is_set_back_an_hour_makes_nobody_wait_longer_than_on
     assert await store.claim_mint(3, WINDOW, NOW + WINDOW) == 0.0
 
 
-async def test_a_look_after_the_clock_was_set_back_shows_no_mint_of_the_future(store: TokenStore) -> None:
+async def test_snapshot_after_the_clock_was_set_back_has_no_future_mint(store: TokenStore) -> None:
     await store.claim_mint(3, WINDOW, NOW + HOUR)
     assert (await store.look(NOW, NOW - WINDOW)).mints == (NOW,)
     assert (await store.look(NOW + HOUR, NOW)).mints == (NOW + HOUR,)
 
 
-async def test_claims_out_of_turn_by_a_moment_can_still_be_refunded(store: TokenStore) -> None:
+async def test_slightly_reordered_claims_can_be_refunded(store: TokenStore) -> None:
     await store.claim_mint(3, WINDOW, NOW + HOUR)
     await store.claim_mint(3, WINDOW, NOW + HOUR + 0.5)
     await store.claim_mint(3, WINDOW, NOW + HOUR + 0.4)
@@ -49,7 +49,8 @@ async def test_claims_out_of_turn_by_a_moment_can_still_be_refunded(store: Token
     assert await store.claim_mint(3, WINDOW, NOW + HOUR + 1.0) > 0.0
 
 
-async def test_f09_where_the_budget_is_spent_a_token_that_was_given_up_since_is_taken_over(tmp_path: Path) -> None:
+@pytest.mark.fault("F09")
+async def test_with_a_spent_budget_a_released_token_is_adopted(tmp_path: Path) -> None:
     limits = Limits.documented().replace(mint=(1, 1800.0))
     first = pool_of(Mint(seconds=0.0), limits=limits, store=SqliteTokenStore(tmp_path / "state.db", "one"))
     second = pool_of(mint := Mint(seconds=0.0), limits=limits, store=SqliteTokenStore(tmp_path / "state.db", "one"))
@@ -63,7 +64,7 @@ async def test_f09_where_the_budget_is_spent_a_token_that_was_given_up_since_is_
     await second.aclose()
 
 
-async def test_a_token_that_is_taken_over_is_lent_only_when_what_was_sent_with_it_is_known(tmp_path: Path) -> None:
+async def test_adopted_token_is_lent_only_once_its_usage_is_known(tmp_path: Path) -> None:
     """Else its limits would begin anew in the moment between."""
 
     class SlowToRemember(SqliteTokenStore):

@@ -55,7 +55,7 @@ async def live_token(pool: TokenPool) -> Token:
     return token
 
 
-def test_the_first_token_is_made_by_the_first_request() -> None:
+def test_first_request_mints_the_first_token() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint())
         await pool.open()
@@ -68,7 +68,8 @@ def test_the_first_token_is_made_by_the_first_request() -> None:
     run_virtual(scene)
 
 
-def test_f08_fifty_tasks_without_a_token_make_one() -> None:
+@pytest.mark.fault("F08")
+def test_fifty_tasks_without_a_token_mint_one() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint())
         calls = ["push", "status", "labels", "numbers", "exports"] * 10
@@ -79,7 +80,7 @@ def test_f08_fifty_tasks_without_a_token_make_one() -> None:
     run_virtual(scene)
 
 
-def test_tasks_that_come_while_a_stored_token_is_adopted_use_it() -> None:
+def test_tasks_arriving_during_adoption_use_the_adopted_token() -> None:
     async def scene() -> None:
         stored = await live_token(pool_of(Mint()))
         pool = pool_of(mint := Mint(), store=SlowStore(stored))
@@ -90,7 +91,7 @@ def test_tasks_that_come_while_a_stored_token_is_adopted_use_it() -> None:
     run_virtual(scene)
 
 
-def test_a_token_whose_process_died_is_taken_as_used_up_for_the_short_windows() -> None:
+def test_token_of_a_dead_process_counts_as_used_up_in_short_windows() -> None:
     async def scene() -> None:
         stored = await live_token(pool_of(Mint()))
         pool, began = pool_of(Mint(), store=SlowStore(stored)), now()
@@ -100,7 +101,7 @@ def test_a_token_whose_process_died_is_taken_as_used_up_for_the_short_windows() 
     run_virtual(scene)
 
 
-def test_a_store_that_fails_to_open_is_asked_again() -> None:
+def test_store_that_fails_to_open_is_asked_again() -> None:
     class BrokenOnce(MemoryTokenStore):
         broken = True
 
@@ -130,7 +131,7 @@ def test_there_are_never_more_tokens_than_allowed() -> None:
     run_virtual(scene)
 
 
-def test_work_that_would_wait_makes_one_more_token() -> None:
+def test_work_that_would_wait_mints_one_more_token() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(), max_tokens=2, limits=SLOW)
         tokens = [await pool.permit("submit") for _ in range(4)]
@@ -140,7 +141,8 @@ def test_work_that_would_wait_makes_one_more_token() -> None:
     run_virtual(scene)
 
 
-def test_f06_the_eleventh_mint_in_half_an_hour_is_refused_with_the_instant_of_the_next() -> None:
+@pytest.mark.fault("F06")
+def test_eleventh_mint_in_half_an_hour_is_refused_with_the_next_time() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint(), max_tokens=20)
         for _ in range(10):
@@ -153,7 +155,8 @@ def test_f06_the_eleventh_mint_in_half_an_hour_is_refused_with_the_instant_of_th
     run_virtual(scene)
 
 
-def test_f06_the_eleventh_mint_waits_where_the_deadline_allows() -> None:
+@pytest.mark.fault("F06")
+def test_eleventh_mint_waits_if_the_deadline_allows() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint(), max_tokens=20)
         for _ in range(10):
@@ -166,7 +169,8 @@ def test_f06_the_eleventh_mint_waits_where_the_deadline_allows() -> None:
     run_virtual(scene)
 
 
-def test_f06_a_spent_budget_does_not_keep_work_from_the_live_token() -> None:
+@pytest.mark.fault("F06")
+def test_spent_budget_does_not_block_the_live_token() -> None:
     async def scene() -> None:
         limits = SLOW.replace(mint=(1, 1800.0))
         pool = pool_of(mint := Mint(), limits=limits)
@@ -178,8 +182,9 @@ def test_f06_a_spent_budget_does_not_keep_work_from_the_live_token() -> None:
     run_virtual(scene)
 
 
+@pytest.mark.fault("F08")
 @pytest.mark.parametrize("error", [ServerError(503), ResponseLost("reset"), NotSent("refused"), REFUSED])
-def test_f08_a_token_that_cannot_be_made_does_not_fail_work_that_a_live_one_can_do(error: Exception) -> None:
+def test_failed_mint_does_not_fail_work_for_a_live_token(error: Exception) -> None:
     async def scene() -> None:
         stages = Stages()
         pool = pool_of(mint := answering(None, *[error] * 9), limits=SLOW, stages=stages)
@@ -192,6 +197,7 @@ def test_f08_a_token_that_cannot_be_made_does_not_fail_work_that_a_live_one_can_
     run_virtual(scene)
 
 
+@pytest.mark.fault("F06")
 @pytest.mark.parametrize(
     ("error", "counted"),
     [
@@ -202,7 +208,7 @@ def test_f08_a_token_that_cannot_be_made_does_not_fail_work_that_a_live_one_can_
         (ResponseLost("reset"), True),
     ],
 )
-def test_f06_the_budget_is_charged_for_what_may_have_made_a_token(error: Exception, counted: bool) -> None:
+def test_budget_is_charged_for_possibly_successful_mints(error: Exception, counted: bool) -> None:
     async def scene() -> None:
         pool = pool_of(mint := answering(error), limits=Limits.documented().replace(mint=(1, 1800.0)))
         with pytest.raises(type(error)):
@@ -218,8 +224,9 @@ def test_f06_the_budget_is_charged_for_what_may_have_made_a_token(error: Excepti
     run_virtual(scene)
 
 
+@pytest.mark.fault("F06")
 @pytest.mark.parametrize(("retry_after", "wait"), [(None, 60.0), (90.0, 90.0), (1e12, 3600.0)])
-def test_f06_a_mint_that_is_throttled_is_not_repeated_before_its_time(retry_after: float | None, wait: float) -> None:
+def test_throttled_mint_is_not_repeated_before_its_time(retry_after: float | None, wait: float) -> None:
     async def scene() -> None:
         pool = pool_of(mint := answering(RateLimited(retry_after=retry_after)))
         for _ in range(2):
@@ -233,7 +240,7 @@ def test_f06_a_mint_that_is_throttled_is_not_repeated_before_its_time(retry_afte
     run_virtual(scene)
 
 
-def test_a_mint_goes_on_without_the_task_that_asked_for_it() -> None:
+def test_mint_continues_without_the_task_that_requested_it() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint(seconds=5.0))
         impatient = asyncio.create_task(pool.permit("push"))
@@ -246,7 +253,8 @@ def test_a_mint_goes_on_without_the_task_that_asked_for_it() -> None:
     run_virtual(scene)
 
 
-def test_f01_a_token_is_renewed_at_four_fifths_of_its_life_and_never_missing() -> None:
+@pytest.mark.fault("F01")
+def test_token_is_renewed_at_four_fifths_of_its_life_without_a_gap() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint())
         old = await live_token(pool)
@@ -262,7 +270,7 @@ def test_f01_a_token_is_renewed_at_four_fifths_of_its_life_and_never_missing() -
     run_virtual(scene)
 
 
-def test_renewals_of_many_tokens_are_spread_and_one_at_a_time() -> None:
+def test_renewals_of_many_tokens_are_spread_and_run_one_at_a_time() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint(), max_tokens=8)
         for _ in range(8):
@@ -277,7 +285,7 @@ def test_renewals_of_many_tokens_are_spread_and_one_at_a_time() -> None:
     run_virtual(scene)
 
 
-def test_a_renewal_that_fails_is_tried_again_a_minute_later_while_the_old_token_works() -> None:
+def test_failed_renewal_is_retried_after_a_minute_with_the_old_token() -> None:
     async def scene() -> None:
         pool = pool_of(mint := answering(None, ServerError(503), None))
         old = await live_token(pool)
@@ -291,7 +299,7 @@ def test_a_renewal_that_fails_is_tried_again_a_minute_later_while_the_old_token_
     run_virtual(scene)
 
 
-def test_a_server_that_repeats_a_token_has_it_renewed_in_place() -> None:
+def test_token_repeated_by_the_server_is_renewed_in_place() -> None:
     async def scene() -> None:
         pool = pool_of(mint := answering(*["the same"] * 9))
         token = await live_token(pool)
@@ -305,7 +313,7 @@ def test_a_server_that_repeats_a_token_has_it_renewed_in_place() -> None:
     run_virtual(scene)
 
 
-def test_a_repeated_token_keeps_its_hold_and_ends_the_growth() -> None:
+def test_repeated_token_keeps_its_cooldown_and_ends_the_growth() -> None:
     async def scene() -> None:
         pool = pool_of(mint := answering(*["the same"] * 9))
         token = await live_token(pool)
@@ -319,7 +327,7 @@ def test_a_repeated_token_keeps_its_hold_and_ends_the_growth() -> None:
     run_virtual(scene)
 
 
-def test_a_token_lives_an_hour_and_no_longer() -> None:
+def test_token_lives_an_hour_and_no_longer() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint())
         await live_token(pool)
@@ -331,7 +339,8 @@ def test_a_token_lives_an_hour_and_no_longer() -> None:
     run_virtual(scene)
 
 
-def test_f01_two_tasks_refused_with_one_token_cost_one_mint() -> None:
+@pytest.mark.fault("F01")
+def test_two_tasks_refused_with_one_token_cost_one_mint() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint())
         token = await live_token(pool)
@@ -345,7 +354,8 @@ def test_f01_two_tasks_refused_with_one_token_cost_one_mint() -> None:
     run_virtual(scene)
 
 
-def test_f02_two_fresh_tokens_refused_in_a_row_end_the_pool_for_ever() -> None:
+@pytest.mark.fault("F02")
+def test_two_fresh_tokens_refused_in_a_row_end_the_pool() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint())
         for _ in range(2):
@@ -360,7 +370,7 @@ def test_f02_two_fresh_tokens_refused_in_a_row_end_the_pool_for_ever() -> None:
     run_virtual(scene)
 
 
-def test_an_adopted_token_that_is_refused_says_nothing_about_the_account() -> None:
+def test_refusal_of_an_adopted_token_is_no_evidence_about_the_account() -> None:
     async def scene() -> None:
         stored = await live_token(pool_of(Mint()))
         pool = pool_of(Mint(), store=SlowStore(stored))
@@ -372,7 +382,7 @@ def test_an_adopted_token_that_is_refused_says_nothing_about_the_account() -> No
 
 
 @pytest.mark.parametrize("between", ["works", "is old"])
-def test_refusals_that_are_not_two_fresh_ones_in_a_row_cost_a_token_only(between: str) -> None:
+def test_other_refusals_cost_only_the_token(between: str) -> None:
     async def scene() -> None:
         pool = pool_of(Mint())
         await pool.drop((await live_token(pool)).token_id, REFUSED)
@@ -388,7 +398,7 @@ def test_refusals_that_are_not_two_fresh_ones_in_a_row_cost_a_token_only(between
     run_virtual(scene)
 
 
-def test_a_longer_hold_stays_and_a_hold_passes_by_itself() -> None:
+def test_longer_cooldown_stays_and_a_cooldown_expires_by_itself() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(seconds=0.0), max_tokens=1)
         token = await live_token(pool)
@@ -403,7 +413,7 @@ def test_a_longer_hold_stays_and_a_hold_passes_by_itself() -> None:
     run_virtual(scene)
 
 
-def test_refusals_are_counted_in_a_row() -> None:
+def test_consecutive_refusals_are_counted() -> None:
     async def scene() -> None:
         pool = pool_of(Mint())
         token = await live_token(pool)
@@ -415,7 +425,7 @@ def test_refusals_are_counted_in_a_row() -> None:
     run_virtual(scene)
 
 
-def test_permits_are_given_in_the_order_of_asking() -> None:
+def test_permits_are_given_in_request_order() -> None:
     async def scene() -> None:
         pool, served = pool_of(Mint(), max_tokens=1, limits=SLOW), list[int]()
 
@@ -430,7 +440,7 @@ def test_permits_are_given_in_the_order_of_asking() -> None:
     run_virtual(scene)
 
 
-def test_a_waiter_for_one_call_is_no_burden_to_another_call() -> None:
+def test_waiter_for_one_call_does_not_delay_another_call() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(), max_tokens=1, limits=SLOW)
         await pool.permit("submit")
@@ -444,7 +454,7 @@ def test_a_waiter_for_one_call_is_no_burden_to_another_call() -> None:
     run_virtual(scene)
 
 
-def test_a_cancelled_waiter_takes_no_permit_with_it() -> None:
+def test_cancelled_waiter_uses_no_permit() -> None:
     async def last_of(cancelled: int) -> float:
         pool = pool_of(Mint(), max_tokens=1, limits=SLOW)
         await pool.permit("submit")
@@ -459,7 +469,7 @@ def test_a_cancelled_waiter_takes_no_permit_with_it() -> None:
     assert run_virtual(last_of, 3) == pytest.approx(run_virtual(last_of, 0), abs=0.01)
 
 
-def test_a_permit_that_cannot_come_before_the_deadline_is_refused_at_once() -> None:
+def test_permit_after_the_deadline_is_refused_at_once() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(), max_tokens=1, limits=SLOW)
         await pool.permit("submit")
@@ -473,7 +483,7 @@ def test_a_permit_that_cannot_come_before_the_deadline_is_refused_at_once() -> N
     run_virtual(scene)
 
 
-def test_a_permit_that_is_too_far_away_is_refused_at_once() -> None:
+def test_permit_too_far_in_the_future_is_refused_at_once() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(seconds=0.0), max_tokens=1)
         token = await live_token(pool)
@@ -485,7 +495,7 @@ def test_a_permit_that_is_too_far_away_is_refused_at_once() -> None:
     run_virtual(scene)
 
 
-def test_a_closed_pool_lends_nothing_and_lets_nobody_wait() -> None:
+def test_closed_pool_refuses_permits_and_waiters() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(), max_tokens=1, limits=SLOW)
         await pool.permit("submit")
@@ -501,7 +511,7 @@ def test_a_closed_pool_lends_nothing_and_lets_nobody_wait() -> None:
     run_virtual(scene)
 
 
-def test_a_pool_closed_while_a_token_is_made_says_so_to_who_waits_for_it() -> None:
+def test_pool_closed_during_a_mint_fails_its_waiters() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(seconds=60.0))
         waiting = asyncio.create_task(pool.permit("push"))
@@ -514,7 +524,7 @@ def test_a_pool_closed_while_a_token_is_made_says_so_to_who_waits_for_it() -> No
     run_virtual(scene)
 
 
-def test_the_status_of_a_pool_makes_and_adopts_nothing() -> None:
+def test_status_of_a_pool_mints_and_adopts_nothing() -> None:
     class Untouchable(MemoryTokenStore):
         async def adopt(self, now: float) -> Sequence[Token]:
             raise AssertionError("adopted")
@@ -529,7 +539,7 @@ def test_the_status_of_a_pool_makes_and_adopts_nothing() -> None:
     run_virtual(scene)
 
 
-def test_the_status_tells_age_and_rest_of_each_token_and_when_the_next_may_be_made() -> None:
+def test_status_has_age_and_remaining_life_of_tokens_and_next_mint_time() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(seconds=0.0), limits=Limits.documented().replace(mint=(2, 1800.0)))
         token = await live_token(pool)
@@ -551,7 +561,7 @@ def test_the_status_tells_age_and_rest_of_each_token_and_when_the_next_may_be_ma
     run_virtual(scene)
 
 
-def test_the_status_knows_that_the_server_refused_to_make_a_token() -> None:
+def test_status_reports_that_the_server_refused_a_mint() -> None:
     async def scene() -> None:
         pool = pool_of(answering(RateLimited(retry_after=77.0)))
         with pytest.raises(TokenBudgetExhausted):
@@ -561,7 +571,7 @@ def test_the_status_knows_that_the_server_refused_to_make_a_token() -> None:
     run_virtual(scene)
 
 
-def test_without_a_limit_of_mints_the_status_says_so() -> None:
+def test_status_reports_a_missing_mint_limit() -> None:
     async def scene() -> None:
         limits = Limits(tuple(rule for rule in Limits.documented() if rule.name != "mint"))
         status = await pool_of(Mint(), limits=limits).status()

@@ -16,14 +16,14 @@ async def sandbox() -> AsyncIterator[Sandbox]:
         yield sandbox
 
 
-async def test_the_status_makes_no_token_and_no_request(sandbox: Sandbox) -> None:
+async def test_status_mints_no_token_and_sends_no_request(sandbox: Sandbox) -> None:
     async with TruecallerClient.from_env(sandbox.environment(), api_key="invented-and-wrong") as client:
         status = await client.tokens.status()
     assert (status.tokens, status.mints, status.next_mint_in) == ((), 0, 0.0)
     assert sandbox.stats().requests == {}
 
 
-async def test_a_token_that_is_made_is_used_by_the_next_request(sandbox: Sandbox) -> None:
+async def test_minted_token_is_used_by_the_next_request(sandbox: Sandbox) -> None:
     async with TruecallerClient.from_env(sandbox.environment()) as client:
         token_id = await client.tokens.make()
         await client.labels.list()
@@ -32,14 +32,14 @@ async def test_a_token_that_is_made_is_used_by_the_next_request(sandbox: Sandbox
     assert sandbox.stats().mints == 1
 
 
-async def test_no_token_is_made_beyond_the_most(sandbox: Sandbox) -> None:
+async def test_no_token_is_minted_beyond_the_maximum(sandbox: Sandbox) -> None:
     async with TruecallerClient.from_env(sandbox.environment(), max_tokens=1) as client:
         assert await client.tokens.make() is not None
         assert await client.tokens.make() is None
     assert sandbox.stats().mints == 1
 
 
-async def test_a_wrong_key_is_told(sandbox: Sandbox) -> None:
+async def test_wrong_key_is_reported(sandbox: Sandbox) -> None:
     async with TruecallerClient.from_env(sandbox.environment(), api_key="invented-and-wrong") as client:
         with pytest.raises(AuthenticationFailed):
             await client.tokens.make()

@@ -74,7 +74,7 @@ async def waited(campaign: Campaign, call: str = "push") -> float:
 
 
 @pytest.mark.parametrize("tokens", [1, 10])
-def test_a_push_waits_two_intervals_at_most_and_the_campaign_has_the_rest(tokens: int) -> None:
+def test_push_waits_at_most_two_intervals_and_the_campaign_gets_the_rest(tokens: int) -> None:
     async def scene() -> None:
         async with saturating(tokens, "status", "submit") as campaign:
             rng, began, pushes = Random(3), now(), []
@@ -94,7 +94,7 @@ def test_a_push_waits_two_intervals_at_most_and_the_campaign_has_the_rest(tokens
 
 @pytest.mark.parametrize("tokens", [1, 3])
 @pytest.mark.parametrize("scope", ["token", "account"])
-def test_a_flood_of_pushes_leaves_a_campaign_about_a_tenth(tokens: int, scope: Literal["token", "account"]) -> None:
+def test_flood_of_pushes_leaves_a_campaign_about_a_tenth(tokens: int, scope: Literal["token", "account"]) -> None:
     async def scene() -> None:
         rules = tuple(attrs.evolve(rule, scope=scope) if rule.name == "token" else rule for rule in LIMITS)
         async with saturating(tokens, "status", limits=Limits(rules)) as campaign:
@@ -112,7 +112,7 @@ def test_a_flood_of_pushes_leaves_a_campaign_about_a_tenth(tokens: int, scope: L
     run_virtual(scene)
 
 
-def test_single_calls_go_in_the_order_of_asking_whatever_they_are() -> None:
+def test_single_calls_of_any_kind_are_served_in_request_order() -> None:
     async def scene() -> None:
         async with saturating(1, "status") as campaign:
             served = list[int]()
@@ -131,7 +131,7 @@ def test_single_calls_go_in_the_order_of_asking_whatever_they_are() -> None:
     run_virtual(scene)
 
 
-def test_a_push_takes_the_token_that_is_free_first() -> None:
+def test_push_uses_the_token_that_is_free_first() -> None:
     async def scene() -> None:
         async with saturating(2, "status") as campaign:
             first, _ = campaign.pool.live()
@@ -141,7 +141,7 @@ def test_a_push_takes_the_token_that_is_free_first() -> None:
     run_virtual(scene)
 
 
-def test_a_call_that_waits_for_another_limit_holds_up_no_campaign() -> None:
+def test_call_waiting_for_another_limit_blocks_no_campaign() -> None:
     async def scene() -> None:
         limits = LIMITS.replace(batch=(1, 30.0))
         async with saturating(1, "status", limits=limits) as campaign:
@@ -171,7 +171,7 @@ async def a_token() -> Token:
     return pool.live()[0]
 
 
-def test_a_campaign_that_does_not_come_for_its_turn_is_not_waited_for() -> None:
+def test_campaign_that_does_not_use_its_slot_is_not_waited_for() -> None:
     async def scene() -> None:
         token = await a_token()
         way = scripted(0.1, 0.1, *[0.0] * TURN_AFTER, 0.1, 0.1, 0.1, 0.0)
@@ -188,7 +188,7 @@ def test_a_campaign_that_does_not_come_for_its_turn_is_not_waited_for() -> None:
     run_virtual(scene)
 
 
-def test_a_permit_given_to_one_who_is_cancelled_in_the_same_moment_goes_to_the_next() -> None:
+def test_permit_for_a_concurrently_cancelled_waiter_goes_to_the_next() -> None:
     async def scene() -> None:
         token, way = await a_token(), scripted(0.0)
         first, second = way.enter("push"), way.enter("push")

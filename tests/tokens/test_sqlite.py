@@ -102,8 +102,9 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
+@pytest.mark.fault("S05")
 @posix_only
-async def test_s05_the_file_is_for_its_owner_only_whatever_the_umask(path: Path) -> None:
+async def test_file_is_private_with_any_umask(path: Path) -> None:
     before = os.umask(0)
     try:
         store = store_at(path)
@@ -117,9 +118,10 @@ async def test_s05_the_file_is_for_its_owner_only_whatever_the_umask(path: Path)
     await store.aclose()
 
 
+@pytest.mark.fault("S05")
 @posix_only
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
-async def test_s05_a_file_that_others_can_read_is_refused_with_advice(path: Path, mode: int) -> None:
+async def test_file_that_others_can_read_is_refused_with_advice(path: Path, mode: int) -> None:
     await keep_one(path)
     let_others_read(path, mode)
     store = store_at(path)
@@ -128,8 +130,9 @@ async def test_s05_a_file_that_others_can_read_is_refused_with_advice(path: Path
     await store.aclose()
 
 
+@pytest.mark.fault("S05")
 @posix_only
-async def test_s05_a_link_is_refused(path: Path) -> None:
+async def test_link_is_refused(path: Path) -> None:
     await keep_one(path)
     store = store_at(link_to(path))
     with pytest.raises(ConfigError, match="cannot be opened"):
@@ -137,8 +140,9 @@ async def test_s05_a_link_is_refused(path: Path) -> None:
     await store.aclose()
 
 
+@pytest.mark.fault("S05")
 @posix_only
-async def test_s05_a_file_of_another_user_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_file_of_another_user_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await keep_one(path)
     monkeypatch.setattr(os, "getuid", lambda: path.stat().st_uid + 1)
     store = store_at(path)
@@ -147,12 +151,11 @@ async def test_s05_a_file_of_another_user_is_refused(path: Path, monkeypatch: py
     await store.aclose()
 
 
+@pytest.mark.fault("S05")
 @posix_only
 @pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
 @pytest.mark.parametrize("plant", ["link", "readable"])
-async def test_s05_what_somebody_has_planted_beside_the_file_is_refused_and_nothing_is_written_into_it(
-    path: Path, suffix: str, plant: str
-) -> None:
+async def test_planted_side_files_are_refused_and_not_written(path: Path, suffix: str, plant: str) -> None:
     path.parent.mkdir(mode=0o700, parents=True)
     beside, elsewhere = path.with_name(path.name + suffix), path.with_name("elsewhere")
     if plant == "link":
@@ -168,8 +171,9 @@ async def test_s05_what_somebody_has_planted_beside_the_file_is_refused_and_noth
     assert not elsewhere.exists()
 
 
+@pytest.mark.fault("S05")
 @posix_only
-async def test_s05_no_name_but_its_own_is_ever_made(path: Path) -> None:
+async def test_only_own_file_names_are_created(path: Path) -> None:
     store = store_at(path)
     for number in range(5):
         await store.add(attrs.evolve(TOKEN, token_id=f"{number:012d}"))
@@ -179,8 +183,9 @@ async def test_s05_no_name_but_its_own_is_ever_made(path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["state.db"]
 
 
+@pytest.mark.fault("S05")
 @pytest.mark.parametrize("content", [b"this is no database\n" * 100, b"SQLite format 3\0" + b"\xff" * 4080])
-async def test_s05_a_file_that_is_no_database_is_refused_and_left_as_it_is(path: Path, content: bytes) -> None:
+async def test_file_that_is_no_database_is_refused_and_unchanged(path: Path, content: bytes) -> None:
     file_of(path, content)
     store = store_at(path)
     with pytest.raises(ConfigError, match=r"cannot be used.*move it away"):
@@ -189,7 +194,7 @@ async def test_s05_a_file_that_is_no_database_is_refused_and_left_as_it_is(path:
     assert content_of(path) == content
 
 
-async def test_a_file_of_a_newer_version_is_refused(path: Path) -> None:
+async def test_file_of_a_newer_version_is_refused(path: Path) -> None:
     await keep_one(path)
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version=99")
@@ -200,7 +205,8 @@ async def test_a_file_of_a_newer_version_is_refused(path: Path) -> None:
     await store.aclose()
 
 
-async def test_s05_the_api_key_is_never_in_the_file(path: Path) -> None:
+@pytest.mark.fault("S05")
+async def test_api_key_is_never_in_the_file(path: Path) -> None:
     key = "c4n4ry-0f-4n-4p1-k3y"
     client = TruecallerClient(
         client_account_id="00000000-0000-4000-8000-000000000000",
@@ -217,7 +223,7 @@ async def test_s05_the_api_key_is_never_in_the_file(path: Path) -> None:
     await client.aclose()
 
 
-async def test_tokens_and_ledger_survive_their_store(path: Path) -> None:
+async def test_tokens_and_ledger_survive_the_store(path: Path) -> None:
     await keep_one(path)
     store = store_at(path)
     (token,) = await store.adopt(NOW + 60)
@@ -226,7 +232,7 @@ async def test_tokens_and_ledger_survive_their_store(path: Path) -> None:
     await store.aclose()
 
 
-async def test_a_token_whose_hour_is_over_is_not_adopted(path: Path) -> None:
+async def test_expired_token_is_not_adopted(path: Path) -> None:
     await keep_one(path)
     store = store_at(path)
     assert list(await store.adopt(NOW + 3600)) == []
@@ -242,7 +248,7 @@ async def test_accounts_in_one_file_do_not_see_each_other(path: Path) -> None:
 
 
 @posix_only
-async def test_tokens_of_a_living_process_stay_its_own_and_those_of_a_killed_one_are_adopted(
+async def test_tokens_of_a_live_process_are_kept_and_of_a_killed_one_adopted(
     path: Path, owner: subprocess.Popen[str]
 ) -> None:
     store = store_at(path)
@@ -269,14 +275,14 @@ async def users_seen_by(store: SqliteTokenStore) -> list[str]:
     return [token.used_by for token in (await store.look(NOW, NOW)).tokens]
 
 
-async def test_a_look_creates_neither_file_nor_folder(path: Path) -> None:
+async def test_snapshot_creates_neither_file_nor_folder(path: Path) -> None:
     store = store_at(path)
     assert await store.look(NOW, NOW) == Shelf()
     assert not list(path.parent.parent.parent.iterdir())
     await store.aclose()
 
 
-async def test_a_look_leaves_the_file_and_its_folder_as_they_are(path: Path) -> None:
+async def test_snapshot_changes_neither_file_nor_folder(path: Path) -> None:
     await keep_one(path)
     before = content_of(path), sorted(file.name for file in path.parent.iterdir())
     store = store_at(path)
@@ -285,7 +291,7 @@ async def test_a_look_leaves_the_file_and_its_folder_as_they_are(path: Path) -> 
     assert (content_of(path), sorted(file.name for file in path.parent.iterdir())) == before
 
 
-async def test_a_looker_does_not_become_an_owner(path: Path) -> None:
+async def test_snapshot_does_not_claim_ownership(path: Path) -> None:
     await keep_one(path)
     looker, next_one = store_at(path), store_at(path)
     assert await users_seen_by(looker) == ["nobody"]
@@ -297,7 +303,9 @@ async def test_a_looker_does_not_become_an_owner(path: Path) -> None:
 
 
 @posix_only
-async def test_a_looker_tells_a_living_process_from_a_killed_one(path: Path, owner: subprocess.Popen[str]) -> None:
+async def test_snapshot_distinguishes_a_live_process_from_a_killed_one(
+    path: Path, owner: subprocess.Popen[str]
+) -> None:
     store = store_at(path)
     assert await users_seen_by(store) == ["other"]
     owner.kill()
@@ -306,7 +314,7 @@ async def test_a_looker_tells_a_living_process_from_a_killed_one(path: Path, own
     await store.aclose()
 
 
-async def test_a_look_sees_only_its_own_account(path: Path) -> None:
+async def test_snapshot_has_only_its_own_account(path: Path) -> None:
     await keep_one(path)
     other = store_at(path, "another account")
     assert await other.look(NOW, NOW - 60) == Shelf()
@@ -314,7 +322,7 @@ async def test_a_look_sees_only_its_own_account(path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no database\n" * 100])
-async def test_a_look_at_an_empty_file_is_an_empty_shelf_and_at_another_is_refused(path: Path, content: bytes) -> None:
+async def test_snapshot_of_an_empty_file_is_empty_and_foreign_file_is_refused(path: Path, content: bytes) -> None:
     file_of(path, content)
     store = store_at(path)
     if content:
@@ -326,8 +334,9 @@ async def test_a_look_at_an_empty_file_is_an_empty_shelf_and_at_another_is_refus
     assert content_of(path) == content
 
 
+@pytest.mark.fault("S05")
 @posix_only
-async def test_s05_a_look_refuses_a_link_a_folder_and_a_file_that_others_can_read(path: Path) -> None:
+async def test_snapshot_refuses_a_link_a_folder_and_a_readable_file(path: Path) -> None:
     await keep_one(path)
     for unusable in (link_to(path), path.parent):
         store = store_at(unusable)
@@ -341,7 +350,7 @@ async def test_s05_a_look_refuses_a_link_a_folder_and_a_file_that_others_can_rea
     await store.aclose()
 
 
-async def test_a_look_at_a_file_of_a_newer_version_is_refused(path: Path) -> None:
+async def test_snapshot_of_a_file_of_a_newer_version_is_refused(path: Path) -> None:
     await keep_one(path)
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version=99")
@@ -352,14 +361,14 @@ async def test_a_look_at_a_file_of_a_newer_version_is_refused(path: Path) -> Non
     await store.aclose()
 
 
-async def test_a_closed_store_is_not_looked_into(path: Path) -> None:
+async def test_closed_store_gives_no_snapshot(path: Path) -> None:
     store = store_at(path)
     await store.aclose()
     with pytest.raises(ClientClosed):
         await store.look(NOW, NOW)
 
 
-async def test_claims_made_at_once_by_several_stores_keep_the_limit(path: Path) -> None:
+async def test_concurrent_claims_of_several_stores_respect_the_limit(path: Path) -> None:
     stores = [store_at(path) for _ in range(4)]
     waits = await asyncio.gather(*(store.claim_mint(10, 1800.0, NOW) for store in stores * 5))
     assert sum(wait == 0.0 for wait in waits) == 10
@@ -367,7 +376,7 @@ async def test_claims_made_at_once_by_several_stores_keep_the_limit(path: Path) 
         await store.aclose()
 
 
-async def test_a_closed_store_stays_closed(path: Path) -> None:
+async def test_closed_store_stays_closed(path: Path) -> None:
     store = store_at(path)
     await store.adopt(NOW)
     await store.aclose()
@@ -375,7 +384,7 @@ async def test_a_closed_store_stays_closed(path: Path) -> None:
         await store.claim_mint(10, 1800.0, NOW)
 
 
-async def test_a_store_opened_before_a_fork_is_the_parents(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_store_opened_before_a_fork_belongs_to_the_parent(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = store_at(path)
     await store.add(TOKEN)
     with monkeypatch.context() as child:
@@ -399,7 +408,7 @@ async def submits(pool: TokenPool, seconds: float) -> list[float]:
 
 
 @pytest.mark.parametrize("scope", ["token", "account"])
-def test_a_restart_stays_within_the_limit(path: Path, scope: Literal["token", "account"]) -> None:
+def test_restart_stays_within_the_limit(path: Path, scope: Literal["token", "account"]) -> None:
     async def scene() -> tuple[list[float], int]:
         granted, mint = list[float](), Mint(seconds=0.0)
         limits = Limits.documented().replace(batch=(12, 60.0))
@@ -416,7 +425,7 @@ def test_a_restart_stays_within_the_limit(path: Path, scope: Literal["token", "a
     assert most_in_window(granted, 60.0) <= 12
 
 
-def test_a_crash_loop_keeps_to_the_budget_of_new_tokens(path: Path) -> None:
+def test_crash_loop_respects_the_mint_budget(path: Path) -> None:
     async def scene() -> None:
         mint = Mint(seconds=0.0)
         for turn in range(30):

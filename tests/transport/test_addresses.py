@@ -73,7 +73,7 @@ def carriers(inside: IPv4Address) -> list[IPv6Address]:
 @pytest.mark.parametrize(
     "address", [PUBLIC, "1.1.1.1", PUBLIC_6, f"::ffff:{PUBLIC}", f"64:ff9b::{PUBLIC}", "2002:0808:0404::1"]
 )
-def test_an_address_on_the_open_internet_is_public(address: str) -> None:
+def test_internet_address_is_public(address: str) -> None:
     assert is_public(address)
 
 
@@ -137,7 +137,7 @@ def test_an_address_on_the_open_internet_is_public(address: str) -> None:
         "",
     ],
 )
-def test_an_address_that_is_not_on_the_open_internet_in_any_reading_is_not_public(address: str) -> None:
+def test_address_private_in_any_notation_is_not_public(address: str) -> None:
     assert not is_public(address)
 
 
@@ -159,7 +159,7 @@ def test_an_ipv4_address_is_public_if_and_only_if_it_is_outside_all_ranges(addre
 
 
 @given(any_ipv6)
-def test_an_ipv6_address_outside_global_unicast_is_public_only_if_it_carries_a_public_address(
+def test_ipv6_outside_global_unicast_is_public_only_by_embedded_ipv4(
     address: IPv6Address,
 ) -> None:
     if is_public(str(address)):

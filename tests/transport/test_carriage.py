@@ -125,7 +125,7 @@ async def both(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("steps", STEPS, ids="+".join)
-def test_the_transport_makes_of_every_ending_what_the_table_says(steps: tuple[str, ...]) -> None:
+def test_every_failure_becomes_the_error_in_the_table(steps: tuple[str, ...]) -> None:
     plan = [
         Fault(call=call, nth=nth, do=(*applied, *steps))
         for call in ("labels", "batch.submit")
@@ -147,7 +147,7 @@ def test_the_transport_makes_of_every_ending_what_the_table_says(steps: tuple[st
 @pytest.mark.parametrize(
     "steps", [("apply", "delay:2"), ("apply", "delay:2", "answer"), ("apply", "delay:31")], ids="+".join
 )
-def test_the_apis_own_answer_may_come_late(steps: tuple[str, ...]) -> None:
+def test_late_answer_of_the_api_is_accepted(steps: tuple[str, ...]) -> None:
     async def work() -> None:
         async with desk_under(Fault(call="token", do=("apply",)), Fault(call="*", do=steps)) as desk:
             await both(desk)

@@ -61,7 +61,8 @@ def expired(tmp_path_factory: pytest.TempPathFactory) -> SelfSigned:
     return SelfSigned.of(folder)
 
 
-async def test_f23_a_self_signed_certificate_is_refused_for_good_and_the_token_stays_here(
+@pytest.mark.fault("F23")
+async def test_self_signed_certificate_is_refused_for_good_and_token_is_not_sent(
     transport_to: Opener, self_signed: SelfSigned
 ) -> None:
     async with RawServer(ssl=self_signed.server) as server:
@@ -73,7 +74,8 @@ async def test_f23_a_self_signed_certificate_is_refused_for_good_and_the_token_s
     assert server.received == b""
 
 
-async def test_f23_a_certificate_for_another_host_is_refused(transport_to: Opener, self_signed: SelfSigned) -> None:
+@pytest.mark.fault("F23")
+async def test_certificate_for_another_host_is_refused(transport_to: Opener, self_signed: SelfSigned) -> None:
     async with RawServer(ssl=self_signed.server) as server:
         with pytest.raises(NotSent, match=r"localhost:\d+.*Hostname mismatch") as caught:
             await transport_to(f"https://localhost:{server.port}", ssl=self_signed.trusting).send(LABELS, PATIENT)
@@ -81,7 +83,8 @@ async def test_f23_a_certificate_for_another_host_is_refused(transport_to: Opene
     assert server.received == b""
 
 
-async def test_f23_a_certificate_that_has_expired_is_refused(transport_to: Opener, expired: SelfSigned) -> None:
+@pytest.mark.fault("F23")
+async def test_certificate_that_has_expired_is_refused(transport_to: Opener, expired: SelfSigned) -> None:
     async with RawServer(ssl=expired.server) as server:
         with pytest.raises(NotSent, match=r"127\.0\.0\.1:\d+.*certificate has expired") as caught:
             await transport_to(f"https://127.0.0.1:{server.port}", ssl=expired.trusting).send(LABELS, PATIENT)
@@ -89,10 +92,9 @@ async def test_f23_a_certificate_that_has_expired_is_refused(transport_to: Opene
     assert server.received == b""
 
 
+@pytest.mark.fault("F23")
 @pytest.mark.parametrize("work", ["call", "campaign"])
-async def test_f23_a_bad_certificate_ends_a_call_and_a_campaign_after_one_try(
-    self_signed: SelfSigned, work: str
-) -> None:
+async def test_bad_certificate_ends_a_call_and_a_campaign_after_one_attempt(self_signed: SelfSigned, work: str) -> None:
     hellos: list[str | None] = []
     self_signed.server.sni_callback = lambda _socket, name, _context: hellos.append(name)
     async with (
@@ -115,7 +117,7 @@ async def _campaign(client: TruecallerClient) -> None:
             assert [result.outcome for result in results] == [Outcome.UNSENT]
 
 
-async def test_a_context_that_trusts_the_certificate_is_used(transport_to: Opener, self_signed: SelfSigned) -> None:
+async def test_context_that_trusts_the_certificate_is_used(transport_to: Opener, self_signed: SelfSigned) -> None:
     async with RawServer(ssl=self_signed.server) as server:
         answer = await transport_to(f"https://127.0.0.1:{server.port}", ssl=self_signed.trusting).send(LABELS, PATIENT)
     assert answer.status == 200

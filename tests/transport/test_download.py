@@ -55,7 +55,7 @@ async def fetch(
     return await transport.download(link, sink.write, timeouts, hosts=[f"127.0.0.1:{server.port}"], cap=cap)
 
 
-async def test_the_file_is_handed_on_and_the_answer_is_empty(transport_to: Opener) -> None:
+async def test_file_is_passed_on_and_the_answer_is_empty(transport_to: Opener) -> None:
     sink = Sink()
     async with RawServer(serving(b"caller,answer\n", headers="X-Kind: log\r\n")) as server:
         answer = await fetch(transport_to(API), server, sink)
@@ -64,7 +64,7 @@ async def test_the_file_is_handed_on_and_the_answer_is_empty(transport_to: Opene
     assert server.received.startswith(b"GET /log.csv?X-Signature=s3cr3t HTTP/1.1\r\n")
 
 
-async def test_the_other_host_hears_no_token_and_no_cookie(transport_to: Opener) -> None:
+async def test_other_host_gets_no_token_and_no_cookie(transport_to: Opener) -> None:
     set_cookie = serving(b"x", headers="Set-Cookie: a=b\r\nConnection: close\r\n")
     async with RawServer(set_cookie) as server:
         transport = transport_to(server.url)
@@ -77,7 +77,7 @@ async def test_the_other_host_hears_no_token_and_no_cookie(transport_to: Opener)
     assert b"cookie" not in second.lower()
 
 
-async def test_the_api_s_own_host_needs_no_naming(transport_to: Opener) -> None:
+async def test_api_host_needs_no_permission(transport_to: Opener) -> None:
     async with RawServer(serving(b"x")) as server:
         sink = Sink()
         link = Secret(f"{server.url}/files/1")
@@ -86,7 +86,7 @@ async def test_the_api_s_own_host_needs_no_naming(transport_to: Opener) -> None:
 
 
 @pytest.mark.parametrize("base", [API, "http://127.0.0.1:1"])
-async def test_a_host_that_nobody_named_hears_nothing(transport_to: Opener, base: str) -> None:
+async def test_host_not_allowed_gets_no_request(transport_to: Opener, base: str) -> None:
     async with RawServer() as server:
         link = Secret(f"{server.url}/log.csv")
         with pytest.raises(ConfigError, match="not followed"):
@@ -94,8 +94,9 @@ async def test_a_host_that_nobody_named_hears_nothing(transport_to: Opener, base
     assert server.connections == []
 
 
+@pytest.mark.fault("S11")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_s11_a_redirect_is_not_followed(transport_to: Opener, status: int) -> None:
+async def test_redirect_is_not_followed(transport_to: Opener, status: int) -> None:
     sink = Sink()
     async with RawServer() as other:
         redirect = serving(b"moved", status=f"{status} Elsewhere", headers=f"Location: {other.url}/x\r\n")
@@ -106,14 +107,15 @@ async def test_s11_a_redirect_is_not_followed(transport_to: Opener, status: int)
 
 
 @pytest.mark.parametrize("status", ["206 Partial", "403 Forbidden", "404 Not Found", "503 Unavailable"])
-async def test_the_body_of_another_status_is_not_handed_on(transport_to: Opener, status: str) -> None:
+async def test_body_of_another_status_is_not_passed_on(transport_to: Opener, status: str) -> None:
     sink = Sink()
     async with RawServer(serving(b"<Error>", status=status)) as server:
         answer = await fetch(transport_to(API), server, sink)
     assert (str(answer.status), answer.body, sink.pieces) == (status[:3], b"", [])
 
 
-async def test_s13_a_file_larger_than_the_cap_is_broken_off(transport_to: Opener) -> None:
+@pytest.mark.fault("S13")
+async def test_file_larger_than_the_cap_is_aborted(transport_to: Opener) -> None:
     async with RawServer(serving(b"x" * 1001)) as server:
         with pytest.raises(DecodeError, match="larger than 1000 bytes"):
             await fetch(transport_to(API), server, Sink(), cap=1000)
@@ -123,7 +125,8 @@ async def test_s13_a_file_larger_than_the_cap_is_broken_off(transport_to: Opener
     assert len(sink.content) == 1000
 
 
-async def test_s13_the_cap_counts_what_was_unpacked(transport_to: Opener) -> None:
+@pytest.mark.fault("S13")
+async def test_cap_counts_decompressed_bytes(transport_to: Opener) -> None:
     packed = serving(gzip.compress(b"x" * MIB), headers="Content-Encoding: gzip\r\n")
     sink = Sink()
     async with RawServer(packed) as server:
@@ -133,7 +136,7 @@ async def test_s13_the_cap_counts_what_was_unpacked(transport_to: Opener) -> Non
     assert sink.content == b"x" * MIB
 
 
-async def test_a_large_file_takes_little_memory(transport_to: Opener) -> None:
+async def test_large_file_needs_little_memory(transport_to: Opener) -> None:
     size = 32 * MIB
 
     async def large(connection: Connection) -> None:
@@ -161,7 +164,7 @@ async def test_a_large_file_takes_little_memory(transport_to: Opener) -> None:
     assert peak < 8 * MIB
 
 
-async def test_a_file_that_is_cut_short_is_lost(transport_to: Opener) -> None:
+async def test_truncated_file_is_lost(transport_to: Opener) -> None:
     async def cut(connection: Connection) -> None:
         await connection.request()
         await connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
@@ -172,7 +175,7 @@ async def test_a_file_that_is_cut_short_is_lost(transport_to: Opener) -> None:
     assert caught.value.retryable, "a download changes nothing, so it may be asked for again"
 
 
-async def test_a_host_that_falls_silent_is_given_up(transport_to: Opener) -> None:
+async def test_silent_host_is_abandoned(transport_to: Opener) -> None:
     async def silent(connection: Connection) -> None:
         await connection.request()
         await connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
@@ -183,7 +186,7 @@ async def test_a_host_that_falls_silent_is_given_up(transport_to: Opener) -> Non
             await fetch(transport_to(API), server, Sink(), HASTY)
 
 
-async def test_a_host_that_is_not_there_is_not_sent_to(transport_to: Opener) -> None:
+async def test_unreachable_host_is_not_sent(transport_to: Opener) -> None:
     async with RawServer() as server:
         gone = server.port
     with pytest.raises(NotSent, match="nothing was sent"):
@@ -192,7 +195,7 @@ async def test_a_host_that_is_not_there_is_not_sent_to(transport_to: Opener) -> 
         )
 
 
-async def test_what_the_writer_raises_comes_through_and_ends_the_connection(transport_to: Opener) -> None:
+async def test_writer_exception_propagates_and_ends_the_connection(transport_to: Opener) -> None:
     closed = asyncio.Event()
 
     async def endless(connection: Connection) -> None:
@@ -211,7 +214,7 @@ async def test_what_the_writer_raises_comes_through_and_ends_the_connection(tran
         await closed.wait()
 
 
-async def test_the_link_is_in_no_error_and_no_log(transport_to: Opener, caplog: pytest.LogCaptureFixture) -> None:
+async def test_link_is_in_no_error_and_no_log(transport_to: Opener, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
 
     async def broken(connection: Connection) -> None:
@@ -227,7 +230,7 @@ async def test_the_link_is_in_no_error_and_no_log(transport_to: Opener, caplog: 
     assert "s3cr3t" not in f"{error!r} {vars(error)} {caplog.text}"
 
 
-async def test_the_link_is_in_no_frame_of_an_error_that_came_with_the_answer(transport_to: Opener) -> None:
+async def test_link_is_in_no_traceback_frame(transport_to: Opener) -> None:
     async def refuse(piece: bytes) -> None:
         raise ConfigError("the disk is full")
 
@@ -241,14 +244,14 @@ async def test_the_link_is_in_no_frame_of_an_error_that_came_with_the_answer(tra
         assert "s3cr3t" not in "".join(captured.format())
 
 
-async def test_a_closed_transport_fetches_nothing(transport_to: Opener) -> None:
+async def test_closed_transport_downloads_nothing(transport_to: Opener) -> None:
     transport = transport_to(API)
     await transport.aclose()
     with pytest.raises(ClientClosed):
         await transport.download(Secret("https://files.truecaller.com/x"), Sink().write, PATIENT, hosts=(), cap=MIB)
 
 
-async def test_a_lent_session_fetches_files_too(transport_to: Opener) -> None:
+async def test_borrowed_session_downloads_files(transport_to: Opener) -> None:
     sink = Sink()
     async with aiohttp.ClientSession() as session, RawServer(serving(b"x")) as server:
         await fetch(transport_to(API, session=session), server, sink)
@@ -256,7 +259,7 @@ async def test_a_lent_session_fetches_files_too(transport_to: Opener) -> None:
     assert sink.content == b"x"
 
 
-async def test_a_given_proxy_is_used_for_files(transport_to: Opener) -> None:
+async def test_given_proxy_is_used_for_files(transport_to: Opener) -> None:
     async with RawServer(serving(b"from the proxy")) as proxy:
         sink = Sink()
         transport = transport_to("http://127.0.0.1:1", proxy=proxy.url)
@@ -266,7 +269,7 @@ async def test_a_given_proxy_is_used_for_files(transport_to: Opener) -> None:
     assert proxy.received.startswith(b"GET http://127.0.0.1:1/x HTTP/1.1\r\n")
 
 
-async def test_the_environment_s_proxy_is_chosen_by_the_host_of_the_link(
+async def test_environment_proxy_is_selected_by_the_host_of_the_link(
     transport_to: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")

@@ -28,7 +28,7 @@ def bare(cls: type[Exception]) -> Exception:
 
 
 @pytest.mark.parametrize("cls", RAISED, ids=lambda cls: cls.__name__)
-def test_the_trace_decides_whatever_the_class(cls: type[Exception]) -> None:
+def test_trace_decides_before_the_class(cls: type[Exception]) -> None:
     assert type(explain(bare(cls), "api.example:443", TIMEOUTS, Attempt(acquired=False))) is NotSent
     assert type(explain(bare(cls), "api.example:443", TIMEOUTS, Attempt(acquired=True))) is ResponseLost
 
@@ -44,7 +44,8 @@ def test_every_message_names_the_host(cls: type[Exception]) -> None:
     assert str(explain(bare(cls), "api.example:443", TIMEOUTS, Attempt())).startswith("api.example:443: ")
 
 
-def test_f32_only_these_say_not_sent_without_a_trace() -> None:
+@pytest.mark.fault("F32")
+def test_only_these_are_not_sent_without_a_trace() -> None:
     assert {cls.__name__ for cls in RAISED if FAILURES[cls].sent == "no"} == {
         "ClientConnectorError",
         "ClientConnectorDNSError",
@@ -62,33 +63,34 @@ def test_f32_only_these_say_not_sent_without_a_trace() -> None:
     }
 
 
-def test_a_connect_timeout_is_not_sent_although_its_base_class_is_lost() -> None:
+def test_connect_timeout_is_not_sent_although_its_base_class_is_lost() -> None:
     assert issubclass(aiohttp.ConnectionTimeoutError, aiohttp.ServerTimeoutError)
     assert isinstance(explain(aiohttp.ConnectionTimeoutError(), "h:1", TIMEOUTS, Attempt()), NotSent)
     assert isinstance(explain(aiohttp.SocketTimeoutError(), "h:1", TIMEOUTS, Attempt()), ResponseLost)
 
 
-def test_the_most_specific_class_wins() -> None:
+def test_most_specific_class_wins() -> None:
     class Odd(aiohttp.ClientConnectorDNSError):
         pass
 
     assert meaning_of(bare(Odd)) is FAILURES[aiohttp.ClientConnectorDNSError]
 
 
-def test_an_unknown_failure_without_a_trace_is_lost_and_its_words_are_not_copied() -> None:
+def test_unknown_failure_without_a_trace_is_lost_and_its_text_is_hidden() -> None:
     error = explain(RuntimeError("Bearer canary"), "h:1", TIMEOUTS, Attempt())
     assert isinstance(error, ResponseLost)
     assert "canary" not in str(error)
     assert "RuntimeError" in str(error)
 
 
-def test_f32_an_invented_400_is_lost_and_no_status_of_the_servers() -> None:
+@pytest.mark.fault("F32")
+def test_400_generated_by_aiohttp_is_lost_and_no_server_status() -> None:
     error = explain(bare(aiohttp.ClientResponseError), "h:1", TIMEOUTS, Attempt(acquired=True))
     assert isinstance(error, ResponseLost)
     assert "400" not in str(error)
 
 
-def test_a_certificate_is_fatal_and_the_rest_of_the_handshake_is_not() -> None:
+def test_certificate_is_fatal_and_the_rest_of_the_handshake_is_not() -> None:
     certificate = aiohttp.ClientConnectorCertificateError(KEY, ssl.SSLCertVerificationError("self-signed"))
     handshake = aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]"))
     refused = explain(certificate, "api.example:443", TIMEOUTS, Attempt(acquired=False))

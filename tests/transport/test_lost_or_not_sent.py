@@ -34,9 +34,8 @@ def closed_port() -> Iterator[int]:
         yield holder.getsockname()[1]
 
 
-async def test_f22_a_refused_connection_is_not_sent_and_names_host_and_reason(
-    transport_to: Opener, closed_port: int
-) -> None:
+@pytest.mark.fault("F22")
+async def test_refused_connection_is_not_sent_and_names_host_and_reason(transport_to: Opener, closed_port: int) -> None:
     with pytest.raises(
         NotSent, match=rf"127\.0\.0\.1:{closed_port}.*\(Connection refused\); nothing was sent"
     ) as caught:
@@ -45,9 +44,8 @@ async def test_f22_a_refused_connection_is_not_sent_and_names_host_and_reason(
     assert caught.value.sent == "no"
 
 
-async def test_f22_a_name_that_does_not_resolve_is_not_sent(
-    transport_to: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.fault("F22")
+async def test_name_that_does_not_resolve_is_not_sent(transport_to: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     async def no_such_name(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -56,14 +54,16 @@ async def test_f22_a_name_that_does_not_resolve_is_not_sent(
         await transport_to("https://api.invalid").send(submit(), PATIENT)
 
 
-async def test_f22_a_handshake_that_never_ends_is_not_sent_after_the_connect_timeout(transport_to: Opener) -> None:
+@pytest.mark.fault("F22")
+async def test_endless_handshake_is_not_sent_after_the_connect_timeout(transport_to: Opener) -> None:
     async with RawServer(Connection.until_closed) as server:
         with pytest.raises(NotSent, match=r"no connection was had in time \(waited 0\.2 s\)"):
             await transport_to(f"https://127.0.0.1:{server.port}").send(submit(), BRIEF)
     assert b"invented-token" not in server.received
 
 
-async def test_f22_tls_to_a_plain_port_is_not_sent(transport_to: Opener) -> None:
+@pytest.mark.fault("F22")
+async def test_tls_to_a_plain_port_is_not_sent(transport_to: Opener) -> None:
     async def plain(connection: Connection) -> None:
         await connection.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         await connection.until_closed()
@@ -74,7 +74,8 @@ async def test_f22_tls_to_a_plain_port_is_not_sent(transport_to: Opener) -> None
     assert b"invented-token" not in server.received
 
 
-async def test_f22_a_full_pool_is_not_sent_and_says_so(transport_to: Opener) -> None:
+@pytest.mark.fault("F22")
+async def test_full_pool_is_not_sent_with_a_message(transport_to: Opener) -> None:
     arrived = asyncio.Event()
 
     async def hang(connection: Connection) -> None:
@@ -182,10 +183,9 @@ BREAKS: dict[Script, str] = {
 }
 
 
+@pytest.mark.fault("F24", "F27", "F32")
 @pytest.mark.parametrize(("script", "words"), BREAKS.items(), ids=[script.__name__ for script in BREAKS])
-async def test_f24_f27_f32_a_break_after_the_connection_was_had_is_lost(
-    transport_to: Opener, script: Script, words: str
-) -> None:
+async def test_break_after_connecting_is_lost(transport_to: Opener, script: Script, words: str) -> None:
     async with RawServer(script) as server:
         with pytest.raises(ResponseLost, match=words) as caught:
             await transport_to(server.url).send(submit(b"[" + b" " * 65_000 + b"]"), PATIENT)
@@ -196,14 +196,16 @@ async def test_f24_f27_f32_a_break_after_the_connection_was_had_is_lost(
     assert len(server.connections) == 1
 
 
-async def test_f26_silence_after_the_request_is_lost_after_the_read_timeout(transport_to: Opener) -> None:
+@pytest.mark.fault("F26")
+async def test_silence_after_the_request_is_lost_after_the_read_timeout(transport_to: Opener) -> None:
     async with RawServer(Connection.until_closed) as server:
         with pytest.raises(ResponseLost, match=r"the peer fell silent \(waited 0\.2 s\)"):
             await transport_to(server.url).send(submit(), BRIEF)
     assert server.requests == 1
 
 
-async def test_f26_silence_in_the_middle_of_the_answer_is_lost(transport_to: Opener) -> None:
+@pytest.mark.fault("F26")
+async def test_silence_in_the_middle_of_the_answer_is_lost(transport_to: Opener) -> None:
     async def stall(connection: Connection) -> None:
         await cut_by_length(connection)
         await connection.until_closed()
@@ -231,6 +233,7 @@ async def answers_once(connection: Connection) -> None:
     await connection.answer()
 
 
+@pytest.mark.fault("F25", "F26")
 @pytest.mark.parametrize(
     ("script", "seconds", "words"),
     [
@@ -240,7 +243,7 @@ async def answers_once(connection: Connection) -> None:
     ],
     ids=["f26-silence", "f25-head", "f25-body"],
 )
-def test_f25_f26_a_slow_answer_ends_to_the_second_and_gives_its_place_free(
+def test_slow_answer_ends_exactly_at_its_limit_and_frees_its_connection(
     script: Script, seconds: int, words: str
 ) -> None:
     """With the default timeouts, 10 s to connect and 30 s between two reads."""
@@ -261,7 +264,8 @@ def test_f25_f26_a_slow_answer_ends_to_the_second_and_gives_its_place_free(
     run_virtual(work)
 
 
-def test_f25_slow_answers_that_overlap_end_each_to_its_own_second() -> None:
+@pytest.mark.fault("F25")
+def test_overlapping_slow_answers_each_end_at_their_own_limit() -> None:
     """Also after somebody tried to close the transport from another event loop."""
 
     async def work() -> None:
@@ -289,8 +293,9 @@ def test_f25_slow_answers_that_overlap_end_each_to_its_own_second() -> None:
     run_virtual(work)
 
 
+@pytest.mark.fault("F26")
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
-async def test_f26_a_peer_that_never_reads_cannot_hold_a_request_for_ever(transport_to: Opener) -> None:
+async def test_peer_that_never_reads_cannot_block_a_request_for_ever(transport_to: Opener) -> None:
     async def never_read(connection: Connection) -> None:
         await asyncio.Event().wait()
 
@@ -299,7 +304,8 @@ async def test_f26_a_peer_that_never_reads_cannot_hold_a_request_for_ever(transp
             await transport_to(server.url).send(submit(b" " * MORE_THAN_SOCKETS_HOLD), BRIEF)
 
 
-async def test_f27_a_cut_without_any_length_cannot_be_seen(transport_to: Opener) -> None:
+@pytest.mark.fault("F27")
+async def test_truncation_without_a_length_is_undetectable(transport_to: Opener) -> None:
     async def cut(connection: Connection) -> None:
         await connection.request()
         await connection.write(b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"batch_id":')
@@ -309,8 +315,9 @@ async def test_f27_a_cut_without_any_length_cannot_be_seen(transport_to: Opener)
     assert answer.body == b'{"batch_id":'
 
 
+@pytest.mark.fault("F24")
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_f24_a_dead_keep_alive_connection_is_lost_and_never_sent_twice(transport_to: Opener, method: str) -> None:
+async def test_dead_keep_alive_connection_is_lost_and_never_sent_twice(transport_to: Opener, method: str) -> None:
     async def drop_the_second(connection: Connection) -> None:
         await connection.request()
         await connection.answer()
@@ -327,7 +334,7 @@ async def test_f24_a_dead_keep_alive_connection_is_lost_and_never_sent_twice(tra
         assert len(server.connections) == 1
 
 
-async def test_cancelling_passes_through_untouched(transport_to: Opener) -> None:
+async def test_cancellation_propagates_unchanged(transport_to: Opener) -> None:
     arrived = asyncio.Event()
 
     async def hang(connection: Connection) -> None:

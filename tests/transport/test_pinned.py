@@ -58,7 +58,7 @@ async def fetch(pin: Pin, resolve: Resolve, context: ssl.SSLContext | None = Non
         return await transport.send(PROFILE, PATIENT)
 
 
-async def test_the_connection_goes_where_the_name_led_when_it_was_judged(wires: list[str]) -> None:
+async def test_connection_uses_the_checked_address(wires: list[str]) -> None:
     resolve, asked = resolving([PUBLIC], ["127.0.0.1"])
     with pytest.raises(NotSent):
         await fetch(Pin(HOST, 443), resolve)
@@ -66,7 +66,7 @@ async def test_the_connection_goes_where_the_name_led_when_it_was_judged(wires: 
     assert asked == [(HOST, 443)]
 
 
-async def test_a_second_fetch_judges_anew(wires: list[str]) -> None:
+async def test_second_fetch_checks_again(wires: list[str]) -> None:
     resolve, asked = resolving([PUBLIC], ["127.0.0.1"])
     for _ in range(2):
         with pytest.raises(NotSent):
@@ -78,7 +78,7 @@ async def test_a_second_fetch_judges_anew(wires: list[str]) -> None:
 @pytest.mark.parametrize(
     "addresses", [["127.0.0.1"], [PUBLIC, "127.0.0.1"], [PUBLIC_6, "::ffff:10.0.0.1"], ["169.254.169.254", PUBLIC]]
 )
-async def test_one_address_that_is_not_public_ends_it_for_good_before_any_connection(
+async def test_one_private_address_refuses_the_host_before_any_connection(
     wires: list[str], addresses: list[str]
 ) -> None:
     with pytest.raises(NotSent, match="must be a public one") as caught:
@@ -87,13 +87,13 @@ async def test_one_address_that_is_not_public_ends_it_for_good_before_any_connec
     assert not caught.value.retryable
 
 
-async def test_all_public_addresses_may_be_tried(wires: list[str]) -> None:
+async def test_all_public_addresses_are_tried(wires: list[str]) -> None:
     with pytest.raises(NotSent):
         await fetch(Pin(HOST, 443), resolving([PUBLIC, PUBLIC_6])[0])
     assert set(wires) == {PUBLIC, PUBLIC_6}
 
 
-async def test_a_name_that_cannot_be_resolved_was_not_sent_to_and_may_be_tried_again() -> None:
+async def test_unresolvable_name_is_not_sent_and_retryable() -> None:
     async def unknown(host: str, port: int) -> Sequence[str]:
         raise socket.gaierror(-2, "Name or service not known")
 
@@ -103,7 +103,7 @@ async def test_a_name_that_cannot_be_resolved_was_not_sent_to_and_may_be_tried_a
         assert caught.value.retryable
 
 
-async def test_no_proxy_of_the_environment_is_asked(wires: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_environment_proxy_is_ignored(wires: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://10.9.9.9:3128")
     with pytest.raises(NotSent):
@@ -111,18 +111,18 @@ async def test_no_proxy_of_the_environment_is_asked(wires: list[str], monkeypatc
     assert wires == [PUBLIC]
 
 
-async def test_no_other_name_is_known_to_a_pinned_connection() -> None:
+async def test_pinned_connection_resolves_no_other_name() -> None:
     pin = _Fixed(HOST, [PUBLIC])
     assert [found["host"] for found in await pin.resolve(HOST, 443)] == [PUBLIC]
     with pytest.raises(OSError, match="not the name"):
         await pin.resolve("other.example", 443)
 
 
-async def test_the_system_names_this_machine() -> None:
+async def test_system_resolver_knows_localhost() -> None:
     assert "127.0.0.1" in await system_resolve("127.0.0.1", 443)
 
 
-async def test_the_setting_for_tests_allows_this_machine_and_nothing_else(wires: list[str]) -> None:
+async def test_test_setting_allows_loopback_only(wires: list[str]) -> None:
     with pytest.raises(NotSent, match="only this machine"):
         await fetch(Pin(HOST, 8443, loopback=True), resolving([PUBLIC])[0])
     with pytest.raises(NotSent, match="nothing was sent"):
@@ -130,7 +130,7 @@ async def test_the_setting_for_tests_allows_this_machine_and_nothing_else(wires:
     assert wires == ["127.0.0.1"]
 
 
-async def test_no_redirect_is_followed_and_the_token_goes_to_this_host_only() -> None:
+async def test_no_redirect_is_followed_and_token_goes_to_this_host_only() -> None:
     async with RawServer() as elsewhere:
 
         async def redirect(connection: Connection) -> None:
@@ -166,7 +166,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return Certificate(server, ssl.create_default_context(cafile=str(pem)))
 
 
-async def test_the_certificate_of_the_name_is_checked_though_an_address_is_connected_to(
+async def test_certificate_of_the_name_is_checked_on_a_pinned_address(
     certificate: Certificate,
 ) -> None:
     resolve, _ = resolving(["127.0.0.1"])
@@ -176,7 +176,7 @@ async def test_the_certificate_of_the_name_is_checked_though_an_address_is_conne
         assert f"Host: {HOST}:{server.port}\r\n".encode() in server.received
 
 
-async def test_a_certificate_for_another_name_or_of_nobody_is_refused(certificate: Certificate) -> None:
+async def test_certificate_for_another_name_or_of_an_unknown_issuer_is_refused(certificate: Certificate) -> None:
     resolve, _ = resolving(["127.0.0.1"])
     async with RawServer(ssl=certificate.server) as server:
         with pytest.raises(NotSent, match="Hostname mismatch"):

@@ -88,25 +88,25 @@ async def until_closed(connection: Connection) -> None:
         ("http://[::1]:8080", Target("::1", 8080, False)),
     ],
 )
-def test_a_base_url_names_a_target(base_url: str, target: Target) -> None:
+def test_base_url_names_a_target(base_url: str, target: Target) -> None:
     assert target_of(base_url) == target
 
 
 @pytest.mark.parametrize(
     "base_url", ["", "api.example", "ftp://api.example", "https://", "https://a:b:c", "http://x:99999"]
 )
-def test_what_is_no_base_url_is_said_in_words(base_url: str) -> None:
+def test_invalid_base_url_is_described(base_url: str) -> None:
     failed = target_of(base_url)
     assert isinstance(failed, Failed)
     assert failed.why.startswith("it is not")
 
 
 @pytest.mark.parametrize(("host", "is_loopback"), [("localhost", True), ("127.0.0.9", True), ("api.example", False)])
-def test_a_target_knows_whether_it_is_this_machine(host: str, is_loopback: bool) -> None:
+def test_target_detects_loopback(host: str, is_loopback: bool) -> None:
     assert Target(host, 80, False).is_loopback is is_loopback
 
 
-def test_the_proxy_of_the_environment_is_named_with_its_variable_and_without_its_password(
+def test_environment_proxy_is_named_with_its_variable_without_its_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://user:hunter2@proxy.example:3128")
@@ -116,7 +116,7 @@ def test_the_proxy_of_the_environment_is_named_with_its_variable_and_without_its
     assert "hunter2" not in repr(proxy)
 
 
-def test_without_a_proxy_or_with_a_spared_host_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_is_reported_without_a_setting_or_for_an_excluded_host(monkeypatch: pytest.MonkeyPatch) -> None:
     assert proxy_for("https://api.example") is None
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("no_proxy", "api.example")
@@ -124,7 +124,7 @@ def test_without_a_proxy_or_with_a_spared_host_there_is_none(monkeypatch: pytest
     assert proxy_for("http://127.0.0.1:8080") is None
 
 
-def test_a_proxy_that_cannot_be_used_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_proxy_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "socks5://user:hunter2@proxy.example:1080")
     failed = proxy_for("https://api.example")
     assert isinstance(failed, Failed)
@@ -132,11 +132,11 @@ def test_a_proxy_that_cannot_be_used_is_said_in_words(monkeypatch: pytest.Monkey
     assert "hunter2" not in failed.why
 
 
-async def test_a_name_has_its_addresses_each_once() -> None:
+async def test_name_resolves_to_distinct_addresses() -> None:
     assert await resolve(here(8080), PATIENT) == ("127.0.0.1",)
 
 
-async def test_a_name_that_nobody_knows_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unresolvable_name_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -146,7 +146,7 @@ async def test_a_name_that_nobody_knows_is_said_in_words(monkeypatch: pytest.Mon
     )
 
 
-async def test_a_resolver_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silent_resolver_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer.wait() and [])
     assert await resolve(here(80), 0.01) == Failed("the resolver gave no answer in 0.01 s")
@@ -159,16 +159,16 @@ async def test_plain_http_is_a_connection_without_tls() -> None:
         assert server.received == b""
 
 
-async def test_a_port_on_which_nobody_listens_is_said_in_words(closed_port: int) -> None:
+async def test_refused_port_is_described(closed_port: int) -> None:
     assert await shake_hands(here(closed_port), PATIENT) == Failed("connection refused")
 
 
-async def test_a_server_that_never_shakes_hands_is_given_up() -> None:
+async def test_endless_handshake_is_abandoned() -> None:
     async with RawServer(until_closed) as server:
         assert await shake_hands(here(server.port, is_tls=True), 0.05) == Failed("no connection was had in 0.05 s")
 
 
-async def test_a_server_that_speaks_no_tls_is_said_in_words() -> None:
+async def test_server_without_tls_is_described() -> None:
     async def greet(connection: Connection) -> None:
         await connection.write(b"220 this is another service\r\n")
         await connection.until_closed()
@@ -180,7 +180,7 @@ async def test_a_server_that_speaks_no_tls_is_said_in_words() -> None:
 
 
 @needs_openssl
-async def test_a_handshake_tells_protocol_issuer_and_end_of_the_certificate(self_signed: SelfSigned) -> None:
+async def test_handshake_reports_protocol_issuer_and_expiry_of_the_certificate(self_signed: SelfSigned) -> None:
     async with RawServer(until_closed, ssl=self_signed.server) as server:
         seen = await shake_hands(here(server.port, is_tls=True), PATIENT, context=self_signed.trusting)
     assert isinstance(seen, Handshake)
@@ -190,13 +190,13 @@ async def test_a_handshake_tells_protocol_issuer_and_end_of_the_certificate(self
 
 
 @needs_openssl
-async def test_a_certificate_that_is_not_trusted_is_said_in_words(self_signed: SelfSigned) -> None:
+async def test_untrusted_certificate_is_described(self_signed: SelfSigned) -> None:
     async with RawServer(until_closed, ssl=self_signed.server) as server:
         failed = await shake_hands(here(server.port, is_tls=True), PATIENT)
     assert failed == Failed("the server's certificate was not accepted: self-signed certificate")
 
 
-async def test_behind_a_proxy_a_tunnel_is_asked_for_with_the_login(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxy_tunnel_is_requested_with_the_login(monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(connection: Connection) -> None:
         await connection.request()
         await connection.answer(status="407 Proxy Authentication Required")
@@ -212,7 +212,7 @@ async def test_behind_a_proxy_a_tunnel_is_asked_for_with_the_login(monkeypatch: 
 
 
 @needs_openssl
-async def test_through_a_proxy_the_certificate_is_the_server_s(
+async def test_certificate_through_a_proxy_is_that_of_the_server(
     self_signed: SelfSigned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def tunnel(connection: Connection) -> None:
@@ -231,7 +231,7 @@ async def test_through_a_proxy_the_certificate_is_the_server_s(
     assert seen.issuer == "Harbour"
 
 
-async def test_a_proxy_that_hangs_up_or_speaks_nonsense_is_said_in_words() -> None:
+async def test_broken_proxy_answer_is_described() -> None:
     async def hang_up(connection: Connection) -> None:
         await connection.head()
 
@@ -246,7 +246,7 @@ async def test_a_proxy_that_hangs_up_or_speaks_nonsense_is_said_in_words() -> No
     assert said[1] == Failed(f"the proxy {proxy.shown} refused to connect: it answered no HTTP")
 
 
-async def test_any_answer_is_an_answer_and_carries_the_server_s_clock() -> None:
+async def test_any_answer_counts_and_has_the_server_date() -> None:
     async def answer(connection: Connection) -> None:
         await connection.request()
         await connection.answer(
@@ -261,7 +261,7 @@ async def test_any_answer_is_an_answer_and_carries_the_server_s_clock() -> None:
 
 
 @pytest.mark.parametrize("date", ["", "Date: soon\r\n", "Date: Fri, 99 Nov 2025 06:13:20 GMT\r\n"])
-async def test_without_a_readable_date_there_is_none(date: str) -> None:
+async def test_unreadable_date_is_none(date: str) -> None:
     async def answer(connection: Connection) -> None:
         await connection.request()
         await connection.answer(headers=date)
@@ -270,7 +270,7 @@ async def test_without_a_readable_date_there_is_none(date: str) -> None:
         assert await knock(server.url, TIMEOUTS) == Knocked(200)
 
 
-async def test_an_answer_of_any_size_is_an_answer() -> None:
+async def test_answer_of_any_size_counts() -> None:
     async def flood(connection: Connection) -> None:
         await connection.request()
         await connection.answer(b" " * 200_000, status="503 Service Unavailable")
@@ -279,7 +279,7 @@ async def test_an_answer_of_any_size_is_an_answer() -> None:
         assert await knock(server.url, TIMEOUTS) == Knocked(503)
 
 
-async def test_no_answer_is_said_in_words(closed_port: int) -> None:
+async def test_missing_answer_is_described(closed_port: int) -> None:
     failed = await knock(f"http://127.0.0.1:{closed_port}", TIMEOUTS)
     assert isinstance(failed, Failed)
     assert "Connection refused" in failed.why

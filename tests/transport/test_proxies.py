@@ -20,7 +20,7 @@ LABELS = Request("labels", "GET", "/labels", token=Secret("invented-token"))
 SITE = "http://api.example"
 
 
-async def test_the_environments_proxy_is_used(transport_to: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_environment_proxy_is_used(transport_to: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     async with RawServer() as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://user:hidden@127.0.0.1:{proxy.port}")
         await transport_to(SITE).send(LABELS, PATIENT)
@@ -28,9 +28,7 @@ async def test_the_environments_proxy_is_used(transport_to: Opener, monkeypatch:
     assert b"Proxy-Authorization: Basic " + base64.b64encode(b"user:hidden") in proxy.received
 
 
-async def test_an_explicit_proxy_wins_over_the_environment(
-    transport_to: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_explicit_proxy_wins_over_the_environment(transport_to: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     async with RawServer() as theirs, RawServer() as ours:
         monkeypatch.setenv("HTTP_PROXY", theirs.url)
         await transport_to(SITE, proxy=ours.url).send(LABELS, PATIENT)
@@ -38,9 +36,7 @@ async def test_an_explicit_proxy_wins_over_the_environment(
     assert theirs.connections == []
 
 
-async def test_loopback_never_goes_through_the_environments_proxy(
-    transport_to: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_loopback_never_uses_the_environment_proxy(transport_to: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     async with RawServer() as proxy, RawServer() as server:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         await transport_to(server.url).send(LABELS, PATIENT)
@@ -51,23 +47,21 @@ async def test_loopback_never_goes_through_the_environments_proxy(
 @pytest.mark.parametrize(
     ("no_proxy", "used"), [("api.example", False), (".example", False), ("*", False), ("other.example", True)]
 )
-def test_no_proxy_names_the_hosts_that_are_reached_directly(
-    monkeypatch: pytest.MonkeyPatch, no_proxy: str, used: bool
-) -> None:
+def test_no_proxy_lists_hosts_reached_directly(monkeypatch: pytest.MonkeyPatch, no_proxy: str, used: bool) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", no_proxy)
     found = proxies.from_environment(URL("https://api.example"))
     assert found == (URL("http://proxy.example:3128") if used else None)
 
 
-def test_the_scheme_of_the_base_url_chooses_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scheme_of_the_base_url_chooses_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://plain.example:3128")
     assert proxies.from_environment(URL("https://api.example")) is None
     assert proxies.from_environment(URL("http://api.example")) == URL("http://plain.example:3128")
 
 
 @pytest.mark.parametrize("host", ["localhost", "api.localhost", "127.0.0.1", "127.8.8.8", "::1"])
-def test_this_machine_is_known_by_every_name(host: str) -> None:
+def test_every_loopback_name_is_recognised(host: str) -> None:
     assert proxies.is_loopback(host)
 
 
@@ -76,18 +70,18 @@ def test_other_machines_are_not_loopback(host: str) -> None:
     assert not proxies.is_loopback(host)
 
 
-def test_a_proxy_without_a_scheme_is_http() -> None:
+def test_proxy_without_a_scheme_is_http() -> None:
     assert proxies.parse("proxy.example:3128", "proxy") == URL("http://proxy.example:3128")
 
 
 @pytest.mark.parametrize("text", ["socks5://user:hidden@proxy.example", "http://", "http://user:hidden@[bad"])
-def test_a_proxy_that_cannot_be_used_is_refused_at_birth_without_its_password(text: str) -> None:
+def test_unusable_proxy_is_refused_by_the_constructor_without_its_password(text: str) -> None:
     with pytest.raises(ConfigError, match="proxy cannot be used") as caught:
         AiohttpTransport("https://api.example", proxy=text)
     assert "hidden" not in str(caught.value)
 
 
-async def test_a_wrong_proxy_of_the_environment_is_named_by_its_variable(
+async def test_wrong_environment_proxy_is_named_by_its_variable(
     transport_to: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "socks5://user:hidden@proxy.example")
@@ -96,7 +90,7 @@ async def test_a_wrong_proxy_of_the_environment_is_named_by_its_variable(
     assert "hidden" not in str(caught.value)
 
 
-async def test_a_proxy_that_refuses_the_tunnel_has_not_seen_the_request(transport_to: Opener) -> None:
+async def test_proxy_that_refuses_the_tunnel_has_not_seen_the_request(transport_to: Opener) -> None:
     async def refuse(connection: Connection) -> None:
         await connection.head()
         await connection.answer(status="407 Proxy Authentication Required")
@@ -110,7 +104,7 @@ async def test_a_proxy_that_refuses_the_tunnel_has_not_seen_the_request(transpor
     assert "hidden" not in repr(caught.value)
 
 
-async def test_a_proxy_that_drops_the_tunnel_has_not_seen_the_request(transport_to: Opener) -> None:
+async def test_proxy_that_drops_the_tunnel_has_not_seen_the_request(transport_to: Opener) -> None:
     async def drop(connection: Connection) -> None:
         await connection.head()
         connection.writer.close()
@@ -121,7 +115,7 @@ async def test_a_proxy_that_drops_the_tunnel_has_not_seen_the_request(transport_
     assert b"invented-token" not in proxy.received
 
 
-async def test_a_proxy_that_is_not_there_is_named(transport_to: Opener) -> None:
+async def test_unreachable_proxy_is_named(transport_to: Opener) -> None:
     async with RawServer() as gone:
         url = gone.url.replace("http://", "http://user:hidden@")
     with pytest.raises(NotSent, match="the proxy could not be reached") as caught:

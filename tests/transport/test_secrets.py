@@ -66,9 +66,10 @@ async def too_large(connection: Connection) -> None:
     await connection.answer(b"x" * 70_000)
 
 
+@pytest.mark.fault("S01")
 @pytest.mark.parametrize("borrowed", [False, True])
 @pytest.mark.parametrize("script", [hang_up, reset, garbage, cut, too_large, Connection.until_closed])
-async def test_s01_no_broken_answer_shows_the_token(script: Script, borrowed: bool) -> None:
+async def test_broken_answer_shows_no_token(script: Script, borrowed: bool) -> None:
     session = aiohttp.ClientSession() if borrowed else None
     async with RawServer(script) as server:
         transport = AiohttpTransport(server.url, session=session)
@@ -81,7 +82,8 @@ async def test_s01_no_broken_answer_shows_the_token(script: Script, borrowed: bo
     assert_shows_no_canary(caught.value)
 
 
-async def test_s01_no_refused_connection_shows_the_token(transport_to: Opener) -> None:
+@pytest.mark.fault("S01")
+async def test_refused_connection_shows_no_token(transport_to: Opener) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         transport = transport_to(f"http://127.0.0.1:{holder.getsockname()[1]}")
@@ -90,7 +92,8 @@ async def test_s01_no_refused_connection_shows_the_token(transport_to: Opener) -
     assert_shows_no_canary(caught.value)
 
 
-async def test_s01_no_refused_header_shows_the_token(transport_to: Opener) -> None:
+@pytest.mark.fault("S01")
+async def test_refused_header_shows_no_token(transport_to: Opener) -> None:
     with pytest.raises(ConfigError) as caught:
         await transport_to("https://api.example").send(request(CANARY + "\r\n"), BRIEF)
     assert_shows_no_canary(caught.value)

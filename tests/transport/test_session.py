@@ -33,7 +33,7 @@ async def knock(transport: AiohttpTransport) -> None:
         await transport.send(LABELS, PATIENT)
 
 
-def test_it_is_built_and_closed_without_a_loop_being_in_use() -> None:
+def test_transport_is_created_and_closed_without_a_running_loop() -> None:
     transport = AiohttpTransport("https://api.example")
     asyncio.run(transport.aclose())
 
@@ -57,7 +57,7 @@ async def test_no_more_connections_are_opened_than_allowed(transport_to: Opener)
     assert server.requests == 20
 
 
-async def test_after_the_close_it_says_that_it_was_closed() -> None:
+async def test_closed_transport_raises() -> None:
     async with RawServer() as server:
         transport = AiohttpTransport(server.url)
         await transport.send(LABELS, PATIENT)
@@ -67,7 +67,7 @@ async def test_after_the_close_it_says_that_it_was_closed() -> None:
             await transport.send(LABELS, PATIENT)
 
 
-def test_another_loop_is_told_to_open_its_own_client() -> None:
+def test_another_loop_is_refused_with_advice() -> None:
     transport = AiohttpTransport(nobody_listens())
     asyncio.run(knock(transport))
     with pytest.raises(ClientClosed, match="another event loop"):
@@ -75,7 +75,7 @@ def test_another_loop_is_told_to_open_its_own_client() -> None:
     asyncio.run(transport.aclose())
 
 
-def test_it_is_not_closed_from_another_loop_while_its_own_lives() -> None:
+def test_transport_is_not_closed_from_another_loop_while_its_own_runs() -> None:
     transport = AiohttpTransport(nobody_listens())
     loop = asyncio.new_event_loop()
     loop.run_until_complete(knock(transport))
@@ -85,7 +85,7 @@ def test_it_is_not_closed_from_another_loop_while_its_own_lives() -> None:
     loop.close()
 
 
-async def test_after_a_fork_the_child_is_told_and_the_parents_sockets_are_left_alone(
+async def test_forked_child_is_refused_and_parent_sockets_are_untouched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with RawServer() as server:
@@ -103,7 +103,7 @@ async def test_after_a_fork_the_child_is_told_and_the_parents_sockets_are_left_a
         assert transport._session.closed
 
 
-async def test_a_borrowed_session_is_used_and_never_closed() -> None:
+async def test_borrowed_session_is_used_and_never_closed() -> None:
     async with RawServer() as server, aiohttp.ClientSession() as session:
         transport = AiohttpTransport(server.url, session=session)
         await transport.send(LABELS, PATIENT)
@@ -113,7 +113,7 @@ async def test_a_borrowed_session_is_used_and_never_closed() -> None:
             await transport.send(LABELS, PATIENT)
 
 
-async def test_a_borrowed_session_that_its_owner_closed_is_named() -> None:
+async def test_borrowed_session_that_its_owner_closed_is_named() -> None:
     session = aiohttp.ClientSession()
     transport = AiohttpTransport(nobody_listens(), session=session)
     await session.close()
@@ -121,7 +121,7 @@ async def test_a_borrowed_session_that_its_owner_closed_is_named() -> None:
         await transport.send(LABELS, PATIENT)
 
 
-async def test_with_a_borrowed_session_the_class_of_the_failure_decides() -> None:
+async def test_borrowed_session_failures_are_classified_by_class() -> None:
     async def drop(connection: Connection) -> None:
         await connection.request()
         connection.writer.close()
@@ -137,7 +137,7 @@ async def test_with_a_borrowed_session_the_class_of_the_failure_decides() -> Non
             )
 
 
-async def test_a_borrowed_session_follows_no_redirect_either() -> None:
+async def test_borrowed_session_follows_no_redirect() -> None:
     async with RawServer() as other:
 
         async def redirect(connection: Connection) -> None:
@@ -150,7 +150,7 @@ async def test_a_borrowed_session_follows_no_redirect_either() -> None:
     assert other.connections == []
 
 
-async def test_a_close_ends_what_waits_as_closed_and_what_flies_as_lost() -> None:
+async def test_close_ends_waiting_calls_as_closed_and_requests_in_flight_as_lost() -> None:
     arrived = asyncio.Event()
 
     async def hang(connection: Connection) -> None:
@@ -174,6 +174,6 @@ async def test_a_close_ends_what_waits_as_closed_and_what_flies_as_lost() -> Non
 
 
 @pytest.mark.parametrize("wrong", [{"ssl": False}, {"ssl": True}, {"connections": 0}, {"connections": True}])
-def test_settings_that_cannot_be_used_are_refused_at_birth(wrong: dict[str, bool]) -> None:
+def test_unusable_settings_are_refused_by_the_constructor(wrong: dict[str, bool]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         AiohttpTransport("https://api.example", **wrong)  # type: ignore[arg-type]

@@ -50,19 +50,19 @@ READS: tuple[Any, ...] = (
 )
 
 
-def test_the_sample_of_numbers_is_one_whole_page() -> None:
+def test_number_sample_is_one_complete_page() -> None:
     page = decipher.decipher_numbers(printed("numbers_response"), page=1, now=NOW)
     made = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
     assert page.items == (ReservedNumber(12345, "120000486562997", reserved=True, created_at=made),)
     assert (page.page, page.total_pages) == (1, 1)
 
 
-def test_the_sample_of_calls_and_of_one_call_are_the_same_record() -> None:
+def test_sample_of_calls_and_of_one_call_are_the_same_record() -> None:
     assert decipher.decipher_calls(printed("calls_response"), page=1, now=NOW).items == (CALL,)
     assert decipher.decipher_call(printed("call_response"), now=NOW) == CALL
 
 
-def test_the_samples_of_test_numbers_check_and_keys_are_read() -> None:
+def test_samples_of_test_numbers_check_and_keys_are_read() -> None:
     tried = decipher.decipher_public_test_numbers(printed("test_numbers_response"), now=NOW)
     assert tried.items == (PublicTestNumber("8613912345678", "8613"),)
     assert decipher.decipher_check(printed("calls_check_response"), now=NOW) is True
@@ -73,7 +73,7 @@ def test_the_samples_of_test_numbers_check_and_keys_are_read() -> None:
     decipher.decipher_revoked(printed("revoke_key_response"), now=NOW)
 
 
-def test_the_sample_of_a_new_key_has_its_token_and_does_not_show_it() -> None:
+def test_sample_of_a_new_key_has_its_token_and_does_not_show_it() -> None:
     key = decipher.decipher_new_key(printed("create_key_response", 201), now=NOW)
     assert (key.id, key.name, key.created_at) == (7, "Production server", datetime(2026, 5, 16, 9, tzinfo=UTC))
     assert key.token.reveal() == "7|aBcD...long-token-shown-once"
@@ -97,13 +97,11 @@ def test_numbers_show_their_last_four_digits_only() -> None:
         (a_page(range(3)), None),
     ],
 )
-def test_the_last_page_is_the_one_without_a_next_or_the_one_that_fills_the_total(
-    told: Answer, expected: int | None
-) -> None:
+def test_last_page_has_no_next_link_or_reaches_the_total(told: Answer, expected: int | None) -> None:
     assert decipher.decipher_numbers(told, page=1, now=NOW).total_pages == expected
 
 
-def test_fields_that_are_missing_null_or_of_another_form_are_none_or_read() -> None:
+def test_missing_null_or_differently_typed_fields_are_tolerated() -> None:
     told = answer(200, {"data": {"id": "5", "duration": "12", "end_at": None, "start_at": "yesterday", "new": [1]}})
     assert decipher.decipher_call(told, now=NOW) == CallDetail(5, duration=12)
 
@@ -122,7 +120,7 @@ def test_fields_that_are_missing_null_or_of_another_form_are_none_or_read() -> N
         (422, {"message": "no", "errors": "strange"}, BadRequest, "no"),
     ],
 )
-def test_a_status_is_an_error_with_the_server_s_words(
+def test_error_status_quotes_the_server_message(
     status: int, body: object, kind: type[APIStatusError], message: str | None
 ) -> None:
     told = Answer(status, {}, body) if isinstance(body, bytes) else answer(status, body)
@@ -132,7 +130,7 @@ def test_a_status_is_an_error_with_the_server_s_words(
     assert caught.value.message == message
 
 
-def test_a_refused_argument_is_named_with_all_that_is_said_of_it() -> None:
+def test_refused_argument_is_named_with_all_its_messages() -> None:
     with pytest.raises(BadRequest) as caught:
         decipher.decipher_check(printed("error_422", 422), now=NOW)
     assert (caught.value.field, caught.value.message) == ("number", "The number field is required.")
@@ -142,13 +140,13 @@ def test_a_refused_argument_is_named_with_all_that_is_said_of_it() -> None:
     assert (caught.value.field, caught.value.message) == ("from", "No date. Too late.")
 
 
-def test_the_error_word_of_a_404_is_kept() -> None:
+def test_error_code_of_a_404_is_kept() -> None:
     with pytest.raises(NotFound) as caught:
         decipher.decipher_call(printed("call_error_404", 404), now=NOW)
     assert (caught.value.slug, caught.value.message) == ("not_found", "Call record not found.")
 
 
-def test_a_429_says_how_long_to_wait() -> None:
+def test_429_reports_the_wait() -> None:
     with pytest.raises(RateLimited) as caught:
         decipher.decipher_check(answer(429, {"message": "m"}, retry_after="17"), now=NOW)
     assert caught.value.retry_after == 17
@@ -158,38 +156,38 @@ def test_a_429_says_how_long_to_wait() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"null", b"{}", b'{"data": 1}', b'{"data": {}}', b"\xff", b"{" * 5000, PAGE.body]
 )
-def test_a_body_of_another_form_is_a_decode_error(read: Any, body: bytes) -> None:
+def test_body_of_another_form_is_a_decode_error(read: Any, body: bytes) -> None:
     with pytest.raises(DecodeError):
         read(Answer(200, {}, body), now=NOW)
 
 
 @pytest.mark.parametrize("said", [None, 1, "true", [], {}])
-def test_a_check_that_is_neither_true_nor_false_is_no_answer(said: object) -> None:
+def test_check_without_a_boolean_is_an_error(said: object) -> None:
     with pytest.raises(DecodeError, match="call_received"):
         decipher.decipher_check(answer(200, {"call_received": said}), now=NOW)
 
 
 @pytest.mark.parametrize("token", [None, "", 7, "two words", "line\nbreak", "7|" + "a" * 5000])
-def test_a_new_key_without_a_usable_token_says_what_to_do_and_shows_nothing(token: object) -> None:
+def test_new_key_without_a_usable_token_gives_advice_and_shows_nothing(token: object) -> None:
     with pytest.raises(DecodeError, match=r"revoke it and make another \(at \$\.token\)") as caught:
         decipher.decipher_new_key(answer(201, {"id": 7, "token": token, "name": "n"}), now=NOW)
     assert caught.value.body == ""
 
 
-def test_a_new_key_without_an_id_is_a_decode_error_that_shows_nothing_of_the_token() -> None:
+def test_new_key_without_an_id_is_a_decode_error_that_hides_the_token() -> None:
     with pytest.raises(DecodeError) as caught:
         decipher.decipher_new_key(answer(201, {"token": "7|aBcDeFgHiJkLmNoPq"}), now=NOW)
     assert "aBcD" not in str(caught.value) + caught.value.body
 
 
 @pytest.mark.parametrize("read", [decipher.decipher_new_key, decipher.decipher_revoked])
-def test_a_web_page_in_answer_to_a_write_leaves_it_unknown(read: Any) -> None:
+def test_web_page_in_answer_to_a_write_is_ambiguous(read: Any) -> None:
     with pytest.raises(ResponseLost, match="captive portal"):
         read(PAGE, now=NOW)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 422, 500])
-def test_a_token_that_the_server_repeats_is_never_quoted(status: int) -> None:
+def test_token_repeated_by_the_server_is_never_quoted(status: int) -> None:
     token = "7|aBcDeFgHiJkLmNoPqRsTuVwX"
     for body in (answer(status, {"message": f"bad token {token}", "error": token}).body, f"bad {token}".encode()):
         with pytest.raises(TruecallerError) as caught:

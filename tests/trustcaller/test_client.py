@@ -70,7 +70,7 @@ async def test_one_call_and_the_live_check(client: TrustCallerClient) -> None:
     assert await client.calls.check("447900000123") is False
 
 
-async def test_a_key_lives_from_its_making_to_its_revoking(client: TrustCallerClient, sandbox: Sandbox) -> None:
+async def test_key_life_cycle_from_creation_to_revocation(client: TrustCallerClient, sandbox: Sandbox) -> None:
     new = await client.keys.create("Production server")
     other = TrustCallerClient(token=new.token, base_url=sandbox.environment()["TRUSTCALLER_BASE_URL"], limits=WIDE)
     async with other:
@@ -83,7 +83,7 @@ async def test_a_key_lives_from_its_making_to_its_revoking(client: TrustCallerCl
         await client.keys.revoke(new.id)
 
 
-async def test_a_missing_permission_is_forbidden() -> None:
+async def test_missing_permission_is_forbidden() -> None:
     settings = SandboxSettings(trustcaller=TrustCallerSettings(permissions=frozenset({"api_access"})))
     async with await Sandbox.start(settings) as sandbox, TrustCallerClient.from_env(sandbox.environment()) as client:
         assert (await client.numbers.list()).items
@@ -92,21 +92,21 @@ async def test_a_missing_permission_is_forbidden() -> None:
                 await call
 
 
-async def test_a_refused_argument_comes_with_its_field(client: TrustCallerClient) -> None:
+async def test_refused_argument_comes_with_its_field(client: TrustCallerClient) -> None:
     request = attrs.evolve(check_request("1"), path="/calls/check")
     with pytest.raises(BadRequest) as caught:
         await client._line.call(request, decipher_check)
     assert (caught.value.status, caught.value.field) == (422, "number")
 
 
-def test_the_token_may_be_in_a_file(tmp_path: Path) -> None:
+def test_token_may_be_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(f"{TOKEN}\n")
     client = TrustCallerClient.from_env({"TRUSTCALLER_TOKEN_FILE": str(path)})
     assert client._line._terms.token == Secret(TOKEN)
 
 
-def test_an_argument_wins_over_the_environment() -> None:
+def test_argument_wins_over_the_environment() -> None:
     client = TrustCallerClient.from_env({"TRUSTCALLER_TOKEN": "1|other"}, token=TOKEN)
     assert client._line._terms.token == Secret(TOKEN)
 
@@ -120,7 +120,7 @@ def test_an_argument_wins_over_the_environment() -> None:
         ({"TRUSTCALLER_TOKEN": TOKEN, "TRUSTCALLER_BASE_URL": "http://trustcaller.example"}, "plain http"),
     ],
 )
-def test_a_wrong_environment_is_told_by_name(environ: dict[str, str], told: str) -> None:
+def test_wrong_environment_variable_is_named(environ: dict[str, str], told: str) -> None:
     with pytest.raises(ConfigError, match=told) as caught:
         TrustCallerClient.from_env(environ)
     assert "two words" not in str(caught.value)
@@ -131,31 +131,31 @@ def test_a_wrong_environment_is_told_by_name(environ: dict[str, str], told: str)
     [{"token": ""}, {"token": 7}, {"token": TOKEN, "limits": 60}, {"token": TOKEN, "retry": 3}, {"token": "a\nb"}],
     ids=str,
 )
-def test_a_wrong_setting_is_refused(settings: dict[str, Any]) -> None:
+def test_wrong_setting_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         TrustCallerClient(**settings)
 
 
-def test_a_refused_token_is_in_no_frame_that_a_crash_reporter_collects() -> None:
+def test_refused_token_is_in_no_traceback_frame() -> None:
     with pytest.raises(ConfigError) as caught:
         TrustCallerClient(token="6|k3y-with a space")
     collected = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     assert "k3y" not in " ".join(str(frame.locals) for frame in collected.stack if "truecaller_async" in frame.filename)
 
 
-def test_a_client_shows_no_token_and_does_not_pickle() -> None:
+def test_client_shows_no_token_and_does_not_pickle() -> None:
     client = TrustCallerClient(token=TOKEN)
     assert TOKEN not in repr(client) + repr(vars(client)) + repr(client._line._terms)
     with pytest.raises(TypeError, match="from_env"):
         pickle.dumps(client)
 
 
-def test_a_plain_with_says_async_with() -> None:
+def test_plain_with_recommends_async_with() -> None:
     with pytest.raises(TypeError, match="async with"), TrustCallerClient(token=TOKEN):
         pass
 
 
-async def test_a_client_that_was_used_and_never_closed_is_told_of(sandbox: Sandbox) -> None:
+async def test_unclosed_used_client_warns(sandbox: Sandbox) -> None:
     clients = [TrustCallerClient.from_env(sandbox.environment())]
     await clients[0].keys.list()
     transport = clients[0]._line._transport

@@ -67,14 +67,14 @@ def revoking(client: TrustCallerClient) -> Awaitable[object]:
 
 
 @pytest.mark.parametrize("failure", [LOST, UNSENT, BROKEN, PAGE, throttled(3)], ids=repr)
-def test_a_read_is_tried_again_after_whatever_may_pass(failure: Any) -> None:
+def test_read_is_retried_after_any_temporary_error(failure: Any) -> None:
     script = playing(failure, failure, THERE)
     assert made(checking, script) == (True, None)
     assert script.tokens == [TOKEN] * 3
 
 
 @pytest.mark.parametrize("failure", [UNSENT, throttled(3)], ids=repr)
-def test_the_making_of_a_key_is_tried_again_where_it_was_not_taken(failure: Any) -> None:
+def test_key_creation_is_retried_if_it_was_not_applied(failure: Any) -> None:
     script = playing(failure, MADE)
     result, _ = made(creating, script)
     assert result is not None
@@ -85,9 +85,7 @@ def test_the_making_of_a_key_is_tried_again_where_it_was_not_taken(failure: Any)
     ("failure", "kind"),
     [(LOST, ResponseLost), (BROKEN, ServerError), (PAGE, ResponseLost), (answer(201, {"id": 7}), DecodeError)],
 )
-def test_the_making_of_a_key_is_never_repeated_where_it_may_have_been_taken(
-    failure: Any, kind: type[TruecallerError]
-) -> None:
+def test_key_creation_is_never_repeated_if_it_may_be_applied(failure: Any, kind: type[TruecallerError]) -> None:
     script = playing(failure, MADE)
     _, error = made(creating, script)
     assert type(error) is kind
@@ -96,26 +94,26 @@ def test_the_making_of_a_key_is_never_repeated_where_it_may_have_been_taken(
 
 
 @pytest.mark.parametrize("failure", [LOST, BROKEN, PAGE], ids=repr)
-def test_a_key_that_is_not_found_after_a_lost_answer_was_revoked(failure: Any) -> None:
+def test_key_not_found_after_a_lost_answer_was_revoked(failure: Any) -> None:
     for between in ([], [throttled(1)], [UNSENT]):
         script = playing(failure, *between, NOTHING_THERE)
         assert made(revoking, script) == (None, None)
 
 
 @pytest.mark.parametrize("before", [[], [UNSENT], [throttled(1)]], ids=repr)
-def test_a_key_that_is_not_found_and_cannot_have_been_revoked_by_us_is_an_error(before: list[Any]) -> None:
+def test_key_not_found_without_a_lost_answer_is_an_error(before: list[Any]) -> None:
     _, error = made(revoking, playing(*before, NOTHING_THERE))
     assert type(error) is NotFound
 
 
-def test_revoking_is_tried_again_until_it_is_done() -> None:
+def test_revocation_is_retried_until_it_is_done() -> None:
     script = playing(LOST, BROKEN, REVOKED)
     assert made(revoking, script) == (None, None)
     assert len(script.sent) == 3
 
 
 @pytest.mark.parametrize("call", [checking, creating, revoking])
-def test_a_refused_token_is_an_error_at_once(call: Any) -> None:
+def test_refused_token_is_an_error_at_once(call: Any) -> None:
     script = playing(printed("error_401", 401))
     _, error = made(call, script)
     assert type(error) is AuthenticationFailed
@@ -123,28 +121,28 @@ def test_a_refused_token_is_an_error_at_once(call: Any) -> None:
 
 
 @pytest.mark.parametrize("failure", [LOST, UNSENT, BROKEN, throttled(1)], ids=repr)
-def test_without_retries_there_is_one_try(failure: Any) -> None:
+def test_without_retries_there_is_one_attempt(failure: Any) -> None:
     script = playing(failure, THERE)
     _, error = made(checking, script, retry=NO_RETRY)
     assert error is not None
     assert len(script.sent) == 1
 
 
-def test_the_last_failure_is_raised_when_the_tries_are_used_up() -> None:
+def test_last_failure_is_raised_after_the_last_attempt() -> None:
     script = playing(BROKEN)
     _, error = made(checking, script, retry=RetryPolicy(attempts=3))
     assert type(error) is ServerError
     assert len(script.sent) == 3
 
 
-def test_a_retry_after_of_a_whole_minute_is_waited_out() -> None:
+def test_retry_after_of_a_minute_is_waited_out() -> None:
     script = playing(throttled(60), THERE)
     assert made(checking, script) == (True, None)
     first, second = script.times
     assert second - first >= 60
 
 
-def test_a_hold_is_for_every_call_of_the_client() -> None:
+def test_cooldown_applies_to_every_call_of_the_client() -> None:
     script = playing(throttled(30), THERE, latency=0.1)
 
     async def work() -> None:
@@ -160,13 +158,13 @@ def test_a_hold_is_for_every_call_of_the_client() -> None:
     assert all(time >= script.times[0] + 30 for time in script.times[1:])
 
 
-def test_a_wait_that_nobody_sits_out_is_an_error_that_says_so() -> None:
+def test_wait_beyond_the_maximum_is_an_error_with_a_message() -> None:
     _, error = made(checking, playing(throttled(3600)))
     assert isinstance(error, WaitTooLong)
     assert error.seconds >= 3600
 
 
-def test_a_hold_beyond_the_policy_raises_the_refusal() -> None:
+def test_cooldown_beyond_the_policy_raises_the_refusal() -> None:
     script = playing(throttled(60), THERE)
     _, error = made(checking, script, retry=RetryPolicy(total=30.0))
     assert isinstance(error, RateLimited)
@@ -174,7 +172,7 @@ def test_a_hold_beyond_the_policy_raises_the_refusal() -> None:
     assert len(script.sent) == 1
 
 
-def test_no_window_of_a_minute_has_more_than_sixty_requests() -> None:
+def test_no_minute_has_more_than_sixty_requests() -> None:
     script = playing(THERE, latency=0.0)
 
     async def work() -> None:
@@ -209,7 +207,7 @@ class Wire:
 
 
 @pytest.mark.parametrize("limit", [1, 7, 60])
-def test_the_sandbox_which_counts_in_its_own_way_never_has_to_refuse_a_client(limit: int) -> None:
+def test_sandbox_with_its_own_counting_never_refuses_the_client(limit: int) -> None:
     state = TrustCallerState(TrustCallerSettings(token=TOKEN, limit=limit))
 
     async def work() -> None:
@@ -222,7 +220,7 @@ def test_the_sandbox_which_counts_in_its_own_way_never_has_to_refuse_a_client(li
     assert state.peak <= limit
 
 
-def test_a_client_that_believes_in_a_wider_limit_gets_through_all_the_same() -> None:
+def test_client_with_a_higher_limit_still_succeeds() -> None:
     state = TrustCallerState(TrustCallerSettings(token=TOKEN, limit=10))
 
     async def work() -> None:
@@ -236,7 +234,7 @@ def test_a_client_that_believes_in_a_wider_limit_gets_through_all_the_same() -> 
     assert 0 < state.requests[429] <= 5
 
 
-def test_every_page_is_read_once_and_by_its_number() -> None:
+def test_every_page_is_read_once_by_its_number() -> None:
     pages = [
         a_page(range(3), page=1, total=7, next="https://elsewhere.example/steal?page=2"),
         a_page(range(3, 6), page=2, total=7, next="https://elsewhere.example/steal?page=3"),
@@ -252,7 +250,7 @@ def test_every_page_is_read_once_and_by_its_number() -> None:
     assert [request.path for _, request in script.sent] == [f"/numbers?page={n}&per_page=3" for n in (1, 2, 3)]
 
 
-def test_a_closed_client_says_so_also_to_a_call_that_waits() -> None:
+def test_closed_client_fails_waiting_calls() -> None:
     script = playing(throttled(30), THERE)
 
     async def work() -> None:

@@ -53,7 +53,7 @@ async def result_of(
             return None, error
 
 
-async def test_a_read_is_asked_again_with_the_documented_headers() -> None:
+async def test_read_is_retried_with_the_documented_headers() -> None:
     async with RawServer(broken, answering("calls_check_response")) as server:
         landed, error = await result_of(lambda client: client.calls.check("120000486562997"), server)
         assert (landed, error) == (True, None)
@@ -64,7 +64,7 @@ async def test_a_read_is_asked_again_with_the_documented_headers() -> None:
         assert "Accept: application/json\r\n" in head
 
 
-async def test_a_new_key_whose_answer_is_lost_is_asked_for_once_and_told_of() -> None:
+async def test_key_creation_with_a_lost_answer_is_sent_once_and_reported() -> None:
     async with RawServer(broken, answering("create_key_response", "201 Created")) as server:
         _, error = await result_of(lambda client: client.keys.create("Production server"), server)
         assert type(error) is ResponseLost
@@ -72,13 +72,13 @@ async def test_a_new_key_whose_answer_is_lost_is_asked_for_once_and_told_of() ->
         assert server.requests == 1
 
 
-async def test_a_key_whose_revoking_is_lost_is_revoked_when_it_is_not_found() -> None:
+async def test_revocation_with_a_lost_answer_succeeds_if_the_key_is_gone() -> None:
     async with RawServer(broken, answering("call_error_404", "404 Not Found")) as server:
         assert await result_of(lambda client: client.keys.revoke(7), server) == (None, None)
         assert server.requests == 2
 
 
-async def test_a_new_key_that_cannot_be_read_shows_nothing_of_its_token() -> None:
+async def test_unreadable_new_key_shows_nothing_of_its_token() -> None:
     async def cut(connection: Connection) -> None:
         await connection.request()
         body = (SAMPLES / "create_key_response.json").read_bytes().replace(b'"id": 7', b'"id": null')
@@ -91,7 +91,7 @@ async def test_a_new_key_that_cannot_be_read_shows_nothing_of_its_token() -> Non
 
 
 @pytest.mark.parametrize("status", ["302 Found", "308 Permanent Redirect"])
-async def test_a_redirect_is_not_followed(status: str) -> None:
+async def test_redirect_is_not_followed(status: str) -> None:
     location = "Location: https://elsewhere.example/login?token=x\r\n"
     async with RawServer(answering("error_401", status, location)) as server:
         _, error = await result_of(lambda client: client.numbers.list(), server)

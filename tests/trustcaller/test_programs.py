@@ -48,14 +48,14 @@ async def run(suffix: str, variables: dict[str, str]) -> tuple[int | None, str, 
 
 
 @pytest.mark.parametrize("suffix", INTERPRETERS)
-async def test_a_program_in_any_language_makes_every_call(suffix: str) -> None:
+async def test_program_in_any_language_makes_every_call(suffix: str) -> None:
     async with await Sandbox.start() as sandbox:
         code, out, complaints = await run(suffix, sandbox.environment())
         assert (code, complaints, out) == (0, "", TOLD)
         assert dict(sandbox.trustcaller.requests) == {200: 7, 201: 1}
 
 
-async def test_a_program_with_a_wrong_token_is_told_so() -> None:
+async def test_program_with_a_wrong_token_gets_the_error() -> None:
     async with await Sandbox.start() as sandbox:
         code, _, complaints = await run(".py", sandbox.environment() | {"TRUSTCALLER_TOKEN": "6|another"})
         assert code != 0

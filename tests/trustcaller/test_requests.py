@@ -45,7 +45,7 @@ def test_every_call_is_the_documented_request(request_: Request, line: str) -> N
     assert request_.headers["Accept"] == "application/json"
 
 
-def test_the_body_of_a_new_key_is_the_documented_one() -> None:
+def test_body_of_a_new_key_is_the_documented_one() -> None:
     made = requests.create_key_request("Production server")
     assert made.headers["Content-Type"] == "application/json"
     assert msgspec.json.decode(made.body or b"") == msgspec.json.decode(
@@ -81,7 +81,7 @@ BAD: list[tuple[Callable[..., Request], tuple[Any, ...], str]] = [
 
 
 @pytest.mark.parametrize(("build", "arguments", "rule"), BAD)
-def test_a_wrong_argument_is_refused_with_the_rule(
+def test_wrong_argument_is_refused_with_the_rule(
     build: Callable[..., Request], arguments: tuple[Any, ...], rule: str
 ) -> None:
     with pytest.raises(ValidationError) as caught:
@@ -89,7 +89,7 @@ def test_a_wrong_argument_is_refused_with_the_rule(
     assert [problem.rule for problem in caught.value.problems] == [rule]
 
 
-def test_a_number_that_is_refused_is_masked() -> None:
+def test_number_that_is_refused_is_masked() -> None:
     with pytest.raises(ValidationError) as caught:
         requests.check_request("0120000486562997")
     assert "0486562997" not in str(caught.value)

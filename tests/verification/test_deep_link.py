@@ -36,14 +36,14 @@ def rules_broken(**style: Any) -> list[str]:
     return [problem.rule for problem in caught.value.problems]
 
 
-def test_a_plain_link_has_the_four_required_parameters_in_the_documented_order() -> None:
+def test_plain_link_has_the_four_required_parameters_in_order() -> None:
     assert DeepLink("key", "Harbour Bank", NONCE).url == (
         "truecallersdk://truesdk/web_verify?type=btmsheet&requestNonce=RL8YZ41FQMt5Jiak2sc_Ys0OgQA%3D"
         "&partnerKey=key&partnerName=Harbour%20Bank"
     )
 
 
-def test_every_option_goes_by_its_name_on_the_wire_and_comes_back_unchanged() -> None:
+def test_every_option_uses_its_wire_name_and_round_trips() -> None:
     url = DeepLink("key", "Harbour & Sons #1", NONCE, FULL).url
     assert "#" not in url
     assert dict(parse_qsl(urlsplit(url).query)) == {
@@ -65,22 +65,22 @@ def test_every_option_goes_by_its_name_on_the_wire_and_comes_back_unchanged() ->
     }
 
 
-def test_the_ttl_is_seconds_here_and_milliseconds_on_the_wire() -> None:
+def test_ttl_is_seconds_in_the_api_and_milliseconds_on_the_wire() -> None:
     assert "&ttl=30500" in DeepLink("key", "name", NONCE, LinkStyle(ttl=30.5)).url
 
 
 @pytest.mark.parametrize("field", [one.name for one in attrs.fields(LinkStyle)])
 @pytest.mark.parametrize("wrong", ["", "no such word", "#12345", "javascript:alert(1)", 7.99, -1, True, float("nan")])
-def test_what_is_not_documented_is_refused_and_names_its_field(field: str, wrong: object) -> None:
+def test_undocumented_value_is_refused_with_its_field(field: str, wrong: object) -> None:
     assert rules_broken(**{field: wrong})[0].startswith(f"{field}.")
 
 
 @pytest.mark.parametrize("colour", ["0087ff", "#0087f", "#0087fff", "#0087fg", "%230087ff", "#0087ff\n"])
-def test_a_colour_is_a_hash_and_six_hex_digits(colour: str) -> None:
+def test_colour_is_a_hash_and_six_hex_digits(colour: str) -> None:
     assert rules_broken(cta_color=colour) == ["cta_color.form"]
 
 
-def test_everything_wrong_is_told_at_once_with_a_hint() -> None:
+def test_all_problems_are_reported_together_with_hints() -> None:
     with pytest.raises(ValidationError) as caught:
         LinkStyle(lang="xx", ttl=1, button_shape="oval")
     assert {problem.field for problem in caught.value.problems} == {"lang", "ttl", "button_shape"}
@@ -89,14 +89,14 @@ def test_everything_wrong_is_told_at_once_with_a_hint() -> None:
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
-def test_every_documented_language_is_taken(lang: str) -> None:
+def test_every_documented_language_is_accepted(lang: str) -> None:
     assert f"&lang={lang}" in DeepLink("key", "name", NONCE, LinkStyle(lang=lang)).url
 
 
 @pytest.mark.parametrize(
     "nonce", ["", "seven77", "x" * 65, "has space", "slash/slash", "plus+plus+", "ünïcödes", "line\nline"]
 )
-def test_a_nonce_is_8_to_64_url_safe_characters(nonce: str) -> None:
+def test_nonce_is_8_to_64_url_safe_characters(nonce: str) -> None:
     with pytest.raises(ValidationError, match="8 to 64 URL-safe"):
         DeepLink("key", "name", nonce)
 
@@ -111,6 +111,6 @@ def test_key_and_name_must_be_printable(key: str, name: str) -> None:
     name=st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1),
     nonce=st.from_regex(r"[A-Za-z0-9_-]{8,64}", fullmatch=True),
 )
-def test_any_name_comes_back_from_the_link_as_it_went_in(name: str, nonce: str) -> None:
+def test_any_name_round_trips_through_the_link(name: str, nonce: str) -> None:
     query = dict(parse_qsl(urlsplit(DeepLink("key", name, nonce).url).query))
     assert (query["partnerName"], query["requestNonce"]) == (name, nonce)

@@ -16,17 +16,20 @@ from truecaller_async.verification.endpoints import Endpoint
 from .hostile_endpoints import GOOD, HOST, HOSTILE
 
 
-def test_s21_the_table_is_no_smaller_than_it_was_measured_with() -> None:
+@pytest.mark.fault("S21")
+def test_address_table_is_complete() -> None:
     assert len(HOSTILE) + len(GOOD) >= 32
 
 
+@pytest.mark.fault("S21")
 @pytest.mark.parametrize("endpoint", GOOD)
-def test_s21_the_good_ones_are_admitted(endpoint: str) -> None:
+def test_good_endpoints_are_accepted(endpoint: str) -> None:
     assert Endpoints().check(endpoint) == Endpoint("https", HOST, 443, "/v1/default")
 
 
+@pytest.mark.fault("S21")
 @pytest.mark.parametrize("name", HOSTILE)
-def test_s21_the_hostile_and_the_odd_ones_are_refused_by_a_named_rule(name: str) -> None:
+def test_hostile_endpoints_are_refused_by_a_named_rule(name: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Endpoints().check(HOSTILE[name])
     (problem,) = caught.value.problems
@@ -49,22 +52,22 @@ def test_s21_the_hostile_and_the_odd_ones_are_refused_by_a_named_rule(name: str)
         ("a step up", "form"),
     ],
 )
-def test_the_rule_that_is_named_is_the_one_that_is_broken(name: str, rule: str) -> None:
+def test_named_rule_is_the_violated_one(name: str, rule: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Endpoints().check(HOSTILE[name])
     assert caught.value.problems[0].rule == f"endpoint.{rule}"
 
 
-def test_512_characters_are_admitted() -> None:
+def test_512_characters_are_accepted() -> None:
     endpoint = f"https://{HOST}/v1/".ljust(512, "x")
     assert Endpoints().check(endpoint).target == endpoint.removeprefix(f"https://{HOST}")
 
 
-def test_a_query_is_kept() -> None:
+def test_query_is_kept() -> None:
     assert Endpoints().check(f"https://{HOST}/v1/default?fields=a,b").target == "/v1/default?fields=a,b"
 
 
-def test_other_hosts_are_admitted_where_they_are_named_and_only_those() -> None:
+def test_only_named_hosts_are_accepted() -> None:
     endpoints = Endpoints(hosts=("profile4-eu.truecaller.com",))
     assert endpoints.check("https://profile4-eu.truecaller.com/v1/x").host == "profile4-eu.truecaller.com"
     with pytest.raises(ValidationError):
@@ -76,8 +79,9 @@ MARKS = st.sampled_from(
 )
 
 
+@pytest.mark.fault("S21")
 @given(st.lists(MARKS | st.sampled_from("abz09-_~"), max_size=12).map("".join))
-def test_s21_what_is_admitted_is_read_alike_by_everybody(rest: str) -> None:
+def test_accepted_endpoint_is_parsed_the_same_by_every_library(rest: str) -> None:
     for text in (f"https://{HOST}{rest}", f"https://{HOST}/v1/{rest}", f"https://{rest}{HOST}/v1/default", rest):
         try:
             admitted = Endpoints().check(text)
@@ -101,7 +105,7 @@ def test_hosts_that_are_no_bare_names_are_refused(hosts: object) -> None:
         Endpoints(hosts=hosts)  # type: ignore[arg-type]
 
 
-def test_the_setting_for_tests_and_a_port_go_together() -> None:
+def test_test_setting_and_port_go_together() -> None:
     with pytest.raises(ConfigError, match="for tests"):
         Endpoints(hosts=("127.0.0.1:8080",))
     with pytest.raises(ConfigError, match="for tests"):

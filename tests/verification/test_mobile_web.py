@@ -103,7 +103,7 @@ async def signed_in(server: RawServer, **options: Any) -> SignIn:
     return await login.poll(nonce, BROWSER)
 
 
-async def test_a_sign_in_from_the_link_to_the_profile() -> None:
+async def test_sign_in_from_the_link_to_the_profile() -> None:
     async with serving(says(PROFILE)) as server:
         login = site_at(server, style=LinkStyle(lang="hi"))
         link = await login.begin(BROWSER)
@@ -126,7 +126,7 @@ async def test_a_sign_in_from_the_link_to_the_profile() -> None:
         await login.aclose()
 
 
-async def test_a_user_who_says_no_is_seen_as_long_as_the_nonce_lives(wires: Wires) -> None:
+async def test_rejection_is_visible_as_long_as_the_nonce_lives(wires: Wires) -> None:
     login = site(wires)
     nonce = (await login.begin(BROWSER)).nonce
     await login.handle_callback(callback(nonce, status="user_rejected"))
@@ -137,8 +137,9 @@ async def test_a_user_who_says_no_is_seen_as_long_as_the_nonce_lives(wires: Wire
     assert wires == Wires()
 
 
+@pytest.mark.fault("S21")
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_s21_no_hostile_address_is_resolved_or_connected_to(wires: Wires, name: str) -> None:
+async def test_no_hostile_address_is_resolved_or_connected_to(wires: Wires, name: str) -> None:
     login = site(wires)
     nonce = (await login.begin(BROWSER)).nonce
     assert await login.handle_callback(granted(nonce, HOSTILE[name])) == OK
@@ -148,7 +149,7 @@ async def test_s21_no_hostile_address_is_resolved_or_connected_to(wires: Wires, 
 
 
 @pytest.mark.parametrize("endpoint", GOOD)
-async def test_the_good_addresses_would_be_connected_to_so_the_counting_counts(wires: Wires, endpoint: str) -> None:
+async def test_good_addresses_would_be_connected_to(wires: Wires, endpoint: str) -> None:
     login = site(wires)
     nonce = (await login.begin(BROWSER)).nonce
     await login.handle_callback(granted(nonce, endpoint))
@@ -157,8 +158,9 @@ async def test_the_good_addresses_would_be_connected_to_so_the_counting_counts(w
     assert set(wires.addresses) == {"8.8.4.4"}
 
 
+@pytest.mark.fault("S22")
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:127.0.0.1"])
-async def test_s22_a_good_name_that_leads_inside_is_not_connected_to(wires: Wires, address: str) -> None:
+async def test_good_name_with_a_private_address_is_not_connected_to(wires: Wires, address: str) -> None:
     login = site(wires, address)
     nonce = (await login.begin(BROWSER)).nonce
     await login.handle_callback(granted(nonce))
@@ -168,7 +170,8 @@ async def test_s22_a_good_name_that_leads_inside_is_not_connected_to(wires: Wire
     assert len(wires.names) == 1
 
 
-async def test_s22_a_name_that_leads_elsewhere_at_the_second_question_is_connected_to_where_it_led_first(
+@pytest.mark.fault("S22")
+async def test_rebinding_name_is_connected_to_its_first_address(
     wires: Wires,
 ) -> None:
     login = site(wires, "8.8.4.4", "127.0.0.1")
@@ -179,8 +182,9 @@ async def test_s22_a_name_that_leads_elsewhere_at_the_second_question_is_connect
     assert wires.addresses == ["8.8.4.4"]
 
 
+@pytest.mark.fault("S25")
 @pytest.mark.parametrize("nonce", ["", "x" * 32, "RL8YZ41FQMt5Jiak2sc_Ys0OgQA=", "../../etc", "x" * 5000])
-async def test_s25_a_forged_callback_is_answered_like_a_good_one_and_nothing_goes_out(wires: Wires, nonce: str) -> None:
+async def test_forged_callback_is_answered_like_a_good_one_and_sends_nothing(wires: Wires, nonce: str) -> None:
     login = site(wires)
     own = (await login.begin(BROWSER)).nonce
     for said in (granted(nonce), callback(nonce, status="flow_invoked"), callback(nonce, status="user_rejected")):
@@ -189,7 +193,8 @@ async def test_s25_a_forged_callback_is_answered_like_a_good_one_and_nothing_goe
     assert await login.poll(own, BROWSER) == SignIn(Stage.WAITING)
 
 
-async def test_s25_the_second_of_two_equal_callbacks_is_answered_and_does_not_count() -> None:
+@pytest.mark.fault("S25")
+async def test_second_of_two_equal_callbacks_is_answered_without_effect() -> None:
     async with serving(says(PROFILE)) as server:
         login = site_at(server)
         nonce = (await login.begin(BROWSER)).nonce
@@ -203,7 +208,7 @@ async def test_s25_the_second_of_two_equal_callbacks_is_answered_and_does_not_co
         assert server.requests == 1
 
 
-async def test_who_asks_for_the_profile_too_early_uses_up_nothing() -> None:
+async def test_premature_profile_request_uses_up_nothing() -> None:
     async with serving(says(PROFILE)) as server:
         login = site_at(server)
         nonce = (await login.begin(BROWSER)).nonce
@@ -213,14 +218,16 @@ async def test_who_asks_for_the_profile_too_early_uses_up_nothing() -> None:
         assert (await login.fetch_profile(nonce, BROWSER)).first_name == "Rajat"
 
 
-async def test_s22_a_redirect_is_told_by_its_host_without_its_query() -> None:
+@pytest.mark.fault("S22")
+async def test_redirect_is_reported_by_its_host_without_the_query() -> None:
     async with serving(redirecting("https://evil.example/v1/x?token=1")) as server:
         with pytest.raises(UnexpectedRedirect, match="from no other") as caught:
             await signed_in(server)
     assert caught.value.location == "https://evil.example/v1/x"
 
 
-async def test_s20_another_browser_gets_nothing_and_the_right_one_still_does() -> None:
+@pytest.mark.fault("S20")
+async def test_other_browser_gets_nothing_and_the_right_one_still_succeeds() -> None:
     async with serving(says(PROFILE)) as server:
         login = site_at(server)
         nonce = (await login.begin(BROWSER)).nonce
@@ -232,6 +239,7 @@ async def test_s20_another_browser_gets_nothing_and_the_right_one_still_does() -
         assert isinstance(await login.fetch_profile(nonce, BROWSER), Profile)
 
 
+@pytest.mark.fault("S20")
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -248,7 +256,7 @@ async def test_s20_another_browser_gets_nothing_and_the_right_one_still_does() -
         (b'{"requestId": "x", "status": 7}', 200),
     ],
 )
-async def test_s20_no_body_is_a_500(wires: Wires, body: bytes, status: int) -> None:
+async def test_no_body_causes_a_500(wires: Wires, body: bytes, status: int) -> None:
     assert await site(wires).handle_callback(body) == CallbackAnswer(status, b"{}")
     assert wires == Wires()
 
@@ -257,6 +265,7 @@ def redirecting(to: str) -> Script:
     return says(b"", "302 Found", f"Location: {to}\r\n")
 
 
+@pytest.mark.fault("S23")
 @pytest.mark.parametrize(
     ("script", "error"),
     [
@@ -272,7 +281,7 @@ def redirecting(to: str) -> Script:
         (says(b'{"message": "token ' + TOKEN.encode() + b'"}', "400 Bad Request"), TruecallerError),
     ],
 )
-async def test_s23_what_the_host_may_answer_is_an_error_of_the_tree_without_the_token(
+async def test_every_answer_of_the_host_is_a_typed_error_without_the_token(
     script: Script, error: type[TruecallerError]
 ) -> None:
     async with serving(script) as server:
@@ -291,7 +300,8 @@ class BrokenStore(MemoryNonceStore):
         raise ConfigError("the file of nonces cannot be used")
 
 
-async def test_s24_where_the_store_fails_a_crash_report_has_no_token(wires: Wires) -> None:
+@pytest.mark.fault("S24")
+async def test_crash_report_of_a_failing_store_has_no_token(wires: Wires) -> None:
     with pytest.raises(ConfigError) as caught:
         await site(wires, store=BrokenStore()).handle_callback(granted("x" * 32))
     collected = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
@@ -300,13 +310,14 @@ async def test_s24_where_the_store_fails_a_crash_report_has_no_token(wires: Wire
     assert TOKEN not in frames
 
 
-async def test_a_server_that_recovers_is_asked_again() -> None:
+async def test_recovered_server_is_asked_again() -> None:
     async with serving(says(b"", "500 Internal Server Error"), says(PROFILE)) as server:
         assert (await signed_in(server)).stage is Stage.VERIFIED
         assert server.requests == 2
 
 
-async def test_s23_a_host_that_never_answers_is_left_when_the_time_is_over() -> None:
+@pytest.mark.fault("S23")
+async def test_silent_host_is_abandoned_at_the_deadline() -> None:
     async def stays(connection: Connection) -> None:
         await connection.request()
         await connection.until_closed()
@@ -317,7 +328,8 @@ async def test_s23_a_host_that_never_answers_is_left_when_the_time_is_over() -> 
         assert caught.value.sent == "maybe"
 
 
-async def test_s24_the_log_shows_neither_token_nor_number(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.fault("S24")
+async def test_log_shows_neither_token_nor_number(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with serving(says(PROFILE)) as server:
         assert "919999999999" not in repr(await signed_in(server))
@@ -325,7 +337,7 @@ async def test_s24_the_log_shows_neither_token_nor_number(caplog: pytest.LogCapt
     assert "919999999999" not in caplog.text
 
 
-def test_what_a_site_may_not_choose_is_refused() -> None:
+def test_invalid_site_setting_is_refused() -> None:
     for service in (ServiceOptions(base_url="https://a.example"), ServiceOptions(proxy="http://proxy.example:3128")):
         with pytest.raises(ConfigError, match="pinned"):
             MobileWebOptions(service=service)

@@ -30,7 +30,7 @@ def users_at(server: RawServer) -> NonTruecallerUsers:
     return NonTruecallerUsers(client_id="client-1", options=options_for(server))
 
 
-async def test_the_variant_of_sdk_3() -> None:
+async def test_sdk_3_variant() -> None:
     async with serving(says(sample("otp_phone_number_detail_response"))) as server:
         async with users_at(server) as users:
             assert await users.phone_number(TOKEN) == VerifiedNumber("919999000009", "IN")
@@ -40,7 +40,7 @@ async def test_the_variant_of_sdk_3() -> None:
         assert header(server.received, "appKey") is None
 
 
-async def test_the_variant_of_sdk_2() -> None:
+async def test_sdk_2_variant() -> None:
     async with serving(says(sample("otp_phone_number_detail_response"))) as server:
         async with NonTruecallerUsers(app_key=Secret("key-1"), options=options_for(server)) as users:
             assert (await users.phone_number(Secret(TOKEN))).phone_number == "919999000009"
@@ -57,7 +57,7 @@ async def test_the_variant_of_sdk_2() -> None:
         ("otp_error_internal", "500 Internal Server Error", ServerError, "500", 2),
     ],
 )
-async def test_the_code_in_the_body_tells_two_404s_apart(
+async def test_error_code_in_the_body_distinguishes_two_404s(
     body: str, status: str, error: type[TruecallerError], slug: str, requests: int
 ) -> None:
     async with serving(says(sample(body), status)) as server:
@@ -69,7 +69,7 @@ async def test_the_code_in_the_body_tells_two_404s_apart(
     assert TOKEN not in str(caught.value)
 
 
-async def test_a_404_without_a_code_hints_at_the_variant() -> None:
+async def test_404_without_a_code_hints_at_the_variant() -> None:
     async with serving(says(b"", "404 Not Found")) as server, users_at(server) as users:
         with pytest.raises(NotFound, match="variant"):
             await users.phone_number(TOKEN)
@@ -78,7 +78,7 @@ async def test_a_404_without_a_code_hints_at_the_variant() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"{}", b'{"phoneNumber": null}', b'{"phoneNumber": true}', b'{"phoneNumber": -1}']
 )
-async def test_an_answer_without_a_number_is_a_decode_error(body: bytes) -> None:
+async def test_answer_without_a_number_is_a_decode_error(body: bytes) -> None:
     async with serving(says(body)) as server, users_at(server) as users:
         with pytest.raises(DecodeError):
             await users.phone_number(TOKEN)
@@ -87,7 +87,7 @@ async def test_an_answer_without_a_number_is_a_decode_error(body: bytes) -> None
 @pytest.mark.parametrize(
     "token", ["", ".", "..", "../../v1/key", "a/b", "a%2fb", "a?b", "a#b", "a b", "a\r\nb", "x" * 513, None]
 )
-async def test_a_token_that_would_lead_elsewhere_is_not_sent_and_not_shown(token: str) -> None:
+async def test_unsafe_token_is_not_sent_and_not_shown(token: str) -> None:
     async with serving(says(b"{}")) as server:
         async with users_at(server) as users:
             with pytest.raises(ValidationError, match="access_token") as caught:
@@ -97,7 +97,7 @@ async def test_a_token_that_would_lead_elsewhere_is_not_sent_and_not_shown(token
 
 
 @pytest.mark.parametrize("body", [b"[]", b"x" * 70_000, b'{"phoneNumber": null, "message": "' + TOKEN.encode() + b'"}'])
-async def test_a_crash_report_has_neither_the_token_nor_the_key(body: bytes) -> None:
+async def test_crash_report_has_neither_the_token_nor_the_key(body: bytes) -> None:
     async with serving(says(body)) as server, NonTruecallerUsers(app_key=KEY, options=options_for(server)) as users:
         with pytest.raises(DecodeError) as caught:
             await users.phone_number(TOKEN)

@@ -81,13 +81,13 @@ async def heard(store: NonceStore, nonce: str, session: str = BROWSER) -> KnownC
     return issued.heard
 
 
-async def test_a_nonce_fits_into_a_link_and_is_another_each_time(store: NonceStore) -> None:
+async def test_nonce_fits_into_a_link_and_is_another_each_time(store: NonceStore) -> None:
     nonces = {await store.issue(BROWSER) for _ in range(50)}
     assert len(nonces) == 50
     assert all(NONCE.fullmatch(nonce) for nonce in nonces)
 
 
-async def test_what_was_heard_comes_to_the_browser_that_asked_once(store: NonceStore) -> None:
+async def test_callback_result_reaches_the_requesting_browser_once(store: NonceStore) -> None:
     nonce = await store.issue(BROWSER)
     assert await heard(store, nonce) is None
     assert await store.note(FlowInvoked(nonce))
@@ -101,7 +101,8 @@ async def test_what_was_heard_comes_to_the_browser_that_asked_once(store: NonceS
     assert await store.look(nonce, BROWSER) is None
 
 
-async def test_s20_another_browser_gets_nothing_and_spoils_nothing(store: NonceStore) -> None:
+@pytest.mark.fault("S20")
+async def test_other_browser_gets_nothing_and_changes_nothing(store: NonceStore) -> None:
     nonce = await store.issue(BROWSER)
     await store.note(ready(nonce))
     assert await store.look(nonce, OTHER) is None
@@ -109,6 +110,7 @@ async def test_s20_another_browser_gets_nothing_and_spoils_nothing(store: NonceS
     assert await store.consume(nonce, BROWSER) is not None
 
 
+@pytest.mark.fault("S25")
 @pytest.mark.parametrize(
     ("first", "second", "counts"),
     [
@@ -123,7 +125,7 @@ async def test_s20_another_browser_gets_nothing_and_spoils_nothing(store: NonceS
         ("rejected", "invoked", False),
     ],
 )
-async def test_s25_only_the_first_of_each_kind_and_one_final_word_count(
+async def test_only_the_first_of_each_kind_and_one_final_status_count(
     store: NonceStore, first: str, second: str, counts: bool
 ) -> None:
     nonce = await store.issue(BROWSER)
@@ -137,8 +139,9 @@ async def test_s25_only_the_first_of_each_kind_and_one_final_word_count(
     assert await heard(store, nonce) == said[second if counts else first]
 
 
+@pytest.mark.fault("S25")
 @pytest.mark.parametrize("foreign", ["", "x", "x" * 32, "RL8YZ41FQMt5Jiak2sc_Ys0OgQA=", "\ud800" * 32, "' OR 1=1 --"])
-async def test_s25_a_nonce_that_was_not_issued_here_changes_nothing(store: NonceStore, foreign: str) -> None:
+async def test_unknown_nonce_changes_nothing(store: NonceStore, foreign: str) -> None:
     await store.issue(BROWSER)
     assert not await store.note(FlowInvoked(foreign))
     assert await store.look(foreign, BROWSER) is None
@@ -146,12 +149,13 @@ async def test_s25_a_nonce_that_was_not_issued_here_changes_nothing(store: Nonce
 
 
 @pytest.mark.parametrize("nonce", [None, 7, [], {}])
-async def test_what_is_no_text_is_no_nonce(store: NonceStore, nonce: str) -> None:
+async def test_non_text_nonce_is_refused(store: NonceStore, nonce: str) -> None:
     assert await store.look(nonce, BROWSER) is None
     assert await store.consume(nonce, BROWSER) is None
 
 
-async def test_s20_a_nonce_is_good_for_ten_minutes_and_no_longer(store: NonceStore, clock: SetClock) -> None:
+@pytest.mark.fault("S20")
+async def test_nonce_is_valid_for_exactly_ten_minutes(store: NonceStore, clock: SetClock) -> None:
     nonce = await store.issue(BROWSER)
     clock.now += 599
     assert await store.note(FlowInvoked(nonce))
@@ -161,30 +165,30 @@ async def test_s20_a_nonce_is_good_for_ten_minutes_and_no_longer(store: NonceSto
     assert await store.consume(nonce, BROWSER) is None
 
 
-async def test_a_nonce_of_the_future_is_not_good(store: NonceStore, clock: SetClock) -> None:
+async def test_nonce_from_the_future_is_invalid(store: NonceStore, clock: SetClock) -> None:
     nonce = await store.issue(BROWSER)
     clock.now -= 5
     assert await store.look(nonce, BROWSER) is None
 
 
-async def test_what_was_used_is_not_noted_any_more(store: NonceStore) -> None:
+async def test_used_nonce_is_not_recorded_again(store: NonceStore) -> None:
     nonce = await store.issue(BROWSER)
     await store.consume(nonce, BROWSER)
     assert not await store.note(ready(nonce))
 
 
-async def test_of_many_that_use_it_at_once_one_gets_it(store: NonceStore) -> None:
+async def test_of_many_concurrent_uses_one_succeeds(store: NonceStore) -> None:
     nonce = await store.issue(BROWSER)
     got = await asyncio.gather(*(store.consume(nonce, BROWSER) for _ in range(20)))
     assert len([one for one in got if one is not None]) == 1
 
 
-async def test_of_many_equal_callbacks_at_once_one_counts(store: NonceStore) -> None:
+async def test_of_many_equal_concurrent_callbacks_one_counts(store: NonceStore) -> None:
     nonce = await store.issue(BROWSER)
     assert sum(await asyncio.gather(*(store.note(ready(nonce)) for _ in range(20)))) == 1
 
 
-async def test_no_more_than_the_capacity_is_kept_and_the_oldest_goes(open_store: Opener, clock: SetClock) -> None:
+async def test_capacity_is_bounded_and_the_oldest_is_dropped(open_store: Opener, clock: SetClock) -> None:
     store = open_store(capacity=3)
     nonces = []
     for _ in range(5):
@@ -201,7 +205,7 @@ async def test_without_a_session_nothing_is_issued_or_given(store: NonceStore, s
             await call
 
 
-async def test_it_may_be_closed_twice(store: NonceStore) -> None:
+async def test_second_close_is_harmless(store: NonceStore) -> None:
     await store.issue(BROWSER)
     await store.aclose()
     await store.aclose()
@@ -210,7 +214,7 @@ async def test_it_may_be_closed_twice(store: NonceStore) -> None:
 @pytest.mark.parametrize(
     "rules", [{"fresh": 0}, {"fresh": float("inf")}, {"capacity": 0}, {"capacity": 1.5}, {"fresh": "9"}]
 )
-def test_rules_that_make_no_sense_are_refused(rules: dict[str, float]) -> None:
+def test_invalid_nonce_rules_are_refused(rules: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         Rules(**rules)  # type: ignore[arg-type]
 
@@ -226,7 +230,7 @@ async def test_two_workers_share_a_file(tmp_path: Path) -> None:
     await there.aclose()
 
 
-async def test_the_file_is_private_and_keeps_neither_session_nor_nonce_nor_a_used_token(tmp_path: Path) -> None:
+async def test_file_is_private_and_has_no_session_nonce_or_used_token(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "nonces.db"
     store = SqliteNonceStore(path)
     nonce = await store.issue(BROWSER)
@@ -239,7 +243,7 @@ async def test_the_file_is_private_and_keeps_neither_session_nor_nonce_nor_a_use
         assert secret.encode() not in path.read_bytes()
 
 
-async def test_a_file_that_others_can_read_or_that_is_a_link_is_refused(tmp_path: Path) -> None:
+async def test_file_that_others_can_read_or_that_is_a_link_is_refused(tmp_path: Path) -> None:
     readable, link = tmp_path / "readable.db", tmp_path / "link.db"
     readable.touch(0o644)
     link.symlink_to(tmp_path / "elsewhere.db")
@@ -250,7 +254,7 @@ async def test_a_file_that_others_can_read_or_that_is_a_link_is_refused(tmp_path
         await store.aclose()
 
 
-async def test_a_directory_where_everybody_may_write_is_refused(tmp_path: Path) -> None:
+async def test_world_writable_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o1777)
     store = SqliteNonceStore(tmp_path / "open" / "nonces.db")
@@ -259,7 +263,7 @@ async def test_a_directory_where_everybody_may_write_is_refused(tmp_path: Path) 
     await store.aclose()
 
 
-async def test_a_file_that_is_none_of_sqlite_is_a_config_error(tmp_path: Path) -> None:
+async def test_file_that_is_not_sqlite_is_a_config_error(tmp_path: Path) -> None:
     path = tmp_path / "nonces.db"
     path.touch(0o600)
     path.write_bytes(b"this is no database at all, and long enough to be seen as one" * 20)
@@ -269,14 +273,14 @@ async def test_a_file_that_is_none_of_sqlite_is_a_config_error(tmp_path: Path) -
     await store.aclose()
 
 
-async def test_a_closed_file_says_so(tmp_path: Path) -> None:
+async def test_closed_file_raises(tmp_path: Path) -> None:
     store = SqliteNonceStore(tmp_path / "nonces.db")
     await store.aclose()
     with pytest.raises(ClientClosed):
         await store.issue(BROWSER)
 
 
-async def test_what_is_closed_with_work_in_the_queue_ends_the_work_and_leaves_nothing_open(tmp_path: Path) -> None:
+async def test_close_with_queued_work_ends_it_and_leaks_nothing(tmp_path: Path) -> None:
     store = SqliteNonceStore(tmp_path / "nonces.db")
     works = [asyncio.ensure_future(store.issue(BROWSER)) for _ in range(20)]
     await asyncio.sleep(0)
@@ -307,7 +311,7 @@ async def start_worker(path: Path) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER, str(path), stdin=pipe, stdout=pipe)
 
 
-async def test_of_two_processes_that_race_one_notes_and_one_gets_each_nonce(tmp_path: Path) -> None:
+async def test_two_racing_processes_record_and_use_each_nonce_once(tmp_path: Path) -> None:
     store = SqliteNonceStore(tmp_path / "nonces.db")
     nonces = [await store.issue(BROWSER) for _ in range(60)]
     workers = [await start_worker(tmp_path / "nonces.db") for _ in range(2)]

@@ -45,7 +45,7 @@ async def user_of(server: RawServer) -> UserInfo:
         return await oauth.userinfo(Secret(TOKEN))
 
 
-def test_the_challenge_is_that_of_the_rfc() -> None:
+def test_challenge_is_that_of_the_rfc() -> None:
     verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
     assert challenge_of(verifier) == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
     pair = Pkce.new()
@@ -55,7 +55,7 @@ def test_the_challenge_is_that_of_the_rfc() -> None:
     assert pair.verifier.reveal() not in repr(pair)
 
 
-async def test_the_documented_exchange() -> None:
+async def test_documented_exchange() -> None:
     async with serving(says(sample("oauth_token_response"))) as server:
         tokens = await exchange(server)
         head, _, form = server.received.partition(b"\r\n\r\n")
@@ -71,7 +71,7 @@ async def test_the_documented_exchange() -> None:
     }
 
 
-async def test_what_the_pages_do_not_print_is_kept_and_never_shown() -> None:
+async def test_undocumented_fields_are_kept_and_never_shown() -> None:
     body = {
         "access_token": TOKEN,
         "expires_in": "3600",
@@ -98,7 +98,7 @@ async def test_what_the_pages_do_not_print_is_kept_and_never_shown() -> None:
         ("503 Service Unavailable", ServerError, "HTTP 503"),
     ],
 )
-async def test_each_documented_refusal_is_an_error_that_helps_and_is_not_tried_again(
+async def test_each_documented_refusal_is_an_error_with_advice_and_not_retried(
     status: str, error: type[APIStatusError], says_what: str
 ) -> None:
     async with serving(says(b"", status, "Retry-After: 7\r\n")) as server:
@@ -109,7 +109,7 @@ async def test_each_documented_refusal_is_an_error_that_helps_and_is_not_tried_a
     assert getattr(caught.value, "retry_after", 7) == 7
 
 
-async def test_the_words_of_the_body_come_first_and_what_may_be_a_token_is_spared() -> None:
+async def test_message_of_the_body_is_quoted_without_possible_tokens() -> None:
     body = {"error": "invalid_grant", "error_description": f"code {CODE}AAAA1 has expired"}
     async with serving(says(json.dumps(body).encode(), "403 Forbidden")) as server:
         with pytest.raises(Forbidden) as caught:
@@ -119,7 +119,7 @@ async def test_the_words_of_the_body_come_first_and_what_may_be_a_token_is_spare
     assert CODE not in str(caught.value) + repr(vars(caught.value))
 
 
-async def test_an_exchange_whose_answer_is_lost_is_never_made_again() -> None:
+async def test_exchange_with_a_lost_answer_is_never_repeated() -> None:
     async with serving(falls_silent, says(sample("oauth_token_response"))) as server:
         with pytest.raises(ResponseLost) as caught:
             await exchange(server)
@@ -127,7 +127,7 @@ async def test_an_exchange_whose_answer_is_lost_is_never_made_again() -> None:
     assert caught.value.sent == "maybe"
 
 
-async def test_an_exchange_that_was_not_sent_is() -> None:
+async def test_unsent_exchange_is_repeated() -> None:
     async with serving() as server:
         gone = options_for(server)
     tried: list[str | None] = []
@@ -150,7 +150,7 @@ async def test_an_exchange_that_was_not_sent_is() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"{}", b"<html>", b'{"access_token": ""}', b'{"access_token": 7}', b'{"access_token": "a b"}']
 )
-async def test_an_answer_without_a_usable_token_is_not_quoted(body: bytes) -> None:
+async def test_answer_without_a_usable_token_is_not_quoted(body: bytes) -> None:
     async with serving(says(body)) as server:
         with pytest.raises(DecodeError) as caught:
             await exchange(server)
@@ -158,7 +158,7 @@ async def test_an_answer_without_a_usable_token_is_not_quoted(body: bytes) -> No
     assert caught.value.body == ""
 
 
-async def test_the_documented_user() -> None:
+async def test_documented_user_is_read() -> None:
     async with serving(says(sample("oauth_userinfo_response"))) as server:
         user = await user_of(server)
         assert server.received.startswith(b"GET /v1/userinfo HTTP/1.1\r\n")
@@ -176,7 +176,7 @@ async def test_the_documented_user() -> None:
         ("500 Internal Server Error", ServerError, "HTTP 500", 2),
     ],
 )
-async def test_each_documented_refusal_of_a_user_is_an_error_that_helps(
+async def test_each_documented_refusal_of_a_user_is_an_error_with_advice(
     status: str, error: type[APIStatusError], says_what: str, requests: int
 ) -> None:
     async with serving(says(b"", status)) as server:
@@ -185,7 +185,7 @@ async def test_each_documented_refusal_of_a_user_is_an_error_that_helps(
         assert server.requests == requests
 
 
-async def test_a_read_whose_answer_is_lost_is_made_again() -> None:
+async def test_read_with_a_lost_answer_is_repeated() -> None:
     async with serving(falls_silent, says(sample("oauth_userinfo_response"))) as server:
         assert (await user_of(server)).sub
         assert server.requests == 2
@@ -202,7 +202,7 @@ async def test_a_read_whose_answer_is_lost_is_made_again() -> None:
         (None, None, {"code", "verifier"}),
     ],
 )
-async def test_what_cannot_be_right_is_not_sent_and_not_shown(code: str, verifier: str, fields: set[str]) -> None:
+async def test_invalid_argument_is_not_sent_and_not_shown(code: str, verifier: str, fields: set[str]) -> None:
     async with serving(says(b"{}")) as server, OAuth("client-1", options_for(server)) as oauth:
         with pytest.raises(ValidationError) as caught:
             await oauth.exchange_code(code, verifier)
@@ -213,7 +213,7 @@ async def test_what_cannot_be_right_is_not_sent_and_not_shown(code: str, verifie
     assert CODE not in str(caught.value)
 
 
-async def test_a_crash_report_has_neither_code_nor_verifier_nor_token() -> None:
+async def test_crash_report_has_neither_code_nor_verifier_nor_token() -> None:
     async with serving(says(f'{{"access_token": "{TOKEN} "}}'.encode())) as server:
         errors: list[TruecallerError] = []
         for ask in (exchange, user_of):
@@ -227,11 +227,11 @@ async def test_a_crash_report_has_neither_code_nor_verifier_nor_token() -> None:
 
 
 @pytest.mark.parametrize("client_id", ["", "a b", "a\n", None])
-def test_a_client_id_must_be_printable(client_id: str) -> None:
+def test_client_id_must_be_printable(client_id: str) -> None:
     with pytest.raises(ConfigError, match="client_id"):
         OAuth(client_id)
 
 
-def test_plain_http_beyond_this_machine_is_refused() -> None:
+def test_plain_http_beyond_loopback_is_refused() -> None:
     with pytest.raises(ConfigError, match="https"):
         OAuth("client-1", ServiceOptions(base_url="http://oauth.example"))

@@ -24,7 +24,7 @@ from .samples import value
 LEAST: dict[str, Any] = {"phoneNumbers": ["919999999999"], "name": {"first": "Rajat"}}
 
 
-def test_the_documented_profile_is_read_whole() -> None:
+def test_documented_profile_is_read_completely() -> None:
     profile = profile_of(value("mobile_web_profile_response"))
     assert profile.phone_numbers == ("919999999999",)
     assert (profile.first_name, profile.last_name) == ("Rajat", "Kapoor")
@@ -52,18 +52,18 @@ def test_the_documented_profile_is_read_whole() -> None:
         (None, None),
     ],
 )
-def test_a_boolean_may_be_a_word(given_as: object, read_as: bool | None) -> None:
+def test_boolean_may_be_text(given_as: object, read_as: bool | None) -> None:
     assert profile_of({**LEAST, "isActive": given_as}).is_active is read_as
 
 
 @pytest.mark.parametrize("number", [919999999999, "919999999999", "+919999999999", 919999999999.0])
-def test_a_phone_number_may_be_a_number(number: object) -> None:
+def test_phone_number_may_be_a_number(number: object) -> None:
     assert profile_of({**LEAST, "phoneNumbers": [number]}).phone_numbers == ("919999999999",)
     assert verified_number_of({"phoneNumber": number}).phone_number == "919999999999"
 
 
 @pytest.mark.parametrize("count", [1508089888000, "1508089888000"])
-def test_an_instant_may_be_text_or_a_number_of_milliseconds(count: object) -> None:
+def test_timestamp_may_be_text_or_milliseconds(count: object) -> None:
     assert profile_of({**LEAST, "createdTime": count}).created_at == datetime(2017, 10, 15, 17, 51, 28, tzinfo=UTC)
 
 
@@ -87,13 +87,13 @@ def test_only_numbers_and_a_first_name_are_needed() -> None:
         ({"phoneNumbers": ["919999999999"], "name": "Rajat"}, "$.name.first"),
     ],
 )
-def test_without_them_it_is_no_profile_and_the_place_is_told(broken: dict[str, object], path: str) -> None:
+def test_profile_without_required_fields_is_refused_with_the_json_path(broken: dict[str, object], path: str) -> None:
     with pytest.raises(DecodeError) as caught:
         profile_of(broken)
     assert caught.value.path == path
 
 
-def test_the_documented_user_info_is_read_whole() -> None:
+def test_documented_user_info_is_read_completely() -> None:
     user = user_info_of(value("oauth_userinfo_response"))
     assert user.sub == "13627101294235520"
     assert user.phone_number == "91xxxxxxxxxx"
@@ -102,21 +102,21 @@ def test_the_documented_user_info_is_read_whole() -> None:
     assert user.email == "someone@example.com"
 
 
-def test_a_sub_beyond_what_a_double_holds_keeps_its_digits() -> None:
+def test_sub_beyond_double_precision_keeps_its_digits() -> None:
     assert user_info_of({"sub": 13627101294235521}).sub == "13627101294235521"
     assert user_info_of({"sub": "13627101294235521"}).phone_number is None
     with pytest.raises(DecodeError):
         user_info_of({"given_name": "xyz"})
 
 
-def test_the_signed_payload_is_read() -> None:
+def test_signed_payload_is_read() -> None:
     profile = true_profile_of(value("sdk2_true_profile_payload_decoded_synthetic"))
     assert profile.phone_number == "919999999999"
     assert profile.requested_at == datetime(2017, 10, 15, 17, 51, 28, tzinfo=UTC)
     assert (profile.is_true_name, profile.is_ambassador) == (True, False)
 
 
-def test_a_person_is_not_shown() -> None:
+def test_profile_repr_hides_the_person() -> None:
     for person in (
         profile_of(value("mobile_web_profile_response")),
         user_info_of({**value("oauth_userinfo_response"), "phone_number": "919999999999"}),

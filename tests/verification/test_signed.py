@@ -95,7 +95,7 @@ async def rule_broken(profiles: SignedProfiles, signed: SignedPayload, session: 
     return problem.rule
 
 
-async def test_the_vector_passes_with_keys_that_are_fetched_once() -> None:
+async def test_vector_passes_with_keys_fetched_once() -> None:
     async with serving(says(KEYS)) as server, verifier_at(server) as profiles:
         for _ in range(3):
             profile = await profiles.verify(SIGNED)
@@ -115,7 +115,7 @@ def vector_fits(payload: str, signature: str) -> bool:
         return False
 
 
-def test_the_vector_fits() -> None:
+def test_vector_is_consistent() -> None:
     assert vector_fits(PAYLOAD, SIGNATURE)
 
 
@@ -126,14 +126,14 @@ def test_any_changed_character_of_the_payload_fails(place: int, char: str) -> No
     assert vector_fits(changed, SIGNATURE) is (changed == PAYLOAD)
 
 
-def test_every_character_of_the_signature_counts_also_those_with_bits_to_spare() -> None:
+def test_every_character_of_the_signature_counts_including_spare_bits() -> None:
     for place, char in enumerate(SIGNATURE):
         for other in (ALPHABET[(ALPHABET.index(char) + 1) % 65], ALPHABET[(ALPHABET.index(char) + 16) % 65], ""):
             assert not vector_fits(PAYLOAD, SIGNATURE[:place] + other + SIGNATURE[place + 1 :])
 
 
 @pytest.mark.parametrize("payload", [PAYLOAD + "\n", PAYLOAD + "=", PAYLOAD[:60] + "\n" + PAYLOAD[60:], PAYLOAD[:-1]])
-def test_the_characters_are_signed_and_not_what_they_stand_for(payload: str) -> None:
+def test_encoded_characters_are_signed(payload: str) -> None:
     assert not vector_fits(payload, SIGNATURE)
     assert not vector_fits(base64.b64decode(PAYLOAD).decode(), SIGNATURE)
 
@@ -145,7 +145,7 @@ def test_line_breaks_in_the_signature_do_no_harm() -> None:
 @pytest.mark.parametrize(
     "algorithm", ["", "SHA1withRSA", "none", "sha512withrsa", "SHA512withECDSA", "SHA512withRSA ", None, []]
 )
-async def test_only_the_one_algorithm_is_allowed_and_nothing_is_fetched_for_another(
+async def test_only_the_documented_algorithm_is_allowed_and_nothing_is_fetched(
     own_server: RawServer, algorithm: Any
 ) -> None:
     signed = attrs.evolve(signed_by_us(), algorithm=algorithm)
@@ -166,25 +166,27 @@ async def test_only_the_one_algorithm_is_allowed_and_nothing_is_fetched_for_anot
         (SIGNED, "signature.valid"),
     ],
 )
-async def test_what_is_not_signed_is_refused(own_server: RawServer, signed: SignedPayload, rule: str) -> None:
+async def test_unsigned_payload_is_refused(own_server: RawServer, signed: SignedPayload, rule: str) -> None:
     assert await rule_broken(verifier_at(own_server), signed) == rule
 
 
 @pytest.mark.parametrize(
     "payload", ["!!", "bm8ganNvbg==", base64.b64encode(b"[]").decode(), base64.b64encode(b"{}").decode()]
 )
-async def test_what_is_signed_and_no_profile_is_refused(own_server: RawServer, payload: str) -> None:
+async def test_signed_payload_that_is_no_profile_is_refused(own_server: RawServer, payload: str) -> None:
     assert await rule_broken(verifier_at(own_server), signing(payload)) == "payload.form"
 
 
 @pytest.mark.parametrize("after", [-60, 0, 599, 600])
-async def test_a_payload_of_the_last_ten_minutes_is_fresh(own_server: RawServer, after: float) -> None:
+async def test_payload_of_the_last_ten_minutes_is_fresh(own_server: RawServer, after: float) -> None:
     async with verifier_at(own_server, clock=SetClock(after)) as profiles:
         assert (await profiles.verify(signed_by_us())).request_nonce == NONCE
 
 
 @pytest.mark.parametrize(("after", "time"), [(601, BORN), (-61, BORN), (5, None), (5, "soon"), (5, BORN * 1000)])
-async def test_an_older_one_or_one_without_a_time_is_not(own_server: RawServer, after: float, time: object) -> None:
+async def test_older_payload_or_one_without_a_time_is_not_fresh(
+    own_server: RawServer, after: float, time: object
+) -> None:
     profiles = verifier_at(own_server, clock=SetClock(after))
     assert await rule_broken(profiles, signed_by_us(requestTime=time)) == "requestTime.fresh"
 
@@ -198,7 +200,7 @@ FOR_OUR_APP = Checks(app_key=Secret(APP_KEY), package=PACKAGE)
     "verifier",
     [MADE.hex(), MADE.hex().upper(), base64.b64encode(MADE).decode(), base64.b64encode(MADE).decode().rstrip("=")],
 )
-async def test_a_verifier_passes_in_hex_and_in_base64(own_server: RawServer, verifier: str) -> None:
+async def test_verifier_passes_in_hex_and_in_base64(own_server: RawServer, verifier: str) -> None:
     async with verifier_at(own_server, FOR_OUR_APP) as profiles:
         assert (await profiles.verify(signed_by_us(verifier=verifier))).request_nonce == NONCE
 
@@ -206,13 +208,11 @@ async def test_a_verifier_passes_in_hex_and_in_base64(own_server: RawServer, ver
 @pytest.mark.parametrize(
     "verifier", [None, "", MADE.hex()[:-1], base64.b64encode(MADE).decode().swapcase(), "\u00fc", 7]
 )
-async def test_one_that_is_missing_or_was_made_for_another_app_does_not(
-    own_server: RawServer, verifier: object
-) -> None:
+async def test_missing_verifier_or_one_for_another_app_fails(own_server: RawServer, verifier: object) -> None:
     assert await rule_broken(verifier_at(own_server, FOR_OUR_APP), signed_by_us(verifier=verifier)) == "verifier.valid"
 
 
-async def test_a_nonce_is_good_once_and_for_its_own_session(own_server: RawServer) -> None:
+async def test_nonce_is_valid_once_and_for_its_own_session(own_server: RawServer) -> None:
     store = MemoryNonceStore()
     nonce = await store.issue("session")
     signed = signed_by_us(requestNonce=nonce)
@@ -228,7 +228,7 @@ async def test_a_nonce_is_good_once_and_for_its_own_session(own_server: RawServe
         await verifier_at(own_server).verify(signed, "session")
 
 
-async def test_a_forgery_uses_up_no_nonce(own_server: RawServer) -> None:
+async def test_forgery_uses_up_no_nonce(own_server: RawServer) -> None:
     store = MemoryNonceStore()
     nonce = await store.issue("session")
     late = verifier_at(own_server, Checks(nonces=store), SetClock(700))
@@ -238,7 +238,7 @@ async def test_a_forgery_uses_up_no_nonce(own_server: RawServer) -> None:
     assert await store.look(nonce, "session") is not None
 
 
-async def test_each_of_several_keys_is_tried_and_what_is_no_rsa_key_is_skipped() -> None:
+async def test_each_of_several_keys_is_tried_and_non_rsa_keys_are_skipped() -> None:
     elliptic = entry(ec.generate_private_key(ec.SECP256R1()).public_key())
     keys = [None, {"key": "AAAA"}, {"key": "!"}, elliptic, *VECTOR["keys_response"], *json.loads(OWN_KEYS)]
     async with serving(says(json.dumps(keys).encode())) as server, verifier_at(server) as profiles:
@@ -248,13 +248,13 @@ async def test_each_of_several_keys_is_tried_and_what_is_no_rsa_key_is_skipped()
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'[{"keyType": "RSA"}]', b"<html>"])
-async def test_an_answer_without_a_key_is_a_decode_error(body: bytes) -> None:
+async def test_answer_without_a_key_is_a_decode_error(body: bytes) -> None:
     async with serving(says(body)) as server, verifier_at(server) as profiles:
         with pytest.raises(DecodeError):
             await profiles.verify(SIGNED)
 
 
-async def test_a_host_that_is_down_is_an_error_and_no_refusal() -> None:
+async def test_unreachable_host_is_an_error_and_no_refusal() -> None:
     async with serving(says(b"", "503 Service Unavailable")) as server, verifier_at(server) as profiles:
         with pytest.raises(ServerError):
             await profiles.verify(SIGNED)
@@ -310,7 +310,7 @@ def test_keys_are_kept_for_half_an_hour() -> None:
     in_virtual_time(work)
 
 
-def test_forgeries_cause_one_fetch_a_minute_at_most() -> None:
+def test_forgeries_cause_at_most_one_fetch_a_minute() -> None:
     async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
         for minute in range(1, 6):
             for _ in range(50):
@@ -322,7 +322,7 @@ def test_forgeries_cause_one_fetch_a_minute_at_most() -> None:
     in_virtual_time(work)
 
 
-def test_a_new_key_is_found_a_minute_after_the_last_fetch_at_the_latest() -> None:
+def test_new_key_is_found_at_most_a_minute_after_the_last_fetch() -> None:
     async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
         await profiles.verify(SIGNED)
         await wait(REFRESH_MIN)
@@ -333,7 +333,7 @@ def test_a_new_key_is_found_a_minute_after_the_last_fetch_at_the_latest() -> Non
     in_virtual_time(work)
 
 
-def test_many_that_meet_a_new_key_at_once_all_pass_with_one_fetch() -> None:
+def test_many_calls_that_meet_a_new_key_pass_with_one_fetch() -> None:
     async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
         await profiles.verify(SIGNED)
         await wait(REFRESH_MIN)
@@ -345,7 +345,7 @@ def test_many_that_meet_a_new_key_at_once_all_pass_with_one_fetch() -> None:
     in_virtual_time(work)
 
 
-def test_a_key_server_that_is_down_is_not_asked_by_every_forgery_either() -> None:
+def test_forgeries_do_not_each_ask_an_unreachable_key_server() -> None:
     async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
         await profiles.verify(SIGNED)
         await wait(REFRESH_MIN)
@@ -362,7 +362,7 @@ def test_a_key_server_that_is_down_is_not_asked_by_every_forgery_either() -> Non
     in_virtual_time(work)
 
 
-def test_who_needs_keys_from_a_server_that_is_down_asks_once_in_five_seconds_with_all_others() -> None:
+def test_unreachable_key_server_gets_one_shared_request_in_five_seconds() -> None:
     async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
         server.status = 503
         errors = await asyncio.gather(*(profiles.verify(SIGNED) for _ in range(20)), return_exceptions=True)
@@ -380,7 +380,7 @@ def test_who_needs_keys_from_a_server_that_is_down_asks_once_in_five_seconds_wit
     in_virtual_time(work)
 
 
-def test_whom_the_kept_keys_serve_does_not_wait_for_the_fetch_of_a_forgery() -> None:
+def test_call_served_by_cached_keys_does_not_wait_for_a_fetch() -> None:
     async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
         await profiles.verify(SIGNED)
         await wait(REFRESH_MIN)
@@ -397,12 +397,12 @@ def test_whom_the_kept_keys_serve_does_not_wait_for_the_fetch_of_a_forgery() -> 
 
 
 @pytest.mark.parametrize(("bits", "is_taken"), [(1023, False), (1024, True), (8192, True), (8193, False)])
-def test_keys_that_can_be_broken_and_giants_are_not_taken(bits: int, is_taken: bool) -> None:
+def test_weak_and_oversized_keys_are_refused(bits: int, is_taken: bool) -> None:
     key = rsa.RSAPublicNumbers(65537, 2**bits - 1).public_key()
     assert (_key(entry(key)["key"]) is not None) is is_taken
 
 
-async def test_many_at_once_fetch_the_keys_once() -> None:
+async def test_concurrent_calls_fetch_the_keys_once() -> None:
     async def slowly(connection: Connection) -> None:
         await connection.request()
         await asyncio.sleep(0)
@@ -420,7 +420,7 @@ def test_without_the_package_the_error_names_the_extra(monkeypatch: pytest.Monke
         SignedProfiles()
 
 
-def test_checks_that_make_no_sense_are_refused() -> None:
+def test_invalid_check_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="together"):
         Checks(app_key=Secret("k"))
     with pytest.raises(ConfigError, match="Secret"):

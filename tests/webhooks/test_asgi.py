@@ -43,7 +43,7 @@ def framework(kind: str, of: WebhookReceiver) -> Any:
         ("Starlette, one route", "/hook/{}"),
     ],
 )
-async def test_a_framework_serves_the_receiver_beside_its_own_routes(kind: str, place: str) -> None:
+async def test_framework_serves_the_receiver_beside_its_own_routes(kind: str, place: str) -> None:
     recorder = Recorder()
     async with listening(framework(kind, receiver(recorder))) as url, aiohttp.ClientSession() as http:
         for key, status in ((KEY, 200), ("n0t-th3-k3y-0f-th3-w3bh00k", 404)):
@@ -83,14 +83,14 @@ def scope(**changed: Any) -> dict[str, Any]:
     }
 
 
-async def test_a_sender_that_hangs_up_is_not_answered_and_nothing_is_kept() -> None:
+async def test_disconnecting_sender_gets_no_answer_and_nothing_is_stored() -> None:
     wire = Wire({"type": "http.request", "body": call_me_back("e")[:9], "more_body": True}, {"type": "http.disconnect"})
     async with receiver() as of:
         await of(scope(), wire.receive, wire.send)
         assert (wire.said, (await of.stats()).received) == ([], 0)
 
 
-async def test_a_body_in_pieces_is_put_together_and_a_server_without_raw_path_is_served() -> None:
+async def test_chunked_body_is_joined_and_server_without_raw_path_works() -> None:
     body = call_me_back("e")
     pieces = [{"type": "http.request", "body": body[at : at + 7], "more_body": True} for at in range(0, len(body), 7)]
     wire = Wire(*pieces, {"type": "http.request"})
@@ -99,7 +99,7 @@ async def test_a_body_in_pieces_is_put_together_and_a_server_without_raw_path_is
         assert (wire.said[0]["status"], (await of.stats()).received) == (200, 1)
 
 
-async def test_two_encodings_in_two_headers_are_an_encoding() -> None:
+async def test_two_encoding_headers_are_an_encoding() -> None:
     wire = Wire({"type": "http.request", "body": call_me_back("e")})
     headers = [(b"content-encoding", b"gzip"), (b"Content-Encoding", b"identity")]
     async with receiver() as of:
@@ -107,7 +107,7 @@ async def test_two_encodings_in_two_headers_are_an_encoding() -> None:
     assert wire.said[0]["status"] == 415
 
 
-async def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_endless_body_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("truecaller_async.webhooks.asgi.READ_WITHIN", 0.01)
     monkeypatch.setattr("truecaller_async.webhooks.routes.READ_WITHIN", 0.01)
     head = f"POST /hook?key={KEY} HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n"
@@ -119,13 +119,13 @@ async def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatc
             writer.close()
 
 
-async def test_a_web_socket_is_refused() -> None:
+async def test_web_socket_is_refused() -> None:
     wire = Wire()
     await receiver()({"type": "websocket"}, wire.receive, wire.send)
     assert wire.said == [{"type": "websocket.close", "code": 1008}]
 
 
-async def test_the_lifespan_opens_and_closes_the_receiver() -> None:
+async def test_lifespan_opens_and_closes_the_receiver() -> None:
     of = receiver()
     wire = Wire({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
     await of({"type": "lifespan"}, wire.receive, wire.send)
@@ -133,7 +133,7 @@ async def test_the_lifespan_opens_and_closes_the_receiver() -> None:
     assert "not open" in repr(of)
 
 
-async def test_a_store_that_cannot_be_used_fails_the_start_with_words(tmp_path: Path) -> None:
+async def test_unusable_store_fails_the_startup_with_a_message(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     wire = Wire({"type": "lifespan.startup"})
     await receiver(store=tmp_path / "file" / "webhooks.db")({"type": "lifespan"}, wire.receive, wire.send)
@@ -142,7 +142,7 @@ async def test_a_store_that_cannot_be_used_fails_the_start_with_words(tmp_path: 
 
 
 @pytest.mark.parametrize("path", ["hook", "/hook?x", "/{hook}", ""])
-def test_a_path_that_is_none_is_refused(path: str) -> None:
+def test_invalid_path_is_refused(path: str) -> None:
     from truecaller_async.errors import ConfigError
 
     with pytest.raises(ConfigError, match="slash"):

@@ -56,7 +56,7 @@ async def said_to(url: str, request: bytes) -> bytes:
     return answer
 
 
-async def test_an_event_is_answered_200_with_an_empty_object_and_handled(serve: Serve) -> None:
+async def test_event_is_answered_200_with_an_empty_object_and_handled(serve: Serve) -> None:
     recorder = Recorder()
     async with serve(receiver(recorder)) as url, aiohttp.ClientSession() as http:
         async with http.post(f"{url}?key={KEY}", data=sample("cmb_slot_picker")) as answer:
@@ -66,33 +66,37 @@ async def test_an_event_is_answered_200_with_an_empty_object_and_handled(serve: 
         assert await recorder.until(1) == ["860a7f4c-6545-40f1-85be-3655edde650f"]
 
 
+@pytest.mark.fault("S26")
 @pytest.mark.parametrize("place", ["?key={}", "/{}", "?other=1&key={}", "/{}?utm=1"])
-async def test_s26_the_key_is_taken_as_a_parameter_or_as_the_last_segment(serve: Serve, place: str) -> None:
+async def test_key_is_accepted_as_parameter_or_last_segment(serve: Serve, place: str) -> None:
     async with serve(receiver()) as url:
         assert (await post(url + place.format(KEY), sample("user_feedback")))[0] == 200
         assert (await post(url + place.format(WRONG), sample("user_feedback"))) == (404, b"{}")
 
 
-async def test_s26_during_a_rotation_both_keys_are_good(serve: Serve) -> None:
+@pytest.mark.fault("S26")
+async def test_both_keys_are_valid_during_a_rotation(serve: Serve) -> None:
     async with serve(WebhookReceiver(Recorder(), [KEY, OTHER_KEY], "memory:")) as url:
         assert (await post(f"{url}?key={KEY}", sample("user_feedback")))[0] == 200
         for place in (f"?key={OTHER_KEY}", f"/{KEY}", f"/{OTHER_KEY}"):
             assert (await post(url + place, sample("user_feedback")))[0] == 200
 
 
+@pytest.mark.fault("S26")
 @pytest.mark.parametrize(
     "query", ["", "?key=", "?key", "?key=%FF%C3%BC", "?key=%00", f"?Key={KEY}", f"?key={KEY[:-1]}"]
 )
 @pytest.mark.parametrize("method", ["POST", "GET", "PUT"])
-async def test_s26_without_the_key_every_request_gets_the_same_404(serve: Serve, query: str, method: str) -> None:
+async def test_every_request_without_the_key_gets_the_same_404(serve: Serve, query: str, method: str) -> None:
     async with serve(receiver()) as url, aiohttp.ClientSession() as http:
         target = URL(f"{url}{query}", encoded=True)
         async with http.request(method, target, data=b"\xff") as answer:
             assert (answer.status, await answer.read(), answer.headers.get("Allow")) == (404, b"{}", None)
 
 
+@pytest.mark.fault("S28")
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
-async def test_s28_another_method_is_405_to_whoever_has_the_key(serve: Serve, method: str) -> None:
+async def test_another_method_is_405_with_a_valid_key(serve: Serve, method: str) -> None:
     async with (
         serve(receiver()) as url,
         aiohttp.ClientSession() as http,
@@ -101,8 +105,9 @@ async def test_s28_another_method_is_405_to_whoever_has_the_key(serve: Serve, me
         assert (answer.status, answer.headers["Allow"]) == (405, "POST")
 
 
+@pytest.mark.fault("S28")
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_s28_a_body_over_the_cap_is_413_whether_its_length_is_told_or_not(serve: Serve, chunked: bool) -> None:
+async def test_body_over_the_cap_is_413_with_and_without_a_length(serve: Serve, chunked: bool) -> None:
     large = call_me_back("e-1", filler="x" * BODY_MAX)
 
     async def pieces() -> Any:
@@ -114,13 +119,15 @@ async def test_s28_a_body_over_the_cap_is_413_whether_its_length_is_told_or_not(
     assert (status, body) == (413, b"{}")
 
 
-async def test_s28_a_length_over_the_cap_is_refused_before_the_body_comes(serve: Serve) -> None:
+@pytest.mark.fault("S28")
+async def test_length_over_the_cap_is_refused_before_the_body_comes(serve: Serve) -> None:
     head = f"POST /hook?key={KEY} HTTP/1.1\r\nHost: h\r\nContent-Length: {BODY_MAX + 1}\r\n\r\n"
     async with serve(receiver()) as url:
         assert (await asyncio.wait_for(said_to(url, head.encode()), 5)).startswith(b"HTTP/1.1 413")
 
 
-async def test_s28_a_body_of_the_cap_is_let_in(serve: Serve) -> None:
+@pytest.mark.fault("S28")
+async def test_body_of_exactly_the_cap_is_accepted(serve: Serve) -> None:
     body = call_me_back("e-1", filler="")
     body = call_me_back("e-1", filler="x" * (BODY_MAX - len(body)))
     async with serve(receiver()) as url:
@@ -128,8 +135,9 @@ async def test_s28_a_body_of_the_cap_is_let_in(serve: Serve) -> None:
         assert (await post(f"{url}?key={KEY}", body))[0] == 200
 
 
+@pytest.mark.fault("S28")
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "GZIP", "br", "zstd", "deflate, gzip", "nonsense"])
-async def test_s28_an_encoded_body_is_415(serve: Serve, encoding: str) -> None:
+async def test_encoded_body_is_415(serve: Serve, encoding: str) -> None:
     headers = {"Content-Encoding": encoding}
     async with serve(receiver()) as url:
         status, _ = await post(
@@ -139,14 +147,15 @@ async def test_s28_an_encoded_body_is_415(serve: Serve, encoding: str) -> None:
     assert status == 415 or (by_aiohttp_itself and status == 400)
 
 
-async def test_s28_identity_is_no_encoding(serve: Serve) -> None:
+@pytest.mark.fault("S28")
+async def test_identity_is_no_encoding(serve: Serve) -> None:
     headers = {"Content-Encoding": "identity"}
     async with serve(receiver()) as url:
         assert (await post(f"{url}?key={KEY}", sample("user_feedback"), headers=headers))[0] == 200
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
-async def test_the_content_type_is_not_held_against_an_event(serve: Serve, kind: str) -> None:
+async def test_content_type_of_an_event_is_ignored(serve: Serve, kind: str) -> None:
     async with serve(receiver()) as url:
         assert (await post(f"{url}?key={KEY}", sample("user_feedback"), headers={"Content-Type": kind}))[0] == 200
 
@@ -169,13 +178,15 @@ BROKEN = {
 }
 
 
+@pytest.mark.fault("S29")
 @pytest.mark.parametrize("name", BROKEN)
-async def test_s29_a_body_that_is_no_event_is_400(serve: Serve, name: str) -> None:
+async def test_body_that_is_no_event_is_400(serve: Serve, name: str) -> None:
     async with serve(receiver()) as url:
         assert await post(f"{url}?key={KEY}", BROKEN[name]) == (400, b"{}")
 
 
-async def test_s29_a_body_that_ends_in_the_middle_gets_no_500_and_the_next_is_served(serve: Serve) -> None:
+@pytest.mark.fault("S29")
+async def test_truncated_body_causes_no_500_and_the_next_request_is_served(serve: Serve) -> None:
     head = f"POST /hook?key={KEY} HTTP/1.1\r\nHost: h\r\n"
     async with serve(receiver()) as url:
         broken = await said_to(url, f"{head}Transfer-Encoding: chunked\r\n\r\nZZ\r\n".encode())
@@ -183,7 +194,7 @@ async def test_s29_a_body_that_ends_in_the_middle_gets_no_500_and_the_next_is_se
         assert (await post(f"{url}?key={KEY}", sample("user_feedback")))[0] == 200
 
 
-async def test_whoever_hangs_up_before_the_refusal_leaves_no_traceback(
+async def test_disconnect_before_the_refusal_leaves_no_traceback(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     head = f"POST /hook?key={KEY} HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{{"
@@ -199,7 +210,7 @@ async def test_whoever_hangs_up_before_the_refusal_leaves_no_traceback(
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-async def test_a_refusal_closes_the_connection(serve: Serve) -> None:
+async def test_refusal_closes_the_connection(serve: Serve) -> None:
     head = "POST /hook?key={} HTTP/1.1\r\nHost: h\r\nContent-Length: 60000\r\n\r\n"
     async with serve(receiver()) as url:
         answer = await asyncio.wait_for(said_to(url, head.format(WRONG).encode()), 10)
@@ -208,7 +219,8 @@ async def test_a_refusal_closes_the_connection(serve: Serve) -> None:
         assert answer.split(b" ")[1] in (b"413", b"400")
 
 
-async def test_s30_an_event_that_comes_again_is_answered_and_not_handled_again(serve: Serve) -> None:
+@pytest.mark.fault("S30")
+async def test_repeated_event_is_answered_and_not_handled_again(serve: Serve) -> None:
     recorder = Recorder()
     of = receiver(recorder)
     async with serve(of) as url:
@@ -220,7 +232,8 @@ async def test_s30_an_event_that_comes_again_is_answered_and_not_handled_again(s
     assert (stats.received, stats.duplicates) == (4, 2)
 
 
-async def test_s30_equal_events_at_the_same_moment_are_handled_once(serve: Serve) -> None:
+@pytest.mark.fault("S30")
+async def test_equal_concurrent_events_are_handled_once(serve: Serve) -> None:
     recorder = Recorder()
     async with serve(receiver(recorder)) as url:
         answers = await asyncio.gather(*(post(f"{url}?key={KEY}", call_me_back("e-1")) for _ in range(20)))
@@ -229,7 +242,8 @@ async def test_s30_equal_events_at_the_same_moment_are_handled_once(serve: Serve
     assert {status for status, _ in answers} == {200}
 
 
-async def test_s30_the_answer_does_not_wait_for_the_handler(serve: Serve) -> None:
+@pytest.mark.fault("S30")
+async def test_answer_does_not_wait_for_the_handler(serve: Serve) -> None:
     begun, may_end = asyncio.Event(), asyncio.Event()
 
     async def blocked(event: Event) -> None:
@@ -243,7 +257,7 @@ async def test_s30_the_answer_does_not_wait_for_the_handler(serve: Serve) -> Non
         may_end.set()
 
 
-async def test_a_handler_that_fails_is_never_seen_by_the_sender(serve: Serve) -> None:
+async def test_failing_handler_is_invisible_to_the_sender(serve: Serve) -> None:
     def failing(event: Event) -> None:
         raise RuntimeError("no")
 
@@ -260,7 +274,7 @@ async def set_read_only(of: WebhookReceiver, on: bool) -> None:
     await store._worker.run(lambda db: db.execute(f"PRAGMA query_only={int(on)}"))
 
 
-async def test_a_store_that_cannot_write_is_503_so_that_the_event_comes_again(serve: Serve, tmp_path: Path) -> None:
+async def test_unwritable_store_is_503_so_that_the_event_is_sent_again(serve: Serve, tmp_path: Path) -> None:
     recorder = Recorder()
     of = receiver(recorder, tmp_path / "webhooks.db")
     async with serve(of) as url:
@@ -272,7 +286,7 @@ async def test_a_store_that_cannot_write_is_503_so_that_the_event_comes_again(se
         assert await recorder.until(2) == ["e-1", "e-2"]
 
 
-async def test_an_event_of_another_account_is_refused_where_one_is_named(serve: Serve) -> None:
+async def test_event_of_another_account_is_refused_if_one_is_configured(serve: Serve) -> None:
     of = receiver(client_account_id="91C173BB-28d8-4030-9722-8663ff9589f3")
     async with serve(of) as url:
         assert (await post(f"{url}?key={KEY}", sample("user_feedback")))[0] == 200
@@ -280,7 +294,8 @@ async def test_an_event_of_another_account_is_refused_where_one_is_named(serve: 
         assert (await post(f"{url}?key={KEY}", call_me_back("e-1", client_account_id="another")))[0] == 403
 
 
-async def test_s31_a_flood_of_wrong_keys_touches_no_store_and_good_events_come_through(serve: Serve) -> None:
+@pytest.mark.fault("S31")
+async def test_flood_of_wrong_keys_touches_no_store_and_good_events_arrive(serve: Serve) -> None:
     of = receiver()
     async with serve(of) as url, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=20)) as http:
 
@@ -294,10 +309,9 @@ async def test_s31_a_flood_of_wrong_keys_touches_no_store_and_good_events_come_t
     assert [statuses.count(200), statuses.count(404)] == [20, 380]
 
 
+@pytest.mark.fault("S27")
 @pytest.mark.parametrize("serving", [by_uvicorn, by_aiohttp, SERVERS["alone"]])
-async def test_s27_the_key_is_in_no_log_and_neither_is_a_number(
-    serving: Serve, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_neither_key_nor_number_is_in_any_log(serving: Serve, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     logging.getLogger("uvicorn.access").setLevel(logging.INFO)
 
@@ -322,8 +336,9 @@ def bomb() -> bytes:
     return gzip.compress(bytes(200_000_000), 9)
 
 
+@pytest.mark.fault("S28")
 @pytest.mark.parametrize("serving", [by_uvicorn, by_aiohttp, SERVERS["alone"]])
-async def test_s28_a_bomb_is_not_unpacked(serving: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bomb_is_not_decompressed(serving: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     from aiohttp import compression_utils
 
     unpacked: list[int] = []

@@ -27,7 +27,7 @@ def call_me_back(**payload: Any) -> CallMeBack:
     return event
 
 
-def test_the_slot_picker_sample_is_read_whole() -> None:
+def test_slot_picker_sample_is_read_completely() -> None:
     body = sample("cmb_slot_picker")
     assert parse_event(body) == CallMeBack(
         event_id="860a7f4c-6545-40f1-85be-3655edde650f",
@@ -48,21 +48,21 @@ def test_the_slot_picker_sample_is_read_whole() -> None:
     )
 
 
-def test_a_sentence_in_place_of_the_number_is_none_and_the_alternate_number_is_there() -> None:
+def test_sentence_instead_of_the_number_is_none_and_alternate_is_read() -> None:
     event = parse_event(sample("cmb_sim_info_missing"))
     assert isinstance(event, CallMeBack)
     assert (event.client_number, event.alternate_number) == (None, "911234567898")
     assert event.raw["cmb_payload"]["client_number"] == "Phone number not available"
 
 
-def test_who_is_not_interested_has_no_slot() -> None:
+def test_not_interested_event_has_no_slot() -> None:
     event = parse_event(sample("cmb_not_interested"))
     assert isinstance(event, CallMeBack)
     assert event.is_interested is False
     assert (event.requested_date, event.requested_slot, event.preferred_from, event.preferred_to) == (None,) * 4
 
 
-def test_feedback_is_read_whole_and_its_number_has_no_plus() -> None:
+def test_feedback_is_read_completely_and_its_number_has_no_plus() -> None:
     body = sample("user_feedback")
     assert parse_event(body.decode()) == UserFeedback(
         event_id="7719f451-5436-470a-98ba-422b997582f8",
@@ -81,14 +81,14 @@ def test_feedback_is_read_whole_and_its_number_has_no_plus() -> None:
     )
 
 
-def test_the_older_form_without_slot_picker_has_none_where_nothing_is() -> None:
+def test_older_form_without_slot_picker_is_read() -> None:
     event = call_me_back(business_number="+910987654321")
     assert event.business_number == "910987654321"
     assert (event.feature_set, event.client_number, event.requested_at, event.is_interested) == (None,) * 4
 
 
 @pytest.mark.parametrize("kind", ["number_verified", None, "cmb"])
-def test_another_kind_and_a_kind_without_payload_are_kept_and_do_not_fail(kind: str | None) -> None:
+def test_event_of_another_kind_or_without_payload_is_kept(kind: str | None) -> None:
     raw = {"event_id": "e", "event_type": kind, "created_at": "1753946877", "news": {"a": [1]}}
     event = parse_event(json.dumps(raw))
     assert isinstance(event, UnknownEvent)
@@ -96,7 +96,7 @@ def test_another_kind_and_a_kind_without_payload_are_kept_and_do_not_fail(kind: 
 
 
 @pytest.mark.parametrize("left_out", [{}, {"event_id": None}, {"event_id": " "}])
-def test_a_body_without_an_id_such_as_a_test_press_is_named_by_its_bytes(left_out: dict[str, Any]) -> None:
+def test_event_without_an_id_is_identified_by_its_bytes(left_out: dict[str, Any]) -> None:
     first, again, other = (parse_event(json.dumps({**left_out, "test": turn})) for turn in (1, 1, 2))
     assert isinstance(first, UnknownEvent)
     assert re.fullmatch("body-[0-9a-f]{64}", first.event_id)
@@ -124,7 +124,7 @@ def test_extra_keys_are_kept_in_raw() -> None:
         ([1754116200], None),
     ],
 )
-def test_an_instant_may_come_in_several_forms(value: object, instant: datetime | None) -> None:
+def test_timestamp_has_several_accepted_forms(value: object, instant: datetime | None) -> None:
     assert call_me_back(preferred_from_time=value).preferred_from == instant
 
 
@@ -142,7 +142,7 @@ def test_an_instant_may_come_in_several_forms(value: object, instant: datetime |
         ({"number": 1}, None),
     ],
 )
-def test_a_number_is_digits_or_none(value: object, number: str | None) -> None:
+def test_number_is_digits_or_none(value: object, number: str | None) -> None:
     assert call_me_back(client_number=value).client_number == number
 
 
@@ -153,14 +153,14 @@ def test_interest_may_be_text(value: object, switch: bool | None) -> None:
     assert call_me_back(is_interested=value).is_interested is switch
 
 
-def test_an_answer_na_is_an_answer() -> None:
+def test_answer_na_is_kept_as_an_answer() -> None:
     payload = {"user_responses": [{"question": "Else?", "response": "NA"}, {"question": "Stars?", "response": 5}, "?"]}
     event = parse_event(json.dumps({"event_id": "e", "event_type": "user_feedback", "survey_payload": payload}))
     assert isinstance(event, UserFeedback)
     assert [answer.response for answer in event.responses] == ["NA", "5"]
 
 
-def test_a_repr_shows_no_number_wherever_it_stands() -> None:
+def test_repr_shows_no_number() -> None:
     number = "919876543210"
     payload = {"client_number": number, "alternate_number": f"+{number}", "feature_set": f"of {number}"}
     answers = {"business_number": number, "user_responses": [{"question": "Which?", "response": f"call {number}"}]}
@@ -174,7 +174,7 @@ def test_a_repr_shows_no_number_wherever_it_stands() -> None:
         assert "3210" in shown
 
 
-def test_events_are_hashable_and_equal_by_what_they_say() -> None:
+def test_events_are_hashable_and_compared_by_content() -> None:
     assert len({parse_event(sample("user_feedback")), parse_event(sample("user_feedback"))}) == 1
 
 
@@ -193,7 +193,7 @@ def test_events_are_hashable_and_equal_by_what_they_say() -> None:
         (b'{"event_id": "a\\u0000b"}', "$.event_id"),
     ],
 )
-def test_what_is_no_event_is_a_decode_error_that_tells_the_place_and_no_number(body: bytes | str, path: str) -> None:
+def test_body_that_is_no_event_is_a_decode_error_with_json_path(body: bytes | str, path: str) -> None:
     with pytest.raises(DecodeError) as caught:
         parse_event(body)
     assert caught.value.path == path
@@ -228,7 +228,7 @@ def place_or_id(body: bytes | str) -> str:
 
 
 @given(st.binary() | st.text() | JSON_VALUES.map(json.dumps))
-def test_any_body_is_an_event_or_a_decode_error_with_a_place(body: bytes | str) -> None:
+def test_any_body_is_an_event_or_a_decode_error_with_json_path(body: bytes | str) -> None:
     assert place_or_id(body)
 
 

@@ -15,7 +15,7 @@ from truecaller_async.webhooks.forwarding import forward_to
 from .serving import call_me_back
 
 
-async def test_a_disk_that_fills_in_the_middle_of_a_line_leaves_no_half_line(
+async def test_disk_that_fills_within_a_line_leaves_no_partial_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "events.jsonl"
@@ -30,7 +30,7 @@ async def test_a_disk_that_fills_in_the_middle_of_a_line_leaves_no_half_line(
     assert sorted(json.loads(line)["event_id"] for line in lines) == sorted(f"e-{number}" for number in range(1, 21))
 
 
-async def test_a_file_whose_name_has_a_space_is_a_file(tmp_path: Path) -> None:
+async def test_file_name_may_have_a_space(tmp_path: Path) -> None:
     forward = forward_to(str(tmp_path / "my events.jsonl"))
     await forward(parse_event(call_me_back("e-1")))
     assert (tmp_path / "my events.jsonl").read_bytes().count(b"\n") == 1

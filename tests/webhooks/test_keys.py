@@ -16,18 +16,18 @@ from .serving import KEY, OTHER_KEY
 @pytest.mark.parametrize(
     "keys", [[], [""], ["short"], ["x" * 15], ["ü" * 20], ["with a space in it"], ["x" * 513], [7]]
 )
-def test_a_key_that_is_none_is_refused_and_not_shown(keys: list[str]) -> None:
+def test_invalid_key_is_refused_and_not_shown(keys: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
         Keyring(keys)
     assert not any(isinstance(key, str) and len(key) > 8 and key in str(caught.value) for key in keys)
 
 
-def test_one_text_is_no_list_of_keys() -> None:
+def test_single_text_is_refused_as_a_key_list() -> None:
     with pytest.raises(ConfigError, match="list"):
         Keyring(KEY)
 
 
-def test_a_key_may_be_a_secret_and_its_ring_does_not_show_it() -> None:
+def test_key_may_be_a_secret_and_the_key_ring_hides_it() -> None:
     ring = Keyring([Secret(KEY)])
     assert ring.opens(b"/", b"key=" + KEY.encode())
     assert KEY not in repr(ring) + repr(vars(ring)["_digests"])
@@ -41,11 +41,11 @@ def test_a_key_may_be_a_secret_and_its_ring_does_not_show_it() -> None:
         (b"", b"key=a+plus/key-of-the-hook"),
     ],
 )
-def test_a_key_is_known_in_whatever_way_it_is_percent_encoded(path: bytes, query: bytes) -> None:
+def test_key_is_recognised_in_any_percent_encoding(path: bytes, query: bytes) -> None:
     assert Keyring(["a+plus/key-of-the-hook"]).opens(path, query)
 
 
-def test_every_offer_is_compared_with_every_key_whatever_the_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_candidate_is_compared_with_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
     def counting(offered: bytes, key: bytes) -> bool:
@@ -69,7 +69,7 @@ def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
     return made
 
 
-def test_the_filter_hides_keys_in_message_arguments_and_extras_and_lets_the_line_through() -> None:
+def test_filter_hides_keys_in_message_arguments_and_extras() -> None:
     hide = HideKeys(Keyring([KEY, "a+plus/key-of-the-hook"]))
     line = record(
         '%s - "%s %s" %d',
@@ -86,7 +86,7 @@ def test_the_filter_hides_keys_in_message_arguments_and_extras_and_lets_the_line
     assert other.getMessage() == "GET /h?key=*** HTTP/1.1 and /hook/***"
 
 
-def test_the_filter_hides_keys_in_arguments_that_are_no_text() -> None:
+def test_filter_hides_keys_in_arguments_that_are_no_text() -> None:
     scope = {"query_string": f"key={KEY}".encode(), "raw_path": f"/hook/{KEY}".encode(), "other": b"key=some-old-key"}
     for line in (record("%s started scope=%s after %.1f s", "127.0.0.1", scope, 0.5), record("%s", scope)):
         assert HideKeys(Keyring([KEY])).filter(line)
@@ -96,7 +96,7 @@ def test_the_filter_hides_keys_in_arguments_that_are_no_text() -> None:
         assert "some-old-key" not in said
 
 
-def test_the_filter_hides_keys_in_a_traceback() -> None:
+def test_filter_hides_keys_in_a_traceback() -> None:
     line = record("Error handling request")
     try:
         raise ValueError(f"bad request line b'POST /hook/{KEY}?key=some-old-key NONSENSE'")

@@ -62,7 +62,7 @@ def first_row(path: Path, text: str) -> tuple[Any, ...]:
     return row
 
 
-async def test_events_of_one_number_are_handled_in_the_order_of_created_at_whatever_order_they_came_in() -> None:
+async def test_events_of_one_number_are_handled_in_created_at_order() -> None:
     seen: list[str] = []
     begun, go = asyncio.Event(), asyncio.Event()
 
@@ -81,7 +81,7 @@ async def test_events_of_one_number_are_handled_in_the_order_of_created_at_whate
     assert seen == ["first", "e-1001", "e-1002", "e-1003", "e-1004", "e-1005"]
 
 
-async def test_a_number_whose_handler_hangs_does_not_hold_up_the_others() -> None:
+async def test_hanging_handler_of_one_number_does_not_block_the_others() -> None:
     recorder, never = Recorder(), asyncio.Event()
 
     async def handler(event: Event) -> None:
@@ -97,7 +97,7 @@ async def test_a_number_whose_handler_hangs_does_not_hold_up_the_others() -> Non
         assert await recorder.until(5) == [f"e-{number}" for number in range(5)]
 
 
-async def test_lanes_take_turns_where_there_are_more_of_them_than_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lanes_take_turns_if_they_outnumber_the_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("truecaller_async.webhooks.worker.IN_A_ROW", 2)
     recorder, begun, go = Recorder(), asyncio.Event(), asyncio.Event()
 
@@ -117,7 +117,7 @@ async def test_lanes_take_turns_where_there_are_more_of_them_than_handlers(monke
     assert order == ["first", "1-0", "2-0", "2-1", "3-0", "3-1", "1-1", "1-2", "2-2", "3-2"]
 
 
-async def test_one_event_of_another_number_comes_before_the_end_of_a_long_lane() -> None:
+async def test_event_of_another_number_is_handled_before_a_long_lane_ends() -> None:
     recorder, begun, go = Recorder(), asyncio.Event(), asyncio.Event()
 
     async def handler(event: Event) -> None:
@@ -135,7 +135,7 @@ async def test_one_event_of_another_number_comes_before_the_end_of_a_long_lane()
 
 
 @pytest.mark.parametrize("kind", ["coroutine function", "function", "object", "function that gives an awaitable"])
-async def test_a_handler_may_be_of_any_kind_and_a_plain_one_may_block(kind: str) -> None:
+async def test_handler_may_be_of_any_kind_and_a_plain_one_may_block(kind: str) -> None:
     recorder = Recorder()
     loop, home = asyncio.get_running_loop(), threading.current_thread()
 
@@ -155,7 +155,7 @@ async def test_a_handler_may_be_of_any_kind_and_a_plain_one_may_block(kind: str)
         await counts(of, handled=1, failed=0)
 
 
-async def test_a_handler_that_fails_is_tried_again_then_parked_and_released_by_hand(
+async def test_failing_handler_is_retried_then_parked_and_released(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     calls: list[str] = []
@@ -181,7 +181,7 @@ async def test_a_handler_that_fails_is_tried_again_then_parked_and_released_by_h
     assert "is parked after 3 attempts" in caplog.text
 
 
-async def test_a_cancelled_error_of_the_handlers_own_is_a_failure_like_any_other() -> None:
+async def test_cancelled_error_of_a_handler_is_an_ordinary_failure() -> None:
     async def handler(event: Event) -> None:
         raise asyncio.CancelledError
 
@@ -190,7 +190,7 @@ async def test_a_cancelled_error_of_the_handlers_own_is_a_failure_like_any_other
         await counts(of, parked=1, failed=3)
 
 
-async def test_a_handler_that_never_returns_is_a_failure_like_any_other_after_its_time() -> None:
+async def test_handler_that_never_returns_fails_after_its_timeout() -> None:
     async def handler(event: Event) -> None:
         if event.event_id == "e-1":
             await asyncio.Event().wait()
@@ -211,7 +211,7 @@ class OwnFault(BaseException):
 
 
 @pytest.mark.parametrize("fault", [SystemExit, OwnFault])
-async def test_whatever_a_handler_raises_is_a_failure_and_the_next_event_is_handled(fault: type[BaseException]) -> None:
+async def test_any_handler_exception_is_a_failure_and_the_next_event_is_handled(fault: type[BaseException]) -> None:
     async def handler(event: Event) -> None:
         if event.event_id == "e-1":
             raise fault
@@ -223,7 +223,7 @@ async def test_whatever_a_handler_raises_is_a_failure_and_the_next_event_is_hand
         assert fault.__name__ in (await of.parked())[0].fault
 
 
-async def test_an_event_that_kills_the_process_each_time_is_parked_in_the_end(tmp_path: Path) -> None:
+async def test_event_that_kills_the_process_repeatedly_is_parked(tmp_path: Path) -> None:
     store, recorder = tmp_path / "webhooks.db", Recorder()
     begun = asyncio.Event()
 
@@ -246,7 +246,7 @@ async def test_an_event_that_kills_the_process_each_time_is_parked_in_the_end(tm
         assert await recorder.until(2) == ["next", "deadly"]
 
 
-async def test_a_clock_that_is_set_back_does_not_put_off_a_retry() -> None:
+async def test_clock_set_back_does_not_delay_a_retry() -> None:
     clock, recorder = SetClock(), Recorder()
 
     async def handler(event: Event) -> None:
@@ -260,7 +260,7 @@ async def test_a_clock_that_is_set_back_does_not_put_off_a_retry() -> None:
         assert await recorder.until(2) == ["e-1", "e-1"]
 
 
-async def test_the_total_of_the_policy_parks_an_event_that_is_too_old() -> None:
+async def test_event_older_than_the_policy_total_is_parked() -> None:
     clock = SetClock()
 
     async def handler(event: Event) -> None:
@@ -273,7 +273,7 @@ async def test_the_total_of_the_policy_parks_an_event_that_is_too_old() -> None:
         await counts(of, parked=1, failed=3)
 
 
-async def test_a_restart_handles_what_waited_and_knows_what_was_handled(tmp_path: Path) -> None:
+async def test_restart_handles_waiting_events_and_remembers_handled_ones(tmp_path: Path) -> None:
     store = tmp_path / "webhooks.db"
     never, recorder = asyncio.Event(), Recorder()
 
@@ -293,7 +293,7 @@ async def test_a_restart_handles_what_waited_and_knows_what_was_handled(tmp_path
     assert recorder.seen == ["e-0", "e-1", "e-2"]
 
 
-async def test_a_stop_finishes_what_is_ready_and_takes_nothing_more() -> None:
+async def test_stop_finishes_ready_events_and_accepts_no_more() -> None:
     recorder = Recorder()
     of = receiver(recorder)
     await of.start()
@@ -305,7 +305,7 @@ async def test_a_stop_finishes_what_is_ready_and_takes_nothing_more() -> None:
     await of.aclose()
 
 
-async def test_a_stop_while_the_store_cannot_be_written_still_makes_the_mark(
+async def test_stop_with_an_unwritable_store_still_records_the_end(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("truecaller_async.webhooks.worker.LOOK_EVERY", 0.001)
@@ -332,7 +332,7 @@ async def test_a_stop_while_the_store_cannot_be_written_still_makes_the_mark(
     assert (stats.handled, stats.waiting) == (1, 0)
 
 
-async def test_of_two_receivers_on_one_store_one_handles_and_the_other_takes_over(tmp_path: Path) -> None:
+async def test_one_of_two_receivers_on_a_store_handles_and_the_other_takes_over(tmp_path: Path) -> None:
     first, second = Recorder(), Recorder()
     store = tmp_path / "webhooks.db"
     async with receiver(first, store) as owner:
@@ -349,8 +349,9 @@ async def test_of_two_receivers_on_one_store_one_handles_and_the_other_takes_ove
     assert (first.seen, second.seen) == (["e-1", "e-2"], ["e-3"])
 
 
+@pytest.mark.fault("S30")
 @pytest.mark.parametrize(("age", "again"), [(79 * HOUR, False), (6.9 * 24 * HOUR, False), (7.1 * 24 * HOUR, True)])
-async def test_s30_an_event_is_remembered_for_a_week_and_one_that_was_sent_long_ago_is_taken(
+async def test_event_is_remembered_for_a_week_and_older_ones_are_accepted(
     age: float, again: bool, tmp_path: Path
 ) -> None:
     clock, recorder = SetClock(), Recorder()
@@ -366,7 +367,7 @@ async def test_s30_an_event_is_remembered_for_a_week_and_one_that_was_sent_long_
     assert recorder.seen == (["e-1", "e-1"] if again else ["e-1"])
 
 
-async def test_no_more_handled_events_are_remembered_than_was_said(tmp_path: Path) -> None:
+async def test_handled_events_are_remembered_up_to_the_bound(tmp_path: Path) -> None:
     store, clock = tmp_path / "webhooks.db", SetClock()
     async with receiver(ignore, store, clock=clock) as of:
         for number in range(20):
@@ -378,7 +379,7 @@ async def test_no_more_handled_events_are_remembered_than_was_said(tmp_path: Pat
     assert first_row(store, "SELECT GROUP_CONCAT(event_id) FROM event") == ("e-15,e-16,e-17,e-18,e-19",)
 
 
-async def test_the_file_is_ours_alone_and_keeps_no_number_of_a_handled_event(tmp_path: Path) -> None:
+async def test_file_is_private_and_has_no_number_of_a_handled_event(tmp_path: Path) -> None:
     store = tmp_path / "deep" / "webhooks.db"
     async with receiver(Recorder(), store) as of:
         await of.take(call_me_back("e-1"))
@@ -390,7 +391,7 @@ async def test_the_file_is_ours_alone_and_keeps_no_number_of_a_handled_event(tmp
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
-async def test_a_file_that_others_can_read_a_link_and_a_newer_file_are_refused(tmp_path: Path) -> None:
+async def test_file_that_others_can_read_a_link_and_a_newer_file_are_refused(tmp_path: Path) -> None:
     (shared := tmp_path / "shared.db").touch(0o644)
     shared.chmod(0o644)
     with pytest.raises(ConfigError, match="chmod 600"):
@@ -412,7 +413,7 @@ async def test_a_file_that_others_can_read_a_link_and_a_newer_file_are_refused(t
         await receiver(store=text).start()
 
 
-async def test_the_file_is_set_so_that_an_answer_survives_a_loss_of_power_and_a_number_does_not(tmp_path: Path) -> None:
+async def test_sqlite_settings_survive_power_loss_and_erase_numbers(tmp_path: Path) -> None:
     async with receiver(store=tmp_path / "webhooks.db") as of:
         assert of._store is not None
         names = ("journal_mode", "synchronous", "secure_delete", "user_version")
@@ -420,7 +421,7 @@ async def test_the_file_is_set_so_that_an_answer_survives_a_loss_of_power_and_a_
     assert asked == ["wal", 2, 1, VERSION]
 
 
-async def test_a_new_file_that_another_process_reads_at_this_moment_is_tried_again(
+async def test_new_file_being_read_by_another_process_is_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (path := tmp_path / "webhooks.db").touch(0o600)
@@ -435,7 +436,7 @@ async def test_a_new_file_that_another_process_reads_at_this_moment_is_tried_aga
     other.close()
 
 
-async def test_a_file_that_another_process_keeps_locked_is_a_config_error(
+async def test_file_that_another_process_keeps_locked_is_a_config_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("truecaller_async.storage.sqlite_worker.BUSY_SECONDS", 0.05)
@@ -458,7 +459,7 @@ async def test_without_a_store_named_a_file_in_the_users_state_is_used(
 
 
 @pytest.mark.parametrize("store", ["", "redis://host", "webhooks.db", 7, Path()])
-def test_a_store_of_another_kind_is_a_config_error(store: Any) -> None:
+def test_store_of_another_kind_is_a_config_error(store: Any) -> None:
     with pytest.raises(ConfigError, match="store must be"):
         WebhookReceiver(Recorder(), [KEY], store)
 
@@ -475,12 +476,12 @@ def test_a_store_of_another_kind_is_a_config_error(store: Any) -> None:
         {"retry": 3},
     ],
 )
-def test_figures_that_make_no_sense_are_config_errors(wrong: dict[str, Any]) -> None:
+def test_invalid_numbers_are_config_errors(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         WebhookOptions(**wrong)
 
 
-async def test_a_receiver_that_is_not_open_says_so_and_answers_503(caplog: pytest.LogCaptureFixture) -> None:
+async def test_closed_receiver_raises_and_answers_503(caplog: pytest.LogCaptureFixture) -> None:
     of = receiver()
     with pytest.raises(JournalError, match="async with"):
         await of.stats()
@@ -488,7 +489,7 @@ async def test_a_receiver_that_is_not_open_says_so_and_answers_503(caplog: pytes
     assert "async with receiver" in caplog.text
 
 
-async def test_an_event_with_an_instant_out_of_all_reason_is_kept_and_handled() -> None:
+async def test_event_with_an_extreme_timestamp_is_kept_and_handled() -> None:
     recorder = Recorder()
     async with receiver(recorder) as of:
         for number, created in enumerate(["", "99999999999999999", "253402300799", "-5", "NA"]):
@@ -496,7 +497,7 @@ async def test_an_event_with_an_instant_out_of_all_reason_is_kept_and_handled() 
         assert len(await recorder.until(5)) == 5
 
 
-async def test_parked_events_tell_when_they_came() -> None:
+async def test_parked_events_have_their_arrival_time() -> None:
     clock = SetClock()
 
     def handler(event: Event) -> None:
