@@ -27,7 +27,7 @@ from tests.engine.world import World
 from tests.engine.world import records as virtual_records
 from tests.virtual import run_virtual
 from truecaller_async import Limits, Summary, TruecallerClient
-from truecaller_async.planning.pace import rate_of
+from truecaller_async.planning.rate_law import calls_per_second
 from truecaller_async.sandbox import SandboxSettings, Stats
 
 TOKENS = 10
@@ -54,11 +54,11 @@ class Round:
     @property
     def shares(self) -> tuple[float, float]:
         """The used part of the permitted rate: by the sandbox's count, and by the client's own."""
-        stats, own = self.stats, self.summary.permitted_share
+        stats, own = self.stats, self.summary.rate_utilisation
         assert stats.first_submit is not None
         assert stats.last_submit is not None
         assert own is not None, "too few batches were sent to say"
-        permitted = (stats.last_submit - stats.first_submit) * rate_of(FAST, "submit") * TOKENS
+        permitted = (stats.last_submit - stats.first_submit) * calls_per_second(FAST, "submit") * TOKENS
         return (stats.batches - TOKENS) / permitted, own
 
     @property
@@ -116,11 +116,11 @@ def _virtual_figures(count: int) -> list[Figure]:
     first, second = (_virtual_run(count) for _ in range(2))
     name = f"virtual, {count:,}"
     same = first.digest == second.digest and first.summary == second.summary
-    assert first.summary.permitted_share is not None, "too few batches were sent to say"
+    assert first.summary.rate_utilisation is not None, "too few batches were sent to say"
     return [
         exactly(f"{name}: violations and refusals, both runs", first.faults + second.faults, 0),
         exactly(f"{name}: delivered", first.summary.delivered, count),
-        share(f"{name}: permitted rate used", first.summary.permitted_share, SHARE_VIRTUAL),
+        share(f"{name}: permitted rate used", first.summary.rate_utilisation, SHARE_VIRTUAL),
         Figure(f"{name}: run twice", "equal" if same else "different", "equal", same),
         Figure(f"{name}: virtual / real seconds", f"{first.summary.elapsed:,.0f} / {first.seconds:,.1f}"),
     ]

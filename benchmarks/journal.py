@@ -26,20 +26,20 @@ import attrs
 
 from benchmarks import Figure, at_most, exactly
 from truecaller_async.journal import SqliteJournal
-from truecaller_async.journal.held import hold
-from truecaller_async.journal.reading import JournalReader
+from truecaller_async.journal.handle import open_handle
+from truecaller_async.journal.reader import JournalReader
 from truecaller_async.models import (
     AttemptEnded,
-    Begun,
-    Entry,
-    Intent,
+    AttemptStarted,
+    BatchPlanned,
+    CampaignStarted,
+    JournalEntry,
     Outcome,
-    Place,
-    Planned,
-    Read,
-    RunBegan,
-    Settled,
-    SourceNote,
+    RowsRead,
+    RowsSettled,
+    RunStarted,
+    SourceDescriptor,
+    SourcePosition,
 )
 
 SIZE = 500
@@ -56,7 +56,7 @@ BYTES_MAX = 5.0
 SLOW_RATE_MIN = 100_000
 OPEN_SECONDS_MAX = 5.0
 
-BEGUN = Begun(1.76e9, "0", "account", "v2", {}, SourceNote("csv", "/data/campaign.csv"), bytes(16))
+BEGUN = CampaignStarted(1.76e9, "0", "account", "v2", {}, SourceDescriptor("csv", "/data/campaign.csv"), bytes(16))
 
 
 class SlowDisk(sqlite3.Connection):
@@ -131,8 +131,8 @@ def _load(path: Path, lanes: int, batches: int, factory: type[sqlite3.Connection
 
 async def _written(path: Path, lanes: int, batches: int, factory: type[sqlite3.Connection]) -> tuple[float, float]:
     journal = SqliteJournal(path, factory=factory)
-    await journal.open(anew=True)
-    await journal.write(BEGUN, RunBegan(1.76e9, os.getpid()))
+    await journal.open(is_new=True)
+    await journal.write(BEGUN, RunStarted(1.76e9, os.getpid()))
     lives = [list(life(seq)) for seq in range(1, batches + 1)]
     work = iter(lives)
 
@@ -148,35 +148,35 @@ async def _written(path: Path, lanes: int, batches: int, factory: type[sqlite3.C
     return seconds, processor
 
 
-def life(seq: int) -> Iterator[tuple[Entry, ...]]:
+def life(seq: int) -> Iterator[tuple[JournalEntry, ...]]:
     """The writes of one batch."""
     rows = tuple(range((seq - 1) * SIZE + 1, seq * SIZE + 1))
     at = 1.76e9 + seq / 10
-    yield Planned(seq, rows), Read(Place(rows[-1], rows[-1] + 1, 80 * rows[-1]), os.urandom(PRINTS))
-    yield (Intent(seq, 1, "0123456789ab", at),)
+    yield BatchPlanned(seq, rows), RowsRead(SourcePosition(rows[-1], rows[-1] + 1, 80 * rows[-1]), os.urandom(PRINTS))
+    yield (AttemptStarted(seq, 1, "0123456789ab", at),)
     yield (AttemptEnded(seq, 1, "accepted", at + 0.05, batch_id=f"d30c1234-5678-4abc-9def-{seq:012d}"),)
     failed = [rows[first::60] for first in (0, 20, 40)]
     good = tuple(row for index, row in enumerate(rows) if index % 20)
     yield (
-        Settled(good, Outcome.DELIVERED, seq=seq, attempts=1),
-        *(Settled(part, Outcome.FAILED, f"reason {n}", seq, attempts=1) for n, part in enumerate(failed)),
+        RowsSettled(good, Outcome.DELIVERED, seq=seq, attempts=1),
+        *(RowsSettled(part, Outcome.FAILED, f"reason {n}", seq, attempts=1) for n, part in enumerate(failed)),
     )
 
 
 def _long(path: Path) -> list[Figure]:
     """Ten million rows, of which the last 64 batches are open: accepted, and no word yet."""
-    held = hold(path, anew=True)
-    held.transact([held.scribe.take((BEGUN, RunBegan(1.76e9, os.getpid())))])
+    held = open_handle(path, is_new=True)
+    held.transact([held.statements.build((BEGUN, RunStarted(1.76e9, os.getpid())))])
     for seq in range(1, LONG_BATCHES + 1):
         writes = list(life(seq))
-        held.transact(held.scribe.take(entries) for entries in (writes[:-1] if _stays_open(seq) else writes))
+        held.transact(held.statements.build(entries) for entries in (writes[:-1] if _stays_open(seq) else writes))
     held.close()
     start = perf_counter()
     open_batches = asyncio.run(_opened(path))
     seconds = perf_counter() - start
     start = perf_counter()
     with JournalReader(path) as reader:
-        words = sum(1 for _ in reader.words())
+        words = sum(1 for _ in reader.row_outcomes())
     reading = words / (perf_counter() - start)
     return [
         exactly("journal: open batches of a journal of 10,000,000 rows", open_batches, OPEN_BATCHES),
@@ -192,6 +192,6 @@ def _stays_open(seq: int) -> bool:
 
 async def _opened(path: Path) -> int:
     journal = SqliteJournal(path)
-    standing = await journal.open(anew=False)
+    standing = await journal.open(is_new=False)
     await journal.aclose()
     return len(standing.open)

@@ -10,8 +10,8 @@ says how servers count. The allowed number is the limit times the windows that p
 
 Then the whole client: ten tokens, and more pushes at once than they may make, on the virtual clock against the sandbox
 and over sockets against a strict server. The share is of the time after the first two windows of a token: the burst of
-the beginning would flatter it, and the wait after it (`WARM_UP` in `planning/pace.py`) comes once. It cannot be above
-the law's own margin: 1 / 1.02, or 98.04 %, and a little for where the count ends.
+the beginning would flatter it, and the wait after it (`WARM_UP_SECONDS` in `planning/rate_law.py`) comes once. It
+cannot be above the law's own margin: 1 / 1.02, or 98.04 %, and a little for where the count ends.
 
 Over sockets the machine has a say. In a window of a second the margin is 20 ms, and where other programs keep the
 client or the server from its core for longer, one request is late and the next one early; more than 50 ms cost permits
@@ -84,7 +84,7 @@ def _ours(rule: RateLimit) -> Permit:
     limiter = LocalLimiter(Limits((rule,)))
 
     async def permit() -> None:
-        while wait := await limiter.take("token", "push"):  # noqa: ASYNC110 - the limiter says how long
+        while wait := await limiter.try_acquire("token", "push"):  # noqa: ASYNC110 - the limiter says how long
             await asyncio.sleep(wait)
 
     return permit

@@ -27,23 +27,23 @@ import attrs
 from benchmarks import Figure, at_most, exactly
 from benchmarks.server import HOUR_MS, LABEL, sandbox
 from truecaller_async import CampaignOptions, TruecallerClient, read_csv
-from truecaller_async.journal.held import Held, hold
+from truecaller_async.journal.handle import JournalHandle, open_handle
 from truecaller_async.models import (
     AttemptEnded,
-    Begun,
-    Entry,
-    Intent,
+    AttemptStarted,
+    BatchPlanned,
+    CampaignStarted,
+    JournalEntry,
     Outcome,
-    Place,
-    Planned,
-    Read,
     Row,
-    RunBegan,
-    Settled,
+    RowsRead,
+    RowsSettled,
+    RunStarted,
+    SourcePosition,
 )
-from truecaller_async.planning.prints import Prints
+from truecaller_async.planning.fingerprints import RowFingerprints
 from truecaller_async.sandbox import SPEEDS
-from truecaller_async.sources import FileSource, Fill
+from truecaller_async.sources import ColumnDefaults, FileSource
 
 ROWS = 10_000_000
 ROWS_WITHOUT_DISK = 1_000_000
@@ -77,7 +77,7 @@ class FirstRequest:
             self.at = perf_counter()
             self.there.set()
 
-    def stage(self, name: str, fields: Mapping[str, object]) -> None:
+    def event(self, name: str, fields: Mapping[str, object]) -> None:
         """Nothing to note."""
 
 
@@ -140,20 +140,20 @@ def _crashed(folder: Path, environment: Mapping[str, str]) -> Crash:
     source, journal = folder / "campaign.csv", folder / "campaign.db"
     start = perf_counter()
     _write_file(source, rows)
-    file = read_csv(source, fill=Fill(label_id=LABEL))
-    held = hold(journal, anew=True)
-    begun = Begun(
+    file = read_csv(source, defaults=ColumnDefaults(label_id=LABEL))
+    held = open_handle(journal, is_new=True)
+    begun = CampaignStarted(
         time(),
         "0",
         environment["TRUECALLER_CLIENT_ACCOUNT_ID"],
         "v2",
         attrs.asdict(CampaignOptions()),
-        file.note(),
+        file.descriptor(),
         SALT,
     )
-    held.transact([held.scribe.take((begun, RunBegan(time(), os.getpid())))])
+    held.transact([held.statements.build((begun, RunStarted(time(), os.getpid())))])
     _write_journal(held, file, rows // SIZE)
-    open_batches = len(held.scribe.standing.open)
+    open_batches = len(held.statements.state.open)
     held.close()
     print(f"  built in {perf_counter() - start:.0f} s", flush=True)
     return Crash(source, journal, rows, open_batches)
@@ -168,8 +168,8 @@ def _write_file(path: Path, rows: int) -> None:
             file.write("".join(f"911234567898,9198{number:07d}0{rest}" for number in range(first, first + 10_000)))
 
 
-def _write_journal(held: Held, file: FileSource, batches: int) -> None:
-    prints = Prints(SALT)
+def _write_journal(held: JournalHandle, file: FileSource, batches: int) -> None:
+    prints = RowFingerprints(SALT)
     lines = file.rows()
     for first in range(1, batches + 1, TOGETHER):
         lives = (
@@ -177,25 +177,28 @@ def _write_journal(held: Held, file: FileSource, batches: int) -> None:
             for seq in range(first, min(first + TOGETHER, batches + 1))
             for entries in _life(seq, list(islice(lines, SIZE)), prints, batches)
         )
-        held.transact(held.scribe.take(entries) for entries in lives)
+        held.transact(held.statements.build(entries) for entries in lives)
     lines.close()
 
 
-def _life(seq: int, rows: list[Row], prints: Prints, batches: int) -> Iterator[tuple[Entry, ...]]:
+def _life(seq: int, rows: list[Row], prints: RowFingerprints, batches: int) -> Iterator[tuple[JournalEntry, ...]]:
     """The writes of one batch, up to where the crash left it: first the planned ones are open, then those before."""
     numbers, end, at = tuple(row.number for row in rows), rows[-1].end, time()
     assert end is not None
-    yield Planned(seq, numbers), Read(Place(numbers[-1], *end), prints.of([row.record for row in rows]))
+    yield (
+        BatchPlanned(seq, numbers),
+        RowsRead(SourcePosition(numbers[-1], *end), prints.of([row.record for row in rows])),
+    )
     behind = batches - seq
     if behind < PLANNED:
         return
-    yield (Intent(seq, 1, "0123456789ab", at),)
+    yield (AttemptStarted(seq, 1, "0123456789ab", at),)
     if behind < PLANNED + IN_FLIGHT:
         return
     yield (AttemptEnded(seq, 1, "accepted", at, batch_id=f"d30c1234-5678-4abc-9def-{seq:012d}"),)
     if behind < PLANNED + IN_FLIGHT + ACCEPTED:
         return
     yield (
-        Settled(numbers[1::20], Outcome.FAILED, "not a user", seq, attempts=1),
-        Settled(tuple(n for n in numbers if n % 20 != 2), Outcome.DELIVERED, seq=seq, attempts=1),
+        RowsSettled(numbers[1::20], Outcome.FAILED, "not a user", seq, attempts=1),
+        RowsSettled(tuple(n for n in numbers if n % 20 != 2), Outcome.DELIVERED, seq=seq, attempts=1),
     )

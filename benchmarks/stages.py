@@ -23,18 +23,18 @@ from benchmarks.lean import SPAWN, Answers, sit_on
 from benchmarks.peers.limit import post_all
 from benchmarks.speed import warm_server
 from truecaller_async import CallRecord, CampaignOptions, Outcome
-from truecaller_async.engine.run import settled
-from truecaller_async.models import Columns, Request, Results, Secret
+from truecaller_async.engine.run import settled_entries
+from truecaller_async.models import BatchResults, RecordColumns, Request, Secret
 from truecaller_async.options import BATCH_MAX, Timeouts
+from truecaller_async.planning.batch_validation import all_valid
 from truecaller_async.planning.correlate import mirrors
 from truecaller_async.planning.dedupe import Dedupe
-from truecaller_async.planning.draft import Draft
-from truecaller_async.planning.pairs import PairOrder
-from truecaller_async.planning.wholesale import all_good
-from truecaller_async.protocol.glance import read_glances
-from truecaller_async.protocol.parts import WRITES
+from truecaller_async.planning.outgoing_batch import OutgoingBatch
+from truecaller_async.planning.pair_order import PairOrder
+from truecaller_async.protocol.batch_status import ExpectedBatch
+from truecaller_async.protocol.request_common import WRITES
 from truecaller_async.protocol.requests import status_request, submit_request
-from truecaller_async.protocol.status_rows import Ours
+from truecaller_async.protocol.status_summary import read_summaries
 from truecaller_async.transport import AiohttpTransport
 
 BATCHES = 200
@@ -54,7 +54,7 @@ class Steps:
         self._answers = Answers()
         self._dedupe = Dedupe("window")
         self._pairs = PairOrder()
-        self._away: deque[tuple[Draft, str]] = deque()
+        self._away: deque[tuple[OutgoingBatch, str]] = deque()
         self.delivered = 0
 
     def run(self) -> None:
@@ -70,34 +70,36 @@ class Steps:
         first = seq * BATCH_MAX
         records = self._records[first : first + BATCH_MAX]
         began = process_time()
-        columns = Columns.of(records)
+        columns = RecordColumns.of(records)
         began = self._spent("columns", began)
-        is_fit = all_good(columns, self._now)
+        is_fit = all_valid(columns, self._now)
         began = self._spent("validation", began)
-        is_new = self._dedupe.are_new(columns)
+        is_new = self._dedupe.add_if_all_new(columns)
         began = self._spent("equal rows", began)
         assert is_fit
         assert is_new
-        draft = Draft(seq, range(first, first + BATCH_MAX), records, records, min(columns.ends_at), columns=columns)
-        self._pairs.enter(draft)
+        draft = OutgoingBatch(
+            seq, range(first, first + BATCH_MAX), records, records, min(columns.ends_at), columns=columns
+        )
+        self._pairs.add(draft)
         began = self._spent("order of pairs", began)
         body = submit_request("v2", workload.ACCOUNT, columns).body or b""
         began = self._spent("encode", began)
-        self._pairs.settle(draft)
+        self._pairs.release(draft)
         self._spent("order of pairs", began)
         self._away.append((draft, self._answers.submit(body)[13:-2].decode()))
 
-    def _finish(self, draft: Draft, batch_id: str) -> None:
+    def _finish(self, draft: OutgoingBatch, batch_id: str) -> None:
         body = self._answers.status(batch_id.encode())
         began = process_time()
-        rows = read_glances(body, Ours(batch_id, workload.ACCOUNT))
+        rows = read_summaries(body, ExpectedBatch(batch_id, workload.ACCOUNT))
         began = self._spent("decode", began)
         assert rows is not None
         is_mirror = mirrors(draft.columns, rows, is_distinct=draft.is_distinct)
         began = self._spent("correlation", began)
         assert is_mirror
         results = _results(draft, batch_id, [row.id for row in rows])
-        settled(results, draft.seq)
+        settled_entries(results, draft.seq)
         began = self._spent("results by field", began)
         for result in results:
             self.delivered += result.outcome is Outcome.DELIVERED
@@ -134,17 +136,17 @@ def _round(place: Place) -> dict[str, float]:
     return {step: 1e6 * seconds / len(records) for step, seconds in spent.items()}
 
 
-def _results(draft: Draft, batch_id: str, ids: list[str | None]) -> Results:
+def _results(draft: OutgoingBatch, batch_id: str, ids: list[str | None]) -> BatchResults:
     count = len(draft)
     nothing: list[str | None] = [None] * count
     outcomes = [Outcome.DELIVERED] * count
-    return Results(
-        draft.given, draft.rows, draft.keys, outcomes, nothing, nothing, ids, batch_id, 1, False, is_plain=True
+    return BatchResults(
+        draft.originals, draft.rows, draft.keys, outcomes, nothing, nothing, ids, batch_id, 1, False, is_plain=True
     )
 
 
 def _body(records: list[CallRecord], seq: int) -> bytes:
-    columns = Columns.of(records[seq * BATCH_MAX : (seq + 1) * BATCH_MAX])
+    columns = RecordColumns.of(records[seq * BATCH_MAX : (seq + 1) * BATCH_MAX])
     return submit_request("v2", workload.ACCOUNT, columns).body or b""
 
 

@@ -27,7 +27,7 @@ import msgspec
 
 from benchmarks.lean import HEAD_END, LENGTH, PATIENCE, SPAWN, sit_on
 from truecaller_async.options import RateLimit
-from truecaller_async.sandbox.counting import SlidingLog
+from truecaller_async.sandbox.sliding_log import SlidingLog
 
 BEGINNINGS = 10
 BUCKET_PART = 10

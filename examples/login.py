@@ -21,7 +21,7 @@ import secrets
 from aiohttp import web
 
 from truecaller_async import TruecallerError
-from truecaller_async.verification import MobileWeb, Stage
+from truecaller_async.verification import MobileWeb, SignInStatus
 
 COOKIE = "__Host-login"
 """The prefix makes browsers refuse a cookie that another host of the domain has set."""
@@ -67,18 +67,18 @@ async def poll(request: web.Request) -> web.Response:
     """
     session = request.cookies.get(COOKIE)
     if not session:
-        return _answer(Stage.OVER)
+        return _answer(SignInStatus.OVER)
     nonce = (await request.read()).decode("ascii", "replace")
     try:
         state = await request.app[LOGIN].poll(nonce, session)
     except TruecallerError as error:
         logging.warning("a profile was not fetched: %s", error)
-        return _answer(Stage.OVER)
+        return _answer(SignInStatus.OVER)
     if state.profile is None:
-        return _answer(state.stage)
+        return _answer(state.status)
     # Here the user is known by state.profile.phone_numbers: look up the account and start an application session with a
     # new value, never with this cookie or one that existed before.
-    response = _answer(state.stage, name=state.profile.first_name)
+    response = _answer(state.status, name=state.profile.first_name)
     response.del_cookie(COOKIE, path="/", httponly=True, secure=True, samesite="Lax")
     return response
 
@@ -98,7 +98,7 @@ def create_app(login: MobileWeb, key: str) -> web.Application:
     return app
 
 
-def _answer(stage: Stage, **more: str) -> web.Response:
+def _answer(stage: SignInStatus, **more: str) -> web.Response:
     return web.json_response({"stage": stage, **more}, headers={"Cache-Control": "no-store"})
 
 

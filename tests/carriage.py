@@ -25,30 +25,30 @@ from __future__ import annotations
 from truecaller_async.errors import DecodeError, ResponseLost, TruecallerError
 from truecaller_async.models import Answer, Request
 from truecaller_async.options import Timeouts
-from truecaller_async.sandbox import Manner, Reply
-from truecaller_async.sandbox.wire import head_of
+from truecaller_async.sandbox import DeliveryMode, Reply
+from truecaller_async.sandbox.faults.raw_http import head_of
 
 ANSWER_READS = 10.0
 """The body must be there within so many times the read timeout."""
 
 MIB = 1024 * 1024
-CAP = Request("labels", "GET", "/").cap
+CAP = Request("labels", "GET", "/").body_max_bytes
 """Bytes of answer that are read at most, where a call does not say otherwise."""
 
 BROKEN = {
-    Manner.RESET: "the connection broke",
-    Manner.CLOSE: "the peer closed the connection without a complete answer",
-    Manner.CUT: "the answer was cut short",
-    Manner.CUT_CHUNKED: "the answer was cut short",
-    Manner.SHORT_LENGTH: "the answer is not HTTP",
-    Manner.TWO_LENGTHS: "the answer is not HTTP",
-    Manner.GARBAGE: "the answer is not HTTP",
-    Manner.NOT_HTTP: "the answer is not HTTP",
-    Manner.LONG_HEADER: "the answer is not HTTP",
+    DeliveryMode.RESET: "the connection broke",
+    DeliveryMode.CLOSE: "the peer closed the connection without a complete answer",
+    DeliveryMode.CUT: "the answer was cut short",
+    DeliveryMode.CUT_CHUNKED: "the answer was cut short",
+    DeliveryMode.SHORT_LENGTH: "the answer is not HTTP",
+    DeliveryMode.TWO_LENGTHS: "the answer is not HTTP",
+    DeliveryMode.GARBAGE: "the answer is not HTTP",
+    DeliveryMode.NOT_HTTP: "the answer is not HTTP",
+    DeliveryMode.LONG_HEADER: "the answer is not HTTP",
 }
 SILENCE = "the peer fell silent"
 SLOWNESS = "the answer came too slowly"
-TOO_LARGE = (Manner.HUGE, Manner.ENDLESS, Manner.BOMB)
+TOO_LARGE = (DeliveryMode.HUGE, DeliveryMode.ENDLESS, DeliveryMode.BOMB)
 
 
 def carried(
@@ -56,26 +56,26 @@ def carried(
 ) -> tuple[float, Answer | TruecallerError]:
     """Seconds from the writing of the request, and what the transport returns then, or raises.
 
-    `cap`: that of the request, `Request.cap`.
+    `cap`: that of the request, `Request.body_max_bytes`.
     """
     seconds, reason = _ends(reply, timeouts)
     if reason:
         return seconds, lost(reason, request_is_read)
-    return seconds, too_large(reply, cap) if reply.manner in TOO_LARGE else answered(reply, cap)
+    return seconds, too_large(reply, cap) if reply.mode in TOO_LARGE else answered(reply, cap)
 
 
 def _ends(reply: Reply, timeouts: Timeouts) -> tuple[float, str]:
     """When the exchange ends, and the reason for which its answer is lost, if it is."""
-    if reply.delay >= timeouts.read or reply.manner is Manner.STALL:
+    if reply.delay >= timeouts.read or reply.mode is DeliveryMode.STALL:
         return timeouts.read, SILENCE
-    if reply.manner is Manner.LONG_LENGTH:
+    if reply.mode is DeliveryMode.LONG_LENGTH:
         return reply.delay + timeouts.read, SILENCE
-    if reply.manner is Manner.DRIP:
+    if reply.mode is DeliveryMode.DRIP:
         latest = reply.delay + ANSWER_READS * timeouts.read
         return _dripped(reply, len(reply.body), timeouts, latest)
-    if reply.manner is Manner.DRIP_HEADERS:
+    if reply.mode is DeliveryMode.DRIP_HEADERS:
         return _dripped(reply, len(head_of(reply)), timeouts, timeouts.connect + 2 * timeouts.read)
-    return reply.delay, BROKEN.get(reply.manner, "")
+    return reply.delay, BROKEN.get(reply.mode, "")
 
 
 def _dripped(reply: Reply, drops: int, timeouts: Timeouts, latest: float) -> tuple[float, str]:
@@ -88,7 +88,7 @@ def _dripped(reply: Reply, drops: int, timeouts: Timeouts, latest: float) -> tup
 
 def answered(reply: Reply, cap: int) -> Answer | DecodeError:
     """The answer as the transport gives it."""
-    is_cut = reply.manner is Manner.CUT_UNMARKED
+    is_cut = reply.mode is DeliveryMode.CUT_UNMARKED
     body = reply.body[: len(reply.body) // 2] if is_cut else reply.body
     if len(body) > cap:
         return too_large(reply, cap)

@@ -46,7 +46,6 @@ if TYPE_CHECKING:
         Batch,
         BatchStatus,
         CallRecord,
-        Effort,
         FeatureSet,
         Label,
         Number,
@@ -59,11 +58,12 @@ if TYPE_CHECKING:
         RecordResult,
         RecordStatus,
         Row,
+        RunCost,
         Secret,
         Summary,
     )
     from truecaller_async.models.tokens import (
-        TokenFacts,
+        TokenInfo,
         TokenStatus,
     )
     from truecaller_async.options import (
@@ -76,9 +76,9 @@ if TYPE_CHECKING:
         Timeouts,
     )
     from truecaller_async.resources.pagination import Listing
+    from truecaller_async.sinks import open_sink
     from truecaller_async.sources import (
-        Fill,
-        open_sink,
+        ColumnDefaults,
         read_csv,
         read_jsonl,
     )
@@ -94,12 +94,11 @@ __all__ = [
     "CampaignOptions",
     "CampaignStream",
     "ClientClosed",
+    "ColumnDefaults",
     "ConfigError",
     "DeadlineExceeded",
     "DecodeError",
-    "Effort",
     "FeatureSet",
-    "Fill",
     "Forbidden",
     "JournalBusy",
     "JournalError",
@@ -125,6 +124,7 @@ __all__ = [
     "ResponseLost",
     "RetryPolicy",
     "Row",
+    "RunCost",
     "Secret",
     "ServerError",
     "SourceChanged",
@@ -132,7 +132,7 @@ __all__ = [
     "Summary",
     "Timeouts",
     "TokenBudgetExhausted",
-    "TokenFacts",
+    "TokenInfo",
     "TokenStatus",
     "TransportError",
     "TruecallerClient",
@@ -147,8 +147,8 @@ __all__ = [
     "read_jsonl",
 ]
 
-# Where each name lives. That it is the same list as the one for type checkers above, a house test holds.
-_ROOMS = {
+# The module of each public name. tests/architecture holds that it lists the same names as the imports above.
+_MODULES = {
     "client": ("TruecallerClient",),
     "engine": ("CampaignStream",),
     "errors": (
@@ -183,7 +183,7 @@ _ROOMS = {
         "Batch",
         "BatchStatus",
         "CallRecord",
-        "Effort",
+        "RunCost",
         "FeatureSet",
         "Label",
         "Number",
@@ -199,7 +199,7 @@ _ROOMS = {
         "Secret",
         "Summary",
     ),
-    "models.tokens": ("TokenFacts", "TokenStatus"),
+    "models.tokens": ("TokenInfo", "TokenStatus"),
     "options": (
         "NO_RETRY",
         "CampaignOptions",
@@ -210,20 +210,20 @@ _ROOMS = {
         "Timeouts",
     ),
     "resources.pagination": ("Listing",),
+    "sinks": ("open_sink",),
     "sources": (
-        "Fill",
-        "open_sink",
+        "ColumnDefaults",
         "read_csv",
         "read_jsonl",
     ),
 }
-_HOME = {name: f"{__name__}.{room}" for room, names in _ROOMS.items() for name in names}
+_MODULE_OF = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(_import_module(_HOME[name]), name)
+    value: object = getattr(_import_module(_MODULE_OF[name]), name)
     globals()[name] = value
     return value
 

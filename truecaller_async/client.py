@@ -26,10 +26,10 @@ from truecaller_async.options import NO_RETRY, CampaignOptions, Credentials, Lim
 from truecaller_async.ports import Journal, Observer, TokenStore, Transport
 
 if TYPE_CHECKING:
-    from truecaller_async.engine import CampaignStream, Core
-    from truecaller_async.parts import Parts
-    from truecaller_async.resources import Service, Settings
+    from truecaller_async.engine import CampaignDeps, CampaignStream
+    from truecaller_async.resources import ApiContext, ClientSettings
     from truecaller_async.tokens.pool import PoolSettings
+    from truecaller_async.wiring import SharedResources
 
 BASE_URL = "https://enterprise-portal-noneu.truecaller.com"
 """The one host that "Truecaller for Business: Transport conventions" names."""
@@ -81,30 +81,31 @@ class TruecallerClient:
         user_agent: str | None = None,
         observer: Observer | None = None,
     ) -> None:
-        from truecaller_async import configuration, parts
-        from truecaller_async.resources import Settings
-        from truecaller_async.telemetry import LogObserver
+        from truecaller_async import wiring
+        from truecaller_async.resources import ClientSettings
+        from truecaller_async.settings import checked_count, checked_kind, checked_url, checked_version
+        from truecaller_async.telemetry import LoggingObserver
         from truecaller_async.tokens.pool import PoolSettings
         from truecaller_async.transport import AiohttpTransport
 
         api_key = api_key if isinstance(api_key, Secret) else Secret(api_key)  # from here on no frame shows it
         credentials = Credentials(client_account_id, key_id, api_key)
-        settings = Settings(
+        settings = ClientSettings(
             credentials,
-            configuration.checked_version(api_version),
-            configuration.checked_kind("retry", retry, RetryPolicy, RetryPolicy),
-            configuration.checked_kind("timeouts", timeouts, Timeouts, Timeouts),
+            checked_version(api_version),
+            checked_kind("retry", retry, RetryPolicy, RetryPolicy),
+            checked_kind("timeouts", timeouts, Timeouts, Timeouts),
         )
-        url = configuration.checked_url(base_url)
+        url = checked_url(base_url)
         transport = AiohttpTransport(url, session=session, proxy=proxy, ssl=ssl, user_agent=user_agent)
-        store = parts.store_of(state, url, credentials)
-        known = configuration.checked_kind("limits", limits, Limits, Limits.documented)
-        pool = PoolSettings(known, configuration.checked_count(max_tokens))
-        self._assemble(settings, transport, store, pool, observer or LogObserver(), Clock(), Random())  # noqa: S311
+        store = wiring.token_store_from(state, url, credentials)
+        known = checked_kind("limits", limits, Limits, Limits.documented)
+        pool = PoolSettings(known, checked_count(max_tokens))
+        self._build(settings, transport, store, pool, observer or LoggingObserver(), Clock(), Random())  # noqa: S311
 
-    def _assemble(
+    def _build(
         self,
-        settings: Settings,
+        settings: ClientSettings,
         transport: Transport,
         store: TokenStore,
         pool: PoolSettings,
@@ -112,17 +113,19 @@ class TruecallerClient:
         clock: Clock,
         rng: Random,
     ) -> None:
-        from truecaller_async.parts import Senses, assemble
+        from truecaller_async.wiring import Environment, build_resources
 
-        self._hang(settings, assemble(settings, transport, store, pool, Senses(clock, rng, observer)))
+        self._attach_resources(
+            settings, build_resources(settings, transport, store, pool, Environment(clock, rng, observer))
+        )
 
-    def _hang(self, settings: Settings, parts: Parts) -> None:
+    def _attach_resources(self, settings: ClientSettings, shared: SharedResources) -> None:
         from truecaller_async import resources
         from truecaller_async.resources.tokens import Tokens
 
         self._settings = settings
-        self._parts = parts
-        service = self._service(settings)
+        self._shared = shared
+        service = self._api_context(settings)
         self.calls = resources.Calls(service)
         self.batches = resources.Batches(service)
         self.labels = resources.Labels(service)
@@ -131,11 +134,11 @@ class TruecallerClient:
         self.exports = resources.Exports(service)
         self.tokens = Tokens(service)
 
-    def _service(self, settings: Settings) -> Service:
-        from truecaller_async.resources import Service
+    def _api_context(self, settings: ClientSettings) -> ApiContext:
+        from truecaller_async.resources import ApiContext
 
-        parts = self._parts
-        return Service(parts.exchange, parts.pool, settings, parts.clock, parts.rng)
+        shared = self._shared
+        return ApiContext(shared.executor, shared.pool, settings, shared.clock, shared.rng)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Self:
@@ -145,7 +148,7 @@ class TruecallerClient:
         of a file that holds it), TRUECALLER_BASE_URL, TRUECALLER_API_VERSION, TRUECALLER_STATE, TRUECALLER_LIMITS
         ("batch=60/60,token=100/1") and TRUECALLER_MAX_TOKENS. Raises `ConfigError` that names what is missing.
         """
-        from truecaller_async.configuration import settings_from
+        from truecaller_async.settings import settings_from
 
         found = settings_from(os.environ if environ is None else environ, overrides.keys())
         return cls(**{**found, **overrides})  # type: ignore[arg-type]
@@ -158,7 +161,7 @@ class TruecallerClient:
         None leaves a setting as it is. Raises `ConfigError` for a version that does not exist and for values that are
         no `RetryPolicy` or `Timeouts`.
         """
-        from truecaller_async.configuration import checked_kind, checked_version
+        from truecaller_async.settings import checked_kind, checked_version
 
         known = self._settings
         settings = attrs.evolve(
@@ -168,7 +171,7 @@ class TruecallerClient:
             api_version=known.api_version if api_version is None else checked_version(api_version),
         )
         copy = object.__new__(type(self))
-        copy._hang(settings, self._parts)
+        copy._attach_resources(settings, self._shared)
         return copy
 
     def push_many(
@@ -193,12 +196,12 @@ class TruecallerClient:
         last word. Entering the block raises `JournalBusy`, `JournalError`, and `SourceError` for a file that cannot be
         read at all.
         """
-        self._parts.exchange.deprecations.tell_version("push_many", self._settings.api_version)
-        from truecaller_async.configuration import checked_kind
-        from truecaller_async.engine import CampaignStream, Undertaking
+        self._shared.executor.deprecations.warn_version("push_many", self._settings.api_version)
+        from truecaller_async.engine import CampaignRequest, CampaignStream
+        from truecaller_async.settings import checked_kind
 
         chosen = checked_kind("options", options, CampaignOptions, CampaignOptions)
-        return CampaignStream(Undertaking(self._core, source, chosen, _journal_of(journal)))
+        return CampaignStream(CampaignRequest(self._core, source, chosen, _journal_of(journal)))
 
     def resume(
         self, journal: str | os.PathLike[str], *, source: object = None, options: CampaignOptions | None = None
@@ -220,13 +223,13 @@ class TruecallerClient:
         Entering the block raises `JournalBusy` (another process works on it), `JournalError`, `SourceChanged` (the
         first row that differs is its `.row`; nothing was sent), `SourceError` and `ConfigError`.
         """
-        from truecaller_async.configuration import checked_kind
-        from truecaller_async.engine import CampaignStream, Undertaking
+        from truecaller_async.engine import CampaignRequest, CampaignStream
+        from truecaller_async.settings import checked_kind
 
         if journal in (None, "memory:"):
             raise ConfigError(f"journal is {journal!r}: a campaign is resumed from the path that push_many was given")
         chosen = None if options is None else checked_kind("options", options, CampaignOptions, CampaignOptions)
-        return CampaignStream(Undertaking(self._core, source, chosen, _journal_of(journal), resumed=True))
+        return CampaignStream(CampaignRequest(self._core, source, chosen, _journal_of(journal), resumed=True))
 
     async def aclose(self) -> None:
         """Give up the tokens, close the session. May be called twice, and at the same time from two tasks.
@@ -234,10 +237,10 @@ class TruecallerClient:
         In a forked child the tokens and the sockets are the parent's: there it only closes the client to this process.
         Raises `ClientClosed` in another event loop while the one of the first use is still open.
         """
-        await self._parts.aclose()
+        await self._shared.aclose()
 
     async def __aenter__(self) -> Self:
-        self._parts.pool.home.check()
+        self._shared.pool.binding.check()
         return self
 
     async def __aexit__(
@@ -263,29 +266,29 @@ class TruecallerClient:
             return "<TruecallerClient, refused>"  # a crash reporter prints the client whose constructor raised
         return f"<TruecallerClient {settings.credentials.client_account_id} {settings.api_version}>"
 
-    def _core(self, api_version: str | None = None) -> Core:
+    def _core(self, api_version: str | None = None) -> CampaignDeps:
         """What a campaign needs: single attempts, because the engine owns the policy; a version, where one is kept."""
-        from truecaller_async.configuration import checked_version
-        from truecaller_async.engine import Core
+        from truecaller_async.engine import CampaignDeps
         from truecaller_async.resources import Batches, Calls
+        from truecaller_async.settings import checked_version
 
-        parts = self._parts
-        parts.pool.home.enter()
+        shared = self._shared
+        shared.pool.binding.bind()
         version = checked_version(api_version or self._settings.api_version)
-        single = self._service(attrs.evolve(self._settings, retry=NO_RETRY, api_version=version))
-        return Core(
+        single = self._api_context(attrs.evolve(self._settings, retry=NO_RETRY, api_version=version))
+        return CampaignDeps(
             calls=Calls(single),
             batches=Batches(single),
-            pool=parts.pool,
-            clock=parts.clock,
-            rng=parts.rng,
-            observer=parts.observer,
+            pool=shared.pool,
+            clock=shared.clock,
+            rng=shared.rng,
+            observer=shared.observer,
             retry=self._settings.retry,
-            restraint=parts.exchange.restraint,
-            ended=parts.exchange.ended,
-            server_wall=parts.exchange.server_wall,
-            knows_the_time=parts.exchange.knows_the_time,
-            requests=parts.exchange.counts,
+            guard=shared.executor.guard,
+            record_end=shared.executor.record_end,
+            server_time=shared.executor.server_time,
+            server_time_is_known=shared.executor.server_time_is_known,
+            requests=shared.executor.counts,
             account=self._settings.credentials.client_account_id,
             api_version=version,
         )

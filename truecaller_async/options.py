@@ -24,7 +24,7 @@ CALLS = ("push", "submit", "status", "labels", "numbers", "feature_sets", "expor
 BATCH_MAX = 500
 """Records in one batch."""
 
-MAX_HOLD = 300.0
+COOLDOWN_MAX_SECONDS = 300.0
 """Seconds of `Retry-After` that a single call sits out; a longer one is a `WaitTooLong`, or a benched token."""
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)

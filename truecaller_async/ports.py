@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
-from truecaller_async.models import Answer, Entry, Read, Request, Secret, Token
-from truecaller_async.models.tokens import Shelf
+from truecaller_async.models import Answer, JournalEntry, Request, RowsRead, Secret, Token
+from truecaller_async.models.tokens import StoreSnapshot
 from truecaller_async.options import Timeouts
-from truecaller_async.planning.replay import Standing
+from truecaller_async.planning.campaign_state import CampaignState
 
 Write: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Takes one piece of a file. Raises errors of this library only."""
@@ -46,7 +46,7 @@ class Transport(Protocol):
 class Limiter(Protocol):
     """Grants permits so that no limit is exceeded in any window of its length."""
 
-    async def take(self, token_id: str, call: str) -> float:
+    async def try_acquire(self, token_id: str, call: str) -> float:
         """Ask for one permit: 0.0 means granted and charged; else the seconds to wait, and nothing was charged."""
         ...
 
@@ -54,7 +54,7 @@ class Limiter(Protocol):
         """The server refused a request that was within the limits: halve this token's rate for a while."""
         ...
 
-    def remember(self, token_id: str, releases: Mapping[str, Sequence[float]]) -> None:
+    def restore(self, token_id: str, releases: Mapping[str, Sequence[float]]) -> None:
         """Count requests that were sent before this process began: ages in seconds, by the name of the limit."""
         ...
 
@@ -74,7 +74,7 @@ class TokenStore(Protocol):
         """A token was created, and is ours."""
         ...
 
-    async def drop(self, token_id: str) -> None:
+    async def discard(self, token_id: str) -> None:
         """The token was refused or replaced."""
         ...
 
@@ -86,7 +86,7 @@ class TokenStore(Protocol):
         """The mint claimed at `now` never reached the server."""
         ...
 
-    async def note(self, token_id: str, rule: str, at: float) -> None:
+    async def record_release(self, token_id: str, rule: str, at: float) -> None:
         """A request was released under this limit; kept so that the limit holds over a restart."""
         ...
 
@@ -94,11 +94,11 @@ class TokenStore(Protocol):
         """The releases noted for this token after `since`, by the name of the limit."""
         ...
 
-    async def look(self, now: float, since: float) -> Shelf:
+    async def snapshot(self, now: float, since: float) -> StoreSnapshot:
         """The tokens alive at `now`, whoever uses them, and the mints after `since`. Changes and creates nothing."""
         ...
 
-    async def give_up(self, now: float) -> None:
+    async def release_all(self, now: float) -> None:
         """The tokens are no longer ours; they were last used at `now`."""
         ...
 
@@ -108,14 +108,14 @@ class TokenStore(Protocol):
 
 
 class Journal(Protocol):
-    """The memory of a campaign. What an entry means is said by `planning.replay`."""
+    """The memory of a campaign. What an entry means is said by `planning.campaign_state`."""
 
     @property
     def resumable(self) -> bool:
         """Whether another run can go on from it, so that prints and payloads of the rows are worth their cost."""
         ...
 
-    async def open(self, *, anew: bool) -> Standing:
+    async def open(self, *, is_new: bool) -> CampaignState:
         """Take hold of the journal, alone, and say where its campaign stands: the very object that `write` changes.
 
         `anew` is for a campaign that begins: a journal that holds one already is refused, and so is one that holds none
@@ -124,7 +124,7 @@ class Journal(Protocol):
         """
         ...
 
-    async def write(self, *entries: Entry) -> None:
+    async def write(self, *entries: JournalEntry) -> None:
         """One transaction; durable when it returns, and kept or refused as a whole.
 
         Raises `JournalError`; then nothing may be sent, and nothing more is written. Who waits may be cancelled: the
@@ -132,8 +132,8 @@ class Journal(Protocol):
         """
         ...
 
-    async def reads(self, after: int, limit: int) -> Sequence[Read]:
-        """What was read behind that row: up to `limit` of the `Read` entries, in the order of the rows."""
+    async def read_blocks(self, after: int, limit: int) -> Sequence[RowsRead]:
+        """What was read behind that row: up to `limit` of the `RowsRead` entries, in the order of the rows."""
         ...
 
     async def aclose(self) -> None:
@@ -148,6 +148,6 @@ class Observer(Protocol):
         """One HTTP attempt ended: with a status, or with the name of an error."""
         ...
 
-    def stage(self, name: str, fields: Mapping[str, object]) -> None:
+    def event(self, name: str, fields: Mapping[str, object]) -> None:
         """A stage of a campaign, or of the token pool, was reached."""
         ...

@@ -19,7 +19,7 @@ class Stages:
     def request(self, call: str, token_id: str | None, status: int | None, seconds: float, error: str | None) -> None:
         """Of no interest here."""
 
-    def stage(self, name: str, fields: Mapping[str, object]) -> None:
+    def event(self, name: str, fields: Mapping[str, object]) -> None:
         self.told.append((asyncio.get_running_loop().time(), name, fields))
 
     def times(self, name: str) -> list[float]:
@@ -30,5 +30,5 @@ class Stages:
 def stages_of(world: World) -> Stages:
     """From now on the client of this world tells its stages here."""
     stages = Stages()
-    world.client._parts.observer._observer = stages  # type: ignore[attr-defined]
+    world.client._shared.observer._observer = stages  # type: ignore[attr-defined]
     return stages

@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import truecaller_async.parts
-import truecaller_async.tokens.sqlite  # noqa: F401
+import truecaller_async.tokens.sqlite_store  # noqa: F401
 from tests.crash.nursery import serve
 from truecaller_async import CallRecord, Limits, TokenBudgetExhausted, TruecallerClient
 

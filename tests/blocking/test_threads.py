@@ -35,7 +35,7 @@ class Told:
     def request(self, *_: object) -> None:
         """Not of interest."""
 
-    def stage(self, name: str, fields: Mapping[str, object]) -> None:
+    def event(self, name: str, fields: Mapping[str, object]) -> None:
         """Try to call, and to close."""
         assert self.client is not None
         for use in (self.client.tokens.status, self.client.close):

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from truecaller_async import Batch, BatchStatus, CallRecord, RecordStatus, TruecallerClient
-from truecaller_async.cli.batch import counts, ending, exit_for_status
+from truecaller_async.cli.commands.batch import counts, ending, exit_for_status
 from truecaller_async.sandbox import Sandbox
 
 from .driving import CALLER, REASON, Shell, receiver

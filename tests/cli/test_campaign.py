@@ -266,5 +266,5 @@ async def test_progress_json_has_the_documented_fields(shell: Shell) -> None:
     process = await shell.start("campaign", "run", "good.csv", "--json")
     event = json.loads(await line_with(process.stdout, '"event": "progress"'))
     assert (event["total"], event["read"], event["tokens_max"]) == (3, 3, 10)
-    assert event.keys() >= {"sent", "resolved", "rate", "permitted_rate", "waiting_until", "bound_by", "outcomes"}
+    assert event.keys() >= {"sent", "resolved", "rate", "permitted_rate", "waiting_until", "limited_by", "outcomes"}
     assert (await finished(process)).code == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from truecaller_async import ConfigError
-from truecaller_async.cli.connection import VERSIONS, Connection, default_state
+from truecaller_async.cli.account_options import VERSIONS, AccountOptions, default_state
 from truecaller_async.protocol.versions import VERSIONS as OURS
 from truecaller_async.sandbox import Sandbox, SandboxSettings
 
@@ -20,23 +20,23 @@ ACCOUNT = {
 }
 
 
-def batch_limit(connection: Connection, **variables: str) -> tuple[int, float]:
-    pool = connection.client({**ACCOUNT, **variables})._parts.pool
+def batch_limit(connection: AccountOptions, **variables: str) -> tuple[int, float]:
+    pool = connection.client({**ACCOUNT, **variables})._shared.pool
     rule = pool.limits.named("batch")
     assert rule is not None
     return rule.limit, rule.per
 
 
 def test_limit_options_override_environment_and_documented_defaults() -> None:
-    assert batch_limit(Connection()) == (60, 60.0)
-    assert batch_limit(Connection(), TRUECALLER_LIMITS="batch=30/60") == (30, 60.0)
-    options = Connection(limits=("token=10/1", "batch=5/1"))
+    assert batch_limit(AccountOptions()) == (60, 60.0)
+    assert batch_limit(AccountOptions(), TRUECALLER_LIMITS="batch=30/60") == (30, 60.0)
+    options = AccountOptions(limits=("token=10/1", "batch=5/1"))
     assert batch_limit(options, TRUECALLER_LIMITS="batch=30/60") == (5, 1.0)
 
 
 def test_tokens_and_version_override_the_environment() -> None:
-    client = Connection(tokens=3, api_version="v3").client({**ACCOUNT, "TRUECALLER_MAX_TOKENS": "7"})
-    assert client._parts.pool.max_tokens == 3
+    client = AccountOptions(tokens=3, api_version="v3").client({**ACCOUNT, "TRUECALLER_MAX_TOKENS": "7"})
+    assert client._shared.pool.max_tokens == 3
     assert "v3" in repr(client)
 
 
@@ -46,12 +46,12 @@ def test_selectable_versions_are_the_supported_versions() -> None:
 
 def test_wrong_number_of_tokens_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="max_tokens"):
-        Connection(tokens=0).client(ACCOUNT)
+        AccountOptions(tokens=0).client(ACCOUNT)
 
 
 def test_invalid_state_path_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="nowhere"):
-        Connection(state="nowhere").client(ACCOUNT)
+        AccountOptions(state="nowhere").client(ACCOUNT)
 
 
 def test_default_state_file_is_in_the_user_state_folder(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from truecaller_async.cli.report import closing, lines_of
-from truecaller_async.cli.verdicts import Verdict
+from truecaller_async.cli.doctor.checks import CheckResult
+from truecaller_async.cli.doctor.output import closing, lines_of
 from truecaller_async.sandbox import FaultPlan, Sandbox, SandboxSettings
 
 from .driving import Finished, Shell
@@ -175,7 +175,7 @@ async def test_misspelled_variable_is_a_warning(shell: Shell) -> None:
     assert told.stdout.splitlines()[-1] == "All checks passed, with 1 warning."
 
 
-LONG = Verdict("connection", "fail", "one two three " * 20, "four five six " * 20)
+LONG = CheckResult("connection", "fail", "one two three " * 20, "four five six " * 20)
 
 
 def test_terminal_lines_are_wrapped_under_their_text() -> None:
@@ -191,4 +191,4 @@ def test_piped_output_has_one_line_per_check_and_advice() -> None:
 
 
 def test_last_line_names_what_failed() -> None:
-    assert closing([LONG, Verdict("labels", "ok", "")]) == "1 check failed: connection."
+    assert closing([LONG, CheckResult("labels", "ok", "")]) == "1 check failed: connection."

@@ -18,7 +18,7 @@ import pytest
 
 from truecaller_async.options import Limits
 from truecaller_async.sandbox import Sandbox, SandboxSettings
-from truecaller_async.sandbox.faults import FaultPlan
+from truecaller_async.sandbox.faults.plan import FaultPlan
 
 from .driving import CALLER, REASON, Finished, Shell, adds_up, finished, line_with, receiver, write_rows
 

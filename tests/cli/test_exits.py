@@ -6,7 +6,7 @@ from signal import SIGINT, SIGTERM
 import pytest
 
 from truecaller_async import errors
-from truecaller_async.cli.exits import exit_for_campaign, exit_for_error, exit_for_summary
+from truecaller_async.cli.exit_codes import exit_for_campaign, exit_for_error, exit_for_summary
 from truecaller_async.models import NumberJob, Problem, Summary
 
 CODES: dict[type[errors.TruecallerError], int] = {

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from truecaller_async import errors
-from truecaller_async.cli.faults import told, told_of_defect
+from truecaller_async.cli.error_messages import told, told_of_defect
 from truecaller_async.models import NumberJob, Problem
 
 

@@ -7,23 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from truecaller_async.cli import journals
+from truecaller_async.cli.campaign import journal_files
 from truecaller_async.errors import ConfigError, JournalError
 from truecaller_async.journal import SqliteJournal
-from truecaller_async.models import Begun, Noted, RunBegan, SourceEnded, SourceNote
-from truecaller_async.planning.replay import Standing
+from truecaller_async.models import CampaignStarted, NoteAdded, RunStarted, SourceDescriptor, SourceEnded
+from truecaller_async.planning.campaign_state import CampaignState
 
 AT = 1_763_740_800.0
 ALL_NAMES = ("a.db", "a.db-wal", "a.db-shm", "a.db.lock", "a.db.mine")
 
 
-def begun(source: SourceNote | None = None) -> Begun:
-    return Begun(AT, "1", "account", "v2", {"on_ambiguous": "hold"}, source, b"salt")
+def begun(source: SourceDescriptor | None = None) -> CampaignStarted:
+    return CampaignStarted(AT, "1", "account", "v2", {"on_ambiguous": "hold"}, source, b"salt")
 
 
-async def made(path: Path, *entries: Begun | RunBegan | Noted | SourceEnded) -> Path:
+async def made(path: Path, *entries: CampaignStarted | RunStarted | NoteAdded | SourceEnded) -> Path:
     journal = SqliteJournal(path)
-    await journal.open(anew=True)
+    await journal.open(is_new=True)
     if entries:
         await journal.write(*entries)
     await journal.aclose()
@@ -32,32 +32,32 @@ async def made(path: Path, *entries: Begun | RunBegan | Noted | SourceEnded) -> 
 
 def test_automatic_journals_have_distinct_names_with_time_and_input(tmp_path: Path) -> None:
     environ = {"XDG_STATE_HOME": str(tmp_path)}
-    paths = [journals.claimed("in/Büro & co.csv.gz", AT, environ) for _ in range(3)]
+    paths = [journal_files.claimed("in/Büro & co.csv.gz", AT, environ) for _ in range(3)]
     assert len(set(paths)) == 3
     assert {path.parent for path in paths} == {tmp_path / "truecaller" / "journals"}
     assert paths[0].name.endswith("-B-ro-co.db")
     assert [path.name.removeprefix(paths[0].stem) for path in paths] == [".db", "-2.db", "-3.db"]
     assert paths[0].stat().st_mode & 0o777 == 0o600
     assert paths[0].parent.stat().st_mode & 0o777 == 0o700
-    assert journals.claimed("///", AT, environ).name.endswith("-campaign.db")
+    assert journal_files.claimed("///", AT, environ).name.endswith("-campaign.db")
 
 
 def test_unwritable_journal_folder_is_reported_with_advice(tmp_path: Path) -> None:
     (tmp_path / "truecaller").write_text("a file")
     with pytest.raises(ConfigError, match=r"no journal can be made in .*--journal PATH.*--journal memory:"):
-        journals.claimed("x.csv", AT, {"XDG_STATE_HOME": str(tmp_path)})
+        journal_files.claimed("x.csv", AT, {"XDG_STATE_HOME": str(tmp_path)})
 
 
 async def test_journal_is_automatic_only_in_its_own_folder(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    await made(path, begun(), RunBegan(AT, 1), Noted(journals.OWN, str(path.resolve())))
-    standing = journals.standing_of(path)
+    await made(path, begun(), RunStarted(AT, 1), NoteAdded(journal_files.OWN, str(path.resolve())))
+    standing = journal_files.standing_of(path)
     assert standing is not None
-    assert journals.is_ours(path, standing)
+    assert journal_files.is_ours(path, standing)
     moved = path.rename(tmp_path / "b.db")
-    assert not journals.is_ours(moved, standing)
-    named = await made(tmp_path / "c.db", begun(), RunBegan(AT, 1))
-    assert not journals.is_ours(named, journals.standing_of(named) or Standing())
+    assert not journal_files.is_ours(moved, standing)
+    named = await made(tmp_path / "c.db", begun(), RunStarted(AT, 1))
+    assert not journal_files.is_ours(named, journal_files.standing_of(named) or CampaignState())
 
 
 async def test_only_a_journal_without_campaign_is_unused(tmp_path: Path) -> None:
@@ -66,28 +66,28 @@ async def test_only_a_journal_without_campaign_is_unused(tmp_path: Path) -> None
     broken = tmp_path / "broken.db"
     broken.write_bytes(b"something")
     broken.chmod(0o600)
-    assert journals.is_unused(empty)
-    assert journals.is_unused(await made(tmp_path / "tables.db"))
-    assert not journals.is_unused(broken)
-    assert not journals.is_unused(await made(tmp_path / "begun.db", begun(), RunBegan(AT, 1)))
-    assert not journals.is_unused(tmp_path / "none.db")
+    assert journal_files.is_unused(empty)
+    assert journal_files.is_unused(await made(tmp_path / "tables.db"))
+    assert not journal_files.is_unused(broken)
+    assert not journal_files.is_unused(await made(tmp_path / "begun.db", begun(), RunStarted(AT, 1)))
+    assert not journal_files.is_unused(tmp_path / "none.db")
 
 
 def test_empty_journal_reports_that_nothing_was_sent(tmp_path: Path) -> None:
     (tmp_path / "empty.db").touch(0o600)
     with pytest.raises(JournalError, match="nothing was sent; run it again"):
-        journals.reader_of(tmp_path / "empty.db")
-    assert journals.standing_of(tmp_path / "empty.db") is None
+        journal_files.reader_of(tmp_path / "empty.db")
+    assert journal_files.standing_of(tmp_path / "empty.db") is None
 
 
 def test_deleted_automatic_journal_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    path = journals.claimed("in.csv", 0.0)
-    journals.erase(path)
+    path = journal_files.claimed("in.csv", 0.0)
+    journal_files.erase(path)
     with pytest.raises(JournalError, match="removed when every row has its final word"):
-        journals.reader_of(path)
+        journal_files.reader_of(path)
     with pytest.raises(JournalError, match="no journal") as elsewhere:
-        journals.reader_of(tmp_path / "mine.db")
+        journal_files.reader_of(tmp_path / "mine.db")
     assert "removed" not in str(elsewhere.value)
 
 
@@ -95,25 +95,25 @@ async def test_deleting_a_journal_deletes_its_side_files(tmp_path: Path) -> None
     path = await made(tmp_path / "a.db", begun())
     for name in ALL_NAMES:
         (tmp_path / name).touch()
-    journals.erase(path)
-    journals.erase(path)
+    journal_files.erase(path)
+    journal_files.erase(path)
     assert [name for name in ALL_NAMES if (tmp_path / name).exists()] == ["a.db.mine"]
 
 
 def test_command_can_be_pasted_into_a_shell() -> None:
     path = Path("my $HOME/it's.db")
-    assert shlex.split(journals.command("settle", path, "3"))[-2:] == [str(path), "3"]
-    assert shlex.split(journals.command("resume", Path("-j.db")))[-1] == "./-j.db"
+    assert shlex.split(journal_files.command("settle", path, "3"))[-2:] == [str(path), "3"]
+    assert shlex.split(journal_files.command("resume", Path("-j.db")))[-1] == "./-j.db"
 
 
 async def test_resume_of_standard_input_asks_for_the_remaining_rows(tmp_path: Path) -> None:
-    note = SourceNote("csv", "/data/in.csv")
+    note = SourceDescriptor("csv", "/data/in.csv")
     for name, source, entries, ending in (
         ("cut.db", None, (), " --file INPUT"),
         ("whole.db", None, (SourceEnded(),), ""),
         ("file.db", note, (), ""),
     ):
         path = tmp_path / name
-        await made(path, begun(source), RunBegan(AT, 1), *entries)
-        said = journals.resume_command(path, journals.standing_of(path))
+        await made(path, begun(source), RunStarted(AT, 1), *entries)
+        said = journal_files.resume_command(path, journal_files.standing_of(path))
         assert said == f"truecaller campaign resume {path}{ending}"

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from truecaller_async import NumberJob
-from truecaller_async.cli.numbers import NOT_DELISTED, REFUSED, JobOutcome
+from truecaller_async.cli.commands.numbers import NOT_DELISTED, REFUSED, JobOutcome
 from truecaller_async.sandbox import Sandbox
 
 from .driving import Shell

@@ -3,7 +3,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from truecaller_async.cli.params import duration, duration_or_zero, identifier, limit
+from truecaller_async.cli.param_types import duration_or_zero, identifier, limit, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -11,19 +11,19 @@ from truecaller_async.cli.params import duration, duration_or_zero, identifier, 
     [("30s", 30), ("15m", 900), ("4h", 14400), ("1d", 86400), ("90", 90), ("0.5", 0.5), ("1.5h", 5400), (" 2 M ", 120)],
 )
 def test_duration_is_read_in_seconds(text: str, seconds: float) -> None:
-    assert duration(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "h", "-1", "1w", "1h30m", "nan", "inf", "1e3", "٣s", "9" * 400, "4 hours"])
 def test_invalid_duration_is_refused_with_the_valid_forms(text: str) -> None:
     with pytest.raises(click.BadParameter, match="write 30s, 15m, 4h, 1d"):
-        duration(text)
+        parse_duration(text)
 
 
 def test_zero_duration_is_accepted_only_if_allowed() -> None:
     assert duration_or_zero("0s") == 0
     with pytest.raises(click.BadParameter, match="more than 0"):
-        duration("0s")
+        parse_duration("0s")
 
 
 def test_limit_is_passed_unchanged() -> None:

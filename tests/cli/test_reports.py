@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from truecaller_async.cli.findings import Held, Lost, Name, Report, State
 from truecaller_async.cli.output import plain
-from truecaller_async.cli.page import page_of
-from truecaller_async.cli.standing import lines_of, lines_of_report, ranges_said
-from truecaller_async.models import Effort, Outcome
+from truecaller_async.cli.report.data import CampaignReport, JournalState, LostAttempt, Name, UndecidedBatch
+from truecaller_async.cli.report.html import page_of
+from truecaller_async.cli.report.text import lines_of, lines_of_report, ranges_said
+from truecaller_async.models import Outcome, RunCost
 
 AT = 1_763_740_800.0
 HOSTILE = "</title><script>alert(1)</script>\x1b[2J\u202e\"'&"
 
 
-def state(name: Name = "stopped", text: str = "long.csv", **changes: object) -> State:
-    known = State(
+def state(name: Name = "stopped", text: str = "long.csv", **changes: object) -> JournalState:
+    known = JournalState(
         journal="j.db",
         input=text,
         results=text,
@@ -43,8 +43,8 @@ def state(name: Name = "stopped", text: str = "long.csv", **changes: object) -> 
     return attrs.evolve(known, **changes)  # type: ignore[arg-type]
 
 
-def report(text: str = "OS not supported", **changes: object) -> Report:
-    known = Report(
+def report(text: str = "OS not supported", **changes: object) -> CampaignReport:
+    known = CampaignReport(
         state=state(text=text),
         account="account",
         api_version="v2",
@@ -52,11 +52,11 @@ def report(text: str = "OS not supported", **changes: object) -> Report:
         on_ambiguous="hold",
         outcomes=dict.fromkeys(Outcome, 1),
         reasons=[("failed", text, 1)],
-        effort=Effort({"submit": 2}, 1, 1, 1, 75.0),
-        latest=Effort({"submit": 1}),
+        effort=RunCost({"submit": 2}, 1, 1, 1, 75.0),
+        latest=RunCost({"submit": 1}),
         twice=[(1, 500), (1001, 1001)],
-        lost=[Lost(3, 1, 500, AT, "token", text, text)],
-        held=[Held(3, 1, 500, text, "truecaller campaign settle j.db 3 --applied yes|no")],
+        lost=[LostAttempt(3, 1, 500, AT, "token", text, text)],
+        held=[UndecidedBatch(3, 1, 500, text, "truecaller campaign settle j.db 3 --applied yes|no")],
     )
     return attrs.evolve(known, **changes)  # type: ignore[arg-type]
 
@@ -158,7 +158,7 @@ def test_campaign_state_is_described_and_fits_on_a_screen(name: Name, said: str)
 
 def test_long_lists_are_cut_in_text_output_only() -> None:
     many = report(
-        lost=[Lost(n, n, 1, AT, "token", "reset", "sent again") for n in range(1, 101)],
+        lost=[LostAttempt(n, n, 1, AT, "token", "reset", "sent again") for n in range(1, 101)],
         twice=[(n, n) for n in range(1, 2000, 2)],
         reasons=[("failed", f"reason {n}", 2) for n in range(100)],
     )

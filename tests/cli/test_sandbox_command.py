@@ -11,11 +11,11 @@ import aiohttp
 import click
 import pytest
 
-from truecaller_async.cli.sandbox import PLAN_MAX, fault_plan
+from truecaller_async.cli.commands.sandbox import PLAN_MAX, fault_plan
 from truecaller_async.options import Limits
-from truecaller_async.sandbox import SPEEDS, FaultPlan, Oddity, Sandbox
-from truecaller_async.sandbox.endings import ENDINGS
-from truecaller_async.sandbox.faults import CALLS
+from truecaller_async.sandbox import SPEEDS, FaultPlan, ResponseVariant, Sandbox
+from truecaller_async.sandbox.faults.plan import CALLS
+from truecaller_async.sandbox.faults.responses import FAULT_RESPONSES
 
 from .driving import CALLER, Shell, finished, receiver
 
@@ -120,7 +120,7 @@ async def test_undocumented_behaviour_is_selected_by_options(tmp_path: Path) -> 
 async def test_unknown_variant_is_wrong_usage_and_lists_the_names(tmp_path: Path) -> None:
     ended = await Shell(tmp_path, {}).run("sandbox", "--oddity", "unheard-of")
     assert ended.code == 2
-    assert all(name in " ".join(ended.stderr.split()) for name in Oddity)
+    assert all(name in " ".join(ended.stderr.split()) for name in ResponseVariant)
 
 
 async def test_two_envelope_variants_are_a_wrong_setting(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ async def test_fault_plan_help_names_every_call_and_every_fault(tmp_path: Path) 
     told = (await Shell(tmp_path, {}).run("sandbox", "--help")).stdout
     _, _, told = told.partition("A fault plan")
     words = set(re.split(r"[\s,;:\"]+", told))
-    assert [name for name in (*CALLS.values(), *ENDINGS) if name not in words] == []
+    assert [name for name in (*CALLS.values(), *FAULT_RESPONSES) if name not in words] == []
 
 
 async def test_example_in_the_help_is_a_valid_plan(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from truecaller_async.engine.signals import caught, stop_on_signals
+from truecaller_async.engine.signals import signal_handlers, stop_on_signals
 
 
 class Stream:
@@ -57,7 +57,7 @@ async def test_third_signal_changes_nothing() -> None:
     stream.abort_may_end.set()
     async with stop_on_signals(stream, told.append) as stopping:
         for _ in range(4):
-            stopping.heard(signal.SIGINT)
+            stopping.on_signal(signal.SIGINT)
     assert [stream.asked.get_nowait() for _ in range(stream.asked.qsize())] == ["drain", "abort"]
     assert told == [1, 2]
 
@@ -66,7 +66,7 @@ async def test_third_signal_changes_nothing() -> None:
 async def test_pending_request_is_done_before_the_block_is_left() -> None:
     stream = Stream()
     async with stop_on_signals(stream, lambda _: None) as stopping:
-        stopping.heard(signal.SIGINT)
+        stopping.on_signal(signal.SIGINT)
     assert stream.asked.get_nowait() == "drain"
 
 
@@ -77,7 +77,7 @@ async def test_previous_handlers_are_restored_after_an_error() -> None:
         """Somebody else's handler."""
 
     def fail() -> NoReturn:
-        with caught(lambda _: None):
+        with signal_handlers(lambda _: None):
             assert signal.getsignal(signal.SIGINT) is not own
             raise ZeroDivisionError
 

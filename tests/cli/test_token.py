@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from truecaller_async.cli.token import budget, next_mint_at
+from truecaller_async.cli.commands.token import budget, next_mint_at
 from truecaller_async.models.tokens import TokenStatus
 from truecaller_async.sandbox import Sandbox
 

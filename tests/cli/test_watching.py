@@ -8,15 +8,15 @@ from io import StringIO
 import pytest
 
 from truecaller_async import Limits, TruecallerClient
-from truecaller_async.cli.demo import generated
-from truecaller_async.cli.lines import Lines
-from truecaller_async.cli.reasons import Reasons
-from truecaller_async.cli.recording import Recorder
-from truecaller_async.cli.watching import Watch, display_for
+from truecaller_async.cli.campaign.display_plain import PlainDisplay
+from truecaller_async.cli.campaign.failure_reasons import FailureReasons
+from truecaller_async.cli.campaign.results_writer import ResultsWriter
+from truecaller_async.cli.campaign.runner import CampaignRunner, display_for
+from truecaller_async.cli.commands.demo import generated
 from truecaller_async.clock import Clock
 from truecaller_async.models import Outcome, RecordResult
 from truecaller_async.sandbox import Sandbox, SandboxSettings
-from truecaller_async.sources import open_sink
+from truecaller_async.sinks import open_sink
 
 ROWS = 20_000
 
@@ -37,8 +37,8 @@ async def test_unwritable_results_drain_the_campaign_and_summary_is_complete() -
         await Sandbox.start(SandboxSettings(limits=limits, resolve_after=0.0)) as sandbox,
         TruecallerClient.from_env(sandbox.environment(), max_tokens=1) as client,
     ):
-        recorder = Recorder(open_sink(FullDisk()), "out.csv")
-        watch = Watch(Lines(), recorder, Reasons(), ROWS, (seen.append,))
+        recorder = ResultsWriter(open_sink(FullDisk()), "out.csv")
+        watch = CampaignRunner(PlainDisplay(), recorder, FailureReasons(), ROWS, (seen.append,))
         records = generated(ROWS, sandbox.settings.labels[0].id, Clock().wall())
         ending = await watch.over(client.push_many(records))
     assert str(ending.fault).startswith("results cannot be written to out.csv: No space left on device")
@@ -50,15 +50,15 @@ async def test_unwritable_results_drain_the_campaign_and_summary_is_complete() -
 
 def test_writer_without_file_drops_results_and_failed_writer_accepts_none() -> None:
     result = RecordResult(None, 1, None, Outcome.DELIVERED)
-    nothing = Recorder(None, None)
-    nothing.note(result)
+    nothing = ResultsWriter(None, None)
+    nothing.record(result)
     nothing.close()
     assert nothing.fault is None
-    broken = Recorder(open_sink(FullDisk()), "out.csv")
-    broken.note(result)
+    broken = ResultsWriter(open_sink(FullDisk()), "out.csv")
+    broken.record(result)
     broken.flush()
     assert broken.fault is not None
-    broken.note(result)
+    broken.record(result)
     broken.close()
 
 
@@ -68,11 +68,11 @@ def test_plain_display_is_used_without_a_terminal(monkeypatch: pytest.MonkeyPatc
             return True
 
     monkeypatch.setattr("sys.stderr", StringIO())
-    assert type(display_for(as_json=False)) is Lines
+    assert type(display_for(as_json=False)) is PlainDisplay
     monkeypatch.setattr("sys.stderr", Terminal())
     monkeypatch.setenv("TERM", "dumb")
-    assert type(display_for(as_json=False)) is Lines
+    assert type(display_for(as_json=False)) is PlainDisplay
     monkeypatch.setenv("TERM", "xterm")
-    assert type(display_for(as_json=False)) is not Lines
+    assert type(display_for(as_json=False)) is not PlainDisplay
     monkeypatch.setattr("sys.stdout", Terminal())
-    assert type(display_for(as_json=False, stdout_is_taken=True)) is Lines
+    assert type(display_for(as_json=False, stdout_is_taken=True)) is PlainDisplay

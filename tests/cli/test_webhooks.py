@@ -185,7 +185,7 @@ async def test_parked_events_are_listed_without_numbers_and_released(tmp_path: P
 
     options = WebhookOptions(retry=RetryPolicy(attempts=1))
     async with WebhookReceiver(failing, [KEY], store, options=options) as of:
-        await of.take(call_me_back("e-1"))
+        await of.accept(call_me_back("e-1"))
         while not (await of.stats()).parked:  # noqa: ASYNC110 - each look awaits the store
             await asyncio.sleep(0)
     listed = await shell.call("webhooks", "parked", "--store", store)

@@ -106,7 +106,7 @@ def test_client_is_created_without_a_loop_or_io(
 
 def test_no_form_of_a_client_shows_the_key() -> None:
     client = client_with()
-    parts = [client, client.calls, client.batches, client._settings, client._parts]
+    parts = [client, client.calls, client.batches, client._settings, client._shared]
     shown = [f"{part!r} {part} {getattr(part, '__dict__', '')}" for part in parts]
     assert CANARY not in "".join(shown)
     assert repr(client) == f"<TruecallerClient {ACCOUNT} v2>"
@@ -143,8 +143,8 @@ def test_environment_names_every_setting() -> None:
         }
     )
     assert repr(client) == f"<TruecallerClient {ACCOUNT} v3>"
-    assert client._parts.pool.max_tokens == 3
-    assert client._parts.pool.limits == Limits.documented().replace(batch=(120, 60.0))
+    assert client._shared.pool.max_tokens == 3
+    assert client._shared.pool.limits == Limits.documented().replace(batch=(120, 60.0))
 
 
 def test_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +216,7 @@ def test_argument_wins_over_the_environment_and_needs_no_variable() -> None:
         api_key=CANARY,
         max_tokens=4,
     )
-    assert client._parts.pool.max_tokens == 4
+    assert client._shared.pool.max_tokens == 4
 
 
 def fresh_record() -> CallRecord:
@@ -273,7 +273,7 @@ def test_session_is_closed_even_if_tokens_cannot_be_released() -> None:
         async def broken() -> None:
             raise ConfigError("the disk is full")
 
-        client._parts.pool.aclose = broken  # type: ignore[method-assign]
+        client._shared.pool.aclose = broken  # type: ignore[method-assign]
         with pytest.raises(ConfigError):
             await client.aclose()
         assert script.closed
@@ -301,7 +301,7 @@ def test_observer_that_raises_changes_nothing() -> None:
         def request(self, *_: object) -> None:
             raise ValueError("any")
 
-        def stage(self, *_: object) -> None:
+        def event(self, *_: object) -> None:
             raise ValueError("any")
 
     async def scene() -> None:

@@ -203,7 +203,7 @@ async def test_client_closed_before_its_first_use_stays_closed(sandbox: Sandbox)
 async def test_forked_child_closes_nothing_of_its_parent(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     client = client_of(sandbox)
     await client.calls.push(record())
-    session = client._parts.transport._session  # type: ignore[attr-defined]
+    session = client._shared.transport._session  # type: ignore[attr-defined]
     with monkeypatch.context() as child:
         child.setattr(os, "getpid", lambda: -1)
         await client.aclose()
@@ -216,7 +216,7 @@ async def test_forked_child_closes_nothing_of_its_parent(sandbox: Sandbox, monke
 async def test_client_never_closed_only_warns(sandbox: Sandbox) -> None:
     client = client_of(sandbox)
     await client.calls.push(record())
-    session, tasks = client._parts.transport._session, asyncio.all_tasks()  # type: ignore[attr-defined]
+    session, tasks = client._shared.transport._session, asyncio.all_tasks()  # type: ignore[attr-defined]
     held = [client, client.with_options(retry=NO_RETRY)]
     del client
     del held[0]

@@ -30,7 +30,7 @@ async def take_all(limiter: Limiter, token: str, call: str, seconds: float) -> l
     loop, granted = asyncio.get_running_loop(), list[float]()
     end = loop.time() + seconds
     while loop.time() < end:
-        wait = await limiter.take(token, call)
+        wait = await limiter.try_acquire(token, call)
         assert wait >= 0.0
         if wait:
             await asyncio.sleep(wait)
@@ -78,9 +78,9 @@ def test_refusal_slows_down(opener: Opener) -> None:
 def test_requests_of_an_earlier_process_count(opener: Opener) -> None:
     async def scene() -> None:
         limiter = opener(LIMITS)
-        limiter.remember("token", {"batch": [1.0, 2.0], "no such limit": [0.0]})
-        assert await limiter.take("token", "submit") >= 58.0
-        assert await limiter.take("token", "push") == 0.0
+        limiter.restore("token", {"batch": [1.0, 2.0], "no such limit": [0.0]})
+        assert await limiter.try_acquire("token", "submit") >= 58.0
+        assert await limiter.try_acquire("token", "push") == 0.0
 
     run_virtual(scene)
 

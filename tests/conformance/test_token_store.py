@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.virtual import most_in_window, run_virtual
 from truecaller_async.models import Secret, Token
-from truecaller_async.models.tokens import Shelf, ShelvedToken
+from truecaller_async.models.tokens import StoredToken, StoreSnapshot
 from truecaller_async.ports import TokenStore
 from truecaller_async.tokens import MemoryTokenStore, SqliteTokenStore
 
@@ -89,8 +89,8 @@ async def test_process_local_store_does_not_share_tokens_with_a_second_store(kin
 async def test_released_tokens_are_adopted_from_a_durable_store(kind: Kind) -> None:
     first = kind.open()
     await first.add(TOKEN)
-    await first.note(TOKEN.token_id, "batch", NOW + 5)
-    await first.give_up(NOW + 30)
+    await first.record_release(TOKEN.token_id, "batch", NOW + 5)
+    await first.release_all(NOW + 30)
     await first.aclose()
     second = kind.open()
     adopted = list(await second.adopt(NOW + 60))
@@ -101,31 +101,31 @@ async def test_released_tokens_are_adopted_from_a_durable_store(kind: Kind) -> N
 async def test_discarded_token_is_never_returned_again(kind: Kind) -> None:
     first = kind.open()
     await first.add(TOKEN)
-    await first.drop(TOKEN.token_id)
-    await first.drop("never known")
-    await first.give_up(NOW)
+    await first.discard(TOKEN.token_id)
+    await first.discard("never known")
+    await first.release_all(NOW)
     await first.aclose()
     assert list(await kind.open().adopt(NOW)) == []
 
 
 async def test_snapshot_of_a_new_store_is_empty(kind: Kind) -> None:
-    assert await kind.open().look(NOW, NOW - 1800) == Shelf()
+    assert await kind.open().snapshot(NOW, NOW - 1800) == StoreSnapshot()
 
 
 async def test_snapshot_has_live_tokens_and_mints_in_the_window(kind: Kind) -> None:
     store = kind.open()
     for second in (5, 0, 3):
         await store.claim_mint(10, 1800.0, NOW + second)
-    younger = attrs.evolve(TOKEN, token_id="ba9876543210", born=NOW + 9, expires=NOW + 3609)
+    younger = attrs.evolve(TOKEN, token_id="ba9876543210", created_at=NOW + 9, expires_at=NOW + 3609)
     await store.add(younger)
     await store.add(TOKEN)
-    shelf = await store.look(NOW + 10, NOW + 2)
+    shelf = await store.snapshot(NOW + 10, NOW + 2)
     assert shelf.mints == (NOW + 3, NOW + 5)
     assert shelf.tokens == (
-        ShelvedToken(TOKEN.token_id, NOW, NOW + 3600, "this"),
-        ShelvedToken(younger.token_id, NOW + 9, NOW + 3609, "this"),
+        StoredToken(TOKEN.token_id, NOW, NOW + 3600, "this"),
+        StoredToken(younger.token_id, NOW + 9, NOW + 3609, "this"),
     )
-    assert [token.token_id for token in (await store.look(NOW + 3600, NOW)).tokens] == [younger.token_id]
+    assert [token.token_id for token in (await store.snapshot(NOW + 3600, NOW)).tokens] == [younger.token_id]
 
 
 async def test_snapshot_excludes_discarded_tokens_and_refunded_mints(kind: Kind) -> None:
@@ -133,31 +133,33 @@ async def test_snapshot_excludes_discarded_tokens_and_refunded_mints(kind: Kind)
     await store.claim_mint(10, 1800.0, NOW)
     await store.add(TOKEN)
     await store.refund_mint(NOW)
-    await store.drop(TOKEN.token_id)
-    assert await store.look(NOW, NOW - 60) == Shelf()
+    await store.discard(TOKEN.token_id)
+    assert await store.snapshot(NOW, NOW - 60) == StoreSnapshot()
 
 
 async def test_snapshot_changes_nothing(kind: Kind) -> None:
     store = kind.open()
     await store.claim_mint(1, 100.0, NOW)
     await store.add(TOKEN)
-    assert await store.look(NOW + 9000, NOW + 9000) == Shelf()
-    first = await store.look(NOW, NOW - 100)
-    assert await store.look(NOW, NOW - 100) == first != Shelf()
+    assert await store.snapshot(NOW + 9000, NOW + 9000) == StoreSnapshot()
+    first = await store.snapshot(NOW, NOW - 100)
+    assert await store.snapshot(NOW, NOW - 100) == first != StoreSnapshot()
     assert await store.claim_mint(1, 100.0, NOW + 1) == 99.0
 
 
 async def test_snapshot_shows_no_secret(kind: Kind) -> None:
     store = kind.open()
     await store.add(TOKEN)
-    assert TOKEN.secret.reveal() not in repr(await store.look(NOW, NOW))
+    assert TOKEN.secret.reveal() not in repr(await store.snapshot(NOW, NOW))
 
 
 async def test_released_tokens_have_no_owner_in_a_durable_store(kind: Kind) -> None:
     store = kind.open()
     await store.add(TOKEN)
-    await store.give_up(NOW + 1)
-    assert [token.used_by for token in (await store.look(NOW + 2, NOW)).tokens] == (["nobody"] if kind.durable else [])
+    await store.release_all(NOW + 1)
+    assert [token.used_by for token in (await store.snapshot(NOW + 2, NOW)).tokens] == (
+        ["nobody"] if kind.durable else []
+    )
 
 
 async def test_store_may_be_closed_twice_or_unused(kind: Kind) -> None:

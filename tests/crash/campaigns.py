@@ -16,7 +16,7 @@ from random import Random
 
 import attrs
 
-from truecaller_async.sandbox.applied import BY_LAST_DIGITS
+from truecaller_async.sandbox.batches.applied_posts import BY_LAST_DIGITS
 
 CALLERS = ("911140001234", "911140001235")
 HEADER = ("caller", "receiver", "label_id", "reason", "starts_at", "ends_at", "key")

@@ -15,7 +15,7 @@ from pathlib import Path
 import attrs
 
 from tests.crash.campaigns import BAD, GOOD, LATE, POISON, REPEAT, Row
-from truecaller_async.journal.reading import JournalReader, Word
+from truecaller_async.journal.reader import JournalReader, RowOutcome
 from truecaller_async.models import Outcome
 
 NEVER_SENT = frozenset({Outcome.INVALID, Outcome.EXPIRED, Outcome.DUPLICATE, Outcome.UNSENT})
@@ -39,7 +39,7 @@ class Deed:
 class Story:
     """What a journal tells at the end. `homes` are the batches by their parents, `lost` the lost attempts by batch."""
 
-    words: Sequence[Word]
+    words: Sequence[RowOutcome]
     homes: Mapping[int, int | None]
     lost: Counter[int]
     attempts: int
@@ -53,8 +53,8 @@ class Story:
     def of(cls, path: Path) -> Story:
         """Read it, to the last word. Raises `JournalError`."""
         with JournalReader(path) as reader:
-            words = list(reader.words())
-            standing = reader.standing()
+            words = list(reader.row_outcomes())
+            standing = reader.state()
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
             homes = dict(db.execute("SELECT seq, parent FROM batch"))
             ends = db.execute("SELECT seq, event, count(*) FROM attempt GROUP BY seq, event").fetchall()
@@ -68,12 +68,12 @@ class Story:
             attempts=sum(count for _, _, count in ends),
             unended=sum(count for _, event, count in ends if event is None),
             batches=len(homes),
-            account=standing.account(),
-            read=standing.place.row,
-            ended=standing.ended,
+            account=standing.outcome_counts(),
+            read=standing.position.row,
+            ended=standing.source_exhausted,
         )
 
-    def lost_of(self, word: Word) -> int:
+    def lost_of(self, word: RowOutcome) -> int:
         """The lost attempts of all batches that the row was ever in."""
         total, seq = 0, word.seq
         while seq is not None:
@@ -114,8 +114,10 @@ def check(rows: Sequence[Row], story: Story, deeds: Sequence[Deed], policy: str)
         attempts=story.attempts,
         ambiguous=sum(story.lost.values()),
         lost=sum(told[row.number] == 0 for row in rows),
-        flagged=sum(word.twice and times[word.row] > 1 for word in story.words),
-        unflagged=sum(not word.twice and times[word.row] > 1 for word in story.words if word.row in times),
+        flagged=sum(word.possibly_duplicated and times[word.row] > 1 for word in story.words),
+        unflagged=sum(
+            not word.possibly_duplicated and times[word.row] > 1 for word in story.words if word.row in times
+        ),
         unknown_applied=sum(word.outcome is Outcome.UNKNOWN and times[word.row] > 0 for word in story.words),
         unknown_not_applied=sum(word.outcome is Outcome.UNKNOWN and not times[word.row] for word in story.words),
     )
@@ -129,7 +131,7 @@ def check(rows: Sequence[Row], story: Story, deeds: Sequence[Deed], policy: str)
         allowed = 1 + story.lost_of(word)
         if row.kind != REPEAT and times[row.number] > allowed:
             found.violations.append(f"row {row.number} was applied {times[row.number]} times, and {allowed} may be")
-        if word.twice and not story.lost_of(word):
+        if word.possibly_duplicated and not story.lost_of(word):
             found.violations.append(f"row {row.number} is possibly duplicated, and no answer was lost")
     if policy == "hold":
         found.violations += [
@@ -154,7 +156,7 @@ def check_results(lines: Iterable[Mapping[str, str]], story: Story) -> Iterator[
     for line in lines:
         word = story.words[int(line["row"]) - 1]
         theirs = (line["outcome"], line["possibly_duplicated"], line["attempts"])
-        ours = (str(word.outcome), str(word.twice).lower(), str(word.attempts))
+        ours = (str(word.outcome), str(word.possibly_duplicated).lower(), str(word.attempts))
         if theirs != ours:
             yield f"row {word.row} is {theirs} in the results and {ours} in the journal"
 
@@ -171,7 +173,7 @@ def _of_the_whole(rows: Sequence[Row], story: Story, told: Counter[int]) -> Iter
         yield f"the account {dict(story.account)} is not what the words add up to"
 
 
-def _of_a_row(row: Row, word: Word, times: int, delivered: bool) -> Iterator[str]:
+def _of_a_row(row: Row, word: RowOutcome, times: int, delivered: bool) -> Iterator[str]:
     """`times` it took effect."""
     outcome = word.outcome
     if row.kind in WORDS_OF and outcome not in WORDS_OF[row.kind]:
@@ -188,7 +190,7 @@ def _of_a_row(row: Row, word: Word, times: int, delivered: bool) -> Iterator[str
         yield "the server delivered it"
     if outcome is Outcome.FAILED and row.kind == GOOD and not row.is_refused_by_phone:
         yield "nothing is wrong with it"
-    if times > 1 and not word.twice:
+    if times > 1 and not word.possibly_duplicated:
         yield f"it was applied {times} times and is not flagged"
     if times > word.attempts:
         yield f"it was applied {times} times in {word.attempts} attempts"

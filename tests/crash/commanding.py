@@ -11,16 +11,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import truecaller_async.cli.app
-import truecaller_async.cli.conclusion
-import truecaller_async.cli.job
-import truecaller_async.cli.past
-import truecaller_async.cli.watching
+import truecaller_async.cli.campaign.job
+import truecaller_async.cli.campaign.journal_info
+import truecaller_async.cli.campaign.runner
+import truecaller_async.cli.campaign.summary
 import truecaller_async.engine
+import truecaller_async.journal.maintenance
 import truecaller_async.journal.sqlite
-import truecaller_async.journal.upkeep
-import truecaller_async.parts
 import truecaller_async.tokens.pool
-import truecaller_async.tokens.sqlite
+import truecaller_async.tokens.sqlite_store
 import truecaller_async.transport  # noqa: F401
 from tests.crash.nursery import serve
 from tests.crash.small import make_batches_small, make_campaigns_quick

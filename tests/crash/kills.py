@@ -36,7 +36,7 @@ from tests.crash.checking import Deed, Findings, Story, check, check_results
 from tests.crash.nursery import PATIENCE, REPOSITORY, End, Nursery, environment
 from truecaller_async import Outcome
 from truecaller_async.errors import JournalError
-from truecaller_async.journal.reading import JournalReader
+from truecaller_async.journal.reader import JournalReader
 
 ROWS = 2400
 LIMITS = "batch=3/0.1,token=300/0.1,mint=1000000/0.1"
@@ -192,9 +192,9 @@ class Campaign:
         standing = None
         if self.journal.exists() and self.journal.stat().st_size:
             with JournalReader(self.journal) as reader:
-                standing = reader.standing()
+                standing = reader.state()
         common = ["--tokens", "1", "--json"]
-        if standing is None or standing.begun is None:
+        if standing is None or standing.started is None:
             told = ["campaign", "run", str(self.folder / "input.csv"), "--journal", str(self.journal)]
             return [*told, "--results", str(self.results), "--on-ambiguous", self.policy, *common]
         told = ["campaign", "resume", str(self.journal), *common]
@@ -220,16 +220,16 @@ class Campaign:
 
     def _phase_of(self, copy: Path, runs_before: int) -> tuple[str, int]:
         with JournalReader(copy) as reader:
-            standing = reader.standing()
+            standing = reader.state()
         with closing(sqlite3.connect(copy)) as db:
             said = db.execute("PRAGMA integrity_check").fetchall()
         if said != [("ok",)]:
             self.violations.append(f"after a kill: integrity_check says {said[0][0]}")
         if standing.runs == runs_before:
             return "start-up", runs_before
-        if not standing.ended:
+        if not standing.source_exhausted:
             return "reading", standing.runs
-        owed = any(batch.as_it_stands is Outcome.UNSENT for batch in standing.open)
+        owed = any(batch.provisional_outcome is Outcome.UNSENT for batch in standing.open)
         return "sending" if owed else "last outcomes", standing.runs
 
 

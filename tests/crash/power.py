@@ -26,7 +26,7 @@ from tests.crash.nursery import Nursery
 from tests.crash.points import BESIDE, ROWS, SEED, SHARES, held_to_the_laws
 from tests.crash.twelve import DONE, ENDING, INPUT, JOURNAL, REQUESTS, SETTINGS, WORDS
 from truecaller_async.errors import JournalError
-from truecaller_async.journal.reading import JournalReader
+from truecaller_async.journal.reader import JournalReader
 
 CALLS = "openat,pwrite64,write,fdatasync,fsync,ftruncate,unlink,rename"
 DATA_MAX = 1_000_000
@@ -108,7 +108,7 @@ def _has_campaign(journal: Path) -> bool:
     if not journal.exists() or not journal.stat().st_size:
         return False
     with JournalReader(journal) as reader:
-        return reader.standing().begun is not None
+        return reader.state().started is not None
 
 
 def _recorded(whole: Path, nursery: Nursery, policy: str) -> list[Step]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from truecaller_async.cli import campaign
+from truecaller_async.cli.commands import campaign_run
 from truecaller_async.engine import run
 from truecaller_async.options import CampaignOptions, PollPolicy
 from truecaller_async.planning.chunker import Chunker
@@ -20,5 +20,5 @@ def make_batches_small(size: int) -> None:
 
 def make_campaigns_quick(first: float, cap: float, max_unresolved: int) -> None:
     """Campaigns of the command line poll from `first` seconds on, and read only so many rows ahead."""
-    setattr(campaign, "PollPolicy", partial(PollPolicy, first=first, cap=cap))  # noqa: B010
-    setattr(campaign, "CampaignOptions", partial(CampaignOptions, max_unresolved=max_unresolved))  # noqa: B010
+    setattr(campaign_run, "PollPolicy", partial(PollPolicy, first=first, cap=cap))  # noqa: B010
+    setattr(campaign_run, "CampaignOptions", partial(CampaignOptions, max_unresolved=max_unresolved))  # noqa: B010

@@ -10,7 +10,7 @@ import pytest
 
 from tests.crash.campaigns import BAD, GOOD, REPEAT, Row
 from tests.crash.checking import Deed, Story, check, check_results
-from truecaller_async.journal.reading import Word
+from truecaller_async.journal.reader import RowOutcome
 from truecaller_async.models import Outcome
 
 ROWS = (
@@ -23,10 +23,10 @@ ROWS = (
 DEEDS = (Deed(1, True), Deed(2, False), Deed(5, True))
 
 
-def word(row: int, outcome: Outcome, **other: Any) -> Word:
+def word(row: int, outcome: Outcome, **other: Any) -> RowOutcome:
     sent = outcome in (Outcome.DELIVERED, Outcome.FAILED, Outcome.UNKNOWN)
-    given = {"attempts": 1 if sent else 0, "twice": False, "seq": 1 if sent else None, **other}
-    return Word(row=row, outcome=outcome, reason=None, field=None, batch_id=None, final=True, **given)
+    given = {"attempts": 1 if sent else 0, "possibly_duplicated": False, "seq": 1 if sent else None, **other}
+    return RowOutcome(row=row, outcome=outcome, reason=None, field=None, batch_id=None, final=True, **given)
 
 
 WORDS = (
@@ -38,7 +38,7 @@ WORDS = (
 )
 
 
-def story(*words: Word, lost: dict[int, int] | None = None, **other: Any) -> Story:
+def story(*words: RowOutcome, lost: dict[int, int] | None = None, **other: Any) -> Story:
     """A finished campaign of three batches; the third comes from the second."""
     told = words or WORDS
     given: dict[str, Any] = {
@@ -55,7 +55,7 @@ def story(*words: Word, lost: dict[int, int] | None = None, **other: Any) -> Sto
     return Story(**{**given, **other})
 
 
-def with_word(new: Word) -> tuple[Word, ...]:
+def with_word(new: RowOutcome) -> tuple[RowOutcome, ...]:
     return tuple(new if one.row == new.row else one for one in WORDS)
 
 
@@ -66,7 +66,7 @@ def test_clean_history_violates_no_law() -> None:
 
 
 def test_flagged_repeat_after_a_lost_answer_violates_only_the_hold_law() -> None:
-    told = story(*with_word(word(5, Outcome.DELIVERED, seq=3, attempts=2, twice=True)), lost={2: 1})
+    told = story(*with_word(word(5, Outcome.DELIVERED, seq=3, attempts=2, possibly_duplicated=True)), lost={2: 1})
     deeds = (*DEEDS, Deed(5, True))
     found = check(ROWS, told, deeds, "resend")
     assert (found.violations, found.flagged, found.ambiguous) == ([], 1, 1)
@@ -91,9 +91,9 @@ def test_flagged_repeat_after_a_lost_answer_violates_only_the_hold_law() -> None
         (story(*with_word(word(4, Outcome.DELIVERED))), DEEDS, "cannot have this word"),
         (story(), (*DEEDS, Deed(5, True)), "is not flagged"),
         (story(), (*DEEDS, Deed(5, True)), "2 times in 1 attempts"),
-        (story(*with_word(word(5, Outcome.DELIVERED, twice=True))), DEEDS, "no answer was lost"),
+        (story(*with_word(word(5, Outcome.DELIVERED, possibly_duplicated=True))), DEEDS, "no answer was lost"),
         (
-            story(*with_word(word(5, Outcome.DELIVERED, seq=3, attempts=9, twice=True)), lost={2: 1}),
+            story(*with_word(word(5, Outcome.DELIVERED, seq=3, attempts=9, possibly_duplicated=True)), lost={2: 1}),
             (*DEEDS, Deed(5, True), Deed(5, True)),
             "applied 3 times, and 2 may be",
         ),
@@ -104,12 +104,12 @@ def test_each_violated_law_is_reported(told: Story, deeds: tuple[Deed, ...], sai
     assert any(said in violation for violation in check(ROWS, told, deeds, "resend").violations)
 
 
-def lines_of(words: tuple[Word, ...]) -> list[dict[str, str]]:
+def lines_of(words: tuple[RowOutcome, ...]) -> list[dict[str, str]]:
     return [
         {
             "row": str(one.row),
             "outcome": str(one.outcome),
-            "possibly_duplicated": str(one.twice).lower(),
+            "possibly_duplicated": str(one.possibly_duplicated).lower(),
             "attempts": str(one.attempts),
         }
         for one in words
@@ -125,6 +125,6 @@ def lines_of(words: tuple[Word, ...]) -> list[dict[str, str]]:
         (with_word(word(1, Outcome.UNKNOWN)), "row 1 is ('unknown'"),
     ],
 )
-def test_results_that_differ_from_the_journal_are_reported(words: tuple[Word, ...], said: str) -> None:
+def test_results_that_differ_from_the_journal_are_reported(words: tuple[RowOutcome, ...], said: str) -> None:
     assert list(check_results(lines_of(WORDS), story())) == []
     assert any(said in violation for violation in check_results(lines_of(words), story()))

@@ -25,9 +25,9 @@ from typing import Any
 import attrs
 
 import truecaller_async.engine
+import truecaller_async.journal.maintenance
 import truecaller_async.journal.sqlite
-import truecaller_async.journal.upkeep
-import truecaller_async.parts  # noqa: F401
+import truecaller_async.wiring  # noqa: F401
 from tests.crash.campaigns import row_said
 from tests.crash.checking import Deed
 from tests.crash.nursery import serve
@@ -36,13 +36,13 @@ from truecaller_async import CampaignOptions, ResponseLost, RetryPolicy, Timeout
 from truecaller_async.clock import Clock
 from truecaller_async.errors import JournalError
 from truecaller_async.journal.lock import holder
-from truecaller_async.journal.reading import JournalReader
+from truecaller_async.journal.reader import JournalReader
 from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.options import Credentials, PollPolicy
 from truecaller_async.ports import Write
-from truecaller_async.resources import Settings
+from truecaller_async.resources import ClientSettings
 from truecaller_async.sandbox import SPEEDS, SandboxSettings, SandboxState
-from truecaller_async.telemetry import LogObserver
+from truecaller_async.telemetry import LoggingObserver
 from truecaller_async.tokens import MemoryTokenStore
 from truecaller_async.tokens.pool import PoolSettings
 
@@ -175,7 +175,7 @@ def has_campaign(journal: Path) -> bool:
     if not journal.exists() or not journal.stat().st_size:
         return False
     with JournalReader(journal) as reader:
-        return reader.standing().begun is not None
+        return reader.state().started is not None
 
 
 async def _run(folder: Path, journal: Path, options: CampaignOptions | None) -> None:
@@ -196,12 +196,14 @@ async def _run(folder: Path, journal: Path, options: CampaignOptions | None) -> 
 def _client(server: Server) -> TruecallerClient:
     known = SETTINGS
     client = object.__new__(TruecallerClient)
-    client._assemble(
-        Settings(Credentials(known.client_account_id, known.key_id, known.api_key), "v2", RetryPolicy(), Timeouts()),
+    client._build(
+        ClientSettings(
+            Credentials(known.client_account_id, known.key_id, known.api_key), "v2", RetryPolicy(), Timeouts()
+        ),
         Line(server),
         MemoryTokenStore(),
         PoolSettings(known.limits, 1),
-        LogObserver(),
+        LoggingObserver(),
         Clock(),
         Random(7),
     )

@@ -15,10 +15,10 @@ import looptime
 
 from tests.engine.world import World
 from truecaller_async import CampaignOptions, CampaignStream, RecordResult, TruecallerError
-from truecaller_async.engine import Undertaking
+from truecaller_async.engine import CampaignRequest
 from truecaller_async.journal import MemoryJournal
-from truecaller_async.models import Entry, Read, Settled
-from truecaller_async.planning.replay import Standing
+from truecaller_async.models import JournalEntry, RowsRead, RowsSettled
+from truecaller_async.planning.campaign_state import CampaignState
 
 
 @attrs.define
@@ -34,12 +34,12 @@ class Survivor(MemoryJournal):
 
     def __init__(self) -> None:
         super().__init__(resumable=True)
-        self.words: dict[int, Settled] = {}
+        self.words: dict[int, RowsSettled] = {}
 
-    async def write(self, *entries: Entry) -> None:
+    async def write(self, *entries: JournalEntry) -> None:
         await super().write(*entries)
         for entry in entries:
-            if isinstance(entry, Settled):
+            if isinstance(entry, RowsSettled):
                 assert self.words.keys().isdisjoint(entry.rows), "a second final word"
                 self.words.update(dict.fromkeys(entry.rows, entry))
 
@@ -55,10 +55,10 @@ class DyingJournal:
         self._writes = 0
         self.died = asyncio.Event()
 
-    async def open(self, *, anew: bool) -> Standing:
-        return await self._survivor.open(anew=anew)
+    async def open(self, *, is_new: bool) -> CampaignState:
+        return await self._survivor.open(is_new=is_new)
 
-    async def write(self, *entries: Entry) -> None:
+    async def write(self, *entries: JournalEntry) -> None:
         if self.died.is_set():
             await asyncio.Event().wait()
         self._writes += 1
@@ -70,8 +70,8 @@ class DyingJournal:
         await self._survivor.write(*entries)
         await asyncio.sleep(0.0005)
 
-    async def reads(self, after: int, limit: int) -> Sequence[Read]:
-        return await self._survivor.reads(after, limit)
+    async def read_blocks(self, after: int, limit: int) -> Sequence[RowsRead]:
+        return await self._survivor.read_blocks(after, limit)
 
     async def aclose(self) -> None:
         if not self.died.is_set():
@@ -100,12 +100,12 @@ def live(
 ) -> tuple[Life, float]:
     """One process, from its start to its end or its death; returns what it saw, and the time."""
     loop = looptime.new_event_loop(start=start)
-    resumed = survivor.standing.begun is not None
+    resumed = survivor.standing.started is not None
 
     async def main() -> Life:
         world = make_world()
         journal = DyingJournal(survivor, death)
-        asked = Undertaking(world.client._core, source, options, lambda: journal, resumed=resumed)
+        asked = CampaignRequest(world.client._core, source, options, lambda: journal, resumed=resumed)
         life = Life([], CampaignStream(asked))
         working = asyncio.create_task(_work(world, life, meanwhile))
         dying = asyncio.create_task(journal.died.wait())

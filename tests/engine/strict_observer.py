@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from truecaller_async.telemetry import LogObserver
+from truecaller_async.telemetry import LoggingObserver
 from truecaller_async.telemetry.events import mismatches
 
 VIOLATIONS: list[str] = []
-"""Violations in this process. A `GuardedObserver` discards exceptions, so they are collected here and checked later."""
+"""Violations in this process. A `SafeObserver` discards exceptions, so they are collected here and checked later."""
 
 
-class StrictObserver(LogObserver):
+class StrictObserver(LoggingObserver):
     """Logs like its base class, and appends each violation to `VIOLATIONS`."""
 
-    def stage(self, name: str, fields: Mapping[str, object]) -> None:
+    def event(self, name: str, fields: Mapping[str, object]) -> None:
         """Compare one event with the catalogue, then log it."""
         VIOLATIONS.extend(mismatches(name, fields))
-        super().stage(name, fields)
+        super().event(name, fields)
 
 
 def drain_violations() -> list[str]:

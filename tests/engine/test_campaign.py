@@ -76,8 +76,8 @@ def test_minutes_long_campaign_runs_at_the_permitted_rate_without_refusals(
         assert stats.last_submit is not None
         sending = stats.last_submit - stats.first_submit
         assert 800 / (sending * 10) >= 0.97
-        assert summary.permitted_share is not None
-        assert summary.permitted_share >= 0.97
+        assert summary.rate_utilisation is not None
+        assert summary.rate_utilisation >= 0.97
 
     run_swiftly(main)
 
@@ -242,7 +242,7 @@ def test_slow_reader_pauses_the_source_but_not_the_polling() -> None:
             progress = stream.progress
             assert progress.read <= 2_000
             assert progress.pending == progress.planned == progress.in_flight == 0
-            assert progress.bound_by == "reader"
+            assert progress.limited_by == "reader"
             count = 1
             async for _ in stream:
                 count += 1

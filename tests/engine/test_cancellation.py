@@ -31,8 +31,8 @@ from truecaller_async import (
     RecordResult,
     TruecallerClient,
 )
-from truecaller_async.engine import Undertaking
-from truecaller_async.models import Request, Settled
+from truecaller_async.engine import CampaignRequest
+from truecaller_async.models import Request, RowsSettled
 from truecaller_async.sandbox import Sandbox
 from truecaller_async.tokens import MemoryTokenStore
 
@@ -111,8 +111,8 @@ class Campaign:
 
     async def live(self, world: World) -> None:
         """Read all results, in the first life and in the next."""
-        resumed = self.survivor.standing.begun is not None
-        asked = Undertaking(
+        resumed = self.survivor.standing.started is not None
+        asked = CampaignRequest(
             world.client._core, list(records(ROWS)), self.options, lambda: self.survivor, resumed=resumed
         )
         self.stream = CampaignStream(asked)
@@ -139,9 +139,9 @@ class Campaign:
         said = [result.row for result in self.told if result.final]
         assert len(said) == len(set(said))
 
-    def _check_word(self, word: Settled | None, applied: int) -> None:
+    def _check_word(self, word: RowsSettled | None, applied: int) -> None:
         hold = self.options.on_ambiguous == "hold"
-        assert applied <= (1 if hold or word is None or not word.twice else 2)
+        assert applied <= (1 if hold or word is None or not word.possibly_duplicated else 2)
         if word is None or word.outcome is Outcome.UNKNOWN:
             assert hold
         else:
@@ -236,9 +236,9 @@ class Closing(MemoryTokenStore):
 
     closed = 0
 
-    async def give_up(self, now: float) -> None:
+    async def release_all(self, now: float) -> None:
         await asyncio.sleep(0.1)
-        await super().give_up(now)
+        await super().release_all(now)
 
     async def aclose(self) -> None:
         await asyncio.sleep(0.1)
@@ -255,7 +255,7 @@ def test_close_can_be_cancelled_at_any_await_and_repeated() -> None:
         world = World(latency=(0.5, 0.5))
         stores.append(Closing())
         makings.clear()
-        world.client._parts.pool._store = stores[-1]
+        world.client._shared.pool._store = stores[-1]
         return world
 
     async def close_while_a_token_is_made(world: World) -> None:

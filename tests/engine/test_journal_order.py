@@ -10,9 +10,9 @@ import pytest
 from tests.engine.world import World, check_account, record, records
 from tests.virtual import run_virtual
 from truecaller_async import CampaignOptions, JournalError, Outcome, RecordResult
-from truecaller_async.engine import CampaignStream, Undertaking
+from truecaller_async.engine import CampaignRequest, CampaignStream
 from truecaller_async.journal import MemoryJournal
-from truecaller_async.models import AttemptEnded, Entry, Intent, Planned, Request, Settled
+from truecaller_async.models import AttemptEnded, AttemptStarted, BatchPlanned, JournalEntry, Request, RowsSettled
 
 
 @attrs.define
@@ -20,13 +20,13 @@ class Ear(MemoryJournal):
     """A journal that keeps everything, and may break at its n-th write."""
 
     breaks_at: int | None = None
-    heard: list[Entry] = attrs.field(factory=list)
+    heard: list[JournalEntry] = attrs.field(factory=list)
     writes: int = 0
 
     def __attrs_pre_init__(self) -> None:
         super().__init__()
 
-    async def write(self, *entries: Entry) -> None:
+    async def write(self, *entries: JournalEntry) -> None:
         self.writes += 1
         if self.breaks_at is not None and self.writes >= self.breaks_at:
             raise JournalError("the disk is full")
@@ -34,14 +34,14 @@ class Ear(MemoryJournal):
         self.heard.extend(entries)
 
 
-def in_flight(heard: list[Entry]) -> int:
+def in_flight(heard: list[JournalEntry]) -> int:
     """Attempts that were begun and have not ended, as the journal tells it."""
     kinds = Counter(type(entry) for entry in heard)
-    return kinds[Intent] - kinds[AttemptEnded]
+    return kinds[AttemptStarted] - kinds[AttemptEnded]
 
 
 async def run(world: World, ear: Ear, source: object) -> tuple[list[RecordResult], CampaignStream, Exception | None]:
-    stream = CampaignStream(Undertaking(world.client._core, source, CampaignOptions(), lambda: ear))
+    stream = CampaignStream(CampaignRequest(world.client._core, source, CampaignOptions(), lambda: ear))
     results: list[RecordResult] = []
     fault = None
     async with world.client, stream:
@@ -79,8 +79,8 @@ def test_every_row_is_planned_or_finished_and_every_attempt_ends() -> None:
         source = [*records(1_200), record(3), {"caller": "nobody"}]
         results, stream, _ = await run(world, ear, source)
         check_account(results, stream.summary, world.state)
-        planned = [row for entry in ear.heard if isinstance(entry, Planned) for row in entry.rows]
-        settled = [row for entry in ear.heard if isinstance(entry, Settled) for row in entry.rows]
+        planned = [row for entry in ear.heard if isinstance(entry, BatchPlanned) for row in entry.rows]
+        settled = [row for entry in ear.heard if isinstance(entry, RowsSettled) for row in entry.rows]
         assert sorted(planned) == list(range(1, 1_201))
         assert sorted(settled) == list(range(1, 1_203))
         assert in_flight(ear.heard) == 0
@@ -125,7 +125,7 @@ def test_nothing_is_sent_if_the_journal_write_fails(breaks_at: int) -> None:
         assert isinstance(fault, JournalError)
         assert stream.summary.adds_up
         assert sorted(result.row for result in results) == list(range(1, stream.summary.read + 1))
-        intents = sum(isinstance(entry, Intent) for entry in ear.heard)
+        intents = sum(isinstance(entry, AttemptStarted) for entry in ear.heard)
         assert world.transport.counts["submit"] == intents
         delivered = {result.row for result in results if result.outcome is Outcome.DELIVERED}
         assert len(delivered) <= world.state.stats().records_applied

@@ -30,25 +30,25 @@ from truecaller_async import (
     read_csv,
     read_jsonl,
 )
-from truecaller_async.engine import Undertaking
+from truecaller_async.engine import CampaignRequest
 from truecaller_async.journal import MemoryJournal, SqliteJournal
 from truecaller_async.models import (
     Answer,
     AttemptEnded,
-    Begun,
-    Entry,
-    GivenUp,
-    Intent,
-    Judged,
-    Place,
-    Planned,
-    Read,
+    AttemptStarted,
+    BatchAbandoned,
+    BatchPlanned,
+    CampaignStarted,
+    JournalEntry,
+    OperatorDecided,
     Request,
     Row,
-    RunBegan,
-    Settled,
+    RowsRead,
+    RowsSettled,
+    RunStarted,
+    SourcePosition,
 )
-from truecaller_async.planning.prints import Prints
+from truecaller_async.planning.fingerprints import RowFingerprints
 from truecaller_async.sandbox import SandboxSettings, SandboxState
 from truecaller_async.sources import CsvSource
 
@@ -68,8 +68,8 @@ def lost_at_first(request: Request, count: int, dice: object) -> str | None:
 
 def stream_of(world: World, journal: Any, source: object, options: CampaignOptions | None = None) -> CampaignStream:
     """A campaign with a journal of one's own; resumed where the journal holds one."""
-    resumed = isinstance(journal, MemoryJournal) and journal.standing.begun is not None
-    return CampaignStream(Undertaking(world.client._core, source, options, lambda: journal, resumed=resumed))
+    resumed = isinstance(journal, MemoryJournal) and journal.standing.started is not None
+    return CampaignStream(CampaignRequest(world.client._core, source, options, lambda: journal, resumed=resumed))
 
 
 def words_by_pair(state: SandboxState) -> dict[str | None, list[str | None]]:
@@ -137,7 +137,7 @@ def test_row_never_sent_supersedes_no_other(later: str, judged: bool) -> None:
     first, now = live(lambda: World(state=state, fault=lost_at_first), survivor, rows, CampaignOptions("hold"))
     assert sum(result.outcome is Outcome.UNKNOWN for result in first.results) == 500
     if judged:
-        survivor.standing.take(Judged(1, applied=False, at=BASE))
+        survivor.standing.apply(OperatorDecided(1, applied=False, at=BASE))
     options = CampaignOptions("hold" if judged else "resend")
     second, _ = live(lambda: World(state=state), survivor, rows, options, start=now + 1)
     assert [result.outcome for result in second.results] == [Outcome.DELIVERED] * 500
@@ -154,22 +154,26 @@ def test_newer_outcome_supersedes_the_older_one() -> None:
 
 async def three_searches(journal: MemoryJournal, world: World, rows: list[CallRecord]) -> None:
     """Three batches of three were refused; of each, two records were taken alone and one was not sent yet."""
-    await journal.open(anew=True)
+    await journal.open(is_new=True)
     options = attrs.asdict(CampaignOptions())
-    await journal.write(Begun(BASE, "1", world.state.settings.client_account_id, "v2", options, None, SALT))
-    await journal.write(RunBegan(BASE, 1))
+    await journal.write(CampaignStarted(BASE, "1", world.state.settings.client_account_id, "v2", options, None, SALT))
+    await journal.write(RunStarted(BASE, 1))
     alone = 3
     for seq in (1, 2, 3):
         numbers = tuple(range(3 * seq - 2, 3 * seq + 1))
-        prints = Prints(SALT).of(rows[numbers[0] - 1 : numbers[-1]])
-        story: list[Entry] = [Planned(seq, numbers), Read(Place(numbers[-1], 0, 0), prints), Intent(seq, 1, "t", BASE)]
+        prints = RowFingerprints(SALT).of(rows[numbers[0] - 1 : numbers[-1]])
+        story: list[JournalEntry] = [
+            BatchPlanned(seq, numbers),
+            RowsRead(SourcePosition(numbers[-1], 0, 0), prints),
+            AttemptStarted(seq, 1, "t", BASE),
+        ]
         story.append(AttemptEnded(seq, 1, "refused", BASE, reason="label_id is not accepted", field="label_id"))
         for number in numbers:
             alone += 1
-            story.append(Planned(alone, (number,), seq, "push"))
+            story.append(BatchPlanned(alone, (number,), seq, "push"))
             if number != numbers[-1]:
-                story += [Intent(alone, 1, "t", BASE), AttemptEnded(alone, 1, "accepted", BASE)]
-                story.append(Settled((number,), Outcome.DELIVERED, None, alone, attempts=2))
+                story += [AttemptStarted(alone, 1, "t", BASE), AttemptEnded(alone, 1, "accepted", BASE)]
+                story.append(RowsSettled((number,), Outcome.DELIVERED, None, alone, attempts=2))
         await journal.write(*story)
     await journal.aclose()
 
@@ -211,10 +215,10 @@ def test_journal_is_released_if_its_last_write_fails(tmp_path: Path) -> None:
         stream = stream_of(world, SqliteJournal(path, factory=Disk), [record(1)])
         async with world.client:
             async with stream:
-                assert len(await stream.take()) == 1
+                assert len(await stream.next_results()) == 1
                 Disk.fails_at = Disk.transactions + 1
                 with pytest.raises(JournalError, match="disk is full"):
-                    await stream.take()
+                    await stream.next_results()
             assert not (tmp_path / "j.db.lock").exists()
             async with world.client.resume(path, source=[record(1)]) as again:
                 assert [result async for result in again] == []
@@ -230,9 +234,9 @@ class Stuck(Survivor):
         self.stuck = False
         self.waits = asyncio.Event()
 
-    async def write(self, *entries: Entry) -> None:
+    async def write(self, *entries: JournalEntry) -> None:
         await super().write(*entries)
-        if self.stuck and any(isinstance(entry, GivenUp) for entry in entries):
+        if self.stuck and any(isinstance(entry, BatchAbandoned) for entry in entries):
             self.waits.set()
             await asyncio.Event().wait()
 
@@ -257,8 +261,8 @@ def test_resume_cancelled_while_restoring_releases_journal_and_source() -> None:
         standing = journal.standing
         lost = next(batch for batch in standing.open if batch.state in ("planned", "held"))
         if lost.state == "held":
-            standing.take(Judged(lost.seq, applied=False, at=BASE))
-        standing.take(Intent(lost.seq, lost.tries + 1, "t", BASE))  # and the process dies
+            standing.apply(OperatorDecided(lost.seq, applied=False, at=BASE))
+        standing.apply(AttemptStarted(lost.seq, lost.attempts + 1, "t", BASE))  # and the process dies
         closed.clear()
         journal.stuck = True
         again = World()
@@ -313,7 +317,7 @@ def test_source_that_was_cancelled_has_not_ended() -> None:
                 async for _ in stream:
                     pass
         assert caught.value.row == 7
-        assert not journal.standing.ended
+        assert not journal.standing.source_exhausted
 
     run_virtual(main)
 
@@ -367,7 +371,7 @@ def test_rows_with_values_of_any_type_can_be_reread(tmp_path: Path) -> None:
         ):
             async for _ in first:
                 break
-        assert not journal.standing.ended
+        assert not journal.standing.source_exhausted
         again = World(state=world.state)
         stream = stream_of(again, journal, None)
         async with again.client, stream:
@@ -425,19 +429,24 @@ async def two_searches(journal: MemoryJournal, world: World, rows: list[CallReco
 
     Now the operator says that the part was not applied.
     """
-    await journal.open(anew=True)
+    await journal.open(is_new=True)
     options = attrs.asdict(CampaignOptions())
-    await journal.write(Begun(BASE, "1", world.state.settings.client_account_id, "v2", options, None, SALT))
-    await journal.write(RunBegan(BASE, 1))
+    await journal.write(CampaignStarted(BASE, "1", world.state.settings.client_account_id, "v2", options, None, SALT))
+    await journal.write(RunStarted(BASE, 1))
     for seq, numbers in ((1, (1, 2)), (2, (3, 4))):
-        prints = Prints(SALT).of([rows[number - 1] for number in numbers])
+        prints = RowFingerprints(SALT).of([rows[number - 1] for number in numbers])
         refused = AttemptEnded(seq, 1, "refused", BASE, reason="label_id is not accepted")
         await journal.write(
-            Planned(seq, numbers), Read(Place(numbers[-1], 0, 0), prints), Intent(seq, 1, "t", BASE), refused
+            BatchPlanned(seq, numbers),
+            RowsRead(SourcePosition(numbers[-1], 0, 0), prints),
+            AttemptStarted(seq, 1, "t", BASE),
+            refused,
         )
-    await journal.write(Planned(3, (1, 2), 1), Intent(3, 1, "t", BASE), AttemptEnded(3, 1, "lost", BASE), GivenUp(3))
-    await journal.write(Planned(4, (3, 4), 2))
-    await journal.write(Judged(3, applied=False, at=BASE))
+    await journal.write(
+        BatchPlanned(3, (1, 2), 1), AttemptStarted(3, 1, "t", BASE), AttemptEnded(3, 1, "lost", BASE), BatchAbandoned(3)
+    )
+    await journal.write(BatchPlanned(4, (3, 4), 2))
+    await journal.write(OperatorDecided(3, applied=False, at=BASE))
     await journal.aclose()
 
 
@@ -469,7 +478,7 @@ def test_older_record_never_overwrites_a_newer_one_on_resume(given_again: bool, 
     first, now = live(lambda: World(state=state, fault=lost_at_first), survivor, rows, hold)
     assert first.stream.summary.unknown == 500
     if judged:
-        survivor.standing.take(Judged(1, False, BASE + now))
+        survivor.standing.apply(OperatorDecided(1, False, BASE + now))
     source = rows if given_again else None
     second, _ = live(lambda: World(state=state), survivor, source, hold if judged else resend, start=now + 1)
     assert words_by_pair(state)[record(1).receiver] == ["The newer word"]
@@ -526,7 +535,7 @@ async def test_refused_campaign_closes_its_input_and_leaves_the_journal_locked(t
     closed = []
 
     class Calls(CsvSource):
-        def _rows(self, after: Place | None) -> Generator[Row, None, None]:
+        def _rows(self, after: SourcePosition | None) -> Generator[Row, None, None]:
             try:
                 yield from super()._rows(after)
             finally:
@@ -535,11 +544,11 @@ async def test_refused_campaign_closes_its_input_and_leaves_the_journal_locked(t
     (tmp_path / "calls.csv").write_text("caller,receiver,starts_at,ends_at\n911234567898,919876543210,1,2\n")
     source = Calls(tmp_path / "calls.csv", None, {})
     world, journal = World(), MemoryJournal(resumable=True)
-    await journal.open(anew=True)
+    await journal.open(is_new=True)
     async with world.client:
         stream = stream_of(world, journal, source)
         with pytest.raises(JournalBusy):
             await stream.__aenter__()
     assert closed == [True]
     with pytest.raises(JournalBusy):
-        await journal.open(anew=True)
+        await journal.open(is_new=True)

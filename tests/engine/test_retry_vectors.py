@@ -36,8 +36,8 @@ async def play(case: Campaign) -> None:
 
     world, gateway = world_behind(rule, latency=(0.0, 0.0), max_tokens=1)
     gateway.latency = 0.0
-    parts, dice = world.client._parts, Highest()
-    parts.rng = parts.exchange._rng = parts.pool._rng = dice
+    parts, dice = world.client._shared, Highest()
+    parts.rng = parts.executor._rng = parts.pool._rng = dice
     for before in case.before:
         await prepare(world.client, ends, before)
     ends[call].extend(end_of(word) for word in spelled_out(case.status or case.submit))
@@ -55,7 +55,7 @@ async def play(case: Campaign) -> None:
         (Outcome(case.outcome), case.possibly_duplicated)
     }
     assert {result.attempts for result in results} == {case.attempts}
-    assert state_of(parts.exchange.restraint) == (case.budget, case.breaker)
+    assert state_of(parts.executor.guard) == (case.budget, case.breaker)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])

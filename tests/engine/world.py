@@ -34,7 +34,7 @@ from truecaller_async import (
 from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.options import Credentials
 from truecaller_async.ports import Write
-from truecaller_async.resources import Settings
+from truecaller_async.resources import ClientSettings
 from truecaller_async.sandbox import SandboxSettings, SandboxState
 from truecaller_async.tokens import MemoryTokenStore
 from truecaller_async.tokens.pool import PoolSettings
@@ -105,7 +105,7 @@ class SandboxTransport:
             return Answer(502, {"content-type": "text/html"}, b"<html>bad gateway</html>")
         if wrong == "empty":
             return Answer(200, {"content-type": "application/json"}, b"{}")
-        seconds, came = carried(reply, request.is_read, Timeouts(), cap=request.cap)
+        seconds, came = carried(reply, request.is_read, Timeouts(), cap=request.body_max_bytes)
         await asyncio.sleep(seconds)
         if isinstance(came, Answer):
             return came
@@ -157,8 +157,8 @@ class World:
         self.transport = SandboxTransport(self.state, Random(seed), latency, fault)
         known = self.state.settings
         self.client = object.__new__(TruecallerClient)
-        self.client._assemble(
-            Settings(
+        self.client._build(
+            ClientSettings(
                 Credentials(known.client_account_id, known.key_id, known.api_key),
                 "v2",
                 retry or RetryPolicy(),

@@ -5,8 +5,8 @@ to test. Then it misbehaves until the same call has ended, and from then on it a
 answer, so that every request comes on a connection of its own. So a scene tells three things: how the call ended, how
 many requests the server saw of it, and whether the same client still works.
 
-A hostile script is given a fresh `Connection` and reads the request itself, or does not. When it is through it waits
-until the client has closed, so that a scene ends only where the client let every bad connection go.
+A hostile script is given a fresh `AccountOptions` and reads the request itself, or does not. When it is through it
+waits until the client has closed, so that a scene ends only where the client let every bad connection go.
 """
 
 from __future__ import annotations

@@ -179,11 +179,11 @@ def test_blocked_loop_is_followed_by_no_burst_and_is_reported() -> None:
             def request(self, *_: object) -> None:
                 """Of no interest here."""
 
-            def stage(self, name: str, fields: dict[str, object]) -> None:
+            def event(self, name: str, fields: dict[str, object]) -> None:
                 if name == "loop.stalled":
                     stalls.append((name, float(str(fields["delay_seconds"]))))
 
-        world.client._parts.observer._observer = Told()  # type: ignore[attr-defined]
+        world.client._shared.observer._observer = Told()  # type: ignore[attr-defined]
         loop.call_later(20.0, loop.block, 10.0)
         _, summary, fault = await world.run(records(600), CampaignOptions("hold"))
         assert fault is None

@@ -21,7 +21,7 @@ class Raising:
         self.told += 1
         raise ZeroDivisionError
 
-    def stage(self, name: str, fields: Mapping[str, object]) -> None:
+    def event(self, name: str, fields: Mapping[str, object]) -> None:
         self.told += 1
         raise KeyError(name)
 
@@ -32,7 +32,7 @@ def campaign(observer: Raising | None) -> tuple[Summary, list[tuple[float, str, 
     async def main() -> tuple[Summary, list[tuple[float, str, str]]]:
         world = World(fault=lambda request, n, _: "429:1" if (request.call, n) == ("submit", 2) else None)
         if observer is not None:
-            world.client._parts.observer._observer = observer  # type: ignore[attr-defined]
+            world.client._shared.observer._observer = observer  # type: ignore[attr-defined]
         _, summary, fault = await world.run(records(3_000))
         assert fault is None
         return summary, world.transport.sent

@@ -38,7 +38,7 @@ def test_failing_source_keeps_earlier_rows_and_a_resume_continues(at: int) -> No
     assert first.fault.row == at - 1
     assert sorted(result.row for result in first.results) == list(range(1, at))
     assert first.stream.summary.read == at - 1
-    assert not survivor.standing.ended
+    assert not survivor.standing.source_exhausted
 
     second, _ = live(lambda: World(state=state), survivor, list(records(ROWS)), None, start=end)
     assert second.fault is None

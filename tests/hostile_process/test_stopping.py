@@ -16,7 +16,7 @@ from tests.engine.crashing import Survivor
 from tests.engine.world import World, applications, records
 from tests.hostile_process.turns import Turns, make_batches_small
 from truecaller_async import CampaignOptions, CampaignStream, PollPolicy, Summary
-from truecaller_async.engine import Undertaking
+from truecaller_async.engine import CampaignRequest
 from truecaller_async.engine.signals import Stopping
 
 ROWS = 24
@@ -38,8 +38,8 @@ class Stopped:
 
 def stream_of(world: World, journal: Survivor) -> CampaignStream:
     """The campaign, begun or resumed."""
-    resumed = journal.standing.begun is not None
-    asked = Undertaking(world.client._core, list(records(ROWS)), OPTIONS, lambda: journal, resumed=resumed)
+    resumed = journal.standing.started is not None
+    asked = CampaignRequest(world.client._core, list(records(ROWS)), OPTIONS, lambda: journal, resumed=resumed)
     return CampaignStream(asked)
 
 
@@ -52,14 +52,14 @@ def play(*signals_at: int) -> Stopped:
     async def read(stream: CampaignStream, stopping: Stopping) -> None:
         async for _ in stream:
             assert stopping.first in (None, SIGINT)
-        await stopping.settled()
+        await stopping.drained()
 
     async def main() -> Stopped:
         world = World(latency=(0.2, 1.0))
         async with world.client:
             async with stream_of(world, journal) as stream:
                 stopping = Stopping(stream, lambda _: heard.append(loop.time()))
-                acts.update(dict.fromkeys(signals_at, lambda: stopping.heard(SIGINT if not heard else SIGTERM)))
+                acts.update(dict.fromkeys(signals_at, lambda: stopping.on_signal(SIGINT if not heard else SIGTERM)))
                 loop.subject = asyncio.create_task(read(stream, stopping))
                 await loop.subject
             stopped = Stopped(loop.count, stream.summary, heard, loop.time())

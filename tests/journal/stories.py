@@ -2,7 +2,7 @@
 
 A `Teller` chooses at random among the moves that are possible where its campaign stands: reading, sending, losing an
 answer, isolating by single records or halves, joining again what was split, settling in parts, dying in flight. It
-notes for itself where each row is at home, without the help of `Standing`.
+notes for itself where each row is at home, without the help of `CampaignState`.
 """
 
 from __future__ import annotations
@@ -17,49 +17,49 @@ from hypothesis import strategies as st
 
 from truecaller_async.models import (
     AttemptEnded,
-    Begun,
-    Entry,
-    GivenUp,
-    Intent,
-    Judged,
-    Noted,
+    AttemptStarted,
+    BatchAbandoned,
+    BatchPlanned,
+    CampaignStarted,
+    CostReported,
+    JournalEntry,
+    NoteAdded,
+    OperatorDecided,
     Outcome,
-    Place,
-    Planned,
-    Read,
-    RunBegan,
-    Settled,
+    RowsRead,
+    RowsSettled,
+    RunStarted,
+    SourceDescriptor,
     SourceEnded,
-    SourceNote,
-    Spent,
+    SourcePosition,
 )
-from truecaller_async.planning.batch_state import Event, State
-from truecaller_async.planning.replay import OpenBatch, Standing
+from truecaller_async.planning.batch_state import BatchEvent, BatchState
+from truecaller_async.planning.campaign_state import CampaignState, JournaledBatch
 
-BEGUN = Begun(
+BEGUN = CampaignStarted(
     1.5,
     "0.1",
     "0c3f5b1e-0000-4000-8000-000000000001",
     "v2",
     {"on_ambiguous": "hold", "poll": {"first": 2.0}},
-    SourceNote("csv", "/data/caf\udce9.csv", {"caller": "from"}, {"label_id": None}, 10, 20),
+    SourceDescriptor("csv", "/data/caf\udce9.csv", {"caller": "from"}, {"label_id": None}, 10, 20),
     b"\x00salt",
 )
 ENDS = (
-    Event.ACCEPTED,
-    Event.NOT_SENT,
-    Event.THROTTLED,
-    Event.UNAUTHORIZED,
-    Event.REFUSED,
-    Event.UNTRACKED,
-    Event.LOST,
-    Event.FATAL,
+    BatchEvent.ACCEPTED,
+    BatchEvent.NOT_SENT,
+    BatchEvent.THROTTLED,
+    BatchEvent.UNAUTHORIZED,
+    BatchEvent.REJECTED,
+    BatchEvent.UNTRACKED,
+    BatchEvent.LOST,
+    BatchEvent.FATAL,
 )
 REASONS = (None, "not a user", "not a user", "bad label", "“quoted”\n")
-SENDABLE = (State.PLANNED, State.IN_DOUBT, State.HELD, State.STOPPED)
+SENDABLE = (BatchState.PLANNED, BatchState.AMBIGUOUS, BatchState.ABANDONED, BatchState.STOPPED)
 
 Said: TypeAlias = tuple[Outcome, str | None, str | None, int, bool, int | None]
-Transaction: TypeAlias = tuple[Entry, ...]
+Transaction: TypeAlias = tuple[JournalEntry, ...]
 
 
 @attrs.define
@@ -67,36 +67,36 @@ class Teller:
     """Tells one story. `homes` has for each row the batch that owes its word, or the word."""
 
     dice: random.Random
-    standing: Standing = attrs.field(factory=Standing)
+    standing: CampaignState = attrs.field(factory=CampaignState)
     homes: dict[int, int | Said] = attrs.field(factory=dict)
     row: int = 0
     seq: int = 0
     at: float = 100.0
-    later: list[Entry] = attrs.field(factory=list)
+    later: list[JournalEntry] = attrs.field(factory=list)
 
     def transaction(self) -> Transaction:
         """What happens next."""
-        if self.standing.begun is None:
-            return self._tell([BEGUN, RunBegan(self.at, 7)])
+        if self.standing.started is None:
+            return self._tell([BEGUN, RunStarted(self.at, 7)])
         if self.later:
             return self._tell([self.later.pop(0)])
-        moves: list[Callable[[], list[Entry]]] = [self._read, self._about_the_run]
+        moves: list[Callable[[], list[JournalEntry]]] = [self._read, self._about_the_run]
         for move in (self._send, self._end, self._settle, self._split, self._join, self._doubt):
             moves += [move, move]
         self.dice.shuffle(moves)
         entries = next(entries for move in moves if (entries := move()))
-        if len(entries) > 1 and isinstance(entries[-1], Read) and self.dice.random() < 0.2:
+        if len(entries) > 1 and isinstance(entries[-1], RowsRead) and self.dice.random() < 0.2:
             self.later = entries[1:]
             del entries[1:]
         return self._tell(entries)
 
-    def _tell(self, entries: list[Entry]) -> Transaction:
+    def _tell(self, entries: list[JournalEntry]) -> Transaction:
         for entry in entries:
-            self.standing.take(entry)
-            if isinstance(entry, Planned):
+            self.standing.apply(entry)
+            if isinstance(entry, BatchPlanned):
                 self.homes |= dict.fromkeys(entry.rows, entry.seq)
-            if isinstance(entry, Settled):
-                word = (entry.outcome, entry.reason, entry.field, entry.attempts, entry.twice, entry.seq)
+            if isinstance(entry, RowsSettled):
+                word = (entry.outcome, entry.reason, entry.field, entry.attempts, entry.possibly_duplicated, entry.seq)
                 self.homes |= dict.fromkeys(entry.rows, word)
         return tuple(entries)
 
@@ -108,51 +108,53 @@ class Teller:
         self.seq += self.dice.randint(1, 2)
         return self.seq
 
-    def _pick(self, *states: State) -> OpenBatch | None:
+    def _pick(self, *states: BatchState) -> JournaledBatch | None:
         found = [batch for batch in self.standing.open if batch.state in states]
         return self.dice.choice(found) if found else None
 
-    def _read(self) -> list[Entry]:
-        if self.standing.ended:
+    def _read(self) -> list[JournalEntry]:
+        if self.standing.source_exhausted:
             return []
         rows = range(self.row + 1, self.row + self.dice.randint(1, 12) + 1)
         self.row = rows[-1]
         kinds: dict[int, list[int]] = {}
         for row in rows:
             kinds.setdefault(self.dice.choice((0, 1, 1, 1, 1, 2)), []).append(row)
-        entries: list[Entry] = [self._said(tuple(loose), None) for loose in [kinds.pop(0, [])] if loose]
-        entries += [Planned(self._next_seq(), tuple(mine), payload=self._payload()) for mine in kinds.values()]
+        entries: list[JournalEntry] = [self._said(tuple(loose), None) for loose in [kinds.pop(0, [])] if loose]
+        entries += [BatchPlanned(self._next_seq(), tuple(mine), payload=self._payload()) for mine in kinds.values()]
         prints = self.dice.randbytes(self.dice.randint(0, 9))
-        return [*entries, Read(Place(self.row, 2 * self.row, 31 * self.row), prints)]
+        return [*entries, RowsRead(SourcePosition(self.row, 2 * self.row, 31 * self.row), prints)]
 
     def _payload(self) -> bytes | None:
         return self.dice.randbytes(5) if self.dice.random() < 0.5 else None
 
-    def _said(self, rows: tuple[int, ...], seq: int | None) -> Settled:
+    def _said(self, rows: tuple[int, ...], seq: int | None) -> RowsSettled:
         dice = self.dice
         outcome = dice.choice((Outcome.DELIVERED, Outcome.DELIVERED, Outcome.FAILED, Outcome.UNKNOWN, Outcome.EXPIRED))
         field = dice.choice((None, None, "receiver"))
-        return Settled(rows, outcome, dice.choice(REASONS), seq, field, dice.randint(0, 2), dice.random() < 0.2)
+        return RowsSettled(rows, outcome, dice.choice(REASONS), seq, field, dice.randint(0, 2), dice.random() < 0.2)
 
-    def _send(self) -> list[Entry]:
+    def _send(self) -> list[JournalEntry]:
         batch = self._pick(*SENDABLE)
-        return [] if batch is None else [Intent(batch.seq, batch.tries + 1, "0123456789ab", self._time())]
+        return [] if batch is None else [AttemptStarted(batch.seq, batch.attempts + 1, "0123456789ab", self._time())]
 
-    def _end(self) -> list[Entry]:
+    def _end(self) -> list[JournalEntry]:
         """Of a batch that has words already, too, as long as others come from it."""
-        flying = [batch for batch in self.standing.batches.values() if batch.state is State.IN_FLIGHT]
+        flying = [batch for batch in self.standing.batches.values() if batch.state is BatchState.IN_FLIGHT]
         if not flying:
             return []
         batch = self.dice.choice(flying)
         event = self.dice.choice(ENDS)
-        batch_id = f"b-{batch.seq}" if event is Event.ACCEPTED and self.dice.random() < 0.9 else None
-        return [AttemptEnded(batch.seq, batch.tries, event, self._time(), batch_id, "Error", "bad label", "label_id")]
+        batch_id = f"b-{batch.seq}" if event is BatchEvent.ACCEPTED and self.dice.random() < 0.9 else None
+        return [
+            AttemptEnded(batch.seq, batch.attempts, event, self._time(), batch_id, "Error", "bad label", "label_id")
+        ]
 
-    def _settle(self) -> list[Entry]:
-        batch = self._pick(*State)
+    def _settle(self) -> list[JournalEntry]:
+        batch = self._pick(*BatchState)
         if batch is None:
             return []
-        rows = list(batch.open)
+        rows = list(batch.open_rows)
         if self.dice.random() < 0.5:
             rows = self.dice.sample(rows, self.dice.randint(1, len(rows)))
         parts: dict[int, list[int]] = {}
@@ -160,49 +162,51 @@ class Teller:
             parts.setdefault(self.dice.randint(0, 2), []).append(row)
         return [self._said(tuple(part), batch.seq) for part in parts.values()]
 
-    def _split(self) -> list[Entry]:
-        batch = self._pick(State.REFUSED, State.REFUSED, State.PLANNED, State.STOPPED, State.IN_FLIGHT)
+    def _split(self) -> list[JournalEntry]:
+        batch = self._pick(
+            BatchState.REJECTED, BatchState.REJECTED, BatchState.PLANNED, BatchState.STOPPED, BatchState.IN_FLIGHT
+        )
         if batch is None:
             return []
-        rows = tuple(batch.open)
+        rows = tuple(batch.open_rows)
         parts: list[tuple[int, ...]]
         if self.dice.random() < 0.5:
             parts = [(row,) for row in rows if self.dice.random() < 0.8]
         else:
             parts = [part for part in (rows[: len(rows) // 2], rows[len(rows) // 2 :]) if part]
         via = self.dice.choice(("push", "submit"))
-        return [Planned(self._next_seq(), part, batch.seq, via, self._payload()) for part in parts]
+        return [BatchPlanned(self._next_seq(), part, batch.seq, via, self._payload()) for part in parts]
 
-    def _join(self) -> list[Entry]:
+    def _join(self) -> list[JournalEntry]:
         """Several batches become one again, as when an account turns out to have no real-time call."""
         seq, last = self._next_seq(), 0
-        entries: list[Entry] = []
+        entries: list[JournalEntry] = []
         payload = self._payload()
-        for batch in sorted(self.standing.open, key=lambda batch: batch.open[0]):
-            if batch.state in (State.PLANNED, State.STOPPED) and batch.open[0] > last:
-                entries.append(Planned(seq, tuple(batch.open), batch.seq, payload=payload))
-                last = batch.open[-1]
+        for batch in sorted(self.standing.open, key=lambda batch: batch.open_rows[0]):
+            if batch.state in (BatchState.PLANNED, BatchState.STOPPED) and batch.open_rows[0] > last:
+                entries.append(BatchPlanned(seq, tuple(batch.open_rows), batch.seq, payload=payload))
+                last = batch.open_rows[-1]
         return entries
 
-    def _doubt(self) -> list[Entry]:
-        batch = self._pick(State.IN_DOUBT, State.HELD)
+    def _doubt(self) -> list[JournalEntry]:
+        batch = self._pick(BatchState.AMBIGUOUS, BatchState.ABANDONED)
         if batch is None:
             return []
-        if batch.state is State.IN_DOUBT:
-            return [GivenUp(batch.seq)]
-        return [Judged(batch.seq, self.dice.random() < 0.5, self._time())]
+        if batch.state is BatchState.AMBIGUOUS:
+            return [BatchAbandoned(batch.seq)]
+        return [OperatorDecided(batch.seq, self.dice.random() < 0.5, self._time())]
 
-    def _about_the_run(self) -> list[Entry]:
+    def _about_the_run(self) -> list[JournalEntry]:
         kind = self.dice.randint(0, 9)
         if kind == 0:
-            crashed = [batch for batch in self.standing.open if batch.state is State.IN_FLIGHT]
-            ends = [AttemptEnded(b.seq, b.tries, Event.LOST, self._time(), detail="crash") for b in crashed]
-            return [RunBegan(self._time(), self.dice.randint(1, 99)), *ends]
+            crashed = [batch for batch in self.standing.open if batch.state is BatchState.IN_FLIGHT]
+            ends = [AttemptEnded(b.seq, b.attempts, BatchEvent.LOST, self._time(), detail="crash") for b in crashed]
+            return [RunStarted(self._time(), self.dice.randint(1, 99)), *ends]
         if kind == 1:
             return [SourceEnded()]
         if kind < 6:
-            return [Spent({"submit": self.dice.randint(0, 9)}, 1, 2, 3, self._time())]
-        return [Noted(self.dice.choice(("results", "x")), f"/data/caf\udce9-{self.seq}-20261121.csv")]
+            return [CostReported({"submit": self.dice.randint(0, 9)}, 1, 2, 3, self._time())]
+        return [NoteAdded(self.dice.choice(("results", "x")), f"/data/caf\udce9-{self.seq}-20261121.csv")]
 
 
 @st.composite
@@ -211,8 +215,8 @@ def tellers(draw: st.DrawFn) -> Teller:
     return Teller(draw(st.randoms(use_true_random=False)))
 
 
-def picture(standing: Standing) -> dict[str, Any]:
+def picture(standing: CampaignState) -> dict[str, Any]:
     """All that two standings are compared by."""
-    shown = {field.name: getattr(standing, field.name) for field in attrs.fields(Standing)}
+    shown = {field.name: getattr(standing, field.name) for field in attrs.fields(CampaignState)}
     shown["batches"] = {seq: attrs.asdict(batch) for seq, batch in standing.batches.items()}
     return {name: +value if isinstance(value, Counter) else value for name, value in shown.items()}

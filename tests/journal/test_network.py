@@ -17,15 +17,15 @@ from pathlib import Path
 import pytest
 
 from tests.journal.stories import BEGUN, picture
-from tests.journal.test_reading import CAMPAIGN, written
+from tests.journal.test_reader import CAMPAIGN, written
 from tests.journal.test_sqlite import CHILD, is_sound
 from truecaller_async.errors import JournalBusy, JournalError
-from truecaller_async.journal import SqliteJournal, files, mounts
-from truecaller_async.journal.held import Held, hold
+from truecaller_async.journal import SqliteJournal, database_file, filesystem
+from truecaller_async.journal.handle import JournalHandle, open_handle
 from truecaller_async.journal.lock import holder, lock_file
-from truecaller_async.journal.reading import JournalReader
-from truecaller_async.journal.upkeep import purge, settle
-from truecaller_async.models import Noted, Place, Planned, Read
+from truecaller_async.journal.maintenance import decide, purge
+from truecaller_async.journal.reader import JournalReader
+from truecaller_async.models import BatchPlanned, NoteAdded, RowsRead, SourcePosition
 
 ON_NFS = "1 1 0:1 / / rw,relatime shared:1 - nfs4 server:/export rw,vers=4.2\n"
 LOCAL = "1 1 0:1 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
@@ -35,7 +35,7 @@ LOCAL = "1 1 0:1 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
 def table(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     table = tmp_path_factory.mktemp("proc") / "mountinfo"
     table.write_text(ON_NFS)
-    monkeypatch.setattr(mounts, "MOUNTS", table)
+    monkeypatch.setattr(filesystem, "MOUNTS", table)
     return table
 
 
@@ -45,7 +45,7 @@ def path(tmp_path: Path, table: Path) -> Path:
 
 
 @pytest.fixture
-def running(path: Path) -> Iterator[Held]:
+def running(path: Path) -> Iterator[JournalHandle]:
     """A run that has the journal open."""
     held = written(path, *CAMPAIGN)
     yield held
@@ -62,9 +62,9 @@ async def test_network_journal_uses_no_write_ahead_log_and_warns_once(
 ) -> None:
     caplog.set_level(logging.INFO, "truecaller_async")
     journal = SqliteJournal(path)
-    await journal.open(anew=True)
-    await journal.write(BEGUN, Planned(1, (1, 2)), Read(Place(2, 3, 60)))
-    await journal.write(Noted("n", "v"))
+    await journal.open(is_new=True)
+    await journal.write(BEGUN, BatchPlanned(1, (1, 2)), RowsRead(SourcePosition(2, 3, 60)))
+    await journal.write(NoteAdded("n", "v"))
     assert beside(path) == [".lock"]
     await journal.aclose()
     (record,) = caplog.records
@@ -72,7 +72,7 @@ async def test_network_journal_uses_no_write_ahead_log_and_warns_once(
     assert f"{path} lies on a network file system (nfs4)" in record.getMessage()
 
 
-def test_each_commit_is_synced_with_its_folder(running: Held) -> None:
+def test_each_commit_is_synced_with_its_folder(running: JournalHandle) -> None:
     pragmas = [running.db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
     assert pragmas == ["delete", 3]
     assert running.db.execute("PRAGMA secure_delete").fetchone() == (1,)
@@ -87,53 +87,53 @@ def test_local_disk_logs_no_warning(path: Path, table: Path, caplog: pytest.LogC
     assert beside(path) == []
 
 
-def test_remaining_lock_file_blocks_no_process(path: Path, running: Held) -> None:
+def test_remaining_lock_file_blocks_no_process(path: Path, running: JournalHandle) -> None:
     with pytest.raises(JournalBusy):
-        hold(path, anew=False)
+        open_handle(path, is_new=False)
     running.close()
     assert beside(path) == [".lock"]
     assert holder(path) is None
-    hold(path, anew=False).close()
+    open_handle(path, is_new=False).close()
 
 
 def test_journal_can_move_between_local_and_network_disk(path: Path, table: Path) -> None:
     written(path, *CAMPAIGN).close()
     for text, mode in ((LOCAL, "wal"), (ON_NFS, "delete"), (LOCAL, "wal")):
         table.write_text(text)
-        held = hold(path, anew=False)
+        held = open_handle(path, is_new=False)
         assert held.db.execute("PRAGMA journal_mode").fetchone() == (mode,)
-        held.transact([held.scribe.take((Noted(mode, "seen"),))])
+        held.transact([held.statements.build((NoteAdded(mode, "seen"),))])
         held.close()
     with JournalReader(path) as reader:
-        assert reader.standing().notes == {"wal": "seen", "delete": "seen"}
-        assert len(list(reader.words())) == 7
+        assert reader.state().notes == {"wal": "seen", "delete": "seen"}
+        assert len(list(reader.row_outcomes())) == 7
 
 
-def test_journal_is_readable_between_two_commits_of_a_run(path: Path, running: Held) -> None:
+def test_journal_is_readable_between_two_commits_of_a_run(path: Path, running: JournalHandle) -> None:
     with JournalReader(path) as reader:
-        assert len(list(reader.words())) == 7
+        assert len(list(reader.row_outcomes())) == 7
         running.db.execute("BEGIN IMMEDIATE")
         running.db.execute("INSERT INTO note VALUES ('n', '1')")
-        assert reader.standing().notes == {}
+        assert reader.state().notes == {}
         running.db.commit()
-        assert reader.standing().notes.keys() == {"n"}
+        assert reader.state().notes.keys() == {"n"}
 
 
 def test_reader_during_a_commit_waits_and_then_gets_an_error(
-    path: Path, running: Held, monkeypatch: pytest.MonkeyPatch
+    path: Path, running: JournalHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(database_file, "WAIT_SECONDS", 0.0)
     with JournalReader(path) as reader:
         running.db.execute("BEGIN EXCLUSIVE")
         with pytest.raises(JournalBusy, match="is being written or read by another process just now"):
-            reader.standing()
+            reader.state()
         with pytest.raises(JournalBusy, match="ask again"):
             JournalReader(path)
         running.db.rollback()
-        assert len(list(reader.words())) == 7
+        assert len(list(reader.row_outcomes())) == 7
 
 
-def half_written(running: Held, copy: Path) -> None:
+def half_written(running: JournalHandle, copy: Path) -> None:
     """What a crash in the middle of a commit leaves: pages of it in the file, and the old ones in the other."""
     db = running.db
     db.execute("PRAGMA cache_size = 2")
@@ -147,7 +147,7 @@ def half_written(running: Held, copy: Path) -> None:
 
 
 @pytest.fixture
-def crashed(running: Held, tmp_path: Path) -> Path:
+def crashed(running: JournalHandle, tmp_path: Path) -> Path:
     folder = tmp_path / "crashed"
     folder.mkdir()
     half_written(running, folder / "copy.db")
@@ -155,9 +155,9 @@ def crashed(running: Held, tmp_path: Path) -> Path:
     return folder / "copy.db"
 
 
-def test_interrupted_commit_is_rolled_back_before_the_run_continues(crashed: Path, running: Held) -> None:
-    held = hold(crashed, anew=False)
-    assert picture(held.scribe.standing) == picture(running.scribe.standing)
+def test_interrupted_commit_is_rolled_back_before_the_run_continues(crashed: Path, running: JournalHandle) -> None:
+    held = open_handle(crashed, is_new=False)
+    assert picture(held.statements.state) == picture(running.statements.state)
     held.close()
     assert beside(crashed) == [".lock"]
     with closing(sqlite3.connect(crashed)) as db:
@@ -165,20 +165,22 @@ def test_interrupted_commit_is_rolled_back_before_the_run_continues(crashed: Pat
 
 
 @pytest.mark.parametrize("text", [ON_NFS, LOCAL])
-def test_interrupted_commit_is_rolled_back_by_a_reader(crashed: Path, running: Held, table: Path, text: str) -> None:
+def test_interrupted_commit_is_rolled_back_by_a_reader(
+    crashed: Path, running: JournalHandle, table: Path, text: str
+) -> None:
     table.write_text(text)
     with JournalReader(crashed) as reader:
-        assert reader.busy() is None
-        assert picture(reader.standing()) == picture(running.scribe.standing)
-        assert len(list(reader.words())) == 7
+        assert reader.owner() is None
+        assert picture(reader.state()) == picture(running.statements.state)
+        assert len(list(reader.row_outcomes())) == 7
     assert not crashed.with_name("copy.db-journal").exists()
 
 
 ELSEWHERE = """
 import sys
 from pathlib import Path
-from truecaller_async.journal import mounts
-mounts.MOUNTS = Path(sys.argv.pop())
+from truecaller_async.journal import filesystem
+filesystem.MOUNTS = Path(sys.argv.pop())
 """
 
 
@@ -197,21 +199,21 @@ def test_confirmed_entries_survive_kill_9(path: Path, table: Path, after: int) -
                 process.kill()
                 break
         seen = max([int(line), *map(int, process.stdout.read().split())])
-    held = hold(path, anew=False)
-    assert seen <= held.scribe.standing.last_seq <= seen + 1
+    held = open_handle(path, is_new=False)
+    assert seen <= held.statements.state.last_seq <= seen + 1
     held.close()
     assert is_sound(path)
 
 
 def test_operator_decision_is_possible_after_a_crash(crashed: Path) -> None:
-    settle(crashed, 2, True, 20.0)
+    decide(crashed, 2, True, 20.0)
     with JournalReader(crashed) as reader:
-        assert reader.held() == []
+        assert reader.decidable() == []
 
 
 def test_foreign_file_with_a_rollback_journal_is_unchanged(crashed: Path) -> None:
     crashed.write_bytes(b"row,outcome\n")
-    for look in (JournalReader, lambda path: hold(path, anew=False)):
+    for look in (JournalReader, lambda path: open_handle(path, is_new=False)):
         with pytest.raises(JournalError, match="no journal of this library"):
             look(crashed)
     assert crashed.read_bytes() == b"row,outcome\n"
@@ -222,11 +224,13 @@ def test_remaining_lock_is_acquired_by_the_next_run(path: Path) -> None:
     written(path, *CAMPAIGN).close()
     assert lock_file(path).read_text().split()[0].isdecimal()
     with JournalReader(path) as reader:
-        assert reader.busy() is None
+        assert reader.owner() is None
 
 
 def test_purge_leaves_no_network_side_files(path: Path) -> None:
-    held = written(path, (BEGUN,), (Planned(1, (1,), payload=b"919876543210"), Read(Place(1, 2, 30), b"a print")))
+    held = written(
+        path, (BEGUN,), (BatchPlanned(1, (1,), payload=b"919876543210"), RowsRead(SourcePosition(1, 2, 30), b"a print"))
+    )
     assert b"919876543210" in path.read_bytes()
     held.close()
     purge(path, force=True)
@@ -238,7 +242,7 @@ def test_purge_leaves_no_network_side_files(path: Path) -> None:
 
 
 def test_nothing_is_erased_while_a_reader_is_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(database_file, "WAIT_SECONDS", 0.0)
     written(path, *CAMPAIGN).close()
     with JournalReader(path) as reader:
         reader._db.execute("BEGIN")

@@ -23,11 +23,11 @@ from tests.journal.stories import BEGUN
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal import SqliteJournal
 from truecaller_async.journal.lock import TRIES, JournalLock, holder, lock_file
-from truecaller_async.journal.reading import JournalReader
-from truecaller_async.models import Noted, Place, Planned, Read
-from truecaller_async.planning.batch_state import State
+from truecaller_async.journal.reader import JournalReader
+from truecaller_async.models import BatchPlanned, NoteAdded, RowsRead, SourcePosition
+from truecaller_async.planning.batch_state import BatchState
 
-PLANNED = (Planned(1, (1, 2)), Read(Place(2, 3, 60), b"prints"))
+PLANNED = (BatchPlanned(1, (1, 2)), RowsRead(SourcePosition(2, 3, 60), b"prints"))
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 async def written(path: Path) -> SqliteJournal:
     journal = SqliteJournal(path)
-    await journal.open(anew=True)
+    await journal.open(is_new=True)
     await journal.write(BEGUN, *PLANNED)
     return journal
 
@@ -153,7 +153,7 @@ def test_unsound_journal_file_is_refused_and_unchanged(
 
     async def refused() -> None:
         with pytest.raises(JournalError, match=said) as caught:
-            await SqliteJournal(path).open(anew=anew)
+            await SqliteJournal(path).open(is_new=anew)
         assert str(path) in str(caught.value)
 
     asyncio.run(refused())
@@ -172,21 +172,21 @@ async def test_damage_found_beside_a_remaining_log_changes_nothing(path: Path) -
     log = path.with_name("campaign.db-wal")
     log.write_bytes(log.read_bytes()[:100])
     with pytest.raises(JournalError):
-        await SqliteJournal(path).open(anew=False)
+        await SqliteJournal(path).open(is_new=False)
     assert digest(path) == before
 
 
 async def test_resume_of_a_missing_file_creates_none(tmp_path: Path) -> None:
     path = tmp_path / "none" / "campaign.db"
     with pytest.raises(JournalError, match="no journal"):
-        await SqliteJournal(path).open(anew=False)
+        await SqliteJournal(path).open(is_new=False)
     assert list(tmp_path.iterdir()) == []
 
 
 async def test_empty_file_can_be_started_and_not_resumed(path: Path) -> None:
     path.touch(0o600)
     with pytest.raises(JournalError):
-        await SqliteJournal(path).open(anew=False)
+        await SqliteJournal(path).open(is_new=False)
     assert path.read_bytes() == b""
     await (await written(path)).aclose()
 
@@ -196,7 +196,7 @@ async def test_existing_campaign_is_offered_for_resume_and_unchanged(path: Path)
     await (await written(path)).aclose()
     before = digest(path)
     with pytest.raises(JournalError, match=re.escape(f"truecaller campaign resume {path}")):
-        await SqliteJournal(path).open(anew=True)
+        await SqliteJournal(path).open(is_new=True)
     assert digest(path) == before
 
 
@@ -204,7 +204,7 @@ async def test_log_of_a_deleted_journal_is_not_used_for_a_new_one(path: Path) ->
     await kill_while_writing(path)
     path.unlink()
     with pytest.raises(JournalError, match=r"campaign\.db-wal, of a journal that is gone"):
-        await SqliteJournal(path).open(anew=True)
+        await SqliteJournal(path).open(is_new=True)
 
 
 @pytest.mark.parametrize("anew", [True, False])
@@ -215,21 +215,21 @@ async def test_link_and_a_folder_are_refused(tmp_path: Path, anew: bool) -> None
     folder.mkdir()
     for path in (link, folder):
         with pytest.raises(JournalError, match=path.name):
-            await SqliteJournal(path).open(anew=anew)
+            await SqliteJournal(path).open(is_new=anew)
 
 
 async def test_file_that_others_can_read_is_refused(path: Path) -> None:
     await (await written(path)).aclose()
     path.chmod(0o644)
     with pytest.raises(JournalError, match="chmod 600"):
-        await SqliteJournal(path).open(anew=False)
+        await SqliteJournal(path).open(is_new=False)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write in every folder")
 async def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(JournalError, match="Permission denied"):
-        await SqliteJournal(tmp_path / "campaign.db").open(anew=True)
+        await SqliteJournal(tmp_path / "campaign.db").open(is_new=True)
     tmp_path.chmod(0o700)
 
 
@@ -237,7 +237,7 @@ async def test_file_name_with_sqlite_syntax_is_only_a_name(tmp_path: Path) -> No
     path = tmp_path / "a?mode=memory#%41 b.db"
     await (await written(path)).aclose()
     journal = SqliteJournal(path)
-    assert (await journal.open(anew=False)).place.row == 2
+    assert (await journal.open(is_new=False)).position.row == 2
     await journal.aclose()
 
 
@@ -246,9 +246,9 @@ async def test_process_that_holds_the_journal_is_named(path: Path) -> None:
     journal = await written(path)
     assert holder(path) == os.getpid()
     with pytest.raises(JournalBusy, match=rf"process {os.getpid()} on \S+ since 2\d{{3}}-") as caught:
-        await SqliteJournal(path).open(anew=False)
+        await SqliteJournal(path).open(is_new=False)
     assert caught.value.pid == os.getpid()
-    await journal.write(Noted("still", "writing"))
+    await journal.write(NoteAdded("still", "writing"))
     await journal.aclose()
     assert holder(path) is None
 
@@ -259,7 +259,7 @@ async def test_stale_lock_file_blocks_no_process(path: Path) -> None:
     lock_file(path).write_text("1 elsewhere 2020-01-01T00:00:00+00:00\n")
     assert holder(path) is None
     journal = SqliteJournal(path)
-    await journal.open(anew=False)
+    await journal.open(is_new=False)
     await journal.aclose()
 
 
@@ -320,25 +320,25 @@ async def test_after_a_failed_commit_nothing_is_written_and_locks_are_released(
 ) -> None:
     monkeypatch.setattr(Failing, "commits", 0)
     journal = SqliteJournal(path, factory=Failing)
-    await journal.open(anew=True)
+    await journal.open(is_new=True)
     await journal.write(BEGUN)
     await journal.write(*PLANNED)
-    waiting = [asyncio.create_task(journal.write(Noted("n", str(n)))) for n in range(3)]
+    waiting = [asyncio.create_task(journal.write(NoteAdded("n", str(n)))) for n in range(3)]
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(result) for result in results] == [JournalError] * 3
     assert re.search(rf"{re.escape(str(path))}.*disk I/O error.*free space.*resume", str(results[0]))
     for _ in range(2):
         with pytest.raises(JournalError, match="disk I/O error"):
-            await journal.write(Noted("n", "later"))
+            await journal.write(NoteAdded("n", "later"))
     with pytest.raises(JournalError, match="disk I/O error"):
-        await journal.reads(0, 1)
+        await journal.read_blocks(0, 1)
     assert Failing.commits == 3
     await journal.aclose()
     assert holder(path) is None
     assert not threads()
     again = SqliteJournal(path)
-    standing = await again.open(anew=False)
-    assert (standing.notes, standing.place.row) == ({}, 2)
+    standing = await again.open(is_new=False)
+    assert (standing.notes, standing.position.row) == ({}, 2)
     await again.aclose()
     assert is_sound(path)
 
@@ -359,8 +359,8 @@ async def test_write_transaction_locks_before_it_reads(path: Path, monkeypatch: 
     monkeypatch.setattr(Listening, "begun", [])
     for run in range(2):
         journal = SqliteJournal(path, factory=Listening)
-        await journal.open(anew=not run)
-        await journal.write(*((BEGUN, *PLANNED) if not run else (Noted("n", "again"),)))
+        await journal.open(is_new=not run)
+        await journal.write(*((BEGUN, *PLANNED) if not run else (NoteAdded("n", "again"),)))
         await journal.aclose()
     assert Listening.begun == ["BEGIN IMMEDIATE"] * len(Listening.begun)
     assert len(Listening.begun) >= 2
@@ -402,14 +402,14 @@ def slow_disk(monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
 
 async def test_writes_queued_during_a_commit_share_the_next_commit(path: Path, slow_disk: type[Counting]) -> None:
     journal = SqliteJournal(path, factory=slow_disk)
-    await journal.open(anew=True)
+    await journal.open(is_new=True)
     await journal.write(BEGUN)
-    first = asyncio.create_task(journal.write(Noted("n", "first")))
+    first = asyncio.create_task(journal.write(NoteAdded("n", "first")))
     await asyncio.to_thread(slow_disk.there.wait, 60)
     ends: list[int] = []
 
     async def write(n: int) -> None:
-        await journal.write(Noted("n", str(n)))
+        await journal.write(NoteAdded("n", str(n)))
         ends.append(n)
 
     rest = [asyncio.create_task(write(n)) for n in range(300)]
@@ -425,7 +425,7 @@ def test_loop_closed_during_a_write_ends_only_its_waiter(path: Path, slow_disk: 
     journal = SqliteJournal(path, factory=slow_disk)
 
     async def leave() -> None:
-        await journal.open(anew=True)
+        await journal.open(is_new=True)
         await journal.write(BEGUN)
         waiter = asyncio.ensure_future(journal.write(*PLANNED))
         await asyncio.to_thread(slow_disk.there.wait, 60)
@@ -443,7 +443,7 @@ def test_loop_closed_during_a_write_ends_only_its_waiter(path: Path, slow_disk: 
 
     async def look() -> None:
         again = SqliteJournal(path)
-        assert (await again.open(anew=False)).place.row == 2
+        assert (await again.open(is_new=False)).position.row == 2
         await again.aclose()
 
     asyncio.run(look())
@@ -451,7 +451,7 @@ def test_loop_closed_during_a_write_ends_only_its_waiter(path: Path, slow_disk: 
 
 async def test_cancelled_open_releases_everything(path: Path) -> None:
     for pauses in range(3):
-        opening = asyncio.create_task(SqliteJournal(path).open(anew=True))
+        opening = asyncio.create_task(SqliteJournal(path).open(is_new=True))
         for _ in range(pauses):
             await asyncio.sleep(0)
         opening.cancel()
@@ -467,16 +467,16 @@ import asyncio, os, sys
 from pathlib import Path
 from tests.journal.stories import BEGUN
 from truecaller_async.journal import SqliteJournal
-from truecaller_async.models import Intent, Noted, Place, Planned, Read
+from truecaller_async.models import AttemptStarted, NoteAdded, SourcePosition, BatchPlanned, RowsRead
 
 async def main():
     journal = SqliteJournal(Path(sys.argv[1]))
-    await journal.open(anew=True)
+    await journal.open(is_new=True)
     await journal.write(BEGUN)
     for seq in range(1, 10**6):
         rows = tuple(range(10 * seq - 9, 10 * seq + 1))
-        await journal.write(Planned(seq, rows), Read(Place(rows[-1], 0, 0), b"p" * 500))
-        await journal.write(Intent(seq, 1, "0123456789ab", float(seq)))
+        await journal.write(BatchPlanned(seq, rows), RowsRead(SourcePosition(rows[-1], 0, 0), b"p" * 500))
+        await journal.write(AttemptStarted(seq, 1, "0123456789ab", float(seq)))
         print(seq, flush=True)
         if sys.argv[2:] == ["leave"]:
             return
@@ -516,10 +516,10 @@ async def kill_while_writing(path: Path, after: int = 20) -> int:
 async def test_confirmed_entries_survive_kill_9_and_the_file_is_sound(path: Path, after: int) -> None:
     seen = await kill_while_writing(path, after)
     journal = SqliteJournal(path)
-    standing = await journal.open(anew=False)
+    standing = await journal.open(is_new=False)
     assert seen <= standing.last_seq <= seen + 1
-    assert all(standing.batch(seq).state is State.IN_FLIGHT for seq in range(1, seen + 1))
-    await journal.write(Noted("n", "goes on"))
+    assert all(standing.batch(seq).state is BatchState.IN_FLIGHT for seq in range(1, seen + 1))
+    await journal.write(NoteAdded("n", "goes on"))
     await journal.aclose()
     assert is_sound(path)
 
@@ -532,12 +532,12 @@ async def test_truncated_log_gives_an_earlier_state_and_never_a_wrong_one(path: 
     os.truncate(log, int(log.stat().st_size * share))
     journal = SqliteJournal(path)
     try:
-        standing = await journal.open(anew=False)
+        standing = await journal.open(is_new=False)
     except JournalError as error:
         assert "holds no campaign" in str(error)  # noqa: PT017 - either end is right
     else:
         assert standing.last_seq <= seen + 1
-        assert standing.account().total() == standing.place.row == 10 * standing.last_seq
+        assert standing.outcome_counts().total() == standing.position.row == 10 * standing.last_seq
         await journal.aclose()
     assert is_sound(path)
 
@@ -549,12 +549,12 @@ async def test_second_process_is_refused_while_the_first_writes(path: Path) -> N
         assert process.stdout is not None
         await asyncio.to_thread(process.stdout.readline)
         with pytest.raises(JournalBusy) as caught:
-            await SqliteJournal(path).open(anew=False)
+            await SqliteJournal(path).open(is_new=False)
         assert caught.value.pid == process.pid
         process.kill()
         process.communicate()
     journal = SqliteJournal(path)
-    await journal.open(anew=False)
+    await journal.open(is_new=False)
     await journal.aclose()
 
 
@@ -564,7 +564,7 @@ async def test_process_that_does_not_close_still_exits(path: Path) -> None:
     assert (out, process.returncode) == ("1\n", 0)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     journal = SqliteJournal(path)
-    assert (await journal.open(anew=False)).last_seq == 1
+    assert (await journal.open(is_new=False)).last_seq == 1
     await journal.aclose()
 
 
@@ -591,9 +591,9 @@ async def test_full_disk_stops_writing_and_the_next_run_continues(path: Path, li
     assert re.search(r"JournalError: the journal .* cannot be written: .*(full|I/O)", process.stderr)
     seen = int(process.stdout.split()[-1])
     journal = SqliteJournal(path)
-    standing = await journal.open(anew=False)
+    standing = await journal.open(is_new=False)
     assert seen <= standing.last_seq <= seen + 1
-    await journal.write(Noted("n", "goes on"))
+    await journal.write(NoteAdded("n", "goes on"))
     await journal.aclose()
     assert is_sound(path)
 
@@ -606,6 +606,6 @@ async def test_file_that_is_no_journal_is_reported_even_if_readable_by_others(tm
     path.chmod(0o644)
     for anew in (True, False):
         with pytest.raises(JournalError, match="is no journal of this library") as caught:
-            await SqliteJournal(path).open(anew=anew)
+            await SqliteJournal(path).open(is_new=anew)
         assert "chmod" not in str(caught.value)
     assert path.read_text() == "caller,receiver\n"

@@ -12,33 +12,42 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.journal.stories import BEGUN, Teller, picture, tellers
-from truecaller_async.journal import texts
-from truecaller_async.journal.files import create
-from truecaller_async.journal.held import Held, hold
-from truecaller_async.journal.loading import scribe_of
-from truecaller_async.journal.reading import JournalReader
+from truecaller_async.journal import outcome_texts
+from truecaller_async.journal.database_file import create
+from truecaller_async.journal.handle import JournalHandle, open_handle
+from truecaller_async.journal.load import load_statements
+from truecaller_async.journal.reader import JournalReader
 from truecaller_async.journal.schema import SCHEMA
-from truecaller_async.journal.scribe import Scribe
-from truecaller_async.models import AttemptEnded, Entry, Intent, Outcome, Place, Planned, Read, Settled
+from truecaller_async.journal.statements import StatementBuilder
+from truecaller_async.models import (
+    AttemptEnded,
+    AttemptStarted,
+    BatchPlanned,
+    JournalEntry,
+    Outcome,
+    RowsRead,
+    RowsSettled,
+    SourcePosition,
+)
 
 NUMBER = "919876543210"
 
 
-def scribe_in_memory() -> tuple[sqlite3.Connection, Scribe]:
+def scribe_in_memory() -> tuple[sqlite3.Connection, StatementBuilder]:
     db = sqlite3.connect(":memory:", isolation_level=None)
     db.executescript(SCHEMA)
-    return db, scribe_of(db)
+    return db, load_statements(db)
 
 
-def write(db: sqlite3.Connection, scribe: Scribe, *entries: Entry) -> None:
-    for sql, parameters in scribe.take(entries):
+def write(db: sqlite3.Connection, scribe: StatementBuilder, *entries: JournalEntry) -> None:
+    for sql, parameters in scribe.build(entries):
         db.executemany(sql, parameters)
 
 
-def new(path: Path) -> Held:
+def new(path: Path) -> JournalHandle:
     path.touch(0o600)
     create(path)
-    return hold(path, anew=True)
+    return open_handle(path, is_new=True)
 
 
 @given(tellers(), st.integers(1, 80))
@@ -48,8 +57,8 @@ def test_tables_give_the_same_state_after_every_transaction(teller: Teller, step
     with closing(db):
         for _ in range(steps):
             write(db, scribe, *teller.transaction())
-            again = scribe_of(db)
-            assert picture(again.standing) == picture(teller.standing)
+            again = load_statements(db)
+            assert picture(again.state) == picture(teller.standing)
             if teller.dice.random() < 0.5:
                 scribe = again
 
@@ -59,26 +68,30 @@ def test_tables_give_the_same_state_after_every_transaction(teller: Teller, step
 def test_every_row_is_read_once_in_order_with_its_outcome(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, teller: Teller, steps: int
 ) -> None:
-    monkeypatch.setattr("truecaller_async.journal.reading.STRETCH", 7)
+    monkeypatch.setattr("truecaller_async.journal.reader.STRETCH", 7)
     path = tmp_path_factory.mktemp("journal") / "campaign.db"
     with closing(new(path)) as held:
         for _ in range(steps):
-            held.transact([held.scribe.take(teller.transaction())])
+            held.transact([held.statements.build(teller.transaction())])
     standing = teller.standing
     with JournalReader(path) as reader:
-        words = list(reader.words())
-        assert picture(reader.standing()) == picture(standing)
-        assert list(reader.words(after=3)) == words[3:]
+        words = list(reader.row_outcomes())
+        assert picture(reader.state()) == picture(standing)
+        assert list(reader.row_outcomes(after=3)) == words[3:]
         reasons = reader.reasons(100)
-    assert [word.row for word in words] == list(range(1, standing.place.row + 1))
+    assert [word.row for word in words] == list(range(1, standing.position.row + 1))
     for word in words:
         home = teller.homes[word.row]
         if isinstance(home, int):
             batch = standing.batch(home)
-            assert (word.seq, word.final, word.outcome) == (home, False, batch.as_it_stands)
-            assert (word.attempts, word.twice, word.batch_id) == (batch.sends, batch.resent, batch.batch_id)
+            assert (word.seq, word.final, word.outcome) == (home, False, batch.provisional_outcome)
+            assert (word.attempts, word.possibly_duplicated, word.batch_id) == (
+                batch.maybe_received,
+                batch.possibly_duplicated,
+                batch.batch_id,
+            )
         else:
-            assert (word.outcome, word.reason, word.field, word.attempts, word.twice, word.seq) == home
+            assert (word.outcome, word.reason, word.field, word.attempts, word.possibly_duplicated, word.seq) == home
             assert word.final
     said = [home for home in teller.homes.values() if not isinstance(home, int)]
     assert {(outcome, reason): count for outcome, reason, count in reasons} == Counter(
@@ -89,12 +102,12 @@ def test_every_row_is_read_once_in_order_with_its_outcome(
 def test_delivered_rows_need_no_table_row_of_their_own() -> None:
     db, scribe = scribe_in_memory()
     rows = tuple(range(1, 501))
-    write(db, scribe, Planned(1, rows), Read(Place(500, 500, 9)), Intent(1, 1, "t", 1.0))
+    write(db, scribe, BatchPlanned(1, rows), RowsRead(SourcePosition(500, 500, 9)), AttemptStarted(1, 1, "t", 1.0))
     write(db, scribe, AttemptEnded(1, 1, "accepted", 2.0, "b-1"))
-    write(db, scribe, Settled(rows[:100], Outcome.DELIVERED, seq=1, attempts=1))
-    write(db, scribe, Settled(rows[100:103], Outcome.FAILED, "not a user", 1, attempts=1))
+    write(db, scribe, RowsSettled(rows[:100], Outcome.DELIVERED, seq=1, attempts=1))
+    write(db, scribe, RowsSettled(rows[100:103], Outcome.FAILED, "not a user", 1, attempts=1))
     assert db.execute("SELECT count(*) FROM word").fetchone() == (0,)
-    write(db, scribe, Settled(rows[103:], Outcome.DELIVERED, seq=1, attempts=1))
+    write(db, scribe, RowsSettled(rows[103:], Outcome.DELIVERED, seq=1, attempts=1))
     assert db.execute("SELECT row FROM word").fetchall() == [(101,), (102,), (103,)]
     assert db.execute("SELECT rested, owes, closed, words FROM batch").fetchall() == [(497, 0, None, None)]
     db.close()
@@ -102,21 +115,28 @@ def test_delivered_rows_need_no_table_row_of_their_own() -> None:
 
 def test_outcomes_of_a_batch_survive_changes_to_its_parts() -> None:
     db, scribe = scribe_in_memory()
-    write(db, scribe, Planned(1, (1, 2, 3)), Read(Place(3, 0, 0)), Intent(1, 1, "t", 1.0), Planned(2, (3,), 1))
-    write(db, scribe, Settled((1, 2), Outcome.EXPIRED, "too late", 1))
+    write(
+        db,
+        scribe,
+        BatchPlanned(1, (1, 2, 3)),
+        RowsRead(SourcePosition(3, 0, 0)),
+        AttemptStarted(1, 1, "t", 1.0),
+        BatchPlanned(2, (3,), 1),
+    )
+    write(db, scribe, RowsSettled((1, 2), Outcome.EXPIRED, "too late", 1))
     write(db, scribe, AttemptEnded(1, 1, "lost", 2.0))
     rest = "SELECT batch.state, rested, said.reason FROM batch JOIN said ON id = rest WHERE seq = 1"
-    assert db.execute(rest).fetchall() == [("in_doubt", 2, "too late")]
+    assert db.execute(rest).fetchall() == [("handle_lost_answer", 2, "too late")]
     db.close()
 
 
 def test_payload_is_stored_until_the_last_row_of_its_batch_is_final() -> None:
     db, scribe = scribe_in_memory()
-    write(db, scribe, Planned(1, (1, 2), payload=b"records"), Read(Place(2, 0, 0)))
+    write(db, scribe, BatchPlanned(1, (1, 2), payload=b"records"), RowsRead(SourcePosition(2, 0, 0)))
     assert db.execute("SELECT * FROM payload").fetchall() == [(1, b"records")]
-    write(db, scribe, Settled((1,), Outcome.DELIVERED, seq=1))
-    assert scribe_of(db).standing.batch(1).payload == b"records"
-    write(db, scribe, Settled((2,), Outcome.DELIVERED, seq=1))
+    write(db, scribe, RowsSettled((1,), Outcome.DELIVERED, seq=1))
+    assert load_statements(db).state.batch(1).payload == b"records"
+    write(db, scribe, RowsSettled((2,), Outcome.DELIVERED, seq=1))
     assert db.execute("SELECT * FROM payload").fetchall() == []
     db.close()
 
@@ -124,9 +144,11 @@ def test_payload_is_stored_until_the_last_row_of_its_batch_is_final() -> None:
 def test_no_full_number_reaches_the_disk_whatever_the_server_sends() -> None:
     db, scribe = scribe_in_memory()
     said = f"receiver {NUMBER} and 9198 7654 3210 \ud800 are bad"
-    write(db, scribe, BEGUN, Planned(1, (1, 2, 3)), Read(Place(3, 0, 0)), Intent(1, 1, "t", 1.0))
+    write(
+        db, scribe, BEGUN, BatchPlanned(1, (1, 2, 3)), RowsRead(SourcePosition(3, 0, 0)), AttemptStarted(1, 1, "t", 1.0)
+    )
     write(db, scribe, AttemptEnded(1, 1, "refused", 2.0, detail=said, reason=said, field=said))
-    write(db, scribe, Settled((1, 2), Outcome.FAILED, said, 1, said))
+    write(db, scribe, RowsSettled((1, 2), Outcome.FAILED, said, 1, said))
     dump = "\n".join(db.iterdump())
     assert NUMBER not in dump
     assert "7654" not in dump
@@ -135,11 +157,11 @@ def test_no_full_number_reaches_the_disk_whatever_the_server_sends() -> None:
 
 
 def test_more_distinct_outcome_texts_than_the_cache_holds_are_restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texts, "WORDS_MAX", 3)
+    monkeypatch.setattr(outcome_texts, "WORDS_MAX", 3)
     db, scribe = scribe_in_memory()
     rows = tuple(range(1, 41))
-    write(db, scribe, Planned(1, rows), Read(Place(40, 0, 0)))
-    write(db, scribe, *(Settled((row,), Outcome.FAILED, f"reason {row % 10}", 1) for row in rows))
+    write(db, scribe, BatchPlanned(1, rows), RowsRead(SourcePosition(40, 0, 0)))
+    write(db, scribe, *(RowsSettled((row,), Outcome.FAILED, f"reason {row % 10}", 1) for row in rows))
     found = db.execute("SELECT row, reason FROM word JOIN said ON id = said").fetchall()
     rest = db.execute("SELECT said.reason FROM batch JOIN said ON id = rest").fetchone()[0]
     assert len(found) >= 36

@@ -143,7 +143,7 @@ def run_lives(fate: Fate) -> tuple[list[Life], Survivor, SandboxState]:
         await (stream.drain() if what == "drain" else stream.abort())
 
     for number, (write, kept) in enumerate([*fate.deaths, (10**9, True)]):
-        fresh = survivor.standing.begun is None
+        fresh = survivor.standing.started is None
         stopped: Any = stop if fate.stop is not None and number == 0 else None
         life, now = live(
             lambda number=number: world_of(fate, state, number),  # type: ignore[misc]
@@ -164,8 +164,8 @@ def run_lives(fate: Fate) -> tuple[list[Life], Survivor, SandboxState]:
 def check_standing(survivor: Survivor) -> None:
     """Law 2 as the journal alone tells it, after every life."""
     standing = survivor.standing
-    assert sum(standing.account().values()) == standing.place.row
-    homes = Counter(row for batch in standing.open for row in batch.open)
+    assert sum(standing.outcome_counts().values()) == standing.position.row
+    homes = Counter(row for batch in standing.open for row in batch.open_rows)
     assert max(homes.values(), default=1) == 1
 
 
@@ -181,7 +181,10 @@ class Word:
 
 def words_of(lives: list[Life], survivor: Survivor) -> dict[int, Word]:
     """The final words of the journal, and what the last life said of the other rows; readers heard nothing else."""
-    words = {row: Word(entry.outcome, entry.attempts, entry.twice, final=True) for row, entry in survivor.words.items()}
+    words = {
+        row: Word(entry.outcome, entry.attempts, entry.possibly_duplicated, final=True)
+        for row, entry in survivor.words.items()
+    }
     for life in lives:
         for result in life.results:
             heard = Word(result.outcome, result.attempts, result.possibly_duplicated, result.final)
@@ -239,12 +242,12 @@ def check(fate: Fate) -> None:
     check_truth(fate, lives, survivor, state)
     standing, summary = survivor.standing, lives[-1].stream.summary
     assert summary.adds_up
-    assert summary.read == standing.place.row == len(words_of(lives, survivor))
+    assert summary.read == standing.position.row == len(words_of(lives, survivor))
     assert standing.outcomes == Counter(word.outcome for word in survivor.words.values())
     if fate.given_again and lives[-1].fault is None:
         assert summary.read == fate.rows
-        assert standing.ended
-        assert all(batch.as_it_stands is not Outcome.UNSENT for batch in standing.open)
+        assert standing.source_exhausted
+        assert all(batch.provisional_outcome is not Outcome.UNSENT for batch in standing.open)
         check_finished(fate, survivor, state, summary)
 
 

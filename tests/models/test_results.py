@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from truecaller_async.engine.run import settled
-from truecaller_async.models import CallRecord, Outcome, RecordResult, Results, Settled
+from truecaller_async.engine.run import settled_entries
+from truecaller_async.models import BatchResults, CallRecord, Outcome, RecordResult, RowsSettled
 
 RECORDS = [CallRecord("911234567898", f"91980000000{number}", 1, 2, key=f"k{number}") for number in range(3)]
 
 
-def results(outcomes: list[Outcome], reasons: list[str | None], *, is_plain: bool = False) -> Results:
+def results(outcomes: list[Outcome], reasons: list[str | None], *, is_plain: bool = False) -> BatchResults:
     keys = [record.key for record in RECORDS]
     ids = ["a", "b", None]
-    return Results(RECORDS, range(7, 10), keys, outcomes, reasons, [None] * 3, ids, "b-1", 2, True, is_plain)
+    return BatchResults(RECORDS, range(7, 10), keys, outcomes, reasons, [None] * 3, ids, "b-1", 2, True, is_plain)
 
 
 def test_batch_result_combines_own_and_common_values() -> None:
@@ -26,12 +26,14 @@ def test_batch_result_combines_own_and_common_values() -> None:
 
 def test_identical_outcomes_are_journalled_once() -> None:
     mixed = results([Outcome.DELIVERED, Outcome.FAILED, Outcome.DELIVERED], [None, "not a user", None])
-    assert settled(mixed, 3) == settled(list(mixed), 3)
-    assert settled(mixed, 3) == [
-        Settled((7, 9), Outcome.DELIVERED, None, 3, None, 2, True),
-        Settled((8,), Outcome.FAILED, "not a user", 3, None, 2, True),
+    assert settled_entries(mixed, 3) == settled_entries(list(mixed), 3)
+    assert settled_entries(mixed, 3) == [
+        RowsSettled((7, 9), Outcome.DELIVERED, None, 3, None, 2, True),
+        RowsSettled((8,), Outcome.FAILED, "not a user", 3, None, 2, True),
     ]
     plain = results([Outcome.DELIVERED] * 3, [None] * 3, is_plain=True)
     assert (
-        settled(plain, 3) == settled(list(plain), 3) == [Settled((7, 8, 9), Outcome.DELIVERED, None, 3, None, 2, True)]
+        settled_entries(plain, 3)
+        == settled_entries(list(plain), 3)
+        == [RowsSettled((7, 8, 9), Outcome.DELIVERED, None, 3, None, 2, True)]
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from truecaller_async.models import CallRecord
-from truecaller_async.planning.draft import Draft, closing
+from truecaller_async.planning.outgoing_batch import OutgoingBatch, earliest_expiry
 
 START = 1_752_760_800_000
 HOUR = 3_600_000
@@ -22,7 +22,7 @@ def record(number: int = 0, **other: Any) -> CallRecord:
     return CallRecord(**{**given, **other})
 
 
-def draft(seq: int, *records: CallRecord, first_row: int = 1, **other: Any) -> Draft:
+def draft(seq: int, *records: CallRecord, first_row: int = 1, **other: Any) -> OutgoingBatch:
     """A draft of these records, in rows that follow each other."""
     rows = list(range(first_row, first_row + len(records)))
-    return Draft(seq, rows, list(records), list(records), closing(list(records)), **other)
+    return OutgoingBatch(seq, rows, list(records), list(records), earliest_expiry(list(records)), **other)

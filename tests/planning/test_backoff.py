@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from truecaller_async.planning.backoff import HOLD_JITTER, THROTTLED_CAP, full_jitter, hold_after
+from truecaller_async.planning.backoff import (
+    COOLDOWN_JITTER_FACTOR,
+    THROTTLED_CAP_SECONDS,
+    cooldown_seconds,
+    full_jitter,
+)
 
 seeds = st.integers(0, 2**32)
 
@@ -30,10 +35,10 @@ def test_backoffs_are_spread_over_the_full_interval() -> None:
 @pytest.mark.fault("F11")
 @given(st.floats(0, 10_000), st.integers(1, 50), seeds)
 def test_retry_after_is_respected_and_extended_by_at_most_a_tenth(asked: float, refusals: int, seed: int) -> None:
-    assert asked <= hold_after(asked, refusals, Random(seed)) <= asked * (1 + HOLD_JITTER)
+    assert asked <= cooldown_seconds(asked, refusals, Random(seed)) <= asked * (1 + COOLDOWN_JITTER_FACTOR)
 
 
 @pytest.mark.fault("F14")
 @given(st.integers(1, 1000), seeds)
 def test_without_retry_after_the_cooldown_is_jitter_up_to_thirty_seconds(refusals: int, seed: int) -> None:
-    assert 0.0 <= hold_after(None, refusals, Random(seed)) <= THROTTLED_CAP
+    assert 0.0 <= cooldown_seconds(None, refusals, Random(seed)) <= THROTTLED_CAP_SECONDS

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from tests.planning.records import HOUR, START, record
 from truecaller_async.options import BATCH_MAX
-from truecaller_async.planning.chunker import Chunker, marked
-from truecaller_async.planning.draft import Draft
+from truecaller_async.planning.chunker import Chunker, with_watermark
+from truecaller_async.planning.outgoing_batch import OutgoingBatch
 
 
 @given(st.integers(0, 60), st.integers(1, 20))
 def test_every_row_is_in_one_batch_in_source_order(count: int, size: int) -> None:
     chunker = Chunker(size)
-    drafts: list[Draft | None] = [chunker.add(row, record(row), record(row)) for row in range(1, count + 1)]
+    drafts: list[OutgoingBatch | None] = [chunker.add(row, record(row), record(row)) for row in range(1, count + 1)]
     formed = [draft for draft in [*drafts, chunker.flush()] if draft is not None]
     assert [row for draft in formed for row in draft.rows] == list(range(1, count + 1))
     assert [draft.seq for draft in formed] == list(range(1, len(formed) + 1))
@@ -39,12 +39,12 @@ def test_batch_closes_with_its_earliest_window() -> None:
     chunker.add(1, record(1), record(1, ends_at=START + 2 * HOUR))
     draft = chunker.add(2, record(2), record(2, ends_at=START + HOUR))
     assert draft is not None
-    assert draft.closes == START + HOUR
+    assert draft.expires_ms == START + HOUR
 
 
 @given(st.integers(START, START + 24 * HOUR), st.integers(0, BATCH_MAX - 1))
 def test_watermark_is_the_index_and_shortens_the_window_by_under_a_second(ends_at: int, index: int) -> None:
-    end = marked(record(ends_at=ends_at), index).ends_at
+    end = with_watermark(record(ends_at=ends_at), index).ends_at
     assert isinstance(end, int)
     assert end % 1000 == index
     assert 0 <= ends_at - end < 1000
@@ -54,5 +54,5 @@ def test_watermark_changes_a_copy_of_each_record() -> None:
     chunker = Chunker(3, watermark=True)
     drafts = [chunker.add(row, record(row), record(row)) for row in (1, 2, 3)]
     assert drafts[-1] is not None
-    assert [int(one.ends_at) % 1000 for one in drafts[-1].records] == [0, 1, 2]  # type: ignore[arg-type]
-    assert drafts[-1].given == [record(1), record(2), record(3)]
+    assert [int(one.ends_at) % 1000 for one in drafts[-1].wire_records] == [0, 1, 2]  # type: ignore[arg-type]
+    assert drafts[-1].originals == [record(1), record(2), record(3)]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.planning.records import START, record
 from truecaller_async.models import CallRecord, RecordStatus
-from truecaller_async.models.batches import FINAL_WORDS
-from truecaller_async.planning.chunker import marked
+from truecaller_async.models.batches import FINAL_STATUSES
+from truecaller_async.planning.chunker import with_watermark
 from truecaller_async.planning.correlate import Match, correlate
 
 LABEL = "c6d8a1b2-1111-4222-8333-abcdefabcdef"
@@ -231,14 +231,14 @@ def test_answer_without_rows_gives_nothing_and_is_polled_again() -> None:
 
 @pytest.mark.fault("F37")
 def test_watermark_finds_masked_rows_in_any_order() -> None:
-    records = [marked(one, place) for place, one in enumerate(SAME)]
+    records = [with_watermark(one, place) for place, one in enumerate(SAME)]
     rows = [masked(row_of(one, word)) for one, word in zip(records, WORDS, strict=True)]
     assert words(correlate(records, rows[::-1], watermark=True)) == WORDS
 
 
 @pytest.mark.fault("F37")
 def test_rounded_watermark_is_replaced_by_other_evidence() -> None:
-    records = [marked(one, place) for place, one in enumerate(SAME, start=3)]
+    records = [with_watermark(one, place) for place, one in enumerate(SAME, start=3)]
     rows = [row_of(one, word, ends_at=START + 3_600_000) for one, word in zip(records, WORDS, strict=True)]
     assert words(correlate(records, rows[::-1], watermark=True)) == WORDS
     assert words(correlate(records, list(map(masked, rows)), watermark=True)) == [None] * 5
@@ -246,7 +246,7 @@ def test_rounded_watermark_is_replaced_by_other_evidence() -> None:
 
 @pytest.mark.fault("F36")
 def test_watermark_of_another_batch_is_foreign() -> None:
-    records = [marked(one, place) for place, one in enumerate(SAME)]
+    records = [with_watermark(one, place) for place, one in enumerate(SAME)]
     other = attrs.evolve(masked(row_of(records[1])), ends_at=int(records[1].ends_at) + 60_000)  # type: ignore[arg-type]
     match = correlate(records, [masked(row_of(records[3])), other], watermark=True)
     assert words(match) == [None, None, None, "success", None]
@@ -255,7 +255,7 @@ def test_watermark_of_another_batch_is_foreign() -> None:
 
 @pytest.mark.fault("F37")
 def test_part_of_a_batch_keeps_the_watermarks_of_the_original() -> None:
-    part = [marked(one, place) for place, one in enumerate(SAME, start=250)][1:4]
+    part = [with_watermark(one, place) for place, one in enumerate(SAME, start=250)][1:4]
     rows = [masked(row_of(one, word)) for one, word in zip(part, ["success", "failed", "success"], strict=True)]
     assert words(correlate(part, rows[::-1], watermark=True)) == ["success", "failed", "success"]
     assert words(correlate(part[1:2], rows[1:2], watermark=True)) == ["failed"]
@@ -264,7 +264,7 @@ def test_part_of_a_batch_keeps_the_watermarks_of_the_original() -> None:
 @pytest.mark.fault("F37")
 @pytest.mark.parametrize("grain", [10, 100, 1000])
 def test_rounded_watermarks_do_not_give_all_rows_to_the_first_record(grain: int) -> None:
-    records = [marked(one, place) for place, one in enumerate(SAME)]
+    records = [with_watermark(one, place) for place, one in enumerate(SAME)]
     said = ["pending", "success", "success", "success", "success"]
     rows = [
         row_of(one, word, id=str(place), ends_at=int(records[0].ends_at) // grain * grain)  # type: ignore[arg-type]
@@ -278,7 +278,7 @@ def test_rounded_watermarks_do_not_give_all_rows_to_the_first_record(grain: int)
 @pytest.mark.fault("F37")
 @given(st.permutations(range(5)), st.lists(st.sampled_from(["success", "failed"]), min_size=5, max_size=5))
 def test_every_masked_row_with_its_watermark_is_given(order: list[int], said: list[str]) -> None:
-    records = [marked(one, place) for place, one in enumerate(SAME)]
+    records = [with_watermark(one, place) for place, one in enumerate(SAME)]
     foreign = masked(row_of(record(9, ends_at=START + 7_200_003)))
     rows = [masked(row_of(records[place], said[place])) for place in order]
     match = correlate(records, [foreign, *rows, *rows[1:3]], watermark=True)
@@ -397,7 +397,7 @@ def polls(draw: st.DrawFn) -> Poll:
     variety = draw(st.sampled_from([1, 2, 3]))
     records = [hard_to_tell(dice, variety) for _ in range(draw(st.integers(1, 7)))]
     if watermark:
-        records = [marked(one, place) for place, one in enumerate(records, start=first)]
+        records = [with_watermark(one, place) for place, one in enumerate(records, start=first)]
         records = dice.sample(records, draw(st.integers(1, len(records))))
     truth = [dice.choice((*FINAL, *FINAL, "pending")) for _ in records]
     hidden = draw(st.sets(st.sampled_from(HIDEABLE)))
@@ -468,7 +468,7 @@ def test_no_record_gets_a_foreign_outcome(poll: Poll) -> None:
         claimed = Counter(
             row.outcome for at in alike if at not in match.conflicts and (row := match.rows[at]) and row.outcome
         )
-        true = Counter(FINAL_WORDS[poll.truth[at]] for at in alike if poll.truth[at] in FINAL)
+        true = Counter(FINAL_STATUSES[poll.truth[at]] for at in alike if poll.truth[at] in FINAL)
         assert claimed <= true
         ids = {row.id for at in alike if (row := match.rows[at]) and row.id}
         assert ids <= {f"id {at}" for at in alike}

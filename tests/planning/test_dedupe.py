@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.planning.records import record
-from truecaller_async.models import Columns
+from truecaller_async.models import RecordColumns
 from truecaller_async.planning.dedupe import Dedupe
 
 
@@ -52,7 +52,7 @@ def test_dedupe_drops_exactly_the_rows_in_the_window(batches: list[list[int]], w
     sent: list[int] = []
     for numbers in batches:
         rows = [record(number) for number in numbers]
-        if dedupe.are_new(Columns.of(rows)):
+        if dedupe.add_if_all_new(RecordColumns.of(rows)):
             assert len(set(numbers)) == len(numbers)
             assert set(numbers).isdisjoint(sent[-window:])
             sent += numbers
@@ -75,7 +75,7 @@ def test_without_a_window_all_rows_or_none_are_compared(
     for numbers in batches:
         rows = [record(number) for number in numbers]
         repeats = [singly.is_repeat(row) for row in rows]
-        if together.are_new(Columns.of(rows)):
+        if together.add_if_all_new(RecordColumns.of(rows)):
             assert not any(repeats)
         else:
             assert any(repeats)

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from truecaller_async.models import CallRecord, Problem
 from truecaller_async.planning.preflight import LETTERS, RULE_PAST, UNPRINTABLE, canonical, parse_time, preflight
-from truecaller_async.planning.times import utc
-from truecaller_async.planning.values import show
+from truecaller_async.planning.timestamps import utc
+from truecaller_async.planning.untrusted_values import masked
 
 NOW = 1_752_760_800_000
 HOUR = 3_600_000
@@ -560,7 +560,7 @@ def test_no_field_shows_a_full_number() -> None:
 
 
 def test_number_with_spaces_is_masked_in_text_too() -> None:
-    assert show("ring +91 92345 67898 today") == "ring +**********7898 today"
+    assert masked("ring +91 92345 67898 today") == "ring +**********7898 today"
 
 
 def test_scripts_without_a_detailed_check_have_no_invisible_character() -> None:

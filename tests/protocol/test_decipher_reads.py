@@ -15,13 +15,13 @@ from truecaller_async.models import Outcome, RecordStatus
 from truecaller_async.models.labels import Label
 from truecaller_async.models.numbers import Number
 from truecaller_async.models.pages import Page
-from truecaller_async.protocol.decipher import (
-    decipher_feature_sets,
-    decipher_labels,
-    decipher_numbers,
-    decipher_status,
+from truecaller_async.protocol.batch_status import ExpectedBatch, read_documented, read_tolerant
+from truecaller_async.protocol.responses import (
+    read_feature_sets,
+    read_labels,
+    read_numbers,
+    read_status,
 )
-from truecaller_async.protocol.status_rows import Ours, read_documented, read_tolerant
 
 from .answers import ACCOUNT, NOW, answer
 
@@ -76,7 +76,7 @@ def enveloped(*rows: object, **more: object) -> dict[str, object]:
 
 
 def rows_of(body: object, version: str = "v2") -> tuple[RecordStatus, ...]:
-    return decipher_status(version, answer(body), BATCH, now=NOW).records
+    return read_status(version, answer(body), BATCH, now=NOW).records
 
 
 def renamed(row: dict[str, Any], **names: str) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def renamed(row: dict[str, Any], **names: str) -> dict[str, Any]:
     ],
 )
 def test_every_form_gives_the_same_row_in_every_version(version: str, body: object) -> None:
-    status = decipher_status(version, answer(body), BATCH, now=NOW)
+    status = read_status(version, answer(body), BATCH, now=NOW)
     assert (status.batch_id, status.records) == (BATCH, (READ,))
     assert status.client_account_id in (ACCOUNT, None)
 
@@ -164,9 +164,9 @@ def test_rows_of_another_batch_are_excluded() -> None:
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_rows_of_another_batch_are_counted(count: int) -> None:
     foreign = [V1_ROW | {"batch_id": "another", "client_account_id": "somebody", "id": "foreign"}] * count
-    status = decipher_status("v1", answer([*foreign, V1_ROW]), BATCH, now=NOW)
+    status = read_status("v1", answer([*foreign, V1_ROW]), BATCH, now=NOW)
     assert (status.foreign, status.records, status.client_account_id) == (count, (READ,), ACCOUNT)
-    assert decipher_status("v2", answer(enveloped(V2_ROW, *foreign)), BATCH, now=NOW).foreign == count
+    assert read_status("v2", answer(enveloped(V2_ROW, *foreign)), BATCH, now=NOW).foreign == count
 
 
 @pytest.mark.fault("F36")
@@ -242,15 +242,17 @@ INFO = st.fixed_dictionaries({"status": TEXTS}, optional={"message": TEXTS, "fie
 @given(pairs=st.lists(st.tuples(ROWS, INFO), max_size=4))
 def test_fast_and_tolerant_parser_give_the_same_rows(pairs: list[tuple[dict[str, Any], Any]]) -> None:
     body = json.dumps(enveloped(*(row | {"status_info": info} for row, info in pairs))).encode()
-    fast = read_documented(body, Ours(BATCH))
+    fast = read_documented(body, ExpectedBatch(BATCH))
     assume(fast is not None)  # a text may happen to be one of the old names
-    assert fast == read_tolerant(json.loads(body), Ours(BATCH), status=200)
+    assert fast == read_tolerant(json.loads(body), ExpectedBatch(BATCH), status=200)
 
 
 def test_documented_form_uses_the_fast_parser_and_old_names_do_not() -> None:
-    assert read_documented(json.dumps(enveloped(V2_ROW)).encode(), Ours(BATCH)) is not None
+    assert read_documented(json.dumps(enveloped(V2_ROW)).encode(), ExpectedBatch(BATCH)) is not None
     assert (
-        read_documented(json.dumps(enveloped(renamed(V2_ROW, dynamic_label_name="label_name"))).encode(), Ours(BATCH))
+        read_documented(
+            json.dumps(enveloped(renamed(V2_ROW, dynamic_label_name="label_name"))).encode(), ExpectedBatch(BATCH)
+        )
         is None
     )
 
@@ -267,30 +269,30 @@ def test_status_with_a_failure_in_a_200_is_an_error() -> None:
 @pytest.mark.fault("F19", "F43")
 def test_missing_batch_is_not_found_and_5xx_on_a_read_is_retryable() -> None:
     with pytest.raises(NotFound):
-        decipher_status("v2", answer({"message": "batch not found"}, 404), BATCH, now=NOW)
+        read_status("v2", answer({"message": "batch not found"}, 404), BATCH, now=NOW)
     with pytest.raises(ServerError) as caught:
-        decipher_status("v2", answer(b"", 502), BATCH, now=NOW)
+        read_status("v2", answer(b"", 502), BATCH, now=NOW)
     assert caught.value.retryable
 
 
 def test_rows_in_an_error_status_are_no_rows() -> None:
     with pytest.raises(ServerError):
-        decipher_status("v2", answer(enveloped(V2_ROW), 500), BATCH, now=NOW)
+        read_status("v2", answer(enveloped(V2_ROW), 500), BATCH, now=NOW)
 
 
 def test_unknown_version_is_refused() -> None:
     with pytest.raises(ConfigError, match="v9"):
-        decipher_status("v9", answer(enveloped()), BATCH, now=NOW)
+        read_status("v9", answer(enveloped()), BATCH, now=NOW)
 
 
 @pytest.mark.parametrize("body", [[], None])
 def test_no_labels_are_an_empty_list(body: object) -> None:
-    assert decipher_labels(answer(body), now=NOW) == Page()
+    assert read_labels(answer(body), now=NOW) == Page()
 
 
 def test_label_needs_only_its_id_and_tolerates_odd_values() -> None:
     odd = {"id": 7, "category": "10", "sub_category": "text", "created_at": "soon", "deleted_at": None, "new": [1]}
-    assert decipher_labels(answer([odd]), now=NOW) == Page((Label(id="7", category=10),))
+    assert read_labels(answer([odd]), now=NOW) == Page((Label(id="7", category=10),))
 
 
 @pytest.mark.parametrize(
@@ -305,7 +307,7 @@ def test_label_needs_only_its_id_and_tolerates_odd_values() -> None:
 )
 def test_labels_in_another_form_are_reported_with_their_json_path(body: object, path: str) -> None:
     with pytest.raises(DecodeError) as caught:
-        decipher_labels(answer(body), now=NOW)
+        read_labels(answer(body), now=NOW)
     assert caught.value.path == path
 
 
@@ -320,7 +322,7 @@ def test_labels_in_another_form_are_reported_with_their_json_path(body: object, 
 )
 def test_numbers_in_another_form_are_reported_with_their_json_path(numbers: object, path: str) -> None:
     with pytest.raises(DecodeError) as caught:
-        decipher_numbers(answer({"numbers": numbers}), now=NOW)
+        read_numbers(answer({"numbers": numbers}), now=NOW)
     assert caught.value.path == path
 
 
@@ -334,13 +336,13 @@ def test_numbers_in_another_form_are_reported_with_their_json_path(numbers: obje
 )
 def test_feature_sets_in_another_form_are_reported_with_their_json_path(body: object, path: str) -> None:
     with pytest.raises(DecodeError) as caught:
-        decipher_feature_sets(answer(body), now=NOW)
+        read_feature_sets(answer(body), now=NOW)
     assert caught.value.path == path
 
 
 @pytest.mark.parametrize("body", [[], {"numbers": []}, {"numbers": None}])
 def test_empty_numbers_come_bare_or_enveloped(body: object) -> None:
-    assert decipher_numbers(answer(body), now=NOW) == Page(())
+    assert read_numbers(answer(body), now=NOW) == Page(())
 
 
 def test_null_pagination_does_not_hide_the_other_spelling() -> None:
@@ -349,13 +351,13 @@ def test_null_pagination_does_not_hide_the_other_spelling() -> None:
         "pagination_info": None,
         "pagination_information": {"total_page_count": "3"},
     }
-    assert decipher_numbers(answer(found), now=NOW).total_pages == 3
+    assert read_numbers(answer(found), now=NOW).total_pages == 3
 
 
 @pytest.mark.parametrize("name", ["pagination_info", "pagination_information"])
 def test_both_spellings_of_the_pagination_are_read(name: str) -> None:
     body = {"numbers": [{"phone_number": "911234567891"}], name: {"total_page_count": 3, "current_page": "2"}}
-    assert decipher_numbers(answer(body), now=NOW) == Page((Number("911234567891"),), page=2, total_pages=3)
+    assert read_numbers(answer(body), now=NOW) == Page((Number("911234567891"),), page=2, total_pages=3)
 
 
 def test_number_shows_its_last_four_digits_only() -> None:
@@ -368,10 +370,10 @@ def test_number_shows_its_last_four_digits_only() -> None:
 )
 def test_boolean_may_be_text(value: object, read: bool | None) -> None:
     body = {"feature_sets": [{"id": "fs-1", "call_me_back": value}]}
-    page = decipher_feature_sets(answer(body), now=NOW)
+    page = read_feature_sets(answer(body), now=NOW)
     assert [item.call_me_back for item in page.items] == [read]
 
 
 def test_web_page_instead_of_a_list_is_a_decode_error() -> None:
     with pytest.raises(DecodeError, match="web page"):
-        decipher_feature_sets(answer(b"<html>", content_type="text/html"), now=NOW)
+        read_feature_sets(answer(b"<html>", content_type="text/html"), now=NOW)

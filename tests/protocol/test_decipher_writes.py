@@ -20,7 +20,7 @@ from truecaller_async.errors import (
 )
 from truecaller_async.models import Answer, Batch, PushAnswer
 from truecaller_async.models.numbers import BUCKETS
-from truecaller_async.protocol.decipher import decipher_mint, decipher_number_job, decipher_push, decipher_submit
+from truecaller_async.protocol.responses import read_mint, read_number_job, read_push, read_submit
 
 from .answers import NOW, answer
 
@@ -31,7 +31,7 @@ PORTAL = b"<!doctype html><title>Welcome to the hotel</title>"
 class TestMint:
     @pytest.mark.parametrize("token", ["t", "a4p0-pZ2x.3aEk~", "x" * 4096, "!~"])
     def test_printable_token_is_kept_unchanged(self, token: str) -> None:
-        assert decipher_mint(answer({"token": token}), now=NOW).reveal() == token
+        assert read_mint(answer({"token": token}), now=NOW).reveal() == token
 
     @pytest.mark.parametrize(
         "token",
@@ -50,37 +50,37 @@ class TestMint:
     )
     def test_token_unusable_in_a_header_is_refused_and_not_shown(self, token: object) -> None:
         with pytest.raises(DecodeError) as caught:
-            decipher_mint(answer({"token": token}), now=NOW)
+            read_mint(answer({"token": token}), now=NOW)
         assert caught.value.path == "$.token"
         assert "s3cr3t" not in f"{caught.value!r} {vars(caught.value)}"
 
     @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"null", b'{"token": "s3cr3t', PORTAL])
     def test_answer_without_a_token_is_a_decode_error_that_quotes_nothing(self, body: bytes) -> None:
         with pytest.raises(DecodeError) as caught:
-            decipher_mint(answer(body, content_type="text/html"), now=NOW)
+            read_mint(answer(body, content_type="text/html"), now=NOW)
         assert caught.value.body == ""
 
     def test_error_quotes_no_credential_that_the_server_echoes(self) -> None:
         key = "caf1694e-b8a4-4082-82fc-105a0a63eafe"
         with pytest.raises(BadRequest) as caught:
-            decipher_mint(answer({"slug": "invalid-input", "message": f"api_key {key} is unknown"}, 400), now=NOW)
+            read_mint(answer({"slug": "invalid-input", "message": f"api_key {key} is unknown"}, 400), now=NOW)
         assert key not in f"{caught.value!r} {vars(caught.value)}"
         assert caught.value.message == "api_key *** is unknown"
 
     @pytest.mark.parametrize("status", [200, 400, 401, 500])
     def test_refused_key_is_recognised_by_its_slug(self, status: int) -> None:
         with pytest.raises(AuthenticationFailed) as caught:
-            decipher_mint(answer({"slug": "authorization-error", "message": "please login again"}, status), now=NOW)
+            read_mint(answer({"slug": "authorization-error", "message": "please login again"}, status), now=NOW)
         assert (caught.value.slug, caught.value.message) == ("authorization-error", "please login again")
 
     def test_spent_budget_reports_the_wait(self) -> None:
         with pytest.raises(RateLimited) as caught:
-            decipher_mint(answer(b"", 429, retry_after="900"), now=NOW)
+            read_mint(answer(b"", 429, retry_after="900"), now=NOW)
         assert caught.value.retry_after == 900.0
 
     def test_server_error_is_retryable(self) -> None:
         with pytest.raises(ServerError) as caught:
-            decipher_mint(answer(b"", 503), now=NOW)
+            read_mint(answer(b"", 503), now=NOW)
         assert caught.value.retryable
 
 
@@ -88,10 +88,10 @@ class TestPush:
     @pytest.mark.parametrize("body", [b"", b"  \r\n"])
     @pytest.mark.parametrize("status", [200, 202, 204])
     def test_empty_success_is_accepted(self, body: bytes, status: int) -> None:
-        assert decipher_push(answer(body, status, content_type="text/html"), now=NOW) == PushAnswer()
+        assert read_push(answer(body, status, content_type="text/html"), now=NOW) == PushAnswer()
 
     def test_unknown_status_that_is_no_failure_is_kept_verbatim(self) -> None:
-        assert decipher_push(answer({"status_info": {"status": "Queued2"}}), now=NOW) == PushAnswer("Queued2")
+        assert read_push(answer({"status_info": {"status": "Queued2"}}), now=NOW) == PushAnswer("Queued2")
 
     @pytest.mark.parametrize(
         ("body", "field", "message"),
@@ -110,7 +110,7 @@ class TestPush:
         self, body: object, field: str | None, message: str, status: int
     ) -> None:
         with pytest.raises(PushRejected) as caught:
-            decipher_push(answer(body, status), now=NOW)
+            read_push(answer(body, status), now=NOW)
         assert (caught.value.field, caught.value.message, caught.value.status) == (field, message, status)
 
     @pytest.mark.parametrize(
@@ -126,30 +126,30 @@ class TestPush:
     )
     def test_status_not_about_the_record_is_never_a_refusal(self, status: int, kind: type[APIStatusError]) -> None:
         with pytest.raises(kind):
-            decipher_push(answer({"status": "error", "message": "not now"}, status), now=NOW)
+            read_push(answer({"status": "error", "message": "not now"}, status), now=NOW)
 
     def test_server_error_that_names_a_field_is_a_refusal(self) -> None:
         body = {"status_info": {"status": "error", "field": "ends_at", "message": "m"}}
         with pytest.raises(PushRejected):
-            decipher_push(answer(body, 500), now=NOW)
+            read_push(answer(body, 500), now=NOW)
 
     def test_expired_token_in_a_200_is_an_authentication_failure(self) -> None:
         with pytest.raises(AuthenticationFailed):
-            decipher_push(answer({"slug": "authorization-error", "message": "please login again"}), now=NOW)
+            read_push(answer({"slug": "authorization-error", "message": "please login again"}), now=NOW)
 
     def test_bad_request_in_an_undocumented_form_is_no_refusal(self) -> None:
         with pytest.raises(BadRequest):
-            decipher_push(answer(b"<h1>400 Bad Request</h1>", 400, content_type="text/html"), now=NOW)
+            read_push(answer(b"<h1>400 Bad Request</h1>", 400, content_type="text/html"), now=NOW)
 
     @pytest.mark.parametrize("body", [b"OK", b"{}", b"null", b'{"status_info": {}}', b'{"status_info": {"status'])
     def test_success_without_a_clear_result_was_sent_and_is_unreadable(self, body: bytes) -> None:
         with pytest.raises(DecodeError) as caught:
-            decipher_push(answer(body, content_type="text/plain"), now=NOW)
+            read_push(answer(body, content_type="text/plain"), now=NOW)
         assert caught.value.sent == "yes"
 
     def test_web_page_makes_the_record_ambiguous(self) -> None:
         with pytest.raises(ResponseLost):
-            decipher_push(answer(PORTAL), now=NOW)
+            read_push(answer(PORTAL), now=NOW)
 
 
 class TestSubmit:
@@ -166,10 +166,10 @@ class TestSubmit:
         ],
     )
     def test_batch_id_is_found_where_each_version_puts_it(self, body: object, batch_id: str) -> None:
-        assert decipher_submit(answer(body), now=NOW) == Batch(batch_id)
+        assert read_submit(answer(body), now=NOW) == Batch(batch_id)
 
     def test_json_labelled_as_a_web_page_is_parsed(self) -> None:
-        assert decipher_submit(answer({"batch_id": "b"}, content_type="text/html"), now=NOW) == Batch("b")
+        assert read_submit(answer({"batch_id": "b"}, content_type="text/html"), now=NOW) == Batch("b")
 
     @pytest.mark.parametrize(
         "body",
@@ -190,7 +190,7 @@ class TestSubmit:
     )
     def test_success_without_a_usable_id_was_accepted_and_is_untracked(self, body: bytes) -> None:
         with pytest.raises(DecodeError) as caught:
-            decipher_submit(answer(body, content_type="application/json"), now=NOW)
+            read_submit(answer(body, content_type="application/json"), now=NOW)
         assert (caught.value.path, caught.value.sent, caught.value.retryable) == ("$.batch_id", "yes", False)
 
     @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ class TestSubmit:
     )
     def test_web_page_is_not_from_truecaller_and_is_ambiguous(self, body: bytes, content_type: str) -> None:
         with pytest.raises(ResponseLost) as caught:
-            decipher_submit(answer(body, content_type=content_type), now=NOW)
+            read_submit(answer(body, content_type=content_type), now=NOW)
         assert (caught.value.sent, caught.value.retryable) == ("maybe", False)
 
     @pytest.mark.parametrize(
@@ -219,33 +219,33 @@ class TestSubmit:
     @pytest.mark.parametrize("status", [200, 400])
     def test_rejection_is_a_bad_request_whatever_its_status(self, body: object, field: str | None, status: int) -> None:
         with pytest.raises(BadRequest) as caught:
-            decipher_submit(answer(body, status), now=NOW)
+            read_submit(answer(body, status), now=NOW)
         assert (caught.value.message, caught.value.field, caught.value.status) == ("m", field, status)
 
     @pytest.mark.parametrize("status", [500, 502, 503, 504, 520])
     def test_5xx_on_a_submit_is_not_retryable(self, status: int) -> None:
         with pytest.raises(ServerError) as caught:
-            decipher_submit(answer({"status": "failure", "message": "m"}, status), now=NOW)
+            read_submit(answer({"status": "failure", "message": "m"}, status), now=NOW)
         assert caught.value.retryable is False
 
 
 class TestNumberJob:
     @pytest.mark.parametrize("status", [200, 400, 404, 409, 422])
     def test_failed_job_is_recognised_by_its_form_in_any_status(self, status: int) -> None:
-        job = decipher_number_job(answer({"status": "failed", "new_numbers": ["911234567891"]}, status), now=NOW)
+        job = read_number_job(answer({"status": "failed", "new_numbers": ["911234567891"]}, status), now=NOW)
         assert (job.status, job.new_numbers) == ("failed", ("911234567891",))
 
     def test_null_buckets_are_empty_and_integer_numbers_are_text(self) -> None:
-        job = decipher_number_job(answer({"new_numbers": [911234567891], "invalid_numbers": None}), now=NOW)
+        job = read_number_job(answer({"new_numbers": [911234567891], "invalid_numbers": None}), now=NOW)
         assert (job.new_numbers, job.invalid_numbers) == (("911234567891",), ())
 
     @pytest.mark.parametrize("bucket", BUCKETS)
     def test_one_bucket_is_enough_to_recognise_a_job(self, bucket: str) -> None:
-        job = decipher_number_job(answer({"status": "pending", bucket: ["911234567891"]}), now=NOW)
+        job = read_number_job(answer({"status": "pending", bucket: ["911234567891"]}), now=NOW)
         assert getattr(job, bucket) == ("911234567891",)
 
     def test_null_among_the_numbers_does_not_hide_the_others(self) -> None:
-        job = decipher_number_job(answer({"new_numbers": ["911234567891", None, "911234567892"]}), now=NOW)
+        job = read_number_job(answer({"new_numbers": ["911234567891", None, "911234567892"]}), now=NOW)
         assert job.new_numbers == ("911234567891", "911234567892")
 
     @pytest.mark.parametrize(
@@ -261,8 +261,8 @@ class TestNumberJob:
     )
     def test_answer_that_is_no_job_is_an_error(self, given: Answer, kind: type[TruecallerError]) -> None:
         with pytest.raises(kind):
-            decipher_number_job(given, now=NOW)
+            read_number_job(given, now=NOW)
 
     def test_job_shows_no_number(self) -> None:
-        job = decipher_number_job(answer({"new_numbers": ["911234567891"]}), now=NOW)
+        job = read_number_job(answer({"new_numbers": ["911234567891"]}), now=NOW)
         assert "911234567891" not in repr(job)

@@ -16,7 +16,7 @@ from truecaller_async.errors import (
     ServerError,
     UnexpectedRedirect,
 )
-from truecaller_async.protocol.decipher import error_for
+from truecaller_async.protocol.responses import error_for
 
 from .answers import NOW, answer
 

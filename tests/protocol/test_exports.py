@@ -17,8 +17,8 @@ from truecaller_async.errors import (
     UnexpectedRedirect,
     ValidationError,
 )
-from truecaller_async.protocol.decipher import decipher_download, decipher_export
 from truecaller_async.protocol.export_requests import call_me_back_request, user_feedback_request
+from truecaller_async.protocol.responses import read_download, read_export
 
 from .answers import ACCOUNT, NOW, answer, sample
 
@@ -84,7 +84,7 @@ def test_end_before_start_and_unknown_unit_are_refused() -> None:
     ],
 )
 def test_link_is_found_in_any_plain_form_and_not_shown(body: bytes) -> None:
-    link = decipher_export(answer(body), now=NOW)
+    link = read_export(answer(body), now=NOW)
     assert link.reveal() == LINK
     assert "s3cr3t" not in repr(link)
 
@@ -108,13 +108,13 @@ def test_link_is_found_in_any_plain_form_and_not_shown(body: bytes) -> None:
 )
 def test_answer_without_one_plain_link_is_a_decode_error(body: bytes) -> None:
     with pytest.raises(DecodeError, match="no links where one is expected") as caught:
-        decipher_export(answer(body), now=NOW)
+        read_export(answer(body), now=NOW)
     assert "s3cr3t" not in f"{caught.value} {caught.value.body}"
 
 
 def test_two_links_are_refused_and_not_shown() -> None:
     with pytest.raises(DecodeError, match="2 links") as caught:
-        decipher_export(answer({"a": LINK, "b": LINK + "2"}), now=NOW)
+        read_export(answer({"a": LINK, "b": LINK + "2"}), now=NOW)
     assert "s3cr3t" not in f"{caught.value} {caught.value.body}"
 
 
@@ -122,35 +122,35 @@ def test_two_links_are_refused_and_not_shown() -> None:
 @pytest.mark.parametrize("name", ["user_feedback_v1_error.json", "call_me_back_v1_error.json"])
 def test_documented_error_is_recognised_in_any_status(name: str, status: int) -> None:
     with pytest.raises(BadRequest, match="No CMB found for client Id") as caught:
-        decipher_export(sample(name, status), now=NOW)
+        read_export(sample(name, status), now=NOW)
     assert caught.value.status == status
 
 
 def test_link_in_an_error_is_not_followed_and_not_shown() -> None:
     with pytest.raises(Forbidden) as caught:
-        decipher_export(answer({"url": LINK}, 403), now=NOW)
+        read_export(answer({"url": LINK}, 403), now=NOW)
     assert "s3cr3t" not in f"{caught.value} {caught.value.body}"
     with pytest.raises(BadRequest, match="fetch it from") as taken:
-        decipher_export(answer({"message": f"fetch it from {LINK}"}), now=NOW)
+        read_export(answer({"message": f"fetch it from {LINK}"}), now=NOW)
     assert "s3cr3t" not in f"{taken.value} {vars(taken.value)}"
 
 
 def test_redirected_file_gives_no_advice_about_the_base_url() -> None:
     moved = answer(b"", 302, location="https://login.example/?X-Signature=s3cr3t")
     with pytest.raises(UnexpectedRedirect, match=r"login\.example.*ask for the export again") as caught:
-        decipher_download(moved, now=NOW)
+        read_download(moved, now=NOW)
     assert "base_url" not in str(caught.value)
     assert "s3cr3t" not in f"{caught.value} {vars(caught.value)}"
 
 
 def test_only_a_200_is_a_complete_file() -> None:
-    decipher_download(answer(b""), now=NOW)
+    read_download(answer(b""), now=NOW)
     with pytest.raises(DecodeError, match="whole file"):
-        decipher_download(answer(b"", 206), now=NOW)
+        read_download(answer(b"", 206), now=NOW)
 
 
 @pytest.mark.parametrize(("status", "kind"), [(403, Forbidden), (429, RateLimited), (400, BadRequest)])
 def test_refused_file_is_the_error_of_its_status_and_quotes_nothing(status: int, kind: type[TruecallerError]) -> None:
     with pytest.raises(kind, match="ask for the export again") as caught:
-        decipher_download(answer(b"<Error>X-Signature=s3cr3t</Error>", status, retry_after="7"), now=NOW)
+        read_download(answer(b"<Error>X-Signature=s3cr3t</Error>", status, retry_after="7"), now=NOW)
     assert "s3cr3t" not in f"{caught.value!r} {vars(caught.value)}"

@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 
 from truecaller_async.errors import DecodeError, TruecallerError
 from truecaller_async.models import Answer
-from truecaller_async.protocol.codec import parse_time
-from truecaller_async.protocol.decipher import (
-    decipher_download,
-    decipher_export,
-    decipher_feature_sets,
-    decipher_labels,
-    decipher_mint,
-    decipher_number_job,
-    decipher_numbers,
-    decipher_push,
-    decipher_status,
-    decipher_submit,
+from truecaller_async.protocol.json_codec import parse_time
+from truecaller_async.protocol.responses import (
     error_for,
+    read_download,
+    read_export,
+    read_feature_sets,
+    read_labels,
+    read_mint,
+    read_number_job,
+    read_numbers,
+    read_push,
+    read_status,
+    read_submit,
 )
 
 from .answers import NOW, SAMPLES, answer
@@ -32,17 +32,17 @@ from .answers import NOW, SAMPLES, answer
 Decipher = Callable[[Answer], object]
 
 DECIPHERS: dict[str, Decipher] = {
-    "mint": lambda given: decipher_mint(given, now=NOW),
-    "push": lambda given: decipher_push(given, now=NOW),
-    "submit": lambda given: decipher_submit(given, now=NOW),
-    "status": lambda given: decipher_status("v2", given, "b-1", now=NOW),
-    "labels": lambda given: decipher_labels(given, now=NOW),
-    "numbers": lambda given: decipher_numbers(given, now=NOW),
-    "number_job": lambda given: decipher_number_job(given, now=NOW),
-    "feature_sets": lambda given: decipher_feature_sets(given, now=NOW),
-    "export": lambda given: decipher_export(given, now=NOW),
+    "mint": lambda given: read_mint(given, now=NOW),
+    "push": lambda given: read_push(given, now=NOW),
+    "submit": lambda given: read_submit(given, now=NOW),
+    "status": lambda given: read_status("v2", given, "b-1", now=NOW),
+    "labels": lambda given: read_labels(given, now=NOW),
+    "numbers": lambda given: read_numbers(given, now=NOW),
+    "number_job": lambda given: read_number_job(given, now=NOW),
+    "feature_sets": lambda given: read_feature_sets(given, now=NOW),
+    "export": lambda given: read_export(given, now=NOW),
 }
-DOWNLOAD: Decipher = lambda given: decipher_download(given, now=NOW)  # noqa: E731 - as those above
+DOWNLOAD: Decipher = lambda given: read_download(given, now=NOW)  # noqa: E731 - as those above
 
 BROKEN = {
     "truncated": b'{"batch_id": "b-1", "data": [{"id": "r',

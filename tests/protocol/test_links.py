@@ -12,7 +12,7 @@ from yarl import URL
 
 from truecaller_async.errors import ConfigError, DecodeError, TruecallerError
 from truecaller_async.models import Secret
-from truecaller_async.protocol.links import Host, check_link, judge_hosts
+from truecaller_async.protocol.links import Host, check_hosts, check_link
 
 BASE = "https://enterprise-portal-noneu.truecaller.com"
 GOOD = "https://files.truecaller.com/log.csv?X-Amz-Signature=ab%2Fcd&x=~1"
@@ -136,7 +136,7 @@ def test_error_shows_the_host_and_nothing_else_of_a_link() -> None:
 
 @pytest.mark.parametrize("hosts", [[], (), {"files.example"}, ["a", "files.example:8443", "127.0.0.1", "[::1]:80"]])
 def test_host_names_are_accepted(hosts: Any) -> None:
-    assert judge_hosts(hosts) is None
+    assert check_hosts(hosts) is None
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_host_names_are_accepted(hosts: Any) -> None:
     ],
 )
 def test_invalid_host_list_is_refused(hosts: Any) -> None:
-    problem = judge_hosts(hosts)
+    problem = check_hosts(hosts)
     assert problem is not None
     assert problem.field == "hosts"
     assert "files.example" in problem.hint

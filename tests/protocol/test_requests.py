@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from truecaller_async.errors import ConfigError, ValidationError
-from truecaller_async.models import CallRecord, Columns, Request, Secret
+from truecaller_async.models import CallRecord, RecordColumns, Request, Secret
 from truecaller_async.options import Credentials
 from truecaller_async.protocol.requests import (
     labels_request,
@@ -86,7 +86,7 @@ def test_pushed_record_keeps_its_meaning(version: str, given_record: CallRecord)
 @pytest.mark.parametrize("version", READERS)
 @given(records=st.lists(RECORDS, min_size=1, max_size=5))
 def test_batch_keeps_its_records_and_their_order(version: str, records: list[CallRecord]) -> None:
-    body = submit_request(version, ACCOUNT, Columns.of(records)).body or b""
+    body = submit_request(version, ACCOUNT, RecordColumns.of(records)).body or b""
     assert [READERS[version](wire) for wire in json.loads(body)["call_records"]] == records
 
 
@@ -109,7 +109,7 @@ def test_caller_s_own_key_is_never_sent() -> None:
 )
 def test_batch_path_differs_by_one_letter_and_version_1_has_no_segment(version: str, path: str) -> None:
     push = push_request(version, ACCOUNT, record())
-    submit = submit_request(version, ACCOUNT, Columns.of([record()]))
+    submit = submit_request(version, ACCOUNT, RecordColumns.of([record()]))
     status = status_request(version, ACCOUNT, "b-1")
     assert (push.call, push.method, push.path) == ("push", "POST", path)
     assert (submit.call, submit.method, submit.path) == ("submit", "POST", f"{path}s")
@@ -120,8 +120,12 @@ def test_writes_are_json_and_a_read_has_no_body_and_a_larger_cap() -> None:
     push = push_request("v2", ACCOUNT, record())
     status = status_request("v2", ACCOUNT, "b-1")
     assert push.headers == {"Content-Type": "application/json", "Accept": "application/json"}
-    assert push.cap == 64 * 1024
-    assert (status.body, status.headers, status.cap) == (None, {"Accept": "application/json"}, 2 * 1024 * 1024)
+    assert push.body_max_bytes == 64 * 1024
+    assert (status.body, status.headers, status.body_max_bytes) == (
+        None,
+        {"Accept": "application/json"},
+        2 * 1024 * 1024,
+    )
     assert status.is_read
     assert not push.is_read
 
@@ -206,7 +210,7 @@ def build_push(account: str) -> Request:
 
 
 def build_submit(account: str) -> Request:
-    return submit_request("v2", account, Columns.of([record()]))
+    return submit_request("v2", account, RecordColumns.of([record()]))
 
 
 def build_status(account: str) -> Request:
@@ -232,7 +236,7 @@ def test_unknown_version_is_a_setting_that_is_wrong() -> None:
 @pytest.mark.parametrize("size", [0, 501])
 def test_batch_has_1_to_500_records(size: int) -> None:
     with pytest.raises(ValidationError, match="1 to 500"):
-        submit_request("v2", ACCOUNT, Columns.of([record()] * size))
+        submit_request("v2", ACCOUNT, RecordColumns.of([record()] * size))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -258,13 +262,13 @@ def test_batch_to_many_receivers_encodes_like_its_single_records(
 ) -> None:
     records = [attrs.evolve(one, receiver=receiver) for receiver in receivers]
     singly = b",".join(push_request(version, ACCOUNT, record).body or b"" for record in records)
-    body = submit_request(version, ACCOUNT, Columns.of(records)).body
+    body = submit_request(version, ACCOUNT, RecordColumns.of(records)).body
     assert body == b'{"call_records":[' + singly + b"]}"
 
 
 def test_reason_may_contain_the_template_placeholder() -> None:
     records = [attrs.evolve(record(), reason=f"Calling <receiver> number {n}") for n in (1, 1)]
-    body = submit_request("v2", ACCOUNT, Columns.of(records)).body or b""
+    body = submit_request("v2", ACCOUNT, RecordColumns.of(records)).body or b""
     assert [one["dynamic_call_reason"] for one in json.loads(body)["call_records"]] == [
         "Calling <receiver> number 1"
     ] * 2

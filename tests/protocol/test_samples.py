@@ -16,25 +16,25 @@ from truecaller_async.errors import (
     PushRejected,
     TruecallerError,
 )
-from truecaller_async.models import Answer, Batch, BatchStatus, Columns, PushAnswer, RecordStatus, Secret
+from truecaller_async.models import Answer, Batch, BatchStatus, PushAnswer, RecordColumns, RecordStatus, Secret
 from truecaller_async.models.feature_sets import FeatureSet
 from truecaller_async.models.labels import Label
 from truecaller_async.models.numbers import Number, NumberJob
 from truecaller_async.models.pages import Page
 from truecaller_async.options import Credentials
-from truecaller_async.protocol.decipher import (
-    decipher_export,
-    decipher_feature_sets,
-    decipher_labels,
-    decipher_mint,
-    decipher_number_job,
-    decipher_numbers,
-    decipher_push,
-    decipher_status,
-    decipher_submit,
-)
 from truecaller_async.protocol.number_requests import delist_request, publish_request
 from truecaller_async.protocol.requests import mint_request, push_request, submit_request
+from truecaller_async.protocol.responses import (
+    read_export,
+    read_feature_sets,
+    read_labels,
+    read_mint,
+    read_number_job,
+    read_numbers,
+    read_push,
+    read_status,
+    read_submit,
+)
 
 from .answers import ACCOUNT, NOW, SAMPLES, compact, record, sample
 
@@ -53,7 +53,7 @@ def utc(*parts: int) -> datetime:
 
 def status_of(version: str, batch_id: str) -> Decipher:
     def read(answer: Answer, *, now: float) -> BatchStatus:
-        return decipher_status(version, answer, batch_id, now=now)
+        return read_status(version, answer, batch_id, now=now)
 
     return read
 
@@ -97,16 +97,16 @@ def labels(*found: Label) -> Page[Label]:
 
 MODELS: dict[str, tuple[Decipher, object]] = {
     "realtime_v1_response_success.json": (
-        decipher_push,
+        read_push,
         PushAnswer("success", UPLOADED, "6dabe53b-14a5-44bf-9bab-3dda8b0fee54"),
     ),
-    "realtime_v2_response_success.json": (decipher_push, PROCESSED),
-    "realtime_v2_openapi_response.json": (decipher_push, PROCESSED),
-    "undocumented/realtime_v3_response_success_inferred.json": (decipher_push, PROCESSED),
-    "batch_v1_response_success.json": (decipher_submit, Batch("6dabe53b-14a5-44bf-9bab-3dda8b0fee54")),
-    "batch_v2_response.json": (decipher_submit, Batch("b72f7a40-ec3a-462f-b528-da0e8dc87e79")),
-    "batch_v2_openapi_response.json": (decipher_submit, Batch("d76s5-dfg9d-o32442-837467854")),
-    "undocumented/batch_v3_response_inferred.json": (decipher_submit, Batch("5909638a-a8a7-4a86-8970-d576e9717887")),
+    "realtime_v2_response_success.json": (read_push, PROCESSED),
+    "realtime_v2_openapi_response.json": (read_push, PROCESSED),
+    "undocumented/realtime_v3_response_success_inferred.json": (read_push, PROCESSED),
+    "batch_v1_response_success.json": (read_submit, Batch("6dabe53b-14a5-44bf-9bab-3dda8b0fee54")),
+    "batch_v2_response.json": (read_submit, Batch("b72f7a40-ec3a-462f-b528-da0e8dc87e79")),
+    "batch_v2_openapi_response.json": (read_submit, Batch("d76s5-dfg9d-o32442-837467854")),
+    "undocumented/batch_v3_response_inferred.json": (read_submit, Batch("5909638a-a8a7-4a86-8970-d576e9717887")),
     "batch_v1_status_response.json": (
         status_of("v1", "c951e498-abf3-4e50-ba94-a8065ca743f4"),
         BatchStatus(
@@ -169,7 +169,7 @@ MODELS: dict[str, tuple[Decipher, object]] = {
         ),
     ),
     "labels_response.json": (
-        decipher_labels,
+        read_labels,
         labels(
             Label(
                 id="255297eb-7f13-44f9-967a-f287ff0f5025",
@@ -194,7 +194,7 @@ MODELS: dict[str, tuple[Decipher, object]] = {
         ),
     ),
     "labels_openapi_response.json": (
-        decipher_labels,
+        read_labels,
         labels(
             Label(
                 id="text",
@@ -210,7 +210,7 @@ MODELS: dict[str, tuple[Decipher, object]] = {
         ),
     ),
     "number_listing_response.json": (
-        decipher_number_job,
+        read_number_job,
         NumberJob(
             status="pending",
             phone_type="verified",
@@ -220,19 +220,19 @@ MODELS: dict[str, tuple[Decipher, object]] = {
         ),
     ),
     "number_delisting_response_pending.json": (
-        decipher_number_job,
+        read_number_job,
         NumberJob(status="pending", phone_type="", client_account_id=ACCOUNT, existing_numbers=("911234567891",)),
     ),
     "number_delisting_response_failed.json": (
-        decipher_number_job,
+        read_number_job,
         NumberJob(status="failed", phone_type="", client_account_id=ACCOUNT, new_numbers=("911234567891",)),
     ),
     "number_details_response_failed_as_printed.json": (
-        decipher_number_job,
+        read_number_job,
         NumberJob(status="failed", phone_type="", client_account_id=ACCOUNT, new_numbers=("911234567891",)),
     ),
     "number_details_response.json": (
-        decipher_numbers,
+        read_numbers,
         Page(
             (
                 NUMBER(phone_number="918848628575230", updated_at=utc(2025, 7, 28, 9, 25, 23, 644159)),
@@ -243,7 +243,7 @@ MODELS: dict[str, tuple[Decipher, object]] = {
         ),
     ),
     "feature_sets_response.json": (
-        decipher_feature_sets,
+        read_feature_sets,
         Page(
             (
                 FEATURE_SET(
@@ -282,7 +282,7 @@ MODELS: dict[str, tuple[Decipher, object]] = {
         ),
     ),
     "token_response.json": (
-        decipher_mint,
+        read_mint,
         Secret("a4p0pZ2x3aEk9TYGxPZldm0qvWQknTXTINPZxNpIZ32yWmiOFtGqv2mEU7nJlQO6"),
     ),
 }
@@ -294,15 +294,15 @@ NO_EXPORT: dict[str, object] = {"slug": None, "message": "No CMB found for clien
 
 ERRORS: dict[str, tuple[Decipher, int, type[TruecallerError], dict[str, object]]] = {
     "token_error_400.json": (
-        decipher_mint,
+        read_mint,
         400,
         BadRequest,
         {"slug": "invalid-input", "message": "api_key is required"},
     ),
-    "realtime_v1_response_failure.json": (decipher_push, 200, PushRejected, {"field": None, "message": REFUSED_V1}),
-    "realtime_v2_response_error.json": (decipher_push, 400, PushRejected, {"field": "ends_at", "message": ENDED}),
+    "realtime_v1_response_failure.json": (read_push, 200, PushRejected, {"field": None, "message": REFUSED_V1}),
+    "realtime_v2_response_error.json": (read_push, 400, PushRejected, {"field": "ends_at", "message": ENDED}),
     "realtime_v2_early_error_flat.json": (
-        decipher_push,
+        read_push,
         200,
         PushRejected,
         {
@@ -311,32 +311,32 @@ ERRORS: dict[str, tuple[Decipher, int, type[TruecallerError], dict[str, object]]
         },
     ),
     "undocumented/realtime_v3_response_error_inferred.json": (
-        decipher_push,
+        read_push,
         200,
         PushRejected,
         {"field": "ends_at", "message": ENDED},
     ),
-    "batch_v1_response_failure.json": (decipher_submit, 200, BadRequest, {"message": REFUSED_V1, "status": 200}),
+    "batch_v1_response_failure.json": (read_submit, 200, BadRequest, {"message": REFUSED_V1, "status": 200}),
     "batch_v1_status_error_500.json": (
         status_of("v1", "any"),
         500,
         AuthenticationFailed,
         {"slug": "internal-server-error", "message": "500/50011 - Failed to parse token", "retryable": False},
     ),
-    "batch_v2_error_authorization.json": (decipher_submit, 401, AuthenticationFailed, EXPIRED),
-    "error_authorization_login_again.json": (decipher_push, 401, AuthenticationFailed, EXPIRED),
+    "batch_v2_error_authorization.json": (read_submit, 401, AuthenticationFailed, EXPIRED),
+    "error_authorization_login_again.json": (read_push, 401, AuthenticationFailed, EXPIRED),
     "error_authorization_missing_header.json": (
-        decipher_submit,
+        read_submit,
         401,
         AuthenticationFailed,
         {"message": "Missing authorization header"},
     ),
-    "error_forbidden.json": (decipher_submit, 403, Forbidden, DENIED),
-    "labels_error_forbidden.json": (decipher_labels, 403, Forbidden, DENIED),
-    "number_details_error_forbidden.json": (decipher_numbers, 403, Forbidden, DENIED),
-    "number_listing_error_forbidden.json": (decipher_number_job, 403, Forbidden, DENIED),
-    "call_me_back_v1_error.json": (decipher_export, 400, BadRequest, NO_EXPORT),
-    "user_feedback_v1_error.json": (decipher_export, 400, BadRequest, NO_EXPORT),
+    "error_forbidden.json": (read_submit, 403, Forbidden, DENIED),
+    "labels_error_forbidden.json": (read_labels, 403, Forbidden, DENIED),
+    "number_details_error_forbidden.json": (read_numbers, 403, Forbidden, DENIED),
+    "number_listing_error_forbidden.json": (read_number_job, 403, Forbidden, DENIED),
+    "call_me_back_v1_error.json": (read_export, 400, BadRequest, NO_EXPORT),
+    "user_feedback_v1_error.json": (read_export, 400, BadRequest, NO_EXPORT),
 }
 
 KEY_PAIR = Credentials(ACCOUNT, "aaaee1b1-7a2f-4c0b-8271-4e2b41c1bf01", Secret("caf1694e-b8a4-4082-82fc-105a0a63eafe"))
@@ -378,7 +378,7 @@ BODIES: dict[str, bytes | None] = {
     "batch_v1_request.json": submit_request(
         "v1",
         ACCOUNT,
-        Columns.of(
+        RecordColumns.of(
             [
                 record(
                     "**********",
@@ -395,7 +395,7 @@ BODIES: dict[str, bytes | None] = {
     "undocumented/batch_v3_request_inferred.json": submit_request(
         "v3",
         ACCOUNT,
-        Columns.of(
+        RecordColumns.of(
             [
                 record(
                     "911234567890",
@@ -473,7 +473,7 @@ def test_v2_encodes_the_batch_sample_with_digits() -> None:
     request = submit_request(
         "v2",
         ACCOUNT,
-        Columns.of(
+        RecordColumns.of(
             [
                 record(
                     "91**********",
@@ -491,7 +491,7 @@ def test_v2_encodes_the_batch_sample_with_digits() -> None:
 
 def test_number_details_that_are_a_bulk_job_are_no_page_of_numbers() -> None:
     with pytest.raises(DecodeError) as caught:
-        decipher_numbers(sample("number_details_response_failed_as_printed.json"), now=NOW)
+        read_numbers(sample("number_details_response_failed_as_printed.json"), now=NOW)
     assert caught.value.path == "$.numbers"
 
 

@@ -17,8 +17,8 @@ from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.options import Credentials
 from truecaller_async.ports import Observer, Write
 from truecaller_async.protocol.links import check_link
-from truecaller_async.resources import Settings
-from truecaller_async.telemetry import LogObserver
+from truecaller_async.resources import ClientSettings
+from truecaller_async.telemetry import LoggingObserver
 from truecaller_async.tokens import MemoryTokenStore
 from truecaller_async.tokens.pool import PoolSettings
 
@@ -127,12 +127,12 @@ def client_of(
 ) -> TruecallerClient:
     """A client whose parts are all real but the transport and the clocks."""
     client = object.__new__(TruecallerClient)
-    client._assemble(
-        Settings(CREDENTIALS, api_version, retry or RetryPolicy(), Timeouts()),
+    client._build(
+        ClientSettings(CREDENTIALS, api_version, retry or RetryPolicy(), Timeouts()),
         script,
         MemoryTokenStore(),
         PoolSettings(limits or Limits.documented(), max_tokens),
-        observer or LogObserver(),
+        observer or LoggingObserver(),
         VirtualClock(),
         Random(7),
     )

@@ -15,7 +15,7 @@ from tests.resources.script import PUSHED, TAKEN, Script, Step, answer, client_o
 from tests.virtual import run_virtual
 from truecaller_async import RetryPolicy, TruecallerClient
 from truecaller_async.errors import TruecallerDeprecationWarning
-from truecaller_async.models import Columns
+from truecaller_async.models import RecordColumns
 
 FINAL = status_of("success")
 
@@ -93,7 +93,7 @@ def test_each_call_of_a_client_warns_once_and_copies_are_the_same_client() -> No
             await old.calls.push(record())
             await old.calls.push(record())
             await older.with_options(retry=RetryPolicy(attempts=1)).calls.push(record())
-            client._parts.transport.steps[0] = TAKEN  # type: ignore[attr-defined]
+            client._shared.transport.steps[0] = TAKEN  # type: ignore[attr-defined]
             await older.batches.submit([record()])
         assert [str(warning.message).partition(":")[0] for warning in seen] == ["calls.push", "batches.submit"]
 
@@ -132,13 +132,13 @@ def test_single_attempts_of_the_engine_do_not_warn() -> None:
     async def scene() -> None:
         script = playing(PUSHED, TAKEN, FINAL)
         client = client_of(script, api_version="v1")
-        token = await client._parts.pool.grow()
+        token = await client._shared.pool.grow()
         assert token is not None
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             await client.calls.attempt_push(record(caller="910000000001"), token)
-            await client.batches.attempt_submit(Columns.of([record(caller="910000000001")]), token)
-            await client.batches.attempt_look("b-1", token)
+            await client.batches.attempt_submit(RecordColumns.of([record(caller="910000000001")]), token)
+            await client.batches.attempt_status("b-1", token)
         assert len(script.sent) == 3
 
     run_virtual(scene)

@@ -337,7 +337,7 @@ async def test_observer_sees_a_download_without_a_token(tmp_path: Path) -> None:
         ) -> None:
             seen.append((call, token_id is not None, status, error))
 
-        def stage(self, name: str, fields: object) -> None:
+        def event(self, name: str, fields: object) -> None:
             """Not looked at here."""
 
     await feedback(client_of(linked(), observer=Watching()), tmp_path / "log.csv")

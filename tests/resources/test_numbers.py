@@ -281,7 +281,7 @@ def test_hanging_request_does_not_extend_the_wait() -> None:
     async def scene() -> None:
         script = playing(details((NUMBER, "pending")))
         client = client_of(script)
-        await client._parts.pool.grow()
+        await client._shared.pool.grow()
         script.latency = 1000.0
         with pytest.raises(DeadlineExceeded, match=r"1 of 1 .*no look came to its end"):
             await client.numbers.wait_listed(SET, [NUMBER], timeout=60)

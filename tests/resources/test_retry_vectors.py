@@ -46,8 +46,8 @@ def steps(call: str, words: list[str]) -> list[Answer | Exception]:
 def client_for(case: Single, script: Script) -> TruecallerClient:
     policy = RetryPolicy(attempts=case.attempts or 4, total=case.total or 60.0)
     client = client_of(script, retry=policy, limits=WIDE, max_tokens=case.tokens)
-    parts, dice = client._parts, Highest()
-    parts.rng = parts.exchange._rng = parts.pool._rng = dice
+    parts, dice = client._shared, Highest()
+    parts.rng = parts.executor._rng = parts.pool._rng = dice
     return client
 
 
@@ -107,7 +107,7 @@ async def play(case: Single) -> None:
     assert outcome == case.outcome
     assert len(waits) == len(ends)
     assert waits == pytest.approx(case.waits, abs=SOON)
-    assert state_of(client._parts.exchange.restraint) == (case.budget, case.breaker)
+    assert state_of(client._shared.executor.guard) == (case.budget, case.breaker)
     if error is not None:
         assert (error.sent, error.retryable) == (case.sent, case.retryable)
     await client.aclose()

@@ -48,7 +48,7 @@ def test_hanging_status_does_not_extend_the_wait() -> None:
     async def scene() -> None:
         script = playing(PENDING)
         client = client_of(script)
-        await client._parts.pool.grow()
+        await client._shared.pool.grow()
         script.latency = 1000.0
         with pytest.raises(DeadlineExceeded):
             await client.batches.wait("b-1", timeout=60.0)

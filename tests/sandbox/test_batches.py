@@ -11,7 +11,7 @@ import pytest
 
 from truecaller_async.options import UUID
 from truecaller_async.sandbox import SandboxSettings
-from truecaller_async.sandbox.status_rows import _Row, _RowV1
+from truecaller_async.sandbox.batches.status_rows import _Row, _RowV1
 
 from .driving import HOUR_MS, NOW, Driver, batch_id_of, record, said
 
@@ -142,7 +142,7 @@ def test_batch_is_pending_until_its_time_and_final_from_then_on(driver: Driver) 
 
 
 def test_pending_status_is_a_setting() -> None:
-    driver = Driver(SandboxSettings(pending_word="QUEUED"))
+    driver = Driver(SandboxSettings(pending_status="QUEUED"))
     assert driver.words(batch_id_of(driver.submit())) == ["QUEUED"]
 
 

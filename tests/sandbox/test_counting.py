@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from truecaller_async.options import Limits, RateLimit
-from truecaller_async.sandbox.counting import Admission, SlidingLog
+from truecaller_async.sandbox.sliding_log import AdmissionControl, SlidingLog
 
 gaps = st.lists(st.integers(0, 24).map(lambda eighths: eighths / 8), max_size=80)
 
@@ -48,17 +48,17 @@ def test_wait_is_the_shortest_one_that_frees_room(gaps: list[float], limit: int,
 
 
 def test_account_limit_is_shared_by_all_tokens() -> None:
-    admission = Admission(Limits((RateLimit("all", 2, 1.0, "account"),)), enforce=True)
+    admission = AdmissionControl(Limits((RateLimit("all", 2, 1.0, "account"),)), enforce=True)
     assert [admission.admit("push", token, 0.0) for token in (1, 2, 3)] == [0.0, 0.0, 1.0]
 
 
 def test_limit_of_a_token_is_counted_for_each_token() -> None:
-    admission = Admission(Limits((RateLimit("each", 1, 1.0),)), enforce=True)
+    admission = AdmissionControl(Limits((RateLimit("each", 1, 1.0),)), enforce=True)
     assert [admission.admit("push", token, 0.0) for token in (1, 2, 1)] == [0.0, 0.0, 1.0]
 
 
 def test_limit_counts_only_the_calls_it_names_and_the_star_all_but_mints() -> None:
-    admission = Admission(
+    admission = AdmissionControl(
         Limits((RateLimit("some", 1, 1.0, calls=("submit",)), RateLimit("every", 9, 1.0))), enforce=True
     )
     for call in ("submit", "status", "labels", "push", "mint"):
@@ -67,7 +67,7 @@ def test_limit_counts_only_the_calls_it_names_and_the_star_all_but_mints() -> No
 
 
 def test_refused_request_is_charged_to_no_limit() -> None:
-    admission = Admission(Limits((RateLimit("tight", 1, 10.0), RateLimit("wide", 5, 10.0))), enforce=True)
+    admission = AdmissionControl(Limits((RateLimit("tight", 1, 10.0), RateLimit("wide", 5, 10.0))), enforce=True)
     for _ in range(4):
         admission.admit("push", 1, 0.0)
     assert admission.peaks() == {"tight": 1, "wide": 1}
@@ -75,20 +75,20 @@ def test_refused_request_is_charged_to_no_limit() -> None:
 
 
 def test_wait_is_that_of_the_limit_that_frees_last() -> None:
-    admission = Admission(Limits((RateLimit("short", 1, 1.0), RateLimit("long", 1, 60.0))), enforce=True)
+    admission = AdmissionControl(Limits((RateLimit("short", 1, 1.0), RateLimit("long", 1, 60.0))), enforce=True)
     admission.admit("push", 1, 0.0)
     assert admission.admit("push", 1, 0.5) == 59.5
 
 
 def test_without_enforcement_violations_are_counted() -> None:
-    admission = Admission(Limits((RateLimit("tight", 2, 10.0),)), enforce=False)
+    admission = AdmissionControl(Limits((RateLimit("tight", 2, 10.0),)), enforce=False)
     assert [admission.admit("push", 1, 0.0) for _ in range(5)] == [0.0] * 5
     assert admission.violations == {"tight": 3}
     assert admission.peaks() == {"tight": 5}
 
 
 def test_peak_of_a_forgotten_token_is_remembered() -> None:
-    admission = Admission(Limits((RateLimit("each", 9, 1.0),)), enforce=True)
+    admission = AdmissionControl(Limits((RateLimit("each", 9, 1.0),)), enforce=True)
     for _ in range(3):
         admission.admit("push", 1, 0.0)
     admission.forget(1)

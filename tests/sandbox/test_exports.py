@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from truecaller_async.sandbox import Reply, SandboxSettings, exports
+from truecaller_async.sandbox import Reply, SandboxSettings
+from truecaller_async.sandbox.endpoints import exports
 
 from .driving import NOW, Driver, printed, said
 

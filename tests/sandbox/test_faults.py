@@ -11,10 +11,10 @@ import pytest
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.options import Limits
-from truecaller_async.sandbox import Fault, FaultPlan, Manner, Reply, SandboxSettings
+from truecaller_async.sandbox import DeliveryMode, Fault, FaultPlan, Reply, SandboxSettings
 from truecaller_async.sandbox.answers import http_date
-from truecaller_async.sandbox.endings import ENDINGS
-from truecaller_async.sandbox.faults import CALLS
+from truecaller_async.sandbox.faults.plan import CALLS
+from truecaller_async.sandbox.faults.responses import FAULT_RESPONSES
 from truecaller_async.sandbox.routing import ROUTES
 
 from .driving import NOW, Driver, batch_id_of, record, said
@@ -26,7 +26,7 @@ def under(*faults: dict[str, Any], seed: int = 0, **settings: Any) -> Driver:
     return Driver(SandboxSettings(faults=plan, **settings))
 
 
-NAMES = [name for name in ENDINGS if name != "answer"]
+NAMES = [name for name in FAULT_RESPONSES if name != "answer"]
 
 
 def statuses(driver: Driver, count: int) -> list[int]:
@@ -215,11 +215,11 @@ def test_applied_request_is_logged_and_charged_whatever_is_answered(name: str) -
 
 def said_instead(name: str, said: Reply | None) -> Reply:
     """What an ending makes of an answer, dated."""
-    return ENDINGS[name].make(said, None, NOW).dated(NOW)
+    return FAULT_RESPONSES[name].make(said, None, NOW).dated(NOW)
 
 
 def said_by(reply: Reply) -> str:
-    return str(reply.status) if reply.manner is Manner.WHOLE else reply.manner
+    return str(reply.status) if reply.mode is DeliveryMode.WHOLE else reply.mode
 
 
 @pytest.mark.parametrize("do", [["apply"], ["apply", "answer"]])
@@ -230,7 +230,7 @@ def test_applied_and_answered_request_is_as_without_a_plan(do: list[str]) -> Non
 
 def test_request_refused_by_the_api_is_not_applied_by_a_plan() -> None:
     driver = under({"call": "batch.submit", "do": ["apply", "reset"]})
-    assert driver.submit(record(ends_at=1)).manner is Manner.RESET
+    assert driver.submit(record(ends_at=1)).mode is DeliveryMode.RESET
     assert driver.state.truth() == []
     assert driver.state.stats().requests["submit"] == {"400": 1}
 
@@ -349,7 +349,7 @@ def test_without_a_plan_nothing_is_counted_as_a_fault() -> None:
 
 def test_every_fault_kind_is_implemented_by_a_response() -> None:
     api = Reply(200, {}, b'{"batch_id": "b-1"}')
-    assert {ending.make(api, None, NOW).manner for ending in ENDINGS.values()} == set(Manner)
+    assert {ending.make(api, None, NOW).mode for ending in FAULT_RESPONSES.values()} == set(DeliveryMode)
 
 
 @pytest.mark.parametrize(
@@ -429,7 +429,7 @@ def test_unparsable_token_is_refused_with_the_documented_message() -> None:
 def test_delay_applies_to_the_following_action(do: list[str], manner: str) -> None:
     driver = under({"call": "batch.submit", "do": do})
     reply = driver.submit()
-    assert (reply.delay, reply.manner) == (2.0, manner)
+    assert (reply.delay, reply.mode) == (2.0, manner)
     assert driver.state.stats().faults == {"batch.submit": {"+".join(do): 1}}
 
 

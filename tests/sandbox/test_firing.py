@@ -29,14 +29,14 @@ from truecaller_async.models import Secret
 from truecaller_async.sandbox import (
     DeliveryState,
     EventKind,
-    FiringSettings,
     Sandbox,
     SandboxSettings,
-    Volley,
     WebhookEvent,
+    WebhookOrder,
+    WebhookSenderSettings,
 )
-from truecaller_async.sandbox.firing import RETRIES, DeliveryAttempt, Postman, events_of, origin_of
-from truecaller_async.sandbox.webhook_events import Contact, EventMaker
+from truecaller_async.sandbox.webhooks.events import Contact, EventMaker
+from truecaller_async.sandbox.webhooks.sender import RETRIES, DeliveryAttempt, WebhookSender, events_of, origin_of
 
 from .driving import NOW
 
@@ -110,7 +110,7 @@ def test_numbers_are_generated_if_no_call_was_seen() -> None:
 
 
 def drawn(seed: int = 0, **order: Any) -> list[WebhookEvent]:
-    return events_of(Volley(url=URL, **order), a_maker(seed), Random(seed), CONTACTS, NOW)
+    return events_of(WebhookOrder(url=URL, **order), a_maker(seed), Random(seed), CONTACTS, NOW)
 
 
 def test_kinds_come_in_turn() -> None:
@@ -175,7 +175,7 @@ def test_only_scheme_host_and_port_of_a_url_are_shown(url: str, shown: str) -> N
 )
 def test_url_that_may_not_be_sent_to_is_refused_without_being_shown(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Volley(url=url)
+        WebhookOrder(url=url)
     assert "SECRET" not in str(caught.value)
 
 
@@ -186,21 +186,21 @@ def test_url_that_may_not_be_sent_to_is_refused_without_being_shown(url: str) ->
 )
 def test_order_out_of_its_range_is_refused(order: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        Volley(url=URL, **order)
+        WebhookOrder(url=URL, **order)
 
 
 @pytest.mark.parametrize("wrong", [{"retries": (-1.0,)}, {"read": 0.0}, {"webhook": "http://hooks.example/"}], ids=str)
 def test_setting_out_of_its_range_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        SandboxSettings(**wrong) if "webhook" in wrong else FiringSettings(**wrong)
+        SandboxSettings(**wrong) if "webhook" in wrong else WebhookSenderSettings(**wrong)
 
 
 def test_no_repr_shows_the_key() -> None:
-    assert KEY not in repr((Volley(url=URL), SandboxSettings(webhook=URL)))
+    assert KEY not in repr((WebhookOrder(url=URL), SandboxSettings(webhook=URL)))
 
 
 def delivered(
-    answers: Sequence[int | str], *, then: Callable[[Postman], object] | None = None, configured: bool = True
+    answers: Sequence[int | str], *, then: Callable[[WebhookSender], object] | None = None, configured: bool = True
 ) -> list[DeliveryAttempt]:
     """The log of one event whose attempts get these answers, the last for ever; `then` happens after the first."""
     event = a_maker().make(EventKind.SLOT_PICKER, CONTACTS, NOW)
@@ -213,13 +213,13 @@ def delivered(
             assert (url, body) == (URL, event.body)
             return next(said, last)
 
-        postman = Postman(FiringSettings(), post, asyncio.sleep, asyncio.get_running_loop().time)
+        postman = WebhookSender(WebhookSenderSettings(), post, asyncio.sleep, asyncio.get_running_loop().time)
         if configured:
             postman.configure(URL)
         if not await postman.attempt(event, URL):
             if then is not None:
                 then(postman)
-            await postman.insist(event, URL)
+            await postman.deliver(event, URL)
         assert postman.states == Counter(attempt.state for attempt in postman.attempts())
         return postman.attempts()
 
@@ -246,7 +246,7 @@ def test_200_ends_the_retries_at_once() -> None:
 
 
 def test_deleted_webhook_is_not_retried() -> None:
-    assert [attempt.state for attempt in delivered([500], then=Postman.forget)] == [
+    assert [attempt.state for attempt in delivered([500], then=WebhookSender.forget)] == [
         DeliveryState.RESCHEDULED,
         DeliveryState.DELETED,
     ]
@@ -318,7 +318,7 @@ async def sandbox(naps: Naps) -> AsyncIterator[Sandbox]:
 
 
 async def test_both_events_come_over_a_socket_as_they_were_made(sandbox: Sandbox, receiver: Receiver) -> None:
-    events = sandbox.fire(Volley(url=receiver.url, count=4))
+    events = sandbox.send_webhooks(WebhookOrder(url=receiver.url, count=4))
     await sandbox.webhooks.settled()
     path = f"/hook/{KEY}?key={KEY}"
     assert receiver.requests == [("POST", path, "application/json", event.body) for event in events]
@@ -329,7 +329,7 @@ async def test_failing_webhook_is_called_eight_times_on_schedule(
     sandbox: Sandbox, receiver: Receiver, naps: Naps
 ) -> None:
     receiver.answers = [503]
-    [event] = sandbox.fire(Volley(url=receiver.url, kinds=("user_feedback",)))
+    [event] = sandbox.send_webhooks(WebhookOrder(url=receiver.url, kinds=("user_feedback",)))
     await sandbox.webhooks.settled()
     assert receiver.event_ids == [event.event_id] * 8
     assert tuple(naps.taken) == RETRIES
@@ -338,14 +338,14 @@ async def test_failing_webhook_is_called_eight_times_on_schedule(
 
 async def test_redirect_is_not_followed(sandbox: Sandbox, receiver: Receiver) -> None:
     receiver.answers = [307, 200]
-    sandbox.fire(Volley(url=receiver.url))
+    sandbox.send_webhooks(WebhookOrder(url=receiver.url))
     await sandbox.webhooks.settled()
     assert {path for _, path, _, _ in receiver.requests} == {f"/hook/{KEY}?key={KEY}"}
     assert [attempt.status for attempt in sandbox.webhooks.postman.attempts()] == [307, 200]
 
 
 async def test_several_senders_send_everything_once(sandbox: Sandbox, receiver: Receiver) -> None:
-    events = sandbox.fire(Volley(url=receiver.url, count=40, duplicates=0.3, shuffle=True, senders=4))
+    events = sandbox.send_webhooks(WebhookOrder(url=receiver.url, count=40, duplicates=0.3, shuffle=True, senders=4))
     await sandbox.webhooks.settled()
     assert len(events) == 52
     assert Counter(receiver.event_ids) == Counter(event.event_id for event in events)
@@ -358,11 +358,11 @@ async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def test_silent_webhook_is_abandoned_after_the_read_timeout(naps: Naps) -> None:
-    settings = SandboxSettings(firing=FiringSettings(retries=(1.0,), read=0.05))
+    settings = SandboxSettings(webhook_sender=WebhookSenderSettings(retries=(1.0,), read=0.05))
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server, await Sandbox.start(settings, sleep=naps) as sandbox:
-        sandbox.fire(Volley(url=f"http://127.0.0.1:{port}/"))
+        sandbox.send_webhooks(WebhookOrder(url=f"http://127.0.0.1:{port}/"))
         await sandbox.webhooks.settled()
         log = sandbox.webhooks.postman.attempts()
     assert [(attempt.error, attempt.state) for attempt in log] == [
@@ -376,7 +376,7 @@ async def test_events_are_about_the_latest_records(sandbox: Sandbox, receiver: R
     record = CallRecord("911234500001", "919234500001", start, datetime.fromtimestamp(NOW + 3600, UTC))
     async with TruecallerClient.from_env(sandbox.environment()) as client:
         await client.calls.push(record)
-    sandbox.fire(Volley(url=receiver.url, kinds=("slot_picker",)))
+    sandbox.send_webhooks(WebhookOrder(url=receiver.url, kinds=("slot_picker",)))
     await sandbox.webhooks.settled()
     payload = msgspec.json.decode(receiver.requests[0][3])["cmb_payload"]
     assert (payload["business_number"], payload["client_number"]) == ("911234500001", "919234500001")
@@ -391,7 +391,7 @@ async def test_close_cancels_waiting_retries(receiver: Receiver) -> None:
         await asyncio.Event().wait()
 
     async with await Sandbox.start(sleep=sleep) as sandbox:
-        sandbox.fire(Volley(url=receiver.url))
+        sandbox.send_webhooks(WebhookOrder(url=receiver.url))
         await waiting.wait()
         assert sandbox.webhooks.pending == 1
     assert sandbox.webhooks.pending == 0
@@ -446,7 +446,7 @@ async def test_order_without_a_url_uses_the_previous_url(receiver: Receiver, nap
 
 
 async def test_delete_ends_the_retries_and_reset_clears_the_log(sandbox: Sandbox, receiver: Receiver) -> None:
-    sandbox.fire(Volley(url=receiver.url, count=3))
+    sandbox.send_webhooks(WebhookOrder(url=receiver.url, count=3))
     status, told = await asked(sandbox, "DELETE")
     assert (status, told) == (200, {"deleted": True})
     await sandbox.webhooks.settled()

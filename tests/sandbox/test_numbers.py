@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from truecaller_async.sandbox import SandboxSettings
-from truecaller_async.sandbox.numbers import NumberBook
+from truecaller_async.sandbox.endpoints.number_store import NumberStore
 
 from .driving import NOW, Driver, printed, said
 
@@ -262,7 +262,7 @@ Step = tuple[str, str, str, float]
     )
 )
 def test_number_is_in_one_bucket_at_most_and_in_one_set_at_most(steps: list[Step]) -> None:
-    book, now = NumberBook(2.0, room=10), NOW
+    book, now = NumberStore(2.0, room=10), NOW
     for action, feature_set, number, pause in steps:
         now += pause
         before = {entry.number: entry.feature_set_id for entry in book.entries(now)}
@@ -299,6 +299,6 @@ def test_number_uses_its_room_until_it_is_gone() -> None:
 
 
 def test_number_store_shows_no_full_number() -> None:
-    book = NumberBook(2.0, room=10)
+    book = NumberStore(2.0, room=10)
     book.publish("set-1", [NUMBER], NOW)
     assert [repr(entry) for entry in book.entries(NOW)] == ["Entry(********1234)"]

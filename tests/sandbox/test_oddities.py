@@ -12,7 +12,7 @@ import schemathesis
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.options import UUID
-from truecaller_async.sandbox import Oddity, SandboxSettings
+from truecaller_async.sandbox import ResponseVariant, SandboxSettings
 from truecaller_async.sandbox.app import description
 
 from .driving import NOW, Driver, batch_id_of, printed, record, said
@@ -38,7 +38,7 @@ def rows_of(driver: Driver, count: int = 20) -> list[Any]:
 
 def test_no_variant_is_active_by_default() -> None:
     assert SandboxSettings().oddities == frozenset()
-    assert SandboxSettings(oddities=["late-batches"]).oddities == {Oddity.LATE_BATCHES}
+    assert SandboxSettings(oddities=["late-batches"]).oddities == {ResponseVariant.LATE_BATCHES}
 
 
 @pytest.mark.parametrize("names", [["unheard-of"], "masked-numbers"])
@@ -53,8 +53,8 @@ def test_answer_has_one_envelope_at_most() -> None:
 
 
 def test_every_variant_is_described() -> None:
-    assert Oddity.__doc__ is not None
-    assert [name for name in Oddity.__members__ if f"`{name}`:" not in Oddity.__doc__] == []
+    assert ResponseVariant.__doc__ is not None
+    assert [name for name in ResponseVariant.__members__ if f"`{name}`:" not in ResponseVariant.__doc__] == []
 
 
 def test_masked_numbers() -> None:

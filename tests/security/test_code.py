@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.house.sources import REPOSITORY, Module, modules
+from tests.architecture.sources import REPOSITORY, Module, modules
 
 FORBIDDEN = (
     "pickle",
@@ -39,9 +39,9 @@ FORBIDDEN = (
 WRITING = {"w", "x", "a", "+"}
 EXECUTING = {"execute", "executemany", "executescript"}
 OWN_NAMES = {
-    "truecaller_async.journal.upkeep": {"table"},
-    "truecaller_async.journal.reading": {"where"},
-    "truecaller_async.webhooks.ledger": {"one", "state"},
+    "truecaller_async.journal.maintenance": {"table"},
+    "truecaller_async.journal.reader": {"where"},
+    "truecaller_async.webhooks.event_queries": {"one", "state"},
     "truecaller_async.storage.sqlite_worker": {"version"},
 }
 """What may stand in SQL beside constants: parts of SQL of the same module, and the version of a schema; no values."""
@@ -186,8 +186,8 @@ def openings(module: Module) -> Iterator[tuple[int, str]]:
 
 
 NAMED_BY_THE_CALLER = {
-    "truecaller_async.sources.sinks": "results, where the caller wants them",
-    "truecaller_async.sources.files": "input, read only",
+    "truecaller_async.sinks.result_sink": "results, where the caller wants them",
+    "truecaller_async.sources.text_files": "input, read only",
     "truecaller_async.webhooks.forwarding": "a file to which events are forwarded",
 }
 EXCLUSIVE_OR_NOT_FOLLOWED = ("O_EXCL", "O_NOFOLLOW", '"xb"')

@@ -22,7 +22,7 @@ import attrs
 import pytest
 
 from truecaller_async import CallRecord, Summary, TruecallerClient, read_csv
-from truecaller_async.journal.upkeep import purge
+from truecaller_async.journal.maintenance import purge
 from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxSettings
 
 from .canary import Heard, leaks, listening, traces_of_secret

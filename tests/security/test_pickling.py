@@ -18,16 +18,15 @@ import msgspec
 import pytest
 
 import truecaller_async
-from tests.house.test_errors import EXAMPLES as ERRORS
-from tests.house.test_errors import assert_same
+from tests.architecture.test_errors import EXAMPLES as ERRORS
+from tests.architecture.test_errors import assert_same
 from truecaller_async import (
     Batch,
     BatchStatus,
     CallRecord,
     CampaignOptions,
-    Effort,
+    ColumnDefaults,
     FeatureSet,
-    Fill,
     Label,
     Limits,
     Number,
@@ -43,10 +42,11 @@ from truecaller_async import (
     RecordStatus,
     RetryPolicy,
     Row,
+    RunCost,
     Secret,
     Summary,
     Timeouts,
-    TokenFacts,
+    TokenInfo,
     TokenStatus,
     TruecallerError,
     errors,
@@ -58,7 +58,7 @@ CANARY = "ca9a2y0f-4cad-4e1b-9fac-b01dfaceb00c"
 ACCOUNT = "00000000-0000-4000-8000-000000000001"
 AT = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 RECORD = CallRecord("911140567123", "919900765432", AT, AT, key="k")
-FACTS = TokenFacts("0123456789ab", 1.0, 3599.0, "this")
+FACTS = TokenInfo("0123456789ab", 1.0, 3599.0, "this")
 RULE = RateLimit("batch", 60, 60.0)
 
 MODELS = (
@@ -66,9 +66,9 @@ MODELS = (
     Batch("b-1"),
     BatchStatus("b-1", ACCOUNT, (RecordStatus(caller="911140567123", status="success"),)),
     CampaignOptions(on_ambiguous="hold"),
-    Effort({"submit": 2}),
+    RunCost({"submit": 2}),
     FeatureSet("id", created_at=AT),
-    Fill(label_id="id"),
+    ColumnDefaults(label_id="id"),
     Label("id", category=7),
     Limits((RULE,)),
     Number("911140998761"),

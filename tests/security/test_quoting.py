@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from truecaller_async.errors import BODY_KEPT
-from truecaller_async.protocol.quoting import TEXT_KEPT, quote_body, quote_text
+from truecaller_async.protocol.redaction import TEXT_MAX_CHARACTERS, redact, redact_body
 
 from .canary import leaks, traces_of_number, traces_of_secret
 from .host import RECEIVER, TOKEN
@@ -20,7 +20,7 @@ SAID = st.sampled_from(["Bearer ", " ", "'", '"', ", ", "https://files.example/a
 @given(st.lists(SAID, max_size=60).map(" ".join), st.integers(0, 200))
 def test_truncation_leaves_no_part_of_a_token_or_number(said: str, before: int) -> None:
     text = "." * before + " " + said
-    for shown in (quote_text(text), quote_body(text.encode()), quote_body((" " * (BODY_KEPT - 300) + text).encode())):
+    for shown in (redact(text), redact_body(text.encode()), redact_body((" " * (BODY_KEPT - 300) + text).encode())):
         assert leaks(HIDDEN, [("quote", shown or "")]) == []
 
 
@@ -28,9 +28,9 @@ def test_truncation_leaves_no_part_of_a_token_or_number(said: str, before: int) 
 @given(st.integers(0, 300))
 def test_redaction_leaves_no_leading_digits_of_a_cut_number(room: int) -> None:
     text = "Bearer " + "x" * 400 + " " * room + RECEIVER
-    shown = quote_text(text + " and more" * 20) or ""
+    shown = redact(text + " and more" * 20) or ""
     assert "9900765" not in shown
-    assert len(shown) <= TEXT_KEPT
+    assert len(shown) <= TEXT_MAX_CHARACTERS
 
 
 @pytest.mark.fault("S01")
@@ -47,7 +47,7 @@ def test_redaction_leaves_no_leading_digits_of_a_cut_number(room: int) -> None:
     ],
 )
 def test_ids_hashes_names_and_paths_are_no_tokens(word: str) -> None:
-    shown = quote_text(f"see {word} for more") or ""
+    shown = redact(f"see {word} for more") or ""
     assert shown.startswith("see " + word[:5])
     assert shown.count("*") <= 12
     assert "***" not in shown.split()

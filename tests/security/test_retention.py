@@ -10,11 +10,20 @@ from pathlib import Path
 import pytest
 
 from tests.cli.driving import CALLER, Shell, receiver, write_rows
-from truecaller_async.cli import journals
-from truecaller_async.cli.retention import DAYS, keep_retention
-from truecaller_async.journal.held import Held, hold
-from truecaller_async.journal.reading import JournalReader
-from truecaller_async.models import Begun, Entry, Noted, Outcome, Place, Planned, Read, RunBegan
+from truecaller_async.cli.campaign import journal_files
+from truecaller_async.cli.campaign.retention import DAYS, keep_retention
+from truecaller_async.journal.handle import JournalHandle, open_handle
+from truecaller_async.journal.reader import JournalReader
+from truecaller_async.models import (
+    BatchPlanned,
+    CampaignStarted,
+    JournalEntry,
+    NoteAdded,
+    Outcome,
+    RowsRead,
+    RunStarted,
+    SourcePosition,
+)
 from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxSettings
 
 NOW = 1_763_740_800.0
@@ -26,25 +35,27 @@ PAYLOAD = b"what was kept of one record"
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where journals of ours lie."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    return journals.claimed("first.csv", NOW).parent
+    return journal_files.claimed("first.csv", NOW).parent
 
 
-def begun(path: Path, *, ours: bool = True) -> Held:
+def begun(path: Path, *, ours: bool = True) -> JournalHandle:
     """A campaign that stopped in the middle; its journal is still open."""
-    held = hold(path, anew=True)
-    entries: list[Entry] = [
-        Begun(NOW, "1", "account", "v2", {}, None, b"salt"),
-        RunBegan(NOW, 1),
-        Planned(1, (1,), payload=PAYLOAD),
-        Read(Place(1, 1, 1)),
+    held = open_handle(path, is_new=True)
+    entries: list[JournalEntry] = [
+        CampaignStarted(NOW, "1", "account", "v2", {}, None, b"salt"),
+        RunStarted(NOW, 1),
+        BatchPlanned(1, (1,), payload=PAYLOAD),
+        RowsRead(SourcePosition(1, 1, 1)),
     ]
-    held.transact([held.scribe.take((*entries, *([Noted(journals.OWN, os.path.realpath(path))] if ours else [])))])
+    held.transact(
+        [held.statements.build((*entries, *([NoteAdded(journal_files.OWN, os.path.realpath(path))] if ours else [])))]
+    )
     return held
 
 
 def made(name: str = "input.csv", *, days: float, ours: bool = True, path: Path | None = None) -> Path:
     """The journal of a campaign that was stopped so many days ago."""
-    path = path or journals.claimed(name, NOW)
+    path = path or journal_files.claimed(name, NOW)
     begun(path, ours=ours).close()
     aged(path, days)
     return path
@@ -72,7 +83,7 @@ def test_purge_after_thirty_days_keeps_the_summary_and_logs_one_line(
     assert not any(PAYLOAD in path.read_bytes() for path in old)
     assert PAYLOAD in young.read_bytes()
     with JournalReader(old[0]) as reader:
-        assert reader.standing().account() == {Outcome.UNSENT: 1}
+        assert reader.state().outcome_counts() == {Outcome.UNSENT: 1}
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"Purged 2 journals in {folder} that nobody had written to for 30 days")
     keep_retention(NOW + 400 * DAY, spared=young)
@@ -123,7 +134,7 @@ def test_named_or_recent_journal_is_never_purged(
 
 @pytest.mark.fault("S37")
 def test_active_journal_and_journal_to_resume_are_never_purged(folder: Path) -> None:
-    path, resumed = journals.claimed("running.csv", NOW), made("resumed.csv", days=99)
+    path, resumed = journal_files.claimed("running.csv", NOW), made("resumed.csv", days=99)
     running = begun(path)
     aged(path, 99)
     keep_retention(NOW, spared=resumed)
@@ -141,7 +152,7 @@ async def test_run_and_resume_apply_retention_and_read_commands_do_not(
         rows = write_rows(tmp_path / "new.csv", "caller,receiver,reason", [(CALLER, receiver(1), "A parcel is here")])
         named = str(tmp_path / "named.db")
         for verb in (("run", str(rows), "--journal", named), ("resume", named)):
-            old = journals.claimed("old.csv", NOW, {"XDG_STATE_HOME": shell.env["XDG_STATE_HOME"]})
+            old = journal_files.claimed("old.csv", NOW, {"XDG_STATE_HOME": shell.env["XDG_STATE_HOME"]})
             begun(old).close()
             os.utime(old, (time.time() - (DAYS + 1) * DAY,) * 2)
             assert (await shell.call("campaign", "status", str(old))).code == 0

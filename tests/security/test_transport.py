@@ -156,7 +156,7 @@ async def test_cookie_is_never_sent_back() -> None:
         host.fail(says(b"[]", headers="Set-Cookie: session=planted; Path=/\r\n"), mint=False)
         await client.labels.list()
         await client.labels.list()
-        session = client._parts.transport._session  # type: ignore[attr-defined]
+        session = client._shared.transport._session  # type: ignore[attr-defined]
         assert isinstance(session.cookie_jar, aiohttp.DummyCookieJar)
     assert host.server.requests == 3
     assert b"planted" not in host.server.received

@@ -20,15 +20,15 @@ from tests.simulation.fate import Ending
 from tests.simulation.timeline import Timeline
 from truecaller_async import JournalError
 from truecaller_async.journal import MemoryJournal
-from truecaller_async.journal.files import examine
-from truecaller_async.journal.held import Held, hold
-from truecaller_async.journal.loading import scribe_of
-from truecaller_async.journal.texts import kept
-from truecaller_async.journal.upkeep import settle
-from truecaller_async.models import Entry, Read, Settled, Spent, Token
-from truecaller_async.models.tokens import Shelf
-from truecaller_async.planning.doubts import MAY_BE_JUDGED, judgement
-from truecaller_async.planning.replay import OpenBatch, Standing
+from truecaller_async.journal.database_file import examine
+from truecaller_async.journal.handle import JournalHandle, open_handle
+from truecaller_async.journal.load import load_statements
+from truecaller_async.journal.maintenance import decide
+from truecaller_async.journal.outcome_texts import truncated
+from truecaller_async.models import CostReported, JournalEntry, RowsRead, RowsSettled, Token
+from truecaller_async.models.tokens import StoreSnapshot
+from truecaller_async.planning.ambiguity import DECIDABLE_STATES, decision_entries
+from truecaller_async.planning.campaign_state import CampaignState, JournaledBatch
 from truecaller_async.ports import Limiter
 from truecaller_async.tokens import MemoryTokenStore
 
@@ -38,7 +38,7 @@ FULL = "the journal cannot be written: the disk is full"
 class Memory(MemoryJournal):
     """A journal in memory that takes entries without being awaited."""
 
-    def take(self, entries: tuple[Entry, ...]) -> None:
+    def take(self, entries: tuple[JournalEntry, ...]) -> None:
         """As `write`, at once."""
         with contextlib.suppress(StopIteration):
             self.write(*entries).send(None)
@@ -77,9 +77,9 @@ class HesitantLimiter:
     grants: list[tuple[float, str, str]] = attrs.field(factory=list)
     forgotten: set[str] = attrs.field(factory=set)
 
-    async def take(self, token_id: str, call: str) -> float:
+    async def try_acquire(self, token_id: str, call: str) -> float:
         await self.hesitate()
-        wait = await self.inner.take(token_id, call)
+        wait = await self.inner.try_acquire(token_id, call)
         if wait == 0.0 and token_id not in self.forgotten:
             self.grants.append((asyncio.get_running_loop().time(), token_id, call))
         await self.hesitate()
@@ -88,8 +88,8 @@ class HesitantLimiter:
     def slow_down(self, token_id: str) -> None:
         self.inner.slow_down(token_id)
 
-    def remember(self, token_id: str, releases: Mapping[str, Sequence[float]]) -> None:
-        self.inner.remember(token_id, releases)
+    def restore(self, token_id: str, releases: Mapping[str, Sequence[float]]) -> None:
+        self.inner.restore(token_id, releases)
 
     def forget(self, token_id: str) -> None:
         self.forgotten.add(token_id)
@@ -115,7 +115,7 @@ class HesitantStore:
     async def adopt(self, now: float) -> Sequence[Token]:
         await self._hesitate()
         kept = self._shelves._kept
-        for token_id in [token_id for token_id, token in kept.items() if token.expires <= now]:
+        for token_id in [token_id for token_id, token in kept.items() if token.expires_at <= now]:
             del kept[token_id]
         return list(kept.values())
 
@@ -124,7 +124,7 @@ class HesitantStore:
         self._shelves._kept[token.token_id] = token
         await self._hesitate()
 
-    async def drop(self, token_id: str) -> None:
+    async def discard(self, token_id: str) -> None:
         await self._hesitate()
         self._shelves._kept.pop(token_id, None)
         await self._hesitate()
@@ -139,7 +139,7 @@ class HesitantStore:
         await self._hesitate()
         await self._shelves.refund_mint(now)
 
-    async def note(self, token_id: str, rule: str, at: float) -> None:
+    async def record_release(self, token_id: str, rule: str, at: float) -> None:
         await self._hesitate()
         self._shelves._notes.setdefault(token_id, []).append((rule, at))
         await self._hesitate()
@@ -152,10 +152,10 @@ class HesitantStore:
                 noted.setdefault(rule, []).append(at)
         return noted
 
-    async def look(self, now: float, since: float) -> Shelf:
-        return await self._shelves.look(now, since)
+    async def snapshot(self, now: float, since: float) -> StoreSnapshot:
+        return await self._shelves.snapshot(now, since)
 
-    async def give_up(self, now: float) -> None:
+    async def release_all(self, now: float) -> None:
         await self._hesitate()
         kept = self._shelves._kept
         for token_id, token in kept.items():
@@ -190,9 +190,9 @@ class Annals:
     resumable: bool
     path: Path | None
     memory: Memory = attrs.field()
-    entries: list[Entry] = attrs.field(factory=list)
+    entries: list[JournalEntry] = attrs.field(factory=list)
     flaws: list[str] = attrs.field(factory=list)
-    held: Held | None = None
+    held: JournalHandle | None = None
 
     @memory.default
     def _memory(self) -> Memory:
@@ -201,34 +201,34 @@ class Annals:
     @property
     def begun(self) -> bool:
         """Whether there is a campaign to go on with."""
-        return self.memory.standing.begun is not None
+        return self.memory.standing.started is not None
 
-    async def open(self, *, anew: bool) -> Standing:
-        standing = await self.memory.open(anew=anew)
+    async def open(self, *, is_new: bool) -> CampaignState:
+        standing = await self.memory.open(is_new=is_new)
         if self.path is None:
             return standing
-        self.held = hold(self.path, anew=anew)
+        self.held = open_handle(self.path, is_new=is_new)
         self.held.db.execute("PRAGMA synchronous=OFF")
-        return self.held.scribe.standing
+        return self.held.statements.state
 
-    def keep(self, entries: tuple[Entry, ...]) -> None:
+    def keep(self, entries: tuple[JournalEntry, ...]) -> None:
         """These are safe."""
         if self.held is not None:
-            self.held.transact([self.held.scribe.take(entries)])
+            self.held.transact([self.held.statements.build(entries)])
         self.memory.take(entries)
-        self.entries += [entry for entry in entries if not isinstance(entry, Spent)]
+        self.entries += [entry for entry in entries if not isinstance(entry, CostReported)]
 
     @property
-    def undecided(self) -> list[OpenBatch]:
+    def undecided(self) -> list[JournaledBatch]:
         """The batches that the operator may decide, while no process works on the campaign."""
-        return [batch for batch in self.memory.standing.open if batch.state in MAY_BE_JUDGED]
+        return [batch for batch in self.memory.standing.open if batch.state in DECIDABLE_STATES]
 
-    def decide(self, batch: OpenBatch, *, applied: bool, at: float) -> None:
+    def decide(self, batch: JournaledBatch, *, applied: bool, at: float) -> None:
         """Write the operator's decision into every form of the journal, and compare them."""
         if self.path is not None:
-            settle(self.path, batch.seq, applied, at)
-        for entry in judgement(batch, applied, at):
-            self.memory.standing.take(entry)
+            decide(self.path, batch.seq, applied, at)
+        for entry in decision_entries(batch, applied, at):
+            self.memory.standing.apply(entry)
             self.entries.append(entry)
         if self.path is not None:
             self._compare()
@@ -252,12 +252,12 @@ class Annals:
     def _compare(self) -> None:
         assert self.path is not None
         examine(self.path, alone=True)
-        held = hold(self.path, anew=False)
+        held = open_handle(self.path, is_new=False)
         try:
             said = held.db.execute("PRAGMA integrity_check").fetchone()[0]
             if said != "ok":
                 self.flaws.append(f"integrity_check: {said}")
-            loaded, known = picture(scribe_of(held.db).standing), picture(self.memory.standing)
+            loaded, known = picture(load_statements(held.db).state), picture(self.memory.standing)
             self.flaws += _differences("", loaded, known)
         finally:
             held.close()
@@ -266,7 +266,7 @@ class Annals:
 def _differences(where: str, loaded: Any, known: Any) -> list[str]:
     """Each place in which the two are not the same."""
     if not (isinstance(loaded, dict) and isinstance(known, dict)):
-        known = kept(known) if where.endswith("reason") else known  # long numbers of the server's words are masked
+        known = truncated(known) if where.endswith("reason") else known  # long numbers of the server's words are masked
         return [] if loaded == known else [f"{where} is {loaded!r} in the tables, and {known!r} was told"]
     found = []
     for name in {**loaded, **known}:
@@ -286,11 +286,11 @@ class HesitantJournal:
         self._full = False
         self.resumable = annals.resumable
 
-    async def open(self, *, anew: bool) -> Standing:
+    async def open(self, *, is_new: bool) -> CampaignState:
         await self._hesitate()
-        return await self._annals.open(anew=anew)
+        return await self._annals.open(is_new=is_new)
 
-    async def write(self, *entries: Entry) -> None:
+    async def write(self, *entries: JournalEntry) -> None:
         """Kept before anybody else may run, so that nothing is lost of a writer who is cancelled while it waits."""
         if self._doom.struck.is_set():
             await asyncio.Event().wait()
@@ -303,7 +303,7 @@ class HesitantJournal:
             self._timeline.tell(f"journal {self._name}", _short(entry))
         await self._hesitate()
 
-    async def _fall(self, entries: tuple[Entry, ...]) -> None:
+    async def _fall(self, entries: tuple[JournalEntry, ...]) -> None:
         ending = self._doom.ending
         assert ending is not None
         self._timeline.tell(ending.how, self._name, "kept" if ending.kept else "not kept")
@@ -315,24 +315,24 @@ class HesitantJournal:
         self._doom.struck.set()
         await asyncio.Event().wait()
 
-    async def reads(self, after: int, limit: int) -> Sequence[Read]:
+    async def read_blocks(self, after: int, limit: int) -> Sequence[RowsRead]:
         await self._hesitate()
-        return await self._annals.memory.reads(after, limit)
+        return await self._annals.memory.read_blocks(after, limit)
 
     async def aclose(self) -> None:
         if not self._doom.struck.is_set():
             await self._annals.let_go()
 
 
-def _short(entry: Entry) -> str:
-    if isinstance(entry, Settled):
+def _short(entry: JournalEntry) -> str:
+    if isinstance(entry, RowsSettled):
         return (
             f"Settled(batch {entry.seq}: {len(entry.rows)} rows from {entry.rows[0]}, {entry.outcome}, {entry.reason})"
         )
     return f"{type(entry).__name__}({', '.join(f'{name}={value}' for name, value in _shown(entry))})"
 
 
-def _shown(entry: Entry) -> list[tuple[str, object]]:
-    hidden = ("at", "prints", "payload", "salt", "options", "library", "pid", "account", "elapsed")
+def _shown(entry: JournalEntry) -> list[tuple[str, object]]:
+    hidden = ("at", "fingerprints", "payload", "salt", "options", "library", "pid", "account", "elapsed")
     fields = [field.name for field in attrs.fields(type(entry)) if field.name not in hidden]
     return [(name, value) for name in fields if (value := getattr(entry, name)) is not None]

@@ -9,9 +9,9 @@ import attrs
 from tests.simulation.fate import Act, Campaign, Fate
 from tests.simulation.timeline import Timeline
 from truecaller_async import CallRecord, RecordResult, Summary
-from truecaller_async.models import Entry
+from truecaller_async.models import JournalEntry
+from truecaller_async.planning.circuit_breaker import ServiceGuard
 from truecaller_async.planning.preflight import canonical
-from truecaller_async.planning.restraint import Restraint
 from truecaller_async.sandbox import TruthEntry
 from truecaller_async.sandbox.state import Stats
 
@@ -59,7 +59,7 @@ class Course:
 
     campaign: Campaign
     rows: Sequence[CallRecord]
-    entries: list[Entry]
+    entries: list[JournalEntry]
     lives: list[Life] = attrs.field(factory=list)
     flaws: list[str] = attrs.field(factory=list)
 
@@ -89,7 +89,7 @@ class Effort:
     """What one process asked of the way to the server: `sends` are requests handed to the transport, and `restraint`
     says what leaves were given for them."""
 
-    restraint: Restraint
+    restraint: ServiceGuard
     sends: int = 0
 
 

@@ -13,9 +13,9 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import attrs
 
 from truecaller_async import CampaignOptions, Limits, PollPolicy, RetryPolicy
-from truecaller_async.sandbox.endings import ENDINGS
-from truecaller_async.sandbox.faults import Fault, FaultPlan
-from truecaller_async.sandbox.oddities import Oddity
+from truecaller_async.sandbox.faults.plan import Fault, FaultPlan
+from truecaller_async.sandbox.faults.response_variants import ResponseVariant
+from truecaller_async.sandbox.faults.responses import FAULT_RESPONSES
 
 T = TypeVar("T")
 Kept: TypeAlias = Literal["none", "memory", "sqlite"]
@@ -34,18 +34,18 @@ GRAVE = frozenset({"403", "301", "302", "303", "307", "308"})
 """Endings that end a campaign at once: drawn seldom, or nothing else would be seen."""
 
 MARVELS = (
-    Oddity.MASKED_NUMBERS,
-    Oddity.CAMEL_STATUS_INFO,
-    Oddity.PARSE_FAILURE,
-    Oddity.OPAQUE_BATCH_IDS,
-    Oddity.SHUFFLED_ROWS,
-    Oddity.LATE_BATCHES,
-    Oddity.MISSING_ROWS,
-    Oddity.LATE_ROWS,
-    Oddity.REPEATED_ROWS,
-    Oddity.CONTRADICTING_ROWS,
-    Oddity.FOREIGN_ROWS,
-    Oddity.OLD_NAMES_IN_ROWS,
+    ResponseVariant.MASKED_NUMBERS,
+    ResponseVariant.CAMEL_STATUS_INFO,
+    ResponseVariant.PARSE_FAILURE,
+    ResponseVariant.OPAQUE_BATCH_IDS,
+    ResponseVariant.SHUFFLED_ROWS,
+    ResponseVariant.LATE_BATCHES,
+    ResponseVariant.MISSING_ROWS,
+    ResponseVariant.LATE_ROWS,
+    ResponseVariant.REPEATED_ROWS,
+    ResponseVariant.CONTRADICTING_ROWS,
+    ResponseVariant.FOREIGN_ROWS,
+    ResponseVariant.OLD_NAMES_IN_ROWS,
 )
 """The oddities that concern a campaign."""
 
@@ -59,7 +59,7 @@ class Server:
     resolve_after: float
     resolve_spread: float
     validation: Literal["whole", "per_record"]
-    oddities: tuple[Oddity, ...]
+    oddities: tuple[ResponseVariant, ...]
     late_for: float
     faults: FaultPlan
     ahead: float
@@ -346,7 +346,7 @@ class _Drawing:
     def _steps(self, call: str) -> tuple[str, ...]:
         dice = self._dice
         applies = dice.random() < 0.5
-        endings = [name for name in ENDINGS if name != "answer" and (name not in GRAVE or dice.random() < 0.1)]
+        endings = [name for name in FAULT_RESPONSES if name != "answer" and (name not in GRAVE or dice.random() < 0.1)]
         ending = dice.choice(COMMON) if dice.random() < 0.7 else dice.choice(endings)
         if ending == "delay":
             return "apply", f"delay:{dice.choice((0.5, 5, 45))}"

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from tests.simulation.evidence import Content, Course, Evidence, Life, applied_content, content_of
 from tests.virtual import most_in_window
 from truecaller_async import JournalError, Outcome, RateLimit, TruecallerError
-from truecaller_async.models import AttemptEnded, Intent, Planned, Settled
-from truecaller_async.planning.batch_state import Event
-from truecaller_async.planning.pace import MARGIN
-from truecaller_async.planning.restraint import EARNED, FLOOR, Leave
+from truecaller_async.models import AttemptEnded, AttemptStarted, BatchPlanned, RowsSettled
+from truecaller_async.planning.batch_state import BatchEvent
+from truecaller_async.planning.circuit_breaker import BUDGET_INITIAL, BUDGET_PER_REQUEST, Grant
+from truecaller_async.planning.rate_law import WINDOW_MARGIN_FACTOR
 
 DENIED = frozenset({301, 302, 303, 307, 308, 400, 401, 403, 404})
 NUMBER = re.compile(r"\d{9,15}")
@@ -92,7 +92,7 @@ def i5_no_window_holds_more_than_its_limit(evidence: Evidence) -> Iterator[str]:
             continue
         for grants in evidence.grants:
             yield from _over(rule, [grant for grant in grants if rule.counts(grant[2])], rule.per, "permits")
-        window = min(rule.per, rule.per * (1 + MARGIN) - stretch)
+        window = min(rule.per, rule.per * (1 + WINDOW_MARGIN_FACTOR) - stretch)
         if window > 0:
             came = [(arrival.at, arrival.token_id, arrival.call) for arrival in evidence.arrivals]
             yield from _over(rule, [one for one in came if rule.counts(one[2])], window, "arrivals")
@@ -102,7 +102,7 @@ def i6_mints_keep_their_limit(evidence: Evidence) -> Iterator[str]:
     """No window of the mint rule has more requests for tokens than it allows, in all processes together; where
     somebody sets the wall clock, in each process. A request that the server calls wrong made no token."""
     for rule in evidence.fate.limits:
-        window = min(rule.per, rule.per * (1 + MARGIN) - _stretch(evidence))
+        window = min(rule.per, rule.per * (1 + WINDOW_MARGIN_FACTOR) - _stretch(evidence))
         if not rule.counts("mint") or window <= 0:
             continue
         came = [arrival for arrival in evidence.arrivals if arrival.call == "mint" and arrival.status not in DENIED]
@@ -116,14 +116,14 @@ def i7_retries_keep_to_their_budget(evidence: Evidence) -> Iterator[str]:
     """No request without leave; retries that cost are at most ten, and a tenth of the first attempts; and no batch is
     sent again on the leave of a first attempt."""
     for process, effort in enumerate(evidence.efforts):
-        granted = effort.restraint.granted
+        granted = effort.restraint.grant_counts
         if effort.sends > granted.total():
             yield f"process {process} sent {effort.sends} requests, and had leave for {granted.total()}"
-        most = FLOOR + EARNED * granted[Leave.FIRST]
-        if granted[Leave.PAID] > most + 1e-6:
-            yield f"process {process} paid for {granted[Leave.PAID]} retries, at most {most:g} are right"
+        most = BUDGET_INITIAL + BUDGET_PER_REQUEST * granted[Grant.FIRST]
+        if granted[Grant.RETRY] > most + 1e-6:
+            yield f"process {process} paid for {granted[Grant.RETRY]} retries, at most {most:g} are right"
         again = sum(_resends(course, process) for course in evidence.courses)
-        if again > granted.total() - granted[Leave.FIRST]:
+        if again > granted.total() - granted[Grant.FIRST]:
             yield f"process {process} sent {again} batches again, and had leave for fewer retries: {dict(granted)}"
 
 
@@ -244,7 +244,10 @@ def _whole_account(life: Life, before: dict[int, Outcome], here: Counter[int]) -
 def _settled(course: Course, since: int, until: int) -> dict[int, Outcome]:
     """The final words among these entries."""
     return {
-        row: entry.outcome for entry in course.entries[since:until] if isinstance(entry, Settled) for row in entry.rows
+        row: entry.outcome
+        for entry in course.entries[since:until]
+        if isinstance(entry, RowsSettled)
+        for row in entry.rows
     }
 
 
@@ -279,18 +282,18 @@ def _doubts(course: Course) -> Counter[int]:
     doubts: Counter[int] = Counter()
     for entry in course.entries:
         match entry:
-            case Planned(seq):
+            case BatchPlanned(seq):
                 rows.setdefault(seq, set()).update(entry.rows)
                 parents[seq] = entry.parent
                 if entry.parent is not None:
                     rows[entry.parent] -= set(entry.rows)
-            case Settled(seq=seq) if seq is not None:
+            case RowsSettled(seq=seq) if seq is not None:
                 rows[seq] -= set(entry.rows)
-            case Intent(seq):
+            case AttemptStarted(seq):
                 open_attempts[seq] = set(rows[seq])
             case AttemptEnded(seq):
                 sent = open_attempts.pop(seq)
-                doubts.update(sent if entry.event == Event.LOST else ())
+                doubts.update(sent if entry.event == BatchEvent.LOST else ())
     for sent in open_attempts.values():
         doubts.update(sent)
     return doubts
@@ -303,10 +306,10 @@ def _resends(course: Course, process: int) -> int:
     for life in course.lives:
         for entry in course.entries[life.known : life.told] if life.process == process else ():
             match entry:
-                case Intent(seq):
+                case AttemptStarted(seq):
                     count += seq in again
                 case AttemptEnded(seq):
-                    (again.add if entry.event in (Event.LOST, Event.NOT_SENT) else again.discard)(seq)
+                    (again.add if entry.event in (BatchEvent.LOST, BatchEvent.NOT_SENT) else again.discard)(seq)
     return count
 
 
@@ -314,8 +317,8 @@ def _flags(course: Course) -> dict[int, bool]:
     """For each row that has a result for good, or in the last life: whether it is said to be possibly duplicated."""
     flags = {result.row: result.possibly_duplicated for result in course.lives[-1].results} if course.lives else {}
     for entry in course.entries:
-        if isinstance(entry, Settled):
-            flags.update(dict.fromkeys(entry.rows, entry.twice))
+        if isinstance(entry, RowsSettled):
+            flags.update(dict.fromkeys(entry.rows, entry.possibly_duplicated))
     return flags
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tests.simulation.fate import Campaign, Fate, Mixture, Network, Server
 from truecaller_async import CampaignOptions, Limits, RetryPolicy
-from truecaller_async.sandbox.faults import Fault, FaultPlan
+from truecaller_async.sandbox.faults.plan import Fault, FaultPlan
 
 HOUR = 3600.0
 ROWS = 15_200

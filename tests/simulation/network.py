@@ -93,7 +93,7 @@ class SimulatedTransport:
 
     async def _back(self, request: Request, reply: Reply, now: float, timeouts: Timeouts) -> Answer:
         ether = self.ether
-        seconds, answer = carried(reply, request.is_read, timeouts, cap=request.cap)
+        seconds, answer = carried(reply, request.is_read, timeouts, cap=request.body_max_bytes)
         way = ether.dice.uniform(*ether.network.latency)
         if ether.dice.random() < ether.network.slow:
             way = ether.dice.uniform(way, ether.network.slowest)

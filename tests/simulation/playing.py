@@ -37,12 +37,12 @@ from truecaller_async import (
     TruecallerError,
 )
 from truecaller_async.clock import Clock
-from truecaller_async.engine import Undertaking
+from truecaller_async.engine import CampaignRequest
 from truecaller_async.options import Credentials
-from truecaller_async.planning.restraint import Restraint
-from truecaller_async.resources import Settings
+from truecaller_async.planning.circuit_breaker import ServiceGuard
+from truecaller_async.resources import ClientSettings
 from truecaller_async.sandbox import SandboxSettings, SandboxState
-from truecaller_async.telemetry import LogObserver
+from truecaller_async.telemetry import LoggingObserver
 from truecaller_async.tokens.pool import PoolSettings
 
 TRUTH_MAX = 10**8
@@ -66,7 +66,7 @@ class JumpingClock(Clock):
         return BASE + now + sum(by for at, by in self._jumps if at <= now)
 
 
-class Listener(LogObserver):
+class Listener(LoggingObserver):
     """Tells the timeline, and the log; and raises now and then, as other people's code does."""
 
     def __init__(self, timeline: Timeline, dice: Random, blind: float) -> None:
@@ -78,9 +78,9 @@ class Listener(LogObserver):
         super().request(call, token_id, status, seconds, error)
         self._may_raise()
 
-    def stage(self, name: str, fields: Mapping[str, object]) -> None:
+    def event(self, name: str, fields: Mapping[str, object]) -> None:
         self._timeline.tell("stage", name, *(f"{key}={value}" for key, value in fields.items()))
-        super().stage(name, fields)
+        super().event(name, fields)
         self._may_raise()
 
     def _may_raise(self) -> None:
@@ -190,7 +190,7 @@ def _operate(world: World, number: int, now: float) -> None:
             continue
         applied = set(map(applied_content, world.ether.state.truth(0, TRUTH_MAX)))
         for batch in batches:
-            was_applied = any(content_of(course.rows[row - 1]) in applied for row in batch.open)
+            was_applied = any(content_of(course.rows[row - 1]) in applied for row in batch.open_rows)
             said = was_applied if operator == "informed" else world.dice.random() < 0.5
             world.timeline.tell_at(
                 now, "operator", campaign, f"batch {batch.seq}", "applied" if said else "not applied"
@@ -288,11 +288,11 @@ class Process:
     def _client(self) -> TruecallerClient:
         fate, world = self.world.fate, self.world
         known = world.ether.state.settings
-        effort = Effort(Restraint())
+        effort = Effort(ServiceGuard())
         self.transport = SimulatedTransport(world.ether, effort)
         client = object.__new__(TruecallerClient)
-        client._assemble(
-            Settings(
+        client._build(
+            ClientSettings(
                 Credentials(known.client_account_id, known.key_id, known.api_key), fate.version, fate.retry, Timeouts()
             ),
             self.transport,
@@ -302,11 +302,11 @@ class Process:
             JumpingClock(fate.jumps),
             Random(self.dice.getrandbits(64)),
         )
-        pool = client._parts.pool
+        pool = client._shared.pool
         limiter = HesitantLimiter(pool._limiter, self.hesitate)
         pool._limiter = limiter
         world.evidence.grants.append(limiter.grants)
-        effort.restraint = client._parts.exchange.restraint
+        effort.restraint = client._shared.executor.guard
         world.evidence.efforts.append(effort)
         return client
 
@@ -360,7 +360,7 @@ class Process:
         annals, source = self.world.annals[number], self.world.sources[number]
         journal = HesitantJournal(annals, self.doom, self.hesitate, self.world.timeline, str(number))
         options = course.campaign.options_in(self.number)
-        asked = Undertaking(client._core, source.open(), options, lambda: journal, resumed=annals.begun)
+        asked = CampaignRequest(client._core, source.open(), options, lambda: journal, resumed=annals.begun)
         return CampaignStream(asked)
 
     async def _read(self, stream: CampaignStream, course: Course, life: Life, leaving: asyncio.Event) -> None:

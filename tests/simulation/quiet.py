@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.simulation.fate import Campaign, Fate, Mixture, Network, Server
 from truecaller_async import CampaignOptions, Limits, RetryPolicy
-from truecaller_async.sandbox.faults import FaultPlan
+from truecaller_async.sandbox.faults.plan import FaultPlan
 
 QUIET = Fate(
     seed=1,

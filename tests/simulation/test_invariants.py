@@ -20,12 +20,12 @@ from tests.simulation.playing import play
 from tests.simulation.quiet import QUIET
 from truecaller_async import CallRecord, CampaignOptions, Limits, Outcome, ResponseLost
 from truecaller_async.engine import sender
-from truecaller_async.models import Entry, Settled
-from truecaller_async.planning.batch_state import Event, event_of
-from truecaller_async.planning.draft import Draft
-from truecaller_async.planning.pairs import PairOrder
-from truecaller_async.planning.restraint import Leave
-from truecaller_async.sandbox.faults import Fault, FaultPlan
+from truecaller_async.models import JournalEntry, RowsSettled
+from truecaller_async.planning.batch_state import BatchEvent, event_of
+from truecaller_async.planning.circuit_breaker import Grant
+from truecaller_async.planning.outgoing_batch import OutgoingBatch
+from truecaller_async.planning.pair_order import PairOrder
+from truecaller_async.sandbox.faults.plan import Fault, FaultPlan
 from truecaller_async.sandbox.settings import SPEEDS
 
 
@@ -65,7 +65,7 @@ def a_row_has_two_results(evidence: Evidence) -> None:
 
 def the_journal_says_another_word(evidence: Evidence) -> None:
     entries = evidence.courses[0].entries
-    settled = next(entry for entry in entries if isinstance(entry, Settled))
+    settled = next(entry for entry in entries if isinstance(entry, RowsSettled))
     entries[entries.index(settled)] = attrs.evolve(settled, outcome=Outcome.FAILED)
 
 
@@ -104,7 +104,7 @@ def a_request_goes_without_leave(evidence: Evidence) -> None:
 
 
 def retries_are_too_many(evidence: Evidence) -> None:
-    evidence.efforts[0].restraint.granted[Leave.PAID] += 20
+    evidence.efforts[0].restraint.grant_counts[Grant.RETRY] += 20
 
 
 def the_key_is_in_the_log(evidence: Evidence) -> None:
@@ -116,7 +116,7 @@ def a_number_is_in_an_exception(evidence: Evidence) -> None:
 
 
 def a_number_is_in_the_journal(evidence: Evidence) -> None:
-    evidence.courses[0].entries.append(Settled((1,), Outcome.FAILED, f"no {evidence.courses[0].rows[0].caller}"))
+    evidence.courses[0].entries.append(RowsSettled((1,), Outcome.FAILED, f"no {evidence.courses[0].rows[0].caller}"))
 
 
 def the_older_word_is_applied_last(evidence: Evidence) -> None:
@@ -161,8 +161,8 @@ def test_planted_violation_is_found(quiet: Evidence, plant: Callable[[Evidence],
 
 
 def test_lost_answer_treated_as_not_sent_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def careless(error: Exception) -> Event:
-        return Event.NOT_SENT if isinstance(error, ResponseLost) else event_of(error)  # type: ignore[arg-type]
+    def careless(error: Exception) -> BatchEvent:
+        return BatchEvent.NOT_SENT if isinstance(error, ResponseLost) else event_of(error)  # type: ignore[arg-type]
 
     monkeypatch.setattr(sender, "event_of", careless)
     assert "I2" in names(play(lossy()))
@@ -170,25 +170,28 @@ def test_lost_answer_treated_as_not_sent_is_found(monkeypatch: pytest.MonkeyPatc
 
 
 def test_missing_duplicate_flag_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Draft, "count_end", lambda draft, event: setattr(draft, "sends", draft.sends + 1))
+    def count_only(batch: OutgoingBatch, event: object) -> None:
+        batch.maybe_received += 1
+
+    monkeypatch.setattr(OutgoingBatch, "count_end", count_only)
     assert "I2" in names(play(lossy()))
 
 
 def test_always_granting_limiter_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def take(limiter: HesitantLimiter, token_id: str, call: str) -> float:
+    async def try_acquire(limiter: HesitantLimiter, token_id: str, call: str) -> float:
         limiter.grants.append((asyncio.get_running_loop().time(), token_id, call))
         return 0.0
 
-    monkeypatch.setattr(HesitantLimiter, "take", take)
+    monkeypatch.setattr(HesitantLimiter, "try_acquire", try_acquire)
     slow = Limits.documented().replace(batch=(1, 5.0))
     assert "I5" in names(play(attrs.evolve(QUIET, limits=slow, server=attrs.evolve(QUIET.server, limits=slow))))
 
 
 def test_missing_pair_order_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgetful(order: PairOrder, draft: Draft) -> set[int]:
+    def forgetful(order: PairOrder, draft: OutgoingBatch) -> set[int]:
         return set()
 
-    monkeypatch.setattr(PairOrder, "enter", forgetful)
+    monkeypatch.setattr(PairOrder, "add", forgetful)
     assert "I11" in names(play(attrs.evolve(lossy(), limits=SPEEDS["off"])))
 
 
@@ -205,7 +208,7 @@ def test_leaked_task_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_table_that_differs_from_the_entries_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     keep = Annals.keep
 
-    def forgetful(annals: Annals, entries: tuple[Entry, ...]) -> None:
+    def forgetful(annals: Annals, entries: tuple[JournalEntry, ...]) -> None:
         keep(annals, entries)
         if annals.held is not None:
             annals.held.db.execute("UPDATE batch SET state = 'held' WHERE owes > 0")

@@ -17,21 +17,21 @@ from tests.simulation.invariants import violations
 from tests.simulation.playing import play
 from tests.simulation.quiet import QUIET
 from truecaller_async import CampaignOptions, Outcome, PollPolicy
-from truecaller_async.models import Settled
-from truecaller_async.planning import draft, replay
-from truecaller_async.planning.batch_state import ARROWS, Event, State, advance
-from truecaller_async.sandbox.faults import Fault, FaultPlan
+from truecaller_async.models import RowsSettled
+from truecaller_async.planning import campaign_state, outgoing_batch
+from truecaller_async.planning.batch_state import TRANSITIONS, BatchEvent, BatchState, advance
+from truecaller_async.sandbox.faults.plan import Fault, FaultPlan
 
-Arrow = tuple[State, Event]
+Arrow = tuple[BatchState, BatchEvent]
 
 SEEDS = range(200)
 """`test_simulation.py` checks the invariants of the same seeds."""
 
-BY_OPERATOR = {(State.HELD, Event.APPLIED), (State.HELD, Event.NOT_APPLIED)}
+BY_OPERATOR = {(BatchState.ABANDONED, BatchEvent.APPLIED), (BatchState.ABANDONED, BatchEvent.NOT_APPLIED)}
 """Arrows of the journal alone: no process works on the campaign when the operator decides."""
 
-SENT = {(State.PLANNED, Event.INTENT), (State.IN_FLIGHT, Event.ACCEPTED)}
-LOST = {(State.IN_FLIGHT, Event.LOST), (State.IN_DOUBT, Event.GIVE_UP)}
+SENT = {(BatchState.PLANNED, BatchEvent.INTENT), (BatchState.IN_FLIGHT, BatchEvent.ACCEPTED)}
+LOST = {(BatchState.IN_FLIGHT, BatchEvent.LOST), (BatchState.AMBIGUOUS, BatchEvent.ABANDON)}
 
 
 @attrs.define
@@ -44,7 +44,7 @@ class Taken:
     @property
     def is_all(self) -> bool:
         """Whether both copies took each arrow that they can take."""
-        return self.live >= ARROWS.keys() - BY_OPERATOR and self.journal >= ARROWS.keys()
+        return self.live >= TRANSITIONS.keys() - BY_OPERATOR and self.journal >= TRANSITIONS.keys()
 
 
 @contextmanager
@@ -52,19 +52,19 @@ def recorded() -> Iterator[Taken]:
     """Record every arrow that is taken inside the block."""
     taken = Taken()
 
-    def live(state: State, event: Event) -> State:
+    def live(state: BatchState, event: BatchEvent) -> BatchState:
         after = advance(state, event)
         taken.live.add((state, event))
         return after
 
-    def journal(state: State, event: Event) -> State:
+    def journal(state: BatchState, event: BatchEvent) -> BatchState:
         after = advance(state, event)
         taken.journal.add((state, event))
         return after
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(draft, "advance", live)
-        patch.setattr(replay, "advance", journal)
+        patch.setattr(outgoing_batch, "advance", live)
+        patch.setattr(campaign_state, "advance", journal)
         yield taken
 
 
@@ -85,12 +85,12 @@ def name(arrow: Arrow) -> str:
     return f"{state}-{event}"
 
 
-@pytest.mark.parametrize("arrow", list(ARROWS), ids=name)
+@pytest.mark.parametrize("arrow", list(TRANSITIONS), ids=name)
 def test_the_journals_copy_of_a_batch_takes_each_arrow(taken: Taken, arrow: Arrow) -> None:
     assert arrow in taken.journal
 
 
-@pytest.mark.parametrize("arrow", [arrow for arrow in ARROWS if arrow not in BY_OPERATOR], ids=name)
+@pytest.mark.parametrize("arrow", [arrow for arrow in TRANSITIONS if arrow not in BY_OPERATOR], ids=name)
 def test_a_live_batch_takes_each_arrow_but_those_of_the_operator(taken: Taken, arrow: Arrow) -> None:
     assert arrow in taken.live
 
@@ -129,28 +129,28 @@ def resumed(
             resumed("apply", "reset", on_ambiguous="hold", operator="informed"),
             1,
             SENT | LOST,
-            SENT | LOST | {(State.HELD, Event.APPLIED)},
+            SENT | LOST | {(BatchState.ABANDONED, BatchEvent.APPLIED)},
             id="the-operator-says-applied",
         ),
         pytest.param(
             resumed("reset", on_ambiguous="hold", operator="informed"),
             2,
             SENT | LOST,
-            SENT | LOST | {(State.HELD, Event.NOT_APPLIED)},
+            SENT | LOST | {(BatchState.ABANDONED, BatchEvent.NOT_APPLIED)},
             id="the-operator-says-not-applied",
         ),
         pytest.param(
             resumed("apply", "reset", on_ambiguous="hold", policy="resend"),
             2,
-            SENT | LOST | {(State.HELD, Event.RESEND)},
-            SENT | LOST | {(State.HELD, Event.RESEND)},
+            SENT | LOST | {(BatchState.ABANDONED, BatchEvent.RESEND)},
+            SENT | LOST | {(BatchState.ABANDONED, BatchEvent.RESEND)},
             id="another-policy",
         ),
         pytest.param(
             resumed("403"),
             2,
-            SENT | {(State.IN_FLIGHT, Event.FATAL), (State.STOPPED, Event.RESUME)},
-            SENT | {(State.IN_FLIGHT, Event.FATAL), (State.STOPPED, Event.RESUME)},
+            SENT | {(BatchState.IN_FLIGHT, BatchEvent.FATAL), (BatchState.STOPPED, BatchEvent.RESUME)},
+            SENT | {(BatchState.IN_FLIGHT, BatchEvent.FATAL), (BatchState.STOPPED, BatchEvent.RESUME)},
             id="resume-after-a-fatal-error",
         ),
         pytest.param(
@@ -198,6 +198,6 @@ def settled(evidence: Evidence) -> dict[Outcome, int]:
     """Return the number of rows by their final outcome."""
     found: dict[Outcome, int] = {}
     for entry in evidence.courses[0].entries:
-        if isinstance(entry, Settled):
+        if isinstance(entry, RowsSettled):
             found[entry.outcome] = found.get(entry.outcome, 0) + len(entry.rows)
     return found

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from truecaller_async.errors import ConfigError, SourceError
 from truecaller_async.models import CallRecord, Row
 from truecaller_async.planning.preflight import preflight
-from truecaller_async.sources import Fill, open_source, read_csv
-from truecaller_async.sources.columns import FIELDS
-from truecaller_async.sources.files import LINE_MAX
+from truecaller_async.sources import ColumnDefaults, open_source, read_csv
+from truecaller_async.sources.column_mapping import FIELDS
+from truecaller_async.sources.text_files import LINE_MAX
 
 NOW = 1_752_760_800_000
 HEADER = "caller,receiver,starts_at,ends_at,reason,key\n"
@@ -40,12 +40,12 @@ def data(number: int = 0, **cells: str) -> str:
     return ",".join({**values, **cells}.values()) + "\n"
 
 
-def rows_of(text: str | bytes, fill: Fill | None = None, **columns: str) -> list[Row]:
+def rows_of(text: str | bytes, fill: ColumnDefaults | None = None, **columns: str) -> list[Row]:
     file: IO[bytes] = io.BytesIO(text.encode() if isinstance(text, str) else text)
-    return list(read_csv(file, fill=fill, **columns).rows())
+    return list(read_csv(file, defaults=fill, **columns).rows())
 
 
-def refusal(text: str | bytes, fill: Fill | None = None, **columns: str) -> SourceError:
+def refusal(text: str | bytes, fill: ColumnDefaults | None = None, **columns: str) -> SourceError:
     with pytest.raises(SourceError) as caught:
         rows_of(text, fill, **columns)
     return caught.value
@@ -138,7 +138,9 @@ def test_dash_is_csv_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_fill_gives_values_for_missing_columns() -> None:
-    fill = Fill(label_id="c6d8", label_name="Centro Bank", reason="Calling you back", starts_at=NOW, window=4 * 3600)
+    fill = ColumnDefaults(
+        label_id="c6d8", label_name="Centro Bank", reason="Calling you back", starts_at=NOW, window=4 * 3600
+    )
     (row,) = rows_of("caller,receiver\n911234567898,919234567898\n", fill)
     assert record(row) == CallRecord(
         "911234567898", "919234567898", NOW, NOW + 4 * 3_600_000, "c6d8", "Centro Bank", "Calling you back"
@@ -146,7 +148,7 @@ def test_fill_gives_values_for_missing_columns() -> None:
 
 
 def test_fill_never_fills_an_empty_cell_nor_overrides_a_column() -> None:
-    fill = Fill(reason="Calling you back", starts_at=1, window=60.0)
+    fill = ColumnDefaults(reason="Calling you back", starts_at=1, window=60.0)
     rows = rows_of(HEADER + data(reason="") + data(ends_at=""), fill)
     assert record(rows[0]).reason is None
     assert record(rows[0]).ends_at == NOW + 3_600_000
@@ -163,14 +165,14 @@ def test_fill_never_fills_an_empty_cell_nor_overrides_a_column() -> None:
     ],
 )
 def test_window_is_counted_from_any_start(starts: str, ends: object) -> None:
-    (row,) = rows_of(f"caller,receiver,starts_at\n1,2,{starts}\n", Fill(window=3600))
+    (row,) = rows_of(f"caller,receiver,starts_at\n1,2,{starts}\n", ColumnDefaults(window=3600))
     assert record(row).ends_at == ends
 
 
 @pytest.mark.parametrize("window", [0, -1, float("nan"), float("inf"), "4h"])
 def test_window_without_length_is_a_configuration_error(window: Any) -> None:
     with pytest.raises(ConfigError, match="seconds above 0"):
-        Fill(window=window)
+        ColumnDefaults(window=window)
 
 
 def test_columns_can_be_chosen_by_name() -> None:

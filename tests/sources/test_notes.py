@@ -14,15 +14,25 @@ import attrs
 import pytest
 
 from truecaller_async.errors import ConfigError, SourceError
-from truecaller_async.models import SourceNote
-from truecaller_async.sources import FileSource, Fill, is_untouched, open_source, read_csv, read_jsonl, reopened
+from truecaller_async.models import SourceDescriptor
+from truecaller_async.sources import (
+    ColumnDefaults,
+    FileSource,
+    is_untouched,
+    open_source,
+    read_csv,
+    read_jsonl,
+    reopened,
+)
 
 CSV = "caller,Phone,key\n911234567898,919234567898,k\n"
-FILL = Fill(label_id="c6d8", label_name="Zoë", reason="Calling you back", starts_at=1_752_760_800_000, window=3600.5)
+FILL = ColumnDefaults(
+    label_id="c6d8", label_name="Zoë", reason="Calling you back", starts_at=1_752_760_800_000, window=3600.5
+)
 
 
-def noted(source: FileSource) -> SourceNote:
-    note = source.note()
+def noted(source: FileSource) -> SourceDescriptor:
+    note = source.descriptor()
     assert note is not None
     return note
 
@@ -39,9 +49,9 @@ def test_file_is_reopened_from_its_descriptor_with_columns_and_fill(tmp_path: Pa
     content = (CSV if "csv" in name else '{"caller": "911234567898", "Phone": "919234567898"}\n').encode()
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     read: Callable[..., FileSource] = read_csv if "csv" in name else read_jsonl
-    source = read(path, fill=FILL, receiver="phone")
+    source = read(path, defaults=FILL, receiver="phone")
     kept = json.loads(json.dumps(attrs.asdict(noted(source))))
-    again = reopened(SourceNote(**kept))
+    again = reopened(SourceDescriptor(**kept))
     assert noted(again) == noted(source)
     rows = list(again.rows())
     assert rows == list(source.rows())
@@ -52,7 +62,7 @@ def test_file_is_reopened_from_its_descriptor_with_columns_and_fill(tmp_path: Pa
 def test_descriptor_describes_the_file(tmp_path: Path) -> None:
     path = csv_file(tmp_path)
     os.utime(path, ns=(0, 1_752_760_800_123_456_789))
-    assert noted(read_csv(path, receiver="Phone")) == SourceNote(
+    assert noted(read_csv(path, receiver="Phone")) == SourceDescriptor(
         "csv", str(path), {"receiver": "Phone"}, {}, len(CSV), 1_752_760_800_123_456_789
     )
 
@@ -75,15 +85,15 @@ def test_source_that_cannot_be_reopened_has_no_descriptor(tmp_path: Path, monkey
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(CSV.encode())))
     with path.open() as file, path.open("rb") as binary:
         for origin in (file, binary, io.StringIO(CSV), io.BytesIO(CSV.encode())):
-            assert read_csv(origin).note() is None
+            assert read_csv(origin).descriptor() is None
         for name in (pipe, tmp_path, "/dev/null", "none.csv", "a\0b.csv", f"/dev/fd/{file.fileno()}"):
-            assert read_csv(name).note() is None
-    assert open_source("-").note() is None
+            assert read_csv(name).descriptor() is None
+    assert open_source("-").descriptor() is None
 
 
-@pytest.mark.parametrize("fill", [Fill(reason="\udce9"), Fill(starts_at=object())])  # type: ignore[arg-type]
-def test_fill_that_is_not_json_has_no_descriptor(tmp_path: Path, fill: Fill) -> None:
-    assert open_source(csv_file(tmp_path), fill).note() is None
+@pytest.mark.parametrize("fill", [ColumnDefaults(reason="\udce9"), ColumnDefaults(starts_at=object())])  # type: ignore[arg-type]
+def test_fill_that_is_not_json_has_no_descriptor(tmp_path: Path, fill: ColumnDefaults) -> None:
+    assert open_source(csv_file(tmp_path), fill).descriptor() is None
 
 
 def test_file_in_a_deleted_folder_has_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +101,7 @@ def test_file_in_a_deleted_folder_has_no_descriptor(tmp_path: Path, monkeypatch:
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    assert open_source("a.csv").note() is None
+    assert open_source("a.csv").descriptor() is None
 
 
 def is_removed(path: Path) -> None:
@@ -127,7 +137,7 @@ def test_missing_file_is_a_source_error_with_advice(
 
 
 def test_invalid_path_is_a_source_error() -> None:
-    note = SourceNote("csv", "a\0b.csv")
+    note = SourceDescriptor("csv", "a\0b.csv")
     assert not is_untouched(note)
     with pytest.raises(SourceError, match="cannot be found"):
         reopened(note)
@@ -138,8 +148,8 @@ def test_invalid_path_is_a_source_error() -> None:
     [
         {"kind": "parquet"},
         {"kind": ""},
-        {"fill": {"title": "x"}},
-        {"fill": {"window": -1}},
+        {"defaults": {"title": "x"}},
+        {"defaults": {"window": -1}},
         {"columns": {"phone": "x"}},
     ],
 )
@@ -159,13 +169,13 @@ def test_file_with_another_size_or_time_counts_as_changed(tmp_path: Path) -> Non
     path = csv_file(tmp_path)
     note = noted(open_source(path))
     assert is_untouched(note)
-    os.utime(path, ns=(0, note.changed + 1))
+    os.utime(path, ns=(0, note.modified + 1))
     assert not is_untouched(note)
-    os.utime(path, ns=(0, note.changed))
+    os.utime(path, ns=(0, note.modified))
     assert is_untouched(note)
     with path.open("a") as file:
         file.write("\n")
-    os.utime(path, ns=(0, note.changed))
+    os.utime(path, ns=(0, note.modified))
     assert not is_untouched(note)
 
 
@@ -173,4 +183,4 @@ def test_source_that_is_no_regular_file_counts_as_changed(tmp_path: Path) -> Non
     path = tmp_path / "pipe.csv"
     os.mkfifo(path)
     found = path.stat()
-    assert not is_untouched(SourceNote("csv", str(path), size=found.st_size, changed=found.st_mtime_ns))
+    assert not is_untouched(SourceDescriptor("csv", str(path), size=found.st_size, modified=found.st_mtime_ns))

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from truecaller_async.errors import ConfigError, SourceError
-from truecaller_async.models import Place, Row
-from truecaller_async.sources import FileSource, delimited, files, jsonl, open_source, read_csv, read_jsonl
+from truecaller_async.models import Row, SourcePosition
+from truecaller_async.sources import FileSource, csv_source, jsonl_source, open_source, read_csv, read_jsonl, text_files
 
 NOW = 1_752_760_800_000
 HEADER = "caller,receiver,starts_at,ends_at,key\n"
@@ -37,12 +37,12 @@ def data(number: int = 0, **cells: str) -> str:
     return ",".join({**values, **cells}.values()) + "\n"
 
 
-def place_of(row: Row) -> Place:
+def place_of(row: Row) -> SourcePosition:
     assert row.end is not None
-    return Place(row.number, *row.end)
+    return SourcePosition(row.number, *row.end)
 
 
-def read(source: FileSource, after: Place | None = None) -> tuple[list[Row], tuple[int, str] | None]:
+def read(source: FileSource, after: SourcePosition | None = None) -> tuple[list[Row], tuple[int, str] | None]:
     """The rows behind that place, and how reading broke off where it did."""
     rows: list[Row] = []
     try:
@@ -123,18 +123,18 @@ def test_rows_of_a_file_object_have_no_resumable_position() -> None:
 @pytest.mark.parametrize("make", [read_csv, read_jsonl])
 def test_file_object_cannot_be_read_from_a_position(make: Callable[[io.StringIO], FileSource]) -> None:
     with pytest.raises(ConfigError, match="is read once"):
-        make(io.StringIO("")).rows(Place(1, 2, 3))
+        make(io.StringIO("")).rows(SourcePosition(1, 2, 3))
 
 
 def test_position_without_a_byte_offset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="where in the file row 7 ends"):
-        open_source(tmp_path / "a.csv").rows(Place(7, 0, 0))
+        open_source(tmp_path / "a.csv").rows(SourcePosition(7, 0, 0))
 
 
 def test_position_before_the_first_row_is_the_start(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"\xef\xbb\xbf" + (HEADER + data(1)).encode())
-    assert list(open_source(path).rows(Place(0, 0, 0))) == list(open_source(path).rows())
+    assert list(open_source(path).rows(SourcePosition(0, 0, 0))) == list(open_source(path).rows())
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl", "a.jsonl.gz"])
@@ -144,9 +144,9 @@ def test_file_that_shrank_is_a_source_error(tmp_path: Path, name: str) -> None:
     (last,) = ends(tmp_path / name, content.encode())
     assert last is not None
     source = open_source(tmp_path / name)
-    assert read(source, Place(1, *last)) == ([], None)
+    assert read(source, SourcePosition(1, *last)) == ([], None)
     with pytest.raises(SourceError, match="is shorter than it was when row 1 was read") as caught:
-        list(source.rows(Place(1, last[0], last[1] + 1)))
+        list(source.rows(SourcePosition(1, last[0], last[1] + 1)))
     assert caught.value.row == 1
 
 
@@ -156,7 +156,7 @@ def test_gzip_stream_broken_before_the_position_is_a_source_error(tmp_path: Path
     whole = gzip.compress((HEADER + "".join(rows)).encode())
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(SourceError, match="cannot be read after row 20000") as caught:
-        list(open_source(path).rows(Place(20_000, 20_001, len(HEADER + "".join(rows)))))
+        list(open_source(path).rows(SourcePosition(20_000, 20_001, len(HEADER + "".join(rows)))))
     assert caught.value.row == 20_000
 
 
@@ -167,7 +167,7 @@ def test_pipe_is_not_seekable_and_is_refused(tmp_path: Path) -> None:
     try:
         os.write(both_ends, b'{"key": "a"}\n' * 2)
         with pytest.raises(SourceError, match="cannot be read after row 1"):
-            list(open_source(path).rows(Place(1, 1, 13)))
+            list(open_source(path).rows(SourcePosition(1, 1, 13)))
     finally:
         os.close(both_ends)
 
@@ -188,7 +188,7 @@ def test_position_deep_in_a_gzip_file_is_reached_in_bounded_memory(tmp_path: Pat
     count = len(HEADER) + 99_999 * len(data(1))
     tracemalloc.start()
     try:
-        (row,) = open_source(path).rows(Place(99_999, 100_000, count))
+        (row,) = open_source(path).rows(SourcePosition(99_999, 100_000, count))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -228,7 +228,7 @@ def test_reading_from_after_any_row_gives_exactly_the_later_rows(
     path = tmp_path_factory.getbasetemp() / f"law-{name}{suffix}"
     path.write_bytes(gzip.compress(content) if suffix else content)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (files, delimited, jsonl):
+        for module in (text_files, csv_source, jsonl_source):
             patch.setattr(module, "LINE_MAX", SHORT_LINE_MAX)
         source = open_source(path)
         rows, broken = read(source)

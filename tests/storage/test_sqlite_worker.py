@@ -192,9 +192,7 @@ async def test_a_job_that_fails_alone_is_undone(open_worker: Opener, world: Worl
     assert world.items() == [1]
 
 
-async def test_a_transaction_undone_by_sqlite_fails_for_its_whole_group(
-    open_worker: Opener, world: World
-) -> None:
+async def test_a_transaction_undone_by_sqlite_fails_for_its_whole_group(open_worker: Opener, world: World) -> None:
     def undone(db: sqlite3.Connection) -> int:
         return db.execute("INSERT OR ROLLBACK INTO item(n) VALUES (1)").rowcount
 
@@ -208,9 +206,7 @@ async def test_a_transaction_undone_by_sqlite_fails_for_its_whole_group(
     assert world.items() == [3]
 
 
-async def test_a_failed_commit_fails_its_group_and_the_next_one_works(
-    open_worker: Opener, world: World
-) -> None:
+async def test_a_failed_commit_fails_its_group_and_the_next_one_works(open_worker: Opener, world: World) -> None:
     worker = open_worker(job_error=lambda error: JournalError(f"cannot be written: {error}"))
     go = await blocked(worker)
     world.db.failing_commits = 1
@@ -223,9 +219,7 @@ async def test_a_failed_commit_fails_its_group_and_the_next_one_works(
     assert world.items() == [7]
 
 
-async def test_stops_after_failure_writes_nothing_after_a_failed_group(
-    open_worker: Opener, world: World
-) -> None:
+async def test_stops_after_failure_writes_nothing_after_a_failed_group(open_worker: Opener, world: World) -> None:
     closed: list[sqlite3.Connection] = []
 
     def close(db: sqlite3.Connection) -> None:
@@ -251,9 +245,7 @@ async def test_stops_after_failure_writes_nothing_after_a_failed_group(
     assert closed == [world.db]
 
 
-async def test_a_failed_opening_reaches_its_job_and_the_next_job_retries(
-    open_worker: Opener, world: World
-) -> None:
+async def test_a_failed_opening_reaches_its_job_and_the_next_job_retries(open_worker: Opener, world: World) -> None:
     errors = [ConfigError("no such folder")]
 
     def connect_at_last() -> sqlite3.Connection:

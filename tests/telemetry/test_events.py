@@ -133,7 +133,7 @@ def test_a_client_of_the_test_world_reports_through_the_strict_observer() -> Non
     from tests.engine.world import World
 
     async def scene() -> object:
-        return World().client._parts.observer._observer  # type: ignore[attr-defined]
+        return World().client._shared.observer._observer  # type: ignore[attr-defined]
 
     assert isinstance(run_virtual(scene), StrictObserver)
 

@@ -31,7 +31,7 @@ from truecaller_async import (
     Timeouts,
     TruecallerError,
 )
-from truecaller_async.engine import Undertaking
+from truecaller_async.engine import CampaignRequest
 from truecaller_async.journal import MemoryJournal
 from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.ports import Transport, Write
@@ -152,7 +152,7 @@ def world_behind(rule: Rule, **world: Any) -> tuple[World, Gateway]:
     """A world whose client reaches its sandbox through a gateway with this rule."""
     made = World(**world)
     gateway = Gateway(made.transport, rule)
-    made.client._parts.exchange._transport = gateway
+    made.client._shared.executor._transport = gateway
     return made, gateway
 
 
@@ -160,11 +160,11 @@ async def run_journaled(
     world: World, journal: MemoryJournal, source: object, *, drain_after: float | None = None
 ) -> tuple[list[RecordResult], Summary, Exception | None]:
     """A whole campaign as `World.run`, that begins in this journal or goes on from it, and is told to drain then."""
-    known = journal.standing.begun is not None
+    known = journal.standing.started is not None
     core = world.client._core
     results: list[RecordResult] = []
     fault: Exception | None = None
-    async with world.client, CampaignStream(Undertaking(core, source, None, lambda: journal, resumed=known)) as run:
+    async with world.client, CampaignStream(CampaignRequest(core, source, None, lambda: journal, resumed=known)) as run:
         stopping = asyncio.create_task(_drain(run, drain_after)) if drain_after is not None else None
         try:
             async for result in run:

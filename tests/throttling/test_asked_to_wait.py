@@ -14,7 +14,7 @@ from tests.throttling.gateway import End, Gateway, Passage, pass_all, run_swiftl
 from tests.virtual import BASE
 from truecaller_async import RetryPolicy, WaitTooLong
 from truecaller_async.models import Request
-from truecaller_async.options import MAX_HOLD
+from truecaller_async.options import COOLDOWN_MAX_SECONDS
 from truecaller_async.tokens import MemoryTokenStore
 
 PATIENT = RetryPolicy(total=1000.0)
@@ -32,7 +32,7 @@ class SlowStore(MemoryTokenStore):
         self.held_at: float | None = None
         self._left = hold_at
 
-    async def note(self, token_id: str, rule: str, at: float) -> None:
+    async def record_release(self, token_id: str, rule: str, at: float) -> None:
         """The hold falls into the middle of it."""
         await asyncio.sleep(0.1)
         self._left -= 1
@@ -181,7 +181,7 @@ def test_single_call_fails_at_once_if_the_wait_is_too_long(value: str) -> None:
         with pytest.raises(WaitTooLong) as refusal:
             await one_push_after(throttled(value))
         assert now() - began < 1.0
-        assert refusal.value.seconds > refusal.value.allowed == MAX_HOLD
+        assert refusal.value.seconds > refusal.value.allowed == COOLDOWN_MAX_SECONDS
 
     run_swiftly(main)
 
@@ -189,7 +189,7 @@ def test_single_call_fails_at_once_if_the_wait_is_too_long(value: str) -> None:
 @pytest.mark.fault("F13")
 @pytest.mark.parametrize("seed", range(3))
 def test_longest_allowed_wait_is_waited_out_with_any_jitter(seed: int) -> None:
-    assert MAX_HOLD <= run_swiftly(one_push_after, throttled("300"), seed) <= MAX_HOLD + 0.001
+    assert COOLDOWN_MAX_SECONDS <= run_swiftly(one_push_after, throttled("300"), seed) <= COOLDOWN_MAX_SECONDS + 0.001
 
 
 @pytest.mark.fault("F13")
@@ -213,8 +213,8 @@ def test_cooldown_set_between_permit_and_request_is_respected(nth: int) -> None:
     async def main() -> None:
         world, gateway = world_behind(pass_all, max_tokens=1)
         store = SlowStore(nth)
-        pool = world.client._parts.pool
-        pool._store, store.hold = store, pool.hold
+        pool = world.client._shared.pool
+        pool._store, store.hold = store, pool.start_cooldown
         results, summary, fault = await world.run(records(60))
         check_account(results, summary, world.state)
         assert fault is None

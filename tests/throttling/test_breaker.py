@@ -49,7 +49,7 @@ def test_breaker_open_and_close_are_logged_once_each(caplog: pytest.LogCaptureFi
             reading = asyncio.create_task(_read(stream))
             await asyncio.sleep(60.0)
             while asyncio.get_running_loop().time() < 390.0:
-                bounds.add(stream.progress.bound_by)
+                bounds.add(stream.progress.limited_by)
                 await asyncio.sleep(30.0)
             await reading
         return bounds
@@ -197,7 +197,7 @@ class Lying:
 def test_impossible_server_date_expires_no_record(lies: tuple[int, ...], date: str) -> None:
     async def main() -> None:
         world = World(max_tokens=1)
-        world.client._parts.exchange._transport = Lying(world.transport, lies, date)
+        world.client._shared.executor._transport = Lying(world.transport, lies, date)
         _, summary, _ = await world.run(records(2_000))
         assert summary.delivered == 2_000
 

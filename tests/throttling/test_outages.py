@@ -29,7 +29,7 @@ from tests.throttling.gateway import (
 )
 from truecaller_async import CampaignOptions, NotSent, Outcome, RecordResult, ResponseLost, Summary, TruecallerError
 from truecaller_async.models import Answer, Request
-from truecaller_async.planning.restraint import Leave
+from truecaller_async.planning.circuit_breaker import Grant
 
 MINUTE = 60.0
 HOUR = 3600.0
@@ -113,8 +113,8 @@ def test_failing_third_of_polls_for_ten_minutes_gives_no_wrong_outcome() -> None
         assert sum(passage.tampered for passage in gateway.seen) > 100
         sent = gateway.between(0.0, BEGIN + 10 * MINUTE)
         again = sum(passage.again for passage in sent)
-        leaves = world.client._parts.exchange.restraint.granted
-        first, probes, free = leaves[Leave.FIRST], leaves[Leave.PROBE], leaves[Leave.FREE]
+        leaves = world.client._shared.executor.guard.grant_counts
+        first, probes, free = leaves[Grant.FIRST], leaves[Grant.PROBE], leaves[Grant.FREE_RETRY]
         assert again <= 0.10 * first + 10 + probes + free
         assert probes <= 150
         assert free <= 50

@@ -36,8 +36,8 @@ async def test_clock_set_back_an_hour_delays_a_mint_by_one_window_at_most(store:
 
 async def test_snapshot_after_the_clock_was_set_back_has_no_future_mint(store: TokenStore) -> None:
     await store.claim_mint(3, WINDOW, NOW + HOUR)
-    assert (await store.look(NOW, NOW - WINDOW)).mints == (NOW,)
-    assert (await store.look(NOW + HOUR, NOW)).mints == (NOW + HOUR,)
+    assert (await store.snapshot(NOW, NOW - WINDOW)).mints == (NOW,)
+    assert (await store.snapshot(NOW + HOUR, NOW)).mints == (NOW + HOUR,)
 
 
 async def test_slightly_reordered_claims_can_be_refunded(store: TokenStore) -> None:
@@ -79,10 +79,10 @@ async def test_adopted_token_is_lent_only_once_its_usage_is_known(tmp_path: Path
     await second.open()
     await first.grow()
     token = first.live()[0]
-    assert await first.take(token.token_id, "submit") == 0.0
+    assert await first.try_acquire(token.token_id, "submit") == 0.0
     await first.aclose()
     assert await second.grow() is None
     assert seen == [[]]
     assert [known.token_id for known in second.live()] == [token.token_id]
-    assert await second.take(token.token_id, "submit") > 0.0
+    assert await second.try_acquire(token.token_id, "submit") > 0.0
     await second.aclose()

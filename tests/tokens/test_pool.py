@@ -25,7 +25,7 @@ from truecaller_async.errors import (
 from truecaller_async.models import Token
 from truecaller_async.options import Limits
 from truecaller_async.tokens import MemoryTokenStore, TokenPool
-from truecaller_async.tokens.pool import FRESH, LIFE
+from truecaller_async.tokens.pool import FRESH_SECONDS, TOKEN_LIFE_SECONDS
 
 SLOW = Limits.documented().replace(batch=(1, 10.0))
 REFUSED = AuthenticationFailed(401, "authorization-error", "please login again")
@@ -50,7 +50,7 @@ class SlowStore(MemoryTokenStore):
 
 
 async def live_token(pool: TokenPool) -> Token:
-    token = await pool.permit("push")
+    token = await pool.acquire("push")
     assert [known.token_id for known in pool.live()] == [token.token_id]
     return token
 
@@ -60,10 +60,10 @@ def test_first_request_mints_the_first_token() -> None:
         pool = pool_of(mint := Mint())
         await pool.open()
         assert mint.asked == []
-        token = await pool.permit("push")
+        token = await pool.acquire("push")
         assert (len(mint.asked), pool.minted) == (1, 1)
         assert token.secret.reveal() == "token-1"
-        assert (token.born, token.expires) == (BASE + 0.5, BASE + 0.5 + LIFE)
+        assert (token.created_at, token.expires_at) == (BASE + 0.5, BASE + 0.5 + TOKEN_LIFE_SECONDS)
 
     run_virtual(scene)
 
@@ -73,7 +73,7 @@ def test_fifty_tasks_without_a_token_mint_one() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint())
         calls = ["push", "status", "labels", "numbers", "exports"] * 10
-        tokens = await asyncio.gather(*map(pool.permit, calls), pool.grow())
+        tokens = await asyncio.gather(*map(pool.acquire, calls), pool.grow())
         assert len(mint.asked) == 1
         assert {token.token_id for token in tokens if token is not None} == {pool.live()[0].token_id}
 
@@ -84,7 +84,7 @@ def test_tasks_arriving_during_adoption_use_the_adopted_token() -> None:
     async def scene() -> None:
         stored = await live_token(pool_of(Mint()))
         pool = pool_of(mint := Mint(), store=SlowStore(stored))
-        tokens = await asyncio.gather(*(pool.permit("push") for _ in range(5)))
+        tokens = await asyncio.gather(*(pool.acquire("push") for _ in range(5)))
         assert {token.token_id for token in tokens} == {stored.token_id}
         assert mint.asked == []
 
@@ -95,7 +95,7 @@ def test_token_of_a_dead_process_counts_as_used_up_in_short_windows() -> None:
     async def scene() -> None:
         stored = await live_token(pool_of(Mint()))
         pool, began = pool_of(Mint(), store=SlowStore(stored)), now()
-        await pool.permit("push")
+        await pool.acquire("push")
         assert now() - began >= 1.0 + 0.1
 
     run_virtual(scene)
@@ -114,8 +114,8 @@ def test_store_that_fails_to_open_is_asked_again() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(), store=BrokenOnce())
         with pytest.raises(TruecallerError, match="the disk is gone"):
-            await pool.permit("push")
-        await pool.permit("push")
+            await pool.acquire("push")
+        await pool.acquire("push")
         assert len(pool.live()) == 1
 
     run_virtual(scene)
@@ -134,7 +134,7 @@ def test_there_are_never_more_tokens_than_allowed() -> None:
 def test_work_that_would_wait_mints_one_more_token() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(), max_tokens=2, limits=SLOW)
-        tokens = [await pool.permit("submit") for _ in range(4)]
+        tokens = [await pool.acquire("submit") for _ in range(4)]
         assert len({token.token_id for token in tokens}) == 2
         assert now() == pytest.approx(2 * 0.5 + 10.2 - 0.5, abs=1.0)
 
@@ -175,7 +175,7 @@ def test_spent_budget_does_not_block_the_live_token() -> None:
         limits = SLOW.replace(mint=(1, 1800.0))
         pool = pool_of(mint := Mint(), limits=limits)
         for _ in range(3):
-            await pool.permit("submit", deadline=2000.0)
+            await pool.acquire("submit", deadline=2000.0)
         assert now() < 25.0
         assert len(mint.asked) == 1
 
@@ -189,7 +189,7 @@ def test_failed_mint_does_not_fail_work_for_a_live_token(error: Exception) -> No
         stages = Stages()
         pool = pool_of(mint := answering(None, *[error] * 9), limits=SLOW, stages=stages)
         for _ in range(6):
-            await pool.permit("submit")
+            await pool.acquire("submit")
         assert now() < 53.5
         assert len(mint.asked) == 3
         assert stages.names.count("token_pool.growth_failed") == 2
@@ -243,10 +243,10 @@ def test_throttled_mint_is_not_repeated_before_its_time(retry_after: float | Non
 def test_mint_continues_without_the_task_that_requested_it() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint(seconds=5.0))
-        impatient = asyncio.create_task(pool.permit("push"))
+        impatient = asyncio.create_task(pool.acquire("push"))
         await asyncio.sleep(1.0)
         impatient.cancel()
-        patient = await pool.permit("push")
+        patient = await pool.acquire("push")
         assert len(mint.asked) == 1
         assert patient.secret.reveal() == "token-1"
 
@@ -275,7 +275,7 @@ def test_renewals_of_many_tokens_are_spread_and_run_one_at_a_time() -> None:
         pool = pool_of(mint := Mint(), max_tokens=8)
         for _ in range(8):
             await pool.grow()
-        while now() < LIFE * 0.9:
+        while now() < TOKEN_LIFE_SECONDS * 0.9:
             assert 8 <= len(pool.live()) <= 9
             await asyncio.sleep(5.0)
         renewals = mint.asked[8:]
@@ -308,7 +308,7 @@ def test_token_repeated_by_the_server_is_renewed_in_place() -> None:
             await asyncio.sleep(60.0)
         (renewed,) = pool.live()
         assert renewed.token_id == token.token_id
-        assert renewed.expires > token.expires
+        assert renewed.expires_at > token.expires_at
 
     run_virtual(scene)
 
@@ -317,10 +317,10 @@ def test_repeated_token_keeps_its_cooldown_and_ends_the_growth() -> None:
     async def scene() -> None:
         pool = pool_of(mint := answering(*["the same"] * 9))
         token = await live_token(pool)
-        pool.hold(token.token_id, 100.0)
-        held_until = pool.held_until(token.token_id)
+        pool.start_cooldown(token.token_id, 100.0)
+        held_until = pool.cooldown_until(token.token_id)
         await pool.grow()
-        assert pool.held_until(token.token_id) == held_until
+        assert pool.cooldown_until(token.token_id) == held_until
         assert await pool.grow() is None
         assert len(mint.asked) == 2
 
@@ -331,9 +331,9 @@ def test_token_lives_an_hour_and_no_longer() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint())
         await live_token(pool)
-        await asyncio.sleep(LIFE)
+        await asyncio.sleep(TOKEN_LIFE_SECONDS)
         assert pool.live() == []
-        await pool.permit("push")
+        await pool.acquire("push")
         assert len(mint.asked) == 2
 
     run_virtual(scene)
@@ -344,10 +344,10 @@ def test_two_tasks_refused_with_one_token_cost_one_mint() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint())
         token = await live_token(pool)
-        await asyncio.sleep(FRESH)
-        await asyncio.gather(*(pool.drop(token.token_id, REFUSED) for _ in range(2)))
-        await asyncio.gather(*(pool.permit("push") for _ in range(2)))
-        await pool.drop(token.token_id, REFUSED)
+        await asyncio.sleep(FRESH_SECONDS)
+        await asyncio.gather(*(pool.discard(token.token_id, REFUSED) for _ in range(2)))
+        await asyncio.gather(*(pool.acquire("push") for _ in range(2)))
+        await pool.discard(token.token_id, REFUSED)
         assert len(mint.asked) == 2
         assert len(pool.live()) == 1
 
@@ -359,12 +359,12 @@ def test_two_fresh_tokens_refused_in_a_row_end_the_pool() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint())
         for _ in range(2):
-            await pool.drop((await live_token(pool)).token_id, REFUSED)
+            await pool.discard((await live_token(pool)).token_id, REFUSED)
         with pytest.raises(AuthenticationFailed):
             await pool.grow()
-        await asyncio.sleep(LIFE)
+        await asyncio.sleep(TOKEN_LIFE_SECONDS)
         with pytest.raises(AuthenticationFailed):
-            await pool.permit("push")
+            await pool.acquire("push")
         assert len(mint.asked) == 2
 
     run_virtual(scene)
@@ -375,8 +375,8 @@ def test_refusal_of_an_adopted_token_is_no_evidence_about_the_account() -> None:
         stored = await live_token(pool_of(Mint()))
         pool = pool_of(Mint(), store=SlowStore(stored))
         for _ in range(2):
-            await pool.drop((await pool.permit("push")).token_id, REFUSED)
-        assert (await pool.permit("push")).token_id == pool.live()[0].token_id
+            await pool.discard((await pool.acquire("push")).token_id, REFUSED)
+        assert (await pool.acquire("push")).token_id == pool.live()[0].token_id
 
     run_virtual(scene)
 
@@ -385,14 +385,14 @@ def test_refusal_of_an_adopted_token_is_no_evidence_about_the_account() -> None:
 def test_other_refusals_cost_only_the_token(between: str) -> None:
     async def scene() -> None:
         pool = pool_of(Mint())
-        await pool.drop((await live_token(pool)).token_id, REFUSED)
+        await pool.discard((await live_token(pool)).token_id, REFUSED)
         token = await live_token(pool)
         if between == "works":
-            pool.worked(token.token_id)
+            pool.record_success(token.token_id)
         else:
-            await asyncio.sleep(FRESH)
-        await pool.drop(token.token_id, REFUSED)
-        await pool.permit("push")
+            await asyncio.sleep(FRESH_SECONDS)
+        await pool.discard(token.token_id, REFUSED)
+        await pool.acquire("push")
         assert len(pool.live()) == 1
 
     run_virtual(scene)
@@ -402,13 +402,13 @@ def test_longer_cooldown_stays_and_a_cooldown_expires_by_itself() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(seconds=0.0), max_tokens=1)
         token = await live_token(pool)
-        pool.hold(token.token_id, 30.0)
-        pool.hold(token.token_id, 5.0)
-        assert (pool.held(), pool.held_until(token.token_id)) == (1, 30.0)
-        await pool.permit("push")
+        pool.start_cooldown(token.token_id, 30.0)
+        pool.start_cooldown(token.token_id, 5.0)
+        assert (pool.cooling_down_count(), pool.cooldown_until(token.token_id)) == (1, 30.0)
+        await pool.acquire("push")
         assert now() == pytest.approx(30.0, abs=0.01)
-        assert pool.held() == 0
-        pool.hold("a token that is gone", 30.0)
+        assert pool.cooling_down_count() == 0
+        pool.start_cooldown("a token that is gone", 30.0)
 
     run_virtual(scene)
 
@@ -417,10 +417,10 @@ def test_consecutive_refusals_are_counted() -> None:
     async def scene() -> None:
         pool = pool_of(Mint())
         token = await live_token(pool)
-        assert [pool.throttled(token.token_id) for _ in range(3)] == [1, 2, 3]
-        pool.worked(token.token_id)
-        assert pool.throttled(token.token_id) == 1
-        assert pool.throttled("a token that is gone") == 1
+        assert [pool.record_throttled(token.token_id) for _ in range(3)] == [1, 2, 3]
+        pool.record_success(token.token_id)
+        assert pool.record_throttled(token.token_id) == 1
+        assert pool.record_throttled("a token that is gone") == 1
 
     run_virtual(scene)
 
@@ -430,7 +430,7 @@ def test_permits_are_given_in_request_order() -> None:
         pool, served = pool_of(Mint(), max_tokens=1, limits=SLOW), list[int]()
 
         async def ask(number: int) -> None:
-            await pool.permit("submit")
+            await pool.acquire("submit")
             served.append(number)
 
         tasks = [asyncio.create_task(ask(number)) for number in range(8)]
@@ -443,11 +443,11 @@ def test_permits_are_given_in_request_order() -> None:
 def test_waiter_for_one_call_does_not_delay_another_call() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(), max_tokens=1, limits=SLOW)
-        await pool.permit("submit")
-        waiter = asyncio.create_task(pool.permit("submit"))
+        await pool.acquire("submit")
+        waiter = asyncio.create_task(pool.acquire("submit"))
         await asyncio.sleep(0)
         began = now()
-        await pool.permit("push")
+        await pool.acquire("push")
         assert now() == began
         await waiter
 
@@ -457,9 +457,9 @@ def test_waiter_for_one_call_does_not_delay_another_call() -> None:
 def test_cancelled_waiter_uses_no_permit() -> None:
     async def last_of(cancelled: int) -> float:
         pool = pool_of(Mint(), max_tokens=1, limits=SLOW)
-        await pool.permit("submit")
-        waiters = [asyncio.create_task(pool.permit("submit")) for _ in range(cancelled)]
-        last = asyncio.create_task(pool.permit("submit"))
+        await pool.acquire("submit")
+        waiters = [asyncio.create_task(pool.acquire("submit")) for _ in range(cancelled)]
+        last = asyncio.create_task(pool.acquire("submit"))
         await asyncio.sleep(5.0)
         for waiter in waiters:
             waiter.cancel()
@@ -472,12 +472,12 @@ def test_cancelled_waiter_uses_no_permit() -> None:
 def test_permit_after_the_deadline_is_refused_at_once() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(), max_tokens=1, limits=SLOW)
-        await pool.permit("submit")
+        await pool.acquire("submit")
         began = now()
         with pytest.raises(DeadlineExceeded) as refusal:
-            await pool.permit("submit", deadline=began + 5.0)
+            await pool.acquire("submit", deadline=began + 5.0)
         assert (now(), refusal.value.sent) == (began, "no")
-        await pool.permit("submit", deadline=began + 11.0)
+        await pool.acquire("submit", deadline=began + 11.0)
         assert now() > began + 5.0
 
     run_virtual(scene)
@@ -487,9 +487,9 @@ def test_permit_too_far_in_the_future_is_refused_at_once() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(seconds=0.0), max_tokens=1)
         token = await live_token(pool)
-        pool.hold(token.token_id, 301.0)
+        pool.start_cooldown(token.token_id, 301.0)
         with pytest.raises(WaitTooLong) as refusal:
-            await pool.permit("push")
+            await pool.acquire("push")
         assert (now(), refusal.value.seconds) == (0.0, 301.0)
 
     run_virtual(scene)
@@ -498,13 +498,13 @@ def test_permit_too_far_in_the_future_is_refused_at_once() -> None:
 def test_closed_pool_refuses_permits_and_waiters() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(), max_tokens=1, limits=SLOW)
-        await pool.permit("submit")
-        waiting = asyncio.create_task(pool.permit("submit"))
+        await pool.acquire("submit")
+        waiting = asyncio.create_task(pool.acquire("submit"))
         await asyncio.sleep(1.0)
         await pool.aclose()
         await pool.aclose()
         with pytest.raises(ClientClosed):
-            await pool.permit("push")
+            await pool.acquire("push")
         with pytest.raises(ClientClosed):
             await waiting
 
@@ -514,7 +514,7 @@ def test_closed_pool_refuses_permits_and_waiters() -> None:
 def test_pool_closed_during_a_mint_fails_its_waiters() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(seconds=60.0))
-        waiting = asyncio.create_task(pool.permit("push"))
+        waiting = asyncio.create_task(pool.acquire("push"))
         await asyncio.sleep(1.0)
         await pool.aclose()
         with pytest.raises(ClientClosed):
@@ -546,7 +546,7 @@ def test_status_has_age_and_remaining_life_of_tokens_and_next_mint_time() -> Non
         await asyncio.sleep(100.0)
         status = await pool.status()
         (facts,) = status.tokens
-        assert (facts.token_id, facts.age, facts.expires_in) == (token.token_id, 100.0, LIFE - 100.0)
+        assert (facts.token_id, facts.age, facts.expires_in) == (token.token_id, 100.0, TOKEN_LIFE_SECONDS - 100.0)
         assert (facts.used_by, status.mints, status.next_mint_in) == ("this", 1, 0.0)
         await pool.grow()
         status = await pool.status()

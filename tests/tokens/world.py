@@ -16,7 +16,7 @@ from truecaller_async.models import Secret
 from truecaller_async.options import Limits
 from truecaller_async.ports import TokenStore
 from truecaller_async.tokens import MemoryTokenStore, TokenPool
-from truecaller_async.tokens.pool import Claims, PoolSettings
+from truecaller_async.tokens.pool import MintBudgetClaim, PoolSettings
 
 
 @attrs.define
@@ -27,7 +27,7 @@ class Mint:
     answers: deque[Exception | str | None] = attrs.field(factory=deque)
     asked: list[float] = attrs.field(factory=list)
 
-    async def __call__(self, claims: Claims) -> Secret:
+    async def __call__(self, claims: MintBudgetClaim) -> Secret:
         await claims.claim()
         self.asked.append(asyncio.get_running_loop().time())
         number = len(self.asked)
@@ -54,7 +54,7 @@ class Stages:
     def request(self, call: str, token_id: str | None, status: int | None, seconds: float, error: str | None) -> None:
         """Of no interest here."""
 
-    def stage(self, name: str, fields: Mapping[str, object]) -> None:
+    def event(self, name: str, fields: Mapping[str, object]) -> None:
         self.names.append(name)
 
 

@@ -1,7 +1,7 @@
 """A server below HTTP: it records exactly the bytes it received, and breaks off exactly where it is told to.
 
 It knows just enough of HTTP to find the end of a request. What it does then is a *script*: a coroutine function
-that is given the `Connection` and reads, writes or breaks it off. The n-th connection plays the n-th script, and
+that is given the `AccountOptions` and reads, writes or breaks it off. The n-th connection plays the n-th script, and
 the last script again and again.
 """
 

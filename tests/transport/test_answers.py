@@ -78,10 +78,10 @@ async def test_answer_of_exactly_the_cap_is_read_and_one_byte_more_is_not(transp
 
     async with RawServer(thousand) as server:
         transport = transport_to(server.url)
-        answer = await transport.send(Request("labels", "GET", "/labels", cap=1000), PATIENT)
+        answer = await transport.send(Request("labels", "GET", "/labels", body_max_bytes=1000), PATIENT)
         assert len(answer.body) == 1000
         with pytest.raises(DecodeError, match="answer larger than 999 bytes") as caught:
-            await transport.send(Request("labels", "GET", "/labels", cap=999), PATIENT)
+            await transport.send(Request("labels", "GET", "/labels", body_max_bytes=999), PATIENT)
     assert caught.value.sent == "yes"
     assert caught.value.status == 200
 
@@ -122,7 +122,7 @@ async def test_cap_is_formatted_for_people(transport_to: Opener, cap: int, said:
 
     async with RawServer(more) as server:
         with pytest.raises(DecodeError, match=f"answer larger than {said} "):
-            await transport_to(server.url).send(Request("labels", "GET", "/labels", cap=cap), PATIENT)
+            await transport_to(server.url).send(Request("labels", "GET", "/labels", body_max_bytes=cap), PATIENT)
 
 
 @pytest.mark.fault("F29")

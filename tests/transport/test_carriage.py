@@ -20,7 +20,7 @@ from truecaller_async.errors import DecodeError, ResponseLost, TruecallerError
 from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.options import Timeouts
 from truecaller_async.sandbox import SPEEDS, Fault, FaultPlan, Reply, Sandbox, SandboxSettings
-from truecaller_async.sandbox.endings import ENDINGS
+from truecaller_async.sandbox.faults.responses import FAULT_RESPONSES
 from truecaller_async.transport import AiohttpTransport
 
 TIMEOUTS = Timeouts()
@@ -28,7 +28,7 @@ FULL_WIDTH = "\N{FULLWIDTH DIGIT ONE}\N{FULLWIDTH DIGIT TWO}\N{FULLWIDTH DIGIT Z
 NOW_MS = 4_102_444_800_000
 
 STEPS = (
-    *((name,) for name in ENDINGS if name not in ("answer", "drip", "drip-headers")),
+    *((name,) for name in FAULT_RESPONSES if name not in ("answer", "drip", "drip-headers")),
     *((f"429:{wait}",) for wait in ("120", "date+5", "date-5", "soon", "-5", "120.5", "99999999999", FULL_WIDTH, "")),
     ("503:7",),
     ("307:https://elsewhere.example/v2?x=1",),

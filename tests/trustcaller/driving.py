@@ -12,9 +12,9 @@ from tests.resources.script import answer
 from tests.virtual import VirtualClock
 from truecaller_async.models import Answer, Secret
 from truecaller_async.ports import Transport
-from truecaller_async.telemetry import LogObserver
+from truecaller_async.telemetry import LoggingObserver
 from truecaller_async.trustcaller import TrustCallerClient
-from truecaller_async.trustcaller.line import Line, Senses, Terms
+from truecaller_async.trustcaller.requester import Environment, Requester, RequestSettings
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "trustcaller"
 TOKEN = "6|k3y-wh1ch-n0b0dy-m4y-s33"
@@ -26,7 +26,11 @@ BROKEN = answer(500, {"message": "Server Error"})
 def client_of(script: Transport, **terms: Any) -> TrustCallerClient:
     """A client whose parts are all real but the transport and the clocks."""
     client = object.__new__(TrustCallerClient)
-    client._hang(Line(script, Terms(Secret(TOKEN), **terms), Senses(VirtualClock(), Random(7), LogObserver())))
+    client._attach_resources(
+        Requester(
+            script, RequestSettings(Secret(TOKEN), **terms), Environment(VirtualClock(), Random(7), LoggingObserver())
+        )
+    )
     return client
 
 

@@ -17,8 +17,8 @@ from truecaller_async.models import Secret
 from truecaller_async.options import Limits, RateLimit
 from truecaller_async.sandbox import Sandbox, SandboxSettings, TrustCallerSettings
 from truecaller_async.trustcaller import TrustCallerClient
-from truecaller_async.trustcaller.decipher import decipher_check
 from truecaller_async.trustcaller.requests import check_request
+from truecaller_async.trustcaller.responses import decipher_check
 
 from .driving import TOKEN
 

@@ -25,7 +25,7 @@ from tests.throttling.gateway import (
 from tests.virtual import BASE
 from truecaller_async import NotSent, ResponseLost
 from truecaller_async.models import Answer
-from truecaller_async.planning.restraint import Restraint
+from truecaller_async.planning.circuit_breaker import ServiceGuard
 
 TABLE = Path(__file__).with_name("retries.toml")
 SOON = 0.01
@@ -143,7 +143,7 @@ def end_of(word: str) -> End:
     return _page(int(word))
 
 
-def state_of(restraint: Restraint) -> tuple[float, str]:
+def state_of(restraint: ServiceGuard) -> tuple[float, str]:
     """What is left for retries, and the state of the breaker."""
     return round(restraint.budget, 6), "open" if restraint.is_open else "closed"
 

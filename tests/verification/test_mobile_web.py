@@ -35,7 +35,7 @@ from truecaller_async.verification import (
     Profile,
     ServiceOptions,
     SignIn,
-    Stage,
+    SignInStatus,
 )
 
 from .hostile_endpoints import GOOD, HOSTILE
@@ -108,20 +108,20 @@ async def test_sign_in_from_the_link_to_the_profile() -> None:
         login = site_at(server, style=LinkStyle(lang="hi"))
         link = await login.begin(BROWSER)
         assert f"requestNonce={link.nonce}&partnerKey=key&partnerName=Harbour%20Bank&lang=hi" in link.url
-        stages = [(await login.poll(link.nonce, BROWSER)).stage]
+        stages = [(await login.poll(link.nonce, BROWSER)).status]
         for body in (callback(link.nonce, status="flow_invoked"), granted(link.nonce, f"{server.url}/v1/default")):
             assert await login.handle_callback(body) == OK
             assert server.requests == 0
             if b"flow" in body:
-                stages.append((await login.poll(link.nonce, BROWSER)).stage)
+                stages.append((await login.poll(link.nonce, BROWSER)).status)
         end = await login.poll(link.nonce, BROWSER)
-        assert [*stages, end.stage] == [Stage.WAITING, Stage.OPENED, Stage.VERIFIED]
+        assert [*stages, end.status] == [SignInStatus.WAITING, SignInStatus.OPENED, SignInStatus.VERIFIED]
         assert end.profile is not None
         assert end.profile.phone_numbers == ("919999999999",)
         assert server.received.startswith(b"GET /v1/default HTTP/1.1\r\n")
         assert header(server.received, "Authorization") == f"Bearer {TOKEN}"
         assert header(server.received, "Cache-Control") == "no-cache"
-        assert await login.poll(link.nonce, BROWSER) == SignIn(Stage.OVER)
+        assert await login.poll(link.nonce, BROWSER) == SignIn(SignInStatus.OVER)
         assert server.requests == 1
         await login.aclose()
 
@@ -131,7 +131,7 @@ async def test_rejection_is_visible_as_long_as_the_nonce_lives(wires: Wires) -> 
     nonce = (await login.begin(BROWSER)).nonce
     await login.handle_callback(callback(nonce, status="user_rejected"))
     for _ in range(2):
-        assert await login.poll(nonce, BROWSER) == SignIn(Stage.REJECTED)
+        assert await login.poll(nonce, BROWSER) == SignIn(SignInStatus.REJECTED)
     with pytest.raises(ValidationError, match="nonce"):
         await login.fetch_profile(nonce, BROWSER)
     assert wires == Wires()
@@ -190,7 +190,7 @@ async def test_forged_callback_is_answered_like_a_good_one_and_sends_nothing(wir
     for said in (granted(nonce), callback(nonce, status="flow_invoked"), callback(nonce, status="user_rejected")):
         assert await login.handle_callback(said) == await login.handle_callback(callback(own, status="new_word")) == OK
     assert wires == Wires()
-    assert await login.poll(own, BROWSER) == SignIn(Stage.WAITING)
+    assert await login.poll(own, BROWSER) == SignIn(SignInStatus.WAITING)
 
 
 @pytest.mark.fault("S25")
@@ -201,9 +201,9 @@ async def test_second_of_two_equal_callbacks_is_answered_without_effect() -> Non
         good, other = granted(nonce, f"{server.url}/v1/default"), granted(nonce, f"{server.url}/v1/other")
         for body in (good, good, other, callback(nonce, status="user_rejected")):
             assert await login.handle_callback(body) == OK
-        assert (await login.poll(nonce, BROWSER)).stage is Stage.VERIFIED
+        assert (await login.poll(nonce, BROWSER)).status is SignInStatus.VERIFIED
         assert await login.handle_callback(good) == OK
-        assert await login.poll(nonce, BROWSER) == SignIn(Stage.OVER)
+        assert await login.poll(nonce, BROWSER) == SignIn(SignInStatus.OVER)
         assert server.received.startswith(b"GET /v1/default ")
         assert server.requests == 1
 
@@ -232,7 +232,7 @@ async def test_other_browser_gets_nothing_and_the_right_one_still_succeeds() -> 
         login = site_at(server)
         nonce = (await login.begin(BROWSER)).nonce
         await login.handle_callback(granted(nonce, f"{server.url}/v1/default"))
-        assert await login.poll(nonce, OTHER) == SignIn(Stage.OVER)
+        assert await login.poll(nonce, OTHER) == SignIn(SignInStatus.OVER)
         with pytest.raises(ValidationError):
             await login.fetch_profile(nonce, OTHER)
         assert server.requests == 0
@@ -296,7 +296,7 @@ async def test_every_answer_of_the_host_is_a_typed_error_without_the_token(
 class BrokenStore(MemoryNonceStore):
     """A store whose file is gone."""
 
-    async def note(self, callback: object) -> bool:
+    async def record(self, callback: object) -> bool:
         raise ConfigError("the file of nonces cannot be used")
 
 
@@ -312,7 +312,7 @@ async def test_crash_report_of_a_failing_store_has_no_token(wires: Wires) -> Non
 
 async def test_recovered_server_is_asked_again() -> None:
     async with serving(says(b"", "500 Internal Server Error"), says(PROFILE)) as server:
-        assert (await signed_in(server)).stage is Stage.VERIFIED
+        assert (await signed_in(server)).status is SignInStatus.VERIFIED
         assert server.requests == 2
 
 

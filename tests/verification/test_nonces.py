@@ -76,7 +76,7 @@ def ready(nonce: str) -> ProfileReady:
 
 
 async def heard(store: NonceStore, nonce: str, session: str = BROWSER) -> KnownCallback | None:
-    issued = await store.look(nonce, session)
+    issued = await store.find(nonce, session)
     assert issued is not None
     return issued.heard
 
@@ -90,22 +90,22 @@ async def test_nonce_fits_into_a_link_and_is_another_each_time(store: NonceStore
 async def test_callback_result_reaches_the_requesting_browser_once(store: NonceStore) -> None:
     nonce = await store.issue(BROWSER)
     assert await heard(store, nonce) is None
-    assert await store.note(FlowInvoked(nonce))
+    assert await store.record(FlowInvoked(nonce))
     assert await heard(store, nonce) == FlowInvoked(nonce)
-    assert await store.note(ready(nonce))
+    assert await store.record(ready(nonce))
     assert await heard(store, nonce) == ready(nonce)
     used = await store.consume(nonce, BROWSER)
     assert used is not None
     assert used.heard == ready(nonce)
     assert await store.consume(nonce, BROWSER) is None
-    assert await store.look(nonce, BROWSER) is None
+    assert await store.find(nonce, BROWSER) is None
 
 
 @pytest.mark.fault("S20")
 async def test_other_browser_gets_nothing_and_changes_nothing(store: NonceStore) -> None:
     nonce = await store.issue(BROWSER)
-    await store.note(ready(nonce))
-    assert await store.look(nonce, OTHER) is None
+    await store.record(ready(nonce))
+    assert await store.find(nonce, OTHER) is None
     assert await store.consume(nonce, OTHER) is None
     assert await store.consume(nonce, BROWSER) is not None
 
@@ -134,8 +134,8 @@ async def test_only_the_first_of_each_kind_and_one_final_status_count(
         "ready": ready(nonce),
         "rejected": UserRejected(nonce),
     }
-    assert await store.note(said[first])
-    assert await store.note(said[second]) is counts
+    assert await store.record(said[first])
+    assert await store.record(said[second]) is counts
     assert await heard(store, nonce) == said[second if counts else first]
 
 
@@ -143,14 +143,14 @@ async def test_only_the_first_of_each_kind_and_one_final_status_count(
 @pytest.mark.parametrize("foreign", ["", "x", "x" * 32, "RL8YZ41FQMt5Jiak2sc_Ys0OgQA=", "\ud800" * 32, "' OR 1=1 --"])
 async def test_unknown_nonce_changes_nothing(store: NonceStore, foreign: str) -> None:
     await store.issue(BROWSER)
-    assert not await store.note(FlowInvoked(foreign))
-    assert await store.look(foreign, BROWSER) is None
+    assert not await store.record(FlowInvoked(foreign))
+    assert await store.find(foreign, BROWSER) is None
     assert await store.consume(foreign, BROWSER) is None
 
 
 @pytest.mark.parametrize("nonce", [None, 7, [], {}])
 async def test_non_text_nonce_is_refused(store: NonceStore, nonce: str) -> None:
-    assert await store.look(nonce, BROWSER) is None
+    assert await store.find(nonce, BROWSER) is None
     assert await store.consume(nonce, BROWSER) is None
 
 
@@ -158,23 +158,23 @@ async def test_non_text_nonce_is_refused(store: NonceStore, nonce: str) -> None:
 async def test_nonce_is_valid_for_exactly_ten_minutes(store: NonceStore, clock: SetClock) -> None:
     nonce = await store.issue(BROWSER)
     clock.now += 599
-    assert await store.note(FlowInvoked(nonce))
+    assert await store.record(FlowInvoked(nonce))
     clock.now += 1
-    assert not await store.note(ready(nonce))
-    assert await store.look(nonce, BROWSER) is None
+    assert not await store.record(ready(nonce))
+    assert await store.find(nonce, BROWSER) is None
     assert await store.consume(nonce, BROWSER) is None
 
 
 async def test_nonce_from_the_future_is_invalid(store: NonceStore, clock: SetClock) -> None:
     nonce = await store.issue(BROWSER)
     clock.now -= 5
-    assert await store.look(nonce, BROWSER) is None
+    assert await store.find(nonce, BROWSER) is None
 
 
 async def test_used_nonce_is_not_recorded_again(store: NonceStore) -> None:
     nonce = await store.issue(BROWSER)
     await store.consume(nonce, BROWSER)
-    assert not await store.note(ready(nonce))
+    assert not await store.record(ready(nonce))
 
 
 async def test_of_many_concurrent_uses_one_succeeds(store: NonceStore) -> None:
@@ -185,7 +185,7 @@ async def test_of_many_concurrent_uses_one_succeeds(store: NonceStore) -> None:
 
 async def test_of_many_equal_concurrent_callbacks_one_counts(store: NonceStore) -> None:
     nonce = await store.issue(BROWSER)
-    assert sum(await asyncio.gather(*(store.note(ready(nonce)) for _ in range(20)))) == 1
+    assert sum(await asyncio.gather(*(store.record(ready(nonce)) for _ in range(20)))) == 1
 
 
 async def test_capacity_is_bounded_and_the_oldest_is_dropped(open_store: Opener, clock: SetClock) -> None:
@@ -194,13 +194,13 @@ async def test_capacity_is_bounded_and_the_oldest_is_dropped(open_store: Opener,
     for _ in range(5):
         clock.now += 1
         nonces.append(await store.issue(BROWSER))
-    assert [await store.look(nonce, BROWSER) is not None for nonce in nonces] == [False, False, True, True, True]
+    assert [await store.find(nonce, BROWSER) is not None for nonce in nonces] == [False, False, True, True, True]
 
 
 @pytest.mark.parametrize("session", ["", None, 7])
 async def test_without_a_session_nothing_is_issued_or_given(store: NonceStore, session: str) -> None:
     nonce = await store.issue(BROWSER)
-    for call in (store.issue(session), store.look(nonce, session), store.consume(nonce, session)):
+    for call in (store.issue(session), store.find(nonce, session), store.consume(nonce, session)):
         with pytest.raises(ValidationError, match="session"):
             await call
 
@@ -222,7 +222,7 @@ def test_invalid_nonce_rules_are_refused(rules: dict[str, float]) -> None:
 async def test_two_workers_share_a_file(tmp_path: Path) -> None:
     here, there = SqliteNonceStore(tmp_path / "nonces.db"), SqliteNonceStore(tmp_path / "nonces.db")
     nonce = await here.issue(BROWSER)
-    assert await there.note(ready(nonce))
+    assert await there.record(ready(nonce))
     assert await heard(here, nonce) == ready(nonce)
     both = await asyncio.gather(here.consume(nonce, BROWSER), there.consume(nonce, BROWSER))
     assert len([one for one in both if one is not None]) == 1
@@ -234,7 +234,7 @@ async def test_file_is_private_and_has_no_session_nonce_or_used_token(tmp_path: 
     path = tmp_path / "folder" / "nonces.db"
     store = SqliteNonceStore(path)
     nonce = await store.issue(BROWSER)
-    await store.note(ready(nonce))
+    await store.record(ready(nonce))
     assert path.stat().st_mode & 0o077 == 0
     assert TOKEN.encode() in path.read_bytes()
     await store.consume(nonce, BROWSER)
@@ -297,7 +297,7 @@ async def work(path):
     store = SqliteNonceStore(path)
     print("here", flush=True)
     nonces = sys.stdin.readline().split()
-    noted = [await store.note(UserRejected(nonce)) for nonce in nonces]
+    noted = [await store.record(UserRejected(nonce)) for nonce in nonces]
     used = [await store.consume(nonce, "session-of-a-browser") for nonce in nonces]
     print(sum(noted), len(used) - used.count(None))
     await store.aclose()

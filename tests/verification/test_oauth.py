@@ -138,7 +138,7 @@ async def test_unsent_exchange_is_repeated() -> None:
         ) -> None:
             tried.append(error)
 
-        def stage(self, name: str, fields: object) -> None: ...
+        def event(self, name: str, fields: object) -> None: ...
 
     watched = ServiceOptions(base_url=gone.base_url, retry=QUICKLY_AGAIN, timeouts=PATIENT, observer=Seen())
     async with OAuth("client-1", watched) as oauth:

@@ -235,7 +235,7 @@ async def test_forgery_uses_up_no_nonce(own_server: RawServer) -> None:
     assert await rule_broken(late, signed_by_us(requestNonce=nonce), "session") == "requestTime.fresh"
     forged = attrs.evolve(SIGNED, payload=signed_by_us(requestNonce=nonce).payload)
     assert await rule_broken(verifier_at(own_server, Checks(nonces=store)), forged, "session") == "signature.valid"
-    assert await store.look(nonce, "session") is not None
+    assert await store.find(nonce, "session") is not None
 
 
 async def test_each_of_several_keys_is_tried_and_non_rsa_keys_are_skipped() -> None:

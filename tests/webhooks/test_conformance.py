@@ -14,7 +14,7 @@ import pytest
 from yarl import URL
 
 from truecaller_async.webhooks import Event, WebhookReceiver
-from truecaller_async.webhooks.gate import BODY_MAX
+from truecaller_async.webhooks.request_checks import BODY_MAX
 
 from .serving import (
     CLIENT,

@@ -20,7 +20,7 @@ from truecaller_async.clock import Clock
 from truecaller_async.errors import ConfigError, JournalError
 from truecaller_async.options import RetryPolicy
 from truecaller_async.webhooks import Event, WebhookOptions, WebhookReceiver
-from truecaller_async.webhooks.ledger import VERSION
+from truecaller_async.webhooks.event_queries import VERSION
 from truecaller_async.webhooks.worker import DEATHS_BORNE
 
 from .serving import AT_ONCE, BUSINESS, CLIENT, KEY, Recorder, call_me_back, ignore, receiver
@@ -72,10 +72,10 @@ async def test_events_of_one_number_are_handled_in_created_at_order() -> None:
         await go.wait()
 
     async with receiver(slow) as of:
-        await of.take(call_me_back("first", 1000))
+        await of.accept(call_me_back("first", 1000))
         await begun.wait()
         for created in (1004, 1002, 1005, 1003, 1001):
-            await of.take(call_me_back(f"e-{created}", created))
+            await of.accept(call_me_back(f"e-{created}", created))
         go.set()
         await counts(of, handled=6)
     assert seen == ["first", "e-1001", "e-1002", "e-1003", "e-1004", "e-1005"]
@@ -91,9 +91,9 @@ async def test_hanging_handler_of_one_number_does_not_block_the_others() -> None
 
     async with receiver(handler, options=WebhookOptions(concurrency=2, finish_within=0)) as of:
         for number in range(5):
-            await of.take(call_me_back(f"hanging-{number}"))
+            await of.accept(call_me_back(f"hanging-{number}"))
         for number in range(5):
-            await of.take(call_me_back(f"e-{number}", number, business="919999999999"))
+            await of.accept(call_me_back(f"e-{number}", number, business="919999999999"))
         assert await recorder.until(5) == [f"e-{number}" for number in range(5)]
 
 
@@ -107,11 +107,11 @@ async def test_lanes_take_turns_if_they_outnumber_the_handlers(monkeypatch: pyte
         await recorder(event)
 
     async with receiver(handler, options=WebhookOptions(concurrency=1)) as of:
-        await of.take(call_me_back("first", business="1"))
+        await of.accept(call_me_back("first", business="1"))
         await begun.wait()
         for number in range(3):
             for lane in ("1", "2", "3"):
-                await of.take(call_me_back(f"{lane}-{number}", number, business=lane))
+                await of.accept(call_me_back(f"{lane}-{number}", number, business=lane))
         go.set()
         order = await recorder.until(10)
     assert order == ["first", "1-0", "2-0", "2-1", "3-0", "3-1", "1-1", "1-2", "2-2", "3-2"]
@@ -127,9 +127,9 @@ async def test_event_of_another_number_is_handled_before_a_long_lane_ends() -> N
 
     async with receiver(handler, options=WebhookOptions(concurrency=1)) as of:
         for number in range(300):
-            await of.take(call_me_back(f"long-{number}", number, business="1"))
+            await of.accept(call_me_back(f"long-{number}", number, business="1"))
         await begun.wait()
-        await of.take(call_me_back("short", business="2"))
+        await of.accept(call_me_back("short", business="2"))
         go.set()
         assert (await recorder.until(301)).index("short") < 200
 
@@ -150,7 +150,7 @@ async def test_handler_may_be_of_any_kind_and_a_plain_one_may_block(kind: str) -
         "function that gives an awaitable": lambda event: recorder(event),
     }
     async with receiver(handlers[kind]) as of:
-        await of.take(call_me_back("e-1"))
+        await of.accept(call_me_back("e-1"))
         assert await recorder.until(1) == ["e-1"]
         await counts(of, handled=1, failed=0)
 
@@ -167,7 +167,7 @@ async def test_failing_handler_is_retried_then_parked_and_released(
             raise RuntimeError(f"cannot reach {CLIENT}")
 
     async with receiver(handler) as of:
-        await of.take(call_me_back("e-1"))
+        await of.accept(call_me_back("e-1"))
         await counts(of, parked=1)
         assert (await of.stats()).failed == len(calls) == AT_ONCE.retry.attempts
         (parked,) = await of.parked()
@@ -186,7 +186,7 @@ async def test_cancelled_error_of_a_handler_is_an_ordinary_failure() -> None:
         raise asyncio.CancelledError
 
     async with receiver(handler) as of:
-        await of.take(call_me_back("e-1"))
+        await of.accept(call_me_back("e-1"))
         await counts(of, parked=1, failed=3)
 
 
@@ -197,8 +197,8 @@ async def test_handler_that_never_returns_fails_after_its_timeout() -> None:
 
     quick = attrs.evolve(AT_ONCE, concurrency=1, handle_within=0.01)
     async with receiver(handler, options=quick) as of:
-        await of.take(call_me_back("e-1"))
-        await of.take(call_me_back("e-2", business="919999999999"))
+        await of.accept(call_me_back("e-1"))
+        await of.accept(call_me_back("e-2", business="919999999999"))
         await counts(of, parked=1, failed=3, handled=1)
         assert "TimeoutError" in (await of.parked())[0].fault
 
@@ -217,8 +217,8 @@ async def test_any_handler_exception_is_a_failure_and_the_next_event_is_handled(
             raise fault
 
     async with receiver(handler) as of:
-        await of.take(call_me_back("e-1"))
-        await of.take(call_me_back("e-2"))
+        await of.accept(call_me_back("e-1"))
+        await of.accept(call_me_back("e-2"))
         await counts(of, parked=1, failed=3, handled=1)
         assert fault.__name__ in (await of.parked())[0].fault
 
@@ -235,10 +235,10 @@ async def test_event_that_kills_the_process_repeatedly_is_parked(tmp_path: Path)
     for _ in range(1 + DEATHS_BORNE):  # a handler that is cut off leaves what a process that dies leaves
         begun.clear()
         async with receiver(deadly, store, options=WebhookOptions(retry=retry, finish_within=0)) as of:
-            await of.take(call_me_back("deadly"))
+            await of.accept(call_me_back("deadly"))
             await begun.wait()
     async with receiver(recorder, store, options=WebhookOptions(retry=retry)) as of:
-        await of.take(call_me_back("next", 1_753_945_999))
+        await of.accept(call_me_back("next", 1_753_945_999))
         assert await recorder.until(1) == ["next"]
         assert [event.event_id for event in await of.parked()] == ["deadly"]
         assert "process ended" in (await of.parked())[0].fault
@@ -256,7 +256,7 @@ async def test_clock_set_back_does_not_delay_a_retry() -> None:
             raise RuntimeError
 
     async with receiver(handler, clock=StepBack(clock), options=AT_ONCE) as of:
-        await of.take(call_me_back("e-1"))
+        await of.accept(call_me_back("e-1"))
         assert await recorder.until(2) == ["e-1", "e-1"]
 
 
@@ -269,7 +269,7 @@ async def test_event_older_than_the_policy_total_is_parked() -> None:
 
     retry = RetryPolicy(attempts=100, total=2.5 * HOUR, initial=1e-9, cap=1e-9)
     async with receiver(handler, options=WebhookOptions(retry=retry), clock=clock) as of:
-        await of.take(call_me_back("e-1"))
+        await of.accept(call_me_back("e-1"))
         await counts(of, parked=1, failed=3)
 
 
@@ -282,12 +282,12 @@ async def test_restart_handles_waiting_events_and_remembers_handled_ones(tmp_pat
             await never.wait()
 
     async with receiver(hang, store, options=WebhookOptions(finish_within=0)) as of:
-        await of.take(call_me_back("done", business="1"))
+        await of.accept(call_me_back("done", business="1"))
         await counts(of, handled=1)
         for number in range(3):
-            await of.take(call_me_back(f"e-{number}", number))
+            await of.accept(call_me_back(f"e-{number}", number))
     async with receiver(recorder, store) as of:
-        await of.take(call_me_back("done", business="1"))
+        await of.accept(call_me_back("done", business="1"))
         assert await recorder.until(3) == ["e-0", "e-1", "e-2"]
         await counts(of, handled=4, received=5, duplicates=1, possibly_twice=1, waiting=0)
     assert recorder.seen == ["e-0", "e-1", "e-2"]
@@ -298,10 +298,10 @@ async def test_stop_finishes_ready_events_and_accepts_no_more() -> None:
     of = receiver(recorder)
     await of.start()
     for number in range(50):
-        await of.take(call_me_back(f"e-{number}", number))
+        await of.accept(call_me_back(f"e-{number}", number))
     await of.aclose()
     assert len(recorder.seen) == 50
-    assert (await of.take(call_me_back("late"))).status == 503
+    assert (await of.accept(call_me_back("late"))).status == 503
     await of.aclose()
 
 
@@ -319,7 +319,7 @@ async def test_stop_with_an_unwritable_store_still_records_the_end(
     await of.start()
     store = of._store
     assert store is not None
-    await of.take(call_me_back("e-1"))
+    await of.accept(call_me_back("e-1"))
     await begun.wait()
     stop = asyncio.create_task(of.aclose())
     for on in (1, 0):
@@ -336,15 +336,15 @@ async def test_one_of_two_receivers_on_a_store_handles_and_the_other_takes_over(
     first, second = Recorder(), Recorder()
     store = tmp_path / "webhooks.db"
     async with receiver(first, store) as owner:
-        await owner.take(call_me_back("e-1"))
+        await owner.accept(call_me_back("e-1"))
         await first.until(1)
         async with receiver(second, store) as other:
-            await other.take(call_me_back("e-1"))
-            await other.take(call_me_back("e-2"))
+            await other.accept(call_me_back("e-1"))
+            await other.accept(call_me_back("e-2"))
             await first.until(2)
             await counts(other, handled=2, received=3, duplicates=1)
             await owner.aclose()
-            await other.take(call_me_back("e-3"))
+            await other.accept(call_me_back("e-3"))
             await second.until(1)
     assert (first.seen, second.seen) == (["e-1", "e-2"], ["e-3"])
 
@@ -357,13 +357,13 @@ async def test_event_is_remembered_for_a_week_and_older_ones_are_accepted(
     clock, recorder = SetClock(), Recorder()
     body = call_me_back("e-1", int(clock.now - 79 * HOUR))
     async with receiver(recorder, tmp_path / "webhooks.db", clock=clock) as of:
-        await of.take(body)
+        await of.accept(body)
         await counts(of, handled=1)
     clock.now += age
     async with receiver(recorder, tmp_path / "webhooks.db", clock=clock) as of:
-        await of.take(body)
+        await of.accept(body)
         while again and len(recorder.seen) < 2:
-            await of.take(body)
+            await of.accept(body)
     assert recorder.seen == (["e-1", "e-1"] if again else ["e-1"])
 
 
@@ -372,7 +372,7 @@ async def test_handled_events_are_remembered_up_to_the_bound(tmp_path: Path) -> 
     async with receiver(ignore, store, clock=clock) as of:
         for number in range(20):
             clock.now += 1
-            await of.take(call_me_back(f"e-{number}"))
+            await of.accept(call_me_back(f"e-{number}"))
         await counts(of, handled=20)
     async with receiver(ignore, store, options=WebhookOptions(keep_at_most=5), clock=clock):
         pass
@@ -382,7 +382,7 @@ async def test_handled_events_are_remembered_up_to_the_bound(tmp_path: Path) -> 
 async def test_file_is_private_and_has_no_number_of_a_handled_event(tmp_path: Path) -> None:
     store = tmp_path / "deep" / "webhooks.db"
     async with receiver(Recorder(), store) as of:
-        await of.take(call_me_back("e-1"))
+        await of.accept(call_me_back("e-1"))
         await counts(of, handled=1)
     assert stat.S_IMODE(store.stat().st_mode) == 0o600
     assert stat.S_IMODE(store.parent.stat().st_mode) == 0o700
@@ -431,7 +431,7 @@ async def test_new_file_being_read_by_another_process_is_retried(
     assert other.execute("SELECT COUNT(*) FROM another").fetchone() == (0,)
     monkeypatch.setattr("truecaller_async.storage.sqlite_worker.time.sleep", lambda seconds: other.execute("ROLLBACK"))
     async with receiver(store=path) as of:
-        assert (await of.take(call_me_back("e-1"))).status == 200
+        assert (await of.accept(call_me_back("e-1"))).status == 200
     assert not other.in_transaction
     other.close()
 
@@ -485,7 +485,7 @@ async def test_closed_receiver_raises_and_answers_503(caplog: pytest.LogCaptureF
     of = receiver()
     with pytest.raises(JournalError, match="async with"):
         await of.stats()
-    assert (await of.take(call_me_back("e-1"))).status == 503
+    assert (await of.accept(call_me_back("e-1"))).status == 503
     assert "async with receiver" in caplog.text
 
 
@@ -493,7 +493,7 @@ async def test_event_with_an_extreme_timestamp_is_kept_and_handled() -> None:
     recorder = Recorder()
     async with receiver(recorder) as of:
         for number, created in enumerate(["", "99999999999999999", "253402300799", "-5", "NA"]):
-            assert (await of.take(call_me_back(f"e-{number}", created_at=created))).status == 200  # type: ignore[arg-type]
+            assert (await of.accept(call_me_back(f"e-{number}", created_at=created))).status == 200  # type: ignore[arg-type]
         assert len(await recorder.until(5)) == 5
 
 
@@ -505,7 +505,7 @@ async def test_parked_events_have_their_arrival_time() -> None:
 
     options = WebhookOptions(retry=RetryPolicy(attempts=1))
     async with receiver(handler, options=options, clock=clock) as of:
-        await of.take(call_me_back("e-1"))
+        await of.accept(call_me_back("e-1"))
         await counts(of, parked=1)
         assert (await of.parked())[0].received_at == datetime.fromtimestamp(clock.now, UTC)
 
@@ -515,7 +515,7 @@ def opened_and_closed(path: str) -> None:
 
     async def live() -> None:
         async with receiver(store=Path(path)) as of:
-            assert (await of.take(call_me_back("e-1"))).status == 200
+            assert (await of.accept(call_me_back("e-1"))).status == 200
 
     asyncio.run(live())
 
@@ -536,8 +536,8 @@ async def test_an_act_that_fails_undoes_itself_only_and_the_next_one_works() -> 
 
     async with receiver() as of:
         assert of._store is not None
-        ended = await asyncio.gather(of.take(call_me_back("e-1")), of._store.do(broken), return_exceptions=True)
+        ended = await asyncio.gather(of.accept(call_me_back("e-1")), of._store.do(broken), return_exceptions=True)
         assert getattr(ended[0], "status", None) == 200
         assert isinstance(ended[1], JournalError)
-        assert (await of.take(call_me_back("e-1"))).status == 200
+        assert (await of.accept(call_me_back("e-1"))).status == 200
         await counts(of, received=2, duplicates=1)

@@ -114,7 +114,7 @@ class Campaign:
     async def _fetch(self) -> bool:
         # Runs on the loop. The results go into the deque and are not returned: if Ctrl-C interrupts the wait after the
         # stream has handed them over, a returned list would be lost.
-        results = await self._stream.take()
+        results = await self._stream.next_results()
         self._results.extend(results)
         return bool(results)
 

@@ -15,11 +15,11 @@ from truecaller_async.blocking.portal import Portal
 from truecaller_async.blocking.resources import Batches, Calls, Exports, FeatureSets, Labels, Numbers, Tokens
 from truecaller_async.client import BASE_URL
 from truecaller_async.client import TruecallerClient as AsyncClient
-from truecaller_async.configuration import settings_from
 from truecaller_async.errors import ClientClosed
 from truecaller_async.models import Secret
 from truecaller_async.options import CampaignOptions, Limits, RetryPolicy, Timeouts
 from truecaller_async.ports import Observer
+from truecaller_async.settings import settings_from
 
 
 class TruecallerClient:
@@ -228,9 +228,9 @@ def _with_options(
 def _off_the_loop(source: object) -> object:
     """Wrap a source whose iteration may block, so that a thread reads it and not the event loop."""
     # Imported here, not above: a program that runs no campaign must not load the readers of files
-    # (tests/house/test_import_cost.py).
-    from truecaller_async.sources import ThreadedSource
+    # (tests/architecture/test_import_cost.py).
+    from truecaller_async.sources import ThreadSource
 
     if isinstance(source, Iterable) and not isinstance(source, str | bytes | Mapping | list | tuple):
-        return ThreadedSource(source)
+        return ThreadSource(source)
     return source

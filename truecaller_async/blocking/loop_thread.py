@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from truecaller_async.client import TruecallerClient
 from truecaller_async.errors import ClientClosed, ConfigError, TruecallerError
-from truecaller_async.home import CLOSED, OTHER_PROCESS
+from truecaller_async.loop_binding import CLOSED, OTHER_PROCESS
 
 if TYPE_CHECKING:
     from truecaller_async.engine import CampaignStream

@@ -14,19 +14,19 @@ from typing import Any
 import click
 
 from truecaller_async._version import __version__
-from truecaller_async.cli.batch import batch
-from truecaller_async.cli.campaign import campaign
-from truecaller_async.cli.demo import demo
-from truecaller_async.cli.doctor import doctor
-from truecaller_async.cli.exits import SIGNALLED, Exit, exit_for_error
-from truecaller_async.cli.faults import told, told_of_defect
-from truecaller_async.cli.feature_sets import feature_sets
-from truecaller_async.cli.labels import labels
-from truecaller_async.cli.numbers import numbers
-from truecaller_async.cli.push import push
-from truecaller_async.cli.sandbox import sandbox
-from truecaller_async.cli.token import token
-from truecaller_async.cli.webhooks import webhooks
+from truecaller_async.cli.commands.batch import batch
+from truecaller_async.cli.commands.campaign_run import campaign
+from truecaller_async.cli.commands.demo import demo
+from truecaller_async.cli.commands.doctor import doctor
+from truecaller_async.cli.commands.feature_sets import feature_sets
+from truecaller_async.cli.commands.labels import labels
+from truecaller_async.cli.commands.numbers import numbers
+from truecaller_async.cli.commands.push import push
+from truecaller_async.cli.commands.sandbox import sandbox
+from truecaller_async.cli.commands.token import token
+from truecaller_async.cli.commands.webhooks import webhooks
+from truecaller_async.cli.error_messages import told, told_of_defect
+from truecaller_async.cli.exit_codes import SIGNALLED, ExitCode, exit_for_error
 from truecaller_async.errors import TruecallerError
 
 
@@ -55,7 +55,7 @@ class Commands(click.Group):
             if os.environ.get("TRUECALLER_DEBUG"):
                 traceback.print_exc()
             click.echo(told_of_defect(error), err=True)
-            ctx.exit(Exit.DEFECT)
+            ctx.exit(ExitCode.DEFECT)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

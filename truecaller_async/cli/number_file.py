@@ -14,10 +14,10 @@ from collections.abc import Iterator
 
 import attrs
 
-from truecaller_async.cli.phrases import counted, printable
+from truecaller_async.cli.formatting import counted, printable
 from truecaller_async.errors import SourceError, ValidationError
-from truecaller_async.planning.numbers import clean
-from truecaller_async.sources.files import READ_FAULTS, lines, open_text
+from truecaller_async.planning.number_lists import clean_numbers
+from truecaller_async.sources.text_files import READ_FAULTS, lines, open_text
 
 STANDARD = "-"
 COLUMNS = ("phone_number", "number")
@@ -72,7 +72,7 @@ def _read(source: Iterator[str], name: str) -> NumberFile:
     again = 0
     for place, value in values:
         try:
-            (number,) = clean([value.strip()])
+            (number,) = clean_numbers([value.strip()])
         except ValidationError as error:
             faults.append(f"{name}:{place}: {_said(error)}")
         else:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import attrs
 import click
 
-from truecaller_async.cli.phrases import printable
+from truecaller_async.cli.formatting import printable
 
 GAP = 2
 WIDE = 100_000

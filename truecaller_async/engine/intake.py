@@ -19,39 +19,39 @@ from typing import cast
 
 import attrs
 
-from truecaller_async.engine.run import Run, settled
+from truecaller_async.engine.run import Run, settled_entries
 from truecaller_async.errors import SourceError, TruecallerError
 from truecaller_async.models import (
+    BatchPlanned,
     CallRecord,
-    Columns,
-    Entry,
+    JournalEntry,
     Outcome,
-    Place,
-    Planned,
     Problem,
-    Read,
+    RecordColumns,
     RecordResult,
     Rows,
+    RowsRead,
     SourceEnded,
+    SourcePosition,
 )
-from truecaller_async.planning.draft import Draft
-from truecaller_async.planning.pace import at_once, rate_of
-from truecaller_async.planning.payload import packed
+from truecaller_async.planning.batch_validation import all_canonical, all_valid
+from truecaller_async.planning.fingerprints import RowFingerprints
+from truecaller_async.planning.outgoing_batch import OutgoingBatch
 from truecaller_async.planning.preflight import RULE_PAST, canonical, preflight
-from truecaller_async.planning.prints import Prints
-from truecaller_async.planning.wholesale import all_canonical, all_good
+from truecaller_async.planning.rate_law import burst_capacity, calls_per_second
+from truecaller_async.planning.stored_records import pack_records
 from truecaller_async.sources import RowReader
 
-READ_AHEAD = 0.25
+READ_AHEAD_BATCHES = 0.25
 """Seconds of work for the live tokens that are read as fast as the source gives."""
 
-ENOUGH = 64
+READ_AHEAD_MAX_BATCHES = 64
 """Batches: as many as may be in flight at once. To read beyond them fills the memory and nothing else."""
 
-UNHURRIED = 0.02
+COALESCE_SECONDS = 0.02
 """Seconds between two reads beyond that: reading on is useful, but must not hold up what can be sent now."""
 
-PLANS_ON_THEIR_WAY = 16
+PLANS_IN_FLIGHT_MAX = 16
 """Plans that the journal has not yet confirmed, at most."""
 
 JUST_RECORDS = frozenset({CallRecord})
@@ -60,17 +60,17 @@ SUPERSEDED = "a later row of the same caller and receiver replaces it"
 
 
 @attrs.define
-class Stretch:
+class ReadSpan:
     """The rows that were read since the last plan: what they say, and the results of those that are not sent."""
 
     records: list[CallRecord | None] = attrs.field(factory=list)
-    refused: list[RecordResult] = attrs.field(factory=list)
-    end: Place | None = None
+    rejected: list[RecordResult] = attrs.field(factory=list)
+    end: SourcePosition | None = None
 
     def add(self, rows: Rows) -> None:
         """These rows were read."""
         lines, offset = rows.end or (0, 0)
-        self.end = Place(rows.first + len(rows) - 1, lines, offset)
+        self.end = SourcePosition(rows.first + len(rows) - 1, lines, offset)
         self.records += rows.records
 
 
@@ -82,10 +82,12 @@ class Intake:
         self._reader = reader
         self._linger: asyncio.TimerHandle | None = None
         self._margin_ms = int(run.options.expiry_margin * 1000)
-        limits = run.core.pool.limits
-        self._enough_for_one = max(at_once(limits, "submit"), READ_AHEAD * rate_of(limits, "submit"))
-        self._stretch = Stretch()
-        self._prints = Prints(run.standing.begun.salt) if run.journal.resumable and run.standing.begun else None
+        limits = run.deps.pool.limits
+        self._enough_for_one = max(
+            burst_capacity(limits, "submit"), READ_AHEAD_BATCHES * calls_per_second(limits, "submit")
+        )
+        self._stretch = ReadSpan()
+        self._prints = RowFingerprints(run.state.started.salt) if run.journal.resumable and run.state.started else None
         self._plans: deque[asyncio.Task[None]] = deque()
         self._reading: asyncio.Timeout | None = None
         self.waits_for_credits = False
@@ -93,7 +95,7 @@ class Intake:
     async def read_all(self) -> None:
         """The whole life of the intake."""
         run = self._run
-        run.at_stop = self._break_off
+        run.on_stop = self._cancel_read
         try:
             if self._reader is not None:
                 await self._read(self._reader)
@@ -103,88 +105,90 @@ class Intake:
             self._flush()
             await self._planned()
             await self._close()
-            run.source_done = True
-            run.more_waits = False
+            run.source_exhausted = True
+            run.source_has_more = False
             run.check_done()
-            run.alarm.ring()
+            run.wakeup.notify_all()
 
     async def _read(self, reader: RowReader) -> None:
         run = self._run
         while run.running and (rows := await self._next_rows(reader)):
-            await self._admit(rows)
+            await self._process(rows)
         if run.running:
             self._flush()
             await self._planned()
-            await run.write(SourceEnded())
+            await run.append(SourceEnded())
 
     async def _next_rows(self, reader: RowReader) -> Rows | None:
         """Rows for the batch at hand; None at the end, or when the run stops meanwhile."""
         run = self._run
         while run.credits <= 0 and run.running:
             self.waits_for_credits = True
-            await run.alarm.wait()
+            await run.wakeup.wait()
         self.waits_for_credits = False
-        run.more_waits = run.schedule.batches > self._enough()
-        if run.more_waits:
-            run.alarm.ring()
-            await run.alarm.wait(run.now() + UNHURRIED)
+        run.source_has_more = run.queue.batches > self._read_ahead_target()
+        if run.source_has_more:
+            run.wakeup.notify_all()
+            await run.wakeup.wait(run.now() + COALESCE_SECONDS)
         if not run.running:
             return None
         try:
             async with asyncio.timeout(None) as self._reading:
-                return await reader.take(min(run.chunker.room, run.credits)) or None
+                return await reader.read_rows(min(run.chunker.free_places, run.credits)) or None
         except TimeoutError:
             return None
         except asyncio.CancelledError:
             if _is_cancelled():
                 raise
-            raise SourceError(f"the source was cancelled after row {run.tally.read}", row=run.tally.read) from None
+            raise SourceError(
+                f"the source was cancelled after row {run.counters.read}", row=run.counters.read
+            ) from None
         finally:
             self._reading = None
 
-    def _break_off(self) -> None:
+    def _cancel_read(self) -> None:
         """The run has stopped: whatever the source waits for, nobody waits for it any more."""
         reading, self._reading = self._reading, None
         if reading is not None:
             reading.reschedule(self._run.now())
 
-    def _enough(self) -> float:
+    def _read_ahead_target(self) -> float:
         """Batches that keep the live tokens busy for a while; beyond them, sending comes before reading."""
-        return min(ENOUGH, max(1, len(self._run.core.pool.live())) * self._enough_for_one)
+        return min(READ_AHEAD_MAX_BATCHES, max(1, len(self._run.deps.pool.live())) * self._enough_for_one)
 
-    async def _admit(self, rows: Rows) -> None:
+    async def _process(self, rows: Rows) -> None:
         run = self._run
-        run.tally.read += len(rows)
+        run.counters.read += len(rows)
         self._stretch.add(rows)
-        now_ms = run.surely_ms()
-        columns = self._all_fit(rows, now_ms)
+        now_ms = run.min_now_ms()
+        columns = self._validated_columns(rows, now_ms)
         if columns is not None:
             draft = run.chunker.add_all(rows.first, cast("list[CallRecord]", rows.records), columns)
         else:
-            draft = self._admit_each(rows, now_ms)
+            draft = self._process_each(rows, now_ms)
         if draft is not None or not len(run.chunker):
-            await self._plan_soon(draft)
+            await self._schedule_plan(draft)
         self._set_linger()
 
-    def _all_fit(self, rows: Rows, now_ms: int) -> Columns | None:
+    def _validated_columns(self, rows: Rows, now_ms: int) -> RecordColumns | None:
         """The columns of rows that may all be sent as they are; None where each has to be looked at."""
         options = self._run.options
         if not JUST_RECORDS.issuperset(map(type, rows.records)):
             return None
-        columns = Columns.of(cast("list[CallRecord]", rows.records))
-        is_fit = all_good(columns, now_ms) if options.validate else all_canonical(columns)
+        columns = RecordColumns.of(cast("list[CallRecord]", rows.records))
+        is_fit = all_valid(columns, now_ms) if options.validate else all_canonical(columns)
         if not is_fit or min(columns.ends_at) <= now_ms + self._margin_ms:
             return None
-        return columns if self._run.dedupe.are_new(columns) else None
+        return columns if self._run.dedupe.add_if_all_new(columns) else None
 
-    def _admit_each(self, rows: Rows, now_ms: int) -> Draft | None:
+    def _process_each(self, rows: Rows, now_ms: int) -> OutgoingBatch | None:
         """Row by row; the draft that is full with the last of them."""
         draft = None
         for index, record in enumerate(rows.records):
             number = rows.first + index
             checked = self._check(number, record, rows.problems.get(index, ()), now_ms)
             if isinstance(checked, RecordResult):
-                self._stretch.refused.append(checked)
+                self._stretch.rejected.append(checked)
             else:
                 draft = self._run.chunker.add(number, *checked)
         return draft
@@ -207,75 +211,79 @@ class Intake:
             return RecordResult(given, row, given.key, Outcome.DUPLICATE, "equal to an earlier row")
         return given, record
 
-    async def _plan_soon(self, draft: Draft | None) -> None:
+    async def _schedule_plan(self, draft: OutgoingBatch | None) -> None:
         """Plan what was read since the last plan: at once, where no disk has to be waited for."""
         if self._run.journal.resumable or self._plans:
             self._begin_plan(draft)
         elif (end := self._stretch.end) is not None:
-            await self._plan(draft, self._next_stretch(), end, None)
+            await self._plan(draft, self._next_span(), end, None)
             await asyncio.sleep(0)
-        while len(self._plans) > PLANS_ON_THEIR_WAY:
+        while len(self._plans) > PLANS_IN_FLIGHT_MAX:
             await asyncio.wait([self._plans[0]])
 
-    def _begin_plan(self, draft: Draft | None) -> None:
+    def _begin_plan(self, draft: OutgoingBatch | None) -> None:
         """Plan what was read since the last plan, behind the plans that are on their way."""
         if (end := self._stretch.end) is None:
             return
         before = self._plans[-1] if self._plans else None
-        self._plans.append(self._run.employ(self._plan(draft, self._next_stretch(), end, before)))
+        self._plans.append(self._run.start_critical(self._plan(draft, self._next_span(), end, before)))
         self._plans[-1].add_done_callback(lambda _: self._plans.popleft())
 
-    def _next_stretch(self) -> Stretch:
-        stretch, self._stretch = self._stretch, Stretch()
+    def _next_span(self) -> ReadSpan:
+        stretch, self._stretch = self._stretch, ReadSpan()
         return stretch
 
-    async def _plan(self, draft: Draft | None, stretch: Stretch, end: Place, before: asyncio.Task[None] | None) -> None:
+    async def _plan(
+        self, draft: OutgoingBatch | None, stretch: ReadSpan, end: SourcePosition, before: asyncio.Task[None] | None
+    ) -> None:
         run = self._run
-        entries: list[Entry] = list(settled(stretch.refused, None))
+        entries: list[JournalEntry] = list(settled_entries(stretch.rejected, None))
         if draft is not None:
-            payload = packed(draft.given) if run.keeps_payloads else None
-            entries.append(Planned(draft.seq, tuple(draft.rows), payload=payload))
-        entries.append(Read(end, self._prints.of(stretch.records) if self._prints is not None else b""))
-        kept = await run.write(*entries)
+            payload = pack_records(draft.originals) if run.stores_records else None
+            entries.append(BatchPlanned(draft.seq, tuple(draft.rows), payload=payload))
+        entries.append(RowsRead(end, self._prints.of(stretch.records) if self._prints is not None else b""))
+        kept = await run.append(*entries)
         if before is not None and not before.done():
             await asyncio.wait([before])
-        if stretch.refused:
-            run.publish(stretch.refused, final=kept)
+        if stretch.rejected:
+            run.deliver(stretch.rejected, final=kept)
         if draft is None:
             return
         if kept:
-            await self._enter(draft)
+            await self._enqueue(draft)
         else:
-            await run.leave_unsent([draft])
-        run.alarm.ring()
+            await run.settle_unsent([draft])
+        run.wakeup.notify_all()
 
-    async def _enter(self, draft: Draft) -> None:
+    async def _enqueue(self, draft: OutgoingBatch) -> None:
         """The draft is planned: it may go when what it must come after has gone."""
         run = self._run
-        draft.after = run.pairs.enter(draft)
+        draft.blocked_by = run.pairs.add(draft)
         superseded = self._supersede(draft) if run.options.same_pair == "keep_last" else {}
-        await run.put_back(draft)
+        await run.requeue(draft)
         if superseded:
-            kept = await run.write(*(entry for seq, gone in superseded.items() for entry in settled(gone, seq)))
+            kept = await run.append(
+                *(entry for seq, gone in superseded.items() for entry in settled_entries(gone, seq))
+            )
             for gone in superseded.values():
-                run.publish(gone, final=kept)
+                run.deliver(gone, final=kept)
 
-    def _supersede(self, draft: Draft) -> dict[int, list[RecordResult]]:
+    def _supersede(self, draft: OutgoingBatch) -> dict[int, list[RecordResult]]:
         """Take older records of its pairs out of the drafts that wait; it comes after what those come after.
 
         Nothing is awaited here: what it comes after, and what waits, would be others then.
         """
         run = self._run
         superseded = {}
-        for seq in sorted(draft.after):
-            waiting = run.schedule.find(seq)
+        for seq in sorted(draft.blocked_by):
+            waiting = run.queue.find(seq)
             if waiting is None:
                 continue
-            draft.after = (draft.after | waiting.after) - {seq}
-            taken = waiting.take_out(run.pairs.superseded(waiting))
-            run.schedule.shrank(len(taken))
+            draft.blocked_by = (draft.blocked_by | waiting.blocked_by) - {seq}
+            taken = waiting.remove(run.pairs.superseded(waiting))
+            run.queue.remove_records(len(taken))
             if taken:
-                superseded[seq] = run.taken_out(waiting, taken, Outcome.UNSENT, SUPERSEDED)
+                superseded[seq] = run.removed_results(waiting, taken, Outcome.UNSENT, SUPERSEDED)
         return superseded
 
     async def _planned(self) -> None:

@@ -14,17 +14,17 @@ import attrs
 
 from truecaller_async.engine.run import Isolation, Run
 from truecaller_async.errors import APIStatusError, TruecallerError
-from truecaller_async.models import Outcome, Planned
-from truecaller_async.planning.draft import Draft
-from truecaller_async.planning.pairs import PairOrder
-from truecaller_async.planning.payload import packed
+from truecaller_async.models import BatchPlanned, Outcome
+from truecaller_async.planning.outgoing_batch import OutgoingBatch
+from truecaller_async.planning.pair_order import PairOrder
+from truecaller_async.planning.stored_records import pack_records
 
 BISECT_POSTS_MAX = 64
 STREAK_MAX = 20
 
 
 @attrs.frozen
-class Refusal:
+class Rejection:
     """What the server said of a whole batch."""
 
     reason: str
@@ -37,20 +37,20 @@ class Refusal:
         return isinstance(self.error, APIStatusError) and self.error.status == 413
 
 
-async def isolate(run: Run, draft: Draft, refusal: Refusal) -> None:
+async def isolate(run: Run, draft: OutgoingBatch, refusal: Rejection) -> None:
     """A batch was refused: split it, or fail it."""
     how = run.options.isolate
-    if refusal.is_for_size or draft.root is not None or (how == "realtime" and not run.may_push):
+    if refusal.is_for_size or draft.root_batch is not None or (how == "realtime" and not run.realtime_allowed):
         how = "bisect"
-    alone = len(draft) == 1 and (draft.root is not None or how != "realtime")
+    alone = len(draft) == 1 and (draft.root_batch is not None or how != "realtime")
     if how == "none" or alone:
         await _fail(run, draft, refusal.reason, refusal.field)
-        if draft.root is None:
-            run.refused_throughout(refusal.reason, refusal.error)
+        if draft.root_batch is None:
+            run.count_full_rejection(refusal.reason, refusal.error)
         return
     if not run.running and not refusal.is_for_size:  # that it was for size, the journal remembers by the halves only
-        await run.release(draft)
-        await run.leave_unsent([draft])
+        await run.release_pairs(draft)
+        await run.settle_unsent([draft])
         return
     isolation = _isolation_of(run, draft, refusal)
     if how == "realtime":
@@ -59,9 +59,9 @@ async def isolate(run: Run, draft: Draft, refusal: Refusal) -> None:
         await _halve(run, draft, isolation)
 
 
-async def isolated_push_refused(run: Run, draft: Draft, reason: str, field: str | None) -> None:
+async def isolated_push_refused(run: Run, draft: OutgoingBatch, reason: str, field: str | None) -> None:
     """A single record was refused: it is the bad one, or one of them."""
-    isolation = run.isolations.get(draft.root) if draft.root is not None else None
+    isolation = run.isolations.get(draft.root_batch) if draft.root_batch is not None else None
     await _end(run, draft, Outcome.FAILED, reason, field)
     if isolation is None or isolation.closed:
         return
@@ -72,70 +72,72 @@ async def isolated_push_refused(run: Run, draft: Draft, reason: str, field: str 
     isolation.last = reason
     if isolation.streak >= STREAK_MAX:
         isolation.closed = True
-        run.refused_throughout(isolation.reason, isolation.error)
-        for waiting in run.schedule.withdraw_pushes(isolation.root.seq):
+        run.count_full_rejection(isolation.reason, isolation.error)
+        for waiting in run.queue.remove_pushes(isolation.root.seq):
             await _fail(run, waiting, isolation.reason, isolation.field)
 
 
-async def switch_to_bisect(run: Run, draft: Draft) -> None:
+async def switch_to_bisect(run: Run, draft: OutgoingBatch) -> None:
     """The account may not push in real time: the single records of this batch are sought by halving."""
-    root = draft.root if draft.root is not None else draft.seq
+    root = draft.root_batch if draft.root_batch is not None else draft.seq
     rest = _not_in_flight(run, draft, root)
     rest.sort(key=lambda single: single.rows[0])
-    whole = Draft(
+    whole = OutgoingBatch(
         seq=run.chunker.next_seq(),
         rows=[single.rows[0] for single in rest],
-        given=[single.given[0] for single in rest],
-        records=[single.records[0] for single in rest],
-        closes=min(single.closes for single in rest),
-        root=root,
-        sends=max(single.sends for single in rest),
-        doubts=max(single.doubts for single in rest),
-        resent=any(single.resent for single in rest),
+        originals=[single.originals[0] for single in rest],
+        wire_records=[single.wire_records[0] for single in rest],
+        expires_ms=min(single.expires_ms for single in rest),
+        root_batch=root,
+        maybe_received=max(single.maybe_received for single in rest),
+        lost_answers=max(single.lost_answers for single in rest),
+        possibly_duplicated=any(single.possibly_duplicated for single in rest),
     )
-    run.may_push = False
+    run.realtime_allowed = False
     for single in rest:
-        run.schedule.split(single.seq, [whole.seq])
-    payload = packed(whole.given) if run.keeps_payloads else None
-    planned = await run.write(*(Planned(whole.seq, tuple(single.rows), single.seq, payload=payload) for single in rest))
+        run.queue.split(single.seq, [whole.seq])
+    payload = pack_records(whole.originals) if run.stores_records else None
+    planned = await run.append(
+        *(BatchPlanned(whole.seq, tuple(single.rows), single.seq, payload=payload) for single in rest)
+    )
     isolation = run.isolations.get(root)
     if not planned:
-        await run.leave_unsent([whole])
+        await run.settle_unsent([whole])
     elif isolation is None or len(whole) == 1 or 2 * len(whole) <= isolation.size:
         if isolation is not None:
             isolation.posts += 1
-        await run.put_back(whole)  # a small part is good as a rule, and goes out as it is
+        await run.requeue(whole)  # a small part is good as a rule, and goes out as it is
     else:
         await _halve(run, whole, isolation)
 
 
-def _not_in_flight(run: Run, draft: Draft, root: int) -> list[Draft]:
+def _not_in_flight(run: Run, draft: OutgoingBatch, root: int) -> list[OutgoingBatch]:
     """The single records that can be sought together: this one, and those that come after none that is in flight."""
     together = {draft.seq: draft}
-    for single in sorted(run.schedule.withdraw_pushes(root), key=lambda single: single.seq):
-        if single.after <= together.keys():
+    for single in sorted(run.queue.remove_pushes(root), key=lambda single: single.seq):
+        if single.blocked_by <= together.keys():
             together[single.seq] = single
         else:
-            run.schedule.add(single, run.now())
+            run.queue.add(single, run.now())
     return list(together.values())
 
 
-def keep_order(parts: list[Draft]) -> None:
+def keep_order(parts: list[OutgoingBatch]) -> None:
     """Parts of one batch go out at the same time, but for those that hold later records of the same pairs."""
     order = PairOrder()
     for part in parts:
-        part.after = order.enter(part)
+        part.blocked_by = order.add(part)
 
 
-def _isolation_of(run: Run, draft: Draft, refusal: Refusal) -> Isolation:
-    root = draft.seq if draft.root is None else draft.root
+def _isolation_of(run: Run, draft: OutgoingBatch, refusal: Rejection) -> Isolation:
+    root = draft.seq if draft.root_batch is None else draft.root_batch
     if root not in run.isolations:
         size = len(draft)
         run.isolations[root] = Isolation(draft, refusal.reason, refusal.field, size, size, refusal.error)
     return run.isolations[root]
 
 
-async def _halve(run: Run, draft: Draft, isolation: Isolation) -> None:
+async def _halve(run: Run, draft: OutgoingBatch, isolation: Isolation) -> None:
     if isolation.posts >= BISECT_POSTS_MAX:
         await _fail(run, draft, f"not isolated: {isolation.reason}", isolation.field)
         return
@@ -145,34 +147,36 @@ async def _halve(run: Run, draft: Draft, isolation: Isolation) -> None:
     await _split(run, draft, [draft.part(run.chunker.next_seq(), start, stop, "submit") for start, stop in cuts])
 
 
-async def _split(run: Run, draft: Draft, parts: list[Draft]) -> None:
+async def _split(run: Run, draft: OutgoingBatch, parts: list[OutgoingBatch]) -> None:
     keep_order(parts)
-    run.schedule.split(draft.seq, [part.seq for part in parts])
-    planned = await run.write(*(_plan_of(run, part, draft.seq) for part in parts))
+    run.queue.split(draft.seq, [part.seq for part in parts])
+    planned = await run.append(*(_plan_of(run, part, draft.seq) for part in parts))
     for part in parts:
-        part.doubts = draft.doubts
+        part.lost_answers = draft.lost_answers
         if planned:
-            await run.put_back(part)
+            await run.requeue(part)
         else:
-            await run.leave_unsent([part])
+            await run.settle_unsent([part])
 
 
-def _plan_of(run: Run, part: Draft, parent: int) -> Planned:
-    return Planned(part.seq, tuple(part.rows), parent, part.via, packed(part.given) if run.keeps_payloads else None)
+def _plan_of(run: Run, part: OutgoingBatch, parent: int) -> BatchPlanned:
+    return BatchPlanned(
+        part.seq, tuple(part.rows), parent, part.call, pack_records(part.originals) if run.stores_records else None
+    )
 
 
-async def _fail(run: Run, draft: Draft, reason: str, field: str | None) -> None:
+async def _fail(run: Run, draft: OutgoingBatch, reason: str, field: str | None) -> None:
     """The records share the fate of their batch; where an answer was lost before, one of them may have been applied."""
-    if draft.doubts:
+    if draft.lost_answers:
         reason = f"an answer was lost, and sent again it was refused: {reason}"
         await _end(run, draft, Outcome.UNKNOWN, reason, field)
     else:
         await _end(run, draft, Outcome.FAILED, reason, field)
 
 
-async def _end(run: Run, draft: Draft, outcome: Outcome, reason: str, field: str | None) -> None:
+async def _end(run: Run, draft: OutgoingBatch, outcome: Outcome, reason: str, field: str | None) -> None:
     results = run.results(draft, range(len(draft)), outcome, reason, field)
-    if draft.root in run.isolations:
-        run.isolations[draft.root].refused += len(draft)
-    await run.release(draft)
-    await run.settle(results, draft.seq)
+    if draft.root_batch in run.isolations:
+        run.isolations[draft.root_batch].refused += len(draft)
+    await run.release_pairs(draft)
+    await run.record_results(results, draft.seq)

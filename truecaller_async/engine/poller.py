@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from truecaller_async.engine.run import Accepted, Run
+from truecaller_async.engine.run import Run, TrackedBatch
 from truecaller_async.errors import (
     AuthenticationFailed,
     BadRequest,
@@ -22,16 +22,16 @@ from truecaller_async.errors import (
     TruecallerError,
     UnexpectedRedirect,
 )
-from truecaller_async.models import Answered, Outcome, RecordResult, Results, Token
-from truecaller_async.models.batches import FINAL_WORDS
-from truecaller_async.planning.backoff import hold_after
-from truecaller_async.planning.correlate import Match, Said, correlate, mirrors, names_records
-from truecaller_async.planning.restraint import Leave
-from truecaller_async.protocol.glance import Look
-from truecaller_async.protocol.quoting import quote_text
+from truecaller_async.models import BatchResults, Outcome, RecordResult, ResultList, Token
+from truecaller_async.models.batches import FINAL_STATUSES
+from truecaller_async.planning.backoff import cooldown_seconds
+from truecaller_async.planning.circuit_breaker import Grant
+from truecaller_async.planning.correlate import Match, RowStatus, correlate, mirrors, names_records
+from truecaller_async.protocol.redaction import redact
+from truecaller_async.protocol.status_summary import StatusView
 
-WORDS_TOLD = 20
-WORD_KEPT = 40
+STATUSES_REPORTED_MAX = 20
+STATUS_MAX_CHARACTERS = 40
 """Characters of a status word that are told of it."""
 
 
@@ -43,121 +43,121 @@ class Poller:
         self._foreign_seen = False
         self._words_seen: set[str | None] = set()
 
-    async def poll(self, seq: int, token: Token, leave: Leave) -> None:
+    async def poll(self, seq: int, token: Token, leave: Grant) -> None:
         """One status request for one batch. The permit and the leave for it were taken."""
         run = self._run
         accepted = run.accepted.get(seq)
         if accepted is None:
-            run.core.restraint.give_back(leave)
+            run.deps.guard.cancel(leave)
             return
-        accepted.plan.polls += 1
-        run.tally.requests["status"] += 1
-        run.tally.retries += accepted.plan.failures > 0
+        accepted.polls.polls += 1
+        run.counters.requests["status"] += 1
+        run.counters.retries += accepted.polls.failures > 0
         try:
             look = await self._attempt(accepted.batch_id, token, leave)
             match = self._matched(accepted, look)
         except TruecallerError as error:
             await self._failed(accepted, token, error)
         else:
-            run.core.pool.worked(token.token_id)
+            run.deps.pool.record_success(token.token_id)
             if seq in run.accepted:
                 await self._read(accepted, match)
 
-    async def _attempt(self, batch_id: str, token: Token, leave: Leave) -> Look:
+    async def _attempt(self, batch_id: str, token: Token, leave: Grant) -> StatusView:
         run = self._run
         failure: BaseException | None = None
         try:
-            return await run.core.batches.attempt_look(batch_id, token)
+            return await run.deps.batches.attempt_status(batch_id, token)
         except BaseException as error:
             failure = error
             raise
         finally:
-            run.heard_at = run.now()
-            run.core.ended(leave, failure)
+            run.last_answer_at = run.now()
+            run.deps.record_end(leave, failure)
 
-    async def _failed(self, accepted: Accepted, token: Token, error: TruecallerError) -> None:
+    async def _failed(self, accepted: TrackedBatch, token: Token, error: TruecallerError) -> None:
         """No answer of use. What is over is over; else the time of the next poll is said by what went wrong."""
-        run, plan = self._run, accepted.plan
+        run, plan = self._run, accepted.polls
         due = run.now()
         match error:
             case RateLimited():
-                run.tally.throttled += 1
-                times = run.core.pool.throttled(token.token_id)
-                run.core.pool.hold(token.token_id, hold_after(error.retry_after, times, run.core.rng))
+                run.counters.throttled += 1
+                times = run.deps.pool.record_throttled(token.token_id)
+                run.deps.pool.start_cooldown(token.token_id, cooldown_seconds(error.retry_after, times, run.deps.rng))
             case AuthenticationFailed():
-                await run.core.pool.drop(token.token_id, error)
-                if run.core.pool.refused is not None:
-                    run.fail(run.core.pool.refused)
-            case NotFound() if plan.is_gone(due):
-                await run.give_up(accepted, "the server does not know the batch")
+                await run.deps.pool.discard(token.token_id, error)
+                if run.deps.pool.fatal_error is not None:
+                    run.fail(run.deps.pool.fatal_error)
+            case NotFound() if plan.is_permanently_missing(due):
+                await run.stop_polling(accepted, "the server does not know the batch")
             case BadRequest():
-                await run.give_up(accepted, f"the server refuses to tell the status: {error}")
+                await run.stop_polling(accepted, f"the server refuses to tell the status: {error}")
             case NotSent() | ResponseLost() | ServerError():
-                due = plan.retry_due(due, run.core.retry, run.core.rng)
+                due = plan.retry_due(due, run.deps.retry, run.deps.rng)
             case _:
                 if isinstance(error, Forbidden | UnexpectedRedirect):
                     run.fail(error)
-                due = plan.next_due(due, run.core.rng)
-        await self._again(accepted, due)
+                due = plan.next_due(due, run.deps.rng)
+        await self._schedule_next(accepted, due)
 
-    def _matched(self, accepted: Accepted, look: Look) -> Match | None:
+    def _matched(self, accepted: TrackedBatch, look: StatusView) -> Match | None:
         """Which row is whose; None where no row can be believed to be this batch's. Raises `DecodeError`."""
         draft = accepted.draft
         by_watermark = self._run.options.correlate == "watermark"
-        rows = look.glances
+        rows = look.summaries
         if rows is not None and not by_watermark and mirrors(draft.columns, rows, is_distinct=draft.is_distinct):
-            return Match(list(rows), said=[row.status_info for row in rows])
+            return Match(list(rows), statuses=[row.status_info for row in rows])
         status = look.in_full()
         if accepted.is_shared and not names_records(status.records):
             return None
-        match = correlate(draft.records, status.records, watermark=by_watermark)
-        self._note_foreign(status.batch_id, match.foreign + status.foreign)
+        match = correlate(draft.wire_records, status.records, watermark=by_watermark)
+        self._report_foreign(status.batch_id, match.foreign + status.foreign)
         return match
 
-    async def _read(self, accepted: Accepted, match: Match | None) -> None:
+    async def _read(self, accepted: TrackedBatch, match: Match | None) -> None:
         run = self._run
         draft = accepted.draft
-        accepted.plan.answered()
+        accepted.polls.record_answer()
         if match is None:
             reason = "the server gave the id of the batch to another one as well, and masks the numbers"
-            await run.give_up(accepted, reason)
+            await run.stop_polling(accepted, reason)
             return
         if match.unattributed:
             reason = "unattributed: the status does not say whose result it is"
-            await run.give_up(accepted, reason, final=True)
+            await run.stop_polling(accepted, reason, final=True)
             return
-        final: Answered | None = self._all_final(accepted, match)
+        final: ResultList | None = self._all_final(accepted, match)
         if final is None:
-            self._note_words(match.said or match.rows)
+            self._report_new_statuses(match.statuses or match.rows)
             final = self._final(accepted, match)
-        run.tally.polls_wasted += not final
+        run.counters.empty_polls += not final
         self._learn(accepted, len(final))
-        await run.settle(final, draft.seq)
+        await run.record_results(final, draft.seq)
         if accepted.open:
-            await self._again(accepted, accepted.plan.next_due(run.now(), run.core.rng))
+            await self._schedule_next(accepted, accepted.polls.next_due(run.now(), run.deps.rng))
         else:
             run.accepted.pop(draft.seq, None)
 
-    def _all_final(self, accepted: Accepted, match: Match) -> Results | None:
+    def _all_final(self, accepted: TrackedBatch, match: Match) -> BatchResults | None:
         """The results of a batch of which every record has its word and had none before; None if it is not so."""
         draft, count = accepted.draft, len(accepted.draft)
         rows = [row for row in match.rows if row is not None]
         if match.conflicts or len(accepted.open) < count or len(rows) < count:
             return None
-        said: Sequence[Said] = match.said or rows
+        said: Sequence[RowStatus] = match.statuses or rows
         words = [word.status for word in said]
-        if not FINAL_WORDS.keys() >= set(words):
+        if not FINAL_STATUSES.keys() >= set(words):
             return None
         accepted.open = ()
-        outcomes = [FINAL_WORDS[word] for word in words if word is not None]
+        outcomes = [FINAL_STATUSES[word] for word in words if word is not None]
         fields = [word.field for word in said]
         all_delivered = outcomes.count(Outcome.DELIVERED) == count
         reasons: list[str | None] = [None] * count
         if not all_delivered:
             told = zip(outcomes, said, strict=True)
             reasons = [None if outcome is Outcome.DELIVERED else word.message for outcome, word in told]
-        return Results(
-            draft.given,
+        return BatchResults(
+            draft.originals,
             draft.rows,
             draft.keys,
             outcomes,
@@ -165,14 +165,14 @@ class Poller:
             fields,
             [row.id for row in rows],
             accepted.batch_id,
-            draft.sends,
-            draft.resent,
+            draft.maybe_received,
+            draft.possibly_duplicated,
             is_plain=all_delivered and fields.count(None) == count,
         )
 
-    def _final(self, accepted: Accepted, match: Match) -> list[RecordResult]:
+    def _final(self, accepted: TrackedBatch, match: Match) -> list[RecordResult]:
         draft, batch_id = accepted.draft, accepted.batch_id
-        sends, resent = draft.sends, draft.resent
+        sends, resent = draft.maybe_received, draft.possibly_duplicated
         results = []
         left = set()
         for index in sorted(accepted.open):
@@ -181,7 +181,7 @@ class Poller:
             if row is None or outcome is None:
                 left.add(index)
                 continue
-            given = draft.given[index]
+            given = draft.originals[index]
             reason, field = row.message, row.field
             if index in match.conflicts:
                 outcome, reason, field = Outcome.UNKNOWN, "conflict: the status says success and failure", None
@@ -195,43 +195,43 @@ class Poller:
         accepted.open = left
         return results
 
-    async def _again(self, accepted: Accepted, due: float) -> None:
+    async def _schedule_next(self, accepted: TrackedBatch, due: float) -> None:
         """Ask once more at that time, or give up at the deadline."""
         run = self._run
         if accepted.draft.seq not in run.accepted:
             return
-        if run.now() >= accepted.plan.deadline:
-            await run.give_up(accepted, "poll_deadline: no final word in time; it may still resolve")
+        if run.now() >= accepted.polls.deadline:
+            await run.stop_polling(accepted, "poll_deadline: no final word in time; it may still resolve")
         else:
-            run.schedule.poll(accepted.draft.seq, due)
-            run.alarm.ring()
+            run.queue.add_poll(accepted.draft.seq, due)
+            run.wakeup.notify_all()
 
-    def _learn(self, accepted: Accepted, final: int) -> None:
-        first_poll, plan, now = self._run.first_poll, accepted.plan, self._run.now()
+    def _learn(self, accepted: TrackedBatch, final: int) -> None:
+        first_poll, plan, now = self._run.first_poll, accepted.polls, self._run.now()
         if 2 * final >= len(accepted.draft):
             if plan.polls == 1:
-                first_poll.came_in_time(plan.first, now)
+                first_poll.record_on_time(plan.first, now)
             return
         if plan.polls == 1:
-            first_poll.came_early(plan.first, now)
-        first_poll.still_pending(now - plan.accepted)
+            first_poll.record_early(plan.first, now)
+        first_poll.record_pending(now - plan.accepted)
 
-    def _note_foreign(self, batch_id: str, rows: int) -> None:
+    def _report_foreign(self, batch_id: str, rows: int) -> None:
         """Say once that rows came which fit nobody."""
         if rows and not self._foreign_seen:
             self._foreign_seen = True
-            self._run.core.observer.stage("status_rows.unmatched", {"batch_id": batch_id, "rows": rows})
+            self._run.deps.observer.event("status_rows.unmatched", {"batch_id": batch_id, "rows": rows})
 
-    def _note_words(self, said: Sequence[Said | None]) -> None:
+    def _report_new_statuses(self, said: Sequence[RowStatus | None]) -> None:
         """Say once of each word that it is not final."""
         for word in _new_words(said, self._words_seen):
-            self._run.core.observer.stage("status_value.first_seen", {"status": word})
+            self._run.deps.observer.event("status_value.first_seen", {"status": word})
 
 
-def _new_words(said: Sequence[Said | None], seen: set[str | None]) -> set[str | None]:
+def _new_words(said: Sequence[RowStatus | None], seen: set[str | None]) -> set[str | None]:
     """Words that are told for the first time; a server that says another one for each record is told of no further."""
-    open_words = {word.status for word in said if word is not None} - FINAL_WORDS.keys()
-    words = {quote_text(word, WORD_KEPT) for word in open_words} - seen
-    new = set(sorted(words, key=str)[: WORDS_TOLD - len(seen)])
+    open_words = {word.status for word in said if word is not None} - FINAL_STATUSES.keys()
+    words = {redact(word, STATUS_MAX_CHARACTERS) for word in open_words} - seen
+    new = set(sorted(words, key=str)[: STATUSES_REPORTED_MAX - len(seen)])
     seen |= new
     return new

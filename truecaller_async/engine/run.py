@@ -26,8 +26,8 @@ from random import Random
 import attrs
 
 from truecaller_async.clock import Clock
-from truecaller_async.engine.alarm import Alarm
-from truecaller_async.engine.outlet import Outlet
+from truecaller_async.engine.result_queue import ResultQueue
+from truecaller_async.engine.wakeup import Wakeup
 from truecaller_async.errors import (
     AuthenticationFailed,
     Forbidden,
@@ -38,42 +38,42 @@ from truecaller_async.errors import (
     UnexpectedRedirect,
 )
 from truecaller_async.models import (
-    Answered,
+    BatchResults,
     CallRecord,
-    Effort,
-    Entry,
-    Kind,
+    CostReported,
+    JournalEntry,
     Outcome,
+    OutcomeKey,
     RecordResult,
-    Results,
-    Settled,
-    Spent,
+    ResultList,
+    RowsSettled,
+    RunCost,
 )
 from truecaller_async.options import CampaignOptions, RetryPolicy
+from truecaller_async.planning.campaign_state import CampaignState
 from truecaller_async.planning.chunker import Chunker
+from truecaller_async.planning.circuit_breaker import Grant, ServiceGuard
+from truecaller_async.planning.counters import Counters
 from truecaller_async.planning.dedupe import Dedupe
-from truecaller_async.planning.draft import Draft
-from truecaller_async.planning.pairs import PairOrder
-from truecaller_async.planning.polls import FirstPoll, PollPlan
-from truecaller_async.planning.replay import Standing
-from truecaller_async.planning.restraint import Leave, Restraint
-from truecaller_async.planning.schedule import Schedule
-from truecaller_async.planning.tally import Tally
+from truecaller_async.planning.outgoing_batch import OutgoingBatch
+from truecaller_async.planning.pair_order import PairOrder
+from truecaller_async.planning.poll_schedule import AdaptiveFirstPoll, PollSchedule
+from truecaller_async.planning.work_queue import WorkQueue
 from truecaller_async.ports import Journal, Observer
 from truecaller_async.resources import Batches, Calls
 from truecaller_async.tokens import TokenPool
 
-DRAIN_GRACE = 30.0
+DRAIN_GRACE_SECONDS = 30.0
 """Seconds for which a draining run goes on polling."""
 
-RATE_WINDOW = 10.0
-TELL_COST_EVERY = 1.0
+RATE_WINDOW_SECONDS = 10.0
+COST_INTERVAL_SECONDS = 1.0
 """Seconds after which the journal hears again what the run has cost."""
 
-SAME_REFUSALS_MAX = 3
+SAME_REJECTIONS_MAX = 3
 """Batches refused throughout, one after the other for one reason, that stop the run."""
 
-CLOCK_MAY_BE_OFF_MS = 3_600_000
+CLOCK_ERROR_MAX_MS = 3_600_000
 UNTRACKED_MAX = 3
 """Requests that were taken, one after the other, with an answer nobody can use: more would be lost the same way."""
 
@@ -84,7 +84,7 @@ STOPPED_POLLING = "the run stopped before the server said its final word"
 
 
 @attrs.frozen
-class Core:
+class CampaignDeps:
     """What the client lends to a run."""
 
     calls: Calls
@@ -94,12 +94,12 @@ class Core:
     rng: Random
     observer: Observer
     retry: RetryPolicy
-    restraint: Restraint
-    ended: Callable[[Leave, BaseException | None], None]
+    guard: ServiceGuard
+    record_end: Callable[[Grant, BaseException | None], None]
     """Told how each request ended that had leave."""
-    server_wall: Callable[[], float]
+    server_time: Callable[[], float]
     """What time it is at the server, in seconds since the epoch."""
-    knows_the_time: Callable[[], bool]
+    server_time_is_known: Callable[[], bool]
     """Whether the server was heard; before that its time is our own clock's."""
     requests: Counter[str]
     """Requests of the whole client by call, counted on as they are sent."""
@@ -116,7 +116,7 @@ class Mints:
     throttled: int = 0
 
     @classmethod
-    def of(cls, core: Core) -> Mints:
+    def of(cls, core: CampaignDeps) -> Mints:
         """Those of the whole client, up to now."""
         return cls(core.requests["mint"], core.pool.minted, core.pool.mints_throttled)
 
@@ -135,15 +135,15 @@ class Phase(Enum):
 
 
 @attrs.define(eq=False)
-class Accepted:
+class TrackedBatch:
     """A batch that the server has: its draft, its id, its polls, and which of its records are still open.
 
     `is_shared`: the server gave its id to another batch as well.
     """
 
-    draft: Draft
+    draft: OutgoingBatch
     batch_id: str
-    plan: PollPlan
+    polls: PollSchedule
     open: Collection[int]
     is_shared: bool = False
 
@@ -156,7 +156,7 @@ class Isolation:
     when the rest was found to be no better.
     """
 
-    root: Draft
+    root: OutgoingBatch
     reason: str
     field: str | None
     left: int
@@ -172,68 +172,68 @@ class Isolation:
 class Run:
     """One campaign. Made inside a running loop."""
 
-    def __init__(self, core: Core, options: CampaignOptions, journal: Journal, standing: Standing) -> None:
-        self.core = core
+    def __init__(self, core: CampaignDeps, options: CampaignOptions, journal: Journal, standing: CampaignState) -> None:
+        self.deps = core
         self.options = options
         self.journal = journal
-        self.standing = standing
+        self.state = standing
         self.loop = asyncio.get_running_loop()
         self.phase = Phase.RUNNING
         self.fault: Exception | None = None
-        self.tally = Tally(standing)
-        self.schedule = Schedule()
+        self.counters = Counters(standing)
+        self.queue = WorkQueue()
         self.chunker = Chunker(watermark=options.correlate == "watermark", last_seq=standing.last_seq)
         self.pairs = PairOrder()
         self.dedupe = Dedupe(options.dedupe)
-        self.first_poll = FirstPoll(options.poll)
-        self.outlet = Outlet()
-        self.outlet.handed_over = self.tally.answered
-        self.alarm = Alarm()
-        self.at_stop: Callable[[], None] = _nothing
-        self.accepted: dict[int, Accepted] = {}
+        self.first_poll = AdaptiveFirstPoll(options.poll)
+        self.result_queue = ResultQueue()
+        self.result_queue.delivered_count = self.counters.delivered_ahead
+        self.wakeup = Wakeup()
+        self.on_stop: Callable[[], None] = _nothing
+        self.accepted: dict[int, TrackedBatch] = {}
         self.isolations: dict[int, Isolation] = {}
         self.refusals: Counter[str] = Counter()
         self.batch_ids: set[str] = set()
         self.untracked = 0
-        self.flights: set[asyncio.Task[None]] = set()
+        self.request_tasks: set[asyncio.Task[None]] = set()
         self.in_flight = 0
-        self.heard_at = self.loop.time()
-        self.source_done = False
-        self.more_waits = False
-        self.ever_worked = False
-        self.may_push = True
+        self.last_answer_at = self.loop.time()
+        self.source_exhausted = False
+        self.source_has_more = False
+        self.server_reached = False
+        self.realtime_allowed = True
         self.waiting_until: datetime | None = None
-        self.began = self.now()
-        self.ended: float | None = None
-        self.first_sent: float | None = None
-        self.last_sent: float | None = None
-        self.most_tokens = 0
-        self.batches_before = self.tally.batches
-        self.keeps_payloads = False
+        self.started_at = self.now()
+        self.ended_at: float | None = None
+        self.first_sent_at: float | None = None
+        self.last_sent_at: float | None = None
+        self.peak_tokens = 0
+        self.batches_before = self.counters.batches
+        self.stores_records = False
         self.recent: deque[tuple[float, int]] = deque()
         self._grace: asyncio.TimerHandle | None = None
         self._mints_before = Mints.of(core)
-        self._tell_cost_at = self.began + TELL_COST_EVERY
+        self._tell_cost_at = self.started_at + COST_INTERVAL_SECONDS
 
     def now(self) -> float:
         """The loop's clock."""
         return self.loop.time()
 
-    def wall_ms(self) -> int:
+    def server_now_ms(self) -> int:
         """The server's clock, by which windows close, in the wire's milliseconds."""
-        return int(self.core.server_wall() * 1000)
+        return int(self.deps.server_time() * 1000)
 
-    def surely_ms(self) -> int:
+    def min_now_ms(self) -> int:
         """A time that has surely come: before the server was heard, our clock may be wrong by an hour or so.
 
-        What closes between this time and `late_ms` is judged again just before it is sent.
+        What closes between this time and `expiry_now_ms` is judged again just before it is sent.
         """
-        return self.late_ms() - (0 if self.core.knows_the_time() else CLOCK_MAY_BE_OFF_MS)
+        return self.expiry_now_ms() - (0 if self.deps.server_time_is_known() else CLOCK_ERROR_MAX_MS)
 
-    def late_ms(self) -> int:
+    def expiry_now_ms(self) -> int:
         """The time by which a record is too late; while one answer's word stands against our clock, by both of them."""
-        own = int(self.core.clock.wall() * 1000)
-        return self.wall_ms() if self.core.knows_the_time() else min(own, self.wall_ms())
+        own = int(self.deps.clock.wall() * 1000)
+        return self.server_now_ms() if self.deps.server_time_is_known() else min(own, self.server_now_ms())
 
     @property
     def running(self) -> bool:
@@ -243,38 +243,38 @@ class Run:
     @property
     def credits(self) -> int:
         """How many more records the source may be asked for."""
-        return self.options.max_unresolved - (self.tally.read - self.outlet.handed_over)
+        return self.options.max_unresolved - (self.counters.read - self.result_queue.delivered_count)
 
-    def spawn(self, flight: Coroutine[object, object, None]) -> None:
+    def start_request(self, flight: Coroutine[object, object, None]) -> None:
         """Start a piece of work that is never cancelled: a request, and what follows from its answer."""
-        self.flights.add(self.employ(flight))
+        self.request_tasks.add(self.start_critical(flight))
 
-    def employ(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+    def start_critical(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Start a task whose unforeseen end is the end of the run."""
         task = self.loop.create_task(work)
-        task.add_done_callback(self._landed)
+        task.add_done_callback(self._task_done)
         return task
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
-        self.flights.discard(task)
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self.request_tasks.discard(task)
         defect = None if task.cancelled() else task.exception()
         if defect is not None:
             self._crash(defect)
-        self.alarm.ring()
+        self.wakeup.notify_all()
 
     def _crash(self, defect: BaseException) -> None:
         """A defect of ours: nothing can be promised any more, so the reader hears of it at once."""
         self.fault = defect if isinstance(defect, Exception) else self.fault
         self.phase = Phase.DONE
-        self.ended = self.now()
-        self.at_stop()
-        self.outlet.close()
+        self.ended_at = self.now()
+        self.on_stop()
+        self.result_queue.close()
 
-    async def write(self, *entries: Entry) -> bool:
+    async def append(self, *entries: JournalEntry) -> bool:
         """Tell the journal. False means it could not be told, and then nothing may be sent."""
         if self.journal.resumable and self.now() >= self._tell_cost_at:
-            self._tell_cost_at = self.now() + TELL_COST_EVERY
-            entries += (self.spent(),)
+            self._tell_cost_at = self.now() + COST_INTERVAL_SECONDS
+            entries += (self.cost_entry(),)
         try:
             await self.journal.write(*entries)
         except JournalError as error:
@@ -282,56 +282,56 @@ class Run:
             return False
         return True
 
-    async def settle(self, results: Answered, seq: int | None = None, *, final: bool = True) -> None:
+    async def record_results(self, results: ResultList, seq: int | None = None, *, final: bool = True) -> None:
         """These records have their outcome: for good, or as far as this run goes (`final=False`)."""
         if not results:
             return
         final = final or not self.journal.resumable
-        kept = final and await self.write(*settled(results, seq))
-        self.publish(results, final=kept)
+        kept = final and await self.append(*settled_entries(results, seq))
+        self.deliver(results, final=kept)
 
-    def publish(self, results: Answered, *, final: bool) -> None:
+    def deliver(self, results: ResultList, *, final: bool) -> None:
         """The journal knows: count them, and let the reader have them."""
         if not final:
-            for result in [results] if isinstance(results, Results) else results:
+            for result in [results] if isinstance(results, BatchResults) else results:
                 result.final = False
-        self.tally.settle(results)
-        self.outlet.put(results)
+        self.counters.count(results)
+        self.result_queue.put(results)
         self.check_done()
 
-    def effort(self) -> Effort:
+    def cost(self) -> RunCost:
         """What this run has cost up to now."""
-        tally, mints = self.tally, self.mints()
-        return Effort(
+        tally, mints = self.counters, self.mints()
+        return RunCost(
             dict(tally.requests) | {"mint": mints.requests},
             tally.retries,
             tally.throttled + mints.throttled,
             mints.made,
-            (self.ended if self.ended is not None else self.now()) - self.began,
-            tally.polls_wasted,
+            (self.ended_at if self.ended_at is not None else self.now()) - self.started_at,
+            tally.empty_polls,
         )
 
-    def spent(self) -> Spent:
+    def cost_entry(self) -> CostReported:
         """The same for the journal."""
-        effort = self.effort()
-        return Spent(effort.requests, effort.retries, effort.throttled, effort.tokens_minted, effort.elapsed)
+        effort = self.cost()
+        return CostReported(effort.requests, effort.retries, effort.throttled, effort.tokens_minted, effort.elapsed)
 
     def mints(self) -> Mints:
         """The requests for tokens since this run began."""
-        return Mints.of(self.core).since(self._mints_before)
+        return Mints.of(self.deps).since(self._mints_before)
 
     def check_done(self) -> None:
         """Over, when the source is done and nothing is owed."""
-        if not self.source_done or self.tally.open or self.phase is Phase.DONE:
+        if not self.source_exhausted or self.counters.open or self.phase is Phase.DONE:
             return
         self.phase = Phase.DONE
-        self.ended = self.now()
+        self.ended_at = self.now()
         if self._grace is not None:
             self._grace.cancel()
-        self.at_stop()
-        self.outlet.close()
-        self.alarm.ring()
-        self.core.observer.stage("campaign.finished", {"read": self.tally.read, **self.counts()})
+        self.on_stop()
+        self.result_queue.close()
+        self.wakeup.notify_all()
+        self.deps.observer.event("campaign.finished", {"read": self.counters.read, **self.counts()})
 
     def fail(self, error: Exception) -> None:
         """A fault of the whole run: the first one is kept, and the run ends in good order."""
@@ -339,7 +339,7 @@ class Run:
             return
         self.fault = error
         name = type(error).__name__ if isinstance(error, TruecallerError) else "internal_error"
-        self.core.observer.stage("campaign.failed", {"error": name})
+        self.deps.observer.event("campaign.failed", {"error": name})
         self.stop(abort=isinstance(error, POLLS_WOULD_FAIL))
 
     def stop(self, *, abort: bool) -> None:
@@ -348,60 +348,60 @@ class Run:
             return
         first = self.running
         self.phase = Phase.ABORTING if abort or self.phase is Phase.ABORTING else Phase.DRAINING
-        self.at_stop()
+        self.on_stop()
         if first:
-            self.core.observer.stage("campaign.stop_requested", {"open_records": self.tally.open})
-            self.spawn(self._withdraw())
+            self.deps.observer.event("campaign.stop_requested", {"open_records": self.counters.open})
+            self.start_request(self._settle_queued())
         if self.phase is Phase.ABORTING:
-            self.spawn(self._give_up_polling())
+            self.start_request(self._stop_all_polling())
         elif self._grace is None:
-            self._grace = self.loop.call_later(DRAIN_GRACE, lambda: self.stop(abort=True))
-        self.alarm.ring()
+            self._grace = self.loop.call_later(DRAIN_GRACE_SECONDS, lambda: self.stop(abort=True))
+        self.wakeup.notify_all()
 
-    async def put_back(self, draft: Draft) -> None:
+    async def requeue(self, draft: OutgoingBatch) -> None:
         """A planned draft waits for its next turn, unless the run has stopped."""
         if self.running:
-            self.schedule.add(draft, self.now())
+            self.queue.add(draft, self.now())
         else:
-            await self.leave_unsent([draft])
+            await self.settle_unsent([draft])
 
-    async def leave_unsent(self, drafts: Iterable[Draft]) -> None:
+    async def settle_unsent(self, drafts: Iterable[OutgoingBatch]) -> None:
         """The run is over for these: what may have been applied is unknown."""
         for draft in drafts:
-            isolation = self.isolations.get(draft.root) if draft.root is not None else None
+            isolation = self.isolations.get(draft.root_batch) if draft.root_batch is not None else None
             outcome, reason = Outcome.UNSENT, STOPPED
-            if draft.doubts:
+            if draft.lost_answers:
                 outcome, reason = Outcome.UNKNOWN, "the answer was lost, and the run stopped before it was sent again"
             elif isolation is not None:
                 reason = f"the run stopped before it was sent alone; its batch was refused: {isolation.reason}"
-            await self.settle(self.results(draft, range(len(draft)), outcome, reason), draft.seq, final=False)
+            await self.record_results(self.results(draft, range(len(draft)), outcome, reason), draft.seq, final=False)
 
-    async def release(self, draft: Draft) -> None:
+    async def release_pairs(self, draft: OutgoingBatch) -> None:
         """The draft is settled as far as the order of its pairs goes: what came after it may go."""
-        if draft.root is not None:
-            self.schedule.settled(draft.seq, self.now())
-            isolation = self.isolations.get(draft.root)
+        if draft.root_batch is not None:
+            self.queue.unblock(draft.seq, self.now())
+            isolation = self.isolations.get(draft.root_batch)
             if isolation is None:
                 return
             isolation.left -= len(draft)
             if isolation.left > 0:
                 return
-            del self.isolations[draft.root]
+            del self.isolations[draft.root_batch]
             draft = isolation.root
             if isolation.refused >= isolation.size and not isolation.closed:
-                self.refused_throughout(isolation.reason, isolation.error)
-        self.pairs.settle(draft)
-        self.schedule.settled(draft.seq, self.now())
-        self.alarm.ring()
+                self.count_full_rejection(isolation.reason, isolation.error)
+        self.pairs.release(draft)
+        self.queue.unblock(draft.seq, self.now())
+        self.wakeup.notify_all()
 
-    def refused_throughout(self, reason: str, error: TruecallerError) -> None:
+    def count_full_rejection(self, reason: str, error: TruecallerError) -> None:
         """A batch of which nothing was taken. A few of them for one reason, and nothing taken between, are enough."""
         kind = UUID_LIKE.sub("", reason)
         self.refusals[kind] += 1
-        if self.refusals[kind] >= SAME_REFUSALS_MAX:
+        if self.refusals[kind] >= SAME_REJECTIONS_MAX:
             self.fail(error)
 
-    def untracked_again(self, error: TruecallerError) -> None:
+    def count_untracked(self, error: TruecallerError) -> None:
         """The server took something, and its answer does not say what became of it."""
         self.untracked += 1
         if self.untracked >= UNTRACKED_MAX:
@@ -409,7 +409,7 @@ class Run:
 
     def results(
         self,
-        draft: Draft,
+        draft: OutgoingBatch,
         indexes: Iterable[int],
         outcome: Outcome,
         reason: str | None = None,
@@ -419,60 +419,68 @@ class Run:
         """One result for each of these places of a draft, all with the same outcome."""
         return [
             RecordResult(
-                draft.given[index],
+                draft.originals[index],
                 draft.rows[index],
-                draft.given[index].key,
+                draft.originals[index].key,
                 outcome,
                 reason,
                 field,
                 batch_id,
-                attempts=draft.sends,
-                possibly_duplicated=draft.resent,
+                attempts=draft.maybe_received,
+                possibly_duplicated=draft.possibly_duplicated,
             )
             for index in indexes
         ]
 
-    def taken_out(
-        self, draft: Draft, taken: list[tuple[int, CallRecord]], outcome: Outcome, reason: str
+    def removed_results(
+        self, draft: OutgoingBatch, taken: list[tuple[int, CallRecord]], outcome: Outcome, reason: str
     ) -> list[RecordResult]:
         """Results for records that were taken out of a draft; after a lost answer nobody knows more than that."""
-        if draft.root in self.isolations:
-            self.isolations[draft.root].left -= len(taken)
-        if draft.doubts:
+        if draft.root_batch in self.isolations:
+            self.isolations[draft.root_batch].left -= len(taken)
+        if draft.lost_answers:
             outcome, reason = Outcome.UNKNOWN, f"the answer was lost, and {reason}"
         return [
-            RecordResult(given, row, given.key, outcome, reason, attempts=draft.sends, possibly_duplicated=draft.resent)
+            RecordResult(
+                given,
+                row,
+                given.key,
+                outcome,
+                reason,
+                attempts=draft.maybe_received,
+                possibly_duplicated=draft.possibly_duplicated,
+            )
             for row, given in taken
         ]
 
     def counts(self) -> dict[str, int]:
         """Records by outcome, every outcome named."""
-        return {str(outcome): self.tally.outcomes[outcome] for outcome in Outcome}
+        return {str(outcome): self.counters.outcomes[outcome] for outcome in Outcome}
 
-    def note_sent(self, records: int) -> None:
+    def record_sent(self, records: int) -> None:
         """The server took a batch, or a single record."""
         now = self.now()
         self.refusals.clear()
         self.untracked = 0
-        self.tally.sent += records
+        self.counters.sent += records
         self.recent.append((now, records))
-        while self.recent and self.recent[0][0] < now - RATE_WINDOW:
+        while self.recent and self.recent[0][0] < now - RATE_WINDOW_SECONDS:
             self.recent.popleft()
 
-    async def _withdraw(self) -> None:
-        await self.leave_unsent(self.schedule.withdraw())
+    async def _settle_queued(self) -> None:
+        await self.settle_unsent(self.queue.remove_all())
 
-    async def _give_up_polling(self) -> None:
+    async def _stop_all_polling(self) -> None:
         for accepted in list(self.accepted.values()):
-            await self.give_up(accepted, STOPPED_POLLING)
+            await self.stop_polling(accepted, STOPPED_POLLING)
 
-    async def give_up(self, accepted: Accepted, reason: str, *, final: bool = False) -> None:
+    async def stop_polling(self, accepted: TrackedBatch, reason: str, *, final: bool = False) -> None:
         """No more polls for this batch in this run: its open records stay unknown. `final`: no other run will know."""
         if self.accepted.pop(accepted.draft.seq, None) is None:
             return
         draft = accepted.draft
         results = self.results(draft, sorted(accepted.open), Outcome.UNKNOWN, reason, batch_id=accepted.batch_id)
-        await self.settle(results, draft.seq, final=final)
+        await self.record_results(results, draft.seq, final=final)
 
 
 def _nothing() -> None:
@@ -482,19 +490,19 @@ def _nothing() -> None:
 _kind = attrgetter("outcome", "reason", "field", "attempts", "possibly_duplicated")
 
 
-def settled(results: Answered, seq: int | None) -> list[Settled]:
+def settled_entries(results: ResultList, seq: int | None) -> list[RowsSettled]:
     """What the journal is told of these results: one entry for all that are alike."""
-    if isinstance(results, Results):
+    if isinstance(results, BatchResults):
         if results.is_plain:
             attempts, twice = results.attempts, results.possibly_duplicated
-            return [Settled(tuple(results.rows), Outcome.DELIVERED, None, seq, None, attempts, twice)]
-        kinds, numbers = results.kinds(), results.rows
+            return [RowsSettled(tuple(results.rows), Outcome.DELIVERED, None, seq, None, attempts, twice)]
+        kinds, numbers = results.outcome_keys(), results.rows
     else:
         kinds, numbers = list(map(_kind, results)), [result.row for result in results]
-    groups: dict[Kind, list[int]] = {kind: [] for kind in kinds}
+    groups: dict[OutcomeKey, list[int]] = {kind: [] for kind in kinds}
     for kind, row in zip(kinds, numbers, strict=True):
         groups[kind].append(row)
     return [
-        Settled(tuple(rows), outcome, reason, seq, field, attempts, twice)
+        RowsSettled(tuple(rows), outcome, reason, seq, field, attempts, twice)
         for (outcome, reason, field, attempts, twice), rows in groups.items()
     ]

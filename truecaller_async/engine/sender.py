@@ -7,8 +7,8 @@ only carries it out: put back, hold a token, drop a token, isolate, or settle th
 
 from __future__ import annotations
 
-from truecaller_async.engine.isolation import Refusal, isolate, isolated_push_refused, switch_to_bisect
-from truecaller_async.engine.run import STOPPED_POLLING, Accepted, Phase, Run
+from truecaller_async.engine.isolation import Rejection, isolate, isolated_push_refused, switch_to_bisect
+from truecaller_async.engine.run import STOPPED_POLLING, Phase, Run, TrackedBatch
 from truecaller_async.errors import (
     APIStatusError,
     AuthenticationFailed,
@@ -18,19 +18,19 @@ from truecaller_async.errors import (
     RateLimited,
     TruecallerError,
 )
-from truecaller_async.models import AttemptEnded, Batch, GivenUp, Intent, Outcome, PushAnswer, Token
-from truecaller_async.planning.backoff import full_jitter, hold_after
-from truecaller_async.planning.batch_state import Event, event_of
-from truecaller_async.planning.doubts import may_resend
-from truecaller_async.planning.draft import Draft, ends_of
-from truecaller_async.planning.pairs import outdone
-from truecaller_async.planning.polls import PollPlan
-from truecaller_async.planning.restraint import Leave
+from truecaller_async.models import AttemptEnded, AttemptStarted, Batch, BatchAbandoned, Outcome, PushAnswer, Token
+from truecaller_async.planning.ambiguity import policy_allows_resend
+from truecaller_async.planning.backoff import cooldown_seconds, full_jitter
+from truecaller_async.planning.batch_state import BatchEvent, event_of
+from truecaller_async.planning.circuit_breaker import Grant
+from truecaller_async.planning.outgoing_batch import OutgoingBatch, expiry_times
+from truecaller_async.planning.pair_order import earlier_in_batch
+from truecaller_async.planning.poll_schedule import PollSchedule
 
-FAILED = (Event.NOT_SENT, Event.LOST)
+FAILURE_EVENTS = (BatchEvent.NOT_SENT, BatchEvent.LOST)
 """Ends that speak of the server or of the way to it: the next attempt draws on the retry budget."""
 
-DETAIL_KEPT = 200
+DETAIL_MAX_CHARACTERS = 200
 """Characters of an error that the journal keeps of an attempt."""
 
 
@@ -40,56 +40,58 @@ class Sender:
     def __init__(self, run: Run) -> None:
         self._run = run
 
-    async def prune(self, draft: Draft) -> bool:
+    async def prune(self, draft: OutgoingBatch) -> bool:
         """Take out what can no longer be sent; False if nothing is left of the draft."""
         run = self._run
-        horizon = run.late_ms() + int(run.options.expiry_margin * 1000)
-        if draft.closes <= horizon:
-            await self._take_out_late(draft, [i for i, end in enumerate(ends_of(draft.records)) if end <= horizon])
+        horizon = run.expiry_now_ms() + int(run.options.expiry_margin * 1000)
+        if draft.expires_ms <= horizon:
+            await self._remove_expired(
+                draft, [i for i, end in enumerate(expiry_times(draft.wire_records)) if end <= horizon]
+            )
         if draft.rows:
             return True
-        await run.release(draft)
+        await run.release_pairs(draft)
         return False
 
-    async def _take_out_late(self, draft: Draft, late: list[int]) -> None:
+    async def _remove_expired(self, draft: OutgoingBatch, late: list[int]) -> None:
         """Where they may have been applied by an answer that was lost, older records of their pairs stay away too."""
         run = self._run
         late_rows = {draft.rows[index] for index in late}
-        gone = draft.take_out([*late, *(outdone(draft.records, late) if draft.doubts else ())])
+        gone = draft.remove([*late, *(earlier_in_batch(draft.wire_records, late) if draft.lost_answers else ())])
         expired = [(row, given) for row, given in gone if row in late_rows]
         older = [(row, given) for row, given in gone if row not in late_rows]
         reason = "its window closed before it could be sent"
-        results = run.taken_out(draft, expired, Outcome.EXPIRED, reason)
+        results = run.removed_results(draft, expired, Outcome.EXPIRED, reason)
         reason = "a later row of its caller and receiver may have been applied, whose window has closed since"
-        await run.settle(results + run.taken_out(draft, older, Outcome.UNKNOWN, reason), draft.seq)
+        await run.record_results(results + run.removed_results(draft, older, Outcome.UNKNOWN, reason), draft.seq)
 
-    async def send(self, draft: Draft, token: Token, leave: Leave) -> None:
+    async def send(self, draft: OutgoingBatch, token: Token, leave: Grant) -> None:
         """One attempt with this token. The permit and the leave for it were taken."""
         run = self._run
         size = len(draft)
         try:
-            draft.tries += 1
-            if not await run.write(Intent(draft.seq, draft.tries, token.token_id, run.core.clock.wall())):
-                run.core.restraint.give_back(leave)
-                await run.put_back(draft)
+            draft.attempts += 1
+            if not await run.append(AttemptStarted(draft.seq, draft.attempts, token.token_id, run.deps.clock.wall())):
+                run.deps.guard.cancel(leave)
+                await run.requeue(draft)
                 return
-            draft.happen(Event.INTENT)
-            run.tally.requests[draft.via] += 1
-            run.tally.retries += draft.tries > 1
-            run.first_sent = run.now() if run.first_sent is None else run.first_sent
+            draft.apply(BatchEvent.INTENT)
+            run.counters.requests[draft.call] += 1
+            run.counters.retries += draft.attempts > 1
+            run.first_sent_at = run.now() if run.first_sent_at is None else run.first_sent_at
             answer = await self._attempt(draft, token, leave)
             await self._ended(draft, answer)
             await self._follow(draft, token, answer)
         finally:
             run.in_flight -= size
 
-    async def _attempt(self, draft: Draft, token: Token, leave: Leave) -> Batch | PushAnswer | TruecallerError:
+    async def _attempt(self, draft: OutgoingBatch, token: Token, leave: Grant) -> Batch | PushAnswer | TruecallerError:
         run = self._run
-        core = run.core
+        core = run.deps
         failure: BaseException | None = None
         try:
-            if draft.via == "push":
-                return await core.calls.attempt_push(draft.records[0], token)
+            if draft.call == "push":
+                return await core.calls.attempt_push(draft.wire_records[0], token)
             return self._tracked(await core.batches.attempt_submit(draft.columns, token))
         except TruecallerError as error:
             failure = error
@@ -98,8 +100,8 @@ class Sender:
             failure = defect
             raise
         finally:
-            run.heard_at = run.now()
-            core.ended(leave, failure)
+            run.last_answer_at = run.now()
+            core.record_end(leave, failure)
 
     def _tracked(self, batch: Batch) -> Batch:
         """An id that was given before tells nothing: two batches would be taken for one, so nothing more is sent."""
@@ -113,26 +115,26 @@ class Sender:
         run.fail(error)
         raise error
 
-    async def _ended(self, draft: Draft, answer: Batch | PushAnswer | TruecallerError) -> None:
+    async def _ended(self, draft: OutgoingBatch, answer: Batch | PushAnswer | TruecallerError) -> None:
         """Bring the draft into its next state and write that down, before anything depends on it."""
         run = self._run
-        event = event_of(answer) if isinstance(answer, TruecallerError) else Event.ACCEPTED
-        run.ever_worked = run.ever_worked or event is not Event.NOT_SENT
-        draft.again = event in FAILED
-        draft.lost_at = run.now() if event is Event.LOST else draft.lost_at
+        event = event_of(answer) if isinstance(answer, TruecallerError) else BatchEvent.ACCEPTED
+        run.server_reached = run.server_reached or event is not BatchEvent.NOT_SENT
+        draft.is_retry = event in FAILURE_EVENTS
+        draft.lost_at = run.now() if event is BatchEvent.LOST else draft.lost_at
         draft.count_end(event)
-        draft.happen(event)
-        at = run.core.clock.wall()
+        draft.apply(event)
+        at = run.deps.clock.wall()
         if isinstance(answer, TruecallerError):
-            reason, field = reason_of(answer) if event is Event.REFUSED else (None, None)
-            detail = f"{type(answer).__name__}: {answer}"[:DETAIL_KEPT]
-            ended = AttemptEnded(draft.seq, draft.tries, event, at, None, detail, reason, field)
+            reason, field = reason_of(answer) if event is BatchEvent.REJECTED else (None, None)
+            detail = f"{type(answer).__name__}: {answer}"[:DETAIL_MAX_CHARACTERS]
+            ended = AttemptEnded(draft.seq, draft.attempts, event, at, None, detail, reason, field)
         else:
             batch_id = answer.batch_id if isinstance(answer, Batch) else None
-            ended = AttemptEnded(draft.seq, draft.tries, event, at, batch_id)
-        await run.write(ended)
+            ended = AttemptEnded(draft.seq, draft.attempts, event, at, batch_id)
+        await run.append(ended)
 
-    async def _follow(self, draft: Draft, token: Token, answer: Batch | PushAnswer | TruecallerError) -> None:
+    async def _follow(self, draft: OutgoingBatch, token: Token, answer: Batch | PushAnswer | TruecallerError) -> None:
         match answer:
             case Batch():
                 await self._accepted(draft, token, answer)
@@ -145,110 +147,114 @@ class Sender:
             case _:
                 await self._failed(draft, answer)
 
-    async def _accepted(self, draft: Draft, token: Token, batch: Batch) -> None:
+    async def _accepted(self, draft: OutgoingBatch, token: Token, batch: Batch) -> None:
         run = self._run
-        run.core.pool.worked(token.token_id)
-        run.tally.batches += 1
-        run.note_sent(len(draft))
-        run.last_sent = run.now()
-        plan = PollPlan(run.options.poll, run.now(), run.first_poll.delay)
-        run.accepted[draft.seq] = accepted = Accepted(draft, batch.batch_id, plan, range(len(draft)))
-        await run.release(draft)
+        run.deps.pool.record_success(token.token_id)
+        run.counters.batches += 1
+        run.record_sent(len(draft))
+        run.last_sent_at = run.now()
+        plan = PollSchedule(run.options.poll, run.now(), run.first_poll.delay)
+        run.accepted[draft.seq] = accepted = TrackedBatch(draft, batch.batch_id, plan, range(len(draft)))
+        await run.release_pairs(draft)
         if run.phase is Phase.ABORTING:
-            await run.give_up(accepted, STOPPED_POLLING)
+            await run.stop_polling(accepted, STOPPED_POLLING)
         else:
-            run.schedule.poll(draft.seq, run.now() + run.first_poll.delay)
+            run.queue.add_poll(draft.seq, run.now() + run.first_poll.delay)
 
-    async def _pushed(self, draft: Draft, token: Token) -> None:
+    async def _pushed(self, draft: OutgoingBatch, token: Token) -> None:
         run = self._run
-        run.core.pool.worked(token.token_id)
-        run.note_sent(1)
-        isolation = run.isolations.get(draft.root) if draft.root is not None else None
+        run.deps.pool.record_success(token.token_id)
+        run.record_sent(1)
+        isolation = run.isolations.get(draft.root_batch) if draft.root_batch is not None else None
         if isolation is not None:
             isolation.streak = 0
         await self._settle(draft, Outcome.DELIVERED)
 
-    async def _throttled(self, draft: Draft, token: Token, error: RateLimited) -> None:
+    async def _throttled(self, draft: OutgoingBatch, token: Token, error: RateLimited) -> None:
         run = self._run
-        run.tally.throttled += 1
-        times = run.core.pool.throttled(token.token_id)
-        run.core.pool.hold(token.token_id, hold_after(error.retry_after, times, run.core.rng))
-        await run.put_back(draft)
+        run.counters.throttled += 1
+        times = run.deps.pool.record_throttled(token.token_id)
+        run.deps.pool.start_cooldown(token.token_id, cooldown_seconds(error.retry_after, times, run.deps.rng))
+        await run.requeue(draft)
 
-    async def _unauthorized(self, draft: Draft, token: Token, error: AuthenticationFailed) -> None:
+    async def _unauthorized(self, draft: OutgoingBatch, token: Token, error: AuthenticationFailed) -> None:
         run = self._run
-        await run.core.pool.drop(token.token_id, error)
-        if run.core.pool.refused is not None:
-            run.fail(run.core.pool.refused)
-        await run.put_back(draft)
+        await run.deps.pool.discard(token.token_id, error)
+        if run.deps.pool.fatal_error is not None:
+            run.fail(run.deps.pool.fatal_error)
+        await run.requeue(draft)
 
-    async def _failed(self, draft: Draft, error: TruecallerError) -> None:
+    async def _failed(self, draft: OutgoingBatch, error: TruecallerError) -> None:
         match event_of(error):
-            case Event.NOT_SENT:
+            case BatchEvent.NOT_SENT:
                 await self._not_sent(draft, error)
-            case Event.REFUSED:
+            case BatchEvent.REJECTED:
                 await self._refused(draft, error)
-            case Event.UNTRACKED:
-                self._run.untracked_again(error)
+            case BatchEvent.UNTRACKED:
+                self._run.count_untracked(error)
                 await self._settle(
                     draft, Outcome.UNKNOWN, f"taken by the server, but the answer has no batch id: {error}"
                 )
-            case Event.LOST:
-                await self.in_doubt(draft, f"the answer was lost: {error}")
+            case BatchEvent.LOST:
+                await self.handle_lost_answer(draft, f"the answer was lost: {error}")
             case _:
                 await self._fatal(draft, error)
 
-    async def _not_sent(self, draft: Draft, error: TruecallerError) -> None:
+    async def _not_sent(self, draft: OutgoingBatch, error: TruecallerError) -> None:
         run = self._run
-        retry = run.core.retry
-        if not run.ever_worked and (not error.retryable or draft.tries >= retry.attempts):
+        retry = run.deps.retry
+        if not run.server_reached and (not error.retryable or draft.attempts >= retry.attempts):
             run.fail(error)
-        draft.not_before = run.now() + full_jitter(draft.tries, retry.initial, retry.cap, run.core.rng)
-        await run.put_back(draft)
+        draft.not_before = run.now() + full_jitter(draft.attempts, retry.initial, retry.cap, run.deps.rng)
+        await run.requeue(draft)
 
-    async def in_doubt(self, draft: Draft, said: str) -> None:
+    async def handle_lost_answer(self, draft: OutgoingBatch, said: str) -> None:
         """The answer was lost: the stated policy decides, and nothing else."""
         run = self._run
         options = run.options
         if not run.running:
             await self._settle(draft, Outcome.UNKNOWN, f"sent, and {said}", final=False)
             return
-        if not may_resend(draft, options):
-            draft.happen(Event.GIVE_UP)
-            await run.write(GivenUp(draft.seq))
+        if not policy_allows_resend(draft, options):
+            draft.apply(BatchEvent.ABANDON)
+            await run.append(BatchAbandoned(draft.seq))
             await self._settle(draft, Outcome.UNKNOWN, f"sent, and {said}", final=False)
             return
         if options.same_pair == "keep_last":
-            gone = draft.take_out(run.pairs.superseded(draft))
-            await run.settle(run.taken_out(draft, gone, Outcome.UNKNOWN, "a later row replaces it"), draft.seq)
-        draft.happen(Event.RESEND)
+            gone = draft.remove(run.pairs.superseded(draft))
+            await run.record_results(
+                run.removed_results(draft, gone, Outcome.UNKNOWN, "a later row replaces it"), draft.seq
+            )
+        draft.apply(BatchEvent.RESEND)
         draft.not_before = run.now() + full_jitter(
-            draft.doubts, run.core.retry.initial, run.core.retry.cap, run.core.rng
+            draft.lost_answers, run.deps.retry.initial, run.deps.retry.cap, run.deps.rng
         )
-        await run.put_back(draft)
+        await run.requeue(draft)
 
-    async def _refused(self, draft: Draft, error: TruecallerError) -> None:
+    async def _refused(self, draft: OutgoingBatch, error: TruecallerError) -> None:
         run = self._run
         reason, field = reason_of(error)
-        if draft.via == "push":
+        if draft.call == "push":
             await isolated_push_refused(run, draft, reason, field)
         else:
-            await isolate(run, draft, Refusal(reason, field, error))
+            await isolate(run, draft, Rejection(reason, field, error))
 
-    async def _fatal(self, draft: Draft, error: TruecallerError) -> None:
+    async def _fatal(self, draft: OutgoingBatch, error: TruecallerError) -> None:
         run = self._run
-        if isinstance(error, Forbidden) and draft.via == "push":
+        if isinstance(error, Forbidden) and draft.call == "push":
             await switch_to_bisect(run, draft)
             return
         run.fail(error)
-        outcome = Outcome.UNKNOWN if draft.doubts else Outcome.UNSENT
+        outcome = Outcome.UNKNOWN if draft.lost_answers else Outcome.UNSENT
         await self._settle(draft, outcome, f"refused, and the run stopped: {error}", final=False)
 
-    async def _settle(self, draft: Draft, outcome: Outcome, reason: str | None = None, *, final: bool = True) -> None:
+    async def _settle(
+        self, draft: OutgoingBatch, outcome: Outcome, reason: str | None = None, *, final: bool = True
+    ) -> None:
         """All records of the draft have the same word, and the order of its pairs is free again."""
         run = self._run
-        await run.release(draft)
-        await run.settle(run.results(draft, range(len(draft)), outcome, reason), draft.seq, final=final)
+        await run.release_pairs(draft)
+        await run.record_results(run.results(draft, range(len(draft)), outcome, reason), draft.seq, final=final)
 
 
 def reason_of(error: TruecallerError) -> tuple[str, str | None]:

@@ -37,7 +37,7 @@ class Stopping:
         self._acts: list[asyncio.Task[None]] = []
         self.first: signal.Signals | None = None
 
-    def heard(self, signum: signal.Signals) -> None:
+    def on_signal(self, signum: signal.Signals) -> None:
         """A signal came: drain, then abort; a third one can hasten nothing."""
         self.first = self.first or signum
         acts = (self._stream.drain, self._stream.abort)
@@ -45,13 +45,13 @@ class Stopping:
             self._acts.append(asyncio.get_running_loop().create_task(acts[len(self._acts)]()))
             self._tell(len(self._acts))
 
-    async def settled(self) -> None:
+    async def drained(self) -> None:
         """What was asked for is done."""
         await asyncio.gather(*self._acts)
 
 
 @contextlib.contextmanager
-def caught(handle: Callable[[signal.Signals], None]) -> Iterator[None]:
+def signal_handlers(handle: Callable[[signal.Signals], None]) -> Iterator[None]:
     """Inside, SIGINT and SIGTERM call `handle` in the running loop; afterwards the old handlers are back.
 
     For the main thread. Where the loop takes no signals (Windows), the interpreter's own handlers are used.
@@ -74,11 +74,11 @@ def caught(handle: Callable[[signal.Signals], None]) -> Iterator[None]:
 async def stop_on_signals(stream: Stoppable, tell: Callable[[int], None]) -> AsyncIterator[Stopping]:
     """Inside, signals stop this campaign. `tell` is called with 1 when it drains and with 2 when it aborts."""
     stopping = Stopping(stream, tell)
-    with caught(stopping.heard):
+    with signal_handlers(stopping.on_signal):
         try:
             yield stopping
         finally:
-            await stopping.settled()
+            await stopping.drained()
 
 
 def _catch(loop: asyncio.AbstractEventLoop, signum: signal.Signals, handle: Callable[[signal.Signals], None]) -> None:

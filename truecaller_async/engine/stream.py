@@ -17,21 +17,21 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from truecaller_async.engine.beginning import Undertaking, begin
+from truecaller_async.engine.dispatcher import Dispatcher
 from truecaller_async.engine.intake import Intake
-from truecaller_async.engine.lanes import Lanes
 from truecaller_async.engine.poller import Poller
-from truecaller_async.engine.resumption import Resumption
-from truecaller_async.engine.run import RATE_WINDOW, Phase, Run
+from truecaller_async.engine.resume import CampaignResumer
+from truecaller_async.engine.run import RATE_WINDOW_SECONDS, Phase, Run
 from truecaller_async.engine.sender import Sender
+from truecaller_async.engine.start import CampaignRequest, start_campaign
 from truecaller_async.errors import ConfigError, JournalError
-from truecaller_async.models import Answered, Noted, Progress, RecordResult, Summary
+from truecaller_async.models import NoteAdded, Progress, RecordResult, ResultList, Summary
 from truecaller_async.options import BATCH_MAX
-from truecaller_async.planning.pace import rate_of
-from truecaller_async.planning.replay import total
+from truecaller_async.planning.campaign_state import add_costs
+from truecaller_async.planning.rate_law import calls_per_second
 
-RATE_SETTLES = 5.0
-SILENCE = 10.0
+RATE_MIN_SECONDS = 5.0
+SILENCE_SECONDS = 10.0
 """Seconds without any answer, while requests are in flight, after which the service is what a run waits for."""
 
 
@@ -44,23 +44,23 @@ class CampaignStream:
     order. `summary` and `progress` may be read at any time, also after the block.
     """
 
-    def __init__(self, asked: Undertaking) -> None:
+    def __init__(self, asked: CampaignRequest) -> None:
         self._asked = asked
         self._run: Run | None = None
         self._intake: Intake | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._hand: Iterator[RecordResult] = iter(())
         self._closing: asyncio.Task[None] | None = None
-        self._noted: list[Noted] = []
+        self._noted: list[NoteAdded] = []
 
     async def __aenter__(self) -> Self:
         if self._run is not None:
             raise ConfigError("a campaign runs once; call push_many again for another, or resume its journal")
-        run, recalled = await begin(self._asked, self._noted)
+        run, recalled = await start_campaign(self._asked, self._noted)
         sender, poller = Sender(run), Poller(run)
         try:
             if self._asked.resumed:
-                await Resumption(run, sender, recalled).take_up()
+                await CampaignResumer(run, sender, recalled).restore()
         except BaseException:
             run.stop(abort=True)
             await self._finish(run)
@@ -68,18 +68,17 @@ class CampaignStream:
             raise
         self._run = run
         self._intake = Intake(run, recalled.reader)
-        lanes = Lanes(run, sender.send, poller.poll, sender.prune)
-        run.core.observer.stage("campaign.started", {"max_tokens": run.core.pool.max_tokens, "run": run.standing.runs})
-        self._workers = [run.employ(self._intake.read_all()), run.employ(lanes.keep())]
+        lanes = Dispatcher(run, sender.send, poller.poll, sender.prune)
+        run.deps.observer.event("campaign.started", {"max_tokens": run.deps.pool.max_tokens, "run": run.state.runs})
+        self._workers = [run.start_critical(self._intake.read_all()), run.start_critical(lanes.run())]
         return self
 
     def __repr__(self) -> str:
         if self._run is None:
             return "<CampaignStream, not begun>"
-        tally = self._run.tally
-        return (
-            f"<CampaignStream, {self._run.phase.name.lower()}: {tally.answered} of {tally.read} rows have their result>"
-        )
+        tally = self._run.counters
+        phase = self._run.phase.name.lower()
+        return f"<CampaignStream, {phase}: {tally.delivered_ahead} of {tally.read} rows have their result>"
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -97,18 +96,18 @@ class CampaignStream:
             return result
         raise StopAsyncIteration
 
-    async def take(self) -> list[RecordResult]:
+    async def next_results(self) -> list[RecordResult]:
         """The results that are ready, waited for where there are none; an empty list is the end.
 
         For who reads in pieces. Raises, like the iteration, the fault of the whole run after the last result.
         """
         return list(await self._next())
 
-    async def _next(self) -> Answered:
+    async def _next(self) -> ResultList:
         run = self._running()
-        results = await run.outlet.take()
+        results = await run.result_queue.get()
         if results:
-            run.alarm.ring()
+            run.wakeup.notify_all()
             return results
         await self._finish(run)
         if run.fault is not None:
@@ -138,22 +137,22 @@ class CampaignStream:
         `JournalError`.
         """
         if self._run is None:
-            self._noted.append(Noted(name, value))
+            self._noted.append(NoteAdded(name, value))
         else:
-            await self._run.journal.write(Noted(name, value))
+            await self._run.journal.write(NoteAdded(name, value))
 
     @property
     def notes(self) -> Mapping[str, str]:
         """What `note` was told, in all runs of the campaign. Raises `ConfigError` before the block is entered."""
-        return dict(self._running().standing.notes)
+        return dict(self._running().state.notes)
 
     @property
     def summary(self) -> Summary:
         """The account so far; final once the iteration has ended. Raises `ConfigError` before the block is entered."""
         run = self._running()
-        tally = run.tally
-        here = run.effort()
-        spent = total(run.standing.spent_before, run.spent())
+        tally = run.counters
+        here = run.cost()
+        spent = add_costs(run.state.cost_before, run.cost_entry())
         return Summary(
             read=tally.read,
             **run.counts(),
@@ -165,8 +164,8 @@ class CampaignStream:
             possibly_duplicated=tally.possibly_duplicated,
             elapsed=spent.elapsed,
             records_per_second=tally.reached / spent.elapsed if spent.elapsed > 0 else 0.0,
-            permitted_share=_share(run),
-            runs=run.standing.runs,
+            rate_utilisation=_utilisation(run),
+            runs=run.state.runs,
             this_run=here,
         )
 
@@ -174,28 +173,28 @@ class CampaignStream:
     def progress(self) -> Progress:
         """Where the campaign is at this moment. Raises `ConfigError` before the block is entered."""
         run = self._running()
-        tally = run.tally
+        tally = run.counters
         now = run.now()
         pending = sum(len(accepted.open) for accepted in run.accepted.values())
-        live = len(run.core.pool.live())
+        live = len(run.deps.pool.live())
         return Progress(
             read=tally.read,
             planned=max(0, tally.open - run.in_flight - pending),
             in_flight=run.in_flight,
             pending=pending,
-            resolved=tally.answered,
+            resolved=tally.delivered_ahead,
             sent=tally.sent,
             outcomes=run.counts(),
             reasons=dict(tally.reasons),
             tokens_live=live,
-            tokens_held=run.core.pool.held(),
-            tokens_max=run.core.pool.max_tokens,
+            tokens_cooling_down=run.deps.pool.cooling_down_count(),
+            tokens_max=run.deps.pool.max_tokens,
             rate=_rate(run, now),
-            permitted_rate=live * rate_of(run.core.pool.limits, "submit") * BATCH_MAX,
+            permitted_rate=live * calls_per_second(run.deps.pool.limits, "submit") * BATCH_MAX,
             throttled=tally.throttled + run.mints().throttled,
-            elapsed=(run.ended if run.ended is not None else now) - run.began,
+            elapsed=(run.ended_at if run.ended_at is not None else now) - run.started_at,
             waiting_until=self._waiting_until(run),
-            bound_by=self._bound_by(run),
+            limited_by=self._limited_by(run),
             finished=run.phase is Phase.DONE,
         )
 
@@ -217,10 +216,10 @@ class CampaignStream:
         """
         try:
             try:
-                while pending := [task for task in (*self._workers, *run.flights) if not task.done()]:
+                while pending := [task for task in (*self._workers, *run.request_tasks) if not task.done()]:
                     await asyncio.wait(pending)
                 if run.journal.resumable and not isinstance(run.fault, JournalError):
-                    await run.journal.write(run.spent())
+                    await run.journal.write(run.cost_entry())
             finally:
                 await run.journal.aclose()
         except JournalError as error:
@@ -229,24 +228,24 @@ class CampaignStream:
     def _waiting_until(self, run: Run) -> datetime | None:
         return run.waiting_until if run.phase is not Phase.DONE else None
 
-    def _bound_by(self, run: Run) -> str | None:
+    def _limited_by(self, run: Run) -> str | None:
         if run.phase is Phase.DONE:
             return None
-        if _is_unwell(run):
+        if _is_degraded(run):
             return "service"
         if self._intake is not None and self._intake.waits_for_credits:
-            return "reader" if run.outlet.waiting > run.options.max_unresolved // 2 else "max_unresolved"
-        if run.schedule.batches:
+            return "reader" if run.result_queue.queued_count > run.options.max_unresolved // 2 else "max_unresolved"
+        if run.queue.batches:
             return "limits"
-        return None if run.source_done else "source"
+        return None if run.source_exhausted else "source"
 
 
-def _is_unwell(run: Run) -> bool:
+def _is_degraded(run: Run) -> bool:
     """Whether the service does not answer, or not well: nothing but retries and probes goes, or all are waited for."""
-    restraint = run.core.restraint
-    if restraint.is_open or (restraint.is_strained and not restraint.is_answered):
+    restraint = run.deps.guard
+    if restraint.is_open or (restraint.is_degraded and not restraint.last_answer_was_good):
         return True
-    return run.in_flight > 0 and run.now() - run.heard_at > SILENCE
+    return run.in_flight > 0 and run.now() - run.last_answer_at > SILENCE_SECONDS
 
 
 def _rate(run: Run, now: float) -> float:
@@ -254,20 +253,20 @@ def _rate(run: Run, now: float) -> float:
 
     The first seconds count as five: the small burst that a fresh token may send says nothing about the rate.
     """
-    if not run.recent or run.first_sent is None:
+    if not run.recent or run.first_sent_at is None:
         return 0.0
-    since = max(run.first_sent, now - RATE_WINDOW)
+    since = max(run.first_sent_at, now - RATE_WINDOW_SECONDS)
     records = sum(count for at, count in run.recent if at >= since)
-    return records / max(now - since, RATE_SETTLES)
+    return records / max(now - since, RATE_MIN_SECONDS)
 
 
-def _share(run: Run) -> float | None:
+def _utilisation(run: Run) -> float | None:
     """Batches sent between the first and the last, as a part of what all tokens might have sent in that time."""
-    permitted = rate_of(run.core.pool.limits, "submit") * run.most_tokens
-    batches = run.tally.batches - run.batches_before
-    if run.first_sent is None or run.last_sent is None or batches <= 2 * run.most_tokens:
+    permitted = calls_per_second(run.deps.pool.limits, "submit") * run.peak_tokens
+    batches = run.counters.batches - run.batches_before
+    if run.first_sent_at is None or run.last_sent_at is None or batches <= 2 * run.peak_tokens:
         return None
-    seconds = run.last_sent - run.first_sent
+    seconds = run.last_sent_at - run.first_sent_at
     if seconds <= 0 or permitted == float("inf"):
         return None
-    return min(1.0, (batches - run.most_tokens) / (seconds * permitted))
+    return min(1.0, (batches - run.peak_tokens) / (seconds * permitted))

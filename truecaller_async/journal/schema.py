@@ -1,14 +1,14 @@
 """The tables of a journal on disk.
 
 One row for each batch, and one for each record whose word is not that of its batch: what was delivered costs nothing.
-A *word* is everything a `Settled` says of a row; each different one is kept once, in `said`.
+A *word* is everything a `RowsSettled` says of a row; each different one is kept once, in `said`.
 
 - `campaign` is one row: how it began, and the totals, which change with each transaction.
-- `span` is one row for each `Read`: the end of the rows that were read, and their prints.
+- `span` is one row for each `RowsRead`: the end of the rows that were read, and their prints.
 - `batch.rest` is the word of every row of it that has none of its own and was not planned anew, and `rested` is how
   many these are. While some of its rows are open (`owes`), `closed` are the others, and `words` what was said of them.
 - The word of a row is in `word`, or is the rest of the batch that planned the row last, the one with the highest `seq`.
-- Rows that are not a plain range are packed (`journal.rows`).
+- Rows that are not a plain range are packed (`journal.row_ranges`).
 
 Everything that speaks of time is wall-clock seconds. STRICT tables would need a newer SQLite than many systems have.
 """
@@ -37,8 +37,8 @@ CREATE TABLE batch(
     begins_row INTEGER NOT NULL, begins_lines INTEGER NOT NULL, begins_offset INTEGER NOT NULL,
     row0 INTEGER NOT NULL, last INTEGER NOT NULL, rows BLOB,
     state TEXT NOT NULL, tries INTEGER NOT NULL, sends INTEGER NOT NULL, doubts INTEGER NOT NULL,
-    resent INTEGER NOT NULL, let_go INTEGER NOT NULL, batch_id TEXT, accepted_at REAL, reason TEXT, field TEXT,
-    left_out BLOB, owes INTEGER NOT NULL, closed BLOB, words BLOB, rest INTEGER, rested INTEGER NOT NULL);
+    resent INTEGER NOT NULL, abandoned INTEGER NOT NULL, batch_id TEXT, accepted_at REAL, reason TEXT, field TEXT,
+    excluded_rows BLOB, owes INTEGER NOT NULL, closed BLOB, words BLOB, rest INTEGER, rested INTEGER NOT NULL);
 CREATE INDEX open_batch ON batch(seq) WHERE owes > 0;
 CREATE INDEX batch_of_row ON batch(row0);
 CREATE TABLE payload(seq INTEGER PRIMARY KEY, records BLOB NOT NULL);

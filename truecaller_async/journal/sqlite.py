@@ -1,8 +1,8 @@
 """The journal on disk: what survives the process, the machine's power, and everything but the disk itself.
 
 `write` brings the standing forward at once, in the loop, and hands the changes to the thread of the file. It returns
-when they are on disk (`synchronous=FULL`; on a network file system without a log, see `journal.files`). So the standing
-is always ahead of the disk by just those writes that have not returned.
+when they are on disk (`synchronous=FULL`; on a network file system without a log, see `journal.database_file`). So the
+standing is always ahead of the disk by just those writes that have not returned.
 
 No phone number is in it, unless the source cannot be read again; then each batch brings its records, and they go with
 its last word. What the server said is kept with its long numbers masked. Other processes may read while one writes; the
@@ -17,12 +17,12 @@ from functools import partial
 from pathlib import Path
 
 from truecaller_async.errors import JournalBusy, JournalError
-from truecaller_async.journal.files import Factory
-from truecaller_async.journal.held import hold
-from truecaller_async.journal.scribe import Scribe
+from truecaller_async.journal.database_file import Factory
+from truecaller_async.journal.handle import open_handle
+from truecaller_async.journal.statements import StatementBuilder
 from truecaller_async.journal.writer import Writer
-from truecaller_async.models import Entry, Place, Read
-from truecaller_async.planning.replay import Standing
+from truecaller_async.models import JournalEntry, RowsRead, SourcePosition
+from truecaller_async.planning.campaign_state import CampaignState
 
 READS = "SELECT row, lines, offset, prints FROM span WHERE row > ? ORDER BY row LIMIT ?"
 
@@ -36,10 +36,10 @@ class SqliteJournal:
         self.path = path
         self._factory = factory
         self._writer: Writer | None = None
-        self._scribe: Scribe | None = None
+        self._scribe: StatementBuilder | None = None
         self._refused: str | None = None
 
-    async def open(self, *, anew: bool) -> Standing:
+    async def open(self, *, is_new: bool) -> CampaignState:
         """Where the campaign stands. The port says the rest.
 
         Raises `JournalBusy` where it is in use, `JournalError` where it is no journal, damaged, written by a newer
@@ -47,34 +47,34 @@ class SqliteJournal:
         """
         if self._writer is not None:
             raise JournalBusy(f"the journal {self.path} is in use")
-        self._writer = writer = Writer(partial(hold, self.path, anew=anew, factory=self._factory))
+        self._writer = writer = Writer(partial(open_handle, self.path, is_new=is_new, factory=self._factory))
         try:
             held = await writer.open()
         except BaseException:
             self._writer = None
             raise
-        self._scribe, self._refused = held.scribe, None
-        return held.scribe.standing
+        self._scribe, self._refused = held.statements, None
+        return held.statements.state
 
-    async def write(self, *entries: Entry) -> None:
+    async def write(self, *entries: JournalEntry) -> None:
         """One transaction, durable when this returns.
 
         Raises `JournalError` where it cannot be written, or where an entry cannot be true; nothing is written after it.
         """
         writer, scribe = self._usable()
         try:
-            statements = scribe.take(entries)
+            statements = scribe.build(entries)
         except Exception as error:
             self._refused = f"the journal {self.path} takes nothing more: {error}"
             raise
         if statements:
-            await writer.put(statements)
+            await writer.write(statements)
 
-    async def reads(self, after: int, limit: int) -> Sequence[Read]:
+    async def read_blocks(self, after: int, limit: int) -> Sequence[RowsRead]:
         """What was read behind that row."""
         writer, _ = self._usable()
-        lines = await writer.ask(lambda db: db.execute(READS, (after, limit)).fetchall())
-        return [Read(Place(row, at, offset), prints) for row, at, offset, prints in lines]
+        lines = await writer.query(lambda db: db.execute(READS, (after, limit)).fetchall())
+        return [RowsRead(SourcePosition(row, at, offset), prints) for row, at, offset, prints in lines]
 
     async def aclose(self) -> None:
         """Write what is on its way, and let go. May be called twice."""
@@ -83,7 +83,7 @@ class SqliteJournal:
             await writer.aclose()
             self._writer = None
 
-    def _usable(self) -> tuple[Writer, Scribe]:
+    def _usable(self) -> tuple[Writer, StatementBuilder]:
         if self._writer is None or self._scribe is None:
             raise JournalError(f"the journal {self.path} is closed")
         failure = self._refused or self._writer.failure

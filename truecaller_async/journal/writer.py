@@ -16,8 +16,8 @@ from functools import partial
 from typing import TypeVar
 
 from truecaller_async.errors import JournalError
-from truecaller_async.journal.held import Held, execute
-from truecaller_async.journal.scribe import Statement
+from truecaller_async.journal.handle import JournalHandle, execute
+from truecaller_async.journal.statements import Statement
 from truecaller_async.storage.sqlite_worker import SqliteWorker
 
 T = TypeVar("T")
@@ -28,10 +28,10 @@ _open: set[Writer] = set()
 class Writer:
     """The thread of one journal, which `take` takes in that thread. Made inside the loop of its campaign."""
 
-    def __init__(self, take: Callable[[], Held]) -> None:
+    def __init__(self, take: Callable[[], JournalHandle]) -> None:
         self._loop = asyncio.get_running_loop()
         self._take = take
-        self._held: Held | None = None
+        self._held: JournalHandle | None = None
         self._worker = SqliteWorker(
             "journal",
             self._connect,
@@ -48,7 +48,7 @@ class Writer:
         failure = self._worker.failure
         return None if failure is None else str(self._job_error(failure))
 
-    async def open(self) -> Held:
+    async def open(self) -> JournalHandle:
         """Take the journal, in the thread. Raises what `take` raises; nothing is held then."""
         try:
             self._worker.start()
@@ -67,11 +67,11 @@ class Writer:
         assert self._held is not None  # noqa: S101 - for mypy
         return self._held
 
-    def put(self, statements: Sequence[Statement]) -> asyncio.Future[None]:
+    def write(self, statements: Sequence[Statement]) -> asyncio.Future[None]:
         """Hand over one transaction. The future is done when it is on disk, or fails with `JournalError`."""
         return self._worker.write(partial(execute, statements=statements))
 
-    async def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+    async def query(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Read something, behind everything that was handed over before."""
 
         def answer(db: sqlite3.Connection) -> T:

@@ -1,5 +1,5 @@
 """Limiters: adapters of the `Limiter` port."""
 
-from truecaller_async.limits.local import LocalLimiter
+from truecaller_async.limits.local_limiter import LocalLimiter
 
 __all__ = ["LocalLimiter"]

@@ -1,75 +1,75 @@
 """The words: what a user of the library holds in the hand."""
 
 from truecaller_async.models.batches import Batch, BatchStatus, PushAnswer, RecordStatus
-from truecaller_async.models.campaign import Effort, Progress, Summary
-from truecaller_async.models.columns import Columns
-from truecaller_async.models.entries import (
-    AttemptEnded,
-    Begun,
-    Entry,
-    GivenUp,
-    Intent,
-    Judged,
-    Noted,
-    Place,
-    Planned,
-    Read,
-    RunBegan,
-    Settled,
-    SourceEnded,
-    SourceNote,
-    Spent,
-)
+from truecaller_async.models.campaign import Progress, RunCost, Summary
 from truecaller_async.models.feature_sets import FeatureSet
+from truecaller_async.models.http import Answer, Request
+from truecaller_async.models.journal_entries import (
+    AttemptEnded,
+    AttemptStarted,
+    BatchAbandoned,
+    BatchPlanned,
+    CampaignStarted,
+    CostReported,
+    JournalEntry,
+    NoteAdded,
+    OperatorDecided,
+    RowsRead,
+    RowsSettled,
+    RunStarted,
+    SourceDescriptor,
+    SourceEnded,
+    SourcePosition,
+)
 from truecaller_async.models.labels import Label
 from truecaller_async.models.numbers import Number, NumberJob
 from truecaller_async.models.pages import Page
+from truecaller_async.models.record_columns import RecordColumns
 from truecaller_async.models.records import CallRecord, Outcome, Problem, RecordResult, Row, Rows
-from truecaller_async.models.results import Answered, Kind, Results
+from truecaller_async.models.results import BatchResults, OutcomeKey, ResultList
 from truecaller_async.models.secret import Secret, mask_number
 from truecaller_async.models.tokens import Token
-from truecaller_async.models.wire import Answer, Request
 
 __all__ = [
     "Answer",
-    "Answered",
     "AttemptEnded",
+    "AttemptStarted",
     "Batch",
+    "BatchAbandoned",
+    "BatchPlanned",
+    "BatchResults",
     "BatchStatus",
-    "Begun",
     "CallRecord",
-    "Columns",
-    "Effort",
-    "Entry",
+    "CampaignStarted",
+    "CostReported",
     "FeatureSet",
-    "GivenUp",
-    "Intent",
-    "Judged",
-    "Kind",
+    "JournalEntry",
     "Label",
-    "Noted",
+    "NoteAdded",
     "Number",
     "NumberJob",
+    "OperatorDecided",
     "Outcome",
+    "OutcomeKey",
     "Page",
-    "Place",
-    "Planned",
     "Problem",
     "Progress",
     "PushAnswer",
-    "Read",
+    "RecordColumns",
     "RecordResult",
     "RecordStatus",
     "Request",
-    "Results",
+    "ResultList",
     "Row",
     "Rows",
-    "RunBegan",
+    "RowsRead",
+    "RowsSettled",
+    "RunCost",
+    "RunStarted",
     "Secret",
-    "Settled",
+    "SourceDescriptor",
     "SourceEnded",
-    "SourceNote",
-    "Spent",
+    "SourcePosition",
     "Summary",
     "Token",
     "mask_number",

@@ -13,7 +13,7 @@ import attrs
 from truecaller_async.models.records import Outcome
 from truecaller_async.models.secret import mask_number
 
-FINAL_WORDS = {
+FINAL_STATUSES = {
     "success": Outcome.DELIVERED,
     "error": Outcome.FAILED,
     "failure": Outcome.FAILED,
@@ -61,7 +61,7 @@ class RecordStatus:
     @property
     def outcome(self) -> Outcome | None:
         """`delivered`, `failed`, or None where the server has not said its final word."""
-        return FINAL_WORDS.get(self.status) if self.status is not None else None
+        return FINAL_STATUSES.get(self.status) if self.status is not None else None
 
     def __repr__(self) -> str:
         return (

@@ -9,10 +9,10 @@ import attrs
 
 
 @attrs.frozen
-class Effort:
+class RunCost:
     """What one run of a campaign cost: the figures of the same names in `Summary`. `elapsed` is in seconds.
 
-    `polls_wasted` counts the requests for a status that found no record final which was not final before.
+    `empty_polls` counts the requests for a status that found no record final which was not final before.
     """
 
     requests: Mapping[str, int] = attrs.field(factory=dict)
@@ -20,7 +20,7 @@ class Effort:
     throttled: int = 0
     tokens_minted: int = 0
     elapsed: float = 0.0
-    polls_wasted: int = 0
+    empty_polls: int = 0
 
 
 @attrs.frozen
@@ -29,8 +29,8 @@ class Summary:
 
     `read == delivered + failed + invalid + expired + duplicate + unknown + unsent` at any end. `requests` counts HTTP
     requests by call, `retries` those that repeated an earlier one, `throttled` the answers 429. `elapsed` is in
-    seconds, and `records_per_second` counts the records that were sent and have their outcome. `permitted_share` is the
-    part of the permitted rate of batches that was used between the first batch and the last of this run, None where
+    seconds, and `records_per_second` counts the records that were sent and have their outcome. `rate_utilisation` is
+    the part of the permitted rate of batches that was used between the first batch and the last of this run, None where
     too few were sent to say. `runs` is 1, and one more for each time that the campaign was resumed; `this_run` is the
     cost of the latest of them. What a run that was killed had cost is known up to its last second or so.
     """
@@ -51,9 +51,9 @@ class Summary:
     possibly_duplicated: int = 0
     elapsed: float = 0.0
     records_per_second: float = 0.0
-    permitted_share: float | None = None
+    rate_utilisation: float | None = None
     runs: int = 1
-    this_run: Effort = Effort()
+    this_run: RunCost = RunCost()
 
     @property
     def adds_up(self) -> bool:
@@ -70,7 +70,7 @@ class Progress:
     Counts are records: `planned` wait to be sent, `in_flight` are being posted, `pending` are accepted and not yet
     resolved, `resolved` have their outcome. `rate` and `permitted_rate` are records a second, `rate` over the last
     seconds. `reasons` counts failures by reason. `waiting_until` is set while nothing can be sent before that
-    instant. `bound_by` names what holds the rate back: "service" (it does not answer well, and is only probed),
+    instant. `limited_by` names what holds the rate back: "service" (it does not answer well, and is only probed),
     "limits", "source", "reader", "max_unresolved" or None.
     """
 
@@ -83,12 +83,12 @@ class Progress:
     outcomes: Mapping[str, int] = attrs.field(factory=dict)
     reasons: Mapping[str, int] = attrs.field(factory=dict)
     tokens_live: int = 0
-    tokens_held: int = 0
+    tokens_cooling_down: int = 0
     tokens_max: int = 0
     rate: float = 0.0
     permitted_rate: float = 0.0
     throttled: int = 0
     elapsed: float = 0.0
     waiting_until: datetime | None = None
-    bound_by: str | None = None
+    limited_by: str | None = None
     finished: bool = False

@@ -12,7 +12,7 @@ import attrs
 
 from truecaller_async.models.secret import mask_number
 
-NUMBERS_MAX = 10_000
+NUMBERS_PER_REQUEST_MAX = 10_000
 """Numbers in one request to list or delist, as "Truecaller for Business: List numbers" prints it."""
 
 

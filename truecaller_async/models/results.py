@@ -14,12 +14,12 @@ import attrs
 
 from truecaller_async.models.records import CallRecord, Outcome, RecordResult
 
-Kind: TypeAlias = tuple[Outcome, str | None, str | None, int, bool]
+OutcomeKey: TypeAlias = tuple[Outcome, str | None, str | None, int, bool]
 """All that a journal is told of a result beside its row: outcome, reason, field, attempts, possibly duplicated."""
 
 
 @attrs.define(eq=False)
-class Results:
+class BatchResults:
     """The final words on all records of one batch, one value for each record or one for all.
 
     `is_plain`: all of them were delivered, and nothing is said of any.
@@ -57,11 +57,11 @@ class Results:
             repeat(self.final),
         )
 
-    def kinds(self) -> list[Kind]:
+    def outcome_keys(self) -> list[OutcomeKey]:
         """The kind of each."""
         attempts, twice = repeat(self.attempts), repeat(self.possibly_duplicated)
         return list(zip(self.outcomes, self.reasons, self.fields, attempts, twice, strict=False))
 
 
-Answered: TypeAlias = Results | list[RecordResult]
+ResultList: TypeAlias = BatchResults | list[RecordResult]
 """Results on their way to the reader."""

@@ -5,8 +5,8 @@ wall-clock seconds since the epoch, counted from local receipt, because a store 
 `idle_since` is the instant at which its last process gave it up in good order; None means it is in use, or nobody
 knows.
 
-What a store shows to a looker has no secret in it: `Shelf` is that view with the store's own stamps, `TokenStatus` the
-same as a person asks for it.
+What a store shows to a looker has no secret in it: `StoreSnapshot` is that view with the store's own stamps,
+`TokenStatus` the same as a person asks for it.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ class Token:
 
     token_id: str
     secret: Secret
-    born: float
-    expires: float
+    created_at: float
+    expires_at: float
     idle_since: float | None = None
 
 
 @attrs.frozen
-class ShelvedToken:
+class StoredToken:
     """A live token in a store, without its secret. Times are wall-clock seconds."""
 
     token_id: str
-    born: float
-    expires: float
+    created_at: float
+    expires_at: float
     used_by: User
 
 
 @attrs.frozen
-class Shelf:
+class StoreSnapshot:
     """What a store holds at one moment: the live tokens, and the instants of the mints in its ledger, ascending."""
 
-    tokens: tuple[ShelvedToken, ...] = ()
+    tokens: tuple[StoredToken, ...] = ()
     mints: tuple[float, ...] = ()
 
 
 @attrs.frozen
-class TokenFacts:
+class TokenInfo:
     """What is known of one live token. `age` and `expires_in` are seconds."""
 
     token_id: str
@@ -69,7 +69,7 @@ class TokenStatus:
     From "Truecaller for Business: Generate Access Token".
     """
 
-    tokens: tuple[TokenFacts, ...]
+    tokens: tuple[TokenInfo, ...]
     mints: int
     mint_limit: int | None
     mint_window: float | None

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from truecaller_async.options import MAX_HOLD
+from truecaller_async.options import COOLDOWN_MAX_SECONDS
 
 if TYPE_CHECKING:
     from random import Random
 
-THROTTLED_INITIAL = 1.0
-THROTTLED_CAP = 30.0
-HOLD_JITTER = 0.1
+THROTTLED_INITIAL_SECONDS = 1.0
+THROTTLED_CAP_SECONDS = 30.0
+COOLDOWN_JITTER_FACTOR = 0.1
 """A `Retry-After` is stretched by up to this part, so that held tokens do not all come back at once."""
 
 DOUBLINGS_MAX = 32
@@ -27,9 +27,9 @@ def full_jitter(retry: int, initial: float, cap: float, rng: Random) -> float:
     return rng.uniform(0.0, ceiling)
 
 
-def hold_after(retry_after: float | None, refusals: int, rng: Random) -> float:
+def cooldown_seconds(retry_after: float | None, refusals: int, rng: Random) -> float:
     """Seconds a token is held after a 429: what the server asked for and a little, else full jitter by `refusals`."""
     if retry_after is not None:
-        stretched = retry_after * (1 + rng.uniform(0.0, HOLD_JITTER))
-        return stretched if retry_after > MAX_HOLD else min(stretched, MAX_HOLD)
-    return full_jitter(refusals, THROTTLED_INITIAL, THROTTLED_CAP, rng)
+        stretched = retry_after * (1 + rng.uniform(0.0, COOLDOWN_JITTER_FACTOR))
+        return stretched if retry_after > COOLDOWN_MAX_SECONDS else min(stretched, COOLDOWN_MAX_SECONDS)
+    return full_jitter(refusals, THROTTLED_INITIAL_SECONDS, THROTTLED_CAP_SECONDS, rng)

@@ -2,15 +2,16 @@
 
 Algorithm:
 `ARROWS` is the whole state machine. `advance` applies one event; a pair that is not in the table raises. The live
-batch (`planning.draft`) and the journal's copy of it (`planning.replay`) both use it. ARCHITECTURE.md shows the same
-table as a diagram, and `tests/house/test_state_chart.py` compares the two. `event_of` maps the error that ended an
-attempt to an event: the transport says whether the request was sent, and the error class says the rest.
+batch (`planning.outgoing_batch`) and the journal's copy of it (`planning.campaign_state`) both use it. ARCHITECTURE.md
+shows the same table as a diagram, and `tests/architecture/test_state_chart.py` compares the two. `event_of` maps the
+error that ended an attempt to an event: the transport says whether the request was sent, and the error class says the
+rest.
 
 Invariants:
 - Each arrow is one transaction of the journal. The intent is written before the first byte of the POST, and the end of
   the attempt is written before anything that depends on it.
 - Law 3: no arrow leads from `in_flight` to `planned` after an attempt that may have been applied. Such a batch goes
-  through `in_doubt`, and only the stated policy or the operator's decision plans it again.
+  through `handle_lost_answer`, and only the stated policy or the operator's decision plans it again.
 - The end of a batch is no event: in any state, a batch is dropped when each of its rows has a final outcome or belongs
   to a newer batch. So an accepted batch stays `accepted` until then.
 - Each arrow is taken by a campaign of the simulation (`tests/simulation/test_transitions.py`).
@@ -34,24 +35,24 @@ from truecaller_async.errors import (
     TruecallerError,
 )
 
-STRUCTURAL = frozenset({405, 408, 411, 415, 421, 425, 426, 431})
+REQUEST_FORM_STATUSES = frozenset({405, 408, 411, 415, 421, 425, 426, 431})
 """4xx that speak of the request's form and not of its records: no record could be isolated."""
 
 
-class State(StrEnum):
+class BatchState(StrEnum):
     """Where a batch is."""
 
     PLANNED = "planned"
     IN_FLIGHT = "in_flight"
     ACCEPTED = "accepted"
-    IN_DOUBT = "in_doubt"
-    HELD = "held"
-    REFUSED = "refused"
+    AMBIGUOUS = "handle_lost_answer"
+    ABANDONED = "held"
+    REJECTED = "refused"
     UNTRACKED = "untracked"
     STOPPED = "stopped"
 
 
-class Event(StrEnum):
+class BatchEvent(StrEnum):
     """What happened to it."""
 
     INTENT = "intent"
@@ -59,84 +60,84 @@ class Event(StrEnum):
     NOT_SENT = "not_sent"
     THROTTLED = "throttled"
     UNAUTHORIZED = "unauthorized"
-    REFUSED = "refused"
+    REJECTED = "refused"
     UNTRACKED = "untracked"
     LOST = "lost"
     FATAL = "fatal"
     RESEND = "resend"
-    GIVE_UP = "give_up"
+    ABANDON = "give_up"
     APPLIED = "applied"
     NOT_APPLIED = "not_applied"
     RESUME = "resume"
 
 
-ARROWS: dict[tuple[State, Event], State] = {
-    (State.PLANNED, Event.INTENT): State.IN_FLIGHT,
-    (State.IN_FLIGHT, Event.ACCEPTED): State.ACCEPTED,
-    (State.IN_FLIGHT, Event.NOT_SENT): State.PLANNED,
-    (State.IN_FLIGHT, Event.THROTTLED): State.PLANNED,
-    (State.IN_FLIGHT, Event.UNAUTHORIZED): State.PLANNED,
-    (State.IN_FLIGHT, Event.REFUSED): State.REFUSED,
-    (State.IN_FLIGHT, Event.UNTRACKED): State.UNTRACKED,
-    (State.IN_FLIGHT, Event.LOST): State.IN_DOUBT,
-    (State.IN_FLIGHT, Event.FATAL): State.STOPPED,
-    (State.IN_DOUBT, Event.RESEND): State.PLANNED,
-    (State.IN_DOUBT, Event.GIVE_UP): State.HELD,
-    (State.HELD, Event.RESEND): State.PLANNED,
-    (State.HELD, Event.NOT_APPLIED): State.PLANNED,
-    (State.HELD, Event.APPLIED): State.UNTRACKED,
-    (State.STOPPED, Event.RESUME): State.PLANNED,
+TRANSITIONS: dict[tuple[BatchState, BatchEvent], BatchState] = {
+    (BatchState.PLANNED, BatchEvent.INTENT): BatchState.IN_FLIGHT,
+    (BatchState.IN_FLIGHT, BatchEvent.ACCEPTED): BatchState.ACCEPTED,
+    (BatchState.IN_FLIGHT, BatchEvent.NOT_SENT): BatchState.PLANNED,
+    (BatchState.IN_FLIGHT, BatchEvent.THROTTLED): BatchState.PLANNED,
+    (BatchState.IN_FLIGHT, BatchEvent.UNAUTHORIZED): BatchState.PLANNED,
+    (BatchState.IN_FLIGHT, BatchEvent.REJECTED): BatchState.REJECTED,
+    (BatchState.IN_FLIGHT, BatchEvent.UNTRACKED): BatchState.UNTRACKED,
+    (BatchState.IN_FLIGHT, BatchEvent.LOST): BatchState.AMBIGUOUS,
+    (BatchState.IN_FLIGHT, BatchEvent.FATAL): BatchState.STOPPED,
+    (BatchState.AMBIGUOUS, BatchEvent.RESEND): BatchState.PLANNED,
+    (BatchState.AMBIGUOUS, BatchEvent.ABANDON): BatchState.ABANDONED,
+    (BatchState.ABANDONED, BatchEvent.RESEND): BatchState.PLANNED,
+    (BatchState.ABANDONED, BatchEvent.NOT_APPLIED): BatchState.PLANNED,
+    (BatchState.ABANDONED, BatchEvent.APPLIED): BatchState.UNTRACKED,
+    (BatchState.STOPPED, BatchEvent.RESUME): BatchState.PLANNED,
 }
 
 
-TAKEN_IN = (Event.ACCEPTED, Event.UNTRACKED, Event.LOST, Event.REFUSED)
+PROCESSED_EVENTS = (BatchEvent.ACCEPTED, BatchEvent.UNTRACKED, BatchEvent.LOST, BatchEvent.REJECTED)
 """Ends of an attempt that the server looked at: after a lost answer, these make the record one that was sent again."""
 
 
 @attrs.define(kw_only=True, eq=False)
-class Attempts:
+class AttemptCounts:
     """The attempts of a batch.
 
     `tries` counts all of them, `sends` those that may have reached the server, `doubts` those of them whose answer was
     lost; `resent` is set when it was sent again after a doubt.
     """
 
-    tries: int = 0
-    sends: int = 0
-    doubts: int = 0
-    resent: bool = False
+    attempts: int = 0
+    maybe_received: int = 0
+    lost_answers: int = 0
+    possibly_duplicated: bool = False
 
-    def count_end(self, event: Event) -> None:
+    def count_end(self, event: BatchEvent) -> None:
         """One attempt ended so."""
-        self.sends += event is not Event.NOT_SENT
-        self.resent = self.resent or (self.doubts > 0 and event in TAKEN_IN)
-        self.doubts += event is Event.LOST
+        self.maybe_received += event is not BatchEvent.NOT_SENT
+        self.possibly_duplicated = self.possibly_duplicated or (self.lost_answers > 0 and event in PROCESSED_EVENTS)
+        self.lost_answers += event is BatchEvent.LOST
 
 
-def advance(state: State, event: Event) -> State:
+def advance(state: BatchState, event: BatchEvent) -> BatchState:
     """The state after the event. A pair that is not in the table is a defect of the engine, never a state."""
     try:
-        return ARROWS[state, event]
+        return TRANSITIONS[state, event]
     except KeyError:
         raise AssertionError(f"a batch that is {state} cannot see {event}") from None
 
 
-def event_of(error: TruecallerError) -> Event:
+def event_of(error: TruecallerError) -> BatchEvent:
     """What an attempt that ended in this error means for its batch."""
     match error:
         case NotSent():
-            return Event.NOT_SENT
+            return BatchEvent.NOT_SENT
         case RateLimited():
-            return Event.THROTTLED
+            return BatchEvent.THROTTLED
         case AuthenticationFailed():
-            return Event.UNAUTHORIZED
+            return BatchEvent.UNAUTHORIZED
         case ResponseLost() | ServerError():
-            return Event.LOST
+            return BatchEvent.LOST
         case DecodeError():
-            return Event.UNTRACKED
+            return BatchEvent.UNTRACKED
         case PushRejected():
-            return Event.REFUSED
-        case BadRequest() if error.status not in STRUCTURAL:
-            return Event.REFUSED
+            return BatchEvent.REJECTED
+        case BadRequest() if error.status not in REQUEST_FORM_STATUSES:
+            return BatchEvent.REJECTED
         case _:
-            return Event.FATAL
+            return BatchEvent.FATAL

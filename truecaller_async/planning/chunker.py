@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import attrs
 
-from truecaller_async.models import CallRecord, Columns
+from truecaller_async.models import CallRecord, RecordColumns
 from truecaller_async.options import BATCH_MAX
-from truecaller_async.planning.draft import Draft, closing
+from truecaller_async.planning.outgoing_batch import OutgoingBatch, earliest_expiry
 
 
 class Chunker:
@@ -29,33 +29,33 @@ class Chunker:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, row: int, given: CallRecord, record: CallRecord) -> Draft | None:
+    def add(self, row: int, given: CallRecord, record: CallRecord) -> OutgoingBatch | None:
         """Put in one record; returns the draft that is full with it."""
         if self._watermark:
-            record = marked(record, len(self._records))
+            record = with_watermark(record, len(self._records))
         self._rows.append(row)
         self._given.append(given)
         self._records.append(record)
         return self.flush() if len(self._rows) >= self._size else None
 
     @property
-    def room(self) -> int:
+    def free_places(self) -> int:
         """Records until the draft is full."""
         return self._size - len(self._rows)
 
-    def add_all(self, first: int, records: list[CallRecord], columns: Columns) -> Draft | None:
+    def add_all(self, first: int, records: list[CallRecord], columns: RecordColumns) -> OutgoingBatch | None:
         """Put in at most `room` canonical records of rows that follow one another, as they stand where they fill it."""
         if self._rows or len(records) != self._size or self._watermark:
             drafts = [self.add(row, record, record) for row, record in enumerate(records, first)]
             return drafts[-1]
         rows = range(first, first + len(records))
-        return Draft(self.next_seq(), rows, records, records, min(columns.ends_at), columns=columns)
+        return OutgoingBatch(self.next_seq(), rows, records, records, min(columns.ends_at), columns=columns)
 
-    def flush(self) -> Draft | None:
+    def flush(self) -> OutgoingBatch | None:
         """The draft as far as it is filled, None if it is empty."""
         if not self._rows:
             return None
-        draft = Draft(self.next_seq(), self._rows, self._given, self._records, closing(self._records))
+        draft = OutgoingBatch(self.next_seq(), self._rows, self._given, self._records, earliest_expiry(self._records))
         self._rows, self._given, self._records = [], [], []
         return draft
 
@@ -65,7 +65,7 @@ class Chunker:
         return self._seq
 
 
-def marked(record: CallRecord, index: int) -> CallRecord:
+def with_watermark(record: CallRecord, index: int) -> CallRecord:
     """The record with its index in the millisecond digits of `ends_at`, never later than before."""
     ends_at = record.ends_at
     if not isinstance(ends_at, int):

@@ -31,7 +31,7 @@ from typing import Any, Protocol, TypeAlias
 
 import attrs
 
-from truecaller_async.models import CallRecord, Columns, Outcome, RecordStatus
+from truecaller_async.models import CallRecord, Outcome, RecordColumns, RecordStatus
 
 MASK = "*"
 NUMBERS = ("caller", "receiver")
@@ -40,7 +40,7 @@ CONTENT = ("label_id", "label_name", "reason", "starts_at", "ends_at")
 Key: TypeAlias = "Callable[[CallRecord | RecordStatus], Any]"
 
 
-class Said(Protocol):
+class RowStatus(Protocol):
     """What a row says of its record."""
 
     @property
@@ -51,7 +51,7 @@ class Said(Protocol):
     def field(self) -> str | None: ...
 
 
-class StatusRow(Said, Protocol):
+class StatusRowView(RowStatus, Protocol):
     """A row of a status, read in full (`RecordStatus`) or at a glance."""
 
     @property
@@ -72,18 +72,18 @@ class Match:
     where that is not in the rows themselves.
     """
 
-    rows: list[StatusRow | None]
+    rows: list[StatusRowView | None]
     conflicts: set[int] = attrs.field(factory=set)
     foreign: int = 0
     unattributed: bool = False
-    said: Sequence[Said] = ()
+    statuses: Sequence[RowStatus] = ()
 
 
 def correlate(records: Sequence[CallRecord], rows: Sequence[RecordStatus], *, watermark: bool = False) -> Match:
     """Give the status rows of one batch to its records (canonical form), by the evidence above."""
     if watermark and (places := _watermarks(records, rows)):
         return _by_watermark(records, rows, places)
-    if mirrors(Columns.of(records), rows):
+    if mirrors(RecordColumns.of(records), rows):
         return Match(list(rows))
     named = [row for row in rows if names_records([row])]
     if 0 < len(named) < len(rows):  # what one row hides does not make the others nobody's
@@ -99,7 +99,7 @@ def names_records(rows: Sequence[RecordStatus]) -> bool:
     return all(_shown(row.caller) and _shown(row.receiver) for row in rows)
 
 
-def mirrors(columns: Columns, rows: Sequence[StatusRow], *, is_distinct: bool = False) -> bool:
+def mirrors(columns: RecordColumns, rows: Sequence[StatusRowView], *, is_distinct: bool = False) -> bool:
     """Whether the rows show the numbers of the records one by one, to the letter, and no two records share them.
 
     The common answer, read fast. Each row is then its record's, whatever else it says: there is no other for it.

@@ -15,7 +15,7 @@ from typing import Literal
 
 import attrs
 
-from truecaller_async.models import CallRecord, Columns
+from truecaller_async.models import CallRecord, RecordColumns
 
 WINDOW = 100_000
 PARTS = 200
@@ -46,7 +46,7 @@ class Dedupe:
         self._note([mark])
         return False
 
-    def are_new(self, columns: Columns) -> bool:
+    def add_if_all_new(self, columns: RecordColumns) -> bool:
         """Whether none of these rows was seen and none is here twice; only then they are remembered."""
         if self._mode == "off":
             return True
@@ -77,7 +77,7 @@ class Dedupe:
             self._seen.difference_update(oldest)
 
 
-def _marks(columns: Columns) -> list[int]:
+def _marks(columns: RecordColumns) -> list[int]:
     """The marks of these rows; where only the receivers differ, the rest has one mark for all."""
     rest = [values for values in columns.content if values is not columns.receiver]
     if all(values.count(values[0]) == len(values) for values in rest):

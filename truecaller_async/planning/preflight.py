@@ -10,7 +10,7 @@ A record has one canonical form, and only that form is compared, hashed and sent
 
 - numbers are ASCII digits with country code and without `+`. Spaces, hyphens, dots, parentheses and invisible format
   characters are how people write numbers; they are dropped. `00` in front is read as `+`, and `(0)` is dropped.
-- times are integer milliseconds since the epoch (`planning.times`).
+- times are integer milliseconds since the epoch (`planning.timestamps`).
 - the label id is a lower-case UUID; texts are composed (NFC); an optional value that is empty is None.
 
 Nothing is guessed beyond that. A number without country code, a time without zone, seconds where milliseconds belong,
@@ -35,8 +35,8 @@ import attrs
 
 from truecaller_async import options
 from truecaller_async.models import CallRecord, Problem
-from truecaller_async.planning.times import EARLIEST, is_aware, milliseconds, parse_time, utc
-from truecaller_async.planning.values import WHOLE_MAX, as_text, is_missing, show, show_number, whole
+from truecaller_async.planning.timestamps import EARLIEST, is_aware, milliseconds, parse_time, utc
+from truecaller_async.planning.untrusted_values import WHOLE_MAX, as_text, exact_int, is_missing, masked, masked_number
 
 __all__ = ["RULE_PAST", "canonical", "parse_time", "preflight"]
 
@@ -193,7 +193,7 @@ def _form_number(value: Any) -> Any:
             return value
         text = _bare(value)
     else:
-        integer = whole(value)
+        integer = exact_int(value)
         if integer is None or not 0 <= integer < WHOLE_MAX:
             return value
         text = str(integer)
@@ -237,7 +237,7 @@ def _form_text(value: Any) -> Any:
 
 
 def _form_key(value: Any) -> Any:
-    integer = whole(value)
+    integer = exact_int(value)
     if integer is not None and abs(integer) < WHOLE_MAX:
         return str(integer)
     return (value or None) if isinstance(value, str) else _form_text(value)
@@ -249,7 +249,7 @@ def _problems(given: CallRecord, formed: CallRecord, now_ms: int) -> Iterator[Pr
     yield from filter(None, (caller, receiver))
     if caller is receiver is None and formed.caller == formed.receiver:
         hint = "give the number of the person who is called"
-        yield Problem("receiver", "phone.same", "is the caller itself", show_number(formed.receiver), hint)
+        yield Problem("receiver", "phone.same", "is the caller itself", masked_number(formed.receiver), hint)
     yield from _label_problems(formed.label_id, given.label_id)
     yield from _name_problems(formed.label_name)
     yield from _reason_problems(formed.reason)
@@ -269,7 +269,7 @@ def _number_problem(field: str, value: object, form: object) -> Problem | None:
         return None
     damage = _damage(value) if isinstance(value, str) else None
     rule, message, hint = ("phone.digits", NOT_A_NUMBER, damage) if damage else _number_fault(form)
-    return Problem(field, rule, message, show_number(value), hint)
+    return Problem(field, rule, message, masked_number(value), hint)
 
 
 def _number_fault(form: str) -> tuple[str, str, str]:
@@ -300,11 +300,11 @@ def _number_of_wrong_type(field: str, value: object) -> Problem:
         hint = "decode the bytes to text"
     else:
         hint = "give the number as text"
-    return Problem(field, "phone.type", f"is of type {type(value).__name__}", show_number(value), hint)
+    return Problem(field, "phone.type", f"is of type {type(value).__name__}", masked_number(value), hint)
 
 
 def _wrong_type(field: str, rule: str, value: object) -> Problem:
-    return Problem(field, rule, f"is of type {type(value).__name__}", show(as_text(value)), "give it as text")
+    return Problem(field, rule, f"is of type {type(value).__name__}", masked(as_text(value)), "give it as text")
 
 
 def _label_problems(label_id: object, given: object) -> Iterator[Problem]:
@@ -319,7 +319,7 @@ def _label_problems(label_id: object, given: object) -> Iterator[Problem]:
             if len(bare) == 32
             else "copy the id of a dynamic label from the console, or from the list of labels"
         )
-        yield Problem("label_id", "label_id.uuid", "is not a UUID", show(str(given)), hint)
+        yield Problem("label_id", "label_id.uuid", "is not a UUID", masked(str(given)), hint)
 
 
 def _name_problems(name: object) -> Iterator[Problem]:
@@ -344,12 +344,14 @@ def _reason_problems(reason: object) -> Iterator[Problem]:
             "reason",
             "reason.character",
             f"has {forbidden}",
-            show(reason),
+            masked(reason),
             f"remove it: none of {REASON_FORBIDDEN} is allowed",
         )
     for place, char in (("first", reason[0]), ("last", reason[-1])):
         if char in REASON_EDGES:
-            yield Problem("reason", "reason.edge", f"has {char!r} as its {place} character", show(reason), "remove it")
+            yield Problem(
+                "reason", "reason.edge", f"has {char!r} as its {place} character", masked(reason), "remove it"
+            )
 
 
 def _text_problems(field: str, text: str, bounds: tuple[int, int]) -> Iterator[Problem]:
@@ -358,13 +360,13 @@ def _text_problems(field: str, text: str, bounds: tuple[int, int]) -> Iterator[P
         message = f"has {len(text)} characters: {least}-{most} are allowed"
         missing, over = least - len(text), len(text) - most
         hint = f"shorten it by {over}" if over > 0 else f"add {missing} or leave the field empty"
-        yield Problem(field, f"{field}.length", message, show(text), hint)
+        yield Problem(field, f"{field}.length", message, masked(text), hint)
     if text != text.strip():
-        yield Problem(field, f"{field}.spaces", "has a space at an end", show(text), "remove it")
+        yield Problem(field, f"{field}.spaces", "has a space at an end", masked(text), "remove it")
     unprintable = _places(text, lambda char: unicodedata.category(char) in UNPRINTABLE)
     if unprintable:
         hint = "remove control and invisible characters"
-        yield Problem(field, f"{field}.unprintable", f"has {unprintable}", show(text), hint)
+        yield Problem(field, f"{field}.unprintable", f"has {unprintable}", masked(text), hint)
 
 
 def _places(text: str, is_bad: Callable[[str], bool]) -> str:

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
 
 from truecaller_async.models import Problem, Request
-from truecaller_async.protocol.arguments import judge_instant, judge_survey_id, refuse, show
-from truecaller_async.protocol.parts import READS, account_path, query
+from truecaller_async.protocol.arguments import check_survey_id, check_time, raise_problems, shown_value
+from truecaller_async.protocol.request_common import READS, account_path, query
 
 Unit: TypeAlias = Literal["seconds", "milliseconds"]
 
@@ -26,7 +26,7 @@ def user_feedback_request(client_account_id: str, survey_id: str, from_date: dat
     Raises `ValidationError` for a survey id that is not 1 to 100 letters, digits, hyphens and underscores, and for a
     time without zone.
     """
-    refuse(judge_survey_id(survey_id), judge_instant("from_date", from_date))
+    raise_problems(check_survey_id(survey_id), check_time("from_date", from_date))
     asked = query(from_date=_since_epoch(from_date, "seconds"))
     path = f"{account_path(client_account_id)}/openapi/feedback_stack/{survey_id}/export_report"
     return Request("exports", "GET", path + asked, None, READS)
@@ -38,9 +38,11 @@ def call_me_back_request(client_account_id: str, start: datetime, end: datetime,
 
     Raises `ValidationError` for a time without zone, an end that is not after the start, and an unknown unit.
     """
-    refuse(judge_instant("start", start), judge_instant("end", end), _judge_unit(unit))
+    raise_problems(check_time("start", start), check_time("end", end), _judge_unit(unit))
     if end <= start:
-        refuse(Problem("end", "end.order", f"is not after start, which is {start.isoformat()}", end.isoformat()))
+        raise_problems(
+            Problem("end", "end.order", f"is not after start, which is {start.isoformat()}", end.isoformat())
+        )
     asked = query(**{"from": _since_epoch(start, unit), "to": _since_epoch(end, unit)})
     return Request(
         "exports", "GET", f"{account_path(client_account_id)}/openapi/callback-logs/summary{asked}", None, READS
@@ -50,7 +52,7 @@ def call_me_back_request(client_account_id: str, start: datetime, end: datetime,
 def _judge_unit(unit: object) -> Problem | None:
     if isinstance(unit, str) and unit in UNITS:
         return None
-    return Problem("unit", "unit.known", f"is none of {', '.join(UNITS)}", show(unit))
+    return Problem("unit", "unit.known", f"is none of {', '.join(UNITS)}", shown_value(unit))
 
 
 def _since_epoch(instant: datetime, unit: Unit) -> int:

@@ -21,7 +21,7 @@ import attrs
 
 from truecaller_async.errors import ConfigError, DecodeError
 from truecaller_async.models import Problem, Secret
-from truecaller_async.protocol.arguments import show
+from truecaller_async.protocol.arguments import shown_value
 
 HOST = r"(?P<name>[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:]{2,39}\])(?::(?P<port>[0-9]{1,5}))?"
 NAMED = re.compile(HOST, re.ASCII | re.IGNORECASE)
@@ -47,14 +47,14 @@ class Host:
         return self.name if self.port == HTTPS_PORT else f"{self.name}:{self.port}"
 
 
-def judge_hosts(hosts: object) -> Problem | None:
+def check_hosts(hosts: object) -> Problem | None:
     """Whether these are names of hosts: a collection of texts such as "files.example" or "files.example:8443"."""
     if isinstance(hosts, str | bytes) or not isinstance(hosts, Collection):
-        return Problem("hosts", "hosts.type", "is no list of host names", show(hosts), 'give ["files.example"]')
+        return Problem("hosts", "hosts.type", "is no list of host names", shown_value(hosts), 'give ["files.example"]')
     for host in hosts:
         if not isinstance(host, str) or _host(NAMED.fullmatch(host), HTTPS_PORT) is None:
             hint = 'give the bare name, such as "files.example", and its port where that is not 443'
-            return Problem("hosts", "hosts.form", "is no host name", show(host), hint)
+            return Problem("hosts", "hosts.form", "is no host name", shown_value(host), hint)
     return None
 
 

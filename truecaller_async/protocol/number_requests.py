@@ -13,9 +13,9 @@ import attrs
 
 from truecaller_async.errors import ValidationError
 from truecaller_async.models import Problem, Request
-from truecaller_async.models.numbers import NUMBERS_MAX
-from truecaller_async.protocol.arguments import judge_filters, judge_uuid, judge_whole, refuse
-from truecaller_async.protocol.parts import LIST_CAP, READS, WRITES, account_path, json_body, query
+from truecaller_async.models.numbers import NUMBERS_PER_REQUEST_MAX
+from truecaller_async.protocol.arguments import check_filters, check_int, check_uuid, raise_problems
+from truecaller_async.protocol.request_common import LIST_MAX_BYTES, READS, WRITES, account_path, json_body, query
 
 Id: TypeAlias = str | UUID
 
@@ -77,19 +77,23 @@ def feature_sets_request(
 
 
 def _list_request(call: str, client_account_id: str, paging: Paging, filters: dict[str, Id | None]) -> Request:
-    limit = judge_whole("limit", paging.limit) if paging.limit is not None else None
-    refuse(judge_whole("page", paging.page), limit, *judge_filters(filters))
+    limit = check_int("limit", paging.limit) if paging.limit is not None else None
+    raise_problems(check_int("page", paging.page), limit, *check_filters(filters))
     asked = query(**filters, limit=paging.limit, page=paging.page)
-    return Request(call, "GET", f"{_management(client_account_id)}/{call}{asked}", None, READS, cap=LIST_CAP)
+    return Request(
+        call, "GET", f"{_management(client_account_id)}/{call}{asked}", None, READS, body_max_bytes=LIST_MAX_BYTES
+    )
 
 
 def _job_request(client_account_id: str, feature_set_id: Id, verb: str, numbers: Sequence[str]) -> Request:
-    refuse(judge_uuid("feature_set_id", feature_set_id))
-    if not 1 <= len(numbers) <= NUMBERS_MAX:
-        message = f"are {len(numbers)}: a request has 1 to {NUMBERS_MAX}"
+    raise_problems(check_uuid("feature_set_id", feature_set_id))
+    if not 1 <= len(numbers) <= NUMBERS_PER_REQUEST_MAX:
+        message = f"are {len(numbers)}: a request has 1 to {NUMBERS_PER_REQUEST_MAX}"
         raise ValidationError([Problem("numbers", "numbers.size", message)])
     path = f"{_management(client_account_id)}/feature_sets/{feature_set_id}/numbers/{verb}"
-    return Request("numbers", "POST", path, json_body({"phone_numbers": list(numbers)}), WRITES, cap=LIST_CAP)
+    return Request(
+        "numbers", "POST", path, json_body({"phone_numbers": list(numbers)}), WRITES, body_max_bytes=LIST_MAX_BYTES
+    )
 
 
 def _management(client_account_id: str) -> str:

@@ -12,11 +12,19 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from truecaller_async.errors import ValidationError
-from truecaller_async.models import CallRecord, Columns, Problem, Request
+from truecaller_async.models import CallRecord, Problem, RecordColumns, Request
 from truecaller_async.options import BATCH_MAX, Credentials
-from truecaller_async.protocol.arguments import judge_batch_id, judge_whole, refuse
-from truecaller_async.protocol.parts import LIST_CAP, READS, STATUS_CAP, WRITES, account_path, json_body, query
-from truecaller_async.protocol.stencil import NAME, stencilled
+from truecaller_async.protocol.arguments import check_batch_id, check_int, raise_problems
+from truecaller_async.protocol.batch_template import NAME, encode_by_template
+from truecaller_async.protocol.request_common import (
+    LIST_MAX_BYTES,
+    READS,
+    STATUS_MAX_BYTES,
+    WRITES,
+    account_path,
+    json_body,
+    query,
+)
 from truecaller_async.protocol.versions import version_named
 
 MINTS = WRITES | {"X-Public-Access": "allow"}
@@ -36,17 +44,17 @@ def push_request(version: str, client_account_id: str, record: CallRecord) -> Re
     """
     spelled = version_named(version)
     path = f"{spelled.prefix}{account_path(client_account_id)}/dynamic_call_record"
-    (body,) = spelled.wire_records(Columns.of([record]))
+    (body,) = spelled.wire_records(RecordColumns.of([record]))
     return Request("push", "POST", path, json_body(body), WRITES)
 
 
-def submit_request(version: str, client_account_id: str, records: Columns) -> Request:
+def submit_request(version: str, client_account_id: str, records: RecordColumns) -> Request:
     """Submit a batch of 1 to 500 records. From "Truecaller for Business: Batch v1, v2 and v3". Raises as a push."""
     if not 1 <= len(records) <= BATCH_MAX:
         raise ValidationError([batch_size(len(records))])
     spelled = version_named(version)
     path = f"{spelled.prefix}{account_path(client_account_id)}/dynamic_call_records"
-    body = stencilled(records, spelled.wire_records) or json_body({NAME: spelled.wire_records(records)})
+    body = encode_by_template(records, spelled.wire_records) or json_body({NAME: spelled.wire_records(records)})
     return Request("submit", "POST", path, body, WRITES)
 
 
@@ -64,9 +72,11 @@ def status_request(version: str, client_account_id: str, batch_id: str) -> Reque
     Raises `ConfigError` for an unknown version or an account id that is no UUID, `ValidationError` for a batch id
     that is not 1 to 200 printable ASCII characters. The version must be the one the batch was submitted with.
     """
-    refuse(judge_batch_id(batch_id))
+    raise_problems(check_batch_id(batch_id))
     path = f"{version_named(version).prefix}{account_path(client_account_id)}/dynamic_call_records"
-    return Request("status", "GET", f"{path}?batchId={quote(batch_id, safe='')}", None, READS, cap=STATUS_CAP)
+    return Request(
+        "status", "GET", f"{path}?batchId={quote(batch_id, safe='')}", None, READS, body_max_bytes=STATUS_MAX_BYTES
+    )
 
 
 def labels_request(client_account_id: str, page: int, limit: int) -> Request:
@@ -74,6 +84,8 @@ def labels_request(client_account_id: str, page: int, limit: int) -> Request:
 
     Raises `ValidationError` where page or limit is not a whole number from 1.
     """
-    refuse(judge_whole("page", page), judge_whole("limit", limit))
+    raise_problems(check_int("page", page), check_int("limit", limit))
     asked = query(page=page, limit=limit)
-    return Request("labels", "GET", f"{account_path(client_account_id)}/labels{asked}", None, READS, cap=LIST_CAP)
+    return Request(
+        "labels", "GET", f"{account_path(client_account_id)}/labels{asked}", None, READS, body_max_bytes=LIST_MAX_BYTES
+    )

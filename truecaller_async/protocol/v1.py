@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec import UNSET, Struct, UnsetType
 
-from truecaller_async.models import Columns
-from truecaller_async.protocol.canonical import milliseconds, unless_none
+from truecaller_async.models import RecordColumns
+from truecaller_async.protocol.wire_fields import milliseconds, unless_none
 
 PREFIX = ""
 
@@ -22,7 +22,7 @@ class WireRecord(Struct, gc=False):
     starts_at: int
 
 
-def wire_records(columns: Columns) -> list[WireRecord]:
+def wire_records(columns: RecordColumns) -> list[WireRecord]:
     """The records on the wire; what they do not say is left out."""
     return list(
         map(

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from msgspec import UNSET, Struct, UnsetType
 
-from truecaller_async.models import Columns
-from truecaller_async.protocol.canonical import milliseconds, unless_none
+from truecaller_async.models import RecordColumns
+from truecaller_async.protocol.wire_fields import milliseconds, unless_none
 
 PREFIX = "/v2"
 
@@ -28,12 +28,12 @@ class WireRecord(Struct, gc=False):
     ends_at: int
 
 
-def wire_records(columns: Columns) -> list[WireRecord]:
+def wire_records(columns: RecordColumns) -> list[WireRecord]:
     """The records on the wire; what they do not say is left out."""
     return between(columns.caller, columns.receiver, columns)
 
 
-def between(callers: Iterable[str], receivers: Iterable[str], columns: Columns) -> list[WireRecord]:
+def between(callers: Iterable[str], receivers: Iterable[str], columns: RecordColumns) -> list[WireRecord]:
     """The records on the wire, with their numbers in the form that the version wants."""
     return list(
         map(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from truecaller_async.models import Columns
+from truecaller_async.models import RecordColumns
 from truecaller_async.protocol import v2
 
 PREFIX = "/v3"
 
 
-def wire_records(columns: Columns) -> list[v2.WireRecord]:
+def wire_records(columns: RecordColumns) -> list[v2.WireRecord]:
     """The records on the wire. From "Truecaller for Business: Call personalisation v3"."""
     callers = [f"+{caller}" for caller in columns.caller]
     return v2.between(callers, [f"+{receiver}" for receiver in columns.receiver], columns)

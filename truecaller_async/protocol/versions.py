@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import attrs
 
 from truecaller_async.errors import ConfigError
-from truecaller_async.models import Columns
+from truecaller_async.models import RecordColumns
 from truecaller_async.protocol import v1, v2, v3
 
 
@@ -21,7 +21,7 @@ class Version:
 
     name: str
     prefix: str
-    wire_records: Callable[[Columns], Sequence[object]]
+    wire_records: Callable[[RecordColumns], Sequence[object]]
 
 
 VERSIONS: Mapping[str, Version] = {

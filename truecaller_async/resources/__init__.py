@@ -2,7 +2,7 @@
 
 from truecaller_async.resources.batches import Batches
 from truecaller_async.resources.calls import Calls
-from truecaller_async.resources.exchange import Exchange, Service, Settings
+from truecaller_async.resources.executor import ApiContext, ClientSettings, RequestExecutor
 from truecaller_async.resources.exports import Exports
 from truecaller_async.resources.feature_sets import FeatureSets
 from truecaller_async.resources.labels import Labels
@@ -10,14 +10,14 @@ from truecaller_async.resources.numbers import Numbers
 from truecaller_async.resources.pagination import Listing
 
 __all__ = [
+    "ApiContext",
     "Batches",
     "Calls",
-    "Exchange",
+    "ClientSettings",
     "Exports",
     "FeatureSets",
     "Labels",
     "Listing",
     "Numbers",
-    "Service",
-    "Settings",
+    "RequestExecutor",
 ]

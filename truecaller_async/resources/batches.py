@@ -6,22 +6,22 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from truecaller_async.errors import DeadlineExceeded, NotFound, ValidationError
-from truecaller_async.models import Answer, Batch, BatchStatus, CallRecord, Columns, Problem, Request, Token
+from truecaller_async.models import Answer, Batch, BatchStatus, CallRecord, Problem, RecordColumns, Request, Token
 from truecaller_async.options import BATCH_MAX, PollPolicy
-from truecaller_async.planning.polls import NOT_VISIBLE_YET
+from truecaller_async.planning.poll_schedule import NOT_VISIBLE_SECONDS
 from truecaller_async.planning.preflight import preflight
-from truecaller_async.protocol.arguments import judge_poll, judge_seconds, refuse, show
-from truecaller_async.protocol.decipher import decipher_look, decipher_status, decipher_submit
-from truecaller_async.protocol.glance import Look
+from truecaller_async.protocol.arguments import check_poll, check_seconds, raise_problems, shown_value
 from truecaller_async.protocol.requests import batch_size, status_request, submit_request
-from truecaller_async.resources.exchange import Service
-from truecaller_async.resources.polling import Looks
+from truecaller_async.protocol.responses import read_status, read_status_view, read_submit
+from truecaller_async.protocol.status_summary import StatusView
+from truecaller_async.resources.executor import ApiContext
+from truecaller_async.resources.poll_timer import PollTimer
 
 
 class Batches:
     """`client.batches`: batches by hand. For more than a few, `client.push_many` does all of this by itself."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: ApiContext) -> None:
         self._service = service
 
     async def submit(self, records: Iterable[CallRecord]) -> Batch:
@@ -33,9 +33,9 @@ class Batches:
         Version 1 is deprecated and warns `TruecallerDeprecationWarning`.
         """
         self._service.warn_version("batches.submit")
-        refuse(_judge_records(records))
+        raise_problems(_judge_records(records))
         canonical = self._checked(list(islice(records, BATCH_MAX + 1)))
-        return await self._service.call(self._submit_request(Columns.of(canonical)), self._read_submit)
+        return await self._service.call(self._submit_request(RecordColumns.of(canonical)), self._read_submit)
 
     async def status(self, batch_id: str) -> BatchStatus:
         """The status of every record of a batch. From "Truecaller for Business: Batch status" of the version.
@@ -54,31 +54,31 @@ class Batches:
         number above 0, and what `status` raises. A 404 in the first minute means "not visible yet".
         """
         self._service.warn_version("batches.wait")
-        refuse(judge_seconds("timeout", timeout), judge_poll(poll))
+        raise_problems(check_seconds("timeout", timeout), check_poll(poll))
         self._status_request(batch_id)
-        looks = Looks(poll, timeout, self._service.rng)
+        looks = PollTimer(poll, timeout, self._service.rng)
         async for _ in looks:
             try:
                 status = await self._status(batch_id, looks.end)
             except NotFound:
-                if looks.age > NOT_VISIBLE_YET:
+                if looks.age > NOT_VISIBLE_SECONDS:
                     raise
             else:
                 if status.records and all(record.outcome is not None for record in status.records):
                     return status
         raise DeadlineExceeded(f"the batch is not final after {looks.span:g} s; it may still resolve", sent="yes")
 
-    async def attempt_submit(self, records: Columns, token: Token) -> Batch:
+    async def attempt_submit(self, records: RecordColumns, token: Token) -> Batch:
         """One try with this token, for records in canonical form; raises its error. For the engine's own policy."""
         return await self._service.attempt(self._submit_request(records), token, self._read_submit)
 
-    async def attempt_look(self, batch_id: str, token: Token) -> Look:
+    async def attempt_status(self, batch_id: str, token: Token) -> StatusView:
         """The status in one try with this token; raises its error. For the engine, which has its own policy."""
         service = self._service
 
-        def read(answer: Answer) -> Look:
+        def read(answer: Answer) -> StatusView:
             now, account = service.clock.wall(), service.account
-            return decipher_look(service.settings.api_version, answer, batch_id, now=now, account=account)
+            return read_status_view(service.settings.api_version, answer, batch_id, now=now, account=account)
 
         return await service.attempt(self._status_request(batch_id), token, read)
 
@@ -101,18 +101,18 @@ class Batches:
             raise ValidationError(problems)
         return [canonical for canonical, _ in checked]
 
-    def _submit_request(self, records: Columns) -> Request:
+    def _submit_request(self, records: RecordColumns) -> Request:
         return submit_request(self._service.settings.api_version, self._service.account, records)
 
     def _status_request(self, batch_id: str) -> Request:
         return status_request(self._service.settings.api_version, self._service.account, batch_id)
 
     def _read_submit(self, answer: Answer) -> Batch:
-        return decipher_submit(answer, now=self._service.clock.wall())
+        return read_submit(answer, now=self._service.clock.wall())
 
     def _read_status(self, answer: Answer, batch_id: str) -> BatchStatus:
         service = self._service
-        return decipher_status(
+        return read_status(
             service.settings.api_version, answer, batch_id, now=service.clock.wall(), account=service.account
         )
 
@@ -121,4 +121,4 @@ def _judge_records(records: object) -> Problem | None:
     if isinstance(records, Iterable) and not isinstance(records, str | bytes | Mapping):
         return None
     hint = "put the records into a list, also where it is only one"
-    return Problem("records", "records.type", "is not a list of records", show(records), hint)
+    return Problem("records", "records.type", "is not a list of records", shown_value(records), hint)

@@ -7,16 +7,16 @@ import asyncio
 from truecaller_async.errors import ValidationError
 from truecaller_async.models import Answer, CallRecord, PushAnswer, Request, Token
 from truecaller_async.planning.preflight import preflight
-from truecaller_async.protocol.arguments import judge_seconds, refuse
-from truecaller_async.protocol.decipher import decipher_push
+from truecaller_async.protocol.arguments import check_seconds, raise_problems
 from truecaller_async.protocol.requests import push_request
-from truecaller_async.resources.exchange import Service
+from truecaller_async.protocol.responses import read_push
+from truecaller_async.resources.executor import ApiContext
 
 
 class Calls:
     """`client.calls`: real-time records, pushed one by one just before the call."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: ApiContext) -> None:
         self._service = service
 
     async def push(self, record: CallRecord, *, deadline: float | None = None) -> PushAnswer:
@@ -32,7 +32,7 @@ class Calls:
         """
         self._service.warn_version("calls.push")
         if deadline is not None:
-            refuse(judge_seconds("deadline", deadline))
+            raise_problems(check_seconds("deadline", deadline))
         canonical, problems = preflight(record, self._service.now_ms())
         if problems:
             raise ValidationError(problems)
@@ -47,4 +47,4 @@ class Calls:
         return push_request(self._service.settings.api_version, self._service.account, record)
 
     def _read(self, answer: Answer) -> PushAnswer:
-        return decipher_push(answer, now=self._service.clock.wall())
+        return read_push(answer, now=self._service.clock.wall())

@@ -27,17 +27,17 @@ class Deprecations:
     def __init__(self) -> None:
         self._told: set[str] = set()
 
-    def tell(self, call: str, advice: str) -> None:
+    def warn(self, call: str, advice: str) -> None:
         """Warn that this call is deprecated, unless that was told. A warning that is made an error was not told."""
         if call in self._told:
             return
         warnings.warn(f"{call}: {advice}", TruecallerDeprecationWarning, stacklevel=_levels_to_the_caller())
         self._told.add(call)
 
-    def tell_version(self, call: str, api_version: str) -> None:
+    def warn_version(self, call: str, api_version: str) -> None:
         """Warn where the client speaks the deprecated version."""
         if api_version == "v1":
-            self.tell(call, VERSION_1)
+            self.warn(call, VERSION_1)
 
 
 def _levels_to_the_caller() -> int:

@@ -15,11 +15,11 @@ from pathlib import Path
 import attrs
 
 from truecaller_async.models import Answer, Problem, Request, Secret
-from truecaller_async.protocol.arguments import judge_whole, refuse, show
-from truecaller_async.protocol.decipher import decipher_export
+from truecaller_async.protocol.arguments import check_int, raise_problems, shown_value
 from truecaller_async.protocol.export_requests import Unit, call_me_back_request, user_feedback_request
-from truecaller_async.protocol.links import judge_hosts
-from truecaller_async.resources.exchange import Service
+from truecaller_async.protocol.links import check_hosts
+from truecaller_async.protocol.responses import read_export
+from truecaller_async.resources.executor import ApiContext
 from truecaller_async.resources.part_file import PartFile
 
 CAP = 1024**3
@@ -41,7 +41,7 @@ class _Target:
 class Exports:
     """`client.exports`: the two downloads that the vendor deprecated."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: ApiContext) -> None:
         self._service = service
 
     async def user_feedback(
@@ -101,11 +101,11 @@ class Exports:
         return target.path
 
     def _read(self, answer: Answer) -> Secret:
-        return decipher_export(answer, now=self._service.clock.wall())
+        return read_export(answer, now=self._service.clock.wall())
 
 
 def _target(path: str | PathLike[str], overwrite: bool, hosts: Collection[str], cap: int) -> _Target:
-    refuse(_judge_path(path), judge_hosts(hosts), judge_whole("cap", cap))
+    raise_problems(_judge_path(path), check_hosts(hosts), check_int("cap", cap))
     return _Target(Path(path), overwrite, tuple(hosts), cap)
 
 
@@ -113,7 +113,7 @@ def _judge_path(path: object) -> Problem | None:
     text = fspath(path) if isinstance(path, str | PathLike) else None
     if isinstance(text, str) and "\0" not in text and Path(text).name and _can_be_written(text):
         return None
-    return Problem("path", "path.form", "is not the path of a file", show(path), 'give one such as "export.csv"')
+    return Problem("path", "path.form", "is not the path of a file", shown_value(path), 'give one such as "export.csv"')
 
 
 def _can_be_written(name: str) -> bool:

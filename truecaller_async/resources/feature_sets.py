@@ -6,16 +6,16 @@ from functools import partial
 from operator import attrgetter
 
 from truecaller_async.models import Answer, FeatureSet, Page
-from truecaller_async.protocol.decipher import decipher_feature_sets
 from truecaller_async.protocol.number_requests import Id, Paging, feature_sets_request
-from truecaller_async.resources.exchange import Service
+from truecaller_async.protocol.responses import read_feature_sets
+from truecaller_async.resources.executor import ApiContext
 from truecaller_async.resources.pagination import Listed, Listing
 
 
 class FeatureSets:
     """`client.feature_sets`: what numbers are listed under. They are made in the console."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: ApiContext) -> None:
         self._service = service
 
     def list(
@@ -53,4 +53,4 @@ class FeatureSets:
         return Listing(Listed("feature sets", fetch, attrgetter("id")), page, limit)
 
     def _read(self, answer: Answer) -> Page[FeatureSet]:
-        return decipher_feature_sets(answer, now=self._service.clock.wall())
+        return read_feature_sets(answer, now=self._service.clock.wall())

@@ -6,16 +6,16 @@ from functools import partial
 from operator import attrgetter
 
 from truecaller_async.models import Answer, Label, Page
-from truecaller_async.protocol.decipher import decipher_labels
 from truecaller_async.protocol.requests import labels_request
-from truecaller_async.resources.exchange import Service
+from truecaller_async.protocol.responses import read_labels
+from truecaller_async.resources.executor import ApiContext
 from truecaller_async.resources.pagination import Listed, Listing
 
 
 class Labels:
     """`client.labels`: the dynamic labels that call records may name. They are made in the console."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: ApiContext) -> None:
         self._service = service
 
     def list(self, *, page: int = 1, limit: int = 1000) -> Listing[Label]:
@@ -38,4 +38,4 @@ class Labels:
         return Listing(Listed("labels", fetch, attrgetter("id")), page, limit)
 
     def _read(self, answer: Answer) -> Page[Label]:
-        return decipher_labels(answer, now=self._service.clock.wall())
+        return read_labels(answer, now=self._service.clock.wall())

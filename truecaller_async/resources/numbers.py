@@ -14,14 +14,14 @@ from operator import attrgetter
 from truecaller_async.errors import DeadlineExceeded, NumberJobIncomplete, TruecallerError
 from truecaller_async.models import Answer, Number, NumberJob, Page, Request
 from truecaller_async.options import PollPolicy
-from truecaller_async.planning.numbers import clean, merge, parts_of
-from truecaller_async.protocol.arguments import SHOWN, judge_poll, judge_seconds, refuse
-from truecaller_async.protocol.decipher import decipher_number_job, decipher_numbers
+from truecaller_async.planning.number_lists import clean_numbers, merge_jobs, split_numbers
+from truecaller_async.protocol.arguments import SHOWN, check_poll, check_seconds, raise_problems
 from truecaller_async.protocol.number_requests import Id, Paging, delist_request, numbers_request, publish_request
-from truecaller_async.protocol.quoting import quote_text
-from truecaller_async.resources.exchange import Service
+from truecaller_async.protocol.redaction import redact
+from truecaller_async.protocol.responses import read_number_job, read_numbers
+from truecaller_async.resources.executor import ApiContext
 from truecaller_async.resources.pagination import Listed, Listing
-from truecaller_async.resources.polling import Looks
+from truecaller_async.resources.poll_timer import PollTimer
 
 LISTED = "listed"
 WORDS_TOLD = 5
@@ -33,7 +33,7 @@ PLACE = attrgetter("phone_number", "phone_type", "department", "operation", "pro
 class Numbers:
     """`client.numbers`: the business's own numbers, listed under feature sets."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: ApiContext) -> None:
         self._service = service
 
     def list(
@@ -101,10 +101,10 @@ class Numbers:
         Raises `DeadlineExceeded` that says how many are missing and which words they have instead; `ValidationError`
         before sending, also for a `timeout` that is not a finite number above 0; and what `list` raises.
         """
-        refuse(judge_seconds("timeout", timeout), judge_poll(poll))
-        wanted = _Wanted(clean(numbers))
+        raise_problems(check_seconds("timeout", timeout), check_poll(poll))
+        wanted = _Wanted(clean_numbers(numbers))
         build = partial(numbers_request, self._service.account, feature_set_id=feature_set_id)
-        looks = Looks(poll, timeout, self._service.rng)
+        looks = PollTimer(poll, timeout, self._service.rng)
         listing = self._listing(build, Paging(), looks.end)
         async for _ in looks:
             try:
@@ -129,8 +129,8 @@ class Numbers:
     async def _change(
         self, build: Callable[[str, Id, Sequence[str]], Request], feature_set_id: Id, numbers: Iterable[str]
     ) -> NumberJob:
-        cleaned = clean(numbers)
-        requests = [(build(self._service.account, feature_set_id, part), len(part)) for part in parts_of(cleaned)]
+        cleaned = clean_numbers(numbers)
+        requests = [(build(self._service.account, feature_set_id, part), len(part)) for part in split_numbers(cleaned)]
         jobs: list[NumberJob] = []
         done = 0
         for request, size in requests:
@@ -139,15 +139,15 @@ class Numbers:
             except TruecallerError as error:
                 if not jobs:
                     raise
-                raise NumberJobIncomplete(merge(jobs), done, len(cleaned), error) from error
+                raise NumberJobIncomplete(merge_jobs(jobs), done, len(cleaned), error) from error
             done += size
-        return merge(jobs)
+        return merge_jobs(jobs)
 
     def _read_page(self, answer: Answer) -> Page[Number]:
-        return decipher_numbers(answer, now=self._service.clock.wall())
+        return read_numbers(answer, now=self._service.clock.wall())
 
     def _read_job(self, answer: Answer) -> NumberJob:
-        return decipher_number_job(answer, now=self._service.clock.wall())
+        return read_number_job(answer, now=self._service.clock.wall())
 
 
 class _Wanted:
@@ -186,7 +186,7 @@ class _Wanted:
         seen = self._found or {}
         missing = [number for digits in self._numbers if not _is_listed(number := seen.get(digits))]
         absent = "not among the numbers" if self._found is not None else "no look came to its end"
-        words = Counter(absent if number is None else repr(quote_text(number.status, SHOWN)) for number in missing)
+        words = Counter(absent if number is None else repr(redact(number.status, SHOWN)) for number in missing)
         told = ", ".join(f"{word}: {count}" for word, count in words.most_common(WORDS_TOLD))
         return f"{len(missing)} of {len(self._numbers)} numbers are not {LISTED} ({told})"
 

@@ -7,13 +7,13 @@ Requests take care of tokens by themselves. `status` is for the question "why do
 from __future__ import annotations
 
 from truecaller_async.models.tokens import TokenStatus
-from truecaller_async.resources.exchange import Service
+from truecaller_async.resources.executor import ApiContext
 
 
 class Tokens:
     """`client.tokens`: what there is, and what may still be made. Requests take care of tokens by themselves."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: ApiContext) -> None:
         self._service = service
 
     async def status(self) -> TokenStatus:

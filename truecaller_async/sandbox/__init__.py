@@ -41,29 +41,28 @@ decoder: a mistake that both make would be seen by nobody.
 """
 
 from truecaller_async.sandbox.account import SandboxFeatureSet, SandboxLabel
-from truecaller_async.sandbox.answers import Manner, Reply
-from truecaller_async.sandbox.app import Sandbox, Webhooks
-from truecaller_async.sandbox.faults import Fault, FaultPlan
-from truecaller_async.sandbox.firing import DeliveryAttempt, DeliveryState, FiringSettings, Volley
-from truecaller_async.sandbox.oddities import Oddity
+from truecaller_async.sandbox.answers import DeliveryMode, Reply
+from truecaller_async.sandbox.app import Sandbox, SandboxWebhooks
+from truecaller_async.sandbox.faults.plan import Fault, FaultPlan
+from truecaller_async.sandbox.faults.response_variants import ResponseVariant
 from truecaller_async.sandbox.settings import SPEEDS, SandboxSettings
 from truecaller_async.sandbox.state import SandboxState, Stats
-from truecaller_async.sandbox.trustcaller import TrustCallerState
-from truecaller_async.sandbox.trustcaller_settings import SandboxCall, SandboxNumber, TrustCallerSettings
+from truecaller_async.sandbox.trustcaller.api import TrustCallerState
+from truecaller_async.sandbox.trustcaller.settings import SandboxCall, SandboxNumber, TrustCallerSettings
 from truecaller_async.sandbox.truth import TruthEntry
-from truecaller_async.sandbox.webhook_events import EventKind, WebhookEvent
+from truecaller_async.sandbox.webhooks.events import EventKind, WebhookEvent
+from truecaller_async.sandbox.webhooks.sender import DeliveryAttempt, DeliveryState, WebhookOrder, WebhookSenderSettings
 
 __all__ = [
     "SPEEDS",
     "DeliveryAttempt",
+    "DeliveryMode",
     "DeliveryState",
     "EventKind",
     "Fault",
     "FaultPlan",
-    "FiringSettings",
-    "Manner",
-    "Oddity",
     "Reply",
+    "ResponseVariant",
     "Sandbox",
     "SandboxCall",
     "SandboxFeatureSet",
@@ -71,11 +70,12 @@ __all__ = [
     "SandboxNumber",
     "SandboxSettings",
     "SandboxState",
+    "SandboxWebhooks",
     "Stats",
     "TrustCallerSettings",
     "TrustCallerState",
     "TruthEntry",
-    "Volley",
     "WebhookEvent",
-    "Webhooks",
+    "WebhookOrder",
+    "WebhookSenderSettings",
 ]

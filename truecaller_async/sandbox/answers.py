@@ -4,8 +4,8 @@ Documented: the token; `{"slug", "message"}` for what is wrong with a call; the 
 prints are used word by word. The sandbox's own choices, because nothing is printed: 404, 405 and 429 have the slugs
 `not-found`, `method-not-allowed` and `rate-limit-error`; `Retry-After` is whole seconds, rounded up.
 
-A reply is a value, and so is the `Manner` in which it goes on the wire: a whole answer, or one that is cut, dripped,
-hidden or lied about. `wire` does what it says; a transport without sockets can read it just as well.
+A reply is a value, and so is the `DeliveryMode` in which it goes on the wire: a whole answer, or one that is cut,
+dripped, hidden or lied about. `wire` does what it says; a transport without sockets can read it just as well.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MADE_AT = "2025-03-04T05:06:07.080910Z"
 _encode = msgspec.json.Encoder().encode
 
 
-class Manner(StrEnum):
+class DeliveryMode(StrEnum):
     """How a reply goes on the wire."""
 
     WHOLE = "whole"
@@ -80,13 +80,13 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
-    manner: Manner = Manner.WHOLE
+    mode: DeliveryMode = DeliveryMode.WHOLE
     delay: float = 0.0
     pace: float = 0.0
 
     def __repr__(self) -> str:
         late = f", {self.delay:g} s late" if self.delay else ""
-        return f"Reply({self.status}, {len(self.body)} bytes, {self.manner}{late})"
+        return f"Reply({self.status}, {len(self.body)} bytes, {self.mode}{late})"
 
     def dated(self, now: float) -> Reply:
         """With the server's clock on it, as every answer has."""

@@ -37,16 +37,16 @@ from truecaller_async.clock import Clock
 from truecaller_async.models import Secret
 from truecaller_async.options import Limits
 from truecaller_async.sandbox.answers import Reply, answer, error, invalid, not_allowed
-from truecaller_async.sandbox.exports import PATH as EXPORTS
-from truecaller_async.sandbox.firing import Postman, Volley, events_of
-from truecaller_async.sandbox.firing_desk import PATH as WEBHOOKS
-from truecaller_async.sandbox.firing_desk import FiringDesk
+from truecaller_async.sandbox.endpoints.exports import PATH as EXPORTS
+from truecaller_async.sandbox.faults.raw_http import RawHttp, whole
 from truecaller_async.sandbox.settings import SandboxSettings
 from truecaller_async.sandbox.state import SandboxState, Stats
-from truecaller_async.sandbox.trustcaller import PREFIX as TRUSTCALLER
-from truecaller_async.sandbox.trustcaller import TrustCallerState
-from truecaller_async.sandbox.webhook_events import Contact, EventMaker, WebhookEvent
-from truecaller_async.sandbox.wire import Wire, whole
+from truecaller_async.sandbox.trustcaller.api import PREFIX as TRUSTCALLER
+from truecaller_async.sandbox.trustcaller.api import TrustCallerState
+from truecaller_async.sandbox.webhooks.api import PATH as WEBHOOKS
+from truecaller_async.sandbox.webhooks.api import WebhookApi
+from truecaller_async.sandbox.webhooks.events import Contact, EventMaker, WebhookEvent
+from truecaller_async.sandbox.webhooks.sender import WebhookOrder, WebhookSender, events_of
 
 BODY_MAX = 4 * 1024 * 1024
 TRUTH_PAGE = 1000
@@ -98,8 +98,8 @@ class Sandbox:
         self._sleep = sleep
         self._state = SandboxState(settings, clock())
         self._trustcaller = TrustCallerState(settings.trustcaller)
-        self._webhooks = Webhooks(settings, clock, sleep)
-        self._wire = Wire(sleep)
+        self._webhooks = SandboxWebhooks(settings, clock, sleep)
+        self._wire = RawHttp(sleep)
         app = web.Application(client_max_size=BODY_MAX)
         self._route(app.router)
         self._runner = web.AppRunner(
@@ -159,21 +159,21 @@ class Sandbox:
         return self._state.stats()
 
     @property
-    def webhooks(self) -> Webhooks:
+    def webhooks(self) -> SandboxWebhooks:
         """The webhooks that were fired, and what came of them; a reset puts new ones in their place."""
         return self._webhooks
 
-    def fire(self, volley: Volley) -> list[WebhookEvent]:
+    def send_webhooks(self, order: WebhookOrder) -> list[WebhookEvent]:
         """Begin to send events about the latest records, and come back at once with them in the order of sending.
 
         How it went is seen in `webhooks`. Must be called where the sandbox runs.
         """
-        return self._webhooks.fire(volley, self._contacts())
+        return self._webhooks.send(order, self._contacts())
 
     def reset(self) -> None:
         """Forget tokens, batches, counts and webhooks; the ids begin anew from the seed. Nothing more is sent."""
         self._webhooks.stop()
-        self._webhooks = Webhooks(self.settings, self._clock, self._sleep)
+        self._webhooks = SandboxWebhooks(self.settings, self._clock, self._sleep)
         self._state = SandboxState(self.settings, self._clock())
         self._trustcaller = TrustCallerState(self.settings.trustcaller)
 
@@ -219,7 +219,7 @@ class Sandbox:
         return await self._wire.answer(request, reply)
 
     async def _order(self, request: web.Request) -> web.Response:
-        desk = FiringDesk(self.settings.webhook, self.fire, self._webhooks.postman)
+        desk = WebhookApi(self.settings.webhook, self.send_webhooks, self._webhooks.postman)
         body = await _body_of(request)
         if isinstance(body, Reply):
             return whole(body)
@@ -255,18 +255,18 @@ class Sandbox:
         return whole(answer({"reset": True}))
 
 
-class Webhooks:
+class SandboxWebhooks:
     """Events on their way to a webhook. `postman` has the log of all attempts."""
 
     def __init__(
         self, settings: SandboxSettings, clock: Callable[[], float], sleep: Callable[[float], Awaitable[object]]
     ) -> None:
-        self._settings = settings.firing
+        self._settings = settings.webhook_sender
         self._clock = clock
         names = [feature_set.name for feature_set in settings.feature_sets]
         self._maker = EventMaker(settings.seed, settings.client_account_id, names)
         self._rng = random.Random(f"volleys {settings.seed}")  # noqa: S311 - repeatable on purpose, guards nothing
-        self.postman = Postman(settings.firing, self._post, sleep, clock)
+        self.postman = WebhookSender(settings.webhook_sender, self._post, sleep, clock)
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -274,13 +274,13 @@ class Webhooks:
         """How many senders are busy, and events wait for a retry."""
         return len(self._tasks)
 
-    def fire(self, volley: Volley, contacts: Sequence[Contact]) -> list[WebhookEvent]:
+    def send(self, order: WebhookOrder, contacts: Sequence[Contact]) -> list[WebhookEvent]:
         """Begin to send; the events, in the order of sending."""
-        events = events_of(volley, self._maker, self._rng, contacts, self._clock())
-        self.postman.configure(volley.url)
+        events = events_of(order, self._maker, self._rng, contacts, self._clock())
+        self.postman.configure(order.url)
         queue = iter(events)
-        for _ in range(volley.senders):
-            self._begin(self._send(queue, volley.url))
+        for _ in range(order.senders):
+            self._begin(self._send(queue, order.url))
         return events
 
     async def settled(self) -> None:
@@ -307,7 +307,7 @@ class Webhooks:
         """One sender: the next event, until there is none. What fails waits beside it for its retries."""
         for event in queue:
             if not await self.postman.attempt(event, url):
-                self._begin(self.postman.insist(event, url))
+                self._begin(self.postman.deliver(event, url))
 
     async def _post(self, url: Secret, body: bytes) -> int | str:
         """The status of the answer, or the name of what went wrong. What the library raises holds the URL."""

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote
 import attrs
 
 from truecaller_async.sandbox.answers import Reply, not_allowed, not_found
-from truecaller_async.sandbox.records import FORMS, V1, Form
+from truecaller_async.sandbox.batches.records import FORMS, V1, Form
 
 _ACCOUNT = "/clients/{clientAccountId}"
 _SETS = f"{_ACCOUNT}/number_management/feature_sets"

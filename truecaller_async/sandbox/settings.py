@@ -6,7 +6,7 @@ feature sets, tokens and ids on every machine, so that a failing run can be repe
 The documentation leaves open what a batch does with one bad record, which words a status may have, how long a batch
 or a listing takes, how large a page is, and what an export's answer looks like. Each of these is a setting here, so
 that a client can be tried against every reading. Where the documentation has two readings, the other one is an
-`Oddity`.
+`ResponseVariant`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from truecaller_async.sandbox.account import (
     default_labels,
     invented,
 )
-from truecaller_async.sandbox.faults import FaultPlan
-from truecaller_async.sandbox.firing import FiringSettings, origin_of
-from truecaller_async.sandbox.oddities import Oddity
-from truecaller_async.sandbox.trustcaller_settings import TrustCallerSettings
+from truecaller_async.sandbox.faults.plan import FaultPlan
+from truecaller_async.sandbox.faults.response_variants import ResponseVariant
+from truecaller_async.sandbox.trustcaller.settings import TrustCallerSettings
+from truecaller_async.sandbox.webhooks.sender import WebhookSenderSettings, origin_of
 
 SPEEDS: Mapping[str, Limits] = MappingProxyType(
     {
@@ -79,11 +79,11 @@ def _trustcaller(settings: SandboxSettings) -> TrustCallerSettings:
     return TrustCallerSettings(seed=settings.seed)
 
 
-def _oddities(names: Iterable[str]) -> frozenset[Oddity]:
+def _oddities(names: Iterable[str]) -> frozenset[ResponseVariant]:
     try:
-        return frozenset(Oddity(name) for name in names)
+        return frozenset(ResponseVariant(name) for name in names)
     except ValueError:
-        known = ", ".join(Oddity)
+        known = ", ".join(ResponseVariant)
         raise ConfigError(
             f"SandboxSettings.oddities is {names!r}: it must be a collection of names out of {known}"
         ) from None
@@ -95,12 +95,12 @@ class SandboxSettings:
 
     `limits`: what is counted; `enforce=False` counts and admits all the same. `token_life`: how long a token works.
     `resolve_after`: from the acceptance of a batch to its final statuses; with `resolve_spread` its records become
-    final one after the other, in a scrambled order, over so many seconds more. `pending_word`: the status before that.
-    `batch_validation`: a record that breaks a rule refuses the whole batch ("whole"), or fails alone ("per_record").
-    `label_required`: a record without `label_id` is refused. `mask_numbers`: status answers show asterisks for numbers.
-    `truth_limit`: applied records that are remembered; beyond it the oldest batches are forgotten, their status is then
-    unknown. One takes about 0.2 kB of memory in a full batch, 1.1 kB alone. `labels`, `feature_sets`: what the account
-    has.
+    final one after the other, in a scrambled order, over so many seconds more. `pending_status`: the status before
+    that. `batch_validation`: a record that breaks a rule refuses the whole batch ("whole"), or fails alone
+    ("per_record"). `label_required`: a record without `label_id` is refused. `mask_numbers`: status answers show
+    asterisks for numbers. `truth_limit`: applied records that are remembered; beyond it the oldest batches are
+    forgotten, their status is then unknown. One takes about 0.2 kB of memory in a full batch, 1.1 kB alone. `labels`,
+    `feature_sets`: what the account has.
 
     `list_after`: from the publishing of a number until it is listed, and from its delisting until it is gone.
     `passage`: in between the number details show it with the status "pending" ("shown"), or as it was before
@@ -125,7 +125,7 @@ class SandboxSettings:
     token_life: float = 3600.0
     resolve_after: float = 2.0
     resolve_spread: float = 0.0
-    pending_word: str = "pending"
+    pending_status: str = "pending"
     batch_validation: Literal["whole", "per_record"] = "whole"
     label_required: bool = False
     mask_numbers: bool = False
@@ -136,11 +136,11 @@ class SandboxSettings:
     page_limit: int = 50
     numbers_limit: int = 100_000
     export_shape: Literal["object", "string", "text"] = "object"
-    oddities: frozenset[Oddity] = attrs.field(default=frozenset(), converter=_oddities)
+    oddities: frozenset[ResponseVariant] = attrs.field(default=frozenset(), converter=_oddities)
     late_for: float = 1.0
     trustcaller: TrustCallerSettings = attrs.field(default=attrs.Factory(_trustcaller, takes_self=True))
     webhook: Secret | None = attrs.field(default=None, converter=_url)
-    firing: FiringSettings = attrs.field(factory=FiringSettings)
+    webhook_sender: WebhookSenderSettings = attrs.field(factory=WebhookSenderSettings)
     faults: FaultPlan | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -151,8 +151,8 @@ class SandboxSettings:
         _demand(self.resolve_after >= 0, "resolve_after", "0 seconds or more", self.resolve_after)
         _demand(self.resolve_spread >= 0, "resolve_spread", "0 seconds or more", self.resolve_spread)
         _demand(self.truth_limit >= 1, "truth_limit", "1 record or more", self.truth_limit)
-        final = self.pending_word in FINAL_WORDS
-        _demand(self.pending_word and not final, "pending_word", "a word that is not final", self.pending_word)
+        final = self.pending_status in FINAL_WORDS
+        _demand(self.pending_status and not final, "pending_status", "a word that is not final", self.pending_status)
         known = self.batch_validation in ("whole", "per_record")
         _demand(known, "batch_validation", "'whole' or 'per_record'", self.batch_validation)
         if self.webhook is not None:
@@ -167,7 +167,7 @@ class SandboxSettings:
         _demand(self.passage in ("shown", "hidden"), "passage", "'shown' or 'hidden'", self.passage)
         shapes = ("object", "string", "text")
         _demand(self.export_shape in shapes, "export_shape", "'object', 'string' or 'text'", self.export_shape)
-        both = {Oddity.CAMEL_STATUS_INFO, Oddity.FLAT_STATUS_INFO} <= self.oddities
+        both = {ResponseVariant.CAMEL_STATUS_INFO, ResponseVariant.FLAT_STATUS_INFO} <= self.oddities
         _demand(
             not both, "oddities", "one envelope at most, camel-status-info or flat-status-info", sorted(self.oddities)
         )

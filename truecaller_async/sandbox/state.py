@@ -32,19 +32,19 @@ import attrs
 
 from truecaller_async.sandbox import answers
 from truecaller_async.sandbox.answers import Reply, forbidden, invalid, not_found
-from truecaller_async.sandbox.applied import Applied, verdict_on
-from truecaller_async.sandbox.counting import Admission
-from truecaller_async.sandbox.exports import Exports
-from truecaller_async.sandbox.faults import Injector, reaches_api
-from truecaller_async.sandbox.login import Login
-from truecaller_async.sandbox.management import Management
-from truecaller_async.sandbox.oddities import Oddity
-from truecaller_async.sandbox.pages import page_of
-from truecaller_async.sandbox.record_answers import RecordAnswers
-from truecaller_async.sandbox.records import FORMS, V1, Form, Inspector, Record, Refusal
+from truecaller_async.sandbox.batches.applied_posts import AppliedPost, verdict_on
+from truecaller_async.sandbox.batches.record_answers import RecordAnswers
+from truecaller_async.sandbox.batches.records import FORMS, V1, Form, Inspector, Record, Refusal
+from truecaller_async.sandbox.batches.status_rows import StatusView
+from truecaller_async.sandbox.endpoints.exports import Exports
+from truecaller_async.sandbox.endpoints.number_api import NumberApi
+from truecaller_async.sandbox.endpoints.pagination import page_of
+from truecaller_async.sandbox.endpoints.token_api import TokenApi
+from truecaller_async.sandbox.faults.plan import Injector, reaches_api
+from truecaller_async.sandbox.faults.response_variants import ResponseVariant
 from truecaller_async.sandbox.routing import Target, find
 from truecaller_async.sandbox.settings import SandboxSettings
-from truecaller_async.sandbox.status_rows import StatusView
+from truecaller_async.sandbox.sliding_log import AdmissionControl
 from truecaller_async.sandbox.truth import TruthEntry, TruthLog, digest_of
 
 LABELS_ON_A_PAGE = 1000
@@ -115,9 +115,9 @@ class SandboxState:
         self._faults = Injector(self.settings.faults, began)
         self._rng = random.Random(f"ids {self.settings.seed}")  # noqa: S311 - repeatable on purpose, guards nothing
         self._now = 0.0
-        self._admission = Admission(self.settings.limits, enforce=self.settings.enforce)
-        self._login = Login(self.settings, self._admission, self._rng)
-        self._management = Management(self.settings)
+        self._admission = AdmissionControl(self.settings.limits, enforce=self.settings.enforce)
+        self._login = TokenApi(self.settings, self._admission, self._rng)
+        self._management = NumberApi(self.settings)
         self._exports = Exports(self.settings, self._new_id)
         self._truth = TruthLog(self.settings.truth_limit)
         self._answers = RecordAnswers(self.settings.oddities)
@@ -254,7 +254,7 @@ class SandboxState:
         batched = post.call == "submit"
         digest = digest_of(post.body)
         self._truth.append(
-            Applied(
+            AppliedPost(
                 call=post.call,
                 form=post.form,
                 batch_id=post.new_id if batched or post.form is V1 else None,
@@ -277,7 +277,7 @@ class SandboxState:
         if batch_id is None:
             return invalid("batchId is required")
         applied = self._truth.batch(batch_id)
-        late = Oddity.LATE_BATCHES in self.settings.oddities
+        late = ResponseVariant.LATE_BATCHES in self.settings.oddities
         if applied is None or (late and now < applied.at + self.settings.late_for):
             return not_found("no batch of this account has this batchId")
         return self._view.answer(target.route.form, applied, now)
@@ -292,7 +292,7 @@ class SandboxState:
     def _new_batch_id(self, form: Form) -> str:
         """A UUID, or text in the form of the one sample that is none."""
         new_id = self._new_id()
-        if form is V1 or Oddity.OPAQUE_BATCH_IDS not in self.settings.oddities:
+        if form is V1 or ResponseVariant.OPAQUE_BATCH_IDS not in self.settings.oddities:
             return new_id
         marks = new_id.replace("-", "")
         return f"d{marks[:4]}-{marks[4:9]}-o{marks[9:14]}-{marks[14:23]}"

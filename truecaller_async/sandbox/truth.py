@@ -17,7 +17,7 @@ from collections import Counter
 import msgspec
 
 from truecaller_async.models import mask_number
-from truecaller_async.sandbox.applied import Applied
+from truecaller_async.sandbox.batches.applied_posts import AppliedPost
 
 
 class TruthEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,8 +61,8 @@ class TruthLog:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._posts: dict[int, Applied] = {}
-        self._batches: dict[str, Applied] = {}
+        self._posts: dict[int, AppliedPost] = {}
+        self._batches: dict[str, AppliedPost] = {}
         self._bodies: Counter[bytes] = Counter()
         self.posts = 0
         self.records = 0
@@ -74,7 +74,7 @@ class TruthLog:
         """Which time it is that this body is applied: 1, 2, ..."""
         return self._bodies[digest] + 1
 
-    def append(self, applied: Applied) -> None:
+    def append(self, applied: AppliedPost) -> None:
         """One more POST took effect."""
         self.posts += 1
         self._posts[applied.post] = applied
@@ -89,7 +89,7 @@ class TruthLog:
             self._batches[applied.batch_id] = applied
         self._forget_the_oldest()
 
-    def batch(self, batch_id: str) -> Applied | None:
+    def batch(self, batch_id: str) -> AppliedPost | None:
         """The POST that was answered with this batch id, if it is remembered."""
         return self._batches.get(batch_id)
 
@@ -129,7 +129,7 @@ def digest_of(body: bytes) -> bytes:
     return hashlib.blake2b(body, digest_size=16).digest()
 
 
-def _entry(applied: Applied, index: int) -> TruthEntry:
+def _entry(applied: AppliedPost, index: int) -> TruthEntry:
     record = applied.records[index]
     verdict = applied.verdict(index)
     return TruthEntry(

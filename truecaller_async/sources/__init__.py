@@ -6,33 +6,30 @@ next row begins does it end, with a `SourceError` that names the last good row. 
 here: that is the pre-flight's work.
 
 `RowReader` is the one door for whoever reads: it takes a file reader, or any iterable or async iterable of records,
-mappings or rows. A `ThreadedSource` wraps an iterable that must not be read on the event loop. `open_sink` is the way
+mappings or rows. A `ThreadSource` wraps an iterable that must not be read on the event loop. `open_sink` is the way
 out.
 
 A file can be read from the end of any of its rows, and opened again by another process with the note that it makes of
 itself (`FileSource.note`, `reopened`): so a campaign goes on where an earlier run stopped.
 """
 
-from truecaller_async.sources.columns import Fill
-from truecaller_async.sources.delimited import CsvSource, read_csv
-from truecaller_async.sources.files import FileSource, count_rows
-from truecaller_async.sources.jsonl import JsonlSource, read_jsonl
-from truecaller_async.sources.opening import is_untouched, open_source, reopened
-from truecaller_async.sources.reader import RowReader
-from truecaller_async.sources.sinks import ResultSink, open_sink
-from truecaller_async.sources.threaded import ThreadedSource
+from truecaller_async.sources.column_mapping import ColumnDefaults
+from truecaller_async.sources.csv_source import CsvSource, read_csv
+from truecaller_async.sources.jsonl_source import JsonlSource, read_jsonl
+from truecaller_async.sources.open import is_untouched, open_source, reopened
+from truecaller_async.sources.row_reader import RowReader
+from truecaller_async.sources.text_files import FileSource, count_rows
+from truecaller_async.sources.thread_source import ThreadSource
 
 __all__ = [
+    "ColumnDefaults",
     "CsvSource",
     "FileSource",
-    "Fill",
     "JsonlSource",
-    "ResultSink",
     "RowReader",
-    "ThreadedSource",
+    "ThreadSource",
     "count_rows",
     "is_untouched",
-    "open_sink",
     "open_source",
     "read_csv",
     "read_jsonl",

@@ -1,6 +1,6 @@
 """What the library tells about itself: adapters of the `Observer` port."""
 
-from truecaller_async.telemetry.guarded import GuardedObserver
-from truecaller_async.telemetry.log import LogObserver
+from truecaller_async.telemetry.logging_observer import LoggingObserver
+from truecaller_async.telemetry.safe_observer import SafeObserver
 
-__all__ = ["GuardedObserver", "LogObserver"]
+__all__ = ["LoggingObserver", "SafeObserver"]

@@ -1,7 +1,7 @@
 """Tokens: the pool that lends them, and the stores that keep them."""
 
-from truecaller_async.tokens.memory import MemoryTokenStore
-from truecaller_async.tokens.pool import Claims, TokenPool
-from truecaller_async.tokens.sqlite import SqliteTokenStore
+from truecaller_async.tokens.memory_store import MemoryTokenStore
+from truecaller_async.tokens.pool import MintBudgetClaim, TokenPool
+from truecaller_async.tokens.sqlite_store import SqliteTokenStore
 
-__all__ = ["Claims", "MemoryTokenStore", "SqliteTokenStore", "TokenPool"]
+__all__ = ["MemoryTokenStore", "MintBudgetClaim", "SqliteTokenStore", "TokenPool"]

@@ -23,7 +23,8 @@ process gave it up.
 
 A mint that has begun is never cancelled: the token would be made, counted, and seen by nobody. A caller who stops
 waiting leaves it to the next one. One that fails with 5xx, or whose answer is lost, may have cost a token of the budget
-(`Claims`), so the next is asked for after a hold that grows threefold, up to two tenths of the budget's window.
+(`MintBudgetClaim`), so the next is asked for after a hold that grows threefold, up to two tenths of the budget's
+window.
 """
 
 from __future__ import annotations
@@ -50,30 +51,30 @@ from truecaller_async.errors import (
     TruecallerError,
     WaitTooLong,
 )
-from truecaller_async.home import Home
+from truecaller_async.loop_binding import LoopBinding
 from truecaller_async.models import Secret, Token
-from truecaller_async.models.tokens import TokenFacts, TokenStatus
-from truecaller_async.options import CALLS, MAX_HOLD, Limits, RateLimit
-from truecaller_async.planning.pace import Ring, rate_of, window_of
+from truecaller_async.models.tokens import TokenInfo, TokenStatus
+from truecaller_async.options import CALLS, COOLDOWN_MAX_SECONDS, Limits, RateLimit
+from truecaller_async.planning.rate_law import SlidingWindow, calls_per_second, window_seconds
 from truecaller_async.ports import Limiter, Observer, TokenStore
-from truecaller_async.tokens.right_of_way import Place, RightOfWay
+from truecaller_async.tokens.permit_queue import PermitQueue, Waiter
 
-LIFE = 3600.0
-RENEW_AT = 0.80
-RENEW_SPREAD = 0.05
-FRESH = 60.0
+TOKEN_LIFE_SECONDS = 3600.0
+RENEW_AT_FACTOR = 0.80
+RENEW_SPREAD_FACTOR = 0.05
+FRESH_SECONDS = 60.0
 FRESH_REFUSALS_MAX = 2
-NOTED_FROM = 5.0
-RENEWAL_RETRY = 60.0
-GROW_AGAIN = 30.0
-MINT_REFUSED_HOLD = 60.0
-MINT_FAILED_GROWTH = 3.0
-MINT_FAILURES_COUNTED = 10
-BACKLOG_WORTH_A_TOKEN = 1.0
+PERSISTED_WINDOW_MIN_SECONDS = 5.0
+RENEWAL_RETRY_SECONDS = 60.0
+GROWTH_PAUSE_SECONDS = 30.0
+MINT_COOLDOWN_SECONDS = 60.0
+MINT_COOLDOWN_FACTOR = 3.0
+MINT_FAILURES_MAX = 10
+BACKLOG_PER_TOKEN_SECONDS = 1.0
 """Seconds of waiting work that justify one more token."""
 
 
-class Claims:
+class MintBudgetClaim:
     """Claims for the requests of one mint: each is written down before it is sent.
 
     `is_urgent` says whether there is no other token, so that nothing can be sent before this one is made.
@@ -93,41 +94,41 @@ class Claims:
         self._latest: float | None = None
         self.is_urgent = is_urgent
         self._enough = 1 if last_failed else 2
-        self.asked = 0
+        self.claimed = 0
 
     @property
-    def is_enough(self) -> bool:
+    def is_exhausted(self) -> bool:
         """Whether no more may be spent on this mint."""
-        return self.asked >= self._enough
+        return self.claimed >= self._enough
 
     async def claim(self) -> None:
         """The next request will be sent at once. Raises `TokenBudgetExhausted`."""
         self._latest = await self._write()
-        self.asked += 1
+        self.claimed += 1
 
     async def refund(self) -> None:
         """The latest request made no token, or was not sent. A second time does nothing."""
         if self._latest is not None:
-            self.asked -= 1
+            self.claimed -= 1
             stamp, self._latest = self._latest, None
             await self._strike(stamp)
 
 
-Mint: TypeAlias = Callable[[Claims], Awaitable[Secret]]
+Mint: TypeAlias = Callable[[MintBudgetClaim], Awaitable[Secret]]
 """Makes requests for a new token and returns it; claims each of them before it is sent."""
 
 
 @attrs.define(eq=False)
-class Holding:
+class PooledToken:
     """One token in the pool. Times are on the loop's clock."""
 
     token: Token
-    born: float
+    created_at: float
     renew_at: float
-    dies_at: float
-    held_until: float = float("-inf")
+    expires_at: float
+    cooldown_until: float = float("-inf")
     refusals: int = 0
-    made_here: bool = True
+    is_own: bool = True
 
 
 @attrs.frozen
@@ -159,25 +160,25 @@ class TokenPool:
         self._clock = clock
         self._rng = rng
         self._observer = observer
-        self._holdings: dict[str, Holding] = {}
+        self._tokens: dict[str, PooledToken] = {}
         self._opening = asyncio.Lock()
         self._minting = asyncio.Lock()
         self._renewals: set[asyncio.Task[None]] = set()
         self._growths: set[asyncio.Task[Token | None]] = set()
         self._opened = False
         self._ending: asyncio.Task[None] | None = None
-        self.home = Home()
+        self.binding = LoopBinding()
         self._fresh_refusals = 0
-        self.proven = False
-        self.refused: AuthenticationFailed | None = None
-        self._mint_held_until = 0.0
+        self.account_verified = False
+        self.fatal_error: AuthenticationFailed | None = None
+        self._mint_cooldown_until = 0.0
         self._mint_failures = 0
         self._mint_failure: TruecallerError | None = None
         rule = self._mint_rule()
-        self._mints = Ring(rule) if rule else None
+        self._mints = SlidingWindow(rule) if rule else None
         self._no_growth_before = float("-inf")
-        self._noted = {call: self._rules_noted(call) for call in CALLS}
-        self._way = RightOfWay(self._charge)
+        self._persisted_rules = {call: self._rules_to_persist(call) for call in CALLS}
+        self._permits = PermitQueue(self._charge)
         self.minted = 0
         self.mints_throttled = 0
 
@@ -196,7 +197,7 @@ class TokenPool:
 
         Raises `ClientClosed` after the close, and in another event loop or process than that of the first use.
         """
-        self.home.enter()
+        self.binding.bind()
         if self._opened:
             return
         async with self._opening:
@@ -206,16 +207,16 @@ class TokenPool:
 
     async def status(self) -> TokenStatus:
         """What there is, and when the next may be made. Adopts nothing, makes nothing, and needs no `open`."""
-        self.home.enter()
+        self.binding.bind()
         rule, wall = self._mint_rule(), self._clock.wall()
-        window = window_of(rule) if rule else 0.0
-        shelf = await self._store.look(wall, wall - window)
-        wait = self._mint_held_until - self._now()
+        window = window_seconds(rule) if rule else 0.0
+        shelf = await self._store.snapshot(wall, wall - window)
+        wait = self._mint_cooldown_until - self._now()
         if rule and len(shelf.mints) >= rule.limit:
             wait = max(wait, shelf.mints[-rule.limit] + window - wall)
         return TokenStatus(
             tokens=tuple(
-                TokenFacts(token.token_id, wall - token.born, token.expires - wall, token.used_by)
+                TokenInfo(token.token_id, wall - token.created_at, token.expires_at - wall, token.used_by)
                 for token in shelf.tokens
             ),
             mints=len(shelf.mints),
@@ -225,64 +226,64 @@ class TokenPool:
         )
 
     async def _adopt(self) -> None:
-        await self._take_over()
+        await self._adopt_one()
         if self._mints and (rule := self._mint_rule()):
             wall = self._clock.wall()
-            shelf = await self._store.look(wall, wall - window_of(rule))
-            self._mints.remember(self._now() - max(0.0, wall - at) for at in shelf.mints)
+            shelf = await self._store.snapshot(wall, wall - window_seconds(rule))
+            self._mints.restore(self._now() - max(0.0, wall - at) for at in shelf.mints)
 
-    async def _take_over(self) -> bool:
+    async def _adopt_one(self) -> bool:
         """Enter the live tokens of the store that no other living process uses; whether there were any.
 
         What was sent with one is remembered before it is entered: from then on whoever waits may send with it.
         """
         wall = self._clock.wall()
         adopted = [token for token in await self._store.adopt(wall) if not self.knows(token.token_id)]
-        entered = adopted[: self.max_tokens - len(self._holdings)]
+        entered = adopted[: self.max_tokens - len(self._tokens)]
         for token in entered:
-            self._limiter.remember(token.token_id, await self._remembered(token, wall))
-            self._enter(token, made_here=False)
-            self._observer.stage(
-                "token.adopted", {"token_id": token.token_id, "remaining_seconds": round(token.expires - wall)}
+            self._limiter.restore(token.token_id, await self._remembered(token, wall))
+            self._add(token, made_here=False)
+            self._observer.event(
+                "token.adopted", {"token_id": token.token_id, "remaining_seconds": round(token.expires_at - wall)}
             )
         return bool(entered)
 
     def live(self) -> Sequence[Token]:
         """Tokens that may be used, oldest first, held or not. Starts renewals that are due."""
         now = self._now()
-        for holding in [holding for holding in self._holdings.values() if holding.dies_at <= now]:
-            self._leave(holding.token.token_id)
-        for holding in self._holdings.values():
+        for holding in [holding for holding in self._tokens.values() if holding.expires_at <= now]:
+            self._remove(holding.token.token_id)
+        for holding in self._tokens.values():
             if holding.renew_at <= now and not self._renewals:
                 self._start_renewal(holding)
-        return [holding.token for holding in self._holdings.values()]
+        return [holding.token for holding in self._tokens.values()]
 
     def knows(self, token_id: str) -> bool:
         """Whether the token is still in the pool."""
-        return token_id in self._holdings
+        return token_id in self._tokens
 
-    def held_until(self, token_id: str) -> float:
+    def cooldown_until(self, token_id: str) -> float:
         """The loop's time until which nothing may be sent with this token."""
-        holding = self._holdings.get(token_id)
-        return holding.held_until if holding else float("-inf")
+        holding = self._tokens.get(token_id)
+        return holding.cooldown_until if holding else float("-inf")
 
-    def held(self) -> int:
+    def cooling_down_count(self) -> int:
         """How many live tokens are on hold."""
         now = self._now()
-        return sum(holding.held_until > now for holding in self._holdings.values())
+        return sum(holding.cooldown_until > now for holding in self._tokens.values())
 
-    def hold(self, token_id: str, seconds: float) -> None:
+    def start_cooldown(self, token_id: str, seconds: float) -> None:
         """Send nothing with this token for so long. A longer hold stays."""
-        holding = self._holdings.get(token_id)
+        holding = self._tokens.get(token_id)
         if holding is not None:
-            holding.held_until = max(holding.held_until, self._now() + seconds)
+            holding.cooldown_until = max(holding.cooldown_until, self._now() + seconds)
 
-    def throttled(self, token_id: str) -> int:
+    def record_throttled(self, token_id: str) -> int:
         """The server answered 429 to this token: slow it down. Returns how many times in a row that was.
 
         A second refusal in a row says nothing new about the rate: nothing was let through at the one before.
         """
-        holding = self._holdings.get(token_id)
+        holding = self._tokens.get(token_id)
         if holding is None:
             return 1
         if not holding.refusals:
@@ -290,65 +291,69 @@ class TokenPool:
         holding.refusals += 1
         return holding.refusals
 
-    def worked(self, token_id: str) -> None:
+    def record_success(self, token_id: str) -> None:
         """The server took a request with this token. From then on the account is known to be good: `proven`."""
         self._fresh_refusals = 0
-        self.proven = True
-        holding = self._holdings.get(token_id)
+        self.account_verified = True
+        holding = self._tokens.get(token_id)
         if holding is not None:
             holding.refusals = 0
 
-    async def drop(self, token_id: str, error: AuthenticationFailed) -> None:
+    async def discard(self, token_id: str, error: AuthenticationFailed) -> None:
         """The server refused this token. Does nothing if it is gone already."""
-        holding = self._holdings.get(token_id)
+        holding = self._tokens.get(token_id)
         if holding is None:
             return
-        if holding.made_here and self._is_fresh(holding):
+        if holding.is_own and self._is_fresh(holding):
             self._fresh_refusals += 1
         if self._fresh_refusals >= FRESH_REFUSALS_MAX:
-            self.refused = error
-        self._leave(token_id)
-        self._observer.stage("token.discarded", {"token_id": token_id, "reason": error.slug or error.status})
-        await self._store.drop(token_id)
+            self.fatal_error = error
+        self._remove(token_id)
+        self._observer.event("token.discarded", {"token_id": token_id, "reason": error.slug or error.status})
+        await self._store.discard(token_id)
 
-    def _is_fresh(self, holding: Holding) -> bool:
+    def _is_fresh(self, holding: PooledToken) -> bool:
         """By both clocks: in a suspend the one may stand still, and the other may be set."""
-        age = self._clock.wall() - holding.token.born
-        return self._now() - holding.born < FRESH and age < FRESH
+        age = self._clock.wall() - holding.token.created_at
+        return self._now() - holding.created_at < FRESH_SECONDS and age < FRESH_SECONDS
 
-    async def take(self, token_id: str, call: str) -> float:
+    async def try_acquire(self, token_id: str, call: str) -> float:
         """A permit for a campaign, with this token: 0.0 if granted, else the seconds to wait. Single calls go first."""
-        holding = self._holdings.get(token_id)
-        if holding is None or holding.held_until > self._now():
+        holding = self._tokens.get(token_id)
+        if holding is None or holding.cooldown_until > self._now():
             return await self._charge(token_id, call)
-        return await self._way.give_way(holding.token, call)
+        return await self._permits.acquire_low_priority(holding.token, call)
 
     async def _charge(self, token_id: str, call: str) -> float:
-        wait = await self._limiter.take(token_id, call)
+        wait = await self._limiter.try_acquire(token_id, call)
         if wait == 0.0:
-            for rule in self._noted.get(call, ()):
-                await self._store.note(token_id, rule.name, self._clock.wall())
+            for rule in self._persisted_rules.get(call, ()):
+                await self._store.record_release(token_id, rule.name, self._clock.wall())
         return wait
 
-    async def permit(self, call: str, *, deadline: float | None = None) -> Token:
+    async def acquire(self, call: str, *, deadline: float | None = None) -> Token:
         """A token that may send this call now; waits for it in the order of asking, before any campaign.
 
         `deadline` is on the loop's clock. Raises `DeadlineExceeded`, `WaitTooLong`, `TokenBudgetExhausted`,
         `AuthenticationFailed`, or what the mint raised.
         """
         await self.open()
-        place = self._way.enter(call)
+        place = self._permits.add(call)
         try:
             while True:
-                if not self._way.is_first(place):
-                    await place.rest()
-                elif (wait := await self._look(place)) > 0:
-                    await self._sit_out(wait, place, deadline)
+                if not self._permits.is_first(place):
+                    await place.wait()
+                elif (wait := await self._try_serve(place)) > 0:
+                    await self._wait_for_permit(wait, place, deadline)
                 token = place.collect()
-                if token is not None and self.knows(token.token_id) and self.held_until(token.token_id) <= self._now():
+                if (
+                    token is not None
+                    and self.knows(token.token_id)
+                    and self.cooldown_until(token.token_id) <= self._now()
+                ):
                     return token
         finally:
-            self._way.leave(place)
+            self._permits.remove(place)
 
     async def grow(self, *, deadline: float | None = None) -> Token | None:
         """Create one more token, unless there are `max_tokens`; single-flight, and goes on if its caller is cancelled.
@@ -357,13 +362,13 @@ class TokenPool:
         what the request itself raised.
         """
         await self.open()
-        task = asyncio.get_running_loop().create_task(self._grow(len(self._holdings), deadline))
+        task = asyncio.get_running_loop().create_task(self._grow(len(self._tokens), deadline))
         self._growths.add(task)
         task.add_done_callback(self._grown)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if self.home.closed and not _is_cancelled():
+            if self.binding.closed and not _is_cancelled():
                 raise ClientClosed("the client was closed while a token was made") from None
             raise
 
@@ -373,14 +378,14 @@ class TokenPool:
 
     async def _grow(self, before: int, deadline: float | None) -> Token | None:
         async with self._minting:
-            if self.refused is not None:
-                raise self.refused
-            if len(self._holdings) > before or len(self._holdings) >= self.max_tokens:
+            if self.fatal_error is not None:
+                raise self.fatal_error
+            if len(self._tokens) > before or len(self._tokens) >= self.max_tokens:
                 return None
             try:
-                return await self._make(deadline)
+                return await self._mint_token(deadline)
             except TokenBudgetExhausted:
-                if await self._take_over():  # what another process has given up since
+                if await self._adopt_one():  # what another process has given up since
                     return None
                 raise
 
@@ -390,7 +395,7 @@ class TokenPool:
         After a fork nothing is touched: tokens and store are the parent's. Raises `ClientClosed` in another event loop
         while the one of the first use is still open.
         """
-        if not self.home.leave() or (self._ending is not None and self._ending.done()):
+        if not self.binding.close() or (self._ending is not None and self._ending.done()):
             return
         loop = asyncio.get_running_loop()
         if self._ending is None or self._ending.get_loop() is not loop:
@@ -406,76 +411,78 @@ class TokenPool:
         await asyncio.gather(*tasks, return_exceptions=True)
         try:
             if self._opened:
-                await self._store.give_up(self._clock.wall())
+                await self._store.release_all(self._clock.wall())
         finally:
             await self._store.aclose()
 
-    async def _look(self, place: Place) -> float:
+    async def _try_serve(self, place: Waiter) -> float:
         """Serve the line with every live token until this place has one: 0.0, or how long it has to wait.
 
         Infinity: there is no token.
         """
-        if self.home.closed:
+        if self.binding.closed:
             raise ClientClosed("the client was closed while a request waited for a permit; nothing was sent")
-        if self.refused is not None:
-            raise self.refused
+        if self.fatal_error is not None:
+            raise self.fatal_error
         soonest = float("inf")
         for token in self.live():
-            wait = self.held_until(token.token_id) - self._now()
+            wait = self.cooldown_until(token.token_id) - self._now()
             if wait <= 0:
-                wait = (await self._way.serve(token)).get(place.call, 0.0)
-            if place.is_served:
+                wait = (await self._permits.dispatch(token)).get(place.call, 0.0)
+            if place.has_token:
                 return 0.0
             soonest = min(soonest, wait)
         return soonest
 
-    async def _sit_out(self, wait: float, place: Place, deadline: float | None) -> None:
+    async def _wait_for_permit(self, wait: float, place: Waiter, deadline: float | None) -> None:
         call = place.call
         if wait == float("inf"):
-            await place.step_aside(self.grow(deadline=deadline))
+            await place.run_paused(self.grow(deadline=deadline))
             return
-        if self._is_worth_a_token(call, wait) and await place.step_aside(self._has_grown()):
+        if self._is_worth_a_token(call, wait) and await place.run_paused(self._has_grown()):
             return
-        if wait > MAX_HOLD:
-            raise WaitTooLong(wait, MAX_HOLD)
+        if wait > COOLDOWN_MAX_SECONDS:
+            raise WaitTooLong(wait, COOLDOWN_MAX_SECONDS)
         if deadline is not None and self._now() + wait > deadline:
             raise DeadlineExceeded(f"no permit for {call!r} before the deadline: the limits allow one in {wait:.3f} s")
-        await place.rest(wait)
+        await place.wait(wait)
 
     def _is_worth_a_token(self, call: str, wait: float) -> bool:
         """Whether the tokens that are not on hold need too long for what waits; if all are, whether the hold is long.
 
         A token just adopted from a process that died has to wait too, and is no reason for another.
         """
-        able = len(self._holdings) - self.held()
+        able = len(self._tokens) - self.cooling_down_count()
         if able == 0:
-            return wait > BACKLOG_WORTH_A_TOKEN
-        return self._way.waiting(call) > able * rate_of(self.limits, call) * BACKLOG_WORTH_A_TOKEN
+            return wait > BACKLOG_PER_TOKEN_SECONDS
+        return (
+            self._permits.waiting_count(call) > able * calls_per_second(self.limits, call) * BACKLOG_PER_TOKEN_SECONDS
+        )
 
     async def _has_grown(self) -> bool:
         """One more token for the backlog. If there is none to be had nobody is harmed: there are others to wait for."""
-        if self._now() < self._no_growth_before or len(self._holdings) >= self.max_tokens:
+        if self._now() < self._no_growth_before or len(self._tokens) >= self.max_tokens:
             return False
         try:
             return await self.grow() is not None
         except TruecallerError as error:
-            self._no_growth_before = self._now() + GROW_AGAIN
-            self._observer.stage("token_pool.growth_failed", {"message": str(error)})
+            self._no_growth_before = self._now() + GROWTH_PAUSE_SECONDS
+            self._observer.event("token_pool.growth_failed", {"message": str(error)})
             return False
 
-    async def _make(self, deadline: float | None) -> Token:
-        claims = Claims(
+    async def _mint_token(self, deadline: float | None) -> Token:
+        claims = MintBudgetClaim(
             lambda: self._claim(deadline), self._refund, self._has_none, last_failed=self._mint_failure is not None
         )
         try:
             secret = await self._mint(claims)
         except (ServerError, ResponseLost) as error:
-            if claims.asked:
+            if claims.claimed:
                 self._mint_failed(error)
             raise
         except RateLimited as error:
-            wait = MINT_REFUSED_HOLD if error.retry_after is None else min(error.retry_after, LIFE)
-            self._mint_held_until = self._now() + wait
+            wait = MINT_COOLDOWN_SECONDS if error.retry_after is None else min(error.retry_after, TOKEN_LIFE_SECONDS)
+            self._mint_cooldown_until = self._now() + wait
             self.mints_throttled += 1
             raise TokenBudgetExhausted(self._instant(wait)) from None
         except APIStatusError as error:
@@ -486,25 +493,25 @@ class TokenPool:
         self.minted += 1
         token = self._token(secret, self._clock.wall())
         if self.knows(token.token_id):
-            self._settings = attrs.evolve(self._settings, max_tokens=len(self._holdings))
-            self._observer.stage("token.reissued", {"token_id": token.token_id, "live_tokens": len(self._holdings)})
-        self._enter(token)
+            self._settings = attrs.evolve(self._settings, max_tokens=len(self._tokens))
+            self._observer.event("token.reissued", {"token_id": token.token_id, "live_tokens": len(self._tokens)})
+        self._add(token)
         await self._store.add(token)
-        self._observer.stage("token.minted", {"token_id": token.token_id, "live_tokens": len(self._holdings)})
+        self._observer.event("token.minted", {"token_id": token.token_id, "live_tokens": len(self._tokens)})
         return token
 
     def _mint_failed(self, error: TruecallerError) -> None:
         """Whether a token was made nobody knows, so each failure costs a claim: they are spread over the window."""
         rule = self._mint_rule()
-        most = 2 * window_of(rule) / rule.limit if rule else GROW_AGAIN
-        hold = min(MINT_FAILED_GROWTH**self._mint_failures, most) if self._mint_failures else 0.0
-        self._mint_failures = min(self._mint_failures + 1, MINT_FAILURES_COUNTED)
+        most = 2 * window_seconds(rule) / rule.limit if rule else GROWTH_PAUSE_SECONDS
+        hold = min(MINT_COOLDOWN_FACTOR**self._mint_failures, most) if self._mint_failures else 0.0
+        self._mint_failures = min(self._mint_failures + 1, MINT_FAILURES_MAX)
         self._mint_failure = error
-        self._mint_held_until = max(self._mint_held_until, self._now() + hold)
+        self._mint_cooldown_until = max(self._mint_cooldown_until, self._now() + hold)
 
     def _has_none(self) -> bool:
         now = self._now()
-        return not any(holding.dies_at > now for holding in self._holdings.values())
+        return not any(holding.expires_at > now for holding in self._tokens.values())
 
     async def _claim(self, deadline: float | None) -> float:
         """Write the mint into the ledger, waiting for its turn up to the deadline; returns its stamp.
@@ -515,58 +522,58 @@ class TokenPool:
         rule = self._mint_rule()
         while True:
             wall, now = self._clock.wall(), self._now()
-            wait = max(self._mint_held_until - now, self._mints.wait(now) if self._mints else 0.0)
+            wait = max(self._mint_cooldown_until - now, self._mints.wait(now) if self._mints else 0.0)
             if wait <= 0:
-                wait = await self._store.claim_mint(rule.limit, window_of(rule), wall) if rule else 0.0
+                wait = await self._store.claim_mint(rule.limit, window_seconds(rule), wall) if rule else 0.0
             if wait <= 0:
                 if self._mints:
-                    self._mints.release(now)
+                    self._mints.record(now)
                 return wall
             if deadline is None or self._now() + wait > deadline:
-                if self._mint_failure is not None and self._mint_held_until > now:
+                if self._mint_failure is not None and self._mint_cooldown_until > now:
                     raise self._mint_failure.with_traceback(None)
                 raise TokenBudgetExhausted(self._instant(wait))
             await asyncio.sleep(wait)
 
     async def _refund(self, stamp: float) -> None:
         if self._mints:
-            self._mints.withdraw()
+            self._mints.undo_last()
         await self._store.refund_mint(stamp)
 
-    def _start_renewal(self, holding: Holding) -> None:
+    def _start_renewal(self, holding: PooledToken) -> None:
         task = asyncio.get_running_loop().create_task(self._renew(holding))
         self._renewals.add(task)
         task.add_done_callback(self._renewals.discard)
 
-    async def _renew(self, old: Holding) -> None:
+    async def _renew(self, old: PooledToken) -> None:
         """Make the successor first, then let the old one go. What fails here is tried again a minute later."""
         try:
             async with self._minting:
                 if not self.knows(old.token.token_id):
                     return
-                successor = await self._make(None)
+                successor = await self._mint_token(None)
             if successor.token_id != old.token.token_id:
-                self._leave(old.token.token_id)
-                await self._store.drop(old.token.token_id)
+                self._remove(old.token.token_id)
+                await self._store.discard(old.token.token_id)
         except TruecallerError as error:
-            old.renew_at = self._now() + RENEWAL_RETRY
-            self._observer.stage("token.renewal_failed", {"token_id": old.token.token_id, "message": str(error)})
+            old.renew_at = self._now() + RENEWAL_RETRY_SECONDS
+            self._observer.event("token.renewal_failed", {"token_id": old.token.token_id, "message": str(error)})
 
     def _token(self, secret: Secret, wall: float) -> Token:
         token_id = hashlib.sha256(secret.reveal().encode()).hexdigest()[:12]
-        return Token(token_id, secret, wall, wall + LIFE)
+        return Token(token_id, secret, wall, wall + TOKEN_LIFE_SECONDS)
 
-    def _enter(self, token: Token, *, made_here: bool = True) -> None:
+    def _add(self, token: Token, *, made_here: bool = True) -> None:
         now, wall = self._now(), self._clock.wall()
-        renew = LIFE * (RENEW_AT + self._rng.uniform(-RENEW_SPREAD, RENEW_SPREAD))
-        born = now - (wall - token.born)
-        held_until = self.held_until(token.token_id)
-        self._holdings[token.token_id] = Holding(
-            token, born, born + renew, born + (token.expires - token.born), held_until, made_here=made_here
+        renew = TOKEN_LIFE_SECONDS * (RENEW_AT_FACTOR + self._rng.uniform(-RENEW_SPREAD_FACTOR, RENEW_SPREAD_FACTOR))
+        born = now - (wall - token.created_at)
+        held_until = self.cooldown_until(token.token_id)
+        self._tokens[token.token_id] = PooledToken(
+            token, born, born + renew, born + (token.expires_at - token.created_at), held_until, is_own=made_here
         )
 
-    def _leave(self, token_id: str) -> None:
-        self._holdings.pop(token_id, None)
+    def _remove(self, token_id: str) -> None:
+        self._tokens.pop(token_id, None)
         self._limiter.forget(token_id)
 
     async def _remembered(self, token: Token, wall: float) -> dict[str, list[float]]:
@@ -575,15 +582,17 @@ class TokenPool:
         noted = await self._store.releases(token.token_id, wall - max((rule.per for rule in rules), default=0.0) * 2)
         idle = wall - token.idle_since if token.idle_since is not None else 0.0
         return {
-            rule.name: [wall - at for at in noted.get(rule.name, ())] if rule.per >= NOTED_FROM else [idle] * rule.limit
+            rule.name: [wall - at for at in noted.get(rule.name, ())]
+            if rule.per >= PERSISTED_WINDOW_MIN_SECONDS
+            else [idle] * rule.limit
             for rule in rules
         }
 
     def _mint_rule(self) -> RateLimit | None:
         return next((rule for rule in self.limits if rule.counts("mint")), None)
 
-    def _rules_noted(self, call: str) -> tuple[RateLimit, ...]:
-        return tuple(rule for rule in self.limits if rule.counts(call) and rule.per >= NOTED_FROM)
+    def _rules_to_persist(self, call: str) -> tuple[RateLimit, ...]:
+        return tuple(rule for rule in self.limits if rule.counts(call) and rule.per >= PERSISTED_WINDOW_MIN_SECONDS)
 
     def _instant(self, seconds: float) -> datetime:
         return datetime.fromtimestamp(self._clock.wall() + seconds, UTC)

@@ -16,7 +16,7 @@ blind resend) rests on that one word.
     probe.py      is it there at all? names, handshakes and a knock, for a doctor
 """
 
-from truecaller_async.transport.adapter import AiohttpTransport
-from truecaller_async.transport.failures import FAILURES, Meaning
+from truecaller_async.transport.aiohttp_transport import AiohttpTransport
+from truecaller_async.transport.failures import FAILURES, FailureMeaning
 
-__all__ = ["FAILURES", "AiohttpTransport", "Meaning"]
+__all__ = ["FAILURES", "AiohttpTransport", "FailureMeaning"]

@@ -20,15 +20,15 @@ from truecaller_async.models import Answer, Secret
 from truecaller_async.options import Timeouts
 from truecaller_async.ports import Write
 from truecaller_async.transport.attempt import Attempt
-from truecaller_async.transport.slowness import Patience, head_within, silences
+from truecaller_async.transport.deadlines import DeadlineTimer, head_within, silences
 
 
 @attrs.frozen(repr=False)
-class Line:
+class DownloadSession:
     """What the connection is made with. The proxy's URL may hold a password."""
 
     session: aiohttp.ClientSession
-    patience: Patience
+    patience: DeadlineTimer
     agent: str
     proxy: URL | None
     ssl: SSLContext | None
@@ -36,7 +36,7 @@ class Line:
     is_borrowed: bool
 
 
-async def fetch(line: Line, link: Secret, write: Write, timeouts: Timeouts, cap: int) -> Answer:
+async def fetch(line: DownloadSession, link: Secret, write: Write, timeouts: Timeouts, cap: int) -> Answer:
     """One GET. The body of a 200 goes to `write`, any other is left; the answer's own body is empty.
 
     Raises `DecodeError` where the file is larger than `cap` bytes, what `write` raises, and whatever the HTTP library
@@ -55,7 +55,7 @@ async def fetch(line: Line, link: Secret, write: Write, timeouts: Timeouts, cap:
             timeout=silences(timeouts),
             trace_request_ctx=None if line.is_borrowed else line.attempt,
         )
-        bound.off()
+        bound.cancel()
         try:
             if response.status == 200:
                 await _pour(response, write, cap)

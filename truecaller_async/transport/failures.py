@@ -1,6 +1,6 @@
 """The table: each failure of the HTTP library, and what it means to us.
 
-A `Meaning` has three parts. `sent` is "no" or "maybe" and counts only where the trace could not tell (see
+A `FailureMeaning` has three parts. `sent` is "no" or "maybe" and counts only where the trace could not tell (see
 `attempt`); `reason` is the plain word for people; `retryable` says whether a request that was not sent may succeed
 later without change. A class that is not listed has the meaning of its nearest base, and `Exception` is the last.
 
@@ -9,7 +9,7 @@ the TLS library's own short words: the raw one holds the request, and with it th
 
 Some rows surprise. An answer that is not HTTP is reported by the library as status 400, which no server ever sent:
 it is a lost answer. A `ConnectionTimeoutError` is a subclass of `ServerTimeoutError`, and means the opposite for us.
-One row is our own: `TooSlowError`, an answer that comes drop by drop.
+One row is our own: `ResponseTooSlowError`, an answer that comes drop by drop.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from aiohttp.client_exceptions import UnixClientConnectorError
 from truecaller_async.errors import NotSent, ResponseLost
 from truecaller_async.options import Timeouts
 from truecaller_async.transport.attempt import Attempt
-from truecaller_async.transport.slowness import TooSlowError
+from truecaller_async.transport.deadlines import ResponseTooSlowError
 
 Verdict: TypeAlias = Literal["no", "maybe"]
 
 
 @attrs.frozen
-class Meaning:
+class FailureMeaning:
     """What a class of failure means: was it `sent`, the `reason` in words, and may it be `retryable` if not sent."""
 
     sent: Verdict
@@ -42,28 +42,28 @@ class Meaning:
     retryable: bool = True
 
 
-_UNREACHED = Meaning("no", "the connection was not made")
-_BAD_CERTIFICATE = Meaning("no", "the server's certificate was not accepted", retryable=False)
-_BAD_URL = Meaning("no", "the address is not a usable URL; check base_url", retryable=False)
-_BROKEN = Meaning("maybe", "the connection broke")
-_CLOSED = Meaning("maybe", "the peer closed the connection without a complete answer")
-_SILENT = Meaning("maybe", "the peer fell silent")
-_NOT_HTTP = Meaning("maybe", "the answer is not HTTP")
-_CUT = Meaning("maybe", "the answer was cut short")
-_REDIRECTED = Meaning("maybe", "a redirect was followed, which is never wanted")
+_UNREACHED = FailureMeaning("no", "the connection was not made")
+_BAD_CERTIFICATE = FailureMeaning("no", "the server's certificate was not accepted", retryable=False)
+_BAD_URL = FailureMeaning("no", "the address is not a usable URL; check base_url", retryable=False)
+_BROKEN = FailureMeaning("maybe", "the connection broke")
+_CLOSED = FailureMeaning("maybe", "the peer closed the connection without a complete answer")
+_SILENT = FailureMeaning("maybe", "the peer fell silent")
+_NOT_HTTP = FailureMeaning("maybe", "the answer is not HTTP")
+_CUT = FailureMeaning("maybe", "the answer was cut short")
+_REDIRECTED = FailureMeaning("maybe", "a redirect was followed, which is never wanted")
 
-FAILURES: Mapping[type[BaseException], Meaning] = MappingProxyType(
+FAILURES: Mapping[type[BaseException], FailureMeaning] = MappingProxyType(
     {
         aiohttp.ClientConnectorError: _UNREACHED,
-        aiohttp.ClientConnectorDNSError: Meaning("no", "the name could not be resolved (DNS)"),
-        aiohttp.ClientProxyConnectionError: Meaning("no", "the proxy could not be reached"),
-        aiohttp.ClientHttpProxyError: Meaning("no", "the proxy refused to connect"),
+        aiohttp.ClientConnectorDNSError: FailureMeaning("no", "the name could not be resolved (DNS)"),
+        aiohttp.ClientProxyConnectionError: FailureMeaning("no", "the proxy could not be reached"),
+        aiohttp.ClientHttpProxyError: FailureMeaning("no", "the proxy refused to connect"),
         UnixClientConnectorError: _UNREACHED,
-        aiohttp.ClientSSLError: Meaning("no", "the TLS handshake failed"),
-        aiohttp.ClientConnectorSSLError: Meaning("no", "the TLS handshake failed"),
+        aiohttp.ClientSSLError: FailureMeaning("no", "the TLS handshake failed"),
+        aiohttp.ClientConnectorSSLError: FailureMeaning("no", "the TLS handshake failed"),
         aiohttp.ClientConnectorCertificateError: _BAD_CERTIFICATE,
         aiohttp.ServerFingerprintMismatch: _BAD_CERTIFICATE,
-        aiohttp.ConnectionTimeoutError: Meaning("no", "no connection was had in time"),
+        aiohttp.ConnectionTimeoutError: FailureMeaning("no", "no connection was had in time"),
         aiohttp.InvalidURL: _BAD_URL,
         aiohttp.InvalidUrlClientError: _BAD_URL,
         aiohttp.NonHttpUrlClientError: _BAD_URL,
@@ -85,15 +85,15 @@ FAILURES: Mapping[type[BaseException], Meaning] = MappingProxyType(
         aiohttp.ClientPayloadError: _CUT,
         aiohttp.UploadAbortedError: _BROKEN,
         aiohttp.ClientError: _BROKEN,
-        TooSlowError: Meaning("maybe", "the answer came too slowly"),
+        ResponseTooSlowError: FailureMeaning("maybe", "the answer came too slowly"),
         TimeoutError: _SILENT,
         OSError: _BROKEN,
-        Exception: Meaning("maybe", "the HTTP library failed in a way nobody expected", retryable=False),
+        Exception: FailureMeaning("maybe", "the HTTP library failed in a way nobody expected", retryable=False),
     }
 )
 
 
-def meaning_of(error: BaseException) -> Meaning:
+def meaning_of(error: BaseException) -> FailureMeaning:
     """The row of the table for this failure, the most specific class first."""
     return next(FAILURES[cls] for cls in type(error).__mro__ if cls in FAILURES)
 
@@ -116,7 +116,7 @@ def explain(error: Exception, target: str, timeouts: Timeouts, attempt: Attempt)
 
 
 def _detail(error: Exception, sent: Verdict, timeouts: Timeouts, attempt: Attempt) -> str:
-    if isinstance(error, TooSlowError):
+    if isinstance(error, ResponseTooSlowError):
         return str(error)
     if isinstance(error, TimeoutError):
         return _waited(sent, timeouts, attempt)

@@ -17,8 +17,8 @@ How the room is laid out, each file using only those before it:
 """
 
 from truecaller_async.trustcaller.client import TrustCallerClient
-from truecaller_async.trustcaller.line import DOCUMENTED_LIMITS, PATIENT_RETRY
 from truecaller_async.trustcaller.models import ApiKey, CallDetail, NewKey, PublicTestNumber, ReservedNumber
+from truecaller_async.trustcaller.requester import DOCUMENTED_LIMITS, PATIENT_RETRY
 
 __all__ = [
     "DOCUMENTED_LIMITS",

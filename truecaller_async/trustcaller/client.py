@@ -17,17 +17,23 @@ from typing import NoReturn, Self
 import aiohttp
 
 from truecaller_async.clock import Clock
-from truecaller_async.configuration import checked_kind, checked_url, secret_in
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import Secret
 from truecaller_async.options import Limits, RetryPolicy, Timeouts
 from truecaller_async.ports import Observer
-from truecaller_async.telemetry import LogObserver
+from truecaller_async.settings import checked_kind, checked_url, secret_in
+from truecaller_async.telemetry import LoggingObserver
 from truecaller_async.transport import AiohttpTransport
 from truecaller_async.trustcaller.calls import Calls
 from truecaller_async.trustcaller.keys import Keys
-from truecaller_async.trustcaller.line import DOCUMENTED_LIMITS, PATIENT_RETRY, Line, Senses, Terms
 from truecaller_async.trustcaller.numbers import Numbers, TestNumbers
+from truecaller_async.trustcaller.requester import (
+    DOCUMENTED_LIMITS,
+    PATIENT_RETRY,
+    Environment,
+    Requester,
+    RequestSettings,
+)
 
 BASE_URL = "https://trustcaller.net/api/v1"
 """The one address that "TrustCaller API: Introduction" names."""
@@ -60,7 +66,7 @@ class TrustCallerClient:
         observer: Observer | None = None,
     ) -> None:
         token = token if isinstance(token, Secret) else Secret(token)  # from here on no frame shows it
-        terms = Terms(
+        terms = RequestSettings(
             _checked_token(token),
             checked_kind("limits", limits, Limits, lambda: DOCUMENTED_LIMITS),
             checked_kind("retry", retry, RetryPolicy, lambda: PATIENT_RETRY),
@@ -69,10 +75,10 @@ class TrustCallerClient:
         transport = AiohttpTransport(
             checked_url(base_url), session=session, proxy=proxy, ssl=ssl, user_agent=user_agent
         )
-        senses = Senses(Clock(), Random(), observer or LogObserver())  # noqa: S311 - jitter guards nothing
-        self._hang(Line(transport, terms, senses))
+        senses = Environment(Clock(), Random(), observer or LoggingObserver())  # noqa: S311 - jitter guards nothing
+        self._attach_resources(Requester(transport, terms, senses))
 
-    def _hang(self, line: Line) -> None:
+    def _attach_resources(self, line: Requester) -> None:
         self._line = line
         self.numbers = Numbers(line)
         self.test_numbers = TestNumbers(line)

@@ -6,16 +6,16 @@ from operator import attrgetter
 
 from truecaller_async.models import Page
 from truecaller_async.resources.pagination import Listed, Listing
-from truecaller_async.trustcaller.decipher import decipher_keys, decipher_new_key, decipher_revoked
-from truecaller_async.trustcaller.line import Line
 from truecaller_async.trustcaller.models import ApiKey, NewKey
+from truecaller_async.trustcaller.requester import Requester
 from truecaller_async.trustcaller.requests import create_key_request, keys_request, revoke_key_request
+from truecaller_async.trustcaller.responses import decipher_keys, decipher_new_key, decipher_revoked
 
 
 class Keys:
     """`client.keys`."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Requester) -> None:
         self._line = line
 
     async def create(self, name: str) -> NewKey:
@@ -49,4 +49,4 @@ class Keys:
         before sending for an id that is no whole number from 1, `NotFound` where there is no such key of yours,
         `Forbidden` (the account lacks the permission api_keys_manage), and what `numbers.list` raises.
         """
-        await self._line.end(revoke_key_request(key_id), decipher_revoked)
+        await self._line.call_idempotent(revoke_key_request(key_id), decipher_revoked)

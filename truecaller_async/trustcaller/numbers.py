@@ -7,16 +7,16 @@ from operator import attrgetter
 
 from truecaller_async.models import Page
 from truecaller_async.resources.pagination import Listed, Listing
-from truecaller_async.trustcaller.decipher import decipher_numbers, decipher_public_test_numbers
-from truecaller_async.trustcaller.line import Line
 from truecaller_async.trustcaller.models import PublicTestNumber, ReservedNumber
+from truecaller_async.trustcaller.requester import Requester
 from truecaller_async.trustcaller.requests import numbers_request, public_test_numbers_request
+from truecaller_async.trustcaller.responses import decipher_numbers, decipher_public_test_numbers
 
 
 class Numbers:
     """`client.numbers`."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Requester) -> None:
         self._line = line
 
     def list(self, *, page: int = 1, per_page: int | None = None) -> Listing[ReservedNumber]:
@@ -43,7 +43,7 @@ class TestNumbers:
 
     __test__ = False  # the name is the documentation's; pytest must not take it for a test
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Requester) -> None:
         self._line = line
 
     def list(self, *, prefix: str | None = None) -> Listing[PublicTestNumber]:

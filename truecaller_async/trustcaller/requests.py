@@ -10,8 +10,8 @@ import re
 from datetime import date, datetime
 
 from truecaller_async.models import Problem, Request, mask_number
-from truecaller_async.protocol.arguments import judge_whole, refuse, show
-from truecaller_async.protocol.parts import LIST_CAP, READS, WRITES, json_body, query
+from truecaller_async.protocol.arguments import check_int, raise_problems, shown_value
+from truecaller_async.protocol.request_common import LIST_MAX_BYTES, READS, WRITES, json_body, query
 
 PER_PAGE_MAX = 1000
 NAME_MAX = 64
@@ -22,7 +22,7 @@ NUMBER = re.compile(r"[1-9][0-9]{0,14}", re.ASCII)
 
 def numbers_request(page: int, per_page: int | None) -> Request:
     """One page of reserved numbers. From "TrustCaller API: List numbers". Raises `ValidationError`."""
-    refuse(*_judge_paging(page, per_page))
+    raise_problems(*_judge_paging(page, per_page))
     return _read("numbers", "/numbers" + query(page=page, per_page=per_page))
 
 
@@ -31,7 +31,7 @@ def public_test_numbers_request(prefix: str | None) -> Request:
     if prefix is None:
         return _read("test_numbers", "/test-numbers")
     digits = _without_plus(prefix)
-    refuse(_judge_number("prefix", digits))
+    raise_problems(_judge_number("prefix", digits))
     return _read("test_numbers", "/test-numbers" + query(prefix=digits))
 
 
@@ -39,28 +39,28 @@ def calls_request(page: int, per_page: int | None, from_date: date | None, to_da
     """One page of call records. From "TrustCaller API: List calls". Raises `ValidationError`."""
     dates = {"from_date": from_date, "to_date": to_date}
     wrong = [_judge_date(name, day) for name, day in dates.items() if day is not None]
-    refuse(*_judge_paging(page, per_page), *wrong)
-    refuse(_judge_order(from_date, to_date))
+    raise_problems(*_judge_paging(page, per_page), *wrong)
+    raise_problems(_judge_order(from_date, to_date))
     days = {"from": from_date and from_date.isoformat(), "to": to_date and to_date.isoformat()}
     return _read("calls", "/calls" + query(**days, page=page, per_page=per_page))
 
 
 def call_request(call_id: int) -> Request:
     """One call record. From "TrustCaller API: Get a call". Raises `ValidationError`."""
-    refuse(judge_whole("call_id", call_id))
+    raise_problems(check_int("call_id", call_id))
     return _read("call", f"/calls/{call_id}")
 
 
 def check_request(number: str) -> Request:
     """Is a live call on this number? From "TrustCaller API: Check live call". Raises `ValidationError`."""
     digits = _without_plus(number)
-    refuse(_judge_number("number", digits))
+    raise_problems(_judge_number("number", digits))
     return _read("check", "/calls/check" + query(number=digits))
 
 
 def create_key_request(name: str) -> Request:
     """Make a key. From "TrustCaller API: Create an API key". Raises `ValidationError`."""
-    refuse(_judge_name(name))
+    raise_problems(_judge_name(name))
     return Request("create_key", "POST", "/auth/keys", json_body({"name": name}), WRITES)
 
 
@@ -71,12 +71,12 @@ def keys_request() -> Request:
 
 def revoke_key_request(key_id: int) -> Request:
     """End a key. From "TrustCaller API: Revoke an API key". Raises `ValidationError`."""
-    refuse(judge_whole("key_id", key_id))
+    raise_problems(check_int("key_id", key_id))
     return Request("revoke_key", "DELETE", f"/auth/keys/{key_id}", None, READS)
 
 
 def _read(call: str, path: str) -> Request:
-    return Request(call, "GET", path, None, READS, cap=LIST_CAP)
+    return Request(call, "GET", path, None, READS, body_max_bytes=LIST_MAX_BYTES)
 
 
 def _without_plus(number: object) -> object:
@@ -84,21 +84,21 @@ def _without_plus(number: object) -> object:
 
 
 def _judge_paging(page: object, per_page: object) -> tuple[Problem | None, ...]:
-    return judge_whole("page", page), None if per_page is None else _judge_per_page(per_page)
+    return check_int("page", page), None if per_page is None else _judge_per_page(per_page)
 
 
 def _judge_per_page(per_page: object) -> Problem | None:
-    problem = judge_whole("per_page", per_page)
+    problem = check_int("per_page", per_page)
     if problem is not None or (isinstance(per_page, int) and per_page <= PER_PAGE_MAX):
         return problem
     message = f"is more than {PER_PAGE_MAX}, the most that a page has"
-    return Problem("per_page", "per_page.range", message, show(per_page), "leave it out for 100 a page")
+    return Problem("per_page", "per_page.range", message, shown_value(per_page), "leave it out for 100 a page")
 
 
 def _judge_number(field: str, number: object) -> Problem | None:
     if isinstance(number, str) and NUMBER.fullmatch(number):
         return None
-    shown = mask_number(number[-DIGITS_SHOWN_MAX:]) if isinstance(number, str) else show(number)
+    shown = mask_number(number[-DIGITS_SHOWN_MAX:]) if isinstance(number, str) else shown_value(number)
     message = "is not 1 to 15 digits without a leading zero"
     return Problem(field, f"{field}.form", message, shown, "give the digits with country code, without spaces")
 
@@ -107,7 +107,7 @@ def _judge_date(field: str, day: object) -> Problem | None:
     if isinstance(day, date) and not isinstance(day, datetime):
         return None
     hint = "give a datetime.date: TrustCaller takes whole days, in a time zone that is documented nowhere"
-    return Problem(field, f"{field}.type", "is not a date", show(day), hint)
+    return Problem(field, f"{field}.type", "is not a date", shown_value(day), hint)
 
 
 def _judge_order(from_date: date | None, to_date: date | None) -> Problem | None:
@@ -120,5 +120,5 @@ def _judge_order(from_date: date | None, to_date: date | None) -> Problem | None
 def _judge_name(name: object) -> Problem | None:
     if isinstance(name, str) and name.strip() and len(name) <= NAME_MAX:
         return None
-    shown = f"{len(name)} characters" if isinstance(name, str) else show(name)
+    shown = f"{len(name)} characters" if isinstance(name, str) else shown_value(name)
     return Problem("name", "name.form", f"is not a text of 1 to {NAME_MAX} characters", shown, "give the key a label")

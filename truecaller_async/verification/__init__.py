@@ -21,12 +21,12 @@ from truecaller_async.verification.callbacks import (
 )
 from truecaller_async.verification.deep_link import DeepLink, LinkStyle
 from truecaller_async.verification.endpoints import Endpoints
-from truecaller_async.verification.mobile_web import CallbackAnswer, MobileWeb, MobileWebOptions, SignIn, Stage
+from truecaller_async.verification.mobile_web import CallbackAnswer, MobileWeb, MobileWebOptions, SignIn, SignInStatus
 from truecaller_async.verification.non_truecaller import NonTruecallerUsers
 from truecaller_async.verification.nonces import MemoryNonceStore, NonceStore, Rules
 from truecaller_async.verification.oauth import OAuth, Pkce, Tokens, challenge_of
 from truecaller_async.verification.profiles import Address, Profile, TrueProfile, UserInfo, VerifiedNumber
-from truecaller_async.verification.service import ServiceOptions
+from truecaller_async.verification.requester import ServiceOptions
 from truecaller_async.verification.signed import Checks, SignedPayload, SignedProfiles
 from truecaller_async.verification.sqlite_nonces import SqliteNonceStore
 
@@ -50,10 +50,10 @@ __all__ = [
     "Rules",
     "ServiceOptions",
     "SignIn",
+    "SignInStatus",
     "SignedPayload",
     "SignedProfiles",
     "SqliteNonceStore",
-    "Stage",
     "Tokens",
     "TrueProfile",
     "UnknownCallback",

@@ -17,9 +17,9 @@ import attrs
 
 from truecaller_async.errors import DecodeError
 from truecaller_async.models import Secret
-from truecaller_async.protocol.codec import readable
+from truecaller_async.protocol.json_codec import readable
 from truecaller_async.verification.endpoints import LENGTH_MAX
-from truecaller_async.verification.reading import text
+from truecaller_async.verification.json_fields import text
 
 INVOKED = "flow_invoked"
 REJECTIONS = frozenset({"user_rejected", "use_another_number"})

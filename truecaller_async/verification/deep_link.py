@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 import attrs
 
 from truecaller_async.models import Problem
-from truecaller_async.protocol.arguments import refuse, show
+from truecaller_async.protocol.arguments import raise_problems, shown_value
 
 BASE = "truecallersdk://truesdk/web_verify"
 
@@ -77,7 +77,7 @@ class LinkStyle:
     ttl: float | None = None
 
     def __attrs_post_init__(self) -> None:
-        refuse(*self._problems())
+        raise_problems(*self._problems())
 
     def parameters(self) -> dict[str, str]:
         """The query's part that is given, by the wire's names, not yet encoded."""
@@ -125,7 +125,7 @@ class DeepLink:
     style: LinkStyle = attrs.field(factory=LinkStyle)
 
     def __attrs_post_init__(self) -> None:
-        refuse(
+        raise_problems(
             _judge_key(self.partner_key),
             _judge_name(self.partner_name),
             _judge_form("nonce", self.nonce or "", NONCE, "is not 8 to 64 URL-safe characters", "a random text"),
@@ -160,19 +160,23 @@ def _judge_key(value: object) -> Problem | None:
 def _judge_name(value: object) -> Problem | None:
     if isinstance(value, str) and value.isprintable() and value.strip():
         return None
-    return Problem("partner_name", "partner_name.form", "is not printable text", show(value), "give the app's name")
+    return Problem(
+        "partner_name", "partner_name.form", "is not printable text", shown_value(value), "give the app's name"
+    )
 
 
 def _judge_word(field: str, value: object, words: Collection[str]) -> Problem | None:
     if value is None or (isinstance(value, str) and value in words):
         return None
-    return Problem(field, f"{field}.word", "is none of the documented words", show(value), f"use {', '.join(words)}")
+    return Problem(
+        field, f"{field}.word", "is none of the documented words", shown_value(value), f"use {', '.join(words)}"
+    )
 
 
 def _judge_form(field: str, value: object, form: re.Pattern[str], message: str, example: str) -> Problem | None:
     if value is None or (isinstance(value, str) and form.fullmatch(value)):
         return None
-    return Problem(field, f"{field}.form", message, show(value), f"give one such as {example}")
+    return Problem(field, f"{field}.form", message, shown_value(value), f"give one such as {example}")
 
 
 def _judge_ttl(value: object) -> Problem | None:
@@ -180,4 +184,4 @@ def _judge_ttl(value: object) -> Problem | None:
     if value is None or usable:
         return None
     hint = "give seconds, such as 30.0, or leave it out for a dialog that stays"
-    return Problem("ttl", "ttl.min", f"is not a time of {TTL_MIN:g} seconds or more", show(value), hint)
+    return Problem("ttl", "ttl.min", f"is not a time of {TTL_MIN:g} seconds or more", shown_value(value), hint)

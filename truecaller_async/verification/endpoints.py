@@ -7,7 +7,7 @@ token in its hand. The rule is an exact one: https, one of the hosts in the list
 There is one reader. The rule is one regular expression, and the fetch is made from the parts that it found, with the
 host's name taken from the list and not from the callback. Nothing reads the text a second time.
 
-Then the name is resolved, and every address must be public (`transport.pinned`).
+Then the name is resolved, and every address must be public (`transport.pinned_dns`).
 
 A test needs a server on its own machine. `allow_loopback` turns the rule around: hosts carry their port, plain http is
 allowed, and only addresses of this machine may be connected to. Forgotten in production it opens nothing: no public
@@ -22,7 +22,7 @@ import attrs
 
 from truecaller_async.errors import ConfigError, ValidationError
 from truecaller_async.models import Problem
-from truecaller_async.protocol.arguments import show
+from truecaller_async.protocol.arguments import shown_value
 
 PROFILE_HOSTS = ("profile4-noneu.truecaller.com",)
 """The one host that the pages print. Truecaller may name others; they are added with `hosts`."""
@@ -75,11 +75,13 @@ class Endpoints:
     def _check(self, host: object) -> None:
         found = HOST.fullmatch(host) if isinstance(host, str) else None
         if found is None or int(found["port"] or HTTPS_PORT) > PORT_MAX:
-            raise ConfigError(f"Endpoints.hosts has {show(host)}: give a bare name in small letters, without a scheme")
+            raise ConfigError(
+                f"Endpoints.hosts has {shown_value(host)}: give a bare name in small letters, without a scheme"
+            )
         if bool(found["port"]) is not self.allow_loopback:
             raise ConfigError(
-                f"Endpoints.hosts has {show(host)}: a port is given with allow_loopback=True and only then, which is "
-                "for tests; a real endpoint has port 443"
+                f"Endpoints.hosts has {shown_value(host)}: a port is given with allow_loopback=True and only then, "
+                "which is for tests; a real endpoint has port 443"
             )
 
     def check(self, endpoint: str) -> Endpoint:
@@ -89,7 +91,7 @@ class Endpoints:
         named = f"{found['host']}:{port}" if self.allow_loopback else found["host"]
         if named not in self.hosts:
             hint = "if it is Truecaller's own, add it to Endpoints(hosts=...)"
-            raise _refused("host", "leads to a host that is not in the list", show(named), hint)
+            raise _refused("host", "leads to a host that is not in the list", shown_value(named), hint)
         if not self.allow_loopback and (found["scheme"] != "https" or port != HTTPS_PORT):
             raise _refused("https", "is not https on port 443", f"{found['scheme']} {port}")
         return Endpoint(found["scheme"], found["host"], port, found["path"] + (found["query"] or ""))
@@ -99,10 +101,10 @@ def _form(endpoint: str) -> re.Match[str]:
     if len(endpoint) > LENGTH_MAX:
         raise _refused("length", f"is longer than {LENGTH_MAX} characters", str(len(endpoint)))
     if not PRINTABLE.fullmatch(endpoint) or DOUBTFUL.search(endpoint):
-        raise _refused("characters", "has a character beyond printable ASCII, or one of \\ @ #", show(endpoint))
+        raise _refused("characters", "has a character beyond printable ASCII, or one of \\ @ #", shown_value(endpoint))
     found = ENDPOINT.fullmatch(endpoint)
     if found is None or STEP.search(found["path"]):
-        raise _refused("form", "is not of the form https://host/v1/...", show(endpoint))
+        raise _refused("form", "is not of the form https://host/v1/...", shown_value(endpoint))
     return found
 
 

@@ -9,8 +9,8 @@
 The callback is answered at once and fetches nothing, so its three seconds are never at risk, and a forged one costs
 nothing and learns nothing: the answer is the same for a nonce of ours and for any other. The profile is fetched when
 the browser that began asks for it. Only then, and only after the nonce was used up, the address in the callback is
-looked at: first by its text (`endpoints`), then by where its name leads (`transport.pinned`). The token goes to that
-host and nowhere else.
+looked at: first by its text (`endpoints`), then by where its name leads (`transport.pinned_dns`). The token goes to
+that host and nowhere else.
 
 Two things cannot be seen from here.
 
@@ -32,8 +32,8 @@ import attrs
 
 from truecaller_async.errors import ConfigError, DeadlineExceeded, DecodeError, ValidationError
 from truecaller_async.models import Answer, Problem, Request
-from truecaller_async.protocol.arguments import refuse
-from truecaller_async.transport.pinned import Pin, Resolve, pinned, system_resolve
+from truecaller_async.protocol.arguments import raise_problems
+from truecaller_async.transport.pinned_dns import Pin, Resolve, pinned, system_resolve
 from truecaller_async.verification.callbacks import (
     BODY_MAX,
     FlowInvoked,
@@ -44,10 +44,10 @@ from truecaller_async.verification.callbacks import (
 )
 from truecaller_async.verification.deep_link import DeepLink, LinkStyle, judge_partner
 from truecaller_async.verification.endpoints import Endpoint, Endpoints
+from truecaller_async.verification.json_fields import read_as
 from truecaller_async.verification.nonces import MemoryNonceStore, NonceStore
 from truecaller_async.verification.profiles import Profile, profile_of
-from truecaller_async.verification.reading import read_as
-from truecaller_async.verification.service import CAP, ServiceOptions, persist
+from truecaller_async.verification.requester import CAP, ServiceOptions, with_retries
 
 WITHIN = 5.0
 """Seconds that fetching a profile may take, with everything."""
@@ -60,7 +60,7 @@ ADVICE = {
 NO_PROFILE = "wait for the callback with poll(), or begin a new sign-in"
 
 
-class Stage(StrEnum):
+class SignInStatus(StrEnum):
     """How far a sign-in is."""
 
     WAITING = "waiting"
@@ -79,7 +79,7 @@ class Stage(StrEnum):
 class SignIn:
     """What a browser may be told of its sign-in. `profile` is there where the stage is `VERIFIED`."""
 
-    stage: Stage
+    status: SignInStatus
     profile: Profile | None = None
 
 
@@ -130,7 +130,7 @@ class MobileWeb:
     """
 
     def __init__(self, partner_key: str, partner_name: str, options: MobileWebOptions | None = None) -> None:
-        refuse(*judge_partner(partner_key, partner_name))
+        raise_problems(*judge_partner(partner_key, partner_name))
         self._partner_key = partner_key
         self._partner_name = partner_name
         self._options = options or MobileWebOptions()
@@ -158,7 +158,7 @@ class MobileWeb:
             return UNREADABLE
         del body  # what the store raises must not hold the token in its frames
         if not isinstance(callback, UnknownCallback):
-            await self._options.store.note(callback)
+            await self._options.store.record(callback)
         return CallbackAnswer()
 
     async def poll(self, nonce: str, session: str) -> SignIn:
@@ -167,19 +167,19 @@ class MobileWeb:
         The page advises 5 questions, 3 seconds apart, and another way in after 30 seconds. Raises as `fetch_profile`;
         the sign-in is then over.
         """
-        issued = await self._options.store.look(nonce, session)
+        issued = await self._options.store.find(nonce, session)
         if issued is None:
-            return SignIn(Stage.OVER)
+            return SignIn(SignInStatus.OVER)
         match issued.heard:
             case None:
-                return SignIn(Stage.WAITING)
+                return SignIn(SignInStatus.WAITING)
             case FlowInvoked():
-                return SignIn(Stage.OPENED)
+                return SignIn(SignInStatus.OPENED)
             case UserRejected():
-                return SignIn(Stage.REJECTED)
+                return SignIn(SignInStatus.REJECTED)
             case ProfileReady():
                 profile = await self._fetch_once(nonce, session)
-                return SignIn(Stage.OVER) if profile is None else SignIn(Stage.VERIFIED, profile)
+                return SignIn(SignInStatus.OVER) if profile is None else SignIn(SignInStatus.VERIFIED, profile)
 
     async def fetch_profile(self, nonce: str, session: str) -> Profile:
         """As `poll`, for those who know that the callback came: the profile that it grants, and the nonce is used up.
@@ -192,7 +192,7 @@ class MobileWeb:
         """
         state = await self.poll(nonce, session)
         if state.profile is None:
-            raise ValidationError([Problem("nonce", "nonce.ready", f"has no profile: {state.stage}", "", NO_PROFILE)])
+            raise ValidationError([Problem("nonce", "nonce.ready", f"has no profile: {state.status}", "", NO_PROFILE)])
         return state.profile
 
     async def aclose(self) -> None:
@@ -210,11 +210,11 @@ class MobileWeb:
             endpoint.target,
             headers={"Cache-Control": "no-cache", "Accept": "application/json"},
             token=issued.heard.access_token,
-            cap=CAP,
+            body_max_bytes=CAP,
         )
         try:
             async with asyncio.timeout(self._options.within):
-                return await persist(lambda: self._attempt(endpoint, request), self._options.service.retry)
+                return await with_retries(lambda: self._attempt(endpoint, request), self._options.service.retry)
         except TimeoutError:
             late = f"the profile was not fetched from {endpoint.host} within {self._options.within:g} s"
         raise DeadlineExceeded(late, sent="maybe")

@@ -18,12 +18,12 @@ from urllib.parse import quote
 
 from truecaller_async.errors import AuthenticationFailed, ConfigError, NotFound, TruecallerError
 from truecaller_async.models import Answer, Problem, Request, Secret
-from truecaller_async.protocol.arguments import refuse
-from truecaller_async.protocol.codec import readable
+from truecaller_async.protocol.arguments import raise_problems
+from truecaller_async.protocol.json_codec import readable
 from truecaller_async.verification.callbacks import TOKEN
+from truecaller_async.verification.json_fields import inner, read_as, whole
 from truecaller_async.verification.profiles import VerifiedNumber, verified_number_of
-from truecaller_async.verification.reading import inner, read_as, whole
-from truecaller_async.verification.service import CAP, Service, ServiceOptions
+from truecaller_async.verification.requester import CAP, Requester, ServiceOptions
 
 BASE_URL = "https://sdk-otp-verification-noneu.truecaller.com"
 PATH_SDK_3 = "/v1/otp/client/installation/phoneNumberDetail/"
@@ -61,7 +61,7 @@ class NonTruecallerUsers:
             raise ConfigError(f"{header} is not printable ASCII without spaces; copy it from the developer portal")
         self._header = header
         self._path = path
-        self._service = Service(BASE_URL, options)
+        self._service = Requester(BASE_URL, options)
 
     async def phone_number(self, access_token: str | Secret) -> VerifiedNumber:
         """The number that this token stands for.
@@ -72,7 +72,7 @@ class NonTruecallerUsers:
         `DecodeError`.
         """
         access_token = access_token if isinstance(access_token, Secret) else Secret(access_token)
-        refuse(_judge(access_token))
+        raise_problems(_judge(access_token))
         try:
             return await self._service.call(self._request(access_token), self._read)
         except TruecallerError as error:
@@ -92,7 +92,7 @@ class NonTruecallerUsers:
     def _request(self, token: Secret) -> Request:
         headers = {"Accept": "application/json", self._header: self._credential.reveal()}
         path = self._path + quote(token.reveal(), safe="")
-        return Request("phone_number", "GET", path, headers=headers, cap=CAP)
+        return Request("phone_number", "GET", path, headers=headers, body_max_bytes=CAP)
 
     def _read(self, answer: Answer) -> VerifiedNumber:
         code = whole(inner(readable(answer.body)).get("code")) if answer.status == 404 else None

@@ -67,11 +67,11 @@ class NonceStore(Protocol):
         """A new nonce, bound to this session. Raises `ValidationError` for an empty session."""
         ...
 
-    async def note(self, callback: KnownCallback) -> bool:
+    async def record(self, callback: KnownCallback) -> bool:
         """Keep a callback; False, and nothing changed, where it does not count. Raises what the store's I/O does."""
         ...
 
-    async def look(self, nonce: str, session: str) -> Issued | None:
+    async def find(self, nonce: str, session: str) -> Issued | None:
         """What was heard; None for a nonce that is not this session's, not fresh, or used. Raises as `note`."""
         ...
 
@@ -134,7 +134,7 @@ class MemoryNonceStore:
         self._entries[nonce] = entry
         return nonce
 
-    async def note(self, callback: KnownCallback) -> bool:
+    async def record(self, callback: KnownCallback) -> bool:
         """Keep a callback; False, and nothing changed, where it does not count. Raises nothing."""
         entry = self._entries.get(callback.request_id)
         if entry is None or not self._is_fresh(entry) or not counts(entry.heard, callback):
@@ -142,7 +142,7 @@ class MemoryNonceStore:
         entry.heard = callback
         return True
 
-    async def look(self, nonce: str, session: str) -> Issued | None:
+    async def find(self, nonce: str, session: str) -> Issued | None:
         """What was heard; None for a nonce that is not this session's, not fresh, or used. Raises as `issue`."""
         owner, entry = session_hash(session), self._entries.get(nonce) if is_ours(nonce) else None
         if entry is None or not self._is_fresh(entry) or not secrets.compare_digest(entry.session, owner):
@@ -151,7 +151,7 @@ class MemoryNonceStore:
 
     async def consume(self, nonce: str, session: str) -> Issued | None:
         """As `look`, and the nonce is used up. Raises as `issue`."""
-        issued = await self.look(nonce, session)
+        issued = await self.find(nonce, session)
         if issued is not None:
             del self._entries[nonce]
         return issued

@@ -21,12 +21,12 @@ import attrs
 
 from truecaller_async.errors import APIStatusError, ConfigError, DecodeError
 from truecaller_async.models import Answer, Problem, Request, Secret
-from truecaller_async.protocol.arguments import refuse
-from truecaller_async.protocol.codec import readable
+from truecaller_async.protocol.arguments import raise_problems
+from truecaller_async.protocol.json_codec import readable
 from truecaller_async.verification.callbacks import TOKEN
+from truecaller_async.verification.json_fields import Plain, error_of, inner, read_as, text, whole
 from truecaller_async.verification.profiles import UserInfo, user_info_of
-from truecaller_async.verification.reading import Plain, error_of, inner, read_as, text, whole
-from truecaller_async.verification.service import CAP, Service, ServiceOptions
+from truecaller_async.verification.requester import CAP, Requester, ServiceOptions
 
 BASE_URL = "https://oauth-account-noneu.truecaller.com"
 
@@ -79,7 +79,9 @@ class Tokens:
 def challenge_of(verifier: str | Secret) -> str:
     """The S256 challenge of a verifier. Raises `ValidationError` where the verifier is not of RFC 7636's form."""
     verifier = _secret(verifier)
-    refuse(_judge("verifier", verifier, VERIFIER, "is not 43 to 128 letters, digits and the characters - . _ ~"))
+    raise_problems(
+        _judge("verifier", verifier, VERIFIER, "is not 43 to 128 letters, digits and the characters - . _ ~")
+    )
     return _unpadded(hashlib.sha256(verifier.reveal().encode()).digest())
 
 
@@ -93,7 +95,7 @@ class OAuth:
         if not isinstance(client_id, str) or not TOKEN.fullmatch(client_id):
             raise ConfigError("client_id is not printable ASCII without spaces; copy it from the developer portal")
         self._client_id = client_id
-        self._service = Service(BASE_URL, options)
+        self._service = Requester(BASE_URL, options)
 
     async def exchange_code(self, code: str | Secret, verifier: str | Secret) -> Tokens:
         """The tokens for a code that the app received; a code can be used once.
@@ -103,7 +105,7 @@ class OAuth:
         `ResponseLost` and `DecodeError`, after which the code may be used up; `NotSent`.
         """
         code, verifier = _secret(code), _secret(verifier)
-        refuse(
+        raise_problems(
             _judge("code", code, TOKEN, "is not 1 to 4096 printable ASCII characters"),
             _judge("verifier", verifier, VERIFIER, "is not 43 to 128 letters, digits and the characters - . _ ~"),
         )
@@ -119,9 +121,9 @@ class OAuth:
         `DecodeError`.
         """
         access_token = _secret(access_token)
-        refuse(_judge("access_token", access_token, TOKEN, "is not 1 to 4096 printable ASCII characters"))
+        raise_problems(_judge("access_token", access_token, TOKEN, "is not 1 to 4096 printable ASCII characters"))
         headers = {"Accept": "application/json"}
-        request = Request("userinfo", "GET", "/v1/userinfo", headers=headers, token=access_token, cap=CAP)
+        request = Request("userinfo", "GET", "/v1/userinfo", headers=headers, token=access_token, body_max_bytes=CAP)
         return await self._service.call(request, self._read_user)
 
     async def aclose(self) -> None:
@@ -136,7 +138,7 @@ class OAuth:
 
     def _token_request(self, code: Secret, verifier: Secret) -> Request:
         headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
-        return Request("oauth_token", "POST", "/v1/token", self._form(code, verifier), headers, cap=CAP)
+        return Request("oauth_token", "POST", "/v1/token", self._form(code, verifier), headers, body_max_bytes=CAP)
 
     def _form(self, code: Secret, verifier: Secret) -> bytes:
         return urlencode(

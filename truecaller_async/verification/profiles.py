@@ -17,8 +17,8 @@ from datetime import datetime
 import attrs
 
 from truecaller_async.models import mask_number
-from truecaller_async.protocol.codec import text_of
-from truecaller_async.verification.reading import Plain, flag, inner, instant, items, needed, phone, text
+from truecaller_async.protocol.json_codec import text_of
+from truecaller_async.verification.json_fields import Plain, flag, inner, instant, items, needed, phone, text
 
 
 def _masked(number: str | None) -> str:

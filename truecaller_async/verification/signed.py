@@ -35,11 +35,11 @@ import attrs
 
 from truecaller_async.errors import ConfigError, DecodeError, TruecallerError, ValidationError
 from truecaller_async.models import Answer, Problem, Request, Secret
-from truecaller_async.protocol.codec import readable
+from truecaller_async.protocol.json_codec import readable
+from truecaller_async.verification.json_fields import error_of, inner, items, object_of, text
 from truecaller_async.verification.nonces import NonceStore
 from truecaller_async.verification.profiles import TrueProfile, true_profile_of
-from truecaller_async.verification.reading import error_of, inner, items, object_of, text
-from truecaller_async.verification.service import CAP, Service, ServiceOptions
+from truecaller_async.verification.requester import CAP, Requester, ServiceOptions
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -111,7 +111,7 @@ class SignedProfiles:
     def __init__(self, checks: Checks | None = None, options: ServiceOptions | None = None) -> None:
         _require_cryptography()
         self._checks = checks or Checks()
-        self._service = Service(BASE_URL, options)
+        self._service = Requester(BASE_URL, options)
         self._keys: tuple[RSAPublicKey, ...] = ()
         self._fetched = float("-inf")
         self._forced = float("-inf")
@@ -178,7 +178,7 @@ class SignedProfiles:
     async def _fetch(self) -> None:
         if self._failure is not None and self._now() - self._failed < PAUSE:
             raise copy(self._failure)
-        request = Request("public_keys", "GET", "/v1/key", headers={"Accept": "application/json"}, cap=CAP)
+        request = Request("public_keys", "GET", "/v1/key", headers={"Accept": "application/json"}, body_max_bytes=CAP)
         try:
             self._keys = await self._service.call(request, self._read_keys)
         except TruecallerError as error:

@@ -68,7 +68,7 @@ class SqliteNonceStore:
         await self._do(work)
         return nonce
 
-    async def note(self, callback: KnownCallback) -> bool:
+    async def record(self, callback: KnownCallback) -> bool:
         """Keep a callback; False, and nothing changed, where it does not count. Raises as the class says."""
         nonce, now = callback.request_id, self._clock.wall()
         if not is_ours(nonce):
@@ -88,7 +88,7 @@ class SqliteNonceStore:
 
         return await self._do(work)
 
-    async def look(self, nonce: str, session: str) -> Issued | None:
+    async def find(self, nonce: str, session: str) -> Issued | None:
         """What was heard; None for a nonce that is not this session's, not fresh, or used. Raises as `issue`."""
         owner, now = session_hash(session), self._clock.wall()
         return await self._do(lambda db: self._heard(db, nonce, owner, now)) if is_ours(nonce) else None

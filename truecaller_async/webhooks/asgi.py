@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
 from truecaller_async.errors import ConfigError
-from truecaller_async.webhooks import gate
-from truecaller_async.webhooks.gate import Body, Door, Head, Reply
+from truecaller_async.webhooks import request_checks
+from truecaller_async.webhooks.request_checks import Receiver, Reply, RequestBody, RequestHead
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -22,7 +22,7 @@ READ_WITHIN = 10.0
 """Seconds in which a whole body must come. Truecaller itself gives up after 20."""
 
 
-async def serve(receiver: Door, scope: Message, receive: Receive, send: Send) -> None:
+async def serve(receiver: Receiver, scope: Message, receive: Receive, send: Send) -> None:
     """One scope of an ASGI server."""
     match scope["type"]:
         case "http":
@@ -35,7 +35,7 @@ async def serve(receiver: Door, scope: Message, receive: Receive, send: Send) ->
             await send({"type": "websocket.close", "code": 1008})
 
 
-async def _answer(receiver: Door, scope: Message, receive: Receive) -> Reply | None:
+async def _answer(receiver: Receiver, scope: Message, receive: Receive) -> Reply | None:
     """What to answer; None where nobody is there any more."""
     if refused := receiver.refusal(_head(scope)):
         return refused
@@ -43,27 +43,27 @@ async def _answer(receiver: Door, scope: Message, receive: Receive) -> Reply | N
         async with asyncio.timeout(READ_WITHIN):
             body = await _body(receive)
     except TimeoutError:
-        return gate.TOO_SLOW
-    return await receiver.take(body) if isinstance(body, bytes) else body
+        return request_checks.TOO_SLOW
+    return await receiver.accept(body) if isinstance(body, bytes) else body
 
 
-def _head(scope: Message) -> Head:
+def _head(scope: Message) -> RequestHead:
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         text, known = value.decode("latin-1"), headers.get(name.decode("latin-1").lower())
         headers[name.decode("latin-1").lower()] = text if known is None else f"{known}, {text}"
     path = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape")
-    return Head(scope["method"], path, scope.get("query_string", b""), headers)
+    return RequestHead(scope["method"], path, scope.get("query_string", b""), headers)
 
 
 async def _body(receive: Receive) -> bytes | Reply | None:
-    body = Body()
+    body = RequestBody()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
         if not body.add(message.get("body", b"")):
-            return gate.TOO_LARGE
+            return request_checks.TOO_LARGE
         if not message.get("more_body", False):
             return body.whole()
 
@@ -74,7 +74,7 @@ async def _say(reply: Reply, send: Send) -> None:
     await send({"type": "http.response.body", "body": reply.body})
 
 
-async def _live(receiver: Door, receive: Receive, send: Send) -> None:
+async def _live(receiver: Receiver, receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":

@@ -26,8 +26,8 @@ import attrs
 
 from truecaller_async.errors import DecodeError
 from truecaller_async.models import mask_number
-from truecaller_async.protocol.codec import decode, parse_time, text_of
-from truecaller_async.protocol.quoting import quote_text
+from truecaller_async.protocol.json_codec import decode, parse_time, text_of
+from truecaller_async.protocol.redaction import redact
 
 EVENT_ID_MAX = 256
 """Characters of an event id; a UUID has 36."""
@@ -45,7 +45,7 @@ def _number_shown(number: str | None) -> str:
 
 
 def _text_shown(text: str | None) -> str:
-    return repr(quote_text(text))
+    return repr(redact(text))
 
 
 @attrs.frozen(kw_only=True)

@@ -21,10 +21,10 @@ from pathlib import Path
 
 from yarl import URL
 
-from truecaller_async.configuration import checked_url
 from truecaller_async.errors import APIStatusError, ConfigError
 from truecaller_async.models import Request
 from truecaller_async.options import Timeouts
+from truecaller_async.settings import checked_url
 from truecaller_async.transport import AiohttpTransport
 from truecaller_async.webhooks.events import Event
 

@@ -43,14 +43,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from truecaller_async.clock import Clock
 from truecaller_async.errors import ConfigError, DecodeError, JournalError
 from truecaller_async.models import Secret
-from truecaller_async.webhooks import asgi, gate, ledger
+from truecaller_async.webhooks import asgi, event_queries, request_checks
+from truecaller_async.webhooks.event_queries import NO_NUMBER, NewEvent
+from truecaller_async.webhooks.event_store import EventStore
 from truecaller_async.webhooks.events import CallMeBack, Event, UserFeedback, parse_event
-from truecaller_async.webhooks.files import path_of
-from truecaller_async.webhooks.gate import Head, Reply
 from truecaller_async.webhooks.keys import HideKeys, Keyring
-from truecaller_async.webhooks.ledger import NO_NUMBER, Arrival
 from truecaller_async.webhooks.options import ParkedEvent, WebhookOptions, WebhookStats
-from truecaller_async.webhooks.store import EventStore
+from truecaller_async.webhooks.request_checks import Reply, RequestHead
+from truecaller_async.webhooks.store_path import path_of
 from truecaller_async.webhooks.worker import Handler, Worker
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class WebhookReceiver:
             await worker.stop()
         if store is not None:
             with contextlib.suppress(JournalError):
-                self._last = await store.do(ledger.stats)
+                self._last = await store.do(event_queries.stats)
             await store.aclose()
         for name in SERVER_LOGS:
             logging.getLogger(name).removeFilter(self._filter)
@@ -166,20 +166,20 @@ class WebhookReceiver:
 
         add(self, app, path)
 
-    def refusal(self, head: Head) -> Reply | None:
+    def refusal(self, head: RequestHead) -> Reply | None:
         """The answer to a request that is not to be read; None where its body may be read and given to `take`."""
-        return gate.refusal(head, self._keys)
+        return request_checks.refusal(head, self._keys)
 
-    async def take(self, body: bytes) -> Reply:
+    async def accept(self, body: bytes) -> Reply:
         """Keep the event of this body, and say what to answer. It is on disk when that is a 200."""
         try:
             event = parse_event(body)
         except DecodeError as error:
             logger.warning("refused a body that is no event, although the key was right: %s", error)
-            return gate.NO_EVENT
+            return request_checks.NO_EVENT
         if self._account is not None and (event.client_account_id or "").lower() != self._account:
             logger.warning("refused an event of another account, although the key was right")
-            return gate.NOT_YOURS
+            return request_checks.NOT_YOURS
         return await self._keep(event, body)
 
     async def stats(self) -> WebhookStats:
@@ -189,16 +189,16 @@ class WebhookReceiver:
         """
         if self._store is None and self._last is not None:
             return self._last
-        return await self._opened().do(ledger.stats)
+        return await self._opened().do(event_queries.stats)
 
     async def parked(self) -> tuple[ParkedEvent, ...]:
         """The events that were given up, oldest first, up to 1,000. Raises as `stats`."""
-        return await self._opened().do(ledger.parked)
+        return await self._opened().do(event_queries.parked)
 
     async def release(self, event_id: str | None = None) -> int:
         """Try this parked event again, or all of them; how many they are. Raises as `stats`."""
         now = self._clock.wall()
-        released = await self._opened().do(lambda db: ledger.release(db, event_id, now))
+        released = await self._opened().do(lambda db: event_queries.release(db, event_id, now))
         if self._worker is not None:
             self._worker.wake()
         return released
@@ -210,15 +210,15 @@ class WebhookReceiver:
         now = self._clock.wall()
         number = event.business_number if isinstance(event, CallMeBack | UserFeedback) else None
         created = event.created_at.timestamp() if event.created_at else now
-        arrival = Arrival(event.event_id, number or NO_NUMBER, created, now, body)
+        arrival = NewEvent(event.event_id, number or NO_NUMBER, created, now, body)
         try:
-            await self._opened().do(lambda db: ledger.insert(db, arrival))
+            await self._opened().do(lambda db: event_queries.insert(db, arrival))
         except JournalError as error:
             logger.error("an event was not kept, and answered 503 so that it comes again: %s", error)
-            return gate.NOT_KEPT
+            return request_checks.NOT_KEPT
         if self._worker is not None:
             self._worker.wake()
-        return gate.RECEIVED
+        return request_checks.RECEIVED
 
     def _opened(self) -> EventStore:
         if self._store is None:

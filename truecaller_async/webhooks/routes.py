@@ -15,15 +15,15 @@ from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from truecaller_async.errors import ConfigError
-from truecaller_async.webhooks import gate
+from truecaller_async.webhooks import request_checks
 from truecaller_async.webhooks.asgi import READ_WITHIN
-from truecaller_async.webhooks.gate import Body, Door, Head, Reply
+from truecaller_async.webhooks.request_checks import Receiver, Reply, RequestBody, RequestHead
 
 BROKEN = (HttpProcessingError, web.RequestPayloadError, ClientError, ConnectionError)
 """What reading a body raises that is no body."""
 
 
-def routes(receiver: Door, path: str) -> list[web.RouteDef]:
+def routes(receiver: Receiver, path: str) -> list[web.RouteDef]:
     """This path, and this path with one more segment. Raises `ConfigError` where it does not begin with a slash."""
     if not isinstance(path, str) or not path.startswith("/") or any(mark in path for mark in "?#{}"):
         raise ConfigError("path must begin with a slash and have no ?, #, { or } in it, such as /truecaller")
@@ -36,7 +36,7 @@ def routes(receiver: Door, path: str) -> list[web.RouteDef]:
     return [web.route("*", place, handle) for place in (plain or "/", f"{plain}/{{key}}")]
 
 
-def add(receiver: Door, app: web.Application, path: str) -> None:
+def add(receiver: Receiver, app: web.Application, path: str) -> None:
     """The routes, and the receiver's life with the application's."""
 
     async def live(_: web.Application) -> AsyncIterator[None]:
@@ -48,28 +48,28 @@ def add(receiver: Door, app: web.Application, path: str) -> None:
     app.cleanup_ctx.append(live)
 
 
-async def _answer(receiver: Door, request: web.Request) -> Reply:
+async def _answer(receiver: Receiver, request: web.Request) -> Reply:
     if refused := receiver.refusal(_head(request)):
         return refused
     try:
         async with asyncio.timeout(READ_WITHIN):
             body = await _body(request)
     except TimeoutError:
-        return gate.TOO_SLOW
+        return request_checks.TOO_SLOW
     except BROKEN:
-        return gate.NO_EVENT
-    return gate.TOO_LARGE if body is None else await receiver.take(body)
+        return request_checks.NO_EVENT
+    return request_checks.TOO_LARGE if body is None else await receiver.accept(body)
 
 
-def _head(request: web.Request) -> Head:
+def _head(request: web.Request) -> RequestHead:
     path, _, query = request.raw_path.encode("utf-8", "surrogateescape").partition(b"?")
     headers = {name.lower(): ", ".join(request.headers.getall(name)) for name in request.headers}
-    return Head(request.method, path, query, headers)
+    return RequestHead(request.method, path, query, headers)
 
 
 async def _body(request: web.Request) -> bytes | None:
     """None where it is too large."""
-    body = Body()
+    body = RequestBody()
     while piece := await request.content.readany():
         if not body.add(piece):
             return None

@@ -28,12 +28,12 @@ from typing import Any, TypeAlias
 from truecaller_async.clock import Clock
 from truecaller_async.errors import JournalError
 from truecaller_async.planning.backoff import full_jitter
-from truecaller_async.protocol.quoting import quote_text
-from truecaller_async.webhooks import ledger
+from truecaller_async.protocol.redaction import redact
+from truecaller_async.webhooks import event_queries
+from truecaller_async.webhooks.event_queries import ClaimedEvent, HandlerResult
+from truecaller_async.webhooks.event_store import EventStore
 from truecaller_async.webhooks.events import Event, parse_event
-from truecaller_async.webhooks.ledger import Ending, Work
 from truecaller_async.webhooks.options import WebhookOptions
-from truecaller_async.webhooks.store import EventStore
 
 Handler: TypeAlias = Callable[[Event], Awaitable[object] | object]
 
@@ -115,13 +115,13 @@ class Worker:
 
     def _look(
         self, db: sqlite3.Connection, now: float, busy: tuple[str, ...], most: int
-    ) -> tuple[list[Work], float | None]:
-        ledger.wake(db, now, now + self._options.retry.cap)
-        return ledger.claim(db, self._last_lane, busy, most), ledger.next_due(db)
+    ) -> tuple[list[ClaimedEvent], float | None]:
+        event_queries.wake(db, now, now + self._options.retry.cap)
+        return event_queries.claim(db, self._last_lane, busy, most), event_queries.next_due(db)
 
     async def _is_owner(self) -> bool:
         if not self._owns and self._store.own():
-            again = await self._store.do(ledger.take_over)
+            again = await self._store.do(event_queries.take_over)
             self._owns = True
             if again:
                 logger.warning("%d events were with a handler when a process died, and are handled again", again)
@@ -131,8 +131,10 @@ class Worker:
         if now - self._tidied < TIDY_EVERY:
             return
         options = self._options
-        forgotten = await self._store.do(lambda db: ledger.forget(db, now - options.keep_for, options.keep_at_most))
-        if forgotten < ledger.FORGOTTEN_AT_ONCE:
+        forgotten = await self._store.do(
+            lambda db: event_queries.forget(db, now - options.keep_for, options.keep_at_most)
+        )
+        if forgotten < event_queries.FORGOTTEN_AT_ONCE:
             self._tidied = now
 
     async def _slept(self, seconds: float) -> None:
@@ -142,7 +144,7 @@ class Worker:
         except TimeoutError:
             pass
 
-    def _start(self, work: Work) -> None:
+    def _start(self, work: ClaimedEvent) -> None:
         self._last_lane = work.lane
         task = self._lanes[work.lane] = asyncio.create_task(self._serve(work))
         task.add_done_callback(partial(self._ended, work.lane))
@@ -151,30 +153,30 @@ class Worker:
         del self._lanes[lane]
         self.wake()
 
-    async def _serve(self, work: Work) -> None:
+    async def _serve(self, work: ClaimedEvent) -> None:
         """One lane: an event, and the next, and the next, until it is the others' turn."""
-        following: Work | None = work
+        following: ClaimedEvent | None = work
         for turn in range(1, IN_A_ROW + 1):
             if following is None:
                 return
             ending = await self._handled(following)
             following = await self._settled(following, ending, go_on=turn < IN_A_ROW)
 
-    async def _settled(self, work: Work, ending: Ending, *, go_on: bool) -> Work | None:
+    async def _settled(self, work: ClaimedEvent, ending: HandlerResult, *, go_on: bool) -> ClaimedEvent | None:
         """Written down, however long it takes: without the mark it would be handled again."""
         while True:
             try:
-                return await self._store.do(partial(ledger.settle, work=work, ending=ending, go_on=go_on))
+                return await self._store.do(partial(event_queries.record_result, work=work, ending=ending, go_on=go_on))
             except JournalError as error:
                 logger.error("a handled event waits for its mark: %s", error)
             if self._finishing and _is_being_cancelled():
                 return None
             await asyncio.sleep(LOOK_EVERY)
 
-    async def _handled(self, work: Work) -> Ending:
+    async def _handled(self, work: ClaimedEvent) -> HandlerResult:
         if work.attempts > self._options.retry.attempts + DEATHS_BORNE:
             logger.error("an event is parked: the process ended %d times while it was handled", work.attempts - 1)
-            return Ending("the process ended each time while this event was handled")
+            return HandlerResult("the process ended each time while this event was handled")
         try:
             await self._call(parse_event(work.body))
         except asyncio.CancelledError as error:
@@ -185,7 +187,7 @@ class Worker:
             raise  # the program's end, and no doing of the handler's
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises is a failed try, and is told
             return self._failed(work, error)
-        return Ending()
+        return HandlerResult()
 
     async def _call(self, event: Event) -> None:
         if inspect.iscoroutinefunction(self._handler) or inspect.iscoroutinefunction(
@@ -198,15 +200,15 @@ class Worker:
             async with asyncio.timeout(self._options.handle_within):
                 await answer
 
-    def _failed(self, work: Work, error: BaseException) -> Ending:
+    def _failed(self, work: ClaimedEvent, error: BaseException) -> HandlerResult:
         fault = fault_of(error)
         retry, now = self._options.retry, self._clock.wall()
         due = now + full_jitter(work.attempts, retry.initial, retry.cap, self._rng)
         if work.attempts >= retry.attempts or due > work.received + retry.total:
             logger.error("an event is parked after %d attempts: %s", work.attempts, fault)
-            return Ending(fault)
+            return HandlerResult(fault)
         logger.warning("the handler failed, attempt %d of %d: %s", work.attempts, retry.attempts, fault)
-        return Ending(fault, due)
+        return HandlerResult(fault, due)
 
 
 def fault_of(error: BaseException) -> str:
@@ -214,7 +216,7 @@ def fault_of(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
     try:
-        said = quote_text(str(error), 200)
+        said = redact(str(error), 200)
     except Exception:  # noqa: BLE001 - an exception of the handler's that cannot say what it is
         said = None
     return f"{type(error).__name__}{': ' if said else ''}{said or ''}{where}"

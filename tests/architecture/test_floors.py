@@ -1,0 +1,161 @@
+"""A room imports only from the floors below it, and nothing goes in a circle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
+
+from .sources import PACKAGE, Module, Use, modules, room_of
+
+ROOF = ""
+"""The room of the package's own `__init__`."""
+
+FLOOR = {
+    "_version": 0,
+    "models": 0,
+    "errors": 0,
+    "options": 0,
+    "ports": 1,
+    "clock": 1,
+    "loop_binding": 1,
+    "storage": 1,
+    "protocol": 1,
+    "planning": 1,
+    "transport": 2,
+    "limits": 2,
+    "tokens": 2,
+    "journal": 2,
+    "sources": 2,
+    "sinks": 2,
+    "telemetry": 2,
+    "settings": 2,
+    "resources": 3,
+    "engine": 3,
+    "wiring": 3,
+    "client": 3,
+    "verification": 3,
+    "trustcaller": 3,
+    ROOF: 4,
+    "blocking": 4,
+    "cli": 4,
+    "dashboard": 4,
+    "sandbox": 4,
+    "webhooks": 4,
+    "distributed": 4,
+    "testing": 4,
+}
+
+BESIDE = {
+    "errors": {"models"},
+    "options": {"models", "errors"},
+    "ports": {"planning"},
+    "sinks": {"sources"},
+    "engine": {"resources"},
+    "wiring": {"resources"},
+    "client": {"resources", "engine", "wiring"},
+    "verification": {"resources"},
+    "trustcaller": {"resources"},
+    "dashboard": {ROOF},
+    "webhooks": {ROOF},
+    "distributed": {ROOF},
+    "testing": {ROOF, "sandbox"},
+    "cli": {ROOF, "sandbox", "dashboard", "webhooks", "distributed"},
+}
+"""The rooms of its own floor that a room may import."""
+
+BARRED = {
+    "engine": {"truecaller_async.transport"},
+    "sandbox": {"truecaller_async.limits", "truecaller_async.planning.rate_law"},
+}
+"""Below, and barred all the same: the engine calls resources; the sandbox must not share a mistake in the rate law."""
+
+
+def target_of(use: Use, known: Iterable[str]) -> str | None:
+    """The module of ours that an import reaches, None where it is not ours."""
+    if not use.is_about(PACKAGE):
+        return None
+    name = use.name
+    while name not in known and name.count(".") > 1:
+        name = name.rpartition(".")[0]
+    return name if name in known or room_of(name) in FLOOR else PACKAGE
+
+
+def trespasses(module: Module, known: Iterable[str]) -> list[str]:
+    """The imports of a module that the table forbids, as sentences."""
+    found: list[str] = []
+    for use in module.imports():
+        target = target_of(use, known)
+        if target is None or room_of(target) == module.room:
+            continue
+        if not _allowed(module.room, target):
+            found.append(f"{module.name}:{use.line} imports {use.name}")
+    return found
+
+
+def _allowed(room: str, target: str) -> bool:
+    if any(Use(target, 0).is_about(barred) for barred in BARRED.get(room, ())):
+        return False
+    return FLOOR[room_of(target)] < FLOOR[room] or room_of(target) in BESIDE.get(room, ())
+
+
+def circle(graph: Mapping[str, Iterable[str]]) -> list[str]:
+    """One circle of the graph, empty where there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def reached(module: Module, known: Iterable[str]) -> set[str]:
+    return {target for use in module.imports() if (target := target_of(use, known)) is not None} - {module.name}
+
+
+def test_every_package_belongs_to_a_layer() -> None:
+    assert {module.room for module in modules()} <= FLOOR.keys()
+
+
+def test_imports_point_to_lower_layers_only() -> None:
+    known = {module.name for module in modules()}
+    assert [said for module in modules() for said in trespasses(module, known)] == []
+
+
+def test_modules_have_no_import_cycle() -> None:
+    known = {module.name for module in modules()}
+    assert circle({module.name: reached(module, known) for module in modules()}) == []
+
+
+def test_layer_table_has_no_cycle() -> None:
+    assert circle(BESIDE) == []
+    assert all(FLOOR[room] == FLOOR[other] for room, others in BESIDE.items() for other in others)
+
+
+def test_forbidden_imports_are_detected() -> None:
+    known = {
+        "truecaller_async",
+        "truecaller_async.planning.rate_law",
+        "truecaller_async.engine",
+        "truecaller_async.tokens",
+        "truecaller_async.transport.aiohttp_transport",
+    }
+
+    def seen(name: str, text: str) -> int:
+        return len(trespasses(Module.of(name, text), known))
+
+    assert seen("truecaller_async.planning.x", "def f():\n    from truecaller_async.engine import Dispatcher") == 1
+    assert seen("truecaller_async.planning.x", "from ..engine import Dispatcher") == 1
+    assert seen("truecaller_async.limits.x", "import truecaller_async.tokens") == 1
+    assert (
+        seen("truecaller_async.engine.x", "from truecaller_async.transport.aiohttp_transport import AiohttpTransport")
+        == 1
+    )
+    assert seen("truecaller_async.sandbox.x", "from truecaller_async.planning import rate_law") == 1
+    assert seen("truecaller_async.engine.x", "from truecaller_async import TruecallerClient") == 1
+    assert seen("truecaller_async.engine.x", "from truecaller_async.planning.rate_law import wait") == 0
+    assert seen("truecaller_async.engine.x", "from . import dispatcher") == 0
+    assert seen("truecaller_async.engine.x", "import aiohttp") == 0
+
+
+def test_import_cycle_is_detected() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+    assert not circle({"a": {"b", "c"}, "b": {"c"}})

@@ -1,0 +1,145 @@
+"""What may be done with a batch that may have been applied: the policy, a later policy, and the operator's word."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import pytest
+
+from tests.planning.records import draft, record
+from truecaller_async import CampaignOptions, Outcome, ServerError
+from truecaller_async.models import (
+    AttemptEnded,
+    AttemptStarted,
+    BatchAbandoned,
+    BatchPlanned,
+    CampaignStarted,
+    JournalEntry,
+    OperatorDecided,
+    RowsRead,
+    RowsSettled,
+    SourcePosition,
+)
+from truecaller_async.planning.ambiguity import (
+    DECIDABLE_STATES,
+    can_resend_abandoned,
+    decision_entries,
+    ended_by_crash,
+    policy_allows_resend,
+    resend_due,
+)
+from truecaller_async.planning.batch_state import AttemptCounts, BatchState
+from truecaller_async.planning.campaign_state import CampaignState
+from truecaller_async.planning.circuit_breaker import FAILURE_THRESHOLD, ServiceGuard
+
+BEGUN: list[JournalEntry] = [
+    CampaignStarted(1.0, "1", "account", "v2", {}, None, b""),
+    BatchPlanned(1, (1, 2, 3)),
+    RowsRead(SourcePosition(3, 3, 30)),
+    AttemptStarted(1, 1, "0123456789ab", 2.0),
+]
+LOST = AttemptEnded(1, 1, "lost", 3.0)
+
+
+def standing_after(*entries: JournalEntry) -> CampaignState:
+    standing = CampaignState()
+    for entry in entries:
+        standing.apply(entry)
+    return standing
+
+
+@pytest.mark.parametrize(
+    ("policy", "resends", "doubts", "expected"),
+    [
+        ("resend", 2, 1, True),
+        ("resend", 2, 2, True),
+        ("resend", 2, 3, False),
+        ("resend", 0, 1, False),
+        ("hold", 2, 1, False),
+    ],
+)
+def test_policy_bounds_resends_of_a_lost_batch(
+    policy: Literal["resend", "hold"], resends: int, doubts: int, expected: bool
+) -> None:
+    options = CampaignOptions(on_ambiguous=policy, max_resends=resends)
+    assert policy_allows_resend(AttemptCounts(lost_answers=doubts), options) is expected
+
+
+def test_abandoned_batch_is_resent_only_by_another_policy_or_a_decision() -> None:
+    hold, resend = CampaignOptions(on_ambiguous="hold"), CampaignOptions(on_ambiguous="resend")
+    standing = standing_after(*BEGUN, LOST)
+    batch = standing.batch(1)
+    assert not can_resend_abandoned(batch, resend)  # in doubt, and not let go: the run that takes it up decides
+    standing.apply(BatchAbandoned(1))
+    assert (can_resend_abandoned(batch, hold), can_resend_abandoned(batch, resend)) == (False, True)
+    standing.apply(OperatorDecided(1, False, 4.0))
+    assert (can_resend_abandoned(batch, hold), can_resend_abandoned(batch, resend)) == (True, True)
+
+
+def test_batch_never_sent_is_not_ambiguous() -> None:
+    batch = standing_after(*BEGUN[:3]).batch(1)
+    assert batch.state not in DECIDABLE_STATES
+    assert not can_resend_abandoned(batch, CampaignOptions())
+
+
+@pytest.mark.parametrize("known", [[], [LOST], [LOST, BatchAbandoned(1)]])
+@pytest.mark.parametrize("applied", [True, False])
+def test_operator_decision_closes_or_requeues_a_batch_in_any_state(known: list[JournalEntry], applied: bool) -> None:
+    standing = standing_after(*BEGUN, *known)
+    batch = standing.batch(1)
+    assert batch.state in DECIDABLE_STATES
+    said = []
+    for entry in decision_entries(batch, applied, 9.0):
+        standing.apply(entry)
+        said.append(entry)
+    assert sum(standing.outcome_counts().values()) == 3
+    assert standing.outcome_counts() == {Outcome.UNKNOWN: 3}
+    if applied:
+        assert isinstance(said[-1], RowsSettled)
+        assert standing.open == []
+    else:
+        assert (batch.state, batch.lost_answers, batch.open_count) == (BatchState.PLANNED, 1, 3)
+
+
+def test_crash_in_flight_counts_as_a_lost_answer() -> None:
+    standing = standing_after(*BEGUN)
+    standing.apply(ended_by_crash(standing.batch(1), 9.0))
+    assert (standing.batch(1).state, standing.batch(1).lost_answers, standing.batch(1).maybe_received) == (
+        BatchState.AMBIGUOUS,
+        1,
+        1,
+    )
+
+
+def restraint_after(*failures: Exception | None) -> ServiceGuard:
+    restraint = ServiceGuard()
+    for failure in failures:
+        leave = restraint.try_acquire(0.0)
+        assert leave is not None
+        restraint.record(leave, failure, 0.0)
+    return restraint
+
+
+def test_ambiguous_batch_is_resent_after_the_next_good_answer() -> None:
+    lost = draft(1, record(1), lost_answers=2, lost_at=100.0)
+    assert resend_due(lost, restraint_after(ServerError(503), None), 8000.0, alone=True) == 100.0
+
+
+@pytest.mark.parametrize(("doubts", "seconds"), [(1, 5.0), (2, 60.0)])
+def test_without_good_answers_the_second_wait_is_longer(doubts: int, seconds: float) -> None:
+    lost = draft(1, record(1), lost_answers=doubts, lost_at=100.0)
+    assert resend_due(lost, restraint_after(ServerError(503)), 8000.0, alone=True) == 100.0 + seconds
+
+
+@pytest.mark.parametrize(("alone", "seconds"), [(True, 600.0), (False, 4000.0)])
+def test_ambiguous_batch_is_the_last_candidate_for_a_probe(alone: bool, seconds: float) -> None:
+    lost = draft(1, record(1), lost_answers=1, lost_at=100.0)
+    outage = restraint_after(*[ServerError(503)] * FAILURE_THRESHOLD)
+    assert resend_due(lost, outage, 8000.0, alone=alone) == 100.0 + seconds
+
+
+def test_ambiguous_batch_waits_at_most_half_of_its_window() -> None:
+    outage = restraint_after(*[ServerError(503)] * FAILURE_THRESHOLD)
+    assert resend_due(draft(1, record(1), lost_answers=1, lost_at=100.0), outage, 40.0, alone=False) == 120.0
+    assert resend_due(draft(1, record(1), lost_answers=1), outage, 8000.0, alone=True) == -math.inf

@@ -1,0 +1,1 @@
+"""What the campaign commands share: reading input, running, displaying and writing results."""

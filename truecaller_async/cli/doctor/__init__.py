@@ -1,0 +1,1 @@
+"""The checks of `truecaller doctor` and their output."""

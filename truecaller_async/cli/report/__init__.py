@@ -1,0 +1,1 @@
+"""The campaign report: its data, as text and as HTML."""

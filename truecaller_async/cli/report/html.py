@@ -1,0 +1,240 @@
+"""The report as one page of HTML that needs nothing else: no script, no font, no other file, no network.
+
+It follows the reader's light or dark, folds its tables on a narrow screen, and prints. Every text goes through
+`escape`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+
+from truecaller_async._version import __version__
+from truecaller_async.cli.formatting import counted, duration, moment, number, printable
+from truecaller_async.cli.report.data import CampaignReport, JournalState
+from truecaller_async.cli.report.text import OPEN_SAID, ranges_said, rows_read, rows_said, said_of_state
+
+RANGES_ON_PAGE = 200
+MEANING = {
+    "delivered": "the server says success",
+    "failed": "the server says no",
+    "invalid": "refused before sending",
+    "expired": "its window closed before it could be sent",
+    "duplicate": "equal to an earlier row, which was sent once",
+    "unknown": "sent, and no final word",
+    "unsent": "not sent",
+}
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1c2430; --paper: #fbfbf9; --soft: #5b6675; --line: #d9dde3; --card: #fff;
+  --good: #1a7f4b; --bad: #b3261e; --warn: #9a6700; --rest: #6b7480; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4e8ee; --paper: #14181e; --soft: #9aa5b4; --line: #2e3641;
+  --card: #1b2129; --good: #4cc38a; --bad: #ff8a80; --warn: #e3b341; --rest: #8b95a3; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 2rem 1.25rem 3rem; max-width: 60rem; background: var(--paper); color: var(--ink);
+  font: 16px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .25rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.1rem; margin: 2.25rem 0 .5rem; }
+p { margin: .25rem 0 .75rem; }
+.soft, caption { color: var(--soft); }
+.state { font-weight: 600; }
+.bar { display: flex; height: .9rem; margin: 1.25rem 0 .5rem; border-radius: .45rem; overflow: hidden;
+  background: var(--line); }
+.bar span { min-width: 2px; }
+.delivered { background: var(--good); } .failed, .invalid { background: var(--bad); }
+.expired, .unknown { background: var(--warn); } .duplicate, .unsent { background: var(--rest); }
+table { width: 100%; border-collapse: collapse; background: var(--card); border: 1px solid var(--line); }
+caption { text-align: left; padding-bottom: .4rem; }
+th, td { padding: .45rem .7rem; text-align: left; vertical-align: top; border-top: 1px solid var(--line);
+  overflow-wrap: anywhere; }
+thead th { border-top: 0; font-size: .85rem; color: var(--soft); font-weight: 600; overflow-wrap: normal; }
+tbody th { font-weight: 600; }
+td.count, th.count { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+table.counts { table-layout: fixed; }
+table.counts th:first-child { width: 9.5rem; } table.counts th:nth-child(2) { width: 6.5rem; }
+@media (min-width: 38.01rem) { table.lost td { min-width: 5.5rem; } table.lost td:first-child { min-width: 0; } }
+tr.none th, tr.none td { color: var(--soft); font-weight: 400; }
+tr.whole th, tr.whole td { border-top: 2px solid var(--line); font-weight: 700; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.25rem; margin: 0; }
+dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
+code { font: .9em/1.4 ui-monospace, monospace; background: var(--card); border: 1px solid var(--line);
+  border-radius: .3rem; padding: .1rem .35rem; overflow-wrap: anywhere; }
+footer { margin-top: 2.5rem; font-size: .85rem; color: var(--soft); }
+@media (max-width: 38rem) {
+  table.counts th:first-child { width: 7.5rem; } table.counts th:nth-child(2) { width: 5rem; }
+  table.wide.counts { table-layout: auto; } table.wide.counts td { width: auto; }
+  body { padding: 1.25rem 1rem 2rem; }
+  table.wide thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  table.wide tr { display: block; padding: .4rem 0; border-top: 1px solid var(--line); }
+  table.wide th, table.wide td { display: grid; grid-template-columns: 6.5rem 1fr; gap: .5rem; border: 0;
+    padding: .15rem .7rem; text-align: left; white-space: normal; }
+  table.wide [data-name]::before { content: attr(data-name); color: var(--soft); font-weight: 400; }
+  dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; }
+}
+@media print {
+  :root { color-scheme: light; --ink: #000; --paper: #fff; --card: #fff; --soft: #444; --line: #bbb; }
+  body { max-width: none; padding: 0; font-size: 11pt; }
+  tr, dl, .bar { break-inside: avoid; } h2 { break-after: avoid; }
+  .bar, .bar span { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+}
+"""
+
+
+def page_of(report: CampaignReport, at: float) -> str:
+    """The page. `at` is now, in wall-clock seconds."""
+    return "\n".join(_page(report, at)) + "\n"
+
+
+def _page(report: CampaignReport, at: float) -> Iterator[str]:
+    state = report.state
+    yield "<!doctype html>"
+    yield '<html lang="en">'
+    yield '<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield '<meta name="robots" content="noindex"><meta name="referrer" content="no-referrer">'
+    yield '<link rel="icon" href="data:,">'
+    yield f"<title>Campaign {_text(state.input)}</title><style>{STYLE}</style></head>"
+    yield "<body><main>"
+    yield f"<h1>Campaign {_text(state.input)}</h1>"
+    yield f'<p><span class="state">{_text(said_of_state(state).capitalize())}.</span> '
+    yield f"{_text(_sentence(report))}</p>"
+    yield from _bar(report)
+    yield from _outcomes(report)
+    yield from _open(state)
+    yield from _reasons(report)
+    yield from _twice(report)
+    yield from _lost(report)
+    yield from _held(report)
+    yield from _facts(report)
+    yield "</main>"
+    yield f"<footer>Written {_text(moment(at))} by truecaller {_text(__version__)} from the journal.</footer>"
+    yield "</body></html>"
+
+
+def _sentence(report: CampaignReport) -> str:
+    if not report.state.read:
+        return "No row was read."
+    return f"{number(report.outcomes['delivered'])} of {counted(report.state.read, 'row')} delivered."
+
+
+def _bar(report: CampaignReport) -> Iterator[str]:
+    """A picture of the table below it, for the eye only."""
+    if report.state.read:
+        parts = (
+            f'<span class="{escape(outcome)}" style="flex:{count}"></span>'
+            for outcome, count in report.outcomes.items()
+            if count
+        )
+        yield f'<div class="bar" aria-hidden="true">{"".join(parts)}</div>'
+
+
+def _outcomes(report: CampaignReport) -> Iterator[str]:
+    yield "<h2>Account</h2>"
+    yield '<table class="counts"><thead><tr><th>Outcome</th><th class="count">Rows</th><th>Meaning</th></tr></thead>'
+    yield "<tbody>"
+    for outcome, count in report.outcomes.items():
+        quiet = "" if count else ' class="none"'
+        yield f'<tr{quiet}><th>{_text(outcome)}</th><td class="count">{number(count)}</td>'
+        yield f"<td>{_text(MEANING[outcome])}</td></tr>"
+    yield f'<tr class="whole"><th>read</th><td class="count">{number(report.state.read)}</td>'
+    yield f"<td>{_text(rows_read(report.state))}</td></tr></tbody></table>"
+
+
+def _open(state: JournalState) -> Iterator[str]:
+    rows = [(kind, count) for kind, count in state.open.items() if count]
+    if rows:
+        yield "<h2>Without a final word</h2>"
+        yield from _table(
+            ("State", "Rows", "Meaning"),
+            ((kind.replace("_", " "), number(count), OPEN_SAID[kind]) for kind, count in rows),
+        )
+
+
+def _reasons(report: CampaignReport) -> Iterator[str]:
+    if report.reasons:
+        yield "<h2>Reasons</h2>"
+        yield from _table(
+            ("Outcome", "Rows", "Reason"),
+            ((outcome, number(count), reason) for outcome, reason, count in report.reasons),
+        )
+
+
+def _twice(report: CampaignReport) -> Iterator[str]:
+    if report.state.possibly_duplicated:
+        yield "<h2>Possibly delivered twice</h2>"
+        yield f"<p>{counted(report.state.possibly_duplicated, 'row')} sent again after an answer was lost. A second "
+        yield "delivery replaces the first, or shows the same once more; it is the price of not losing them.</p>"
+        if report.twice:
+            yield f"<p>Rows {_text(ranges_said(report.twice, RANGES_ON_PAGE))}.</p>"
+
+
+def _lost(report: CampaignReport) -> Iterator[str]:
+    if report.lost:
+        yield "<h2>Lost answers</h2>"
+        yield "<p>A batch was sent, and no answer came that says whether it was taken.</p>"
+        yield from _table(
+            ("Batch", "Rows", "When", "Token", "What was seen", "What was done"),
+            (
+                (
+                    str(lost.batch),
+                    rows_said(lost.first_row, lost.rows),
+                    moment(lost.at),
+                    lost.token,
+                    lost.seen,
+                    lost.done,
+                )
+                for lost in report.lost
+            ),
+            counts=(),
+        )
+
+
+def _held(report: CampaignReport) -> Iterator[str]:
+    if report.held:
+        yield "<h2>Held for your word</h2>"
+        yield "<p>If you know whether Truecaller took one of these batches, say so. <em>yes</em> leaves its rows "
+        yield "unknown for good, <em>no</em> lets a resume send them again.</p>"
+        for held in report.held:
+            where = rows_said(held.first_row, held.rows)
+            yield f"<p>Batch {held.batch}, {_text(where)}: {_text(held.seen)}<br>"
+            yield f"<code>{escape(held.command)}</code></p>"
+
+
+def _facts(report: CampaignReport) -> Iterator[str]:
+    state, effort = report.state, report.effort
+    requests = ", ".join(f"{number(count)} {call}" for call, count in effort.requests.items() if count)
+    yield "<h2>Cost and circumstances</h2><dl>"
+    facts: Sequence[tuple[str, str]] = (
+        ("Requests", f"{number(sum(effort.requests.values()))}{f' ({requests})' if requests else ''}"),
+        ("Batches accepted", number(state.batches)),
+        ("Retries", number(effort.retries)),
+        ("Refusals", counted(effort.throttled, "answer") + " 429 (too many requests)"),
+        ("Tokens made", number(effort.tokens_minted)),
+        ("Time at work", f"{duration(effort.elapsed)} in {counted(state.runs, 'run')}"),
+        ("Began", moment(state.began_at)),
+        ("Last write", moment(state.last_write)),
+        ("A lost answer", report.on_ambiguous),
+        ("Account", f"{report.account}, API {report.api_version}, truecaller {report.library}"),
+        ("Results", state.results or "no file"),
+    )
+    for name, value in facts:
+        yield f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>"
+    yield f"<dt>Journal</dt><dd>{_text(state.journal)}</dd>"
+    yield f"<dt>Next</dt><dd><code>{escape(state.next)}</code></dd></dl>"
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[str]], counts: Sequence[int] = (1,)) -> Iterator[str]:
+    """A table whose rows become blocks on a narrow screen."""
+    classes = [' class="count"' if place in counts else "" for place in range(len(names))]
+    heads = "".join(f"<th{kind}>{_text(name)}</th>" for name, kind in zip(names, classes, strict=True))
+    yield f'<table class="wide {"counts" if counts else "lost"}"><thead><tr>{heads}</tr></thead><tbody>'
+    for row in rows:
+        cells = (
+            f'<td{kind} data-name="{escape(name)}">{_text(cell)}</td>'
+            for name, cell, kind in zip(names, row, classes, strict=True)
+        )
+        yield f"<tr>{''.join(cells)}</tr>"
+    yield "</tbody></table>"
+
+
+def _text(text: str) -> str:
+    return escape(printable(text))

@@ -1,0 +1,1 @@
+"""Records and batches of the sandbox: validation, what took effect, and their status."""

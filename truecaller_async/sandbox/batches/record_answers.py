@@ -1,0 +1,75 @@
+"""What the server says to a record and to a batch: taken, or refused.
+
+Documented shapes: `status_info` for a real-time record of v2; `{"status", "message"}` with the batch id at the end of
+the message in v1; `{"batch_id"}` for a batch of v2 and v3. Documented texts are used word by word.
+
+The sandbox's own choices, because nothing is printed: all of v3's answers are v2's; a refused record or batch is a
+400 in every version, and a real-time record that is valid but cannot be shown is a 200 that says so. The other forms
+that the documentation has are oddities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import attrs
+
+from truecaller_async.sandbox.answers import Reply, answer, invalid
+from truecaller_async.sandbox.batches.applied_posts import Verdict
+from truecaller_async.sandbox.batches.records import V1, Form, Refusal
+from truecaller_async.sandbox.faults.response_variants import ResponseVariant
+
+PUSHED = "Record processed successfully"
+PUSHED_V1 = "Records Uploaded Successfully"
+
+
+@attrs.frozen
+class RecordAnswers:
+    """The answers to what is posted, with the oddities of this sandbox."""
+
+    oddities: Collection[ResponseVariant]
+
+    def accepted_batch(self, form: Form, batch_id: str) -> Reply:
+        """A batch was taken."""
+        if form is V1:
+            return _v1("success", PUSHED_V1, batch_id, 200)
+        return answer({"batch_id": batch_id})
+
+    def refused_batch(self, form: Form, refusal: Refusal, batch_id: str) -> Reply:
+        """A whole batch was refused."""
+        if form is V1:
+            return _v1("failure", refusal.message, batch_id, self._refused)
+        return invalid(_in_body(refusal.message))
+
+    def pushed(self, form: Form, verdict: Verdict, batch_id: str) -> Reply:
+        """A real-time record was valid; the verdict says whether it could be shown."""
+        done = verdict.status == "success"
+        if form is V1:
+            if done and ResponseVariant.EMPTY_V1_PUSH in self.oddities:
+                return Reply(200, {}, b"")
+            return _v1("success" if done else "failure", verdict.message or PUSHED_V1, batch_id, 200)
+        return self._wrapped(Verdict("success" if done else "error", message=verdict.message or PUSHED), 200)
+
+    def refused_push(self, form: Form, refusal: Refusal, batch_id: str) -> Reply:
+        """A real-time record was refused."""
+        if form is V1:
+            return _v1("failure", refusal.message, batch_id, self._refused)
+        return self._wrapped(Verdict("error", refusal.field, _in_body(refusal.message)), self._refused)
+
+    @property
+    def _refused(self) -> int:
+        return 200 if ResponseVariant.FAILURE_IN_200 in self.oddities else 400
+
+    def _wrapped(self, verdict: Verdict, status: int) -> Reply:
+        if ResponseVariant.FLAT_STATUS_INFO in self.oddities:
+            return answer(verdict, status)
+        name = "statusInfo" if ResponseVariant.CAMEL_STATUS_INFO in self.oddities else "status_info"
+        return answer({name: verdict}, status)
+
+
+def _v1(word: str, message: str, batch_id: str, status: int) -> Reply:
+    return answer({"status": word, "message": f"{message}. BatchID: {batch_id}"}, status)
+
+
+def _in_body(message: str) -> str:
+    return f"Request body is invalid: {message}"

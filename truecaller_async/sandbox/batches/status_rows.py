@@ -1,0 +1,164 @@
+"""The status of a batch, row by row, in the form of the path that asks.
+
+Documented: a bare array of flat rows in v1, an object with `data` in v2; moments have three fractional digits in v1
+and two in v2, as in the samples. The sandbox's own choices: v3's answer is v2's, with a `+` before every number; a v1
+row that failed has its message beside the status; a field that was not sent is left out of a row. The rows are in the
+order of the request, one for each record, unless an oddity says otherwise.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+import attrs
+import msgspec
+
+from truecaller_async.sandbox.answers import Reply, answer, stamp
+from truecaller_async.sandbox.batches.applied_posts import AppliedPost, Verdict
+from truecaller_async.sandbox.batches.records import V1, Form
+from truecaller_async.sandbox.faults.response_variants import ResponseVariant
+from truecaller_async.sandbox.faults.status_rows import Line, StatusRowFaults
+from truecaller_async.sandbox.settings import SandboxSettings
+
+
+class _Row(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    id: str
+    caller_number: str | None
+    receiver_number: str | None
+    label_id: str | None = None
+    dynamic_label_name: str | None = None
+    dynamic_call_reason: str | None = None
+    starts_at: int | None
+    ends_at: int | None
+    status_info: Verdict
+    created_at: str
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.id!r})"
+
+
+class _RowOfOldNames(_Row, kw_only=True, omit_defaults=True, gc=False):
+    caller_number: str | None = msgspec.field(name="caller")
+    receiver_number: str | None = msgspec.field(name="receiver")
+    dynamic_label_name: str | None = msgspec.field(default=None, name="label_name")
+    dynamic_call_reason: str | None = msgspec.field(default=None, name="call_reason")
+
+
+class _RowV1(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    id: str
+    client_account_id: str
+    batch_id: str | None
+    caller: str | None
+    receiver: str | None
+    label_id: str | None = None
+    label_name: str | None = None
+    call_reason: str | None = None
+    starts_at: int | None
+    ends_at: int | None
+    status: str
+    message: str | None = None
+    created_at: str
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.id!r})"
+
+
+class _Status(msgspec.Struct):
+    client_account_id: str
+    batch_id: str | None
+    data: list[_Row]
+
+
+@attrs.frozen
+class StatusView:
+    """How statuses are shown: for whom, the word before the final one, and in which form."""
+
+    client_account_id: str
+    pending: Verdict
+    mask_numbers: bool
+    shuffle: bool
+    row: type[_Row]
+    odd_rows: StatusRowFaults
+
+    @classmethod
+    def of(cls, settings: SandboxSettings) -> StatusView:
+        """The view that the settings ask for."""
+        oddities = settings.oddities
+        return cls(
+            settings.client_account_id,
+            Verdict(settings.pending_status),
+            settings.mask_numbers or ResponseVariant.MASKED_NUMBERS in oddities,
+            ResponseVariant.SHUFFLED_ROWS in oddities,
+            _RowOfOldNames if ResponseVariant.OLD_NAMES_IN_ROWS in oddities else _Row,
+            StatusRowFaults(oddities, settings.late_for),
+        )
+
+    def answer(self, form: Form, applied: AppliedPost, now: float) -> Reply:
+        """The status of every record of a batch at that moment."""
+        own = (Line(*said) for said in applied.statuses(now, self.pending))
+        lines = self._shown(form, self.odd_rows.of_batch(applied, own, now))
+        if self.shuffle:
+            # The batch's own order, so that two polls and two runs see the same one.
+            random.Random(applied.id_seed).shuffle(lines)  # noqa: S311 - repeatable on purpose, guards nothing
+        if form is V1:
+            created_at = stamp(applied.at, 3)
+            return answer([_row_v1(line, applied.batch_id, self.client_account_id, created_at) for line in lines])
+        created_at = stamp(applied.at)
+        data = [_row(self.row, line, created_at) for line in lines]
+        return answer(_Status(self.client_account_id, applied.batch_id, data))
+
+    def _shown(self, form: Form, lines: Iterable[Line]) -> list[_Shown]:
+        show = _asterisks if self.mask_numbers else _with_plus if form.plus else _digits
+        return [(show(line.record.caller), show(line.record.receiver), line) for line in lines]
+
+
+_Shown = tuple[str | None, str | None, Line]
+"""A row before it has its version's names: caller and receiver as shown, and the rest."""
+
+
+def _digits(number: str | None) -> str | None:
+    return number.removeprefix("+") if number else number
+
+
+def _with_plus(number: str | None) -> str | None:
+    return "+" + number.removeprefix("+") if number else number
+
+
+def _asterisks(number: str | None) -> str | None:
+    return "*" * len(number) if number else number
+
+
+def _row(kind: type[_Row], shown: _Shown, created_at: str) -> _Row:
+    caller, receiver, (record_id, record, verdict, _) = shown
+    return kind(
+        id=record_id,
+        caller_number=caller,
+        receiver_number=receiver,
+        label_id=record.label_id,
+        dynamic_label_name=record.label_name,
+        dynamic_call_reason=record.reason,
+        starts_at=record.starts_at,
+        ends_at=record.ends_at,
+        status_info=verdict,
+        created_at=created_at,
+    )
+
+
+def _row_v1(shown: _Shown, batch_id: str | None, account: str, created_at: str) -> _RowV1:
+    caller, receiver, (record_id, record, verdict, elsewhere) = shown
+    return _RowV1(
+        id=record_id,
+        client_account_id=elsewhere.client_account_id if elsewhere else account,
+        batch_id=elsewhere.batch_id if elsewhere else batch_id,
+        caller=caller,
+        receiver=receiver,
+        label_id=record.label_id,
+        label_name=record.label_name,
+        call_reason=record.reason,
+        starts_at=record.starts_at,
+        ends_at=record.ends_at,
+        status=verdict.status,
+        message=verdict.message,
+        created_at=created_at,
+    )

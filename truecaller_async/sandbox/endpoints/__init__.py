@@ -1,0 +1,1 @@
+"""Tokens, numbers, feature sets, exports and pages of lists in the sandbox."""

@@ -1,0 +1,116 @@
+"""The deprecated exports: a link to a file, and the file.
+
+Documented: the two paths, their required parameters, that the answer is a URL, and that the link lives 10 minutes. The
+body of the answer is printed nowhere; its shape is a setting. Everything else is the sandbox's own: parameters that
+are missing or no whole numbers are 400 `{"message"}`, the form of the exports' documented error; the file is CSV with
+invented lines, the same for the same link; a link that is too old, or was never given, is 404; of more than
+`LINKS_MAX` links the oldest are forgotten.
+
+The link leads to the host by which the sandbox was asked, and needs no token.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from truecaller_async.sandbox.answers import Reply, answer, not_found, stamp
+from truecaller_async.sandbox.faults.response_variants import ResponseVariant
+from truecaller_async.sandbox.routing import Target
+from truecaller_async.sandbox.settings import SandboxSettings
+
+PATH = "/_sandbox/exports/"
+LINK_LIFE = 600.0
+LINKS_MAX = 10_000
+LINES = 12
+SPAN = 86_400.0
+"""The lines of a file are from so many seconds before its link was given."""
+
+NO_EXPORT = "No CMB found for client Id"
+_HOST = re.compile(r"[\w.:\[\]-]{1,255}", re.ASCII)
+_SECONDS = re.compile(r"[0-9]{1,15}", re.ASCII)
+
+
+@attrs.frozen
+class _Kind:
+    """One kind of file: its columns, and the words of its last column."""
+
+    columns: tuple[str, ...]
+    words: tuple[str, ...]
+
+
+FEEDBACK = _Kind(("phone_number", "at", "answer"), ("helpful", "not helpful", "wrong person"))
+CALLBACK = _Kind(("phone_number", "at", "slot"), ("morning", "afternoon", "not interested"))
+
+
+@attrs.frozen
+class _Link:
+    kind: _Kind
+    given_at: float
+
+
+class Exports:
+    """The links of one account. `new_id` gives a new UUID."""
+
+    def __init__(self, settings: SandboxSettings, new_id: Callable[[], str]) -> None:
+        self._settings = settings
+        self._new_id = new_id
+        self._links: OrderedDict[str, _Link] = OrderedDict()
+
+    def user_feedback(self, target: Target, headers: Mapping[str, str], now: float) -> Reply:
+        """A link to the answers of a survey."""
+        return self._asked(FEEDBACK, target, ("from_date",), headers, now)
+
+    def call_me_back(self, target: Target, headers: Mapping[str, str], now: float) -> Reply:
+        """A link to the requests for a call back."""
+        return self._asked(CALLBACK, target, ("from", "to"), headers, now)
+
+    def file(self, name: str, now: float) -> Reply:
+        """The file behind a link, by the last segment of its path."""
+        link = self._links.get(name)
+        if link is None or now >= link.given_at + LINK_LIFE:
+            return not_found(f"no such file: a link lives {LINK_LIFE / 60:.0f} minutes")
+        return Reply(200, {"content-type": "text/csv"}, _lines(name, link).encode())
+
+    def _asked(
+        self, kind: _Kind, target: Target, required: tuple[str, ...], headers: Mapping[str, str], now: float
+    ) -> Reply:
+        for name in required:
+            value = target.asked(name)
+            if value is None:
+                return answer({"message": f"{name} is required"}, 400)
+            if not _SECONDS.fullmatch(value):
+                return answer({"message": f"{name} must be a whole number"}, 400)
+        if ResponseVariant.BROKEN_EXPORTS in self._settings.oddities:
+            return answer({"message": NO_EXPORT}, 400)
+        return self._answer(f"http://{_host(headers)}{PATH}{self._link(kind, now)}")
+
+    def _link(self, kind: _Kind, now: float) -> str:
+        name = f"{self._new_id()}.csv"
+        self._links[name] = _Link(kind, now)
+        while len(self._links) > LINKS_MAX or next(iter(self._links.values())).given_at + LINK_LIFE <= now:
+            self._links.popitem(last=False)
+        return name
+
+    def _answer(self, url: str) -> Reply:
+        if self._settings.export_shape == "text":
+            return Reply(200, {"content-type": "text/plain; charset=utf-8"}, url.encode())
+        return answer(url if self._settings.export_shape == "string" else {"url": url})
+
+
+def _host(headers: Mapping[str, str]) -> str:
+    host = headers.get("host", "")
+    return host if _HOST.fullmatch(host) else "sandbox.example"
+
+
+def _lines(name: str, link: _Link) -> str:
+    rng = random.Random(name)  # noqa: S311 - repeatable on purpose, guards nothing
+    rows = [link.kind.columns]
+    for _ in range(LINES):
+        number = f"9198{rng.randrange(10**8):08d}"
+        rows.append((number, stamp(link.given_at - rng.uniform(0, SPAN)), rng.choice(link.kind.words)))
+    return "".join(",".join(row) + "\n" for row in rows)

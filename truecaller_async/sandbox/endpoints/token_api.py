@@ -1,0 +1,102 @@
+"""Tokens: how they are created, how long they live, whose a request is.
+
+Documented: the texts for missing fields, a missing header and a token that is no good; their statuses are inferred.
+Missing fields are asked for in the order `api_key`, `key_id`; wrong credentials are a 401 `authorization-error` with
+a text of the sandbox's own. Only tokens that were created are charged to the mint limit. Tokens live side by side; a
+new one ends no other. `X-Public-Access` is not demanded: the copies of the documentation disagree.
+"""
+
+from __future__ import annotations
+
+import random
+import string
+from collections import OrderedDict
+from collections.abc import Mapping
+
+import attrs
+import msgspec
+
+from truecaller_async.models import Secret
+from truecaller_async.sandbox import answers
+from truecaller_async.sandbox.answers import Reply, error, forbidden, invalid
+from truecaller_async.sandbox.batches.records import INVALID_INPUT
+from truecaller_async.sandbox.faults.response_variants import ResponseVariant
+from truecaller_async.sandbox.settings import SandboxSettings
+from truecaller_async.sandbox.sliding_log import ACCOUNT, AdmissionControl
+
+TOKEN_LENGTH = 64
+_TOKEN_LETTERS = string.ascii_letters + string.digits
+
+
+class _Keys(msgspec.Struct):
+    api_key: str | None = None
+    key_id: str | None = None
+
+    def __repr__(self) -> str:
+        return "_Keys(***)"
+
+
+@attrs.frozen
+class _Token:
+    number: int
+    expires: float
+
+
+class TokenApi:
+    """The tokens of one account. `minted` counts all that were ever created; they are numbered from 1."""
+
+    def __init__(self, settings: SandboxSettings, admission: AdmissionControl, rng: random.Random) -> None:
+        self._settings = settings
+        self._admission = admission
+        self._rng = rng
+        self._tokens: OrderedDict[str, _Token] = OrderedDict()
+        self.minted = 0
+
+    def mint(self, account: str, body: bytes, now: float) -> Reply:
+        """A new token for the account in the path, or why there is none."""
+        wrong = self._wrong(account, body)
+        if wrong is not None:
+            return wrong
+        wait = self._admission.admit("mint", ACCOUNT, now)
+        if wait:
+            return answers.rate_limited(wait)
+        self.minted += 1
+        self._drop_expired(now)
+        value = "".join(self._rng.choices(_TOKEN_LETTERS, k=TOKEN_LENGTH))
+        self._tokens[value] = _Token(self.minted, now + self._settings.token_life)
+        return answers.token(value, now)
+
+    def token_of(self, headers: Mapping[str, str], now: float) -> int | Reply:
+        """The number of the token that a request carries, or why it may not pass."""
+        header = headers.get("authorization")
+        if not header:
+            return error(401, "authorization-error", "Missing authorization header")
+        scheme, _, value = header.partition(" ")
+        token = self._tokens.get(value.strip()) if scheme.lower() == "bearer" else None
+        if token is not None and now < token.expires:
+            return token.number
+        if ResponseVariant.PARSE_FAILURE in self._settings.oddities:
+            return answers.unparsed()
+        return error(401, "authorization-error", "please login again")
+
+    def live(self, now: float) -> int:
+        """How many tokens work at that moment."""
+        return sum(now < token.expires for token in self._tokens.values())
+
+    def _wrong(self, account: str, body: bytes) -> Reply | None:
+        try:
+            keys = msgspec.json.decode(body, type=_Keys)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return invalid(INVALID_INPUT)
+        for name in ("api_key", "key_id"):
+            if not getattr(keys, name):
+                return invalid(f"{name} is required")
+        if keys.key_id != self._settings.key_id or Secret(keys.api_key or "") != self._settings.api_key:
+            return error(401, "authorization-error", "key_id or api_key is wrong")
+        return None if account == self._settings.client_account_id else forbidden()
+
+    def _drop_expired(self, now: float) -> None:
+        """Tokens live equally long, so the first that was made is the first that expires."""
+        while self._tokens and next(iter(self._tokens.values())).expires <= now:
+            _, token = self._tokens.popitem(last=False)
+            self._admission.forget(token.number)

@@ -1,0 +1,1 @@
+"""Faults on demand: fault plans, the responses they produce, and response variants."""

@@ -1,0 +1,121 @@
+"""Rows of a status that should not be as they are: missing, late, twice, at odds with each other, of another batch.
+
+One record in `EVERY` is concerned by each of these oddities, and at least one in every batch. Which one comes from the
+oddity's name and the batch's own seed, so that two polls and two runs of the same seed see the same rows; several
+oddities may meet at one record, and where its row is missing there is nothing to repeat.
+
+A foreign row is about numbers that nobody has (no country has the code 999) and a window an hour earlier, and says the
+opposite of the row that it follows: a client that takes it for its own claims something false. In v1 it names the
+other batch and the other account. Where everything that a row shows could be ours, no client could tell; such a row is
+not made here.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import attrs
+
+from truecaller_async.sandbox.batches.applied_posts import BY_LAST_DIGITS, SUCCESS, AppliedPost, Verdict
+from truecaller_async.sandbox.batches.records import Record
+from truecaller_async.sandbox.faults.response_variants import ResponseVariant
+
+EVERY = 25
+NOBODYS_CODE = "999"
+HOUR_MS = 60 * 60 * 1000
+
+ODD_ROWS = (
+    ResponseVariant.MISSING_ROWS,
+    ResponseVariant.LATE_ROWS,
+    ResponseVariant.REPEATED_ROWS,
+    ResponseVariant.CONTRADICTING_ROWS,
+    ResponseVariant.FOREIGN_ROWS,
+)
+GONE = frozenset({ResponseVariant.MISSING_ROWS, ResponseVariant.LATE_ROWS})
+
+FAILED = BY_LAST_DIGITS["13"]
+
+
+class Elsewhere(NamedTuple):
+    """Another batch, of another account."""
+
+    batch_id: str
+    client_account_id: str
+
+
+class Line(NamedTuple):
+    """A row: the record's id, the record, its status, and where it belongs if not here."""
+
+    record_id: str
+    record: Record
+    verdict: Verdict
+    elsewhere: Elsewhere | None = None
+
+
+@attrs.frozen
+class StatusRowFaults:
+    """The oddities that are on. `late_for`: seconds from the last final word of a batch to its late rows."""
+
+    oddities: frozenset[ResponseVariant]
+    late_for: float
+
+    def of_batch(self, applied: AppliedPost, lines: Iterable[Line], now: float) -> Iterable[Line]:
+        """The rows that are shown at that moment, out of one for each record in the order of the request."""
+        at = {oddity: _places(oddity, applied) for oddity in ODD_ROWS if oddity in self.oddities}
+        if now >= applied.final_at + applied.spread + self.late_for:
+            at.pop(ResponseVariant.LATE_ROWS, None)
+        return _changed(applied, lines, at) if at else lines
+
+
+def _places(oddity: ResponseVariant, applied: AppliedPost) -> range:
+    """Which records of a batch an oddity concerns, by index."""
+    dice, count = _dice(oddity, applied), len(applied.records)
+    return range(dice.randrange(min(EVERY, count)), count, EVERY)
+
+
+def _changed(applied: AppliedPost, lines: Iterable[Line], at: Mapping[ResponseVariant, range]) -> Iterator[Line]:
+    others = _dice("others", applied)
+    elsewhere = Elsewhere(_an_id(others), _an_id(others))
+    for index, line in enumerate(lines):
+        met = {oddity for oddity, places in at.items() if index in places}
+        if met.isdisjoint(GONE):
+            yield line
+            if ResponseVariant.REPEATED_ROWS in met:
+                yield line
+            if ResponseVariant.CONTRADICTING_ROWS in met and line.verdict == applied.verdict(index):
+                yield line._replace(verdict=_opposite(line.verdict))
+        if ResponseVariant.FOREIGN_ROWS in met:
+            verdict = _opposite(applied.verdict(index))
+            yield Line(_an_id(others), _anothers(line.record, others), verdict, elsewhere)
+
+
+def _anothers(record: Record, dice: random.Random) -> Record:
+    """A record of another batch of the same kind."""
+    return Record(
+        _nobodys_number(dice),
+        _nobodys_number(dice),
+        None if record.starts_at is None else record.starts_at - HOUR_MS,
+        None if record.ends_at is None else record.ends_at - HOUR_MS,
+        record.label_id,
+        record.label_name,
+        record.reason,
+    )
+
+
+def _opposite(verdict: Verdict) -> Verdict:
+    return FAILED if verdict == SUCCESS else SUCCESS
+
+
+def _dice(name: str, applied: AppliedPost) -> random.Random:
+    return random.Random(f"{name} {applied.id_seed}")  # noqa: S311 - repeatable on purpose, guards nothing
+
+
+def _an_id(dice: random.Random) -> str:
+    return str(uuid.UUID(int=dice.getrandbits(128), version=4))
+
+
+def _nobodys_number(dice: random.Random) -> str:
+    return f"{NOBODYS_CODE}{dice.randrange(10**9):09d}"

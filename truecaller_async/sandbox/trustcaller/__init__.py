@@ -1,0 +1,1 @@
+"""The TrustCaller API of the sandbox."""

@@ -1,0 +1,341 @@
+"""The TrustCaller account behind the sandbox, on a path of its own. No socket, no clock, no chance.
+
+`TrustCallerState.handle` takes one request and the moment and gives one reply; the same requests at the same moments
+give the same replies, tokens included.
+
+A request goes through these doors in this order: the path and method (404, 405); `Accept: application/json` (406); the
+token (401); the limit (429 with `Retry-After`), counted by an exact sliding log over all keys; the permissions (403);
+the content (422, 404). What is refused before the limit is not counted.
+
+Documented: every answer of 200 and 201, and the bodies of 401, 403, 422 and of the 404 of a call. The sandbox's own
+choices, because nothing is printed: the bodies of 404 elsewhere, 405, 406 and 429; that the limit is the account's;
+that a date is a day in UTC and that `to` is the last day of the calls; that a key may revoke itself; that key
+management needs both permissions. Links to other pages are whole and forget the filters, as such links are apt to, so
+that a client that follows them instead of counting is found out.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl
+
+import attrs
+import msgspec
+
+from truecaller_async.models import Secret
+from truecaller_async.sandbox.answers import Reply, answer
+from truecaller_async.sandbox.sliding_log import SlidingLog
+from truecaller_async.sandbox.trustcaller.settings import (
+    API_ACCESS,
+    FIRST_KEY,
+    KEYS_MANAGE,
+    TEST_NUMBERS,
+    SandboxCall,
+    SandboxNumber,
+    TrustCallerSettings,
+    token_letters,
+)
+
+PREFIX = "/trustcaller/api/v1"
+PER_PAGE = 100
+PER_PAGE_MAX = 1000
+NAME_MAX = 64
+MASKED_DIGITS = 3
+CACHED_FOR = 300
+
+_WHOLE = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_DIGITS = re.compile(r"[0-9]+", re.ASCII)
+
+
+@attrs.define
+class _Key:
+    """A key of the account. `secret` is told once."""
+
+    id: int
+    name: str
+    secret: Secret
+    created_at: float
+    last_used_at: float | None = None
+
+
+@attrs.frozen(repr=False)
+class _Asked:
+    """One request that came in at the door."""
+
+    query: Mapping[str, str]
+    body: bytes
+    now: float
+    url: str
+    item: int | None = None
+
+
+Handler: TypeAlias = Callable[[_Asked], Reply]
+
+
+class RefusedError(Exception):
+    """The content of a request is refused: the reply that says so."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        super().__init__(f"HTTP {reply.status}")
+
+
+class TrustCallerState:
+    """One account, from nothing. `requests` counts by status; `peak` is the most admitted in one window."""
+
+    def __init__(self, settings: TrustCallerSettings | None = None) -> None:
+        self.settings = settings or TrustCallerSettings()
+        self.requests: Counter[int] = Counter()
+        self._now = 0.0
+        self._rng = random.Random(f"trustcaller keys {self.settings.seed}")  # noqa: S311 - repeatable on purpose
+        made = self.settings.numbers[0].created_at if self.settings.numbers else datetime(2026, 1, 15, tzinfo=UTC)
+        self._keys = {FIRST_KEY: _Key(FIRST_KEY, "Sandbox", self.settings.token, made.timestamp())}
+        self._last_key = FIRST_KEY
+        self._log = SlidingLog(self.settings.limit, self.settings.per)
+        self._calls = sorted(self.settings.calls, key=lambda call: (call.start_at, call.id), reverse=True)
+        self._routes: dict[str, dict[str, Handler]] = {
+            "/numbers": {"GET": self._numbers},
+            "/test-numbers": {"GET": self._test_numbers},
+            "/calls": {"GET": self._call_list},
+            "/calls/check": {"GET": self._check},
+            "/calls/*": {"GET": self._call},
+            "/auth/keys": {"GET": self._key_list, "POST": self._create_key},
+            "/auth/keys/*": {"DELETE": self._revoke_key},
+        }
+
+    @property
+    def peak(self) -> int:
+        """The most requests that were admitted in any one window."""
+        return self._log.peak
+
+    def handle(self, method: str, path_qs: str, headers: Mapping[str, str], body: bytes, now: float) -> Reply:
+        """Answer one request. Header names are lower case; `now` is wall-clock seconds. Raises nothing."""
+        self._now = now = max(self._now, now)
+        reply = self._answer(method, path_qs, headers, body, now)
+        self.requests[reply.status] += 1
+        return reply
+
+    def _answer(self, method: str, path_qs: str, headers: Mapping[str, str], body: bytes, now: float) -> Reply:
+        path, _, query = path_qs.partition("?")
+        route, item = _route_of(path.removeprefix(PREFIX))
+        handlers = self._routes.get(route)
+        if handlers is None:
+            return _message(404, "The route could not be found.")
+        if method not in handlers:
+            return _message(405, f"The {method} method is not supported for this route.", allow=", ".join(handlers))
+        refused = self._refused_at_the_door(route, headers, now)
+        if refused is not None:
+            return refused
+        host = headers.get("host", "")
+        url = f"http://{host if host.isascii() else ''}{path}"
+        asked = _Asked(dict(parse_qsl(query, keep_blank_values=True)), body, now, url, item)
+        try:
+            return handlers[method](asked)
+        except RefusedError as refusal:
+            return refusal.reply
+
+    def _refused_at_the_door(self, route: str, headers: Mapping[str, str], now: float) -> Reply | None:
+        if "application/json" not in headers.get("accept", ""):
+            return _message(406, "Every request must send Accept: application/json.")
+        key = self._key_of(headers)
+        if key is None:
+            return _message(401, "Unauthenticated.")
+        wait = self._log.wait(now)
+        if wait:
+            return _message(429, "Too Many Attempts.", **{"retry-after": str(math.ceil(wait))})
+        self._log.admit(now)
+        key.last_used_at = now
+        needed = {API_ACCESS, KEYS_MANAGE} if route.startswith("/auth/") else {API_ACCESS}
+        return None if needed <= self.settings.permissions else _message(403, "This action is unauthorized.")
+
+    def _key_of(self, headers: Mapping[str, str]) -> _Key | None:
+        scheme, _, value = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not value.isascii():
+            return None
+        given = Secret(value.strip())
+        return next((key for key in self._keys.values() if key.secret == given), None)
+
+    def _numbers(self, asked: _Asked) -> Reply:
+        return _page(asked, self.settings.numbers, _shown_number)
+
+    def _test_numbers(self, asked: _Asked) -> Reply:
+        prefix = asked.query.get("prefix")
+        if prefix is not None and not _DIGITS.fullmatch(prefix):
+            raise _invalid("prefix", "The prefix field must only contain digits.")
+        found = [
+            {"prefix": known, "test_number": number}
+            for known, number in TEST_NUMBERS.items()
+            if prefix is None or number.startswith(prefix)
+        ]
+        return answer(
+            {"data": found, "count": len(found), "cached_for_seconds": CACHED_FOR, "filtered_by_prefix": prefix}
+        )
+
+    def _call_list(self, asked: _Asked) -> Reply:
+        first, last = _day(asked, "from"), _day(asked, "to")
+        found = [
+            call
+            for call in self._calls
+            if (first is None or call.start_at.astimezone(UTC).date() >= first)
+            and (last is None or call.start_at.astimezone(UTC).date() <= last)
+        ]
+        return _page(asked, found, _shown_call)
+
+    def _call(self, asked: _Asked) -> Reply:
+        for call in self._calls:
+            if call.id == asked.item:
+                return answer({"data": _shown_call(call)})
+        return _not_found("Call record not found.")
+
+    def _check(self, asked: _Asked) -> Reply:
+        number = asked.query.get("number")
+        if not number:
+            raise _invalid("number", "The number field is required.")
+        own = {one.number for one in self.settings.numbers}
+        return answer({"call_received": number in own and number in self.settings.live})
+
+    def _key_list(self, asked: _Asked) -> Reply:
+        found = [
+            {
+                "id": key.id,
+                "name": key.name,
+                "last_used_at": None if key.last_used_at is None else _stamp(key.last_used_at),
+                "created_at": _stamp(key.created_at),
+            }
+            for key in self._keys.values()
+        ]
+        return answer({"data": found, "count": len(found)})
+
+    def _create_key(self, asked: _Asked) -> Reply:
+        name = _name_in(asked.body)
+        self._last_key += 1
+        key = _Key(self._last_key, name, Secret(token_letters(self._rng, self._last_key)), asked.now)
+        self._keys[key.id] = key
+        told = {
+            "id": key.id,
+            "name": key.name,
+            "token": key.secret.reveal(),
+            "created_at": _stamp(key.created_at),
+            "message": "Save this token now. It cannot be retrieved later.",
+        }
+        return answer(told, 201)
+
+    def _revoke_key(self, asked: _Asked) -> Reply:
+        if self._keys.pop(asked.item or 0, None) is None:
+            return _not_found("API key not found.")
+        return _message(200, "API key revoked.")
+
+
+def _route_of(path: str) -> tuple[str, int | None]:
+    """The pattern of a path, and the id in it. `check` is a word and no id."""
+    head, _, last = path.rpartition("/")
+    if head in ("/calls", "/auth/keys") and _WHOLE.fullmatch(last):
+        return f"{head}/*", int(last)
+    return ("" if path.endswith("*") else path), None
+
+
+def _page(asked: _Asked, items: Sequence[Any], shown: Callable[[Any], dict[str, object]]) -> Reply:
+    number = _whole(asked, "page", 1, None)
+    per_page = _whole(asked, "per_page", PER_PAGE, PER_PAGE_MAX)
+    last = max(1, -(-len(items) // per_page))
+
+    def link(page: int) -> str | None:
+        return f"{asked.url}?page={page}" if 1 <= page <= last else None
+
+    cut = items[(number - 1) * per_page : number * per_page]
+    return answer(
+        {
+            "data": [shown(item) for item in cut],
+            "links": {"first": link(1), "last": link(last), "prev": link(number - 1), "next": link(number + 1)},
+            "meta": {"current_page": number, "per_page": per_page, "total": len(items)},
+        }
+    )
+
+
+def _whole(asked: _Asked, name: str, usual: int, most: int | None) -> int:
+    text = asked.query.get(name)
+    if text is None:
+        return usual
+    spoken = name.replace("_", " ")
+    if not _WHOLE.fullmatch(text):
+        raise _invalid(name, f"The {spoken} field must be at least 1.")
+    if most is not None and int(text) > most:
+        raise _invalid(name, f"The {spoken} field must not be greater than {most}.")
+    return int(text)
+
+
+def _day(asked: _Asked, name: str) -> date | None:
+    text = asked.query.get(name)
+    if text is None:
+        return None
+    try:
+        if _DAY.fullmatch(text):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass  # a day such as 2026-02-30 is refused as any other text
+    raise _invalid(name, f"The {name} field must match the format Y-m-d.")
+
+
+def _name_in(body: bytes) -> str:
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = None
+    name = value.get("name") if isinstance(value, dict) else None
+    if name is None or name == "":
+        raise _invalid("name", "The name field is required.")
+    if not isinstance(name, str):
+        raise _invalid("name", "The name field must be a string.")
+    if len(name) > NAME_MAX:
+        raise _invalid("name", f"The name field must not be greater than {NAME_MAX} characters.")
+    return name
+
+
+def _shown_number(one: SandboxNumber) -> dict[str, object]:
+    return {
+        "id": one.id,
+        "number": one.number,
+        "reserved": True,
+        "released_at": None,
+        "ivr_id": one.ivr_id,
+        "created_at": _stamp(one.created_at.timestamp()),
+    }
+
+
+def _shown_call(call: SandboxCall) -> dict[str, object]:
+    return {
+        "id": call.id,
+        "caller_id": call.caller[:-MASKED_DIGITS] + "X" * MASKED_DIGITS,
+        "number": call.number,
+        "start_at": _stamp(call.start_at.timestamp()),
+        "end_at": _stamp((call.start_at + timedelta(seconds=call.duration)).timestamp()),
+        "duration": call.duration,
+        "pdd": call.pdd,
+        "call_unique_id": call.call_unique_id,
+        "call_acceptable": call.call_acceptable,
+        "short_call": call.short_call,
+        "hang_cause": call.hang_cause,
+    }
+
+
+def _stamp(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%S}+00:00"
+
+
+def _message(status: int, message: str, **headers: str) -> Reply:
+    return answer({"message": message}, status, headers)
+
+
+def _not_found(message: str) -> Reply:
+    return answer({"error": "not_found", "message": message}, 404)
+
+
+def _invalid(field: str, message: str) -> RefusedError:
+    return RefusedError(answer({"message": message, "errors": {field: [message]}}, 422))

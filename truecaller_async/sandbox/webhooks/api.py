@@ -1,0 +1,103 @@
+"""The path /_sandbox/webhooks, by which a program in any language has webhooks fired, and looks at what came of them.
+
+    POST    {"url", "kind", "count", "duplicates", "shuffle", "senders"}, all optional where a URL was named before
+    GET     the log of attempts; ?after=N&limit=M pages
+    DELETE  the webhooks are deleted: what is still pending ends as "webhook deleted"
+
+A POST must be of the type application/json, so that a web page in somebody's browser cannot have anything sent. No
+answer shows the path or the query of a URL.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from truecaller_async.errors import ConfigError
+from truecaller_async.models import Secret
+from truecaller_async.sandbox.answers import JSON, Reply, answer, error, invalid, not_allowed
+from truecaller_async.sandbox.webhooks.events import EventKind, WebhookEvent
+from truecaller_async.sandbox.webhooks.sender import WebhookOrder, WebhookSender
+
+PATH = "/_sandbox/webhooks"
+PAGE = 1000
+PAGE_MAX = 100_000
+ALL = "all"
+METHODS = "GET, POST, DELETE"
+
+_NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
+
+
+class _Order(msgspec.Struct, forbid_unknown_fields=True):
+    url: str | None = None
+    kind: str = ALL
+    count: int = 1
+    duplicates: float = 0.0
+    shuffle: bool = False
+    senders: int = 1
+
+    def __repr__(self) -> str:
+        return f"_Order({self.kind!r}, {self.count})"
+
+
+class WebhookApi:
+    """Takes orders. `usual` is the URL where an order names none, `fire` carries one out and gives its events."""
+
+    def __init__(
+        self, usual: Secret | None, fire: Callable[[WebhookOrder], list[WebhookEvent]], postman: WebhookSender
+    ) -> None:
+        self._usual = usual
+        self._fire = fire
+        self._postman = postman
+
+    def handle(self, method: str, query: str, headers: Mapping[str, str], body: bytes, pending: int) -> Reply:
+        """Answer one request; `pending` is how many sendings are not at their end. Raises nothing."""
+        if method == "GET":
+            return self._told(query, pending)
+        if method == "POST":
+            return self._ordered(headers, body)
+        if method == "DELETE":
+            self._postman.forget()
+            return answer({"deleted": True})
+        return not_allowed(METHODS)
+
+    def _ordered(self, headers: Mapping[str, str], body: bytes) -> Reply:
+        if headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+            return error(415, "unsupported-media-type", f"an order must be of the type {JSON}")
+        try:
+            events = self._fire(self._volley(body))
+        except ConfigError as wrong:
+            return invalid(str(wrong))
+        return answer({"fired": len(events), "event_ids": [event.event_id for event in events]}, 202)
+
+    def _volley(self, body: bytes) -> WebhookOrder:
+        try:
+            order = msgspec.json.decode(body or b"{}", type=_Order)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise ConfigError(
+                'the order is not of the form {"url": text, "kind": text, "count": number, "duplicates": number, '
+                '"shuffle": true or false, "senders": number}'
+            ) from None
+        url = self._usual if order.url is None else Secret(order.url)
+        if url is None:
+            raise ConfigError('name a "url" in the order, or start the sandbox with --webhook')
+        return WebhookOrder(
+            url=url,
+            kinds=tuple(EventKind) if order.kind == ALL else (order.kind,),
+            count=order.count,
+            duplicates=order.duplicates,
+            shuffle=order.shuffle,
+            senders=order.senders,
+        )
+
+    def _told(self, query: str, pending: int) -> Reply:
+        asked = dict(parse_qsl(query))
+        after, limit = asked.get("after", "0"), asked.get("limit", str(PAGE))
+        if not (_NUMBER.fullmatch(after) and _NUMBER.fullmatch(limit)):
+            return invalid("after and limit must be whole numbers")
+        attempts = self._postman.attempts(int(after), min(int(limit), PAGE_MAX))
+        states = {state.value: count for state, count in self._postman.states.items()}
+        return answer({"states": states, "pending": pending, "attempts": attempts})

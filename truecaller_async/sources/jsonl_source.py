@@ -1,0 +1,111 @@
+"""JSONL: one JSON object on each line.
+
+Every line stands for itself, so a broken one costs one row. A key that stands twice in one object is refused, because
+JSON readers keep the last one silently.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator
+from typing import Any, TextIO
+
+import msgspec
+
+from truecaller_async.errors import SourceError
+from truecaller_async.models import CallRecord, Problem, Row, SourcePosition
+from truecaller_async.planning.untrusted_values import masked
+from truecaller_async.sources.column_mapping import ColumnDefaults, MappingShapes
+from truecaller_async.sources.text_files import LINE_MAX, READ_FAULTS, FileSource, Origin, TextLines, fault, open_text
+
+_decode = msgspec.json.Decoder().decode
+
+
+def read_jsonl(file: Origin, /, *, defaults: ColumnDefaults | None = None, **columns: str) -> JsonlSource:
+    """A JSONL file (path, text file or binary file; `.gz` is unpacked) as rows.
+
+    Each line is an object with the keys `caller, receiver, label_id, label_name, reason, starts_at, ends_at, key`, or
+    the names of the API. `columns` chooses others: `read_jsonl("x.jsonl", receiver="phone")`. Reading raises
+    `SourceError`; a wrong name in `columns` is a `ConfigError` at once.
+    """
+    return JsonlSource(file, defaults, columns)
+
+
+class JsonlSource(FileSource):
+    """Rows of a JSONL file; see `read_jsonl`."""
+
+    kind = "jsonl"
+
+    def _rows(self, after: SourcePosition | None) -> Generator[Row, None, None]:
+        with open_text(self.origin, self.name) as file:
+            if after is None:
+                yield from self._data(TextLines(file, self.name), 0, 0)
+            else:
+                yield from self._data_behind(after, file)
+
+    def _data_behind(self, after: SourcePosition, file: TextIO) -> Generator[Row, None, None]:
+        with self.text_behind(after, file) as rest:
+            yield from self._data(TextLines(rest, self.name, after.offset), after.line, after.row)
+
+    def _data(self, lines: TextLines, place: int, number: int) -> Generator[Row, None, None]:
+        shapes = MappingShapes(self.defaults, self.chosen)
+        source, has_places = iter(lines), self.path is not None
+        while line := self._next(source, number):
+            place += 1
+            if line.isspace():
+                continue
+            if number == 0 and (line.lstrip().startswith("[") or line.strip() == "{"):
+                raise SourceError(f"{self.name}: is one JSON document; write one object on each line")
+            number += 1
+            record = _record(line, place, shapes)
+            end = (place, lines.offset) if has_places else None
+            if isinstance(record, Problem):
+                yield Row(number, place, None, (record,), end)
+            else:
+                yield Row(number, place, record, (), end)
+
+    def _next(self, source: Iterator[str], row: int) -> str:
+        try:
+            return next(source, "")
+        except READ_FAULTS as error:
+            raise self.broken(row, error) from error
+
+
+def _record(line: str, place: int, shapes: MappingShapes) -> CallRecord | Problem:
+    if len(line) >= LINE_MAX or not line.isascii():
+        problem = fault(line, place)
+        if problem is not None:
+            return problem
+    try:
+        value = _decode(line)
+    except msgspec.DecodeError as error:
+        hint = "one object on each line, and nothing between the lines"
+        return Problem("row", "row.json", f"is not JSON: {error}", hint=hint)
+    except RecursionError:
+        return Problem("row", "row.json", "is nested too deep")
+    if not isinstance(value, dict):
+        return Problem("row", "row.json", f"is {_kind(value)}, and must be an object")
+    twice = _repeated_key(line, len(value))
+    if twice is not None:
+        return Problem("row", "row.columns", f"has the key {masked(twice)!r} twice", hint="remove one of them")
+    return shapes.record(value)
+
+
+def _repeated_key(line: str, keys: int) -> str | None:
+    """A key that stands twice in the object itself, which has so many different ones.
+
+    Objects inside it may repeat what they like. Only a line with more colons than keys needs to be looked at.
+    """
+    if line.count(":") <= keys:
+        return None
+    pairs: list[tuple[str, Any]] = json.loads(line, object_pairs_hook=list)
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            return key
+        seen.add(key)
+    return None
+
+
+def _kind(value: object) -> str:
+    return "a list" if isinstance(value, list) else "null" if value is None else f"a {type(value).__name__}"

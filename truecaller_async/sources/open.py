@@ -1,0 +1,84 @@
+"""A file by its name: the suffix tells the format. And a file that was read before, by the note that was made of it.
+
+Whether it is still the same file, `is_untouched` says without reading it. Its "no" may only mean that somebody copied
+the file; then the rows have to be compared (`planning.fingerprints`).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+from truecaller_async.errors import ConfigError, SourceError
+from truecaller_async.models import SourceDescriptor
+from truecaller_async.sources.column_mapping import ColumnDefaults, listed
+from truecaller_async.sources.csv_source import CsvSource
+from truecaller_async.sources.jsonl_source import JsonlSource
+from truecaller_async.sources.text_files import WRONG_SUFFIXES, FileSource, format_of
+
+STANDARD_INPUT = "-"
+READERS: dict[str, type[CsvSource | JsonlSource]] = {
+    ".csv": CsvSource,
+    ".jsonl": JsonlSource,
+    ".ndjson": JsonlSource,
+}
+KINDS: dict[str, type[CsvSource | JsonlSource]] = {reader.kind: reader for reader in READERS.values()}
+VERSION = "go on with the version of this library that made the note"
+ADVICE = "put the same file back there, or give the place to which it was moved as the source"
+
+
+def open_source(path: str | os.PathLike[str], defaults: ColumnDefaults | None = None) -> FileSource:
+    """The reader for this file: `.csv`, `.jsonl` or `.ndjson`, each also with `.gz`; "-" is CSV on standard input.
+
+    Raises `SourceError` for any other suffix, and says what to do. The file itself is opened when it is read.
+    """
+    name = os.fspath(path)
+    if name == STANDARD_INPUT:
+        return CsvSource(sys.stdin.buffer, defaults, {})
+    if os.path.isdir(name):  # noqa: PTH112 - a path of any kind, as given
+        raise SourceError(f"{name} is a folder; name a file in it, .csv or .jsonl")
+    suffix = format_of(name)
+    if suffix not in READERS:
+        verdict = WRONG_SUFFIXES.get(suffix, f"has the suffix {suffix!r}, which names no format that is read here")
+        raise SourceError(f"{name}: {verdict}; read are .csv and .jsonl, each also with .gz")
+    return READERS[suffix](path, defaults, {})
+
+
+def reopened(note: SourceDescriptor) -> FileSource:
+    """The reader for the file of this note, with the same columns and fill.
+
+    Raises `SourceError` with row 0 where there is no such file any more, and `ConfigError` where the note has something
+    in it that this version of the library does not know. The file itself is opened when it is read.
+    """
+    reader = KINDS.get(note.kind)
+    if reader is None:
+        raise ConfigError(
+            f"{note.path} was noted as {note.kind!r}, and only {listed(KINDS)} can be opened again; {VERSION}"
+        )
+    try:
+        fill = ColumnDefaults(**note.defaults)
+    except TypeError as error:
+        raise ConfigError(f"the fill that was noted for {note.path} is not understood ({error}); {VERSION}") from error
+    _check_is_there(Path(note.path))
+    return reader(note.path, fill, note.columns)
+
+
+def is_untouched(note: SourceDescriptor) -> bool:
+    """Whether the file of this note has the size and the time of change, to the nanosecond, that were noted."""
+    try:
+        found = Path(note.path).stat()
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == (note.size, note.modified)
+
+
+def _check_is_there(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        reason = "is not there any more" if isinstance(error, FileNotFoundError) else f"cannot be found: {error}"
+        raise SourceError(f"{path}: {reason}; {ADVICE}") from error
+    if not stat.S_ISREG(mode):
+        raise SourceError(f"{path}: is no regular file any more; {ADVICE}")

@@ -1,0 +1,254 @@
+"""Tokens and ledger in one SQLite file: they outlive the process, and processes of one machine share the ledger.
+
+A crash loop must not lock the account out (10 tokens in 30 minutes), so live tokens and the ledger of mints are kept
+on disk. A token belongs to one living process at a time: while the limits are counted within each process, lending it
+to two would let both send at the full rate. A process that ends gives its tokens up; the tokens of one that died are
+adopted by the next that asks.
+
+The file is created 0600 in a folder 0700, holds no API key, and is refused if others can read it, if it is a link, or
+if it belongs to somebody else. Every method is one job of `storage.sqlite_worker`, in a `BEGIN IMMEDIATE` transaction,
+so another process cannot write between reading the ledger and adding to it. A timestamp in the future is handled as in
+the ledger of `memory`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from truecaller_async.errors import ConfigError
+from truecaller_async.models import Secret, Token
+from truecaller_async.models.tokens import StoredToken, StoreSnapshot, User
+from truecaller_async.storage.private_file import PrivateFile
+from truecaller_async.storage.sqlite_worker import SqliteWorker, check_version, connect, open_database
+from truecaller_async.tokens.memory_store import OUT_OF_TURN, taken_for
+
+STATE_FILE = PrivateFile("state file", "access tokens", "state=")
+T = TypeVar("T")
+
+_open_here: set[str] = set()
+"""Owners that are alive in this very process. A pid alone would not tell: in a container every run has the same."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS token(
+    account TEXT NOT NULL, token_id TEXT NOT NULL, token TEXT NOT NULL, born REAL NOT NULL, expires REAL NOT NULL,
+    owner TEXT, idle_since REAL, PRIMARY KEY(account, token_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS mint(account TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS release(account TEXT NOT NULL, token_id TEXT NOT NULL, rule TEXT NOT NULL, at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS mint_at ON mint(account, at);
+CREATE INDEX IF NOT EXISTS release_at ON release(account, token_id, at);
+"""
+VERSION = 1
+
+KEPT_SECONDS = 24 * 3600.0
+"""Ledger entries and releases older than this are of no use to any limit."""
+
+
+class SqliteTokenStore:
+    """The `TokenStore` behind `state="sqlite:///path"`, for one account (a hash of base URL, account and key id)."""
+
+    def __init__(self, path: Path, account: str) -> None:
+        self._path = path
+        self._account = account
+        self._owner = ""
+        self._worker = SqliteWorker(
+            "client", lambda: _open(path), thread_name="truecaller-state", job_error=self._job_error
+        )
+
+    async def adopt(self, now: float) -> Sequence[Token]:
+        """The live tokens that no other living process uses; they are ours from now on."""
+
+        def transaction(db: sqlite3.Connection) -> Sequence[Token]:
+            db.execute("DELETE FROM token WHERE account = ? AND expires <= ?", (self._account, now))
+            rows = db.execute(
+                "SELECT token_id, token, born, expires, idle_since, owner FROM token WHERE account = ?",
+                (self._account,),
+            ).fetchall()
+            free = [row for row in rows if row[5] in (None, self._owner) or not _alive(row[5])]
+            for row in free:
+                db.execute(
+                    "UPDATE token SET owner = ?, idle_since = NULL WHERE account = ? AND token_id = ?",
+                    (self._owner, self._account, row[0]),
+                )
+            return [Token(row[0], Secret(row[1]), row[2], row[3], row[4]) for row in free]
+
+        return await self._do(transaction)
+
+    async def add(self, token: Token) -> None:
+        """Keep a token of ours."""
+
+        def transaction(db: sqlite3.Connection) -> None:
+            db.execute(
+                "INSERT OR REPLACE INTO token(account, token_id, token, born, expires, owner)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (self._account, token.token_id, token.secret.reveal(), token.created_at, token.expires_at, self._owner),
+            )
+
+        await self._do(transaction)
+
+    async def discard(self, token_id: str) -> None:
+        """Forget a token, and what was sent with it."""
+
+        def transaction(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM token WHERE account = ? AND token_id = ?", (self._account, token_id))
+            db.execute("DELETE FROM release WHERE account = ? AND token_id = ?", (self._account, token_id))
+
+        await self._do(transaction)
+
+    async def claim_mint(self, limit: int, per: float, now: float) -> float:
+        """0.0 and written down, or the seconds until a mint is lawful."""
+
+        def transaction(db: sqlite3.Connection) -> float:
+            db.execute("DELETE FROM mint WHERE at < ?", (now - max(per, KEPT_SECONDS),))
+            db.execute("UPDATE mint SET at = ? WHERE account = ? AND at > ?", (now, self._account, now + OUT_OF_TURN))
+            recent = [
+                row[0]
+                for row in db.execute(
+                    "SELECT at FROM mint WHERE account = ? AND at > ? ORDER BY at", (self._account, now - per)
+                )
+            ]
+            if len(recent) < limit:
+                db.execute("INSERT INTO mint(account, at) VALUES (?, ?)", (self._account, now))
+                return 0.0
+            return max(float(recent[-limit]) + per - now, 0.001)
+
+        return await self._do(transaction)
+
+    async def refund_mint(self, now: float) -> None:
+        """Strike out the mint claimed at `now`."""
+        await self._do(
+            lambda db: db.execute(
+                "DELETE FROM mint WHERE rowid = (SELECT rowid FROM mint WHERE account = ? AND at = ? LIMIT 1)",
+                (self._account, now),
+            )
+        )
+
+    async def record_release(self, token_id: str, rule: str, at: float) -> None:
+        """Write down one release."""
+        await self._do(
+            lambda db: db.execute(
+                "INSERT INTO release(account, token_id, rule, at) VALUES (?, ?, ?, ?)",
+                (self._account, token_id, rule, at),
+            )
+        )
+
+    async def releases(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
+        """The releases after `since`; older ones are forgotten."""
+
+        def transaction(db: sqlite3.Connection) -> Mapping[str, Sequence[float]]:
+            db.execute("DELETE FROM release WHERE account = ? AND at < ?", (self._account, since - KEPT_SECONDS))
+            found: defaultdict[str, list[float]] = defaultdict(list)
+            for rule, at in db.execute(
+                "SELECT rule, at FROM release WHERE account = ? AND token_id = ? AND at > ? ORDER BY at",
+                (self._account, token_id, since),
+            ):
+                found[rule].append(at)
+            return found
+
+        return await self._do(transaction)
+
+    async def snapshot(self, now: float, since: float) -> StoreSnapshot:
+        """What the file holds, over a connection of its own that cannot write; an empty shelf where there is no file.
+
+        A looker is no owner: the tokens that it sees stay whose they are.
+        """
+        self._worker.check()
+        if not self._worker.is_started:
+            return await asyncio.to_thread(self._read_snapshot, now, since)
+        # The thread of the worker, unlike `to_thread`, works until the very end of a program.
+        return await self._worker.run_without_connection(lambda: self._read_snapshot(now, since))
+
+    async def release_all(self, now: float) -> None:
+        """The next process may have our tokens; they were last used now. In a forked child they are the parent's."""
+        if self._worker.is_inherited:
+            return
+        await self._do(
+            lambda db: db.execute(
+                "UPDATE token SET owner = NULL, idle_since = ? WHERE account = ? AND owner = ?",
+                (now, self._account, self._owner),
+            )
+        )
+
+    async def aclose(self) -> None:
+        """Close the file. In a forked child nothing is touched: the connection is the parent's."""
+        if not self._worker.is_inherited:
+            _open_here.discard(self._owner)
+        await self._worker.aclose()
+
+    async def _do(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
+        self._worker.check()
+        if not self._owner:
+            # Become an owner of tokens in the process of the first use: the store may have been made before a fork.
+            self._owner = f"{os.getpid()}:{os.urandom(8).hex()}"
+            _open_here.add(self._owner)
+        return await self._worker.write(transaction)
+
+    def _job_error(self, error: BaseException) -> BaseException:
+        return _unusable(self._path, error) if isinstance(error, sqlite3.Error) else error
+
+    def _read_snapshot(self, now: float, since: float) -> StoreSnapshot:
+        if not STATE_FILE.is_there(self._path):
+            return StoreSnapshot()
+        try:
+            with contextlib.closing(_open_to_look(self._path)) as db:
+                version = check_version(db, f"{STATE_FILE.name} {self._path}", VERSION)
+                return self._snapshot(db, now, since) if version else StoreSnapshot()
+        except sqlite3.Error as error:
+            raise _unusable(self._path, error) from None
+
+    def _snapshot(self, db: sqlite3.Connection, now: float, since: float) -> StoreSnapshot:
+        db.execute("BEGIN")
+        tokens = db.execute(
+            "SELECT token_id, born, expires, owner FROM token WHERE account = ? AND expires > ? ORDER BY born",
+            (self._account, now),
+        ).fetchall()
+        mints = db.execute(
+            "SELECT at FROM mint WHERE account = ? AND at > ? ORDER BY at", (self._account, since)
+        ).fetchall()
+        return StoreSnapshot(
+            tuple(StoredToken(row[0], row[1], row[2], self._user(row[3])) for row in tokens),
+            tuple(taken_for(row[0], now) for row in mints),
+        )
+
+    def _user(self, owner: str | None) -> User:
+        if owner is None:
+            return "nobody"
+        if owner == self._owner:
+            return "this"
+        return "other" if _alive(owner) else "nobody"
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> ConfigError:
+    return ConfigError(f"the state file {path} cannot be used: {error}; move it away, or name another with state=")
+
+
+def _open_to_look(path: Path) -> sqlite3.Connection:
+    """A connection that reads only. Not SQLite's own read-only mode, which leaves the files of its log behind."""
+    return connect(f"{path.absolute().as_uri()}?mode=rw", lambda db: db.execute("PRAGMA query_only=ON"), uri=True)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    STATE_FILE.make(path)
+    try:
+        return open_database(path, STATE_FILE.name, schema=SCHEMA, version=VERSION, power_safe=False)
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from None
+
+
+def _alive(owner: str) -> bool:
+    pid = int(owner.partition(":")[0])
+    if pid == os.getpid():
+        return owner in _open_here
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
