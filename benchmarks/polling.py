@@ -32,7 +32,7 @@ from tests.engine.world import World, record
 from tests.throttling.gateway import run_swiftly
 from truecaller_async import CallRecord, CampaignOptions
 from truecaller_async.sandbox import SandboxSettings, SandboxState
-from truecaller_async.sandbox.answers import Reply
+from truecaller_async.sandbox.answers import SandboxResponse
 from truecaller_async.sandbox.settings import SPEEDS
 
 BATCHES = 3_000
@@ -89,7 +89,7 @@ class Watched(SandboxState):
         self._dice = Random(case.name)
         self.lives: dict[str, Life] = {}
 
-    def handle(self, method: str, path_qs: str, headers: Mapping[str, str], body: bytes, now: float) -> Reply:
+    def handle(self, method: str, path_qs: str, headers: Mapping[str, str], body: bytes, now: float) -> SandboxResponse:
         """Answer as the sandbox does, and keep the account of each batch."""
         seconds = self._case.seconds(self._dice, min(1.0, len(self.lives) / BATCHES))
         self.settings = attrs.evolve(self.settings, resolve_after=seconds)

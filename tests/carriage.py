@@ -25,7 +25,7 @@ from __future__ import annotations
 from truecaller_async.errors import DecodeError, ResponseLost, TruecallerError
 from truecaller_async.models import Answer, Request
 from truecaller_async.options import Timeouts
-from truecaller_async.sandbox import DeliveryMode, Reply
+from truecaller_async.sandbox import DeliveryMode, SandboxResponse
 from truecaller_async.sandbox.faults.raw_http import head_of
 
 ANSWER_READS = 10.0
@@ -52,7 +52,7 @@ TOO_LARGE = (DeliveryMode.HUGE, DeliveryMode.ENDLESS, DeliveryMode.BOMB)
 
 
 def carried(
-    reply: Reply, request_is_read: bool, timeouts: Timeouts, *, cap: int = CAP
+    reply: SandboxResponse, request_is_read: bool, timeouts: Timeouts, *, cap: int = CAP
 ) -> tuple[float, Answer | TruecallerError]:
     """Seconds from the writing of the request, and what the transport returns then, or raises.
 
@@ -64,7 +64,7 @@ def carried(
     return seconds, too_large(reply, cap) if reply.mode in TOO_LARGE else answered(reply, cap)
 
 
-def _ends(reply: Reply, timeouts: Timeouts) -> tuple[float, str]:
+def _ends(reply: SandboxResponse, timeouts: Timeouts) -> tuple[float, str]:
     """When the exchange ends, and the reason for which its answer is lost, if it is."""
     if reply.delay >= timeouts.read or reply.mode is DeliveryMode.STALL:
         return timeouts.read, SILENCE
@@ -78,7 +78,7 @@ def _ends(reply: Reply, timeouts: Timeouts) -> tuple[float, str]:
     return reply.delay, BROKEN.get(reply.mode, "")
 
 
-def _dripped(reply: Reply, drops: int, timeouts: Timeouts, latest: float) -> tuple[float, str]:
+def _dripped(reply: SandboxResponse, drops: int, timeouts: Timeouts, latest: float) -> tuple[float, str]:
     """Drops one after the other: never silent for long, and all there by the `latest` moment, or lost."""
     if drops > 1 and reply.pace >= timeouts.read:
         return reply.delay + timeouts.read, SILENCE
@@ -86,7 +86,7 @@ def _dripped(reply: Reply, drops: int, timeouts: Timeouts, latest: float) -> tup
     return (last, "") if last <= latest else (latest, SLOWNESS)
 
 
-def answered(reply: Reply, cap: int) -> Answer | DecodeError:
+def answered(reply: SandboxResponse, cap: int) -> Answer | DecodeError:
     """The answer as the transport gives it."""
     is_cut = reply.mode is DeliveryMode.CUT_UNMARKED
     body = reply.body[: len(reply.body) // 2] if is_cut else reply.body
@@ -95,7 +95,7 @@ def answered(reply: Reply, cap: int) -> Answer | DecodeError:
     return Answer(reply.status, {name.lower(): value for name, value in reply.headers.items()}, body)
 
 
-def too_large(reply: Reply, cap: int) -> DecodeError:
+def too_large(reply: SandboxResponse, cap: int) -> DecodeError:
     """The transport reads no further than the cap."""
     size = f"{cap // MIB} MiB" if cap >= MIB else f"{cap // 1024} KiB"
     return DecodeError(f"answer larger than {size}", status=reply.status)

@@ -15,9 +15,9 @@ import attrs
 from tests.engine.world import World
 from tests.virtual import BASE
 from truecaller_async.sandbox import SandboxSettings, SandboxState
-from truecaller_async.sandbox.answers import Reply
+from truecaller_async.sandbox.answers import SandboxResponse
 
-Edit: TypeAlias = Callable[[Reply, float], Reply]
+Edit: TypeAlias = Callable[[SandboxResponse, float], SandboxResponse]
 Row: TypeAlias = dict[str, Any]
 
 
@@ -28,7 +28,7 @@ class EditedState(SandboxState):
         super().__init__(settings)
         self._edits = edits
 
-    def handle(self, method: str, path_qs: str, headers: Mapping[str, str], body: bytes, now: float) -> Reply:
+    def handle(self, method: str, path_qs: str, headers: Mapping[str, str], body: bytes, now: float) -> SandboxResponse:
         reply = super().handle(method, path_qs, headers, body, now)
         edit = self._edits.get("status" if method == "GET" else "submit" if reply.body.startswith(SUBMITTED) else "")
         return reply if edit is None else edit(reply, now - BASE)
@@ -47,7 +47,7 @@ def world_of(*, status: Edit | None = None, submit: Edit | None = None, **settin
 def rows(change: Callable[[list[Row], float], list[Row]]) -> Edit:
     """Only the rows of a status change, and only where there are some."""
 
-    def edit(reply: Reply, now: float) -> Reply:
+    def edit(reply: SandboxResponse, now: float) -> SandboxResponse:
         if reply.status != 200:
             return reply
         answer = json.loads(reply.body)
@@ -56,7 +56,7 @@ def rows(change: Callable[[list[Row], float], list[Row]]) -> Edit:
     return edit
 
 
-def with_body(reply: Reply, answer: object) -> Reply:
+def with_body(reply: SandboxResponse, answer: object) -> SandboxResponse:
     """The same reply, saying something else."""
     return attrs.evolve(reply, body=json.dumps(answer).encode())
 

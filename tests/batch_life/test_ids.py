@@ -11,7 +11,7 @@ from tests.batch_life.scene import Edit, with_body, world_of
 from tests.engine.world import applications, check_account, records
 from tests.virtual import run_virtual
 from truecaller_async import CampaignOptions, DecodeError, Outcome
-from truecaller_async.sandbox.answers import Reply
+from truecaller_async.sandbox.answers import SandboxResponse
 
 BATCH = 500
 
@@ -20,7 +20,7 @@ def repeating(nth: int, *, last: float = math.inf) -> Edit:
     """From the n-th accepted batch on, to the last of these, every one has the id of the first."""
     given: list[str] = []
 
-    def edit(reply: Reply, now: float) -> Reply:
+    def edit(reply: SandboxResponse, now: float) -> SandboxResponse:
         given.append(json.loads(reply.body)["batch_id"])
         return with_body(reply, {"batch_id": given[0]}) if nth <= len(given) <= last else reply
 

@@ -12,7 +12,7 @@ from tests.engine.world import World, check_account, records
 from tests.virtual import run_virtual
 from truecaller_async import CampaignOptions, Outcome, PollPolicy
 from truecaller_async.sandbox import SandboxSettings
-from truecaller_async.sandbox.answers import Reply, not_found
+from truecaller_async.sandbox.answers import SandboxResponse, not_found
 
 NEVER = 1e9
 NOT_VISIBLE_YET = 60.0
@@ -22,7 +22,7 @@ def only(polls: Container[int]) -> Edit:
     """These polls, counted from 1, are answered that the batch is not known."""
     count = 0
 
-    def edit(reply: Reply, now: float) -> Reply:
+    def edit(reply: SandboxResponse, now: float) -> SandboxResponse:
         nonlocal count
         count += 1
         return not_found("no such batch") if count in polls else reply

@@ -12,7 +12,7 @@ from tests.virtual import run_virtual
 from truecaller_async import CampaignOptions, DecodeError, Outcome
 from truecaller_async.models import Request
 from truecaller_async.sandbox import SandboxSettings
-from truecaller_async.sandbox.answers import Reply
+from truecaller_async.sandbox.answers import SandboxResponse
 
 BATCH = 500
 
@@ -21,7 +21,7 @@ def beside_the_point(batches: Container[int]) -> Edit:
     """These accepted batches, counted from 1, are answered with something that has no batch id."""
     count = 0
 
-    def edit(reply: Reply, now: float) -> Reply:
+    def edit(reply: SandboxResponse, now: float) -> SandboxResponse:
         nonlocal count
         count += 1
         return with_body(reply, {"hello": "world"}) if count in batches else reply

@@ -17,7 +17,7 @@ from tests.engine.world import World
 from tests.virtual import VirtualClock
 from truecaller_async.clock import Clock
 from truecaller_async.sandbox import SandboxSettings, SandboxState
-from truecaller_async.sandbox.answers import Reply
+from truecaller_async.sandbox.answers import SandboxResponse
 
 
 class WrongClock(VirtualClock):
@@ -35,7 +35,7 @@ class OtherState(SandboxState):
 
     ahead = 0.0
 
-    def handle(self, method: str, path_qs: str, headers: Mapping[str, str], body: bytes, now: float) -> Reply:
+    def handle(self, method: str, path_qs: str, headers: Mapping[str, str], body: bytes, now: float) -> SandboxResponse:
         return super().handle(method, path_qs, headers, body, now + self.ahead)
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.journal.stories import BEGUN
 from truecaller_async.errors import JournalError
 from truecaller_async.journal.handle import JournalHandle, open_handle
-from truecaller_async.journal.reader import Attempt, DecidableBatch, JournalReader, RowOutcome
+from truecaller_async.journal.reader import DecidableBatch, JournaledAttempt, JournalReader, RowOutcome
 from truecaller_async.models import (
     AttemptEnded,
     AttemptStarted,
@@ -105,11 +105,11 @@ def test_each_row_has_its_outcome_and_open_rows_the_provisional_one(path: Path) 
 def test_attempts_have_times_token_and_error(path: Path) -> None:
     written(path, *CAMPAIGN, (AttemptStarted(3, 1, TOKEN, 14.0),)).close()
     with JournalReader(path) as reader:
-        assert reader.attempts(1) == [Attempt(1, 1, 10.0, TOKEN, "accepted", 11.0, None)]
+        assert reader.attempts(1) == [JournaledAttempt(1, 1, 10.0, TOKEN, "accepted", 11.0, None)]
         assert reader.attempts(9) == []
         assert reader.lost() == [
-            Attempt(2, 1, 12.0, TOKEN, "lost", 13.0, "ResponseLost"),
-            Attempt(3, 1, 14.0, TOKEN, None, None, None),
+            JournaledAttempt(2, 1, 12.0, TOKEN, "lost", 13.0, "ResponseLost"),
+            JournaledAttempt(3, 1, 14.0, TOKEN, None, None, None),
         ]
 
 
@@ -117,12 +117,12 @@ def test_batch_in_flight_can_be_decided_only_without_an_active_run(path: Path, r
     running.transact(
         [running.statements.build(entries) for entries in ((BatchAbandoned(2),), (AttemptStarted(3, 1, TOKEN, 14.0),))]
     )
-    lost = Attempt(2, 1, 12.0, TOKEN, "lost", 13.0, "ResponseLost")
+    lost = JournaledAttempt(2, 1, 12.0, TOKEN, "lost", 13.0, "ResponseLost")
     held = DecidableBatch(2, 5, 2, BatchState.ABANDONED, (lost,))
     with JournalReader(path) as reader:
         assert reader.decidable() == [held]
         running.close()
-        flying = DecidableBatch(3, 7, 1, BatchState.IN_FLIGHT, (Attempt(3, 1, 14.0, TOKEN, None, None, None),))
+        flying = DecidableBatch(3, 7, 1, BatchState.IN_FLIGHT, (JournaledAttempt(3, 1, 14.0, TOKEN, None, None, None),))
         assert reader.decidable() == [held, flying]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from truecaller_async.sandbox import Reply, SandboxFeatureSet, SandboxSettings, SandboxState
+from truecaller_async.sandbox import SandboxFeatureSet, SandboxResponse, SandboxSettings, SandboxState
 
 NOW = 1_800_000_000.0
 HOUR_MS = 3_600_000
@@ -16,7 +16,7 @@ PATHS = {"v1": "", "v2": "/v2", "v3": "/v3"}
 SAMPLES = Path(__file__).parents[1] / "samples"
 
 
-def said(reply: Reply) -> Any:
+def said(reply: SandboxResponse) -> Any:
     """The JSON of an answer."""
     return msgspec.json.decode(reply.body)
 
@@ -64,7 +64,7 @@ class Driver:
         self.now = NOW
         self.token = ""
 
-    def send(self, method: str, path: str, body: object = b"", **headers: str) -> Reply:
+    def send(self, method: str, path: str, body: object = b"", **headers: str) -> SandboxResponse:
         """One request with exactly these headers."""
         raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
         return self.state.handle(method, path, headers, raw, self.now)
@@ -73,7 +73,7 @@ class Driver:
         """The path of a call of that version."""
         return f"{PATHS[version]}/clients/{account or self.settings.client_account_id}/{name}"
 
-    def mint(self, **changes: object) -> Reply:
+    def mint(self, **changes: object) -> SandboxResponse:
         """Ask for a token; a change to None leaves a field out."""
         fields: dict[str, object] = {
             "key_id": self.settings.key_id,
@@ -88,32 +88,32 @@ class Driver:
         self.token = said(self.mint())["token"]
         return self.token
 
-    def ask(self, method: str, path: str, body: object = b"", **headers: str) -> Reply:
+    def ask(self, method: str, path: str, body: object = b"", **headers: str) -> SandboxResponse:
         """One request with the token in use."""
         if not self.token:
             self.log_in()
         return self.send(method, path, body, authorization=f"Bearer {self.token}", **headers)
 
-    def manage(self, method: str, path: str, body: object = b"") -> Reply:
+    def manage(self, method: str, path: str, body: object = b"") -> SandboxResponse:
         """One request of number management."""
         return self.ask(method, self.path("v1", f"number_management/{path}"), body)
 
-    def move(self, action: str, numbers: Sequence[str], place: int = 0) -> Reply:
+    def move(self, action: str, numbers: Sequence[str], place: int = 0) -> SandboxResponse:
         """Publish or delist numbers in the feature set at that place."""
         feature_set = self.settings.feature_sets[place].id
         return self.manage("POST", f"feature_sets/{feature_set}/numbers/{action}", {"phone_numbers": list(numbers)})
 
-    def submit(self, *records: dict[str, object], version: str = "v2") -> Reply:
+    def submit(self, *records: dict[str, object], version: str = "v2") -> SandboxResponse:
         """Post a batch."""
         body = {"call_records": list(records) or [record(version)]}
         return self.ask("POST", self.path(version, "dynamic_call_records"), body)
 
-    def push(self, pushed: dict[str, object] | None = None, version: str = "v2") -> Reply:
+    def push(self, pushed: dict[str, object] | None = None, version: str = "v2") -> SandboxResponse:
         """Push one record in real time."""
         body = record(version) if pushed is None else pushed
         return self.ask("POST", self.path(version, "dynamic_call_record"), body)
 
-    def status(self, batch_id: str, version: str = "v2") -> Reply:
+    def status(self, batch_id: str, version: str = "v2") -> SandboxResponse:
         """Ask for the status of a batch."""
         return self.ask("GET", self.path(version, f"dynamic_call_records?batchId={batch_id}"))
 
@@ -122,7 +122,7 @@ class Driver:
         return [row["status_info"]["status"] for row in said(self.status(batch_id))["data"]]
 
 
-def batch_id_of(reply: Reply, version: str = "v2") -> str:
+def batch_id_of(reply: SandboxResponse, version: str = "v2") -> str:
     """The batch id in the answer to a submit."""
     assert reply.status == 200, said(reply)
     body = said(reply)

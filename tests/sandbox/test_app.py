@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from truecaller_async.options import Limits
-from truecaller_async.sandbox import SPEEDS, Reply, Sandbox, SandboxSettings, SandboxState
+from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxResponse, SandboxSettings, SandboxState
 
 from .driving import NOW, record
 
@@ -205,7 +205,7 @@ async def test_client_that_disconnects_within_its_body_is_no_server_error(
 async def test_internal_server_error_is_logged(
     sandbox: Sandbox, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*request: object) -> Reply:
+    def broken(*request: object) -> SandboxResponse:
         raise ZeroDivisionError
 
     monkeypatch.setattr(SandboxState, "handle", broken)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from truecaller_async.sandbox import Reply, SandboxSettings
+from truecaller_async.sandbox import SandboxResponse, SandboxSettings
 from truecaller_async.sandbox.endpoints import exports
 
 from .driving import NOW, Driver, printed, said
@@ -19,11 +19,11 @@ CALLBACK = "openapi/callback-logs/summary"
 ASKED = (f"{FEEDBACK}?from_date=1641015429", f"{CALLBACK}?from=1641015429&to=1641551777")
 
 
-def export(driver: Driver, path: str, **headers: str) -> Reply:
+def export(driver: Driver, path: str, **headers: str) -> SandboxResponse:
     return driver.ask("GET", driver.path("v1", path), **headers)
 
 
-def file_of(driver: Driver, reply: Reply) -> Reply:
+def file_of(driver: Driver, reply: SandboxResponse) -> SandboxResponse:
     """The file behind the link of that answer."""
     return driver.state.export_file(urlsplit(said(reply)["url"]).path.rpartition("/")[2], driver.now)
 

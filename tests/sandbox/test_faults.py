@@ -11,7 +11,7 @@ import pytest
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.options import Limits
-from truecaller_async.sandbox import DeliveryMode, Fault, FaultPlan, Reply, SandboxSettings
+from truecaller_async.sandbox import DeliveryMode, Fault, FaultPlan, SandboxResponse, SandboxSettings
 from truecaller_async.sandbox.answers import http_date
 from truecaller_async.sandbox.faults.plan import CALLS
 from truecaller_async.sandbox.faults.responses import FAULT_RESPONSES
@@ -213,12 +213,12 @@ def test_applied_request_is_logged_and_charged_whatever_is_answered(name: str) -
     assert [entry.outcome for entry in driver.state.truth()] == ["success", "failed"]
 
 
-def said_instead(name: str, said: Reply | None) -> Reply:
+def said_instead(name: str, said: SandboxResponse | None) -> SandboxResponse:
     """What an ending makes of an answer, dated."""
     return FAULT_RESPONSES[name].make(said, None, NOW).dated(NOW)
 
 
-def said_by(reply: Reply) -> str:
+def said_by(reply: SandboxResponse) -> str:
     return str(reply.status) if reply.mode is DeliveryMode.WHOLE else reply.mode
 
 
@@ -348,7 +348,7 @@ def test_without_a_plan_nothing_is_counted_as_a_fault() -> None:
 
 
 def test_every_fault_kind_is_implemented_by_a_response() -> None:
-    api = Reply(200, {}, b'{"batch_id": "b-1"}')
+    api = SandboxResponse(200, {}, b'{"batch_id": "b-1"}')
     assert {ending.make(api, None, NOW).mode for ending in FAULT_RESPONSES.values()} == set(DeliveryMode)
 
 

@@ -24,7 +24,7 @@ from truecaller_async import (
     TruecallerClient,
     TruecallerError,
 )
-from truecaller_async.sandbox import SPEEDS, Fault, FaultPlan, Reply, Sandbox, SandboxSettings
+from truecaller_async.sandbox import SPEEDS, Fault, FaultPlan, Sandbox, SandboxResponse, SandboxSettings
 from truecaller_async.sandbox.app import GRACE
 
 CUTS = ("reset", "close")
@@ -192,7 +192,7 @@ async def begun(sandbox: Sandbox) -> asyncio.StreamWriter:
     """A bare connection on which a request is being answered, and none of it is read."""
     asked, handle = asyncio.Event(), sandbox.state.handle
 
-    def heard(*request: Any) -> Reply:
+    def heard(*request: Any) -> SandboxResponse:
         asked.set()
         return handle(*request)
 

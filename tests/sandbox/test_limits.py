@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from truecaller_async.options import Limits, RateLimit
-from truecaller_async.sandbox import SPEEDS, Reply, SandboxSettings
+from truecaller_async.sandbox import SPEEDS, SandboxResponse, SandboxSettings
 
 from .driving import NOW, Driver, said
 
@@ -39,7 +39,7 @@ def test_polls_and_pushes_do_not_use_up_the_batches(driver: Driver) -> None:
 
 def test_hundred_and_first_request_in_a_second_is_refused(driver: Driver) -> None:
     driver.log_in()
-    calls: list[Callable[[], Reply]] = [driver.push, driver.submit, lambda: driver.status("unknown")]
+    calls: list[Callable[[], SandboxResponse]] = [driver.push, driver.submit, lambda: driver.status("unknown")]
     replies = [calls[number % 3]().status for number in range(100)]
     assert set(replies) == {200, 404}
     assert driver.push().status == 429

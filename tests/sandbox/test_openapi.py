@@ -20,7 +20,7 @@ import pytest
 import schemathesis
 
 from truecaller_async.options import CALLS, Limits
-from truecaller_async.sandbox import SPEEDS, Reply, Sandbox, SandboxSettings
+from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxResponse, SandboxSettings
 from truecaller_async.sandbox.app import description
 from truecaller_async.sandbox.routing import ROUTES, Route
 
@@ -126,7 +126,7 @@ def test_every_json_body_has_an_example_that_fits_its_schema(document: dict[str,
 OTHER_ACCOUNT = "00000000-0000-4000-8000-000000000000"
 
 
-def refusals(route: Route, driver: Driver) -> dict[str, Reply]:
+def refusals(route: Route, driver: Driver) -> dict[str, SandboxResponse]:
     """What a call says to all that is wrong with a request, by what is wrong."""
 
     def path_in(account: str, feature_set: str) -> str:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from truecaller_async.errors import ConfigError
-from truecaller_async.sandbox import Reply, Sandbox, SandboxSettings, TrustCallerSettings, TrustCallerState
+from truecaller_async.sandbox import Sandbox, SandboxResponse, SandboxSettings, TrustCallerSettings, TrustCallerState
 
 from .driving import NOW, said
 
@@ -44,7 +44,7 @@ class Caller:
         self.token = self.state.settings.token.reveal()
         self.now = NOW
 
-    def ask(self, method: str, path: str, body: object = b"", **headers: str) -> Reply:
+    def ask(self, method: str, path: str, body: object = b"", **headers: str) -> SandboxResponse:
         """One request with the token; a header given as empty is left out."""
         raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
         named = {

@@ -23,7 +23,7 @@ from truecaller_async import NotSent, ResponseLost, Timeouts
 from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.ports import Write
 from truecaller_async.sandbox import SandboxState
-from truecaller_async.sandbox.answers import Reply, http_date
+from truecaller_async.sandbox.answers import SandboxResponse, http_date
 
 
 @attrs.define(eq=False)
@@ -39,7 +39,7 @@ class Ether:
     process: int = 0
     tokens: set[str] = attrs.field(factory=set)
 
-    def reach(self, request: Request, token: str, at: float) -> tuple[Reply, float]:
+    def reach(self, request: Request, token: str, at: float) -> tuple[SandboxResponse, float]:
         """The request is at the server: its reply, and the server's clock."""
         self.tokens.add(token)
         headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
@@ -81,7 +81,7 @@ class SimulatedTransport:
         ether.timeline.tell("arrived", request.call, id_of(token), reply)
         return await self._back(request, reply, now, timeouts)
 
-    async def _there(self, request: Request, token: str) -> tuple[Reply, float]:
+    async def _there(self, request: Request, token: str) -> tuple[SandboxResponse, float]:
         ether = self.ether
         way = object()
         self._outbound[way] = request, token
@@ -91,7 +91,7 @@ class SimulatedTransport:
             await asyncio.Event().wait()  # the process died on the way, and `die` has said whether this arrives
         return ether.reach(request, token, asyncio.get_running_loop().time())
 
-    async def _back(self, request: Request, reply: Reply, now: float, timeouts: Timeouts) -> Answer:
+    async def _back(self, request: Request, reply: SandboxResponse, now: float, timeouts: Timeouts) -> Answer:
         ether = self.ether
         seconds, answer = carried(reply, request.is_read, timeouts, cap=request.body_max_bytes)
         way = ether.dice.uniform(*ether.network.latency)

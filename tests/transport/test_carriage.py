@@ -19,7 +19,7 @@ from tests.virtual import VirtualClock, run_virtual
 from truecaller_async.errors import DecodeError, ResponseLost, TruecallerError
 from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.options import Timeouts
-from truecaller_async.sandbox import SPEEDS, Fault, FaultPlan, Reply, Sandbox, SandboxSettings
+from truecaller_async.sandbox import SPEEDS, Fault, FaultPlan, Sandbox, SandboxResponse, SandboxSettings
 from truecaller_async.sandbox.faults.responses import FAULT_RESPONSES
 from truecaller_async.transport import AiohttpTransport
 
@@ -45,7 +45,7 @@ class Desk:
     sandbox: Sandbox
     transport: AiohttpTransport
     token: Secret | None = None
-    said: dict[str, list[Reply]] = attrs.field(factory=dict)
+    said: dict[str, list[SandboxResponse]] = attrs.field(factory=dict)
 
     def request(self, call: str) -> Request:
         account = f"/clients/{self.sandbox.settings.client_account_id}"
@@ -56,7 +56,7 @@ class Desk:
         body = msgspec.json.encode({"call_records": [record]})
         return Request("submit", "POST", f"/v2{account}/dynamic_call_records", body, token=self.token)
 
-    async def exchange(self, call: str) -> tuple[float, Answer | TruecallerError, Reply]:
+    async def exchange(self, call: str) -> tuple[float, Answer | TruecallerError, SandboxResponse]:
         """What the transport makes of one request, after how many seconds, and what the sandbox said to it."""
         began = asyncio.get_running_loop().time()
         try:
@@ -75,7 +75,7 @@ class Desk:
     def listen(self) -> None:
         handle = self.sandbox.state.handle
 
-        def recorded(method: str, path: str, headers: Mapping[str, str], body: bytes, now: float) -> Reply:
+        def recorded(method: str, path: str, headers: Mapping[str, str], body: bytes, now: float) -> SandboxResponse:
             reply = handle(method, path, headers, body, now)
             self.said.setdefault("labels" if method == "GET" else "submit", []).append(reply)
             return reply

@@ -14,7 +14,7 @@ from truecaller_async.models import Answer, Secret
 from truecaller_async.ports import Transport
 from truecaller_async.telemetry import LoggingObserver
 from truecaller_async.trustcaller import TrustCallerClient
-from truecaller_async.trustcaller.requester import Environment, Requester, RequestSettings
+from truecaller_async.trustcaller.requester import RequesterEnvironment, RequestSettings, TrustCallerRequester
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "trustcaller"
 TOKEN = "6|k3y-wh1ch-n0b0dy-m4y-s33"
@@ -27,8 +27,10 @@ def client_of(script: Transport, **terms: Any) -> TrustCallerClient:
     """A client whose parts are all real but the transport and the clocks."""
     client = object.__new__(TrustCallerClient)
     client._attach_resources(
-        Requester(
-            script, RequestSettings(Secret(TOKEN), **terms), Environment(VirtualClock(), Random(7), LoggingObserver())
+        TrustCallerRequester(
+            script,
+            RequestSettings(Secret(TOKEN), **terms),
+            RequesterEnvironment(VirtualClock(), Random(7), LoggingObserver()),
         )
     )
     return client

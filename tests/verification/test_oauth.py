@@ -27,7 +27,7 @@ from truecaller_async.errors import (
     ValidationError,
 )
 from truecaller_async.models import Secret
-from truecaller_async.verification import OAuth, Pkce, ServiceOptions, Tokens, UserInfo, challenge_of
+from truecaller_async.verification import OAuth, OAuthTokens, Pkce, ServiceOptions, UserInfo, challenge_of
 
 from .samples import sample
 from .server import PATIENT, QUICKLY_AGAIN, falls_silent, header, options_for, says, serving
@@ -35,7 +35,7 @@ from .server import PATIENT, QUICKLY_AGAIN, falls_silent, header, options_for, s
 CODE, VERIFIER, TOKEN = "c0de-which-n0b0dy-may-see", "v3r1f13r-" * 6, "t0k3n-which-n0b0dy-may-see"
 
 
-async def exchange(server: RawServer) -> Tokens:
+async def exchange(server: RawServer) -> OAuthTokens:
     async with OAuth("client-1", options_for(server)) as oauth:
         return await oauth.exchange_code(CODE, VERIFIER)
 
@@ -59,7 +59,7 @@ async def test_documented_exchange() -> None:
     async with serving(says(sample("oauth_token_response"))) as server:
         tokens = await exchange(server)
         head, _, form = server.received.partition(b"\r\n\r\n")
-    assert tokens == Tokens(Secret("some-access-token"), 3600.0)
+    assert tokens == OAuthTokens(Secret("some-access-token"), 3600.0)
     assert head.startswith(b"POST /v1/token HTTP/1.1\r\n")
     assert header(server.received, "Content-Type") == "application/x-www-form-urlencoded"
     assert header(server.received, "Authorization") is None

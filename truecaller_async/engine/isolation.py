@@ -24,7 +24,7 @@ STREAK_MAX = 20
 
 
 @attrs.frozen
-class Rejection:
+class BatchRejection:
     """What the server said of a whole batch."""
 
     reason: str
@@ -37,7 +37,7 @@ class Rejection:
         return isinstance(self.error, APIStatusError) and self.error.status == 413
 
 
-async def isolate(run: Run, draft: OutgoingBatch, refusal: Rejection) -> None:
+async def isolate(run: Run, draft: OutgoingBatch, refusal: BatchRejection) -> None:
     """A batch was refused: split it, or fail it."""
     how = run.options.isolate
     if refusal.is_for_size or draft.root_batch is not None or (how == "realtime" and not run.realtime_allowed):
@@ -129,7 +129,7 @@ def keep_order(parts: list[OutgoingBatch]) -> None:
         part.blocked_by = order.add(part)
 
 
-def _isolation_of(run: Run, draft: OutgoingBatch, refusal: Rejection) -> Isolation:
+def _isolation_of(run: Run, draft: OutgoingBatch, refusal: BatchRejection) -> Isolation:
     root = draft.seq if draft.root_batch is None else draft.root_batch
     if root not in run.isolations:
         size = len(draft)

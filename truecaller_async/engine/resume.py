@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from truecaller_async.engine.isolation import Rejection, isolate, keep_order
+from truecaller_async.engine.isolation import BatchRejection, isolate, keep_order
 from truecaller_async.engine.run import Isolation, Run, TrackedBatch
 from truecaller_async.engine.sender import Sender
 from truecaller_async.engine.source_check import RecoveredRows
@@ -186,7 +186,7 @@ class CampaignResumer:
         await self._run.record_results(self._run.results(draft, range(len(draft)), outcome, reason), draft.seq)
 
 
-def _refusal_of(batch: JournaledBatch) -> Rejection:
+def _refusal_of(batch: JournaledBatch) -> BatchRejection:
     """What the server said of a batch, as the journal has it."""
     reason = batch.reason or "refused without a reason"
-    return Rejection(reason, batch.field, BadRequest(400, message=reason, field=batch.field))
+    return BatchRejection(reason, batch.field, BadRequest(400, message=reason, field=batch.field))

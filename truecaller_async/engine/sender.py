@@ -7,7 +7,7 @@ only carries it out: put back, hold a token, drop a token, isolate, or settle th
 
 from __future__ import annotations
 
-from truecaller_async.engine.isolation import Rejection, isolate, isolated_push_refused, switch_to_bisect
+from truecaller_async.engine.isolation import BatchRejection, isolate, isolated_push_refused, switch_to_bisect
 from truecaller_async.engine.run import STOPPED_POLLING, Phase, Run, TrackedBatch
 from truecaller_async.errors import (
     APIStatusError,
@@ -237,7 +237,7 @@ class Sender:
         if draft.call == "push":
             await isolated_push_refused(run, draft, reason, field)
         else:
-            await isolate(run, draft, Rejection(reason, field, error))
+            await isolate(run, draft, BatchRejection(reason, field, error))
 
     async def _fatal(self, draft: OutgoingBatch, error: TruecallerError) -> None:
         run = self._run

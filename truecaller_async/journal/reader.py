@@ -74,7 +74,7 @@ class RowOutcome:
 
 
 @attrs.frozen
-class Attempt:
+class JournaledAttempt:
     """One attempt to send a batch. `event` and `ended_at` are None where its end is not known; times are wall-clock."""
 
     seq: int
@@ -94,7 +94,7 @@ class DecidableBatch:
     row: int
     rows: int
     state: BatchState
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[JournaledAttempt, ...]
 
 
 RowFate: TypeAlias = tuple[Outcome, str | None, str | None, str | None, int, bool, bool, int | None]
@@ -137,12 +137,12 @@ class JournalReader:
         with self._instant() as db:
             return load_statements(db).state
 
-    def attempts(self, seq: int) -> list[Attempt]:
+    def attempts(self, seq: int) -> list[JournaledAttempt]:
         """The attempts to send a batch, in their order."""
         with self._instant() as db:
             return _attempts(db, "WHERE seq = ? ORDER BY k", seq)
 
-    def lost(self) -> list[Attempt]:
+    def lost(self) -> list[JournaledAttempt]:
         """The attempts whose answer was lost, or whose end is not known, in the order of the batches."""
         with self._instant() as db:
             return _attempts(db, "WHERE event = 'lost' OR event IS NULL ORDER BY seq, k")
@@ -265,9 +265,9 @@ def _put_right(path: Path) -> None:
             lock.release()
 
 
-def _attempts(db: sqlite3.Connection, where: str, *parameters: int) -> list[Attempt]:
+def _attempts(db: sqlite3.Connection, where: str, *parameters: int) -> list[JournaledAttempt]:
     with closing(db.execute(ATTEMPTS + where, parameters)) as lines:
-        return [Attempt(*line) for line in lines]
+        return [JournaledAttempt(*line) for line in lines]
 
 
 def _final(said: Any, batch_id: str | None, seq: int | None) -> RowFate:

@@ -21,7 +21,7 @@ from truecaller_async.protocol.batch_status import ROWS_MAX, ExpectedBatch
 from truecaller_async.protocol.json_codec import UNREADABLE
 
 
-class StatusInfo(Struct, gc=False):
+class StatusInfoSummary(Struct, gc=False):
     """`status_info` of a row."""
 
     status: str | None
@@ -37,7 +37,7 @@ class StatusRowSummary(Struct, gc=False, rename={"caller": "caller_number", "rec
 
     caller: str
     receiver: str
-    status_info: StatusInfo
+    status_info: StatusInfoSummary
     id: str | None = None
     batch_id: object = UNSET
     client_account_id: object = UNSET

@@ -10,7 +10,7 @@ from truecaller_async.protocol.wire_fields import milliseconds, unless_none
 PREFIX = ""
 
 
-class WireRecord(Struct, gc=False):
+class WireRecordV1(Struct, gc=False):
     """One record as "Truecaller for Business: Call personalisation v1" spells it, in the order it prints."""
 
     call_reason: str | UnsetType
@@ -22,11 +22,11 @@ class WireRecord(Struct, gc=False):
     starts_at: int
 
 
-def wire_records(columns: RecordColumns) -> list[WireRecord]:
+def wire_records(columns: RecordColumns) -> list[WireRecordV1]:
     """The records on the wire; what they do not say is left out."""
     return list(
         map(
-            WireRecord,
+            WireRecordV1,
             unless_none(columns.reason, UNSET),
             columns.caller,
             milliseconds(columns.ends_at, "ends_at"),

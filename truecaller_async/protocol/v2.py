@@ -16,7 +16,7 @@ from truecaller_async.protocol.wire_fields import milliseconds, unless_none
 PREFIX = "/v2"
 
 
-class WireRecord(Struct, gc=False):
+class WireRecordV2(Struct, gc=False):
     """One record as "Truecaller for Business: Call personalisation v2" spells it, in the order it prints."""
 
     label_id: str | UnsetType
@@ -28,16 +28,16 @@ class WireRecord(Struct, gc=False):
     ends_at: int
 
 
-def wire_records(columns: RecordColumns) -> list[WireRecord]:
+def wire_records(columns: RecordColumns) -> list[WireRecordV2]:
     """The records on the wire; what they do not say is left out."""
     return between(columns.caller, columns.receiver, columns)
 
 
-def between(callers: Iterable[str], receivers: Iterable[str], columns: RecordColumns) -> list[WireRecord]:
+def between(callers: Iterable[str], receivers: Iterable[str], columns: RecordColumns) -> list[WireRecordV2]:
     """The records on the wire, with their numbers in the form that the version wants."""
     return list(
         map(
-            WireRecord,
+            WireRecordV2,
             unless_none(columns.label_id, UNSET),
             unless_none(columns.label_name, UNSET),
             unless_none(columns.reason, UNSET),

@@ -8,7 +8,7 @@ from truecaller_async.protocol import v2
 PREFIX = "/v3"
 
 
-def wire_records(columns: RecordColumns) -> list[v2.WireRecord]:
+def wire_records(columns: RecordColumns) -> list[v2.WireRecordV2]:
     """The records on the wire. From "Truecaller for Business: Call personalisation v3"."""
     callers = [f"+{caller}" for caller in columns.caller]
     return v2.between(callers, [f"+{receiver}" for receiver in columns.receiver], columns)

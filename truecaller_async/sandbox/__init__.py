@@ -41,7 +41,7 @@ decoder: a mistake that both make would be seen by nobody.
 """
 
 from truecaller_async.sandbox.account import SandboxFeatureSet, SandboxLabel
-from truecaller_async.sandbox.answers import DeliveryMode, Reply
+from truecaller_async.sandbox.answers import DeliveryMode, SandboxResponse
 from truecaller_async.sandbox.app import Sandbox, SandboxWebhooks
 from truecaller_async.sandbox.faults.plan import Fault, FaultPlan
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
@@ -61,13 +61,13 @@ __all__ = [
     "EventKind",
     "Fault",
     "FaultPlan",
-    "Reply",
     "ResponseVariant",
     "Sandbox",
     "SandboxCall",
     "SandboxFeatureSet",
     "SandboxLabel",
     "SandboxNumber",
+    "SandboxResponse",
     "SandboxSettings",
     "SandboxState",
     "SandboxWebhooks",

@@ -70,7 +70,7 @@ class DeliveryMode(StrEnum):
 
 
 @attrs.frozen(repr=False)
-class Reply:
+class SandboxResponse:
     """One answer, and how it goes on the wire. Header names are lower case.
 
     `manner`: where it is not `WHOLE`, the client gets a part of the answer, or nothing of it. `delay`: seconds before
@@ -88,58 +88,58 @@ class Reply:
         late = f", {self.delay:g} s late" if self.delay else ""
         return f"Reply({self.status}, {len(self.body)} bytes, {self.mode}{late})"
 
-    def dated(self, now: float) -> Reply:
+    def dated(self, now: float) -> SandboxResponse:
         """With the server's clock on it, as every answer has."""
         return attrs.evolve(self, headers={"date": http_date(now), **self.headers})
 
 
-def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> SandboxResponse:
     """Any value as JSON."""
-    return Reply(status, {"content-type": JSON, **(headers or {})}, _encode(value))
+    return SandboxResponse(status, {"content-type": JSON, **(headers or {})}, _encode(value))
 
 
-def error(status: int, slug: str, message: str, headers: Mapping[str, str] | None = None) -> Reply:
+def error(status: int, slug: str, message: str, headers: Mapping[str, str] | None = None) -> SandboxResponse:
     """The common form of an error."""
     return answer({"slug": slug, "message": message}, status, headers)
 
 
-def invalid(message: str) -> Reply:
+def invalid(message: str) -> SandboxResponse:
     """A request that is wrong in itself."""
     return error(400, "invalid-input", message)
 
 
-def not_found(message: str) -> Reply:
+def not_found(message: str) -> SandboxResponse:
     """Something that is not there. Undocumented."""
     return error(404, "not-found", message)
 
 
-def not_allowed(allowed: str) -> Reply:
+def not_allowed(allowed: str) -> SandboxResponse:
     """Another method than the path takes. Undocumented."""
     return error(405, "method-not-allowed", f"this path takes {allowed}", {"allow": allowed})
 
 
-def forbidden() -> Reply:
+def forbidden() -> SandboxResponse:
     """Documented text, inferred status."""
     return error(403, "forbidden-error", "not authorized. please contact your admin.")
 
 
-def rate_limited(wait: float) -> Reply:
+def rate_limited(wait: float) -> SandboxResponse:
     """No room under a limit for another `wait` seconds. Undocumented: the documentation only says 429 in prose."""
     seconds = math.ceil(wait)
     return error(429, "rate-limit-error", f"too many requests, retry after {seconds} s", {"retry-after": str(seconds)})
 
 
-def unparsed() -> Reply:
+def unparsed() -> SandboxResponse:
     """A token that cannot be read. Documented text, inferred status."""
     return error(500, "internal-server-error", "500/50011 - Failed to parse token")
 
 
-def token(value: str, now: float) -> Reply:
+def token(value: str, now: float) -> SandboxResponse:
     """A new token."""
     return answer({"token": value, "created_at": stamp(now)})
 
 
-def labels(page: Iterable[SandboxLabel]) -> Reply:
+def labels(page: Iterable[SandboxLabel]) -> SandboxResponse:
     """A page of labels: a bare array."""
     return answer(
         [

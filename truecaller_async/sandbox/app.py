@@ -36,7 +36,7 @@ from yarl import URL
 from truecaller_async.clock import Clock
 from truecaller_async.models import Secret
 from truecaller_async.options import Limits
-from truecaller_async.sandbox.answers import Reply, answer, error, invalid, not_allowed
+from truecaller_async.sandbox.answers import SandboxResponse, answer, error, invalid, not_allowed
 from truecaller_async.sandbox.endpoints.exports import PATH as EXPORTS
 from truecaller_async.sandbox.faults.raw_http import RawHttp, whole
 from truecaller_async.sandbox.settings import SandboxSettings
@@ -210,7 +210,7 @@ class Sandbox:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await _body_of(request)
-        if isinstance(body, Reply):
+        if isinstance(body, SandboxResponse):
             return whole(body)
         headers = _headers_of(request)
         is_neighbour = request.path.startswith(f"{TRUSTCALLER}/")
@@ -221,7 +221,7 @@ class Sandbox:
     async def _order(self, request: web.Request) -> web.Response:
         desk = WebhookApi(self.settings.webhook, self.send_webhooks, self._webhooks.postman)
         body = await _body_of(request)
-        if isinstance(body, Reply):
+        if isinstance(body, SandboxResponse):
             return whole(body)
         pending = self._webhooks.pending
         return whole(desk.handle(request.method, request.query_string, _headers_of(request), body, pending))
@@ -339,7 +339,7 @@ def _seconds(per: float) -> str:
     return f"{per:.6f}".rstrip("0").rstrip(".")
 
 
-async def _body_of(request: web.Request) -> bytes | Reply:
+async def _body_of(request: web.Request) -> bytes | SandboxResponse:
     """The body, or why it cannot be had."""
     try:
         return await request.read()

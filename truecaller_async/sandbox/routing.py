@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote
 
 import attrs
 
-from truecaller_async.sandbox.answers import Reply, not_allowed, not_found
+from truecaller_async.sandbox.answers import SandboxResponse, not_allowed, not_found
 from truecaller_async.sandbox.batches.records import FORMS, V1, Form
 
 _ACCOUNT = "/clients/{clientAccountId}"
@@ -82,7 +82,7 @@ _PATHS = _paths()
 
 
 @attrs.frozen
-class Target:
+class RouteTarget:
     """What a request is about. `names` are the segments of the path that its template leaves open."""
 
     route: Route
@@ -100,7 +100,7 @@ class Target:
         return values[0] if values else None
 
 
-def find(method: str, path_qs: str) -> Target | Reply:
+def find(method: str, path_qs: str) -> RouteTarget | SandboxResponse:
     """The call that this method and path name, or the answer that there is none."""
     path, _, query = path_qs.partition("?")
     for known in _PATHS:
@@ -112,4 +112,4 @@ def find(method: str, path_qs: str) -> Target | Reply:
     route = known.routes.get(method)
     if route is None:
         return not_allowed(", ".join(known.routes))
-    return Target(route, {name: unquote(value) for name, value in found.groupdict().items()}, query)
+    return RouteTarget(route, {name: unquote(value) for name, value in found.groupdict().items()}, query)

@@ -31,18 +31,18 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from truecaller_async.sandbox import answers
-from truecaller_async.sandbox.answers import Reply, forbidden, invalid, not_found
+from truecaller_async.sandbox.answers import SandboxResponse, forbidden, invalid, not_found
 from truecaller_async.sandbox.batches.applied_posts import AppliedPost, verdict_on
 from truecaller_async.sandbox.batches.record_answers import RecordAnswers
-from truecaller_async.sandbox.batches.records import FORMS, V1, Form, Inspector, Record, Refusal
-from truecaller_async.sandbox.batches.status_rows import StatusView
-from truecaller_async.sandbox.endpoints.exports import Exports
+from truecaller_async.sandbox.batches.records import FORMS, V1, Form, Inspector, Record, RecordRejection
+from truecaller_async.sandbox.batches.status_rows import StatusRenderer
+from truecaller_async.sandbox.endpoints.exports import ExportApi
 from truecaller_async.sandbox.endpoints.number_api import NumberApi
 from truecaller_async.sandbox.endpoints.pagination import page_of
 from truecaller_async.sandbox.endpoints.token_api import TokenApi
 from truecaller_async.sandbox.faults.plan import Injector, reaches_api
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
-from truecaller_async.sandbox.routing import Target, find
+from truecaller_async.sandbox.routing import RouteTarget, find
 from truecaller_async.sandbox.settings import SandboxSettings
 from truecaller_async.sandbox.sliding_log import AdmissionControl
 from truecaller_async.sandbox.truth import TruthEntry, TruthLog, digest_of
@@ -118,10 +118,10 @@ class SandboxState:
         self._admission = AdmissionControl(self.settings.limits, enforce=self.settings.enforce)
         self._login = TokenApi(self.settings, self._admission, self._rng)
         self._management = NumberApi(self.settings)
-        self._exports = Exports(self.settings, self._new_id)
+        self._exports = ExportApi(self.settings, self._new_id)
         self._truth = TruthLog(self.settings.truth_limit)
         self._answers = RecordAnswers(self.settings.oddities)
-        self._view = StatusView.of(self.settings)
+        self._view = StatusRenderer.of(self.settings)
         self._requests: Counter[tuple[str, int]] = Counter()
         self._first_submit: float | None = None
         self._last_submit: float | None = None
@@ -131,21 +131,23 @@ class SandboxState:
             for version, form in FORMS.items()
         }
 
-    def handle(self, method: str, path_qs: str, headers: Mapping[str, str], body: bytes, now: float) -> Reply:
+    def handle(self, method: str, path_qs: str, headers: Mapping[str, str], body: bytes, now: float) -> SandboxResponse:
         """Answer one request. Header names are lower case; `now` is wall-clock seconds, and the answer's `Date`.
 
         Raises nothing.
         """
         self._now = now = max(self._now, now)
         target = find(method, path_qs)
-        fault = self._faults.strike(None if isinstance(target, Reply) else target.route.action, now)
+        fault = self._faults.strike(None if isinstance(target, SandboxResponse) else target.route.action, now)
         if fault is None:
             return self._reached(target, headers, body, now).dated(now)
         return fault.end(self._reached(target, headers, body, now) if fault.applies else None, now).dated(now)
 
-    def _reached(self, target: Target | Reply, headers: Mapping[str, str], body: bytes, now: float) -> Reply:
+    def _reached(
+        self, target: RouteTarget | SandboxResponse, headers: Mapping[str, str], body: bytes, now: float
+    ) -> SandboxResponse:
         """The request is at the API."""
-        if isinstance(target, Reply):
+        if isinstance(target, SandboxResponse):
             call, reply = "other", target
         else:
             call, reply = target.route.call, self._answer(target, headers, body, now)
@@ -175,17 +177,17 @@ class SandboxState:
         """The next `limit` applied records whose number is above `after`, in the order in which they were applied."""
         return self._truth.entries(after, limit)
 
-    def export_file(self, name: str, now: float) -> Reply:
+    def export_file(self, name: str, now: float) -> SandboxResponse:
         """The file behind the link of an export; no token is asked for and nothing is counted."""
         self._now = now = max(self._now, now)
         return self._exports.file(name, now)
 
-    def _answer(self, target: Target, headers: Mapping[str, str], body: bytes, now: float) -> Reply:
+    def _answer(self, target: RouteTarget, headers: Mapping[str, str], body: bytes, now: float) -> SandboxResponse:
         call = target.route.call
         if call == "mint":
             return self._login.mint(target.account, body, now)
         token = self._login.token_of(headers, now)
-        if isinstance(token, Reply):
+        if isinstance(token, SandboxResponse):
             return token
         if target.account != self.settings.client_account_id:
             return forbidden()
@@ -197,7 +199,7 @@ class SandboxState:
             return self._submit(post) if call == "submit" else self._push(post)
         return self._managed(target, body, now) if call == "numbers" else self._read(target, headers, now)
 
-    def _managed(self, target: Target, body: bytes, now: float) -> Reply:
+    def _managed(self, target: RouteTarget, body: bytes, now: float) -> SandboxResponse:
         action = target.route.action
         if action == "publish":
             return self._management.publish(target, body, now)
@@ -205,7 +207,7 @@ class SandboxState:
             return self._management.delist(target, body, now)
         return self._management.numbers(target, now)
 
-    def _read(self, target: Target, headers: Mapping[str, str], now: float) -> Reply:
+    def _read(self, target: RouteTarget, headers: Mapping[str, str], now: float) -> SandboxResponse:
         action = target.route.action
         if action == "status":
             return self._status(target, now)
@@ -217,9 +219,9 @@ class SandboxState:
             return self._exports.user_feedback(target, headers, now)
         return self._exports.call_me_back(target, headers, now)
 
-    def _submit(self, post: _Post) -> Reply:
+    def _submit(self, post: _Post) -> SandboxResponse:
         records = post.form.read_batch(post.body)
-        if isinstance(records, Refusal):
+        if isinstance(records, RecordRejection):
             return self._answers.refused_batch(post.form, records, post.new_id)
         refused = self._refused(post, records)
         if refused and self.settings.batch_validation == "whole":
@@ -230,9 +232,9 @@ class SandboxState:
         self._last_submit = post.now
         return self._answers.accepted_batch(post.form, post.new_id)
 
-    def _push(self, post: _Post) -> Reply:
+    def _push(self, post: _Post) -> SandboxResponse:
         record = post.form.read_record(post.body)
-        if isinstance(record, Refusal):
+        if isinstance(record, RecordRejection):
             return self._answers.refused_push(post.form, record, post.new_id)
         refused = self._refused(post, [record])
         if refused:
@@ -240,7 +242,7 @@ class SandboxState:
         self._apply(post, [record], refused)
         return self._answers.pushed(post.form, verdict_on(record), post.new_id)
 
-    def _refused(self, post: _Post, records: Sequence[Record]) -> dict[int, Refusal]:
+    def _refused(self, post: _Post, records: Sequence[Record]) -> dict[int, RecordRejection]:
         """The records that break a rule, by index."""
         refusal_of, now_ms = self._inspectors[post.form.version].refusal, math.floor(post.now * 1000)
         return {
@@ -249,7 +251,7 @@ class SandboxState:
             if (refusal := refusal_of(record, now_ms)) is not None
         }
 
-    def _apply(self, post: _Post, records: Sequence[Record], refused: Mapping[int, Refusal]) -> None:
+    def _apply(self, post: _Post, records: Sequence[Record], refused: Mapping[int, RecordRejection]) -> None:
         """From here on it has happened. A real-time record is final at once; only v1 tells an id for it."""
         batched = post.call == "submit"
         digest = digest_of(post.body)
@@ -272,7 +274,7 @@ class SandboxState:
             )
         )
 
-    def _status(self, target: Target, now: float) -> Reply:
+    def _status(self, target: RouteTarget, now: float) -> SandboxResponse:
         batch_id = target.asked("batchId")
         if batch_id is None:
             return invalid("batchId is required")
@@ -282,9 +284,9 @@ class SandboxState:
             return not_found("no batch of this account has this batchId")
         return self._view.answer(target.route.form, applied, now)
 
-    def _labels(self, target: Target) -> Reply:
+    def _labels(self, target: RouteTarget) -> SandboxResponse:
         page = page_of(target, LABELS_ON_A_PAGE)
-        return page if isinstance(page, Reply) else answers.labels(page.cut(self.settings.labels))
+        return page if isinstance(page, SandboxResponse) else answers.labels(page.cut(self.settings.labels))
 
     def _new_id(self) -> str:
         return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))

@@ -40,7 +40,7 @@ from truecaller_async.ports import Write
 from truecaller_async.protocol.links import check_link
 from truecaller_async.transport import attempt as attempts
 from truecaller_async.transport import download, failures, headers, proxies
-from truecaller_async.transport.attempt import Attempt
+from truecaller_async.transport.attempt import HttpAttempt
 from truecaller_async.transport.deadlines import DeadlineTimer, body_within, head_within, silences
 
 CONNECTIONS = 128
@@ -110,7 +110,7 @@ class AiohttpTransport:
         headers.check(request)
         url = self._url(request)
         session = self._open_session()
-        attempt = Attempt(acquired=None if self._borrowed else False, is_read=request.is_read)
+        attempt = HttpAttempt(acquired=None if self._borrowed else False, is_read=request.is_read)
         exchange = self._exchange(session, request, url, timeouts, attempt)
         return await self._guarded(exchange, self._target(), timeouts, attempt)
 
@@ -126,7 +126,7 @@ class AiohttpTransport:
         """
         host = check_link(link, str(self._base), hosts)
         session = self._open_session()
-        attempt = Attempt(acquired=None if self._borrowed else False, is_read=True)
+        attempt = HttpAttempt(acquired=None if self._borrowed else False, is_read=True)
         proxy = self._proxy_to(link)
         line = download.DownloadSession(session, self._patience, self._agent, proxy, self._ssl, attempt, self._borrowed)
         return await self._guarded(download.fetch(line, link, write, timeouts, cap), str(host), timeouts, attempt)
@@ -147,7 +147,7 @@ class AiohttpTransport:
         await session.close()
 
     async def _guarded(
-        self, work: Coroutine[Any, Any, Answer], target: str, timeouts: Timeouts, attempt: Attempt
+        self, work: Coroutine[Any, Any, Answer], target: str, timeouts: Timeouts, attempt: HttpAttempt
     ) -> Answer:
         """The answer, or an error of the tree that holds nothing of the request."""
         try:
@@ -166,7 +166,7 @@ class AiohttpTransport:
             del failure
 
     async def _exchange(
-        self, session: aiohttp.ClientSession, request: Request, url: URL, timeouts: Timeouts, attempt: Attempt
+        self, session: aiohttp.ClientSession, request: Request, url: URL, timeouts: Timeouts, attempt: HttpAttempt
     ) -> Answer:
         async with self._patience.bound(head_within(timeouts), "not begun") as bound:
             response = await session.request(
@@ -235,7 +235,7 @@ class AiohttpTransport:
         target = f"{self._base.host}:{self._base.port}"
         return f"{target} through the proxy {self._proxy.host}:{self._proxy.port}" if self._proxy else target
 
-    def _closed_meanwhile(self, target: str, attempt: Attempt) -> ClientClosed | NotSent | ResponseLost:
+    def _closed_meanwhile(self, target: str, attempt: HttpAttempt) -> ClientClosed | NotSent | ResponseLost:
         if attempt.acquired is False:
             return ClientClosed("the client was closed while this request waited for a connection; nothing was sent")
         return ResponseLost(f"{target}: the client was closed; the request may or may not have been applied")

@@ -17,7 +17,7 @@ import attrs
 
 
 @attrs.define
-class Attempt:
+class HttpAttempt:
     """What is known of one attempt: a connection was `acquired`, or it still waits, `queued`, for a free one.
 
     `is_read`: the request changes nothing at the server, so that a lost answer may be asked for again.

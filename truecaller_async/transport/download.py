@@ -19,7 +19,7 @@ from truecaller_async.errors import DecodeError
 from truecaller_async.models import Answer, Secret
 from truecaller_async.options import Timeouts
 from truecaller_async.ports import Write
-from truecaller_async.transport.attempt import Attempt
+from truecaller_async.transport.attempt import HttpAttempt
 from truecaller_async.transport.deadlines import DeadlineTimer, head_within, silences
 
 
@@ -32,7 +32,7 @@ class DownloadSession:
     agent: str
     proxy: URL | None
     ssl: SSLContext | None
-    attempt: Attempt
+    attempt: HttpAttempt
     is_borrowed: bool
 
 

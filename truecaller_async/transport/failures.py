@@ -27,7 +27,7 @@ from aiohttp.client_exceptions import UnixClientConnectorError
 
 from truecaller_async.errors import NotSent, ResponseLost
 from truecaller_async.options import Timeouts
-from truecaller_async.transport.attempt import Attempt
+from truecaller_async.transport.attempt import HttpAttempt
 from truecaller_async.transport.deadlines import ResponseTooSlowError
 
 Verdict: TypeAlias = Literal["no", "maybe"]
@@ -98,7 +98,7 @@ def meaning_of(error: BaseException) -> FailureMeaning:
     return next(FAILURES[cls] for cls in type(error).__mro__ if cls in FAILURES)
 
 
-def explain(error: Exception, target: str, timeouts: Timeouts, attempt: Attempt) -> NotSent | ResponseLost:
+def explain(error: Exception, target: str, timeouts: Timeouts, attempt: HttpAttempt) -> NotSent | ResponseLost:
     """The error of ours that says what `error` means, free of everything the raw one holds.
 
     `target` is host and port, and the proxy where there is one, without any credential.
@@ -115,7 +115,7 @@ def explain(error: Exception, target: str, timeouts: Timeouts, attempt: Attempt)
     return failure
 
 
-def _detail(error: Exception, sent: Verdict, timeouts: Timeouts, attempt: Attempt) -> str:
+def _detail(error: Exception, sent: Verdict, timeouts: Timeouts, attempt: HttpAttempt) -> str:
     if isinstance(error, ResponseTooSlowError):
         return str(error)
     if isinstance(error, TimeoutError):
@@ -126,7 +126,7 @@ def _detail(error: Exception, sent: Verdict, timeouts: Timeouts, attempt: Attemp
     return _os_words(cause) or type(error).__name__
 
 
-def _waited(sent: Verdict, timeouts: Timeouts, attempt: Attempt) -> str:
+def _waited(sent: Verdict, timeouts: Timeouts, attempt: HttpAttempt) -> str:
     if attempt.queued:
         return f"all connections were in use for {timeouts.connect:g} s"
     return f"waited {timeouts.connect if sent == 'no' else timeouts.read:g} s"

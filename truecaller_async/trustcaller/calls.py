@@ -9,15 +9,15 @@ from operator import attrgetter
 from truecaller_async.models import Page
 from truecaller_async.resources.pagination import Listed, Listing
 from truecaller_async.trustcaller.models import CallDetail
-from truecaller_async.trustcaller.requester import Requester
+from truecaller_async.trustcaller.requester import TrustCallerRequester
 from truecaller_async.trustcaller.requests import call_request, calls_request, check_request
 from truecaller_async.trustcaller.responses import decipher_call, decipher_calls, decipher_check
 
 
-class Calls:
+class TrustCallerCalls:
     """`client.calls`."""
 
-    def __init__(self, line: Requester) -> None:
+    def __init__(self, line: TrustCallerRequester) -> None:
         self._line = line
 
     def list(

@@ -24,15 +24,15 @@ from truecaller_async.ports import Observer
 from truecaller_async.settings import checked_kind, checked_url, secret_in
 from truecaller_async.telemetry import LoggingObserver
 from truecaller_async.transport import AiohttpTransport
-from truecaller_async.trustcaller.calls import Calls
+from truecaller_async.trustcaller.calls import TrustCallerCalls
 from truecaller_async.trustcaller.keys import Keys
-from truecaller_async.trustcaller.numbers import Numbers, TestNumbers
+from truecaller_async.trustcaller.numbers import TrustCallerNumbers, TrustCallerTestNumbers
 from truecaller_async.trustcaller.requester import (
     DOCUMENTED_LIMITS,
     PATIENT_RETRY,
-    Environment,
-    Requester,
+    RequesterEnvironment,
     RequestSettings,
+    TrustCallerRequester,
 )
 
 BASE_URL = "https://trustcaller.net/api/v1"
@@ -75,14 +75,14 @@ class TrustCallerClient:
         transport = AiohttpTransport(
             checked_url(base_url), session=session, proxy=proxy, ssl=ssl, user_agent=user_agent
         )
-        senses = Environment(Clock(), Random(), observer or LoggingObserver())  # noqa: S311 - jitter guards nothing
-        self._attach_resources(Requester(transport, terms, senses))
+        senses = RequesterEnvironment(Clock(), Random(), observer or LoggingObserver())  # noqa: S311 - jitter guards nothing
+        self._attach_resources(TrustCallerRequester(transport, terms, senses))
 
-    def _attach_resources(self, line: Requester) -> None:
+    def _attach_resources(self, line: TrustCallerRequester) -> None:
         self._line = line
-        self.numbers = Numbers(line)
-        self.test_numbers = TestNumbers(line)
-        self.calls = Calls(line)
+        self.numbers = TrustCallerNumbers(line)
+        self.test_numbers = TrustCallerTestNumbers(line)
+        self.calls = TrustCallerCalls(line)
         self.keys = Keys(line)
 
     @classmethod

@@ -7,7 +7,7 @@ from operator import attrgetter
 from truecaller_async.models import Page
 from truecaller_async.resources.pagination import Listed, Listing
 from truecaller_async.trustcaller.models import ApiKey, NewKey
-from truecaller_async.trustcaller.requester import Requester
+from truecaller_async.trustcaller.requester import TrustCallerRequester
 from truecaller_async.trustcaller.requests import create_key_request, keys_request, revoke_key_request
 from truecaller_async.trustcaller.responses import decipher_keys, decipher_new_key, decipher_revoked
 
@@ -15,7 +15,7 @@ from truecaller_async.trustcaller.responses import decipher_keys, decipher_new_k
 class Keys:
     """`client.keys`."""
 
-    def __init__(self, line: Requester) -> None:
+    def __init__(self, line: TrustCallerRequester) -> None:
         self._line = line
 
     async def create(self, name: str) -> NewKey:

@@ -8,15 +8,15 @@ from operator import attrgetter
 from truecaller_async.models import Page
 from truecaller_async.resources.pagination import Listed, Listing
 from truecaller_async.trustcaller.models import PublicTestNumber, ReservedNumber
-from truecaller_async.trustcaller.requester import Requester
+from truecaller_async.trustcaller.requester import TrustCallerRequester
 from truecaller_async.trustcaller.requests import numbers_request, public_test_numbers_request
 from truecaller_async.trustcaller.responses import decipher_numbers, decipher_public_test_numbers
 
 
-class Numbers:
+class TrustCallerNumbers:
     """`client.numbers`."""
 
-    def __init__(self, line: Requester) -> None:
+    def __init__(self, line: TrustCallerRequester) -> None:
         self._line = line
 
     def list(self, *, page: int = 1, per_page: int | None = None) -> Listing[ReservedNumber]:
@@ -38,12 +38,12 @@ class Numbers:
         return Listing(Listed("numbers", fetch, attrgetter("id")), page, per_page)
 
 
-class TestNumbers:
+class TrustCallerTestNumbers:
     """`client.test_numbers`."""
 
     __test__ = False  # the name is the documentation's; pytest must not take it for a test
 
-    def __init__(self, line: Requester) -> None:
+    def __init__(self, line: TrustCallerRequester) -> None:
         self._line = line
 
     def list(self, *, prefix: str | None = None) -> Listing[PublicTestNumber]:

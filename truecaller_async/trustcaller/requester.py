@@ -80,7 +80,7 @@ class RequestSettings:
 
 
 @attrs.frozen(eq=False)
-class Environment:
+class RequesterEnvironment:
     """How a line perceives: the wall clock, chance, and who is told what happens."""
 
     clock: Clock
@@ -88,10 +88,10 @@ class Environment:
     observer: Observer
 
 
-class Requester:
+class TrustCallerRequester:
     """One client's way to TrustCaller. Needs no event loop until the first call."""
 
-    def __init__(self, transport: Transport, terms: RequestSettings, senses: Environment) -> None:
+    def __init__(self, transport: Transport, terms: RequestSettings, senses: RequesterEnvironment) -> None:
         self.home = LoopBinding()
         self._transport = transport
         self._terms = terms

@@ -24,7 +24,7 @@ from truecaller_async.verification.endpoints import Endpoints
 from truecaller_async.verification.mobile_web import CallbackAnswer, MobileWeb, MobileWebOptions, SignIn, SignInStatus
 from truecaller_async.verification.non_truecaller import NonTruecallerUsers
 from truecaller_async.verification.nonces import MemoryNonceStore, NonceStore, Rules
-from truecaller_async.verification.oauth import OAuth, Pkce, Tokens, challenge_of
+from truecaller_async.verification.oauth import OAuth, OAuthTokens, Pkce, challenge_of
 from truecaller_async.verification.profiles import Address, Profile, TrueProfile, UserInfo, VerifiedNumber
 from truecaller_async.verification.requester import ServiceOptions
 from truecaller_async.verification.signed import Checks, SignedPayload, SignedProfiles
@@ -44,6 +44,7 @@ __all__ = [
     "NonTruecallerUsers",
     "NonceStore",
     "OAuth",
+    "OAuthTokens",
     "Pkce",
     "Profile",
     "ProfileReady",
@@ -54,7 +55,6 @@ __all__ = [
     "SignedPayload",
     "SignedProfiles",
     "SqliteNonceStore",
-    "Tokens",
     "TrueProfile",
     "UnknownCallback",
     "UserInfo",

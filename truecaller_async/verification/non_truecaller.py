@@ -23,7 +23,7 @@ from truecaller_async.protocol.json_codec import readable
 from truecaller_async.verification.callbacks import TOKEN
 from truecaller_async.verification.json_fields import inner, read_as, whole
 from truecaller_async.verification.profiles import VerifiedNumber, verified_number_of
-from truecaller_async.verification.requester import CAP, Requester, ServiceOptions
+from truecaller_async.verification.requester import CAP, ServiceOptions, VerificationRequester
 
 BASE_URL = "https://sdk-otp-verification-noneu.truecaller.com"
 PATH_SDK_3 = "/v1/otp/client/installation/phoneNumberDetail/"
@@ -61,7 +61,7 @@ class NonTruecallerUsers:
             raise ConfigError(f"{header} is not printable ASCII without spaces; copy it from the developer portal")
         self._header = header
         self._path = path
-        self._service = Requester(BASE_URL, options)
+        self._service = VerificationRequester(BASE_URL, options)
 
     async def phone_number(self, access_token: str | Secret) -> VerifiedNumber:
         """The number that this token stands for.

@@ -26,7 +26,7 @@ from truecaller_async.protocol.json_codec import readable
 from truecaller_async.verification.callbacks import TOKEN
 from truecaller_async.verification.json_fields import Plain, error_of, inner, read_as, text, whole
 from truecaller_async.verification.profiles import UserInfo, user_info_of
-from truecaller_async.verification.requester import CAP, Requester, ServiceOptions
+from truecaller_async.verification.requester import CAP, ServiceOptions, VerificationRequester
 
 BASE_URL = "https://oauth-account-noneu.truecaller.com"
 
@@ -61,7 +61,7 @@ class Pkce:
 
 
 @attrs.frozen
-class Tokens:
+class OAuthTokens:
     """What a code was exchanged for. `expires_in` is in seconds.
 
     The pages print no `refresh_token`, `id_token` and `scope`; they are None unless the server sends them. The
@@ -95,9 +95,9 @@ class OAuth:
         if not isinstance(client_id, str) or not TOKEN.fullmatch(client_id):
             raise ConfigError("client_id is not printable ASCII without spaces; copy it from the developer portal")
         self._client_id = client_id
-        self._service = Requester(BASE_URL, options)
+        self._service = VerificationRequester(BASE_URL, options)
 
-    async def exchange_code(self, code: str | Secret, verifier: str | Secret) -> Tokens:
+    async def exchange_code(self, code: str | Secret, verifier: str | Secret) -> OAuthTokens:
         """The tokens for a code that the app received; a code can be used once.
 
         From "Truecaller for Developers: OAuth SDK, Fetching User Token". Raises `ValidationError` before sending;
@@ -150,13 +150,13 @@ class OAuth:
             }
         ).encode()
 
-    def _read_tokens(self, answer: Answer) -> Tokens:
+    def _read_tokens(self, answer: Answer) -> OAuthTokens:
         found = self._tokens_or_error(answer)  # what raises must not hold the server's words in its frame
-        if isinstance(found, Tokens):
+        if isinstance(found, OAuthTokens):
             return found
         raise found
 
-    def _tokens_or_error(self, answer: Answer) -> Tokens | APIStatusError | DecodeError:
+    def _tokens_or_error(self, answer: Answer) -> OAuthTokens | APIStatusError | DecodeError:
         if not 200 <= answer.status < 300:
             now = self._service.options.clock.wall()
             return error_of(answer, is_read=False, now=now, advice=TOKEN_ADVICE)
@@ -166,7 +166,7 @@ class OAuth:
             rule = "the answer has no access token of 1 to 4096 printable ASCII characters"
             return DecodeError(rule, path="$.access_token", status=answer.status)
         expires = whole(said.get("expires_in"))
-        return Tokens(
+        return OAuthTokens(
             access_token=token,
             expires_in=None if expires is None else float(min(expires, 2**53)),
             token_type=text(said, "token_type") or "Bearer",

@@ -53,7 +53,7 @@ class ServiceOptions:
         return RequestExecutor(transport, clock=self.clock, rng=Random(), observer=self.observer)  # noqa: S311 - jitter
 
 
-class Requester:
+class VerificationRequester:
     """One server, and the calls made to it."""
 
     def __init__(self, usual_url: str, options: ServiceOptions | None) -> None:

@@ -39,7 +39,7 @@ from truecaller_async.protocol.json_codec import readable
 from truecaller_async.verification.json_fields import error_of, inner, items, object_of, text
 from truecaller_async.verification.nonces import NonceStore
 from truecaller_async.verification.profiles import TrueProfile, true_profile_of
-from truecaller_async.verification.requester import CAP, Requester, ServiceOptions
+from truecaller_async.verification.requester import CAP, ServiceOptions, VerificationRequester
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -111,7 +111,7 @@ class SignedProfiles:
     def __init__(self, checks: Checks | None = None, options: ServiceOptions | None = None) -> None:
         _require_cryptography()
         self._checks = checks or Checks()
-        self._service = Requester(BASE_URL, options)
+        self._service = VerificationRequester(BASE_URL, options)
         self._keys: tuple[RSAPublicKey, ...] = ()
         self._fetched = float("-inf")
         self._forced = float("-inf")

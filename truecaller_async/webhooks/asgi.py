@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.webhooks import request_checks
-from truecaller_async.webhooks.request_checks import Receiver, Reply, RequestBody, RequestHead
+from truecaller_async.webhooks.request_checks import Receiver, RequestBody, RequestHead, WebhookResponse
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -35,7 +35,7 @@ async def serve(receiver: Receiver, scope: Message, receive: Receive, send: Send
             await send({"type": "websocket.close", "code": 1008})
 
 
-async def _answer(receiver: Receiver, scope: Message, receive: Receive) -> Reply | None:
+async def _answer(receiver: Receiver, scope: Message, receive: Receive) -> WebhookResponse | None:
     """What to answer; None where nobody is there any more."""
     if refused := receiver.refusal(_head(scope)):
         return refused
@@ -56,7 +56,7 @@ def _head(scope: Message) -> RequestHead:
     return RequestHead(scope["method"], path, scope.get("query_string", b""), headers)
 
 
-async def _body(receive: Receive) -> bytes | Reply | None:
+async def _body(receive: Receive) -> bytes | WebhookResponse | None:
     body = RequestBody()
     while True:
         message = await receive()
@@ -68,7 +68,7 @@ async def _body(receive: Receive) -> bytes | Reply | None:
             return body.whole()
 
 
-async def _say(reply: Reply, send: Send) -> None:
+async def _say(reply: WebhookResponse, send: Send) -> None:
     headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})

@@ -49,7 +49,7 @@ from truecaller_async.webhooks.event_store import EventStore
 from truecaller_async.webhooks.events import CallMeBack, Event, UserFeedback, parse_event
 from truecaller_async.webhooks.keys import HideKeys, Keyring
 from truecaller_async.webhooks.options import ParkedEvent, WebhookOptions, WebhookStats
-from truecaller_async.webhooks.request_checks import Reply, RequestHead
+from truecaller_async.webhooks.request_checks import RequestHead, WebhookResponse
 from truecaller_async.webhooks.store_path import path_of
 from truecaller_async.webhooks.worker import Handler, Worker
 
@@ -166,11 +166,11 @@ class WebhookReceiver:
 
         add(self, app, path)
 
-    def refusal(self, head: RequestHead) -> Reply | None:
+    def refusal(self, head: RequestHead) -> WebhookResponse | None:
         """The answer to a request that is not to be read; None where its body may be read and given to `take`."""
         return request_checks.refusal(head, self._keys)
 
-    async def accept(self, body: bytes) -> Reply:
+    async def accept(self, body: bytes) -> WebhookResponse:
         """Keep the event of this body, and say what to answer. It is on disk when that is a 200."""
         try:
             event = parse_event(body)
@@ -206,7 +206,7 @@ class WebhookReceiver:
     def __repr__(self) -> str:
         return f"WebhookReceiver({self._path or 'memory:'}, {'open' if self._store else 'not open'})"
 
-    async def _keep(self, event: Event, body: bytes) -> Reply:
+    async def _keep(self, event: Event, body: bytes) -> WebhookResponse:
         now = self._clock.wall()
         number = event.business_number if isinstance(event, CallMeBack | UserFeedback) else None
         created = event.created_at.timestamp() if event.created_at else now

@@ -35,7 +35,7 @@ HEADERS: Mapping[str, str] = MappingProxyType(
 
 
 @attrs.frozen
-class Reply:
+class WebhookResponse:
     """An answer: a status, `{}`, and these headers. Anything but a 200 closes the connection."""
 
     status: int
@@ -53,15 +53,15 @@ class Reply:
         return {**HEADERS, **self.extra, **({"Connection": "close"} if self.closes else {})}
 
 
-RECEIVED = Reply(200)
-NO_EVENT = Reply(400)
-NOT_YOURS = Reply(403)
-NOT_FOUND = Reply(404)
-ONLY_POST = Reply(405, MappingProxyType({"Allow": "POST"}))
-TOO_SLOW = Reply(408)
-TOO_LARGE = Reply(413)
-ENCODED = Reply(415)
-NOT_KEPT = Reply(503)
+RECEIVED = WebhookResponse(200)
+NO_EVENT = WebhookResponse(400)
+NOT_YOURS = WebhookResponse(403)
+NOT_FOUND = WebhookResponse(404)
+ONLY_POST = WebhookResponse(405, MappingProxyType({"Allow": "POST"}))
+TOO_SLOW = WebhookResponse(408)
+TOO_LARGE = WebhookResponse(413)
+ENCODED = WebhookResponse(415)
+NOT_KEPT = WebhookResponse(503)
 """The event could not be written down: it must come again."""
 
 
@@ -75,7 +75,7 @@ class RequestHead:
     headers: Mapping[str, str]
 
 
-def refusal(head: RequestHead, keys: Keyring) -> Reply | None:
+def refusal(head: RequestHead, keys: Keyring) -> WebhookResponse | None:
     """The answer to a request that is not to be read; None where it is."""
     if not keys.opens(head.path, head.query):
         return NOT_FOUND
@@ -100,11 +100,11 @@ class Receiver(Protocol):
         """Close it."""
         ...
 
-    def refusal(self, head: RequestHead) -> Reply | None:
+    def refusal(self, head: RequestHead) -> WebhookResponse | None:
         """The answer to a request that is not to be read; None where it is."""
         ...
 
-    async def accept(self, body: bytes) -> Reply:
+    async def accept(self, body: bytes) -> WebhookResponse:
         """Keep what came, and say what to answer. Raises nothing."""
         ...
 

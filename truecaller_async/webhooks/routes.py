@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from truecaller_async.errors import ConfigError
 from truecaller_async.webhooks import request_checks
 from truecaller_async.webhooks.asgi import READ_WITHIN
-from truecaller_async.webhooks.request_checks import Receiver, Reply, RequestBody, RequestHead
+from truecaller_async.webhooks.request_checks import Receiver, RequestBody, RequestHead, WebhookResponse
 
 BROKEN = (HttpProcessingError, web.RequestPayloadError, ClientError, ConnectionError)
 """What reading a body raises that is no body."""
@@ -48,7 +48,7 @@ def add(receiver: Receiver, app: web.Application, path: str) -> None:
     app.cleanup_ctx.append(live)
 
 
-async def _answer(receiver: Receiver, request: web.Request) -> Reply:
+async def _answer(receiver: Receiver, request: web.Request) -> WebhookResponse:
     if refused := receiver.refusal(_head(request)):
         return refused
     try:
@@ -76,7 +76,7 @@ async def _body(request: web.Request) -> bytes | None:
     return body.whole()
 
 
-async def _say(reply: Reply, request: web.Request) -> web.StreamResponse:
+async def _say(reply: WebhookResponse, request: web.Request) -> web.StreamResponse:
     response = web.Response(status=reply.status, body=reply.body, headers=reply.headers)
     if not reply.closes:
         return response

@@ -22,7 +22,7 @@ from truecaller_async.planning.campaign_state import CampaignState, JournaledBat
 from truecaller_async.sources import count_rows
 
 if TYPE_CHECKING:
-    from truecaller_async.journal.reader import Attempt, JournalReader, RowOutcome
+    from truecaller_async.journal.reader import JournaledAttempt, JournalReader, RowOutcome
 
 Name: TypeAlias = Literal["running", "stopped", "held back", "finished", "purged"]
 
@@ -278,7 +278,7 @@ class _Home:
         self.is_open = self.is_open or not word.final
 
 
-def _lost(attempt: Attempt, attempts: Sequence[Attempt], home: _Home) -> LostAttempt:
+def _lost(attempt: JournaledAttempt, attempts: Sequence[JournaledAttempt], home: _Home) -> LostAttempt:
     again = next((other for other in attempts if other.attempt > attempt.attempt), None)
     if again is not None:
         done = f"sent again at {moment(again.at)}"
@@ -289,7 +289,7 @@ def _lost(attempt: Attempt, attempts: Sequence[Attempt], home: _Home) -> LostAtt
     return LostAttempt(attempt.seq, home.first_row, home.rows, attempt.at, attempt.token_id, _seen(attempt), done)
 
 
-def _seen(attempt: Attempt) -> str:
+def _seen(attempt: JournaledAttempt) -> str:
     if attempt.event is None:
         return "the process ended before the answer came"
     return masked(attempt.detail or "no answer came")

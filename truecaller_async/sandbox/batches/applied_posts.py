@@ -23,10 +23,10 @@ from types import MappingProxyType
 import attrs
 import msgspec
 
-from truecaller_async.sandbox.batches.records import Form, Record, Refusal
+from truecaller_async.sandbox.batches.records import Form, Record, RecordRejection
 
 
-class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
+class RecordVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """The `status_info` of a record."""
 
     status: str
@@ -34,13 +34,13 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str | None = None
 
 
-SUCCESS = Verdict("success")
-BY_LAST_DIGITS: Mapping[str, Verdict] = MappingProxyType(
+SUCCESS = RecordVerdict("success")
+BY_LAST_DIGITS: Mapping[str, RecordVerdict] = MappingProxyType(
     {
-        "13": Verdict("failed", message="Not a Truecaller user"),
-        "26": Verdict("failed", message="OS not supported"),
-        "39": Verdict("failed", message="App version not supported"),
-        "52": Verdict("failed", message="Failed to push"),
+        "13": RecordVerdict("failed", message="Not a Truecaller user"),
+        "26": RecordVerdict("failed", message="OS not supported"),
+        "39": RecordVerdict("failed", message="App version not supported"),
+        "52": RecordVerdict("failed", message="Failed to push"),
     }
 )
 
@@ -50,7 +50,7 @@ _SCATTER = 0.6180339887498949
 _ID_MASK = 0xFFFF_FFFF_FFFF
 
 
-def verdict_on(record: Record) -> Verdict:
+def verdict_on(record: Record) -> RecordVerdict:
     """The final word on a record that broke no rule."""
     return BY_LAST_DIGITS.get(record.receiver[-2:], SUCCESS) if record.receiver else SUCCESS
 
@@ -73,21 +73,21 @@ class AppliedPost:
     final_at: float
     spread: float
     records: Sequence[Record]
-    refused: Mapping[int, Refusal]
+    refused: Mapping[int, RecordRejection]
     id_seed: str
     digest: bytes
     post: int
     first: int
     attempt: int
 
-    def verdict(self, index: int) -> Verdict:
+    def verdict(self, index: int) -> RecordVerdict:
         """The final word on the record at that index, whenever it is said."""
         if index in self.refused:
             refusal = self.refused[index]
-            return Verdict("failed", refusal.field, refusal.message)
+            return RecordVerdict("failed", refusal.field, refusal.message)
         return verdict_on(self.records[index])
 
-    def statuses(self, now: float, pending: Verdict) -> Iterator[tuple[str, Record, Verdict]]:
+    def statuses(self, now: float, pending: RecordVerdict) -> Iterator[tuple[str, Record, RecordVerdict]]:
         """(record id, record, status at that moment) in the order of the request."""
         head, tail = self.id_seed[:24], int(self.id_seed[24:], 16)
         age, spread = now - self.final_at, self.spread

@@ -14,9 +14,9 @@ from collections.abc import Collection
 
 import attrs
 
-from truecaller_async.sandbox.answers import Reply, answer, invalid
-from truecaller_async.sandbox.batches.applied_posts import Verdict
-from truecaller_async.sandbox.batches.records import V1, Form, Refusal
+from truecaller_async.sandbox.answers import SandboxResponse, answer, invalid
+from truecaller_async.sandbox.batches.applied_posts import RecordVerdict
+from truecaller_async.sandbox.batches.records import V1, Form, RecordRejection
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
 
 PUSHED = "Record processed successfully"
@@ -29,45 +29,45 @@ class RecordAnswers:
 
     oddities: Collection[ResponseVariant]
 
-    def accepted_batch(self, form: Form, batch_id: str) -> Reply:
+    def accepted_batch(self, form: Form, batch_id: str) -> SandboxResponse:
         """A batch was taken."""
         if form is V1:
             return _v1("success", PUSHED_V1, batch_id, 200)
         return answer({"batch_id": batch_id})
 
-    def refused_batch(self, form: Form, refusal: Refusal, batch_id: str) -> Reply:
+    def refused_batch(self, form: Form, refusal: RecordRejection, batch_id: str) -> SandboxResponse:
         """A whole batch was refused."""
         if form is V1:
             return _v1("failure", refusal.message, batch_id, self._refused)
         return invalid(_in_body(refusal.message))
 
-    def pushed(self, form: Form, verdict: Verdict, batch_id: str) -> Reply:
+    def pushed(self, form: Form, verdict: RecordVerdict, batch_id: str) -> SandboxResponse:
         """A real-time record was valid; the verdict says whether it could be shown."""
         done = verdict.status == "success"
         if form is V1:
             if done and ResponseVariant.EMPTY_V1_PUSH in self.oddities:
-                return Reply(200, {}, b"")
+                return SandboxResponse(200, {}, b"")
             return _v1("success" if done else "failure", verdict.message or PUSHED_V1, batch_id, 200)
-        return self._wrapped(Verdict("success" if done else "error", message=verdict.message or PUSHED), 200)
+        return self._wrapped(RecordVerdict("success" if done else "error", message=verdict.message or PUSHED), 200)
 
-    def refused_push(self, form: Form, refusal: Refusal, batch_id: str) -> Reply:
+    def refused_push(self, form: Form, refusal: RecordRejection, batch_id: str) -> SandboxResponse:
         """A real-time record was refused."""
         if form is V1:
             return _v1("failure", refusal.message, batch_id, self._refused)
-        return self._wrapped(Verdict("error", refusal.field, _in_body(refusal.message)), self._refused)
+        return self._wrapped(RecordVerdict("error", refusal.field, _in_body(refusal.message)), self._refused)
 
     @property
     def _refused(self) -> int:
         return 200 if ResponseVariant.FAILURE_IN_200 in self.oddities else 400
 
-    def _wrapped(self, verdict: Verdict, status: int) -> Reply:
+    def _wrapped(self, verdict: RecordVerdict, status: int) -> SandboxResponse:
         if ResponseVariant.FLAT_STATUS_INFO in self.oddities:
             return answer(verdict, status)
         name = "statusInfo" if ResponseVariant.CAMEL_STATUS_INFO in self.oddities else "status_info"
         return answer({name: verdict}, status)
 
 
-def _v1(word: str, message: str, batch_id: str, status: int) -> Reply:
+def _v1(word: str, message: str, batch_id: str, status: int) -> SandboxResponse:
     return answer({"status": word, "message": f"{message}. BatchID: {batch_id}"}, status)
 
 

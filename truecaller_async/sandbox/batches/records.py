@@ -70,7 +70,7 @@ class _BatchV1(msgspec.Struct):
 
 
 @attrs.frozen
-class Refusal:
+class RecordRejection:
     """Why a record, or a whole body, is refused. `field` is the wire's name; None where no single field is to blame."""
 
     field: str | None
@@ -89,30 +89,32 @@ class Form:
     record: msgspec.json.Decoder[Record]
     batch: msgspec.json.Decoder[_Batch] | msgspec.json.Decoder[_BatchV1]
 
-    def read_record(self, body: bytes) -> Record | Refusal:
+    def read_record(self, body: bytes) -> Record | RecordRejection:
         """The record of a real-time body."""
         try:
             return self.record.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return _malformed(error)
 
-    def read_batch(self, body: bytes) -> list[Record] | Refusal:
+    def read_batch(self, body: bytes) -> list[Record] | RecordRejection:
         """The records of a batch body: 1 to 500 of them."""
         try:
             records = self.batch.decode(body).call_records
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return _malformed(error)
         if records is None:
-            return Refusal("call_records", "call_records is required")
+            return RecordRejection("call_records", "call_records is required")
         if not 1 <= len(records) <= RECORDS_MAX:
-            return Refusal("call_records", f"call_records must have 1 to {RECORDS_MAX} records, not {len(records)}")
+            return RecordRejection(
+                "call_records", f"call_records must have 1 to {RECORDS_MAX} records, not {len(records)}"
+            )
         return _shared(records)
 
 
-def _malformed(error: Exception) -> Refusal:
+def _malformed(error: Exception) -> RecordRejection:
     """The field is named where the decoder knows it; what it was given is not repeated."""
     found = _FIELD.search(str(error))
-    return Refusal(found[1], f"{found[1]} is malformed") if found else Refusal(None, INVALID_INPUT)
+    return RecordRejection(found[1], f"{found[1]} is malformed") if found else RecordRejection(None, INVALID_INPUT)
 
 
 def _shared(records: list[RecordV1] | list[Record]) -> list[Record]:
@@ -169,11 +171,11 @@ class Inspector:
         self._label_ids = frozenset(label_ids)
         self._label_required = label_required
 
-    def refusal(self, record: Record, now_ms: int) -> Refusal | None:
+    def refusal(self, record: Record, now_ms: int) -> RecordRejection | None:
         """Why the record is refused at that moment; None if it is taken."""
         return self._numbers(record) or self._times(record, now_ms) or self._texts(record)
 
-    def _numbers(self, record: Record) -> Refusal | None:
+    def _numbers(self, record: Record) -> RecordRejection | None:
         if record.caller is None:
             return self._required("caller")
         if record.receiver is None:
@@ -184,18 +186,18 @@ class Inspector:
             return self._says("receiver", self._form.number_rule)
         return None
 
-    def _times(self, record: Record, now_ms: int) -> Refusal | None:
+    def _times(self, record: Record, now_ms: int) -> RecordRejection | None:
         if record.starts_at is None:
             return self._required("starts_at")
         if record.ends_at is None:
             return self._required("ends_at")
         if record.ends_at < now_ms:
-            return Refusal("ends_at", TOO_OLD)
+            return RecordRejection("ends_at", TOO_OLD)
         if record.ends_at - record.starts_at > DAY_MS:
-            return Refusal("ends_at", TOO_LONG)
+            return RecordRejection("ends_at", TOO_LONG)
         return None
 
-    def _texts(self, record: Record) -> Refusal | None:
+    def _texts(self, record: Record) -> RecordRejection | None:
         if record.label_id is None:
             if self._label_required:
                 return self._required("label_id")
@@ -205,14 +207,14 @@ class Inspector:
             return self._says("label_name", "must have 3 to 40 characters")
         return None if record.reason is None else self._reason(record.reason)
 
-    def _reason(self, reason: str) -> Refusal | None:
+    def _reason(self, reason: str) -> RecordRejection | None:
         if not 10 <= len(reason) <= 100:
             return self._says("reason", "must have 10 to 100 characters")
-        return None if _REASON.fullmatch(reason) else Refusal(self._form.names["reason"], INVALID_INPUT)
+        return None if _REASON.fullmatch(reason) else RecordRejection(self._form.names["reason"], INVALID_INPUT)
 
-    def _required(self, name: str) -> Refusal:
+    def _required(self, name: str) -> RecordRejection:
         return self._says(name, "is required")
 
-    def _says(self, name: str, rule: str) -> Refusal:
+    def _says(self, name: str, rule: str) -> RecordRejection:
         wire_name = self._form.names[name]
-        return Refusal(wire_name, f"{wire_name} {rule}")
+        return RecordRejection(wire_name, f"{wire_name} {rule}")

@@ -14,11 +14,11 @@ from collections.abc import Iterable
 import attrs
 import msgspec
 
-from truecaller_async.sandbox.answers import Reply, answer, stamp
-from truecaller_async.sandbox.batches.applied_posts import AppliedPost, Verdict
+from truecaller_async.sandbox.answers import SandboxResponse, answer, stamp
+from truecaller_async.sandbox.batches.applied_posts import AppliedPost, RecordVerdict
 from truecaller_async.sandbox.batches.records import V1, Form
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
-from truecaller_async.sandbox.faults.status_rows import Line, StatusRowFaults
+from truecaller_async.sandbox.faults.status_rows import SandboxStatusRow, StatusRowFaults
 from truecaller_async.sandbox.settings import SandboxSettings
 
 
@@ -31,7 +31,7 @@ class _Row(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     dynamic_call_reason: str | None = None
     starts_at: int | None
     ends_at: int | None
-    status_info: Verdict
+    status_info: RecordVerdict
     created_at: str
 
     def __repr__(self) -> str:
@@ -71,32 +71,32 @@ class _Status(msgspec.Struct):
 
 
 @attrs.frozen
-class StatusView:
+class StatusRenderer:
     """How statuses are shown: for whom, the word before the final one, and in which form."""
 
     client_account_id: str
-    pending: Verdict
+    pending: RecordVerdict
     mask_numbers: bool
     shuffle: bool
     row: type[_Row]
     odd_rows: StatusRowFaults
 
     @classmethod
-    def of(cls, settings: SandboxSettings) -> StatusView:
+    def of(cls, settings: SandboxSettings) -> StatusRenderer:
         """The view that the settings ask for."""
         oddities = settings.oddities
         return cls(
             settings.client_account_id,
-            Verdict(settings.pending_status),
+            RecordVerdict(settings.pending_status),
             settings.mask_numbers or ResponseVariant.MASKED_NUMBERS in oddities,
             ResponseVariant.SHUFFLED_ROWS in oddities,
             _RowOfOldNames if ResponseVariant.OLD_NAMES_IN_ROWS in oddities else _Row,
             StatusRowFaults(oddities, settings.late_for),
         )
 
-    def answer(self, form: Form, applied: AppliedPost, now: float) -> Reply:
+    def answer(self, form: Form, applied: AppliedPost, now: float) -> SandboxResponse:
         """The status of every record of a batch at that moment."""
-        own = (Line(*said) for said in applied.statuses(now, self.pending))
+        own = (SandboxStatusRow(*said) for said in applied.statuses(now, self.pending))
         lines = self._shown(form, self.odd_rows.of_batch(applied, own, now))
         if self.shuffle:
             # The batch's own order, so that two polls and two runs see the same one.
@@ -108,12 +108,12 @@ class StatusView:
         data = [_row(self.row, line, created_at) for line in lines]
         return answer(_Status(self.client_account_id, applied.batch_id, data))
 
-    def _shown(self, form: Form, lines: Iterable[Line]) -> list[_Shown]:
+    def _shown(self, form: Form, lines: Iterable[SandboxStatusRow]) -> list[_Shown]:
         show = _asterisks if self.mask_numbers else _with_plus if form.plus else _digits
         return [(show(line.record.caller), show(line.record.receiver), line) for line in lines]
 
 
-_Shown = tuple[str | None, str | None, Line]
+_Shown = tuple[str | None, str | None, SandboxStatusRow]
 """A row before it has its version's names: caller and receiver as shown, and the rest."""
 
 

@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from truecaller_async.sandbox.answers import Reply, answer, not_found, stamp
+from truecaller_async.sandbox.answers import SandboxResponse, answer, not_found, stamp
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
-from truecaller_async.sandbox.routing import Target
+from truecaller_async.sandbox.routing import RouteTarget
 from truecaller_async.sandbox.settings import SandboxSettings
 
 PATH = "/_sandbox/exports/"
@@ -53,7 +53,7 @@ class _Link:
     given_at: float
 
 
-class Exports:
+class ExportApi:
     """The links of one account. `new_id` gives a new UUID."""
 
     def __init__(self, settings: SandboxSettings, new_id: Callable[[], str]) -> None:
@@ -61,24 +61,24 @@ class Exports:
         self._new_id = new_id
         self._links: OrderedDict[str, _Link] = OrderedDict()
 
-    def user_feedback(self, target: Target, headers: Mapping[str, str], now: float) -> Reply:
+    def user_feedback(self, target: RouteTarget, headers: Mapping[str, str], now: float) -> SandboxResponse:
         """A link to the answers of a survey."""
         return self._asked(FEEDBACK, target, ("from_date",), headers, now)
 
-    def call_me_back(self, target: Target, headers: Mapping[str, str], now: float) -> Reply:
+    def call_me_back(self, target: RouteTarget, headers: Mapping[str, str], now: float) -> SandboxResponse:
         """A link to the requests for a call back."""
         return self._asked(CALLBACK, target, ("from", "to"), headers, now)
 
-    def file(self, name: str, now: float) -> Reply:
+    def file(self, name: str, now: float) -> SandboxResponse:
         """The file behind a link, by the last segment of its path."""
         link = self._links.get(name)
         if link is None or now >= link.given_at + LINK_LIFE:
             return not_found(f"no such file: a link lives {LINK_LIFE / 60:.0f} minutes")
-        return Reply(200, {"content-type": "text/csv"}, _lines(name, link).encode())
+        return SandboxResponse(200, {"content-type": "text/csv"}, _lines(name, link).encode())
 
     def _asked(
-        self, kind: _Kind, target: Target, required: tuple[str, ...], headers: Mapping[str, str], now: float
-    ) -> Reply:
+        self, kind: _Kind, target: RouteTarget, required: tuple[str, ...], headers: Mapping[str, str], now: float
+    ) -> SandboxResponse:
         for name in required:
             value = target.asked(name)
             if value is None:
@@ -96,9 +96,9 @@ class Exports:
             self._links.popitem(last=False)
         return name
 
-    def _answer(self, url: str) -> Reply:
+    def _answer(self, url: str) -> SandboxResponse:
         if self._settings.export_shape == "text":
-            return Reply(200, {"content-type": "text/plain; charset=utf-8"}, url.encode())
+            return SandboxResponse(200, {"content-type": "text/plain; charset=utf-8"}, url.encode())
         return answer(url if self._settings.export_shape == "string" else {"url": url})
 
 

@@ -17,12 +17,12 @@ from collections.abc import Mapping
 import msgspec
 
 from truecaller_async.sandbox.account import SandboxFeatureSet
-from truecaller_async.sandbox.answers import EMAIL, MADE_AT, Reply, answer, invalid, not_found, stamp
+from truecaller_async.sandbox.answers import EMAIL, MADE_AT, SandboxResponse, answer, invalid, not_found, stamp
 from truecaller_async.sandbox.batches.records import INVALID_INPUT
 from truecaller_async.sandbox.endpoints.number_store import Buckets, Entry, NumberStore
 from truecaller_async.sandbox.endpoints.pagination import page_of
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
-from truecaller_async.sandbox.routing import Target
+from truecaller_async.sandbox.routing import RouteTarget
 from truecaller_async.sandbox.settings import SandboxSettings
 
 NUMBERS_MAX = 10_000
@@ -56,13 +56,13 @@ class NumberApi:
         self._label_names = {label.id: label.name for label in settings.labels}
         self._book = NumberStore(settings.list_after, settings.numbers_limit)
 
-    def feature_sets(self, target: Target) -> Reply:
+    def feature_sets(self, target: RouteTarget) -> SandboxResponse:
         """A page of feature sets."""
         asked = _filter_of(target, SET_FILTERS)
         page = page_of(target, self._settings.page_limit)
-        if isinstance(asked, Reply):
+        if isinstance(asked, SandboxResponse):
             return asked
-        if isinstance(page, Reply):
+        if isinstance(page, SandboxResponse):
             return page
         found = [one for one in self._settings.feature_sets if _fits(one, asked)]
         return answer(
@@ -76,10 +76,10 @@ class NumberApi:
             }
         )
 
-    def publish(self, target: Target, body: bytes, now: float) -> Reply:
+    def publish(self, target: RouteTarget, body: bytes, now: float) -> SandboxResponse:
         """Numbers on their way into a feature set."""
         numbers = self._numbers_of(target, body)
-        if isinstance(numbers, Reply):
+        if isinstance(numbers, SandboxResponse):
             return numbers
         buckets = self._book.publish(target.names["featureSetId"], numbers, now)
         if buckets is None:
@@ -91,10 +91,10 @@ class NumberApi:
         }
         return answer({**head, **_filled(_BUCKETS, buckets), "status": "pending", **_filled(_WHEN_PUBLISHED, buckets)})
 
-    def delist(self, target: Target, body: bytes, now: float) -> Reply:
+    def delist(self, target: RouteTarget, body: bytes, now: float) -> SandboxResponse:
         """Numbers on their way out of a feature set."""
         numbers = self._numbers_of(target, body)
-        if isinstance(numbers, Reply):
+        if isinstance(numbers, SandboxResponse):
             return numbers
         buckets = self._book.delist(target.names["featureSetId"], numbers, now)
         leaving = "existing_numbers" in buckets or "processing_numbers" in buckets
@@ -109,13 +109,13 @@ class NumberApi:
             400 if odd else 200,
         )
 
-    def numbers(self, target: Target, now: float) -> Reply:
+    def numbers(self, target: RouteTarget, now: float) -> SandboxResponse:
         """A page of number details."""
         asked = _filter_of(target, NUMBER_FILTERS)
         page = page_of(target, self._settings.page_limit)
-        if isinstance(asked, Reply):
+        if isinstance(asked, SandboxResponse):
             return asked
-        if isinstance(page, Reply):
+        if isinstance(page, SandboxResponse):
             return page
         wanted = {one.id for one in self._settings.feature_sets if _fits(one, asked)}
         found = [
@@ -132,7 +132,7 @@ class NumberApi:
             }
         )
 
-    def _numbers_of(self, target: Target, body: bytes) -> list[str] | Reply:
+    def _numbers_of(self, target: RouteTarget, body: bytes) -> list[str] | SandboxResponse:
         if target.names["featureSetId"] not in self._sets:
             return not_found("no feature set of this account has this id")
         try:
@@ -197,7 +197,7 @@ class NumberApi:
         }
 
 
-def _filter_of(target: Target, names: tuple[str, ...]) -> tuple[str, str] | Reply | None:
+def _filter_of(target: RouteTarget, names: tuple[str, ...]) -> tuple[str, str] | SandboxResponse | None:
     """The one filter that is asked for, as name and value."""
     asked = [(name, value) for name in names if (value := target.asked(name)) is not None]
     if len(asked) > 1:

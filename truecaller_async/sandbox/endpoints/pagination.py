@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import attrs
 
-from truecaller_async.sandbox.answers import Reply, invalid
-from truecaller_async.sandbox.routing import Target
+from truecaller_async.sandbox.answers import SandboxResponse, invalid
+from truecaller_async.sandbox.routing import RouteTarget
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ _WHOLE = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
 
 @attrs.frozen
-class Page:
+class PageRequest:
     """Which piece of a list is asked for."""
 
     number: int
@@ -36,7 +36,7 @@ class Page:
         return -(-count // self.limit)
 
 
-def page_of(target: Target, limit: int) -> Page | Reply:
+def page_of(target: RouteTarget, limit: int) -> PageRequest | SandboxResponse:
     """The page that a request asks for, with `limit` items where it does not say how many."""
     asked = {"page": 1, "limit": limit}
     for name in asked:
@@ -46,4 +46,4 @@ def page_of(target: Target, limit: int) -> Page | Reply:
         if not _WHOLE.fullmatch(text):
             return invalid(f"{name} must be a whole number from 1")
         asked[name] = int(text)
-    return Page(asked["page"], asked["limit"])
+    return PageRequest(asked["page"], asked["limit"])

@@ -18,7 +18,7 @@ import msgspec
 
 from truecaller_async.models import Secret
 from truecaller_async.sandbox import answers
-from truecaller_async.sandbox.answers import Reply, error, forbidden, invalid
+from truecaller_async.sandbox.answers import SandboxResponse, error, forbidden, invalid
 from truecaller_async.sandbox.batches.records import INVALID_INPUT
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
 from truecaller_async.sandbox.settings import SandboxSettings
@@ -52,7 +52,7 @@ class TokenApi:
         self._tokens: OrderedDict[str, _Token] = OrderedDict()
         self.minted = 0
 
-    def mint(self, account: str, body: bytes, now: float) -> Reply:
+    def mint(self, account: str, body: bytes, now: float) -> SandboxResponse:
         """A new token for the account in the path, or why there is none."""
         wrong = self._wrong(account, body)
         if wrong is not None:
@@ -66,7 +66,7 @@ class TokenApi:
         self._tokens[value] = _Token(self.minted, now + self._settings.token_life)
         return answers.token(value, now)
 
-    def token_of(self, headers: Mapping[str, str], now: float) -> int | Reply:
+    def token_of(self, headers: Mapping[str, str], now: float) -> int | SandboxResponse:
         """The number of the token that a request carries, or why it may not pass."""
         header = headers.get("authorization")
         if not header:
@@ -83,7 +83,7 @@ class TokenApi:
         """How many tokens work at that moment."""
         return sum(now < token.expires for token in self._tokens.values())
 
-    def _wrong(self, account: str, body: bytes) -> Reply | None:
+    def _wrong(self, account: str, body: bytes) -> SandboxResponse | None:
         try:
             keys = msgspec.json.decode(body, type=_Keys)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -44,7 +44,7 @@ import attrs
 import msgspec
 
 from truecaller_async.errors import ConfigError
-from truecaller_async.sandbox.answers import Reply
+from truecaller_async.sandbox.answers import SandboxResponse
 from truecaller_async.sandbox.faults.parser import cut_in_the_middle, repeated_fields, shown, unmarked
 from truecaller_async.sandbox.faults.responses import FAULT_RESPONSES, SECONDS, find, rule_for, seconds_of
 
@@ -95,7 +95,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Whether the request reaches the API."""
         return self.do[0] == APPLY
 
-    def end(self, said: Reply | None, now: float) -> Reply:
+    def end(self, said: SandboxResponse | None, now: float) -> SandboxResponse:
         """What the client gets, where the API said that at this moment, or was not asked."""
         ending, argument = find(self.do[-1]) or (FAULT_RESPONSES[ANSWER], None)
         reply = ending.make(said, argument, now)

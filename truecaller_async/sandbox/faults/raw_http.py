@@ -20,7 +20,7 @@ from types import MappingProxyType
 
 from aiohttp import web
 
-from truecaller_async.sandbox.answers import DeliveryMode, Reply
+from truecaller_async.sandbox.answers import DeliveryMode, SandboxResponse
 
 MIB = 1024 * 1024
 HUGE = 1024 * MIB
@@ -34,7 +34,7 @@ NO_LINGER = struct.pack("ii", 1, 0)
 """A socket that is closed with this option on resets its connection."""
 
 
-def head_of(reply: Reply, framing: bytes | None = None) -> bytes:
+def head_of(reply: SandboxResponse, framing: bytes | None = None) -> bytes:
     """The head of an answer: its status line, its headers, and how long its body is said to be."""
     phrase = next((known.phrase for known in HTTPStatus if known == reply.status), "Unknown")
     lines = [f"HTTP/1.1 {reply.status} {phrase}", *(f"{name}: {value}" for name, value in reply.headers.items())]
@@ -46,48 +46,48 @@ def _length(length: int) -> bytes:
     return b"content-length: %d\r\n" % length
 
 
-def _cut(reply: Reply) -> bytes:
+def _cut(reply: SandboxResponse) -> bytes:
     return head_of(reply) + reply.body[: len(reply.body) // 2]
 
 
-def _cut_chunked(reply: Reply) -> bytes:
+def _cut_chunked(reply: SandboxResponse) -> bytes:
     chunk = b"%x\r\n" % len(reply.body) + reply.body[: len(reply.body) // 2]
     return head_of(reply, b"transfer-encoding: chunked\r\n") + chunk
 
 
-def _cut_unmarked(reply: Reply) -> bytes:
+def _cut_unmarked(reply: SandboxResponse) -> bytes:
     return head_of(reply, b"") + reply.body[: len(reply.body) // 2]
 
 
-def _long_length(reply: Reply) -> bytes:
+def _long_length(reply: SandboxResponse) -> bytes:
     return head_of(reply, _length(len(reply.body) + TOO_LONG)) + reply.body
 
 
-def _short_length(reply: Reply) -> bytes:
+def _short_length(reply: SandboxResponse) -> bytes:
     return head_of(reply, _length(len(reply.body) // 2)) + reply.body
 
 
-def _two_lengths(reply: Reply) -> bytes:
+def _two_lengths(reply: SandboxResponse) -> bytes:
     return head_of(reply, _length(len(reply.body)) + _length(len(reply.body) + 1)) + reply.body
 
 
-def _garbage(reply: Reply) -> bytes:
+def _garbage(reply: SandboxResponse) -> bytes:
     return b"HTTP/one.one OK then\r\n" + head_of(reply).partition(b"\r\n")[2] + reply.body
 
 
-def _not_http(_: Reply) -> bytes:
+def _not_http(_: SandboxResponse) -> bytes:
     return b"SSH-2.0-OpenSSH_9.6\r\n"
 
 
-def _long_header(reply: Reply) -> bytes:
+def _long_header(reply: SandboxResponse) -> bytes:
     return head_of(reply, _length(len(reply.body)) + LONG_HEADER) + reply.body
 
 
-def _nothing(_: Reply) -> bytes:
+def _nothing(_: SandboxResponse) -> bytes:
     return b""
 
 
-WRITTEN: Mapping[DeliveryMode, Callable[[Reply], bytes]] = MappingProxyType(
+WRITTEN: Mapping[DeliveryMode, Callable[[SandboxResponse], bytes]] = MappingProxyType(
     {
         DeliveryMode.RESET: _nothing,
         DeliveryMode.CLOSE: _nothing,
@@ -109,7 +109,7 @@ STAYING = (DeliveryMode.STALL, DeliveryMode.LONG_LENGTH)
 """After these bytes the connection stays open, and nothing more is said."""
 
 
-def dripped_of(reply: Reply) -> tuple[bytes, bytes, bytes]:
+def dripped_of(reply: SandboxResponse) -> tuple[bytes, bytes, bytes]:
     """What is written at once, what byte by byte behind it, and what at once behind that."""
     if reply.mode is DeliveryMode.DRIP:
         return head_of(reply), reply.body, b""
@@ -148,7 +148,7 @@ class RawHttp:
         self._sleep = sleep
         self._held: set[asyncio.Transport] = set()
 
-    async def answer(self, request: web.Request, reply: Reply) -> web.StreamResponse:
+    async def answer(self, request: web.Request, reply: SandboxResponse) -> web.StreamResponse:
         """Say this reply to this request. What is returned is for the library, which may find the connection gone."""
         transport = request.transport
         if transport is None:
@@ -166,7 +166,9 @@ class RawHttp:
         for transport in self._held:
             transport.abort()
 
-    async def _said(self, request: web.Request, transport: asyncio.Transport, reply: Reply) -> web.StreamResponse:
+    async def _said(
+        self, request: web.Request, transport: asyncio.Transport, reply: SandboxResponse
+    ) -> web.StreamResponse:
         if reply.mode is DeliveryMode.WHOLE:
             return whole(reply)
         if reply.mode in STREAMED:
@@ -178,7 +180,7 @@ class RawHttp:
         transport.close()
         return web.Response()
 
-    async def _drip(self, transport: asyncio.Transport, reply: Reply) -> None:
+    async def _drip(self, transport: asyncio.Transport, reply: SandboxResponse) -> None:
         before, slowly, behind = dripped_of(reply)
         transport.write(before + slowly[:1])
         for place in range(1, len(slowly)):
@@ -187,12 +189,12 @@ class RawHttp:
         transport.write(behind)
 
 
-def whole(reply: Reply) -> web.Response:
+def whole(reply: SandboxResponse) -> web.Response:
     """A whole answer, as the library writes it."""
     return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
 
 
-async def _write(transport: asyncio.Transport, reply: Reply) -> None:
+async def _write(transport: asyncio.Transport, reply: SandboxResponse) -> None:
     transport.write(WRITTEN[reply.mode](reply))
     if reply.mode in STAYING:
         await asyncio.get_running_loop().create_future()
@@ -201,7 +203,7 @@ async def _write(transport: asyncio.Transport, reply: Reply) -> None:
         transport.abort()
 
 
-async def _stream(request: web.Request, reply: Reply) -> web.StreamResponse:
+async def _stream(request: web.Request, reply: SandboxResponse) -> web.StreamResponse:
     """A body without an end of its own, or with one that few will wait for."""
     response = web.StreamResponse(status=reply.status, headers=reply.headers)
     if reply.mode is DeliveryMode.HUGE:

@@ -21,7 +21,7 @@ import attrs
 
 from truecaller_async.sandbox.answers import (
     DeliveryMode,
-    Reply,
+    SandboxResponse,
     answer,
     error,
     forbidden,
@@ -31,7 +31,7 @@ from truecaller_async.sandbox.answers import (
     unparsed,
 )
 
-Make: TypeAlias = Callable[[Reply | None, str | None, float], Reply]
+Make: TypeAlias = Callable[[SandboxResponse | None, str | None, float], SandboxResponse]
 """What the API said, the argument where one is given, and the server's clock."""
 
 DEPTH = 100_000
@@ -111,21 +111,21 @@ def rule_for(step: str) -> str:
     return f"{name}:{ending.argument.name}, with {ending.argument.rule}"
 
 
-def _own(reply: Reply) -> Make:
+def _own(reply: SandboxResponse) -> Make:
     """Always this reply."""
     return lambda _said, _argument, _now: reply
 
 
-def _page(status: int, title: str) -> Reply:
+def _page(status: int, title: str) -> SandboxResponse:
     """What a gateway says in the place of the API."""
     text = f"<html>\n<head><title>{status} {title}</title></head>\n<body><h1>{status} {title}</h1></body>\n</html>\n"
-    return Reply(status, {"content-type": "text/html"}, text.encode())
+    return SandboxResponse(status, {"content-type": "text/html"}, text.encode())
 
 
-def _later(reply: Reply) -> Make:
+def _later(reply: SandboxResponse) -> Make:
     """This reply; with an argument, that is its `Retry-After`."""
 
-    def make(_said: Reply | None, argument: str | None, now: float) -> Reply:
+    def make(_said: SandboxResponse | None, argument: str | None, now: float) -> SandboxResponse:
         if argument is None:
             return reply
         date = _DATE.fullmatch(argument)
@@ -136,8 +136,8 @@ def _later(reply: Reply) -> Make:
 
 
 def _redirect(status: int) -> Make:
-    def make(_said: Reply | None, argument: str | None, _now: float) -> Reply:
-        return Reply(status, {"location": ELSEWHERE if argument is None else argument}, b"")
+    def make(_said: SandboxResponse | None, argument: str | None, _now: float) -> SandboxResponse:
+        return SandboxResponse(status, {"location": ELSEWHERE if argument is None else argument}, b"")
 
     return make
 
@@ -147,17 +147,17 @@ def _body(body: bytes) -> Make:
     return _own(attrs.evolve(STAND_IN, body=body))
 
 
-def _damaged(said: Reply | None) -> Reply:
+def _damaged(said: SandboxResponse | None) -> SandboxResponse:
     """What there is to be damaged: an answer with a body."""
     return said if said is not None and said.body else STAND_IN
 
 
-def _as_text(said: Reply | None, _argument: str | None, _now: float) -> Reply:
+def _as_text(said: SandboxResponse | None, _argument: str | None, _now: float) -> SandboxResponse:
     reply = _damaged(said)
     return attrs.evolve(reply, headers={**reply.headers, "content-type": "text/plain; charset=utf-8"})
 
 
-def _half(said: Reply | None, _argument: str | None, _now: float) -> Reply:
+def _half(said: SandboxResponse | None, _argument: str | None, _now: float) -> SandboxResponse:
     reply = _damaged(said)
     return attrs.evolve(reply, body=reply.body[: len(reply.body) // 2])
 
@@ -168,13 +168,13 @@ def _in(manner: DeliveryMode) -> Make:
 
 
 def _dripped(manner: DeliveryMode) -> Make:
-    def make(said: Reply | None, argument: str | None, _now: float) -> Reply:
+    def make(said: SandboxResponse | None, argument: str | None, _now: float) -> SandboxResponse:
         return attrs.evolve(_damaged(said), mode=manner, pace=seconds_of(argument or PACE))
 
     return make
 
 
-def _as_it_is(said: Reply | None, _argument: str | None, _now: float) -> Reply:
+def _as_it_is(said: SandboxResponse | None, _argument: str | None, _now: float) -> SandboxResponse:
     if said is None:
         raise AssertionError("a request that is answered by the API has reached it")
     return said

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import attrs
 
-from truecaller_async.sandbox.batches.applied_posts import BY_LAST_DIGITS, SUCCESS, AppliedPost, Verdict
+from truecaller_async.sandbox.batches.applied_posts import BY_LAST_DIGITS, SUCCESS, AppliedPost, RecordVerdict
 from truecaller_async.sandbox.batches.records import Record
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
 
@@ -46,12 +46,12 @@ class Elsewhere(NamedTuple):
     client_account_id: str
 
 
-class Line(NamedTuple):
+class SandboxStatusRow(NamedTuple):
     """A row: the record's id, the record, its status, and where it belongs if not here."""
 
     record_id: str
     record: Record
-    verdict: Verdict
+    verdict: RecordVerdict
     elsewhere: Elsewhere | None = None
 
 
@@ -62,7 +62,9 @@ class StatusRowFaults:
     oddities: frozenset[ResponseVariant]
     late_for: float
 
-    def of_batch(self, applied: AppliedPost, lines: Iterable[Line], now: float) -> Iterable[Line]:
+    def of_batch(
+        self, applied: AppliedPost, lines: Iterable[SandboxStatusRow], now: float
+    ) -> Iterable[SandboxStatusRow]:
         """The rows that are shown at that moment, out of one for each record in the order of the request."""
         at = {oddity: _places(oddity, applied) for oddity in ODD_ROWS if oddity in self.oddities}
         if now >= applied.final_at + applied.spread + self.late_for:
@@ -76,7 +78,9 @@ def _places(oddity: ResponseVariant, applied: AppliedPost) -> range:
     return range(dice.randrange(min(EVERY, count)), count, EVERY)
 
 
-def _changed(applied: AppliedPost, lines: Iterable[Line], at: Mapping[ResponseVariant, range]) -> Iterator[Line]:
+def _changed(
+    applied: AppliedPost, lines: Iterable[SandboxStatusRow], at: Mapping[ResponseVariant, range]
+) -> Iterator[SandboxStatusRow]:
     others = _dice("others", applied)
     elsewhere = Elsewhere(_an_id(others), _an_id(others))
     for index, line in enumerate(lines):
@@ -89,7 +93,7 @@ def _changed(applied: AppliedPost, lines: Iterable[Line], at: Mapping[ResponseVa
                 yield line._replace(verdict=_opposite(line.verdict))
         if ResponseVariant.FOREIGN_ROWS in met:
             verdict = _opposite(applied.verdict(index))
-            yield Line(_an_id(others), _anothers(line.record, others), verdict, elsewhere)
+            yield SandboxStatusRow(_an_id(others), _anothers(line.record, others), verdict, elsewhere)
 
 
 def _anothers(record: Record, dice: random.Random) -> Record:
@@ -105,7 +109,7 @@ def _anothers(record: Record, dice: random.Random) -> Record:
     )
 
 
-def _opposite(verdict: Verdict) -> Verdict:
+def _opposite(verdict: RecordVerdict) -> RecordVerdict:
     return FAILED if verdict == SUCCESS else SUCCESS
 
 

@@ -29,7 +29,7 @@ import attrs
 import msgspec
 
 from truecaller_async.models import Secret
-from truecaller_async.sandbox.answers import Reply, answer
+from truecaller_async.sandbox.answers import SandboxResponse, answer
 from truecaller_async.sandbox.sliding_log import SlidingLog
 from truecaller_async.sandbox.trustcaller.settings import (
     API_ACCESS,
@@ -76,13 +76,13 @@ class _Asked:
     item: int | None = None
 
 
-Handler: TypeAlias = Callable[[_Asked], Reply]
+Handler: TypeAlias = Callable[[_Asked], SandboxResponse]
 
 
 class RefusedError(Exception):
     """The content of a request is refused: the reply that says so."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: SandboxResponse) -> None:
         self.reply = reply
         super().__init__(f"HTTP {reply.status}")
 
@@ -115,14 +115,16 @@ class TrustCallerState:
         """The most requests that were admitted in any one window."""
         return self._log.peak
 
-    def handle(self, method: str, path_qs: str, headers: Mapping[str, str], body: bytes, now: float) -> Reply:
+    def handle(self, method: str, path_qs: str, headers: Mapping[str, str], body: bytes, now: float) -> SandboxResponse:
         """Answer one request. Header names are lower case; `now` is wall-clock seconds. Raises nothing."""
         self._now = now = max(self._now, now)
         reply = self._answer(method, path_qs, headers, body, now)
         self.requests[reply.status] += 1
         return reply
 
-    def _answer(self, method: str, path_qs: str, headers: Mapping[str, str], body: bytes, now: float) -> Reply:
+    def _answer(
+        self, method: str, path_qs: str, headers: Mapping[str, str], body: bytes, now: float
+    ) -> SandboxResponse:
         path, _, query = path_qs.partition("?")
         route, item = _route_of(path.removeprefix(PREFIX))
         handlers = self._routes.get(route)
@@ -141,7 +143,7 @@ class TrustCallerState:
         except RefusedError as refusal:
             return refusal.reply
 
-    def _refused_at_the_door(self, route: str, headers: Mapping[str, str], now: float) -> Reply | None:
+    def _refused_at_the_door(self, route: str, headers: Mapping[str, str], now: float) -> SandboxResponse | None:
         if "application/json" not in headers.get("accept", ""):
             return _message(406, "Every request must send Accept: application/json.")
         key = self._key_of(headers)
@@ -162,10 +164,10 @@ class TrustCallerState:
         given = Secret(value.strip())
         return next((key for key in self._keys.values() if key.secret == given), None)
 
-    def _numbers(self, asked: _Asked) -> Reply:
+    def _numbers(self, asked: _Asked) -> SandboxResponse:
         return _page(asked, self.settings.numbers, _shown_number)
 
-    def _test_numbers(self, asked: _Asked) -> Reply:
+    def _test_numbers(self, asked: _Asked) -> SandboxResponse:
         prefix = asked.query.get("prefix")
         if prefix is not None and not _DIGITS.fullmatch(prefix):
             raise _invalid("prefix", "The prefix field must only contain digits.")
@@ -178,7 +180,7 @@ class TrustCallerState:
             {"data": found, "count": len(found), "cached_for_seconds": CACHED_FOR, "filtered_by_prefix": prefix}
         )
 
-    def _call_list(self, asked: _Asked) -> Reply:
+    def _call_list(self, asked: _Asked) -> SandboxResponse:
         first, last = _day(asked, "from"), _day(asked, "to")
         found = [
             call
@@ -188,20 +190,20 @@ class TrustCallerState:
         ]
         return _page(asked, found, _shown_call)
 
-    def _call(self, asked: _Asked) -> Reply:
+    def _call(self, asked: _Asked) -> SandboxResponse:
         for call in self._calls:
             if call.id == asked.item:
                 return answer({"data": _shown_call(call)})
         return _not_found("Call record not found.")
 
-    def _check(self, asked: _Asked) -> Reply:
+    def _check(self, asked: _Asked) -> SandboxResponse:
         number = asked.query.get("number")
         if not number:
             raise _invalid("number", "The number field is required.")
         own = {one.number for one in self.settings.numbers}
         return answer({"call_received": number in own and number in self.settings.live})
 
-    def _key_list(self, asked: _Asked) -> Reply:
+    def _key_list(self, asked: _Asked) -> SandboxResponse:
         found = [
             {
                 "id": key.id,
@@ -213,7 +215,7 @@ class TrustCallerState:
         ]
         return answer({"data": found, "count": len(found)})
 
-    def _create_key(self, asked: _Asked) -> Reply:
+    def _create_key(self, asked: _Asked) -> SandboxResponse:
         name = _name_in(asked.body)
         self._last_key += 1
         key = _Key(self._last_key, name, Secret(token_letters(self._rng, self._last_key)), asked.now)
@@ -227,7 +229,7 @@ class TrustCallerState:
         }
         return answer(told, 201)
 
-    def _revoke_key(self, asked: _Asked) -> Reply:
+    def _revoke_key(self, asked: _Asked) -> SandboxResponse:
         if self._keys.pop(asked.item or 0, None) is None:
             return _not_found("API key not found.")
         return _message(200, "API key revoked.")
@@ -241,7 +243,7 @@ def _route_of(path: str) -> tuple[str, int | None]:
     return ("" if path.endswith("*") else path), None
 
 
-def _page(asked: _Asked, items: Sequence[Any], shown: Callable[[Any], dict[str, object]]) -> Reply:
+def _page(asked: _Asked, items: Sequence[Any], shown: Callable[[Any], dict[str, object]]) -> SandboxResponse:
     number = _whole(asked, "page", 1, None)
     per_page = _whole(asked, "per_page", PER_PAGE, PER_PAGE_MAX)
     last = max(1, -(-len(items) // per_page))
@@ -329,11 +331,11 @@ def _stamp(moment: float) -> str:
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%S}+00:00"
 
 
-def _message(status: int, message: str, **headers: str) -> Reply:
+def _message(status: int, message: str, **headers: str) -> SandboxResponse:
     return answer({"message": message}, status, headers)
 
 
-def _not_found(message: str) -> Reply:
+def _not_found(message: str) -> SandboxResponse:
     return answer({"error": "not_found", "message": message}, 404)
 
 

@@ -18,7 +18,7 @@ import msgspec
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import Secret
-from truecaller_async.sandbox.answers import JSON, Reply, answer, error, invalid, not_allowed
+from truecaller_async.sandbox.answers import JSON, SandboxResponse, answer, error, invalid, not_allowed
 from truecaller_async.sandbox.webhooks.events import EventKind, WebhookEvent
 from truecaller_async.sandbox.webhooks.sender import WebhookOrder, WebhookSender
 
@@ -53,7 +53,7 @@ class WebhookApi:
         self._fire = fire
         self._postman = postman
 
-    def handle(self, method: str, query: str, headers: Mapping[str, str], body: bytes, pending: int) -> Reply:
+    def handle(self, method: str, query: str, headers: Mapping[str, str], body: bytes, pending: int) -> SandboxResponse:
         """Answer one request; `pending` is how many sendings are not at their end. Raises nothing."""
         if method == "GET":
             return self._told(query, pending)
@@ -64,7 +64,7 @@ class WebhookApi:
             return answer({"deleted": True})
         return not_allowed(METHODS)
 
-    def _ordered(self, headers: Mapping[str, str], body: bytes) -> Reply:
+    def _ordered(self, headers: Mapping[str, str], body: bytes) -> SandboxResponse:
         if headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
             return error(415, "unsupported-media-type", f"an order must be of the type {JSON}")
         try:
@@ -93,7 +93,7 @@ class WebhookApi:
             senders=order.senders,
         )
 
-    def _told(self, query: str, pending: int) -> Reply:
+    def _told(self, query: str, pending: int) -> SandboxResponse:
         asked = dict(parse_qsl(query))
         after, limit = asked.get("after", "0"), asked.get("limit", str(PAGE))
         if not (_NUMBER.fullmatch(after) and _NUMBER.fullmatch(limit)):
