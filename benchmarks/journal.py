@@ -192,6 +192,6 @@ def _stays_open(seq: int) -> bool:
 
 async def _opened(path: Path) -> int:
     journal = SqliteJournal(path)
-    standing = await journal.open(is_new=False)
+    state = await journal.open(is_new=False)
     await journal.aclose()
-    return len(standing.open)
+    return len(state.open)

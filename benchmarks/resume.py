@@ -169,25 +169,25 @@ def _write_file(path: Path, rows: int) -> None:
 
 
 def _write_journal(held: JournalHandle, file: FileSource, batches: int) -> None:
-    prints = RowFingerprints(SALT)
+    fingerprints = RowFingerprints(SALT)
     lines = file.rows()
     for first in range(1, batches + 1, TOGETHER):
         lives = (
             entries
             for seq in range(first, min(first + TOGETHER, batches + 1))
-            for entries in _life(seq, list(islice(lines, SIZE)), prints, batches)
+            for entries in _life(seq, list(islice(lines, SIZE)), fingerprints, batches)
         )
         held.transact(held.statements.build(entries) for entries in lives)
     lines.close()
 
 
-def _life(seq: int, rows: list[Row], prints: RowFingerprints, batches: int) -> Iterator[tuple[JournalEntry, ...]]:
+def _life(seq: int, rows: list[Row], fingerprints: RowFingerprints, batches: int) -> Iterator[tuple[JournalEntry, ...]]:
     """The writes of one batch, up to where the crash left it: first the planned ones are open, then those before."""
     numbers, end, at = tuple(row.number for row in rows), rows[-1].end, time()
     assert end is not None
     yield (
         BatchPlanned(seq, numbers),
-        RowsRead(SourcePosition(numbers[-1], *end), prints.of([row.record for row in rows])),
+        RowsRead(SourcePosition(numbers[-1], *end), fingerprints.of([row.record for row in rows])),
     )
     behind = batches - seq
     if behind < PLANNED:

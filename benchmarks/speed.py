@@ -120,9 +120,9 @@ def _percentiles(seconds: Sequence[float]) -> str:
     return f"p50 {half:.1f} ms and p99 {most:.1f} ms ({len(seconds)} pushes)"
 
 
-def _bar(standing: Standing) -> picture.Bar:
-    line = standing.line
-    return picture.Bar(line.title, median(standing.rates), standings.shown_rate(standing), line.kind)
+def _bar(state: Standing) -> picture.Bar:
+    line = state.line
+    return picture.Bar(line.title, median(state.rates), standings.shown_rate(state), line.kind)
 
 
 def _libraries(known: Mapping[str, object]) -> list[tuple[str, str]]:
@@ -139,7 +139,7 @@ def _write(found: Mapping[str, Standing], pushes: Pushes, known: Mapping[str, ob
     told = _wrapped(f"A push in real time: {pushes}.")
     tables.write(SHORT_PAGE, NAME, f"{standings.short_table(found)}\n\n{legend}")
     tables.write(OWN_PAGE, NAME, f"{standings.full_table(found)}\n\n{legend}\n\n{told}")
-    bars = [_bar(standing) for standing in standings.plain(found)]
+    bars = [_bar(state) for state in standings.plain(found)]
     PICTURE.write_text(picture.draw("Records a second on one core", (where,), bars), "utf-8")
     history.append(
         {

@@ -78,28 +78,28 @@ class Steps:
         began = self._spent("equal rows", began)
         assert is_fit
         assert is_new
-        draft = OutgoingBatch(
+        batch = OutgoingBatch(
             seq, range(first, first + BATCH_MAX), records, records, min(columns.ends_at), columns=columns
         )
-        self._pairs.add(draft)
+        self._pairs.add(batch)
         began = self._spent("order of pairs", began)
         body = submit_request("v2", workload.ACCOUNT, columns).body or b""
         began = self._spent("encode", began)
-        self._pairs.release(draft)
+        self._pairs.release(batch)
         self._spent("order of pairs", began)
-        self._away.append((draft, self._answers.submit(body)[13:-2].decode()))
+        self._away.append((batch, self._answers.submit(body)[13:-2].decode()))
 
-    def _finish(self, draft: OutgoingBatch, batch_id: str) -> None:
+    def _finish(self, batch: OutgoingBatch, batch_id: str) -> None:
         body = self._answers.status(batch_id.encode())
         began = process_time()
         rows = read_summaries(body, ExpectedBatch(batch_id, workload.ACCOUNT))
         began = self._spent("decode", began)
         assert rows is not None
-        is_mirror = mirrors(draft.columns, rows, is_distinct=draft.is_distinct)
+        is_mirror = mirrors(batch.columns, rows, is_distinct=batch.is_distinct)
         began = self._spent("correlation", began)
         assert is_mirror
-        results = _results(draft, batch_id, [row.id for row in rows])
-        settled_entries(results, draft.seq)
+        results = _results(batch, batch_id, [row.id for row in rows])
+        settled_entries(results, batch.seq)
         began = self._spent("results by field", began)
         for result in results:
             self.delivered += result.outcome is Outcome.DELIVERED
@@ -136,12 +136,12 @@ def _round(place: Place) -> dict[str, float]:
     return {step: 1e6 * seconds / len(records) for step, seconds in spent.items()}
 
 
-def _results(draft: OutgoingBatch, batch_id: str, ids: list[str | None]) -> BatchResults:
-    count = len(draft)
+def _results(batch: OutgoingBatch, batch_id: str, ids: list[str | None]) -> BatchResults:
+    count = len(batch)
     nothing: list[str | None] = [None] * count
     outcomes = [Outcome.DELIVERED] * count
     return BatchResults(
-        draft.originals, draft.rows, draft.keys, outcomes, nothing, nothing, ids, batch_id, 1, False, is_plain=True
+        batch.originals, batch.rows, batch.keys, outcomes, nothing, nothing, ids, batch_id, 1, False, is_plain=True
     )
 
 

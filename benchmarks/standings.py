@@ -117,19 +117,19 @@ def _standing(case: str, line: Line, rounds: Sequence[Mapping[str, Timing]]) -> 
 
 def figures(found: Mapping[str, Standing]) -> list[Figure]:
     """Those with a target."""
-    return [_figure(standing) for standing in found.values() if standing.met is not None]
+    return [_figure(state) for state in found.values() if state.met is not None]
 
 
-def _figure(standing: Standing) -> Figure:
-    line = standing.line
+def _figure(state: Standing) -> Figure:
+    line = state.line
     name = f"speed: {line.title}"
     if line.share is not None:
-        return share(f"{name}, of LIMIT", median(standing.shares), line.share, _spread(standing.shares, 100, ".1f"))
+        return share(f"{name}, of LIMIT", median(state.shares), line.share, _spread(state.shares, 100, ".1f"))
     if line.rate is not None:
-        return at_least(name, median(standing.rates), line.rate, " records/s", _spread(standing.rates, 1, ",.0f"))
+        return at_least(name, median(state.rates), line.rate, " records/s", _spread(state.rates, 1, ",.0f"))
     assert line.times is not None
     name = f"speed: push_many as shipped against {line.title}"
-    return at_least(name, median(standing.times), line.times, " x", _spread(standing.times, 1, ".2f"))
+    return at_least(name, median(state.times), line.times, " x", _spread(state.times, 1, ".2f"))
 
 
 def full_table(found: Mapping[str, Standing]) -> str:
@@ -171,9 +171,9 @@ def plain(found: Mapping[str, Standing]) -> list[Standing]:
     return [found[case] for case in PLAIN if case in found]
 
 
-def shown_rate(standing: Standing) -> str:
+def shown_rate(state: Standing) -> str:
     """Records a second, to three figures: more the machine does not tell."""
-    return f"{float(f'{median(standing.rates):.3g}'):,.0f}"
+    return f"{float(f'{median(state.rates):.3g}'):,.0f}"
 
 
 def kept(found: Mapping[str, Standing]) -> dict[str, Any]:

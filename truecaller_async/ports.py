@@ -58,7 +58,7 @@ class Limiter(Protocol):
         """Count requests that were sent before this process began: ages in seconds, by the name of the limit."""
         ...
 
-    def forget(self, token_id: str) -> None:
+    def remove(self, token_id: str) -> None:
         """The token is gone."""
         ...
 

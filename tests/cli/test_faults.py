@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 
 from truecaller_async import errors
-from truecaller_async.cli.error_messages import told, told_of_defect
+from truecaller_async.cli.error_messages import error_text, internal_error_text
 from truecaller_async.models import NumberJob, Problem
 
 
 def test_invalid_record_lists_each_problem_on_a_line() -> None:
     problems = [Problem("receiver", "phone.missing", "is missing"), Problem("reason", "r", "is short", "ab", "add")]
-    assert told(errors.ValidationError(problems)).splitlines() == [
+    assert error_text(errors.ValidationError(problems)).splitlines() == [
         "Error: what was given is not valid, and nothing was sent:",
         "  receiver is missing",
         "  reason 'ab' is short (add)",
@@ -31,7 +31,7 @@ def test_invalid_record_lists_each_problem_on_a_line() -> None:
     ],
 )
 def test_error_message_has_cause_and_advice(error: errors.TruecallerError, advice: str) -> None:
-    first, second = told(error).splitlines()
+    first, second = error_text(error).splitlines()
     assert first == f"Error: {error}"
     assert advice in second
 
@@ -59,21 +59,21 @@ def not_sent(error: errors.TruecallerError) -> errors.TruecallerError:
 def test_failed_read_or_unsent_request_gets_no_advice_to_check_the_server(
     error: errors.TruecallerError, advice: str
 ) -> None:
-    assert told(error).splitlines()[1:] == [f"  {advice}"]
+    assert error_text(error).splitlines()[1:] == [f"  {advice}"]
 
 
 def test_full_number_in_a_server_message_is_masked() -> None:
-    said = told(errors.PushRejected("receiver", "919812345678 is not reachable"))
+    said = error_text(errors.PushRejected("receiver", "919812345678 is not reachable"))
     assert "********5678 is not reachable" in said
     assert "919812" not in said
 
 
 def test_error_text_cannot_control_the_terminal() -> None:
-    assert told(errors.BadRequest(400, message="a\x1b[2Jb\nc")) == "Error: HTTP 400: a\\x1b[2Jb\\nc"
+    assert error_text(errors.BadRequest(400, message="a\x1b[2Jb\nc")) == "Error: HTTP 400: a\\x1b[2Jb\\nc"
 
 
 def test_internal_error_is_one_line_without_numbers() -> None:
-    said = told_of_defect(KeyError("919812345678\nmore"))
+    said = internal_error_text(KeyError("919812345678\nmore"))
     assert len(said.splitlines()) == 1
     assert "KeyError" in said
     assert "919812" not in said

@@ -51,11 +51,11 @@ def test_unwritable_journal_folder_is_reported_with_advice(tmp_path: Path) -> No
 async def test_journal_is_automatic_only_in_its_own_folder(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     await made(path, begun(), RunStarted(AT, 1), NoteAdded(journal_files.OWN, str(path.resolve())))
-    standing = journal_files.standing_of(path)
-    assert standing is not None
-    assert journal_files.is_ours(path, standing)
+    state = journal_files.standing_of(path)
+    assert state is not None
+    assert journal_files.is_ours(path, state)
     moved = path.rename(tmp_path / "b.db")
-    assert not journal_files.is_ours(moved, standing)
+    assert not journal_files.is_ours(moved, state)
     named = await made(tmp_path / "c.db", begun(), RunStarted(AT, 1))
     assert not journal_files.is_ours(named, journal_files.standing_of(named) or CampaignState())
 

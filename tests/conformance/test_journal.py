@@ -75,20 +75,20 @@ def shelf_of(kind: str, path: Path) -> Shelf:
 
 async def test_batch_life_is_written_entry_by_entry(shelf: Shelf) -> None:
     journal = shelf()
-    standing = await journal.open(is_new=True)
+    state = await journal.open(is_new=True)
     for entry in LIFE:
         await journal.write(entry)
-    assert standing.outcome_counts() == {Outcome.DELIVERED: 1, Outcome.FAILED: 1}
+    assert state.outcome_counts() == {Outcome.DELIVERED: 1, Outcome.FAILED: 1}
     await journal.aclose()
 
 
 async def test_several_entries_are_one_write_and_no_entries_are_no_write(shelf: Shelf) -> None:
     journal = shelf()
-    standing = await journal.open(is_new=True)
+    state = await journal.open(is_new=True)
     await journal.write(*LIFE)
     await journal.write()
-    assert standing.position == READ.position
-    assert standing.batches == {}
+    assert state.position == READ.position
+    assert state.batches == {}
     await journal.aclose()
 
 
@@ -98,12 +98,12 @@ async def test_closed_journal_resumes_at_the_same_state(shelf: Shelf) -> None:
     await journal.write(*LIFE[:-2], DELIVERED)
     await journal.aclose()
     journal = shelf()
-    standing = await journal.open(is_new=False)
-    (batch,) = standing.open
+    state = await journal.open(is_new=False)
+    (batch,) = state.open
     assert (batch.state, batch.batch_id, list(batch.open_rows)) == (BatchState.ACCEPTED, "b-1", [2])
-    assert standing.started == BEGUN
+    assert state.started == BEGUN
     await journal.write(FAILED)
-    assert standing.outcome_counts() == {Outcome.DELIVERED: 1, Outcome.FAILED: 1}
+    assert state.outcome_counts() == {Outcome.DELIVERED: 1, Outcome.FAILED: 1}
     await journal.aclose()
 
 
@@ -114,8 +114,8 @@ async def test_journal_with_a_campaign_cannot_be_started_again(shelf: Shelf) -> 
     await journal.aclose()
     with pytest.raises(JournalError, match="resume"):
         await shelf().open(is_new=True)
-    standing = await shelf().open(is_new=False)
-    assert standing.started == BEGUN
+    state = await shelf().open(is_new=False)
+    assert state.started == BEGUN
 
 
 async def test_journal_without_a_campaign_cannot_be_resumed(shelf: Shelf) -> None:
@@ -160,8 +160,8 @@ async def test_concurrent_writes_keep_the_order_of_the_calls(shelf: Shelf) -> No
     await journal.open(is_new=True)
     await asyncio.gather(*(journal.write(entry) for entry in LIFE))
     await journal.aclose()
-    standing = await shelf().open(is_new=False)
-    assert standing.outcome_counts() == {Outcome.DELIVERED: 1, Outcome.FAILED: 1}
+    state = await shelf().open(is_new=False)
+    assert state.outcome_counts() == {Outcome.DELIVERED: 1, Outcome.FAILED: 1}
 
 
 async def test_cancelled_write_loses_nothing(shelf: Shelf) -> None:
@@ -174,8 +174,8 @@ async def test_cancelled_write_loses_nothing(shelf: Shelf) -> None:
     await journal.write(INTENT)
     await asyncio.wait([waiter])
     await journal.aclose()
-    standing = await shelf().open(is_new=False)
-    assert standing.batch(1).state is BatchState.IN_FLIGHT
+    state = await shelf().open(is_new=False)
+    assert state.batch(1).state is BatchState.IN_FLIGHT
 
 
 async def test_close_waits_for_pending_writes_and_may_be_repeated(shelf: Shelf) -> None:
@@ -213,10 +213,10 @@ def test_resume_after_any_interrupted_prefix_starts_at_its_state(
     async def tell() -> None:
         for step in range(steps):
             async with aclosing(shelf()) as journal:
-                standing = await journal.open(is_new=not step)
+                state = await journal.open(is_new=not step)
                 await journal.write(*teller.transaction())
-                assert picture(standing) == picture(teller.standing)
+                assert picture(state) == picture(teller.state)
         async with aclosing(shelf()) as journal:
-            assert picture(await journal.open(is_new=False)) == picture(teller.standing)
+            assert picture(await journal.open(is_new=False)) == picture(teller.state)
 
     asyncio.run(tell())

@@ -89,8 +89,8 @@ def test_forgotten_token_stays_counted_for_the_account(opener: Opener) -> None:
     async def scene() -> None:
         limiter = opener(LIMITS)
         before = await take_all(limiter, "a", "labels", 50.0)
-        limiter.forget("a")
-        limiter.forget("never known")
+        limiter.remove("a")
+        limiter.remove("never known")
         assert most_in_window(before + await take_all(limiter, "b", "labels", 100.0), 60.0) <= 3
 
     run_virtual(scene)

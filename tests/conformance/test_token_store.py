@@ -119,9 +119,9 @@ async def test_snapshot_has_live_tokens_and_mints_in_the_window(kind: Kind) -> N
     younger = attrs.evolve(TOKEN, token_id="ba9876543210", created_at=NOW + 9, expires_at=NOW + 3609)
     await store.add(younger)
     await store.add(TOKEN)
-    shelf = await store.snapshot(NOW + 10, NOW + 2)
-    assert shelf.mints == (NOW + 3, NOW + 5)
-    assert shelf.tokens == (
+    snapshot = await store.snapshot(NOW + 10, NOW + 2)
+    assert snapshot.mints == (NOW + 3, NOW + 5)
+    assert snapshot.tokens == (
         StoredToken(TOKEN.token_id, NOW, NOW + 3600, "this"),
         StoredToken(younger.token_id, NOW + 9, NOW + 3609, "this"),
     )

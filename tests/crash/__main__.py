@@ -44,13 +44,13 @@ def _kills(asked: argparse.Namespace, folder: Path, policies: Sequence[str]) -> 
         for policy in policies
     ]
     _say("\n" + _line(KILL_COLUMNS) + "\n|" + " --- |" * len(KILL_COLUMNS))
-    for tally in tallies:
-        found = tally.findings
+    for counters in tallies:
+        found = counters.findings
         applied, not_applied = found.unknown_applied, found.unknown_not_applied
         cells = (
-            tally.policy,
-            tally.runs,
-            tally.kills,
+            counters.policy,
+            counters.runs,
+            counters.kills,
             found.batches,
             found.ambiguous,
             found.lost,
@@ -58,15 +58,15 @@ def _kills(asked: argparse.Namespace, folder: Path, policies: Sequence[str]) -> 
             found.flagged,
             f"{applied + not_applied:,} ({applied:,} / {not_applied:,})",
             len(found.violations),
-            round(tally.seconds),
+            round(counters.seconds),
         )
         _say(_line(cells))
     _say("\n| kills in | " + " | ".join(kills.PHASES) + " |\n|" + " --- |" * (1 + len(kills.PHASES)))
-    for tally in tallies:
-        _say(_line((tally.policy, *(tally.phases[phase] for phase in kills.PHASES))))
-    for tally in tallies:
-        _show(tally.findings.violations)
-    return sum(len(tally.folders) for tally in tallies)
+    for counters in tallies:
+        _say(_line((counters.policy, *(counters.phases[phase] for phase in kills.PHASES))))
+    for counters in tallies:
+        _show(counters.findings.violations)
+    return sum(len(counters.folders) for counters in tallies)
 
 
 def _points(asked: argparse.Namespace, folder: Path, policies: Sequence[str]) -> int:
@@ -105,12 +105,12 @@ def _power(asked: argparse.Namespace, folder: Path, policies: Sequence[str]) -> 
     if reason is not None:
         _say(f"skipped: {reason}")
         return 0
-    tally = power.cut_power(folder, asked.cuts, asked.seed, policies[0])
+    counters = power.cut_power(folder, asked.cuts, asked.seed, policies[0])
     _say("\n| cuts | resumed | restarted | refused | violations | seconds |\n|" + " --- |" * 6)
-    cells = (tally.cuts, tally.resumed, tally.anew, tally.refused, len(tally.violations), round(tally.seconds))
+    cells = (counters.cuts, counters.resumed, counters.anew, counters.refused, len(counters.violations), round(counters.seconds))
     _say(_line(cells))
-    _show(tally.violations)
-    return len(tally.violations)
+    _show(counters.violations)
+    return len(counters.violations)
 
 
 def _part(all_kills: int, policies: Sequence[str], policy: str) -> int:

@@ -54,7 +54,7 @@ class Story:
         """Read it, to the last word. Raises `JournalError`."""
         with JournalReader(path) as reader:
             words = list(reader.row_outcomes())
-            standing = reader.state()
+            state = reader.state()
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
             homes = dict(db.execute("SELECT seq, parent FROM batch"))
             ends = db.execute("SELECT seq, event, count(*) FROM attempt GROUP BY seq, event").fetchall()
@@ -68,9 +68,9 @@ class Story:
             attempts=sum(count for _, _, count in ends),
             unended=sum(count for _, event, count in ends if event is None),
             batches=len(homes),
-            account=standing.outcome_counts(),
-            read=standing.position.row,
-            ended=standing.source_exhausted,
+            account=state.outcome_counts(),
+            read=state.position.row,
+            ended=state.source_exhausted,
         )
 
     def lost_of(self, word: RowOutcome) -> int:

@@ -189,16 +189,16 @@ class Campaign:
         return found
 
     def _arguments(self) -> list[str]:
-        standing = None
+        state = None
         if self.journal.exists() and self.journal.stat().st_size:
             with JournalReader(self.journal) as reader:
-                standing = reader.state()
+                state = reader.state()
         common = ["--tokens", "1", "--json"]
-        if standing is None or standing.started is None:
+        if state is None or state.started is None:
             told = ["campaign", "run", str(self.folder / "input.csv"), "--journal", str(self.journal)]
             return [*told, "--results", str(self.results), "--on-ambiguous", self.policy, *common]
         told = ["campaign", "resume", str(self.journal), *common]
-        return told if "results" in standing.notes else [*told, "--results", str(self.results)]
+        return told if "results" in state.notes else [*told, "--results", str(self.results)]
 
     def _plain(self, arguments: Sequence[str], variables: dict[str, str], life: float) -> End:
         start = time.monotonic()
@@ -220,42 +220,42 @@ class Campaign:
 
     def _phase_of(self, copy: Path, runs_before: int) -> tuple[str, int]:
         with JournalReader(copy) as reader:
-            standing = reader.state()
+            state = reader.state()
         with closing(sqlite3.connect(copy)) as db:
             said = db.execute("PRAGMA integrity_check").fetchall()
         if said != [("ok",)]:
             self.violations.append(f"after a kill: integrity_check says {said[0][0]}")
-        if standing.runs == runs_before:
+        if state.runs == runs_before:
             return "start-up", runs_before
-        if not standing.source_exhausted:
-            return "reading", standing.runs
-        owed = any(batch.provisional_outcome is Outcome.UNSENT for batch in standing.open)
-        return "sending" if owed else "last outcomes", standing.runs
+        if not state.source_exhausted:
+            return "reading", state.runs
+        owed = any(batch.provisional_outcome is Outcome.UNSENT for batch in state.open)
+        return "sending" if owed else "last outcomes", state.runs
 
 
 def kill_loop(
     folder: Path, policy: str, kills: int, seed: int, *, rows: int = ROWS, tell: Callable[[str], None] = lambda _: None
 ) -> Tally:
     """So many kills under one policy. The folders of campaigns that broke a law are kept."""
-    tally = Tally(policy)
+    counters = Tally(policy)
     start = time.monotonic()
     rng = Random(f"{policy} {seed}")
     folder.mkdir(parents=True, exist_ok=True)
     with Server(folder, seed) as server, Nursery("tests.crash.commanding") as nursery:
-        while tally.kills < kills:
-            tally.runs += 1
-            campaign = _begun(folder / f"{policy}-{tally.runs}", policy, rows, server, nursery, rng)
-            _run(campaign, kills, tally)
+        while counters.kills < kills:
+            counters.runs += 1
+            campaign = _begun(folder / f"{policy}-{counters.runs}", policy, rows, server, nursery, rng)
+            _run(campaign, kills, counters)
             found = campaign.check()
-            tally.findings.add(found)
-            tell(f"{campaign.folder.name}: {tally.kills} kills, {len(found.violations)} violations")
+            counters.findings.add(found)
+            tell(f"{campaign.folder.name}: {counters.kills} kills, {len(found.violations)} violations")
             if found.violations:
                 (campaign.folder / "violations").write_text("\n".join(found.violations))
-                tally.folders.append(campaign.folder)
+                counters.folders.append(campaign.folder)
             else:
                 shutil.rmtree(campaign.folder)
-    tally.seconds = time.monotonic() - start
-    return tally
+    counters.seconds = time.monotonic() - start
+    return counters
 
 
 def _begun(folder: Path, policy: str, rows: int, server: Server, nursery: Nursery, rng: Random) -> Campaign:
@@ -266,11 +266,11 @@ def _begun(folder: Path, policy: str, rows: int, server: Server, nursery: Nurser
     return Campaign(folder, policy, told, server, nursery, rng)
 
 
-def _run(campaign: Campaign, kills: int, tally: Tally) -> None:
+def _run(campaign: Campaign, kills: int, counters: Tally) -> None:
     """Its lives, until one of them comes to the end of the campaign."""
     runs = 0
     while True:
-        end = campaign.live(_life(campaign.rng) if tally.kills < kills else None)
+        end = campaign.live(_life(campaign.rng) if counters.kills < kills else None)
         if not end.killed:
             if end.code not in FINISHED:
                 campaign.violations.append(f"a process ended with {end.code}; its last words are in {campaign.log}")
@@ -278,9 +278,9 @@ def _run(campaign: Campaign, kills: int, tally: Tally) -> None:
         if end.hung:
             campaign.violations.append(f"a process did not end in {PATIENCE:.0f} seconds")
             return
-        tally.kills += 1
+        counters.kills += 1
         phase, runs = campaign.phase(runs)
-        tally.phases[phase] += 1
+        counters.phases[phase] += 1
 
 
 def _life(rng: Random) -> float:

@@ -62,7 +62,7 @@ class Tally:
 
 def cut_power(folder: Path, cuts: int, seed: int, policy: str = "resend") -> Tally:
     """So many cuts of one campaign."""
-    tally = Tally()
+    counters = Tally()
     start = time.monotonic()
     rng = Random(f"power {seed}")
     rows = rows_of(ROWS, Random(SEED), SHARES)
@@ -78,25 +78,25 @@ def cut_power(folder: Path, cuts: int, seed: int, policy: str = "resend") -> Tal
             cut.mkdir(mode=0o700)
             moment = rng.randrange(len(steps) + 1)
             _make_disk(steps[:moment], whole, cut, rng)
-            violations = _gone_on_with(cut, nursery, policy, tally)
+            violations = _gone_on_with(cut, nursery, policy, counters)
             violations = violations or held_to_the_laws(cut, rows, policy)
-            tally.cuts += 1
-            tally.violations += [f"cut {number}, after {moment} of {len(steps)} steps: {text}" for text in violations]
+            counters.cuts += 1
+            counters.violations += [f"cut {number}, after {moment} of {len(steps)} steps: {text}" for text in violations]
             if not violations:
                 shutil.rmtree(cut)
-    tally.seconds = time.monotonic() - start
-    return tally
+    counters.seconds = time.monotonic() - start
+    return counters
 
 
-def _gone_on_with(cut: Path, nursery: Nursery, policy: str, tally: Tally) -> list[str]:
+def _gone_on_with(cut: Path, nursery: Nursery, policy: str, counters: Tally) -> list[str]:
     """Go on with what is left. A journal that is refused must not have been one that was synced."""
     try:
         has_campaign = _has_campaign(cut / JOURNAL)
     except JournalError as error:
-        tally.refused += 1
+        counters.refused += 1
         return [f"the journal is refused: {error}"]
-    tally.resumed += has_campaign
-    tally.anew += not has_campaign
+    counters.resumed += has_campaign
+    counters.anew += not has_campaign
     end = nursery.run({"folder": str(cut), "policy": policy}, cut / "log")
     if end.code != DONE:
         said = (cut / ENDING).read_text() if (cut / ENDING).exists() else (cut / "log").read_text()[-300:]

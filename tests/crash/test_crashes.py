@@ -27,13 +27,13 @@ needs_strace = pytest.mark.skipif(NO_STRACE is not None, reason=str(NO_STRACE))
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("policy", ["resend", "hold"])
 def test_no_kill_loses_a_row_or_repeats_one_unflagged(tmp_path: Path, policy: str) -> None:
-    tally = kill_loop(tmp_path, policy, KILLS, SEED)
-    assert tally.findings.violations == []
-    assert (tally.kills, sum(tally.phases.values())) == (KILLS, KILLS)
-    assert tally.findings.ambiguous > 0
-    assert (tally.findings.lost, tally.findings.unflagged) == (0, 0)
+    counters = kill_loop(tmp_path, policy, KILLS, SEED)
+    assert counters.findings.violations == []
+    assert (counters.kills, sum(counters.phases.values())) == (KILLS, KILLS)
+    assert counters.findings.ambiguous > 0
+    assert (counters.findings.lost, counters.findings.unflagged) == (0, 0)
     if policy == "hold":
-        assert tally.findings.flagged == 0
+        assert counters.findings.flagged == 0
 
 
 @pytest.mark.fault("F47")
@@ -62,7 +62,7 @@ def test_new_journal_survives_a_crash_at_each_first_call(tmp_path: Path, how: st
 @needs_strace
 @pytest.mark.timeout(240)
 def test_synced_data_survives_a_power_cut(tmp_path: Path) -> None:
-    tally = cut_power(tmp_path, CUTS, SEED)
-    assert tally.violations == []
-    assert (tally.cuts, tally.refused) == (CUTS, 0)
-    assert tally.resumed > CUTS // 2
+    counters = cut_power(tmp_path, CUTS, SEED)
+    assert counters.violations == []
+    assert (counters.cuts, counters.refused) == (CUTS, 0)
+    assert counters.resumed > CUTS // 2

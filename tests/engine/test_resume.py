@@ -161,10 +161,10 @@ async def three_searches(journal: MemoryJournal, world: World, rows: list[CallRe
     alone = 3
     for seq in (1, 2, 3):
         numbers = tuple(range(3 * seq - 2, 3 * seq + 1))
-        prints = RowFingerprints(SALT).of(rows[numbers[0] - 1 : numbers[-1]])
+        fingerprints = RowFingerprints(SALT).of(rows[numbers[0] - 1 : numbers[-1]])
         story: list[JournalEntry] = [
             BatchPlanned(seq, numbers),
-            RowsRead(SourcePosition(numbers[-1], 0, 0), prints),
+            RowsRead(SourcePosition(numbers[-1], 0, 0), fingerprints),
             AttemptStarted(seq, 1, "t", BASE),
         ]
         story.append(AttemptEnded(seq, 1, "refused", BASE, reason="label_id is not accepted", field="label_id"))
@@ -434,11 +434,11 @@ async def two_searches(journal: MemoryJournal, world: World, rows: list[CallReco
     await journal.write(CampaignStarted(BASE, "1", world.state.settings.client_account_id, "v2", options, None, SALT))
     await journal.write(RunStarted(BASE, 1))
     for seq, numbers in ((1, (1, 2)), (2, (3, 4))):
-        prints = RowFingerprints(SALT).of([rows[number - 1] for number in numbers])
+        fingerprints = RowFingerprints(SALT).of([rows[number - 1] for number in numbers])
         refused = AttemptEnded(seq, 1, "refused", BASE, reason="label_id is not accepted")
         await journal.write(
             BatchPlanned(seq, numbers),
-            RowsRead(SourcePosition(numbers[-1], 0, 0), prints),
+            RowsRead(SourcePosition(numbers[-1], 0, 0), fingerprints),
             AttemptStarted(seq, 1, "t", BASE),
             refused,
         )

@@ -67,7 +67,7 @@ class Teller:
     """Tells one story. `homes` has for each row the batch that owes its word, or the word."""
 
     dice: random.Random
-    standing: CampaignState = attrs.field(factory=CampaignState)
+    state: CampaignState = attrs.field(factory=CampaignState)
     homes: dict[int, int | Said] = attrs.field(factory=dict)
     row: int = 0
     seq: int = 0
@@ -76,7 +76,7 @@ class Teller:
 
     def transaction(self) -> Transaction:
         """What happens next."""
-        if self.standing.started is None:
+        if self.state.started is None:
             return self._tell([BEGUN, RunStarted(self.at, 7)])
         if self.later:
             return self._tell([self.later.pop(0)])
@@ -92,7 +92,7 @@ class Teller:
 
     def _tell(self, entries: list[JournalEntry]) -> Transaction:
         for entry in entries:
-            self.standing.apply(entry)
+            self.state.apply(entry)
             if isinstance(entry, BatchPlanned):
                 self.homes |= dict.fromkeys(entry.rows, entry.seq)
             if isinstance(entry, RowsSettled):
@@ -109,21 +109,21 @@ class Teller:
         return self.seq
 
     def _pick(self, *states: BatchState) -> JournaledBatch | None:
-        found = [batch for batch in self.standing.open if batch.state in states]
+        found = [batch for batch in self.state.open if batch.state in states]
         return self.dice.choice(found) if found else None
 
     def _read(self) -> list[JournalEntry]:
-        if self.standing.source_exhausted:
+        if self.state.source_exhausted:
             return []
         rows = range(self.row + 1, self.row + self.dice.randint(1, 12) + 1)
         self.row = rows[-1]
         kinds: dict[int, list[int]] = {}
         for row in rows:
             kinds.setdefault(self.dice.choice((0, 1, 1, 1, 1, 2)), []).append(row)
-        entries: list[JournalEntry] = [self._said(tuple(loose), None) for loose in [kinds.pop(0, [])] if loose]
+        entries: list[JournalEntry] = [self._said(tuple(unconfirmed), None) for unconfirmed in [kinds.pop(0, [])] if unconfirmed]
         entries += [BatchPlanned(self._next_seq(), tuple(mine), payload=self._payload()) for mine in kinds.values()]
-        prints = self.dice.randbytes(self.dice.randint(0, 9))
-        return [*entries, RowsRead(SourcePosition(self.row, 2 * self.row, 31 * self.row), prints)]
+        fingerprints = self.dice.randbytes(self.dice.randint(0, 9))
+        return [*entries, RowsRead(SourcePosition(self.row, 2 * self.row, 31 * self.row), fingerprints)]
 
     def _payload(self) -> bytes | None:
         return self.dice.randbytes(5) if self.dice.random() < 0.5 else None
@@ -140,7 +140,7 @@ class Teller:
 
     def _end(self) -> list[JournalEntry]:
         """Of a batch that has words already, too, as long as others come from it."""
-        flying = [batch for batch in self.standing.batches.values() if batch.state is BatchState.IN_FLIGHT]
+        flying = [batch for batch in self.state.batches.values() if batch.state is BatchState.IN_FLIGHT]
         if not flying:
             return []
         batch = self.dice.choice(flying)
@@ -182,7 +182,7 @@ class Teller:
         seq, last = self._next_seq(), 0
         entries: list[JournalEntry] = []
         payload = self._payload()
-        for batch in sorted(self.standing.open, key=lambda batch: batch.open_rows[0]):
+        for batch in sorted(self.state.open, key=lambda batch: batch.open_rows[0]):
             if batch.state in (BatchState.PLANNED, BatchState.STOPPED) and batch.open_rows[0] > last:
                 entries.append(BatchPlanned(seq, tuple(batch.open_rows), batch.seq, payload=payload))
                 last = batch.open_rows[-1]
@@ -199,7 +199,7 @@ class Teller:
     def _about_the_run(self) -> list[JournalEntry]:
         kind = self.dice.randint(0, 9)
         if kind == 0:
-            crashed = [batch for batch in self.standing.open if batch.state is BatchState.IN_FLIGHT]
+            crashed = [batch for batch in self.state.open if batch.state is BatchState.IN_FLIGHT]
             ends = [AttemptEnded(b.seq, b.attempts, BatchEvent.LOST, self._time(), detail="crash") for b in crashed]
             return [RunStarted(self._time(), self.dice.randint(1, 99)), *ends]
         if kind == 1:
@@ -215,8 +215,8 @@ def tellers(draw: st.DrawFn) -> Teller:
     return Teller(draw(st.randoms(use_true_random=False)))
 
 
-def picture(standing: CampaignState) -> dict[str, Any]:
+def picture(state: CampaignState) -> dict[str, Any]:
     """All that two standings are compared by."""
-    shown = {field.name: getattr(standing, field.name) for field in attrs.fields(CampaignState)}
-    shown["batches"] = {seq: attrs.asdict(batch) for seq, batch in standing.batches.items()}
+    shown = {field.name: getattr(state, field.name) for field in attrs.fields(CampaignState)}
+    shown["batches"] = {seq: attrs.asdict(batch) for seq, batch in state.batches.items()}
     return {name: +value if isinstance(value, Counter) else value for name, value in shown.items()}

@@ -18,10 +18,10 @@ async def test_fingerprints_are_kept_only_for_a_resumable_journal() -> None:
 
 async def test_batch_is_forgotten_with_its_last_row() -> None:
     journal = MemoryJournal(resumable=True)
-    standing = await journal.open(is_new=True)
+    state = await journal.open(is_new=True)
     await journal.write(BatchPlanned(1, (1, 2, 3)), RowsRead(SourcePosition(3, 4, 90)))
     await journal.write(RowsSettled((1, 3), Outcome.DELIVERED, seq=1))
-    assert list(standing.batches[1].open_rows) == [2]
+    assert list(state.batches[1].open_rows) == [2]
     await journal.write(RowsSettled((2,), Outcome.DELIVERED, seq=1))
-    assert standing.batches == {}
-    assert standing.outcomes == {Outcome.DELIVERED: 3}
+    assert state.batches == {}
+    assert state.outcomes == {Outcome.DELIVERED: 3}

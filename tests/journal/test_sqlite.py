@@ -337,8 +337,8 @@ async def test_after_a_failed_commit_nothing_is_written_and_locks_are_released(
     assert holder(path) is None
     assert not threads()
     again = SqliteJournal(path)
-    standing = await again.open(is_new=False)
-    assert (standing.notes, standing.position.row) == ({}, 2)
+    state = await again.open(is_new=False)
+    assert (state.notes, state.position.row) == ({}, 2)
     await again.aclose()
     assert is_sound(path)
 
@@ -516,9 +516,9 @@ async def kill_while_writing(path: Path, after: int = 20) -> int:
 async def test_confirmed_entries_survive_kill_9_and_the_file_is_sound(path: Path, after: int) -> None:
     seen = await kill_while_writing(path, after)
     journal = SqliteJournal(path)
-    standing = await journal.open(is_new=False)
-    assert seen <= standing.last_seq <= seen + 1
-    assert all(standing.batch(seq).state is BatchState.IN_FLIGHT for seq in range(1, seen + 1))
+    state = await journal.open(is_new=False)
+    assert seen <= state.last_seq <= seen + 1
+    assert all(state.batch(seq).state is BatchState.IN_FLIGHT for seq in range(1, seen + 1))
     await journal.write(NoteAdded("n", "goes on"))
     await journal.aclose()
     assert is_sound(path)
@@ -532,12 +532,12 @@ async def test_truncated_log_gives_an_earlier_state_and_never_a_wrong_one(path: 
     os.truncate(log, int(log.stat().st_size * share))
     journal = SqliteJournal(path)
     try:
-        standing = await journal.open(is_new=False)
+        state = await journal.open(is_new=False)
     except JournalError as error:
         assert "holds no campaign" in str(error)  # noqa: PT017 - either end is right
     else:
-        assert standing.last_seq <= seen + 1
-        assert standing.outcome_counts().total() == standing.position.row == 10 * standing.last_seq
+        assert state.last_seq <= seen + 1
+        assert state.outcome_counts().total() == state.position.row == 10 * state.last_seq
         await journal.aclose()
     assert is_sound(path)
 
@@ -591,8 +591,8 @@ async def test_full_disk_stops_writing_and_the_next_run_continues(path: Path, li
     assert re.search(r"JournalError: the journal .* cannot be written: .*(full|I/O)", process.stderr)
     seen = int(process.stdout.split()[-1])
     journal = SqliteJournal(path)
-    standing = await journal.open(is_new=False)
-    assert seen <= standing.last_seq <= seen + 1
+    state = await journal.open(is_new=False)
+    assert seen <= state.last_seq <= seen + 1
     await journal.write(NoteAdded("n", "goes on"))
     await journal.aclose()
     assert is_sound(path)

@@ -39,8 +39,8 @@ def scribe_in_memory() -> tuple[sqlite3.Connection, StatementBuilder]:
     return db, load_statements(db)
 
 
-def write(db: sqlite3.Connection, scribe: StatementBuilder, *entries: JournalEntry) -> None:
-    for sql, parameters in scribe.build(entries):
+def write(db: sqlite3.Connection, builder: StatementBuilder, *entries: JournalEntry) -> None:
+    for sql, parameters in builder.build(entries):
         db.executemany(sql, parameters)
 
 
@@ -53,14 +53,14 @@ def new(path: Path) -> JournalHandle:
 @given(tellers(), st.integers(1, 80))
 @settings(max_examples=100)
 def test_tables_give_the_same_state_after_every_transaction(teller: Teller, steps: int) -> None:
-    db, scribe = scribe_in_memory()
+    db, builder = scribe_in_memory()
     with closing(db):
         for _ in range(steps):
-            write(db, scribe, *teller.transaction())
+            write(db, builder, *teller.transaction())
             again = load_statements(db)
-            assert picture(again.state) == picture(teller.standing)
+            assert picture(again.state) == picture(teller.state)
             if teller.dice.random() < 0.5:
-                scribe = again
+                builder = again
 
 
 @given(teller=tellers(), steps=st.integers(1, 80))
@@ -73,17 +73,17 @@ def test_every_row_is_read_once_in_order_with_its_outcome(
     with closing(new(path)) as held:
         for _ in range(steps):
             held.transact([held.statements.build(teller.transaction())])
-    standing = teller.standing
+    state = teller.state
     with JournalReader(path) as reader:
         words = list(reader.row_outcomes())
-        assert picture(reader.state()) == picture(standing)
+        assert picture(reader.state()) == picture(state)
         assert list(reader.row_outcomes(after=3)) == words[3:]
         reasons = reader.reasons(100)
-    assert [word.row for word in words] == list(range(1, standing.position.row + 1))
+    assert [word.row for word in words] == list(range(1, state.position.row + 1))
     for word in words:
         home = teller.homes[word.row]
         if isinstance(home, int):
-            batch = standing.batch(home)
+            batch = state.batch(home)
             assert (word.seq, word.final, word.outcome) == (home, False, batch.provisional_outcome)
             assert (word.attempts, word.possibly_duplicated, word.batch_id) == (
                 batch.maybe_received,
@@ -100,55 +100,55 @@ def test_every_row_is_read_once_in_order_with_its_outcome(
 
 
 def test_delivered_rows_need_no_table_row_of_their_own() -> None:
-    db, scribe = scribe_in_memory()
+    db, builder = scribe_in_memory()
     rows = tuple(range(1, 501))
-    write(db, scribe, BatchPlanned(1, rows), RowsRead(SourcePosition(500, 500, 9)), AttemptStarted(1, 1, "t", 1.0))
-    write(db, scribe, AttemptEnded(1, 1, "accepted", 2.0, "b-1"))
-    write(db, scribe, RowsSettled(rows[:100], Outcome.DELIVERED, seq=1, attempts=1))
-    write(db, scribe, RowsSettled(rows[100:103], Outcome.FAILED, "not a user", 1, attempts=1))
+    write(db, builder, BatchPlanned(1, rows), RowsRead(SourcePosition(500, 500, 9)), AttemptStarted(1, 1, "t", 1.0))
+    write(db, builder, AttemptEnded(1, 1, "accepted", 2.0, "b-1"))
+    write(db, builder, RowsSettled(rows[:100], Outcome.DELIVERED, seq=1, attempts=1))
+    write(db, builder, RowsSettled(rows[100:103], Outcome.FAILED, "not a user", 1, attempts=1))
     assert db.execute("SELECT count(*) FROM word").fetchone() == (0,)
-    write(db, scribe, RowsSettled(rows[103:], Outcome.DELIVERED, seq=1, attempts=1))
+    write(db, builder, RowsSettled(rows[103:], Outcome.DELIVERED, seq=1, attempts=1))
     assert db.execute("SELECT row FROM word").fetchall() == [(101,), (102,), (103,)]
     assert db.execute("SELECT rested, owes, closed, words FROM batch").fetchall() == [(497, 0, None, None)]
     db.close()
 
 
 def test_outcomes_of_a_batch_survive_changes_to_its_parts() -> None:
-    db, scribe = scribe_in_memory()
+    db, builder = scribe_in_memory()
     write(
         db,
-        scribe,
+        builder,
         BatchPlanned(1, (1, 2, 3)),
         RowsRead(SourcePosition(3, 0, 0)),
         AttemptStarted(1, 1, "t", 1.0),
         BatchPlanned(2, (3,), 1),
     )
-    write(db, scribe, RowsSettled((1, 2), Outcome.EXPIRED, "too late", 1))
-    write(db, scribe, AttemptEnded(1, 1, "lost", 2.0))
+    write(db, builder, RowsSettled((1, 2), Outcome.EXPIRED, "too late", 1))
+    write(db, builder, AttemptEnded(1, 1, "lost", 2.0))
     rest = "SELECT batch.state, rested, said.reason FROM batch JOIN said ON id = rest WHERE seq = 1"
     assert db.execute(rest).fetchall() == [("handle_lost_answer", 2, "too late")]
     db.close()
 
 
 def test_payload_is_stored_until_the_last_row_of_its_batch_is_final() -> None:
-    db, scribe = scribe_in_memory()
-    write(db, scribe, BatchPlanned(1, (1, 2), payload=b"records"), RowsRead(SourcePosition(2, 0, 0)))
+    db, builder = scribe_in_memory()
+    write(db, builder, BatchPlanned(1, (1, 2), payload=b"records"), RowsRead(SourcePosition(2, 0, 0)))
     assert db.execute("SELECT * FROM payload").fetchall() == [(1, b"records")]
-    write(db, scribe, RowsSettled((1,), Outcome.DELIVERED, seq=1))
+    write(db, builder, RowsSettled((1,), Outcome.DELIVERED, seq=1))
     assert load_statements(db).state.batch(1).payload == b"records"
-    write(db, scribe, RowsSettled((2,), Outcome.DELIVERED, seq=1))
+    write(db, builder, RowsSettled((2,), Outcome.DELIVERED, seq=1))
     assert db.execute("SELECT * FROM payload").fetchall() == []
     db.close()
 
 
 def test_no_full_number_reaches_the_disk_whatever_the_server_sends() -> None:
-    db, scribe = scribe_in_memory()
+    db, builder = scribe_in_memory()
     said = f"receiver {NUMBER} and 9198 7654 3210 \ud800 are bad"
     write(
-        db, scribe, BEGUN, BatchPlanned(1, (1, 2, 3)), RowsRead(SourcePosition(3, 0, 0)), AttemptStarted(1, 1, "t", 1.0)
+        db, builder, BEGUN, BatchPlanned(1, (1, 2, 3)), RowsRead(SourcePosition(3, 0, 0)), AttemptStarted(1, 1, "t", 1.0)
     )
-    write(db, scribe, AttemptEnded(1, 1, "refused", 2.0, detail=said, reason=said, field=said))
-    write(db, scribe, RowsSettled((1, 2), Outcome.FAILED, said, 1, said))
+    write(db, builder, AttemptEnded(1, 1, "refused", 2.0, detail=said, reason=said, field=said))
+    write(db, builder, RowsSettled((1, 2), Outcome.FAILED, said, 1, said))
     dump = "\n".join(db.iterdump())
     assert NUMBER not in dump
     assert "7654" not in dump
@@ -158,10 +158,10 @@ def test_no_full_number_reaches_the_disk_whatever_the_server_sends() -> None:
 
 def test_more_distinct_outcome_texts_than_the_cache_holds_are_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outcome_texts, "WORDS_MAX", 3)
-    db, scribe = scribe_in_memory()
+    db, builder = scribe_in_memory()
     rows = tuple(range(1, 41))
-    write(db, scribe, BatchPlanned(1, rows), RowsRead(SourcePosition(40, 0, 0)))
-    write(db, scribe, *(RowsSettled((row,), Outcome.FAILED, f"reason {row % 10}", 1) for row in rows))
+    write(db, builder, BatchPlanned(1, rows), RowsRead(SourcePosition(40, 0, 0)))
+    write(db, builder, *(RowsSettled((row,), Outcome.FAILED, f"reason {row % 10}", 1) for row in rows))
     found = db.execute("SELECT row, reason FROM word JOIN said ON id = said").fetchall()
     rest = db.execute("SELECT said.reason FROM batch JOIN said ON id = rest").fetchone()[0]
     assert len(found) >= 36

@@ -196,7 +196,7 @@ def test_releases_of_an_earlier_process_count() -> None:
 async def forgetting(scope: str) -> float:
     limiter = LocalLimiter(Limits((RateLimit("any", 1, 60.0, scope),)))  # type: ignore[arg-type]
     assert await limiter.try_acquire("token", "push") == 0.0
-    limiter.forget("token")
+    limiter.remove("token")
     return await limiter.try_acquire("another", "push")
 
 

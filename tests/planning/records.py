@@ -22,7 +22,7 @@ def record(number: int = 0, **other: Any) -> CallRecord:
     return CallRecord(**{**given, **other})
 
 
-def draft(seq: int, *records: CallRecord, first_row: int = 1, **other: Any) -> OutgoingBatch:
+def outgoing_batch(seq: int, *records: CallRecord, first_row: int = 1, **other: Any) -> OutgoingBatch:
     """A draft of these records, in rows that follow each other."""
     rows = list(range(first_row, first_row + len(records)))
     return OutgoingBatch(seq, rows, list(records), list(records), earliest_expiry(list(records)), **other)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from tests.planning.records import draft, record
+from tests.planning.records import outgoing_batch, record
 from truecaller_async import CampaignOptions, Outcome, ServerError
 from truecaller_async.models import (
     AttemptEnded,
@@ -43,10 +43,10 @@ LOST = AttemptEnded(1, 1, "lost", 3.0)
 
 
 def standing_after(*entries: JournalEntry) -> CampaignState:
-    standing = CampaignState()
+    state = CampaignState()
     for entry in entries:
-        standing.apply(entry)
-    return standing
+        state.apply(entry)
+    return state
 
 
 @pytest.mark.parametrize(
@@ -68,12 +68,12 @@ def test_policy_bounds_resends_of_a_lost_batch(
 
 def test_abandoned_batch_is_resent_only_by_another_policy_or_a_decision() -> None:
     hold, resend = CampaignOptions(on_ambiguous="hold"), CampaignOptions(on_ambiguous="resend")
-    standing = standing_after(*BEGUN, LOST)
-    batch = standing.batch(1)
+    state = standing_after(*BEGUN, LOST)
+    batch = state.batch(1)
     assert not can_resend_abandoned(batch, resend)  # in doubt, and not let go: the run that takes it up decides
-    standing.apply(BatchAbandoned(1))
+    state.apply(BatchAbandoned(1))
     assert (can_resend_abandoned(batch, hold), can_resend_abandoned(batch, resend)) == (False, True)
-    standing.apply(OperatorDecided(1, False, 4.0))
+    state.apply(OperatorDecided(1, False, 4.0))
     assert (can_resend_abandoned(batch, hold), can_resend_abandoned(batch, resend)) == (True, True)
 
 
@@ -86,26 +86,26 @@ def test_batch_never_sent_is_not_ambiguous() -> None:
 @pytest.mark.parametrize("known", [[], [LOST], [LOST, BatchAbandoned(1)]])
 @pytest.mark.parametrize("applied", [True, False])
 def test_operator_decision_closes_or_requeues_a_batch_in_any_state(known: list[JournalEntry], applied: bool) -> None:
-    standing = standing_after(*BEGUN, *known)
-    batch = standing.batch(1)
+    state = standing_after(*BEGUN, *known)
+    batch = state.batch(1)
     assert batch.state in DECIDABLE_STATES
     said = []
     for entry in decision_entries(batch, applied, 9.0):
-        standing.apply(entry)
+        state.apply(entry)
         said.append(entry)
-    assert sum(standing.outcome_counts().values()) == 3
-    assert standing.outcome_counts() == {Outcome.UNKNOWN: 3}
+    assert sum(state.outcome_counts().values()) == 3
+    assert state.outcome_counts() == {Outcome.UNKNOWN: 3}
     if applied:
         assert isinstance(said[-1], RowsSettled)
-        assert standing.open == []
+        assert state.open == []
     else:
         assert (batch.state, batch.lost_answers, batch.open_count) == (BatchState.PLANNED, 1, 3)
 
 
 def test_crash_in_flight_counts_as_a_lost_answer() -> None:
-    standing = standing_after(*BEGUN)
-    standing.apply(ended_by_crash(standing.batch(1), 9.0))
-    assert (standing.batch(1).state, standing.batch(1).lost_answers, standing.batch(1).maybe_received) == (
+    state = standing_after(*BEGUN)
+    state.apply(ended_by_crash(state.batch(1), 9.0))
+    assert (state.batch(1).state, state.batch(1).lost_answers, state.batch(1).maybe_received) == (
         BatchState.AMBIGUOUS,
         1,
         1,
@@ -113,33 +113,33 @@ def test_crash_in_flight_counts_as_a_lost_answer() -> None:
 
 
 def restraint_after(*failures: Exception | None) -> ServiceGuard:
-    restraint = ServiceGuard()
+    guard = ServiceGuard()
     for failure in failures:
-        leave = restraint.try_acquire(0.0)
-        assert leave is not None
-        restraint.record(leave, failure, 0.0)
-    return restraint
+        grant = guard.try_acquire(0.0)
+        assert grant is not None
+        guard.record(grant, failure, 0.0)
+    return guard
 
 
 def test_ambiguous_batch_is_resent_after_the_next_good_answer() -> None:
-    lost = draft(1, record(1), lost_answers=2, lost_at=100.0)
-    assert resend_due(lost, restraint_after(ServerError(503), None), 8000.0, alone=True) == 100.0
+    lost = outgoing_batch(1, record(1), lost_answers=2, lost_at=100.0)
+    assert resend_due(lost, restraint_after(ServerError(503), None), 8000.0, is_only_work=True) == 100.0
 
 
 @pytest.mark.parametrize(("doubts", "seconds"), [(1, 5.0), (2, 60.0)])
 def test_without_good_answers_the_second_wait_is_longer(doubts: int, seconds: float) -> None:
-    lost = draft(1, record(1), lost_answers=doubts, lost_at=100.0)
-    assert resend_due(lost, restraint_after(ServerError(503)), 8000.0, alone=True) == 100.0 + seconds
+    lost = outgoing_batch(1, record(1), lost_answers=doubts, lost_at=100.0)
+    assert resend_due(lost, restraint_after(ServerError(503)), 8000.0, is_only_work=True) == 100.0 + seconds
 
 
 @pytest.mark.parametrize(("alone", "seconds"), [(True, 600.0), (False, 4000.0)])
 def test_ambiguous_batch_is_the_last_candidate_for_a_probe(alone: bool, seconds: float) -> None:
-    lost = draft(1, record(1), lost_answers=1, lost_at=100.0)
+    lost = outgoing_batch(1, record(1), lost_answers=1, lost_at=100.0)
     outage = restraint_after(*[ServerError(503)] * FAILURE_THRESHOLD)
-    assert resend_due(lost, outage, 8000.0, alone=alone) == 100.0 + seconds
+    assert resend_due(lost, outage, 8000.0, is_only_work=alone) == 100.0 + seconds
 
 
 def test_ambiguous_batch_waits_at_most_half_of_its_window() -> None:
     outage = restraint_after(*[ServerError(503)] * FAILURE_THRESHOLD)
-    assert resend_due(draft(1, record(1), lost_answers=1, lost_at=100.0), outage, 40.0, alone=False) == 120.0
-    assert resend_due(draft(1, record(1), lost_answers=1), outage, 8000.0, alone=True) == -math.inf
+    assert resend_due(outgoing_batch(1, record(1), lost_answers=1, lost_at=100.0), outage, 40.0, is_only_work=False) == 120.0
+    assert resend_due(outgoing_batch(1, record(1), lost_answers=1), outage, 8000.0, is_only_work=True) == -math.inf

@@ -35,10 +35,10 @@ REFUSED = AttemptEnded(1, 1, "refused", 11.0, reason="bad label", field="label_i
 
 
 def after(*entries: JournalEntry) -> CampaignState:
-    standing = CampaignState()
+    state = CampaignState()
     for entry in entries:
-        standing.apply(entry)
-    return standing
+        state.apply(entry)
+    return state
 
 
 @given(tellers(), st.integers(1, 60))
@@ -46,15 +46,15 @@ def after(*entries: JournalEntry) -> CampaignState:
 def test_after_every_prefix_each_row_has_one_owner_and_is_counted_once(teller: Teller, steps: int) -> None:
     for _ in range(steps):
         teller.transaction()
-        standing = teller.standing
-        assert standing.outcome_counts().total() == standing.position.row + len(standing.unconfirmed_rows)
-        at_home = {row: batch.seq for batch in standing.open for row in batch.open_rows}
+        state = teller.state
+        assert state.outcome_counts().total() == state.position.row + len(state.unconfirmed_rows)
+        at_home = {row: batch.seq for batch in state.open for row in batch.open_rows}
         assert at_home == {row: home for row, home in teller.homes.items() if isinstance(home, int)}
         words = [home for home in teller.homes.values() if not isinstance(home, int)]
-        assert {outcome: count for outcome, count in standing.outcomes.items() if count} == {
+        assert {outcome: count for outcome, count in state.outcomes.items() if count} == {
             outcome: sum(word[0] is outcome for word in words) for outcome in {word[0] for word in words}
         }
-        assert standing.possibly_duplicated == sum(word[4] for word in words)
+        assert state.possibly_duplicated == sum(word[4] for word in words)
 
 
 @given(tellers(), st.integers(1, 60))
@@ -67,7 +67,7 @@ def test_batch_with_a_possible_answer_is_never_called_unsent(teller: Teller, ste
                 lost.add(entry.seq)
             elif isinstance(entry, AttemptEnded) and entry.event not in ("lost", "accepted", "untracked"):
                 lost.discard(entry.seq)
-        for batch in teller.standing.open:
+        for batch in teller.state.open:
             if batch.state in (
                 BatchState.IN_FLIGHT,
                 BatchState.AMBIGUOUS,
@@ -84,8 +84,8 @@ def test_batch_with_a_possible_answer_is_never_called_unsent(teller: Teller, ste
 def test_memory_has_only_open_batches_and_their_roots(teller: Teller, steps: int) -> None:
     for _ in range(steps):
         teller.transaction()
-        roots = {batch.root_batch for batch in teller.standing.open}
-        assert all(batch.open_count or seq in roots for seq, batch in teller.standing.batches.items())
+        roots = {batch.root_batch for batch in teller.state.open}
+        assert all(batch.open_count or seq in roots for seq, batch in teller.state.batches.items())
 
 
 @pytest.mark.parametrize(
@@ -126,54 +126,54 @@ def test_memory_has_only_open_batches_and_their_roots(teller: Teller, steps: int
     ],
 )
 def test_impossible_entry_is_refused_and_changes_nothing(entries: list[JournalEntry]) -> None:
-    standing = after(*entries[:-1])
+    state = after(*entries[:-1])
     before = picture(after(*entries[:-1]))
     with pytest.raises(JournalError):
-        standing.apply(entries[-1])
-    assert picture(standing) == before
+        state.apply(entries[-1])
+    assert picture(state) == before
 
 
 def test_lost_answer_decided_as_not_applied_is_resent_and_stays_flagged() -> None:
-    standing = after(*PLANNED, INTENT, LOST, BatchAbandoned(1), SourceEnded())
-    assert (standing.batch(1).state, standing.batch(1).abandoned) == (BatchState.ABANDONED, True)
-    standing.apply(OperatorDecided(1, False, 12.0))
-    assert (standing.batch(1).state, standing.batch(1).lost_answers) == (BatchState.PLANNED, 1)
-    assert standing.outcome_counts() == {Outcome.UNKNOWN: 3}
-    assert not standing.complete
+    state = after(*PLANNED, INTENT, LOST, BatchAbandoned(1), SourceEnded())
+    assert (state.batch(1).state, state.batch(1).abandoned) == (BatchState.ABANDONED, True)
+    state.apply(OperatorDecided(1, False, 12.0))
+    assert (state.batch(1).state, state.batch(1).lost_answers) == (BatchState.PLANNED, 1)
+    assert state.outcome_counts() == {Outcome.UNKNOWN: 3}
+    assert not state.complete
 
 
 def test_batch_resent_after_a_lost_answer_is_flagged() -> None:
-    standing = after(*PLANNED, INTENT, LOST, AttemptStarted(1, 2, "0123456789ab", 12.0))
-    assert not standing.batch(1).possibly_duplicated
-    standing.apply(AttemptEnded(1, 2, "accepted", 13.0, batch_id="b-2"))
-    batch = standing.batch(1)
+    state = after(*PLANNED, INTENT, LOST, AttemptStarted(1, 2, "0123456789ab", 12.0))
+    assert not state.batch(1).possibly_duplicated
+    state.apply(AttemptEnded(1, 2, "accepted", 13.0, batch_id="b-2"))
+    batch = state.batch(1)
     assert (batch.possibly_duplicated, batch.maybe_received, batch.lost_answers, batch.batch_id) == (True, 2, 1, "b-2")
 
 
 def test_rows_closed_before_acceptance_are_excluded_from_the_server_batch() -> None:
-    standing = after(*PLANNED, RowsSettled((2,), Outcome.EXPIRED, seq=1), INTENT, ACCEPTED)
-    batch = standing.batch(1)
-    assert (set(batch.excluded_rows), list(batch.open_rows), standing.sent, standing.accepted) == ({2}, [1, 3], 2, 1)
+    state = after(*PLANNED, RowsSettled((2,), Outcome.EXPIRED, seq=1), INTENT, ACCEPTED)
+    batch = state.batch(1)
+    assert (set(batch.excluded_rows), list(batch.open_rows), state.sent, state.accepted) == ({2}, [1, 3], 2, 1)
 
 
 def test_root_of_isolated_records_stays_until_the_last_is_final() -> None:
     parts = [BatchPlanned(2, (1,), 1, "push"), BatchPlanned(3, (2, 3), 1)]
-    standing = after(*PLANNED, INTENT, REFUSED, *parts)
-    assert sorted(standing.batches) == [1, 2, 3]
-    assert [batch.seq for batch in standing.open] == [2, 3]
-    standing.apply(RowsSettled((1,), Outcome.DELIVERED, seq=2))
-    standing.apply(BatchPlanned(4, (2, 3), 3))
-    assert sorted(standing.batches) == [1, 4]
-    assert standing.batch(4).root_batch == 1
-    standing.apply(RowsSettled((2, 3), Outcome.FAILED, "bad label", 4))
-    assert standing.batches == {}
+    state = after(*PLANNED, INTENT, REFUSED, *parts)
+    assert sorted(state.batches) == [1, 2, 3]
+    assert [batch.seq for batch in state.open] == [2, 3]
+    state.apply(RowsSettled((1,), Outcome.DELIVERED, seq=2))
+    state.apply(BatchPlanned(4, (2, 3), 3))
+    assert sorted(state.batches) == [1, 4]
+    assert state.batch(4).root_batch == 1
+    state.apply(RowsSettled((2, 3), Outcome.FAILED, "bad label", 4))
+    assert state.batches == {}
 
 
 def test_campaign_is_complete_once_source_ended_and_every_row_is_final() -> None:
-    standing = after(*PLANNED, SourceEnded(), INTENT, ACCEPTED, RowsSettled((1, 2), Outcome.DELIVERED, seq=1))
-    assert not standing.complete
-    standing.apply(RowsSettled((3,), Outcome.UNKNOWN, "unattributed", 1))
-    assert standing.complete
+    state = after(*PLANNED, SourceEnded(), INTENT, ACCEPTED, RowsSettled((1, 2), Outcome.DELIVERED, seq=1))
+    assert not state.complete
+    state.apply(RowsSettled((3,), Outcome.UNKNOWN, "unattributed", 1))
+    assert state.complete
     assert not after(*PLANNED, RowsSettled((1, 2, 3), Outcome.EXPIRED, seq=1)).complete
 
 
@@ -183,7 +183,7 @@ def test_costs_of_earlier_runs_are_added() -> None:
         CostReported({"submit": 1, "mint": 1}, 1, 2, 3, 4.0),
         CostReported({"submit": 2, "status": 5}, 1, 1, 1, 1.0),
     )
-    standing = after(begun, RunStarted(1.0, 1), one, RunStarted(2.0, 2), two, RunStarted(3.0, 3))
-    assert (standing.runs, standing.last_run) == (3, RunStarted(3.0, 3))
-    assert standing.cost_before == CostReported({"submit": 3, "mint": 1, "status": 5}, 2, 3, 4, 5.0)
-    assert standing.cost == CostReported({}, 0, 0, 0, 0.0)
+    state = after(begun, RunStarted(1.0, 1), one, RunStarted(2.0, 2), two, RunStarted(3.0, 3))
+    assert (state.runs, state.last_run) == (3, RunStarted(3.0, 3))
+    assert state.cost_before == CostReported({"submit": 3, "mint": 1, "status": 5}, 2, 3, 4, 5.0)
+    assert state.cost == CostReported({}, 0, 0, 0, 0.0)

@@ -211,8 +211,8 @@ def test_every_field_counts(field: str) -> None:
 
 def test_equal_looking_values_of_different_types_differ() -> None:
     apart = [value for value in ODD if type(value) not in (object, Rude, set) and value not in ([Rude], print, int)]
-    prints = {PRINTS.of([record(key=value)]) for value in apart if not _is_only_named(value)}
-    assert len(prints) == len([value for value in apart if not _is_only_named(value)])
+    fingerprints = {PRINTS.of([record(key=value)]) for value in apart if not _is_only_named(value)}
+    assert len(fingerprints) == len([value for value in apart if not _is_only_named(value)])
 
 
 def _is_only_named(value: object) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.planning.records import HOUR, START, draft, record
+from tests.planning.records import HOUR, START, outgoing_batch, record
 from truecaller_async.planning.batch_state import BatchEvent, BatchState
 from truecaller_async.planning.outgoing_batch import earliest_expiry
 
@@ -14,7 +14,7 @@ from truecaller_async.planning.outgoing_batch import earliest_expiry
 @given(st.sets(st.integers(0, 9)))
 def test_split_keeps_every_record_exactly_once(indexes: set[int]) -> None:
     records = [record(number, ends_at=START + (number + 1) * HOUR) for number in range(10)]
-    batch = draft(1, *records)
+    batch = outgoing_batch(1, *records)
     taken = batch.remove(indexes)
     assert sorted(row for row, _ in taken) == [index + 1 for index in sorted(indexes)]
     assert sorted([*batch.rows, *(row for row, _ in taken)]) == list(range(1, 11))
@@ -24,7 +24,7 @@ def test_split_keeps_every_record_exactly_once(indexes: set[int]) -> None:
 
 
 def test_part_keeps_its_root_and_what_was_sent() -> None:
-    batch = draft(7, *(record(number) for number in range(4)), maybe_received=2, possibly_duplicated=True)
+    batch = outgoing_batch(7, *(record(number) for number in range(4)), maybe_received=2, possibly_duplicated=True)
     part = batch.part(8, 1, 3, "submit")
     single = part.part(9, 0, 1, "push")
     assert (part.rows, part.root_batch, part.maybe_received, part.possibly_duplicated, part.call) == (
@@ -40,7 +40,7 @@ def test_part_keeps_its_root_and_what_was_sent() -> None:
 
 
 def test_batch_changes_state_only_by_the_table() -> None:
-    batch = draft(1, record())
+    batch = outgoing_batch(1, record())
     batch.apply(BatchEvent.INTENT)
     assert batch.state is BatchState.IN_FLIGHT
     with pytest.raises(AssertionError, match="in_flight cannot see resend"):

@@ -2,54 +2,54 @@
 
 from __future__ import annotations
 
-from tests.planning.records import draft, record
+from tests.planning.records import outgoing_batch, record
 from truecaller_async.planning.pair_order import PairOrder, earlier_in_batch
 
 
 def test_batch_waits_for_open_batches_with_earlier_records_of_its_pairs() -> None:
     order = PairOrder()
-    assert order.add(draft(1, record(1))) == set()
-    assert order.add(draft(2, record(2))) == set()
-    assert order.add(draft(3, record(1), record(2), record(3))) == {1, 2}
+    assert order.add(outgoing_batch(1, record(1))) == set()
+    assert order.add(outgoing_batch(2, record(2))) == set()
+    assert order.add(outgoing_batch(3, record(1), record(2), record(3))) == {1, 2}
 
 
 def test_records_of_one_pair_within_one_batch_do_not_wait() -> None:
-    assert PairOrder().add(draft(1, record(1), record(1))) == set()
+    assert PairOrder().add(outgoing_batch(1, record(1), record(1))) == set()
 
 
 def test_another_caller_makes_another_pair() -> None:
     order = PairOrder()
-    order.add(draft(1, record(1)))
-    assert order.add(draft(2, record(1, caller="910000000002"))) == set()
+    order.add(outgoing_batch(1, record(1)))
+    assert order.add(outgoing_batch(2, record(1, caller="910000000002"))) == set()
 
 
 def test_finished_batch_is_released_and_forgotten() -> None:
-    order, first = PairOrder(), draft(1, record(1), record(2))
+    order, first = PairOrder(), outgoing_batch(1, record(1), record(2))
     order.add(first)
     order.release(first)
     assert len(order) == 0
-    assert order.add(draft(2, record(1))) == set()
+    assert order.add(outgoing_batch(2, record(1))) == set()
 
 
 def test_record_removed_from_a_batch_is_released_with_it() -> None:
-    order, first = PairOrder(), draft(1, record(1), record(2))
+    order, first = PairOrder(), outgoing_batch(1, record(1), record(2))
     order.add(first)
     first.remove([0])
     order.release(first)
     assert len(order) == 0
-    assert order.add(draft(2, record(1))) == set()
+    assert order.add(outgoing_batch(2, record(1))) == set()
 
 
 def test_releasing_an_earlier_batch_keeps_the_later_one_blocking() -> None:
-    order, first, second = PairOrder(), draft(1, record(1)), draft(2, record(1))
+    order, first, second = PairOrder(), outgoing_batch(1, record(1)), outgoing_batch(2, record(1))
     order.add(first)
     order.add(second)
     order.release(first)
-    assert order.add(draft(3, record(1))) == {2}
+    assert order.add(outgoing_batch(3, record(1))) == {2}
 
 
 def test_only_records_with_a_newer_one_in_a_later_batch_are_superseded() -> None:
-    order, first, second = PairOrder(), draft(1, record(1), record(2)), draft(2, record(2), record(3))
+    order, first, second = PairOrder(), outgoing_batch(1, record(1), record(2)), outgoing_batch(2, record(2), record(3))
     order.add(first)
     order.add(second)
     assert order.superseded(first) == [1]

@@ -8,13 +8,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.planning.records import HOUR, START, draft, record
+from tests.planning.records import HOUR, START, outgoing_batch, record
 from truecaller_async.planning.outgoing_batch import OutgoingBatch
 from truecaller_async.planning.work_queue import WorkQueue
 
 
 def closing_at(seq: int, hours: int, **other: Any) -> OutgoingBatch:
-    return draft(seq, record(seq, ends_at=START + hours * HOUR), **other)
+    return outgoing_batch(seq, record(seq, ends_at=START + hours * HOUR), **other)
 
 
 def sent_in_order(schedule: WorkQueue, now: float = 0.0) -> list[int]:
@@ -116,10 +116,10 @@ def test_withdraw_pushes_returns_those_of_one_batch_only() -> None:
 
 def test_waiting_batch_is_found_by_its_number() -> None:
     schedule = WorkQueue()
-    drafts = [closing_at(1, 1), closing_at(2, 1, not_before=9.0), closing_at(3, 1, blocked_by={1})]
-    for one in drafts:
+    batches = [closing_at(1, 1), closing_at(2, 1, not_before=9.0), closing_at(3, 1, blocked_by={1})]
+    for one in batches:
         schedule.add(one, 0.0)
-    assert [schedule.find(seq) for seq in (1, 2, 3, 4)] == [*drafts, None]
+    assert [schedule.find(seq) for seq in (1, 2, 3, 4)] == [*batches, None]
 
 
 def one_step(schedule: WorkQueue, rng: Random, waiting: dict[int, OutgoingBatch], seq: int, now: float) -> None:
@@ -127,7 +127,7 @@ def one_step(schedule: WorkQueue, rng: Random, waiting: dict[int, OutgoingBatch]
     match rng.randrange(6):
         case 0 | 1:
             size, via = rng.randint(1, 4), rng.choice(["submit", "submit", "push"])
-            one = draft(seq, *[record(seq)] * (1 if via == "push" else size), call=via, root_batch=rng.randint(0, 2))
+            one = outgoing_batch(seq, *[record(seq)] * (1 if via == "push" else size), call=via, root_batch=rng.randint(0, 2))
             one.not_before = rng.choice([0.0, now + rng.random() * 5])
             one.blocked_by = {rng.randint(1, seq)} if via == "submit" and rng.random() < 0.4 else set()
             schedule.add(one, now)

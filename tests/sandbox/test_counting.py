@@ -91,6 +91,6 @@ def test_peak_of_a_forgotten_token_is_remembered() -> None:
     admission = AdmissionControl(Limits((RateLimit("each", 9, 1.0),)), enforce=True)
     for _ in range(3):
         admission.admit("push", 1, 0.0)
-    admission.forget(1)
+    admission.remove(1)
     admission.admit("push", 2, 0.0)
     assert admission.peaks() == {"each": 3}

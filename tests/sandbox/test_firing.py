@@ -213,15 +213,15 @@ def delivered(
             assert (url, body) == (URL, event.body)
             return next(said, last)
 
-        postman = WebhookSender(WebhookSenderSettings(), post, asyncio.sleep, asyncio.get_running_loop().time)
+        sender = WebhookSender(WebhookSenderSettings(), post, asyncio.sleep, asyncio.get_running_loop().time)
         if configured:
-            postman.configure(URL)
-        if not await postman.attempt(event, URL):
+            sender.configure(URL)
+        if not await sender.attempt(event, URL):
             if then is not None:
-                then(postman)
-            await postman.deliver(event, URL)
-        assert postman.states == Counter(attempt.state for attempt in postman.attempts())
-        return postman.attempts()
+                then(sender)
+            await sender.deliver(event, URL)
+        assert sender.states == Counter(attempt.state for attempt in sender.attempts())
+        return sender.attempts()
 
     return run_virtual(work)
 
@@ -246,7 +246,7 @@ def test_200_ends_the_retries_at_once() -> None:
 
 
 def test_deleted_webhook_is_not_retried() -> None:
-    assert [attempt.state for attempt in delivered([500], then=WebhookSender.forget)] == [
+    assert [attempt.state for attempt in delivered([500], then=WebhookSender.clear)] == [
         DeliveryState.RESCHEDULED,
         DeliveryState.DELETED,
     ]

@@ -214,8 +214,8 @@ def test_equal_rows_have_other_fingerprints_in_another_campaign(left: Left, tmp_
     first, second = prints_of(left.folder / "campaign.db"), prints_of(tmp_path / "again.db")
     assert len(first.salt) >= 16
     assert first.salt != second.salt
-    assert min(len(first.prints), len(second.prints)) >= ROWS // 500
-    assert not first.prints & second.prints
+    assert min(len(first.fingerprints), len(second.fingerprints)) >= ROWS // 500
+    assert not first.fingerprints & second.fingerprints
 
 
 @attrs.frozen
@@ -223,7 +223,7 @@ class Kept:
     """What a journal keeps of its rows."""
 
     salt: bytes
-    prints: set[bytes]
+    fingerprints: set[bytes]
 
 
 def prints_of(path: Path) -> Kept:

@@ -91,9 +91,9 @@ class HesitantLimiter:
     def restore(self, token_id: str, releases: Mapping[str, Sequence[float]]) -> None:
         self.inner.restore(token_id, releases)
 
-    def forget(self, token_id: str) -> None:
+    def remove(self, token_id: str) -> None:
         self.forgotten.add(token_id)
-        self.inner.forget(token_id)
+        self.inner.remove(token_id)
 
 
 class Shelves(MemoryTokenStore):
@@ -204,9 +204,9 @@ class Annals:
         return self.memory.standing.started is not None
 
     async def open(self, *, is_new: bool) -> CampaignState:
-        standing = await self.memory.open(is_new=is_new)
+        state = await self.memory.open(is_new=is_new)
         if self.path is None:
-            return standing
+            return state
         self.held = open_handle(self.path, is_new=is_new)
         self.held.db.execute("PRAGMA synchronous=OFF")
         return self.held.statements.state

@@ -89,7 +89,7 @@ class Effort:
     """What one process asked of the way to the server: `sends` are requests handed to the transport, and `restraint`
     says what leaves were given for them."""
 
-    restraint: ServiceGuard
+    guard: ServiceGuard
     sends: int = 0
 
 

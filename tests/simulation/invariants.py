@@ -86,13 +86,13 @@ def i4_what_is_said_is_true(evidence: Evidence) -> Iterator[str]:
 def i5_no_window_holds_more_than_its_limit(evidence: Evidence) -> Iterator[str]:
     """By the permits in each process, and by the arrivals, as far as the way there leaves the windows as they were."""
     fate = evidence.fate
-    stretch = _stretch(evidence)
+    span = _stretch(evidence)
     for rule in fate.limits:
         if rule.counts("mint"):
             continue
         for grants in evidence.grants:
             yield from _over(rule, [grant for grant in grants if rule.counts(grant[2])], rule.per, "permits")
-        window = min(rule.per, rule.per * (1 + WINDOW_MARGIN_FACTOR) - stretch)
+        window = min(rule.per, rule.per * (1 + WINDOW_MARGIN_FACTOR) - span)
         if window > 0:
             came = [(arrival.at, arrival.token_id, arrival.call) for arrival in evidence.arrivals]
             yield from _over(rule, [one for one in came if rule.counts(one[2])], window, "arrivals")
@@ -115,10 +115,10 @@ def i6_mints_keep_their_limit(evidence: Evidence) -> Iterator[str]:
 def i7_retries_keep_to_their_budget(evidence: Evidence) -> Iterator[str]:
     """No request without leave; retries that cost are at most ten, and a tenth of the first attempts; and no batch is
     sent again on the leave of a first attempt."""
-    for process, effort in enumerate(evidence.efforts):
-        granted = effort.restraint.grant_counts
-        if effort.sends > granted.total():
-            yield f"process {process} sent {effort.sends} requests, and had leave for {granted.total()}"
+    for process, cost in enumerate(evidence.efforts):
+        granted = cost.guard.grant_counts
+        if cost.sends > granted.total():
+            yield f"process {process} sent {cost.sends} requests, and had leave for {granted.total()}"
         most = BUDGET_INITIAL + BUDGET_PER_REQUEST * granted[Grant.FIRST]
         if granted[Grant.RETRY] > most + 1e-6:
             yield f"process {process} paid for {granted[Grant.RETRY]} retries, at most {most:g} are right"
@@ -262,13 +262,13 @@ def _words(course: Course) -> dict[int, Outcome]:
 def _allowed(course: Course) -> tuple[Counter[Content], dict[Content, tuple[int, bool]]]:
     """How often each content may be applied; and for each how many rows have it, and whether all that was said of them
     is that they may be duplicated."""
-    doubts = _doubts(course)
+    lost_answers = _doubts(course)
     allowed: Counter[Content] = Counter()
     flags: dict[Content, tuple[int, bool]] = {}
     flagged = _flags(course)
     for row, record in enumerate(course.rows, 1):
         content = content_of(record)
-        allowed[content] += 1 + doubts[row]
+        allowed[content] += 1 + lost_answers[row]
         rows, is_flagged = flags.get(content, (0, False))
         flags[content] = rows + 1, is_flagged or flagged.get(row, True)
     return allowed, flags
@@ -279,7 +279,7 @@ def _doubts(course: Course) -> Counter[int]:
     rows: dict[int, set[int]] = {}
     parents: dict[int, int | None] = {}
     open_attempts: dict[int, set[int]] = {}
-    doubts: Counter[int] = Counter()
+    lost_answers: Counter[int] = Counter()
     for entry in course.entries:
         match entry:
             case BatchPlanned(seq):
@@ -293,10 +293,10 @@ def _doubts(course: Course) -> Counter[int]:
                 open_attempts[seq] = set(rows[seq])
             case AttemptEnded(seq):
                 sent = open_attempts.pop(seq)
-                doubts.update(sent if entry.event == BatchEvent.LOST else ())
+                lost_answers.update(sent if entry.event == BatchEvent.LOST else ())
     for sent in open_attempts.values():
-        doubts.update(sent)
-    return doubts
+        lost_answers.update(sent)
+    return lost_answers
 
 
 def _resends(course: Course, process: int) -> int:

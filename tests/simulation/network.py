@@ -63,7 +63,7 @@ class SimulatedTransport:
     """The `Transport` port of one process."""
 
     ether: Ether
-    effort: Effort
+    cost: Effort
     dead: bool = False
     _outbound: dict[object, tuple[Request, str]] = attrs.field(factory=dict)
 
@@ -72,7 +72,7 @@ class SimulatedTransport:
         token = request.token.reveal() if request.token is not None else ""
         if self.dead:
             raise NotSent("the process is dead")
-        self.effort.sends += 1
+        self.cost.sends += 1
         if ether.is_out(loop.time()) or ether.dice.random() < ether.network.not_sent:
             await asyncio.sleep(ether.dice.choice((0.0, 0.1, timeouts.connect)))
             ether.timeline.tell("not sent", request.call, id_of(token))

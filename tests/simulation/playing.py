@@ -288,8 +288,8 @@ class Process:
     def _client(self) -> TruecallerClient:
         fate, world = self.world.fate, self.world
         known = world.ether.state.settings
-        effort = Effort(ServiceGuard())
-        self.transport = SimulatedTransport(world.ether, effort)
+        cost = Effort(ServiceGuard())
+        self.transport = SimulatedTransport(world.ether, cost)
         client = object.__new__(TruecallerClient)
         client._build(
             ClientSettings(
@@ -306,8 +306,8 @@ class Process:
         limiter = HesitantLimiter(pool._limiter, self.hesitate)
         pool._limiter = limiter
         world.evidence.grants.append(limiter.grants)
-        effort.restraint = client._shared.executor.guard
-        world.evidence.efforts.append(effort)
+        cost.guard = client._shared.executor.guard
+        world.evidence.efforts.append(cost)
         return client
 
     def _block(self) -> list[asyncio.TimerHandle]:

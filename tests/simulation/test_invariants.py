@@ -104,7 +104,7 @@ def a_request_goes_without_leave(evidence: Evidence) -> None:
 
 
 def retries_are_too_many(evidence: Evidence) -> None:
-    evidence.efforts[0].restraint.grant_counts[Grant.RETRY] += 20
+    evidence.efforts[0].guard.grant_counts[Grant.RETRY] += 20
 
 
 def the_key_is_in_the_log(evidence: Evidence) -> None:

@@ -143,9 +143,9 @@ def end_of(word: str) -> End:
     return _page(int(word))
 
 
-def state_of(restraint: ServiceGuard) -> tuple[float, str]:
+def state_of(guard: ServiceGuard) -> tuple[float, str]:
     """What is left for retries, and the state of the breaker."""
-    return round(restraint.budget, 6), "open" if restraint.is_open else "closed"
+    return round(guard.budget, 6), "open" if guard.is_open else "closed"
 
 
 def _date(wall: float) -> str:

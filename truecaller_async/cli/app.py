@@ -25,7 +25,7 @@ from truecaller_async.cli.commands.push import push
 from truecaller_async.cli.commands.sandbox import sandbox
 from truecaller_async.cli.commands.token import token
 from truecaller_async.cli.commands.webhooks import webhooks
-from truecaller_async.cli.error_messages import told, told_of_defect
+from truecaller_async.cli.error_messages import error_text, internal_error_text
 from truecaller_async.cli.exit_codes import SIGNALLED, ExitCode, exit_for_error
 from truecaller_async.errors import TruecallerError
 
@@ -42,7 +42,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except TruecallerError as error:
-            click.echo(told(error), err=True)
+            click.echo(error_text(error), err=True)
             ctx.exit(exit_for_error(error))
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
@@ -54,7 +54,7 @@ class Commands(click.Group):
                 raise  # whoever read our output has gone; click ends in silence
             if os.environ.get("TRUECALLER_DEBUG"):
                 traceback.print_exc()
-            click.echo(told_of_defect(error), err=True)
+            click.echo(internal_error_text(error), err=True)
             ctx.exit(ExitCode.DEFECT)
 
 

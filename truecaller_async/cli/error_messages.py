@@ -39,22 +39,22 @@ IN_DOUBT = (errors.ServerError, errors.ResponseLost)
 FROM_THE_SERVER = (errors.APIStatusError, errors.PushRejected, errors.DecodeError, errors.NumberJobIncomplete)
 
 
-def told(error: errors.TruecallerError) -> str:
+def error_text(error: errors.TruecallerError) -> str:
     """The message for stderr: its first line begins with `Error:`, further lines are indented."""
     if isinstance(error, errors.ValidationError):
         problems = [printable(str(problem)) for problem in error.problems]
         return "\n  ".join(["Error: what was given is not valid, and nothing was sent:", *problems])
-    advice = advice_on(error)
-    return f"Error: {said_of(error)}" + (f"\n  {advice}" if advice else "")
+    advice = advice_for(error)
+    return f"Error: {message_of(error)}" + (f"\n  {advice}" if advice else "")
 
 
-def said_of(error: errors.TruecallerError) -> str:
+def message_of(error: errors.TruecallerError) -> str:
     """What was wrong, on one line, without a full number in a stranger's words."""
     foreign = isinstance(error, FROM_THE_SERVER) and not isinstance(error, errors.UnexpectedRedirect)
     return masked(str(error)) if foreign else printable(str(error))
 
 
-def advice_on(error: errors.TruecallerError) -> str | None:
+def advice_for(error: errors.TruecallerError) -> str | None:
     """What to do, where the error itself does not say it."""
     if isinstance(error, IN_DOUBT) and error.sent == "no":
         return "Nothing was sent; try again later."
@@ -63,7 +63,7 @@ def advice_on(error: errors.TruecallerError) -> str | None:
     return next((ADVICE[cls] for cls in type(error).__mro__ if cls in ADVICE), None)
 
 
-def told_of_defect(error: Exception) -> str:
+def internal_error_text(error: Exception) -> str:
     """The one line for an exception that nobody foresaw."""
     said = masked(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
     return f"Error: a defect of truecaller: {said} (TRUECALLER_DEBUG=1 shows where; please report it)"

@@ -60,7 +60,7 @@ def listing_options(command: Command) -> Command:
     return command
 
 
-async def show(listing: Listing[Any], wanted: ListRequest, look: ListColumns) -> None:
+async def print_list(listing: Listing[Any], wanted: ListRequest, look: ListColumns) -> None:
     """Ask, and write to stdout what comes."""
     rows: list[Sequence[object]] = []
     found = False

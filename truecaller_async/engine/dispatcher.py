@@ -196,10 +196,10 @@ class Dispatcher:
 
     def _order(self) -> tuple[str, ...]:
         """Which kind of work is asked for first."""
-        restraint = self._run.deps.guard
-        if not restraint.is_degraded:
+        guard = self._run.deps.guard
+        if not guard.is_degraded:
             return MOST_URGENT_FIRST
-        return PROBE_ORDERS[restraint.grant_counts[Grant.PROBE] % len(PROBE_ORDERS)]
+        return PROBE_ORDERS[guard.grant_counts[Grant.PROBE] % len(PROBE_ORDERS)]
 
     async def _send_next_poll(self, token: Token) -> float:
         run = self._run
@@ -212,50 +212,50 @@ class Dispatcher:
             run.queue.add_poll(seq, later)
             return 0.0
         again = accepted.polls.failures > 0
-        leave = await self._acquire(token, "status", again=again)
-        if isinstance(leave, Grant):
-            run.start_request(self._poll(seq, token, leave))
+        grant = await self._acquire(token, "status", again=again)
+        if isinstance(grant, Grant):
+            run.start_request(self._poll(seq, token, grant))
             return 0.0
         aside = self._only_retry_budget_missing(again)
         run.queue.add_poll(seq, self._postponed_until() if aside else run.now())
-        return 0.0 if aside else leave
+        return 0.0 if aside else grant
 
     async def _send_next_batch(self, call: str, token: Token) -> float:
         run = self._run
-        draft = run.queue.pop(call)
-        if not await self._prune(draft):
+        batch = run.queue.pop(call)
+        if not await self._prune(batch):
             return 0.0
-        if draft.lost_answers and (due := self._resend_due(draft)) > run.now():
-            draft.not_before = min(due, self._postponed_until())
-            await run.requeue(draft)
+        if batch.lost_answers and (due := self._resend_due(batch)) > run.now():
+            batch.not_before = min(due, self._postponed_until())
+            await run.requeue(batch)
             return 0.0
-        leave = await self._acquire(token, call, again=draft.is_retry)
-        if not isinstance(leave, Grant):
-            aside = self._only_retry_budget_missing(draft.is_retry)
-            draft.not_before = self._postponed_until() if aside else draft.not_before
-            await run.requeue(draft)
-            return 0.0 if aside else leave
+        grant = await self._acquire(token, call, again=batch.is_retry)
+        if not isinstance(grant, Grant):
+            aside = self._only_retry_budget_missing(batch.is_retry)
+            batch.not_before = self._postponed_until() if aside else batch.not_before
+            await run.requeue(batch)
+            return 0.0 if aside else grant
         if run.running:
-            run.in_flight += len(draft)
-            run.start_request(self._send(draft, token, leave))
+            run.in_flight += len(batch)
+            run.start_request(self._send(batch, token, grant))
         else:
-            run.deps.guard.cancel(leave)
-            await run.requeue(draft)
+            run.deps.guard.cancel(grant)
+            await run.requeue(batch)
         return 0.0
 
-    def _resend_due(self, draft: OutgoingBatch) -> float:
+    def _resend_due(self, batch: OutgoingBatch) -> float:
         run = self._run
-        left = (draft.expires_ms - run.expiry_now_ms()) / 1000
-        return resend_due(draft, run.deps.guard, left, alone=not run.accepted)
+        left = (batch.expires_ms - run.expiry_now_ms()) / 1000
+        return resend_due(batch, run.deps.guard, left, is_only_work=not run.accepted)
 
     async def _acquire(self, token: Token, call: str, *, again: bool) -> Grant | float:
         """Leave and a permit to send now, or the seconds to wait. `again`: it repeats a request that failed."""
         run = self._run
-        restraint = run.deps.guard
-        wait = restraint.wait(run.now(), again=again) or await self._permit(token, call)
+        guard = run.deps.guard
+        wait = guard.wait(run.now(), is_retry=again) or await self._permit(token, call)
         if wait > 0:
             return wait
-        return restraint.try_acquire(run.now(), again=again) or WAIT_MIN_SECONDS
+        return guard.try_acquire(run.now(), is_retry=again) or WAIT_MIN_SECONDS
 
     def _postponed_until(self) -> float:
         """When what steps aside looks again: the later, the more there is of it, because each look costs."""
@@ -265,8 +265,8 @@ class Dispatcher:
 
     def _only_retry_budget_missing(self, again: bool) -> bool:
         """Whether there is no leave for a retry, and there is for other work."""
-        restraint, now = self._run.deps.guard, self._run.now()
-        return again and restraint.wait(now, again=True) > 0 and restraint.wait(now) == 0
+        guard, now = self._run.deps.guard, self._run.now()
+        return again and guard.wait(now, is_retry=True) > 0 and guard.wait(now) == 0
 
     async def _permit(self, token: Token, call: str) -> float:
         """A permit, unless the token was put on hold, or went, while it was asked for."""

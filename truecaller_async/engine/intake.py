@@ -86,8 +86,8 @@ class Intake:
         self._enough_for_one = max(
             burst_capacity(limits, "submit"), READ_AHEAD_BATCHES * calls_per_second(limits, "submit")
         )
-        self._stretch = ReadSpan()
-        self._prints = RowFingerprints(run.state.started.salt) if run.journal.resumable and run.state.started else None
+        self._span = ReadSpan()
+        self._fingerprints = RowFingerprints(run.state.started.salt) if run.journal.resumable and run.state.started else None
         self._plans: deque[asyncio.Task[None]] = deque()
         self._reading: asyncio.Timeout | None = None
         self.waits_for_credits = False
@@ -159,15 +159,15 @@ class Intake:
     async def _process(self, rows: Rows) -> None:
         run = self._run
         run.counters.read += len(rows)
-        self._stretch.add(rows)
+        self._span.add(rows)
         now_ms = run.min_now_ms()
         columns = self._validated_columns(rows, now_ms)
         if columns is not None:
-            draft = run.chunker.add_all(rows.first, cast("list[CallRecord]", rows.records), columns)
+            batch = run.chunker.add_all(rows.first, cast("list[CallRecord]", rows.records), columns)
         else:
-            draft = self._process_each(rows, now_ms)
-        if draft is not None or not len(run.chunker):
-            await self._schedule_plan(draft)
+            batch = self._process_each(rows, now_ms)
+        if batch is not None or not len(run.chunker):
+            await self._schedule_plan(batch)
         self._set_linger()
 
     def _validated_columns(self, rows: Rows, now_ms: int) -> RecordColumns | None:
@@ -183,15 +183,15 @@ class Intake:
 
     def _process_each(self, rows: Rows, now_ms: int) -> OutgoingBatch | None:
         """Row by row; the draft that is full with the last of them."""
-        draft = None
+        batch = None
         for index, record in enumerate(rows.records):
             number = rows.first + index
             checked = self._check(number, record, rows.problems.get(index, ()), now_ms)
             if isinstance(checked, RecordResult):
-                self._stretch.rejected.append(checked)
+                self._span.rejected.append(checked)
             else:
-                draft = self._run.chunker.add(number, *checked)
-        return draft
+                batch = self._run.chunker.add(number, *checked)
+        return batch
 
     def _check(
         self, row: int, given: CallRecord | None, problems: tuple[Problem, ...], now_ms: int
@@ -211,56 +211,56 @@ class Intake:
             return RecordResult(given, row, given.key, Outcome.DUPLICATE, "equal to an earlier row")
         return given, record
 
-    async def _schedule_plan(self, draft: OutgoingBatch | None) -> None:
+    async def _schedule_plan(self, batch: OutgoingBatch | None) -> None:
         """Plan what was read since the last plan: at once, where no disk has to be waited for."""
         if self._run.journal.resumable or self._plans:
-            self._begin_plan(draft)
-        elif (end := self._stretch.end) is not None:
-            await self._plan(draft, self._next_span(), end, None)
+            self._begin_plan(batch)
+        elif (end := self._span.end) is not None:
+            await self._plan(batch, self._next_span(), end, None)
             await asyncio.sleep(0)
         while len(self._plans) > PLANS_IN_FLIGHT_MAX:
             await asyncio.wait([self._plans[0]])
 
-    def _begin_plan(self, draft: OutgoingBatch | None) -> None:
+    def _begin_plan(self, batch: OutgoingBatch | None) -> None:
         """Plan what was read since the last plan, behind the plans that are on their way."""
-        if (end := self._stretch.end) is None:
+        if (end := self._span.end) is None:
             return
         before = self._plans[-1] if self._plans else None
-        self._plans.append(self._run.start_critical(self._plan(draft, self._next_span(), end, before)))
+        self._plans.append(self._run.start_critical(self._plan(batch, self._next_span(), end, before)))
         self._plans[-1].add_done_callback(lambda _: self._plans.popleft())
 
     def _next_span(self) -> ReadSpan:
-        stretch, self._stretch = self._stretch, ReadSpan()
-        return stretch
+        span, self._span = self._span, ReadSpan()
+        return span
 
     async def _plan(
-        self, draft: OutgoingBatch | None, stretch: ReadSpan, end: SourcePosition, before: asyncio.Task[None] | None
+        self, batch: OutgoingBatch | None, span: ReadSpan, end: SourcePosition, before: asyncio.Task[None] | None
     ) -> None:
         run = self._run
-        entries: list[JournalEntry] = list(settled_entries(stretch.rejected, None))
-        if draft is not None:
-            payload = pack_records(draft.originals) if run.stores_records else None
-            entries.append(BatchPlanned(draft.seq, tuple(draft.rows), payload=payload))
-        entries.append(RowsRead(end, self._prints.of(stretch.records) if self._prints is not None else b""))
+        entries: list[JournalEntry] = list(settled_entries(span.rejected, None))
+        if batch is not None:
+            payload = pack_records(batch.originals) if run.stores_records else None
+            entries.append(BatchPlanned(batch.seq, tuple(batch.rows), payload=payload))
+        entries.append(RowsRead(end, self._fingerprints.of(span.records) if self._fingerprints is not None else b""))
         kept = await run.append(*entries)
         if before is not None and not before.done():
             await asyncio.wait([before])
-        if stretch.rejected:
-            run.deliver(stretch.rejected, final=kept)
-        if draft is None:
+        if span.rejected:
+            run.deliver(span.rejected, final=kept)
+        if batch is None:
             return
         if kept:
-            await self._enqueue(draft)
+            await self._enqueue(batch)
         else:
-            await run.settle_unsent([draft])
+            await run.settle_unsent([batch])
         run.wakeup.notify_all()
 
-    async def _enqueue(self, draft: OutgoingBatch) -> None:
+    async def _enqueue(self, batch: OutgoingBatch) -> None:
         """The draft is planned: it may go when what it must come after has gone."""
         run = self._run
-        draft.blocked_by = run.pairs.add(draft)
-        superseded = self._supersede(draft) if run.options.same_pair == "keep_last" else {}
-        await run.requeue(draft)
+        batch.blocked_by = run.pairs.add(batch)
+        superseded = self._supersede(batch) if run.options.same_pair == "keep_last" else {}
+        await run.requeue(batch)
         if superseded:
             kept = await run.append(
                 *(entry for seq, gone in superseded.items() for entry in settled_entries(gone, seq))
@@ -268,18 +268,18 @@ class Intake:
             for gone in superseded.values():
                 run.deliver(gone, final=kept)
 
-    def _supersede(self, draft: OutgoingBatch) -> dict[int, list[RecordResult]]:
+    def _supersede(self, batch: OutgoingBatch) -> dict[int, list[RecordResult]]:
         """Take older records of its pairs out of the drafts that wait; it comes after what those come after.
 
         Nothing is awaited here: what it comes after, and what waits, would be others then.
         """
         run = self._run
         superseded = {}
-        for seq in sorted(draft.blocked_by):
+        for seq in sorted(batch.blocked_by):
             waiting = run.queue.find(seq)
             if waiting is None:
                 continue
-            draft.blocked_by = (draft.blocked_by | waiting.blocked_by) - {seq}
+            batch.blocked_by = (batch.blocked_by | waiting.blocked_by) - {seq}
             taken = waiting.remove(run.pairs.superseded(waiting))
             run.queue.remove_records(len(taken))
             if taken:

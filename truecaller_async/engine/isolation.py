@@ -37,32 +37,32 @@ class BatchRejection:
         return isinstance(self.error, APIStatusError) and self.error.status == 413
 
 
-async def isolate(run: Run, draft: OutgoingBatch, refusal: BatchRejection) -> None:
+async def isolate(run: Run, batch: OutgoingBatch, refusal: BatchRejection) -> None:
     """A batch was refused: split it, or fail it."""
     how = run.options.isolate
-    if refusal.is_for_size or draft.root_batch is not None or (how == "realtime" and not run.realtime_allowed):
+    if refusal.is_for_size or batch.root_batch is not None or (how == "realtime" and not run.realtime_allowed):
         how = "bisect"
-    alone = len(draft) == 1 and (draft.root_batch is not None or how != "realtime")
+    alone = len(batch) == 1 and (batch.root_batch is not None or how != "realtime")
     if how == "none" or alone:
-        await _fail(run, draft, refusal.reason, refusal.field)
-        if draft.root_batch is None:
+        await _fail(run, batch, refusal.reason, refusal.field)
+        if batch.root_batch is None:
             run.count_full_rejection(refusal.reason, refusal.error)
         return
     if not run.running and not refusal.is_for_size:  # that it was for size, the journal remembers by the halves only
-        await run.release_pairs(draft)
-        await run.settle_unsent([draft])
+        await run.release_pairs(batch)
+        await run.settle_unsent([batch])
         return
-    isolation = _isolation_of(run, draft, refusal)
+    isolation = _isolation_of(run, batch, refusal)
     if how == "realtime":
-        await _split(run, draft, [draft.part(run.chunker.next_seq(), i, i + 1, "push") for i in range(len(draft))])
+        await _split(run, batch, [batch.part(run.chunker.next_seq(), i, i + 1, "push") for i in range(len(batch))])
     else:
-        await _halve(run, draft, isolation)
+        await _halve(run, batch, isolation)
 
 
-async def isolated_push_refused(run: Run, draft: OutgoingBatch, reason: str, field: str | None) -> None:
+async def isolated_push_refused(run: Run, batch: OutgoingBatch, reason: str, field: str | None) -> None:
     """A single record was refused: it is the bad one, or one of them."""
-    isolation = run.isolations.get(draft.root_batch) if draft.root_batch is not None else None
-    await _end(run, draft, Outcome.FAILED, reason, field)
+    isolation = run.isolations.get(batch.root_batch) if batch.root_batch is not None else None
+    await _end(run, batch, Outcome.FAILED, reason, field)
     if isolation is None or isolation.closed:
         return
     if field is None and reason != isolation.reason:
@@ -77,10 +77,10 @@ async def isolated_push_refused(run: Run, draft: OutgoingBatch, reason: str, fie
             await _fail(run, waiting, isolation.reason, isolation.field)
 
 
-async def switch_to_bisect(run: Run, draft: OutgoingBatch) -> None:
+async def switch_to_bisect(run: Run, batch: OutgoingBatch) -> None:
     """The account may not push in real time: the single records of this batch are sought by halving."""
-    root = draft.root_batch if draft.root_batch is not None else draft.seq
-    rest = _not_in_flight(run, draft, root)
+    root = batch.root_batch if batch.root_batch is not None else batch.seq
+    rest = _not_in_flight(run, batch, root)
     rest.sort(key=lambda single: single.rows[0])
     whole = OutgoingBatch(
         seq=run.chunker.next_seq(),
@@ -111,9 +111,9 @@ async def switch_to_bisect(run: Run, draft: OutgoingBatch) -> None:
         await _halve(run, whole, isolation)
 
 
-def _not_in_flight(run: Run, draft: OutgoingBatch, root: int) -> list[OutgoingBatch]:
+def _not_in_flight(run: Run, batch: OutgoingBatch, root: int) -> list[OutgoingBatch]:
     """The single records that can be sought together: this one, and those that come after none that is in flight."""
-    together = {draft.seq: draft}
+    together = {batch.seq: batch}
     for single in sorted(run.queue.remove_pushes(root), key=lambda single: single.seq):
         if single.blocked_by <= together.keys():
             together[single.seq] = single
@@ -129,30 +129,30 @@ def keep_order(parts: list[OutgoingBatch]) -> None:
         part.blocked_by = order.add(part)
 
 
-def _isolation_of(run: Run, draft: OutgoingBatch, refusal: BatchRejection) -> Isolation:
-    root = draft.seq if draft.root_batch is None else draft.root_batch
+def _isolation_of(run: Run, batch: OutgoingBatch, refusal: BatchRejection) -> Isolation:
+    root = batch.seq if batch.root_batch is None else batch.root_batch
     if root not in run.isolations:
-        size = len(draft)
-        run.isolations[root] = Isolation(draft, refusal.reason, refusal.field, size, size, refusal.error)
+        size = len(batch)
+        run.isolations[root] = Isolation(batch, refusal.reason, refusal.field, size, size, refusal.error)
     return run.isolations[root]
 
 
-async def _halve(run: Run, draft: OutgoingBatch, isolation: Isolation) -> None:
+async def _halve(run: Run, batch: OutgoingBatch, isolation: Isolation) -> None:
     if isolation.posts >= BISECT_POSTS_MAX:
-        await _fail(run, draft, f"not isolated: {isolation.reason}", isolation.field)
+        await _fail(run, batch, f"not isolated: {isolation.reason}", isolation.field)
         return
     isolation.posts += 2
-    middle = len(draft) // 2
-    cuts = ((0, middle), (middle, len(draft)))
-    await _split(run, draft, [draft.part(run.chunker.next_seq(), start, stop, "submit") for start, stop in cuts])
+    middle = len(batch) // 2
+    cuts = ((0, middle), (middle, len(batch)))
+    await _split(run, batch, [batch.part(run.chunker.next_seq(), start, stop, "submit") for start, stop in cuts])
 
 
-async def _split(run: Run, draft: OutgoingBatch, parts: list[OutgoingBatch]) -> None:
+async def _split(run: Run, batch: OutgoingBatch, parts: list[OutgoingBatch]) -> None:
     keep_order(parts)
-    run.queue.split(draft.seq, [part.seq for part in parts])
-    planned = await run.append(*(_plan_of(run, part, draft.seq) for part in parts))
+    run.queue.split(batch.seq, [part.seq for part in parts])
+    planned = await run.append(*(_plan_of(run, part, batch.seq) for part in parts))
     for part in parts:
-        part.lost_answers = draft.lost_answers
+        part.lost_answers = batch.lost_answers
         if planned:
             await run.requeue(part)
         else:
@@ -165,18 +165,18 @@ def _plan_of(run: Run, part: OutgoingBatch, parent: int) -> BatchPlanned:
     )
 
 
-async def _fail(run: Run, draft: OutgoingBatch, reason: str, field: str | None) -> None:
+async def _fail(run: Run, batch: OutgoingBatch, reason: str, field: str | None) -> None:
     """The records share the fate of their batch; where an answer was lost before, one of them may have been applied."""
-    if draft.lost_answers:
+    if batch.lost_answers:
         reason = f"an answer was lost, and sent again it was refused: {reason}"
-        await _end(run, draft, Outcome.UNKNOWN, reason, field)
+        await _end(run, batch, Outcome.UNKNOWN, reason, field)
     else:
-        await _end(run, draft, Outcome.FAILED, reason, field)
+        await _end(run, batch, Outcome.FAILED, reason, field)
 
 
-async def _end(run: Run, draft: OutgoingBatch, outcome: Outcome, reason: str, field: str | None) -> None:
-    results = run.results(draft, range(len(draft)), outcome, reason, field)
-    if draft.root_batch in run.isolations:
-        run.isolations[draft.root_batch].refused += len(draft)
-    await run.release_pairs(draft)
-    await run.record_results(results, draft.seq)
+async def _end(run: Run, batch: OutgoingBatch, outcome: Outcome, reason: str, field: str | None) -> None:
+    results = run.results(batch, range(len(batch)), outcome, reason, field)
+    if batch.root_batch in run.isolations:
+        run.isolations[batch.root_batch].refused += len(batch)
+    await run.release_pairs(batch)
+    await run.record_results(results, batch.seq)

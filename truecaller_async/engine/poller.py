@@ -43,18 +43,18 @@ class Poller:
         self._foreign_seen = False
         self._words_seen: set[str | None] = set()
 
-    async def poll(self, seq: int, token: Token, leave: Grant) -> None:
+    async def poll(self, seq: int, token: Token, grant: Grant) -> None:
         """One status request for one batch. The permit and the leave for it were taken."""
         run = self._run
         accepted = run.accepted.get(seq)
         if accepted is None:
-            run.deps.guard.cancel(leave)
+            run.deps.guard.cancel(grant)
             return
         accepted.polls.polls += 1
         run.counters.requests["status"] += 1
         run.counters.retries += accepted.polls.failures > 0
         try:
-            look = await self._attempt(accepted.batch_id, token, leave)
+            look = await self._attempt(accepted.batch_id, token, grant)
             match = self._matched(accepted, look)
         except TruecallerError as error:
             await self._failed(accepted, token, error)
@@ -63,7 +63,7 @@ class Poller:
             if seq in run.accepted:
                 await self._read(accepted, match)
 
-    async def _attempt(self, batch_id: str, token: Token, leave: Grant) -> StatusView:
+    async def _attempt(self, batch_id: str, token: Token, grant: Grant) -> StatusView:
         run = self._run
         failure: BaseException | None = None
         try:
@@ -73,7 +73,7 @@ class Poller:
             raise
         finally:
             run.last_answer_at = run.now()
-            run.deps.record_end(leave, failure)
+            run.deps.record_end(grant, failure)
 
     async def _failed(self, accepted: TrackedBatch, token: Token, error: TruecallerError) -> None:
         """No answer of use. What is over is over; else the time of the next poll is said by what went wrong."""
@@ -102,21 +102,21 @@ class Poller:
 
     def _matched(self, accepted: TrackedBatch, look: StatusView) -> Match | None:
         """Which row is whose; None where no row can be believed to be this batch's. Raises `DecodeError`."""
-        draft = accepted.draft
+        batch = accepted.batch
         by_watermark = self._run.options.correlate == "watermark"
         rows = look.summaries
-        if rows is not None and not by_watermark and mirrors(draft.columns, rows, is_distinct=draft.is_distinct):
+        if rows is not None and not by_watermark and mirrors(batch.columns, rows, is_distinct=batch.is_distinct):
             return Match(list(rows), statuses=[row.status_info for row in rows])
         status = look.in_full()
         if accepted.is_shared and not names_records(status.records):
             return None
-        match = correlate(draft.wire_records, status.records, watermark=by_watermark)
+        match = correlate(batch.wire_records, status.records, watermark=by_watermark)
         self._report_foreign(status.batch_id, match.foreign + status.foreign)
         return match
 
     async def _read(self, accepted: TrackedBatch, match: Match | None) -> None:
         run = self._run
-        draft = accepted.draft
+        batch = accepted.batch
         accepted.polls.record_answer()
         if match is None:
             reason = "the server gave the id of the batch to another one as well, and masks the numbers"
@@ -132,15 +132,15 @@ class Poller:
             final = self._final(accepted, match)
         run.counters.empty_polls += not final
         self._learn(accepted, len(final))
-        await run.record_results(final, draft.seq)
+        await run.record_results(final, batch.seq)
         if accepted.open:
             await self._schedule_next(accepted, accepted.polls.next_due(run.now(), run.deps.rng))
         else:
-            run.accepted.pop(draft.seq, None)
+            run.accepted.pop(batch.seq, None)
 
     def _all_final(self, accepted: TrackedBatch, match: Match) -> BatchResults | None:
         """The results of a batch of which every record has its word and had none before; None if it is not so."""
-        draft, count = accepted.draft, len(accepted.draft)
+        batch, count = accepted.batch, len(accepted.batch)
         rows = [row for row in match.rows if row is not None]
         if match.conflicts or len(accepted.open) < count or len(rows) < count:
             return None
@@ -157,22 +157,22 @@ class Poller:
             told = zip(outcomes, said, strict=True)
             reasons = [None if outcome is Outcome.DELIVERED else word.message for outcome, word in told]
         return BatchResults(
-            draft.originals,
-            draft.rows,
-            draft.keys,
+            batch.originals,
+            batch.rows,
+            batch.keys,
             outcomes,
             reasons,
             fields,
             [row.id for row in rows],
             accepted.batch_id,
-            draft.maybe_received,
-            draft.possibly_duplicated,
+            batch.maybe_received,
+            batch.possibly_duplicated,
             is_plain=all_delivered and fields.count(None) == count,
         )
 
     def _final(self, accepted: TrackedBatch, match: Match) -> list[RecordResult]:
-        draft, batch_id = accepted.draft, accepted.batch_id
-        sends, resent = draft.maybe_received, draft.possibly_duplicated
+        batch, batch_id = accepted.batch, accepted.batch_id
+        sends, possibly_duplicated = batch.maybe_received, batch.possibly_duplicated
         results = []
         left = set()
         for index in sorted(accepted.open):
@@ -181,7 +181,7 @@ class Poller:
             if row is None or outcome is None:
                 left.add(index)
                 continue
-            given = draft.originals[index]
+            given = batch.originals[index]
             reason, field = row.message, row.field
             if index in match.conflicts:
                 outcome, reason, field = Outcome.UNKNOWN, "conflict: the status says success and failure", None
@@ -189,7 +189,7 @@ class Poller:
                 reason = None
             results.append(
                 RecordResult(
-                    given, draft.rows[index], given.key, outcome, reason, field, batch_id, row.id, sends, resent
+                    given, batch.rows[index], given.key, outcome, reason, field, batch_id, row.id, sends, possibly_duplicated
                 )
             )
         accepted.open = left
@@ -198,17 +198,17 @@ class Poller:
     async def _schedule_next(self, accepted: TrackedBatch, due: float) -> None:
         """Ask once more at that time, or give up at the deadline."""
         run = self._run
-        if accepted.draft.seq not in run.accepted:
+        if accepted.batch.seq not in run.accepted:
             return
         if run.now() >= accepted.polls.deadline:
             await run.stop_polling(accepted, "poll_deadline: no final word in time; it may still resolve")
         else:
-            run.queue.add_poll(accepted.draft.seq, due)
+            run.queue.add_poll(accepted.batch.seq, due)
             run.wakeup.notify_all()
 
     def _learn(self, accepted: TrackedBatch, final: int) -> None:
         first_poll, plan, now = self._run.first_poll, accepted.polls, self._run.now()
-        if 2 * final >= len(accepted.draft):
+        if 2 * final >= len(accepted.batch):
             if plan.polls == 1:
                 first_poll.record_on_time(plan.first, now)
             return

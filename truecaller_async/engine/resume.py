@@ -38,10 +38,10 @@ ABANDONED_STATES = (BatchState.ACCEPTED, BatchState.ABANDONED, BatchState.UNTRAC
 class CampaignResumer:
     """What one run takes up from another. It is used once, before anything else of the run begins."""
 
-    def __init__(self, run: Run, sender: Sender, recalled: RecoveredRows) -> None:
+    def __init__(self, run: Run, sender: Sender, recovered: RecoveredRows) -> None:
         self._run = run
         self._sender = sender
-        self._recalled = recalled
+        self._recovered = recovered
         self._batches = run.state.open
         self._places: dict[int, dict[int, int]] = {}
         self._drafts = {batch.seq: self._draft(batch) for batch in self._batches}
@@ -59,7 +59,7 @@ class CampaignResumer:
             await self._requeue_batch(batch, self._drafts[batch.seq])
         for batch in others:
             draft = self._drafts[batch.seq]
-            if batch.seq in self._recalled.withheld:
+            if batch.seq in self._recovered.withheld:
                 await self._leave(draft, WITHHELD)
             else:
                 await self._go_on(batch, draft)
@@ -68,7 +68,7 @@ class CampaignResumer:
         rows = batch.open_rows
         if batch.state is BatchState.ACCEPTED:
             rows = [row for row in batch.planned if row not in batch.excluded_rows]
-        given = [self._recalled.originals[row] for row in rows]
+        given = [self._recovered.originals[row] for row in rows]
         records = self._as_sent(batch, rows, given)
         return OutgoingBatch(
             batch.seq,
@@ -114,12 +114,12 @@ class CampaignResumer:
                 draft.blocked_by = self._run.pairs.add(draft)
 
     def _is_to_be_sent(self, batch: JournaledBatch) -> bool:
-        if batch.seq in self._recalled.withheld:
+        if batch.seq in self._recovered.withheld:
             return False
         return batch.state in (BatchState.PLANNED, BatchState.STOPPED) or can_resend_abandoned(batch, self._run.options)
 
     def _is_abandoned(self, batch: JournaledBatch) -> bool:
-        if batch.seq in self._recalled.withheld:
+        if batch.seq in self._recovered.withheld:
             return True
         return batch.state in ABANDONED_STATES and not can_resend_abandoned(batch, self._run.options)
 
@@ -143,7 +143,7 @@ class CampaignResumer:
     async def _requeue_batch(self, batch: JournaledBatch, draft: OutgoingBatch) -> None:
         """What was let go may have been overtaken: then its records are not sent. One that is empty sends nothing."""
         run = self._run
-        outdated = [place for place, row in enumerate(draft.rows) if row in self._recalled.outdated]
+        outdated = [place for place, row in enumerate(draft.rows) if row in self._recovered.outdated]
         taken = draft.remove(outdated)
         await run.record_results(run.removed_results(draft, taken, Outcome.UNKNOWN, OUTDATED), draft.seq)
         event = TO_PLANNED.get(batch.state)

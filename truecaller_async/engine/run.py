@@ -141,7 +141,7 @@ class TrackedBatch:
     `is_shared`: the server gave its id to another batch as well.
     """
 
-    draft: OutgoingBatch
+    batch: OutgoingBatch
     batch_id: str
     polls: PollSchedule
     open: Collection[int]
@@ -172,17 +172,17 @@ class Isolation:
 class Run:
     """One campaign. Made inside a running loop."""
 
-    def __init__(self, core: CampaignDeps, options: CampaignOptions, journal: Journal, standing: CampaignState) -> None:
+    def __init__(self, core: CampaignDeps, options: CampaignOptions, journal: Journal, state: CampaignState) -> None:
         self.deps = core
         self.options = options
         self.journal = journal
-        self.state = standing
+        self.state = state
         self.loop = asyncio.get_running_loop()
         self.phase = Phase.RUNNING
         self.fault: Exception | None = None
-        self.counters = Counters(standing)
+        self.counters = Counters(state)
         self.queue = WorkQueue()
-        self.chunker = Chunker(watermark=options.correlate == "watermark", last_seq=standing.last_seq)
+        self.chunker = Chunker(watermark=options.correlate == "watermark", last_seq=state.last_seq)
         self.pairs = PairOrder()
         self.dedupe = Dedupe(options.dedupe)
         self.first_poll = AdaptiveFirstPoll(options.poll)
@@ -301,14 +301,14 @@ class Run:
 
     def cost(self) -> RunCost:
         """What this run has cost up to now."""
-        tally, mints = self.counters, self.mints()
+        counters, mints = self.counters, self.mints()
         return RunCost(
-            dict(tally.requests) | {"mint": mints.requests},
-            tally.retries,
-            tally.throttled + mints.throttled,
+            dict(counters.requests) | {"mint": mints.requests},
+            counters.retries,
+            counters.throttled + mints.throttled,
             mints.made,
             (self.ended_at if self.ended_at is not None else self.now()) - self.started_at,
-            tally.empty_polls,
+            counters.empty_polls,
         )
 
     def cost_entry(self) -> CostReported:
@@ -358,40 +358,40 @@ class Run:
             self._grace = self.loop.call_later(DRAIN_GRACE_SECONDS, lambda: self.stop(abort=True))
         self.wakeup.notify_all()
 
-    async def requeue(self, draft: OutgoingBatch) -> None:
+    async def requeue(self, batch: OutgoingBatch) -> None:
         """A planned draft waits for its next turn, unless the run has stopped."""
         if self.running:
-            self.queue.add(draft, self.now())
+            self.queue.add(batch, self.now())
         else:
-            await self.settle_unsent([draft])
+            await self.settle_unsent([batch])
 
     async def settle_unsent(self, drafts: Iterable[OutgoingBatch]) -> None:
         """The run is over for these: what may have been applied is unknown."""
-        for draft in drafts:
-            isolation = self.isolations.get(draft.root_batch) if draft.root_batch is not None else None
+        for batch in drafts:
+            isolation = self.isolations.get(batch.root_batch) if batch.root_batch is not None else None
             outcome, reason = Outcome.UNSENT, STOPPED
-            if draft.lost_answers:
+            if batch.lost_answers:
                 outcome, reason = Outcome.UNKNOWN, "the answer was lost, and the run stopped before it was sent again"
             elif isolation is not None:
                 reason = f"the run stopped before it was sent alone; its batch was refused: {isolation.reason}"
-            await self.record_results(self.results(draft, range(len(draft)), outcome, reason), draft.seq, final=False)
+            await self.record_results(self.results(batch, range(len(batch)), outcome, reason), batch.seq, final=False)
 
-    async def release_pairs(self, draft: OutgoingBatch) -> None:
+    async def release_pairs(self, batch: OutgoingBatch) -> None:
         """The draft is settled as far as the order of its pairs goes: what came after it may go."""
-        if draft.root_batch is not None:
-            self.queue.unblock(draft.seq, self.now())
-            isolation = self.isolations.get(draft.root_batch)
+        if batch.root_batch is not None:
+            self.queue.unblock(batch.seq, self.now())
+            isolation = self.isolations.get(batch.root_batch)
             if isolation is None:
                 return
-            isolation.left -= len(draft)
+            isolation.left -= len(batch)
             if isolation.left > 0:
                 return
-            del self.isolations[draft.root_batch]
-            draft = isolation.root
+            del self.isolations[batch.root_batch]
+            batch = isolation.root
             if isolation.refused >= isolation.size and not isolation.closed:
                 self.count_full_rejection(isolation.reason, isolation.error)
-        self.pairs.release(draft)
-        self.queue.unblock(draft.seq, self.now())
+        self.pairs.release(batch)
+        self.queue.unblock(batch.seq, self.now())
         self.wakeup.notify_all()
 
     def count_full_rejection(self, reason: str, error: TruecallerError) -> None:
@@ -409,7 +409,7 @@ class Run:
 
     def results(
         self,
-        draft: OutgoingBatch,
+        batch: OutgoingBatch,
         indexes: Iterable[int],
         outcome: Outcome,
         reason: str | None = None,
@@ -419,26 +419,26 @@ class Run:
         """One result for each of these places of a draft, all with the same outcome."""
         return [
             RecordResult(
-                draft.originals[index],
-                draft.rows[index],
-                draft.originals[index].key,
+                batch.originals[index],
+                batch.rows[index],
+                batch.originals[index].key,
                 outcome,
                 reason,
                 field,
                 batch_id,
-                attempts=draft.maybe_received,
-                possibly_duplicated=draft.possibly_duplicated,
+                attempts=batch.maybe_received,
+                possibly_duplicated=batch.possibly_duplicated,
             )
             for index in indexes
         ]
 
     def removed_results(
-        self, draft: OutgoingBatch, taken: list[tuple[int, CallRecord]], outcome: Outcome, reason: str
+        self, batch: OutgoingBatch, taken: list[tuple[int, CallRecord]], outcome: Outcome, reason: str
     ) -> list[RecordResult]:
         """Results for records that were taken out of a draft; after a lost answer nobody knows more than that."""
-        if draft.root_batch in self.isolations:
-            self.isolations[draft.root_batch].left -= len(taken)
-        if draft.lost_answers:
+        if batch.root_batch in self.isolations:
+            self.isolations[batch.root_batch].left -= len(taken)
+        if batch.lost_answers:
             outcome, reason = Outcome.UNKNOWN, f"the answer was lost, and {reason}"
         return [
             RecordResult(
@@ -447,8 +447,8 @@ class Run:
                 given.key,
                 outcome,
                 reason,
-                attempts=draft.maybe_received,
-                possibly_duplicated=draft.possibly_duplicated,
+                attempts=batch.maybe_received,
+                possibly_duplicated=batch.possibly_duplicated,
             )
             for row, given in taken
         ]
@@ -476,11 +476,11 @@ class Run:
 
     async def stop_polling(self, accepted: TrackedBatch, reason: str, *, final: bool = False) -> None:
         """No more polls for this batch in this run: its open records stay unknown. `final`: no other run will know."""
-        if self.accepted.pop(accepted.draft.seq, None) is None:
+        if self.accepted.pop(accepted.batch.seq, None) is None:
             return
-        draft = accepted.draft
-        results = self.results(draft, sorted(accepted.open), Outcome.UNKNOWN, reason, batch_id=accepted.batch_id)
-        await self.record_results(results, draft.seq, final=final)
+        batch = accepted.batch
+        results = self.results(batch, sorted(accepted.open), Outcome.UNKNOWN, reason, batch_id=accepted.batch_id)
+        await self.record_results(results, batch.seq, final=final)
 
 
 def _nothing() -> None:

@@ -65,27 +65,27 @@ class Sender:
         reason = "a later row of its caller and receiver may have been applied, whose window has closed since"
         await run.record_results(results + run.removed_results(draft, older, Outcome.UNKNOWN, reason), draft.seq)
 
-    async def send(self, draft: OutgoingBatch, token: Token, leave: Grant) -> None:
+    async def send(self, draft: OutgoingBatch, token: Token, grant: Grant) -> None:
         """One attempt with this token. The permit and the leave for it were taken."""
         run = self._run
         size = len(draft)
         try:
             draft.attempts += 1
             if not await run.append(AttemptStarted(draft.seq, draft.attempts, token.token_id, run.deps.clock.wall())):
-                run.deps.guard.cancel(leave)
+                run.deps.guard.cancel(grant)
                 await run.requeue(draft)
                 return
             draft.apply(BatchEvent.INTENT)
             run.counters.requests[draft.call] += 1
             run.counters.retries += draft.attempts > 1
             run.first_sent_at = run.now() if run.first_sent_at is None else run.first_sent_at
-            answer = await self._attempt(draft, token, leave)
+            answer = await self._attempt(draft, token, grant)
             await self._ended(draft, answer)
             await self._follow(draft, token, answer)
         finally:
             run.in_flight -= size
 
-    async def _attempt(self, draft: OutgoingBatch, token: Token, leave: Grant) -> Batch | PushAnswer | TruecallerError:
+    async def _attempt(self, draft: OutgoingBatch, token: Token, grant: Grant) -> Batch | PushAnswer | TruecallerError:
         run = self._run
         core = run.deps
         failure: BaseException | None = None
@@ -101,7 +101,7 @@ class Sender:
             raise
         finally:
             run.last_answer_at = run.now()
-            core.record_end(leave, failure)
+            core.record_end(grant, failure)
 
     def _tracked(self, batch: Batch) -> Batch:
         """An id that was given before tells nothing: two batches would be taken for one, so nothing more is sent."""

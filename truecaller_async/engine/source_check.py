@@ -100,21 +100,21 @@ class _SourceCheck:
     def __init__(self, run: Run, source: object, *, same: bool) -> None:
         self._run = run
         self._source = source
-        self._standing = run.state
+        self._state = run.state
         begun = run.state.started
-        self._prints = RowFingerprints(begun.salt if begun is not None else b"")
+        self._fingerprints = RowFingerprints(begun.salt if begun is not None else b"")
         self._is_file = isinstance(source, FileSource) and source.descriptor() is not None
         self._all = not same or not self._is_file or self._is_slow_to_seek()
         self.reader: RowReader | None = None
         self._row = 0
-        self._recalled = RecoveredRows(None)
-        self._stretches = {batch.source_start.row for batch in self._standing.open}
-        self._needed = {row for batch in self._standing.open for row in batch.planned}
+        self._recovered = RecoveredRows(None)
+        self._stretches = {batch.source_start.row for batch in self._state.open}
+        self._needed = {row for batch in self._state.open for row in batch.planned}
         self._late = {row: batch.seq for batch in self._late_batches() for row in batch.open_rows}
         self._late_from = min((batch.source_start.row for batch in self._late_batches()), default=NEVER)
         self._unsent = {
             row
-            for batch in self._standing.open
+            for batch in self._state.open
             if batch.state is BatchState.PLANNED and not batch.abandoned
             for row in batch.open_rows
         }
@@ -123,7 +123,7 @@ class _SourceCheck:
 
     def _is_slow_to_seek(self) -> bool:
         """A compressed file is unpacked from its beginning for each place: reading it once is soon the shorter way."""
-        stretches = {batch.source_start.row for batch in self._standing.open}
+        stretches = {batch.source_start.row for batch in self._state.open}
         source = self._source
         return isinstance(source, FileSource) and source.name.endswith(".gz") and len(stretches) > UNPACKED_AT_MOST
 
@@ -134,18 +134,18 @@ class _SourceCheck:
                 if self._is_wanted(place, read):
                     await self._inspect(place, read)
                 place = read.position
-        self._recalled.reader = await self._go_on()
-        return self._recalled
+        self._recovered.reader = await self._go_on()
+        return self._recovered
 
     def _late_batches(self) -> list[JournaledBatch]:
-        return [batch for batch in self._standing.open if can_resend_abandoned(batch, self._run.options)]
+        return [batch for batch in self._state.open if can_resend_abandoned(batch, self._run.options)]
 
     def _first_of_dedupe(self) -> int:
         """The row from which on repetitions must be known."""
         mode = self._run.options.dedupe
-        if mode == "off" or self._standing.source_exhausted:
+        if mode == "off" or self._state.source_exhausted:
             return NEVER
-        return 0 if mode == "exact" else self._standing.position.row - WINDOW
+        return 0 if mode == "exact" else self._state.position.row - WINDOW
 
     def _is_wanted(self, before: SourcePosition, read: RowsRead) -> bool:
         return (
@@ -158,7 +158,7 @@ class _SourceCheck:
     async def _inspect(self, before: SourcePosition, read: RowsRead) -> None:
         """Read one stretch again, compare it, and keep what is needed of it."""
         rows = await self._rows(before, read.position.row - before.row)
-        different = self._prints.first_difference(read.fingerprints, [row.record for row in rows])
+        different = self._fingerprints.first_difference(read.fingerprints, [row.record for row in rows])
         if different is not None:
             raise self._changed(before.row + different + 1, "is not the row that was read when the campaign began")
         for row in rows:
@@ -180,7 +180,7 @@ class _SourceCheck:
 
     def _keep(self, number: int, record: CallRecord) -> None:
         if number in self._needed:
-            self._recalled.originals[number] = record
+            self._recovered.originals[number] = record
         is_late = bool(self._late) and number > self._late_from
         formed = self._if_good(record) if is_late or number > self._dedupe_from else None
         if formed is None:
@@ -207,17 +207,17 @@ class _SourceCheck:
         if number in self._late:
             self._pairs[pair].append((number, record))
         elif number not in self._unsent:
-            self._recalled.outdated.update(row for row, earlier in self._pairs.get(pair, ()) if earlier != record)
+            self._recovered.outdated.update(row for row, earlier in self._pairs.get(pair, ()) if earlier != record)
 
     async def _go_on(self) -> RowReader | None:
         """The reader behind the last row that was read; none where the source had ended there."""
-        place = self._standing.position
+        place = self._state.position
         if self._is_file and (self.reader is None or self._row != place.row):
             await self._close()
             self.reader = RowReader(self._source, place if place.row else None)
         elif self.reader is None:
             self.reader = RowReader(self._source)
-        if not self._standing.source_exhausted:
+        if not self._state.source_exhausted:
             return self.reader
         if self._all and await self.reader.read(1):
             raise self._changed(place.row + 1, "is new: the source had ended before it when the campaign was run")

@@ -53,18 +53,18 @@ async def start_campaign(asked: CampaignRequest, noted: Sequence[NoteAdded] = ()
     """
     if asked.resumed:
         journal = asked.journal()
-        standing = await journal.open(is_new=False)
+        state = await journal.open(is_new=False)
         async with _close_unless_started(journal):
-            return await _resume(asked, journal, standing, noted)
+            return await _resume(asked, journal, state, noted)
     anew = RecoveredRows(RowReader(asked.source))
     async with _close_unless_started(anew):
         core = asked.deps(None)
         journal = asked.journal()
         if journal.resumable and anew.reader is not None:
             await anew.reader.prefetch()  # a file that cannot be read at all must not leave a journal behind
-        standing = await journal.open(is_new=True)
+        state = await journal.open(is_new=True)
         async with _close_unless_started(journal):
-            return await _start_new(asked, core, journal, standing, noted), anew
+            return await _start_new(asked, core, journal, state, noted), anew
 
 
 @asynccontextmanager
@@ -86,7 +86,7 @@ def options_of(begun: CampaignStarted) -> CampaignOptions:
 
 
 async def _start_new(
-    asked: CampaignRequest, core: CampaignDeps, journal: Journal, standing: CampaignState, noted: Sequence[NoteAdded]
+    asked: CampaignRequest, core: CampaignDeps, journal: Journal, state: CampaignState, noted: Sequence[NoteAdded]
 ) -> Run:
     options = asked.options or CampaignOptions()
     note = asked.source.descriptor() if isinstance(asked.source, FileSource) and journal.resumable else None
@@ -95,15 +95,15 @@ async def _start_new(
         at, __version__, core.account, core.api_version, _plain(options), note, secrets.token_bytes(SALT_BYTES)
     )
     await journal.write(begun, RunStarted(at, os.getpid()), *noted)
-    run = Run(core, options, journal, standing)
+    run = Run(core, options, journal, state)
     run.stores_records = journal.resumable and note is None
     return run
 
 
 async def _resume(
-    asked: CampaignRequest, journal: Journal, standing: CampaignState, noted: Sequence[NoteAdded]
+    asked: CampaignRequest, journal: Journal, state: CampaignState, noted: Sequence[NoteAdded]
 ) -> tuple[Run, RecoveredRows]:
-    begun = standing.started
+    begun = state.started
     if begun is None:
         raise JournalError("the journal holds no campaign")
     core = asked.deps(begun.api_version)
@@ -112,15 +112,15 @@ async def _resume(
             f"the campaign was begun with the account {begun.account}, and this client has another; "
             "resume it with the credentials of that account"
         )
-    run = Run(core, _options(asked.options, begun), journal, standing)
+    run = Run(core, _options(asked.options, begun), journal, state)
     run.stores_records = begun.source is None
-    source, same = _source(asked.source, begun.source, standing)
-    recalled = await reread_open_rows(run, source, same=same)
+    source, same = _source(asked.source, begun.source, state)
+    recovered = await reread_open_rows(run, source, same=same)
     at = core.clock.wall()
-    crashed = [ended_by_crash(batch, at) for batch in standing.open if batch.state is BatchState.IN_FLIGHT]
-    async with _close_unless_started(recalled):
+    crashed = [ended_by_crash(batch, at) for batch in state.open if batch.state is BatchState.IN_FLIGHT]
+    async with _close_unless_started(recovered):
         await journal.write(RunStarted(at, os.getpid()), *crashed, *noted)
-    return run, recalled
+    return run, recovered
 
 
 def _options(given: CampaignOptions | None, begun: CampaignStarted) -> CampaignOptions:
@@ -135,11 +135,11 @@ def _options(given: CampaignOptions | None, begun: CampaignStarted) -> CampaignO
     return given
 
 
-def _source(given: object, note: SourceDescriptor | None, standing: CampaignState) -> tuple[object, bool]:
+def _source(given: object, note: SourceDescriptor | None, state: CampaignState) -> tuple[object, bool]:
     """The source to read, None where there is nothing to read; and whether it is surely the one it was."""
     if given is not None:
         return given, isinstance(given, FileSource) and note is not None and given.descriptor() == note
-    if note is None or standing.complete:
+    if note is None or state.complete:
         return None, True
     return reopened(note), is_untouched(note)
 

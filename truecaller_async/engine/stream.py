@@ -56,18 +56,18 @@ class CampaignStream:
     async def __aenter__(self) -> Self:
         if self._run is not None:
             raise ConfigError("a campaign runs once; call push_many again for another, or resume its journal")
-        run, recalled = await start_campaign(self._asked, self._noted)
+        run, recovered = await start_campaign(self._asked, self._noted)
         sender, poller = Sender(run), Poller(run)
         try:
             if self._asked.resumed:
-                await CampaignResumer(run, sender, recalled).restore()
+                await CampaignResumer(run, sender, recovered).restore()
         except BaseException:
             run.stop(abort=True)
             await self._finish(run)
-            await recalled.aclose()
+            await recovered.aclose()
             raise
         self._run = run
-        self._intake = Intake(run, recalled.reader)
+        self._intake = Intake(run, recovered.reader)
         lanes = Dispatcher(run, sender.send, poller.poll, sender.prune)
         run.deps.observer.event("campaign.started", {"max_tokens": run.deps.pool.max_tokens, "run": run.state.runs})
         self._workers = [run.start_critical(self._intake.read_all()), run.start_critical(lanes.run())]
@@ -76,9 +76,9 @@ class CampaignStream:
     def __repr__(self) -> str:
         if self._run is None:
             return "<CampaignStream, not begun>"
-        tally = self._run.counters
+        counters = self._run.counters
         phase = self._run.phase.name.lower()
-        return f"<CampaignStream, {phase}: {tally.delivered_ahead} of {tally.read} rows have their result>"
+        return f"<CampaignStream, {phase}: {counters.delivered_ahead} of {counters.read} rows have their result>"
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -150,20 +150,20 @@ class CampaignStream:
     def summary(self) -> Summary:
         """The account so far; final once the iteration has ended. Raises `ConfigError` before the block is entered."""
         run = self._running()
-        tally = run.counters
+        counters = run.counters
         here = run.cost()
         spent = add_costs(run.state.cost_before, run.cost_entry())
         return Summary(
-            read=tally.read,
+            read=counters.read,
             **run.counts(),
-            batches=tally.batches,
+            batches=counters.batches,
             requests=spent.requests,
             retries=spent.retries,
             throttled=spent.throttled,
             tokens_minted=spent.tokens_minted,
-            possibly_duplicated=tally.possibly_duplicated,
+            possibly_duplicated=counters.possibly_duplicated,
             elapsed=spent.elapsed,
-            records_per_second=tally.reached / spent.elapsed if spent.elapsed > 0 else 0.0,
+            records_per_second=counters.reached / spent.elapsed if spent.elapsed > 0 else 0.0,
             rate_utilisation=_utilisation(run),
             runs=run.state.runs,
             this_run=here,
@@ -173,25 +173,25 @@ class CampaignStream:
     def progress(self) -> Progress:
         """Where the campaign is at this moment. Raises `ConfigError` before the block is entered."""
         run = self._running()
-        tally = run.counters
+        counters = run.counters
         now = run.now()
         pending = sum(len(accepted.open) for accepted in run.accepted.values())
         live = len(run.deps.pool.live())
         return Progress(
-            read=tally.read,
-            planned=max(0, tally.open - run.in_flight - pending),
+            read=counters.read,
+            planned=max(0, counters.open - run.in_flight - pending),
             in_flight=run.in_flight,
             pending=pending,
-            resolved=tally.delivered_ahead,
-            sent=tally.sent,
+            resolved=counters.delivered_ahead,
+            sent=counters.sent,
             outcomes=run.counts(),
-            reasons=dict(tally.reasons),
+            reasons=dict(counters.reasons),
             tokens_live=live,
             tokens_cooling_down=run.deps.pool.cooling_down_count(),
             tokens_max=run.deps.pool.max_tokens,
             rate=_rate(run, now),
             permitted_rate=live * calls_per_second(run.deps.pool.limits, "submit") * BATCH_MAX,
-            throttled=tally.throttled + run.mints().throttled,
+            throttled=counters.throttled + run.mints().throttled,
             elapsed=(run.ended_at if run.ended_at is not None else now) - run.started_at,
             waiting_until=self._waiting_until(run),
             limited_by=self._limited_by(run),
@@ -242,8 +242,8 @@ class CampaignStream:
 
 def _is_degraded(run: Run) -> bool:
     """Whether the service does not answer, or not well: nothing but retries and probes goes, or all are waited for."""
-    restraint = run.deps.guard
-    if restraint.is_open or (restraint.is_degraded and not restraint.last_answer_was_good):
+    guard = run.deps.guard
+    if guard.is_open or (guard.is_degraded and not guard.last_answer_was_good):
         return True
     return run.in_flight > 0 and run.now() - run.last_answer_at > SILENCE_SECONDS
 

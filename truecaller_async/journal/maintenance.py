@@ -35,10 +35,10 @@ def decide(path: Path, seq: int, applied: bool, at: float) -> None:
     wrong. Raises `JournalBusy` while a run works on the journal, `JournalError` for a batch that needs no such word.
     """
     with _held(path) as held:
-        standing = held.statements.state
-        batch = standing.batches.get(seq)
+        state = held.statements.state
+        batch = state.batches.get(seq)
         if batch is None or not batch.open_count or batch.state not in DECIDABLE_STATES:
-            raise JournalError(f"batch {seq} of {path} needs no word of yours; {_those_that_do(standing)}")
+            raise JournalError(f"batch {seq} of {path} needs no word of yours; {_those_that_do(state)}")
         held.transact([held.statements.build(decision_entries(batch, applied, at))])
 
 
@@ -49,30 +49,30 @@ def purge(path: Path, *, force: bool = False) -> None:
     they are counted as they stand.
     """
     with _held(path, purged=True) as held:
-        standing = held.statements.state
-        waiting = sum(batch.open_count for batch in standing.open)
-        if not standing.complete and not (force or held.is_purged()):
+        state = held.statements.state
+        waiting = sum(batch.open_count for batch in state.open)
+        if not state.complete and not (force or held.is_purged()):
             raise JournalError(
                 f"the campaign of {path} is not finished: {waiting} rows have no final word"
-                f"{'' if standing.source_exhausted else ', and its source was not read to the end'}; "
+                f"{'' if state.source_exhausted else ', and its source was not read to the end'}; "
                 "resume it first, or purge it with force"
             )
         _see_that_nobody_reads(held)
-        _erase(held.db, standing)
+        _erase(held.db, state)
         _see_that_nobody_reads(held)
 
 
-def _those_that_do(standing: CampaignState) -> str:
-    numbers = [str(batch.seq) for batch in standing.open if batch.state in DECIDABLE_STATES]
+def _those_that_do(state: CampaignState) -> str:
+    numbers = [str(batch.seq) for batch in state.open if batch.state in DECIDABLE_STATES]
     if not numbers:
         return "no batch does"
     more = f" and {len(numbers) - NAMED_MAX} more" if len(numbers) > NAMED_MAX else ""
     return f"those that do: {', '.join(numbers[:NAMED_MAX])}{more}"
 
 
-def _erase(db: sqlite3.Connection, standing: CampaignState) -> None:
-    account = attrs.evolve(standing, outcomes=standing.outcome_counts(), batches={}, unconfirmed_rows=set())
-    begun = standing.started
+def _erase(db: sqlite3.Connection, state: CampaignState) -> None:
+    account = attrs.evolve(state, outcomes=state.outcome_counts(), batches={}, unconfirmed_rows=set())
+    begun = state.started
     db.execute("BEGIN IMMEDIATE")
     for table in ERASED:
         db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own

@@ -36,7 +36,7 @@ class SqliteJournal:
         self.path = path
         self._factory = factory
         self._writer: Writer | None = None
-        self._scribe: StatementBuilder | None = None
+        self._builder: StatementBuilder | None = None
         self._refused: str | None = None
 
     async def open(self, *, is_new: bool) -> CampaignState:
@@ -53,7 +53,7 @@ class SqliteJournal:
         except BaseException:
             self._writer = None
             raise
-        self._scribe, self._refused = held.statements, None
+        self._builder, self._refused = held.statements, None
         return held.statements.state
 
     async def write(self, *entries: JournalEntry) -> None:
@@ -61,9 +61,9 @@ class SqliteJournal:
 
         Raises `JournalError` where it cannot be written, or where an entry cannot be true; nothing is written after it.
         """
-        writer, scribe = self._usable()
+        writer, builder = self._usable()
         try:
-            statements = scribe.build(entries)
+            statements = builder.build(entries)
         except Exception as error:
             self._refused = f"the journal {self.path} takes nothing more: {error}"
             raise
@@ -74,19 +74,19 @@ class SqliteJournal:
         """What was read behind that row."""
         writer, _ = self._usable()
         lines = await writer.query(lambda db: db.execute(READS, (after, limit)).fetchall())
-        return [RowsRead(SourcePosition(row, at, offset), prints) for row, at, offset, prints in lines]
+        return [RowsRead(SourcePosition(row, at, offset), fingerprints) for row, at, offset, fingerprints in lines]
 
     async def aclose(self) -> None:
         """Write what is on its way, and let go. May be called twice."""
-        writer, self._scribe = self._writer, None
+        writer, self._builder = self._writer, None
         if writer is not None:
             await writer.aclose()
             self._writer = None
 
     def _usable(self) -> tuple[Writer, StatementBuilder]:
-        if self._writer is None or self._scribe is None:
+        if self._writer is None or self._builder is None:
             raise JournalError(f"the journal {self.path} is closed")
         failure = self._refused or self._writer.failure
         if failure is not None:
             raise JournalError(failure)
-        return self._writer, self._scribe
+        return self._writer, self._builder

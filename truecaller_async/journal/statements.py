@@ -133,8 +133,8 @@ class StatementBuilder:
                 page.add(END_ATTEMPT, str(event), at, truncated(entry.detail), seq, attempt)
             case RowsSettled():
                 self._settle(entry, page)
-            case RowsRead(place, prints):
-                page.add(INSERT_SPAN, place.row, place.line, place.offset, prints)
+            case RowsRead(place, fingerprints):
+                page.add(INSERT_SPAN, place.row, place.line, place.offset, fingerprints)
             case OperatorDecided(seq, applied, at):
                 page.add(INSERT_JUDGED, seq, at, applied)
             case _:

@@ -28,9 +28,9 @@ _open: set[Writer] = set()
 class Writer:
     """The thread of one journal, which `take` takes in that thread. Made inside the loop of its campaign."""
 
-    def __init__(self, take: Callable[[], JournalHandle]) -> None:
+    def __init__(self, build: Callable[[], JournalHandle]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._take = take
+        self._take = build
         self._held: JournalHandle | None = None
         self._worker = SqliteWorker(
             "journal",

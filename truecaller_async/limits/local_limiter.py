@@ -114,7 +114,7 @@ class LocalLimiter:
             if rule is not None:
                 self._state(token_id, rule).window.restore(now - age for age in ages)
 
-    def forget(self, token_id: str) -> None:
+    def remove(self, token_id: str) -> None:
         """The token is gone. Limits of the account stay."""
         self._rates.pop(token_id, None)
         for routes in [route for route in self._routes if route[0] == token_id]:

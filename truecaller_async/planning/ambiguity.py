@@ -35,16 +35,16 @@ RESEND_SECONDS = 60.0
 OUTAGE_RESEND_SECONDS = 600.0
 
 
-def resend_due(draft: OutgoingBatch, restraint: ServiceGuard, window_left: float, *, alone: bool) -> float:
+def resend_due(draft: OutgoingBatch, guard: ServiceGuard, window_left: float, *, is_only_work: bool) -> float:
     """When to send a batch in doubt again, on the clock of `draft.lost_at`.
 
     `window_left`: seconds that its windows have. `alone`: there is no poll by which to see whether the server answers.
     """
-    if restraint.last_answer_was_good:
+    if guard.last_answer_was_good:
         return draft.lost_at
     patience = FIRST_RESEND_SECONDS if draft.lost_answers == 1 else RESEND_SECONDS
-    if restraint.is_open:
-        patience = OUTAGE_RESEND_SECONDS if alone else math.inf
+    if guard.is_open:
+        patience = OUTAGE_RESEND_SECONDS if is_only_work else math.inf
     return draft.lost_at + min(patience, max(window_left, 0.0) / 2)
 
 

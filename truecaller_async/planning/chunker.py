@@ -29,12 +29,12 @@ class Chunker:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, row: int, given: CallRecord, record: CallRecord) -> OutgoingBatch | None:
+    def add(self, row: int, original: CallRecord, record: CallRecord) -> OutgoingBatch | None:
         """Put in one record; returns the draft that is full with it."""
         if self._watermark:
             record = with_watermark(record, len(self._records))
         self._rows.append(row)
-        self._given.append(given)
+        self._given.append(original)
         self._records.append(record)
         return self.flush() if len(self._rows) >= self._size else None
 
@@ -46,8 +46,8 @@ class Chunker:
     def add_all(self, first: int, records: list[CallRecord], columns: RecordColumns) -> OutgoingBatch | None:
         """Put in at most `room` canonical records of rows that follow one another, as they stand where they fill it."""
         if self._rows or len(records) != self._size or self._watermark:
-            drafts = [self.add(row, record, record) for row, record in enumerate(records, first)]
-            return drafts[-1]
+            batches = [self.add(row, record, record) for row, record in enumerate(records, first)]
+            return batches[-1]
         rows = range(first, first + len(records))
         return OutgoingBatch(self.next_seq(), rows, records, records, min(columns.ends_at), columns=columns)
 
@@ -55,9 +55,9 @@ class Chunker:
         """The draft as far as it is filled, None if it is empty."""
         if not self._rows:
             return None
-        draft = OutgoingBatch(self.next_seq(), self._rows, self._given, self._records, earliest_expiry(self._records))
+        batch = OutgoingBatch(self.next_seq(), self._rows, self._given, self._records, earliest_expiry(self._records))
         self._rows, self._given, self._records = [], [], []
-        return draft
+        return batch
 
     def next_seq(self) -> int:
         """A number for a draft that is split from another."""

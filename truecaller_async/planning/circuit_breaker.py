@@ -122,36 +122,36 @@ class ServiceGuard:
         """Whether the latest answer was a good one."""
         return self._good > 0
 
-    def wait(self, now: float, *, again: bool = False) -> float:
+    def wait(self, now: float, *, is_retry: bool = False) -> float:
         """Seconds until it is worth asking; 0.0 if there is leave now. `again`: the request repeats one that failed."""
-        if not self._needs_probe(again):
+        if not self._needs_probe(is_retry):
             return 0.0
         return RECHECK_SECONDS if self._probing else max(0.0, self._probe_at - now)
 
-    def try_acquire(self, now: float, *, again: bool = False) -> Grant | None:
+    def try_acquire(self, now: float, *, is_retry: bool = False) -> Grant | None:
         """Leave to send one request now, or None. Whoever has leave says how it `ended`, or gives it back."""
-        if self.wait(now, again=again) > 0:
+        if self.wait(now, is_retry=is_retry) > 0:
             return None
-        leave = self._kind(again)
-        self.grant_counts[leave] += 1
-        if leave is Grant.PROBE:
+        grant = self._kind(is_retry)
+        self.grant_counts[grant] += 1
+        if grant is Grant.PROBE:
             self._probing, self._probe_began = True, now
             self._probes += 1
-        elif leave is Grant.RETRY:
+        elif grant is Grant.RETRY:
             self.budget -= 1.0
-        elif leave is Grant.FIRST:
+        elif grant is Grant.FIRST:
             self.budget = min(BUDGET_MAX, self.budget + BUDGET_PER_REQUEST)
-        return leave
+        return grant
 
-    def cancel(self, leave: Grant) -> None:
+    def cancel(self, grant: Grant) -> None:
         """It was not used: nothing was sent."""
-        self.grant_counts[leave] -= 1
-        if leave is Grant.PROBE:
+        self.grant_counts[grant] -= 1
+        if grant is Grant.PROBE:
             self._probing = False
-        elif leave is Grant.RETRY:
+        elif grant is Grant.RETRY:
             self.budget += 1.0
 
-    def record(self, leave: Grant, failure: BaseException | None, now: float, seconds: float = 0.0) -> None:
+    def record(self, grant: Grant, failure: BaseException | None, now: float, seconds: float = 0.0) -> None:
         """A request that had leave has ended, after so many seconds where that matters."""
         health = health_of(failure, seconds)
         was_open = self.is_open
@@ -160,8 +160,8 @@ class ServiceGuard:
             self._bad = self._probes = 0
         elif health is not Health.SILENT:
             self._good = 0
-            self._bad += leave is Grant.FIRST
-        if leave is Grant.PROBE:
+            self._bad += grant is Grant.FIRST
+        if grant is Grant.PROBE:
             self._probing = False
             self._probe_at = now if health is Health.GOOD else self._probe_began + self._gap(health)
         elif self.is_open and not was_open:

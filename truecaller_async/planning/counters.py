@@ -21,17 +21,17 @@ REACHED = (Outcome.DELIVERED, Outcome.FAILED, Outcome.UNKNOWN)
 class Counters:
     """Counts of a campaign, from where it stands; requests, retries, answers 429 and reasons are those of this run."""
 
-    def __init__(self, standing: CampaignState) -> None:
-        self.read = standing.position.row
-        self.outcomes: Counter[Outcome] = standing.outcomes.copy()
+    def __init__(self, state: CampaignState) -> None:
+        self.read = state.position.row
+        self.outcomes: Counter[Outcome] = state.outcomes.copy()
         self.reasons: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
-        self.batches = standing.accepted
-        self.sent = standing.sent
+        self.batches = state.accepted
+        self.sent = state.sent
         self.retries = 0
         self.throttled = 0
         self.empty_polls = 0
-        self.possibly_duplicated = standing.possibly_duplicated
+        self.possibly_duplicated = state.possibly_duplicated
 
     @property
     def delivered_ahead(self) -> int:

@@ -76,7 +76,7 @@ class OutgoingBatch(AttemptCounts):
         self.expires_ms = earliest_expiry(self.wire_records)
         return taken
 
-    def part(self, seq: int, start: int, stop: int, via: str) -> OutgoingBatch:
+    def part(self, seq: int, start: int, stop: int, call: str) -> OutgoingBatch:
         """A new draft of the records from `start` to `stop`, which remembers where it came from."""
         records = self.wire_records[start:stop]
         return OutgoingBatch(
@@ -85,7 +85,7 @@ class OutgoingBatch(AttemptCounts):
             originals=self.originals[start:stop],
             wire_records=records,
             expires_ms=earliest_expiry(records),
-            call=via,
+            call=call,
             root_batch=self.seq if self.root_batch is None else self.root_batch,
             maybe_received=self.maybe_received,
             possibly_duplicated=self.possibly_duplicated,

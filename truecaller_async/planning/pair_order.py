@@ -35,10 +35,10 @@ class PairOrder:
         self._entered: dict[int, dict[str, list[str]]] = {}
         self._unshared: set[int] = set()
 
-    def add(self, draft: OutgoingBatch) -> set[int]:
+    def add(self, batch: OutgoingBatch) -> set[int]:
         """Note the draft's pairs; returns the unsettled drafts that hold earlier records of them."""
-        seq = draft.seq
-        self._entered[seq] = by_caller = _by_caller(draft.columns)
+        seq = batch.seq
+        self._entered[seq] = by_caller = _by_caller(batch.columns)
         different = 0
         earlier: set[int] = set()
         for caller, receivers in by_caller.items():
@@ -49,14 +49,14 @@ class PairOrder:
             different += len(mine)
         earlier.discard(seq)
         self._unshared -= earlier
-        draft.is_distinct = different == len(draft)
-        if draft.is_distinct:
+        batch.is_distinct = different == len(batch)
+        if batch.is_distinct:
             self._unshared.add(seq)
         return earlier
 
-    def release(self, draft: OutgoingBatch) -> None:
+    def release(self, batch: OutgoingBatch) -> None:
         """Forget the pairs of a draft for which no later one has come, also of records that were taken out of it."""
-        seq = draft.seq
+        seq = batch.seq
         is_alone = seq in self._unshared
         self._unshared.discard(seq)
         for caller, receivers in self._entered.pop(seq, {}).items():
@@ -66,12 +66,12 @@ class PairOrder:
             if not newest:
                 del self._newest[caller]
 
-    def superseded(self, draft: OutgoingBatch) -> list[int]:
+    def superseded(self, batch: OutgoingBatch) -> list[int]:
         """Places in the draft whose pair has a newer record in a later draft."""
-        seq = draft.seq
+        seq = batch.seq
         return [
             index
-            for index, record in enumerate(draft.wire_records)
+            for index, record in enumerate(batch.wire_records)
             if self._newest.get(record.caller, {}).get(record.receiver, seq) > seq
         ]
 

@@ -74,9 +74,9 @@ class SlidingWindow:
         self._window = window_seconds(rule)
         self._releases: deque[float] = deque(maxlen=rule.limit)
 
-    def wait(self, now: float, share: float = 1.0) -> float:
+    def wait(self, now: float, factor: float = 1.0) -> float:
         """Seconds until one more release is lawful; 0.0 if it is now."""
-        allowed = max(1, int(self._limit * share))
+        allowed = max(1, int(self._limit * factor))
         if len(self._releases) < allowed:
             return 0.0
         return max(0.0, self._releases[-allowed] + self._window - now)

@@ -35,40 +35,40 @@ class WorkQueue:
         """Batches that wait to be sent, for whatever reason."""
         return len(self._ready) + len(self._later) + len(self._blocked)
 
-    def add(self, draft: OutgoingBatch, now: float) -> None:
+    def add(self, batch: OutgoingBatch, now: float) -> None:
         """A draft is to be sent, when its backoff is over and the drafts it comes after are settled."""
-        self.records += len(draft)
-        if draft.blocked_by:
-            self._blocked[draft.seq] = draft
-            for seq in draft.blocked_by:
-                self._blocks.setdefault(seq, set()).add(draft.seq)
-        elif draft.not_before > now:
-            heappush(self._later, (draft.not_before, draft.seq, draft))
-        elif draft.call == "push":
-            self._pushes.append(draft)
+        self.records += len(batch)
+        if batch.blocked_by:
+            self._blocked[batch.seq] = batch
+            for seq in batch.blocked_by:
+                self._blocks.setdefault(seq, set()).add(batch.seq)
+        elif batch.not_before > now:
+            heappush(self._later, (batch.not_before, batch.seq, batch))
+        elif batch.call == "push":
+            self._pushes.append(batch)
         else:
-            heappush(self._ready, (draft.expires_ms, draft.root_batch or draft.seq, draft.seq, draft))
+            heappush(self._ready, (batch.expires_ms, batch.root_batch or batch.seq, batch.seq, batch))
 
     def unblock(self, seq: int, now: float) -> None:
         """A draft is settled: those that came after it may go."""
         for waiting in sorted(self._blocks.pop(seq, ())):
-            draft = self._blocked.get(waiting)
-            if draft is None:
+            batch = self._blocked.get(waiting)
+            if batch is None:
                 continue
-            draft.blocked_by.discard(seq)
-            if not draft.blocked_by:
+            batch.blocked_by.discard(seq)
+            if not batch.blocked_by:
                 del self._blocked[waiting]
-                self.records -= len(draft)
-                self.add(draft, now)
+                self.records -= len(batch)
+                self.add(batch, now)
 
     def split(self, seq: int, parts: Collection[int]) -> None:
         """A draft was split: those that came after it come after all of its parts."""
         for waiting in self._blocks.pop(seq, ()):
-            draft = self._blocked.get(waiting)
-            if draft is None:
+            batch = self._blocked.get(waiting)
+            if batch is None:
                 continue
-            draft.blocked_by.discard(seq)
-            draft.blocked_by.update(parts)
+            batch.blocked_by.discard(seq)
+            batch.blocked_by.update(parts)
             for part in parts:
                 self._blocks.setdefault(part, set()).add(waiting)
 
@@ -88,9 +88,9 @@ class WorkQueue:
 
     def pop(self, call: str) -> OutgoingBatch:
         """The most urgent draft for "push" or "submit"; `ready` said there is one."""
-        draft = self._pushes.popleft() if call == "push" else heappop(self._ready)[3]
-        self.records -= len(draft)
-        return draft
+        batch = self._pushes.popleft() if call == "push" else heappop(self._ready)[3]
+        self.records -= len(batch)
+        return batch
 
     def pop_poll(self) -> int:
         """The draft whose poll has been due longest; `ready` said there is one."""
@@ -108,19 +108,19 @@ class WorkQueue:
         self._ready, self._later, self._blocked, self._blocks = [], [], {}, {}
         self._pushes.clear()
         self.records = 0
-        return sorted(drafts, key=lambda draft: draft.seq)
+        return sorted(drafts, key=lambda batch: batch.seq)
 
-    def remove_pushes(self, root: int) -> list[OutgoingBatch]:
+    def remove_pushes(self, root_batch: int) -> list[OutgoingBatch]:
         """Take out the single records that still wait to be isolated from this batch."""
-        waiting = [draft for draft in self._pushes if draft.root_batch == root]
+        waiting = [batch for batch in self._pushes if batch.root_batch == root_batch]
         held = [*(entry[2] for entry in self._later), *self._blocked.values()]
-        waiting += [draft for draft in held if draft.call == "push" and draft.root_batch == root]
-        gone = {draft.seq for draft in waiting}
-        self._pushes = deque(draft for draft in self._pushes if draft.seq not in gone)
+        waiting += [batch for batch in held if batch.call == "push" and batch.root_batch == root_batch]
+        gone = {batch.seq for batch in waiting}
+        self._pushes = deque(batch for batch in self._pushes if batch.seq not in gone)
         self._later = [entry for entry in self._later if entry[1] not in gone]
         heapify(self._later)
-        self._blocked = {seq: draft for seq, draft in self._blocked.items() if seq not in gone}
-        self.records -= sum(len(draft) for draft in waiting)
+        self._blocked = {seq: batch for seq, batch in self._blocked.items() if seq not in gone}
+        self.records -= sum(len(batch) for batch in waiting)
         return waiting
 
     def remove_records(self, records: int) -> None:
@@ -133,10 +133,10 @@ class WorkQueue:
         if found is not None:
             return found
         waiting = [*(entry[3] for entry in self._ready), *(entry[2] for entry in self._later)]
-        return next((draft for draft in waiting if draft.seq == seq), None)
+        return next((batch for batch in waiting if batch.seq == seq), None)
 
     def _ripen(self, now: float) -> None:
         while self._later and self._later[0][0] <= now:
-            draft = heappop(self._later)[2]
-            self.records -= len(draft)
-            self.add(draft, now)
+            batch = heappop(self._later)[2]
+            self.records -= len(batch)
+            self.add(batch, now)

@@ -91,10 +91,10 @@ class RequestExecutor:
         """Whether `server_time` is sure enough to decide by."""
         return self._server_clock.is_sure(_now(), self._clock.wall())
 
-    def record_end(self, leave: Grant, failure: BaseException | None, seconds: float = 0.0) -> None:
+    def record_end(self, grant: Grant, failure: BaseException | None, seconds: float = 0.0) -> None:
         """A request that had leave has ended. When the breaker opens or closes, the observer hears of it."""
         was_open = self.guard.is_open
-        self.guard.record(leave, failure, _now(), seconds)
+        self.guard.record(grant, failure, _now(), seconds)
         if self.guard.is_open and not was_open:
             self._observer.event("breaker.opened", {"error": type(failure).__name__})
         elif was_open and not self.guard.is_open:
@@ -160,10 +160,10 @@ class RequestExecutor:
         request = mint_request(settings.credentials)
         retries = Retries(settings.retry, self._rng)
         while True:
-            leave = await self._acquire_claimed(claims, retries)
+            grant = await self._acquire_claimed(claims, retries)
             try:
                 return await self._record_outcome(
-                    leave, self.attempt(request, None, settings.timeouts, self._read_mint)
+                    grant, self.attempt(request, None, settings.timeouts, self._read_mint)
                 )
             except NotSent as error:
                 await claims.refund()
@@ -186,9 +186,9 @@ class RequestExecutor:
         while True:
             await self._wait_for_breaker(retries, may_probe=claims.is_urgent)
             await claims.claim()
-            leave = self.guard.try_acquire(_now(), again=retries.again)
-            if leave is not None:
-                return leave
+            grant = self.guard.try_acquire(_now(), is_retry=retries.again)
+            if grant is not None:
+                return grant
             await claims.refund()
 
     async def call(
@@ -204,10 +204,10 @@ class RequestExecutor:
         retries = Retries(settings.retry, self._rng, deadline)
         refused = 0
         while True:
-            token, leave = await self._acquire(request.call, pool, retries, deadline)
+            token, grant = await self._acquire(request.call, pool, retries, deadline)
             sending = self._with_deadline(deadline, self.attempt(request, token, settings.timeouts, read), request)
             try:
-                result = await self._record_outcome(leave, sending)
+                result = await self._record_outcome(grant, sending)
             except AuthenticationFailed as error:
                 await pool.discard(token.token_id, error)
                 refused += 1
@@ -235,9 +235,9 @@ class RequestExecutor:
         while True:
             await self._wait_for_breaker(retries, deadline, is_closed=lambda: pool.binding.closed)
             token = await self._permit(call, pool, retries, deadline)
-            leave = self.guard.try_acquire(_now(), again=retries.again)
-            if leave is not None:
-                return token, leave
+            grant = self.guard.try_acquire(_now(), is_retry=retries.again)
+            if grant is not None:
+                return token, grant
 
     async def _wait_for_breaker(
         self,
@@ -249,7 +249,7 @@ class RequestExecutor:
     ) -> None:
         """Wait until there may be leave. Raises the last failure, or what says best why the wait is too long."""
         while True:
-            wait = self.guard.wait(_now(), again=retries.again)
+            wait = self.guard.wait(_now(), is_retry=retries.again)
             if self.guard.is_open and not may_probe():
                 wait = max(wait, RECHECK_SECONDS)
             if wait <= 0:
@@ -268,15 +268,15 @@ class RequestExecutor:
                 raise WaitTooLong(wait, max(left, 0.0))
             await asyncio.sleep(min(wait, RECHECK_SECONDS))
 
-    async def _record_outcome(self, leave: Grant, sending: Awaitable[T]) -> T:
+    async def _record_outcome(self, grant: Grant, sending: Awaitable[T]) -> T:
         """What was sent with this leave; how it ends is told."""
         began = _now()
         try:
             result = await sending
         except BaseException as failure:
-            self.record_end(leave, failure, _now() - began)
+            self.record_end(grant, failure, _now() - began)
             raise
-        self.record_end(leave, None)
+        self.record_end(grant, None)
         return result
 
     async def _permit(self, call: str, pool: TokenPool, retries: Retries, deadline: float | None) -> Token:

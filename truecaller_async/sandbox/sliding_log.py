@@ -72,7 +72,7 @@ class AdmissionControl:
         self.admitted += 1
         return 0.0
 
-    def forget(self, token: int) -> None:
+    def remove(self, token: int) -> None:
         """The token is gone; its peaks are remembered."""
         for rule in self._rules:
             log = self._logs.pop((rule.name, token), None)

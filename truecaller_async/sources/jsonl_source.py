@@ -85,9 +85,9 @@ def _record(line: str, place: int, shapes: MappingShapes) -> CallRecord | Proble
         return Problem("row", "row.json", "is nested too deep")
     if not isinstance(value, dict):
         return Problem("row", "row.json", f"is {_kind(value)}, and must be an object")
-    twice = _repeated_key(line, len(value))
-    if twice is not None:
-        return Problem("row", "row.columns", f"has the key {masked(twice)!r} twice", hint="remove one of them")
+    possibly_duplicated = _repeated_key(line, len(value))
+    if possibly_duplicated is not None:
+        return Problem("row", "row.columns", f"has the key {masked(possibly_duplicated)!r} possibly_duplicated", hint="remove one of them")
     return shapes.record(value)
 
 

@@ -210,16 +210,16 @@ class TokenPool:
         self.binding.bind()
         rule, wall = self._mint_rule(), self._clock.wall()
         window = window_seconds(rule) if rule else 0.0
-        shelf = await self._store.snapshot(wall, wall - window)
+        snapshot = await self._store.snapshot(wall, wall - window)
         wait = self._mint_cooldown_until - self._now()
-        if rule and len(shelf.mints) >= rule.limit:
-            wait = max(wait, shelf.mints[-rule.limit] + window - wall)
+        if rule and len(snapshot.mints) >= rule.limit:
+            wait = max(wait, snapshot.mints[-rule.limit] + window - wall)
         return TokenStatus(
             tokens=tuple(
                 TokenInfo(token.token_id, wall - token.created_at, token.expires_at - wall, token.used_by)
-                for token in shelf.tokens
+                for token in snapshot.tokens
             ),
-            mints=len(shelf.mints),
+            mints=len(snapshot.mints),
             mint_limit=rule.limit if rule else None,
             mint_window=rule.per if rule else None,
             next_mint_in=max(wait, 0.0),
@@ -229,8 +229,8 @@ class TokenPool:
         await self._adopt_one()
         if self._mints and (rule := self._mint_rule()):
             wall = self._clock.wall()
-            shelf = await self._store.snapshot(wall, wall - window_seconds(rule))
-            self._mints.restore(self._now() - max(0.0, wall - at) for at in shelf.mints)
+            snapshot = await self._store.snapshot(wall, wall - window_seconds(rule))
+            self._mints.restore(self._now() - max(0.0, wall - at) for at in snapshot.mints)
 
     async def _adopt_one(self) -> bool:
         """Enter the live tokens of the store that no other living process uses; whether there were any.
@@ -251,12 +251,12 @@ class TokenPool:
     def live(self) -> Sequence[Token]:
         """Tokens that may be used, oldest first, held or not. Starts renewals that are due."""
         now = self._now()
-        for holding in [holding for holding in self._tokens.values() if holding.expires_at <= now]:
-            self._remove(holding.token.token_id)
-        for holding in self._tokens.values():
-            if holding.renew_at <= now and not self._renewals:
-                self._start_renewal(holding)
-        return [holding.token for holding in self._tokens.values()]
+        for pooled in [pooled for pooled in self._tokens.values() if pooled.expires_at <= now]:
+            self._remove(pooled.token.token_id)
+        for pooled in self._tokens.values():
+            if pooled.renew_at <= now and not self._renewals:
+                self._start_renewal(pooled)
+        return [pooled.token for pooled in self._tokens.values()]
 
     def knows(self, token_id: str) -> bool:
         """Whether the token is still in the pool."""
@@ -264,47 +264,47 @@ class TokenPool:
 
     def cooldown_until(self, token_id: str) -> float:
         """The loop's time until which nothing may be sent with this token."""
-        holding = self._tokens.get(token_id)
-        return holding.cooldown_until if holding else float("-inf")
+        pooled = self._tokens.get(token_id)
+        return pooled.cooldown_until if pooled else float("-inf")
 
     def cooling_down_count(self) -> int:
         """How many live tokens are on hold."""
         now = self._now()
-        return sum(holding.cooldown_until > now for holding in self._tokens.values())
+        return sum(pooled.cooldown_until > now for pooled in self._tokens.values())
 
     def start_cooldown(self, token_id: str, seconds: float) -> None:
         """Send nothing with this token for so long. A longer hold stays."""
-        holding = self._tokens.get(token_id)
-        if holding is not None:
-            holding.cooldown_until = max(holding.cooldown_until, self._now() + seconds)
+        pooled = self._tokens.get(token_id)
+        if pooled is not None:
+            pooled.cooldown_until = max(pooled.cooldown_until, self._now() + seconds)
 
     def record_throttled(self, token_id: str) -> int:
         """The server answered 429 to this token: slow it down. Returns how many times in a row that was.
 
         A second refusal in a row says nothing new about the rate: nothing was let through at the one before.
         """
-        holding = self._tokens.get(token_id)
-        if holding is None:
+        pooled = self._tokens.get(token_id)
+        if pooled is None:
             return 1
-        if not holding.refusals:
+        if not pooled.refusals:
             self._limiter.slow_down(token_id)
-        holding.refusals += 1
-        return holding.refusals
+        pooled.refusals += 1
+        return pooled.refusals
 
     def record_success(self, token_id: str) -> None:
         """The server took a request with this token. From then on the account is known to be good: `proven`."""
         self._fresh_refusals = 0
         self.account_verified = True
-        holding = self._tokens.get(token_id)
-        if holding is not None:
-            holding.refusals = 0
+        pooled = self._tokens.get(token_id)
+        if pooled is not None:
+            pooled.refusals = 0
 
     async def discard(self, token_id: str, error: AuthenticationFailed) -> None:
         """The server refused this token. Does nothing if it is gone already."""
-        holding = self._tokens.get(token_id)
-        if holding is None:
+        pooled = self._tokens.get(token_id)
+        if pooled is None:
             return
-        if holding.is_own and self._is_fresh(holding):
+        if pooled.is_own and self._is_fresh(pooled):
             self._fresh_refusals += 1
         if self._fresh_refusals >= FRESH_REFUSALS_MAX:
             self.fatal_error = error
@@ -312,17 +312,17 @@ class TokenPool:
         self._observer.event("token.discarded", {"token_id": token_id, "reason": error.slug or error.status})
         await self._store.discard(token_id)
 
-    def _is_fresh(self, holding: PooledToken) -> bool:
+    def _is_fresh(self, pooled: PooledToken) -> bool:
         """By both clocks: in a suspend the one may stand still, and the other may be set."""
-        age = self._clock.wall() - holding.token.created_at
-        return self._now() - holding.created_at < FRESH_SECONDS and age < FRESH_SECONDS
+        age = self._clock.wall() - pooled.token.created_at
+        return self._now() - pooled.created_at < FRESH_SECONDS and age < FRESH_SECONDS
 
     async def try_acquire(self, token_id: str, call: str) -> float:
         """A permit for a campaign, with this token: 0.0 if granted, else the seconds to wait. Single calls go first."""
-        holding = self._tokens.get(token_id)
-        if holding is None or holding.cooldown_until > self._now():
+        pooled = self._tokens.get(token_id)
+        if pooled is None or pooled.cooldown_until > self._now():
             return await self._charge(token_id, call)
-        return await self._permits.acquire_low_priority(holding.token, call)
+        return await self._permits.acquire_low_priority(pooled.token, call)
 
     async def _charge(self, token_id: str, call: str) -> float:
         wait = await self._limiter.try_acquire(token_id, call)
@@ -511,7 +511,7 @@ class TokenPool:
 
     def _has_none(self) -> bool:
         now = self._now()
-        return not any(holding.expires_at > now for holding in self._tokens.values())
+        return not any(pooled.expires_at > now for pooled in self._tokens.values())
 
     async def _claim(self, deadline: float | None) -> float:
         """Write the mint into the ledger, waiting for its turn up to the deadline; returns its stamp.
@@ -540,8 +540,8 @@ class TokenPool:
             self._mints.undo_last()
         await self._store.refund_mint(stamp)
 
-    def _start_renewal(self, holding: PooledToken) -> None:
-        task = asyncio.get_running_loop().create_task(self._renew(holding))
+    def _start_renewal(self, pooled: PooledToken) -> None:
+        task = asyncio.get_running_loop().create_task(self._renew(pooled))
         self._renewals.add(task)
         task.add_done_callback(self._renewals.discard)
 
@@ -574,7 +574,7 @@ class TokenPool:
 
     def _remove(self, token_id: str) -> None:
         self._tokens.pop(token_id, None)
-        self._limiter.forget(token_id)
+        self._limiter.remove(token_id)
 
     async def _remembered(self, token: Token, wall: float) -> dict[str, list[float]]:
         """Ages of the releases of an earlier process, for each limit that counts calls made with a token."""

@@ -29,9 +29,9 @@ def closing(summary: Summary) -> str:
     if summary.read == 0:
         return "There was nothing to do."
     rest = summary.read - summary.delivered - summary.duplicate
-    twice = f", {number(summary.duplicate)} of them as a duplicate" if summary.duplicate else ""
+    possibly_duplicated = f", {number(summary.duplicate)} of them as a duplicate" if summary.duplicate else ""
     if rest == 0:
-        return f"All {counted(summary.read, 'record')} delivered{twice}."
+        return f"All {counted(summary.read, 'record')} delivered{possibly_duplicated}."
     return f"{number(summary.delivered)} of {counted(summary.read, 'record')} delivered; {number(rest)} not delivered."
 
 

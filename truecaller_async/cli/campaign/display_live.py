@@ -32,7 +32,7 @@ class LiveDisplay:
         self._console = console or Console(stderr=True, highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
 
-    def show(self, course: ProgressView) -> None:
+    def render(self, course: ProgressView) -> None:
         """Draw it anew."""
         self._live.update(picture(course), refresh=True)
 

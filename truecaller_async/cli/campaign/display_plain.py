@@ -27,7 +27,7 @@ class Display(Protocol):
     first: float
     every: float
 
-    def show(self, course: ProgressView) -> None:
+    def render(self, course: ProgressView) -> None:
         """The campaign is here."""
         ...
 
@@ -48,7 +48,7 @@ class PlainDisplay:
     first = FIRST_AFTER
     every = EVERY
 
-    def show(self, course: ProgressView) -> None:
+    def render(self, course: ProgressView) -> None:
         """One line, while there is something to wait for."""
         if not course.progress.finished:
             click.echo(line_of(course), err=True)
@@ -69,7 +69,7 @@ class PlainDisplay:
 class JsonDisplay(PlainDisplay):
     """Progress as JSON lines on stdout; notes stay on stderr."""
 
-    def show(self, course: ProgressView) -> None:
+    def render(self, course: ProgressView) -> None:
         """One event, while there is something to wait for."""
         if not course.progress.finished:
             click.echo(json.dumps(progress_event(course)))

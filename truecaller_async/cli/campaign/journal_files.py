@@ -80,10 +80,10 @@ def standing_of(path: Path) -> CampaignState | None:
     """Where the campaign of that journal stands; None where the journal cannot be read or holds none."""
     try:
         with reader_of(path) as reader:
-            standing = reader.state()
+            state = reader.state()
     except JournalError:
         return None
-    return None if standing.started is None else standing
+    return None if state.started is None else state
 
 
 def is_unused(path: Path) -> bool:
@@ -97,9 +97,9 @@ def is_unused(path: Path) -> bool:
         return False
 
 
-def is_ours(path: Path, standing: CampaignState) -> bool:
+def is_ours(path: Path, state: CampaignState) -> bool:
     """Whether nobody named it, and it is where it was made."""
-    return standing.notes.get(OWN) == os.path.realpath(path)
+    return state.notes.get(OWN) == os.path.realpath(path)
 
 
 def erase(path: Path) -> None:
@@ -115,13 +115,13 @@ def command(verb: str, path: Path, *more: str) -> str:
     return shlex.join(["truecaller", "campaign", verb, name, *more])
 
 
-def resume_command(path: Path, standing: CampaignState | None) -> str:
+def resume_command(path: Path, state: CampaignState | None) -> str:
     """What finishes the job. A source that cannot be read again has to be given for its rest, and for a batch that may
     be sent again behind later ones: whether those are of the same people, only their rows can tell."""
-    begun = None if standing is None else standing.started
-    if standing is None or begun is None or begun.source is not None:
+    begun = None if state is None else state.started
+    if state is None or begun is None or begun.source is not None:
         return command("resume", path)
-    is_cut = not standing.source_exhausted and not standing.open
-    if is_cut or any(batch.abandoned and batch.state is not BatchState.ACCEPTED for batch in standing.open):
+    is_cut = not state.source_exhausted and not state.open
+    if is_cut or any(batch.abandoned and batch.state is not BatchState.ACCEPTED for batch in state.open):
         return f"{command('resume', path)} --file INPUT"
     return command("resume", path)

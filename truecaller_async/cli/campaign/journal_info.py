@@ -33,7 +33,7 @@ class JournalInfo:
     """The campaign of a journal as it stood when it was looked at."""
 
     path: Path
-    standing: CampaignState
+    state: CampaignState
     begun: CampaignStarted
     reasons: FailureReasons
     is_running: bool = False
@@ -45,18 +45,18 @@ class JournalInfo:
         """Look at a journal. Raises `JournalError`."""
         reasons = FailureReasons()
         with reader_of(path) as reader:
-            standing = reader.state()
+            state = reader.state()
             is_running = reader.owner() is not None
             for outcome, reason, count in reader.reasons(KINDS_KEPT):
                 reasons.add(outcome, reason, count)
-        if standing.started is None:
+        if state.started is None:
             raise JournalError(f"{path} holds no campaign yet")
-        return cls(path, standing, standing.started, reasons, is_running)
+        return cls(path, state, state.started, reasons, is_running)
 
     @property
     def notes(self) -> Mapping[str, str]:
         """What the runs before have noted."""
-        return self.standing.notes
+        return self.state.notes
 
     @property
     def name(self) -> str:
@@ -73,7 +73,7 @@ class JournalInfo:
     @property
     def lost_input(self) -> bool:
         """Whether rows were never read, and the journal cannot read them."""
-        return self.begun.source is None and not self.standing.source_exhausted
+        return self.begun.source is None and not self.state.source_exhausted
 
     def moved(self, file: str) -> Self:
         """The same with its input in that file: where it was moved, or a copy of what came from standard input.
@@ -112,7 +112,7 @@ class JournalInfo:
         `goes_on` is for the file of the runs before; another one is written anew. Raises `ConfigError`, `JournalError`
         and `OSError`.
         """
-        is_final = FinalRows(self.standing)
+        is_final = FinalRows(self.state)
         there = repair(Path(results), is_final) if goes_on else RowSet()
         sink = open_sink(results, source=self.input_path, append=goes_on)
         try:

@@ -33,9 +33,9 @@ Item = TypeVar("Item")
 class FinalRows:
     """Which rows had their final word at one moment."""
 
-    def __init__(self, standing: CampaignState) -> None:
-        self.last = standing.position.row
-        self._open = {row for batch in standing.open for row in batch.open_rows}
+    def __init__(self, state: CampaignState) -> None:
+        self.last = state.position.row
+        self._open = {row for batch in state.open for row in batch.open_rows}
 
     def __call__(self, row: int) -> bool:
         return 0 < row <= self.last and row not in self._open

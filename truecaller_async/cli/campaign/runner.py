@@ -121,4 +121,4 @@ class CampaignRunner:
                 due = loop.time() + self.display.every
 
     def _show(self, stream: CampaignStream) -> None:
-        self.display.show(ProgressView(stream.progress, self.total, self.reasons.top(REASONS_SHOWN)))
+        self.display.render(ProgressView(stream.progress, self.total, self.reasons.top(REASONS_SHOWN)))

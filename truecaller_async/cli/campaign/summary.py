@@ -19,7 +19,7 @@ from truecaller_async.cli.campaign.account import closing, print_account
 from truecaller_async.cli.campaign.display_plain import summary_event
 from truecaller_async.cli.campaign.job import RunContext
 from truecaller_async.cli.campaign.runner import RunEnd
-from truecaller_async.cli.error_messages import told
+from truecaller_async.cli.error_messages import error_text
 from truecaller_async.cli.exit_codes import exit_for_campaign
 from truecaller_async.cli.formatting import counted
 from truecaller_async.cli.report.data import held_in
@@ -33,17 +33,17 @@ NOTHING_KEPT = f"Nothing can be resumed: the journal was kept in memory (--journ
 
 def print_summary(job: RunContext, ending: RunEnd) -> int:
     """Say how it ended; a journal of ours goes when nothing needs it any more. The exit code."""
-    standing = None if job.journal is None else journal_files.standing_of(job.journal)
-    is_done = ending.fault is None and standing is not None and standing.complete
+    state = None if job.journal is None else journal_files.standing_of(job.journal)
+    is_done = ending.fault is None and state is not None and state.complete
     kept = job.journal
-    if is_done and kept is not None and standing is not None and journal_files.is_ours(kept, standing):
+    if is_done and kept is not None and state is not None and journal_files.is_ours(kept, state):
         journal_files.erase(kept)
         kept = None
     _account(job, ending, kept)
     for text in next_steps(job, ending, kept):
         click.echo(text, err=True)
     if kept is not None and not is_done:
-        click.echo(f"Resume with: {journal_files.resume_command(kept, standing)}", err=True)
+        click.echo(f"Resume with: {journal_files.resume_command(kept, state)}", err=True)
     return exit_for_campaign(ending.summary, ending.fault, ending.signal)
 
 
@@ -67,7 +67,7 @@ def next_steps(job: RunContext, ending: RunEnd, kept: Path | None) -> Iterator[s
     if kept is not None:
         yield from _about_held(kept)
     if ending.fault is not None:
-        yield told(ending.fault)
+        yield error_text(ending.fault)
     if job.journal is None and (ending.signal or ending.fault or summary.unsent or summary.unknown):
         yield NOTHING_KEPT
 

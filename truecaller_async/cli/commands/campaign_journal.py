@@ -102,7 +102,7 @@ def report(journal: Path, html: str | None, as_json: bool) -> None:
 @click.argument("batch", type=int)
 @click.option("--applied", type=click.Choice(["yes", "no"]), required=True, help="Whether Truecaller had taken it.")
 @AS_JSON
-def settle(journal: Path, batch: int, applied: str, as_json: bool) -> None:
+def decide(journal: Path, batch: int, applied: str, as_json: bool) -> None:
     """Say whether a batch whose answer was lost had been applied.
 
     BATCH is its number, as report shows it. `yes` leaves its rows unknown for good: they were taken, and nobody can ask
@@ -146,4 +146,4 @@ def purge(journal: Path, force: bool, as_json: bool) -> None:
     click.echo(f"Next: {journal_files.command('report', journal)}")
 
 
-COMMANDS = (status, results, report, settle, purge)
+COMMANDS = (status, results, report, decide, purge)

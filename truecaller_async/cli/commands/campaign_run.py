@@ -303,7 +303,7 @@ async def _resume(asked: ResumeArgs, connection: AccountOptions) -> int:
                 job = attrs.evolve(job, line_of=source.line_of)
             if source is None and past.lost_input:
                 display.note(
-                    f"Note: {STANDARD_NAME} cannot be read again. The {counted(past.standing.position.row, 'row')} "
+                    f"Note: {STANDARD_NAME} cannot be read again. The {counted(past.state.position.row, 'row')} "
                     "that had been read are finished; give a copy of the whole input with --file to go on behind them."
                 )
             stream = client.resume(past.path, source=source, options=_changed(asked, past))
@@ -338,10 +338,10 @@ def _taken_up(asked: ResumeArgs, past: JournalInfo, note: Callable[[str], None])
 
 def _where_it_stopped(past: JournalInfo) -> InputRows | None:
     """The input behind the last row that was read, so that lines are known; None leaves the input to the journal."""
-    note, standing = past.begun.source, past.standing
-    if note is None or standing.source_exhausted or not is_untouched(note):
+    note, state = past.begun.source, past.state
+    if note is None or state.source_exhausted or not is_untouched(note):
         return None
-    return InputRows(reopened(note), standing.position if standing.position.row else None)
+    return InputRows(reopened(note), state.position if state.position.row else None)
 
 
 def _changed(asked: ResumeArgs, past: JournalInfo) -> CampaignOptions | None:

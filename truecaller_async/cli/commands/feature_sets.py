@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from truecaller_async.cli.account_options import AccountOptions, connection_options
-from truecaller_async.cli.list_command import ListColumns, ListRequest, listing_options, show
+from truecaller_async.cli.list_command import ListColumns, ListRequest, listing_options, print_list
 from truecaller_async.cli.number_filters import DEPARTMENT, OPERATION, PROCESS, NumberFilter, filter_options
 from truecaller_async.cli.output import Column
 
@@ -49,7 +49,7 @@ def list_feature_sets(**given: Any) -> None:
 async def _list(connection: AccountOptions, wanted: ListRequest, only: NumberFilter) -> None:
     async with connection.client() as client:
         listing = client.feature_sets.list(**only.argument, **wanted.paging)
-        await show(listing, wanted, ListColumns("feature set", COLUMNS, _row))
+        await print_list(listing, wanted, ListColumns("feature set", COLUMNS, _row))
 
 
 def _row(found: FeatureSet) -> Sequence[object]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from truecaller_async.cli.account_options import AccountOptions, connection_options
-from truecaller_async.cli.list_command import ListColumns, ListRequest, listing_options, show
+from truecaller_async.cli.list_command import ListColumns, ListRequest, listing_options, print_list
 from truecaller_async.cli.output import Column
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def list_labels(**given: Any) -> None:
 
 async def _list(connection: AccountOptions, wanted: ListRequest) -> None:
     async with connection.client() as client:
-        await show(client.labels.list(**wanted.paging), wanted, ListColumns("label", COLUMNS, _row))
+        await print_list(client.labels.list(**wanted.paging), wanted, ListColumns("label", COLUMNS, _row))
 
 
 def _row(label: Label) -> Sequence[object]:

@@ -17,7 +17,7 @@ from truecaller_async.cli.account_options import AccountOptions, connection_opti
 from truecaller_async.cli.exit_codes import ExitCode
 from truecaller_async.cli.formatting import counted, masked, number
 from truecaller_async.cli.formatting import duration as in_words
-from truecaller_async.cli.list_command import ListColumns, ListRequest, listing_options, show
+from truecaller_async.cli.list_command import ListColumns, ListRequest, listing_options, print_list
 from truecaller_async.cli.number_file import read_numbers
 from truecaller_async.cli.number_filters import ALL, NumberFilter, filter_options
 from truecaller_async.cli.output import Column, print_json, print_table
@@ -73,7 +73,7 @@ def list_numbers(**given: Any) -> None:
 
 async def _list(connection: AccountOptions, wanted: ListRequest, only: NumberFilter) -> None:
     async with connection.client() as client:
-        await show(client.numbers.list(**only.argument, **wanted.paging), wanted, ListColumns("number", COLUMNS, _row))
+        await print_list(client.numbers.list(**only.argument, **wanted.paging), wanted, ListColumns("number", COLUMNS, _row))
 
 
 def _row(found: Number) -> Sequence[object]:

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from truecaller_async.cli.error_messages import advice_on, said_of
+from truecaller_async.cli.error_messages import advice_for, message_of
 from truecaller_async.cli.exit_codes import ExitCode, exit_for_error
 from truecaller_async.cli.formatting import counted, duration, printable
 from truecaller_async.errors import Forbidden, TruecallerError
@@ -89,7 +89,7 @@ def skipped(check: str, because: str) -> CheckResult:
 
 def of_error(check: str, error: TruecallerError) -> CheckResult:
     """A check that the library ended with an error."""
-    return CheckResult(check, "fail", said_of(error), advice_on(error), exit_for_error(error))
+    return CheckResult(check, "fail", message_of(error), advice_for(error), exit_for_error(error))
 
 
 def of_configuration(facts: Configuration) -> CheckResult:

@@ -109,7 +109,7 @@ class CampaignReport:
     on_ambiguous: str
     outcomes: Mapping[str, int]
     reasons: Sequence[tuple[str, str, int]]
-    effort: RunCost
+    cost: RunCost
     latest: RunCost
     twice: Sequence[tuple[int, int]]
     lost: Sequence[LostAttempt]
@@ -137,7 +137,7 @@ def report_on(path: Path) -> CampaignReport:
             on_ambiguous=str(begun.options["on_ambiguous"]),
             outcomes={outcome: standing.outcome_counts()[outcome] for outcome in Outcome},
             reasons=_reasons(reader),
-            effort=_effort(standing),
+            cost=_effort(standing),
             latest=RunCost(**attrs.asdict(standing.cost, recurse=False)),
             **_troubles(path, reader, state),
         )

@@ -200,16 +200,16 @@ def _held(report: CampaignReport) -> Iterator[str]:
 
 
 def _facts(report: CampaignReport) -> Iterator[str]:
-    state, effort = report.state, report.effort
-    requests = ", ".join(f"{number(count)} {call}" for call, count in effort.requests.items() if count)
+    state, cost = report.state, report.cost
+    requests = ", ".join(f"{number(count)} {call}" for call, count in cost.requests.items() if count)
     yield "<h2>Cost and circumstances</h2><dl>"
     facts: Sequence[tuple[str, str]] = (
-        ("Requests", f"{number(sum(effort.requests.values()))}{f' ({requests})' if requests else ''}"),
+        ("Requests", f"{number(sum(cost.requests.values()))}{f' ({requests})' if requests else ''}"),
         ("Batches accepted", number(state.batches)),
-        ("Retries", number(effort.retries)),
-        ("Refusals", counted(effort.throttled, "answer") + " 429 (too many requests)"),
-        ("Tokens made", number(effort.tokens_minted)),
-        ("Time at work", f"{duration(effort.elapsed)} in {counted(state.runs, 'run')}"),
+        ("Retries", number(cost.retries)),
+        ("Refusals", counted(cost.throttled, "answer") + " 429 (too many requests)"),
+        ("Tokens made", number(cost.tokens_minted)),
+        ("Time at work", f"{duration(cost.elapsed)} in {counted(state.runs, 'run')}"),
         ("Began", moment(state.began_at)),
         ("Last write", moment(state.last_write)),
         ("A lost answer", report.on_ambiguous),

@@ -90,7 +90,7 @@ def lines_of_report(report: CampaignReport) -> Iterator[str]:
     yield _count("read", state.read)
     yield from _titled("Reasons", _reasons(report))
     yield ""
-    yield from cost_lines(report.effort, report.latest, state)
+    yield from cost_lines(report.cost, report.latest, state)
     yield from _titled("Possibly delivered twice", _twice(report))
     yield from _titled("Lost answers", _lost(report))
     yield from _titled("Held for your word", _held(report))
@@ -99,15 +99,15 @@ def lines_of_report(report: CampaignReport) -> Iterator[str]:
         yield _pair("next", state.next)
 
 
-def cost_lines(effort: RunCost, latest: RunCost, state: JournalState) -> Iterator[str]:
+def cost_lines(cost: RunCost, latest: RunCost, state: JournalState) -> Iterator[str]:
     """Requests, tokens and time: of all runs, and of the latest."""
-    requests = ", ".join(f"{number(count)} {call}" for call, count in effort.requests.items() if count)
+    requests = ", ".join(f"{number(count)} {call}" for call, count in cost.requests.items() if count)
     yield _pair("batches", number(state.batches))
-    yield _pair("requests", f"{number(sum(effort.requests.values()))}{f' ({requests})' if requests else ''}")
-    yield _pair("retries", number(effort.retries))
-    yield _pair("refusals", counted(effort.throttled, "answer") + " 429 (too many requests)")
-    yield _pair("tokens", f"{number(effort.tokens_minted)} made")
-    yield _pair("elapsed", duration(effort.elapsed))
+    yield _pair("requests", f"{number(sum(cost.requests.values()))}{f' ({requests})' if requests else ''}")
+    yield _pair("retries", number(cost.retries))
+    yield _pair("refusals", counted(cost.throttled, "answer") + " 429 (too many requests)")
+    yield _pair("tokens", f"{number(cost.tokens_minted)} made")
+    yield _pair("elapsed", duration(cost.elapsed))
     if state.runs > 1:
         here = f"{counted(sum(latest.requests.values()), 'request')}, {duration(latest.elapsed)}"
         yield _pair("runs", f"{number(state.runs)}; the latest cost {here}")

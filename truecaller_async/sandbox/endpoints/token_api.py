@@ -99,4 +99,4 @@ class TokenApi:
         """Tokens live equally long, so the first that was made is the first that expires."""
         while self._tokens and next(iter(self._tokens.values())).expires <= now:
             _, token = self._tokens.popitem(last=False)
-            self._admission.forget(token.number)
+            self._admission.remove(token.number)

@@ -47,11 +47,11 @@ class WebhookApi:
     """Takes orders. `usual` is the URL where an order names none, `fire` carries one out and gives its events."""
 
     def __init__(
-        self, usual: Secret | None, fire: Callable[[WebhookOrder], list[WebhookEvent]], postman: WebhookSender
+        self, usual: Secret | None, fire: Callable[[WebhookOrder], list[WebhookEvent]], sender: WebhookSender
     ) -> None:
         self._usual = usual
         self._fire = fire
-        self._postman = postman
+        self._sender = sender
 
     def handle(self, method: str, query: str, headers: Mapping[str, str], body: bytes, pending: int) -> SandboxResponse:
         """Answer one request; `pending` is how many sendings are not at their end. Raises nothing."""
@@ -60,7 +60,7 @@ class WebhookApi:
         if method == "POST":
             return self._ordered(headers, body)
         if method == "DELETE":
-            self._postman.forget()
+            self._sender.clear()
             return answer({"deleted": True})
         return not_allowed(METHODS)
 
@@ -98,6 +98,6 @@ class WebhookApi:
         after, limit = asked.get("after", "0"), asked.get("limit", str(PAGE))
         if not (_NUMBER.fullmatch(after) and _NUMBER.fullmatch(limit)):
             return invalid("after and limit must be whole numbers")
-        attempts = self._postman.attempts(int(after), min(int(limit), PAGE_MAX))
-        states = {state.value: count for state, count in self._postman.states.items()}
+        attempts = self._sender.attempts(int(after), min(int(limit), PAGE_MAX))
+        states = {state.value: count for state, count in self._sender.states.items()}
         return answer({"states": states, "pending": pending, "attempts": attempts})

@@ -148,8 +148,8 @@ def events_of(
     """The events of an order, in the order in which they are sent; a duplicate follows its event, or is anywhere."""
     kinds = volley.kinds
     events = [maker.make(kinds[place % len(kinds)], contacts, now) for place in range(volley.count)]
-    twice = set(rng.sample(range(volley.count), round(volley.count * volley.duplicates)))
-    sent = [event for place, event in enumerate(events) for _ in range(2 if place in twice else 1)]
+    possibly_duplicated = set(rng.sample(range(volley.count), round(volley.count * volley.duplicates)))
+    sent = [event for place, event in enumerate(events) for _ in range(2 if place in possibly_duplicated else 1)]
     if volley.shuffle:
         rng.shuffle(sent)
     return sent
@@ -196,7 +196,7 @@ class WebhookSender:
         """A webhook with this URL exists from now on."""
         self._configured.add(url)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """All webhooks are deleted: what is still to be sent or retried ends at its next attempt."""
         self._configured.clear()
 
