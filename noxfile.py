@@ -29,12 +29,14 @@ PARALLEL = ["-n", "2", "--dist", "loadfile"]
 FAST_TESTS = [
     "tests/models",
     "tests/planning",
+    "tests/validation",
+    "tests/resilience",
     "tests/protocol",
     "tests/limits",
     "tests/tokens",
     "tests/batch_life",
     "tests/authentication",
-    "tests/house",
+    "tests/architecture",
 ]
 """Folders of pure and virtual-time tests: 75 s of processor time together, so about 40 s on 2 idle cores.
 
@@ -42,7 +44,7 @@ Left out, with their processor time: `engine` and `throttling` (33 s each), `sim
 folders whose tests need sockets or processes. Measure before adding one: the session must stay below 60 s.
 """
 
-DOCS_TESTS = ["tests/house"]
+DOCS_TESTS = ["tests/architecture"]
 """The tests that compare documents with the code. Commands that check generated documents belong in `docs`."""
 
 CRASH_COMMANDS = [

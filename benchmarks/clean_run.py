@@ -27,7 +27,7 @@ from tests.engine.world import World
 from tests.engine.world import records as virtual_records
 from tests.virtual import run_virtual
 from truecaller_async import Limits, Summary, TruecallerClient
-from truecaller_async.planning.rate_law import calls_per_second
+from truecaller_async.resilience.rate_law import calls_per_second
 from truecaller_async.sandbox import SandboxSettings, Stats
 
 TOKENS = 10

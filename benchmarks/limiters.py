@@ -10,7 +10,7 @@ says how servers count. The allowed number is the limit times the windows that p
 
 Then the whole client: ten tokens, and more pushes at once than they may make, on the virtual clock against the sandbox
 and over sockets against a strict server. The share is of the time after the first two windows of a token: the burst of
-the beginning would flatter it, and the wait after it (`WARM_UP_SECONDS` in `planning/rate_law.py`) comes once. It
+the beginning would flatter it, and the wait after it (`WARM_UP_SECONDS` in `resilience/rate_law.py`) comes once. It
 cannot be above the law's own margin: 1 / 1.02, or 98.04 %, and a little for where the count ends.
 
 Over sockets the machine has a say. In a window of a second the margin is 20 ms, and where other programs keep the

@@ -23,7 +23,7 @@ from benchmarks import workload
 from benchmarks.cases import LIMITS, POLL, Place
 from benchmarks.lean import SPAWN, sit_on
 from truecaller_async import CallRecord, CampaignOptions, TruecallerClient
-from truecaller_async.planning.rate_law import window_seconds
+from truecaller_async.resilience.rate_law import window_seconds
 
 LIMIT = 20
 INTERVAL = window_seconds(LIMITS.replace(token=(LIMIT, 1.0)).rules[0]) / LIMIT

@@ -26,7 +26,6 @@ from truecaller_async import CallRecord, CampaignOptions, Outcome
 from truecaller_async.engine.run import settled_entries
 from truecaller_async.models import BatchResults, RecordColumns, Request, Secret
 from truecaller_async.options import BATCH_MAX, Timeouts
-from truecaller_async.planning.batch_validation import all_valid
 from truecaller_async.planning.correlate import mirrors
 from truecaller_async.planning.dedupe import Dedupe
 from truecaller_async.planning.outgoing_batch import OutgoingBatch
@@ -36,6 +35,7 @@ from truecaller_async.protocol.request_common import WRITES
 from truecaller_async.protocol.requests import status_request, submit_request
 from truecaller_async.protocol.status_summary import read_summaries
 from truecaller_async.transport import AiohttpTransport
+from truecaller_async.validation.batch_validation import all_valid
 
 BATCHES = 200
 APART = 20

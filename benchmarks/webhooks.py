@@ -66,7 +66,9 @@ def measure() -> list[Figure]:
     return [
         exactly("webhooks: events sent and answered 200", run.sent, EVENTS),
         exactly("webhooks: answered 200 and not handled", run.unhandled, 0),
-        at_most("webhooks: handled twice, of those counted as possible", run.possibly_duplicated, run.stats.possibly_twice),
+        at_most(
+            "webhooks: handled twice, of those counted as possible", run.possibly_duplicated, run.stats.possibly_twice
+        ),
         exactly("webhooks: handled, by the receiver's count", run.stats.handled, run.distinct),
         Figure("webhooks: events a second, kills included", f"{run.sent / run.seconds:,.0f}"),
         Figure("webhooks: answer with a blocked handler, median", f"{1000 * latencies[len(latencies) // 2]:.1f} ms"),

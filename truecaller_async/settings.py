@@ -16,7 +16,7 @@ from yarl import URL
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import Secret
 from truecaller_async.options import Limits
-from truecaller_async.protocol.versions import VERSIONS
+from truecaller_async.protocol.versions.registry import VERSIONS
 
 T = TypeVar("T")
 

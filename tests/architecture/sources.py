@@ -28,7 +28,7 @@ class Use:
 
 @attrs.frozen
 class Module:
-    """One file of the package. The `room` is the part after the package's name; the package itself has the room ``."""
+    """One file of the package. The `package` is the part after the package's name; the package itself has the package ``."""
 
     name: str
     tree: ast.Module
@@ -39,8 +39,8 @@ class Module:
         return cls(name, ast.parse(text), is_package)
 
     @property
-    def room(self) -> str:
-        return room_of(self.name)
+    def package(self) -> str:
+        return package_of(self.name)
 
     def imports(self) -> list[Use]:
         """Every import, wherever it stands; a `from` import names what it brings."""
@@ -109,8 +109,8 @@ def _dotted(node: ast.expr) -> list[tuple[str, str]]:
     return [(node.id, rest)] if isinstance(node, ast.Name) else []
 
 
-def room_of(module: str) -> str:
-    """The room of a module's full name."""
+def package_of(module: str) -> str:
+    """The package of a module's full name."""
     return module.partition(".")[2].partition(".")[0]
 
 

@@ -26,7 +26,7 @@ from .language import (
 RULES = Retired(
     packages={"truecaller_async/old": "new/"},
     modules={"gone": "here.py", "tokens/memory": "memory_store.py"},
-    names={"Ring": "SlidingWindow", "acquire_low_priority": "yield_turn"},
+    names={"Ring": "SlidingWindow", "give_way": "yield_turn"},
     definitions={"tokens|pools": {"take": "acquire"}, ".": {"look": "view"}},
     sql={"owes": "open_rows"},
     strings={"old.event": "new.event"},
@@ -48,7 +48,7 @@ def module(text: str, path: str = "truecaller_async/x.py") -> File:
 
 
 def test_a_retired_package_and_module_are_found() -> None:
-    paths = ["truecaller_async/old/a.py", "truecaller_async/x/gone.py", "truecaller_async/tokens/memory_store.py"]
+    paths = ["truecaller_async/old/a.py", "truecaller_async/x/gone.py", "truecaller_async/tokens/memory.py"]
     assert [finding.place for finding in retired_paths(paths, RULES)] == ["truecaller_async/old", *paths[1:]]
     others = ["truecaller_async/journal/memory.py", "truecaller_async/bygone.py", "tests/gone.py"]
     assert retired_paths(others, RULES) == []
@@ -61,14 +61,14 @@ def test_a_retired_package_and_module_are_found() -> None:
         "from x import Ring",
         "from x import y as _Ring",
         "import x\nx.Ring()",
-        "def acquire_low_priority(): ...",
-        "def f(acquire_low_priority): ...",
-        "f(acquire_low_priority=1)",
-        "self.acquire_low_priority = 1",
-        "acquire_low_priority = 1",
+        "def give_way(): ...",
+        "def f(give_way): ...",
+        "f(give_way=1)",
+        "self.give_way = 1",
+        "give_way = 1",
         "x: Ring",
-        "# see `SlidingWindow.add`",
-        '"""Wrap a `SlidingWindow`."""',
+        "# see `Ring.add`",
+        '"""Wrap a `Ring`."""',
     ],
 )
 def test_a_retired_name_is_found(text: str) -> None:
@@ -83,7 +83,7 @@ def test_another_name_is_not_found(text: str) -> None:
 
 
 def test_a_retired_name_between_backticks_in_a_document_is_found() -> None:
-    (finding,) = retired_names(File("docs/a.md", "# Title\n\nA `SlidingWindow(5)` holds times.\n"), RULES)
+    (finding,) = retired_names(File("docs/a.md", "# Title\n\nA `Ring(5)` holds times.\n"), RULES)
     assert finding.place == "docs/a.md:3"
 
 

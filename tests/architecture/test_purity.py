@@ -1,4 +1,4 @@
-"""Decisions are pure: no clock, no chance, no I/O. And each library has its rooms."""
+"""Decisions are pure: no clock, no chance, no I/O. And each library has its packages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from .sources import Module, modules
 
-PURE = {"models", "errors", "options", "ports", "protocol", "planning"}
+PURE = {"models", "errors", "options", "ports", "protocol", "planning", "validation", "resilience", "redaction"}
 
 IMPURE = (
     "asyncio",
@@ -26,7 +26,7 @@ IMPURE = (
     "datetime.date.today",
 )
 
-ROOMS_OF = {
+PACKAGES_OF = {
     "aiohttp.ClientSession": {"transport", "client", "trustcaller"},
     "aiohttp.TCPConnector": {"transport"},
     "aiohttp.web": {"sandbox", "webhooks"},
@@ -43,7 +43,7 @@ ONLY_A_TYPE_IN = {"aiohttp.ClientSession": {"client", "trustcaller"}}
 
 
 def impurities(module: Module) -> list[str]:
-    """The uses in a module that a pure room may not have; `Random` as a type is allowed."""
+    """The uses in a module that a pure package may not have; `Random` as a type is allowed."""
     typed = {use.name for use in module.imports() if use.typing_only} & {"random.Random"}
     found = [use for use in module.uses() if any(use.is_about(impure) for impure in IMPURE) and use.name not in typed]
     found += [use for use in module.calls() if use.name == "open"]
@@ -51,18 +51,18 @@ def impurities(module: Module) -> list[str]:
 
 
 def intrusions(module: Module, name: str) -> list[str]:
-    """The uses of a library outside its rooms, and calls where it may only be a type."""
-    where = module.calls() if module.room in ONLY_A_TYPE_IN.get(name, ()) else module.uses()
-    if module.room in ROOMS_OF[name] - ONLY_A_TYPE_IN.get(name, set()):
+    """The uses of a library outside its packages, and calls where it may only be a type."""
+    where = module.calls() if module.package in ONLY_A_TYPE_IN.get(name, ()) else module.uses()
+    if module.package in PACKAGES_OF[name] - ONLY_A_TYPE_IN.get(name, set()):
         return []
     return [f"{module.name}:{use.line} {use.name}" for use in where if use.is_about(name)]
 
 
 def test_pure_packages_use_no_clock_no_randomness_and_no_io() -> None:
-    assert [said for module in modules() if module.room in PURE for said in impurities(module)] == []
+    assert [said for module in modules() if module.package in PURE for said in impurities(module)] == []
 
 
-@pytest.mark.parametrize("name", ROOMS_OF)
+@pytest.mark.parametrize("name", PACKAGES_OF)
 def test_third_party_library_is_imported_only_in_its_packages(name: str) -> None:
     assert [said for module in modules() for said in intrusions(module, name)] == []
 

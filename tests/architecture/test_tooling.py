@@ -12,7 +12,7 @@ from hypothesis import settings
 from .sources import REPOSITORY
 
 PROJECT: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
-WRITTEN_ELSEWHERE = {"docs", "CONTRIBUTING.md"}
+WRITTEN_ELSEWHERE: frozenset[str] = frozenset()
 """Part of the source distribution as soon as they exist."""
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from truecaller_async import ConfigError
 from truecaller_async.cli.account_options import VERSIONS, AccountOptions, default_state
-from truecaller_async.protocol.versions import VERSIONS as OURS
+from truecaller_async.protocol.versions.registry import VERSIONS as OURS
 from truecaller_async.sandbox import Sandbox, SandboxSettings
 
 from .driving import CALLER, REASON, Shell, receiver

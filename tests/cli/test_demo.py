@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from truecaller_async.cli.commands.demo import generated
-from truecaller_async.planning.preflight import preflight
 from truecaller_async.sandbox.batches.applied_posts import BY_LAST_DIGITS
 from truecaller_async.sandbox.settings import SandboxSettings
+from truecaller_async.validation.preflight import preflight
 
 from .driving import Shell, adds_up, environment
 

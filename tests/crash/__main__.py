@@ -107,7 +107,14 @@ def _power(asked: argparse.Namespace, folder: Path, policies: Sequence[str]) -> 
         return 0
     counters = power.cut_power(folder, asked.cuts, asked.seed, policies[0])
     _say("\n| cuts | resumed | restarted | refused | violations | seconds |\n|" + " --- |" * 6)
-    cells = (counters.cuts, counters.resumed, counters.anew, counters.refused, len(counters.violations), round(counters.seconds))
+    cells = (
+        counters.cuts,
+        counters.resumed,
+        counters.anew,
+        counters.refused,
+        len(counters.violations),
+        round(counters.seconds),
+    )
     _say(_line(cells))
     _show(counters.violations)
     return len(counters.violations)

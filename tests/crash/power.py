@@ -81,7 +81,9 @@ def cut_power(folder: Path, cuts: int, seed: int, policy: str = "resend") -> Tal
             violations = _gone_on_with(cut, nursery, policy, counters)
             violations = violations or held_to_the_laws(cut, rows, policy)
             counters.cuts += 1
-            counters.violations += [f"cut {number}, after {moment} of {len(steps)} steps: {text}" for text in violations]
+            counters.violations += [
+                f"cut {number}, after {moment} of {len(steps)} steps: {text}" for text in violations
+            ]
             if not violations:
                 shutil.rmtree(cut)
     counters.seconds = time.monotonic() - start

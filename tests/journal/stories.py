@@ -120,7 +120,9 @@ class Teller:
         kinds: dict[int, list[int]] = {}
         for row in rows:
             kinds.setdefault(self.dice.choice((0, 1, 1, 1, 1, 2)), []).append(row)
-        entries: list[JournalEntry] = [self._said(tuple(unconfirmed), None) for unconfirmed in [kinds.pop(0, [])] if unconfirmed]
+        entries: list[JournalEntry] = [
+            self._said(tuple(unconfirmed), None) for unconfirmed in [kinds.pop(0, [])] if unconfirmed
+        ]
         entries += [BatchPlanned(self._next_seq(), tuple(mine), payload=self._payload()) for mine in kinds.values()]
         fingerprints = self.dice.randbytes(self.dice.randint(0, 9))
         return [*entries, RowsRead(SourcePosition(self.row, 2 * self.row, 31 * self.row), fingerprints)]

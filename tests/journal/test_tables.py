@@ -145,7 +145,12 @@ def test_no_full_number_reaches_the_disk_whatever_the_server_sends() -> None:
     db, builder = scribe_in_memory()
     said = f"receiver {NUMBER} and 9198 7654 3210 \ud800 are bad"
     write(
-        db, builder, BEGUN, BatchPlanned(1, (1, 2, 3)), RowsRead(SourcePosition(3, 0, 0)), AttemptStarted(1, 1, "t", 1.0)
+        db,
+        builder,
+        BEGUN,
+        BatchPlanned(1, (1, 2, 3)),
+        RowsRead(SourcePosition(3, 0, 0)),
+        AttemptStarted(1, 1, "t", 1.0),
     )
     write(db, builder, AttemptEnded(1, 1, "refused", 2.0, detail=said, reason=said, field=said))
     write(db, builder, RowsSettled((1, 2), Outcome.FAILED, said, 1, said))

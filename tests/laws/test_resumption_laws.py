@@ -207,7 +207,11 @@ def check_truth(fate: Fate, lives: list[Life], survivor: Survivor, state: Sandbo
         what = given[row]
         assert word.outcome is not Outcome.DELIVERED or what in succeeded
         assert word.outcome not in (Outcome.UNSENT, Outcome.EXPIRED) or not applied[what]
-        assert applied[what] <= 1 or (word.possibly_duplicated and fate.on_ambiguous == "resend"), (row, word, applied[what])
+        assert applied[what] <= 1 or (word.possibly_duplicated and fate.on_ambiguous == "resend"), (
+            row,
+            word,
+            applied[what],
+        )
         assert word.attempts >= applied[what]
     check_order(fate, [(entry.receiver, entry.reason) for entry in truth])
 

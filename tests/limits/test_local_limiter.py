@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from tests.virtual import most_in_window, run_virtual
 from truecaller_async.limits import LocalLimiter
 from truecaller_async.options import Limits, RateLimit
-from truecaller_async.planning.rate_law import IDLE_SECONDS, WARM_UP_SECONDS, SlidingWindow, burst_size, window_seconds
+from truecaller_async.resilience.rate_law import (
+    IDLE_SECONDS,
+    WARM_UP_SECONDS,
+    SlidingWindow,
+    burst_size,
+    window_seconds,
+)
 
 GRANTS = 260
 """How many grants one example looks at: more than the largest limit, so that the window closes."""

@@ -31,7 +31,7 @@ from truecaller_async.planning.ambiguity import (
 )
 from truecaller_async.planning.batch_state import AttemptCounts, BatchState
 from truecaller_async.planning.campaign_state import CampaignState
-from truecaller_async.planning.circuit_breaker import FAILURE_THRESHOLD, ServiceGuard
+from truecaller_async.resilience.circuit_breaker import FAILURE_THRESHOLD, ServiceGuard
 
 BEGUN: list[JournalEntry] = [
     CampaignStarted(1.0, "1", "account", "v2", {}, None, b""),
@@ -141,5 +141,8 @@ def test_ambiguous_batch_is_the_last_candidate_for_a_probe(alone: bool, seconds:
 
 def test_ambiguous_batch_waits_at_most_half_of_its_window() -> None:
     outage = restraint_after(*[ServerError(503)] * FAILURE_THRESHOLD)
-    assert resend_due(outgoing_batch(1, record(1), lost_answers=1, lost_at=100.0), outage, 40.0, is_only_work=False) == 120.0
+    assert (
+        resend_due(outgoing_batch(1, record(1), lost_answers=1, lost_at=100.0), outage, 40.0, is_only_work=False)
+        == 120.0
+    )
     assert resend_due(outgoing_batch(1, record(1), lost_answers=1), outage, 8000.0, is_only_work=True) == -math.inf

@@ -27,7 +27,9 @@ def test_open_rows_are_read_rows_without_a_result(outcomes: list[Outcome], more:
 def test_reasons_are_counted_for_undelivered_rows() -> None:
     counters = Counters(CampaignState())
     counters.count([result(Outcome.DELIVERED, "fine"), result(Outcome.DUPLICATE, "of row 1")])
-    counters.count([result(Outcome.FAILED, "not a user"), result(Outcome.FAILED, "not a user"), result(Outcome.EXPIRED)])
+    counters.count(
+        [result(Outcome.FAILED, "not a user"), result(Outcome.FAILED, "not a user"), result(Outcome.EXPIRED)]
+    )
     assert counters.reasons == {"not a user": 2, "expired": 1}
 
 

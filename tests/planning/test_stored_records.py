@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from truecaller_async import CallRecord
-from truecaller_async.planning.preflight import canonical
 from truecaller_async.planning.stored_records import pack_records, unpack_records
+from truecaller_async.validation.preflight import canonical
 
 TEXTS = st.text(st.characters(), max_size=12) | st.none()
 

@@ -127,7 +127,9 @@ def one_step(schedule: WorkQueue, rng: Random, waiting: dict[int, OutgoingBatch]
     match rng.randrange(6):
         case 0 | 1:
             size, via = rng.randint(1, 4), rng.choice(["submit", "submit", "push"])
-            one = outgoing_batch(seq, *[record(seq)] * (1 if via == "push" else size), call=via, root_batch=rng.randint(0, 2))
+            one = outgoing_batch(
+                seq, *[record(seq)] * (1 if via == "push" else size), call=via, root_batch=rng.randint(0, 2)
+            )
             one.not_before = rng.choice([0.0, now + rng.random() * 5])
             one.blocked_by = {rng.randint(1, seq)} if via == "submit" and rng.random() < 0.4 else set()
             schedule.add(one, now)

@@ -23,7 +23,7 @@ from truecaller_async.protocol.requests import (
     status_request,
     submit_request,
 )
-from truecaller_async.protocol.versions import VERSIONS
+from truecaller_async.protocol.versions.registry import VERSIONS
 
 from .answers import ACCOUNT, record
 

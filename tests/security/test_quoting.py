@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from truecaller_async.errors import BODY_KEPT
-from truecaller_async.protocol.redaction import TEXT_MAX_CHARACTERS, redact, redact_body
+from truecaller_async.redaction import TEXT_MAX_CHARACTERS, redact, redact_body
 
 from .canary import leaks, traces_of_number, traces_of_secret
 from .host import RECEIVER, TOKEN

@@ -10,10 +10,10 @@ from tests.simulation.fate import Act, Campaign, Fate
 from tests.simulation.timeline import Timeline
 from truecaller_async import CallRecord, RecordResult, Summary
 from truecaller_async.models import JournalEntry
-from truecaller_async.planning.circuit_breaker import ServiceGuard
-from truecaller_async.planning.preflight import canonical
+from truecaller_async.resilience.circuit_breaker import ServiceGuard
 from truecaller_async.sandbox import TruthEntry
 from truecaller_async.sandbox.state import Stats
+from truecaller_async.validation.preflight import canonical
 
 Content = tuple[object, ...]
 """What is sent of a record, by which it is known again in the truth log: `ends_at` in seconds, for the watermark moves

@@ -22,9 +22,9 @@ from truecaller_async import CallRecord, CampaignOptions, Limits, Outcome, Respo
 from truecaller_async.engine import sender
 from truecaller_async.models import JournalEntry, RowsSettled
 from truecaller_async.planning.batch_state import BatchEvent, event_of
-from truecaller_async.planning.circuit_breaker import Grant
 from truecaller_async.planning.outgoing_batch import OutgoingBatch
 from truecaller_async.planning.pair_order import PairOrder
+from truecaller_async.resilience.circuit_breaker import Grant
 from truecaller_async.sandbox.faults.plan import Fault, FaultPlan
 from truecaller_async.sandbox.settings import SPEEDS
 

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from truecaller_async.errors import ConfigError, SourceError
 from truecaller_async.models import CallRecord, Row
-from truecaller_async.planning.preflight import preflight
 from truecaller_async.sources import ColumnDefaults, open_source, read_csv
 from truecaller_async.sources.column_mapping import FIELDS
 from truecaller_async.sources.text_files import LINE_MAX
+from truecaller_async.validation.preflight import preflight
 
 NOW = 1_752_760_800_000
 HEADER = "caller,receiver,starts_at,ends_at,reason,key\n"

@@ -16,7 +16,7 @@ from tests.tokens.world import Mint, now, pool_of
 from tests.virtual import most_in_window, run_virtual
 from truecaller_async.models import Token
 from truecaller_async.options import Limits
-from truecaller_async.planning.rate_law import WARM_UP_SECONDS, window_seconds
+from truecaller_async.resilience.rate_law import WARM_UP_SECONDS, window_seconds
 from truecaller_async.tokens import TokenPool
 from truecaller_async.tokens.permit_queue import CAMPAIGN_SLOT_AFTER_PERMITS, CAMPAIGN_SLOT_LATE_SECONDS, PermitQueue
 

@@ -25,7 +25,7 @@ from tests.throttling.gateway import (
 from tests.virtual import BASE
 from truecaller_async import NotSent, ResponseLost
 from truecaller_async.models import Answer
-from truecaller_async.planning.circuit_breaker import ServiceGuard
+from truecaller_async.resilience.circuit_breaker import ServiceGuard
 
 TABLE = Path(__file__).with_name("retries.toml")
 SOON = 0.01

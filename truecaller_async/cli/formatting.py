@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from truecaller_async.models import mask_number
-from truecaller_async.planning.untrusted_values import LONG_NUMBER
+from truecaller_async.validation.untrusted_values import LONG_NUMBER
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 

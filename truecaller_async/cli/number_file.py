@@ -16,8 +16,8 @@ import attrs
 
 from truecaller_async.cli.formatting import counted, printable
 from truecaller_async.errors import SourceError, ValidationError
-from truecaller_async.planning.number_lists import clean_numbers
 from truecaller_async.sources.text_files import READ_FAULTS, lines, open_text
+from truecaller_async.validation.number_lists import clean_numbers
 
 STANDARD = "-"
 COLUMNS = ("phone_number", "number")

@@ -34,13 +34,13 @@ from truecaller_async.models import (
     SourceEnded,
     SourcePosition,
 )
-from truecaller_async.planning.batch_validation import all_canonical, all_valid
 from truecaller_async.planning.fingerprints import RowFingerprints
 from truecaller_async.planning.outgoing_batch import OutgoingBatch
-from truecaller_async.planning.preflight import RULE_PAST, canonical, preflight
-from truecaller_async.planning.rate_law import burst_capacity, calls_per_second
 from truecaller_async.planning.stored_records import pack_records
+from truecaller_async.resilience.rate_law import burst_capacity, calls_per_second
 from truecaller_async.sources import RowReader
+from truecaller_async.validation.batch_validation import all_canonical, all_valid
+from truecaller_async.validation.preflight import RULE_PAST, canonical, preflight
 
 READ_AHEAD_BATCHES = 0.25
 """Seconds of work for the live tokens that are read as fast as the source gives."""
@@ -87,7 +87,9 @@ class Intake:
             burst_capacity(limits, "submit"), READ_AHEAD_BATCHES * calls_per_second(limits, "submit")
         )
         self._span = ReadSpan()
-        self._fingerprints = RowFingerprints(run.state.started.salt) if run.journal.resumable and run.state.started else None
+        self._fingerprints = (
+            RowFingerprints(run.state.started.salt) if run.journal.resumable and run.state.started else None
+        )
         self._plans: deque[asyncio.Task[None]] = deque()
         self._reading: asyncio.Timeout | None = None
         self.waits_for_credits = False

@@ -24,11 +24,11 @@ from truecaller_async.errors import (
 )
 from truecaller_async.models import BatchResults, Outcome, RecordResult, ResultList, Token
 from truecaller_async.models.batches import FINAL_STATUSES
-from truecaller_async.planning.backoff import cooldown_seconds
-from truecaller_async.planning.circuit_breaker import Grant
 from truecaller_async.planning.correlate import Match, RowStatus, correlate, mirrors, names_records
-from truecaller_async.protocol.redaction import redact
 from truecaller_async.protocol.status_summary import StatusView
+from truecaller_async.redaction import redact
+from truecaller_async.resilience.backoff import cooldown_seconds
+from truecaller_async.resilience.circuit_breaker import Grant
 
 STATUSES_REPORTED_MAX = 20
 STATUS_MAX_CHARACTERS = 40
@@ -189,7 +189,16 @@ class Poller:
                 reason = None
             results.append(
                 RecordResult(
-                    given, batch.rows[index], given.key, outcome, reason, field, batch_id, row.id, sends, possibly_duplicated
+                    given,
+                    batch.rows[index],
+                    given.key,
+                    outcome,
+                    reason,
+                    field,
+                    batch_id,
+                    row.id,
+                    sends,
+                    possibly_duplicated,
                 )
             )
         accepted.open = left

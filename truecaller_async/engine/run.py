@@ -52,7 +52,6 @@ from truecaller_async.models import (
 from truecaller_async.options import CampaignOptions, RetryPolicy
 from truecaller_async.planning.campaign_state import CampaignState
 from truecaller_async.planning.chunker import Chunker
-from truecaller_async.planning.circuit_breaker import Grant, ServiceGuard
 from truecaller_async.planning.counters import Counters
 from truecaller_async.planning.dedupe import Dedupe
 from truecaller_async.planning.outgoing_batch import OutgoingBatch
@@ -60,6 +59,7 @@ from truecaller_async.planning.pair_order import PairOrder
 from truecaller_async.planning.poll_schedule import AdaptiveFirstPoll, PollSchedule
 from truecaller_async.planning.work_queue import WorkQueue
 from truecaller_async.ports import Journal, Observer
+from truecaller_async.resilience.circuit_breaker import Grant, ServiceGuard
 from truecaller_async.resources import Batches, Calls
 from truecaller_async.tokens import TokenPool
 

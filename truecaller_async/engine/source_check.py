@@ -27,9 +27,9 @@ from truecaller_async.planning.campaign_state import START, JournaledBatch
 from truecaller_async.planning.dedupe import WINDOW
 from truecaller_async.planning.fingerprints import RowFingerprints
 from truecaller_async.planning.pair_order import pair_of
-from truecaller_async.planning.preflight import RULE_PAST, canonical, preflight
 from truecaller_async.planning.stored_records import unpack_records
 from truecaller_async.sources import FileSource, RowReader
+from truecaller_async.validation.preflight import RULE_PAST, canonical, preflight
 
 PAGE = 256
 """Stretches of rows that the journal is asked for at once."""

@@ -28,7 +28,7 @@ from truecaller_async.errors import ConfigError, JournalError
 from truecaller_async.models import NoteAdded, Progress, RecordResult, ResultList, Summary
 from truecaller_async.options import BATCH_MAX
 from truecaller_async.planning.campaign_state import add_costs
-from truecaller_async.planning.rate_law import calls_per_second
+from truecaller_async.resilience.rate_law import calls_per_second
 
 RATE_MIN_SECONDS = 5.0
 SILENCE_SECONDS = 10.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from truecaller_async.models import RowsSettled, mask_number
-from truecaller_async.planning.untrusted_values import LONG_NUMBER
+from truecaller_async.validation.untrusted_values import LONG_NUMBER
 
 TEXT_MAX = 2000
 """Characters of a text that are kept."""

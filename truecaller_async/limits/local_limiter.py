@@ -1,7 +1,7 @@
 """The limiter of one process.
 
 Each limit is kept by a gate for each token (or one for the account). A gate has two parts that must both agree: an
-aiolimiter bucket, which spreads the releases, and the ring of `planning.rate_law`, which holds the window. aiolimiter
+aiolimiter bucket, which spreads the releases, and the ring of `resilience.rate_law`, which holds the window. aiolimiter
 alone will not do: a bucket that admits the limit in steady state lets almost twice the limit through in the first
 window. Nor will the two alone: the ring would give back the first burst, and the silence before it, in each window. So
 a permit of a short window that somebody had to wait for is followed by no burst, and the silence wears off.
@@ -18,7 +18,13 @@ from collections.abc import Mapping, Sequence
 from aiolimiter import AsyncLimiter
 
 from truecaller_async.options import Limits, RateLimit
-from truecaller_async.planning.rate_law import AdaptiveRate, ConnectionWarmup, SlidingWindow, burst_size, window_seconds
+from truecaller_async.resilience.rate_law import (
+    AdaptiveRate,
+    ConnectionWarmup,
+    SlidingWindow,
+    burst_size,
+    window_seconds,
+)
 
 WAIT_MIN_SECONDS = 1e-4
 """The shortest wait that is ever asked for: a shorter one may be lost in the clock's resolution."""

@@ -1,7 +1,7 @@
 """A call record, and what became of it.
 
 A `CallRecord` says: when *caller* rings *receiver* between *starts_at* and *ends_at*, show this name and this
-reason. It holds just what the caller gave; the pre-flight (`planning.preflight`) says whether it may be sent and in
+reason. It holds just what the caller gave; the pre-flight (`validation.preflight`) says whether it may be sent and in
 which form. A `RecordResult` is the one honest answer for one row of the input.
 """
 

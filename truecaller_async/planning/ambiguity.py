@@ -21,8 +21,8 @@ from truecaller_async.models import AttemptEnded, BatchAbandoned, JournalEntry, 
 from truecaller_async.options import CampaignOptions
 from truecaller_async.planning.batch_state import AttemptCounts, BatchEvent, BatchState
 from truecaller_async.planning.campaign_state import JournaledBatch
-from truecaller_async.planning.circuit_breaker import ServiceGuard
 from truecaller_async.planning.outgoing_batch import OutgoingBatch
+from truecaller_async.resilience.circuit_breaker import ServiceGuard
 
 CRASHED_DETAIL = "the process ended before the answer came"
 TAKEN = "taken by the server, by the operator's word; its batch id is not known"

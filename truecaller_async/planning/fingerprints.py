@@ -24,7 +24,7 @@ import attrs
 import msgspec
 
 from truecaller_async.models import CallRecord
-from truecaller_async.planning.untrusted_values import as_text
+from truecaller_async.validation.untrusted_values import as_text
 
 DIGEST_SIZE = 8
 """Bytes at the beginning of a print that are about the whole block."""

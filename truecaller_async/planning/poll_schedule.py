@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from truecaller_async.options import PollPolicy, RetryPolicy
-from truecaller_async.planning.backoff import full_jitter
+from truecaller_async.resilience.backoff import full_jitter
 
 if TYPE_CHECKING:
     from random import Random

@@ -15,8 +15,8 @@ import attrs
 import msgspec
 
 from truecaller_async.models import CallRecord, RecordColumns
-from truecaller_async.planning.batch_validation import all_canonical
-from truecaller_async.planning.preflight import canonical
+from truecaller_async.validation.batch_validation import all_canonical
+from truecaller_async.validation.preflight import canonical
 
 LEVEL = 1
 """The fastest: numbers do not become much smaller by trying harder."""

@@ -17,8 +17,8 @@ from uuid import UUID
 from truecaller_async import options
 from truecaller_async.errors import ValidationError
 from truecaller_async.models import Problem
-from truecaller_async.protocol.redaction import redact
 from truecaller_async.protocol.server_message import is_batch_id
+from truecaller_async.redaction import redact
 
 SURVEY_ID = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 

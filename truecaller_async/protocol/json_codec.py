@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import msgspec
 
 from truecaller_async.errors import DecodeError
-from truecaller_async.protocol.redaction import redact_body
+from truecaller_async.redaction import redact_body
 
 if TYPE_CHECKING:
     from cattrs import Converter

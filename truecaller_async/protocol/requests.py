@@ -25,7 +25,7 @@ from truecaller_async.protocol.request_common import (
     json_body,
     query,
 )
-from truecaller_async.protocol.versions import version_named
+from truecaller_async.protocol.versions.registry import version_named
 
 MINTS = WRITES | {"X-Public-Access": "allow"}
 

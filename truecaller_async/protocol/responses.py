@@ -42,11 +42,11 @@ from truecaller_async.models.numbers import BUCKETS, Number, NumberJob
 from truecaller_async.models.pages import Page
 from truecaller_async.protocol.batch_status import ExpectedBatch, read_documented, read_tolerant
 from truecaller_async.protocol.json_codec import decode, readable, structure, structure_all
-from truecaller_async.protocol.redaction import redact, redact_body, redact_strict
 from truecaller_async.protocol.retry_after import parse_retry_after
 from truecaller_async.protocol.server_message import ServerMessage, batch_id_in, message_from, read_message
 from truecaller_async.protocol.status_summary import StatusView, read_summaries
-from truecaller_async.protocol.versions import version_named
+from truecaller_async.protocol.versions.registry import version_named
+from truecaller_async.redaction import redact, redact_body, redact_strict
 
 T = TypeVar("T")
 

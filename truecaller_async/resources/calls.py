@@ -6,11 +6,11 @@ import asyncio
 
 from truecaller_async.errors import ValidationError
 from truecaller_async.models import Answer, CallRecord, PushAnswer, Request, Token
-from truecaller_async.planning.preflight import preflight
 from truecaller_async.protocol.arguments import check_seconds, raise_problems
 from truecaller_async.protocol.requests import push_request
 from truecaller_async.protocol.responses import read_push
 from truecaller_async.resources.executor import ApiContext
+from truecaller_async.validation.preflight import preflight
 
 
 class Calls:

@@ -42,13 +42,13 @@ from truecaller_async.errors import (
 )
 from truecaller_async.models import Answer, Request, Secret, Token
 from truecaller_async.options import COOLDOWN_MAX_SECONDS, Credentials, RetryPolicy, Timeouts
-from truecaller_async.planning.backoff import cooldown_seconds, full_jitter
-from truecaller_async.planning.circuit_breaker import RECHECK_SECONDS, Grant, ServiceGuard
-from truecaller_async.planning.server_clock import ServerClock
 from truecaller_async.ports import Observer, Transport, Write
 from truecaller_async.protocol.requests import mint_request
 from truecaller_async.protocol.responses import read_download, read_mint
 from truecaller_async.protocol.retry_after import http_date
+from truecaller_async.resilience.backoff import cooldown_seconds, full_jitter
+from truecaller_async.resilience.circuit_breaker import RECHECK_SECONDS, Grant, ServiceGuard
+from truecaller_async.resilience.server_clock import ServerClock
 from truecaller_async.resources.deprecations import Deprecations
 from truecaller_async.tokens import MintBudgetClaim, TokenPool
 

@@ -22,7 +22,7 @@ import attrs
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import CallRecord, Problem
-from truecaller_async.planning.timestamps import is_aware, parse_iso
+from truecaller_async.validation.timestamps import is_aware, parse_iso
 
 FIELDS = ("caller", "receiver", "label_id", "label_name", "reason", "starts_at", "ends_at", "key")
 """Our names, in the order in which they are documented."""

@@ -14,9 +14,9 @@ import msgspec
 
 from truecaller_async.errors import SourceError
 from truecaller_async.models import CallRecord, Problem, Row, SourcePosition
-from truecaller_async.planning.untrusted_values import masked
 from truecaller_async.sources.column_mapping import ColumnDefaults, MappingShapes
 from truecaller_async.sources.text_files import LINE_MAX, READ_FAULTS, FileSource, Origin, TextLines, fault, open_text
+from truecaller_async.validation.untrusted_values import masked
 
 _decode = msgspec.json.Decoder().decode
 
@@ -87,7 +87,12 @@ def _record(line: str, place: int, shapes: MappingShapes) -> CallRecord | Proble
         return Problem("row", "row.json", f"is {_kind(value)}, and must be an object")
     possibly_duplicated = _repeated_key(line, len(value))
     if possibly_duplicated is not None:
-        return Problem("row", "row.columns", f"has the key {masked(possibly_duplicated)!r} possibly_duplicated", hint="remove one of them")
+        return Problem(
+            "row",
+            "row.columns",
+            f"has the key {masked(possibly_duplicated)!r} possibly_duplicated",
+            hint="remove one of them",
+        )
     return shapes.record(value)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from truecaller_async.ports import Observer
-from truecaller_async.protocol.redaction import redact
+from truecaller_async.redaction import redact
 from truecaller_async.telemetry.logging_observer import logger
 
 OURS = "token_id"

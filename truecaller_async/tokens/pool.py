@@ -55,8 +55,8 @@ from truecaller_async.loop_binding import LoopBinding
 from truecaller_async.models import Secret, Token
 from truecaller_async.models.tokens import TokenInfo, TokenStatus
 from truecaller_async.options import CALLS, COOLDOWN_MAX_SECONDS, Limits, RateLimit
-from truecaller_async.planning.rate_law import SlidingWindow, calls_per_second, window_seconds
 from truecaller_async.ports import Limiter, Observer, TokenStore
+from truecaller_async.resilience.rate_law import SlidingWindow, calls_per_second, window_seconds
 from truecaller_async.tokens.permit_queue import PermitQueue, Waiter
 
 TOKEN_LIFE_SECONDS = 3600.0

@@ -36,8 +36,8 @@ from truecaller_async.limits import LocalLimiter
 from truecaller_async.loop_binding import LoopBinding
 from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.options import COOLDOWN_MAX_SECONDS, Limits, RateLimit, RetryPolicy, Timeouts
-from truecaller_async.planning.backoff import cooldown_seconds
 from truecaller_async.ports import Observer, Transport
+from truecaller_async.resilience.backoff import cooldown_seconds
 from truecaller_async.resources.executor import RequestExecutor, Retries
 from truecaller_async.telemetry import SafeObserver
 from truecaller_async.transport import AiohttpTransport

@@ -17,8 +17,8 @@ import attrs
 from truecaller_async.errors import APIStatusError, DecodeError, ResponseLost
 from truecaller_async.models import Answer, Page, Secret
 from truecaller_async.protocol.json_codec import decode, encode, readable, structure, structure_all, text_of
-from truecaller_async.protocol.redaction import redact
 from truecaller_async.protocol.responses import error_for
+from truecaller_async.redaction import redact
 from truecaller_async.trustcaller.models import ApiKey, CallDetail, NewKey, PublicTestNumber, ReservedNumber
 
 T = TypeVar("T")

@@ -20,8 +20,8 @@ import attrs
 from truecaller_async.errors import APIStatusError, DecodeError
 from truecaller_async.models import Answer
 from truecaller_async.protocol.json_codec import encode, readable, text_of
-from truecaller_async.protocol.redaction import redact_strict
 from truecaller_async.protocol.responses import error_for
+from truecaller_async.redaction import redact_strict
 
 T = TypeVar("T")
 

@@ -27,7 +27,7 @@ import attrs
 from truecaller_async.errors import DecodeError
 from truecaller_async.models import mask_number
 from truecaller_async.protocol.json_codec import decode, parse_time, text_of
-from truecaller_async.protocol.redaction import redact
+from truecaller_async.redaction import redact
 
 EVENT_ID_MAX = 256
 """Characters of an event id; a UUID has 36."""

@@ -27,8 +27,8 @@ from typing import Any, TypeAlias
 
 from truecaller_async.clock import Clock
 from truecaller_async.errors import JournalError
-from truecaller_async.planning.backoff import full_jitter
-from truecaller_async.protocol.redaction import redact
+from truecaller_async.redaction import redact
+from truecaller_async.resilience.backoff import full_jitter
 from truecaller_async.webhooks import event_queries
 from truecaller_async.webhooks.event_queries import ClaimedEvent, HandlerResult
 from truecaller_async.webhooks.event_store import EventStore

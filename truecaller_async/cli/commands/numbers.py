@@ -73,7 +73,9 @@ def list_numbers(**given: Any) -> None:
 
 async def _list(connection: AccountOptions, wanted: ListRequest, only: NumberFilter) -> None:
     async with connection.client() as client:
-        await print_list(client.numbers.list(**only.argument, **wanted.paging), wanted, ListColumns("number", COLUMNS, _row))
+        await print_list(
+            client.numbers.list(**only.argument, **wanted.paging), wanted, ListColumns("number", COLUMNS, _row)
+        )
 
 
 def _row(found: Number) -> Sequence[object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from truecaller_async.models import RecordColumns
-from truecaller_async.protocol import v2
+from truecaller_async.protocol.versions import v2
 
 PREFIX = "/v3"
 

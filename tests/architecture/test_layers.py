@@ -1,16 +1,16 @@
-"""A room imports only from the floors below it, and nothing goes in a circle."""
+"""A package imports only from the layers below it, and nothing goes in a cycle."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from .sources import PACKAGE, Module, Use, modules, room_of
+from .sources import PACKAGE, Module, Use, modules, package_of
 
-ROOF = ""
-"""The room of the package's own `__init__`."""
+ROOT = ""
+"""The package of the package's own `__init__`."""
 
-FLOOR = {
+LAYER = {
     "_version": 0,
     "models": 0,
     "errors": 0,
@@ -21,6 +21,9 @@ FLOOR = {
     "storage": 1,
     "protocol": 1,
     "planning": 1,
+    "validation": 1,
+    "resilience": 1,
+    "redaction": 1,
     "transport": 2,
     "limits": 2,
     "tokens": 2,
@@ -35,7 +38,7 @@ FLOOR = {
     "client": 3,
     "verification": 3,
     "trustcaller": 3,
-    ROOF: 4,
+    ROOT: 4,
     "blocking": 4,
     "cli": 4,
     "dashboard": 4,
@@ -45,9 +48,12 @@ FLOOR = {
     "testing": 4,
 }
 
-BESIDE = {
+SAME_LAYER = {
     "errors": {"models"},
     "options": {"models", "errors"},
+    "planning": {"validation", "resilience"},
+    "protocol": {"redaction", "validation"},
+    "validation": {"redaction"},
     "ports": {"planning"},
     "sinks": {"sources"},
     "engine": {"resources"},
@@ -55,17 +61,17 @@ BESIDE = {
     "client": {"resources", "engine", "wiring"},
     "verification": {"resources"},
     "trustcaller": {"resources"},
-    "dashboard": {ROOF},
-    "webhooks": {ROOF},
-    "distributed": {ROOF},
-    "testing": {ROOF, "sandbox"},
-    "cli": {ROOF, "sandbox", "dashboard", "webhooks", "distributed"},
+    "dashboard": {ROOT},
+    "webhooks": {ROOT},
+    "distributed": {ROOT},
+    "testing": {ROOT, "sandbox"},
+    "cli": {ROOT, "sandbox", "dashboard", "webhooks", "distributed"},
 }
-"""The rooms of its own floor that a room may import."""
+"""The packages of its own layer that a package may import."""
 
-BARRED = {
+FORBIDDEN = {
     "engine": {"truecaller_async.transport"},
-    "sandbox": {"truecaller_async.limits", "truecaller_async.planning.rate_law"},
+    "sandbox": {"truecaller_async.limits", "truecaller_async.resilience.rate_law"},
 }
 """Below, and barred all the same: the engine calls resources; the sandbox must not share a mistake in the rate law."""
 
@@ -77,29 +83,29 @@ def target_of(use: Use, known: Iterable[str]) -> str | None:
     name = use.name
     while name not in known and name.count(".") > 1:
         name = name.rpartition(".")[0]
-    return name if name in known or room_of(name) in FLOOR else PACKAGE
+    return name if name in known or package_of(name) in LAYER else PACKAGE
 
 
-def trespasses(module: Module, known: Iterable[str]) -> list[str]:
+def violations(module: Module, known: Iterable[str]) -> list[str]:
     """The imports of a module that the table forbids, as sentences."""
     found: list[str] = []
     for use in module.imports():
         target = target_of(use, known)
-        if target is None or room_of(target) == module.room:
+        if target is None or package_of(target) == module.package:
             continue
-        if not _allowed(module.room, target):
+        if not _allowed(module.package, target):
             found.append(f"{module.name}:{use.line} imports {use.name}")
     return found
 
 
-def _allowed(room: str, target: str) -> bool:
-    if any(Use(target, 0).is_about(barred) for barred in BARRED.get(room, ())):
+def _allowed(package: str, target: str) -> bool:
+    if any(Use(target, 0).is_about(barred) for barred in FORBIDDEN.get(package, ())):
         return False
-    return FLOOR[room_of(target)] < FLOOR[room] or room_of(target) in BESIDE.get(room, ())
+    return LAYER[package_of(target)] < LAYER[package] or package_of(target) in SAME_LAYER.get(package, ())
 
 
-def circle(graph: Mapping[str, Iterable[str]]) -> list[str]:
-    """One circle of the graph, empty where there is none."""
+def cycle(graph: Mapping[str, Iterable[str]]) -> list[str]:
+    """One cycle of the graph, empty where there is none."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -112,35 +118,35 @@ def reached(module: Module, known: Iterable[str]) -> set[str]:
 
 
 def test_every_package_belongs_to_a_layer() -> None:
-    assert {module.room for module in modules()} <= FLOOR.keys()
+    assert {module.package for module in modules()} <= LAYER.keys()
 
 
 def test_imports_point_to_lower_layers_only() -> None:
     known = {module.name for module in modules()}
-    assert [said for module in modules() for said in trespasses(module, known)] == []
+    assert [said for module in modules() for said in violations(module, known)] == []
 
 
 def test_modules_have_no_import_cycle() -> None:
     known = {module.name for module in modules()}
-    assert circle({module.name: reached(module, known) for module in modules()}) == []
+    assert cycle({module.name: reached(module, known) for module in modules()}) == []
 
 
 def test_layer_table_has_no_cycle() -> None:
-    assert circle(BESIDE) == []
-    assert all(FLOOR[room] == FLOOR[other] for room, others in BESIDE.items() for other in others)
+    assert cycle(SAME_LAYER) == []
+    assert all(LAYER[package] == LAYER[other] for package, others in SAME_LAYER.items() for other in others)
 
 
 def test_forbidden_imports_are_detected() -> None:
     known = {
         "truecaller_async",
-        "truecaller_async.planning.rate_law",
+        "truecaller_async.resilience.rate_law",
         "truecaller_async.engine",
         "truecaller_async.tokens",
         "truecaller_async.transport.aiohttp_transport",
     }
 
     def seen(name: str, text: str) -> int:
-        return len(trespasses(Module.of(name, text), known))
+        return len(violations(Module.of(name, text), known))
 
     assert seen("truecaller_async.planning.x", "def f():\n    from truecaller_async.engine import Dispatcher") == 1
     assert seen("truecaller_async.planning.x", "from ..engine import Dispatcher") == 1
@@ -149,13 +155,13 @@ def test_forbidden_imports_are_detected() -> None:
         seen("truecaller_async.engine.x", "from truecaller_async.transport.aiohttp_transport import AiohttpTransport")
         == 1
     )
-    assert seen("truecaller_async.sandbox.x", "from truecaller_async.planning import rate_law") == 1
+    assert seen("truecaller_async.sandbox.x", "from truecaller_async.resilience import rate_law") == 1
     assert seen("truecaller_async.engine.x", "from truecaller_async import TruecallerClient") == 1
-    assert seen("truecaller_async.engine.x", "from truecaller_async.planning.rate_law import wait") == 0
+    assert seen("truecaller_async.engine.x", "from truecaller_async.resilience.rate_law import wait") == 0
     assert seen("truecaller_async.engine.x", "from . import dispatcher") == 0
     assert seen("truecaller_async.engine.x", "import aiohttp") == 0
 
 
 def test_import_cycle_is_detected() -> None:
-    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
-    assert not circle({"a": {"b", "c"}, "b": {"c"}})
+    assert cycle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+    assert not cycle({"a": {"b", "c"}, "b": {"c"}})

@@ -11,7 +11,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from truecaller_async.models import Problem
-from truecaller_async.planning.untrusted_values import as_text, exact_int, is_missing, masked
+from truecaller_async.validation.untrusted_values import as_text, exact_int, is_missing, masked
 
 EARLIEST = 10**11
 """A smaller figure (before March 1973) is not milliseconds but seconds."""

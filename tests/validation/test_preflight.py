@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from truecaller_async.models import CallRecord, Problem
-from truecaller_async.planning.preflight import LETTERS, RULE_PAST, UNPRINTABLE, canonical, parse_time, preflight
-from truecaller_async.planning.timestamps import utc
-from truecaller_async.planning.untrusted_values import masked
+from truecaller_async.validation.preflight import LETTERS, RULE_PAST, UNPRINTABLE, canonical, parse_time, preflight
+from truecaller_async.validation.timestamps import utc
+from truecaller_async.validation.untrusted_values import masked
 
 NOW = 1_752_760_800_000
 HOUR = 3_600_000

@@ -1,6 +1,6 @@
 """A whole batch judged at once: is every record canonical, and is every record good?
 
-The rules are those of `planning.preflight`, which judges records one by one and says what is wrong. Here the answer is
+The rules are those of `validation.preflight`, which judges records one by one and says what is wrong. Here the answer is
 yes or "look at each": whatever is not seen to be good at a glance is no. So a yes means just what it means there, and
 a no means nothing. One liberty is taken: a text of somebody's own kind that is equal to a plain text beside it (an
 enumeration's member, say) passes for that one, and is written as such.
@@ -17,7 +17,7 @@ from operator import eq
 from typing import Any
 
 from truecaller_async.models import RecordColumns
-from truecaller_async.planning.preflight import (
+from truecaller_async.validation.preflight import (
     DIGITS,
     NO_COUNTRY,
     is_canonical_key,

@@ -19,7 +19,7 @@ from truecaller_async.errors import (
     ResponseLost,
     ServerError,
 )
-from truecaller_async.planning.circuit_breaker import (
+from truecaller_async.resilience.circuit_breaker import (
     BUDGET_INITIAL,
     BUDGET_MAX,
     FAILURE_THRESHOLD,

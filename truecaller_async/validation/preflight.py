@@ -10,7 +10,7 @@ A record has one canonical form, and only that form is compared, hashed and sent
 
 - numbers are ASCII digits with country code and without `+`. Spaces, hyphens, dots, parentheses and invisible format
   characters are how people write numbers; they are dropped. `00` in front is read as `+`, and `(0)` is dropped.
-- times are integer milliseconds since the epoch (`planning.timestamps`).
+- times are integer milliseconds since the epoch (`validation.timestamps`).
 - the label id is a lower-case UUID; texts are composed (NFC); an optional value that is empty is None.
 
 Nothing is guessed beyond that. A number without country code, a time without zone, seconds where milliseconds belong,
@@ -35,8 +35,15 @@ import attrs
 
 from truecaller_async import options
 from truecaller_async.models import CallRecord, Problem
-from truecaller_async.planning.timestamps import EARLIEST, is_aware, milliseconds, parse_time, utc
-from truecaller_async.planning.untrusted_values import WHOLE_MAX, as_text, exact_int, is_missing, masked, masked_number
+from truecaller_async.validation.timestamps import EARLIEST, is_aware, milliseconds, parse_time, utc
+from truecaller_async.validation.untrusted_values import (
+    WHOLE_MAX,
+    as_text,
+    exact_int,
+    is_missing,
+    masked,
+    masked_number,
+)
 
 __all__ = ["RULE_PAST", "canonical", "parse_time", "preflight"]
 

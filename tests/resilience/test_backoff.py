@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from truecaller_async.planning.backoff import (
+from truecaller_async.resilience.backoff import (
     COOLDOWN_JITTER_FACTOR,
     THROTTLED_CAP_SECONDS,
     cooldown_seconds,

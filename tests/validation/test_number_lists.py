@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from truecaller_async.errors import ValidationError
 from truecaller_async.models import CallRecord, NumberJob
 from truecaller_async.models.numbers import BUCKETS
-from truecaller_async.planning.number_lists import clean_numbers, merge_jobs, split_numbers
-from truecaller_async.planning.preflight import preflight
-from truecaller_async.planning.timestamps import EARLIEST
+from truecaller_async.validation.number_lists import clean_numbers, merge_jobs, split_numbers
+from truecaller_async.validation.preflight import preflight
+from truecaller_async.validation.timestamps import EARLIEST
 
 DIGITS = st.from_regex(r"[1-9][0-9]{10,14}", fullmatch=True)
 

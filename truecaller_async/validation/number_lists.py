@@ -18,9 +18,9 @@ import attrs
 from truecaller_async.errors import ValidationError
 from truecaller_async.models import CallRecord, NumberJob, Problem
 from truecaller_async.models.numbers import BUCKETS, NUMBERS_PER_REQUEST_MAX
-from truecaller_async.planning.preflight import NUMBER, preflight
-from truecaller_async.planning.timestamps import EARLIEST
-from truecaller_async.planning.untrusted_values import masked_number
+from truecaller_async.validation.preflight import NUMBER, preflight
+from truecaller_async.validation.timestamps import EARLIEST
+from truecaller_async.validation.untrusted_values import masked_number
 
 SPELLED_OUT = 20
 """Bad numbers that are told one by one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from truecaller_async.planning.server_clock import ServerClock
+from truecaller_async.resilience.server_clock import ServerClock
 
 NOON = 1_760_000_000.0
 

@@ -12,7 +12,7 @@ import attrs
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import RecordColumns
-from truecaller_async.protocol import v1, v2, v3
+from truecaller_async.protocol.versions import v1, v2, v3
 
 
 @attrs.frozen

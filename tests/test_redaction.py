@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from truecaller_async.protocol.arguments import check_uuid
-from truecaller_async.protocol.redaction import redact, redact_body
+from truecaller_async.redaction import redact, redact_body
 
 SEPARATORS = ["", " ", "-", ") ", " - ", " ("]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.virtual import most_in_window
 from truecaller_async.options import Limits, RateLimit
-from truecaller_async.planning.rate_law import (
+from truecaller_async.resilience.rate_law import (
     IDLE_SECONDS,
     RATE_FACTOR_MIN,
     WARM_UP_SECONDS,

@@ -1,0 +1,1 @@
+"""Rate law, circuit breaker, backoff and the server's clock. Pure: `now` and `rng` are arguments."""
