@@ -44,7 +44,7 @@ Left out, with their processor time: `engine` and `throttling` (33 s each), `sim
 folders whose tests need sockets or processes. Measure before adding one: the session must stay below 60 s.
 """
 
-DOCS_TESTS = ["tests/architecture"]
+DOCS_TESTS = ["tests/architecture", "tests/examples"]
 """The tests that compare documents with the code. Commands that check generated documents belong in `docs`."""
 
 CRASH_COMMANDS = [
@@ -85,7 +85,6 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Check that the documents agree with the code."""
-    # Add the `--check` commands of documentation generators here, one line each.
     _python(session, "-m", "pytest", "-q", *DOCS_TESTS, *session.posargs)
 
 
