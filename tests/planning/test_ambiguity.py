@@ -31,7 +31,8 @@ from truecaller_async.planning.ambiguity import (
 )
 from truecaller_async.planning.batch_state import AttemptCounts, BatchState
 from truecaller_async.planning.campaign_state import CampaignState
-from truecaller_async.resilience.circuit_breaker import FAILURE_THRESHOLD, ServiceGuard
+from truecaller_async.resilience.circuit_breaker import FAILURE_THRESHOLD
+from truecaller_async.resilience.service_guard import ServiceGuard
 
 BEGUN: list[JournalEntry] = [
     CampaignStarted(1.0, "1", "account", "v2", {}, None, b""),

@@ -24,7 +24,7 @@ from truecaller_async.models import JournalEntry, RowsSettled
 from truecaller_async.planning.batch_state import BatchEvent, event_of
 from truecaller_async.planning.outgoing_batch import OutgoingBatch
 from truecaller_async.planning.pair_order import PairOrder
-from truecaller_async.resilience.circuit_breaker import Grant
+from truecaller_async.resilience.service_guard import Grant
 from truecaller_async.sandbox.faults.plan import Fault, FaultPlan
 from truecaller_async.sandbox.settings import SPEEDS
 

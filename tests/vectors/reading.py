@@ -25,7 +25,7 @@ from tests.throttling.gateway import (
 from tests.virtual import BASE
 from truecaller_async import NotSent, ResponseLost
 from truecaller_async.models import Answer
-from truecaller_async.resilience.circuit_breaker import ServiceGuard
+from truecaller_async.resilience.service_guard import ServiceGuard
 
 TABLE = Path(__file__).with_name("retries.toml")
 SOON = 0.01
@@ -145,7 +145,7 @@ def end_of(word: str) -> End:
 
 def state_of(guard: ServiceGuard) -> tuple[float, str]:
     """What is left for retries, and the state of the breaker."""
-    return round(guard.budget, 6), "open" if guard.is_open else "closed"
+    return round(guard.budget.balance, 6), "open" if guard.is_open else "closed"
 
 
 def _date(wall: float) -> str:

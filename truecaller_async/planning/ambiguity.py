@@ -22,7 +22,7 @@ from truecaller_async.options import CampaignOptions
 from truecaller_async.planning.batch_state import AttemptCounts, BatchEvent, BatchState
 from truecaller_async.planning.campaign_state import JournaledBatch
 from truecaller_async.planning.outgoing_batch import OutgoingBatch
-from truecaller_async.resilience.circuit_breaker import ServiceGuard
+from truecaller_async.resilience.service_guard import ServiceGuard
 
 CRASHED_DETAIL = "the process ended before the answer came"
 TAKEN = "taken by the server, by the operator's word; its batch id is not known"
