@@ -31,7 +31,7 @@ PLANNED = (BatchPlanned(1, (1, 2, 3)), RowsRead(SourcePosition(3, 4, 90)))
 INTENT = AttemptStarted(1, 1, "0123456789ab", 10.0)
 ACCEPTED = AttemptEnded(1, 1, "accepted", 11.0, batch_id="b-1")
 LOST = AttemptEnded(1, 1, "lost", 11.0)
-REFUSED = AttemptEnded(1, 1, "refused", 11.0, reason="bad label", field="label_id")
+REFUSED = AttemptEnded(1, 1, "rejected", 11.0, reason="bad label", field="label_id")
 
 
 def after(*entries: JournalEntry) -> CampaignState:

@@ -41,7 +41,7 @@ def test_part_keeps_its_root_and_what_was_sent() -> None:
 
 def test_batch_changes_state_only_by_the_table() -> None:
     batch = outgoing_batch(1, record())
-    batch.apply(BatchEvent.INTENT)
+    batch.apply(BatchEvent.ATTEMPT_STARTED)
     assert batch.state is BatchState.IN_FLIGHT
     with pytest.raises(AssertionError, match="in_flight cannot see resend"):
         batch.apply(BatchEvent.RESEND)

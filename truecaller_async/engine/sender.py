@@ -75,7 +75,7 @@ class Sender:
                 run.deps.guard.cancel(grant)
                 await run.requeue(draft)
                 return
-            draft.apply(BatchEvent.INTENT)
+            draft.apply(BatchEvent.ATTEMPT_STARTED)
             run.counters.requests[draft.call] += 1
             run.counters.retries += draft.attempts > 1
             run.first_sent_at = run.now() if run.first_sent_at is None else run.first_sent_at

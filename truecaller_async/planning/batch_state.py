@@ -11,7 +11,7 @@ Invariants:
 - Each arrow is one transaction of the journal. The intent is written before the first byte of the POST, and the end of
   the attempt is written before anything that depends on it.
 - Law 3: no arrow leads from `in_flight` to `planned` after an attempt that may have been applied. Such a batch goes
-  through `handle_lost_answer`, and only the stated policy or the operator's decision plans it again.
+  through `ambiguous`, and only the stated policy or the operator's decision plans it again.
 - The end of a batch is no event: in any state, a batch is dropped when each of its rows has a final outcome or belongs
   to a newer batch. So an accepted batch stays `accepted` until then.
 - Each arrow is taken by a campaign of the simulation (`tests/simulation/test_transitions.py`).
@@ -45,9 +45,9 @@ class BatchState(StrEnum):
     PLANNED = "planned"
     IN_FLIGHT = "in_flight"
     ACCEPTED = "accepted"
-    AMBIGUOUS = "handle_lost_answer"
-    ABANDONED = "held"
-    REJECTED = "refused"
+    AMBIGUOUS = "ambiguous"
+    ABANDONED = "abandoned"
+    REJECTED = "rejected"
     UNTRACKED = "untracked"
     STOPPED = "stopped"
 
@@ -55,24 +55,24 @@ class BatchState(StrEnum):
 class BatchEvent(StrEnum):
     """What happened to it."""
 
-    INTENT = "intent"
+    ATTEMPT_STARTED = "attempt_started"
     ACCEPTED = "accepted"
     NOT_SENT = "not_sent"
     THROTTLED = "throttled"
     UNAUTHORIZED = "unauthorized"
-    REJECTED = "refused"
+    REJECTED = "rejected"
     UNTRACKED = "untracked"
     LOST = "lost"
     FATAL = "fatal"
     RESEND = "resend"
-    ABANDON = "give_up"
+    ABANDON = "abandon"
     APPLIED = "applied"
     NOT_APPLIED = "not_applied"
     RESUME = "resume"
 
 
 TRANSITIONS: dict[tuple[BatchState, BatchEvent], BatchState] = {
-    (BatchState.PLANNED, BatchEvent.INTENT): BatchState.IN_FLIGHT,
+    (BatchState.PLANNED, BatchEvent.ATTEMPT_STARTED): BatchState.IN_FLIGHT,
     (BatchState.IN_FLIGHT, BatchEvent.ACCEPTED): BatchState.ACCEPTED,
     (BatchState.IN_FLIGHT, BatchEvent.NOT_SENT): BatchState.PLANNED,
     (BatchState.IN_FLIGHT, BatchEvent.THROTTLED): BatchState.PLANNED,

@@ -263,7 +263,7 @@ class CampaignState:
         before = IMPLIED_BY_ATTEMPT.get(batch.state)
         if before is not None:
             batch.apply(before)
-        batch.apply(BatchEvent.INTENT)
+        batch.apply(BatchEvent.ATTEMPT_STARTED)
         batch.attempts = entry.attempt
 
     def _attempt_ended(self, entry: AttemptEnded) -> None:
