@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from truecaller_async.models import Outcome, RecordResult
 from truecaller_async.planning.campaign_state import CampaignState
-from truecaller_async.planning.counters import OTHER, REASONS_MAX, Counters
+from truecaller_async.planning.counters import OTHER_REASONS, REASONS_MAX, Counters
 
 
 def result(outcome: Outcome, reason: str | None = None, *, twice: bool = False) -> RecordResult:
@@ -19,7 +19,7 @@ def test_open_rows_are_read_rows_without_a_result(outcomes: list[Outcome], more:
     counters = Counters(CampaignState())
     counters.read = len(outcomes) + more
     counters.count([result(outcome) for outcome in outcomes])
-    assert counters.delivered_ahead == len(outcomes)
+    assert counters.resolved == len(outcomes)
     assert counters.open == more
     assert sum(counters.outcomes.values()) + counters.open == counters.read
 
@@ -38,7 +38,7 @@ def test_distinct_reasons_are_kept_up_to_a_bound() -> None:
     counters.count([result(Outcome.FAILED, f"reason {number}") for number in range(REASONS_MAX + 7)])
     counters.count([result(Outcome.FAILED, "reason 0")])
     assert len(counters.reasons) == REASONS_MAX + 1
-    assert counters.reasons[OTHER] == 7
+    assert counters.reasons[OTHER_REASONS] == 7
     assert counters.reasons["reason 0"] == 2
 
 

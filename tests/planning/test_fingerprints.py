@@ -19,7 +19,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from truecaller_async.models import CallRecord
-from truecaller_async.planning.fingerprints import DIGEST_SIZE, RowFingerprints
+from truecaller_async.planning.fingerprints import DIGEST_BYTES, RowFingerprints
 
 from .records import record
 
@@ -33,7 +33,7 @@ def difference(before: Sequence[CallRecord | None], after: Sequence[CallRecord |
 
 
 def mark(row: CallRecord | None) -> int:
-    return PRINTS.of([row])[DIGEST_SIZE]
+    return PRINTS.of([row])[DIGEST_BYTES]
 
 
 def with_value(field: str, value: Any) -> CallRecord:
@@ -226,7 +226,7 @@ def test_any_value_is_fingerprinted_without_affecting_other_rows(field: str, val
     others = [record(1), None, record(2, key="\udc80"), record(3, starts_at=datetime(2025, 7, 17, 14, tzinfo=UTC))]
     odd = with_value(field, value)
     marks = bytes(mark(row) for row in others)
-    assert PRINTS.of([*others, odd])[DIGEST_SIZE:-1] == marks
+    assert PRINTS.of([*others, odd])[DIGEST_BYTES:-1] == marks
     assert difference([*others, odd], [*others, odd]) is None
 
 
@@ -276,15 +276,15 @@ def test_any_salt_is_accepted(salt: bytes) -> None:
     rows = [record(number) for number in range(20)]
     kept = RowFingerprints(salt).of(rows)
     assert RowFingerprints(salt).first_difference(kept, rows) is None
-    assert kept[:DIGEST_SIZE] != PRINTS.of(rows)[:DIGEST_SIZE]
+    assert kept[:DIGEST_BYTES] != PRINTS.of(rows)[:DIGEST_BYTES]
 
 
 @pytest.mark.fault("S36")
 def test_another_salt_changes_digests_and_checksums() -> None:
     rows = [record(number) for number in range(20)]
     kept = [RowFingerprints(bytes([salt])).of(rows) for salt in range(20)]
-    assert len({one[:DIGEST_SIZE] for one in kept}) == 20
-    assert len({one[DIGEST_SIZE:] for one in kept}) > 10
+    assert len({one[:DIGEST_BYTES] for one in kept}) == 20
+    assert len({one[DIGEST_BYTES:] for one in kept}) > 10
 
 
 @pytest.mark.fault("S36")
@@ -359,6 +359,6 @@ def test_other_rows_are_found_within_the_shorter_block(
 
 
 def test_checksums_of_consecutive_numbers_collide_no_more_than_by_chance() -> None:
-    marks = PRINTS.of([record(number) for number in range(25_600)])[DIGEST_SIZE:]
+    marks = PRINTS.of([record(number) for number in range(25_600)])[DIGEST_BYTES:]
     same = sum(one == other for one, other in pairwise(marks))
     assert same < 200

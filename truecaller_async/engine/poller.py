@@ -223,7 +223,7 @@ class Poller:
             return
         if plan.polls == 1:
             first_poll.record_early(plan.first, now)
-        first_poll.record_pending(now - plan.accepted)
+        first_poll.record_pending(now - plan.accepted_at)
 
     def _report_foreign(self, batch_id: str, rows: int) -> None:
         """Say once that rows came which fit nobody."""

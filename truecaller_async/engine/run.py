@@ -187,7 +187,7 @@ class Run:
         self.dedupe = Dedupe(options.dedupe)
         self.first_poll = AdaptiveFirstPoll(options.poll)
         self.result_queue = ResultQueue()
-        self.result_queue.delivered_count = self.counters.delivered_ahead
+        self.result_queue.delivered_count = self.counters.resolved
         self.wakeup = Wakeup()
         self.on_stop: Callable[[], None] = _nothing
         self.accepted: dict[int, TrackedBatch] = {}

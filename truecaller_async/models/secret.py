@@ -12,7 +12,7 @@ from __future__ import annotations
 import hmac
 from typing import NoReturn
 
-DIGITS_SHOWN = 4
+SHOWN_DIGITS = 4
 
 
 class Secret:
@@ -54,6 +54,6 @@ class Secret:
 def mask_number(number: object) -> str:
     """The value with all but its last four characters replaced by asterisks; short values are hidden whole."""
     text = str(number)
-    if len(text) <= DIGITS_SHOWN:
+    if len(text) <= SHOWN_DIGITS:
         return "*" * len(text)
-    return "*" * (len(text) - DIGITS_SHOWN) + text[-DIGITS_SHOWN:]
+    return "*" * (len(text) - SHOWN_DIGITS) + text[-SHOWN_DIGITS:]

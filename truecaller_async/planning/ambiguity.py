@@ -24,8 +24,8 @@ from truecaller_async.planning.campaign_state import JournaledBatch
 from truecaller_async.planning.outgoing_batch import OutgoingBatch
 from truecaller_async.resilience.service_guard import ServiceGuard
 
-CRASHED_DETAIL = "the process ended before the answer came"
-TAKEN = "taken by the server, by the operator's word; its batch id is not known"
+PROCESS_ENDED_DETAIL = "the process ended before the answer came"
+APPLIED_REASON = "taken by the server, by the operator's word; its batch id is not known"
 DECIDABLE_STATES = frozenset({BatchState.ABANDONED, BatchState.AMBIGUOUS, BatchState.IN_FLIGHT})
 """States in which the operator may know more than we; in flight only when no process works on the campaign."""
 
@@ -35,17 +35,17 @@ RESEND_SECONDS = 60.0
 OUTAGE_RESEND_SECONDS = 600.0
 
 
-def resend_due(draft: OutgoingBatch, guard: ServiceGuard, window_left: float, *, is_only_work: bool) -> float:
+def resend_due(batch: OutgoingBatch, guard: ServiceGuard, window_left: float, *, is_only_work: bool) -> float:
     """When to send a batch in doubt again, on the clock of `draft.lost_at`.
 
     `window_left`: seconds that its windows have. `alone`: there is no poll by which to see whether the server answers.
     """
     if guard.last_answer_was_good:
-        return draft.lost_at
-    patience = FIRST_RESEND_SECONDS if draft.lost_answers == 1 else RESEND_SECONDS
+        return batch.lost_at
+    patience = FIRST_RESEND_SECONDS if batch.lost_answers == 1 else RESEND_SECONDS
     if guard.is_open:
         patience = OUTAGE_RESEND_SECONDS if is_only_work else math.inf
-    return draft.lost_at + min(patience, max(window_left, 0.0) / 2)
+    return batch.lost_at + min(patience, max(window_left, 0.0) / 2)
 
 
 def policy_allows_resend(attempts: AttemptCounts, options: CampaignOptions) -> bool:
@@ -64,7 +64,7 @@ def can_resend_abandoned(batch: JournaledBatch, options: CampaignOptions) -> boo
 
 def ended_by_crash(batch: JournaledBatch, at: float) -> AttemptEnded:
     """The end of an attempt that was under way when its process ended. `at`: wall-clock seconds."""
-    return AttemptEnded(batch.seq, batch.attempts, BatchEvent.LOST, at, detail=CRASHED_DETAIL)
+    return AttemptEnded(batch.seq, batch.attempts, BatchEvent.LOST, at, detail=PROCESS_ENDED_DETAIL)
 
 
 def decision_entries(batch: JournaledBatch, applied: bool, at: float) -> Iterator[JournalEntry]:
@@ -81,7 +81,7 @@ def decision_entries(batch: JournaledBatch, applied: bool, at: float) -> Iterato
         yield RowsSettled(
             tuple(batch.open_rows),
             Outcome.UNKNOWN,
-            TAKEN,
+            APPLIED_REASON,
             batch.seq,
             attempts=batch.maybe_received,
             possibly_duplicated=batch.possibly_duplicated,

@@ -177,21 +177,21 @@ class CampaignState:
         """One entry more. Raises `JournalError` for one that cannot be true, and has then changed nothing."""
         match entry:
             case BatchPlanned():
-                self._planned(entry)
+                self._apply_planned(entry)
             case AttemptStarted():
-                self._intent(entry)
+                self._apply_attempt_started(entry)
             case AttemptEnded():
-                self._attempt_ended(entry)
+                self._apply_attempt_ended(entry)
             case BatchAbandoned(seq):
-                self._given_up(self.batch(seq))
+                self._apply_abandoned(self.batch(seq))
             case OperatorDecided(seq, applied):
                 self.batch(seq).apply(BatchEvent.APPLIED if applied else BatchEvent.NOT_APPLIED)
             case RowsSettled():
-                self._settled(entry)
+                self._apply_settled(entry)
             case RowsRead():
-                self._read(entry)
+                self._apply_read(entry)
             case _:
-                self._about_the_run(entry)
+                self._apply_run_entry(entry)
 
     def batch(self, seq: int) -> JournaledBatch:
         """An open batch. Raises `JournalError` where there is none of that number."""
@@ -200,7 +200,7 @@ class CampaignState:
         except KeyError:
             raise JournalError(f"batch {seq} was never planned, or has every word already") from None
 
-    def _about_the_run(self, entry: JournalEntry) -> None:
+    def _apply_run_entry(self, entry: JournalEntry) -> None:
         match entry:
             case CampaignStarted():
                 if self.started is not None:
@@ -217,18 +217,18 @@ class CampaignState:
             case NoteAdded(name, value):
                 self.notes[name] = value
 
-    def _planned(self, entry: BatchPlanned) -> None:
+    def _apply_planned(self, entry: BatchPlanned) -> None:
         parent = None if entry.parent is None else self.batch(entry.parent)
         batch = self.batches.get(entry.seq)
         before = batch.planned[-1:] if batch is not None else ()
-        if not is_ascending((*before, *entry.rows)) or not self._are_free(entry.rows, parent):
+        if not is_ascending((*before, *entry.rows)) or not self._are_unassigned(entry.rows, parent):
             raise JournalError(f"batch {entry.seq} is planned with rows that it cannot have")
         if parent is not None and parent.seq >= entry.seq:
             raise JournalError(f"batch {entry.seq} cannot come from batch {parent.seq}, which is not older")
         if batch is not None and (batch.state is not BatchState.PLANNED or not batch.open_count):
             raise JournalError(f"batch {entry.seq} is {batch.state}, and no more rows can join it")
         if batch is None:
-            batch = self._new_batch(entry, parent)
+            batch = self._create_batch(entry, parent)
         else:
             batch.planned = as_range_if_dense([*batch.planned, *entry.rows])
         batch.payload = entry.payload
@@ -240,13 +240,13 @@ class CampaignState:
         batch.possibly_duplicated = batch.possibly_duplicated or parent.possibly_duplicated
         self._close_rows(parent, entry.rows)
 
-    def _are_free(self, rows: Collection[int], parent: JournaledBatch | None) -> bool:
+    def _are_unassigned(self, rows: Collection[int], parent: JournaledBatch | None) -> bool:
         """Whether these rows have no word and no other home: they are open in the parent, or nobody saw them yet."""
         if not rows or parent is not None:
             return parent is not None and parent.has_open(rows)
         return min(rows) > self.position.row and self.unconfirmed_rows.isdisjoint(rows)
 
-    def _new_batch(self, entry: BatchPlanned, parent: JournaledBatch | None) -> JournaledBatch:
+    def _create_batch(self, entry: BatchPlanned, parent: JournaledBatch | None) -> JournaledBatch:
         root = None if parent is None else parent.seq if parent.root_batch is None else parent.root_batch
         begins = self.position if parent is None else parent.source_start
         batch = JournaledBatch(entry.seq, entry.rows, begins, parent=entry.parent, root_batch=root, call=entry.call)
@@ -256,7 +256,7 @@ class CampaignState:
             self._children[root] += 1
         return batch
 
-    def _intent(self, entry: AttemptStarted) -> None:
+    def _apply_attempt_started(self, entry: AttemptStarted) -> None:
         batch = self.batch(entry.seq)
         if not batch.open_count or entry.attempt <= batch.attempts:
             raise JournalError(f"batch {entry.seq} has no rows to send, or had attempt {entry.attempt} already")
@@ -266,7 +266,7 @@ class CampaignState:
         batch.apply(BatchEvent.ATTEMPT_STARTED)
         batch.attempts = entry.attempt
 
-    def _attempt_ended(self, entry: AttemptEnded) -> None:
+    def _apply_attempt_ended(self, entry: AttemptEnded) -> None:
         batch = self.batch(entry.seq)
         try:
             event = BatchEvent(entry.event)
@@ -284,15 +284,15 @@ class CampaignState:
         elif event is BatchEvent.REJECTED:
             batch.reason, batch.field = entry.reason, entry.field
 
-    def _given_up(self, batch: JournaledBatch) -> None:
+    def _apply_abandoned(self, batch: JournaledBatch) -> None:
         if batch.state is not BatchState.AMBIGUOUS:
             raise JournalError(f"batch {batch.seq} is {batch.state}: only one whose answer was lost can be given up")
         batch.apply(BatchEvent.ABANDON)
         batch.abandoned = True
 
-    def _settled(self, entry: RowsSettled) -> None:
+    def _apply_settled(self, entry: RowsSettled) -> None:
         batch = None if entry.seq is None else self.batch(entry.seq)
-        if len(set(entry.rows)) != len(entry.rows) or not self._are_free(entry.rows, batch):
+        if len(set(entry.rows)) != len(entry.rows) or not self._are_unassigned(entry.rows, batch):
             home = "no batch" if batch is None else f"batch {batch.seq}"
             raise JournalError(f"rows of {home} are settled that have their word already, or another home")
         if batch is None:
@@ -302,7 +302,7 @@ class CampaignState:
         self.outcomes[entry.outcome] += len(entry.rows)
         self.possibly_duplicated += len(entry.rows) * entry.possibly_duplicated
 
-    def _read(self, entry: RowsRead) -> None:
+    def _apply_read(self, entry: RowsRead) -> None:
         """Law 2, as far as the journal sees it: what was read is exactly what was planned or settled since."""
         if self.unconfirmed_rows != set(range(self.position.row + 1, entry.position.row + 1)):
             raise JournalError(f"the rows up to {entry.position.row} were read, and not each of them is accounted for")
@@ -313,9 +313,9 @@ class CampaignState:
         batch.closed.update(rows)
         if not batch.open_count:
             batch.payload = None
-            self._forget(batch.seq)
+            self._discard_batch(batch.seq)
 
-    def _forget(self, seq: int) -> None:
+    def _discard_batch(self, seq: int) -> None:
         """Unless others come from it; its own root may go with it."""
         batch = self.batches[seq]
         if self._children[seq]:
@@ -328,13 +328,13 @@ class CampaignState:
             del self._children[batch.root_batch]
             root = self.batches.get(batch.root_batch)
             if root is not None and not root.open_count:
-                self._forget(batch.root_batch)
+                self._discard_batch(batch.root_batch)
 
 
 def add_costs(one: CostReported, other: CostReported) -> CostReported:
     """Both together."""
     return CostReported(
-        _added(one.requests, other.requests),
+        _sum_counts(one.requests, other.requests),
         one.retries + other.retries,
         one.throttled + other.throttled,
         one.tokens_minted + other.tokens_minted,
@@ -342,7 +342,7 @@ def add_costs(one: CostReported, other: CostReported) -> CostReported:
     )
 
 
-def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+def _sum_counts(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {
         call: one.get(call, 0) + other.get(call, 0) for call in [*one, *(call for call in other if call not in one)]
     }

@@ -23,7 +23,7 @@ class Chunker:
         self._watermark = watermark
         self._seq = last_seq
         self._rows: list[int] = []
-        self._given: list[CallRecord] = []
+        self._originals: list[CallRecord] = []
         self._records: list[CallRecord] = []
 
     def __len__(self) -> int:
@@ -34,12 +34,12 @@ class Chunker:
         if self._watermark:
             record = with_watermark(record, len(self._records))
         self._rows.append(row)
-        self._given.append(original)
+        self._originals.append(original)
         self._records.append(record)
         return self.flush() if len(self._rows) >= self._size else None
 
     @property
-    def free_places(self) -> int:
+    def free_slots(self) -> int:
         """Records until the draft is full."""
         return self._size - len(self._rows)
 
@@ -55,8 +55,10 @@ class Chunker:
         """The draft as far as it is filled, None if it is empty."""
         if not self._rows:
             return None
-        batch = OutgoingBatch(self.next_seq(), self._rows, self._given, self._records, earliest_expiry(self._records))
-        self._rows, self._given, self._records = [], [], []
+        batch = OutgoingBatch(
+            self.next_seq(), self._rows, self._originals, self._records, earliest_expiry(self._records)
+        )
+        self._rows, self._originals, self._records = [], [], []
         return batch
 
     def next_seq(self) -> int:

@@ -34,8 +34,8 @@ import attrs
 from truecaller_async.models import CallRecord, Outcome, RecordColumns, RecordStatus
 
 MASK = "*"
-NUMBERS = ("caller", "receiver")
-CONTENT = ("label_id", "label_name", "reason", "starts_at", "ends_at")
+NUMBER_FIELDS = ("caller", "receiver")
+CONTENT_FIELDS = ("label_id", "label_name", "reason", "starts_at", "ends_at")
 
 Key: TypeAlias = "Callable[[CallRecord | RecordStatus], Any]"
 
@@ -81,22 +81,22 @@ class Match:
 
 def correlate(records: Sequence[CallRecord], rows: Sequence[RecordStatus], *, watermark: bool = False) -> Match:
     """Give the status rows of one batch to its records (canonical form), by the evidence above."""
-    if watermark and (places := _watermarks(records, rows)):
-        return _by_watermark(records, rows, places)
+    if watermark and (places := _index_by_watermark(records, rows)):
+        return _match_by_watermark(records, rows, places)
     if mirrors(RecordColumns.of(records), rows):
         return Match(list(rows))
     named = [row for row in rows if names_records([row])]
     if 0 < len(named) < len(rows):  # what one row hides does not make the others nobody's
-        return _by_fields(records, named, NUMBERS)
-    shown = tuple(name for name in NUMBERS if all(_shown(getattr(row, name)) for row in rows))
+        return _match_by_fields(records, named, NUMBER_FIELDS)
+    shown = tuple(name for name in NUMBER_FIELDS if all(_is_unmasked(getattr(row, name)) for row in rows))
     if not shown:
-        return _by_position(records, rows)
-    return _by_fields(records, rows, shown)
+        return _match_by_position(records, rows)
+    return _match_by_fields(records, rows, shown)
 
 
 def names_records(rows: Sequence[RecordStatus]) -> bool:
     """Whether every row shows both of its numbers."""
-    return all(_shown(row.caller) and _shown(row.receiver) for row in rows)
+    return all(_is_unmasked(row.caller) and _is_unmasked(row.receiver) for row in rows)
 
 
 def mirrors(columns: RecordColumns, rows: Sequence[StatusRowView], *, is_distinct: bool = False) -> bool:
@@ -113,19 +113,19 @@ def mirrors(columns: RecordColumns, rows: Sequence[StatusRowView], *, is_distinc
     )
 
 
-def _shown(number: str | None) -> bool:
+def _is_unmasked(number: str | None) -> bool:
     return bool(number) and MASK not in str(number)
 
 
-def _digits(number: str | None) -> str | None:
+def _without_plus(number: str | None) -> str | None:
     return None if number is None else number.removeprefix("+")
 
 
-def _agrees(record: CallRecord, row: RecordStatus) -> bool:
+def _is_consistent(record: CallRecord, row: RecordStatus) -> bool:
     """Whether nothing that the row shows contradicts the record. What was not sent, the server may fill in."""
     return (
-        (not _shown(row.caller) or _digits(row.caller) == record.caller)
-        and (not _shown(row.receiver) or _digits(row.receiver) == record.receiver)
+        (not _is_unmasked(row.caller) or _without_plus(row.caller) == record.caller)
+        and (not _is_unmasked(row.receiver) or _without_plus(row.receiver) == record.receiver)
         and (row.starts_at is None or row.starts_at == record.starts_at)
         and (row.ends_at is None or row.ends_at == record.ends_at)
         and (row.label_id is None or record.label_id is None or row.label_id.lower() == record.label_id)
@@ -134,76 +134,78 @@ def _agrees(record: CallRecord, row: RecordStatus) -> bool:
     )
 
 
-def _watermarks(records: Sequence[CallRecord], rows: Sequence[RecordStatus]) -> dict[object, int]:
+def _index_by_watermark(records: Sequence[CallRecord], rows: Sequence[RecordStatus]) -> dict[object, int]:
     """The places of the records by their `ends_at`; none where that does not tell them apart or a row hides it."""
     places: dict[object, int] = {record.ends_at: index for index, record in enumerate(records)}
     told_apart = len(places) == len(records) and all(row.ends_at is not None for row in rows)
     return places if told_apart else {}
 
 
-def _by_watermark(records: Sequence[CallRecord], rows: Sequence[RecordStatus], places: dict[object, int]) -> Match:
+def _match_by_watermark(
+    records: Sequence[CallRecord], rows: Sequence[RecordStatus], index_of: dict[object, int]
+) -> Match:
     match = Match([None] * len(records))
     given = []
     for row in rows:
-        index = places.get(row.ends_at)
-        if index is not None and _agrees(records[index], row):
-            _give(match, index, row)
+        index = index_of.get(row.ends_at)
+        if index is not None and _is_consistent(records[index], row):
+            _assign(match, index, row)
             given.append(row)
         else:
             match.foreign += 1
     echoed = len(records) == 1 or any(row.ends_at % 10 for row in given if row.ends_at is not None)
-    return match if given and echoed else _by_numbers(records, rows)
+    return match if given and echoed else _match_by_numbers(records, rows)
 
 
-def _by_numbers(records: Sequence[CallRecord], rows: Sequence[RecordStatus]) -> Match:
+def _match_by_numbers(records: Sequence[CallRecord], rows: Sequence[RecordStatus]) -> Match:
     """The rest of what the server says cannot be trusted: only two unmasked numbers name a record."""
     match = Match([None] * len(records))
-    number_of = _key(NUMBERS)
-    by_number = _places(records, number_of)
+    number_of = _key(NUMBER_FIELDS)
+    by_number = _indexes_by_key(records, number_of)
     for row in rows:
         near = by_number.get(number_of(row), [])
         if len(near) == 1:
-            _give(match, near[0], row)
-        elif not near and _shown(row.caller) and _shown(row.receiver):
+            _assign(match, near[0], row)
+        elif not near and _is_unmasked(row.caller) and _is_unmasked(row.receiver):
             match.foreign += 1
     if not any(match.rows):
-        match.unattributed = _final(rows) and len(rows) >= len(records)
+        match.unattributed = _all_final(rows) and len(rows) >= len(records)
     return match
 
 
-def _by_fields(records: Sequence[CallRecord], rows: Sequence[RecordStatus], shown: tuple[str, ...]) -> Match:
+def _match_by_fields(records: Sequence[CallRecord], rows: Sequence[RecordStatus], shown: tuple[str, ...]) -> Match:
     match = Match([None] * len(records))
-    number_of, all_of = _key(shown), _key(shown + _comparable(records, rows))
-    by_number, by_all = _places(records, number_of), _places(records, all_of)
-    different = {key for key, places in by_all.items() if not _alike(records, places)}
+    number_of, all_of = _key(shown), _key(shown + _comparable_fields(records, rows))
+    by_number, by_all = _indexes_by_key(records, number_of), _indexes_by_key(records, all_of)
+    different = {key for key, places in by_all.items() if not _have_same_content(records, places)}
     own = {
         near[0]
         for row in rows
-        if len(near := by_number.get(number_of(row), [])) == 1 and _agrees(records[near[0]], row)
+        if len(near := by_number.get(number_of(row), [])) == 1 and _is_consistent(records[near[0]], row)
     }
     homes: dict[str, int] = {}
     unclear: defaultdict[Any, list[RecordStatus]] = defaultdict(list)
     for row in rows:
         near, key = by_number.get(number_of(row), []), all_of(row)
         places = by_all.get(key, [])
-        if len(near) == 1 and shown == NUMBERS and (near[0] not in own or _agrees(records[near[0]], row)):
-            _give(match, near[0], row)
-        elif not any(_agrees(records[index], row) for index in places):
+        if len(near) == 1 and shown == NUMBER_FIELDS and (near[0] not in own or _is_consistent(records[near[0]], row)):
+            _assign(match, near[0], row)
+        elif not any(_is_consistent(records[index], row) for index in places):
             match.foreign += 1
         elif key in different or (row.id is None and len(places) > 1):
             unclear[key].append(row)
         else:
-            _give(match, _home(match, places, row, homes), row)
+            _assign(match, _choose_index(match, places, row, homes), row)
     for key, choice in unclear.items():
-        _share(match, by_all[key], choice)
+        _assign_common_outcome(match, by_all[key], choice)
     if unclear and not any(match.rows):
-        match.unattributed = _final(rows) and len(rows) >= len(records)
+        match.unattributed = _all_final(rows) and len(rows) >= len(records)
     return match
 
 
-def _comparable(records: Sequence[CallRecord], rows: Iterable[RecordStatus]) -> tuple[str, ...]:
+def _comparable_fields(records: Sequence[CallRecord], rows: Iterable[RecordStatus]) -> tuple[str, ...]:
     """The content that every row shows and every record sent: equal values there are evidence."""
-    sent = [name for name in CONTENT if all(getattr(record, name) is not None for record in records)]
+    sent = [name for name in CONTENT_FIELDS if all(getattr(record, name) is not None for record in records)]
     return tuple(name for name in sent if all(getattr(row, name) is not None for row in rows))
 
 
@@ -213,35 +215,35 @@ def _key(names: tuple[str, ...]) -> Key:
     def key(of: CallRecord | RecordStatus) -> tuple[Any, ...]:
         values = (getattr(of, name) for name in names)
         return tuple(
-            _digits(value) if name in NUMBERS else value.lower() if name == "label_id" else value
+            _without_plus(value) if name in NUMBER_FIELDS else value.lower() if name == "label_id" else value
             for name, value in zip(names, values, strict=True)
         )
 
     return key
 
 
-def _places(records: Sequence[CallRecord], key: Key) -> dict[Any, list[int]]:
+def _indexes_by_key(records: Sequence[CallRecord], key: Key) -> dict[Any, list[int]]:
     places: defaultdict[Any, list[int]] = defaultdict(list)
     for index, record in enumerate(records):
         places[key(record)].append(index)
     return places
 
 
-_content = attrgetter(*NUMBERS, *CONTENT)
+_content = attrgetter(*NUMBER_FIELDS, *CONTENT_FIELDS)
 
 
-def _alike(records: Sequence[CallRecord], places: Sequence[int]) -> bool:
+def _have_same_content(records: Sequence[CallRecord], indexes: Sequence[int]) -> bool:
     """Whether these records were sent with the same content."""
-    return len(places) == 1 or len({_content(records[index]) for index in places}) == 1
+    return len(indexes) == 1 or len({_content(records[index]) for index in indexes}) == 1
 
 
-def _home(match: Match, places: Sequence[int], row: RecordStatus, homes: dict[str, int]) -> int:
+def _choose_index(match: Match, indexes: Sequence[int], row: RecordStatus, index_by_id: dict[str, int]) -> int:
     """Which of several records of the same content: the one that has this row's id, else one without a row."""
-    free = next((index for index in places if match.rows[index] is None), places[0])
-    return homes.setdefault(row.id, free) if row.id is not None else free
+    free = next((index for index in indexes if match.rows[index] is None), indexes[0])
+    return index_by_id.setdefault(row.id, free) if row.id is not None else free
 
 
-def _give(match: Match, index: int, row: RecordStatus) -> None:
+def _assign(match: Match, index: int, row: RecordStatus) -> None:
     held = match.rows[index]
     if held is None or held.outcome is None:
         match.rows[index] = row
@@ -249,36 +251,38 @@ def _give(match: Match, index: int, row: RecordStatus) -> None:
         match.conflicts.add(index)
 
 
-def _by_position(records: Sequence[CallRecord], rows: Sequence[RecordStatus]) -> Match:
+def _match_by_position(records: Sequence[CallRecord], rows: Sequence[RecordStatus]) -> Match:
     match = Match([None] * len(records))
-    in_order = len(records) == len(rows) and all(map(_agrees, records, rows))
-    if in_order and all(len(places) == 1 for places in _places(records, _key(_comparable(records, rows))).values()):
+    in_order = len(records) == len(rows) and all(map(_is_consistent, records, rows))
+    if in_order and all(
+        len(places) == 1 for places in _indexes_by_key(records, _key(_comparable_fields(records, rows))).values()
+    ):
         return Match(list(rows))
     if in_order:
-        _share(match, range(len(records)), rows)
+        _assign_common_outcome(match, range(len(records)), rows)
     if not any(match.rows):
-        match.unattributed = _final(rows) and len(rows) >= len(records)
+        match.unattributed = _all_final(rows) and len(rows) >= len(records)
     return match
 
 
-def _share(match: Match, places: Sequence[int], choice: Sequence[RecordStatus]) -> None:
+def _assign_common_outcome(match: Match, indexes: Sequence[int], candidates: Sequence[RecordStatus]) -> None:
     """Rows that are these records' in an order nobody knows: of use only if they all have the same final word."""
-    ids = {row.id for row in choice if row.id is not None}
-    complete = len(choice) == len(places) == len(ids)
-    if complete and _final(choice) and len({row.outcome for row in choice}) == 1:
+    ids = {row.id for row in candidates if row.id is not None}
+    complete = len(candidates) == len(indexes) == len(ids)
+    if complete and _all_final(candidates) and len({row.outcome for row in candidates}) == 1:
         common = RecordStatus(
-            status=choice[0].status,
-            message=_common(row.message for row in choice),
-            field=_common(row.field for row in choice),
+            status=candidates[0].status,
+            message=_common_value(row.message for row in candidates),
+            field=_common_value(row.field for row in candidates),
         )
-        for index in places:
-            _give(match, index, common)
+        for index in indexes:
+            _assign(match, index, common)
 
 
-def _common(values: Iterable[str | None]) -> str | None:
+def _common_value(values: Iterable[str | None]) -> str | None:
     different = set(values)
     return different.pop() if len(different) == 1 else None
 
 
-def _final(rows: Sequence[RecordStatus]) -> bool:
+def _all_final(rows: Sequence[RecordStatus]) -> bool:
     return bool(rows) and all(row.outcome is not None for row in rows)

@@ -13,9 +13,9 @@ from truecaller_async.models import BatchResults, Outcome, RecordResult, ResultL
 from truecaller_async.planning.campaign_state import CampaignState
 
 REASONS_MAX = 50
-OTHER = "other reasons"
-QUIET = frozenset({Outcome.DELIVERED, Outcome.DUPLICATE})
-REACHED = (Outcome.DELIVERED, Outcome.FAILED, Outcome.UNKNOWN)
+OTHER_REASONS = "other reasons"
+OUTCOMES_WITHOUT_REASON = frozenset({Outcome.DELIVERED, Outcome.DUPLICATE})
+SENT_OUTCOMES = (Outcome.DELIVERED, Outcome.FAILED, Outcome.UNKNOWN)
 
 
 class Counters:
@@ -34,19 +34,19 @@ class Counters:
         self.possibly_duplicated = state.possibly_duplicated
 
     @property
-    def delivered_ahead(self) -> int:
+    def resolved(self) -> int:
         """Records that have their outcome."""
         return self.outcomes.total()
 
     @property
-    def reached(self) -> int:
+    def sent_and_resolved(self) -> int:
         """Records that were sent and have their outcome."""
-        return sum(self.outcomes[outcome] for outcome in REACHED)
+        return sum(self.outcomes[outcome] for outcome in SENT_OUTCOMES)
 
     @property
     def open(self) -> int:
         """Records read that have no outcome yet."""
-        return self.read - self.delivered_ahead
+        return self.read - self.resolved
 
     def count(self, results: ResultList) -> None:
         """Count results on their way out."""
@@ -60,14 +60,14 @@ class Counters:
             outcomes = [result.outcome for result in results]
             self.possibly_duplicated += [result.possibly_duplicated for result in results].count(True)
         self.outcomes.update(outcomes)
-        if not QUIET.issuperset(outcomes):
+        if not OUTCOMES_WITHOUT_REASON.issuperset(outcomes):
             for result in results:
-                if result.outcome not in QUIET:
-                    self._because(result)
+                if result.outcome not in OUTCOMES_WITHOUT_REASON:
+                    self._count_reason(result)
 
-    def _because(self, result: RecordResult) -> None:
+    def _count_reason(self, result: RecordResult) -> None:
         """Bad rows are counted by field: their own reasons quote values, so that nearly each would be another."""
         bad_row = result.outcome is Outcome.INVALID and result.field is not None
         reason = f"invalid {result.field}" if bad_row else (result.reason or str(result.outcome))
         known = reason in self.reasons or len(self.reasons) < REASONS_MAX
-        self.reasons[reason if known else OTHER] += 1
+        self.reasons[reason if known else OTHER_REASONS] += 1

@@ -17,40 +17,40 @@ import attrs
 
 from truecaller_async.models import CallRecord, RecordColumns
 
-WINDOW = 100_000
-PARTS = 200
+WINDOW_ROWS = 100_000
+WINDOW_PARTS_COUNT = 200
 """Of a window, at least; single rows are forgotten in parts as well."""
 
-_rest = attrgetter(*(field.name for field in attrs.fields(CallRecord) if field.name != "receiver"))
+_fields_but_receiver = attrgetter(*(field.name for field in attrs.fields(CallRecord) if field.name != "receiver"))
 
 
 class Dedupe:
     """Remembers rows and recognises them."""
 
-    def __init__(self, mode: Literal["window", "exact", "off"], window: int = WINDOW) -> None:
+    def __init__(self, mode: Literal["window", "exact", "off"], window: int = WINDOW_ROWS) -> None:
         self._mode = mode
         self._window = window
         self._seen: set[int] = set()
-        self._together = window // PARTS
-        self._order: deque[list[int]] = deque()
-        self._kept = 0
+        self._group_max = window // WINDOW_PARTS_COUNT
+        self._groups: deque[list[int]] = deque()
+        self._kept_rows = 0
 
     def is_repeat(self, record: CallRecord) -> bool:
         """Whether an equal row was seen; remembers this one."""
         if self._mode == "off":
             return False
-        mark = hash((record.receiver, hash(_rest(record))))
+        mark = hash((record.receiver, hash(_fields_but_receiver(record))))
         if mark in self._seen:
             return True
         self._seen.add(mark)
-        self._note([mark])
+        self._remember([mark])
         return False
 
     def add_if_all_new(self, columns: RecordColumns) -> bool:
         """Whether none of these rows was seen and none is here twice; only then they are remembered."""
         if self._mode == "off":
             return True
-        marks = _marks(columns)
+        marks = _hashes(columns)
         seen = self._seen
         if not seen.isdisjoint(marks):
             return False
@@ -59,25 +59,25 @@ class Dedupe:
         if len(seen) - before < len(marks):
             seen.difference_update(marks)
             return False
-        self._note(marks)
+        self._remember(marks)
         return True
 
-    def _note(self, marks: list[int]) -> None:
+    def _remember(self, hashes: list[int]) -> None:
         """These were put in; what is out of the window is forgotten, as it came."""
         if self._mode == "exact":
             return
-        if self._order and len(self._order[-1]) + len(marks) <= self._together:
-            self._order[-1].extend(marks)
+        if self._groups and len(self._groups[-1]) + len(hashes) <= self._group_max:
+            self._groups[-1].extend(hashes)
         else:
-            self._order.append(marks)
-        self._kept += len(marks)
-        while self._kept - len(self._order[0]) >= self._window:
-            oldest = self._order.popleft()
-            self._kept -= len(oldest)
+            self._groups.append(hashes)
+        self._kept_rows += len(hashes)
+        while self._kept_rows - len(self._groups[0]) >= self._window:
+            oldest = self._groups.popleft()
+            self._kept_rows -= len(oldest)
             self._seen.difference_update(oldest)
 
 
-def _marks(columns: RecordColumns) -> list[int]:
+def _hashes(columns: RecordColumns) -> list[int]:
     """The marks of these rows; where only the receivers differ, the rest has one mark for all."""
     rest = [values for values in columns.content if values is not columns.receiver]
     if all(values.count(values[0]) == len(values) for values in rest):

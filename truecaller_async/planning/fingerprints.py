@@ -26,13 +26,13 @@ import msgspec
 from truecaller_async.models import CallRecord
 from truecaller_async.validation.untrusted_values import as_text
 
-DIGEST_SIZE = 8
+DIGEST_BYTES = 8
 """Bytes at the beginning of a print that are about the whole block."""
 
-PLAIN = frozenset({str, int, type(None)})
+PLAIN_TYPES = frozenset({str, int, type(None)})
 """What JSON keeps apart by itself. Each of the other types has a form there that could be that of another value."""
 
-UNREADABLE = ()
+UNREADABLE_ROW = ()
 """Stands for a row that could not be read."""
 
 _values = attrgetter(*(field.name for field in attrs.fields(CallRecord)))
@@ -45,37 +45,37 @@ class RowFingerprints:
 
     def __init__(self, salt: bytes) -> None:
         keys = blake2b(salt, digest_size=36).digest()
-        self._key, self._start = keys[:32], int.from_bytes(keys[32:], "big")
+        self._key, self._crc_start = keys[:32], int.from_bytes(keys[32:], "big")
 
     def of(self, records: Sequence[CallRecord | None]) -> bytes:
         """The print of these rows, `DIGEST_SIZE` bytes and one for each row; None is a row that could not be read."""
-        text = _lines([UNREADABLE if record is None else _values(record) for record in records])
-        crc32, start = zlib.crc32, self._start
+        text = _lines([UNREADABLE_ROW if record is None else _values(record) for record in records])
+        crc32, start = zlib.crc32, self._crc_start
         marks = bytes([crc32(line, start) & 0xFF for line in text.splitlines()])
-        return blake2b(text, key=self._key, digest_size=DIGEST_SIZE).digest() + marks
+        return blake2b(text, key=self._key, digest_size=DIGEST_BYTES).digest() + marks
 
-    def first_difference(self, kept: bytes, records: Sequence[CallRecord | None]) -> int | None:
+    def first_difference(self, stored: bytes, records: Sequence[CallRecord | None]) -> int | None:
         """The index of the first row that is not as it was when the print was `kept`; None where all are.
 
         One change in 256 leaves the mark of its row as it was. Where no mark differs the answer is the first row of the
         block, 0, and where one side has more rows, the first row that the other does not have.
         """
         now = self.of(records)
-        if now == kept:
+        if now == stored:
             return None
-        marks = list(zip(kept[DIGEST_SIZE:], now[DIGEST_SIZE:], strict=False))
+        marks = list(zip(stored[DIGEST_BYTES:], now[DIGEST_BYTES:], strict=False))
         differing = (index for index, (before, after) in enumerate(marks) if before != after)
-        return next(differing, 0 if len(kept) == len(now) else len(marks))
+        return next(differing, 0 if len(stored) == len(now) else len(marks))
 
 
 def _lines(rows: list[tuple[Any, ...]]) -> bytes:
     """One line for each row, whatever is in it; rows with the same values have the same line among any others."""
-    if not PLAIN.issuperset(map(type, chain.from_iterable(rows))):
-        rows = [tuple(value if type(value) in PLAIN else _odd(value) for value in row) for row in rows]
+    if not PLAIN_TYPES.issuperset(map(type, chain.from_iterable(rows))):
+        rows = [tuple(value if type(value) in PLAIN_TYPES else _typed_text(value) for value in row) for row in rows]
     try:
         return _encode_lines(rows)
     except (ValueError, OverflowError):  # half a character, or an integer without end
-        return _encode_lines([[value if _is_encodable(value) else _odd(value) for value in row] for row in rows])
+        return _encode_lines([[value if _is_encodable(value) else _typed_text(value) for value in row] for row in rows])
 
 
 def _is_encodable(value: object) -> bool:
@@ -86,7 +86,7 @@ def _is_encodable(value: object) -> bool:
     return True
 
 
-def _odd(value: object) -> list[str]:
+def _typed_text(value: object) -> list[str]:
     """The name of the type and a text, in a list: no plain value is one."""
     name = type(value).__name__
     if isinstance(value, str):

@@ -14,7 +14,7 @@ import attrs
 from truecaller_async.models import CallRecord, RecordColumns
 from truecaller_async.planning.batch_state import AttemptCounts, BatchEvent, BatchState, advance
 
-NEVER = 2**63
+NO_EXPIRY_MS = 2**63
 
 
 @attrs.define(eq=False)
@@ -99,4 +99,4 @@ def earliest_expiry(records: list[CallRecord]) -> int:
 
 def expiry_times(records: list[CallRecord]) -> list[int]:
     """The ends of the windows in milliseconds; what is no number (`validate=False`) is left for the wire to refuse."""
-    return [record.ends_at if isinstance(record.ends_at, int) else NEVER for record in records]
+    return [record.ends_at if isinstance(record.ends_at, int) else NO_EXPIRY_MS for record in records]

@@ -20,10 +20,10 @@ def pair_of(record: CallRecord) -> tuple[str, str]:
     return record.caller, record.receiver
 
 
-def earlier_in_batch(records: Sequence[CallRecord], late: Collection[int]) -> list[int]:
+def earlier_in_batch(records: Sequence[CallRecord], indexes: Collection[int]) -> list[int]:
     """Places of the records that come before one of these places with the same pair, and are not among them."""
-    last = {pair_of(records[index]): index for index in sorted(late)}
-    gone = set(late)
+    last = {pair_of(records[index]): index for index in sorted(indexes)}
+    gone = set(indexes)
     return [i for i, record in enumerate(records) if i not in gone and i < last.get(pair_of(record), -1)]
 
 
@@ -32,13 +32,13 @@ class PairOrder:
 
     def __init__(self) -> None:
         self._newest: dict[str, dict[str, int]] = {}
-        self._entered: dict[int, dict[str, list[str]]] = {}
+        self._pairs_of_batch: dict[int, dict[str, list[str]]] = {}
         self._unshared: set[int] = set()
 
     def add(self, batch: OutgoingBatch) -> set[int]:
         """Note the draft's pairs; returns the unsettled drafts that hold earlier records of them."""
         seq = batch.seq
-        self._entered[seq] = by_caller = _by_caller(batch.columns)
+        self._pairs_of_batch[seq] = by_caller = _by_caller(batch.columns)
         different = 0
         earlier: set[int] = set()
         for caller, receivers in by_caller.items():
@@ -59,7 +59,7 @@ class PairOrder:
         seq = batch.seq
         is_alone = seq in self._unshared
         self._unshared.discard(seq)
-        for caller, receivers in self._entered.pop(seq, {}).items():
+        for caller, receivers in self._pairs_of_batch.pop(seq, {}).items():
             newest = self._newest[caller]
             gone = receivers if is_alone else [one for one in set(receivers) if newest.get(one) == seq]
             deque(map(newest.pop, gone), maxlen=0)

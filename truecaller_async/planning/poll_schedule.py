@@ -30,7 +30,7 @@ SHRINK_FACTOR = 0.015
 GROWTH_FACTOR = 0.13
 """Steps of the learned delay, for a whole delay's time of polls in time, and of early ones."""
 
-CALM_AFTER_POLLS = 15.0
+CALM_DELAYS_MIN = 15.0
 CALM_SHRINK_FACTOR = 0.09
 """The step down after so many delays' time without an early poll, and until there was one at all."""
 
@@ -54,43 +54,45 @@ class AdaptiveFirstPoll:
 
     def __init__(self, policy: PollPolicy) -> None:
         self._cap = max(policy.cap, policy.first)
-        self._soonest = min(FIRST_POLL_MIN_SECONDS, policy.first)
-        self._wanted = policy.first
-        self._found = False
-        self._heard = float("-inf")
-        self._calm = float("inf")
+        self._min_delay = min(FIRST_POLL_MIN_SECONDS, policy.first)
+        self._learned_delay = policy.first
+        self._was_on_time = False
+        self._updated_at = float("-inf")
+        self._delays_without_early_poll = float("inf")
 
     @property
     def delay(self) -> float:
         """Seconds, as learned so far."""
-        return min(self._cap, self._wanted)
+        return min(self._cap, self._learned_delay)
 
-    def record_on_time(self, used: float, now: float) -> None:
+    def record_on_time(self, delay: float, now: float) -> None:
         """The first poll, made after `used` seconds, found at least half of the records final."""
-        weight = self._weight(used, now)
-        if not self._found:
-            self._found = True
-            self._wanted = used
-        self._calm += weight
-        step = CALM_SHRINK_FACTOR if self._calm > CALM_AFTER_POLLS else SHRINK_FACTOR
-        self._wanted = max(self._soonest, self._wanted * (1 - step * weight))
+        weight = self._weight(delay, now)
+        if not self._was_on_time:
+            self._was_on_time = True
+            self._learned_delay = delay
+        self._delays_without_early_poll += weight
+        step = CALM_SHRINK_FACTOR if self._delays_without_early_poll > CALM_DELAYS_MIN else SHRINK_FACTOR
+        self._learned_delay = max(self._min_delay, self._learned_delay * (1 - step * weight))
 
-    def record_early(self, used: float, now: float) -> None:
+    def record_early(self, delay: float, now: float) -> None:
         """The first poll, made after `used` seconds, came too early."""
-        weight = self._weight(used, now)
-        if self._found:
-            self._calm = 0.0
-            self._wanted = min(self._cap * (1 + GROWTH_FACTOR), self._wanted * (1 + GROWTH_FACTOR * weight))
+        weight = self._weight(delay, now)
+        if self._was_on_time:
+            self._delays_without_early_poll = 0.0
+            self._learned_delay = min(
+                self._cap * (1 + GROWTH_FACTOR), self._learned_delay * (1 + GROWTH_FACTOR * weight)
+            )
 
     def record_pending(self, age: float) -> None:
         """A batch of this age was still pending: news only as long as no first poll was ever in time."""
-        if not self._found:
-            self._wanted = min(self._cap, max(self._wanted, age * PENDING_AGE_FACTOR))
+        if not self._was_on_time:
+            self._learned_delay = min(self._cap, max(self._learned_delay, age * PENDING_AGE_FACTOR))
 
-    def _weight(self, used: float, now: float) -> float:
+    def _weight(self, delay: float, now: float) -> float:
         """The time since the last word, as a part of the delay."""
-        weight = min(1.0, (now - self._heard) / used)
-        self._heard = now
+        weight = min(1.0, (now - self._updated_at) / delay)
+        self._updated_at = now
         return weight
 
 
@@ -102,7 +104,7 @@ class PollSchedule:
     """
 
     policy: PollPolicy
-    accepted: float
+    accepted_at: float
     first: float
     gap: float = attrs.field(default=attrs.Factory(lambda plan: min(plan.first, plan.policy.first), takes_self=True))
     polls: int = 0
@@ -111,10 +113,10 @@ class PollSchedule:
 
     def postpone_first(self, delay: float, now: float) -> float | None:
         """When to poll first, where a much longer delay was learned since acceptance; None where it is time."""
-        if self.polls or delay < self.first * POSTPONE_FACTOR or self.accepted + delay <= now:
+        if self.polls or delay < self.first * POSTPONE_FACTOR or self.accepted_at + delay <= now:
             return None
         self.first = delay
-        return self.accepted + delay
+        return self.accepted_at + delay
 
     def record_answer(self) -> None:
         """The server told the status."""
@@ -140,4 +142,4 @@ class PollSchedule:
     @property
     def deadline(self) -> float:
         """When asking ends."""
-        return self.accepted + self.policy.deadline
+        return self.accepted_at + self.policy.deadline

@@ -18,7 +18,7 @@ from truecaller_async.models import CallRecord, RecordColumns
 from truecaller_async.validation.batch_validation import all_canonical
 from truecaller_async.validation.preflight import canonical
 
-LEVEL = 1
+COMPRESSION_LEVEL = 1
 """The fastest: numbers do not become much smaller by trying harder."""
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -33,7 +33,7 @@ def pack_records(records: Sequence[CallRecord]) -> bytes:
         text = _encode(formed)
     except UnicodeEncodeError:  # half a character, in somebody's key: only the standard library writes it, escaped
         text = json.dumps([attrs.asdict(record) for record in formed], default=str).encode()
-    return zlib.compress(text, LEVEL)
+    return zlib.compress(text, COMPRESSION_LEVEL)
 
 
 def unpack_records(payload: bytes) -> list[CallRecord]:

@@ -24,16 +24,16 @@ class WorkQueue:
     def __init__(self) -> None:
         self._pushes: deque[OutgoingBatch] = deque()
         self._ready: list[tuple[int, int, int, OutgoingBatch]] = []
-        self._later: list[tuple[float, int, OutgoingBatch]] = []
+        self._delayed: list[tuple[float, int, OutgoingBatch]] = []
         self._blocked: dict[int, OutgoingBatch] = {}
-        self._blocks: dict[int, set[int]] = {}
+        self._waiting_for: dict[int, set[int]] = {}
         self._polls: list[tuple[float, int]] = []
         self.records = 0
 
     @property
     def batches(self) -> int:
         """Batches that wait to be sent, for whatever reason."""
-        return len(self._ready) + len(self._later) + len(self._blocked)
+        return len(self._ready) + len(self._delayed) + len(self._blocked)
 
     def add(self, batch: OutgoingBatch, now: float) -> None:
         """A draft is to be sent, when its backoff is over and the drafts it comes after are settled."""
@@ -41,9 +41,9 @@ class WorkQueue:
         if batch.blocked_by:
             self._blocked[batch.seq] = batch
             for seq in batch.blocked_by:
-                self._blocks.setdefault(seq, set()).add(batch.seq)
+                self._waiting_for.setdefault(seq, set()).add(batch.seq)
         elif batch.not_before > now:
-            heappush(self._later, (batch.not_before, batch.seq, batch))
+            heappush(self._delayed, (batch.not_before, batch.seq, batch))
         elif batch.call == "push":
             self._pushes.append(batch)
         else:
@@ -51,7 +51,7 @@ class WorkQueue:
 
     def unblock(self, seq: int, now: float) -> None:
         """A draft is settled: those that came after it may go."""
-        for waiting in sorted(self._blocks.pop(seq, ())):
+        for waiting in sorted(self._waiting_for.pop(seq, ())):
             batch = self._blocked.get(waiting)
             if batch is None:
                 continue
@@ -63,14 +63,14 @@ class WorkQueue:
 
     def split(self, seq: int, parts: Collection[int]) -> None:
         """A draft was split: those that came after it come after all of its parts."""
-        for waiting in self._blocks.pop(seq, ()):
+        for waiting in self._waiting_for.pop(seq, ()):
             batch = self._blocked.get(waiting)
             if batch is None:
                 continue
             batch.blocked_by.discard(seq)
             batch.blocked_by.update(parts)
             for part in parts:
-                self._blocks.setdefault(part, set()).add(waiting)
+                self._waiting_for.setdefault(part, set()).add(waiting)
 
     def add_poll(self, seq: int, due: float) -> None:
         """Ask for the status of this accepted draft at `due`."""
@@ -78,7 +78,7 @@ class WorkQueue:
 
     def ready(self, now: float) -> Iterator[str]:
         """The calls for which there is work now, most urgent first."""
-        self._ripen(now)
+        self._move_due_batches(now)
         if self._pushes:
             yield "push"
         if self._polls and self._polls[0][0] <= now:
@@ -98,14 +98,14 @@ class WorkQueue:
 
     def next_due(self, now: float) -> float | None:
         """When more will be ready than is now. What is due already waits for a permit, not for its time."""
-        times = [heap[0][0] for heap in (self._later, self._polls) if heap and heap[0][0] > now]
+        times = [heap[0][0] for heap in (self._delayed, self._polls) if heap and heap[0][0] > now]
         return min(times, default=None)
 
     def remove_all(self) -> list[OutgoingBatch]:
         """Take out every draft: nothing more is sent. Polls stay."""
-        drafts = [entry[3] for entry in self._ready] + [entry[2] for entry in self._later]
+        drafts = [entry[3] for entry in self._ready] + [entry[2] for entry in self._delayed]
         drafts += [*self._blocked.values(), *self._pushes]
-        self._ready, self._later, self._blocked, self._blocks = [], [], {}, {}
+        self._ready, self._delayed, self._blocked, self._waiting_for = [], [], {}, {}
         self._pushes.clear()
         self.records = 0
         return sorted(drafts, key=lambda batch: batch.seq)
@@ -113,12 +113,12 @@ class WorkQueue:
     def remove_pushes(self, root_batch: int) -> list[OutgoingBatch]:
         """Take out the single records that still wait to be isolated from this batch."""
         waiting = [batch for batch in self._pushes if batch.root_batch == root_batch]
-        held = [*(entry[2] for entry in self._later), *self._blocked.values()]
+        held = [*(entry[2] for entry in self._delayed), *self._blocked.values()]
         waiting += [batch for batch in held if batch.call == "push" and batch.root_batch == root_batch]
         gone = {batch.seq for batch in waiting}
         self._pushes = deque(batch for batch in self._pushes if batch.seq not in gone)
-        self._later = [entry for entry in self._later if entry[1] not in gone]
-        heapify(self._later)
+        self._delayed = [entry for entry in self._delayed if entry[1] not in gone]
+        heapify(self._delayed)
         self._blocked = {seq: batch for seq, batch in self._blocked.items() if seq not in gone}
         self.records -= sum(len(batch) for batch in waiting)
         return waiting
@@ -132,11 +132,11 @@ class WorkQueue:
         found = self._blocked.get(seq)
         if found is not None:
             return found
-        waiting = [*(entry[3] for entry in self._ready), *(entry[2] for entry in self._later)]
+        waiting = [*(entry[3] for entry in self._ready), *(entry[2] for entry in self._delayed)]
         return next((batch for batch in waiting if batch.seq == seq), None)
 
-    def _ripen(self, now: float) -> None:
-        while self._later and self._later[0][0] <= now:
-            batch = heappop(self._later)[2]
+    def _move_due_batches(self, now: float) -> None:
+        while self._delayed and self._delayed[0][0] <= now:
+            batch = heappop(self._delayed)[2]
             self.records -= len(batch)
             self.add(batch, now)

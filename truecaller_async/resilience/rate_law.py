@@ -99,38 +99,38 @@ class SlidingWindow:
 class ConnectionWarmup:
     """When a request that is released now may reach the server at the latest, but for the margin."""
 
-    __slots__ = ("_last", "_quiet", "_warm")
+    __slots__ = ("_last_release_at", "_idle_seconds", "_warm_at")
 
     def __init__(self, rule: RateLimit) -> None:
-        self._quiet = max(IDLE_SECONDS, 2 * window_seconds(rule))
-        self._last = self._warm = float("-inf")
+        self._idle_seconds = max(IDLE_SECONDS, 2 * window_seconds(rule))
+        self._last_release_at = self._warm_at = float("-inf")
 
     def effective_time(self, now: float) -> float:
         """The moment at which this release counts."""
-        if now - self._last > self._quiet:
-            self._warm = now + WARM_UP_SECONDS
-        self._last = now
-        return max(now, self._warm)
+        if now - self._last_release_at > self._idle_seconds:
+            self._warm_at = now + WARM_UP_SECONDS
+        self._last_release_at = now
+        return max(now, self._warm_at)
 
 
 class AdaptiveRate:
     """The share of its limits that one token uses: 1.0, less after refusals."""
 
-    __slots__ = ("_changed", "_share")
+    __slots__ = ("_changed_at", "_factor")
 
     def __init__(self) -> None:
-        self._share = 1.0
-        self._changed = float("-inf")
+        self._factor = 1.0
+        self._changed_at = float("-inf")
 
     def factor(self, now: float) -> float:
         """The share in force."""
-        if self._share == 1.0:
+        if self._factor == 1.0:
             return 1.0
-        return min(1.0, self._share + (now - self._changed) * RECOVERY_FACTOR_PER_SECOND)
+        return min(1.0, self._factor + (now - self._changed_at) * RECOVERY_FACTOR_PER_SECOND)
 
     def slow_down(self, now: float) -> None:
         """Halve it, at most once in ten seconds: one overload answers many requests in flight."""
-        if now - self._changed < SLOW_DOWN_INTERVAL_SECONDS:
+        if now - self._changed_at < SLOW_DOWN_INTERVAL_SECONDS:
             return
-        self._share = max(RATE_FACTOR_MIN, self.factor(now) / 2)
-        self._changed = now
+        self._factor = max(RATE_FACTOR_MIN, self.factor(now) / 2)
+        self._changed_at = now

@@ -17,7 +17,7 @@ from collections import deque
 from statistics import median
 
 SAMPLES_MAX = 5
-AGREEMENT_MIN_SAMPLES = 2.0
+AGREEMENT_MAX_SECONDS = 2.0
 """Seconds up to which two clocks are taken to be the same."""
 
 OFFSET_MAX_SECONDS = 30 * 86_400.0
@@ -31,28 +31,28 @@ class ServerClock:
     """The server's clock, as heard. `at` is always a time of the monotonic clock, `wall` one of our own wall clock."""
 
     def __init__(self) -> None:
-        self._distances: deque[float] = deque(maxlen=SAMPLES_MAX)
+        self._offsets: deque[float] = deque(maxlen=SAMPLES_MAX)
 
     def record(self, date: float, at: float) -> None:
         """An answer came whose `Date` header is this, in seconds since the epoch."""
-        self._distances.append(date + DATE_ROUNDING_SECONDS - at)
+        self._offsets.append(date + DATE_ROUNDING_SECONDS - at)
 
     def offset(self, at: float, wall: float) -> float:
         """Seconds by which the server's clock is ahead of ours; 0.0 where they agree, or nothing is known of it."""
-        if 2 * self._agreeing() <= len(self._distances):
+        if 2 * self._agreement_count() <= len(self._offsets):
             return 0.0
-        offset = median(self._distances) + at - wall
-        return offset if AGREEMENT_MIN_SAMPLES < abs(offset) < OFFSET_MAX_SECONDS else 0.0
+        offset = median(self._offsets) + at - wall
+        return offset if AGREEMENT_MAX_SECONDS < abs(offset) < OFFSET_MAX_SECONDS else 0.0
 
     def is_sure(self, at: float, wall: float) -> bool:
         """Whether what `offset` says is more than one answer's word, or agrees with our own clock."""
-        if not self._distances:
+        if not self._offsets:
             return False
-        return self._agreeing() >= 2 or abs(median(self._distances) + at - wall) <= AGREEMENT_MIN_SAMPLES
+        return self._agreement_count() >= 2 or abs(median(self._offsets) + at - wall) <= AGREEMENT_MAX_SECONDS
 
-    def _agreeing(self) -> int:
+    def _agreement_count(self) -> int:
         """How many of the answers heard agree with the median."""
-        if not self._distances:
+        if not self._offsets:
             return 0
-        middle = median(self._distances)
-        return sum(abs(distance - middle) <= AGREEMENT_MIN_SAMPLES for distance in self._distances)
+        middle = median(self._offsets)
+        return sum(abs(distance - middle) <= AGREEMENT_MAX_SECONDS for distance in self._offsets)
