@@ -68,7 +68,7 @@ def test_every_state_event_pair_is_a_transition_or_an_error(state: BatchState, e
     if (state, event) in TRANSITIONS:
         assert advance(state, event) is TRANSITIONS[state, event]
     else:
-        with pytest.raises(AssertionError, match=f"{state} cannot see {event}"):
+        with pytest.raises(AssertionError, match=f"event {event} is not possible for a batch in state {state}"):
             advance(state, event)
 
 

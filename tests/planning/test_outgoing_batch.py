@@ -43,7 +43,7 @@ def test_batch_changes_state_only_by_the_table() -> None:
     batch = outgoing_batch(1, record())
     batch.apply(BatchEvent.ATTEMPT_STARTED)
     assert batch.state is BatchState.IN_FLIGHT
-    with pytest.raises(AssertionError, match="in_flight cannot see resend"):
+    with pytest.raises(AssertionError, match="event resend is not possible for a batch in state in_flight"):
         batch.apply(BatchEvent.RESEND)
 
 

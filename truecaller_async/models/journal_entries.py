@@ -126,7 +126,7 @@ class AttemptStarted:
 
 @attrs.frozen
 class AttemptEnded:
-    """An attempt ended."""
+    """An attempt ended with an answer, an error, or the end of its process."""
 
     seq: int
     """Number of the batch."""

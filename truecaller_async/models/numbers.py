@@ -64,7 +64,9 @@ class Number:
 
 @attrs.frozen
 class NumberJob:
-    """The answer to a request that lists or delists numbers. From "Truecaller for Business: Number management".
+    """The answer to a request that lists or delists numbers.
+
+    From "Truecaller for Business: Number management".
 
     The attributes that end with `_numbers` are buckets: numbers as digits, empty if the answer does not contain them.
     The `repr` shows only how many numbers a bucket has.

@@ -1,8 +1,10 @@
-"""The account of records: law 2 in one class.
+"""Count the records of a campaign and their outcomes (law 2).
 
-Every record read is counted once on the way in and once, with its outcome, on the way out; a campaign ends when both
-sides are equal and the source is done. `open` is what is still owed. Failures are counted by reason for the progress
-display, up to a bounded number of different reasons; a bad row counts under its first bad field.
+Invariants:
+    - Every record is counted once when it is read and once, with its outcome, when its result is delivered. A campaign
+      ends when both counts are equal and the source is exhausted.
+    - At most 50 different reasons are counted, for the progress display; the others are counted together. A row that
+      breaks a rule is counted by its first bad field.
 """
 
 from __future__ import annotations
@@ -19,7 +21,11 @@ SENT_OUTCOMES = (Outcome.DELIVERED, Outcome.FAILED, Outcome.UNKNOWN)
 
 
 class Counters:
-    """Counts of a campaign, from where it stands; requests, retries, answers 429 and reasons are those of this run."""
+    """Count the records of a campaign.
+
+    The counts continue those of earlier runs, except reasons, requests, retries, answers 429 and empty polls: these
+    are those of the current run.
+    """
 
     def __init__(self, state: CampaignState) -> None:
         self.read = state.position.row
@@ -35,21 +41,21 @@ class Counters:
 
     @property
     def resolved(self) -> int:
-        """Records that have their outcome."""
+        """Return the number of records that have their outcome."""
         return self.outcomes.total()
 
     @property
     def sent_and_resolved(self) -> int:
-        """Records that were sent and have their outcome."""
+        """Return the number of records that were sent and have their outcome."""
         return sum(self.outcomes[outcome] for outcome in SENT_OUTCOMES)
 
     @property
     def open(self) -> int:
-        """Records read that have no outcome yet."""
+        """Return the number of records read that have no outcome yet."""
         return self.read - self.resolved
 
     def count(self, results: ResultList) -> None:
-        """Count results on their way out."""
+        """Count results that are delivered to the reader."""
         if isinstance(results, BatchResults):
             outcomes = results.outcomes
             self.possibly_duplicated += len(results) * results.possibly_duplicated
@@ -66,7 +72,7 @@ class Counters:
                     self._count_reason(result)
 
     def _count_reason(self, result: RecordResult) -> None:
-        """Bad rows are counted by field: their own reasons quote values, so that nearly each would be another."""
+        # Invalid rows are counted by field: their reasons quote values, so that nearly all of them differ.
         bad_row = result.outcome is Outcome.INVALID and result.field is not None
         reason = f"invalid {result.field}" if bad_row else (result.reason or str(result.outcome))
         known = reason in self.reasons or len(self.reasons) < REASONS_MAX

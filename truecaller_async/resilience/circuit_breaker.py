@@ -71,7 +71,10 @@ def health_of(failure: BaseException | None, seconds: float = 0.0) -> Health:
 
 @attrs.define
 class CircuitBreaker:
-    """Count failed first attempts in a row and schedule probes. Times are seconds of the event loop's clock."""
+    """Count failed first attempts in a row and schedule probes.
+
+    Times are seconds of the event loop's clock.
+    """
 
     failures: int = 0
     """First attempts with a bad or throttled result since the last good answer."""

@@ -42,7 +42,10 @@ class Grant(StrEnum):
 
 @attrs.define
 class ServiceGuard:
-    """Own the circuit breaker and the retry budget of one client. `now` is seconds of the event loop's clock."""
+    """Own the circuit breaker and the retry budget of one client.
+
+    `now` is a time in seconds of the event loop's clock.
+    """
 
     budget: RetryBudget = attrs.field(factory=RetryBudget)
     """The retry budget."""
