@@ -1,4 +1,4 @@
-"""The account of records."""
+"""Test the counts of records, outcomes and reasons."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from truecaller_async.planning.campaign_state import CampaignState
 from truecaller_async.planning.counters import OTHER_REASONS, REASONS_MAX, Counters
 
 
-def result(outcome: Outcome, reason: str | None = None, *, twice: bool = False) -> RecordResult:
-    return RecordResult(None, 1, None, outcome, reason, possibly_duplicated=twice)
+def result(outcome: Outcome, reason: str | None = None, *, possibly_duplicated: bool = False) -> RecordResult:
+    return RecordResult(None, 1, None, outcome, reason, possibly_duplicated=possibly_duplicated)
 
 
 @given(st.lists(st.sampled_from(Outcome)), st.integers(0, 20))
@@ -44,5 +44,5 @@ def test_distinct_reasons_are_kept_up_to_a_bound() -> None:
 
 def test_possible_duplicates_are_counted() -> None:
     counters = Counters(CampaignState())
-    counters.count([result(Outcome.DELIVERED, twice=True), result(Outcome.DELIVERED)])
+    counters.count([result(Outcome.DELIVERED, possibly_duplicated=True), result(Outcome.DELIVERED)])
     assert counters.possibly_duplicated == 1

@@ -1,4 +1,4 @@
-"""A batch before the server knows it."""
+"""Test the parts, the removal of records and the state of a batch."""
 
 from __future__ import annotations
 
