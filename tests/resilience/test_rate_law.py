@@ -43,7 +43,7 @@ def test_rate_of_a_call_is_that_of_its_tightest_token_limit() -> None:
 
 @pytest.mark.fault("F16")
 @given(rules, gaps, st.floats(RATE_FACTOR_MIN, 1.0))
-def test_releases_that_sit_out_their_waits_keep_the_limit_in_any_window(
+def test_releases_after_their_waits_keep_the_limit_in_any_window(
     rule: RateLimit, pauses: list[float], factor: float
 ) -> None:
     window, now, released = SlidingWindow(rule), 0.0, list[float]()
