@@ -1,6 +1,6 @@
 """Draw the state machine of a batch as a Mermaid diagram, as it stands in ARCHITECTURE.md.
 
-After a change of `ARROWS`, print the diagram and paste it between the markers:
+After a change of `TRANSITIONS`, print the diagram and paste it between the markers:
 
     python -m tests.architecture.state_chart
 """

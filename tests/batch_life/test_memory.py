@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from tests.planning.records import record
-from truecaller_async.planning.dedupe import WINDOW, Dedupe
+from truecaller_async.planning.dedupe import WINDOW_ROWS, Dedupe
 
 SMALL = 20_000
 BYTES_A_ROW = 155
@@ -29,4 +29,4 @@ def test_dedupe_window_memory_does_not_depend_on_input_size() -> None:
         tracemalloc.stop()
     assert full <= SMALL * BYTES_A_ROW
     assert later <= 1.1 * full
-    assert WINDOW * BYTES_A_ROW <= 15_500_000
+    assert WINDOW_ROWS * BYTES_A_ROW <= 15_500_000

@@ -153,7 +153,7 @@ def status_with(*users: str) -> TokenStatus:
 
 
 def test_stored_token_is_used_and_key_is_reported_as_untested() -> None:
-    verdict = checks.of_stored_token(status_with("other", "nobody"))
+    verdict = checks.of_stored_token(status_with("other", "none"))
     assert verdict is not None
     assert (verdict.state, "--mint" in verdict.said, "1 min 1 s old" in verdict.said) == ("ok", True, True)
 

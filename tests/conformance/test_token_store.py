@@ -158,7 +158,7 @@ async def test_released_tokens_have_no_owner_in_a_durable_store(kind: Kind) -> N
     await store.add(TOKEN)
     await store.release_all(NOW + 1)
     assert [token.used_by for token in (await store.snapshot(NOW + 2, NOW)).tokens] == (
-        ["nobody"] if kind.durable else []
+        ["none"] if kind.durable else []
     )
 
 

@@ -167,7 +167,7 @@ async def three_searches(journal: MemoryJournal, world: World, rows: list[CallRe
             RowsRead(SourcePosition(numbers[-1], 0, 0), fingerprints),
             AttemptStarted(seq, 1, "t", BASE),
         ]
-        story.append(AttemptEnded(seq, 1, "refused", BASE, reason="label_id is not accepted", field="label_id"))
+        story.append(AttemptEnded(seq, 1, "rejected", BASE, reason="label_id is not accepted", field="label_id"))
         for number in numbers:
             alone += 1
             story.append(BatchPlanned(alone, (number,), seq, "push"))
@@ -259,8 +259,8 @@ def test_resume_cancelled_while_restoring_releases_journal_and_source() -> None:
                 async for _ in first:
                     break
         standing = journal.standing
-        lost = next(batch for batch in standing.open if batch.state in ("planned", "held"))
-        if lost.state == "held":
+        lost = next(batch for batch in standing.open if batch.state in ("planned", "abandoned"))
+        if lost.state == "abandoned":
             standing.apply(OperatorDecided(lost.seq, applied=False, at=BASE))
         standing.apply(AttemptStarted(lost.seq, lost.attempts + 1, "t", BASE))  # and the process dies
         closed.clear()
@@ -435,7 +435,7 @@ async def two_searches(journal: MemoryJournal, world: World, rows: list[CallReco
     await journal.write(RunStarted(BASE, 1))
     for seq, numbers in ((1, (1, 2)), (2, (3, 4))):
         fingerprints = RowFingerprints(SALT).of([rows[number - 1] for number in numbers])
-        refused = AttemptEnded(seq, 1, "refused", BASE, reason="label_id is not accepted")
+        refused = AttemptEnded(seq, 1, "rejected", BASE, reason="label_id is not accepted")
         await journal.write(
             BatchPlanned(seq, numbers),
             RowsRead(SourcePosition(numbers[-1], 0, 0), fingerprints),

@@ -29,7 +29,7 @@ from truecaller_async.models import (
     SourceEnded,
     SourcePosition,
 )
-from truecaller_async.planning.ambiguity import CRASHED_DETAIL
+from truecaller_async.planning.ambiguity import PROCESS_ENDED_DETAIL
 from truecaller_async.planning.batch_state import BatchState
 
 IN_DOUBT: tuple[tuple[JournalEntry, ...], ...] = ()
@@ -56,7 +56,7 @@ def test_rows_decided_as_applied_stay_unknown(path: Path, more: tuple[tuple[Jour
         assert reader.decidable() == []
         assert all(attempt.event == "lost" for attempt in reader.attempts(2))
         if more is IN_FLIGHT:
-            assert (reader.attempts(2)[1].ended_at, reader.attempts(2)[1].detail) == (20.0, CRASHED_DETAIL)
+            assert (reader.attempts(2)[1].ended_at, reader.attempts(2)[1].detail) == (20.0, PROCESS_ENDED_DETAIL)
 
 
 @pytest.mark.parametrize("more", [IN_DOUBT, HELD, IN_FLIGHT])

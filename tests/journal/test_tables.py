@@ -126,7 +126,7 @@ def test_outcomes_of_a_batch_survive_changes_to_its_parts() -> None:
     write(db, builder, RowsSettled((1, 2), Outcome.EXPIRED, "too late", 1))
     write(db, builder, AttemptEnded(1, 1, "lost", 2.0))
     rest = "SELECT batch.state, rested, said.reason FROM batch JOIN said ON id = rest WHERE seq = 1"
-    assert db.execute(rest).fetchall() == [("handle_lost_answer", 2, "too late")]
+    assert db.execute(rest).fetchall() == [("ambiguous", 2, "too late")]
     db.close()
 
 
@@ -152,7 +152,7 @@ def test_no_full_number_reaches_the_disk_whatever_the_server_sends() -> None:
         RowsRead(SourcePosition(3, 0, 0)),
         AttemptStarted(1, 1, "t", 1.0),
     )
-    write(db, builder, AttemptEnded(1, 1, "refused", 2.0, detail=said, reason=said, field=said))
+    write(db, builder, AttemptEnded(1, 1, "rejected", 2.0, detail=said, reason=said, field=said))
     write(db, builder, RowsSettled((1, 2), Outcome.FAILED, said, 1, said))
     dump = "\n".join(db.iterdump())
     assert NUMBER not in dump

@@ -1,4 +1,4 @@
-"""What a user holds, and how it shows itself."""
+"""Test the value classes: masked numbers, final statuses, sums."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_status_row_masks_what_the_server_did_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "outcome"),
+    ("status", "outcome"),
     [
         ("success", Outcome.DELIVERED),
         ("error", Outcome.FAILED),
@@ -38,8 +38,8 @@ def test_status_row_masks_what_the_server_did_not() -> None:
         (None, None),
     ],
 )
-def test_only_the_documented_statuses_are_final(word: str | None, outcome: Outcome | None) -> None:
-    assert RecordStatus(status=word).outcome is outcome
+def test_only_the_documented_statuses_are_final(status: str | None, outcome: Outcome | None) -> None:
+    assert RecordStatus(status=status).outcome is outcome
 
 
 def test_problem_text_has_field_value_and_advice() -> None:

@@ -1,4 +1,4 @@
-"""Results by field: each record's answer, made when it is its turn."""
+"""Test the results of a batch by column, and the journal entries of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must never be printed."""
+"""Test that secrets are never shown or copied, and that numbers are masked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Invented records for the tests of planning."""
+"""Build records and batches for tests."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ HOUR = 3_600_000
 
 
 def record(number: int = 0, **other: Any) -> CallRecord:
-    """A canonical record to receiver `number`."""
-    given: dict[str, Any] = {
+    """Build a canonical record to receiver `number`."""
+    values: dict[str, Any] = {
         "caller": "910000000001",
         "receiver": f"9199{number:08d}",
         "starts_at": START,
         "ends_at": START + HOUR,
     }
-    return CallRecord(**{**given, **other})
+    return CallRecord(**{**values, **other})
 
 
 def outgoing_batch(seq: int, *records: CallRecord, first_row: int = 1, **other: Any) -> OutgoingBatch:
-    """A draft of these records, in rows that follow each other."""
+    """Build a batch of records with consecutive row numbers."""
     rows = list(range(first_row, first_row + len(records)))
     return OutgoingBatch(seq, rows, list(records), list(records), earliest_expiry(list(records)), **other)

@@ -1,4 +1,4 @@
-"""What may be done with a batch that may have been applied: the policy, a later policy, and the operator's word."""
+"""Test what may be done with an ambiguous batch: by the policy, a later policy, and the operator's decision."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ from truecaller_async.planning.ambiguity import (
 )
 from truecaller_async.planning.batch_state import AttemptCounts, BatchState
 from truecaller_async.planning.campaign_state import CampaignState
-from truecaller_async.resilience.circuit_breaker import FAILURE_THRESHOLD, ServiceGuard
+from truecaller_async.resilience.circuit_breaker import FAILURE_THRESHOLD
+from truecaller_async.resilience.service_guard import ServiceGuard
 
-BEGUN: list[JournalEntry] = [
+STARTED: list[JournalEntry] = [
     CampaignStarted(1.0, "1", "account", "v2", {}, None, b""),
     BatchPlanned(1, (1, 2, 3)),
     RowsRead(SourcePosition(3, 3, 30)),
@@ -42,7 +43,7 @@ BEGUN: list[JournalEntry] = [
 LOST = AttemptEnded(1, 1, "lost", 3.0)
 
 
-def standing_after(*entries: JournalEntry) -> CampaignState:
+def state_after(*entries: JournalEntry) -> CampaignState:
     state = CampaignState()
     for entry in entries:
         state.apply(entry)
@@ -50,7 +51,7 @@ def standing_after(*entries: JournalEntry) -> CampaignState:
 
 
 @pytest.mark.parametrize(
-    ("policy", "resends", "doubts", "expected"),
+    ("policy", "resends", "lost_answers", "expected"),
     [
         ("resend", 2, 1, True),
         ("resend", 2, 2, True),
@@ -60,17 +61,17 @@ def standing_after(*entries: JournalEntry) -> CampaignState:
     ],
 )
 def test_policy_bounds_resends_of_a_lost_batch(
-    policy: Literal["resend", "hold"], resends: int, doubts: int, expected: bool
+    policy: Literal["resend", "hold"], resends: int, lost_answers: int, expected: bool
 ) -> None:
     options = CampaignOptions(on_ambiguous=policy, max_resends=resends)
-    assert policy_allows_resend(AttemptCounts(lost_answers=doubts), options) is expected
+    assert policy_allows_resend(AttemptCounts(lost_answers=lost_answers), options) is expected
 
 
 def test_abandoned_batch_is_resent_only_by_another_policy_or_a_decision() -> None:
     hold, resend = CampaignOptions(on_ambiguous="hold"), CampaignOptions(on_ambiguous="resend")
-    state = standing_after(*BEGUN, LOST)
+    state = state_after(*STARTED, LOST)
     batch = state.batch(1)
-    assert not can_resend_abandoned(batch, resend)  # in doubt, and not let go: the run that takes it up decides
+    assert not can_resend_abandoned(batch, resend)  # ambiguous, not abandoned: the resumed run decides
     state.apply(BatchAbandoned(1))
     assert (can_resend_abandoned(batch, hold), can_resend_abandoned(batch, resend)) == (False, True)
     state.apply(OperatorDecided(1, False, 4.0))
@@ -78,7 +79,7 @@ def test_abandoned_batch_is_resent_only_by_another_policy_or_a_decision() -> Non
 
 
 def test_batch_never_sent_is_not_ambiguous() -> None:
-    batch = standing_after(*BEGUN[:3]).batch(1)
+    batch = state_after(*STARTED[:3]).batch(1)
     assert batch.state not in DECIDABLE_STATES
     assert not can_resend_abandoned(batch, CampaignOptions())
 
@@ -86,24 +87,24 @@ def test_batch_never_sent_is_not_ambiguous() -> None:
 @pytest.mark.parametrize("known", [[], [LOST], [LOST, BatchAbandoned(1)]])
 @pytest.mark.parametrize("applied", [True, False])
 def test_operator_decision_closes_or_requeues_a_batch_in_any_state(known: list[JournalEntry], applied: bool) -> None:
-    state = standing_after(*BEGUN, *known)
+    state = state_after(*STARTED, *known)
     batch = state.batch(1)
     assert batch.state in DECIDABLE_STATES
-    said = []
+    entries = []
     for entry in decision_entries(batch, applied, 9.0):
         state.apply(entry)
-        said.append(entry)
+        entries.append(entry)
     assert sum(state.outcome_counts().values()) == 3
     assert state.outcome_counts() == {Outcome.UNKNOWN: 3}
     if applied:
-        assert isinstance(said[-1], RowsSettled)
+        assert isinstance(entries[-1], RowsSettled)
         assert state.open == []
     else:
         assert (batch.state, batch.lost_answers, batch.open_count) == (BatchState.PLANNED, 1, 3)
 
 
 def test_crash_in_flight_counts_as_a_lost_answer() -> None:
-    state = standing_after(*BEGUN)
+    state = state_after(*STARTED)
     state.apply(ended_by_crash(state.batch(1), 9.0))
     assert (state.batch(1).state, state.batch(1).lost_answers, state.batch(1).maybe_received) == (
         BatchState.AMBIGUOUS,
@@ -112,7 +113,7 @@ def test_crash_in_flight_counts_as_a_lost_answer() -> None:
     )
 
 
-def restraint_after(*failures: Exception | None) -> ServiceGuard:
+def guard_after(*failures: Exception | None) -> ServiceGuard:
     guard = ServiceGuard()
     for failure in failures:
         grant = guard.try_acquire(0.0)
@@ -123,24 +124,24 @@ def restraint_after(*failures: Exception | None) -> ServiceGuard:
 
 def test_ambiguous_batch_is_resent_after_the_next_good_answer() -> None:
     lost = outgoing_batch(1, record(1), lost_answers=2, lost_at=100.0)
-    assert resend_due(lost, restraint_after(ServerError(503), None), 8000.0, is_only_work=True) == 100.0
+    assert resend_due(lost, guard_after(ServerError(503), None), 8000.0, is_only_work=True) == 100.0
 
 
-@pytest.mark.parametrize(("doubts", "seconds"), [(1, 5.0), (2, 60.0)])
-def test_without_good_answers_the_second_wait_is_longer(doubts: int, seconds: float) -> None:
-    lost = outgoing_batch(1, record(1), lost_answers=doubts, lost_at=100.0)
-    assert resend_due(lost, restraint_after(ServerError(503)), 8000.0, is_only_work=True) == 100.0 + seconds
+@pytest.mark.parametrize(("lost_answers", "seconds"), [(1, 5.0), (2, 60.0)])
+def test_without_good_answers_the_second_wait_is_longer(lost_answers: int, seconds: float) -> None:
+    lost = outgoing_batch(1, record(1), lost_answers=lost_answers, lost_at=100.0)
+    assert resend_due(lost, guard_after(ServerError(503)), 8000.0, is_only_work=True) == 100.0 + seconds
 
 
-@pytest.mark.parametrize(("alone", "seconds"), [(True, 600.0), (False, 4000.0)])
-def test_ambiguous_batch_is_the_last_candidate_for_a_probe(alone: bool, seconds: float) -> None:
+@pytest.mark.parametrize(("is_only_work", "seconds"), [(True, 600.0), (False, 4000.0)])
+def test_ambiguous_batch_is_the_last_candidate_for_a_probe(is_only_work: bool, seconds: float) -> None:
     lost = outgoing_batch(1, record(1), lost_answers=1, lost_at=100.0)
-    outage = restraint_after(*[ServerError(503)] * FAILURE_THRESHOLD)
-    assert resend_due(lost, outage, 8000.0, is_only_work=alone) == 100.0 + seconds
+    outage = guard_after(*[ServerError(503)] * FAILURE_THRESHOLD)
+    assert resend_due(lost, outage, 8000.0, is_only_work=is_only_work) == 100.0 + seconds
 
 
 def test_ambiguous_batch_waits_at_most_half_of_its_window() -> None:
-    outage = restraint_after(*[ServerError(503)] * FAILURE_THRESHOLD)
+    outage = guard_after(*[ServerError(503)] * FAILURE_THRESHOLD)
     assert (
         resend_due(outgoing_batch(1, record(1), lost_answers=1, lost_at=100.0), outage, 40.0, is_only_work=False)
         == 120.0

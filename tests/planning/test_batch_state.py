@@ -1,4 +1,4 @@
-"""The state chart of a batch, walked whole."""
+"""Test every state, event and transition of a batch."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from truecaller_async.planning.batch_state import (
     event_of,
 )
 
-ENDS = {BatchState.ACCEPTED, BatchState.REJECTED, BatchState.UNTRACKED}
+FINAL_STATES = {BatchState.ACCEPTED, BatchState.REJECTED, BatchState.UNTRACKED}
 
-DECIDED: dict[type[TruecallerError], BatchEvent] = {
+EXPECTED_EVENTS: dict[type[TruecallerError], BatchEvent] = {
     errors.TruecallerError: BatchEvent.FATAL,
     errors.ConfigError: BatchEvent.FATAL,
     errors.ValidationError: BatchEvent.FATAL,
@@ -49,15 +49,15 @@ DECIDED: dict[type[TruecallerError], BatchEvent] = {
 }
 
 
-def family(root: type[TruecallerError]) -> Iterator[type[TruecallerError]]:
+def error_classes(root: type[TruecallerError]) -> Iterator[type[TruecallerError]]:
     yield root
     for child in root.__subclasses__():
         if child.__module__ == errors.__name__:
-            yield from family(child)
+            yield from error_classes(child)
 
 
-def made(kind: type[TruecallerError], status: int = 400) -> TruecallerError:
-    """An error of the class as it comes from a request, without going through its constructor."""
+def build_error(kind: type[TruecallerError], status: int = 400) -> TruecallerError:
+    """Create an error without its constructor, whose arguments differ by class."""
     error = kind.__new__(kind)
     error.status = status  # type: ignore[attr-defined]
     return error
@@ -68,17 +68,17 @@ def test_every_state_event_pair_is_a_transition_or_an_error(state: BatchState, e
     if (state, event) in TRANSITIONS:
         assert advance(state, event) is TRANSITIONS[state, event]
     else:
-        with pytest.raises(AssertionError, match=f"{state} cannot see {event}"):
+        with pytest.raises(AssertionError, match=f"event {event} is not possible for a batch in state {state}"):
             advance(state, event)
 
 
 def test_possibly_applied_attempt_is_replanned_only_as_ambiguous() -> None:
-    back = {
+    events_to_planned = {
         event
         for (state, event), after in TRANSITIONS.items()
         if after is BatchState.PLANNED and state is BatchState.IN_FLIGHT
     }
-    assert back == {BatchEvent.NOT_SENT, BatchEvent.THROTTLED, BatchEvent.UNAUTHORIZED}
+    assert events_to_planned == {BatchEvent.NOT_SENT, BatchEvent.THROTTLED, BatchEvent.UNAUTHORIZED}
     assert advance(BatchState.IN_FLIGHT, BatchEvent.LOST) is BatchState.AMBIGUOUS
     assert {state for (state, event), _ in TRANSITIONS.items() if event is BatchEvent.RESEND} == {
         BatchState.AMBIGUOUS,
@@ -87,11 +87,11 @@ def test_possibly_applied_attempt_is_replanned_only_as_ambiguous() -> None:
 
 
 def test_final_states_are_final_and_every_other_state_leads_to_one() -> None:
-    assert {state for state, _ in TRANSITIONS}.isdisjoint(ENDS)
-    reaching = set(ENDS)
+    assert {state for state, _ in TRANSITIONS}.isdisjoint(FINAL_STATES)
+    leading_to_final = set(FINAL_STATES)
     for _ in BatchState:
-        reaching |= {state for (state, _), after in TRANSITIONS.items() if after in reaching}
-    assert reaching == set(BatchState)
+        leading_to_final |= {state for (state, _), after in TRANSITIONS.items() if after in leading_to_final}
+    assert leading_to_final == set(BatchState)
 
 
 def test_every_state_is_reachable() -> None:
@@ -101,20 +101,20 @@ def test_every_state_is_reachable() -> None:
     assert reached == set(BatchState)
 
 
-@pytest.mark.parametrize("kind", list(family(TruecallerError)))
+@pytest.mark.parametrize("kind", list(error_classes(TruecallerError)))
 def test_every_error_has_a_defined_batch_event(kind: type[TruecallerError]) -> None:
-    assert event_of(made(kind)) is DECIDED[kind]
+    assert event_of(build_error(kind)) is EXPECTED_EVENTS[kind]
 
 
-@pytest.mark.parametrize("kind", list(family(TruecallerError)))
+@pytest.mark.parametrize("kind", list(error_classes(TruecallerError)))
 def test_every_error_event_is_a_transition_out_of_flight(kind: type[TruecallerError]) -> None:
-    assert (BatchState.IN_FLIGHT, event_of(made(kind))) in TRANSITIONS
+    assert (BatchState.IN_FLIGHT, event_of(build_error(kind))) in TRANSITIONS
 
 
-@pytest.mark.parametrize("kind", list(family(errors.TransportError)))
+@pytest.mark.parametrize("kind", list(error_classes(errors.TransportError)))
 def test_transport_failure_is_requeued_only_if_nothing_was_sent(kind: type[TruecallerError]) -> None:
-    goes_back = TRANSITIONS[BatchState.IN_FLIGHT, event_of(made(kind))] is BatchState.PLANNED
-    assert not goes_back or kind.sent == "no"
+    is_requeued = TRANSITIONS[BatchState.IN_FLIGHT, event_of(build_error(kind))] is BatchState.PLANNED
+    assert not is_requeued or kind.sent == "no"
 
 
 @pytest.mark.parametrize("status", sorted(REQUEST_FORM_STATUSES))

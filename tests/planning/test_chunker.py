@@ -1,4 +1,4 @@
-"""Rows in, batches out."""
+"""Test the grouping of records into batches, and watermarks."""
 
 from __future__ import annotations
 

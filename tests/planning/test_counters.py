@@ -1,4 +1,4 @@
-"""The account of records."""
+"""Test the counts of records, outcomes and reasons."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from truecaller_async.models import Outcome, RecordResult
 from truecaller_async.planning.campaign_state import CampaignState
-from truecaller_async.planning.counters import OTHER, REASONS_MAX, Counters
+from truecaller_async.planning.counters import OTHER_REASONS, REASONS_MAX, Counters
 
 
-def result(outcome: Outcome, reason: str | None = None, *, twice: bool = False) -> RecordResult:
-    return RecordResult(None, 1, None, outcome, reason, possibly_duplicated=twice)
+def result(outcome: Outcome, reason: str | None = None, *, possibly_duplicated: bool = False) -> RecordResult:
+    return RecordResult(None, 1, None, outcome, reason, possibly_duplicated=possibly_duplicated)
 
 
 @given(st.lists(st.sampled_from(Outcome)), st.integers(0, 20))
@@ -19,7 +19,7 @@ def test_open_rows_are_read_rows_without_a_result(outcomes: list[Outcome], more:
     counters = Counters(CampaignState())
     counters.read = len(outcomes) + more
     counters.count([result(outcome) for outcome in outcomes])
-    assert counters.delivered_ahead == len(outcomes)
+    assert counters.resolved == len(outcomes)
     assert counters.open == more
     assert sum(counters.outcomes.values()) + counters.open == counters.read
 
@@ -38,11 +38,11 @@ def test_distinct_reasons_are_kept_up_to_a_bound() -> None:
     counters.count([result(Outcome.FAILED, f"reason {number}") for number in range(REASONS_MAX + 7)])
     counters.count([result(Outcome.FAILED, "reason 0")])
     assert len(counters.reasons) == REASONS_MAX + 1
-    assert counters.reasons[OTHER] == 7
+    assert counters.reasons[OTHER_REASONS] == 7
     assert counters.reasons["reason 0"] == 2
 
 
 def test_possible_duplicates_are_counted() -> None:
     counters = Counters(CampaignState())
-    counters.count([result(Outcome.DELIVERED, twice=True), result(Outcome.DELIVERED)])
+    counters.count([result(Outcome.DELIVERED, possibly_duplicated=True), result(Outcome.DELIVERED)])
     assert counters.possibly_duplicated == 1

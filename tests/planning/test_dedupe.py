@@ -1,4 +1,4 @@
-"""Rows that say the same thing twice."""
+"""Test the recognition of rows with equal content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prints: equal rows are known again, and the first row that differs is named."""
+"""Test fingerprints: equal rows are recognised, and the first different row is found."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from truecaller_async.models import CallRecord
-from truecaller_async.planning.fingerprints import DIGEST_SIZE, RowFingerprints
+from truecaller_async.planning.fingerprints import DIGEST_BYTES, RowFingerprints
 
 from .records import record
 
 SALT = b"sixteen bytes...."
 FIELDS = tuple(field.name for field in attrs.fields(CallRecord))
-PRINTS = RowFingerprints(SALT)
+FINGERPRINTS = RowFingerprints(SALT)
 
 
 def difference(before: Sequence[CallRecord | None], after: Sequence[CallRecord | None]) -> int | None:
-    return PRINTS.first_difference(PRINTS.of(before), after)
+    return FINGERPRINTS.first_difference(FINGERPRINTS.of(before), after)
 
 
-def mark(row: CallRecord | None) -> int:
-    return PRINTS.of([row])[DIGEST_SIZE]
+def checksum(row: CallRecord | None) -> int:
+    return FINGERPRINTS.of([row])[DIGEST_BYTES]
 
 
 def with_value(field: str, value: Any) -> CallRecord:
@@ -41,13 +41,13 @@ def with_value(field: str, value: Any) -> CallRecord:
 
 
 class Weekday(Enum):
-    """An enumeration."""
+    """An enumeration as a value."""
 
     MONDAY = "monday"
 
 
-class Rude:
-    """Raises where anything is asked of it."""
+class RaisingObject:
+    """Raise an error from every method."""
 
     def __repr__(self) -> str:
         raise RuntimeError
@@ -56,8 +56,8 @@ class Rude:
     __index__ = __float__ = __hash__ = __bool__ = __repr__  # type: ignore[assignment]
 
 
-class Nowhere(tzinfo):
-    """A zone that does not know where it is."""
+class BrokenZone(tzinfo):
+    """Raise an error from every method of a time zone."""
 
     def utcoffset(self, _: datetime | None) -> timedelta:
         raise RuntimeError
@@ -70,7 +70,7 @@ class Nowhere(tzinfo):
 
 
 class Text(str):
-    """Text with a mind of its own."""
+    """Raise an error from the conversion of a text subclass."""
 
     __slots__ = ()
 
@@ -80,17 +80,17 @@ class Text(str):
     __repr__ = __str__
 
 
-def endless() -> list[Any]:
+def recursive_list() -> list[Any]:
     loop: list[Any] = []
     loop.append(loop)
     return loop
 
 
-ODD = [
+UNUSUAL_VALUES = [
     datetime(2025, 7, 17, 14, tzinfo=UTC),
     datetime(2025, 7, 17, 14),  # noqa: DTZ001
     datetime(2025, 7, 17, 14, tzinfo=timezone(timedelta(hours=5, minutes=30))),
-    datetime(2025, 7, 17, 14, tzinfo=Nowhere()),
+    datetime(2025, 7, 17, 14, tzinfo=BrokenZone()),
     "2025-07-17T14:00:00Z",
     date(2025, 7, 17),
     Decimal(1),
@@ -131,9 +131,9 @@ ODD = [
     {1: 2},
     {"x"},
     object(),
-    Rude(),
-    [Rude()],
-    endless(),
+    RaisingObject(),
+    [RaisingObject()],
+    recursive_list(),
     Weekday.MONDAY,
     "monday",
     UUID(int=1),
@@ -146,19 +146,19 @@ ODD = [
 def test_equal_rows_have_equal_fingerprints() -> None:
     rows = [record(1), None, record(2, reason="Calling you back")]
     again = [record(1), None, record(2, reason="Calling you back")]
-    assert PRINTS.of(rows) == PRINTS.of(again)
+    assert FINGERPRINTS.of(rows) == FINGERPRINTS.of(again)
     assert difference(rows, again) is None
 
 
 def test_fingerprint_has_eight_bytes_plus_one_per_row() -> None:
-    assert [len(PRINTS.of([record()] * count)) for count in (0, 1, 500)] == [8, 9, 508]
+    assert [len(FINGERPRINTS.of([record()] * count)) for count in (0, 1, 500)] == [8, 9, 508]
 
 
 @pytest.mark.parametrize("place", range(20))
 def test_first_row_that_differs_is_reported(place: int) -> None:
     rows: list[CallRecord | None] = [record(number) for number in range(20)]
     changed = [*rows[:place], *(record(100 + number) for number in range(place, 20))]
-    assert mark(changed[place]) != mark(rows[place])
+    assert checksum(changed[place]) != checksum(rows[place])
     assert difference(rows, changed) == place
 
 
@@ -178,7 +178,7 @@ def test_missing_or_new_rows_report_the_shorter_length() -> None:
 
 
 def test_different_row_with_equal_checksum_is_found_by_the_digest() -> None:
-    twin = next(other for number in range(1, 10_000) if mark(other := record(number)) == mark(record(0)))
+    twin = next(other for number in range(1, 10_000) if checksum(other := record(number)) == checksum(record(0)))
     assert difference([record(5), record(0)], [record(5), twin]) == 0
     rows = [record(number) for number in range(5)]
     assert difference([*rows, record(0)], [*rows, twin]) == 0
@@ -186,9 +186,16 @@ def test_different_row_with_equal_checksum_is_found_by_the_digest() -> None:
 
 def test_damaged_fingerprint_is_a_difference_and_no_exception() -> None:
     rows = [record(1), record(2)]
-    kept = PRINTS.of(rows)
-    for damaged in (b"", kept[:5], kept[:9], kept + b"\0", bytes(8) + kept[8:], kept[:8] + bytes([kept[8] ^ 1]) + b"x"):
-        assert PRINTS.first_difference(damaged, rows) in (0, 1, 2)
+    stored = FINGERPRINTS.of(rows)
+    for damaged in (
+        b"",
+        stored[:5],
+        stored[:9],
+        stored + b"\0",
+        bytes(8) + stored[8:],
+        stored[:8] + bytes([stored[8] ^ 1]) + b"x",
+    ):
+        assert FINGERPRINTS.first_difference(damaged, rows) in (0, 1, 2)
 
 
 def test_fields_do_not_run_into_each_other() -> None:
@@ -205,35 +212,39 @@ def test_fields_do_not_run_into_each_other() -> None:
 @pytest.mark.parametrize("field", FIELDS)
 def test_every_field_counts(field: str) -> None:
     changed = with_value(field, "other")
-    assert mark(changed) != mark(record())
+    assert checksum(changed) != checksum(record())
     assert difference([record(1), record()], [record(1), changed]) == 1
 
 
 def test_equal_looking_values_of_different_types_differ() -> None:
-    apart = [value for value in ODD if type(value) not in (object, Rude, set) and value not in ([Rude], print, int)]
-    fingerprints = {PRINTS.of([record(key=value)]) for value in apart if not _is_only_named(value)}
-    assert len(fingerprints) == len([value for value in apart if not _is_only_named(value)])
+    distinct = [
+        value
+        for value in UNUSUAL_VALUES
+        if type(value) not in (object, RaisingObject, set) and value not in ([RaisingObject], print, int)
+    ]
+    fingerprints = {FINGERPRINTS.of([record(key=value)]) for value in distinct if not _has_type_only(value)}
+    assert len(fingerprints) == len([value for value in distinct if not _has_type_only(value)])
 
 
-def _is_only_named(value: object) -> bool:
-    """Whether nothing but its type can be said of it."""
+def _has_type_only(value: object) -> bool:
+    """Return whether only the type of the value is part of the fingerprint."""
     return isinstance(value, list | dict) and value not in ([], ["x"], ["y"], {"a": 1}, {"a": 2})
 
 
-@pytest.mark.parametrize("value", ODD, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("value", UNUSUAL_VALUES, ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("field", FIELDS)
 def test_any_value_is_fingerprinted_without_affecting_other_rows(field: str, value: object) -> None:
     others = [record(1), None, record(2, key="\udc80"), record(3, starts_at=datetime(2025, 7, 17, 14, tzinfo=UTC))]
-    odd = with_value(field, value)
-    marks = bytes(mark(row) for row in others)
-    assert PRINTS.of([*others, odd])[DIGEST_SIZE:-1] == marks
-    assert difference([*others, odd], [*others, odd]) is None
+    unusual = with_value(field, value)
+    checksums = bytes(checksum(row) for row in others)
+    assert FINGERPRINTS.of([*others, unusual])[DIGEST_BYTES:-1] == checksums
+    assert difference([*others, unusual], [*others, unusual]) is None
 
 
 def test_object_is_fingerprinted_by_type_and_not_by_address() -> None:
-    assert PRINTS.of([record(key=object())]) == PRINTS.of([record(key=object())])
-    assert PRINTS.of([record(key=[Rude()])]) == PRINTS.of([record(key=[Rude()])])
-    assert PRINTS.of([record(key=object())]) != PRINTS.of([record(key=Rude())])
+    assert FINGERPRINTS.of([record(key=object())]) == FINGERPRINTS.of([record(key=object())])
+    assert FINGERPRINTS.of([record(key=[RaisingObject()])]) == FINGERPRINTS.of([record(key=[RaisingObject()])])
+    assert FINGERPRINTS.of([record(key=object())]) != FINGERPRINTS.of([record(key=RaisingObject())])
 
 
 def test_mapping_order_does_not_change_the_fingerprint() -> None:
@@ -253,7 +264,7 @@ print(RowFingerprints(b"salt").of(plain).hex(), RowFingerprints(b"salt").of(rows
 
 
 def test_fingerprint_is_the_same_in_every_process() -> None:
-    said = {
+    outputs = {
         subprocess.run(  # noqa: S603
             [sys.executable, "-c", PROGRAM],
             env={**os.environ, "PYTHONHASHSEED": seed},
@@ -263,7 +274,7 @@ def test_fingerprint_is_the_same_in_every_process() -> None:
         ).stdout
         for seed in ("1", "2", "3")
     }
-    assert len(said) == 1
+    assert len(outputs) == 1
 
 
 def test_fingerprint_is_stable_between_versions() -> None:
@@ -274,30 +285,30 @@ def test_fingerprint_is_stable_between_versions() -> None:
 @pytest.mark.parametrize("salt", [b"", b"x", bytes(200)])
 def test_any_salt_is_accepted(salt: bytes) -> None:
     rows = [record(number) for number in range(20)]
-    kept = RowFingerprints(salt).of(rows)
-    assert RowFingerprints(salt).first_difference(kept, rows) is None
-    assert kept[:DIGEST_SIZE] != PRINTS.of(rows)[:DIGEST_SIZE]
+    stored = RowFingerprints(salt).of(rows)
+    assert RowFingerprints(salt).first_difference(stored, rows) is None
+    assert stored[:DIGEST_BYTES] != FINGERPRINTS.of(rows)[:DIGEST_BYTES]
 
 
 @pytest.mark.fault("S36")
 def test_another_salt_changes_digests_and_checksums() -> None:
     rows = [record(number) for number in range(20)]
-    kept = [RowFingerprints(bytes([salt])).of(rows) for salt in range(20)]
-    assert len({one[:DIGEST_SIZE] for one in kept}) == 20
-    assert len({one[DIGEST_SIZE:] for one in kept}) > 10
+    stored = [RowFingerprints(bytes([salt])).of(rows) for salt in range(20)]
+    assert len({one[:DIGEST_BYTES] for one in stored}) == 20
+    assert len({one[DIGEST_BYTES:] for one in stored}) > 10
 
 
 @pytest.mark.fault("S36")
 def test_fingerprint_contains_no_readable_number() -> None:
     rows = [record(number, key=f"customer {number}") for number in range(500)]
-    kept = PRINTS.of(rows)
+    stored = FINGERPRINTS.of(rows)
     for row in rows:
-        assert row.caller.encode() not in kept
-        assert row.receiver.encode() not in kept
-        assert row.receiver[-4:].encode() not in kept
+        assert row.caller.encode() not in stored
+        assert row.receiver.encode() not in stored
+        assert row.receiver[-4:].encode() not in stored
 
 
-# Laws
+# Properties
 
 plain = st.one_of(st.none(), st.text(max_size=8), st.integers(-(2**63), 2**64 - 1))
 values = st.one_of(
@@ -328,7 +339,7 @@ def test_equal_rows_never_differ(rows: list[CallRecord | None]) -> None:
     assert difference(rows, copies) is None
 
 
-@pytest.mark.parametrize("of", [plain, values], ids=["plain", "odd"])
+@pytest.mark.parametrize("of", [plain, values], ids=["plain", "unusual"])
 @given(draw=st.data())
 def test_single_field_change_is_found_by_row_or_by_block(of: st.SearchStrategy[Any], draw: Any) -> None:
     rows: list[CallRecord | None] = draw.draw(st.lists(records(of), min_size=1, max_size=8))
@@ -339,7 +350,7 @@ def test_single_field_change_is_found_by_row_or_by_block(of: st.SearchStrategy[A
     after = attrs.evolve(before, **{field: value})
     assume(getattr(before, field) != value)
     changed = [*rows[:place], after, *rows[place + 1 :]]
-    collides = mark(before) == mark(after)
+    collides = checksum(before) == checksum(after)
     assert difference(rows, changed) == (0 if collides else place)
 
 
@@ -351,7 +362,7 @@ def test_other_rows_are_found_within_the_shorter_block(
     if len(before) != len(after):
         assert found is not None
         assert found <= min(len(before), len(after))
-        assert [mark(row) for row in before[:found]] == [mark(row) for row in after[:found]]
+        assert [checksum(row) for row in before[:found]] == [checksum(row) for row in after[:found]]
     elif found is None:
         assert before == after
     else:
@@ -359,6 +370,6 @@ def test_other_rows_are_found_within_the_shorter_block(
 
 
 def test_checksums_of_consecutive_numbers_collide_no_more_than_by_chance() -> None:
-    marks = PRINTS.of([record(number) for number in range(25_600)])[DIGEST_SIZE:]
-    same = sum(one == other for one, other in pairwise(marks))
+    checksums = FINGERPRINTS.of([record(number) for number in range(25_600)])[DIGEST_BYTES:]
+    same = sum(one == other for one, other in pairwise(checksums))
     assert same < 200

@@ -1,4 +1,4 @@
-"""A batch before the server knows it."""
+"""Test the parts, the removal of records and the state of a batch."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def test_part_keeps_its_root_and_what_was_sent() -> None:
 
 def test_batch_changes_state_only_by_the_table() -> None:
     batch = outgoing_batch(1, record())
-    batch.apply(BatchEvent.INTENT)
+    batch.apply(BatchEvent.ATTEMPT_STARTED)
     assert batch.state is BatchState.IN_FLIGHT
-    with pytest.raises(AssertionError, match="in_flight cannot see resend"):
+    with pytest.raises(AssertionError, match="event resend is not possible for a batch in state in_flight"):
         batch.apply(BatchEvent.RESEND)
 
 

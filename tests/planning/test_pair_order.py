@@ -1,4 +1,4 @@
-"""Source order for each pair."""
+"""Test the source order of the records of each pair."""
 
 from __future__ import annotations
 

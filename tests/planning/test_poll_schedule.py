@@ -1,4 +1,4 @@
-"""When to ask for a status."""
+"""Test the learned delay of the first poll and the schedule of the later polls."""
 
 from __future__ import annotations
 
@@ -23,30 +23,29 @@ policies = st.builds(
 )
 
 
-def learned(
+def learn(
     seconds: Callable[[Random], float], every: float, batches: int = 3000, policy: PollPolicy | None = None
 ) -> tuple[AdaptiveFirstPoll, float]:
-    """What is learned from batches that are taken one after the other, and the part of the later first polls that
-    came early."""
-    first, rng, late = AdaptiveFirstPoll(policy or PollPolicy()), Random(3), list[bool]()
+    """Learn from consecutive batches. Returns the delay and the fraction of early polls in the second half."""
+    first, rng, early = AdaptiveFirstPoll(policy or PollPolicy()), Random(3), list[bool]()
     due: list[tuple[float, float, bool]] = []
     for batch in range(batches):
         now = batch * every
         while due and due[0][0] <= now:
-            late.append(taught(first, *heappop(due)))
-        used = first.delay
-        heappush(due, (now + used, used, seconds(rng) <= used))
-    steady = late[len(late) // 2 :]
-    return first, sum(steady) / len(steady)
+            early.append(record_poll(first, *heappop(due)))
+        delay = first.delay
+        heappush(due, (now + delay, delay, seconds(rng) <= delay))
+    second_half = early[len(early) // 2 :]
+    return first, sum(second_half) / len(second_half)
 
 
-def taught(first: AdaptiveFirstPoll, now: float, used: float, found: bool) -> bool:
-    """One first poll was answered; whether it was early."""
+def record_poll(first: AdaptiveFirstPoll, now: float, delay: float, found: bool) -> bool:
+    """Record the answer to a first poll; return whether the poll was early."""
     if found:
-        first.record_on_time(used, now)
+        first.record_on_time(delay, now)
     else:
-        first.record_early(used, now)
-        first.record_pending(used)
+        first.record_early(delay, now)
+        first.record_pending(delay)
     return not found
 
 
@@ -54,7 +53,7 @@ def taught(first: AdaptiveFirstPoll, now: float, used: float, found: bool) -> bo
 @pytest.mark.parametrize(("shortest", "longest"), [(0.5, 0.5), (5.0, 5.0), (2.0, 10.0), (30.0, 31.0), (60.0, 60.0)])
 def test_about_one_first_poll_in_nine_is_early(shortest: float, longest: float, every: float) -> None:
     batches = max(3000, int(20 * longest / every))
-    first, early = learned(lambda rng: rng.uniform(shortest, longest), every, batches)
+    first, early = learn(lambda rng: rng.uniform(shortest, longest), every, batches)
     assert early <= 0.15
     assert shortest * 0.9 <= first.delay <= longest * 1.2
 
@@ -94,43 +93,43 @@ def test_first_poll_stays_between_its_bounds(policy: PollPolicy, answers: list[t
     first, now = AdaptiveFirstPoll(policy), 0.0
     for found, pause in answers:
         now += pause
-        taught(first, now, first.delay, found)
+        record_poll(first, now, first.delay, found)
         assert min(FIRST_POLL_MIN_SECONDS, policy.first) <= first.delay <= max(policy.cap, policy.first)
 
 
 def test_first_poll_is_postponed_once_its_delay_proved_too_short() -> None:
-    plan = PollSchedule(PollPolicy(), 100.0, 2.0)
-    assert plan.postpone_first(2.2, 102.0) is None
-    assert plan.postpone_first(5.0, 102.0) == 105.0
-    assert plan.postpone_first(5.0, 105.0) is None
-    assert plan.first == 5.0
-    plan.polls = 1
-    assert plan.postpone_first(50.0, 105.0) is None
+    schedule = PollSchedule(PollPolicy(), 100.0, 2.0)
+    assert schedule.postpone_first(2.2, 102.0) is None
+    assert schedule.postpone_first(5.0, 102.0) == 105.0
+    assert schedule.postpone_first(5.0, 105.0) is None
+    assert schedule.first == 5.0
+    schedule.polls = 1
+    assert schedule.postpone_first(50.0, 105.0) is None
 
 
 def test_after_a_late_first_poll_the_policy_intervals_start() -> None:
-    plan = PollSchedule(PollPolicy(), 0.0, 50.0)
-    assert 53.0 <= plan.next_due(50.0, Random(0)) <= 53.3
+    schedule = PollSchedule(PollPolicy(), 0.0, 50.0)
+    assert 53.0 <= schedule.next_due(50.0, Random(0)) <= 53.3
 
 
 @pytest.mark.fault("F42")
 @given(policies, st.integers(0, 1000))
 def test_polls_have_bounded_gaps_and_end_at_the_deadline(policy: PollPolicy, seed: int) -> None:
     rng, now = Random(seed), 100.0 + policy.first
-    plan = PollSchedule(policy, 100.0, policy.first)
+    schedule = PollSchedule(policy, 100.0, policy.first)
     for _ in range(20):
-        due = plan.next_due(now, rng)
-        assert now <= due <= max(now, plan.deadline)
+        due = schedule.next_due(now, rng)
+        assert now <= due <= max(now, schedule.deadline)
         assert due - now <= policy.cap * (1 + POLL_JITTER_FACTOR) + 1e-9
         now = due
 
 
 @pytest.mark.fault("F42")
 def test_default_intervals_grow_by_half_up_to_a_minute() -> None:
-    plan, gaps = PollSchedule(PollPolicy(), 0.0, 2.0), list[float]()
+    schedule, gaps = PollSchedule(PollPolicy(), 0.0, 2.0), list[float]()
     for _ in range(12):
-        plan.next_due(0.0, Random(0))
-        gaps.append(plan.gap)
+        schedule.next_due(0.0, Random(0))
+        gaps.append(schedule.gap)
     assert gaps[:3] == [3.0, 4.5, 6.75]
     assert gaps[-1] == 60.0
 
@@ -138,9 +137,9 @@ def test_default_intervals_grow_by_half_up_to_a_minute() -> None:
 @pytest.mark.fault("F42")
 def test_default_policy_polls_18_times_in_ten_minutes_and_130_in_two_hours() -> None:
     for seed in range(100):
-        rng, plan = Random(seed), PollSchedule(PollPolicy(), 0.0, PollPolicy().first)
-        times = [plan.first]
-        while times[-1] < plan.deadline:
-            times.append(plan.next_due(times[-1], rng))
+        rng, schedule = Random(seed), PollSchedule(PollPolicy(), 0.0, PollPolicy().first)
+        times = [schedule.first]
+        while times[-1] < schedule.deadline:
+            times.append(schedule.next_due(times[-1], rng))
         assert sum(time <= 600 for time in times) <= 18
         assert len(times) <= 130

@@ -1,4 +1,4 @@
-"""Records that a journal keeps come back as they were sent."""
+"""Test that stored records are decoded as they were sent."""
 
 from __future__ import annotations
 

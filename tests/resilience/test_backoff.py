@@ -1,4 +1,4 @@
-"""Waits before another try."""
+"""Test the waits before a retry and the cooldown after a 429."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rate law."""
+"""Test the specification of the rate limits."""
 
 from __future__ import annotations
 
@@ -43,75 +43,75 @@ def test_rate_of_a_call_is_that_of_its_tightest_token_limit() -> None:
 
 @pytest.mark.fault("F16")
 @given(rules, gaps, st.floats(RATE_FACTOR_MIN, 1.0))
-def test_releases_that_sit_out_their_waits_keep_the_limit_in_any_window(
-    rule: RateLimit, pauses: list[float], share: float
+def test_releases_after_their_waits_keep_the_limit_in_any_window(
+    rule: RateLimit, pauses: list[float], factor: float
 ) -> None:
-    ring, now, released = SlidingWindow(rule), 0.0, list[float]()
+    window, now, released = SlidingWindow(rule), 0.0, list[float]()
     for pause in pauses:
         now += pause
-        while (wait := ring.wait(now, share)) > 0:
+        while (wait := window.wait(now, factor)) > 0:
             now += wait
-        ring.record(now)
+        window.record(now)
         released.append(now)
-    assert most_in_window(released, rule.per) <= max(1, int(rule.limit * share))
+    assert most_in_window(released, rule.per) <= max(1, int(rule.limit * factor))
 
 
 def test_release_is_allowed_exactly_when_the_nth_last_left_the_window() -> None:
-    ring = SlidingWindow(RateLimit("pair", 2, 10.0))
-    ring.record(0.0)
-    assert ring.wait(1.0) == 0.0
-    ring.record(1.0)
-    assert ring.wait(4.0) == 10.2 - 4.0
-    assert ring.wait(10.2) == 0.0
+    window = SlidingWindow(RateLimit("pair", 2, 10.0))
+    window.record(0.0)
+    assert window.wait(1.0) == 0.0
+    window.record(1.0)
+    assert window.wait(4.0) == 10.2 - 4.0
+    assert window.wait(10.2) == 0.0
 
 
 def test_remembered_releases_count_in_whatever_order_they_come() -> None:
-    ring = SlidingWindow(RateLimit("pair", 2, 10.0))
-    ring.record(5.0)
-    ring.restore([3.0, -4.0, 1.0])
-    assert ring.wait(6.0) == 3.0 + 10.2 - 6.0
+    window = SlidingWindow(RateLimit("pair", 2, 10.0))
+    window.record(5.0)
+    window.restore([3.0, -4.0, 1.0])
+    assert window.wait(6.0) == 3.0 + 10.2 - 6.0
 
 
 def test_release_after_idle_time_counts_from_the_end_of_the_warm_up() -> None:
-    warmth = ConnectionWarmup(RateLimit("pair", 2, 1.0))
-    moments = [
-        warmth.effective_time(now)
+    warmup = ConnectionWarmup(RateLimit("pair", 2, 1.0))
+    times = [
+        warmup.effective_time(now)
         for now in (0.0, 0.1, WARM_UP_SECONDS + 0.1, IDLE_SECONDS, 3 * IDLE_SECONDS, 3 * IDLE_SECONDS + 0.1)
     ]
     late = 3 * IDLE_SECONDS + WARM_UP_SECONDS
-    assert moments == [WARM_UP_SECONDS, WARM_UP_SECONDS, WARM_UP_SECONDS + 0.1, IDLE_SECONDS, late, late]
+    assert times == [WARM_UP_SECONDS, WARM_UP_SECONDS, WARM_UP_SECONDS + 0.1, IDLE_SECONDS, late, late]
 
 
 def test_releases_spaced_by_a_slow_limit_are_no_idle_time() -> None:
     rule = RateLimit("slow", 1, 60.0)
-    warmth = ConnectionWarmup(rule)
-    assert warmth.effective_time(0.0) == WARM_UP_SECONDS
-    assert warmth.effective_time(1.5 * window_seconds(rule)) == 1.5 * window_seconds(rule)
+    warmup = ConnectionWarmup(rule)
+    assert warmup.effective_time(0.0) == WARM_UP_SECONDS
+    assert warmup.effective_time(1.5 * window_seconds(rule)) == 1.5 * window_seconds(rule)
 
 
 @pytest.mark.fault("F14")
 def test_refusal_halves_the_factor_at_most_once_in_ten_seconds() -> None:
-    tempo = AdaptiveRate()
-    tempo.slow_down(100.0)
-    tempo.slow_down(109.9)
-    assert tempo.factor(100.0) == 0.5
-    tempo.slow_down(110.0)
-    assert 0.25 <= tempo.factor(110.0) < 0.26
+    rate = AdaptiveRate()
+    rate.slow_down(100.0)
+    rate.slow_down(109.9)
+    assert rate.factor(100.0) == 0.5
+    rate.slow_down(110.0)
+    assert 0.25 <= rate.factor(110.0) < 0.26
 
 
 @pytest.mark.fault("F14")
 def test_factor_never_falls_below_a_tenth() -> None:
-    tempo = AdaptiveRate()
-    for moment in range(0, 1000, 10):
-        tempo.slow_down(float(moment))
-    assert tempo.factor(990.0) == RATE_FACTOR_MIN
+    rate = AdaptiveRate()
+    for now in range(0, 1000, 10):
+        rate.slow_down(float(now))
+    assert rate.factor(990.0) == RATE_FACTOR_MIN
 
 
 @pytest.mark.fault("F14")
 def test_factor_recovers_by_a_tenth_per_minute_up_to_1() -> None:
-    tempo = AdaptiveRate()
-    assert tempo.factor(0.0) == 1.0
-    tempo.slow_down(0.0)
-    assert abs(tempo.factor(60.0) - 0.6) < 1e-9
-    assert abs(tempo.factor(240.0) - 0.9) < 1e-9
-    assert tempo.factor(3600.0) == 1.0
+    rate = AdaptiveRate()
+    assert rate.factor(0.0) == 1.0
+    rate.slow_down(0.0)
+    assert abs(rate.factor(60.0) - 0.6) < 1e-9
+    assert abs(rate.factor(240.0) - 0.9) < 1e-9
+    assert rate.factor(3600.0) == 1.0

@@ -11,13 +11,22 @@ import pytest
 
 from tests.resources.script import Script, answer, client_of, playing, record
 from tests.throttling.gateway import run_swiftly
-from tests.vectors.reading import GOOD, SOON, Highest, Single, end_of, singles, spelled_out, state_of
+from tests.vectors.retry_table import (
+    GOOD,
+    TIME_TOLERANCE_SECONDS,
+    HighestRandom,
+    SingleCallCase,
+    end_for,
+    expand,
+    guard_state,
+    single_call_cases,
+)
 from truecaller_async import Limits, ResponseLost, RetryPolicy, TruecallerClient, TruecallerError
 from truecaller_async.models import Answer
 
 WIDE = Limits.documented().replace(token=(100_000, 1.0), batch=(100_000, 1.0))
 READS = ("status", "labels")
-CASES = singles()
+CASES = single_call_cases()
 
 
 def now() -> float:
@@ -25,7 +34,7 @@ def now() -> float:
 
 
 def step(call: str, word: str) -> Answer | Exception:
-    end = end_of(word)
+    end = end_for(word)
     assert end is None or isinstance(end, Answer | Exception)
     if isinstance(end, ResponseLost) and call in READS:
         return _of_a_read(end)
@@ -40,13 +49,13 @@ def _of_a_read(lost: ResponseLost) -> ResponseLost:
 
 
 def steps(call: str, words: list[str]) -> list[Answer | Exception]:
-    return [step(call, word) for word in spelled_out(words)]
+    return [step(call, word) for word in expand(words)]
 
 
-def client_for(case: Single, script: Script) -> TruecallerClient:
+def client_for(case: SingleCallCase, script: Script) -> TruecallerClient:
     policy = RetryPolicy(attempts=case.attempts or 4, total=case.total or 60.0)
     client = client_of(script, retry=policy, limits=WIDE, max_tokens=case.tokens)
-    parts, dice = client._shared, Highest()
+    parts, dice = client._shared, HighestRandom()
     parts.rng = parts.executor._rng = parts.pool._rng = dice
     return client
 
@@ -80,7 +89,7 @@ async def meet(client: TruecallerClient, script: Script, meanwhile: list[str]) -
         await prepare(client, script, other)
 
 
-async def play(case: Single) -> None:
+async def play(case: SingleCallCase) -> None:
     ends = steps("push" if case.call == "mint" else case.call, case.answers)
     script = playing(GOOD["push"], latency=0.0)
     client = client_for(case, script)
@@ -106,15 +115,15 @@ async def play(case: Single) -> None:
     waits = [later - earlier for earlier, later in zip([began, *times], times, strict=False)]
     assert outcome == case.outcome
     assert len(waits) == len(ends)
-    assert waits == pytest.approx(case.waits, abs=SOON)
-    assert state_of(client._shared.executor.guard) == (case.budget, case.breaker)
+    assert waits == pytest.approx(case.waits, abs=TIME_TOLERANCE_SECONDS)
+    assert guard_state(client._shared.executor.guard) == (case.budget, case.breaker)
     if error is not None:
         assert (error.sent, error.retryable) == (case.sent, case.retryable)
     await client.aclose()
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_single_call_is_retried_as_the_table_specifies(case: Single) -> None:
+def test_single_call_is_retried_as_the_table_specifies(case: SingleCallCase) -> None:
     run_swiftly(play, case)
 
 

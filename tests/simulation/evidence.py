@@ -10,7 +10,7 @@ from tests.simulation.fate import Act, Campaign, Fate
 from tests.simulation.timeline import Timeline
 from truecaller_async import CallRecord, RecordResult, Summary
 from truecaller_async.models import JournalEntry
-from truecaller_async.resilience.circuit_breaker import ServiceGuard
+from truecaller_async.resilience.service_guard import ServiceGuard
 from truecaller_async.sandbox import TruthEntry
 from truecaller_async.sandbox.state import Stats
 from truecaller_async.validation.preflight import canonical

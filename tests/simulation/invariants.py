@@ -15,8 +15,9 @@ from tests.virtual import most_in_window
 from truecaller_async import JournalError, Outcome, RateLimit, TruecallerError
 from truecaller_async.models import AttemptEnded, AttemptStarted, BatchPlanned, RowsSettled
 from truecaller_async.planning.batch_state import BatchEvent
-from truecaller_async.resilience.circuit_breaker import BUDGET_INITIAL, BUDGET_PER_REQUEST, Grant
 from truecaller_async.resilience.rate_law import WINDOW_MARGIN_FACTOR
+from truecaller_async.resilience.retry_budget import BUDGET_INITIAL, BUDGET_PER_REQUEST
+from truecaller_async.resilience.service_guard import Grant
 
 DENIED = frozenset({301, 302, 303, 307, 308, 400, 401, 403, 404})
 NUMBER = re.compile(r"\d{9,15}")

@@ -39,7 +39,7 @@ from truecaller_async import (
 from truecaller_async.clock import Clock
 from truecaller_async.engine import CampaignRequest
 from truecaller_async.options import Credentials
-from truecaller_async.resilience.circuit_breaker import ServiceGuard
+from truecaller_async.resilience.service_guard import ServiceGuard
 from truecaller_async.resources import ClientSettings
 from truecaller_async.sandbox import SandboxSettings, SandboxState
 from truecaller_async.telemetry import LoggingObserver

@@ -24,7 +24,7 @@ from truecaller_async.models import JournalEntry, RowsSettled
 from truecaller_async.planning.batch_state import BatchEvent, event_of
 from truecaller_async.planning.outgoing_batch import OutgoingBatch
 from truecaller_async.planning.pair_order import PairOrder
-from truecaller_async.resilience.circuit_breaker import Grant
+from truecaller_async.resilience.service_guard import Grant
 from truecaller_async.sandbox.faults.plan import Fault, FaultPlan
 from truecaller_async.sandbox.settings import SPEEDS
 
@@ -211,7 +211,7 @@ def test_table_that_differs_from_the_entries_is_found(monkeypatch: pytest.Monkey
     def forgetful(annals: Annals, entries: tuple[JournalEntry, ...]) -> None:
         keep(annals, entries)
         if annals.held is not None:
-            annals.held.db.execute("UPDATE batch SET state = 'held' WHERE owes > 0")
+            annals.held.db.execute("UPDATE batch SET state = 'abandoned' WHERE owes > 0")
 
     monkeypatch.setattr(Annals, "keep", forgetful)
     [campaign] = QUIET.campaigns

@@ -30,7 +30,7 @@ SEEDS = range(200)
 BY_OPERATOR = {(BatchState.ABANDONED, BatchEvent.APPLIED), (BatchState.ABANDONED, BatchEvent.NOT_APPLIED)}
 """Arrows of the journal alone: no process works on the campaign when the operator decides."""
 
-SENT = {(BatchState.PLANNED, BatchEvent.INTENT), (BatchState.IN_FLIGHT, BatchEvent.ACCEPTED)}
+SENT = {(BatchState.PLANNED, BatchEvent.ATTEMPT_STARTED), (BatchState.IN_FLIGHT, BatchEvent.ACCEPTED)}
 LOST = {(BatchState.IN_FLIGHT, BatchEvent.LOST), (BatchState.AMBIGUOUS, BatchEvent.ABANDON)}
 
 

@@ -29,7 +29,7 @@ from tests.throttling.gateway import (
 )
 from truecaller_async import CampaignOptions, NotSent, Outcome, RecordResult, ResponseLost, Summary, TruecallerError
 from truecaller_async.models import Answer, Request
-from truecaller_async.resilience.circuit_breaker import Grant
+from truecaller_async.resilience.service_guard import Grant
 
 MINUTE = 60.0
 HOUR = 3600.0

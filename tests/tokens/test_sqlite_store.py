@@ -291,7 +291,7 @@ async def test_snapshot_changes_neither_file_nor_folder(path: Path) -> None:
     await keep_one(path)
     before = content_of(path), sorted(file.name for file in path.parent.iterdir())
     store = store_at(path)
-    assert await users_seen_by(store) == ["nobody"]
+    assert await users_seen_by(store) == ["none"]
     await store.aclose()
     assert (content_of(path), sorted(file.name for file in path.parent.iterdir())) == before
 
@@ -299,7 +299,7 @@ async def test_snapshot_changes_neither_file_nor_folder(path: Path) -> None:
 async def test_snapshot_does_not_claim_ownership(path: Path) -> None:
     await keep_one(path)
     looker, next_one = store_at(path), store_at(path)
-    assert await users_seen_by(looker) == ["nobody"]
+    assert await users_seen_by(looker) == ["none"]
     assert len(await next_one.adopt(NOW)) == 1
     assert await users_seen_by(looker) == ["other"]
     assert await users_seen_by(next_one) == ["this"]
@@ -315,7 +315,7 @@ async def test_snapshot_distinguishes_a_live_process_from_a_killed_one(
     assert await users_seen_by(store) == ["other"]
     owner.kill()
     owner.wait()
-    assert await users_seen_by(store) == ["nobody"]
+    assert await users_seen_by(store) == ["none"]
     await store.aclose()
 
 

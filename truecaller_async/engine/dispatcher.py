@@ -30,8 +30,8 @@ from truecaller_async.errors import (
 from truecaller_async.models import Token
 from truecaller_async.planning.ambiguity import resend_due
 from truecaller_async.planning.outgoing_batch import OutgoingBatch
-from truecaller_async.resilience.circuit_breaker import RECHECK_SECONDS, Grant
 from truecaller_async.resilience.rate_law import calls_per_second
+from truecaller_async.resilience.service_guard import RECHECK_SECONDS, Grant
 from truecaller_async.tokens.pool import BACKLOG_PER_TOKEN_SECONDS
 
 IN_FLIGHT_MAX = 64

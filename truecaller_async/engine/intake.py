@@ -136,7 +136,7 @@ class Intake:
             return None
         try:
             async with asyncio.timeout(None) as self._reading:
-                return await reader.read_rows(min(run.chunker.free_places, run.credits)) or None
+                return await reader.read_rows(min(run.chunker.free_slots, run.credits)) or None
         except TimeoutError:
             return None
         except asyncio.CancelledError:

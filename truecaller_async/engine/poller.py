@@ -28,7 +28,7 @@ from truecaller_async.planning.correlate import Match, RowStatus, correlate, mir
 from truecaller_async.protocol.status_summary import StatusView
 from truecaller_async.redaction import redact
 from truecaller_async.resilience.backoff import cooldown_seconds
-from truecaller_async.resilience.circuit_breaker import Grant
+from truecaller_async.resilience.service_guard import Grant
 
 STATUSES_REPORTED_MAX = 20
 STATUS_MAX_CHARACTERS = 40
@@ -223,7 +223,7 @@ class Poller:
             return
         if plan.polls == 1:
             first_poll.record_early(plan.first, now)
-        first_poll.record_pending(now - plan.accepted)
+        first_poll.record_pending(now - plan.accepted_at)
 
     def _report_foreign(self, batch_id: str, rows: int) -> None:
         """Say once that rows came which fit nobody."""

@@ -59,7 +59,7 @@ from truecaller_async.planning.pair_order import PairOrder
 from truecaller_async.planning.poll_schedule import AdaptiveFirstPoll, PollSchedule
 from truecaller_async.planning.work_queue import WorkQueue
 from truecaller_async.ports import Journal, Observer
-from truecaller_async.resilience.circuit_breaker import Grant, ServiceGuard
+from truecaller_async.resilience.service_guard import Grant, ServiceGuard
 from truecaller_async.resources import Batches, Calls
 from truecaller_async.tokens import TokenPool
 
@@ -187,7 +187,7 @@ class Run:
         self.dedupe = Dedupe(options.dedupe)
         self.first_poll = AdaptiveFirstPoll(options.poll)
         self.result_queue = ResultQueue()
-        self.result_queue.delivered_count = self.counters.delivered_ahead
+        self.result_queue.delivered_count = self.counters.resolved
         self.wakeup = Wakeup()
         self.on_stop: Callable[[], None] = _nothing
         self.accepted: dict[int, TrackedBatch] = {}

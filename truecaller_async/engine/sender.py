@@ -25,7 +25,7 @@ from truecaller_async.planning.outgoing_batch import OutgoingBatch, expiry_times
 from truecaller_async.planning.pair_order import earlier_in_batch
 from truecaller_async.planning.poll_schedule import PollSchedule
 from truecaller_async.resilience.backoff import cooldown_seconds, full_jitter
-from truecaller_async.resilience.circuit_breaker import Grant
+from truecaller_async.resilience.service_guard import Grant
 
 FAILURE_EVENTS = (BatchEvent.NOT_SENT, BatchEvent.LOST)
 """Ends that speak of the server or of the way to it: the next attempt draws on the retry budget."""
@@ -75,7 +75,7 @@ class Sender:
                 run.deps.guard.cancel(grant)
                 await run.requeue(draft)
                 return
-            draft.apply(BatchEvent.INTENT)
+            draft.apply(BatchEvent.ATTEMPT_STARTED)
             run.counters.requests[draft.call] += 1
             run.counters.retries += draft.attempts > 1
             run.first_sent_at = run.now() if run.first_sent_at is None else run.first_sent_at

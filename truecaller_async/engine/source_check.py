@@ -24,7 +24,7 @@ from truecaller_async.models import CallRecord, Row, RowsRead, SourcePosition
 from truecaller_async.planning.ambiguity import can_resend_abandoned
 from truecaller_async.planning.batch_state import BatchState
 from truecaller_async.planning.campaign_state import START, JournaledBatch
-from truecaller_async.planning.dedupe import WINDOW
+from truecaller_async.planning.dedupe import WINDOW_ROWS
 from truecaller_async.planning.fingerprints import RowFingerprints
 from truecaller_async.planning.pair_order import pair_of
 from truecaller_async.planning.stored_records import unpack_records
@@ -145,7 +145,7 @@ class _SourceCheck:
         mode = self._run.options.dedupe
         if mode == "off" or self._state.source_exhausted:
             return NEVER
-        return 0 if mode == "exact" else self._state.position.row - WINDOW
+        return 0 if mode == "exact" else self._state.position.row - WINDOW_ROWS
 
     def _is_wanted(self, before: SourcePosition, read: RowsRead) -> bool:
         return (

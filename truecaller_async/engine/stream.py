@@ -78,7 +78,7 @@ class CampaignStream:
             return "<CampaignStream, not begun>"
         counters = self._run.counters
         phase = self._run.phase.name.lower()
-        return f"<CampaignStream, {phase}: {counters.delivered_ahead} of {counters.read} rows have their result>"
+        return f"<CampaignStream, {phase}: {counters.resolved} of {counters.read} rows have their result>"
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -163,7 +163,7 @@ class CampaignStream:
             tokens_minted=spent.tokens_minted,
             possibly_duplicated=counters.possibly_duplicated,
             elapsed=spent.elapsed,
-            records_per_second=counters.reached / spent.elapsed if spent.elapsed > 0 else 0.0,
+            records_per_second=counters.sent_and_resolved / spent.elapsed if spent.elapsed > 0 else 0.0,
             rate_utilisation=_utilisation(run),
             runs=run.state.runs,
             this_run=here,
@@ -182,7 +182,7 @@ class CampaignStream:
             planned=max(0, counters.open - run.in_flight - pending),
             in_flight=run.in_flight,
             pending=pending,
-            resolved=counters.delivered_ahead,
+            resolved=counters.resolved,
             sent=counters.sent,
             outcomes=run.counts(),
             reasons=dict(counters.reasons),

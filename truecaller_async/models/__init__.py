@@ -1,4 +1,4 @@
-"""The words: what a user of the library holds in the hand."""
+"""Value classes: records, results, requests, answers and journal entries."""
 
 from truecaller_async.models.batches import Batch, BatchStatus, PushAnswer, RecordStatus
 from truecaller_async.models.campaign import Progress, RunCost, Summary

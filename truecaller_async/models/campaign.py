@@ -1,4 +1,4 @@
-"""The account of a campaign, at its end (`Summary`) and while it runs (`Progress`)."""
+"""Define the figures of a campaign: while it runs (`Progress`) and at its end (`Summary`)."""
 
 from __future__ import annotations
 
@@ -10,54 +10,75 @@ import attrs
 
 @attrs.frozen
 class RunCost:
-    """What one run of a campaign cost: the figures of the same names in `Summary`. `elapsed` is in seconds.
-
-    `empty_polls` counts the requests for a status that found no record final which was not final before.
-    """
+    """The requests and the time of one run of a campaign. `elapsed` is in seconds."""
 
     requests: Mapping[str, int] = attrs.field(factory=dict)
+    """Number of HTTP requests by call, such as "submit" or "status"."""
     retries: int = 0
+    """Number of requests that repeated an earlier one."""
     throttled: int = 0
+    """Number of answers with status 429."""
     tokens_minted: int = 0
+    """Number of access tokens that were created."""
     elapsed: float = 0.0
+    """Duration of the run in seconds."""
     empty_polls: int = 0
+    """Number of status requests that found no record final that was not final before."""
 
 
 @attrs.frozen
 class Summary:
-    """The account of records, and what it cost: that of the whole campaign, all its runs together.
+    """The outcome counts and the cost of a campaign, over all of its runs. Durations are in seconds.
 
-    `read == delivered + failed + invalid + expired + duplicate + unknown + unsent` at any end. `requests` counts HTTP
-    requests by call, `retries` those that repeated an earlier one, `throttled` the answers 429. `elapsed` is in
-    seconds, and `records_per_second` counts the records that were sent and have their outcome. `rate_utilisation` is
-    the part of the permitted rate of batches that was used between the first batch and the last of this run, None where
-    too few were sent to say. `runs` is 1, and one more for each time that the campaign was resumed; `this_run` is the
-    cost of the latest of them. What a run that was killed had cost is known up to its last second or so.
+    At any end: `read == delivered + failed + invalid + expired + duplicate + unknown + unsent`. The cost of a run that
+    was killed is known up to about one second before its end.
     """
 
     read: int = 0
+    """Number of records read from the source."""
     delivered: int = 0
+    """Number of records that the server delivered."""
     failed: int = 0
+    """Number of records that the server rejected or could not deliver."""
     invalid: int = 0
+    """Number of records that broke a rule and were not sent."""
     expired: int = 0
+    """Number of records whose window closed before they could be sent."""
     duplicate: int = 0
+    """Number of records with the content of an earlier row."""
     unknown: int = 0
+    """Number of records that were sent and have no known outcome."""
     unsent: int = 0
+    """Number of records that were not sent because the run stopped."""
     batches: int = 0
+    """Number of batches that the server accepted."""
     requests: Mapping[str, int] = attrs.field(factory=dict)
+    """Number of HTTP requests by call, such as "submit" or "status"."""
     retries: int = 0
+    """Number of requests that repeated an earlier one."""
     throttled: int = 0
+    """Number of answers with status 429."""
     tokens_minted: int = 0
+    """Number of access tokens that were created."""
     possibly_duplicated: int = 0
+    """Number of results with `possibly_duplicated`."""
     elapsed: float = 0.0
+    """Duration of all runs together, in seconds."""
     records_per_second: float = 0.0
+    """Records that were sent and have their outcome, per second of `elapsed`."""
     rate_utilisation: float | None = None
+    """Used fraction (0 to 1) of the permitted rate of batches, between the first and the last batch of this run.
+
+    None if the run sent too few batches.
+    """
     runs: int = 1
+    """Number of runs: 1, and one more for each resume."""
     this_run: RunCost = RunCost()
+    """Cost of the latest run."""
 
     @property
     def adds_up(self) -> bool:
-        """Whether every record read has exactly one outcome."""
+        """Return whether every record read has exactly one outcome."""
         return self.read == (
             self.delivered + self.failed + self.invalid + self.expired + self.duplicate + self.unknown + self.unsent
         )
@@ -65,30 +86,44 @@ class Summary:
 
 @attrs.frozen
 class Progress:
-    """Where a campaign is at this moment.
-
-    Counts are records: `planned` wait to be sent, `in_flight` are being posted, `pending` are accepted and not yet
-    resolved, `resolved` have their outcome. `rate` and `permitted_rate` are records a second, `rate` over the last
-    seconds. `reasons` counts failures by reason. `waiting_until` is set while nothing can be sent before that
-    instant. `limited_by` names what holds the rate back: "service" (it does not answer well, and is only probed),
-    "limits", "source", "reader", "max_unresolved" or None.
-    """
+    """The state of a campaign at one moment. Counts are records; durations are in seconds."""
 
     read: int = 0
+    """Number of records read from the source."""
     planned: int = 0
+    """Number of records that wait to be sent."""
     in_flight: int = 0
+    """Number of records in requests that have no answer yet."""
     pending: int = 0
+    """Number of records that were accepted and have no outcome yet."""
     resolved: int = 0
+    """Number of records that have their outcome."""
     sent: int = 0
+    """Number of records that the server accepted."""
     outcomes: Mapping[str, int] = attrs.field(factory=dict)
+    """Number of records by outcome."""
     reasons: Mapping[str, int] = attrs.field(factory=dict)
+    """Number of records that were not delivered, by reason."""
     tokens_live: int = 0
+    """Number of access tokens that can be used."""
     tokens_cooling_down: int = 0
+    """Number of access tokens that are not used for a time after a 429."""
     tokens_max: int = 0
+    """Maximum number of access tokens."""
     rate: float = 0.0
+    """Records per second that were accepted in the last 10 seconds."""
     permitted_rate: float = 0.0
+    """Records per second that the limits permit with the live tokens."""
     throttled: int = 0
+    """Number of answers with status 429."""
     elapsed: float = 0.0
+    """Duration of this run in seconds."""
     waiting_until: datetime | None = None
+    """Earliest time at which anything can be sent, None if that is now."""
     limited_by: str | None = None
+    """Cause that limits the rate, or None.
+
+    "service" (degraded or not answering), "limits", "source", "reader", or "max_unresolved".
+    """
     finished: bool = False
+    """Whether the run has ended."""

@@ -1,7 +1,6 @@
-"""A request and an answer as values: what `protocol` builds and reads, and what `transport` carries.
+"""Define an HTTP request and an HTTP answer as values.
 
-`call` is the name by which limits, logs and counters know a request: "push", "submit", "status", "labels",
-"numbers", "feature_sets", "exports" or "mint". Header names of an answer are lower case.
+`protocol` builds requests and reads answers; `transport` sends and receives them.
 """
 
 from __future__ import annotations
@@ -15,24 +14,33 @@ from truecaller_async.models.secret import Secret
 
 @attrs.frozen(repr=False)
 class Request:
-    """One HTTP request without host: `path` is already percent-encoded and includes the query."""
+    """One HTTP request without host."""
 
     call: str
+    """Name of the request in limits, logs and counters.
+
+    One of "push", "submit", "status", "labels", "numbers", "feature_sets", "exports" and "mint".
+    """
     method: str
+    """HTTP method in upper case."""
     path: str
+    """Percent-encoded path with query."""
     body: bytes | None = None
+    """Body, or None."""
     headers: Mapping[str, str] = attrs.field(factory=dict)
+    """Headers without authorization."""
     token: Secret | None = None
+    """Access token to authorize the request with, or None."""
     body_max_bytes: int = 64 * 1024
-    """Bytes of answer that are read at most, after decompression."""
+    """Maximum size of the body of the answer, in bytes after decompression."""
 
     def with_token(self, token: Secret) -> Request:
-        """The same request, made with this token."""
+        """Return a copy of the request with a token."""
         return Request(self.call, self.method, self.path, self.body, self.headers, token, self.body_max_bytes)
 
     @property
     def is_read(self) -> bool:
-        """Whether repeating it is harmless."""
+        """Return whether the request only reads, so that it can be repeated."""
         return self.method == "GET"
 
     def __repr__(self) -> str:
@@ -44,8 +52,11 @@ class Answer:
     """One complete HTTP answer."""
 
     status: int
+    """HTTP status code."""
     headers: Mapping[str, str]
+    """Headers, with names in lower case."""
     body: bytes
+    """Body after decompression."""
 
     def __repr__(self) -> str:
         return f"Answer({self.status}, {len(self.body)} bytes)"

@@ -1,10 +1,12 @@
-"""What a journal is told, in the order in which it happens.
+"""Define the entries of a campaign journal.
 
-One `write` of one or more entries is one transaction. The order is the proof: a POST without an `AttemptStarted` cannot
-exist, and an `AttemptStarted` without an `AttemptEnded` means the batch may have been applied.
+`Journal.write` stores one or more entries in one transaction. All times are wall-clock seconds since the epoch, and row
+numbers are those of the source, counted from 1.
 
-Only final words are told (`RowsSettled`). What a run that stops has to leave open stays open in the journal, and the
-next run goes on with it.
+Invariants:
+    - Entries are written in the order of the facts: no POST is sent before its `AttemptStarted` is stored.
+    - An `AttemptStarted` without an `AttemptEnded` means that the batch may have been applied.
+    - `RowsSettled` stores final outcomes only. Rows that a stopped run leaves open stay open for the next run.
 """
 
 from __future__ import annotations
@@ -19,165 +21,198 @@ from truecaller_async.models.records import Outcome
 
 @attrs.frozen
 class SourcePosition:
-    """The end of a row in a file: the number of the row, and the physical lines and bytes (unpacked) up to there."""
+    """The end of a row in a file."""
 
     row: int
+    """Number of the row."""
     line: int
+    """Number of physical lines up to the end of the row."""
     offset: int
+    """Number of bytes (after decompression) up to the end of the row."""
 
 
 @attrs.frozen
 class SourceDescriptor:
-    """What it takes to open a file again and read the same rows from it.
-
-    `kind` is "csv" or "jsonl", `columns` the names that were chosen for fields, `fill` the values for columns that the
-    file does not have (the arguments of `sources.Fill`). `size` (bytes) and `changed` (nanoseconds since the epoch) are
-    those of the file when it was opened first.
-    """
+    """The data needed to open a source file again and read the same rows."""
 
     kind: str
+    """Format of the file: "csv" or "jsonl"."""
     path: str
+    """Path of the file."""
     columns: Mapping[str, str] = attrs.field(factory=dict)
+    """Column names that the caller chose, by field."""
     defaults: Mapping[str, Any] = attrs.field(factory=dict)
+    """Values for columns that the file does not have: the arguments of `ColumnDefaults`."""
     size: int = 0
+    """Size of the file in bytes when it was first opened."""
     modified: int = 0
+    """Modification time of the file when it was first opened, in nanoseconds since the epoch."""
 
 
 @attrs.frozen
 class CampaignStarted:
-    """A campaign begins: the first entry of every journal.
-
-    `salt` makes the prints of its rows its own. `source` is None where the source cannot be opened again; then each
-    batch that is planned brings its `payload`. `options` are those of `CampaignOptions`, as JSON has them.
-    """
+    """The campaign began: the first entry of every journal."""
 
     at: float
+    """Time of the entry."""
     library: str
+    """Version of this package."""
     account: str
+    """Id of the client account."""
     api_version: str
+    """API version, such as "v2"."""
     options: Mapping[str, Any]
+    """The `CampaignOptions` as JSON values."""
     source: SourceDescriptor | None
+    """The source file, or None if the source cannot be opened again; then each `BatchPlanned` has a `payload`."""
     salt: bytes
+    """Random key of the row fingerprints of this campaign."""
 
 
 @attrs.frozen
 class RunStarted:
-    """A process begins to work on the campaign, the first one or another. `at`: wall-clock seconds."""
+    """A process began to work on the campaign."""
 
     at: float
+    """Time of the entry."""
     pid: int
+    """Id of the process."""
 
 
 @attrs.frozen
 class RowsRead:
-    """The rows up to and with `place.row` have been read: each of them is planned or settled by now.
-
-    `prints` tell these rows again (`planning.fingerprints`), those after the last `RowsRead`.
-    """
+    """Rows were read, and each of them was planned or settled before this entry."""
 
     position: SourcePosition
+    """End of the last row that was read."""
     fingerprints: bytes = b""
+    """Fingerprint of the rows since the previous `RowsRead` (`planning.fingerprints`)."""
 
 
 @attrs.frozen
 class SourceEnded:
-    """The source has no more rows."""
+    """The source was read to its end."""
 
 
 @attrs.frozen
 class BatchPlanned:
-    """These rows (numbers of the source, ascending) belong to this batch now; said again, more rows join it.
-
-    `parent` is the batch to which they belonged before. `via` is the call by which the batch is sent, "submit" or
-    "push". `payload` holds the records where the source cannot be read again.
-    """
+    """Rows were assigned to a batch. A second entry for the same batch adds rows."""
 
     seq: int
+    """Number of the batch."""
     rows: tuple[int, ...]
+    """Row numbers, ascending."""
     parent: int | None = None
+    """Number of the batch that owned the rows before, or None."""
     call: str = "submit"
+    """Call that sends the batch: "submit" or "push"."""
     payload: bytes | None = attrs.field(default=None, repr=False)
+    """The records (`planning.stored_records`) if the source cannot be read again, otherwise None."""
 
 
 @attrs.frozen
 class AttemptStarted:
-    """The batch is about to be posted for the `attempt`-th time, with this token. `at`: wall-clock seconds."""
+    """A POST of the batch is about to begin."""
 
     seq: int
+    """Number of the batch."""
     attempt: int
+    """Number of the attempt, from 1."""
     token_id: str
+    """Id (a short hash) of the access token."""
     at: float
+    """Time of the entry."""
 
 
 @attrs.frozen
 class AttemptEnded:
-    """What became of that attempt: a word of `planning.batch_state.Event`, and the batch id where there is one.
-
-    `detail` names the error; `reason` and `field` are what the server said where it refused the batch.
-    """
+    """An attempt ended with an answer, an error, or the end of its process."""
 
     seq: int
+    """Number of the batch."""
     attempt: int
+    """Number of the attempt, from 1."""
     event: str
+    """Value of `planning.batch_state.BatchEvent`."""
     at: float
+    """Time of the entry."""
     batch_id: str | None = None
+    """Batch id, if the server accepted the batch and returned one."""
     detail: str | None = None
+    """Error of the attempt, if there was one."""
     reason: str | None = None
+    """Message of the server, if it rejected the batch."""
     field: str | None = None
+    """Field that the server named, if it rejected the batch."""
 
 
 @attrs.frozen
 class BatchAbandoned:
-    """The answer of this batch was lost, and this run does not send it again: its rows are unknown as it stands.
+    """The answer of a batch was lost, and this run does not send it again.
 
-    Later rows of the same pairs need not wait for it any more.
+    Its rows are `unknown`, and later rows of the same pairs no longer wait for it.
     """
 
     seq: int
+    """Number of the batch."""
 
 
 @attrs.frozen
 class OperatorDecided:
-    """The operator says whether a batch that was given up had been applied. `at`: wall-clock seconds."""
+    """The operator decided whether the server had applied an abandoned batch."""
 
     seq: int
+    """Number of the batch."""
     applied: bool
+    """Whether the server had applied the batch."""
     at: float
+    """Time of the entry."""
 
 
 @attrs.frozen
 class RowsSettled:
-    """Rows that have the same final word, and their batch where they were planned in one.
-
-    `attempts` and `twice` are how often they were sent, and whether that may have applied them twice.
-    """
+    """Rows got the same final outcome."""
 
     rows: tuple[int, ...]
+    """Row numbers."""
     outcome: Outcome
+    """Their outcome."""
     reason: str | None = None
+    """Cause of the outcome."""
     seq: int | None = None
+    """Number of their batch, or None if they were never planned."""
     field: str | None = None
+    """Field that caused the outcome."""
     attempts: int = 0
+    """Number of times that they may have reached the server."""
     possibly_duplicated: bool = False
+    """Whether they may have been applied twice."""
 
 
 @attrs.frozen
 class CostReported:
-    """What this run has cost up to now: requests by call, and the other figures of `RunCost`."""
+    """The cost of the current run up to now. It replaces the previous entry of the same run."""
 
     requests: Mapping[str, int]
+    """Number of HTTP requests by call."""
     retries: int
+    """Number of requests that repeated an earlier one."""
     throttled: int
+    """Number of answers with status 429."""
     tokens_minted: int
+    """Number of access tokens that were created."""
     elapsed: float
+    """Duration of the run in seconds."""
 
 
 @attrs.frozen
 class NoteAdded:
-    """A word that the caller wants to find again, such as the path of the results."""
+    """A named text that the caller stores with the campaign, such as the path of the results."""
 
     name: str
+    """Name of the note; a later note of the same name replaces it."""
     value: str
+    """Text of the note."""
 
 
 JournalEntry: TypeAlias = (

@@ -1,4 +1,4 @@
-"""One page of a list."""
+"""Define one page of a list."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ Item = TypeVar("Item")
 
 @attrs.frozen
 class Page(Generic[Item]):
-    """The items of one page, in the server's order.
-
-    `page` counts from 1: as the answer says it, and as it was asked for where the answer says nothing. `total_pages`
-    is how many there are, None where the answer does not say it. From "Truecaller for Business: Number management".
-    """
+    """One page of a list. From "Truecaller for Business: Number management"."""
 
     items: tuple[Item, ...] = ()
+    """Items of the page, in the order of the server."""
     page: int | None = None
+    """Number of the page, from 1: as in the answer, or as requested if the answer does not contain it."""
     total_pages: int | None = None
+    """Number of pages, None if the answer does not contain it."""

@@ -1,7 +1,6 @@
-"""Records by field: what is done for a batch at once is done for a list of values, not for each record.
+"""Store the records of a batch by column, so that a batch is processed with a few calls per field.
 
-A loop over 500 records costs more than the work in it. The same work over one list of numbers, one of times and so on
-is a few calls, and most values of a batch are the same anyway.
+A Python loop over 500 records costs more than the work in it, and most values of a batch are equal.
 """
 
 from __future__ import annotations
@@ -16,20 +15,28 @@ from truecaller_async.models.records import CallRecord
 
 @attrs.frozen(eq=False)
 class RecordColumns:
-    """The values of some records, one list for each field, all of one length."""
+    """The values of records, one list for each field of `CallRecord`. All lists have the same length."""
 
     caller: list[Any]
+    """Values of `CallRecord.caller`."""
     receiver: list[Any]
+    """Values of `CallRecord.receiver`."""
     starts_at: list[Any]
+    """Values of `CallRecord.starts_at`."""
     ends_at: list[Any]
+    """Values of `CallRecord.ends_at`."""
     label_id: list[Any]
+    """Values of `CallRecord.label_id`."""
     label_name: list[Any]
+    """Values of `CallRecord.label_name`."""
     reason: list[Any]
+    """Values of `CallRecord.reason`."""
     key: list[Any]
+    """Values of `CallRecord.key`."""
 
     @classmethod
     def of(cls, records: Sequence[CallRecord]) -> Self:
-        """The columns of these records."""
+        """Build the columns of records."""
         return cls(
             [record.caller for record in records],
             [record.receiver for record in records],
@@ -43,7 +50,7 @@ class RecordColumns:
 
     @property
     def content(self) -> tuple[list[Any], ...]:
-        """All of them, in the order of `CallRecord`."""
+        """Return all columns, in the order of the fields of `CallRecord`."""
         return (
             self.caller,
             self.receiver,

@@ -1,8 +1,8 @@
-"""A call record, and what became of it.
+"""Define a call record, the rows of a source, and the result of a row.
 
-A `CallRecord` says: when *caller* rings *receiver* between *starts_at* and *ends_at*, show this name and this
-reason. It holds just what the caller gave; the pre-flight (`validation.preflight`) says whether it may be sent and in
-which form. A `RecordResult` is the one honest answer for one row of the input.
+A `CallRecord` states: if `caller` rings `receiver` between `starts_at` and `ends_at`, show this name and this reason.
+It stores the values as given; `validation.preflight` checks them and brings them into the form that is sent. Each row
+of a source gets exactly one `RecordResult`.
 """
 
 from __future__ import annotations
@@ -18,42 +18,47 @@ from truecaller_async.models.secret import mask_number
 
 
 class Outcome(StrEnum):
-    """The final word on one record. Every record read gets exactly one."""
+    """Define the outcomes of a record. Every record that was read gets exactly one."""
 
     DELIVERED = "delivered"
-    """The server says success."""
+    """The server reported success."""
     FAILED = "failed"
-    """The server says no."""
+    """The server rejected the record or reported a failure."""
     INVALID = "invalid"
-    """Refused before sending."""
+    """The record breaks a rule and was not sent."""
     EXPIRED = "expired"
-    """Its window closed before it could be sent."""
+    """The window of the record closed before it could be sent."""
     DUPLICATE = "duplicate"
-    """The same content as an earlier row of the run, which was sent once."""
+    """The record has the content of an earlier row of the run, which was sent once."""
     UNKNOWN = "unknown"
-    """Sent, and no final word: the answer was lost, or the poll deadline passed."""
+    """The record may have been sent and has no final status: lost answer, or end of the poll deadline."""
     UNSENT = "unsent"
-    """The run stopped before it was sent."""
+    """The run stopped before the record was sent."""
 
 
 @attrs.frozen(repr=False)
 class CallRecord:
     """One record of "Truecaller for Business: Values used by all call-personalisation calls".
 
-    `caller` and `receiver` are numbers with country code, with or without `+`. `starts_at` and `ends_at` are aware
-    datetimes or integer milliseconds since the epoch, at most 24 hours apart. `label_id` names a dynamic label of
-    the account, `label_name` (3-40 characters) replaces its name and `reason` (10-100 characters) is the text
-    below it. `key` is your own id; it is never sent and comes back on the result.
+    The window from `starts_at` to `ends_at` has at most 24 hours.
     """
 
     caller: str
+    """Number that calls, with country code, with or without `+`; masked in the `repr`."""
     receiver: str
+    """Number that is called, with country code, with or without `+`; masked in the `repr`."""
     starts_at: datetime | int
+    """Start of the window: a datetime with time zone, or integer milliseconds since the epoch."""
     ends_at: datetime | int
+    """End of the window: a datetime with time zone, or integer milliseconds since the epoch."""
     label_id: str | None = None
+    """Id of a dynamic label of the account."""
     label_name: str | None = None
+    """Name that is shown instead of the name of the label, 3 to 40 characters."""
     reason: str | None = None
+    """Call reason that is shown below the name, 10 to 100 characters."""
     key: str | None = None
+    """Id chosen by the caller of the API. It is never sent, and is returned with the result."""
 
     def __repr__(self) -> str:
         return (
@@ -65,13 +70,18 @@ class CallRecord:
 
 @attrs.frozen
 class Problem:
-    """One thing wrong with one record: which `field`, which `rule`, the masked `value`, and what to do (`hint`)."""
+    """One rule that a record or an argument breaks."""
 
     field: str
+    """Name of the field or the argument."""
     rule: str
+    """Id of the rule, such as "phone.length"."""
     message: str
+    """Description of the fault, which continues the name of the field."""
     value: str = ""
+    """The value, masked and shortened."""
     hint: str = ""
+    """Action that fixes the fault."""
 
     def __str__(self) -> str:
         shown = f" {self.value!r}" if self.value else ""
@@ -81,35 +91,39 @@ class Problem:
 
 @attrs.define
 class Row:
-    """One data row of a source: its `number` from 1, its physical `line` in the file, and the record or the problems.
-
-    A reader yields a row with `record=None` where the line itself could not be read as a record. `end` is how many
-    physical lines and bytes (unpacked) of the file there are up to the end of the row; None where nobody could go on
-    from there.
-    """
+    """One data row of a source."""
 
     number: int
+    """Number of the row, from 1."""
     line: int | None
+    """Physical line of the file at which the row begins, None for other sources."""
     record: CallRecord | None
+    """The record, None if the row could not be read as a record."""
     problems: tuple[Problem, ...] = ()
+    """Problems of a row that could not be read."""
     end: tuple[int, int] | None = None
+    """Number of physical lines and of bytes (after decompression) up to the end of the row.
+
+    None if reading cannot continue at that position.
+    """
 
 
 @attrs.define(eq=False)
 class Rows:
-    """Rows that follow one another: the number of the `first`, and the `records`, None where one could not be read.
-
-    `problems` says by index what is wrong with a row; `end` is the `Row.end` of the last.
-    """
+    """Consecutive data rows of a source."""
 
     first: int
+    """Number of the first row."""
     records: list[CallRecord | None]
+    """Record of each row, None if the row could not be read."""
     problems: dict[int, tuple[Problem, ...]] = attrs.field(factory=dict)
+    """Problems of the rows that could not be read, by index in `records`."""
     end: tuple[int, int] | None = None
+    """`Row.end` of the last row."""
 
     @classmethod
     def of(cls, rows: Sequence[Row], first: int) -> Self:
-        """These rows, whose numbers follow one another from `first`."""
+        """Build the value from rows with consecutive numbers that begin at `first`."""
         problems = {index: row.problems for index, row in enumerate(rows) if row.record is None}
         return cls(first, [row.record for row in rows], problems, rows[-1].end if rows else None)
 
@@ -119,22 +133,27 @@ class Rows:
 
 @attrs.define
 class RecordResult:
-    """The answer for one row.
-
-    `record` is the record given, None where the row could not be read as one. `row` counts the rows read from 1.
-    `reason` and `field` explain every outcome but a plain delivery. `attempts` counts how often the record was
-    sent. `possibly_duplicated` is true exactly where a send was ambiguous and the record was sent again. `final` is
-    false where a resumed run may still say something else: the record was not sent, or its last word is not known yet.
-    """
+    """The result of one row."""
 
     record: CallRecord | None
+    """The record as given, None if the row could not be read as a record."""
     row: int
+    """Number of the row, from 1."""
     key: str | None
+    """`CallRecord.key` of the record."""
     outcome: Outcome
+    """Outcome of the row."""
     reason: str | None = None
+    """Cause of every outcome except a plain delivery."""
     field: str | None = None
+    """Field that caused the outcome, if one did."""
     batch_id: str | None = None
+    """Id of the batch that contained the record."""
     record_id: str | None = None
+    """Id that the server gave to the record."""
     attempts: int = 0
+    """Number of times that the record was sent."""
     possibly_duplicated: bool = False
+    """True exactly if an attempt was ambiguous and the record was sent again."""
     final: bool = True
+    """False if a resumed run may change the result: the record is unsent, or its outcome is not known yet."""

@@ -1,7 +1,7 @@
-"""What became of the records of a batch, by field: a `RecordResult` is made of each only when its reader comes to it.
+"""Store the results of a batch by column and create each `RecordResult` only when it is iterated.
 
-Made all at once, 500 of them would be written and read again long after they have left the processor's cache; one by
-one, each is made where the last one was. Whoever counts or keeps them wants a field or two, and asks for those.
+500 objects that are created at once leave the processor cache before they are read. Created one by one, each reuses the
+memory of the one before. Counters and journal need only a few columns and create no objects.
 """
 
 from __future__ import annotations
@@ -15,28 +15,37 @@ import attrs
 from truecaller_async.models.records import CallRecord, Outcome, RecordResult
 
 OutcomeKey: TypeAlias = tuple[Outcome, str | None, str | None, int, bool]
-"""All that a journal is told of a result beside its row: outcome, reason, field, attempts, possibly duplicated."""
+"""The values of a result that a journal stores: outcome, reason, field, attempts, possibly_duplicated."""
 
 
 @attrs.define(eq=False)
 class BatchResults:
-    """The final words on all records of one batch, one value for each record or one for all.
-
-    `is_plain`: all of them were delivered, and nothing is said of any.
-    """
+    """The results of the records of one batch."""
 
     records: Sequence[CallRecord]
+    """The records as given."""
     rows: Sequence[int]
+    """Row number of each record."""
     keys: Sequence[str | None]
+    """Key of each record."""
     outcomes: Sequence[Outcome]
+    """Outcome of each record."""
     reasons: Sequence[str | None]
+    """Cause of each outcome, or None."""
     fields: Sequence[str | None]
+    """Field that caused each outcome, or None."""
     record_ids: Sequence[str | None]
+    """Id that the server gave to each record, or None."""
     batch_id: str
+    """Id of the batch."""
     attempts: int
+    """Number of times that the batch was sent."""
     possibly_duplicated: bool
+    """Whether an attempt was ambiguous and the batch was sent again."""
     is_plain: bool = False
+    """Whether all records were delivered and have neither reason nor field."""
     final: bool = True
+    """Whether no later run can change the results."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -58,10 +67,11 @@ class BatchResults:
         )
 
     def outcome_keys(self) -> list[OutcomeKey]:
-        """The kind of each."""
-        attempts, twice = repeat(self.attempts), repeat(self.possibly_duplicated)
-        return list(zip(self.outcomes, self.reasons, self.fields, attempts, twice, strict=False))
+        """Return the values that the journal stores for each record."""
+        attempts, duplicated = repeat(self.attempts), repeat(self.possibly_duplicated)
+        # strict=False: `repeat` has no end.
+        return list(zip(self.outcomes, self.reasons, self.fields, attempts, duplicated, strict=False))
 
 
 ResultList: TypeAlias = BatchResults | list[RecordResult]
-"""Results on their way to the reader."""
+"""Results in the form in which the engine passes them to the reader."""

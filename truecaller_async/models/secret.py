@@ -1,10 +1,13 @@
-"""What must never be printed, and what may be printed only in part.
+"""Protect values that must not be printed: secrets completely, phone numbers in part.
 
-A `Secret` holds a credential or a token. It shows `***` wherever Python would show a value (repr, str, format),
-refuses to be pickled or copied into JSON, and compares in constant time. `reveal()` is the one way to the value,
-so every place that reads a secret can be found by that word.
+`Secret` holds a credential or a token. `reveal()` is the only access to its value, so every use of a secret can be
+found by searching for that name.
 
-A phone number is shown by its last four digits only: `mask_number("911234567898") == "********7898"`.
+Invariants:
+    - `repr`, `str` and `format` of a secret give `***`.
+    - A secret cannot be pickled, copied or written as JSON.
+    - Secrets are compared in constant time.
+    - A phone number shows at most its last four digits: `mask_number("911234567898") == "********7898"`.
 """
 
 from __future__ import annotations
@@ -12,11 +15,11 @@ from __future__ import annotations
 import hmac
 from typing import NoReturn
 
-DIGITS_SHOWN = 4
+SHOWN_DIGITS = 4
 
 
 class Secret:
-    """A string that does not show itself."""
+    """A string that is not shown when it is printed."""
 
     __slots__ = ("_value",)
 
@@ -24,7 +27,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself."""
+        """Return the value."""
         return self._value
 
     def __bool__(self) -> bool:
@@ -48,12 +51,14 @@ class Secret:
         return "***"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Secret does not pickle; pass the variable's name or a file instead")
+        raise TypeError(
+            "a Secret cannot be pickled or copied. Pass the name of an environment variable or a file instead."
+        )
 
 
 def mask_number(number: object) -> str:
-    """The value with all but its last four characters replaced by asterisks; short values are hidden whole."""
+    """Replace all but the last four characters by asterisks; all of them if the text has at most four."""
     text = str(number)
-    if len(text) <= DIGITS_SHOWN:
+    if len(text) <= SHOWN_DIGITS:
         return "*" * len(text)
-    return "*" * (len(text) - DIGITS_SHOWN) + text[-DIGITS_SHOWN:]
+    return "*" * (len(text) - SHOWN_DIGITS) + text[-SHOWN_DIGITS:]

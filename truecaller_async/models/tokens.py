@@ -1,12 +1,6 @@
-"""An access token as the pool knows it, and what may be told of tokens.
+"""Define access tokens, and views of a token store without secrets.
 
-`token_id` is a short hash that may be logged and stored; the token itself is a `Secret`. `born` and `expires` are
-wall-clock seconds since the epoch, counted from local receipt, because a store must outlive the process.
-`idle_since` is the instant at which its last process gave it up in good order; None means it is in use, or nobody
-knows.
-
-What a store shows to a looker has no secret in it: `StoreSnapshot` is that view with the store's own stamps,
-`TokenStatus` the same as a person asks for it.
+Times are wall-clock seconds since the epoch, counted from local receipt, because a store outlives the process.
 """
 
 from __future__ import annotations
@@ -17,8 +11,8 @@ import attrs
 
 from truecaller_async.models.secret import Secret
 
-User: TypeAlias = Literal["this", "other", "nobody"]
-"""Who uses a token: this client, another one that is alive, or nobody, so that the next may have it."""
+User: TypeAlias = Literal["this", "other", "none"]
+"""User of a token: this client, another live client, or none, so that the next client can adopt it."""
 
 
 @attrs.frozen
@@ -26,51 +20,69 @@ class Token:
     """A live token. From "Truecaller for Business: Generate Access Token"."""
 
     token_id: str
+    """Short hash of the token, which may be logged and stored."""
     secret: Secret
+    """The token."""
     created_at: float
+    """Time of receipt."""
     expires_at: float
+    """Time at which the token expires."""
     idle_since: float | None = None
+    """Time at which its last process released the token; None if it is in use or this is not known."""
 
 
 @attrs.frozen
 class StoredToken:
-    """A live token in a store, without its secret. Times are wall-clock seconds."""
+    """A live token in a store, without its secret."""
 
     token_id: str
+    """Short hash of the token."""
     created_at: float
+    """Time of receipt."""
     expires_at: float
+    """Time at which the token expires."""
     used_by: User
+    """User of the token."""
 
 
 @attrs.frozen
 class StoreSnapshot:
-    """What a store holds at one moment: the live tokens, and the instants of the mints in its ledger, ascending."""
+    """The content of a token store at one moment."""
 
     tokens: tuple[StoredToken, ...] = ()
+    """The live tokens."""
     mints: tuple[float, ...] = ()
+    """Times of the mints in the ledger, ascending."""
 
 
 @attrs.frozen
 class TokenInfo:
-    """What is known of one live token. `age` and `expires_in` are seconds."""
+    """One live token of the account. Durations are in seconds."""
 
     token_id: str
+    """Short hash of the token."""
     age: float
+    """Seconds since its receipt."""
     expires_in: float
+    """Seconds until it expires."""
     used_by: User
+    """User of the token."""
 
 
 @attrs.frozen
 class TokenStatus:
-    """The tokens of the account in this client's state, and its budget of new ones.
+    """The live tokens of the account and its mint budget. Durations are in seconds.
 
-    `mints` tokens were asked for in the last `mint_window` seconds, of the `mint_limit` that may be; the next may be
-    made in `next_mint_in` seconds, 0.0 is now. `mint_limit` and `mint_window` are None where no limit counts mints.
     From "Truecaller for Business: Generate Access Token".
     """
 
     tokens: tuple[TokenInfo, ...]
+    """The live tokens in the store of this client."""
     mints: int
+    """Number of tokens that were requested in the last `mint_window` seconds."""
     mint_limit: int | None
+    """Maximum number of mints in a window, None if no limit counts mints."""
     mint_window: float | None
+    """Length of the window in seconds, None if no limit counts mints."""
     next_mint_in: float
+    """Seconds until the next token can be minted; 0.0 means now."""

@@ -1,1 +1,1 @@
-"""The decisions: what next, how long, in what state. Pure: no I/O, no clock, no randomness but what is passed in."""
+"""Decisions about rows, batches and polls. Pure: no I/O and no clock; `now` and `rng` are arguments."""

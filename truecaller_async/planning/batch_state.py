@@ -1,20 +1,18 @@
 """Define the states of one batch and the events that lead from one to the next.
 
 Algorithm:
-`ARROWS` is the whole state machine. `advance` applies one event; a pair that is not in the table raises. The live
-batch (`planning.outgoing_batch`) and the journal's copy of it (`planning.campaign_state`) both use it. ARCHITECTURE.md
-shows the same table as a diagram, and `tests/architecture/test_state_chart.py` compares the two. `event_of` maps the
-error that ended an attempt to an event: the transport says whether the request was sent, and the error class says the
-rest.
-
+    `TRANSITIONS` is the whole state machine. `advance` applies one event and raises for a pair that is not in the
+    table. The live batch (`planning.outgoing_batch`) and the journal's copy of it (`planning.campaign_state`) use it.
+    ARCHITECTURE.md shows the same table as a diagram, and `tests/architecture/test_state_chart.py` compares the two.
+    `event_of` maps the error of an attempt to an event.
 Invariants:
-- Each arrow is one transaction of the journal. The intent is written before the first byte of the POST, and the end of
-  the attempt is written before anything that depends on it.
-- Law 3: no arrow leads from `in_flight` to `planned` after an attempt that may have been applied. Such a batch goes
-  through `handle_lost_answer`, and only the stated policy or the operator's decision plans it again.
-- The end of a batch is no event: in any state, a batch is dropped when each of its rows has a final outcome or belongs
-  to a newer batch. So an accepted batch stays `accepted` until then.
-- Each arrow is taken by a campaign of the simulation (`tests/simulation/test_transitions.py`).
+    - Each transition is one transaction of the journal. `attempt_started` is written before the first byte of the POST,
+      and the end of the attempt is written before anything that depends on it.
+    - Law 3: no transition leads from `in_flight` to `planned` after an attempt that may have been applied. Such a batch
+      becomes `ambiguous`, and only the policy or the operator's decision plans it again.
+    - There is no event for the end of a batch: in any state, a batch is dropped when each of its rows has a final
+      outcome or belongs to a newer batch. So an accepted batch stays `accepted` until then.
+    - A campaign of the simulation takes each transition (`tests/simulation/test_transitions.py`).
 """
 
 from __future__ import annotations
@@ -36,43 +34,43 @@ from truecaller_async.errors import (
 )
 
 REQUEST_FORM_STATUSES = frozenset({405, 408, 411, 415, 421, 425, 426, 431})
-"""4xx that speak of the request's form and not of its records: no record could be isolated."""
+"""4xx statuses about the form of the request and not about its records: isolation would find no bad record."""
 
 
 class BatchState(StrEnum):
-    """Where a batch is."""
+    """Define the states of a batch. The values are written to the journal."""
 
     PLANNED = "planned"
     IN_FLIGHT = "in_flight"
     ACCEPTED = "accepted"
-    AMBIGUOUS = "handle_lost_answer"
-    ABANDONED = "held"
-    REJECTED = "refused"
+    AMBIGUOUS = "ambiguous"
+    ABANDONED = "abandoned"
+    REJECTED = "rejected"
     UNTRACKED = "untracked"
     STOPPED = "stopped"
 
 
 class BatchEvent(StrEnum):
-    """What happened to it."""
+    """Define the events of a batch. The values are written to the journal."""
 
-    INTENT = "intent"
+    ATTEMPT_STARTED = "attempt_started"
     ACCEPTED = "accepted"
     NOT_SENT = "not_sent"
     THROTTLED = "throttled"
     UNAUTHORIZED = "unauthorized"
-    REJECTED = "refused"
+    REJECTED = "rejected"
     UNTRACKED = "untracked"
     LOST = "lost"
     FATAL = "fatal"
     RESEND = "resend"
-    ABANDON = "give_up"
+    ABANDON = "abandon"
     APPLIED = "applied"
     NOT_APPLIED = "not_applied"
     RESUME = "resume"
 
 
 TRANSITIONS: dict[tuple[BatchState, BatchEvent], BatchState] = {
-    (BatchState.PLANNED, BatchEvent.INTENT): BatchState.IN_FLIGHT,
+    (BatchState.PLANNED, BatchEvent.ATTEMPT_STARTED): BatchState.IN_FLIGHT,
     (BatchState.IN_FLIGHT, BatchEvent.ACCEPTED): BatchState.ACCEPTED,
     (BatchState.IN_FLIGHT, BatchEvent.NOT_SENT): BatchState.PLANNED,
     (BatchState.IN_FLIGHT, BatchEvent.THROTTLED): BatchState.PLANNED,
@@ -89,41 +87,40 @@ TRANSITIONS: dict[tuple[BatchState, BatchEvent], BatchState] = {
     (BatchState.STOPPED, BatchEvent.RESUME): BatchState.PLANNED,
 }
 
-
 PROCESSED_EVENTS = (BatchEvent.ACCEPTED, BatchEvent.UNTRACKED, BatchEvent.LOST, BatchEvent.REJECTED)
-"""Ends of an attempt that the server looked at: after a lost answer, these make the record one that was sent again."""
+"""Ends of an attempt that the server may have processed: after a lost answer, they set `possibly_duplicated`."""
 
 
 @attrs.define(kw_only=True, eq=False)
 class AttemptCounts:
-    """The attempts of a batch.
-
-    `tries` counts all of them, `sends` those that may have reached the server, `doubts` those of them whose answer was
-    lost; `resent` is set when it was sent again after a doubt.
-    """
+    """Count the attempts of a batch."""
 
     attempts: int = 0
+    """Number of attempts."""
     maybe_received: int = 0
+    """Number of attempts that may have reached the server."""
     lost_answers: int = 0
+    """Number of attempts whose answer was lost."""
     possibly_duplicated: bool = False
+    """Whether the batch was sent again after a lost answer."""
 
     def count_end(self, event: BatchEvent) -> None:
-        """One attempt ended so."""
+        """Count an attempt that ended with this event."""
         self.maybe_received += event is not BatchEvent.NOT_SENT
         self.possibly_duplicated = self.possibly_duplicated or (self.lost_answers > 0 and event in PROCESSED_EVENTS)
         self.lost_answers += event is BatchEvent.LOST
 
 
 def advance(state: BatchState, event: BatchEvent) -> BatchState:
-    """The state after the event. A pair that is not in the table is a defect of the engine, never a state."""
+    """Return the state after the event. Raises `AssertionError` for a pair that is not in the table."""
     try:
         return TRANSITIONS[state, event]
     except KeyError:
-        raise AssertionError(f"a batch that is {state} cannot see {event}") from None
+        raise AssertionError(f"the event {event} is not possible for a batch in state {state}") from None
 
 
 def event_of(error: TruecallerError) -> BatchEvent:
-    """What an attempt that ended in this error means for its batch."""
+    """Map the error of an attempt to the event of its batch."""
     match error:
         case NotSent():
             return BatchEvent.NOT_SENT

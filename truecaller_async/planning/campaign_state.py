@@ -1,17 +1,16 @@
-"""From what a journal was told to where the campaign stands.
+"""Derive the state of a campaign from its journal entries.
 
-`CampaignState.apply` is the one reading of the entries; every journal uses it, whether it keeps its state in memory or
-on a disk. An entry that cannot follow from those before it is refused, because it would be a lie: an attempt that ends
-without having begun, a word on a row that has one, a row that nobody read.
+`CampaignState.apply` is the only code that interprets entries. Every journal uses it, in memory or on disk.
 
-Law 4 lives here. After any number of entries, from the first to the last:
-
-- each row up to `place.row` has a final word, or belongs to exactly one open batch;
-- a batch whose attempt has not ended may have been applied (`IN_FLIGHT`), and one that never had an intent was not;
-- so `account` gives every row exactly one outcome, and a resumed run knows for each batch what may be done with it.
-
-Only what is still open is kept in memory: a batch is forgotten with the word on its last row, unless it is the root of
-others that are open, for a row's place in its root is part of what was sent (the watermark).
+Invariants (law 4), after any prefix of the entries:
+    - Each row up to `position.row` has a final outcome or belongs to exactly one open batch.
+    - A batch whose attempt has not ended (`IN_FLIGHT`) may have been applied. A batch without `AttemptStarted` was not.
+    - So `outcome_counts` gives every row exactly one outcome, and a resumed run knows what it may do with each batch.
+    - Memory holds open batches only. A batch is discarded with the outcome of its last row, unless it is the root of
+      open batches: the index of a row in its root is part of what was sent (the watermark).
+Failure modes:
+    - An entry that cannot follow from the previous ones raises `JournalError` and changes nothing. Examples: the end of
+      an attempt that did not begin, a second outcome of a row, an outcome of a row that was not read.
 """
 
 from __future__ import annotations
@@ -49,19 +48,19 @@ IMPLIED_BY_ATTEMPT = {
     BatchState.ABANDONED: BatchEvent.RESEND,
     BatchState.STOPPED: BatchEvent.RESUME,
 }
-"""What an intent says without words of a batch that was not planned just now."""
+"""Event that `AttemptStarted` implies for a batch that is not `PLANNED`."""
 
 UNSENT_STATES = frozenset({BatchState.PLANNED, BatchState.STOPPED, BatchState.REJECTED})
-"""States in which the latest attempt, if there was one, was not applied."""
+"""States in which the latest attempt, if there was one, was certainly not applied."""
 
 
 def is_ascending(rows: Sequence[int]) -> bool:
-    """Whether each row comes behind the one before it."""
+    """Return whether each row number is larger than the previous one."""
     return all(map(lt, rows, rows[1:]))
 
 
 def as_range_if_dense(rows: Sequence[int]) -> Sequence[int]:
-    """Ascending rows; as a range where none is left out, because that is what most batches have."""
+    """Convert ascending row numbers to a range if they are consecutive, otherwise to a tuple."""
     if rows and rows[-1] - rows[0] + 1 == len(rows):
         return range(rows[0], rows[-1] + 1)
     return tuple(rows)
@@ -69,42 +68,51 @@ def as_range_if_dense(rows: Sequence[int]) -> Sequence[int]:
 
 @attrs.define(eq=False)
 class JournaledBatch(AttemptCounts):
-    """A batch that still owes words.
-
-    `planned` are its rows as it was planned, ascending; `closed` those of them that have a final word or were planned
-    anew, and `excluded_rows` those that were closed already when it was accepted, so that the server never had them in
-    it. `begins` is the end of the last row before the rows that were read with it. `abandoned` is set when later rows
-    of its pairs may have been sent. `reason` and `field` are what the server said where it refused the batch.
-    """
+    """A batch in the journal that has rows without a final outcome."""
 
     seq: int
+    """Number of the batch."""
     planned: Sequence[int] = attrs.field(converter=as_range_if_dense)
+    """Row numbers as planned, ascending."""
     source_start: SourcePosition
+    """File position before the block of rows that contains the batch."""
     closed: set[int] = attrs.field(factory=set)
+    """Rows with a final outcome, or moved to another batch."""
     excluded_rows: frozenset[int] = frozenset()
+    """Rows that were closed before the server accepted the batch, so that they were not sent in it."""
     parent: int | None = None
+    """Number of the batch from which the rows were moved, or None."""
     root_batch: int | None = None
+    """Number of the first batch of the chain of parents, or None."""
     call: str = "submit"
+    """Call that sends the batch: "submit" or "push"."""
     state: BatchState = BatchState.PLANNED
+    """State of the batch."""
     batch_id: str | None = None
+    """Batch id of the server, None if it is not known."""
     accepted_at: float | None = None
+    """Wall-clock seconds at which the server accepted the batch."""
     abandoned: bool = False
+    """Whether the batch was abandoned, so that later rows of its pairs may have been sent."""
     reason: str | None = None
+    """Message of the server, if it rejected the batch."""
     field: str | None = None
+    """Field that the server named, if it rejected the batch."""
     payload: bytes | None = attrs.field(default=None, repr=False)
+    """The stored records, if the source cannot be read again."""
 
     @property
     def open_count(self) -> int:
-        """How many of its rows are open."""
+        """Return the number of open rows."""
         return len(self.planned) - len(self.closed)
 
     @property
     def open_rows(self) -> list[int]:
-        """The rows that are open, ascending."""
+        """Return the open rows, ascending."""
         return [row for row in self.planned if row not in self.closed] if self.closed else list(self.planned)
 
     def has_open(self, rows: Collection[int]) -> bool:
-        """Whether all of these are open in it."""
+        """Return whether the batch contains all of `rows` and all are open."""
         if not rows or not self.closed.isdisjoint(rows):
             return False
         if isinstance(self.planned, range):
@@ -113,44 +121,55 @@ class JournaledBatch(AttemptCounts):
 
     @property
     def provisional_outcome(self) -> Outcome:
-        """The outcome of its open rows, if nobody ever went on."""
+        """Return the outcome of the open rows if the campaign is never resumed."""
         if self.state in UNSENT_STATES and not self.lost_answers:
             return Outcome.UNSENT
         return Outcome.UNKNOWN
 
     def apply(self, event: BatchEvent) -> None:
-        """Move to the state that follows. Raises `JournalError` where none does."""
+        """Change the state. Raises `JournalError` if the event is not possible."""
         try:
             self.state = advance(self.state, event)
         except AssertionError:
-            raise JournalError(f"batch {self.seq} is {self.state} and cannot see {event}") from None
+            raise JournalError(
+                f"the event {event} is not possible for batch {self.seq} in state {self.state}"
+            ) from None
 
 
 @attrs.define(eq=False)
 class CampaignState:
-    """Where a campaign stands. `outcomes` counts final words, `twice` the possibly duplicated rows among them.
-
-    `place` is the end of the last row that was read; `batches` holds those that are open, and the roots of such. `runs`
-    counts the processes that worked on it; `spent` is what the last of them cost, `cost_before` all the others.
-    `accepted` counts batches that the server took, `sent` the records in them. `loose` are rows that were planned or
-    settled, and not told as read yet.
-    """
+    """The state of a campaign after all entries of its journal."""
 
     started: CampaignStarted | None = None
+    """The first entry, None in an empty journal."""
     position: SourcePosition = START
+    """End of the last row that was read."""
     source_exhausted: bool = False
+    """Whether the source was read to its end."""
     outcomes: Counter[Outcome] = attrs.field(factory=Counter)
+    """Number of rows with a final outcome, by outcome."""
     possibly_duplicated: int = 0
+    """Number of rows with a final outcome that are possibly duplicated."""
     batches: dict[int, JournaledBatch] = attrs.field(factory=dict)
+    """Open batches and their roots, by number."""
     last_seq: int = 0
+    """Highest batch number."""
     accepted: int = 0
+    """Number of batches that the server accepted."""
     sent: int = 0
+    """Number of records that the server accepted."""
     runs: int = 0
+    """Number of processes that worked on the campaign."""
     last_run: RunStarted | None = None
+    """Start of the latest run."""
     cost: CostReported = NO_COST
+    """Cost of the latest run."""
     cost_before: CostReported = NO_COST
+    """Cost of all other runs together."""
     notes: dict[str, str] = attrs.field(factory=dict)
+    """Notes of the caller, by name."""
     unconfirmed_rows: set[int] = attrs.field(factory=set)
+    """Rows that were planned or settled after the last `RowsRead`."""
     _children: Counter[int] = attrs.field(factory=Counter)
 
     def __attrs_post_init__(self) -> None:
@@ -158,53 +177,53 @@ class CampaignState:
 
     @property
     def open(self) -> list[JournaledBatch]:
-        """The batches that owe words, in the order in which they were planned."""
+        """Return the batches with open rows, in the order of planning."""
         return [batch for _, batch in sorted(self.batches.items()) if batch.open_count]
 
     @property
     def complete(self) -> bool:
-        """Whether every row of the source has its final word, so that there is nothing to resume."""
+        """Return whether every row of the source has a final outcome, so that there is nothing to resume."""
         return self.source_exhausted and not self.open
 
     def outcome_counts(self) -> Counter[Outcome]:
-        """Every row read, by its outcome as it stands."""
-        account = self.outcomes.copy()
+        """Count every row read by its final or provisional outcome."""
+        counts = self.outcomes.copy()
         for batch in self.open:
-            account[batch.provisional_outcome] += batch.open_count
-        return account
+            counts[batch.provisional_outcome] += batch.open_count
+        return counts
 
     def apply(self, entry: JournalEntry) -> None:
-        """One entry more. Raises `JournalError` for one that cannot be true, and has then changed nothing."""
+        """Apply one entry. Raises `JournalError`, and changes nothing, if the entry is not possible."""
         match entry:
             case BatchPlanned():
-                self._planned(entry)
+                self._apply_planned(entry)
             case AttemptStarted():
-                self._intent(entry)
+                self._apply_attempt_started(entry)
             case AttemptEnded():
-                self._attempt_ended(entry)
+                self._apply_attempt_ended(entry)
             case BatchAbandoned(seq):
-                self._given_up(self.batch(seq))
+                self._apply_abandoned(self.batch(seq))
             case OperatorDecided(seq, applied):
                 self.batch(seq).apply(BatchEvent.APPLIED if applied else BatchEvent.NOT_APPLIED)
             case RowsSettled():
-                self._settled(entry)
+                self._apply_settled(entry)
             case RowsRead():
-                self._read(entry)
+                self._apply_read(entry)
             case _:
-                self._about_the_run(entry)
+                self._apply_run_entry(entry)
 
     def batch(self, seq: int) -> JournaledBatch:
-        """An open batch. Raises `JournalError` where there is none of that number."""
+        """Return an open batch by number. Raises `JournalError` if there is none."""
         try:
             return self.batches[seq]
         except KeyError:
-            raise JournalError(f"batch {seq} was never planned, or has every word already") from None
+            raise JournalError(f"batch {seq} is not open: it was never planned, or all of its rows are final") from None
 
-    def _about_the_run(self, entry: JournalEntry) -> None:
+    def _apply_run_entry(self, entry: JournalEntry) -> None:
         match entry:
             case CampaignStarted():
                 if self.started is not None:
-                    raise JournalError("a campaign cannot begin twice in one journal")
+                    raise JournalError("the journal already contains the start of a campaign")
                 self.started = entry
             case RunStarted():
                 self.runs += 1
@@ -217,18 +236,20 @@ class CampaignState:
             case NoteAdded(name, value):
                 self.notes[name] = value
 
-    def _planned(self, entry: BatchPlanned) -> None:
+    def _apply_planned(self, entry: BatchPlanned) -> None:
         parent = None if entry.parent is None else self.batch(entry.parent)
         batch = self.batches.get(entry.seq)
         before = batch.planned[-1:] if batch is not None else ()
-        if not is_ascending((*before, *entry.rows)) or not self._are_free(entry.rows, parent):
-            raise JournalError(f"batch {entry.seq} is planned with rows that it cannot have")
+        if not is_ascending((*before, *entry.rows)) or not self._are_unassigned(entry.rows, parent):
+            raise JournalError(
+                f"batch {entry.seq} cannot own its rows: they are not ascending, final, or in another batch"
+            )
         if parent is not None and parent.seq >= entry.seq:
-            raise JournalError(f"batch {entry.seq} cannot come from batch {parent.seq}, which is not older")
+            raise JournalError(f"batch {entry.seq} cannot have the parent {parent.seq}: a parent has a smaller number")
         if batch is not None and (batch.state is not BatchState.PLANNED or not batch.open_count):
-            raise JournalError(f"batch {entry.seq} is {batch.state}, and no more rows can join it")
+            raise JournalError(f"rows cannot be added to batch {entry.seq}: it is {batch.state}, or all rows are final")
         if batch is None:
-            batch = self._new_batch(entry, parent)
+            batch = self._create_batch(entry, parent)
         else:
             batch.planned = as_range_if_dense([*batch.planned, *entry.rows])
         batch.payload = entry.payload
@@ -240,40 +261,42 @@ class CampaignState:
         batch.possibly_duplicated = batch.possibly_duplicated or parent.possibly_duplicated
         self._close_rows(parent, entry.rows)
 
-    def _are_free(self, rows: Collection[int], parent: JournaledBatch | None) -> bool:
-        """Whether these rows have no word and no other home: they are open in the parent, or nobody saw them yet."""
+    def _are_unassigned(self, rows: Collection[int], parent: JournaledBatch | None) -> bool:
+        """Return whether the rows have no outcome and no other batch: open in the parent, or new."""
         if not rows or parent is not None:
             return parent is not None and parent.has_open(rows)
         return min(rows) > self.position.row and self.unconfirmed_rows.isdisjoint(rows)
 
-    def _new_batch(self, entry: BatchPlanned, parent: JournaledBatch | None) -> JournaledBatch:
+    def _create_batch(self, entry: BatchPlanned, parent: JournaledBatch | None) -> JournaledBatch:
         root = None if parent is None else parent.seq if parent.root_batch is None else parent.root_batch
-        begins = self.position if parent is None else parent.source_start
-        batch = JournaledBatch(entry.seq, entry.rows, begins, parent=entry.parent, root_batch=root, call=entry.call)
+        start = self.position if parent is None else parent.source_start
+        batch = JournaledBatch(entry.seq, entry.rows, start, parent=entry.parent, root_batch=root, call=entry.call)
         self.batches[entry.seq] = batch
         self.last_seq = max(self.last_seq, entry.seq)
         if root is not None:
             self._children[root] += 1
         return batch
 
-    def _intent(self, entry: AttemptStarted) -> None:
+    def _apply_attempt_started(self, entry: AttemptStarted) -> None:
         batch = self.batch(entry.seq)
         if not batch.open_count or entry.attempt <= batch.attempts:
-            raise JournalError(f"batch {entry.seq} has no rows to send, or had attempt {entry.attempt} already")
+            raise JournalError(
+                f"attempt {entry.attempt} of batch {entry.seq} cannot begin: no open rows, or number used"
+            )
         before = IMPLIED_BY_ATTEMPT.get(batch.state)
         if before is not None:
             batch.apply(before)
-        batch.apply(BatchEvent.INTENT)
+        batch.apply(BatchEvent.ATTEMPT_STARTED)
         batch.attempts = entry.attempt
 
-    def _attempt_ended(self, entry: AttemptEnded) -> None:
+    def _apply_attempt_ended(self, entry: AttemptEnded) -> None:
         batch = self.batch(entry.seq)
         try:
             event = BatchEvent(entry.event)
         except ValueError:
-            raise JournalError(f"batch {entry.seq} ended in a way that nobody knows") from None
+            raise JournalError(f"attempt {entry.attempt} of batch {entry.seq} ended with an unknown event") from None
         if batch.state is not BatchState.IN_FLIGHT or batch.attempts != entry.attempt:
-            raise JournalError(f"batch {entry.seq} ended attempt {entry.attempt}, which was not under way")
+            raise JournalError(f"attempt {entry.attempt} of batch {entry.seq} cannot end: it is not in flight")
         batch.apply(event)
         batch.count_end(event)
         if event is BatchEvent.ACCEPTED:
@@ -284,17 +307,19 @@ class CampaignState:
         elif event is BatchEvent.REJECTED:
             batch.reason, batch.field = entry.reason, entry.field
 
-    def _given_up(self, batch: JournaledBatch) -> None:
+    def _apply_abandoned(self, batch: JournaledBatch) -> None:
         if batch.state is not BatchState.AMBIGUOUS:
-            raise JournalError(f"batch {batch.seq} is {batch.state}: only one whose answer was lost can be given up")
+            raise JournalError(
+                f"batch {batch.seq} cannot be abandoned: it is {batch.state}, and its answer was not lost"
+            )
         batch.apply(BatchEvent.ABANDON)
         batch.abandoned = True
 
-    def _settled(self, entry: RowsSettled) -> None:
+    def _apply_settled(self, entry: RowsSettled) -> None:
         batch = None if entry.seq is None else self.batch(entry.seq)
-        if len(set(entry.rows)) != len(entry.rows) or not self._are_free(entry.rows, batch):
-            home = "no batch" if batch is None else f"batch {batch.seq}"
-            raise JournalError(f"rows of {home} are settled that have their word already, or another home")
+        if len(set(entry.rows)) != len(entry.rows) or not self._are_unassigned(entry.rows, batch):
+            owner = "without a batch" if batch is None else f"of batch {batch.seq}"
+            raise JournalError(f"rows {owner} cannot be settled: they are final already, or in another batch")
         if batch is None:
             self.unconfirmed_rows.update(entry.rows)
         else:
@@ -302,10 +327,12 @@ class CampaignState:
         self.outcomes[entry.outcome] += len(entry.rows)
         self.possibly_duplicated += len(entry.rows) * entry.possibly_duplicated
 
-    def _read(self, entry: RowsRead) -> None:
-        """Law 2, as far as the journal sees it: what was read is exactly what was planned or settled since."""
+    def _apply_read(self, entry: RowsRead) -> None:
+        # Law 2 in the journal: the rows read are exactly those that were planned or settled since the last `RowsRead`.
         if self.unconfirmed_rows != set(range(self.position.row + 1, entry.position.row + 1)):
-            raise JournalError(f"the rows up to {entry.position.row} were read, and not each of them is accounted for")
+            raise JournalError(
+                f"rows up to {entry.position.row} were read, but not each of them was planned or settled"
+            )
         self.position = entry.position
         self.unconfirmed_rows = set()
 
@@ -313,12 +340,11 @@ class CampaignState:
         batch.closed.update(rows)
         if not batch.open_count:
             batch.payload = None
-            self._forget(batch.seq)
+            self._discard_batch(batch.seq)
 
-    def _forget(self, seq: int) -> None:
-        """Unless others come from it; its own root may go with it."""
+    def _discard_batch(self, seq: int) -> None:
         batch = self.batches[seq]
-        if self._children[seq]:
+        if self._children[seq]:  # a root stays while batches that were split from it are open
             return
         del self.batches[seq]
         if batch.root_batch is None:
@@ -328,13 +354,13 @@ class CampaignState:
             del self._children[batch.root_batch]
             root = self.batches.get(batch.root_batch)
             if root is not None and not root.open_count:
-                self._forget(batch.root_batch)
+                self._discard_batch(batch.root_batch)
 
 
 def add_costs(one: CostReported, other: CostReported) -> CostReported:
-    """Both together."""
+    """Add two costs."""
     return CostReported(
-        _added(one.requests, other.requests),
+        _sum_counts(one.requests, other.requests),
         one.retries + other.retries,
         one.throttled + other.throttled,
         one.tokens_minted + other.tokens_minted,
@@ -342,7 +368,7 @@ def add_costs(one: CostReported, other: CostReported) -> CostReported:
     )
 
 
-def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+def _sum_counts(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {
         call: one.get(call, 0) + other.get(call, 0) for call in [*one, *(call for call in other if call not in one)]
     }

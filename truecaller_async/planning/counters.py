@@ -1,8 +1,10 @@
-"""The account of records: law 2 in one class.
+"""Count the records of a campaign and their outcomes (law 2).
 
-Every record read is counted once on the way in and once, with its outcome, on the way out; a campaign ends when both
-sides are equal and the source is done. `open` is what is still owed. Failures are counted by reason for the progress
-display, up to a bounded number of different reasons; a bad row counts under its first bad field.
+Invariants:
+    - Every record is counted once when it is read and once, with its outcome, when its result is delivered. A campaign
+      ends when both counts are equal and the source is exhausted.
+    - At most 50 different reasons are counted, for the progress display; the others are counted together. A row that
+      breaks a rule is counted by its first bad field.
 """
 
 from __future__ import annotations
@@ -13,13 +15,17 @@ from truecaller_async.models import BatchResults, Outcome, RecordResult, ResultL
 from truecaller_async.planning.campaign_state import CampaignState
 
 REASONS_MAX = 50
-OTHER = "other reasons"
-QUIET = frozenset({Outcome.DELIVERED, Outcome.DUPLICATE})
-REACHED = (Outcome.DELIVERED, Outcome.FAILED, Outcome.UNKNOWN)
+OTHER_REASONS = "other reasons"
+OUTCOMES_WITHOUT_REASON = frozenset({Outcome.DELIVERED, Outcome.DUPLICATE})
+SENT_OUTCOMES = (Outcome.DELIVERED, Outcome.FAILED, Outcome.UNKNOWN)
 
 
 class Counters:
-    """Counts of a campaign, from where it stands; requests, retries, answers 429 and reasons are those of this run."""
+    """Count the records of a campaign.
+
+    The counts continue those of earlier runs, except reasons, requests, retries, answers 429 and empty polls: these
+    are those of the current run.
+    """
 
     def __init__(self, state: CampaignState) -> None:
         self.read = state.position.row
@@ -34,22 +40,22 @@ class Counters:
         self.possibly_duplicated = state.possibly_duplicated
 
     @property
-    def delivered_ahead(self) -> int:
-        """Records that have their outcome."""
+    def resolved(self) -> int:
+        """Return the number of records that have their outcome."""
         return self.outcomes.total()
 
     @property
-    def reached(self) -> int:
-        """Records that were sent and have their outcome."""
-        return sum(self.outcomes[outcome] for outcome in REACHED)
+    def sent_and_resolved(self) -> int:
+        """Return the number of records that were sent and have their outcome."""
+        return sum(self.outcomes[outcome] for outcome in SENT_OUTCOMES)
 
     @property
     def open(self) -> int:
-        """Records read that have no outcome yet."""
-        return self.read - self.delivered_ahead
+        """Return the number of records read that have no outcome yet."""
+        return self.read - self.resolved
 
     def count(self, results: ResultList) -> None:
-        """Count results on their way out."""
+        """Count results that are delivered to the reader."""
         if isinstance(results, BatchResults):
             outcomes = results.outcomes
             self.possibly_duplicated += len(results) * results.possibly_duplicated
@@ -60,14 +66,14 @@ class Counters:
             outcomes = [result.outcome for result in results]
             self.possibly_duplicated += [result.possibly_duplicated for result in results].count(True)
         self.outcomes.update(outcomes)
-        if not QUIET.issuperset(outcomes):
+        if not OUTCOMES_WITHOUT_REASON.issuperset(outcomes):
             for result in results:
-                if result.outcome not in QUIET:
-                    self._because(result)
+                if result.outcome not in OUTCOMES_WITHOUT_REASON:
+                    self._count_reason(result)
 
-    def _because(self, result: RecordResult) -> None:
-        """Bad rows are counted by field: their own reasons quote values, so that nearly each would be another."""
+    def _count_reason(self, result: RecordResult) -> None:
+        # Invalid rows are counted by field: their reasons quote values, so that nearly all of them differ.
         bad_row = result.outcome is Outcome.INVALID and result.field is not None
         reason = f"invalid {result.field}" if bad_row else (result.reason or str(result.outcome))
         known = reason in self.reasons or len(self.reasons) < REASONS_MAX
-        self.reasons[reason if known else OTHER] += 1
+        self.reasons[reason if known else OTHER_REASONS] += 1

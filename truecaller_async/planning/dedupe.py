@@ -1,8 +1,10 @@
-"""Rows that say the same thing twice are sent once.
+"""Recognise rows with the content of an earlier row, so that they are sent once.
 
-Two rows are the same when everything in them is the same, the caller's own key included, after numbers and times
-were brought into one form. A 64-bit hash of that is remembered for the last 100,000 rows at least ("window") or for the
-whole run ("exact", about 100 bytes a row). Rows that came together are forgotten together.
+Algorithm:
+    - Two rows are equal if all fields are equal in canonical form, including the key of the caller.
+    - A 64-bit hash of the fields is stored: "window" for at least the last 100,000 rows, "exact" for the whole run
+      (about 100 bytes per row).
+    - The window drops hashes in groups of up to 1/200 of its size, or as large as the block that was added.
 """
 
 from __future__ import annotations
@@ -17,71 +19,75 @@ import attrs
 
 from truecaller_async.models import CallRecord, RecordColumns
 
-WINDOW = 100_000
-PARTS = 200
-"""Of a window, at least; single rows are forgotten in parts as well."""
+WINDOW_ROWS = 100_000
+WINDOW_PARTS_COUNT = 200
+"""Number of groups in a window; each group is dropped at once."""
 
-_rest = attrgetter(*(field.name for field in attrs.fields(CallRecord) if field.name != "receiver"))
+_fields_but_receiver = attrgetter(*(field.name for field in attrs.fields(CallRecord) if field.name != "receiver"))
 
 
 class Dedupe:
-    """Remembers rows and recognises them."""
+    """Store hashes of rows and recognise equal rows.
 
-    def __init__(self, mode: Literal["window", "exact", "off"], window: int = WINDOW) -> None:
+    Args:
+        mode: "window", "exact" or "off".
+        window: Minimum number of rows that mode "window" remembers.
+    """
+
+    def __init__(self, mode: Literal["window", "exact", "off"], window: int = WINDOW_ROWS) -> None:
         self._mode = mode
         self._window = window
         self._seen: set[int] = set()
-        self._together = window // PARTS
-        self._order: deque[list[int]] = deque()
-        self._kept = 0
+        self._group_max = window // WINDOW_PARTS_COUNT
+        self._groups: deque[list[int]] = deque()
+        self._kept_rows = 0
 
     def is_repeat(self, record: CallRecord) -> bool:
-        """Whether an equal row was seen; remembers this one."""
+        """Return whether an equal row was added before; add this one otherwise."""
         if self._mode == "off":
             return False
-        mark = hash((record.receiver, hash(_rest(record))))
-        if mark in self._seen:
+        row_hash = hash((record.receiver, hash(_fields_but_receiver(record))))
+        if row_hash in self._seen:
             return True
-        self._seen.add(mark)
-        self._note([mark])
+        self._seen.add(row_hash)
+        self._remember([row_hash])
         return False
 
     def add_if_all_new(self, columns: RecordColumns) -> bool:
-        """Whether none of these rows was seen and none is here twice; only then they are remembered."""
+        """Add the rows if none was added before and none occurs twice; return whether they were added."""
         if self._mode == "off":
             return True
-        marks = _marks(columns)
+        hashes = _hashes(columns)
         seen = self._seen
-        if not seen.isdisjoint(marks):
+        if not seen.isdisjoint(hashes):
             return False
         before = len(seen)
-        seen.update(marks)
-        if len(seen) - before < len(marks):
-            seen.difference_update(marks)
+        seen.update(hashes)
+        if len(seen) - before < len(hashes):
+            seen.difference_update(hashes)
             return False
-        self._note(marks)
+        self._remember(hashes)
         return True
 
-    def _note(self, marks: list[int]) -> None:
-        """These were put in; what is out of the window is forgotten, as it came."""
+    def _remember(self, hashes: list[int]) -> None:
         if self._mode == "exact":
             return
-        if self._order and len(self._order[-1]) + len(marks) <= self._together:
-            self._order[-1].extend(marks)
+        if self._groups and len(self._groups[-1]) + len(hashes) <= self._group_max:
+            self._groups[-1].extend(hashes)
         else:
-            self._order.append(marks)
-        self._kept += len(marks)
-        while self._kept - len(self._order[0]) >= self._window:
-            oldest = self._order.popleft()
-            self._kept -= len(oldest)
+            self._groups.append(hashes)
+        self._kept_rows += len(hashes)
+        while self._kept_rows - len(self._groups[0]) >= self._window:
+            oldest = self._groups.popleft()
+            self._kept_rows -= len(oldest)
             self._seen.difference_update(oldest)
 
 
-def _marks(columns: RecordColumns) -> list[int]:
-    """The marks of these rows; where only the receivers differ, the rest has one mark for all."""
+def _hashes(columns: RecordColumns) -> list[int]:
+    # If only the receivers differ, the other fields are hashed once for all rows.
     rest = [values for values in columns.content if values is not columns.receiver]
     if all(values.count(values[0]) == len(values) for values in rest):
-        marks: Iterable[int] = repeat(hash(tuple(values[0] for values in rest)), len(columns))
+        rest_hashes: Iterable[int] = repeat(hash(tuple(values[0] for values in rest)), len(columns))
     else:
-        marks = map(hash, zip(*rest, strict=True))
-    return list(map(hash, zip(columns.receiver, marks, strict=True)))
+        rest_hashes = map(hash, zip(*rest, strict=True))
+    return list(map(hash, zip(columns.receiver, rest_hashes, strict=True)))

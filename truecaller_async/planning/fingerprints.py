@@ -1,14 +1,15 @@
-"""Prints: the few bytes by which rows are known again.
+"""Compute row fingerprints, which show on resume whether the source is unchanged.
 
-A campaign that goes on reads old rows once more, and has to know that they are still the rows it sent. So a block of
-rows leaves a print: eight bytes for the whole block, which decide whether it is the same, and one byte for each row,
-which says where it begins to differ. No value stands in a print, and with the salt of another campaign the same rows
-have another one. Who has the salt can still try numbers one after the other, most easily where a block is one row: a
-print tells numbers again, it does not hide them.
-
-The records are taken as they were given, not as they would be sent: the text "1" is not the number 1. Values that are
-neither text nor whole numbers stand in the print with the name of their type. Of a type whose text nobody knows there
-is only that name, for the text may hold an address of the memory, and a print is the same in every process.
+Algorithm:
+    - The fingerprint of a block of rows is an 8-byte keyed BLAKE2b digest, which decides whether the block is equal,
+      and one CRC byte per row, which locates the first difference.
+    - The records are hashed as given, not in canonical form: the text "1" is not the number 1.
+    - Values that are neither text, integer nor None are hashed with the name of their type and their text. For a type
+      without a known text only the name is hashed, because its `repr` may contain a memory address.
+Invariants:
+    - A fingerprint contains no value, and is equal in every process. Another salt gives another fingerprint.
+Failure modes:
+    - Fingerprints do not protect privacy: with the salt, phone numbers can be found by brute force.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ import msgspec
 from truecaller_async.models import CallRecord
 from truecaller_async.validation.untrusted_values import as_text
 
-DIGEST_SIZE = 8
-"""Bytes at the beginning of a print that are about the whole block."""
+DIGEST_BYTES = 8
+"""Size of the digest of the block, at the beginning of a fingerprint."""
 
-PLAIN = frozenset({str, int, type(None)})
-"""What JSON keeps apart by itself. Each of the other types has a form there that could be that of another value."""
+PLAIN_TYPES = frozenset({str, int, type(None)})
+"""Types that JSON distinguishes. A value of another type could have the same JSON form as one of these."""
 
-UNREADABLE = ()
-"""Stands for a row that could not be read."""
+UNREADABLE_ROW = ()
+"""Placeholder for a row that could not be read."""
 
 _values = attrgetter(*(field.name for field in attrs.fields(CallRecord)))
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -41,41 +42,44 @@ _encode = msgspec.json.Encoder(order="deterministic", enc_hook=as_text).encode
 
 
 class RowFingerprints:
-    """Makes prints, and compares rows with the print that was kept of them. `salt` is that of the campaign."""
+    """Compute fingerprints with the salt of a campaign and compare rows with a stored fingerprint."""
 
     def __init__(self, salt: bytes) -> None:
         keys = blake2b(salt, digest_size=36).digest()
-        self._key, self._start = keys[:32], int.from_bytes(keys[32:], "big")
+        self._key, self._crc_start = keys[:32], int.from_bytes(keys[32:], "big")
 
     def of(self, records: Sequence[CallRecord | None]) -> bytes:
-        """The print of these rows, `DIGEST_SIZE` bytes and one for each row; None is a row that could not be read."""
-        text = _lines([UNREADABLE if record is None else _values(record) for record in records])
-        crc32, start = zlib.crc32, self._start
-        marks = bytes([crc32(line, start) & 0xFF for line in text.splitlines()])
-        return blake2b(text, key=self._key, digest_size=DIGEST_SIZE).digest() + marks
+        """Return the fingerprint of rows: `DIGEST_BYTES` bytes and one byte per row.
 
-    def first_difference(self, kept: bytes, records: Sequence[CallRecord | None]) -> int | None:
-        """The index of the first row that is not as it was when the print was `kept`; None where all are.
+        None is a row that could not be read.
+        """
+        text = _lines([UNREADABLE_ROW if record is None else _values(record) for record in records])
+        crc32, start = zlib.crc32, self._crc_start
+        checksums = bytes([crc32(line, start) & 0xFF for line in text.splitlines()])
+        return blake2b(text, key=self._key, digest_size=DIGEST_BYTES).digest() + checksums
 
-        One change in 256 leaves the mark of its row as it was. Where no mark differs the answer is the first row of the
-        block, 0, and where one side has more rows, the first row that the other does not have.
+    def first_difference(self, stored: bytes, records: Sequence[CallRecord | None]) -> int | None:
+        """Return the index of the first row that differs from the stored fingerprint, or None.
+
+        One change in 256 leaves the checksum of its row unchanged. If no checksum differs, the result is 0 (the first
+        row of the block). If only the number of rows differs, it is the length of the shorter block.
         """
         now = self.of(records)
-        if now == kept:
+        if now == stored:
             return None
-        marks = list(zip(kept[DIGEST_SIZE:], now[DIGEST_SIZE:], strict=False))
-        differing = (index for index, (before, after) in enumerate(marks) if before != after)
-        return next(differing, 0 if len(kept) == len(now) else len(marks))
+        checksums = list(zip(stored[DIGEST_BYTES:], now[DIGEST_BYTES:], strict=False))
+        differing = (index for index, (before, after) in enumerate(checksums) if before != after)
+        return next(differing, 0 if len(stored) == len(now) else len(checksums))
 
 
 def _lines(rows: list[tuple[Any, ...]]) -> bytes:
-    """One line for each row, whatever is in it; rows with the same values have the same line among any others."""
-    if not PLAIN.issuperset(map(type, chain.from_iterable(rows))):
-        rows = [tuple(value if type(value) in PLAIN else _odd(value) for value in row) for row in rows]
+    """Encode each row as one line. Equal values give the same line, independent of the other rows."""
+    if not PLAIN_TYPES.issuperset(map(type, chain.from_iterable(rows))):
+        rows = [tuple(value if type(value) in PLAIN_TYPES else _typed_text(value) for value in row) for row in rows]
     try:
         return _encode_lines(rows)
-    except (ValueError, OverflowError):  # half a character, or an integer without end
-        return _encode_lines([[value if _is_encodable(value) else _odd(value) for value in row] for row in rows])
+    except (ValueError, OverflowError):  # an unpaired surrogate, or an integer of more than 64 bits
+        return _encode_lines([[value if _is_encodable(value) else _typed_text(value) for value in row] for row in rows])
 
 
 def _is_encodable(value: object) -> bool:
@@ -86,8 +90,8 @@ def _is_encodable(value: object) -> bool:
     return True
 
 
-def _odd(value: object) -> list[str]:
-    """The name of the type and a text, in a list: no plain value is one."""
+def _typed_text(value: object) -> list[str]:
+    """Return the name of the type and a text, in a list: a plain value is never a list."""
     name = type(value).__name__
     if isinstance(value, str):
         return [name, ascii(str.__str__(value))]
@@ -97,5 +101,5 @@ def _odd(value: object) -> list[str]:
         return [name, float.__repr__(value)]
     try:
         return [name, _encode(value).decode()]
-    except Exception:  # noqa: BLE001 - the text of foreign values may fail in any way
+    except Exception:  # noqa: BLE001 - the conversion of foreign values can raise anything
         return [name, ""]

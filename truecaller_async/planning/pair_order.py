@@ -1,9 +1,13 @@
-"""Source order for each (caller, receiver) pair.
+"""Keep the source order of the records of each (caller, receiver) pair.
 
-A record is a register, not an increment: the newest one for a pair decides what the phone shows. So a draft that
-holds a later record of a pair waits until the draft with the earlier one is settled: accepted, refused or given up.
-Only pairs of unsettled drafts are remembered. Nearly every draft is *alone*: no pair comes twice in it, and none came
-in a later one. Its pairs are noted and forgotten without a look at each.
+The newest record of a pair decides what the phone shows.
+
+Algorithm:
+    - A batch with a later record of a pair waits until the batch with the earlier one is settled: accepted, rejected or
+      abandoned.
+    - Only the pairs of unsettled batches are stored.
+    - Fast path: most batches have distinct pairs that occur in no later batch. Such a batch is released without a
+      comparison of each pair.
 """
 
 from __future__ import annotations
@@ -16,37 +20,40 @@ from truecaller_async.planning.outgoing_batch import OutgoingBatch
 
 
 def pair_of(record: CallRecord) -> tuple[str, str]:
-    """What decides whether one record replaces another."""
+    """Return the pair of a record: a later record of the same pair replaces it."""
     return record.caller, record.receiver
 
 
-def earlier_in_batch(records: Sequence[CallRecord], late: Collection[int]) -> list[int]:
-    """Places of the records that come before one of these places with the same pair, and are not among them."""
-    last = {pair_of(records[index]): index for index in sorted(late)}
-    gone = set(late)
-    return [i for i, record in enumerate(records) if i not in gone and i < last.get(pair_of(record), -1)]
+def earlier_in_batch(records: Sequence[CallRecord], indexes: Collection[int]) -> list[int]:
+    """Return the indexes of records that are followed by a record of the same pair at one of `indexes`.
+
+    The given indexes themselves are left out.
+    """
+    last = {pair_of(records[index]): index for index in sorted(indexes)}
+    known = set(indexes)
+    return [i for i, record in enumerate(records) if i not in known and i < last.get(pair_of(record), -1)]
 
 
 class PairOrder:
-    """Which unsettled draft holds the newest record of a pair."""
+    """Store which unsettled batch holds the newest record of each pair."""
 
     def __init__(self) -> None:
         self._newest: dict[str, dict[str, int]] = {}
-        self._entered: dict[int, dict[str, list[str]]] = {}
+        self._pairs_of_batch: dict[int, dict[str, list[str]]] = {}
         self._unshared: set[int] = set()
 
     def add(self, batch: OutgoingBatch) -> set[int]:
-        """Note the draft's pairs; returns the unsettled drafts that hold earlier records of them."""
+        """Add the pairs of a batch; return the unsettled batches that hold earlier records of them."""
         seq = batch.seq
-        self._entered[seq] = by_caller = _by_caller(batch.columns)
+        self._pairs_of_batch[seq] = by_caller = _by_caller(batch.columns)
         different = 0
         earlier: set[int] = set()
         for caller, receivers in by_caller.items():
-            newest, mine = self._newest.setdefault(caller, {}), dict.fromkeys(receivers, seq)
-            if not newest.keys().isdisjoint(mine):
-                earlier.update(newest[receiver] for receiver in mine if receiver in newest)
-            newest.update(mine)
-            different += len(mine)
+            newest, added = self._newest.setdefault(caller, {}), dict.fromkeys(receivers, seq)
+            if not newest.keys().isdisjoint(added):
+                earlier.update(newest[receiver] for receiver in added if receiver in newest)
+            newest.update(added)
+            different += len(added)
         earlier.discard(seq)
         self._unshared -= earlier
         batch.is_distinct = different == len(batch)
@@ -55,19 +62,19 @@ class PairOrder:
         return earlier
 
     def release(self, batch: OutgoingBatch) -> None:
-        """Forget the pairs of a draft for which no later one has come, also of records that were taken out of it."""
+        """Remove the pairs of a batch, except those of a later batch; also pairs of removed records."""
         seq = batch.seq
-        is_alone = seq in self._unshared
+        is_unshared = seq in self._unshared
         self._unshared.discard(seq)
-        for caller, receivers in self._entered.pop(seq, {}).items():
+        for caller, receivers in self._pairs_of_batch.pop(seq, {}).items():
             newest = self._newest[caller]
-            gone = receivers if is_alone else [one for one in set(receivers) if newest.get(one) == seq]
-            deque(map(newest.pop, gone), maxlen=0)
+            removed = receivers if is_unshared else [one for one in set(receivers) if newest.get(one) == seq]
+            deque(map(newest.pop, removed), maxlen=0)  # runs the map without a Python loop
             if not newest:
                 del self._newest[caller]
 
     def superseded(self, batch: OutgoingBatch) -> list[int]:
-        """Places in the draft whose pair has a newer record in a later draft."""
+        """Return the indexes of records whose pair has a newer record in a later batch."""
         seq = batch.seq
         return [
             index
@@ -80,7 +87,6 @@ class PairOrder:
 
 
 def _by_caller(columns: RecordColumns) -> dict[str, list[str]]:
-    """The receivers of each caller; most drafts have one."""
     callers = columns.caller
     if callers.count(callers[0]) == len(callers):
         return {callers[0]: columns.receiver}

@@ -1,7 +1,7 @@
-"""Records in a journal, where their source cannot be read again: stdin, a generator.
+"""Encode records for the journal if their source cannot be read again (stdin, a generator).
 
-They are kept in canonical form, the caller's key included, and compressed; the journal drops them with the last word on
-their batch.
+The records are stored in canonical form with the key of the caller, as compressed JSON. The journal deletes them when
+all rows of their batch have a final outcome.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from truecaller_async.models import CallRecord, RecordColumns
 from truecaller_async.validation.batch_validation import all_canonical
 from truecaller_async.validation.preflight import canonical
 
-LEVEL = 1
-"""The fastest: numbers do not become much smaller by trying harder."""
+COMPRESSION_LEVEL = 1
+"""Fastest level: phone numbers do not become much smaller with a higher one."""
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _decode = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
 def pack_records(records: Sequence[CallRecord]) -> bytes:
-    """The records of one batch."""
-    are_formed = bool(records) and all_canonical(RecordColumns.of(records))
-    formed = records if are_formed else [canonical(record) for record in records]
+    """Encode the records of one batch."""
+    is_canonical = bool(records) and all_canonical(RecordColumns.of(records))
+    canonical_records = records if is_canonical else [canonical(record) for record in records]
     try:
-        text = _encode(formed)
-    except UnicodeEncodeError:  # half a character, in somebody's key: only the standard library writes it, escaped
-        text = json.dumps([attrs.asdict(record) for record in formed], default=str).encode()
-    return zlib.compress(text, LEVEL)
+        text = _encode(canonical_records)
+    except UnicodeEncodeError:  # an unpaired surrogate in a key: only the standard library can encode it, escaped
+        text = json.dumps([attrs.asdict(record) for record in canonical_records], default=str).encode()
+    return zlib.compress(text, COMPRESSION_LEVEL)
 
 
 def unpack_records(payload: bytes) -> list[CallRecord]:
-    """The records again, in their order."""
+    """Decode the records, in their order."""
     text = zlib.decompress(payload)
     try:
         fields = _decode(text)

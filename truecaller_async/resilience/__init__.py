@@ -1,1 +1,1 @@
-"""Rate law, circuit breaker, backoff and the server's clock. Pure: `now` and `rng` are arguments."""
+"""Rate limits, service guard, backoff and server clock. Pure: `now` and `rng` are arguments."""

@@ -1,23 +1,17 @@
-"""The rate law: at most `limit` releases in any window of `per` seconds.
+"""Specify the rate limit: at most `limit` requests in any window of `per` seconds.
 
-What is the theory
-------------------
-A server that keeps a sliding log counts arrivals, and we know only our releases. Two requests released exactly `per`
-apart may arrive closer together, so the window that we keep is longer by `MARGIN`: the n-th last release must be at
-least `per * (1 + MARGIN)` ago. That is the whole law, and `SlidingWindow` is its specification: every limiter (this
-process's, the one in Redis) is tested against it.
-
-The margin is for a request that goes out at once. After a quiet time there are no connections: a burst waits for all
-of its handshakes, while the requests a window later find everything ready. So what is released in the first
-`WARM_UP_SECONDS` seconds counts as released at their end (`ConnectionWarmup`). It costs a saturated token that time
-once.
-
-A window alone would let the whole limit out at once and then fall silent. So a limiter also spreads the releases: a
-bucket of `burst_size(rule)` permits that drains at the rate of the margin. The burst is small, a twentieth of the
-limit, and just large enough that a timer which fires late costs nothing.
-
-The server may mean less than the documentation says. A refusal within the limits halves the share of the limit that
-a token uses (`AdaptiveRate`), never below a tenth, and the share climbs back by a tenth of the limit a minute.
+Algorithm:
+    - Sliding window: the server counts arrivals, the client knows only releases. Two requests released `per` seconds
+      apart can arrive closer together. So the n-th last release must be at least `per * 1.02` seconds ago.
+    - Warm-up: after idle time there are no connections, and a burst waits for its handshakes, while the requests one
+      window later do not. So a release in the first 0.5 s after idle time counts as released at the end of this time.
+    - Burst: a window alone would release the whole limit at once and then nothing. So a limiter also has a bucket of
+      `burst_size(rule)` permits, filled at the rate of the extended window. It holds about 1/20 of the limit, which is
+      enough to compensate a late timer.
+    - Adaptive rate: a 429 within the configured limit means that the real limit is lower. It halves the used fraction
+      of the limit, down to 0.1. The fraction grows by 0.1 per minute.
+Invariants:
+    - `SlidingWindow` is the specification: every limiter is tested against it.
 """
 
 from __future__ import annotations
@@ -28,13 +22,13 @@ from collections.abc import Iterable
 from truecaller_async.options import Limits, RateLimit
 
 WINDOW_MARGIN_FACTOR = 0.02
-"""The window is kept longer by this part, for arrivals that bunch up on the way."""
+"""Extension of the window, for requests that arrive closer together than they were released."""
 
 WARM_UP_SECONDS = 0.5
-"""Seconds after a quiet time in which requests may be that late: some round trips, and the handshakes of a burst."""
+"""Time after idle time in which requests can be delayed by the handshakes of a burst."""
 
 IDLE_SECONDS = 10.0
-"""Seconds after which connections may be gone: two windows of the limit, where these are longer."""
+"""Minimum idle time after which connections may be closed; two windows of the limit if these are longer."""
 
 UNLIMITED_BURST_MAX = 64
 RATE_FACTOR_MIN = 0.1
@@ -43,29 +37,29 @@ SLOW_DOWN_INTERVAL_SECONDS = 10.0
 
 
 def window_seconds(rule: RateLimit) -> float:
-    """Seconds that the n-th last release must lie back."""
+    """Return the minimum age of the n-th last release, in seconds."""
     return rule.per * (1 + WINDOW_MARGIN_FACTOR)
 
 
 def burst_size(rule: RateLimit) -> int:
-    """Permits that may be released at once after a quiet time."""
+    """Return how many permits may be released at once after idle time."""
     return max(1, min(rule.limit // 2, max(2, rule.limit // 20)))
 
 
 def calls_per_second(limits: Limits, call: str) -> float:
-    """Calls a second that one token may make; infinite where no limit counts them."""
+    """Return how many calls per second one token may make; infinite if no limit counts the call."""
     rules = [rule for rule in limits if rule.scope == "token" and rule.counts(call)]
     return min((rule.limit / rule.per for rule in rules), default=float("inf"))
 
 
 def burst_capacity(limits: Limits, call: str) -> int:
-    """Calls that one fresh token may make at once; a large number where no limit counts them."""
+    """Return how many calls a new token may make at once; 64 if no limit counts the call."""
     rules = [rule for rule in limits if rule.scope == "token" and rule.counts(call)]
     return min((burst_size(rule) for rule in rules), default=UNLIMITED_BURST_MAX)
 
 
 class SlidingWindow:
-    """The last `limit` releases of one rule for one token (or for the account)."""
+    """Store the last `limit` releases under one limit, of one token or of the account."""
 
     __slots__ = ("_limit", "_releases", "_window")
 
@@ -75,62 +69,62 @@ class SlidingWindow:
         self._releases: deque[float] = deque(maxlen=rule.limit)
 
     def wait(self, now: float, factor: float = 1.0) -> float:
-        """Seconds until one more release is lawful; 0.0 if it is now."""
+        """Return the seconds until one more release is permitted; 0.0 if it is permitted now."""
         allowed = max(1, int(self._limit * factor))
         if len(self._releases) < allowed:
             return 0.0
         return max(0.0, self._releases[-allowed] + self._window - now)
 
     def record(self, now: float) -> None:
-        """One request goes out."""
+        """Record one release."""
         self._releases.append(now)
 
     def undo_last(self) -> None:
-        """The latest release did not take place."""
+        """Remove the latest release, because its request was not sent."""
         self._releases.pop()
 
     def restore(self, releases: Iterable[float]) -> None:
-        """Put in releases of an earlier time, in any order."""
+        """Add stored releases, in any order."""
         merged = sorted([*self._releases, *releases])
         self._releases.clear()
         self._releases.extend(merged)
 
 
 class ConnectionWarmup:
-    """When a request that is released now may reach the server at the latest, but for the margin."""
+    """Compute at which time a release counts, considering delayed handshakes after idle time."""
 
-    __slots__ = ("_last", "_quiet", "_warm")
+    __slots__ = ("_idle_seconds", "_last_release_at", "_warm_at")
 
     def __init__(self, rule: RateLimit) -> None:
-        self._quiet = max(IDLE_SECONDS, 2 * window_seconds(rule))
-        self._last = self._warm = float("-inf")
+        self._idle_seconds = max(IDLE_SECONDS, 2 * window_seconds(rule))
+        self._last_release_at = self._warm_at = float("-inf")
 
     def effective_time(self, now: float) -> float:
-        """The moment at which this release counts."""
-        if now - self._last > self._quiet:
-            self._warm = now + WARM_UP_SECONDS
-        self._last = now
-        return max(now, self._warm)
+        """Return the time at which a release at `now` counts."""
+        if now - self._last_release_at > self._idle_seconds:
+            self._warm_at = now + WARM_UP_SECONDS
+        self._last_release_at = now
+        return max(now, self._warm_at)
 
 
 class AdaptiveRate:
-    """The share of its limits that one token uses: 1.0, less after refusals."""
+    """Compute the fraction of its limits that one token uses: 1.0, or less after 429 answers."""
 
-    __slots__ = ("_changed", "_share")
+    __slots__ = ("_changed_at", "_factor")
 
     def __init__(self) -> None:
-        self._share = 1.0
-        self._changed = float("-inf")
+        self._factor = 1.0
+        self._changed_at = float("-inf")
 
     def factor(self, now: float) -> float:
-        """The share in force."""
-        if self._share == 1.0:
+        """Return the current fraction."""
+        if self._factor == 1.0:
             return 1.0
-        return min(1.0, self._share + (now - self._changed) * RECOVERY_FACTOR_PER_SECOND)
+        return min(1.0, self._factor + (now - self._changed_at) * RECOVERY_FACTOR_PER_SECOND)
 
     def slow_down(self, now: float) -> None:
-        """Halve it, at most once in ten seconds: one overload answers many requests in flight."""
-        if now - self._changed < SLOW_DOWN_INTERVAL_SECONDS:
+        """Halve the fraction, at most once in 10 s: one overload answers many requests in flight with 429."""
+        if now - self._changed_at < SLOW_DOWN_INTERVAL_SECONDS:
             return
-        self._share = max(RATE_FACTOR_MIN, self.factor(now) / 2)
-        self._changed = now
+        self._factor = max(RATE_FACTOR_MIN, self.factor(now) / 2)
+        self._changed_at = now

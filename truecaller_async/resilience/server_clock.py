@@ -1,14 +1,17 @@
-"""What time it is at the server.
+"""Estimate the clock of the server from the `Date` headers of its answers.
 
-A window closes by the server's clock, and ours may be wrong, or be set while a campaign runs. Every answer has a `Date`
-header, so the server's clock is known to a second: the median of the last five answers, kept as a distance from the
-monotonic clock, which nobody can set. After a suspend, in which that clock may stand still, three answers move it.
+Windows end by the server's clock. The local wall clock may be wrong, or may be changed while a campaign runs.
 
-A header may lie: a proxy without a clock, a cache, one odd machine among many. So the median counts only where most of
-the answers agree with it, and not where it is a month away; and a clock that differs from ours is *sure* only
-when two answers have said the same. Whoever decides for good waits for that.
-
-The header has whole seconds, so our own clock is the finer one: it is believed as long as the two agree to two seconds.
+Algorithm:
+    - Each answer gives the offset between the server's clock and the local monotonic clock, which cannot be set.
+    - The estimate is the median of the last five offsets. After a suspend, during which the monotonic clock may stop,
+      three answers move it.
+    - The header has whole seconds, so the local clock is preferred while both agree within 2 s.
+Failure modes:
+    - Wrong headers (a proxy without a clock, a cache, one wrong server): the estimate is used only if more than half of
+      the offsets agree with the median, and if it differs from the local clock by less than 30 days.
+    - A single answer: `is_sure` is false until two answers agree, or one agrees with the local clock. Final decisions
+      wait for that.
 """
 
 from __future__ import annotations
@@ -17,42 +20,44 @@ from collections import deque
 from statistics import median
 
 SAMPLES_MAX = 5
-AGREEMENT_MIN_SAMPLES = 2.0
-"""Seconds up to which two clocks are taken to be the same."""
+AGREEMENT_MAX_SECONDS = 2.0
+"""Maximum difference of two clocks that agree."""
 
 OFFSET_MAX_SECONDS = 30 * 86_400.0
-"""Seconds: a clock that is so far away tells of itself, not of the time."""
+"""Difference to the local clock from which the server's clock is ignored."""
 
 DATE_ROUNDING_SECONDS = 0.5
-"""What the header cuts off, on average."""
+"""Average part of a second that the header does not contain."""
 
 
 class ServerClock:
-    """The server's clock, as heard. `at` is always a time of the monotonic clock, `wall` one of our own wall clock."""
+    """Estimate the server's clock.
+
+    `at` is a time of the monotonic clock and `wall` a time of the local wall clock, both in seconds.
+    """
 
     def __init__(self) -> None:
-        self._distances: deque[float] = deque(maxlen=SAMPLES_MAX)
+        self._offsets: deque[float] = deque(maxlen=SAMPLES_MAX)
 
     def record(self, date: float, at: float) -> None:
-        """An answer came whose `Date` header is this, in seconds since the epoch."""
-        self._distances.append(date + DATE_ROUNDING_SECONDS - at)
+        """Record the `Date` header of an answer, in seconds since the epoch."""
+        self._offsets.append(date + DATE_ROUNDING_SECONDS - at)
 
     def offset(self, at: float, wall: float) -> float:
-        """Seconds by which the server's clock is ahead of ours; 0.0 where they agree, or nothing is known of it."""
-        if 2 * self._agreeing() <= len(self._distances):
+        """Return the seconds by which the server is ahead of the local clock; 0.0 if they agree or if unknown."""
+        if 2 * self._agreement_count() <= len(self._offsets):
             return 0.0
-        offset = median(self._distances) + at - wall
-        return offset if AGREEMENT_MIN_SAMPLES < abs(offset) < OFFSET_MAX_SECONDS else 0.0
+        offset = median(self._offsets) + at - wall
+        return offset if AGREEMENT_MAX_SECONDS < abs(offset) < OFFSET_MAX_SECONDS else 0.0
 
     def is_sure(self, at: float, wall: float) -> bool:
-        """Whether what `offset` says is more than one answer's word, or agrees with our own clock."""
-        if not self._distances:
+        """Return whether `offset` is confirmed by two answers, or by the local clock."""
+        if not self._offsets:
             return False
-        return self._agreeing() >= 2 or abs(median(self._distances) + at - wall) <= AGREEMENT_MIN_SAMPLES
+        return self._agreement_count() >= 2 or abs(median(self._offsets) + at - wall) <= AGREEMENT_MAX_SECONDS
 
-    def _agreeing(self) -> int:
-        """How many of the answers heard agree with the median."""
-        if not self._distances:
+    def _agreement_count(self) -> int:
+        if not self._offsets:
             return 0
-        middle = median(self._distances)
-        return sum(abs(distance - middle) <= AGREEMENT_MIN_SAMPLES for distance in self._distances)
+        middle = median(self._offsets)
+        return sum(abs(offset - middle) <= AGREEMENT_MAX_SECONDS for offset in self._offsets)

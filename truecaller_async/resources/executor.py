@@ -47,8 +47,8 @@ from truecaller_async.protocol.requests import mint_request
 from truecaller_async.protocol.responses import read_download, read_mint
 from truecaller_async.protocol.retry_after import http_date
 from truecaller_async.resilience.backoff import cooldown_seconds, full_jitter
-from truecaller_async.resilience.circuit_breaker import RECHECK_SECONDS, Grant, ServiceGuard
 from truecaller_async.resilience.server_clock import ServerClock
+from truecaller_async.resilience.service_guard import RECHECK_SECONDS, Grant, ServiceGuard
 from truecaller_async.resources.deprecations import Deprecations
 from truecaller_async.tokens import MintBudgetClaim, TokenPool
 

@@ -218,10 +218,10 @@ class SqliteTokenStore:
 
     def _user(self, owner: str | None) -> User:
         if owner is None:
-            return "nobody"
+            return "none"
         if owner == self._owner:
             return "this"
-        return "other" if _alive(owner) else "nobody"
+        return "other" if _alive(owner) else "none"
 
 
 def _unusable(path: Path, error: sqlite3.Error) -> ConfigError:

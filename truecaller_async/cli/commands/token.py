@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from truecaller_async.models.tokens import TokenStatus
 
 COLUMNS = (Column("token"), Column("age", justify="right"), Column("expires in", justify="right"), Column("in use by"))
-USERS = {"this": "this process", "other": "another process", "nobody": "nobody"}
+USERS = {"this": "this process", "other": "another process", "none": "no process"}
 
 
 @click.group()

@@ -1,4 +1,4 @@
-"""The table of retries as values, and its words as answers."""
+"""Read `retries.toml`, and turn its codes into answers."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tests.throttling.gateway import (
 from tests.virtual import BASE
 from truecaller_async import NotSent, ResponseLost
 from truecaller_async.models import Answer
-from truecaller_async.resilience.circuit_breaker import ServiceGuard
+from truecaller_async.resilience.service_guard import ServiceGuard
 
 TABLE = Path(__file__).with_name("retries.toml")
-SOON = 0.01
-"""Seconds by which a time may differ from the table's: permits are spread, and sleepers have a shortest sleep."""
+TIME_TOLERANCE_SECONDS = 0.01
+"""Maximum difference to a time of the table: permits are spread, and a sleep has a minimum length."""
 
 GOOD: dict[str, Answer] = {
     "push": PUSHED,
@@ -40,9 +40,9 @@ GOOD: dict[str, Answer] = {
     ),
     "labels": answer(200, []),
 }
-REFUSED_RECORD = answer(200, {"status_info": {"status": "error", "message": "the receiver is not reachable"}})
-REFUSED_BATCH = answer(400, {"slug": "invalid-input", "message": "label_id is not accepted"})
-SAID = {
+REJECTED_RECORD = answer(200, {"status_info": {"status": "error", "message": "the receiver is not reachable"}})
+REJECTED_BATCH = answer(400, {"slug": "invalid-input", "message": "label_id is not accepted"})
+MESSAGE_OF_STATUS = {
     405: "method not allowed",
     408: "request timeout",
     411: "length required",
@@ -54,21 +54,21 @@ SAID = {
     426: "upgrade required",
     431: "header fields too large",
 }
-"""Statuses that are answered with nothing but a message."""
-NOT_THERE = answer(404, {"slug": "not-found-error", "message": "no such batch"})
-ELSEWHERE = answer(302, None, location="https://elsewhere.example/")
+"""Message of each status that is answered with a message only."""
+BATCH_NOT_FOUND = answer(404, {"slug": "not-found-error", "message": "no such batch"})
+REDIRECT = answer(302, None, location="https://elsewhere.example/")
 
 
-class Highest(Random):
-    """Dice that always show the highest number."""
+class HighestRandom(Random):
+    """Always draw the highest number."""
 
     def uniform(self, a: float, b: float) -> float:
         return b
 
 
 @attrs.frozen(kw_only=True)
-class Single:
-    """One call and what it met with. What each field means stands in the table itself."""
+class SingleCallCase:
+    """One call and its answers. The head of the table describes each field."""
 
     name: str
     call: str
@@ -88,8 +88,8 @@ class Single:
 
 
 @attrs.frozen(kw_only=True)
-class Campaign:
-    """A campaign of one record, or of several, and what its requests met with."""
+class CampaignCase:
+    """A campaign and the answers to its requests. The head of the table describes each field."""
 
     name: str
     waits: list[float]
@@ -107,76 +107,76 @@ class Campaign:
     records: int = 1
 
 
-def singles() -> list[Single]:
-    """The cases of single calls."""
-    return [_exact(Single, case) for case in _table()["single"]]
+def single_call_cases() -> list[SingleCallCase]:
+    """Return the cases of single calls."""
+    return [_structure(SingleCallCase, case) for case in _table()["single"]]
 
 
-def campaigns() -> list[Campaign]:
-    """The cases of campaigns."""
-    return [_exact(Campaign, case) for case in _table()["campaign"]]
+def campaign_cases() -> list[CampaignCase]:
+    """Return the cases of campaigns."""
+    return [_structure(CampaignCase, case) for case in _table()["campaign"]]
 
 
-def spelled_out(words: list[str]) -> list[str]:
-    """One word for each answer."""
-    spelled = list[str]()
-    for word in words:
-        what, _, count = word.partition(" x ")
-        spelled += [what] * int(count or 1)
-    return spelled
+def expand(codes: list[str]) -> list[str]:
+    """Replace each "code x n" by n codes."""
+    expanded = list[str]()
+    for code in codes:
+        single, _, count = code.partition(" x ")
+        expanded += [single] * int(count or 1)
+    return expanded
 
 
-def end_of(word: str) -> End:
-    """What becomes of a request, by its word. None is the good answer."""
-    status, _, rest = word.partition(":")
+def end_for(code: str) -> End:
+    """Return the end of a request by its code; None is the good answer."""
+    status, _, rest = code.partition(":")
     if status == "429" and rest == "in 20 s":
         return throttled(_date(BASE + 20), date=_date(BASE))
     if status == "429":
         return throttled(rest or None)
-    if word == "200":
+    if code == "200":
         return None
-    if word in _ENDS:
-        return _ENDS[word]
-    if word.endswith(" applied"):
-        return Behind(_page(int(word[:3])))
-    assert word.isdigit(), word
-    return _page(int(word))
+    if code in _END_BY_CODE:
+        return _END_BY_CODE[code]
+    if code.endswith(" applied"):
+        return Behind(_gateway_page(int(code[:3])))
+    assert code.isdigit(), code
+    return _gateway_page(int(code))
 
 
-def state_of(guard: ServiceGuard) -> tuple[float, str]:
-    """What is left for retries, and the state of the breaker."""
-    return round(guard.budget, 6), "open" if guard.is_open else "closed"
+def guard_state(guard: ServiceGuard) -> tuple[float, str]:
+    """Return the balance of the retry budget and the state of the breaker."""
+    return round(guard.budget.balance, 6), "open" if guard.is_open else "closed"
 
 
 def _date(wall: float) -> str:
     return format_datetime(datetime.fromtimestamp(wall, UTC), usegmt=True)
 
 
-def _final() -> NotSent:
+def _permanent_not_sent() -> NotSent:
     error = NotSent("the certificate was not accepted")
     error.retryable = False
     return error
 
 
-def _page(status: int) -> Answer:
+def _gateway_page(status: int) -> Answer:
     assert status >= 500, status
     return Answer(status, {"content-type": "text/html"}, b"<html>sorry</html>")
 
 
-_ENDS: dict[str, End] = {
-    "200 no": REFUSED_RECORD,
-    "200 garbage": answer(200, {"hello": "world"}),
+_END_BY_CODE: dict[str, End] = {
+    "200 rejected": REJECTED_RECORD,
+    "200 undecodable": answer(200, {"hello": "world"}),
     "200 page": PORTAL,
     "500 token": UNPARSED_TOKEN,
     "lost": ResponseLost("the connection broke"),
     "not sent": NotSent("connection refused"),
-    "not sent, final": _final(),
-    "302": ELSEWHERE,
-    "400": REFUSED_BATCH,
+    "not sent, final": _permanent_not_sent(),
+    "302": REDIRECT,
+    "400": REJECTED_BATCH,
     "401": REFUSED_TOKEN,
     "403": FORBIDDEN,
-    "404": NOT_THERE,
-    **{str(status): answer(status, {"message": message}) for status, message in SAID.items()},
+    "404": BATCH_NOT_FOUND,
+    **{str(status): answer(status, {"message": message}) for status, message in MESSAGE_OF_STATUS.items()},
     "503:20": Answer(503, {"content-type": "text/html", "retry-after": "20"}, b"<html>sorry</html>"),
 }
 
@@ -185,6 +185,6 @@ def _table() -> dict[str, list[dict[str, Any]]]:
     return tomllib.loads(TABLE.read_text("utf-8"))
 
 
-def _exact(kind: type[Any], case: dict[str, Any]) -> Any:
+def _structure(kind: type[Any], case: dict[str, Any]) -> Any:
     converter = cattrs.Converter(forbid_extra_keys=True)
     return converter.structure(case, kind)
