@@ -522,7 +522,7 @@ def test_campaign_reports_its_position() -> None:
     async def main() -> None:
         world = World()
         stream = world.client.push_many([record(1), record(2)])
-        assert repr(stream) == "<CampaignStream, not begun>"
+        assert repr(stream) == "<CampaignStream, not started>"
         async with world.client, stream:
             async for _ in stream:
                 pass

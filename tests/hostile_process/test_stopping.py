@@ -17,7 +17,7 @@ from tests.engine.world import World, applications, records
 from tests.hostile_process.turns import Turns, make_batches_small
 from truecaller_async import CampaignOptions, CampaignStream, PollPolicy, Summary
 from truecaller_async.engine import CampaignRequest
-from truecaller_async.engine.signals import Stopping
+from truecaller_async.engine.signals import SignalStop
 
 ROWS = 24
 BATCH = 5
@@ -49,16 +49,16 @@ def play(*signals_at: int) -> Stopped:
     loop = Turns(acts)
     journal, heard = Survivor(), list[float]()
 
-    async def read(stream: CampaignStream, stopping: Stopping) -> None:
+    async def read(stream: CampaignStream, stopping: SignalStop) -> None:
         async for _ in stream:
-            assert stopping.first in (None, SIGINT)
-        await stopping.drained()
+            assert stopping.first_signal in (None, SIGINT)
+        await stopping.wait_stopped()
 
     async def main() -> Stopped:
         world = World(latency=(0.2, 1.0))
         async with world.client:
             async with stream_of(world, journal) as stream:
-                stopping = Stopping(stream, lambda _: heard.append(loop.time()))
+                stopping = SignalStop(stream, lambda _: heard.append(loop.time()))
                 acts.update(dict.fromkeys(signals_at, lambda: stopping.on_signal(SIGINT if not heard else SIGTERM)))
                 loop.subject = asyncio.create_task(read(stream, stopping))
                 await loop.subject
