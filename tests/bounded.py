@@ -36,7 +36,7 @@ from weakref import WeakKeyDictionary, WeakSet, finalize
 import attrs
 import pytest
 
-MOMENT = 1.0
+THREAD_JOIN_SECONDS = 1.0
 """Seconds that an ending thread may take; nobody waits for them where none is left."""
 
 HANDSHAKE = "._accept_connection2"
@@ -47,7 +47,7 @@ OpenLoops = WeakSet[asyncio.BaseEventLoop]
 
 
 @attrs.frozen
-class Census:
+class ResourceSnapshot:
     """What the process holds at one moment."""
 
     tasks: frozenset[asyncio.Task[Any]]
@@ -55,18 +55,18 @@ class Census:
     children: frozenset[int]
     descriptors: Counter[str]
 
-    def since(self, before: Census) -> Census:
+    def since(self, before: ResourceSnapshot) -> ResourceSnapshot:
         """What is here and was not before."""
-        return Census(
+        return ResourceSnapshot(
             self.tasks - before.tasks,
             self.threads - before.threads,
             self.children - before.children,
             self.descriptors - before.descriptors,
         )
 
-    def plus(self, other: Census) -> Census:
+    def plus(self, other: ResourceSnapshot) -> ResourceSnapshot:
         """Both together."""
-        return Census(
+        return ResourceSnapshot(
             self.tasks | other.tasks,
             self.threads | other.threads,
             self.children | other.children,
@@ -86,24 +86,24 @@ class Census:
         ]
 
 
-class Watch:
+class LeakDetector:
     """Looks at the loops and at the log of asyncio while tests run, and takes the census."""
 
     def __init__(self) -> None:
         self.loops: OpenLoops = WeakSet()
-        self._before: list[Census] = []
-        self._heard: list[str] = []
+        self._before: list[ResourceSnapshot] = []
+        self._messages: list[str] = []
 
-    def census(self) -> Census:
+    def snapshot(self) -> ResourceSnapshot:
         """What the process holds now."""
         tasks = frozenset(
             task for loop in tuple(self.loops) if not loop.is_closed() for task in asyncio.all_tasks(loop)
         )
-        return Census(tasks, frozenset(threading.enumerate()), _children(), _descriptors())
+        return ResourceSnapshot(tasks, frozenset(threading.enumerate()), _children(), _descriptors())
 
     def begin(self) -> None:
         """A module begins, or a test in it."""
-        self._before.append(self.census())
+        self._before.append(self.snapshot())
 
     def end(self) -> list[str]:
         """It is over: what it left, in words. Whatever only awaits collection or its own end is let go first.
@@ -112,45 +112,45 @@ class Watch:
         """
         before = self._before.pop()
         gc.collect()
-        left = self.census().since(before)
+        left = self.snapshot().since(before)
         if left:
             for thread in left.threads:
-                thread.join(MOMENT)
-            left = self.census().since(before)
+                thread.join(THREAD_JOIN_SECONDS)
+            left = self.snapshot().since(before)
         self._before = [outer.plus(left) for outer in self._before]
-        heard, self._heard = self._heard, []
+        heard, self._messages = self._messages, []
         return left.names() + heard
 
-    def abandoned(self, loop: asyncio.AbstractEventLoop) -> None:
+    def check_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
         """This loop is about to end. Tasks that are not done would be cancelled by nobody's wish, or forgotten."""
         left = (_named(task) for task in asyncio.all_tasks(loop))
-        self._heard += [f"{name}, when its loop was closed" for name in left if HANDSHAKE not in name]
+        self._messages += [f"{name}, when its loop was closed" for name in left if HANDSHAKE not in name]
 
-    def unfinished(self, loop: asyncio.AbstractEventLoop) -> None:
+    def check_generators(self, loop: asyncio.AbstractEventLoop) -> None:
         """The async generators of this loop are about to be closed in the place of whoever began them."""
         begun = (each for each in loop._asyncgens if each.ag_frame is not None)  # type: ignore[attr-defined]
-        self._heard += [f"an async generator: {each.__qualname__}, when its loop ended" for each in begun]
+        self._messages += [f"an async generator: {each.__qualname__}, when its loop ended" for each in begun]
 
-    def dropped(self, what: str) -> None:
+    def report_dropped(self, what: str) -> None:
         """Something died that should have been closed."""
-        self._heard.append(what)
+        self._messages.append(what)
 
-    def complaint(self, record: logging.LogRecord) -> None:
+    def report_asyncio_error(self, record: logging.LogRecord) -> None:
         """Asyncio has something to say that nobody was there to hear."""
         why = f": {record.exc_info[1]!r}" if record.exc_info else ""
-        self._heard.append(f"a complaint of asyncio: {record.getMessage().splitlines()[0]}{why}")
+        self._messages.append(f"a complaint of asyncio: {record.getMessage().splitlines()[0]}{why}")
 
 
-class _Ear(logging.Handler):
-    def __init__(self, tell: Callable[[logging.LogRecord], None]) -> None:
+class _LogHandler(logging.Handler):
+    def __init__(self, report: Callable[[logging.LogRecord], None]) -> None:
         super().__init__(logging.ERROR)
-        self._tell = tell
+        self._report = report
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._tell(record)
+        self._report(record)
 
 
-def _watched_connection(tell: Callable[[str], None]) -> type[sqlite3.Connection]:
+def _watched_connection(report: Callable[[str], None]) -> type[sqlite3.Connection]:
     class Connection(sqlite3.Connection):
         """One that says so when it dies without having been closed."""
 
@@ -168,13 +168,13 @@ def _watched_connection(tell: Callable[[str], None]) -> type[sqlite3.Connection]
         def __del__(self) -> None:
             if self._is_open:
                 super().close()
-                tell(f"a database that was dropped and not closed: {self._path}")
+                report(f"a database that was dropped and not closed: {self._path}")
 
     return Connection
 
 
-def _watch_databases(patched: pytest.MonkeyPatch, tell: Callable[[str], None]) -> None:
-    connect, watched = sqlite3.connect, _watched_connection(tell)
+def _watch_databases(patched: pytest.MonkeyPatch, report: Callable[[str], None]) -> None:
+    connect, watched = sqlite3.connect, _watched_connection(report)
 
     def is_opened(*args: Any, **settings: Any) -> sqlite3.Connection:
         settings.setdefault("factory", watched)
@@ -184,14 +184,14 @@ def _watch_databases(patched: pytest.MonkeyPatch, tell: Callable[[str], None]) -
     patched.setattr(sqlite3, "connect", is_opened)
 
 
-def _watch_executors(patched: pytest.MonkeyPatch, tell: Callable[[str], None]) -> None:
+def _watch_executors(patched: pytest.MonkeyPatch, report: Callable[[str], None]) -> None:
     begun, shut = ThreadPoolExecutor.__init__, ThreadPoolExecutor.shutdown
     ends = WeakKeyDictionary[ThreadPoolExecutor, "finalize[Any, Any]"]()
 
     def is_begun(executor: ThreadPoolExecutor, *args: Any, **settings: Any) -> None:
         begun(executor, *args, **settings)
         name = executor._thread_name_prefix
-        ends[executor] = finalize(executor, tell, f"an executor that was dropped and not shut down: {name}")
+        ends[executor] = finalize(executor, report, f"an executor that was dropped and not shut down: {name}")
         ends[executor].atexit = False
 
     def is_shut(executor: ThreadPoolExecutor, *args: Any, **settings: Any) -> None:
@@ -204,9 +204,9 @@ def _watch_executors(patched: pytest.MonkeyPatch, tell: Callable[[str], None]) -
 
 
 @pytest.fixture(scope="session")
-def watch() -> Iterator[Watch]:
+def watch() -> Iterator[LeakDetector]:
     """The one watch of the session."""
-    watching = Watch()
+    watching = LeakDetector()
     loops, runners = asyncio.BaseEventLoop, asyncio.runners
     born, closed, finished = loops.__init__, loops.close, loops.shutdown_asyncgens
     cancelled = runners._cancel_all_tasks  # type: ignore[attr-defined]
@@ -217,33 +217,33 @@ def watch() -> Iterator[Watch]:
 
     def is_closed(loop: asyncio.BaseEventLoop) -> None:
         if not loop.is_closed():
-            watching.abandoned(loop)
-            watching.unfinished(loop)
+            watching.check_tasks(loop)
+            watching.check_generators(loop)
         closed(loop)
 
     async def are_finished(loop: asyncio.BaseEventLoop) -> None:
-        watching.unfinished(loop)
+        watching.check_generators(loop)
         await finished(loop)
 
     def are_cancelled(loop: asyncio.AbstractEventLoop) -> None:
-        watching.abandoned(loop)
+        watching.check_tasks(loop)
         cancelled(loop)
 
-    ear = _Ear(watching.complaint)
+    ear = _LogHandler(watching.report_asyncio_error)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(loops, "__init__", is_born)
         patched.setattr(loops, "close", is_closed)
         patched.setattr(loops, "shutdown_asyncgens", are_finished)
         patched.setattr(runners, "_cancel_all_tasks", are_cancelled)
-        _watch_databases(patched, watching.dropped)
-        _watch_executors(patched, watching.dropped)
+        _watch_databases(patched, watching.report_dropped)
+        _watch_executors(patched, watching.report_dropped)
         logging.getLogger("asyncio").addHandler(ear)
         yield watching
         logging.getLogger("asyncio").removeHandler(ear)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def bounded_module(watch: Watch) -> Iterator[None]:
+def bounded_module(watch: LeakDetector) -> Iterator[None]:
     """Nothing is left by the tests of a module and by the fixtures that all of them share."""
     gc.collect()
     gc.freeze()
@@ -251,12 +251,12 @@ def bounded_module(watch: Watch) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def bounded(watch: Watch, bounded_module: None) -> Iterator[None]:
+def bounded(watch: LeakDetector, bounded_module: None) -> Iterator[None]:
     """Nothing is left by a test and by its own fixtures."""
     yield from _bounded(watch, "the test")
 
 
-def _bounded(watch: Watch, who: str) -> Iterator[None]:
+def _bounded(watch: LeakDetector, who: str) -> Iterator[None]:
     watch.begin()
     yield
     if left := watch.end():

@@ -58,13 +58,13 @@ def carried(
 
     `cap`: that of the request, `Request.body_max_bytes`.
     """
-    seconds, reason = _ends(reply, timeouts)
+    seconds, reason = _end_of_exchange(reply, timeouts)
     if reason:
         return seconds, lost(reason, request_is_read)
     return seconds, too_large(reply, cap) if reply.mode in TOO_LARGE else answered(reply, cap)
 
 
-def _ends(reply: SandboxResponse, timeouts: Timeouts) -> tuple[float, str]:
+def _end_of_exchange(reply: SandboxResponse, timeouts: Timeouts) -> tuple[float, str]:
     """When the exchange ends, and the reason for which its answer is lost, if it is."""
     if reply.delay >= timeouts.read or reply.mode is DeliveryMode.STALL:
         return timeouts.read, SILENCE

@@ -38,7 +38,7 @@ class Endless(Exception):
     """The loop has turned more often than any honest run needs."""
 
 
-class _Leaps(selectors.SelectSelector):
+class _VirtualSelector(selectors.SelectSelector):
     """In place of waiting for sockets, the clock goes on by as much as would have been waited."""
 
     def __init__(self, start: float, turns_max: int) -> None:
@@ -62,16 +62,16 @@ class SwiftLoop(asyncio.SelectorEventLoop):
     """A loop of pure virtual time. Raises `Stuck` and `Endless` out of `run_until_complete`."""
 
     def __init__(self, start: float = 0.0, turns_max: int = 5_000_000) -> None:
-        self._leaps = _Leaps(start, turns_max)
-        super().__init__(self._leaps)
+        self._selector = _VirtualSelector(start, turns_max)
+        super().__init__(self._selector)
 
     def time(self) -> float:
         """The virtual moment, in seconds."""
-        return self._leaps.now
+        return self._selector.now
 
     def block(self, seconds: float) -> None:
         """Somebody's code holds the loop for so long."""
-        self._leaps.now += seconds
+        self._selector.now += seconds
 
     def timers(self) -> list[str]:
         """What is still to be called at some time, and was not cancelled."""

@@ -11,7 +11,7 @@ from tests.engine.world import World
 
 
 @attrs.define
-class Stages:
+class EventRecorder:
     """The stages of a client, each with the loop's time."""
 
     told: list[tuple[float, str, Mapping[str, object]]] = attrs.field(factory=list)
@@ -27,8 +27,8 @@ class Stages:
         return [at for at, told, _ in self.told if told == name]
 
 
-def stages_of(world: World) -> Stages:
+def record_events(world: World) -> EventRecorder:
     """From now on the client of this world tells its stages here."""
-    stages = Stages()
+    stages = EventRecorder()
     world.client._shared.observer._observer = stages  # type: ignore[attr-defined]
     return stages

@@ -22,7 +22,7 @@ LIMITS = Limits.documented().replace(token=(1000, 0.1))
 """A window so short that a token of a killed process is free at once; ten mints in half an hour, as documented."""
 
 PUSHED, NO_TOKEN = "pushed", "no token"
-PATIENCE = 20.0
+WAIT_MAX_SECONDS = 20.0
 
 
 def work(order: Mapping[str, Any]) -> int:
@@ -62,7 +62,7 @@ async def _push(order: Mapping[str, Any], name: str, *, wait_for: int) -> None:
 
 def _wait_for(count: int, folder: Path) -> None:
     """Until so many workers have left their file."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + WAIT_MAX_SECONDS
     while len(list(folder.iterdir())) < count and time.monotonic() < end:
         time.sleep(0.01)
 

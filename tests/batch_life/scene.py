@@ -51,16 +51,16 @@ def rows(change: Callable[[list[Row], float], list[Row]]) -> Edit:
         if reply.status != 200:
             return reply
         answer = json.loads(reply.body)
-        return with_body(reply, answer | {"data": change(answer["data"], now)})
+        return with_answer(reply, answer | {"data": change(answer["data"], now)})
 
     return edit
 
 
-def with_body(reply: SandboxResponse, answer: object) -> SandboxResponse:
+def with_answer(reply: SandboxResponse, answer: object) -> SandboxResponse:
     """The same reply, saying something else."""
     return attrs.evolve(reply, body=json.dumps(answer).encode())
 
 
-def word_of(row: Row, word: object) -> Row:
+def with_status(row: Row, word: object) -> Row:
     """The same row with another status word and no message."""
     return row | {"status_info": {"status": word}}

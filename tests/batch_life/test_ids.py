@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from tests.batch_life.scene import Edit, with_body, world_of
+from tests.batch_life.scene import Edit, with_answer, world_of
 from tests.engine.world import applications, check_account, records
 from tests.virtual import run_virtual
 from truecaller_async import CampaignOptions, DecodeError, Outcome
@@ -22,7 +22,7 @@ def repeating(nth: int, *, last: float = math.inf) -> Edit:
 
     def edit(reply: SandboxResponse, now: float) -> SandboxResponse:
         given.append(json.loads(reply.body)["batch_id"])
-        return with_body(reply, {"batch_id": given[0]}) if nth <= len(given) <= last else reply
+        return with_answer(reply, {"batch_id": given[0]}) if nth <= len(given) <= last else reply
 
     return edit
 

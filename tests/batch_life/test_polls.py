@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.batch_life.scene import Edit, with_body, world_of
+from tests.batch_life.scene import Edit, with_answer, world_of
 from tests.engine.world import World, check_account, records
 from tests.virtual import run_virtual
 from truecaller_async import CampaignOptions, Outcome, PollPolicy
@@ -90,7 +90,7 @@ def test_batch_with_permanent_404_ends_unknown_after_a_minute() -> None:
 @pytest.mark.fault("F42")
 def test_unreadable_status_costs_no_more_polls_than_unresolved_batch() -> None:
     async def main() -> None:
-        world = world_of(status=lambda reply, now: with_body(reply, {"rows": "none"}))
+        world = world_of(status=lambda reply, now: with_answer(reply, {"rows": "none"}))
         results, summary, fault = await world.run(records(5))
         check_account(results, summary, world.state)
         assert fault is None

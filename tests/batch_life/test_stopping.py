@@ -6,7 +6,7 @@ from collections.abc import Container
 
 import pytest
 
-from tests.batch_life.scene import Edit, EditedState, with_body
+from tests.batch_life.scene import Edit, EditedState, with_answer
 from tests.engine.world import World, applications, check_account, records
 from tests.virtual import run_virtual
 from truecaller_async import CampaignOptions, DecodeError, Outcome
@@ -24,7 +24,7 @@ def beside_the_point(batches: Container[int]) -> Edit:
     def edit(reply: SandboxResponse, now: float) -> SandboxResponse:
         nonlocal count
         count += 1
-        return with_body(reply, {"hello": "world"}) if count in batches else reply
+        return with_answer(reply, {"hello": "world"}) if count in batches else reply
 
     return edit
 
@@ -39,7 +39,7 @@ def test_three_accepted_batches_in_a_row_without_an_id_stop_the_run() -> None:
     """They were lost for the reader, and what follows would be lost in the same way."""
 
     async def main() -> None:
-        world = world_with(lambda reply, now: with_body(reply, {"hello": "world"}))
+        world = world_with(lambda reply, now: with_answer(reply, {"hello": "world"}))
         results, summary, fault = await world.run(records(20 * BATCH))
         check_account(results, summary, world.state)
         assert isinstance(fault, DecodeError)

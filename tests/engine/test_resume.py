@@ -381,7 +381,7 @@ def test_rows_with_values_of_any_type_can_be_reread(tmp_path: Path) -> None:
     run_virtual(main)
 
 
-def heard(life: Life) -> set[int]:
+def settled_rows(life: Life) -> set[int]:
     """The rows of which one life said its final word."""
     return {result.row for result in life.results if result.final}
 
@@ -395,7 +395,7 @@ def test_rows_expired_between_two_runs_are_not_sent() -> None:
 
     first, now = live(lambda: World(state=state), survivor, rows, None, meanwhile=stop)
     second, _ = live(lambda: World(state=state), survivor, rows, None, start=now + 3600)
-    assert heard(first) | heard(second) == set(range(1, 601))
+    assert settled_rows(first) | settled_rows(second) == set(range(1, 601))
     late = [result for result in second.results if result.outcome is Outcome.EXPIRED]
     assert len(late) + len(list(state.truth(0, 10**6))) == 600
 

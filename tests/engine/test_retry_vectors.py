@@ -9,7 +9,7 @@ from collections import defaultdict, deque
 import pytest
 
 from tests.engine.world import check_account, record, records
-from tests.throttling.gateway import End, run_swiftly, world_behind
+from tests.throttling.gateway import End, run_on_swift_loop, world_behind
 from tests.vectors.reading import SOON, Campaign, Highest, campaigns, end_of, spelled_out, state_of
 from truecaller_async import CampaignOptions, Outcome, RetryPolicy, TruecallerClient, TruecallerError
 from truecaller_async.models import Request
@@ -60,7 +60,7 @@ async def play(case: Campaign) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_batch_is_retried_as_the_table_specifies(case: Campaign) -> None:
-    run_swiftly(play, case)
+    run_on_swift_loop(play, case)
 
 
 def test_table_has_every_possible_outcome_of_a_retry() -> None:

@@ -88,7 +88,7 @@ class SandboxTransport:
         if wrong == "not_sent":
             raise NotSent("the network is unreachable")
         await asyncio.sleep(self.rng.uniform(*self.latency) + in_order)
-        if (invented := _invented(wrong)) is not None:
+        if (invented := _gateway_answer(wrong)) is not None:
             return invented
         if wrong == "lost_before":
             raise ResponseLost("the connection broke")
@@ -115,7 +115,7 @@ class SandboxTransport:
         """Nothing to close."""
 
 
-def _invented(wrong: str | None) -> Answer | None:
+def _gateway_answer(wrong: str | None) -> Answer | None:
     """Answers that come from something before the server: nothing was applied."""
     name, _, argument = (wrong or "").partition(":")
     match name:

@@ -30,12 +30,12 @@ FEATURE_SET = "00000000-0000-4000-8000-0000000000f5"
 JOB = b'{"status": "pending", "new_numbers": []}'
 CALLER, RECEIVER = "910000000001", "919900000007"
 
-PATIENT = Timeouts(connect=5, read=5)
-BRIEF = Timeouts(connect=0.5, read=0.05)
-TRIES = 2
-WIDE = Limits.documented().replace(token=(1000, 1.0), batch=(1000, 1.0))
-QUICKLY_AGAIN = RetryPolicy(attempts=TRIES, total=30, initial=0.001, cap=0.001)
-ALONE = "Connection: close\r\n"
+LONG_TIMEOUTS = Timeouts(connect=5, read=5)
+SHORT_TIMEOUTS = Timeouts(connect=0.5, read=0.05)
+ATTEMPTS = 2
+WIDE_LIMITS = Limits.documented().replace(token=(1000, 1.0), batch=(1000, 1.0))
+QUICK_RETRY = RetryPolicy(attempts=ATTEMPTS, total=30, initial=0.001, cap=0.001)
+CONNECTION_CLOSE = "Connection: close\r\n"
 
 Make = Callable[[TruecallerClient], Awaitable[object]]
 
@@ -73,7 +73,7 @@ def bodies(body: bytes, *, status: str = "200 OK", headers: str = "") -> Script:
 
     async def answer(connection: Connection) -> None:
         await connection.request()
-        await connection.answer(body, status=status, headers=headers + ALONE)
+        await connection.answer(body, status=status, headers=headers + CONNECTION_CLOSE)
 
     return answer
 
@@ -91,7 +91,7 @@ def raw(answer: bytes, *, closes: bool = True) -> Script:
 
 
 @attrs.define(eq=False)
-class Meeting:
+class CallOutcome:
     """How the call ended: the `error` or the `result`; how many `requests` the server saw of it; and what it read."""
 
     error: BaseException | None = None
@@ -100,22 +100,22 @@ class Meeting:
     heads: list[bytes] = attrs.field(factory=list)
 
 
-class Stage:
+class HostileServer:
     """The server's side of a scene."""
 
     def __init__(self, hostile: Script, good: bytes) -> None:
         self._hostile = hostile
         self._good = good
         self.is_hostile = False
-        self.let_go: list[asyncio.Event] = []
+        self.closed: list[asyncio.Event] = []
         self.server = RawServer(bodies(f'{{"token": "{TOKEN}"}}'.encode()), self._play)
 
     async def _play(self, connection: Connection) -> None:
         if not self.is_hostile:
             await bodies(self._good)(connection)
             return
-        self.let_go.append(asyncio.Event())
-        gone = self.let_go[-1]
+        self.closed.append(asyncio.Event())
+        gone = self.closed[-1]
         try:
             await self._hostile(connection)
             await connection.until_closed()
@@ -131,12 +131,14 @@ def client_at(url: str, **settings: Any) -> TruecallerClient:
         "api_key": KEY,
         "base_url": url,
     }
-    return TruecallerClient(**{**given, "timeouts": PATIENT, "retry": QUICKLY_AGAIN, "limits": WIDE, **settings})
+    return TruecallerClient(
+        **{**given, "timeouts": LONG_TIMEOUTS, "retry": QUICK_RETRY, "limits": WIDE_LIMITS, **settings}
+    )
 
 
-async def meet(call: Call, hostile: Script, timeouts: Timeouts = PATIENT) -> Meeting:
+async def call_hostile_server(call: Call, hostile: Script, timeouts: Timeouts = LONG_TIMEOUTS) -> CallOutcome:
     """Let the call meet this server, and after it a good answer, which the same client must get."""
-    stage, meeting = Stage(hostile, call.good), Meeting()
+    stage, meeting = HostileServer(hostile, call.good), CallOutcome()
     async with stage.server as server, client_at(server.url) as client:
         await call.make(client)
         stage.is_hostile = True
@@ -144,18 +146,18 @@ async def meet(call: Call, hostile: Script, timeouts: Timeouts = PATIENT) -> Mee
             meeting.result = await call.make(client.with_options(timeouts=timeouts))
         except Exception as error:  # noqa: BLE001 - which exceptions come is what these tests are about
             meeting.error = error
-        meeting.requests = len(stage.let_go)
-        for gone in stage.let_go:
+        meeting.requests = len(stage.closed)
+        for gone in stage.closed:
             await gone.wait()
         stage.is_hostile = False
         await call.make(client)
         meeting.heads = [bytes(connection.received) for connection in server.connections]
     if meeting.error is not None:
-        assert_tells_nothing(meeting.error)
+        assert_nothing_disclosed(meeting.error)
     return meeting
 
 
-def assert_tells_nothing(error: BaseException) -> None:
+def assert_nothing_disclosed(error: BaseException) -> None:
     """No credential and no number in anything a crash reporter collects, and nothing of another library behind it."""
     assert isinstance(error, TruecallerError), repr(error)
     collected = traceback.TracebackException.from_exception(error, capture_locals=True)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import attrs
 import pytest
 
-from tests.authentication.stages import Stages, stages_of
+from tests.authentication.stages import EventRecorder, record_events
 from tests.engine.world import World
 from tests.virtual import VirtualClock
 from truecaller_async.clock import Clock
@@ -30,7 +30,7 @@ class WrongClock(VirtualClock):
         return super().wall() + self.ahead
 
 
-class OtherState(SandboxState):
+class ServerState(SandboxState):
     """The sandbox, whose clock goes on while we are suspended."""
 
     ahead = 0.0
@@ -45,8 +45,8 @@ class Machine:
 
     world: World
     clock: WrongClock
-    state: OtherState
-    stages: Stages
+    state: ServerState
+    stages: EventRecorder
 
     def set_clock(self, seconds: float) -> None:
         """Somebody, or some daemon, sets our wall clock."""
@@ -71,7 +71,7 @@ def machine(
     patched: pytest.MonkeyPatch, settings: SandboxSettings, *, max_tokens: int = 1, ahead: float = 0.0
 ) -> Machine:
     """Made inside the loop. `ahead` is how wrong our wall clock is from the beginning."""
-    clock, state = WrongClock(), OtherState(settings)
+    clock, state = WrongClock(), ServerState(settings)
     clock.ahead = ahead
 
     def wrong() -> Clock:
@@ -80,4 +80,4 @@ def machine(
     with patched.context() as here:
         here.setattr("tests.engine.world.VirtualClock", wrong)
         world = World(state=state, max_tokens=max_tokens, latency=(0.02, 0.02))
-    return Machine(world, clock, state, stages_of(world))
+    return Machine(world, clock, state, record_events(world))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.resources.script import Script, answer, client_of, playing, record
-from tests.throttling.gateway import run_swiftly
+from tests.throttling.gateway import run_on_swift_loop
 from tests.vectors.reading import GOOD, SOON, Highest, Single, end_of, singles, spelled_out, state_of
 from truecaller_async import Limits, ResponseLost, RetryPolicy, TruecallerClient, TruecallerError
 from truecaller_async.models import Answer
@@ -115,7 +115,7 @@ async def play(case: Single) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_single_call_is_retried_as_the_table_specifies(case: Single) -> None:
-    run_swiftly(play, case)
+    run_on_swift_loop(play, case)
 
 
 def test_table_has_every_error_class_for_reads_and_writes() -> None:

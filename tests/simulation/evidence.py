@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from tests.simulation.fate import Act, Campaign, Fate
+from tests.simulation.scenario import CallerAction, Campaign, Scenario
 from tests.simulation.timeline import Timeline
 from truecaller_async import CallRecord, RecordResult, Summary
 from truecaller_async.models import JournalEntry
@@ -34,7 +34,7 @@ def applied_content(entry: TruthEntry) -> Content:
 
 
 @attrs.define
-class Life:
+class CampaignRun:
     """One campaign in one process: what its reader saw.
 
     `end` is how it ended: "ended" (the reader came to the end, whatever it was), "died", "cancelled", "left".
@@ -43,10 +43,10 @@ class Life:
     """
 
     process: int
-    act: Act | None
-    known: int
+    action: CallerAction | None
+    entries_before: int
     policy: str
-    told: int = 0
+    entries_after: int = 0
     results: list[RecordResult] = attrs.field(factory=list)
     summary: Summary | None = None
     fault: BaseException | None = None
@@ -54,18 +54,18 @@ class Life:
 
 
 @attrs.define
-class Course:
+class CampaignHistory:
     """One campaign, from its first life to its last."""
 
     campaign: Campaign
     rows: Sequence[CallRecord]
     entries: list[JournalEntry]
-    lives: list[Life] = attrs.field(factory=list)
-    flaws: list[str] = attrs.field(factory=list)
+    runs: list[CampaignRun] = attrs.field(factory=list)
+    journal_errors: list[str] = attrs.field(factory=list)
 
 
 @attrs.define
-class Single:
+class SingleCall:
     """One write beside the campaigns: its record, and how it ended ("ok", or the `.sent` of the error it raised)."""
 
     record: CallRecord
@@ -74,7 +74,7 @@ class Single:
 
 
 @attrs.frozen
-class Arrival:
+class ArrivedRequest:
     """One request at the server: when (loop's time), of which process, with which token, for what, how answered."""
 
     at: float
@@ -85,12 +85,12 @@ class Arrival:
 
 
 @attrs.define
-class Effort:
+class ProcessRequests:
     """What one process asked of the way to the server: `sends` are requests handed to the transport, and `restraint`
     says what leaves were given for them."""
 
     guard: ServiceGuard
-    sends: int = 0
+    sent: int = 0
 
 
 @attrs.define
@@ -103,17 +103,17 @@ class Evidence:
     nobody took.
     """
 
-    fate: Fate
+    scenario: Scenario
     timeline: Timeline
-    courses: list[Course] = attrs.field(factory=list)
-    singles: list[Single] = attrs.field(factory=list)
+    campaigns: list[CampaignHistory] = attrs.field(factory=list)
+    single_calls: list[SingleCall] = attrs.field(factory=list)
     truth: list[TruthEntry] = attrs.field(factory=list)
     stats: Stats | None = None
-    arrivals: list[Arrival] = attrs.field(factory=list)
+    arrivals: list[ArrivedRequest] = attrs.field(factory=list)
     grants: list[list[tuple[float, str, str]]] = attrs.field(factory=list)
-    efforts: list[Effort] = attrs.field(factory=list)
-    said: list[str] = attrs.field(factory=list)
+    process_requests: list[ProcessRequests] = attrs.field(factory=list)
+    messages: list[str] = attrs.field(factory=list)
     secrets: set[str] = attrs.field(factory=set)
-    left: list[str] = attrs.field(factory=list)
-    broken: list[str] = attrs.field(factory=list)
+    leaks: list[str] = attrs.field(factory=list)
+    failures: list[str] = attrs.field(factory=list)
     ended_at: float = 0.0

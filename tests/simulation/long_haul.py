@@ -6,7 +6,7 @@ requests and requests for tokens that fail now and then. Every token is renewed 
 
 from __future__ import annotations
 
-from tests.simulation.fate import Campaign, Fate, Mixture, Network, Server
+from tests.simulation.scenario import Campaign, Network, RowMixture, Scenario, Server
 from truecaller_async import CampaignOptions, Limits, RetryPolicy
 from truecaller_async.sandbox.faults.plan import Fault, FaultPlan
 
@@ -23,11 +23,11 @@ FAULTS = FaultPlan(
 )
 
 
-def long_haul() -> Fate:
+def long_haul() -> Scenario:
     """The fate. Its windows open two days after it begins."""
     limits = Limits.documented().replace(batch=(1, 1440.0))
-    mixture = Mixture(ROWS, None, 0.0, 0.001, 0.0, 0.0, 0.0, 0.05, ahead=54 * HOUR)
-    return Fate(
+    mixture = RowMixture(ROWS, None, 0.0, 0.001, 0.0, 0.0, 0.0, 0.05, windows_open_after=54 * HOUR)
+    return Scenario(
         seed=55,
         server=Server(limits, HOUR, 20.0, 5.0, "whole", (), 1.0, FAULTS, 0.0),
         network=Network((0.01, 0.2), 0.01, 60.0, 0.01, ((30 * HOUR, 30 * HOUR + 600.0),)),
@@ -37,10 +37,10 @@ def long_haul() -> Fate:
         version="v2",
         campaigns=(Campaign(mixture, CampaignOptions(), 10, 0.0, 0.0, (), 0.0, "none", ()),),
         calls=0,
-        every=1.0,
-        jumps=(),
-        blocks=(),
-        hesitation=0.0,
-        blind=0.0,
-        endings=(),
+        call_interval=1.0,
+        clock_jumps=(),
+        loop_blocks=(),
+        port_delay=0.0,
+        observer_failure_rate=0.0,
+        process_ends=(),
     )

@@ -25,20 +25,20 @@ class Timeline:
     """
 
     events: list[tuple[float, str, tuple[object, ...]]] = attrs.field(factory=list)
-    hear: Callable[[str], None] | None = None
-    deaf: bool = False
+    on_line: Callable[[str], None] | None = None
+    is_muted: bool = False
 
-    def tell(self, what: str, *details: object) -> None:
+    def record(self, what: str, *details: object) -> None:
         """This happens now."""
-        if not self.deaf:
-            self.tell_at(asyncio.get_running_loop().time(), what, *details)
+        if not self.is_muted:
+            self.record_at(asyncio.get_running_loop().time(), what, *details)
 
-    def tell_at(self, at: float, what: str, *details: object) -> None:
+    def record_at(self, at: float, what: str, *details: object) -> None:
         """Add an event that happens between two processes, where no loop runs."""
         event = (at, what, details)
         self.events.append(event)
-        if self.hear is not None:
-            self.hear(line_of(event))
+        if self.on_line is not None:
+            self.on_line(line_of(event))
 
 
 def line_of(event: tuple[float, str, tuple[object, ...]]) -> str:

@@ -46,24 +46,24 @@ PORTAL = Answer(200, {"content-type": "text/html"}, b"<html>please sign in to th
 
 
 @attrs.frozen
-class Behind:
+class AppliedThen:
     """The request takes effect, and the client is told something else."""
 
     end: Answer | Exception
 
 
 @attrs.frozen
-class Silence:
+class NoAnswer:
     """The request takes no effect, and nothing is said."""
 
 
-End: TypeAlias = "Answer | Exception | Behind | Silence | None"
+End: TypeAlias = "Answer | Exception | AppliedThen | NoAnswer | None"
 Rule: TypeAlias = Callable[[Request, float], End]
 """Given a request and the loop's time: what becomes of it."""
 
 
 @attrs.frozen
-class Passage:
+class SeenRequest:
     """One request: when it came in, when its end was known, and the status of the answer (None: there was none).
 
     `again`: the last request that was the same to the byte did not end well.
@@ -91,7 +91,7 @@ class Gateway:
     server: Transport
     rule: Rule
     latency: float = 0.05
-    seen: list[Passage] = attrs.field(factory=list)
+    seen: list[SeenRequest] = attrs.field(factory=list)
     most_open: dict[str, int] = attrs.field(factory=dict)
     """The most requests of one call that were ever in flight together."""
     _flying: dict[str, int] = attrs.field(factory=dict)
@@ -113,16 +113,16 @@ class Gateway:
         finally:
             self._flying[call] -= 1
             went = asyncio.get_running_loop().time()
-            self.seen.append(Passage(came, call, token, went, status, end is not None, again))
+            self.seen.append(SeenRequest(came, call, token, went, status, end is not None, again))
             (self._failed.discard if status == 200 else self._failed.add)(same)
 
     async def _end(self, end: End, request: Request, timeouts: Timeouts) -> Answer:
         if isinstance(end, NotSent):
             raise end
-        if isinstance(end, Silence):
+        if isinstance(end, NoAnswer):
             await asyncio.sleep(timeouts.read)
             raise ResponseLost(f"no answer within {timeouts.read:g} s")
-        if end is None or isinstance(end, Behind):
+        if end is None or isinstance(end, AppliedThen):
             own = await self.server.send(request, timeouts)
             end = own if end is None else end.end
         else:
@@ -139,11 +139,11 @@ class Gateway:
     async def aclose(self) -> None:
         await self.server.aclose()
 
-    def of(self, call: str) -> list[Passage]:
+    def of(self, call: str) -> list[SeenRequest]:
         """The requests of one call, in the order of their coming."""
         return sorted((passage for passage in self.seen if passage.call == call), key=lambda passage: passage.came)
 
-    def between(self, since: float, until: float) -> list[Passage]:
+    def between(self, since: float, until: float) -> list[SeenRequest]:
         """The requests that came in this time."""
         return [passage for passage in self.seen if since <= passage.came < until]
 
@@ -181,7 +181,7 @@ async def _drain(run: CampaignStream, after: float) -> None:
     await run.drain()
 
 
-def run_swiftly(work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+def run_on_swift_loop(work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
     """As `run_virtual`, for hours in a second: nothing here waits for a thread. No task may be left over."""
     loop = SwiftLoop()
     try:

@@ -10,7 +10,7 @@ from email.utils import format_datetime
 import pytest
 
 from tests.engine.world import World, check_account, record, records
-from tests.throttling.gateway import End, Gateway, Passage, pass_all, run_swiftly, throttled, world_behind
+from tests.throttling.gateway import End, Gateway, SeenRequest, pass_all, run_on_swift_loop, throttled, world_behind
 from tests.virtual import BASE
 from truecaller_async import RetryPolicy, WaitTooLong
 from truecaller_async.models import Request
@@ -56,13 +56,13 @@ def dated(skew: float, seconds: float, now: float) -> End:
     return throttled(http_date(wall + seconds), date=http_date(wall))
 
 
-def after(gateway: Gateway, refusal: Passage) -> Passage | None:
+def after(gateway: Gateway, refusal: SeenRequest) -> SeenRequest | None:
     """The next request with the token that was refused."""
     later = [p for p in gateway.seen if p.token == refusal.token and p.came >= refusal.went]
     return min(later, key=lambda passage: passage.came, default=None)
 
 
-def refusal_in(gateway: Gateway) -> Passage:
+def refusal_in(gateway: Gateway) -> SeenRequest:
     return next(passage for passage in gateway.seen if passage.status == 429)
 
 
@@ -98,7 +98,7 @@ async def a_campaign_where(at: float, end: End, count: int = 1500) -> tuple[Worl
 @pytest.mark.fault("F11")
 @pytest.mark.parametrize("seconds", [0, 2, 20, 120])
 def test_single_call_waits_for_retry_after_and_at_most_a_tenth_more(seconds: int) -> None:
-    assert seconds <= run_swiftly(one_push_after, throttled(str(seconds))) <= seconds * JITTER + 0.001
+    assert seconds <= run_on_swift_loop(one_push_after, throttled(str(seconds))) <= seconds * JITTER + 0.001
 
 
 @pytest.mark.fault("F11")
@@ -115,7 +115,7 @@ def test_throttled_token_sends_nothing_meanwhile_and_the_others_continue(seconds
         assert len(others) == 1
         assert refusal.token not in others
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F12")
@@ -136,7 +136,7 @@ def test_retry_date_is_measured_by_the_server_clock(skew: float) -> None:
         first, second = gateway.of("push")
         return second.came - first.went
 
-    assert 29.0 <= run_swiftly(main) <= 31.0 * JITTER
+    assert 29.0 <= run_on_swift_loop(main) <= 31.0 * JITTER
 
 
 @pytest.mark.fault("F12")
@@ -150,13 +150,13 @@ def test_campaign_waits_for_a_retry_date_by_the_server_clock(skew: float) -> Non
         assert following is not None
         assert 29.0 <= following.came - refusal.went <= 31.0 * JITTER + 1.1
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F13")
 @pytest.mark.parametrize("value", UNREADABLE)
 def test_unreadable_retry_after_is_replaced_by_own_backoff(value: str) -> None:
-    assert 0.0 <= run_swiftly(one_push_after, throttled(value)) <= 1.0
+    assert 0.0 <= run_on_swift_loop(one_push_after, throttled(value)) <= 1.0
 
 
 @pytest.mark.fault("F13")
@@ -170,7 +170,7 @@ def test_campaign_continues_after_an_unreadable_retry_after(value: str) -> None:
         assert following is not None
         assert following.came - refusal.went <= 30.0
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F13")
@@ -183,13 +183,17 @@ def test_single_call_fails_at_once_if_the_wait_is_too_long(value: str) -> None:
         assert now() - began < 1.0
         assert refusal.value.seconds > refusal.value.allowed == COOLDOWN_MAX_SECONDS
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F13")
 @pytest.mark.parametrize("seed", range(3))
 def test_longest_allowed_wait_is_waited_out_with_any_jitter(seed: int) -> None:
-    assert COOLDOWN_MAX_SECONDS <= run_swiftly(one_push_after, throttled("300"), seed) <= COOLDOWN_MAX_SECONDS + 0.001
+    assert (
+        COOLDOWN_MAX_SECONDS
+        <= run_on_swift_loop(one_push_after, throttled("300"), seed)
+        <= COOLDOWN_MAX_SECONDS + 0.001
+    )
 
 
 @pytest.mark.fault("F13")
@@ -201,7 +205,7 @@ def test_token_with_endless_retry_after_is_benched_and_the_other_finishes(value:
         assert after(gateway, refusal_in(gateway)) is None
         assert now() < 200.0
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F11")
@@ -223,4 +227,4 @@ def test_cooldown_set_between_permit_and_request_is_respected(nth: int) -> None:
         assert gateway.between(store.held_at, store.held_at + HOLD) == []
         assert len(gateway.of("submit")) == 30
 
-    run_swiftly(main)
+    run_on_swift_loop(main)

@@ -17,13 +17,13 @@ from tests.engine.world import World, applications, check_account, record, recor
 from tests.throttling.conftest import make_batches_small
 from tests.throttling.gateway import (
     UNAVAILABLE,
-    Behind,
+    AppliedThen,
     End,
     Gateway,
+    NoAnswer,
     Rule,
-    Silence,
     pass_all,
-    run_swiftly,
+    run_on_swift_loop,
     throttled,
     world_behind,
 )
@@ -97,7 +97,7 @@ def test_storm_of_429_is_met_with_one_probe_per_ten_seconds(end: Answer, seconds
         assert first_good(gateway, BEGIN + storm) <= 30.0
         assert rate_after(gateway, BEGIN + storm, 4) >= 0.8
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F19")
@@ -119,7 +119,7 @@ def test_failing_third_of_polls_for_ten_minutes_gives_no_wrong_outcome() -> None
         assert probes <= 150
         assert free <= 50
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F20")
@@ -133,7 +133,7 @@ def test_5xx_on_half_of_the_batches_is_never_reported_as_failed(seed: int, polic
         if request.call != "submit" or dice.random() < 0.5:
             return None
         page = dice.choice(FIVE_HUNDREDS)
-        return page if dice.random() < 0.5 else Behind(page)
+        return page if dice.random() < 0.5 else AppliedThen(page)
 
     async def main() -> None:
         options = CampaignOptions(on_ambiguous="resend" if policy == "resend" else "hold")
@@ -150,14 +150,14 @@ def test_5xx_on_half_of_the_batches_is_never_reported_as_failed(seed: int, polic
         assert Counter(result.outcome for result in results).keys() <= {Outcome.DELIVERED, Outcome.UNKNOWN}
         assert (summary.possibly_duplicated > 0) is (policy == "resend")
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F21")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize(
     ("end", "calls"),
-    [(UNAVAILABLE, ()), (REFUSED, ()), (Silence(), ()), (throttled(), ("submit", "status"))],
+    [(UNAVAILABLE, ()), (REFUSED, ()), (NoAnswer(), ()), (throttled(), ("submit", "status"))],
     ids=["5xx", "refused", "silent", "429"],
 )
 def test_hour_of_outage_costs_200_requests_and_recovers_in_35_seconds(end: End, calls: tuple[str, ...]) -> None:
@@ -188,7 +188,7 @@ def test_hour_of_outage_costs_200_requests_and_recovers_in_35_seconds(end: End, 
         assert stream.summary.unknown <= 10
         assert stream.summary.unknown + stream.summary.delivered == ROWS
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F21")
@@ -206,7 +206,7 @@ def test_rate_recovers_in_the_first_minute_after_an_outage(end: End, phase: floa
         assert rate_after(gateway, over, 2) >= 0.8
         assert summary.delivered == len(results) == 600
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 OUTAGES: dict[str, tuple[float, End, tuple[str, ...]]] = {
@@ -227,7 +227,7 @@ def good_day() -> list[float]:
     """When the requests of a campaign of four minutes come in where nothing goes wrong."""
     with pytest.MonkeyPatch.context() as patch:
         make_batches_small(patch)
-        gateway, *_ = run_swiftly(campaign, pass_all, 250)
+        gateway, *_ = run_on_swift_loop(campaign, pass_all, 250)
     return [passage.came for passage in gateway.seen]
 
 
@@ -254,7 +254,7 @@ def test_outage_adds_at_most_a_tenth_plus_probes_to_a_campaign(
 
     first_attempts = sum(came < over for came in good_day)
     probes = outage / 10.0 / share
-    sent = run_swiftly(main)
+    sent = run_on_swift_loop(main)
     assert sent <= 1.10 * first_attempts + 10 + probes
 
 
@@ -273,5 +273,5 @@ def test_outage_adds_at_most_a_tenth_plus_probes_to_single_calls(share: float) -
                     await client.batches.status(batch.batch_id)
         return len(gateway.of("status")), asyncio.get_running_loop().time() - BEGIN
 
-    sent, seconds = run_swiftly(main)
+    sent, seconds = run_on_swift_loop(main)
     assert sent <= 1.10 * calls + 10 + seconds / 10.0 / share

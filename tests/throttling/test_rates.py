@@ -10,7 +10,7 @@ import pytest
 
 from tests.engine.crashing import Survivor
 from tests.engine.world import World, check_account, records
-from tests.throttling.gateway import End, Gateway, pass_all, run_journaled, run_swiftly, throttled, world_behind
+from tests.throttling.gateway import End, Gateway, pass_all, run_journaled, run_on_swift_loop, throttled, world_behind
 from tests.virtual import most_in_window, run_virtual
 from truecaller_async import Limits, RecordResult
 from truecaller_async.models import Request
@@ -53,7 +53,7 @@ def test_ten_refusals_in_a_row_have_no_effect_after_five_minutes() -> None:
         assert recovered - refusals[0] < 8 * MINUTE
         return len([p for p in gateway.between(recovered, recovered + MINUTE) if p.call == "submit"]) / LIMIT
 
-    assert run_swiftly(main) >= 0.9
+    assert run_on_swift_loop(main) >= 0.9
 
 
 @pytest.mark.fault("F16")
@@ -67,7 +67,7 @@ def test_fault_free_run_of_100000_records_gets_no_refusal() -> None:
         assert (stats.refused, stats.violations) == (0, {})
         assert stats.peaks["batch"] <= LIMIT
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F16")
@@ -110,7 +110,7 @@ def test_with_half_of_the_assumed_limit_at_most_5_percent_are_refused(limit: int
         assert gateway.of("submit")[-1].came <= 50 * MINUTE
         assert share_refused(gateway, 5 * MINUTE) <= 0.05
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F18")
@@ -133,7 +133,7 @@ def test_server_that_counts_fixed_minutes_never_refuses() -> None:
         assert summary.throttled == 0
         assert max(counted.values()) >= LIMIT - 2
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F18")
@@ -164,4 +164,4 @@ def test_configured_account_limit_is_respected_across_tokens(told: bool) -> None
             times = [passage.came for passage in gateway.of("submit")]
             assert most_in_window(times, MINUTE) == stats.peaks["batch"] == LIMIT
 
-    run_swiftly(main)
+    run_on_swift_loop(main)

@@ -18,7 +18,7 @@ from tests.throttling.gateway import (
     PORTAL,
     REFUSED_TOKEN,
     UNPARSED_TOKEN,
-    Behind,
+    AppliedThen,
     End,
     throttled,
 )
@@ -138,7 +138,7 @@ def end_of(word: str) -> End:
     if word in _ENDS:
         return _ENDS[word]
     if word.endswith(" applied"):
-        return Behind(_page(int(word[:3])))
+        return AppliedThen(_page(int(word[:3])))
     assert word.isdigit(), word
     return _page(int(word))
 

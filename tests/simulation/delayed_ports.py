@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from tests.journal.stories import picture
-from tests.simulation.fate import Ending
+from tests.simulation.scenario import ProcessEnd
 from tests.simulation.timeline import Timeline
 from truecaller_async import JournalError
 from truecaller_async.journal import MemoryJournal
@@ -32,28 +32,28 @@ from truecaller_async.planning.campaign_state import CampaignState, JournaledBat
 from truecaller_async.ports import Limiter
 from truecaller_async.tokens import MemoryTokenStore
 
-FULL = "the journal cannot be written: the disk is full"
+DISK_FULL_MESSAGE = "the journal cannot be written: the disk is full"
 
 
-class Memory(MemoryJournal):
+class SyncMemoryJournal(MemoryJournal):
     """A journal in memory that takes entries without being awaited."""
 
-    def take(self, entries: tuple[JournalEntry, ...]) -> None:
+    def write_now(self, entries: tuple[JournalEntry, ...]) -> None:
         """As `write`, at once."""
         with contextlib.suppress(StopIteration):
             self.write(*entries).send(None)
 
 
 @attrs.define
-class Hesitation:
+class RandomDelay:
     """How long a call through a port takes: nothing, some turns of the loop, up to `seconds`; after death, for ever."""
 
     dice: Random
     seconds: float
-    over: asyncio.Event
+    crashed: asyncio.Event
 
     async def __call__(self) -> None:
-        if self.over.is_set():
+        if self.crashed.is_set():
             await asyncio.Event().wait()
         kind = self.dice.random()
         if kind < 0.5:
@@ -66,23 +66,23 @@ class Hesitation:
 
 
 @attrs.define(eq=False)
-class HesitantLimiter:
+class DelayedLimiter:
     """The `Limiter` port. `grants` are the permits: when, which token, which call.
 
     A permit for a token that was forgotten while it was asked for is none: nobody may use it.
     """
 
     inner: Limiter
-    hesitate: Hesitation
+    delay: RandomDelay
     grants: list[tuple[float, str, str]] = attrs.field(factory=list)
-    forgotten: set[str] = attrs.field(factory=set)
+    removed: set[str] = attrs.field(factory=set)
 
     async def try_acquire(self, token_id: str, call: str) -> float:
-        await self.hesitate()
+        await self.delay()
         wait = await self.inner.try_acquire(token_id, call)
-        if wait == 0.0 and token_id not in self.forgotten:
+        if wait == 0.0 and token_id not in self.removed:
             self.grants.append((asyncio.get_running_loop().time(), token_id, call))
-        await self.hesitate()
+        await self.delay()
         return wait
 
     def slow_down(self, token_id: str) -> None:
@@ -92,72 +92,72 @@ class HesitantLimiter:
         self.inner.restore(token_id, releases)
 
     def remove(self, token_id: str) -> None:
-        self.forgotten.add(token_id)
+        self.removed.add(token_id)
         self.inner.remove(token_id)
 
 
-class Shelves(MemoryTokenStore):
+class SharedTokenStore(MemoryTokenStore):
     """What a machine keeps of tokens and mints, over the lives of its processes."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._kept: dict[str, Token] = {}
-        self._notes: dict[str, list[tuple[str, float]]] = {}
+        self._tokens_by_id: dict[str, Token] = {}
+        self._releases_by_token: dict[str, list[tuple[str, float]]] = {}
 
 
-class HesitantStore:
+class DelayedTokenStore:
     """The `TokenStore` port of one process, over the shelves that survive it."""
 
-    def __init__(self, shelves: Shelves, hesitate: Hesitation) -> None:
-        self._shelves = shelves
-        self._hesitate = hesitate
+    def __init__(self, shared: SharedTokenStore, delay: RandomDelay) -> None:
+        self._shared = shared
+        self._delay = delay
 
     async def adopt(self, now: float) -> Sequence[Token]:
-        await self._hesitate()
-        kept = self._shelves._kept
+        await self._delay()
+        kept = self._shared._tokens_by_id
         for token_id in [token_id for token_id, token in kept.items() if token.expires_at <= now]:
             del kept[token_id]
         return list(kept.values())
 
     async def add(self, token: Token) -> None:
-        await self._hesitate()
-        self._shelves._kept[token.token_id] = token
-        await self._hesitate()
+        await self._delay()
+        self._shared._tokens_by_id[token.token_id] = token
+        await self._delay()
 
     async def discard(self, token_id: str) -> None:
-        await self._hesitate()
-        self._shelves._kept.pop(token_id, None)
-        await self._hesitate()
+        await self._delay()
+        self._shared._tokens_by_id.pop(token_id, None)
+        await self._delay()
 
     async def claim_mint(self, limit: int, per: float, now: float) -> float:
-        await self._hesitate()
-        wait = await self._shelves.claim_mint(limit, per, now)
-        await self._hesitate()
+        await self._delay()
+        wait = await self._shared.claim_mint(limit, per, now)
+        await self._delay()
         return wait
 
     async def refund_mint(self, now: float) -> None:
-        await self._hesitate()
-        await self._shelves.refund_mint(now)
+        await self._delay()
+        await self._shared.refund_mint(now)
 
     async def record_release(self, token_id: str, rule: str, at: float) -> None:
-        await self._hesitate()
-        self._shelves._notes.setdefault(token_id, []).append((rule, at))
-        await self._hesitate()
+        await self._delay()
+        self._shared._releases_by_token.setdefault(token_id, []).append((rule, at))
+        await self._delay()
 
     async def releases(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
-        await self._hesitate()
+        await self._delay()
         noted: dict[str, list[float]] = {}
-        for rule, at in self._shelves._notes.get(token_id, ()):
+        for rule, at in self._shared._releases_by_token.get(token_id, ()):
             if at > since:
                 noted.setdefault(rule, []).append(at)
         return noted
 
     async def snapshot(self, now: float, since: float) -> StoreSnapshot:
-        return await self._shelves.snapshot(now, since)
+        return await self._shared.snapshot(now, since)
 
     async def release_all(self, now: float) -> None:
-        await self._hesitate()
-        kept = self._shelves._kept
+        await self._delay()
+        kept = self._shared._tokens_by_id
         for token_id, token in kept.items():
             kept[token_id] = attrs.evolve(token, idle_since=now)
 
@@ -166,21 +166,21 @@ class HesitantStore:
 
 
 @attrs.define(eq=False)
-class Doom:
+class CrashTrigger:
     """How this process ends, if it does not end well: shared by all its journals."""
 
-    ending: Ending | None
-    struck: asyncio.Event = attrs.field(factory=asyncio.Event)
+    process_end: ProcessEnd | None
+    crashed: asyncio.Event = attrs.field(factory=asyncio.Event)
     writes: int = 0
 
-    def falls(self) -> bool:
+    def count_write(self) -> bool:
         """One more write: is it the one?"""
         self.writes += 1
-        return self.ending is not None and self.writes >= self.ending.write
+        return self.process_end is not None and self.writes >= self.process_end.write
 
 
 @attrs.define(eq=False)
-class Annals:
+class SurvivingJournal:
     """The journal of one campaign, over the lives of its processes: every entry that is safe, in order.
 
     With a `path` the tables of a real journal are written too, and each life begins from what is read out of them.
@@ -189,17 +189,17 @@ class Annals:
 
     resumable: bool
     path: Path | None
-    memory: Memory = attrs.field()
+    memory: SyncMemoryJournal = attrs.field()
     entries: list[JournalEntry] = attrs.field(factory=list)
-    flaws: list[str] = attrs.field(factory=list)
-    held: JournalHandle | None = None
+    errors: list[str] = attrs.field(factory=list)
+    handle: JournalHandle | None = None
 
     @memory.default
-    def _memory(self) -> Memory:
-        return Memory(resumable=self.resumable)
+    def _memory(self) -> SyncMemoryJournal:
+        return SyncMemoryJournal(resumable=self.resumable)
 
     @property
-    def begun(self) -> bool:
+    def has_campaign(self) -> bool:
         """Whether there is a campaign to go on with."""
         return self.memory.standing.started is not None
 
@@ -207,15 +207,15 @@ class Annals:
         state = await self.memory.open(is_new=is_new)
         if self.path is None:
             return state
-        self.held = open_handle(self.path, is_new=is_new)
-        self.held.db.execute("PRAGMA synchronous=OFF")
-        return self.held.statements.state
+        self.handle = open_handle(self.path, is_new=is_new)
+        self.handle.db.execute("PRAGMA synchronous=OFF")
+        return self.handle.statements.state
 
-    def keep(self, entries: tuple[JournalEntry, ...]) -> None:
+    def store(self, entries: tuple[JournalEntry, ...]) -> None:
         """These are safe."""
-        if self.held is not None:
-            self.held.transact([self.held.statements.build(entries)])
-        self.memory.take(entries)
+        if self.handle is not None:
+            self.handle.transact([self.handle.statements.build(entries)])
+        self.memory.write_now(entries)
         self.entries += [entry for entry in entries if not isinstance(entry, CostReported)]
 
     @property
@@ -233,34 +233,34 @@ class Annals:
         if self.path is not None:
             self._compare()
 
-    async def let_go(self) -> None:
+    async def end_process(self) -> None:
         """The process is over, however it ended."""
         await self.memory.aclose()
-        if self.held is None:
+        if self.handle is None:
             return
-        self.held.close()
-        self.held = None
-        if self.begun:
+        self.handle.close()
+        self.handle = None
+        if self.has_campaign:
             self._compare()
 
-    def abandon(self) -> None:
+    def close(self) -> None:
         """Nobody goes on with it."""
-        if self.held is not None:
-            self.held.close()
-            self.held = None
+        if self.handle is not None:
+            self.handle.close()
+            self.handle = None
 
     def _compare(self) -> None:
         assert self.path is not None
         examine(self.path, alone=True)
-        held = open_handle(self.path, is_new=False)
+        handle = open_handle(self.path, is_new=False)
         try:
-            said = held.db.execute("PRAGMA integrity_check").fetchone()[0]
-            if said != "ok":
-                self.flaws.append(f"integrity_check: {said}")
-            loaded, known = picture(load_statements(held.db).state), picture(self.memory.standing)
-            self.flaws += _differences("", loaded, known)
+            found_text = handle.db.execute("PRAGMA integrity_check").fetchone()[0]
+            if found_text != "ok":
+                self.errors.append(f"integrity_check: {found_text}")
+            loaded, known = picture(load_statements(handle.db).state), picture(self.memory.standing)
+            self.errors += _differences("", loaded, known)
         finally:
-            held.close()
+            handle.close()
 
 
 def _differences(where: str, loaded: Any, known: Any) -> list[str]:
@@ -274,54 +274,56 @@ def _differences(where: str, loaded: Any, known: Any) -> list[str]:
     return found
 
 
-class HesitantJournal:
+class DelayedJournal:
     """The `Journal` port of one process."""
 
-    def __init__(self, annals: Annals, doom: Doom, hesitate: Hesitation, timeline: Timeline, name: str) -> None:
-        self._annals = annals
-        self._doom = doom
-        self._hesitate = hesitate
+    def __init__(
+        self, journal: SurvivingJournal, trigger: CrashTrigger, delay: RandomDelay, timeline: Timeline, name: str
+    ) -> None:
+        self._journal = journal
+        self._trigger = trigger
+        self._delay = delay
         self._timeline = timeline
         self._name = name
-        self._full = False
-        self.resumable = annals.resumable
+        self._disk_full = False
+        self.resumable = journal.resumable
 
     async def open(self, *, is_new: bool) -> CampaignState:
-        await self._hesitate()
-        return await self._annals.open(is_new=is_new)
+        await self._delay()
+        return await self._journal.open(is_new=is_new)
 
     async def write(self, *entries: JournalEntry) -> None:
         """Kept before anybody else may run, so that nothing is lost of a writer who is cancelled while it waits."""
-        if self._doom.struck.is_set():
+        if self._trigger.crashed.is_set():
             await asyncio.Event().wait()
-        if self._full:
-            raise JournalError(FULL)
-        if self._doom.falls():
-            await self._fall(entries)
-        self._annals.keep(entries)
+        if self._disk_full:
+            raise JournalError(DISK_FULL_MESSAGE)
+        if self._trigger.count_write():
+            await self._end_process(entries)
+        self._journal.store(entries)
         for entry in entries:
-            self._timeline.tell(f"journal {self._name}", _short(entry))
-        await self._hesitate()
+            self._timeline.record(f"journal {self._name}", _short(entry))
+        await self._delay()
 
-    async def _fall(self, entries: tuple[JournalEntry, ...]) -> None:
-        ending = self._doom.ending
-        assert ending is not None
-        self._timeline.tell(ending.how, self._name, "kept" if ending.kept else "not kept")
-        if ending.how == "disk full":
-            self._full = True
-            raise JournalError(FULL)
-        if ending.kept:
-            self._annals.keep(entries)
-        self._doom.struck.set()
+    async def _end_process(self, entries: tuple[JournalEntry, ...]) -> None:
+        process_end = self._trigger.process_end
+        assert process_end is not None
+        self._timeline.record(process_end.how, self._name, "kept" if process_end.is_stored else "not kept")
+        if process_end.how == "disk full":
+            self._disk_full = True
+            raise JournalError(DISK_FULL_MESSAGE)
+        if process_end.is_stored:
+            self._journal.store(entries)
+        self._trigger.crashed.set()
         await asyncio.Event().wait()
 
     async def read_blocks(self, after: int, limit: int) -> Sequence[RowsRead]:
-        await self._hesitate()
-        return await self._annals.memory.read_blocks(after, limit)
+        await self._delay()
+        return await self._journal.memory.read_blocks(after, limit)
 
     async def aclose(self) -> None:
-        if not self._doom.struck.is_set():
-            await self._annals.let_go()
+        if not self._trigger.crashed.is_set():
+            await self._journal.end_process()
 
 
 def _short(entry: JournalEntry) -> str:

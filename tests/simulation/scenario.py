@@ -18,22 +18,22 @@ from truecaller_async.sandbox.faults.response_variants import ResponseVariant
 from truecaller_async.sandbox.faults.responses import FAULT_RESPONSES
 
 T = TypeVar("T")
-Kept: TypeAlias = Literal["none", "memory", "sqlite"]
+JournalKind: TypeAlias = Literal["none", "memory", "sqlite"]
 Policy: TypeAlias = Literal["resend", "hold"]
 Operator: TypeAlias = Literal["informed", "careless"]
-RESUMABLE: tuple[tuple[Kept, int], ...] = (("memory", 5), ("sqlite", 2))
+RESUMABLE_JOURNALS: tuple[tuple[JournalKind, int], ...] = (("memory", 5), ("sqlite", 2))
 
-DENIALS = frozenset({"400", "401", "403", "404", "parse-token", "429", "301", "302", "303", "307", "308"})
+NOT_APPLIED_RESPONSES = frozenset({"400", "401", "403", "404", "parse-token", "429", "301", "302", "303", "307", "308"})
 """Endings that say that nothing was applied: after "apply" they would be lies."""
 
-AFFIRMATIONS = frozenset({"empty"})
+APPLIED_RESPONSES = frozenset({"empty"})
 """Endings that say of a single record (in v1) that it was taken: without "apply" they would be lies."""
 
-COMMON = ("reset", "close", "stall", "500", "502", "503:7", "429", "429:3", "html", "cut", "half", "delay")
-GRAVE = frozenset({"403", "301", "302", "303", "307", "308"})
+COMMON_RESPONSES = ("reset", "close", "stall", "500", "502", "503:7", "429", "429:3", "html", "cut", "half", "delay")
+FATAL_RESPONSES = frozenset({"403", "301", "302", "303", "307", "308"})
 """Endings that end a campaign at once: drawn seldom, or nothing else would be seen."""
 
-MARVELS = (
+CAMPAIGN_VARIANTS = (
     ResponseVariant.MASKED_NUMBERS,
     ResponseVariant.CAMEL_STATUS_INFO,
     ResponseVariant.PARSE_FAILURE,
@@ -62,7 +62,7 @@ class Server:
     oddities: tuple[ResponseVariant, ...]
     late_for: float
     faults: FaultPlan
-    ahead: float
+    clock_offset: float
 
 
 @attrs.frozen
@@ -78,7 +78,7 @@ class Network:
 
 
 @attrs.frozen
-class Act:
+class CallerAction:
     """What the caller does in the middle: "drain", "abort", "cancel" (the reading task), "leave" (the block)."""
 
     what: Literal["drain", "abort", "cancel", "leave"]
@@ -86,7 +86,7 @@ class Act:
 
 
 @attrs.frozen
-class Mixture:
+class RowMixture:
     """Of what the rows are made; every figure but `rows`, `pairs` and `ahead` is a share of them.
 
     `pairs` is how many (caller, receiver) there are, None for one for each row. `closing` are windows that close while
@@ -99,10 +99,10 @@ class Mixture:
     equal: float
     bad: float
     poison: float
-    closing: float
+    closing_soon: float
     past: float
     failing: float
-    ahead: float = 0.0
+    windows_open_after: float = 0.0
 
 
 @attrs.frozen
@@ -118,27 +118,27 @@ class Campaign:
     every life but the first, unless it is None.
     """
 
-    mixture: Mixture
+    mixture: RowMixture
     options: CampaignOptions
     size: int
-    begins: float
-    pause: float
-    breaks: tuple[int, ...]
-    reading: float
-    journal: Kept
-    acts: tuple[Act | None, ...]
+    starts_at: float
+    source_delay: float
+    failing_rows: tuple[int, ...]
+    reader_delay: float
+    journal: JournalKind
+    actions: tuple[CallerAction | None, ...]
     decisions: tuple[Operator | None, ...] = ()
     policy: Policy | None = None
 
-    def options_in(self, life: int) -> CampaignOptions:
+    def options_in(self, process: int) -> CampaignOptions:
         """Return the options of the process with this number."""
-        if not life or self.policy is None:
+        if not process or self.policy is None:
             return self.options
         return attrs.evolve(self.options, on_ambiguous=self.policy)
 
 
 @attrs.frozen
-class Ending:
+class ProcessEnd:
     """How a process ends before its work is done: at its n-th write to any journal, by death or because it is refused.
 
     `kept`: whether that write is on the disk all the same.
@@ -146,11 +146,11 @@ class Ending:
 
     write: int
     how: Literal["death", "disk full"]
-    kept: bool
+    is_stored: bool
 
 
 @attrs.frozen
-class Fate:
+class Scenario:
     """One run. Times are seconds from its beginning.
 
     `limits` are those that the client believes in. `jumps` of its wall clock, `blocks` of its loop by foreign code.
@@ -168,45 +168,45 @@ class Fate:
     version: str
     campaigns: tuple[Campaign, ...]
     calls: int
-    every: float
-    jumps: tuple[tuple[float, float], ...]
-    blocks: tuple[tuple[float, float], ...]
-    hesitation: float
-    blind: float
-    endings: tuple[Ending, ...]
+    call_interval: float
+    clock_jumps: tuple[tuple[float, float], ...]
+    loop_blocks: tuple[tuple[float, float], ...]
+    port_delay: float
+    observer_failure_rate: float
+    process_ends: tuple[ProcessEnd, ...]
     resumes: int = 0
 
     @property
-    def lives(self) -> int:
+    def processes(self) -> int:
         """The number of processes."""
-        return len(self.endings) + self.resumes + 1
+        return len(self.process_ends) + self.resumes + 1
 
 
-def draw(seed: int) -> Fate:
+def draw(seed: int) -> Scenario:
     """The fate of this seed."""
-    return _operated(_Drawing(Random(seed)).fate(seed), Random(f"operator {seed}"))
+    return _with_operator(_Generator(Random(seed)).scenario(seed), Random(f"operator {seed}"))
 
 
-def _operated(fate: Fate, dice: Random) -> Fate:
+def _with_operator(scenario: Scenario, dice: Random) -> Scenario:
     """Add what an operator does between two processes, and a fault that gives a reason to resume.
 
     Separate dice keep the rest of the fate of each seed.
     """
-    if all(campaign.journal == "none" for campaign in fate.campaigns):
-        return fate
+    if all(campaign.journal == "none" for campaign in scenario.campaigns):
+        return scenario
     resumes = dice.choice((0, 1, 2))
-    server = fate.server
-    reasons = ((), (dice.choice(sorted(GRAVE)),), ("reset",), ("apply", "reset"))
+    server = scenario.server
+    reasons = ((), (dice.choice(sorted(FATAL_RESPONSES)),), ("reset",), ("apply", "reset"))
     do = dice.choice(reasons) if resumes else ()
     if do:
         fault = Fault(call="batch.submit", do=do, nth=dice.randint(1, 4))
         server = attrs.evolve(server, faults=FaultPlan((*server.faults.faults, fault), server.faults.seed))
-    fate = attrs.evolve(fate, server=server, resumes=resumes)
-    campaigns = tuple(_decided(campaign, fate.lives - 1, dice) for campaign in fate.campaigns)
-    return attrs.evolve(fate, campaigns=campaigns)
+    scenario = attrs.evolve(scenario, server=server, resumes=resumes)
+    campaigns = tuple(_with_decisions(campaign, scenario.processes - 1, dice) for campaign in scenario.campaigns)
+    return attrs.evolve(scenario, campaigns=campaigns)
 
 
-def _decided(campaign: Campaign, gaps: int, dice: Random) -> Campaign:
+def _with_decisions(campaign: Campaign, gaps: int, dice: Random) -> Campaign:
     """Draw the decisions. A careless one under `hold` may make a batch be applied twice, and is not drawn."""
     operators: tuple[Operator | None, ...] = (None, None, "informed")
     policies: tuple[Policy | None, ...] = (None, "resend", "resend")
@@ -218,7 +218,7 @@ def _decided(campaign: Campaign, gaps: int, dice: Random) -> Campaign:
     )
 
 
-def readable(value: object, indent: str = "") -> str:
+def describe(value: object, indent: str = "") -> str:
     """A fate, or a part of it, as lines."""
     kind: Any = type(value)
     if not attrs.has(kind) or isinstance(value, Limits | CampaignOptions | RetryPolicy):
@@ -231,8 +231,8 @@ def _told(part: Any, indent: str) -> str:
     if isinstance(part, FaultPlan):
         return f"seed {part.seed}" + "".join(f"\n{indent}{_fault(fault)}" for fault in part.faults)
     if isinstance(part, tuple) and part and attrs.has(type(part[0])):
-        return "".join(f"\n{indent}- {readable(item, indent + '  ').strip()}" for item in part)
-    return readable(part, indent)
+        return "".join(f"\n{indent}- {describe(item, indent + '  ').strip()}" for item in part)
+    return describe(part, indent)
 
 
 def _fault(fault: Fault) -> str:
@@ -252,20 +252,20 @@ def _short(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-class _Drawing:
+class _Generator:
     """Draws one fate, part after part, from one pair of dice."""
 
     def __init__(self, dice: Random) -> None:
         self._dice = dice
-        self._rough = dice.choice((0.0, 0.3, 0.6, 1.0, 1.0))
+        self._fault_level = dice.choice((0.0, 0.3, 0.6, 1.0, 1.0))
         """How much goes wrong."""
 
-    def fate(self, seed: int) -> Fate:
+    def scenario(self, seed: int) -> Scenario:
         dice = self._dice
         limits = self._limits()
         believed = limits if dice.random() < 0.9 else limits.replace(batch=(2 * limits.rules[1].limit, 10.0))
-        lives = self._of(((0, 5), (1, 3), (2, 2), (4, 1))) if self._luck(0.7) else 0
-        return Fate(
+        processes = self._weighted(((0, 5), (1, 3), (2, 2), (4, 1))) if self._happens(0.7) else 0
+        return Scenario(
             seed,
             self._server(limits),
             self._network(),
@@ -273,32 +273,32 @@ class _Drawing:
             dice.choice((1, 2, 3, 10)),
             RetryPolicy(attempts=dice.choice((1, 4, 4, 8)), total=dice.choice((20.0, 60.0))),
             dice.choice(("v1", "v2", "v2", "v3")),
-            tuple(self._campaign(lives) for _ in range(self._of(((1, 8), (2, 2), (3, 1))))),
+            tuple(self._campaign(processes) for _ in range(self._weighted(((1, 8), (2, 2), (3, 1))))),
             dice.choice((0, 0, 3, 20)),
             dice.choice((0.01, 1.0, 7.0)),
-            self._jumps(),
-            self._some(0.1, lambda: (dice.uniform(0, 60), dice.choice((0.5, 1.5, 10.0)))),
+            self._clock_jumps(),
+            self._up_to_three(0.1, lambda: (dice.uniform(0, 60), dice.choice((0.5, 1.5, 10.0)))),
             dice.choice((0.0, 0.001, 0.02)),
-            0.1 if self._luck(0.1) else 0.0,
-            tuple(self._ending() for _ in range(lives)),
+            0.1 if self._happens(0.1) else 0.0,
+            tuple(self._process_end() for _ in range(processes)),
         )
 
-    def _luck(self, share: float) -> bool:
-        return self._dice.random() < share * self._rough
+    def _happens(self, share: float) -> bool:
+        return self._dice.random() < share * self._fault_level
 
-    def _of(self, weighted: tuple[tuple[T, int], ...]) -> T:
+    def _weighted(self, weighted: tuple[tuple[T, int], ...]) -> T:
         values = [value for value, _ in weighted]
         return self._dice.choices(values, [weight for _, weight in weighted])[0]
 
-    def _some(self, share: float, make: Any) -> tuple[Any, ...]:
-        return tuple(sorted(make() for _ in range(3) if self._luck(share)))
+    def _up_to_three(self, share: float, make: Any) -> tuple[Any, ...]:
+        return tuple(sorted(make() for _ in range(3) if self._happens(share)))
 
     def _limits(self) -> Limits:
         dice = self._dice
         limits = Limits.documented().replace(
-            batch=self._of((((60, 60.0), 2), ((10, 1.0), 2), ((3, 2.0), 2), ((60, 6.0), 2), ((1, 5.0), 1))),
-            token=self._of((((100, 1.0), 4), ((5, 1.0), 1), ((20, 10.0), 1))),
-            mint=self._of((((10, 1800.0), 3), ((10, 180.0), 3), ((2, 30.0), 1))),
+            batch=self._weighted((((60, 60.0), 2), ((10, 1.0), 2), ((3, 2.0), 2), ((60, 6.0), 2), ((1, 5.0), 1))),
+            token=self._weighted((((100, 1.0), 4), ((5, 1.0), 1), ((20, 10.0), 1))),
+            mint=self._weighted((((10, 1800.0), 3), ((10, 180.0), 3), ((2, 30.0), 1))),
         )
         if dice.random() < 0.2:
             rules = tuple(attrs.evolve(rule, scope="account") for rule in limits)
@@ -314,18 +314,18 @@ class _Drawing:
         dice = self._dice
         return Server(
             limits,
-            self._of(((3600.0, 6), (600.0, 1), (120.0, 1))),
+            self._weighted(((3600.0, 6), (600.0, 1), (120.0, 1))),
             dice.choice((0.0, 0.5, 2.0, 20.0)),
             dice.choice((0.0, 0.0, 5.0)),
             dice.choice(("whole", "whole", "per_record")),
-            tuple(oddity for oddity in MARVELS if self._luck(0.15)),
+            tuple(oddity for oddity in CAMPAIGN_VARIANTS if self._happens(0.15)),
             dice.choice((1.0, 10.0, 70.0)),
             self._faults(),
-            dice.choice((0.0, 0.0, -20.0, 600.0, -600.0)) if self._luck(0.3) else 0.0,
+            dice.choice((0.0, 0.0, -20.0, 600.0, -600.0)) if self._happens(0.3) else 0.0,
         )
 
     def _faults(self) -> FaultPlan:
-        count = self._of(((0, 2), (1, 3), (2, 3), (4, 2))) if self._rough else 0
+        count = self._weighted(((0, 2), (1, 3), (2, 3), (4, 2))) if self._fault_level else 0
         return FaultPlan(tuple(self._fault() for _ in range(count)), self._dice.getrandbits(32))
 
     def _fault(self) -> Fault:
@@ -346,51 +346,55 @@ class _Drawing:
     def _steps(self, call: str) -> tuple[str, ...]:
         dice = self._dice
         applies = dice.random() < 0.5
-        endings = [name for name in FAULT_RESPONSES if name != "answer" and (name not in GRAVE or dice.random() < 0.1)]
-        ending = dice.choice(COMMON) if dice.random() < 0.7 else dice.choice(endings)
-        if ending == "delay":
+        responses = [
+            name
+            for name in FAULT_RESPONSES
+            if name != "answer" and (name not in FATAL_RESPONSES or dice.random() < 0.1)
+        ]
+        response = dice.choice(COMMON_RESPONSES) if dice.random() < 0.7 else dice.choice(responses)
+        if response == "delay":
             return "apply", f"delay:{dice.choice((0.5, 5, 45))}"
-        if applies and ending.partition(":")[0] not in DENIALS:
-            return "apply", ending
-        return ("503",) if ending in AFFIRMATIONS and call in ("*", "push") else (ending,)
+        if applies and response.partition(":")[0] not in NOT_APPLIED_RESPONSES:
+            return "apply", response
+        return ("503",) if response in APPLIED_RESPONSES and call in ("*", "push") else (response,)
 
     def _network(self) -> Network:
         dice = self._dice
         quick = dice.choice((0.0, 0.005, 0.05))
         return Network(
             (quick, quick + dice.choice((0.0, 0.01, 0.2, 3.0))),
-            0.05 if self._luck(0.3) else 0.0,
+            0.05 if self._happens(0.3) else 0.0,
             dice.choice((10.0, 60.0)),
-            dice.choice((0.0, 0.02, 0.2)) if self._luck(0.5) else 0.0,
-            self._some(0.1, lambda: _span(dice.uniform(0.0, 100.0), dice.choice((1.0, 30.0, 300.0)))),
+            dice.choice((0.0, 0.02, 0.2)) if self._happens(0.5) else 0.0,
+            self._up_to_three(0.1, lambda: _span(dice.uniform(0.0, 100.0), dice.choice((1.0, 30.0, 300.0)))),
         )
 
-    def _campaign(self, lives: int) -> Campaign:
+    def _campaign(self, processes: int) -> Campaign:
         dice = self._dice
         mixture = self._mixture()
-        breaks = (dice.randint(1, mixture.rows),) if self._luck(0.1) else ()
-        journal: Kept = self._of(RESUMABLE) if lives or dice.random() < 0.5 else "none"
+        failing_rows = (dice.randint(1, mixture.rows),) if self._happens(0.1) else ()
+        journal: JournalKind = self._weighted(RESUMABLE_JOURNALS) if processes or dice.random() < 0.5 else "none"
         return Campaign(
             mixture,
             self._options(mixture.rows),
-            self._of(((500, 3), (50, 2), (7, 2), (1, 1))) if mixture.rows <= 150 else dice.choice((500, 100)),
+            self._weighted(((500, 3), (50, 2), (7, 2), (1, 1))) if mixture.rows <= 150 else dice.choice((500, 100)),
             dice.choice((0.0, 0.0, 3.0)),
             dice.choice((0.01, 0.3)) if mixture.rows < 200 and dice.random() < 0.3 else 0.0,
-            breaks,
+            failing_rows,
             dice.choice((0.01, 0.5)) if mixture.rows < 300 and dice.random() < 0.2 else 0.0,
-            "memory" if journal == "none" and breaks else journal,
-            tuple(self._act() if self._luck(0.25) else None for _ in range(lives + 1)),
+            "memory" if journal == "none" and failing_rows else journal,
+            tuple(self._caller_action() if self._happens(0.25) else None for _ in range(processes + 1)),
         )
 
-    def _mixture(self) -> Mixture:
+    def _mixture(self) -> RowMixture:
         dice = self._dice
-        rows = self._of(((dice.randint(1, 20), 5), (dice.randint(20, 150), 12), (dice.randint(500, 2000), 2)))
-        return Mixture(
+        rows = self._weighted(((dice.randint(1, 20), 5), (dice.randint(20, 150), 12), (dice.randint(500, 2000), 2)))
+        return RowMixture(
             rows,
             dice.choice((None, None, max(1, rows // 10), max(1, rows // 2), 3)),
             dice.choice((0.0, 0.05, 0.3)),
             dice.choice((0.0, 0.02, 0.3)),
-            dice.choice((0.0, 0.0, 0.01, 0.1, 1.0)) if self._luck(0.5) else 0.0,
+            dice.choice((0.0, 0.0, 0.01, 0.1, 1.0)) if self._happens(0.5) else 0.0,
             dice.choice((0.0, 0.0, 0.1, 0.5)),
             dice.choice((0.0, 0.02)),
             dice.choice((0.0, 0.1, 0.3)),
@@ -408,30 +412,30 @@ class _Drawing:
             max_unresolved=dice.choice((1, 20, 600, 100_000, 100_000) if rows <= 150 else (600, 100_000)),
             expiry_margin=dice.choice((0.0, 5.0, 60.0)),
             dedupe=dice.choice(("window", "exact", "off")),
-            poll=self._polls(),
+            poll=self._poll_policy(),
         )
 
-    def _polls(self) -> PollPolicy:
-        cap, deadline = self._of((((5.0, 60.0), 2), ((60.0, 600.0), 3), ((60.0, 7200.0), 1)))
+    def _poll_policy(self) -> PollPolicy:
+        cap, deadline = self._weighted((((5.0, 60.0), 2), ((60.0, 600.0), 3), ((60.0, 7200.0), 1)))
         return PollPolicy(first=self._dice.choice((0.1, 2.0, 10.0)), cap=cap, deadline=deadline)
 
-    def _act(self) -> Act:
+    def _caller_action(self) -> CallerAction:
         dice = self._dice
         what: Literal["drain", "abort", "cancel", "leave"] = dice.choice(("drain", "abort", "cancel", "leave"))
-        return Act(what, dice.choice((0.0, dice.uniform(0.0, 5.0), dice.uniform(0.0, 100.0))))
+        return CallerAction(what, dice.choice((0.0, dice.uniform(0.0, 5.0), dice.uniform(0.0, 100.0))))
 
-    def _ending(self) -> Ending:
+    def _process_end(self) -> ProcessEnd:
         dice = self._dice
-        return Ending(dice.choice((dice.randint(1, 12), dice.randint(1, 80))), _how(dice), dice.random() < 0.5)
+        return ProcessEnd(dice.choice((dice.randint(1, 12), dice.randint(1, 80))), _end_kind(dice), dice.random() < 0.5)
 
-    def _jumps(self) -> tuple[tuple[float, float], ...]:
+    def _clock_jumps(self) -> tuple[tuple[float, float], ...]:
         dice = self._dice
-        return self._some(0.15, lambda: (dice.uniform(0.0, 60.0), dice.choice((-3600.0, -40.0, 40.0, 3600.0))))
+        return self._up_to_three(0.15, lambda: (dice.uniform(0.0, 60.0), dice.choice((-3600.0, -40.0, 40.0, 3600.0))))
 
 
 def _span(since: float, seconds: float) -> tuple[float, float]:
     return since, since + seconds
 
 
-def _how(dice: Random) -> Literal["death", "disk full"]:
+def _end_kind(dice: Random) -> Literal["death", "disk full"]:
     return "death" if dice.random() < 0.8 else "disk full"
