@@ -1,4 +1,4 @@
-"""New tokens: when there may be none, when they come slowly, and when what comes is no token."""
+"""New tokens: not available, slow, or invalid."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from truecaller_async import DecodeError, TokenBudgetExhausted
 from truecaller_async.models import Answer, Request
 
 WINDOW = 1836.0
-"""Half an hour, and the two per cent by which every window is kept longer."""
+"""Half an hour, plus the two per cent by which every window is extended."""
 
 
 def now() -> float:
@@ -35,7 +35,7 @@ def now() -> float:
 
 
 async def spend_budget(world: World) -> float:
-    """Ten mints, one a minute, the last of them now. Returns when the first of them has left its window."""
+    """Record ten mints, one a minute, the last one now; return when the first leaves its window."""
     store = world.client._shared.pool._store
     for minutes in range(9, -1, -1):
         assert await store.claim_mint(10, WINDOW, BASE - 60.0 * minutes) == 0.0

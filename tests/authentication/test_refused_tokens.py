@@ -1,4 +1,4 @@
-"""Tokens that the server refuses: one of them, each of them, and all of them for ever."""
+"""Tokens that the server rejects: one, each, or all of them permanently."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from truecaller_async.sandbox import SandboxSettings
 
 TOKEN_LIFE = 120.0
 WIDE = Limits.documented().replace(token=(100_000, 1.0), batch=(100_000, 1.0))
-"""Limits under which fifty requests leave at once."""
+"""Limits under which fifty requests are sent at once."""
 
 DYING = SandboxSettings(limits=WIDE, token_life=TOKEN_LIFE)
 
@@ -45,7 +45,7 @@ def now() -> float:
 
 
 def storm_of(gateway: Gateway, call: str) -> tuple[int, float]:
-    """How many requests of this call were refused for their token, and from the first of them to the first good one."""
+    """Return the rejected requests of this call, and the time from the first to the first good one."""
     refused = [passage for passage in gateway.of(call) if passage.status == 401]
     good = [passage for passage in gateway.of(call) if passage.status == 200 and passage.went > refused[0].went]
     return len(refused), good[0].went - refused[0].went
@@ -138,7 +138,7 @@ def test_poll_with_refused_token_is_repeated_within_two_seconds() -> None:
 
 @pytest.mark.fault("F02")
 def test_revoked_key_stops_campaign_in_five_seconds_and_new_key_resumes_it() -> None:
-    """Tokens are made and each is refused: the run stops in good order."""
+    """Tokens are made and each is rejected: the run stops cleanly."""
     rows, journal, keys = list(records(3000)), Survivor(), ["revoked"]
 
     def rule(request: Request, now: float) -> Answer | None:

@@ -1,4 +1,4 @@
-"""A server that gives one id to two batches: asking for it would give one batch the words of the other."""
+"""A server that gives one id to two batches: a poll would attribute results to the wrong batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BATCH = 500
 
 
 def repeating(nth: int, *, last: float = math.inf) -> Edit:
-    """From the n-th accepted batch on, to the last of these, every one has the id of the first."""
+    """Give the id of the first batch to every accepted batch between these numbers."""
     given: list[str] = []
 
     def edit(reply: SandboxResponse, now: float) -> SandboxResponse:

@@ -1,7 +1,7 @@
-"""Rows of a status that are missing, repeated, in words nobody knows, another's, or different the next time.
+"""Status rows that are missing, repeated, unknown, foreign, or different in the next answer.
 
-Half of what these tests hold is silence: a record without its own final word has no outcome until the poll deadline,
-and then it is `unknown`, never delivered or failed.
+Most tests check that nothing is claimed: a record without a final status has no outcome until the poll deadline, and
+then it is `unknown`, never delivered or failed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def by_outcome(results: list[RecordResult]) -> Counter[Outcome]:
 
 
 def event_fields(caplog: pytest.LogCaptureFixture, stage: str) -> list[str]:
-    """What the log says of a stage."""
+    """Return the logged fields of an event."""
     return [entry.getMessage() for entry in caplog.records if entry.getMessage().startswith(stage + " ")]
 
 
@@ -182,7 +182,7 @@ def test_first_final_status_stands_despite_later_changes() -> None:
     changed = 60.0
 
     def flipping(data: list[Row], now: float) -> list[Row]:
-        """The first half is final from the start and says the opposite later; the other half is late."""
+        """Report the first half as final, later the opposite; the other half is late."""
         half = len(data) // 2
         if now < changed:
             return [*data[:half], *(with_status(row, "pending") for row in data[half:])]

@@ -1,4 +1,4 @@
-"""Whole campaigns on the virtual clock: what a user is promised, one promise a test."""
+"""Whole campaigns on the virtual clock: one documented behaviour per test."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def outcomes(results: list[RecordResult]) -> Counter[Outcome]:
 
 
 def on(call: str, nth: int, what: str) -> Fault:
-    """A fault script: this call's n-th request goes wrong like this."""
+    """Return a fault script: the n-th request of this call fails in this way."""
     return lambda request, count, _: what if request.call == call and count == nth else None
 
 

@@ -1,4 +1,4 @@
-"""What the journal hears, and when: the order that a durable journal's resumption rests on."""
+"""Order of the journal entries, on which resuming from a durable journal depends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from truecaller_async.models import AttemptEnded, AttemptStarted, BatchPlanned, 
 
 @attrs.define
 class RecordingJournal(MemoryJournal):
-    """A journal that keeps everything, and may break at its n-th write."""
+    """Journal that stores all entries, and may fail at its n-th write."""
 
     breaks_at: int | None = None
     heard: list[JournalEntry] = attrs.field(factory=list)
@@ -35,7 +35,7 @@ class RecordingJournal(MemoryJournal):
 
 
 def in_flight(heard: list[JournalEntry]) -> int:
-    """Attempts that were begun and have not ended, as the journal tells it."""
+    """Return the attempts in the journal that were started and have not ended."""
     kinds = Counter(type(entry) for entry in heard)
     return kinds[AttemptStarted] - kinds[AttemptEnded]
 

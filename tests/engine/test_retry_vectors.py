@@ -18,7 +18,7 @@ CASES = campaigns()
 
 
 async def prepare(client: TruecallerClient, ends: dict[str, deque[End]], before: str) -> None:
-    """Calls with these answers, one after the other, until all of them were given."""
+    """Return calls with these answers, one after the other, until all of them were given."""
     call, _, words = before.partition(" ")
     ends[call].extend(end_of(word) for word in spelled_out(words.split(", ")))
     patient = client.with_options(retry=RetryPolicy(total=10_000.0))

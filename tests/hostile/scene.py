@@ -1,12 +1,12 @@
-"""One call of a real client meets one misbehaving server, over a real socket.
+"""One call of a real client to one misbehaving server, over a real socket.
 
-The server makes a token properly and answers one call well, with patience, so that nothing but the misbehaviour is left
-to test. Then it misbehaves until the same call has ended, and from then on it answers well again. It closes after each
-answer, so that every request comes on a connection of its own. So a scene tells three things: how the call ended, how
-many requests the server saw of it, and whether the same client still works.
+The server makes a token properly and answers one call well, so that only the misbehaviour is tested. Then it misbehaves
+until the same call has ended, and from then on it answers well again. It closes after each answer, so that every
+request uses its own connection. A scene shows how the call ended, how many requests the server got, and whether the
+same client still works.
 
-A hostile script is given a fresh `AccountOptions` and reads the request itself, or does not. When it is through it
-waits until the client has closed, so that a scene ends only where the client let every bad connection go.
+A hostile script gets a fresh `Connection` and reads the request itself, or does not. At its end it waits until the
+client has closed, so that a scene ends only if the client closed every bad connection.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Call:
 
 
 def record() -> CallRecord:
-    """A record that is good now."""
+    """Return a record that is valid now."""
     start = datetime.now(UTC)
     return CallRecord(CALLER, RECEIVER, start, start + timedelta(hours=1))
 
@@ -69,7 +69,7 @@ CALLS = (
 
 
 def bodies(body: bytes, *, status: str = "200 OK", headers: str = "") -> Script:
-    """A server that answers with this body and closes."""
+    """Return a script that answers with this body and closes."""
 
     async def answer(connection: Connection) -> None:
         await connection.request()
@@ -79,7 +79,7 @@ def bodies(body: bytes, *, status: str = "200 OK", headers: str = "") -> Script:
 
 
 def raw(answer: bytes, *, closes: bool = True) -> Script:
-    """A server that writes these bytes, and closes its side or falls silent."""
+    """Return a script that writes these bytes, and closes its side or stays silent."""
 
     async def say(connection: Connection) -> None:
         await connection.request()
@@ -92,7 +92,7 @@ def raw(answer: bytes, *, closes: bool = True) -> Script:
 
 @attrs.define(eq=False)
 class CallOutcome:
-    """How the call ended: the `error` or the `result`; how many `requests` the server saw of it; and what it read."""
+    """End of a call: the `error` or the `result`, the number of requests, and what the server read."""
 
     error: BaseException | None = None
     result: object = None
@@ -124,7 +124,7 @@ class HostileServer:
 
 
 def client_at(url: str, **settings: Any) -> TruecallerClient:
-    """A client of this server, with canaries for credentials."""
+    """Return a client of this server, with canaries as credentials."""
     given: dict[str, Any] = {
         "client_account_id": ACCOUNT,
         "key_id": "the-key-id",
@@ -137,7 +137,7 @@ def client_at(url: str, **settings: Any) -> TruecallerClient:
 
 
 async def call_hostile_server(call: Call, hostile: Script, timeouts: Timeouts = LONG_TIMEOUTS) -> CallOutcome:
-    """Let the call meet this server, and after it a good answer, which the same client must get."""
+    """Make the call to this server, and then to a good one, which the same client must reach."""
     stage, meeting = HostileServer(hostile, call.good), CallOutcome()
     async with stage.server as server, client_at(server.url) as client:
         await call.make(client)
@@ -158,7 +158,7 @@ async def call_hostile_server(call: Call, hostile: Script, timeouts: Timeouts = 
 
 
 def assert_nothing_disclosed(error: BaseException) -> None:
-    """No credential and no number in anything a crash reporter collects, and nothing of another library behind it."""
+    """Check that a crash report has no credential and no number, and no error of another library."""
     assert isinstance(error, TruecallerError), repr(error)
     collected = traceback.TracebackException.from_exception(error, capture_locals=True)
     frames = " ".join(str(frame.locals) for frame in collected.stack if "truecaller_async" in frame.filename)
@@ -169,4 +169,4 @@ def assert_nothing_disclosed(error: BaseException) -> None:
         for start in range(len(secret) - 7):
             assert secret[start : start + 8] not in shown + frames
     behind = error.__cause__ or error.__context__
-    assert behind is None or isinstance(behind, TruecallerError), f"{behind!r} stands behind {error!r}"
+    assert behind is None or isinstance(behind, TruecallerError), f"{behind!r} is the cause of {error!r}"

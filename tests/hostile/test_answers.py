@@ -1,4 +1,4 @@
-"""Every hostile answer ends in one error of the tree, whose words are right for a read and for a write."""
+"""Every hostile answer ends in one error of the package, with the right flags for a read and a write."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ UNPACKED = 200 * MIB
 EACH_CALL = pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
 
 REPEATED = (DecodeError, ResponseLost, ServerError)
-"""What is tried again, for a read only."""
+"""Errors that are retried, for a read only."""
 
 SAID = {DecodeError: ("yes", False), UnexpectedRedirect: ("yes", False)}
 
 
 def expected_words(kind: type[TruecallerError], call: Call) -> tuple[str, bool]:
-    """`.sent` and `.retryable` of this error for this call."""
+    """Return `.sent` and `.retryable` of this error for this call."""
     if kind is ResponseLost:
         return "maybe", call.is_read
     return ("yes", call.is_read) if kind is ServerError else SAID[kind]
@@ -56,7 +56,7 @@ def expected_words(kind: type[TruecallerError], call: Call) -> tuple[str, bool]:
 
 @attrs.frozen
 class Hostile:
-    """A server, and the error that a read and a write end in; `fine` names the calls that may take it for an answer."""
+    """A server script and its expected errors; `fine` names the calls that may accept the answer."""
 
     name: str
     script: Script
@@ -67,12 +67,12 @@ class Hostile:
 
 
 def unreadable(name: str, body: bytes, *, fine: tuple[str, ...] = (), headers: str = "") -> Hostile:
-    """A 2xx that no one can read: the write was taken."""
+    """Return the expectation for an unreadable 2xx: the write was applied."""
     return Hostile(name, bodies(body, headers=headers), DecodeError, DecodeError, fine)
 
 
 def lost(name: str, script: Script, timeouts: Timeouts = LONG_TIMEOUTS) -> Hostile:
-    """No complete answer."""
+    """Return the expectation for an incomplete answer."""
     return Hostile(name, script, ResponseLost, ResponseLost, timeouts=timeouts)
 
 
@@ -91,7 +91,7 @@ async def reset_after_the_request(connection: Connection) -> None:
 
 
 async def drip(connection: Connection, start: bytes, drop: bytes) -> None:
-    """Never silent, and never done."""
+    """Send a byte now and then, without an end."""
     await connection.request()
     await connection.write(start)
     while not connection.reader.at_eof():
@@ -120,7 +120,7 @@ async def go_on_for_ever(connection: Connection) -> None:
 
 @cache
 def bomb(wbits: int) -> bytes:
-    """200 kB that unpack to 200 MB."""
+    """Return 200 kB that unpack to 200 MB."""
     packer = zlib.compressobj(9, wbits=wbits)
     return b"".join(packer.compress(bytes(MIB)) for _ in range(UNPACKED // MIB)) + packer.flush()
 
@@ -133,13 +133,13 @@ def bombing(wbits: int, encoding: str) -> Script:
 
 
 SKIPPING = ("status",)
-"""The call whose documented form is read without looking at what it does not name."""
+"""Calls that ignore fields which their documented form does not name."""
 HTML = "Content-Type: text/html\r\n"
 GOOD = b'{"batch_id": "b-1", "data": [], "status": "success"}'
 HEAD = b"HTTP/1.1 200 OK\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
 LISTS = ("status", "labels", "numbers", "feature_sets")
-"""The calls whose answer may be a bare array."""
+"""Calls whose answer may be a bare array."""
 
 HOSTILE = (
     Hostile("a web page", bodies(b"<html>Sign in</html>", headers=HTML), DecodeError, ResponseLost),
@@ -165,7 +165,7 @@ HOSTILE = (
     lost("silence", raw(b"", closes=False), SHORT_TIMEOUTS),
     lost("silence in the head", raw(HEAD, closes=False), SHORT_TIMEOUTS),
     lost("silence in the body", raw(HEAD + b"Content-Length: 400\r\n\r\n{", closes=False), SHORT_TIMEOUTS),
-    lost("a longer length than the body", raw(HEAD + b"Content-Length: 53\r\n\r\n" + GOOD, closes=False), SHORT_TIMEOUTS),
+    lost("length above the body", raw(HEAD + b"Content-Length: 53\r\n\r\n" + GOOD, closes=False), SHORT_TIMEOUTS),
     lost("a head byte by byte", drip_the_head, SHORT_TIMEOUTS),
     lost("a body byte by byte", drip_the_body, SHORT_TIMEOUTS),
     lost("chunk by chunk", drip_chunks, SHORT_TIMEOUTS),
@@ -286,7 +286,7 @@ async def test_informational_response_is_skipped(call: Call) -> None:
 
 @EACH_CALL
 async def test_bytes_after_an_answer_are_never_the_next_answer(call: Call) -> None:
-    """The second answer lies in wait on a connection that is kept alive."""
+    """The second answer is sent early, on a connection that is kept alive."""
     whole = HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(call.good), call.good)
     planted = b'HTTP/1.1 418 Planted\r\nContent-Length: 19\r\n\r\n{"slug": "planted"}'
     meeting = await call_hostile_server(call, raw(whole + planted, closes=False))

@@ -1,6 +1,6 @@
-"""A signal at any moment (F57): nothing is left in doubt, and the journal goes on from there.
+"""A signal at any moment (F57): nothing is ambiguous afterwards, and the journal can be resumed.
 
-`cli/test_interruption` sends real signals to real processes. Here the same is asked for before every turn of the loop.
+`cli/test_interruption` sends real signals to real processes. Here a signal comes before every turn of the loop.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ ROWS = 24
 BATCH = 5
 OPTIONS = CampaignOptions("hold", linger=0.05, poll=PollPolicy(first=0.5))
 QUICKLY = 3.0
-"""Seconds, as long as a request in flight may take here."""
+"""Seconds that a request in flight may take here."""
 
 
 @attrs.define
 class Stopped:
-    """How a campaign ended, and when: the signals, and its end."""
+    """End of a campaign: the signals, and the times."""
 
     turns: int
     summary: Summary
@@ -37,14 +37,14 @@ class Stopped:
 
 
 def stream_of(world: World, journal: Survivor) -> CampaignStream:
-    """The campaign, begun or resumed."""
+    """Return the campaign, new or resumed."""
     resumed = journal.standing.started is not None
     asked = CampaignRequest(world.client._core, list(records(ROWS)), OPTIONS, lambda: journal, resumed=resumed)
     return CampaignStream(asked)
 
 
 def play(*signals_at: int) -> Stopped:
-    """One campaign that hears SIGINT before these turns; then what is left of it is resumed and must be complete."""
+    """Run one campaign with SIGINT before these turns; then resume the rest, which must complete."""
     acts: dict[int, Callable[[], object]] = {}
     loop = Turns(acts)
     journal, heard = Survivor(), list[float]()

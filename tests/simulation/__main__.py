@@ -1,4 +1,4 @@
-"""Many seeds, or one of them told as a timeline.
+"""Play many seeds, or print one as a timeline.
 
 python -m tests.simulation --seeds 10000 [--first 0] [--jobs 2]
 python -m tests.simulation --seed 4711
@@ -17,20 +17,20 @@ from tests.simulation.player import play
 from tests.simulation.scenario import describe, draw
 
 SHOWN_MAX = 8
-"""Violations of one seed that are told."""
+"""Violations of one seed that are printed."""
 
 SEEDS_PER_TASK = 20
-"""Seeds that a worker takes at once."""
+"""Seeds that a worker process plays per task."""
 
 
 def main() -> int:
-    """The exit code: 0 where nothing was violated."""
+    """Run the command; return 0 if nothing was violated, otherwise 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
-    parser.add_argument("--seeds", type=_one_or_more, default=200, help="how many are played")
-    parser.add_argument("--first", type=_zero_or_more, default=0, help="the first of them")
-    parser.add_argument("--jobs", type=_one_or_more, default=2, help="processes")
+    parser.add_argument("--seeds", type=_one_or_more, default=200, help="number of seeds")
+    parser.add_argument("--first", type=_zero_or_more, default=0, help="first seed")
+    parser.add_argument("--jobs", type=_one_or_more, default=2, help="number of processes")
     parser.add_argument("--go-on", action="store_true", help="do not stop at the first violation")
-    parser.add_argument("--seed", type=_zero_or_more, help="play this one alone, and tell what happens")
+    parser.add_argument("--seed", type=_zero_or_more, help="play only this seed, and print its events")
     arguments = parser.parse_args()
     if arguments.seed is not None:
         return _replay(arguments.seed)
@@ -52,7 +52,7 @@ def _at_least(least: int, text: str) -> int:
 
 
 def check(seed: int) -> list[str]:
-    """What is violated in the fate of this seed."""
+    """Return the violations in the scenario of this seed."""
     try:
         return violations(play(draw(seed)))
     except Exception:  # noqa: BLE001 - a scenario that cannot be played is found like any other
@@ -95,7 +95,7 @@ def _report(seed: int, said: list[str]) -> None:
     _print(
         f"\nseed {seed} violates:", *(f"  {line}" for line in said[:SHOWN_MAX]), f"its scenario:{describe(draw(seed))}"
     )
-    _print(f"play it again, with all that happens:  python -m tests.simulation --seed {seed}")
+    _print(f"replay it with all events:  python -m tests.simulation --seed {seed}")
 
 
 def _progress(done: int, all_of_them: int, failed: int, seconds: float) -> None:

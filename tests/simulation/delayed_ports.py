@@ -1,7 +1,7 @@
-"""The ports, each call of which takes its time: the seeded scheduler.
+"""Ports with a random delay in each call, which makes the order of events depend on the seed.
 
-Code that awaits a port must be right whatever happens meanwhile, so every call through one hesitates, for some turns of
-the loop or for a little time. The journals remember what they were told, and end a process at one of its writes.
+Code that awaits a port must be correct whatever happens meanwhile. So each call takes some turns of the loop or a short
+time. The journals store their entries outside the process, and can end a process at one of its writes.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ DISK_FULL_MESSAGE = "the journal cannot be written: the disk is full"
 
 
 class SyncMemoryJournal(MemoryJournal):
-    """A journal in memory that takes entries without being awaited."""
+    """Memory journal that can be written without an await."""
 
     def write_now(self, entries: tuple[JournalEntry, ...]) -> None:
-        """As `write`, at once."""
+        """Write the entries at once."""
         with contextlib.suppress(StopIteration):
             self.write(*entries).send(None)
 
 
 @attrs.define
 class RandomDelay:
-    """How long a call through a port takes: nothing, some turns of the loop, up to `seconds`; after death, for ever."""
+    """Delay of a call through a port: none, some loop turns, or up to `seconds`; endless after a crash."""
 
     dice: Random
     seconds: float
@@ -67,14 +67,15 @@ class RandomDelay:
 
 @attrs.define(eq=False)
 class DelayedLimiter:
-    """The `Limiter` port. `grants` are the permits: when, which token, which call.
+    """The `Limiter` port with delays; it records the permits.
 
-    A permit for a token that was forgotten while it was asked for is none: nobody may use it.
+    A permit for a token that was removed while the permit was requested does not count: it cannot be used.
     """
 
     inner: Limiter
     delay: RandomDelay
     grants: list[tuple[float, str, str]] = attrs.field(factory=list)
+    """Loop time, token id and call of each permit."""
     removed: set[str] = attrs.field(factory=set)
 
     async def try_acquire(self, token_id: str, call: str) -> float:
@@ -97,7 +98,7 @@ class DelayedLimiter:
 
 
 class SharedTokenStore(MemoryTokenStore):
-    """What a machine keeps of tokens and mints, over the lives of its processes."""
+    """Tokens and mints of a machine, which survive its processes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,7 +107,7 @@ class SharedTokenStore(MemoryTokenStore):
 
 
 class DelayedTokenStore:
-    """The `TokenStore` port of one process, over the shelves that survive it."""
+    """The `TokenStore` port of one process, in front of the store that survives it."""
 
     def __init__(self, shared: SharedTokenStore, delay: RandomDelay) -> None:
         self._shared = shared
@@ -162,29 +163,29 @@ class DelayedTokenStore:
             kept[token_id] = attrs.evolve(token, idle_since=now)
 
     async def aclose(self) -> None:
-        """The shelves stay."""
+        """Keep the shared store open."""
 
 
 @attrs.define(eq=False)
 class CrashTrigger:
-    """How this process ends, if it does not end well: shared by all its journals."""
+    """Decides at which journal write a process ends; shared by all its journals."""
 
     process_end: ProcessEnd | None
     crashed: asyncio.Event = attrs.field(factory=asyncio.Event)
     writes: int = 0
 
     def count_write(self) -> bool:
-        """One more write: is it the one?"""
+        """Count one write; return whether the process ends at it."""
         self.writes += 1
         return self.process_end is not None and self.writes >= self.process_end.write
 
 
 @attrs.define(eq=False)
 class SurvivingJournal:
-    """The journal of one campaign, over the lives of its processes: every entry that is safe, in order.
+    """Journal of one campaign over all its processes: every stored entry, in order.
 
-    With a `path` the tables of a real journal are written too, and each life begins from what is read out of them.
-    `flaws` says where the two differ.
+    With a `path`, the tables of a real journal are written as well, and each process starts from what is loaded from
+    them. `errors` lists differences between the two.
     """
 
     resumable: bool
@@ -200,7 +201,7 @@ class SurvivingJournal:
 
     @property
     def has_campaign(self) -> bool:
-        """Whether there is a campaign to go on with."""
+        """Return whether there is a campaign to resume."""
         return self.memory.standing.started is not None
 
     async def open(self, *, is_new: bool) -> CampaignState:
@@ -212,7 +213,7 @@ class SurvivingJournal:
         return self.handle.statements.state
 
     def store(self, entries: tuple[JournalEntry, ...]) -> None:
-        """These are safe."""
+        """Store the entries."""
         if self.handle is not None:
             self.handle.transact([self.handle.statements.build(entries)])
         self.memory.write_now(entries)
@@ -220,7 +221,7 @@ class SurvivingJournal:
 
     @property
     def undecided(self) -> list[JournaledBatch]:
-        """The batches that the operator may decide, while no process works on the campaign."""
+        """Return the batches that the operator may decide while no process works on the campaign."""
         return [batch for batch in self.memory.standing.open if batch.state in DECIDABLE_STATES]
 
     def decide(self, batch: JournaledBatch, *, applied: bool, at: float) -> None:
@@ -234,7 +235,7 @@ class SurvivingJournal:
             self._compare()
 
     async def end_process(self) -> None:
-        """The process is over, however it ended."""
+        """Close the journal of a process that has ended, in whatever way, and compare both forms."""
         await self.memory.aclose()
         if self.handle is None:
             return
@@ -244,7 +245,7 @@ class SurvivingJournal:
             self._compare()
 
     def close(self) -> None:
-        """Nobody goes on with it."""
+        """Close the tables at the end of the simulation."""
         if self.handle is not None:
             self.handle.close()
             self.handle = None
@@ -264,10 +265,10 @@ class SurvivingJournal:
 
 
 def _differences(where: str, loaded: Any, known: Any) -> list[str]:
-    """Each place in which the two are not the same."""
+    """Return each place in which the two values differ."""
     if not (isinstance(loaded, dict) and isinstance(known, dict)):
-        known = truncated(known) if where.endswith("reason") else known  # long numbers of the server's words are masked
-        return [] if loaded == known else [f"{where} is {loaded!r} in the tables, and {known!r} was told"]
+        known = truncated(known) if where.endswith("reason") else known  # long numbers in server messages are masked
+        return [] if loaded == known else [f"{where} is {loaded!r} in the tables, but {known!r} was written"]
     found = []
     for name in {**loaded, **known}:
         found += _differences(f"{where} {name}".strip(), loaded.get(name), known.get(name))
@@ -293,7 +294,7 @@ class DelayedJournal:
         return await self._journal.open(is_new=is_new)
 
     async def write(self, *entries: JournalEntry) -> None:
-        """Kept before anybody else may run, so that nothing is lost of a writer who is cancelled while it waits."""
+        """Store the entries before the first await, so that a cancelled writer loses nothing."""
         if self._trigger.crashed.is_set():
             await asyncio.Event().wait()
         if self._disk_full:

@@ -1,7 +1,7 @@
-"""The invariants of the fault catalogue, each as a function of the evidence: what it yields was violated.
+"""The invariants of the fault catalogue, as functions that yield the violations in the evidence.
 
-They trust nobody's word but the server's and the journal's, and the journal's only where the server cannot know: which
-attempts ended without an answer.
+They use the truth log of the server. The journal is used only for what the server cannot know: which attempts ended
+without an answer.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ NUMBER = re.compile(r"\d{9,15}")
 
 
 def violations(evidence: Evidence) -> list[str]:
-    """Everything that was violated, with the name of the invariant in front."""
+    """Return all violations, each with the name of its invariant in front."""
     return [f"{name}: {error}" for name, check in INVARIANTS.items() for error in check(evidence)]
 
 
 def i1_every_row_has_one_outcome(evidence: Evidence) -> Iterator[str]:
-    """In each life: the words of earlier lives and the results of this one are every row that was read, once each."""
+    """Check that each run has each row that was read exactly once.
+
+    Counted are the final outcomes of earlier runs and the results of this one.
+    """
     for number, history in enumerate(evidence.campaigns):
         for run in history.runs:
             for error in _run_errors(history, run):
@@ -36,24 +39,27 @@ def i1_every_row_has_one_outcome(evidence: Evidence) -> Iterator[str]:
 
 
 def i2_applications_are_explained_by_lost_answers(evidence: Evidence) -> Iterator[str]:
-    """A row is applied once, and once more for each attempt whose answer was lost; and then its result says so."""
+    """Check that a row is applied once, and once more per lost answer.
+
+    A row that was applied twice is flagged in its result.
+    """
     applied = Counter(applied_content(entry) for entry in evidence.truth)
     for number, history in enumerate(evidence.campaigns):
         allowed, flagged = _allowed(history)
         for content, most in allowed.items():
             if applied[content] > most:
                 times = applied[content]
-                yield f"campaign {number}: {_record_text(content)} was applied {times} times, at most {most} are right"
+                yield f"campaign {number}: {_record_text(content)} was applied {times} times, allowed are {most}"
         for content, (rows, is_flagged) in flagged.items():
             if applied[content] > rows and not is_flagged:
-                yield f"campaign {number}: {_record_text(content)} was applied twice, and its result does not say so"
+                yield f"campaign {number}: {_record_text(content)} was applied twice, and its result is not flagged"
     for single in evidence.single_calls:
         if applied[content_of(single.record)] > 1:
             yield f"a single call was applied {applied[content_of(single.record)]} times"
 
 
 def i3_hold_applies_at_most_once(evidence: Evidence) -> Iterator[str]:
-    """Where every life has `hold` no row is applied twice, whatever happens."""
+    """Check that no row is applied twice if every run has `hold`."""
     applied = Counter(applied_content(entry) for entry in evidence.truth)
     for number, history in enumerate(evidence.campaigns):
         if any(run.policy != "hold" for run in history.runs):
@@ -64,7 +70,10 @@ def i3_hold_applies_at_most_once(evidence: Evidence) -> Iterator[str]:
 
 
 def i4_results_match_the_truth_log(evidence: Evidence) -> Iterator[str]:
-    """Who is told "delivered" finds the record in the truth log, with that verdict; who is told "failed" does not."""
+    """Check results against the truth log.
+
+    A delivered record is in the log with that verdict; a failed one was not delivered.
+    """
     good = {applied_content(entry) for entry in evidence.truth if entry.outcome == "success"}
     every = Counter(applied_content(entry) for entry in evidence.truth)
     for number, history in enumerate(evidence.campaigns):
@@ -84,7 +93,10 @@ def i4_results_match_the_truth_log(evidence: Evidence) -> Iterator[str]:
 
 
 def i5_no_window_holds_more_than_its_limit(evidence: Evidence) -> Iterator[str]:
-    """By the permits in each process, and by the arrivals, as far as the way there leaves the windows as they were."""
+    """Check the limits by permits per process, and by arrivals at the server.
+
+    Windows of arrivals are shortened by what the network can change between permit and arrival.
+    """
     scenario = evidence.scenario
     span = _arrival_jitter(evidence)
     for rule in scenario.limits:
@@ -101,8 +113,11 @@ def i5_no_window_holds_more_than_its_limit(evidence: Evidence) -> Iterator[str]:
 
 
 def i6_mints_keep_their_limit(evidence: Evidence) -> Iterator[str]:
-    """No window of the mint rule has more requests for tokens than it allows, in all processes together; where
-    somebody sets the wall clock, in each process. A request that the server calls wrong made no token."""
+    """Check that no window of the mint rule has more token requests than allowed.
+
+    All processes count together; if the wall clock jumps, each process counts alone. Rejected requests made no token
+    and are not counted.
+    """
     for rule in evidence.scenario.limits:
         window = min(rule.per, rule.per * (1 + WINDOW_MARGIN_FACTOR) - _arrival_jitter(evidence))
         if not rule.counts("mint") or window <= 0:
@@ -119,22 +134,25 @@ def i6_mints_keep_their_limit(evidence: Evidence) -> Iterator[str]:
 
 
 def i7_retries_keep_to_their_budget(evidence: Evidence) -> Iterator[str]:
-    """No request without leave; retries that cost are at most ten, and a tenth of the first attempts; and no batch is
-    sent again on the leave of a first attempt."""
+    """Check that each request had a grant and that retries kept to their budget.
+
+    Retries with a cost are at most ten plus a tenth of the first attempts. No batch is resent with the grant of a first
+    attempt.
+    """
     for process, cost in enumerate(evidence.process_requests):
         granted = cost.guard.grant_counts
         if cost.sent > granted.total():
-            yield f"process {process} sent {cost.sent} requests, and had leave for {granted.total()}"
+            yield f"process {process} sent {cost.sent} requests with {granted.total()} grants"
         most = BUDGET_INITIAL + BUDGET_PER_REQUEST * granted[Grant.FIRST]
         if granted[Grant.RETRY] > most + 1e-6:
-            yield f"process {process} paid for {granted[Grant.RETRY]} retries, at most {most:g} are right"
+            yield f"process {process} paid for {granted[Grant.RETRY]} retries, allowed are {most:g}"
         again = sum(_resends(history, process) for history in evidence.campaigns)
         if again > granted.total() - granted[Grant.FIRST]:
-            yield f"process {process} sent {again} batches again, and had leave for fewer retries: {dict(granted)}"
+            yield f"process {process} sent {again} batches again, with fewer grants for retries: {dict(granted)}"
 
 
 def i8_no_secret_is_logged(evidence: Evidence) -> Iterator[str]:
-    """No key, no token and no whole number in a line of the log, an exception, or an entry of a journal."""
+    """Check that no key, token or full number is in the log, an exception or a journal entry."""
     error = [*evidence.messages, *(f"{entry!r}" for history in evidence.campaigns for entry in history.entries)]
     numbers = {
         number for history in evidence.campaigns for row in history.rows for number in (row.caller, row.receiver)
@@ -143,7 +161,7 @@ def i8_no_secret_is_logged(evidence: Evidence) -> Iterator[str]:
     for text in error:
         for found in NUMBER.findall(text):
             if found in numbers:
-                yield f"a whole number is in {NUMBER.sub('***', text)[:200]!r}"
+                yield f"a full number is in {NUMBER.sub('***', text)[:200]!r}"
     everything = "\n".join(error)
     for secret in evidence.secrets:
         if secret in everything:
@@ -151,19 +169,19 @@ def i8_no_secret_is_logged(evidence: Evidence) -> Iterator[str]:
 
 
 def i9_nothing_is_left(evidence: Evidence) -> Iterator[str]:
-    """No task and no timer after the close of a client."""
+    """Check that no task and no timer exists after the close of a client."""
     yield from evidence.leaks
 
 
 def i10_the_journal_is_consistent(evidence: Evidence) -> Iterator[str]:
-    """What is loaded from the tables is what was told to them."""
+    """Check that the state loaded from the tables equals the written entries."""
     for number, history in enumerate(evidence.campaigns):
         for flaw in history.journal_errors:
             yield f"campaign {number}: {flaw}"
 
 
 def i11_the_last_record_of_a_pair_is_applied_last(evidence: Evidence) -> Iterator[str]:
-    """Of the records of a pair that were applied, the last one in the source was applied last."""
+    """Check that, of the applied records of a pair, the last one in the source was applied last."""
     for number, history in enumerate(evidence.campaigns):
         words = _last_outcomes(history)
         places: dict[Content, list[int]] = defaultdict(list)
@@ -182,7 +200,7 @@ def i11_the_last_record_of_a_pair_is_applied_last(evidence: Evidence) -> Iterato
 
 
 def ends_correctly(evidence: Evidence) -> Iterator[str]:
-    """Nothing hangs, nothing is dropped silently, and what ends a campaign is an error of the tree, rightly."""
+    """Check that nothing hangs, nothing is dropped silently, and a campaign ends with the right error."""
     yield from evidence.failures
     is_full = any(ending.how == "disk full" for ending in evidence.scenario.process_ends)
     for number, history in enumerate(evidence.campaigns):
@@ -191,7 +209,7 @@ def ends_correctly(evidence: Evidence) -> Iterator[str]:
             if fault is not None and not isinstance(fault, TruecallerError):
                 yield f"campaign {number}: {type(fault).__name__}: {fault}"
             if isinstance(fault, JournalError) and not is_full:
-                yield f"campaign {number}: the journal refused: {fault}"
+                yield f"campaign {number}: a journal write failed: {fault}"
 
 
 Check = Callable[[Evidence], Iterator[str]]
@@ -213,29 +231,29 @@ INVARIANTS: dict[str, Check] = {
 
 
 def _run_errors(history: CampaignHistory, run: CampaignRun) -> Iterator[str]:
-    """What is wrong with the account of one life."""
+    """Yield what is wrong with the results of one run."""
     before = _settled(history, 0, run.entries_before)
     here = Counter(result.row for result in run.results)
     for row in here:
         if here[row] > 1:
             yield f"row {row} has {here[row]} results"
         if row in before:
-            yield f"row {row} has a result, and had its final word before"
+            yield f"row {row} has a result, but its final outcome was recorded before"
     told = _settled(history, run.entries_before, run.entries_after)
     for result in run.results:
         if result.final and told.get(result.row) is not result.outcome:
-            yield f"row {result.row} is {result.outcome} for good, and the journal says {told.get(result.row)}"
+            yield f"row {result.row} is {result.outcome} and final, but the journal says {told.get(result.row)}"
     if run.end == "died" or run.summary is None:
         return
     summary = run.summary
     if not summary.adds_up:
-        yield f"the account does not add up: {summary}"
+        yield f"the summary does not add up: {summary}"
     if run.end == "ended":
         yield from _complete_run_errors(run, before, here)
 
 
 def _complete_run_errors(run: CampaignRun, before: dict[int, Outcome], here: Counter[int]) -> Iterator[str]:
-    """The reader came to the end: it has every row that was read."""
+    """Check a run whose reader reached the end: it has every row that was read."""
     summary = run.summary
     assert summary is not None
     missing = set(range(1, summary.read + 1)) - before.keys() - here.keys()
@@ -250,7 +268,7 @@ def _complete_run_errors(run: CampaignRun, before: dict[int, Outcome], here: Cou
 
 
 def _settled(history: CampaignHistory, since: int, until: int) -> dict[int, Outcome]:
-    """The final words among these entries."""
+    """Return the final outcomes in these entries."""
     return {
         row: entry.outcome
         for entry in history.entries[since:until]
@@ -260,7 +278,7 @@ def _settled(history: CampaignHistory, since: int, until: int) -> dict[int, Outc
 
 
 def _last_outcomes(history: CampaignHistory) -> dict[int, Outcome]:
-    """What was said of each row in the end: for good, or by the last life."""
+    """Return the last outcome of each row: the final one, or that of the last run."""
     last: dict[int, Outcome] = {}
     for run in history.runs:
         last.update((result.row, result.outcome) for result in run.results)
@@ -268,8 +286,10 @@ def _last_outcomes(history: CampaignHistory) -> dict[int, Outcome]:
 
 
 def _allowed(history: CampaignHistory) -> tuple[Counter[Content], dict[Content, tuple[int, bool]]]:
-    """How often each content may be applied; and for each how many rows have it, and whether all that was said of them
-    is that they may be duplicated."""
+    """Return how often each content may be applied, and the rows of each content.
+
+    For each content: the number of rows, and whether all of them are flagged as possibly duplicated.
+    """
     lost_answers = _lost_answers(history)
     allowed: Counter[Content] = Counter()
     flags: dict[Content, tuple[int, bool]] = {}
@@ -283,7 +303,7 @@ def _allowed(history: CampaignHistory) -> tuple[Counter[Content], dict[Content, 
 
 
 def _lost_answers(history: CampaignHistory) -> Counter[int]:
-    """For each row: the attempts of its batches whose answer was lost, or never came."""
+    """Return for each row the attempts of its batches whose answer was lost or never came."""
     rows: dict[int, set[int]] = {}
     parents: dict[int, int | None] = {}
     open_attempts: dict[int, set[int]] = {}
@@ -308,7 +328,7 @@ def _lost_answers(history: CampaignHistory) -> Counter[int]:
 
 
 def _resends(history: CampaignHistory, process: int) -> int:
-    """How often this process sent a batch again that it had sent itself, after a lost answer or none."""
+    """Return how often this process resent a batch after a lost answer or without a connection."""
     again: set[int] = set()
     count = 0
     for run in history.runs:
@@ -322,7 +342,7 @@ def _resends(history: CampaignHistory, process: int) -> int:
 
 
 def _flags(history: CampaignHistory) -> dict[int, bool]:
-    """For each row that has a result for good, or in the last life: whether it is said to be possibly duplicated."""
+    """Return for each row with a final result, or in the last run, whether it is flagged."""
     flags = {result.row: result.possibly_duplicated for result in history.runs[-1].results} if history.runs else {}
     for entry in history.entries:
         if isinstance(entry, RowsSettled):
@@ -331,12 +351,12 @@ def _flags(history: CampaignHistory) -> dict[int, bool]:
 
 
 def _arrival_jitter(evidence: Evidence) -> float:
-    """Seconds by which two requests may come closer on their way from the permit to the server."""
+    """Return the seconds by which two requests may come closer between permit and arrival."""
     scenario = evidence.scenario
     low, high = scenario.network.latency
     low = (
         0.0 if any(ending.how == "death" for ending in scenario.process_ends) else low
-    )  # what dies arrives at once, or never
+    )  # requests of a dead process arrive at once, or never
     return high - low + 8 * scenario.port_delay + max((seconds for _, seconds in scenario.loop_blocks), default=0.0)
 
 
@@ -350,7 +370,7 @@ def _limit_violations(
         most = most_in_window(sorted(times), window)
         if most > rule.limit:
             whose = owner or "the account"
-            yield f"limit {rule.name}: {most} {what} of {whose} in {window:g} s, and {rule.limit} may be"
+            yield f"limit {rule.name}: {most} {what} of {whose} in {window:g} s, allowed are {rule.limit}"
 
 
 def _record_text(content: Content) -> str:

@@ -1,7 +1,7 @@
-"""Fifty-five hours of campaign: ten tokens that may send two batches in 48 minutes each, through what happens in days.
+"""A campaign of 55 hours: 10 tokens that may send 2 batches in 48 minutes each.
 
-An hour in which the server has only errors, ten minutes without a network, answers that are lost or late, status
-requests and requests for tokens that fail now and then. Every token is renewed fifty times and more.
+For one hour the server has only errors, for ten minutes there is no network. Answers are lost or late, and status and
+token requests fail now and then. Every token is renewed more than 50 times.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FAULTS = FaultPlan(
 
 
 def long_haul() -> Scenario:
-    """The fate. Its windows open two days after it begins."""
+    """Return the scenario. Its windows open two days after its start."""
     limits = Limits.documented().replace(batch=(1, 1440.0))
     mixture = RowMixture(ROWS, None, 0.0, 0.001, 0.0, 0.0, 0.0, 0.05, windows_open_after=54 * HOUR)
     return Scenario(

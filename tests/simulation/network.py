@@ -1,8 +1,8 @@
-"""The way between the client and the sandbox's state: latency, lost answers, no connection, and who saw what when.
+"""Network between the client and the sandbox state: latency, lost answers, failed connections.
 
-Each request takes a while to arrive, is answered at that moment of the server's clock, and the answer takes a while to
-come back. What the real transport makes of an answer that is cut, dripped or no HTTP is said by `tests.carriage`.
-Whatever is on its way when its process dies arrives or does not, as the dice fall.
+A request takes a while to arrive, is answered at that moment of the server clock, and the answer takes a while to come
+back. `tests.carriage` says how the real transport handles an answer that is cut, dripped or not HTTP. A request that is
+on its way when its process dies arrives or not, at random.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from truecaller_async.sandbox.answers import SandboxResponse, http_date
 
 @attrs.define(eq=False)
 class SharedNetwork:
-    """What outlives a process: the server, the way to it, and who arrived."""
+    """The server and the network, which survive a process, and all requests that arrived."""
 
     state: SandboxState
     network: Network
@@ -40,7 +40,7 @@ class SharedNetwork:
     tokens: set[str] = attrs.field(factory=set)
 
     def deliver(self, request: Request, token: str, at: float) -> tuple[SandboxResponse, float]:
-        """The request is at the server: its reply, and the server's clock."""
+        """Deliver a request to the server; return the reply and the server time."""
         self.tokens.add(token)
         headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
         now = BASE + at + self.clock_offset
@@ -49,12 +49,12 @@ class SharedNetwork:
         return reply, now
 
     def is_in_outage(self, at: float) -> bool:
-        """Whether there is an outage."""
+        """Return whether there is an outage at this time."""
         return any(since <= at < until for since, until in self.network.outages)
 
 
 def id_of(token: str) -> str:
-    """The id by which the pool knows this token."""
+    """Return the id that the pool uses for this token."""
     return hashlib.sha256(token.encode()).hexdigest()[:12] if token else ""
 
 
@@ -88,7 +88,7 @@ class SimulatedTransport:
         shared.timeline.record("sent", request.call, id_of(token))
         await asyncio.sleep(shared.dice.uniform(*shared.network.latency))
         if self._outbound.pop(request_id, None) is None:
-            await asyncio.Event().wait()  # the process died on the request_id, and `die` has said whether this arrives
+            await asyncio.Event().wait()  # the process died; `die` has decided whether this arrives
         return shared.deliver(request, token, asyncio.get_running_loop().time())
 
     async def _receive(self, request: Request, reply: SandboxResponse, now: float, timeouts: Timeouts) -> Answer:
@@ -114,7 +114,7 @@ class SimulatedTransport:
         raise AssertionError("no campaign downloads a file")
 
     def die(self) -> None:
-        """Nothing leaves any more; what is on its way arrives or does not."""
+        """Stop sending; each request on its way arrives or not, at random."""
         self.dead = True
         at = asyncio.get_running_loop().time()
         for request, token in self._outbound.values():
@@ -124,4 +124,4 @@ class SimulatedTransport:
         self._outbound.clear()
 
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is no connection to close."""

@@ -1,8 +1,8 @@
-"""A fate, played: process after process on one virtual clock, until every campaign has had its chance to end.
+"""Play a scenario: process after process on one virtual clock, until every campaign could end.
 
-A life is one process: a client, its campaigns and single calls at once, and whatever befalls them. Where it dies, its
-tasks are torn down, and only the journals, the shelves of tokens and the server go on. The last life has no ending of
-its own: it finishes what the others left.
+A process has one client; its campaigns and single calls run at the same time. If it dies, its tasks are torn down, and
+only the journals, the token store and the server continue. The last process has no early end: it finishes what the
+others left.
 """
 
 from __future__ import annotations
@@ -63,16 +63,16 @@ from truecaller_async.tokens.pool import PoolSettings
 
 TRUTH_MAX = 10**8
 PAUSE_SECONDS = 5.0
-"""Seconds between two lives."""
+"""Seconds between two processes."""
 
 TURNS_MAX = 3_000_000
-"""Turns of the loop in one life; the longest honest one needs a sixth of them."""
+"""Turns of the loop in one process; the longest correct one needs a sixth of them."""
 
 logger = logging.getLogger("truecaller_async")
 
 
 class JumpingClock(Clock):
-    """The wall clock of a machine on which somebody sets the time."""
+    """Wall clock that is set to another time during the run."""
 
     def __init__(self, jumps: tuple[tuple[float, float], ...]) -> None:
         self._jumps = jumps
@@ -83,7 +83,7 @@ class JumpingClock(Clock):
 
 
 class TimelineObserver(LoggingObserver):
-    """Tells the timeline, and the log; and raises now and then, as other people's code does."""
+    """Records events in the timeline and the log, and raises at random like faulty user code."""
 
     def __init__(self, timeline: Timeline, dice: Random, failure_rate: float) -> None:
         self._timeline = timeline
@@ -105,7 +105,7 @@ class TimelineObserver(LoggingObserver):
 
 
 class LogRecorder(logging.Handler):
-    """Keeps the lines of the log, with all their fields."""
+    """Stores the lines of the log with all their fields."""
 
     def __init__(self, messages: list[str]) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class LogRecorder(logging.Handler):
 
 @attrs.define(eq=False)
 class SimulatedWorld:
-    """What outlives the processes of one fate."""
+    """Everything that survives the processes of one scenario."""
 
     scenario: Scenario
     evidence: Evidence
@@ -134,7 +134,7 @@ class SimulatedWorld:
 
 
 def play(scenario: Scenario, on_line: Callable[[str], None] | None = None) -> Evidence:
-    """Everything that befalls; `hear` is told each line of the timeline as it happens."""
+    """Play the scenario; `on_line` is called with each line of the timeline as it happens."""
     evidence = Evidence(scenario, Timeline(on_line=on_line))
     recorder, level, propagates = LogRecorder(evidence.messages), logger.level, logger.propagate
     logger.addHandler(recorder)
@@ -203,7 +203,7 @@ def _play(world: SimulatedWorld) -> None:
 
 
 def _decide(world: SimulatedWorld, number: int, now: float) -> None:
-    """Let the operator decide, after life `number`, each batch that may have been applied."""
+    """Let the operator decide, after process `number`, each batch that may have been applied."""
     for campaign, (history, journal) in enumerate(zip(world.evidence.campaigns, world.journals, strict=True)):
         decisions = history.campaign.decisions
         operator = decisions[number] if number < len(decisions) else None
@@ -221,7 +221,7 @@ def _decide(world: SimulatedWorld, number: int, now: float) -> None:
 
 
 def _run_process(world: SimulatedWorld, number: int, start: float) -> float:
-    """One process; the time at its end."""
+    """Run one process; return the loop time at its end."""
     loop = SwiftLoop(start, TURNS_MAX)
     loop.set_exception_handler(lambda _, about: world.evidence.failures.append(_failure_text(about)))
     process = Process(world, number, loop)
@@ -242,13 +242,13 @@ def _failure_text(context: dict[str, Any]) -> str:
 
 
 def _tear_down(loop: SwiftLoop, process: Process) -> None:
-    """Nothing of a process is left but what survives it."""
+    """Remove everything of a process except what survives it."""
     if process.transport is not None:
         process.transport.dead = True
     process.trigger.crashed.set()
     process.world.timeline.is_muted = True
     if process.died:
-        loop.set_exception_handler(lambda *_: None)  # who is killed takes no exception, and drops what he held
+        loop.set_exception_handler(lambda *_: None)  # a killed process handles no exception
     for _ in range(100):
         tasks = asyncio.all_tasks(loop)
         if not tasks:
@@ -266,7 +266,7 @@ def _tear_down(loop: SwiftLoop, process: Process) -> None:
 
 @attrs.define(eq=False)
 class Process:
-    """One life."""
+    """One process of the client."""
 
     world: SimulatedWorld
     number: int
@@ -287,7 +287,7 @@ class Process:
         self.delay = RandomDelay(self.dice, scenario.port_delay, self.trigger.crashed)
 
     async def run(self) -> None:
-        """Until all is done, or death."""
+        """Work until everything is done, or until the process dies."""
         self.world.timeline.record("process", self.number)
         blocks = self._schedule_blocks()
         client = self._client()
@@ -340,7 +340,7 @@ class Process:
         return client
 
     def _schedule_blocks(self) -> list[asyncio.TimerHandle]:
-        """Foreign code holds the loop at these moments."""
+        """Schedule the moments at which foreign code blocks the loop."""
         blocks = self.world.scenario.loop_blocks
         return [self.loop.call_at(at, self.loop.block, seconds) for at, seconds in blocks if at > self.loop.time()]
 
@@ -428,7 +428,7 @@ class Process:
                     leaving.set()
 
     async def _calls(self, client: TruecallerClient) -> None:
-        """Single calls beside the campaigns; now and then the caller loses patience, or interest."""
+        """Make single calls beside the campaigns; some have a deadline, some are cancelled."""
         scenario, dice = self.world.scenario, self.dice
         tasks, cancellations = [], []
         for number in range(scenario.calls):
@@ -443,7 +443,7 @@ class Process:
             cancellation.cancel()
 
     async def _call(self, client: TruecallerClient, number: int, deadline: float | None) -> None:
-        """A record alone, a batch of one, or a read."""
+        """Push a record, submit a batch of one, or read the labels."""
         single = SingleCall(_single(number), "maybe")
         if number % 3 < 2:
             self.world.evidence.single_calls.append(single)

@@ -1,4 +1,4 @@
-"""Define the fate of one small campaign without faults, from which tests derive others."""
+"""Define the scenario of one small campaign without faults, from which tests derive others."""
 
 from __future__ import annotations
 
@@ -27,4 +27,4 @@ QUIET = Scenario(
     observer_failure_rate=0.0,
     process_ends=(),
 )
-"""A day on which nothing happens."""
+"""Scenario without faults."""

@@ -1,4 +1,4 @@
-"""The rows of a campaign, and the sources that give them."""
+"""The rows of a campaign, and the sources that provide them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tests.virtual import BASE
 from truecaller_async import CallRecord
 
 UNKNOWN_LABEL = "11111111-2222-4333-8444-555555555555"
-"""A label that the account does not have: only the server can know."""
+"""Label that the account does not have; only the server can detect it."""
 
 FAILING = ("13", "26", "39", "52")
 
 
 class SourceFailure(RuntimeError):
-    """What a source of ours raises."""
+    """Error that a source of the simulation raises."""
 
 
 def rows_of(mixture: RowMixture, number: int, dice: Random) -> list[CallRecord]:
-    """The rows of the campaign of this number; the pairs of two campaigns are never the same."""
+    """Return the rows of the campaign with this number; no pair occurs in two campaigns."""
     rows: list[CallRecord] = []
     for row in range(mixture.rows):
         if rows and dice.random() < mixture.equal:
@@ -44,7 +44,7 @@ def _row(mixture: RowMixture, number: int, row: int, dice: Random) -> CallRecord
         caller=f"9112345{number:05d}",
         receiver=f"9198{number:02d}{pair:05d}{_verdict(pair, mixture.failing)}",
         starts_at=int(opens * 1000) - HOUR_MS,
-        ends_at=int(ends) * 1000 + 999,  # so that a watermark does not leave the second
+        ends_at=int(ends) * 1000 + 999,  # so that a watermark stays within the second
         label_id=UNKNOWN_LABEL if poison else LABEL,
         reason="bad" if bad else f"Word {row:05d} of campaign {number}",
         key=str(row),
@@ -52,13 +52,16 @@ def _row(mixture: RowMixture, number: int, row: int, dice: Random) -> CallRecord
 
 
 def _verdict(pair: int, failing: float) -> str:
-    """The last two digits, by which the sandbox decides; the same for all records of a pair."""
+    """Return the last two digits of the receiver, which decide the outcome in the sandbox.
+
+    They are equal for all records of a pair.
+    """
     return FAILING[pair % 4] if (pair * 7919 % 1000) / 1000 < failing else "00"
 
 
 @attrs.define
 class RowSource:
-    """The rows, again for each life. Before some rows it raises, once each."""
+    """The rows, provided again for each process. It raises once before each of some rows."""
 
     rows: Sequence[CallRecord]
     delay: float
@@ -69,7 +72,7 @@ class RowSource:
         return cls(rows, campaign.source_delay, set(campaign.failing_rows))
 
     def open(self) -> object:
-        """What the client is given."""
+        """Return the source for the client."""
         return self._iterate_slowly() if self.delay else self._iterate() if self.failing_rows else list(self.rows)
 
     def _iterate(self) -> Iterator[CallRecord]:

@@ -1,8 +1,8 @@
-"""What befalls one run, as data: drawn from a seed, and readable.
+"""Everything that happens in one run, as data: drawn from a seed and printable.
 
-Most fates are small, because ten small worlds find more than one large one; now and then one has some thousand rows.
-Every evil has an end: faults of the plan stop at a moment, or strike only some of the requests, so that each fate can
-be played to its end. What no client can see through is not drawn: an answer that says "not applied" of what was.
+Most scenarios are small, because ten small ones find more than one large one; a few have some thousand rows. Every
+fault ends, or affects only some of the requests, so that each scenario can be played to its end. Faults that no client
+can detect are not drawn, such as an answer that says "not applied" for a request that was applied.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Operator: TypeAlias = Literal["informed", "careless"]
 RESUMABLE_JOURNALS: tuple[tuple[JournalKind, int], ...] = (("memory", 5), ("sqlite", 2))
 
 NOT_APPLIED_RESPONSES = frozenset({"400", "401", "403", "404", "parse-token", "429", "301", "302", "303", "307", "308"})
-"""Endings that say that nothing was applied: after "apply" they would be lies."""
+"""Responses that say "not applied"; after "apply" they would be false."""
 
 APPLIED_RESPONSES = frozenset({"empty"})
-"""Endings that say of a single record (in v1) that it was taken: without "apply" they would be lies."""
+"""Responses that say that a single record (in v1) was accepted; without "apply" they would be false."""
 
 COMMON_RESPONSES = ("reset", "close", "stall", "500", "502", "503:7", "429", "429:3", "html", "cut", "half", "delay")
 FATAL_RESPONSES = frozenset({"403", "301", "302", "303", "307", "308"})
-"""Endings that end a campaign at once: drawn seldom, or nothing else would be seen."""
+"""Responses that end a campaign at once; drawn rarely, so that other faults are seen as well."""
 
 CAMPAIGN_VARIANTS = (
     ResponseVariant.MASKED_NUMBERS,
@@ -47,12 +47,12 @@ CAMPAIGN_VARIANTS = (
     ResponseVariant.FOREIGN_ROWS,
     ResponseVariant.OLD_NAMES_IN_ROWS,
 )
-"""The oddities that concern a campaign."""
+"""Response variants that concern a campaign."""
 
 
 @attrs.frozen
 class Server:
-    """The account behind the sandbox. `ahead`: seconds by which its clock differs from the true time."""
+    """The account in the sandbox."""
 
     limits: Limits
     token_life: float
@@ -63,23 +63,27 @@ class Server:
     late_for: float
     faults: FaultPlan
     clock_offset: float
+    """Seconds by which the server clock differs from the true time."""
 
 
 @attrs.frozen
 class Network:
-    """Seconds that a request and an answer are on their way, evenly from `latency`; `slow` of the answers take up to
-    `slowest`. `not_sent` of the requests find no connection, and in an outage all of them."""
+    """Delays and failures of the network."""
 
     latency: tuple[float, float]
+    """Range of the seconds that a request or an answer takes."""
     slow: float
+    """Share of the answers that take up to `slowest` seconds."""
     slowest: float
     not_sent: float
+    """Share of the requests that find no connection."""
     outages: tuple[tuple[float, float], ...]
+    """Start and end of each time without connections, in seconds."""
 
 
 @attrs.frozen
 class CallerAction:
-    """What the caller does in the middle: "drain", "abort", "cancel" (the reading task), "leave" (the block)."""
+    """Action during a run: "drain", "abort", "cancel" the reading task, or "leave" the block."""
 
     what: Literal["drain", "abort", "cancel", "leave"]
     at: float
@@ -87,48 +91,51 @@ class CallerAction:
 
 @attrs.frozen
 class RowMixture:
-    """Of what the rows are made; every figure but `rows`, `pairs` and `ahead` is a share of them.
-
-    `pairs` is how many (caller, receiver) there are, None for one for each row. `closing` are windows that close while
-    the campaign runs, `past` those that have closed, `poison` rows that only the server refuses. All windows begin
-    `ahead` seconds later.
-    """
+    """Composition of the rows, as shares of the rows unless stated otherwise."""
 
     rows: int
+    """Number of rows."""
     pairs: int | None
+    """Number of different (caller, receiver) pairs; None for one per row."""
     equal: float
     bad: float
     poison: float
+    """Rows that only the server rejects."""
     closing_soon: float
+    """Rows whose window closes while the campaign runs."""
     past: float
+    """Rows whose window has closed."""
     failing: float
     windows_open_after: float = 0.0
+    """Seconds after the start at which all windows open."""
 
 
 @attrs.frozen
 class Campaign:
-    """One campaign: what is in it, how it is run, and what becomes of it in each life.
-
-    `size` is the most records in a batch. `pause` is what the source waits before each row (0.0: it is a list), and
-    `breaks` the rows before which it raises, once each. The reader takes `reading` seconds for a result. `journal` is
-    "none" (nobody can go on from it), "memory" or "sqlite". `acts` are those of the first lives.
-
-    `decisions[n]` is the operator after life n, None for no decision. The operator decides each batch that may have
-    been applied: "informed" looks into the server's truth log, "careless" guesses. `policy` replaces `on_ambiguous` in
-    every life but the first, unless it is None.
-    """
+    """One campaign: its rows, its options, and what happens to it in each process."""
 
     mixture: RowMixture
     options: CampaignOptions
     size: int
+    """Largest number of records in a batch."""
     starts_at: float
     source_delay: float
+    """Seconds that the source waits before each row; 0.0 for a list."""
     failing_rows: tuple[int, ...]
+    """Rows before which the source raises, once each."""
     reader_delay: float
+    """Seconds that the reader needs for a result."""
     journal: JournalKind
+    """"none" (not resumable), "memory" or "sqlite"."""
     actions: tuple[CallerAction | None, ...]
+    """Action of the caller in each of the first processes."""
     decisions: tuple[Operator | None, ...] = ()
+    """Operator after process n; None for no decision.
+
+    The operator decides each batch that may have been applied: "informed" by the truth log, "careless" at random.
+    """
     policy: Policy | None = None
+    """Replaces `on_ambiguous` in every process except the first, unless it is None."""
 
     def options_in(self, process: int) -> CampaignOptions:
         """Return the options of the process with this number."""
@@ -139,58 +146,58 @@ class Campaign:
 
 @attrs.frozen
 class ProcessEnd:
-    """How a process ends before its work is done: at its n-th write to any journal, by death or because it is refused.
-
-    `kept`: whether that write is on the disk all the same.
-    """
+    """Early end of a process at its n-th write to any journal."""
 
     write: int
     how: Literal["death", "disk full"]
     is_stored: bool
+    """Whether that write is on the disk nevertheless."""
 
 
 @attrs.frozen
 class Scenario:
-    """One run. Times are seconds from its beginning.
-
-    `limits` are those that the client believes in. `jumps` of its wall clock, `blocks` of its loop by foreign code.
-    `calls` single calls go beside the campaigns, one each `every` seconds. `hesitation` bounds the delay of a call
-    through a port. The observer raises in `blind` of its calls. `endings` are those of the first lives. Then come
-    `resumes` lives, and the last one, that end by themselves.
-    """
+    """One run. Times are seconds from its start."""
 
     seed: int
     server: Server
     network: Network
     limits: Limits
+    """Limits that the client assumes."""
     max_tokens: int
     retry: RetryPolicy
     version: str
     campaigns: tuple[Campaign, ...]
     calls: int
+    """Single calls beside the campaigns, one per `call_interval` seconds."""
     call_interval: float
     clock_jumps: tuple[tuple[float, float], ...]
+    """Time and seconds of each jump of the client's wall clock."""
     loop_blocks: tuple[tuple[float, float], ...]
+    """Time and duration of each block of the event loop."""
     port_delay: float
+    """Largest delay of a call through a port, in seconds."""
     observer_failure_rate: float
+    """Share of the observer calls that raise."""
     process_ends: tuple[ProcessEnd, ...]
+    """Early ends of the first processes."""
     resumes: int = 0
+    """Processes after these that end normally, not counting the last one."""
 
     @property
     def processes(self) -> int:
-        """The number of processes."""
+        """Return the number of processes."""
         return len(self.process_ends) + self.resumes + 1
 
 
 def draw(seed: int) -> Scenario:
-    """The fate of this seed."""
+    """Return the scenario of this seed."""
     return _with_operator(_Generator(Random(seed)).scenario(seed), Random(f"operator {seed}"))
 
 
 def _with_operator(scenario: Scenario, dice: Random) -> Scenario:
-    """Add what an operator does between two processes, and a fault that gives a reason to resume.
+    """Add the operator's decisions between two processes, and a fault that gives a reason to resume.
 
-    Separate dice keep the rest of the fate of each seed.
+    A separate random generator keeps the rest of each scenario unchanged.
     """
     if all(campaign.journal == "none" for campaign in scenario.campaigns):
         return scenario
@@ -207,7 +214,10 @@ def _with_operator(scenario: Scenario, dice: Random) -> Scenario:
 
 
 def _with_decisions(campaign: Campaign, gaps: int, dice: Random) -> Campaign:
-    """Draw the decisions. A careless one under `hold` may make a batch be applied twice, and is not drawn."""
+    """Draw the decisions of the operator.
+
+    "careless" is not drawn under `hold`, because it may cause a batch to be applied twice.
+    """
     operators: tuple[Operator | None, ...] = (None, None, "informed")
     policies: tuple[Policy | None, ...] = (None, "resend", "resend")
     if campaign.options.on_ambiguous == "resend":
@@ -219,7 +229,7 @@ def _with_decisions(campaign: Campaign, gaps: int, dice: Random) -> Campaign:
 
 
 def describe(value: object, indent: str = "") -> str:
-    """A fate, or a part of it, as lines."""
+    """Return a scenario, or a part of it, as lines."""
     kind: Any = type(value)
     if not attrs.has(kind) or isinstance(value, Limits | CampaignOptions | RetryPolicy):
         return _short(value)
@@ -253,12 +263,12 @@ def _short(value: object) -> str:
 
 
 class _Generator:
-    """Draws one fate, part after part, from one pair of dice."""
+    """Draws one scenario, part after part, from one random generator."""
 
     def __init__(self, dice: Random) -> None:
         self._dice = dice
         self._fault_level = dice.choice((0.0, 0.3, 0.6, 1.0, 1.0))
-        """How much goes wrong."""
+        """Factor for the probability of faults."""
 
     def scenario(self, seed: int) -> Scenario:
         dice = self._dice

@@ -1,4 +1,4 @@
-"""Each check can fail: a violation of every kind is planted, in the evidence or in the world, and found."""
+"""Check that each invariant can fail: a planted violation of every kind is found."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from truecaller_async.sandbox.settings import SPEEDS
 
 @pytest.fixture(scope="module")
 def quiet() -> Evidence:
-    """What is known of such a day."""
+    """Return the evidence of a run without faults."""
     return play(QUIET)
 
 
 def lossy(**options: object) -> Scenario:
-    """A fate in which some answers are lost after the request took effect."""
+    """Return a scenario in which some answers are lost after the request was applied."""
     faults = FaultPlan((Fault(call="batch.submit", do=("apply", "reset"), probability=0.5),), 3)
     [campaign] = QUIET.campaigns
     campaign = attrs.evolve(campaign, options=CampaignOptions(**options))  # type: ignore[arg-type]
@@ -44,7 +44,7 @@ def lossy(**options: object) -> Scenario:
 
 
 def names(evidence: Evidence) -> set[str]:
-    """The invariants that are violated."""
+    """Return the names of the violated invariants."""
     return {violation.partition(":")[0] for violation in violations(evidence)}
 
 

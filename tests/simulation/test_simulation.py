@@ -1,4 +1,4 @@
-"""Two hundred fates, the same fate twice, and a campaign of days."""
+"""Play 200 scenarios, the same scenario twice, and a campaign of 55 hours."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_seed_always_gives_the_same_scenario_and_run() -> None:
 
 
 def test_scenarios_of_the_suite_cover_what_the_readme_promises() -> None:
-    """What is never drawn proves nothing."""
+    """Check that the seeds of the suite draw every kind of event often enough."""
     scenarios = [draw(seed) for seed in range(200)]
     ends = Counter(process_end.how for scenario in scenarios for process_end in scenario.process_ends)
     actions = Counter(

@@ -1,4 +1,4 @@
-"""Check that each arrow of the state chart of a batch is taken by a campaign of the simulation.
+"""Check that each transition of the state chart of a batch is taken by a simulated campaign.
 
 Two copies of a batch follow the chart: the live batch of the engine, and the journal's copy. Both are recorded.
 """
@@ -28,7 +28,7 @@ SEEDS = range(200)
 """`test_simulation.py` checks the invariants of the same seeds."""
 
 BY_OPERATOR = {(BatchState.ABANDONED, BatchEvent.APPLIED), (BatchState.ABANDONED, BatchEvent.NOT_APPLIED)}
-"""Arrows of the journal alone: no process works on the campaign when the operator decides."""
+"""Transitions of the journal alone: no process works on the campaign when the operator decides."""
 
 SENT = {(BatchState.PLANNED, BatchEvent.INTENT), (BatchState.IN_FLIGHT, BatchEvent.ACCEPTED)}
 LOST = {(BatchState.IN_FLIGHT, BatchEvent.LOST), (BatchState.AMBIGUOUS, BatchEvent.ABANDON)}
@@ -36,20 +36,20 @@ LOST = {(BatchState.IN_FLIGHT, BatchEvent.LOST), (BatchState.AMBIGUOUS, BatchEve
 
 @attrs.define
 class TakenTransitions:
-    """The arrows that were taken."""
+    """The transitions that were taken."""
 
     live: set[Transition] = attrs.field(factory=set)
     journal: set[Transition] = attrs.field(factory=set)
 
     @property
     def is_all(self) -> bool:
-        """Whether both copies took each arrow that they can take."""
+        """Return whether both copies took each transition that they can take."""
         return self.live >= TRANSITIONS.keys() - BY_OPERATOR and self.journal >= TRANSITIONS.keys()
 
 
 @contextmanager
 def recorded() -> Iterator[TakenTransitions]:
-    """Record every arrow that is taken inside the block."""
+    """Record every transition that is taken inside the block."""
     taken = TakenTransitions()
 
     def live(state: BatchState, event: BatchEvent) -> BatchState:
@@ -70,7 +70,7 @@ def recorded() -> Iterator[TakenTransitions]:
 
 @pytest.fixture(scope="module")
 def taken() -> TakenTransitions:
-    """Play one seed after another until every arrow was taken, or the seeds are used up."""
+    """Play one seed after another until every transition was taken, or the seeds are used up."""
     with recorded() as taken:
         for seed in SEEDS:
             if taken.is_all:
@@ -80,7 +80,7 @@ def taken() -> TakenTransitions:
 
 
 def name(transition: Transition) -> str:
-    """Return the arrow as the name of a test."""
+    """Return the transition as the name of a test."""
     state, event = transition
     return f"{state}-{event}"
 
@@ -111,7 +111,7 @@ def resumed(
     resolve_after: float = 0.5,
     **options: object,
 ) -> Scenario:
-    """Return a fate of two processes, in which `steps` befall the second submit."""
+    """Return a scenario of two processes, in which `steps` affect the second submit."""
     faults = FaultPlan((Fault(call="batch.submit", do=steps, nth=2),) if steps else ())
     [campaign] = QUIET.campaigns
     campaign = attrs.evolve(
@@ -191,7 +191,7 @@ def test_what_the_operator_says_decides_what_is_sent_again() -> None:
 
 
 def test_a_careless_operator_causes_flagged_duplicates() -> None:
-    """The guess is wrong in some of these worlds, and no invariant is violated in any."""
+    """The guess is wrong in some of these scenarios, and no invariant is violated in any."""
     scenario = resumed("apply", "reset", operator="careless", max_resends=0)
     worlds = [play(attrs.evolve(scenario, seed=seed)) for seed in range(4)]
     assert [violations(world) for world in worlds] == [[], [], [], []]

@@ -1,14 +1,14 @@
-"""Whatever stands between a client and the sandbox: it lets a request through, or answers in the server's place.
+"""A component between a client and the sandbox: it forwards a request or answers it itself.
 
-A `Rule` is asked about each request when it comes in, and says what becomes of it:
+A `Rule` is called with each request and returns what happens to it:
 
-    None             the server's own answer
-    an `Answer`      this answer, and the server never sees the request
-    an exception     this failure, and the server never sees the request
-    `Behind(what)`   the request takes effect, and the client is told this in the place of the answer
-    `Silence()`      nothing is ever said, so the client's patience ends it
+None                  the server's own answer
+an `Answer`           this answer; the server does not get the request
+an exception          this failure; the server does not get the request
+`AppliedThen(what)`   the request is applied, and the client gets this instead of the answer
+`NoAnswer()`          no answer; the client times out
 
-Every request is written down with its end, as the gateway saw it.
+Every request is recorded with its end.
 """
 
 from __future__ import annotations
@@ -47,26 +47,26 @@ PORTAL = Answer(200, {"content-type": "text/html"}, b"<html>please sign in to th
 
 @attrs.frozen
 class AppliedThen:
-    """The request takes effect, and the client is told something else."""
+    """Apply the request, and give the client another answer."""
 
     end: Answer | Exception
 
 
 @attrs.frozen
 class NoAnswer:
-    """The request takes no effect, and nothing is said."""
+    """Do not apply the request, and send no answer."""
 
 
 End: TypeAlias = "Answer | Exception | AppliedThen | NoAnswer | None"
 Rule: TypeAlias = Callable[[Request, float], End]
-"""Given a request and the loop's time: what becomes of it."""
+"""Given a request and the loop time: what happens to it."""
 
 
 @attrs.frozen
 class SeenRequest:
-    """One request: when it came in, when its end was known, and the status of the answer (None: there was none).
+    """One request: when it came, when it ended, and the status of the answer (None: no answer).
 
-    `again`: the last request that was the same to the byte did not end well.
+    `again`: the last request with the same bytes failed.
     """
 
     came: float
@@ -79,21 +79,21 @@ class SeenRequest:
 
 
 def throttled(retry_after: str | None = None, **headers: str) -> Answer:
-    """A 429, with this `Retry-After` and these other headers."""
+    """Return a 429 with this `Retry-After` and these other headers."""
     asked = {} if retry_after is None else {"retry-after": retry_after}
     return Answer(429, {**asked, **headers}, b'{"slug": "too-many-requests", "message": "slow down"}')
 
 
 @attrs.define
 class Gateway:
-    """The `Transport` port, in front of another."""
+    """The `Transport` port, in front of another one."""
 
     server: Transport
     rule: Rule
     latency: float = 0.05
     seen: list[SeenRequest] = attrs.field(factory=list)
     most_open: dict[str, int] = attrs.field(factory=dict)
-    """The most requests of one call that were ever in flight together."""
+    """Return the largest number of requests of one call that were in flight together."""
     _flying: dict[str, int] = attrs.field(factory=dict)
     _failed: set[tuple[str, bytes | None]] = attrs.field(factory=set)
 
@@ -140,16 +140,16 @@ class Gateway:
         await self.server.aclose()
 
     def of(self, call: str) -> list[SeenRequest]:
-        """The requests of one call, in the order of their coming."""
+        """Return the requests of one call, in the order in which they came."""
         return sorted((passage for passage in self.seen if passage.call == call), key=lambda passage: passage.came)
 
     def between(self, since: float, until: float) -> list[SeenRequest]:
-        """The requests that came in this time."""
+        """Return the requests that came in this time."""
         return [passage for passage in self.seen if since <= passage.came < until]
 
 
 def world_behind(rule: Rule, **world: Any) -> tuple[World, Gateway]:
-    """A world whose client reaches its sandbox through a gateway with this rule."""
+    """Return a world whose client reaches its sandbox through a gateway with this rule."""
     made = World(**world)
     gateway = Gateway(made.transport, rule)
     made.client._shared.executor._transport = gateway
@@ -159,7 +159,7 @@ def world_behind(rule: Rule, **world: Any) -> tuple[World, Gateway]:
 async def run_journaled(
     world: World, journal: MemoryJournal, source: object, *, drain_after: float | None = None
 ) -> tuple[list[RecordResult], Summary, Exception | None]:
-    """A whole campaign as `World.run`, that begins in this journal or goes on from it, and is told to drain then."""
+    """Run a campaign like `World.run`, new or resumed from this journal; drain it at a time, if given."""
     known = journal.standing.started is not None
     core = world.client._core
     results: list[RecordResult] = []
@@ -182,7 +182,7 @@ async def _drain(run: CampaignStream, after: float) -> None:
 
 
 def run_on_swift_loop(work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-    """As `run_virtual`, for hours in a second: nothing here waits for a thread. No task may be left over."""
+    """Run like `run_virtual`, for hours in a second, without threads; no task may be left over."""
     loop = SwiftLoop()
     try:
         result = loop.run_until_complete(work(*args))
@@ -194,4 +194,4 @@ def run_on_swift_loop(work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -
 
 
 def pass_all(request: Request, now: float) -> None:
-    """A day without faults."""
+    """Forward every request."""

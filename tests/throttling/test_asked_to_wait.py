@@ -1,4 +1,4 @@
-"""A 429 that says how long: in seconds, as a date, or in words that nobody can read."""
+"""A 429 that names a delay: in seconds, as a date, or in an unreadable form."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOLD = 60.0
 
 
 class SlowStore(MemoryTokenStore):
-    """A store that takes its time to note a release, and while it does so the token is put on hold once."""
+    """Store that is slow to record a release; once, the token starts a cooldown meanwhile."""
 
     def __init__(self, hold_at: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class SlowStore(MemoryTokenStore):
         self._left = hold_at
 
     async def record_release(self, token_id: str, rule: str, at: float) -> None:
-        """The hold falls into the middle of it."""
+        """Start the cooldown while the release is recorded."""
         await asyncio.sleep(0.1)
         self._left -= 1
         if self._left == 0:
@@ -51,13 +51,13 @@ def http_date(wall: float) -> str:
 
 
 def dated(skew: float, seconds: float, now: float) -> End:
-    """A 429 of a server whose clock is wrong by `skew`, which names the moment in so many seconds."""
+    """Return a 429 of a server whose clock is wrong by `skew`, naming a time in so many seconds."""
     wall = BASE + now + skew
     return throttled(http_date(wall + seconds), date=http_date(wall))
 
 
 def after(gateway: Gateway, refusal: SeenRequest) -> SeenRequest | None:
-    """The next request with the token that was refused."""
+    """Return the next request with the throttled token."""
     later = [p for p in gateway.seen if p.token == refusal.token and p.came >= refusal.went]
     return min(later, key=lambda passage: passage.came, default=None)
 
@@ -67,7 +67,7 @@ def refusal_in(gateway: Gateway) -> SeenRequest:
 
 
 async def one_push_after(end: End, seed: int = 0) -> float:
-    """The wait of a single push whose first try was answered so."""
+    """Return the wait of a single push whose first attempt got this answer."""
     ends = [end]
     world, gateway = world_behind(
         lambda request, _: ends.pop() if request.call == "push" and ends else None,
@@ -82,7 +82,7 @@ async def one_push_after(end: End, seed: int = 0) -> float:
 
 
 async def a_campaign_where(at: float, end: End, count: int = 1500) -> tuple[World, Gateway]:
-    """A campaign with two tokens at work, one of which is answered so at this time."""
+    """Run a campaign with two tokens, one of which gets this answer at this time."""
     ends = [end]
     world, gateway = world_behind(
         lambda request, now: ends.pop() if request.call == "submit" and now >= at and ends else None, max_tokens=2
@@ -212,7 +212,7 @@ def test_token_with_endless_retry_after_is_benched_and_the_other_finishes(value:
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("nth", [1, 10])
 def test_cooldown_set_between_permit_and_request_is_respected(nth: int) -> None:
-    """The store is slow to note the release, and meanwhile the token's last answer asks for a minute of peace."""
+    """The store is slow to record the release, and meanwhile the token gets a cooldown of a minute."""
 
     async def main() -> None:
         world, gateway = world_behind(pass_all, max_tokens=1)

@@ -1,4 +1,4 @@
-"""One breaker for a whole client: what it may not hold up, and what it tells."""
+"""One breaker for a whole client: what it must not delay, and what it reports."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HOUR = 3600.0
 
 
 def down(since: float, until: float, *calls: str) -> Rule:
-    """503 for these calls (all, where none is named) in this time."""
+    """Answer 503 to these calls (all, if none is named) in this time."""
 
     def rule(request: Request, now: float) -> End:
         return UNAVAILABLE if since <= now < until and (not calls or request.call in calls) else None
@@ -171,7 +171,7 @@ def test_outage_leaves_few_batches_without_an_outcome(seconds: float, calls: tup
 
 @attrs.define
 class Lying:
-    """The `Transport` port, in front of another: these of the answers have this `Date`."""
+    """The `Transport` port, in front of another one: some answers have this `Date`."""
 
     server: Transport
     lies: tuple[int, ...]

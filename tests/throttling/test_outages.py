@@ -1,7 +1,6 @@
-"""A server that can do nothing for minutes or for an hour: what is sent meanwhile, and how soon it goes on after.
+"""A server that fails for minutes or an hour: requests during the outage, and the time to recover.
 
-The figures are counted at the gateway. What a run without retries would have sent is what the same run sent on a day
-without faults.
+The gateway counts the requests. The same run without faults gives the number of requests without retries.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ REFUSED = NotSent("connection refused")
 
 
 def during(seconds: float, end: End, *calls: str, share: float = 1.0, seed: int = 3) -> Rule:
-    """From `BEGIN` on, for so long, this is the end of such a part of the requests of these calls, or of all."""
+    """Give this answer to a share of these calls, from `BEGIN` on, for so many seconds."""
     dice = Random(seed)
 
     def rule(request: Request, now: float) -> End:
@@ -68,12 +67,12 @@ async def campaign(
 
 
 def first_good(gateway: Gateway, after: float) -> float:
-    """Seconds from then to the first good answer."""
+    """Return the seconds from this time to the first good answer."""
     return min(passage.went for passage in gateway.seen if passage.went > after and passage.status == 200) - after
 
 
 def rate_after(gateway: Gateway, over: float, tokens: int) -> float:
-    """Which part of the batches that the limits allow were taken in the first minute after the first good answer."""
+    """Return the share of the permitted batches in the first minute after the first good answer."""
     again = over + first_good(gateway, over)
     taken = [p for p in gateway.between(again, again + MINUTE) if p.call == "submit" and p.status == 200]
     return len(taken) / (A_MINUTE_OF_A_TOKEN * tokens)
@@ -224,7 +223,7 @@ OUTAGES: dict[str, tuple[float, End, tuple[str, ...]]] = {
 
 @pytest.fixture(scope="module")
 def good_day() -> list[float]:
-    """When the requests of a campaign of four minutes come in where nothing goes wrong."""
+    """Return the request times of a campaign of four minutes without faults."""
     with pytest.MonkeyPatch.context() as patch:
         make_batches_small(patch)
         gateway, *_ = run_on_swift_loop(campaign, pass_all, 250)
@@ -237,10 +236,10 @@ def good_day() -> list[float]:
 def test_outage_adds_at_most_a_tenth_plus_probes_to_a_campaign(
     share: float, end: End, calls: tuple[str, ...], good_day: list[float]
 ) -> None:
-    """What is counted is what came until the outage ended; what it left behind is made up for after it.
+    """Counted are the requests until the end of the outage; later ones make up for it.
 
-    A probe that fails is followed by ten seconds without one, so where a share of the requests fails there are
-    1 / share probes in ten seconds.
+    A failed probe is followed by ten seconds without one. If a share of the requests fails, there are 1 / share probes
+    in ten seconds.
     """
     outage = 3 * MINUTE
     over = BEGIN + outage

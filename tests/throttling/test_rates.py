@@ -1,4 +1,4 @@
-"""The rate after refusals, under a limit that is lower than we believe, and under limits that are counted otherwise."""
+"""The rate after rejections, under a limit lower than configured, and under limits that count differently."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ MINUTE = 60.0
 
 
 def of_the_account(limits: Limits) -> Limits:
-    """The same figures, of which each counts all tokens together."""
+    """Return the same limits, each counting all tokens together."""
     return Limits(tuple(attrs.evolve(rule, scope="account") for rule in limits))
 
 
 def share_refused(gateway: Gateway, since: float) -> float:
-    """Which part of the batches that were sent from then on was answered 429."""
+    """Return the share of the batches sent from this time on that were answered 429."""
     submits = [passage for passage in gateway.of("submit") if passage.came >= since]
     return sum(passage.status == 429 for passage in submits) / len(submits)
 
@@ -73,7 +73,7 @@ def test_fault_free_run_of_100000_records_gets_no_refusal() -> None:
 @pytest.mark.fault("F16")
 @pytest.mark.usefixtures("small_batches")
 def test_run_resumed_with_the_same_token_gets_no_refusal(tmp_path: Path) -> None:
-    """Gone on with three times in the minutes of one token, and the server counts all of it."""
+    """The campaign is resumed three times in the minutes of one token, and the server counts all requests."""
 
     async def main() -> None:
         rows, journal, state = list(records(240)), Survivor(), World().state
@@ -140,7 +140,7 @@ def test_server_that_counts_fixed_minutes_never_refuses() -> None:
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("told", [True, False])
 def test_configured_account_limit_is_respected_across_tokens(told: bool) -> None:
-    """Who is not told draws refusals: the server does count so. Three tokens are there from the beginning."""
+    """A client without this setting gets 429s: the server counts all tokens. Three tokens exist from the start."""
 
     async def main() -> None:
         together = of_the_account(Limits.documented())
