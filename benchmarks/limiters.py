@@ -39,7 +39,7 @@ from benchmarks.lean import SPAWN, sit_on
 from benchmarks.strict import Seen, refused_by_bucket, refused_by_log, refused_by_window, strict_server, watched
 from tests.engine.world import World
 from tests.engine.world import record as virtual_record
-from tests.throttling.gateway import run_swiftly
+from tests.throttling.gateway import run_on_swift_loop
 from tests.virtual import run_virtual
 from truecaller_async import CallRecord, Limits, RateLimit, TruecallerClient
 from truecaller_async.limits import LocalLimiter
@@ -197,7 +197,7 @@ def _figures(name: str, account: Account, used: float, refused: int) -> list[Fig
 
 
 def _virtual_client(asked: Clients) -> list[Figure]:
-    arrivals, refused = run_swiftly(_virtual_pushes, asked.rate)
+    arrivals, refused = run_on_swift_loop(_virtual_pushes, asked.rate)
     name = f"limiters, client, virtual, {TOKENS} tokens of {asked.rate} in 1 s"
     return [
         share(

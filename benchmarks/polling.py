@@ -29,7 +29,7 @@ import msgspec
 
 from benchmarks import Figure
 from tests.engine.world import World, record
-from tests.throttling.gateway import run_swiftly
+from tests.throttling.gateway import run_on_swift_loop
 from truecaller_async import CallRecord, CampaignOptions
 from truecaller_async.sandbox import SandboxSettings, SandboxState
 from truecaller_async.sandbox.answers import SandboxResponse
@@ -126,7 +126,7 @@ def measure() -> list[Figure]:
 
 def campaign(case: Case) -> tuple[Half, Half]:
     """The beginning and the steady state of one campaign."""
-    lives = run_swiftly(_run, case)
+    lives = run_on_swift_loop(_run, case)
     middle = len(lives) // 2
     return Half.of(lives[:middle]), Half.of(lives[middle:])
 

@@ -1,20 +1,17 @@
-"""A bounded client (I9), held by every test: when it is over, nothing is left that was not there before.
+"""Check that each test leaves nothing behind (I9): tasks, threads, child processes, open descriptors.
 
-What is counted: tasks, of loops that are still open and of loops that were closed around them; threads; child
-processes; and open descriptors, where the system lists them, each by what it points at. What only waited for the
-garbage collector may go first, and a thread that is just ending has a moment to end. What is there then is a leak, and
-the test that made it fails with its name. The same count is held around each module, for fixtures that live as long.
+Algorithm:
+    - Count before and after each test, and around each module for fixtures that live as long. Objects that only wait
+      for the garbage collector are collected first; an ending thread gets a moment to end. The rest is a leak, and the
+      test fails.
+    - Collect after each test, so that a warning raised while an object dies belongs to its test. This is cheap, because
+      everything that existed at the start of the module is frozen and skipped by the collector.
+    - Errors that asyncio only logs (an exception that was not retrieved, a destroyed task) count as well.
+    - Some objects disappear without a warning: a database that was not closed and an executor that was not shut down
+      are checked as they die. An async generator that is suspended when its loop ends was not closed.
 
-A warning that nobody hears is a leak too. Warnings are errors in this suite, but one that is raised while an object
-dies reaches nobody until pytest asks for it, so the objects of a test must die with that test: the collector runs after
-each one. That is cheap because all that was there when the module began is frozen, which the collector passes over.
-What asyncio has to complain of when nobody listens (an exception that no one took, a task that was destroyed) goes to
-its log, and is counted as well. And there are things that vanish with the collector without a word, and would never be
-counted: a database that nobody closed and an executor that nobody shut down are asked as they die, and an async
-generator that waits in its middle when its loop ends was not closed by whoever began it.
-
-Two things are the standard library's own and nobody can hold them: the tracker that multiprocessing starts once and
-keeps for good, and the handshake of a connection that a TLS server of asyncio has just taken. Its socket is counted.
+Two things belong to the standard library and are excluded: the resource tracker of multiprocessing, which runs until
+the process ends, and the handshake of a connection that a TLS server of asyncio has just accepted. Its socket counts.
 """
 
 from __future__ import annotations
@@ -36,8 +33,8 @@ from weakref import WeakKeyDictionary, WeakSet, finalize
 import attrs
 import pytest
 
-MOMENT = 1.0
-"""Seconds that an ending thread may take; nobody waits for them where none is left."""
+THREAD_JOIN_SECONDS = 1.0
+"""Seconds that an ending thread may take; used only if one is left."""
 
 HANDSHAKE = "._accept_connection2"
 PROCESSES = Path("/proc")
@@ -47,26 +44,26 @@ OpenLoops = WeakSet[asyncio.BaseEventLoop]
 
 
 @attrs.frozen
-class Census:
-    """What the process holds at one moment."""
+class ResourceSnapshot:
+    """Resources of the process at one moment."""
 
     tasks: frozenset[asyncio.Task[Any]]
     threads: frozenset[threading.Thread]
     children: frozenset[int]
     descriptors: Counter[str]
 
-    def since(self, before: Census) -> Census:
-        """What is here and was not before."""
-        return Census(
+    def since(self, before: ResourceSnapshot) -> ResourceSnapshot:
+        """Return the resources that were not there before."""
+        return ResourceSnapshot(
             self.tasks - before.tasks,
             self.threads - before.threads,
             self.children - before.children,
             self.descriptors - before.descriptors,
         )
 
-    def plus(self, other: Census) -> Census:
-        """Both together."""
-        return Census(
+    def plus(self, other: ResourceSnapshot) -> ResourceSnapshot:
+        """Return the union of both."""
+        return ResourceSnapshot(
             self.tasks | other.tasks,
             self.threads | other.threads,
             self.children | other.children,
@@ -77,7 +74,7 @@ class Census:
         return bool(self.tasks or self.threads or self.children or self.descriptors)
 
     def names(self) -> list[str]:
-        """Each thing in words."""
+        """Return each resource as text."""
         return [
             *(_named(task) for task in self.tasks),
             *(f"a thread: {thread.name}" for thread in self.threads),
@@ -86,73 +83,74 @@ class Census:
         ]
 
 
-class Watch:
-    """Looks at the loops and at the log of asyncio while tests run, and takes the census."""
+class LeakDetector:
+    """Watches the loops and the asyncio log while tests run, and takes snapshots."""
 
     def __init__(self) -> None:
         self.loops: OpenLoops = WeakSet()
-        self._before: list[Census] = []
-        self._heard: list[str] = []
+        self._before: list[ResourceSnapshot] = []
+        self._messages: list[str] = []
 
-    def census(self) -> Census:
-        """What the process holds now."""
+    def snapshot(self) -> ResourceSnapshot:
+        """Return the current resources of the process."""
         tasks = frozenset(
             task for loop in tuple(self.loops) if not loop.is_closed() for task in asyncio.all_tasks(loop)
         )
-        return Census(tasks, frozenset(threading.enumerate()), _children(), _descriptors())
+        return ResourceSnapshot(tasks, frozenset(threading.enumerate()), _children(), _descriptors())
 
     def begin(self) -> None:
-        """A module begins, or a test in it."""
-        self._before.append(self.census())
+        """Mark the start of a module or a test."""
+        self._before.append(self.snapshot())
 
     def end(self) -> list[str]:
-        """It is over: what it left, in words. Whatever only awaits collection or its own end is let go first.
+        """Return what was left since the matching `begin`, as text.
 
-        Who is around it is not blamed for the same once more.
+        Objects that only wait for collection, and ending threads, are given the chance to end. Enclosing scopes do not
+        report the same leak again.
         """
         before = self._before.pop()
         gc.collect()
-        left = self.census().since(before)
+        left = self.snapshot().since(before)
         if left:
             for thread in left.threads:
-                thread.join(MOMENT)
-            left = self.census().since(before)
+                thread.join(THREAD_JOIN_SECONDS)
+            left = self.snapshot().since(before)
         self._before = [outer.plus(left) for outer in self._before]
-        heard, self._heard = self._heard, []
+        heard, self._messages = self._messages, []
         return left.names() + heard
 
-    def abandoned(self, loop: asyncio.AbstractEventLoop) -> None:
-        """This loop is about to end. Tasks that are not done would be cancelled by nobody's wish, or forgotten."""
+    def check_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Report unfinished tasks of a loop that is about to be closed."""
         left = (_named(task) for task in asyncio.all_tasks(loop))
-        self._heard += [f"{name}, when its loop was closed" for name in left if HANDSHAKE not in name]
+        self._messages += [f"{name}, when its loop was closed" for name in left if HANDSHAKE not in name]
 
-    def unfinished(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The async generators of this loop are about to be closed in the place of whoever began them."""
+    def check_generators(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Report async generators that were not closed by their users before the loop ends."""
         begun = (each for each in loop._asyncgens if each.ag_frame is not None)  # type: ignore[attr-defined]
-        self._heard += [f"an async generator: {each.__qualname__}, when its loop ended" for each in begun]
+        self._messages += [f"an async generator: {each.__qualname__}, when its loop ended" for each in begun]
 
-    def dropped(self, what: str) -> None:
-        """Something died that should have been closed."""
-        self._heard.append(what)
+    def report_dropped(self, what: str) -> None:
+        """Report an object that was not closed."""
+        self._messages.append(what)
 
-    def complaint(self, record: logging.LogRecord) -> None:
-        """Asyncio has something to say that nobody was there to hear."""
+    def report_asyncio_error(self, record: logging.LogRecord) -> None:
+        """Report an error that asyncio logged."""
         why = f": {record.exc_info[1]!r}" if record.exc_info else ""
-        self._heard.append(f"a complaint of asyncio: {record.getMessage().splitlines()[0]}{why}")
+        self._messages.append(f"a complaint of asyncio: {record.getMessage().splitlines()[0]}{why}")
 
 
-class _Ear(logging.Handler):
-    def __init__(self, tell: Callable[[logging.LogRecord], None]) -> None:
+class _LogHandler(logging.Handler):
+    def __init__(self, report: Callable[[logging.LogRecord], None]) -> None:
         super().__init__(logging.ERROR)
-        self._tell = tell
+        self._report = report
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._tell(record)
+        self._report(record)
 
 
-def _watched_connection(tell: Callable[[str], None]) -> type[sqlite3.Connection]:
+def _watched_connection(report: Callable[[str], None]) -> type[sqlite3.Connection]:
     class Connection(sqlite3.Connection):
-        """One that says so when it dies without having been closed."""
+        """Connection that reports if it is collected without having been closed."""
 
         _path = ""
         _is_open = False
@@ -168,13 +166,13 @@ def _watched_connection(tell: Callable[[str], None]) -> type[sqlite3.Connection]
         def __del__(self) -> None:
             if self._is_open:
                 super().close()
-                tell(f"a database that was dropped and not closed: {self._path}")
+                report(f"a database that was dropped and not closed: {self._path}")
 
     return Connection
 
 
-def _watch_databases(patched: pytest.MonkeyPatch, tell: Callable[[str], None]) -> None:
-    connect, watched = sqlite3.connect, _watched_connection(tell)
+def _watch_databases(patched: pytest.MonkeyPatch, report: Callable[[str], None]) -> None:
+    connect, watched = sqlite3.connect, _watched_connection(report)
 
     def is_opened(*args: Any, **settings: Any) -> sqlite3.Connection:
         settings.setdefault("factory", watched)
@@ -184,14 +182,14 @@ def _watch_databases(patched: pytest.MonkeyPatch, tell: Callable[[str], None]) -
     patched.setattr(sqlite3, "connect", is_opened)
 
 
-def _watch_executors(patched: pytest.MonkeyPatch, tell: Callable[[str], None]) -> None:
+def _watch_executors(patched: pytest.MonkeyPatch, report: Callable[[str], None]) -> None:
     begun, shut = ThreadPoolExecutor.__init__, ThreadPoolExecutor.shutdown
     ends = WeakKeyDictionary[ThreadPoolExecutor, "finalize[Any, Any]"]()
 
     def is_begun(executor: ThreadPoolExecutor, *args: Any, **settings: Any) -> None:
         begun(executor, *args, **settings)
         name = executor._thread_name_prefix
-        ends[executor] = finalize(executor, tell, f"an executor that was dropped and not shut down: {name}")
+        ends[executor] = finalize(executor, report, f"an executor that was dropped and not shut down: {name}")
         ends[executor].atexit = False
 
     def is_shut(executor: ThreadPoolExecutor, *args: Any, **settings: Any) -> None:
@@ -204,9 +202,9 @@ def _watch_executors(patched: pytest.MonkeyPatch, tell: Callable[[str], None]) -
 
 
 @pytest.fixture(scope="session")
-def watch() -> Iterator[Watch]:
-    """The one watch of the session."""
-    watching = Watch()
+def watch() -> Iterator[LeakDetector]:
+    """Install the detector for the session."""
+    watching = LeakDetector()
     loops, runners = asyncio.BaseEventLoop, asyncio.runners
     born, closed, finished = loops.__init__, loops.close, loops.shutdown_asyncgens
     cancelled = runners._cancel_all_tasks  # type: ignore[attr-defined]
@@ -217,46 +215,46 @@ def watch() -> Iterator[Watch]:
 
     def is_closed(loop: asyncio.BaseEventLoop) -> None:
         if not loop.is_closed():
-            watching.abandoned(loop)
-            watching.unfinished(loop)
+            watching.check_tasks(loop)
+            watching.check_generators(loop)
         closed(loop)
 
     async def are_finished(loop: asyncio.BaseEventLoop) -> None:
-        watching.unfinished(loop)
+        watching.check_generators(loop)
         await finished(loop)
 
     def are_cancelled(loop: asyncio.AbstractEventLoop) -> None:
-        watching.abandoned(loop)
+        watching.check_tasks(loop)
         cancelled(loop)
 
-    ear = _Ear(watching.complaint)
+    ear = _LogHandler(watching.report_asyncio_error)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(loops, "__init__", is_born)
         patched.setattr(loops, "close", is_closed)
         patched.setattr(loops, "shutdown_asyncgens", are_finished)
         patched.setattr(runners, "_cancel_all_tasks", are_cancelled)
-        _watch_databases(patched, watching.dropped)
-        _watch_executors(patched, watching.dropped)
+        _watch_databases(patched, watching.report_dropped)
+        _watch_executors(patched, watching.report_dropped)
         logging.getLogger("asyncio").addHandler(ear)
         yield watching
         logging.getLogger("asyncio").removeHandler(ear)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def bounded_module(watch: Watch) -> Iterator[None]:
-    """Nothing is left by the tests of a module and by the fixtures that all of them share."""
+def bounded_module(watch: LeakDetector) -> Iterator[None]:
+    """Check that the tests of a module and their shared fixtures leave nothing behind."""
     gc.collect()
     gc.freeze()
     yield from _bounded(watch, "the module")
 
 
 @pytest.fixture(autouse=True)
-def bounded(watch: Watch, bounded_module: None) -> Iterator[None]:
-    """Nothing is left by a test and by its own fixtures."""
+def bounded(watch: LeakDetector, bounded_module: None) -> Iterator[None]:
+    """Check that a test and its own fixtures leave nothing behind."""
     yield from _bounded(watch, "the test")
 
 
-def _bounded(watch: Watch, who: str) -> Iterator[None]:
+def _bounded(watch: LeakDetector, who: str) -> Iterator[None]:
     watch.begin()
     yield
     if left := watch.end():
@@ -271,7 +269,7 @@ def _named(task: asyncio.Task[Any]) -> str:
 
 
 def _descriptors() -> Counter[str]:
-    """What the open descriptors point at; nothing where the system does not say."""
+    """Return the targets of the open descriptors; empty if the system does not list them."""
     if not DESCRIPTORS.is_dir():
         return Counter()
     spared = resource_tracker._resource_tracker._fd  # type: ignore[attr-defined]
@@ -280,14 +278,14 @@ def _descriptors() -> Counter[str]:
         try:
             target = os.readlink(f"{DESCRIPTORS}/{name}")  # noqa: PTH115
         except FileNotFoundError:
-            continue  # the one through which this folder was read
+            continue  # the descriptor by which this folder was read
         if int(name) != spared:
             targets[target] += 1
     return targets
 
 
 def _children() -> frozenset[int]:
-    """The process ids of children that run, or have ended and were not waited for. Asks first whether there is any."""
+    """Return the ids of child processes that run, or that ended and were not waited for."""
     if not PROCESSES.is_dir():
         return frozenset()
     try:

@@ -1,16 +1,16 @@
-"""What the real transport makes of a reply of the sandbox: the table by which a transport without sockets answers.
+"""The table of what the real transport makes of a reply, for a transport without sockets.
 
-A simulation has a `Reply` in its hand, no socket, and a virtual clock. `carried` tells it how many seconds the exchange
-takes, from the moment the request is written, and what comes of it: an `Answer`, or the error that the transport
-raises. tests/transport/test_carriage.py holds every row of it against real sockets.
+A simulation has a reply, no socket, and a virtual clock. `carried` returns how many seconds the exchange takes, from
+the moment the request is written, and its result: an `Answer`, or the error that the transport raises.
+tests/transport/test_carriage.py compares every row of the table with real sockets.
 
-    manner                                   what comes of it                  when
+    delivery mode                            result                            time
     whole                                    the answer                        at once
     reset, close, cut, cut-chunked           lost                              at once
     short-length, two-lengths                lost                              at once
     garbage, not-http, long-header           lost                              at once
     stall, long-length                       lost                              after a silence of `read`
-    cut-unmarked                             an answer with half of the body   at once: nobody can see the cut
+    cut-unmarked                             an answer with half of the body   at once: the cut is not visible
     huge, endless, bomb                      DecodeError, larger than the cap  at once
     drip                                     the answer                        with its last byte
                                              lost                              if not there after 10 x `read`
@@ -29,11 +29,11 @@ from truecaller_async.sandbox import DeliveryMode, SandboxResponse
 from truecaller_async.sandbox.faults.raw_http import head_of
 
 ANSWER_READS = 10.0
-"""The body must be there within so many times the read timeout."""
+"""Number of read timeouts within which the body must be complete."""
 
 MIB = 1024 * 1024
 CAP = Request("labels", "GET", "/").body_max_bytes
-"""Bytes of answer that are read at most, where a call does not say otherwise."""
+"""Bytes of an answer that are read at most, unless a call says otherwise."""
 
 BROKEN = {
     DeliveryMode.RESET: "the connection broke",
@@ -54,18 +54,18 @@ TOO_LARGE = (DeliveryMode.HUGE, DeliveryMode.ENDLESS, DeliveryMode.BOMB)
 def carried(
     reply: SandboxResponse, request_is_read: bool, timeouts: Timeouts, *, cap: int = CAP
 ) -> tuple[float, Answer | TruecallerError]:
-    """Seconds from the writing of the request, and what the transport returns then, or raises.
+    """Return the seconds from the writing of the request, and the answer or error of the transport.
 
     `cap`: that of the request, `Request.body_max_bytes`.
     """
-    seconds, reason = _ends(reply, timeouts)
+    seconds, reason = _end_of_exchange(reply, timeouts)
     if reason:
         return seconds, lost(reason, request_is_read)
     return seconds, too_large(reply, cap) if reply.mode in TOO_LARGE else answered(reply, cap)
 
 
-def _ends(reply: SandboxResponse, timeouts: Timeouts) -> tuple[float, str]:
-    """When the exchange ends, and the reason for which its answer is lost, if it is."""
+def _end_of_exchange(reply: SandboxResponse, timeouts: Timeouts) -> tuple[float, str]:
+    """Return when the exchange ends, and why its answer is lost, if it is."""
     if reply.delay >= timeouts.read or reply.mode is DeliveryMode.STALL:
         return timeouts.read, SILENCE
     if reply.mode is DeliveryMode.LONG_LENGTH:
@@ -79,7 +79,7 @@ def _ends(reply: SandboxResponse, timeouts: Timeouts) -> tuple[float, str]:
 
 
 def _dripped(reply: SandboxResponse, drops: int, timeouts: Timeouts, latest: float) -> tuple[float, str]:
-    """Drops one after the other: never silent for long, and all there by the `latest` moment, or lost."""
+    """Return the end of a dripped answer: complete by `latest` and never silent for long, or lost."""
     if drops > 1 and reply.pace >= timeouts.read:
         return reply.delay + timeouts.read, SILENCE
     last = reply.delay + max(drops - 1, 0) * reply.pace
@@ -87,7 +87,7 @@ def _dripped(reply: SandboxResponse, drops: int, timeouts: Timeouts, latest: flo
 
 
 def answered(reply: SandboxResponse, cap: int) -> Answer | DecodeError:
-    """The answer as the transport gives it."""
+    """Return the answer as the transport gives it."""
     is_cut = reply.mode is DeliveryMode.CUT_UNMARKED
     body = reply.body[: len(reply.body) // 2] if is_cut else reply.body
     if len(body) > cap:
@@ -96,13 +96,13 @@ def answered(reply: SandboxResponse, cap: int) -> Answer | DecodeError:
 
 
 def too_large(reply: SandboxResponse, cap: int) -> DecodeError:
-    """The transport reads no further than the cap."""
+    """Return the error for an answer above the cap."""
     size = f"{cap // MIB} MiB" if cap >= MIB else f"{cap // 1024} KiB"
     return DecodeError(f"answer larger than {size}", status=reply.status)
 
 
 def lost(reason: str, is_read: bool) -> ResponseLost:
-    """A connection was had, and no complete answer came."""
+    """Return the error for a connection without a complete answer."""
     error = ResponseLost(f"sandbox: {reason}; the request may or may not have been applied")
     error.retryable = is_read
     return error

@@ -1,8 +1,8 @@
 """Virtual time: a loop whose clock jumps to the next timer, so that hours of waiting take no time.
 
-`run_virtual` is for tests: its loop knows threads, and waits a few idle rounds for them before each jump. `SwiftLoop`
-is for many thousand runs: it knows neither threads nor sockets, so it jumps at once, and where nothing can ever happen
-again it says so.
+`run_virtual` is for tests: its loop supports threads and waits a few idle rounds for them before each jump. `SwiftLoop`
+is for many thousand runs: it supports neither threads nor sockets, so it jumps at once, and it raises an error if
+nothing can happen any more.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from truecaller_async.clock import Clock
 T = TypeVar("T")
 
 BASE = 1_760_000_000.0
-"""Wall time at the virtual loop's zero."""
+"""Wall time at loop time zero."""
 
 
 class VirtualClock(Clock):
-    """Wall time that goes with the running loop's."""
+    """Wall clock that follows the running loop."""
 
     def wall(self) -> float:
         return BASE + asyncio.get_running_loop().time()
 
 
 class Stuck(Exception):
-    """Somebody waits, and nothing will ever happen again."""
+    """The loop waits, and nothing can happen any more."""
 
 
 class Endless(Exception):
-    """The loop has turned more often than any honest run needs."""
+    """The loop has made more turns than any correct run needs."""
 
 
-class _Leaps(selectors.SelectSelector):
-    """In place of waiting for sockets, the clock goes on by as much as would have been waited."""
+class _VirtualSelector(selectors.SelectSelector):
+    """Advances the clock instead of waiting for sockets."""
 
     def __init__(self, start: float, turns_max: int) -> None:
         super().__init__()
@@ -59,28 +59,28 @@ class _Leaps(selectors.SelectSelector):
 
 
 class SwiftLoop(asyncio.SelectorEventLoop):
-    """A loop of pure virtual time. Raises `Stuck` and `Endless` out of `run_until_complete`."""
+    """Loop with virtual time only. Raises `Stuck` and `Endless` from `run_until_complete`."""
 
     def __init__(self, start: float = 0.0, turns_max: int = 5_000_000) -> None:
-        self._leaps = _Leaps(start, turns_max)
-        super().__init__(self._leaps)
+        self._selector = _VirtualSelector(start, turns_max)
+        super().__init__(self._selector)
 
     def time(self) -> float:
-        """The virtual moment, in seconds."""
-        return self._leaps.now
+        """Return the virtual time in seconds."""
+        return self._selector.now
 
     def block(self, seconds: float) -> None:
-        """Somebody's code holds the loop for so long."""
-        self._leaps.now += seconds
+        """Advance the clock as if code had blocked the loop for so many seconds."""
+        self._selector.now += seconds
 
     def timers(self) -> list[str]:
-        """What is still to be called at some time, and was not cancelled."""
+        """Return the timers that are scheduled and not cancelled."""
         scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
         return [repr(handle) for handle in scheduled if not handle.cancelled()]
 
 
 def run_virtual(work: Callable[..., Coroutine[Any, Any, T]], *args: Any, seed: int = 0) -> T:
-    """Run `work(*args)` on a virtual loop. `seed` is for the module `random`; no task may be left over."""
+    """Run `work(*args)` on a virtual loop; no task may be left over. `seed` is for the module `random`."""
     random.seed(seed)
     loop = looptime.new_event_loop()
     try:
@@ -98,7 +98,7 @@ def run_virtual(work: Callable[..., Coroutine[Any, Any, T]], *args: Any, seed: i
 
 
 def most_in_window(times: list[float], per: float) -> int:
-    """The most events in any half-open window of this length, counted one by one."""
+    """Return the largest number of events in any half-open window of this length."""
     most = first = 0
     for last, time in enumerate(times):
         while time - times[first] >= per:

@@ -1,1 +1,1 @@
-"""What a client does when its tokens or its credentials are refused, and when no more tokens are to be had."""
+"""A client whose tokens or credentials are rejected, or that gets no more tokens."""

@@ -1,4 +1,4 @@
-"""What the tests of tokens borrow."""
+"""Shared fixtures for tests of tokens."""
 
 from tests.throttling.conftest import small_batches
 

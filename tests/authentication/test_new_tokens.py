@@ -1,4 +1,4 @@
-"""New tokens: when there may be none, when they come slowly, and when what comes is no token."""
+"""New tokens: not available, slow, or invalid."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.authentication.stages import stages_of
+from tests.authentication.stages import record_events
 from tests.engine.world import World, check_account, record, records
 from tests.throttling.gateway import (
     PORTAL,
     UNAVAILABLE,
     End,
+    NoAnswer,
     Rule,
-    Silence,
     pass_all,
-    run_swiftly,
+    run_on_swift_loop,
     throttled,
     world_behind,
 )
@@ -27,7 +27,7 @@ from truecaller_async import DecodeError, TokenBudgetExhausted
 from truecaller_async.models import Answer, Request
 
 WINDOW = 1836.0
-"""Half an hour, and the two per cent by which every window is kept longer."""
+"""Half an hour, plus the two per cent by which every window is extended."""
 
 
 def now() -> float:
@@ -35,7 +35,7 @@ def now() -> float:
 
 
 async def spend_budget(world: World) -> float:
-    """Ten mints, one a minute, the last of them now. Returns when the first of them has left its window."""
+    """Record ten mints, one a minute, the last one now; return when the first leaves its window."""
     store = world.client._shared.pool._store
     for minutes in range(9, -1, -1):
         assert await store.claim_mint(10, WINDOW, BASE - 60.0 * minutes) == 0.0
@@ -50,7 +50,7 @@ def on_mint(end: End) -> Rule:
 def test_campaign_with_spent_mint_budget_waits_for_first_free_slot() -> None:
     async def main() -> None:
         world, gateway = world_behind(pass_all)
-        stages = stages_of(world)
+        stages = record_events(world)
         slot = await spend_budget(world)
         results, summary, fault = await world.run(records(600))
         check_account(results, summary, world.state)
@@ -63,7 +63,7 @@ def test_campaign_with_spent_mint_budget_waits_for_first_free_slot() -> None:
         assert max(gaps) <= 61.0
         assert len(told) <= 2 + slot / 60.0 + 1
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F06")
@@ -79,7 +79,7 @@ def test_progress_reports_until_when_a_campaign_waits_for_a_token() -> None:
             assert [result.row async for result in stream] != []
             assert stream.progress.waiting_until is None
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F06")
@@ -96,7 +96,7 @@ def test_single_call_with_spent_mint_budget_reports_next_mint_time() -> None:
             await client.calls.push(record(2), deadline=slot + 10.0)
         assert slot <= gateway.seen[0].came <= slot + 1.0
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F06")
@@ -113,12 +113,12 @@ def test_server_without_tokens_is_not_asked_before_its_retry_time(retry_after: s
         assert wait <= second.came - first.went <= wait + 1.0
         assert summary.delivered == 600
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F08")
 @pytest.mark.usefixtures("small_batches")
-@pytest.mark.parametrize("end", [Silence(), UNAVAILABLE, PORTAL], ids=["silent", "5xx", "html"])
+@pytest.mark.parametrize("end", [NoAnswer(), UNAVAILABLE, PORTAL], ids=["silent", "5xx", "html"])
 def test_failing_token_endpoint_gets_one_request_at_a_time(end: End) -> None:
     trouble_at = 3.0
 
@@ -132,12 +132,12 @@ def test_failing_token_endpoint_gets_one_request_at_a_time(end: End) -> None:
         assert summary.delivered == 240
         assert gateway.most_open["mint"] == 1
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F08")
 @pytest.mark.usefixtures("small_batches")
-@pytest.mark.parametrize("end", [Silence(), UNAVAILABLE, PORTAL], ids=["silent", "5xx", "html"])
+@pytest.mark.parametrize("end", [NoAnswer(), UNAVAILABLE, PORTAL], ids=["silent", "5xx", "html"])
 def test_one_live_token_carries_a_campaign_while_no_other_can_be_made(end: End) -> None:
     def rule(request: Request, now: float) -> End:
         minted.append(now) if request.call == "mint" else None
@@ -155,7 +155,7 @@ def test_one_live_token_carries_a_campaign_while_no_other_can_be_made(end: End) 
         assert gateway.most_open["mint"] == 1
         assert len(gateway.of("mint")) <= 1 + 10
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F08")
@@ -165,7 +165,7 @@ def test_finished_campaign_does_not_wait_for_a_pending_mint() -> None:
 
     def rule(request: Request, now: float) -> End:
         minted.append(now) if request.call == "mint" else None
-        return Silence() if request.call == "mint" and len(minted) > 1 else None
+        return NoAnswer() if request.call == "mint" and len(minted) > 1 else None
 
     async def main() -> None:
         world, gateway = world_behind(rule)
@@ -173,7 +173,7 @@ def test_finished_campaign_does_not_wait_for_a_pending_mint() -> None:
         assert len(gateway.of("submit")) == 4
         assert now() < gateway.of("status")[-1].went + 1.0
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F08")
@@ -187,7 +187,7 @@ def test_fifty_calls_waiting_for_a_slow_mint_share_one_request() -> None:
         assert len(gateway.seen) == 51
         assert {passage.status for passage in gateway.seen} == {200}
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 NO_TOKENS: dict[str, Any] = {
@@ -220,7 +220,7 @@ def test_unusable_token_is_never_sent_in_a_header(body: object) -> None:
         assert refusal.value.path == "$.token"
         assert "a-token" not in f"{refusal.value!r} {refusal.value.body}"
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F10")
@@ -232,4 +232,4 @@ def test_campaign_without_usable_token_ends_with_every_record_unsent() -> None:
         assert len(results) == summary.unsent == 600
         assert {passage.call for passage in gateway.seen} == {"mint"}
 
-    run_swiftly(main)
+    run_on_swift_loop(main)

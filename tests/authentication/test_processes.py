@@ -1,4 +1,4 @@
-"""Tokens over many processes: a crash loop, and a herd that starts together. Real processes, a real socket."""
+"""Tokens shared by many processes: a crash loop, and many processes that start together; real sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens that the server refuses: one of them, each of them, and all of them for ever."""
+"""Tokens that the server rejects: one, each, or all of them permanently."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.throttling.gateway import (
     Gateway,
     pass_all,
     run_journaled,
-    run_swiftly,
+    run_on_swift_loop,
     world_behind,
 )
 from truecaller_async import (
@@ -35,7 +35,7 @@ from truecaller_async.sandbox import SandboxSettings
 
 TOKEN_LIFE = 120.0
 WIDE = Limits.documented().replace(token=(100_000, 1.0), batch=(100_000, 1.0))
-"""Limits under which fifty requests leave at once."""
+"""Limits under which fifty requests are sent at once."""
 
 DYING = SandboxSettings(limits=WIDE, token_life=TOKEN_LIFE)
 
@@ -45,7 +45,7 @@ def now() -> float:
 
 
 def storm_of(gateway: Gateway, call: str) -> tuple[int, float]:
-    """How many requests of this call were refused for their token, and from the first of them to the first good one."""
+    """Return the rejected requests of this call, and the time from the first to the first good one."""
     refused = [passage for passage in gateway.of(call) if passage.status == 401]
     good = [passage for passage in gateway.of(call) if passage.status == 200 and passage.went > refused[0].went]
     return len(refused), good[0].went - refused[0].went
@@ -71,7 +71,7 @@ def test_refused_token_on_fifty_tasks_costs_one_mint_and_two_seconds(call: str) 
         if call == "push":
             assert set(applications(world.state).values()) == {1}
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F01")
@@ -97,7 +97,7 @@ def test_token_expiring_under_fifty_batches_costs_one_mint_and_no_flag() -> None
         assert set(applications(world.state).values()) == {1}
         assert seconds < 2.0
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F01")
@@ -116,7 +116,7 @@ def test_token_expiring_every_two_seconds_costs_one_mint_each() -> None:
         assert len(deaths) >= 10
         assert world.state.stats().mints == len(deaths) + 1
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F01")
@@ -133,12 +133,12 @@ def test_poll_with_refused_token_is_repeated_within_two_seconds() -> None:
         for death in deaths:
             assert any(death.went <= passage.came < death.went + 2.0 for passage in gateway.of("status"))
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F02")
 def test_revoked_key_stops_campaign_in_five_seconds_and_new_key_resumes_it() -> None:
-    """Tokens are made and each is refused: the run stops in good order."""
+    """Tokens are made and each is rejected: the run stops cleanly."""
     rows, journal, keys = list(records(3000)), Survivor(), ["revoked"]
 
     def rule(request: Request, now: float) -> Answer | None:
@@ -161,7 +161,7 @@ def test_revoked_key_stops_campaign_in_five_seconds_and_new_key_resumes_it() -> 
         assert summary.possibly_duplicated == 0
         assert set(applications(world.state).values()) == {1}
 
-    run_swiftly(mended, run_swiftly(revoked))
+    run_on_swift_loop(mended, run_on_swift_loop(revoked))
 
 
 @pytest.mark.fault("F02")
@@ -173,7 +173,7 @@ def test_revoked_key_costs_two_mints_for_any_amount_of_work(rows: int) -> None:
         assert isinstance(fault, AuthenticationFailed)
         assert len(gateway.of("mint")) <= 2
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F02")
@@ -186,7 +186,7 @@ def test_key_that_mints_no_token_is_tried_once() -> None:
         assert summary.unsent == len(results) == 1000
         assert [passage.call for passage in gateway.seen] == ["mint"]
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F03")
@@ -216,7 +216,7 @@ def test_revoking_one_of_four_tokens_leaves_three_working(replaceable: bool) -> 
             assert len(taken) / 5.0 >= 0.7 * 4
         assert sum(passage.status == 401 for passage in gateway.seen) <= 4
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F04")
@@ -230,7 +230,7 @@ def test_403_ends_a_campaign_at_once_and_mints_no_token(call: str) -> None:
         assert len(gateway.of("mint")) == 1
         assert gateway.of(call)[-1].went - gateway.of(call)[0].went < 5.0
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F04")
@@ -248,7 +248,7 @@ def test_403_is_raised_at_once_from_a_single_call(call: str) -> None:
                 await calls[call]()
         assert [passage.call for passage in gateway.seen] == ["mint", call]
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F05")
@@ -272,7 +272,7 @@ def test_500_on_token_parsing_costs_a_mint_and_is_not_ambiguous(call: str) -> No
         assert set(applications(world.state).values()) == {1}
         assert len(gateway.of("mint")) == 2
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F05")
@@ -285,7 +285,7 @@ def test_unparsable_fresh_tokens_stop_a_campaign_like_a_refused_key() -> None:
         assert not any(result.possibly_duplicated for result in results)
         assert len(gateway.of("mint")) == 2
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F05")
@@ -298,4 +298,4 @@ def test_one_attempt_uses_one_token_without_retries() -> None:
         assert refusal.value.status == 500
         assert [passage.call for passage in gateway.seen] == ["mint", "push"]
 
-    run_swiftly(main)
+    run_on_swift_loop(main)

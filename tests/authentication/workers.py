@@ -1,8 +1,8 @@
-"""Processes that share one state file: a nursery whose children are real clients of a server on a socket.
+"""Processes that share one state file: children that are real clients of a server on a socket.
 
-An order has the `environment` of the server, the `state` file and a `folder`. Its child pushes record after record,
+An order has the `environment` of the server, the `state` file and a `folder`. The child pushes record after record,
 until it is killed or has pushed as many as the order says (`pushes`). An order for a `herd` forks so many workers at
-once; each leaves a file that says how it fared, and keeps its token until all of them have said so.
+once; each leaves a file with its result, and keeps its token until all of them have left one.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ LIMITS = Limits.documented().replace(token=(1000, 0.1))
 """A window so short that a token of a killed process is free at once; ten mints in half an hour, as documented."""
 
 PUSHED, NO_TOKEN = "pushed", "no token"
-PATIENCE = 20.0
+WAIT_MAX_SECONDS = 20.0
 
 
 def work(order: Mapping[str, Any]) -> int:
-    """What one child does."""
+    """Run one child."""
     if not order.get("herd"):
         asyncio.run(_push(order, str(os.getpid()), wait_for=0))
         return 0
@@ -61,8 +61,8 @@ async def _push(order: Mapping[str, Any], name: str, *, wait_for: int) -> None:
 
 
 def _wait_for(count: int, folder: Path) -> None:
-    """Until so many workers have left their file."""
-    end = time.monotonic() + PATIENCE
+    """Wait until so many workers have left their file."""
+    end = time.monotonic() + WAIT_MAX_SECONDS
     while len(list(folder.iterdir())) < count and time.monotonic() < end:
         time.sleep(0.01)
 

@@ -1,7 +1,7 @@
-"""A sandbox whose answers to status polls, or to submits, are changed on their way out.
+"""A sandbox whose answers to status requests, or to submits, are changed before they are sent.
 
-An `Edit` is told the answer and the virtual moment, and gives what is answered instead. What was applied stays applied,
-so the truth log still says what really happened.
+An `Edit` receives the answer and the virtual time, and returns the answer to send instead. The truth log still has what
+was really applied.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Row: TypeAlias = dict[str, Any]
 
 
 class EditedState(SandboxState):
-    """The sandbox's state, behind something that changes its answers."""
+    """Sandbox state whose answers are changed."""
 
     def __init__(self, settings: SandboxSettings, edits: Mapping[str, Edit]) -> None:
         super().__init__(settings)
@@ -35,32 +35,32 @@ class EditedState(SandboxState):
 
 
 SUBMITTED = b'{"batch_id"'
-"""How the answer to an accepted batch begins."""
+"""Start of the answer to an accepted batch."""
 
 
 def world_of(*, status: Edit | None = None, submit: Edit | None = None, **settings: Any) -> World:
-    """A world whose sandbox answers that way. Every request takes equally long, so that what goes first ends first."""
+    """Return a world whose sandbox answers in this way; all requests take equally long."""
     edits = {call: edit for call, edit in (("status", status), ("submit", submit)) if edit is not None}
     return World(state=EditedState(SandboxSettings(**settings), edits), latency=(0.02, 0.02))
 
 
 def rows(change: Callable[[list[Row], float], list[Row]]) -> Edit:
-    """Only the rows of a status change, and only where there are some."""
+    """Return an edit that changes only the rows of a status answer, if it has rows."""
 
     def edit(reply: SandboxResponse, now: float) -> SandboxResponse:
         if reply.status != 200:
             return reply
         answer = json.loads(reply.body)
-        return with_body(reply, answer | {"data": change(answer["data"], now)})
+        return with_answer(reply, answer | {"data": change(answer["data"], now)})
 
     return edit
 
 
-def with_body(reply: SandboxResponse, answer: object) -> SandboxResponse:
-    """The same reply, saying something else."""
+def with_answer(reply: SandboxResponse, answer: object) -> SandboxResponse:
+    """Return the same reply with another body."""
     return attrs.evolve(reply, body=json.dumps(answer).encode())
 
 
-def word_of(row: Row, word: object) -> Row:
-    """The same row with another status word and no message."""
+def with_status(row: Row, word: object) -> Row:
+    """Return the same row with another status and no message."""
     return row | {"status_info": {"status": word}}

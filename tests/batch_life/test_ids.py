@@ -1,4 +1,4 @@
-"""A server that gives one id to two batches: asking for it would give one batch the words of the other."""
+"""A server that gives one id to two batches: a poll would attribute results to the wrong batch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from tests.batch_life.scene import Edit, with_body, world_of
+from tests.batch_life.scene import Edit, with_answer, world_of
 from tests.engine.world import applications, check_account, records
 from tests.virtual import run_virtual
 from truecaller_async import CampaignOptions, DecodeError, Outcome
@@ -17,12 +17,12 @@ BATCH = 500
 
 
 def repeating(nth: int, *, last: float = math.inf) -> Edit:
-    """From the n-th accepted batch on, to the last of these, every one has the id of the first."""
+    """Give the id of the first batch to every accepted batch between these numbers."""
     given: list[str] = []
 
     def edit(reply: SandboxResponse, now: float) -> SandboxResponse:
         given.append(json.loads(reply.body)["batch_id"])
-        return with_body(reply, {"batch_id": given[0]}) if nth <= len(given) <= last else reply
+        return with_answer(reply, {"batch_id": given[0]}) if nth <= len(given) <= last else reply
 
     return edit
 

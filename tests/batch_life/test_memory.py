@@ -1,4 +1,4 @@
-"""What the memory of equal rows costs."""
+"""Memory used for equal rows."""
 
 from __future__ import annotations
 

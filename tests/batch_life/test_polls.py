@@ -1,4 +1,4 @@
-"""How often a batch is asked for, and what a batch is that the server says it does not know."""
+"""How often a batch is polled, and batches that the server does not know."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.batch_life.scene import Edit, with_body, world_of
+from tests.batch_life.scene import Edit, with_answer, world_of
 from tests.engine.world import World, check_account, records
 from tests.virtual import run_virtual
 from truecaller_async import CampaignOptions, Outcome, PollPolicy
@@ -19,7 +19,7 @@ NOT_VISIBLE_YET = 60.0
 
 
 def only(polls: Container[int]) -> Edit:
-    """These polls, counted from 1, are answered that the batch is not known."""
+    """Answer these polls, counted from 1, that the batch is not known."""
     count = 0
 
     def edit(reply: SandboxResponse, now: float) -> SandboxResponse:
@@ -31,7 +31,7 @@ def only(polls: Container[int]) -> Edit:
 
 
 def poll_times(world: World) -> list[float]:
-    """Seconds from the acceptance of the one batch to each of its polls."""
+    """Return the seconds from the acceptance of the one batch to each of its polls."""
     accepted = next(time for time, _, call in world.transport.sent if call == "submit")
     return [time - accepted for time, _, call in world.transport.sent if call == "status"]
 
@@ -90,7 +90,7 @@ def test_batch_with_permanent_404_ends_unknown_after_a_minute() -> None:
 @pytest.mark.fault("F42")
 def test_unreadable_status_costs_no_more_polls_than_unresolved_batch() -> None:
     async def main() -> None:
-        world = world_of(status=lambda reply, now: with_body(reply, {"rows": "none"}))
+        world = world_of(status=lambda reply, now: with_answer(reply, {"rows": "none"}))
         results, summary, fault = await world.run(records(5))
         check_account(results, summary, world.state)
         assert fault is None
@@ -116,7 +116,7 @@ def test_single_404_after_the_batch_was_seen_is_ignored(polls: set[int]) -> None
 
 @pytest.mark.fault("F43")
 def test_late_first_poll_is_followed_by_another() -> None:
-    """The token was on hold for two minutes, so that the first answer of all comes after the minute is over."""
+    """The token cooled down for two minutes, so the first answer comes after more than a minute."""
 
     async def main() -> None:
         world = world_of(status=only(range(1, 2)))
@@ -133,7 +133,7 @@ def test_late_first_poll_is_followed_by_another() -> None:
 
 @pytest.mark.fault("F43")
 def test_batch_is_polled_again_after_hours_of_lost_answers() -> None:
-    """No answer at all is not "no such batch": the poll deadline decides."""
+    """A lost answer does not mean "no such batch": the poll deadline decides."""
 
     async def main() -> None:
         world = World(fault=lambda request, *_: "lost_after" if request.call == "status" else None)

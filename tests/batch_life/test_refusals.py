@@ -1,4 +1,4 @@
-"""A refusal in a 200, and a batch in which nothing is good."""
+"""A rejection in a 200, and a batch without a good record."""
 
 from __future__ import annotations
 

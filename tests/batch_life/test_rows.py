@@ -1,7 +1,7 @@
-"""Rows of a status that are missing, repeated, in words nobody knows, another's, or different the next time.
+"""Status rows that are missing, repeated, unknown, foreign, or different in the next answer.
 
-Half of what these tests hold is silence: a record without its own final word has no outcome until the poll deadline,
-and then it is `unknown`, never delivered or failed.
+Most tests check that nothing is claimed: a record without a final status has no outcome until the poll deadline, and
+then it is `unknown`, never delivered or failed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-from tests.batch_life.scene import Row, rows, word_of, world_of
+from tests.batch_life.scene import Row, rows, with_status, world_of
 from tests.engine.world import check_account, record, records
 from tests.virtual import run_virtual
 from truecaller_async import CampaignOptions, Outcome, PollPolicy, RecordResult
@@ -27,8 +27,8 @@ def by_outcome(results: list[RecordResult]) -> Counter[Outcome]:
     return Counter(result.outcome for result in results)
 
 
-def told(caplog: pytest.LogCaptureFixture, stage: str) -> list[str]:
-    """What the log says of a stage."""
+def event_fields(caplog: pytest.LogCaptureFixture, stage: str) -> list[str]:
+    """Return the logged fields of an event."""
     return [entry.getMessage() for entry in caplog.records if entry.getMessage().startswith(stage + " ")]
 
 
@@ -60,8 +60,8 @@ def test_repeated_status_rows_merge_and_contradictions_are_conflicts() -> None:
         if data[0]["status_info"]["status"] == "pending":
             return data
         equal = [*data[:100], *data[:100]]
-        stale = [word_of(row, "pending") for row in data[100:200]]
-        opposite = [word_of(row, "failed") for row in data[200:250]]
+        stale = [with_status(row, "pending") for row in data[100:200]]
+        opposite = [with_status(row, "failed") for row in data[200:250]]
         return [*stale, *equal, *data[100:], *opposite]
 
     async def main() -> None:
@@ -82,7 +82,7 @@ def test_undocumented_status_is_polled_on_and_logged_once(caplog: pytest.LogCapt
     caplog.set_level(logging.INFO, "truecaller_async")
 
     def strange(data: list[Row], now: float) -> list[Row]:
-        return [word_of(row, STRANGE_WORDS[place % len(STRANGE_WORDS)]) for place, row in enumerate(data)]
+        return [with_status(row, STRANGE_WORDS[place % len(STRANGE_WORDS)]) for place, row in enumerate(data)]
 
     async def main() -> None:
         world = world_of(status=rows(strange))
@@ -93,7 +93,7 @@ def test_undocumented_status_is_polled_on_and_logged_once(caplog: pytest.LogCapt
         assert summary.requests["status"] > 10
 
     run_virtual(main)
-    assert len(told(caplog, "status_value.first_seen")) == len(STRANGE_WORDS)
+    assert len(event_fields(caplog, "status_value.first_seen")) == len(STRANGE_WORDS)
 
 
 @pytest.mark.fault("F35")
@@ -103,7 +103,7 @@ def test_distinct_status_per_record_does_not_flood_the_log_or_show_numbers(
     caplog.set_level(logging.INFO, "truecaller_async")
 
     def talking(data: list[Row], now: float) -> list[Row]:
-        return [word_of(row, f"pending {row['receiver_number']} since {now}\r\n" + 300 * "x") for row in data]
+        return [with_status(row, f"pending {row['receiver_number']} since {now}\r\n" + 300 * "x") for row in data]
 
     async def main() -> None:
         world = world_of(status=rows(talking))
@@ -112,7 +112,7 @@ def test_distinct_status_per_record_does_not_flood_the_log_or_show_numbers(
         assert by_outcome(results) == {Outcome.UNKNOWN: BATCH}
 
     run_virtual(main)
-    said = told(caplog, "status_value.first_seen")
+    said = event_fields(caplog, "status_value.first_seen")
     assert 0 < len(said) <= 20
     assert max(map(len, said)) < 100
     assert not any("91980" in line or "\n" in line for line in said)
@@ -122,7 +122,7 @@ def test_distinct_status_per_record_does_not_flood_the_log_or_show_numbers(
 @pytest.mark.parametrize("word", DOCUMENTED_FAILURES)
 def test_every_documented_failure_status_is_final(word: str) -> None:
     def failing(data: list[Row], now: float) -> list[Row]:
-        return [word_of(data[0], word), *data[1:]]
+        return [with_status(data[0], word), *data[1:]]
 
     async def main() -> None:
         results, summary, _ = await world_of(status=rows(failing)).run(records(20))
@@ -137,7 +137,7 @@ def test_rows_about_foreign_numbers_give_no_outcome_and_are_logged_once(caplog: 
     caplog.set_level(logging.INFO, "truecaller_async")
 
     def mixed(data: list[Row], now: float) -> list[Row]:
-        others = [word_of(row, "failed") | {"receiver_number": "99" + row["receiver_number"][2:]} for row in data]
+        others = [with_status(row, "failed") | {"receiver_number": "99" + row["receiver_number"][2:]} for row in data]
         return [*others, *data[:-10]]
 
     async def main() -> None:
@@ -148,7 +148,7 @@ def test_rows_about_foreign_numbers_give_no_outcome_and_are_logged_once(caplog: 
         assert by_outcome(results) == {Outcome.DELIVERED: 490, Outcome.UNKNOWN: 10}
 
     run_virtual(main)
-    assert len(told(caplog, "status_rows.unmatched")) == 1
+    assert len(event_fields(caplog, "status_rows.unmatched")) == 1
 
 
 @pytest.mark.fault("F36")
@@ -163,9 +163,9 @@ def test_rows_about_foreign_numbers_give_no_outcome_and_are_logged_once(caplog: 
 )
 def test_foreign_rows_about_own_numbers_give_no_outcome(elsewhere: Row) -> None:
     def mixed(data: list[Row], now: float) -> list[Row]:
-        others = [word_of(row, "failed") | elsewhere for row in data[:-10]]
+        others = [with_status(row, "failed") | elsewhere for row in data[:-10]]
         pending = now < 30
-        return [*others, *(word_of(row, "pending") if pending else row for row in data[:-10])]
+        return [*others, *(with_status(row, "pending") if pending else row for row in data[:-10])]
 
     async def main() -> None:
         world = world_of(status=rows(mixed))
@@ -182,12 +182,12 @@ def test_first_final_status_stands_despite_later_changes() -> None:
     changed = 60.0
 
     def flipping(data: list[Row], now: float) -> list[Row]:
-        """The first half is final from the start and says the opposite later; the other half is late."""
+        """Report the first half as final, later the opposite; the other half is late."""
         half = len(data) // 2
         if now < changed:
-            return [*data[:half], *(word_of(row, "pending") for row in data[half:])]
+            return [*data[:half], *(with_status(row, "pending") for row in data[half:])]
         turned = {"success": "failed", "failed": "success"}
-        return [*(word_of(row, turned[row["status_info"]["status"]]) for row in data[:half]), *data[half:]]
+        return [*(with_status(row, turned[row["status_info"]["status"]]) for row in data[:half]), *data[half:]]
 
     async def main() -> None:
         world = world_of(status=rows(flipping), resolve_after=0.0)

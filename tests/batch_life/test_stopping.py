@@ -1,4 +1,4 @@
-"""What stops a run that goes wrong batch after batch, and what does not: a good one between them breaks the row."""
+"""Consecutive failures that stop a run, and a good batch between them that resets the count."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Container
 
 import pytest
 
-from tests.batch_life.scene import Edit, EditedState, with_body
+from tests.batch_life.scene import Edit, EditedState, with_answer
 from tests.engine.world import World, applications, check_account, records
 from tests.virtual import run_virtual
 from truecaller_async import CampaignOptions, DecodeError, Outcome
@@ -18,28 +18,28 @@ BATCH = 500
 
 
 def beside_the_point(batches: Container[int]) -> Edit:
-    """These accepted batches, counted from 1, are answered with something that has no batch id."""
+    """Answer these accepted batches, counted from 1, without a batch id."""
     count = 0
 
     def edit(reply: SandboxResponse, now: float) -> SandboxResponse:
         nonlocal count
         count += 1
-        return with_body(reply, {"hello": "world"}) if count in batches else reply
+        return with_answer(reply, {"hello": "world"}) if count in batches else reply
 
     return edit
 
 
 def world_with(submit: Edit) -> World:
-    """One token, so that batches go one after the other."""
+    """Return a world with one token, so that batches are sent one after the other."""
     return World(state=EditedState(SandboxSettings(), {"submit": submit}), latency=(0.02, 0.02), max_tokens=1)
 
 
 @pytest.mark.fault("F27", "F28")
 def test_three_accepted_batches_in_a_row_without_an_id_stop_the_run() -> None:
-    """They were lost for the reader, and what follows would be lost in the same way."""
+    """Their results are lost, and those of the next batches would be lost as well."""
 
     async def main() -> None:
-        world = world_with(lambda reply, now: with_body(reply, {"hello": "world"}))
+        world = world_with(lambda reply, now: with_answer(reply, {"hello": "world"}))
         results, summary, fault = await world.run(records(20 * BATCH))
         check_account(results, summary, world.state)
         assert isinstance(fault, DecodeError)

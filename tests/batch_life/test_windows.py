@@ -1,4 +1,4 @@
-"""A window that closes while its record waits for a turn."""
+"""Windows that close while a record waits to be sent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_nothing_is_sent_shortly_before_its_window_closes(margin: float) -> None
 
 @pytest.mark.fault("F45")
 def test_records_are_rechecked_before_a_resend() -> None:
-    """A batch that was refused for two minutes has records whose window closed meanwhile."""
+    """A batch that was rejected for two minutes has records whose window closed meanwhile."""
 
     async def main() -> None:
         world = World(fault=lambda request, count, _: "429:120" if (request.call, count) == ("submit", 1) else None)

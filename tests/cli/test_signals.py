@@ -41,14 +41,14 @@ async def any_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 async def test_first_signal_drains_and_the_second_aborts() -> None:
     stream, told = Stream(), list[int]()
     async with stop_on_signals(stream, told.append) as stopping:
-        assert stopping.first is None
+        assert stopping.first_signal is None
         os.kill(os.getpid(), signal.SIGTERM)
         assert await stream.asked.get() == "drain"
         os.kill(os.getpid(), signal.SIGINT)
         assert await stream.asked.get() == "abort"
         stream.abort_may_end.set()
     assert told == [1, 2]
-    assert stopping.first is signal.SIGTERM
+    assert stopping.first_signal is signal.SIGTERM
 
 
 @pytest.mark.fault("F57")

@@ -1,7 +1,7 @@
-"""Processes that die, on virtual time: each life has a loop of its own, and only the journal and the server survive it.
+"""Processes that die, on virtual time: each has a loop of its own; the journal and the server survive.
 
-A `DyingJournal` is the process's handle on a journal that outlives it. At its n-th write the process dies: the entries
-are on disk or not, whoever waits never hears of it, and whatever was on its way to the server arrives or does not.
+A `DyingJournal` is the journal handle of one process. At its n-th write the process dies: the entries are stored or
+not, the writer never returns, and requests on their way to the server arrive or not.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from truecaller_async.planning.campaign_state import CampaignState
 
 @attrs.define
 class Death:
-    """When a process dies: at its n-th write to the journal, before or after the entries are safe."""
+    """Death of a process at its n-th journal write, before or after the entries are stored."""
 
     write: int
     kept: bool
 
 
 class Survivor(MemoryJournal):
-    """What is left of a process: its journal, with every final word that was written."""
+    """Journal that survives its process; it checks that each row gets one final outcome."""
 
     def __init__(self) -> None:
         super().__init__(resumable=True)
@@ -40,12 +40,12 @@ class Survivor(MemoryJournal):
         await super().write(*entries)
         for entry in entries:
             if isinstance(entry, RowsSettled):
-                assert self.words.keys().isdisjoint(entry.rows), "a second final word"
+                assert self.words.keys().isdisjoint(entry.rows), "a second final outcome"
                 self.words.update(dict.fromkeys(entry.rows, entry))
 
 
 class DyingJournal:
-    """The port, in front of a journal that survives."""
+    """The `Journal` port, in front of a journal that survives."""
 
     resumable = True
 
@@ -80,7 +80,7 @@ class DyingJournal:
 
 @attrs.define
 class Life:
-    """What one process saw."""
+    """Results of one process."""
 
     results: list[RecordResult]
     stream: CampaignStream
@@ -98,7 +98,7 @@ def live(
     start: float = 0.0,
     meanwhile: Callable[[CampaignStream], Any] | None = None,
 ) -> tuple[Life, float]:
-    """One process, from its start to its end or its death; returns what it saw, and the time."""
+    """Run one process until its end or its death; return its results and the loop time."""
     loop = looptime.new_event_loop(start=start)
     resumed = survivor.standing.started is not None
 
@@ -150,5 +150,5 @@ async def _work(world: World, life: Life, meanwhile: Callable[[CampaignStream], 
 
 
 async def _wait(tasks: set[asyncio.Task[Any]]) -> None:
-    """As long as it takes a cancelled task to come to its next await."""
+    """Let cancelled tasks reach their next await."""
     await asyncio.wait(tasks, timeout=0.001)

@@ -1,4 +1,4 @@
-"""Whole campaigns on the virtual clock: what a user is promised, one promise a test."""
+"""Whole campaigns on the virtual clock: one documented behaviour per test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.engine.world import Fault, World, applications, check_account, record, records, slowly
 from tests.throttling.conftest import SMALL, make_batches_small
-from tests.throttling.gateway import run_swiftly
+from tests.throttling.gateway import run_on_swift_loop
 from tests.virtual import BASE, most_in_window, run_virtual
 from truecaller_async import (
     AuthenticationFailed,
@@ -37,7 +37,7 @@ def outcomes(results: list[RecordResult]) -> Counter[Outcome]:
 
 
 def on(call: str, nth: int, what: str) -> Fault:
-    """A fault script: this call's n-th request goes wrong like this."""
+    """Return a fault script: the n-th request of this call fails in this way."""
     return lambda request, count, _: what if request.call == call and count == nth else None
 
 
@@ -79,7 +79,7 @@ def test_minutes_long_campaign_runs_at_the_permitted_rate_without_refusals(
         assert summary.rate_utilisation is not None
         assert summary.rate_utilisation >= 0.97
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 def test_same_seed_gives_the_same_run_to_the_microsecond() -> None:
@@ -661,7 +661,7 @@ def test_first_poll_delay_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
         _, summary, _ = await world.run(records(SMALL * 800))
         assert summary.requests["status"] <= 1.3 * summary.batches
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F37")

@@ -1,9 +1,9 @@
-"""A cancellation at any moment (F58) is obeyed, loses nothing, sends nothing twice and leaves nothing behind.
+"""A cancellation at any moment (F58) takes effect, loses nothing and sends nothing twice.
 
-A task of the loop can only be cancelled between two turns of it. So each case is played once to its end, its turns are
-counted, and then it is played again and cancelled before turn 1, before turn 2, and so on up to the last. A campaign
-has some 180; it is cancelled before each of them once, and for the other policies before every second to fifth. Every
-life is on virtual time; what the server did is read from its own log.
+A task can only be cancelled between two turns of the loop. So each case is played once to its end while its turns are
+counted, and then again, cancelled before turn 1, turn 2, and so on. A campaign has some 180 turns; it is cancelled
+before each of them, and for the other policies before every second to fifth. All runs use virtual time; the log of the
+server says what was applied.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from truecaller_async.tokens import MemoryTokenStore
 ROWS = 14
 BATCH = 5
 AWHILE = 900.0
-"""Virtual seconds in which everything that goes on by itself has come to its end."""
+"""Virtual seconds after which all background work has ended."""
 
 
 @attrs.define
 class Played:
-    """One life of a case: how many turns its task took, and whether the cancellation came in time."""
+    """One run of a case: the turns of its task, and whether the cancellation came in time."""
 
     turns: int
     cancelled: bool
@@ -55,7 +55,7 @@ Check = Callable[[World], Awaitable[None]]
 
 
 def play(make: Callable[[], World], case: Case, check: Check, cancel_at: tuple[int, ...] = ()) -> Played:
-    """`case` in a task of its own, cancelled or not; then `check`, while the client is open. Nothing may be left."""
+    """Run `case` in a task of its own, cancelled or not, then `check` while the client is open; nothing may be left."""
     acts: dict[int, Callable[[], object]] = {}
     loop = Turns(acts)
     acts.update(dict.fromkeys(cancel_at, loop.cancel))
@@ -82,7 +82,7 @@ def play(make: Callable[[], World], case: Case, check: Check, cancel_at: tuple[i
 
 
 def at_every_turn(make: Callable[[], World], case: Case, check: Check, *more: int, step: int = 1) -> int:
-    """Play it to its end, then cancel it before every turn; `more` are the turns after which that is repeated."""
+    """Play the case to its end, then cancel it before every turn; repeat with each step of `more`."""
     turns = play(make, case, check).turns
     for turn in range(1, turns + 1, step):
         cancel_at = (turn, *(turn + later for later in more))
@@ -96,12 +96,12 @@ def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def second_is_lost(request: Request, count: int, dice: Random) -> str | None:
-    """The server takes the second batch, and its answer never comes."""
+    """Lose the answer of the second batch, which the server accepted."""
     return "lost_after" if request.call == "submit" and count == 2 else None
 
 
 class Campaign:
-    """One campaign over two lives: cancelled in the first, resumed in the second."""
+    """One campaign over two runs: cancelled in the first, resumed in the second."""
 
     def __init__(self, options: CampaignOptions) -> None:
         self.survivor = Survivor()
@@ -110,7 +110,7 @@ class Campaign:
         self.stream: CampaignStream | None = None
 
     async def live(self, world: World) -> None:
-        """Read all results, in the first life and in the next."""
+        """Read all results, in the first run and in the next."""
         resumed = self.survivor.standing.started is not None
         asked = CampaignRequest(
             world.client._core, list(records(ROWS)), self.options, lambda: self.survivor, resumed=resumed
@@ -121,7 +121,7 @@ class Campaign:
                 self.told.append(result)
 
     async def check(self, world: World) -> None:
-        """The first life ended in good order; the second brings every row to its end. I1 to I4."""
+        """Check that the first run ended correctly and the second completes every row (I1 to I4)."""
         await asyncio.sleep(AWHILE)
         assert not self.survivor._is_open
         if self.stream is not None and self.stream._run is not None:
@@ -176,7 +176,7 @@ async def push(world: World) -> None:
 
 
 async def pushes_again(world: World) -> None:
-    """Nothing that was waited for is lost: the next one goes, with the token that was made or is being made."""
+    """Check that the next push works, with the token that was made or is being made."""
     await world.client.calls.push(record(2))
     applied = applications(world.state)
     assert applied[record(1).receiver] <= 1
@@ -190,7 +190,7 @@ def test_push_cancelled_at_any_await_is_sent_at_most_once() -> None:
 
 
 async def pushes_again_with_what_was_made(world: World) -> None:
-    """As before; a long refusal is worth a second token."""
+    """Check as `pushes_again`, but allow a second token after a long rejection."""
     await world.client.calls.push(record(2))
     assert applications(world.state)[record(2).receiver] == 1
     assert world.transport.counts["mint"] == len((await world.client.tokens.status()).tokens) <= 2
@@ -220,7 +220,7 @@ async def make_tokens(world: World) -> None:
 
 
 async def has_tokens(world: World) -> None:
-    """A request for a token that has left goes on, and what it brought is there: none was paid for in vain."""
+    """Check that a token request that was sent continues, and that its token is in the pool."""
     await asyncio.sleep(AWHILE)
     status = await world.client.tokens.status()
     assert world.transport.counts["mint"] == len(status.tokens) == world.state.stats().mints
@@ -232,7 +232,7 @@ def test_mint_cancelled_at_any_await_loses_no_token() -> None:
 
 
 class Closing(MemoryTokenStore):
-    """Says how often it was closed, and takes its time."""
+    """Counts how often it is closed, and takes time to close."""
 
     closed = 0
 
@@ -274,7 +274,7 @@ def test_close_can_be_cancelled_at_any_await_and_repeated() -> None:
 
 @pytest.mark.fault("F58")
 async def test_cancelled_push_over_a_socket_leaves_no_reusable_connection() -> None:
-    """Here the turns are those of a real loop, whose number is not the same twice: so up to the first that is late."""
+    """A real loop has no fixed number of turns: cancel before each turn until one comes too late."""
     rows = list(records(3, starts=time.time()))
     async with await Sandbox.start() as sandbox, TruecallerClient.from_env(sandbox.environment()) as client:
         await client.calls.push(rows[0])

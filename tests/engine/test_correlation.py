@@ -1,7 +1,7 @@
-"""Whose result is it, end to end: status rows that are masked, shuffled, missing, repeated, at odds, or foreign.
+"""Attribution of results end to end, with masked, shuffled, missing or foreign status rows.
 
-Every record has its true word in the sandbox's log. A result that claims another one is the failure that all of these
-tests look for; a result that claims nothing has to say why.
+Every record has its true outcome in the log of the sandbox. These tests fail if a result claims another one. A result
+that claims nothing must give a reason.
 """
 
 from __future__ import annotations
@@ -24,23 +24,24 @@ from truecaller_async.models import Request
 from truecaller_async.sandbox import SandboxSettings
 
 COUNT = 60
-"""Records of the one batch; two or three of them are struck by each oddity."""
+"""Records of the one batch; two or three of them are affected by each response variant."""
 
 DEADLINE = 600.0
 ODD = ("masked-numbers", "shuffled-rows", "missing-rows", "repeated-rows", "contradicting-rows", "foreign-rows")
 MIXES = tuple(chain.from_iterable(combinations(ODD, size) for size in range(len(ODD) + 1)))
 WAYS: tuple[Literal["auto", "watermark"], ...] = ("auto", "watermark")
 CASES = [(names, way, False) for names in MIXES for way in WAYS]
+"""The mix, how the rows are given to records, and whether other fields than the numbers distinguish the records."""
 CASES += [(names, "auto", True) for names in MIXES if "masked-numbers" in names]
 """The mix, how the rows are given to records, and whether other fields than the numbers tell the records apart."""
 
 STRUCK = (2, 3)
 STRANGE = "11111111-2222-4333-8444-555555555555"
-"""A label that the account does not have."""
+"""Label that the account does not have."""
 
 
 def source(*, telling: bool, failing: bool = True) -> Iterator[CallRecord]:
-    """Records of which every third one fails, told apart by their reasons or by nothing but their receivers."""
+    """Return records of which every third fails, different by reason or only by receiver."""
     for number in range(1, COUNT + 1):
         last = "13" if failing and number % 3 == 0 else "00"
         reason = f"Calling about order {number}" if telling else "Calling you for KYC"
@@ -50,7 +51,7 @@ def source(*, telling: bool, failing: bool = True) -> Iterator[CallRecord]:
 async def campaign(
     names: Collection[str], way: Literal["auto", "watermark"], *, telling: bool, failing: bool = True
 ) -> list[RecordResult]:
-    """One campaign of one batch; what is true of every one of them is checked here."""
+    """Run a campaign of one batch, and check what holds for every case."""
     world = World(settings=SandboxSettings(oddities=names, resolve_spread=5.0, late_for=60.0))
     options = CampaignOptions(correlate=way, poll=PollPolicy(deadline=DEADLINE))
     given = list(source(telling=telling, failing=failing))
@@ -70,7 +71,7 @@ async def campaign(
 
 
 def check_words(results: list[RecordResult], world: World) -> None:
-    """What is claimed is the true word, with the true message; what is not known says why."""
+    """Check that claimed outcomes and messages are true, and that unknown ones give a reason."""
     truth = {entry.receiver: entry for entry in world.state.truth(0, 10_000)}
     for result in results:
         assert result.record is not None
@@ -104,7 +105,7 @@ def test_no_mix_of_abnormal_rows_gives_a_false_outcome(
             check_attributed(unknown, names)
             assert all(result.record_id for result in results if result.outcome is not Outcome.UNKNOWN)
         else:
-            # Two rows contradict each other only once they are final; until then these are in order and complete.
+            # Two rows contradict each other only when they are final; until then these rows are in order and complete.
             in_order_at_first = telling and names == ("masked-numbers", "contradicting-rows")
             assert unknown.total() == COUNT or in_order_at_first
             assert "conflict" not in unknown
@@ -113,10 +114,10 @@ def test_no_mix_of_abnormal_rows_gives_a_false_outcome(
 
 
 def check_attributed(unknown: Counter[str], names: tuple[str, ...]) -> None:
-    """Every row found its record: nothing is unknown but what has no row, or two that contradict each other."""
+    """Check that every row found its record; unknown are only missing or contradictory ones."""
     assert unknown["unattributed"] == 0
     assert unknown["poll_deadline"] in (STRUCK if "missing-rows" in names else (0,))
-    # A record whose row is missing has no contradiction either.
+    # A record without a row has no contradiction either.
     conflicts = (*STRUCK, 0, 1) if "missing-rows" in names else STRUCK
     assert unknown["conflict"] in (conflicts if "contradicting-rows" in names else (0,))
 
@@ -225,5 +226,5 @@ def test_batch_that_lost_a_record_before_sending_keeps_its_watermarks() -> None:
 
 
 def not_sent_for_a_while(request: Request, count: int, dice: Random) -> str | None:
-    """Long enough for the window of one record to close."""
+    """Fail connections until the window of one record has closed."""
     return "429:30" if request.call == "submit" and count == 1 else None

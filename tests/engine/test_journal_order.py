@@ -1,4 +1,4 @@
-"""What the journal hears, and when: the order that a durable journal's resumption rests on."""
+"""Order of the journal entries, on which resuming from a durable journal depends."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from truecaller_async.models import AttemptEnded, AttemptStarted, BatchPlanned, 
 
 
 @attrs.define
-class Ear(MemoryJournal):
-    """A journal that keeps everything, and may break at its n-th write."""
+class RecordingJournal(MemoryJournal):
+    """Journal that stores all entries, and may fail at its n-th write."""
 
     breaks_at: int | None = None
     heard: list[JournalEntry] = attrs.field(factory=list)
@@ -35,12 +35,14 @@ class Ear(MemoryJournal):
 
 
 def in_flight(heard: list[JournalEntry]) -> int:
-    """Attempts that were begun and have not ended, as the journal tells it."""
+    """Return the attempts in the journal that were started and have not ended."""
     kinds = Counter(type(entry) for entry in heard)
     return kinds[AttemptStarted] - kinds[AttemptEnded]
 
 
-async def run(world: World, ear: Ear, source: object) -> tuple[list[RecordResult], CampaignStream, Exception | None]:
+async def run(
+    world: World, ear: RecordingJournal, source: object
+) -> tuple[list[RecordResult], CampaignStream, Exception | None]:
     stream = CampaignStream(CampaignRequest(world.client._core, source, CampaignOptions(), lambda: ear))
     results: list[RecordResult] = []
     fault = None
@@ -55,7 +57,7 @@ async def run(world: World, ear: Ear, source: object) -> tuple[list[RecordResult
 
 def test_intent_is_written_before_the_batch_leaves() -> None:
     async def main() -> None:
-        world, ear = World(latency=(0.0, 3.0)), Ear()
+        world, ear = World(latency=(0.0, 3.0)), RecordingJournal()
         seen: list[tuple[int, int]] = []
         flying = 0
 
@@ -75,7 +77,7 @@ def test_intent_is_written_before_the_batch_leaves() -> None:
 
 def test_every_row_is_planned_or_finished_and_every_attempt_ends() -> None:
     async def main() -> None:
-        world, ear = World(), Ear()
+        world, ear = World(), RecordingJournal()
         source = [*records(1_200), record(3), {"caller": "nobody"}]
         results, stream, _ = await run(world, ear, source)
         check_account(results, stream.summary, world.state)
@@ -91,7 +93,7 @@ def test_every_row_is_planned_or_finished_and_every_attempt_ends() -> None:
 
 def test_end_of_an_attempt_is_written_before_its_batch_is_polled() -> None:
     async def main() -> None:
-        world, ear = World(), Ear()
+        world, ear = World(), RecordingJournal()
         accepted: list[bool] = []
 
         def watch(way: str, request: Request) -> None:
@@ -109,7 +111,7 @@ def test_end_of_an_attempt_is_written_before_its_batch_is_polled() -> None:
 
 def test_campaign_does_not_start_if_the_journal_write_fails() -> None:
     async def main() -> None:
-        world, ear = World(), Ear(breaks_at=1)
+        world, ear = World(), RecordingJournal(breaks_at=1)
         with pytest.raises(JournalError, match="the disk is full"):
             await run(world, ear, records(10_000))
         assert not world.transport.counts
@@ -120,7 +122,7 @@ def test_campaign_does_not_start_if_the_journal_write_fails() -> None:
 @pytest.mark.parametrize("breaks_at", [2, 3, 4, 7, 12, 20, 30])
 def test_nothing_is_sent_if_the_journal_write_fails(breaks_at: int) -> None:
     async def main() -> None:
-        world, ear = World(), Ear(breaks_at=breaks_at)
+        world, ear = World(), RecordingJournal(breaks_at=breaks_at)
         results, stream, fault = await run(world, ear, records(10_000))
         assert isinstance(fault, JournalError)
         assert stream.summary.adds_up

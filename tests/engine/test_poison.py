@@ -1,7 +1,7 @@
-"""Poison records end to end: the bad ones of a refused batch are found, the good ones are delivered, at a bounded cost.
+"""Bad records end to end: found in a rejected batch at a bounded cost, while good ones are delivered.
 
-A bad record here has a label that the account does not have: preflight cannot know it, and the server refuses the
-whole batch for it.
+A bad record here has a label that the account does not have: preflight cannot know it, and the server rejects the whole
+batch for it.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ Isolate = Literal["realtime", "bisect"]
 
 
 def batch(bad: Collection[int], first: int = 1) -> list[CallRecord]:
-    """One batch of records, numbered from `first`; those in these rows are bad."""
+    """Return one batch of records, numbered from `first`; those in these rows are bad."""
     rows = range(first, first + BATCH)
     return [record(row, label_id=STRANGE if row in bad else LABEL) for row in rows]
 
 
 def scattered(count: int) -> set[int]:
-    """So many rows of a batch, the same ones in every run."""
+    """Return so many rows of a batch, the same ones in every run."""
     return set(Random(count).sample(range(1, BATCH + 1), count))
 
 
 def requests(world: World) -> int:
-    """Everything that was sent about records."""
+    """Return the number of requests that sent records."""
     return sum(count for call, count in world.transport.counts.items() if call != "mint")
 
 
@@ -49,7 +49,7 @@ def of_bad(results: list[RecordResult], bad: Collection[int]) -> list[RecordResu
 
 
 async def isolated(bad: Collection[int], isolate: Isolate) -> tuple[World, list[RecordResult], Summary]:
-    """One batch with these rows bad; what is true whatever becomes of them is checked here."""
+    """Run one batch with these bad rows, and check what holds for every case."""
     world = World()
     results, summary, fault = await world.run(batch(bad), CampaignOptions(isolate=isolate))
     assert fault is None
@@ -146,7 +146,7 @@ def test_three_refused_batches_stop_the_run_after_the_last_result(isolate: Isola
 
 @pytest.mark.fault("F40", "F41")
 def test_occasional_bad_records_do_not_stop_the_run() -> None:
-    """Each of many batches is refused as a whole for the same reason, and each is good but for one record."""
+    """Each of many batches is rejected for the same reason, and each has only one bad record."""
 
     async def main() -> None:
         world = World()

@@ -1,4 +1,4 @@
-"""What a campaign owes when it is resumed, stopped or broken: cases that hostile readers found."""
+"""Resumed, stopped and broken campaigns: difficult cases found in reviews."""
 
 from __future__ import annotations
 
@@ -57,23 +57,23 @@ SALT = b"s" * 16
 
 
 def no_pushes(request: Request, count: int, dice: object) -> str | None:
-    """An account that may not push in real time."""
+    """Reject real-time pushes of the account."""
     return "403" if request.call == "push" else None
 
 
 def lost_at_first(request: Request, count: int, dice: object) -> str | None:
-    """The first batch is lost on its way."""
+    """Lose the first batch on its way."""
     return "lost_before" if request.call == "submit" and count == 1 else None
 
 
 def stream_of(world: World, journal: Any, source: object, options: CampaignOptions | None = None) -> CampaignStream:
-    """A campaign with a journal of one's own; resumed where the journal holds one."""
+    """Return a campaign with this journal; resumed if the journal holds a campaign."""
     resumed = isinstance(journal, MemoryJournal) and journal.standing.started is not None
     return CampaignStream(CampaignRequest(world.client._core, source, options, lambda: journal, resumed=resumed))
 
 
 def words_by_pair(state: SandboxState) -> dict[str | None, list[str | None]]:
-    """What the phones showed one after the other."""
+    """Return what the phones of each pair showed, in order."""
     shown: dict[str | None, list[str | None]] = {}
     for entry in state.truth(0, 10**6):
         shown.setdefault(entry.receiver, []).append(entry.reason)
@@ -118,7 +118,7 @@ def test_replacement_of_a_waiting_record_waits_for_the_same_batches(same_pair: A
         for call in "123":
             for number in range(1, 501):
                 yield record(number, reason=f"Word {call} of three")
-            await asyncio.sleep(25.0 if call == "1" else 0.0)  # the first batch is on its way then
+            await asyncio.sleep(25.0 if call == "1" else 0.0)  # then the first batch is in flight
 
     async def main() -> None:
         world = World(fault=throttled_at_first, latency=(10.0, 10.0))
@@ -153,7 +153,7 @@ def test_newer_outcome_supersedes_the_older_one() -> None:
 
 
 async def three_searches(journal: MemoryJournal, world: World, rows: list[CallRecord]) -> None:
-    """Three batches of three were refused; of each, two records were taken alone and one was not sent yet."""
+    """Journal three rejected batches of three; of each, two records were pushed and one is not sent yet."""
     await journal.open(is_new=True)
     options = attrs.asdict(CampaignOptions())
     await journal.write(CampaignStarted(BASE, "1", world.state.settings.client_account_id, "v2", options, None, SALT))
@@ -193,7 +193,7 @@ def test_last_bad_records_of_isolation_do_not_stop_a_resumed_run() -> None:
 
 
 class FullDisk(sqlite3.Connection):
-    """A disk that is full from the `fails_at`-th transaction on."""
+    """Disk that is full from the `fails_at`-th transaction on."""
 
     transactions = 0
     fails_at = 10**9
@@ -227,7 +227,7 @@ def test_journal_is_released_if_its_last_write_fails(tmp_path: Path) -> None:
 
 
 class Stuck(Survivor):
-    """A journal whose disk does not answer while `stuck` is set."""
+    """Journal whose disk does not answer while `stuck` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -381,8 +381,8 @@ def test_rows_with_values_of_any_type_can_be_reread(tmp_path: Path) -> None:
     run_virtual(main)
 
 
-def heard(life: Life) -> set[int]:
-    """The rows of which one life said its final word."""
+def settled_rows(life: Life) -> set[int]:
+    """Return the rows whose final outcome was recorded in one run."""
     return {result.row for result in life.results if result.final}
 
 
@@ -395,7 +395,7 @@ def test_rows_expired_between_two_runs_are_not_sent() -> None:
 
     first, now = live(lambda: World(state=state), survivor, rows, None, meanwhile=stop)
     second, _ = live(lambda: World(state=state), survivor, rows, None, start=now + 3600)
-    assert heard(first) | heard(second) == set(range(1, 601))
+    assert settled_rows(first) | settled_rows(second) == set(range(1, 601))
     late = [result for result in second.results if result.outcome is Outcome.EXPIRED]
     assert len(late) + len(list(state.truth(0, 10**6))) == 600
 
@@ -425,9 +425,10 @@ def test_oversized_batch_of_a_stopped_run_is_bisected_by_the_next(monkeypatch: p
 
 
 async def two_searches(journal: MemoryJournal, world: World, rows: list[CallRecord]) -> None:
-    """Two batches of the same pairs were refused; a part of the first was given up, so the second was split as well.
+    """Journal two rejected batches of the same pairs.
 
-    Now the operator says that the part was not applied.
+    A part of the first was abandoned, so the second was split as well. Now the operator decides that the part was not
+    applied.
     """
     await journal.open(is_new=True)
     options = attrs.asdict(CampaignOptions())
@@ -471,7 +472,7 @@ def test_parts_of_two_isolated_batches_keep_their_pair_order() -> None:
 @pytest.mark.parametrize("given_again", [True, False])
 @pytest.mark.parametrize("judged", [True, False])
 def test_older_record_never_overwrites_a_newer_one_on_resume(given_again: bool, judged: bool) -> None:
-    """The batch of the older word was lost and held, and a later row of its pair was delivered."""
+    """The batch of the older record was lost and abandoned, and a later row of its pair was delivered."""
     state, survivor = SandboxState(SandboxSettings()), Survivor()
     rows = [*(record(number) for number in range(1, 501)), record(1, reason="The newer word")]
     hold, resend = CampaignOptions(on_ambiguous="hold"), CampaignOptions(on_ambiguous="resend")
@@ -522,7 +523,7 @@ def test_campaign_reports_its_position() -> None:
     async def main() -> None:
         world = World()
         stream = world.client.push_many([record(1), record(2)])
-        assert repr(stream) == "<CampaignStream, not begun>"
+        assert repr(stream) == "<CampaignStream, not started>"
         async with world.client, stream:
             async for _ in stream:
                 pass

@@ -9,7 +9,7 @@ from collections import defaultdict, deque
 import pytest
 
 from tests.engine.world import check_account, record, records
-from tests.throttling.gateway import End, run_swiftly, world_behind
+from tests.throttling.gateway import End, run_on_swift_loop, world_behind
 from tests.vectors.retry_table import (
     TIME_TOLERANCE_SECONDS,
     CampaignCase,
@@ -26,7 +26,7 @@ CASES = campaign_cases()
 
 
 async def prepare(client: TruecallerClient, ends: dict[str, deque[End]], before: str) -> None:
-    """Calls with these answers, one after the other, until all of them were given."""
+    """Return calls with these answers, one after the other, until all of them were given."""
     call, _, words = before.partition(" ")
     ends[call].extend(end_for(word) for word in expand(words.split(", ")))
     patient = client.with_options(retry=RetryPolicy(total=10_000.0))
@@ -68,7 +68,7 @@ async def play(case: CampaignCase) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_batch_is_retried_as_the_table_specifies(case: CampaignCase) -> None:
-    run_swiftly(play, case)
+    run_on_swift_loop(play, case)
 
 
 def test_table_has_every_possible_outcome_of_a_retry() -> None:

@@ -1,8 +1,8 @@
-"""A whole world on a virtual clock: the client, the engine and the sandbox's state in one process, without sockets.
+"""Client, engine and sandbox state in one process on a virtual clock, without sockets.
 
-The transport between them is a real implementation of the port that adds latency and faults from a seeded script, and
-writes down when each request left, so that the rate law can be checked by counting. Everything is driven by the
-loop's clock, which jumps from event to event; a run of hours takes milliseconds and is the same for the same seed.
+The transport between them implements the real port, adds latency and faults from a seeded script, and records when each
+request left, so that the rate law can be checked by counting. The loop clock drives everything and jumps from event to
+event; a run of hours takes milliseconds and is the same for the same seed.
 """
 
 from __future__ import annotations
@@ -43,15 +43,16 @@ HOUR_MS = 3_600_000
 LABEL = SandboxSettings().labels[0].id
 
 Fault = Callable[[Request, int, Random], str | None]
-"""Given a request, its number among its call, and the dice: what goes wrong with it, or None.
+"""Given a request, its number in its call, and the random generator: the fault, or None.
 
 "not_sent", "lost_before", "lost_after" (applied or not), "500_before", "500_after", "429", "429:2" (Retry-After),
-"401", "403", "302", "400", "empty" (applied, but a body without a batch id)."""
+"401", "403", "302", "400", "empty" (applied, but a body without a batch id).
+"""
 
 
 @attrs.define
 class SandboxTransport:
-    """The `Transport` port, straight into the sandbox's state."""
+    """The `Transport` port, directly in front of the sandbox state."""
 
     state: SandboxState
     rng: Random
@@ -60,9 +61,9 @@ class SandboxTransport:
     sent: list[tuple[float, str, str]] = attrs.field(factory=list)
     counts: Counter[str] = attrs.field(factory=Counter)
     watch: Callable[[str, Request], None] = attrs.field(default=lambda *_: None)
-    """Told "out" when a request leaves and "back" when its answer or its end is there."""
+    """Called with "out" when a request leaves and with "back" when it has ended."""
     dead: bool = False
-    """The process has died: nothing leaves any more."""
+    """Whether the process has died: nothing is sent any more."""
 
     async def send(self, request: Request, timeouts: Timeouts) -> Answer:
         self.watch("out", request)
@@ -82,13 +83,13 @@ class SandboxTransport:
         token = request.token.reveal() if request.token is not None else ""
         self.sent.append((asyncio.get_running_loop().time(), token, request.call))
         self.counts[request.call] += 1
-        # timers that end at one moment fire in any order
+        # Timers that end at the same time fire in any order.
         in_order = 1e-9 * (self.counts.total() % 1000) if any(self.latency) else 0.0
         wrong = self.fault(request, self.counts[request.call], self.rng) if self.fault is not None else None
         if wrong == "not_sent":
             raise NotSent("the network is unreachable")
         await asyncio.sleep(self.rng.uniform(*self.latency) + in_order)
-        if (invented := _invented(wrong)) is not None:
+        if (invented := _gateway_answer(wrong)) is not None:
             return invented
         if wrong == "lost_before":
             raise ResponseLost("the connection broke")
@@ -112,11 +113,11 @@ class SandboxTransport:
         raise came
 
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is no connection to close."""
 
 
-def _invented(wrong: str | None) -> Answer | None:
-    """Answers that come from something before the server: nothing was applied."""
+def _gateway_answer(wrong: str | None) -> Answer | None:
+    """Return an answer of a component in front of the server: nothing was applied."""
     name, _, argument = (wrong or "").partition(":")
     match name:
         case "500_before":
@@ -139,7 +140,7 @@ def _invented(wrong: str | None) -> Answer | None:
 
 
 class World:
-    """One account, one client, one sandbox. Made inside the virtual loop."""
+    """One account, one client, one sandbox. Create it inside the virtual loop."""
 
     def __init__(
         self,
@@ -175,7 +176,7 @@ class World:
     async def run(
         self, source: object, options: CampaignOptions | None = None
     ) -> tuple[list[RecordResult], Summary, Exception | None]:
-        """A whole campaign: all results, the summary, and the error that ended the iteration, if any."""
+        """Run a campaign; return all results, the summary, and the error that ended it, if any."""
         results: list[RecordResult] = []
         fault: Exception | None = None
         async with self.client, self.client.push_many(source, options=options) as stream:
@@ -188,7 +189,7 @@ class World:
 
 
 def record(number: int, *, starts: float = BASE, hours: float = 8, **other: Any) -> CallRecord:
-    """A good record; its receiver ends in digits that the sandbox delivers, unless told otherwise."""
+    """Return a good record; the sandbox delivers to its receiver unless stated otherwise."""
     given: dict[str, Any] = {
         "caller": "911234567898",
         "receiver": f"91980{number:06d}0",
@@ -202,19 +203,19 @@ def record(number: int, *, starts: float = BASE, hours: float = 8, **other: Any)
 
 
 def records(count: int, **other: Any) -> Iterator[CallRecord]:
-    """So many different good records."""
+    """Return so many different good records."""
     return (record(number, **other) for number in range(1, count + 1))
 
 
 async def slowly(items: Iterable[CallRecord], seconds: float) -> AsyncIterator[CallRecord]:
-    """A source that takes its time before each record."""
+    """Yield the records with a pause before each."""
     for item in items:
         await asyncio.sleep(seconds)
         yield item
 
 
 def check_account(results: list[RecordResult], summary: Summary, state: SandboxState) -> None:
-    """Law 2, and that nothing is claimed that did not happen: against the sandbox's own log."""
+    """Check law 2, and the results against the log of the sandbox."""
     assert sorted(result.row for result in results) == list(range(1, summary.read + 1))
     assert summary.adds_up
     assert Counter(result.outcome for result in results) == Counter(
@@ -228,5 +229,5 @@ def check_account(results: list[RecordResult], summary: Summary, state: SandboxS
 
 
 def applications(state: SandboxState) -> Counter[str | None]:
-    """How often each receiver's record took effect."""
+    """Return how often the record of each receiver was applied."""
     return Counter(entry.receiver for entry in state.truth(0, 10_000_000))

@@ -1,12 +1,12 @@
-"""One call of a real client meets one misbehaving server, over a real socket.
+"""One call of a real client to one misbehaving server, over a real socket.
 
-The server makes a token properly and answers one call well, with patience, so that nothing but the misbehaviour is left
-to test. Then it misbehaves until the same call has ended, and from then on it answers well again. It closes after each
-answer, so that every request comes on a connection of its own. So a scene tells three things: how the call ended, how
-many requests the server saw of it, and whether the same client still works.
+The server makes a token properly and answers one call well, so that only the misbehaviour is tested. Then it misbehaves
+until the same call has ended, and from then on it answers well again. It closes after each answer, so that every
+request uses its own connection. A scene shows how the call ended, how many requests the server got, and whether the
+same client still works.
 
-A hostile script is given a fresh `AccountOptions` and reads the request itself, or does not. When it is through it
-waits until the client has closed, so that a scene ends only where the client let every bad connection go.
+A hostile script gets a fresh `Connection` and reads the request itself, or does not. At its end it waits until the
+client has closed, so that a scene ends only if the client closed every bad connection.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ FEATURE_SET = "00000000-0000-4000-8000-0000000000f5"
 JOB = b'{"status": "pending", "new_numbers": []}'
 CALLER, RECEIVER = "910000000001", "919900000007"
 
-PATIENT = Timeouts(connect=5, read=5)
-BRIEF = Timeouts(connect=0.5, read=0.05)
-TRIES = 2
-WIDE = Limits.documented().replace(token=(1000, 1.0), batch=(1000, 1.0))
-QUICKLY_AGAIN = RetryPolicy(attempts=TRIES, total=30, initial=0.001, cap=0.001)
-ALONE = "Connection: close\r\n"
+LONG_TIMEOUTS = Timeouts(connect=5, read=5)
+SHORT_TIMEOUTS = Timeouts(connect=0.5, read=0.05)
+ATTEMPTS = 2
+WIDE_LIMITS = Limits.documented().replace(token=(1000, 1.0), batch=(1000, 1.0))
+QUICK_RETRY = RetryPolicy(attempts=ATTEMPTS, total=30, initial=0.001, cap=0.001)
+CONNECTION_CLOSE = "Connection: close\r\n"
 
 Make = Callable[[TruecallerClient], Awaitable[object]]
 
@@ -51,7 +51,7 @@ class Call:
 
 
 def record() -> CallRecord:
-    """A record that is good now."""
+    """Return a record that is valid now."""
     start = datetime.now(UTC)
     return CallRecord(CALLER, RECEIVER, start, start + timedelta(hours=1))
 
@@ -69,17 +69,17 @@ CALLS = (
 
 
 def bodies(body: bytes, *, status: str = "200 OK", headers: str = "") -> Script:
-    """A server that answers with this body and closes."""
+    """Return a script that answers with this body and closes."""
 
     async def answer(connection: Connection) -> None:
         await connection.request()
-        await connection.answer(body, status=status, headers=headers + ALONE)
+        await connection.answer(body, status=status, headers=headers + CONNECTION_CLOSE)
 
     return answer
 
 
 def raw(answer: bytes, *, closes: bool = True) -> Script:
-    """A server that writes these bytes, and closes its side or falls silent."""
+    """Return a script that writes these bytes, and closes its side or stays silent."""
 
     async def say(connection: Connection) -> None:
         await connection.request()
@@ -91,8 +91,8 @@ def raw(answer: bytes, *, closes: bool = True) -> Script:
 
 
 @attrs.define(eq=False)
-class Meeting:
-    """How the call ended: the `error` or the `result`; how many `requests` the server saw of it; and what it read."""
+class CallOutcome:
+    """End of a call: the `error` or the `result`, the number of requests, and what the server read."""
 
     error: BaseException | None = None
     result: object = None
@@ -100,22 +100,22 @@ class Meeting:
     heads: list[bytes] = attrs.field(factory=list)
 
 
-class Stage:
+class HostileServer:
     """The server's side of a scene."""
 
     def __init__(self, hostile: Script, good: bytes) -> None:
         self._hostile = hostile
         self._good = good
         self.is_hostile = False
-        self.let_go: list[asyncio.Event] = []
+        self.closed: list[asyncio.Event] = []
         self.server = RawServer(bodies(f'{{"token": "{TOKEN}"}}'.encode()), self._play)
 
     async def _play(self, connection: Connection) -> None:
         if not self.is_hostile:
             await bodies(self._good)(connection)
             return
-        self.let_go.append(asyncio.Event())
-        gone = self.let_go[-1]
+        self.closed.append(asyncio.Event())
+        gone = self.closed[-1]
         try:
             await self._hostile(connection)
             await connection.until_closed()
@@ -124,19 +124,21 @@ class Stage:
 
 
 def client_at(url: str, **settings: Any) -> TruecallerClient:
-    """A client of this server, with canaries for credentials."""
+    """Return a client of this server, with canaries as credentials."""
     given: dict[str, Any] = {
         "client_account_id": ACCOUNT,
         "key_id": "the-key-id",
         "api_key": KEY,
         "base_url": url,
     }
-    return TruecallerClient(**{**given, "timeouts": PATIENT, "retry": QUICKLY_AGAIN, "limits": WIDE, **settings})
+    return TruecallerClient(
+        **{**given, "timeouts": LONG_TIMEOUTS, "retry": QUICK_RETRY, "limits": WIDE_LIMITS, **settings}
+    )
 
 
-async def meet(call: Call, hostile: Script, timeouts: Timeouts = PATIENT) -> Meeting:
-    """Let the call meet this server, and after it a good answer, which the same client must get."""
-    stage, meeting = Stage(hostile, call.good), Meeting()
+async def call_hostile_server(call: Call, hostile: Script, timeouts: Timeouts = LONG_TIMEOUTS) -> CallOutcome:
+    """Make the call to this server, and then to a good one, which the same client must reach."""
+    stage, meeting = HostileServer(hostile, call.good), CallOutcome()
     async with stage.server as server, client_at(server.url) as client:
         await call.make(client)
         stage.is_hostile = True
@@ -144,19 +146,19 @@ async def meet(call: Call, hostile: Script, timeouts: Timeouts = PATIENT) -> Mee
             meeting.result = await call.make(client.with_options(timeouts=timeouts))
         except Exception as error:  # noqa: BLE001 - which exceptions come is what these tests are about
             meeting.error = error
-        meeting.requests = len(stage.let_go)
-        for gone in stage.let_go:
+        meeting.requests = len(stage.closed)
+        for gone in stage.closed:
             await gone.wait()
         stage.is_hostile = False
         await call.make(client)
         meeting.heads = [bytes(connection.received) for connection in server.connections]
     if meeting.error is not None:
-        assert_tells_nothing(meeting.error)
+        assert_nothing_disclosed(meeting.error)
     return meeting
 
 
-def assert_tells_nothing(error: BaseException) -> None:
-    """No credential and no number in anything a crash reporter collects, and nothing of another library behind it."""
+def assert_nothing_disclosed(error: BaseException) -> None:
+    """Check that a crash report has no credential and no number, and no error of another library."""
     assert isinstance(error, TruecallerError), repr(error)
     collected = traceback.TracebackException.from_exception(error, capture_locals=True)
     frames = " ".join(str(frame.locals) for frame in collected.stack if "truecaller_async" in frame.filename)
@@ -167,4 +169,4 @@ def assert_tells_nothing(error: BaseException) -> None:
         for start in range(len(secret) - 7):
             assert secret[start : start + 8] not in shown + frames
     behind = error.__cause__ or error.__context__
-    assert behind is None or isinstance(behind, TruecallerError), f"{behind!r} stands behind {error!r}"
+    assert behind is None or isinstance(behind, TruecallerError), f"{behind!r} is the cause of {error!r}"

@@ -1,4 +1,4 @@
-"""Every hostile answer ends in one error of the tree, whose words are right for a read and for a write."""
+"""Every hostile answer ends in one error of the package, with the right flags for a read and a write."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from truecaller_async import (
 )
 
 from .scene import (
-    BRIEF,
+    ATTEMPTS,
     CALLS,
-    PATIENT,
+    LONG_TIMEOUTS,
+    SHORT_TIMEOUTS,
     TOKEN,
-    TRIES,
     Call,
-    assert_tells_nothing,
+    assert_nothing_disclosed,
     bodies,
+    call_hostile_server,
     client_at,
-    meet,
     raw,
 )
 
@@ -42,13 +42,13 @@ UNPACKED = 200 * MIB
 EACH_CALL = pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
 
 REPEATED = (DecodeError, ResponseLost, ServerError)
-"""What is tried again, for a read only."""
+"""Errors that are retried, for a read only."""
 
 SAID = {DecodeError: ("yes", False), UnexpectedRedirect: ("yes", False)}
 
 
 def expected_words(kind: type[TruecallerError], call: Call) -> tuple[str, bool]:
-    """`.sent` and `.retryable` of this error for this call."""
+    """Return `.sent` and `.retryable` of this error for this call."""
     if kind is ResponseLost:
         return "maybe", call.is_read
     return ("yes", call.is_read) if kind is ServerError else SAID[kind]
@@ -56,23 +56,23 @@ def expected_words(kind: type[TruecallerError], call: Call) -> tuple[str, bool]:
 
 @attrs.frozen
 class Hostile:
-    """A server, and the error that a read and a write end in; `fine` names the calls that may take it for an answer."""
+    """A server script and its expected errors; `fine` names the calls that may accept the answer."""
 
     name: str
     script: Script
     read: type[TruecallerError]
     write: type[TruecallerError]
     fine: tuple[str, ...] = ()
-    timeouts: Timeouts = PATIENT
+    timeouts: Timeouts = LONG_TIMEOUTS
 
 
 def unreadable(name: str, body: bytes, *, fine: tuple[str, ...] = (), headers: str = "") -> Hostile:
-    """A 2xx that no one can read: the write was taken."""
+    """Return the expectation for an unreadable 2xx: the write was applied."""
     return Hostile(name, bodies(body, headers=headers), DecodeError, DecodeError, fine)
 
 
-def lost(name: str, script: Script, timeouts: Timeouts = PATIENT) -> Hostile:
-    """No complete answer."""
+def lost(name: str, script: Script, timeouts: Timeouts = LONG_TIMEOUTS) -> Hostile:
+    """Return the expectation for an incomplete answer."""
     return Hostile(name, script, ResponseLost, ResponseLost, timeouts=timeouts)
 
 
@@ -91,13 +91,13 @@ async def reset_after_the_request(connection: Connection) -> None:
 
 
 async def drip(connection: Connection, start: bytes, drop: bytes) -> None:
-    """Never silent, and never done."""
+    """Send a byte now and then, without an end."""
     await connection.request()
     await connection.write(start)
     while not connection.reader.at_eof():
         await connection.write(drop)
         try:
-            await asyncio.wait_for(connection.reader.read(1), BRIEF.read / 5)
+            await asyncio.wait_for(connection.reader.read(1), SHORT_TIMEOUTS.read / 5)
         except TimeoutError:
             continue
 
@@ -120,7 +120,7 @@ async def go_on_for_ever(connection: Connection) -> None:
 
 @cache
 def bomb(wbits: int) -> bytes:
-    """200 kB that unpack to 200 MB."""
+    """Return 200 kB that unpack to 200 MB."""
     packer = zlib.compressobj(9, wbits=wbits)
     return b"".join(packer.compress(bytes(MIB)) for _ in range(UNPACKED // MIB)) + packer.flush()
 
@@ -133,13 +133,13 @@ def bombing(wbits: int, encoding: str) -> Script:
 
 
 SKIPPING = ("status",)
-"""The call whose documented form is read without looking at what it does not name."""
+"""Calls that ignore fields which their documented form does not name."""
 HTML = "Content-Type: text/html\r\n"
 GOOD = b'{"batch_id": "b-1", "data": [], "status": "success"}'
 HEAD = b"HTTP/1.1 200 OK\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
 LISTS = ("status", "labels", "numbers", "feature_sets")
-"""The calls whose answer may be a bare array."""
+"""Calls whose answer may be a bare array."""
 
 HOSTILE = (
     Hostile("a web page", bodies(b"<html>Sign in</html>", headers=HTML), DecodeError, ResponseLost),
@@ -162,14 +162,14 @@ HOSTILE = (
     lost("closed at once", close_at_once),
     lost("closed after the request", close_after_the_request),
     lost("reset after the request", reset_after_the_request),
-    lost("silence", raw(b"", closes=False), BRIEF),
-    lost("silence in the head", raw(HEAD, closes=False), BRIEF),
-    lost("silence in the body", raw(HEAD + b"Content-Length: 400\r\n\r\n{", closes=False), BRIEF),
-    lost("a longer length than the body", raw(HEAD + b"Content-Length: 53\r\n\r\n" + GOOD, closes=False), BRIEF),
-    lost("a head byte by byte", drip_the_head, BRIEF),
-    lost("a body byte by byte", drip_the_body, BRIEF),
-    lost("chunk by chunk", drip_chunks, BRIEF),
-    lost("going on for ever", go_on_for_ever, BRIEF),
+    lost("silence", raw(b"", closes=False), SHORT_TIMEOUTS),
+    lost("silence in the head", raw(HEAD, closes=False), SHORT_TIMEOUTS),
+    lost("silence in the body", raw(HEAD + b"Content-Length: 400\r\n\r\n{", closes=False), SHORT_TIMEOUTS),
+    lost("length above the body", raw(HEAD + b"Content-Length: 53\r\n\r\n" + GOOD, closes=False), SHORT_TIMEOUTS),
+    lost("a head byte by byte", drip_the_head, SHORT_TIMEOUTS),
+    lost("a body byte by byte", drip_the_body, SHORT_TIMEOUTS),
+    lost("chunk by chunk", drip_chunks, SHORT_TIMEOUTS),
+    lost("going on for ever", go_on_for_ever, SHORT_TIMEOUTS),
     Hostile("switching protocols", raw(SWITCHING), ServerError, ServerError),
     lost("said to be gzip", bodies(GOOD, headers="Content-Encoding: gzip\r\n")),
     lost("said to be deflate", bodies(GOOD, headers="Content-Encoding: deflate\r\n")),
@@ -212,7 +212,7 @@ HOSTILE = (
 @EACH_CALL
 @pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.name)
 async def test_hostile_answer_raises_one_typed_error(call: Call, hostile: Hostile) -> None:
-    meeting = await meet(call, hostile.script, timeouts=hostile.timeouts)
+    meeting = await call_hostile_server(call, hostile.script, timeouts=hostile.timeouts)
     if call.name in hostile.fine:
         assert meeting.error is None
         assert meeting.requests == 1
@@ -221,14 +221,14 @@ async def test_hostile_answer_raises_one_typed_error(call: Call, hostile: Hostil
     assert isinstance(meeting.error, TruecallerError)
     assert type(meeting.error) is kind
     assert (meeting.error.sent, meeting.error.retryable) == expected_words(kind, call)
-    assert meeting.requests == (TRIES if call.is_read and kind in REPEATED else 1)
+    assert meeting.requests == (ATTEMPTS if call.is_read and kind in REPEATED else 1)
 
 
 @pytest.mark.fault("F25")
 async def test_slow_drip_answer_is_distinguished_from_silence() -> None:
     timeouts = Timeouts(connect=5, read=0.1)
-    slow = await meet(CALLS[0], drip_the_body, timeouts)
-    silent = await meet(CALLS[0], raw(HEAD + b"Content-Length: 9\r\n\r\n", closes=False), timeouts)
+    slow = await call_hostile_server(CALLS[0], drip_the_body, timeouts)
+    silent = await call_hostile_server(CALLS[0], raw(HEAD + b"Content-Length: 9\r\n\r\n", closes=False), timeouts)
     assert "the answer came too slowly (not complete after 1 s)" in str(slow.error)
     assert "the peer fell silent (waited 0.1 s)" in str(silent.error)
 
@@ -241,7 +241,7 @@ async def test_decompression_bomb_stays_small_in_memory(call: Call, wbits: int) 
     assert len(bomb(wbits)) < MIB
     tracemalloc.start()
     try:
-        meeting = await meet(call, thrown)
+        meeting = await call_hostile_server(call, thrown)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -256,7 +256,7 @@ async def test_decompression_bomb_stays_small_in_memory(call: Call, wbits: int) 
 async def test_redirect_is_an_error_and_target_host_gets_no_request(call: Call, status: str) -> None:
     async with RawServer() as other:
         there = f"Location: {other.url.replace('127.0.0.1', 'localhost')}/taken?token={TOKEN}\r\n"
-        meeting = await meet(call, bodies(b"", status=status, headers=there))
+        meeting = await call_hostile_server(call, bodies(b"", status=status, headers=there))
         assert other.connections == []
     assert isinstance(meeting.error, UnexpectedRedirect)
     assert (meeting.error.sent, meeting.error.retryable) == expected_words(UnexpectedRedirect, call)
@@ -266,7 +266,9 @@ async def test_redirect_is_an_error_and_target_host_gets_no_request(call: Call, 
 
 @EACH_CALL
 async def test_cookie_is_not_kept(call: Call) -> None:
-    meeting = await meet(call, bodies(call.good, headers="Set-Cookie: session=1; Path=/\r\nSet-Cookie2: a=b\r\n"))
+    meeting = await call_hostile_server(
+        call, bodies(call.good, headers="Set-Cookie: session=1; Path=/\r\nSet-Cookie2: a=b\r\n")
+    )
     assert meeting.error is None
     assert len(meeting.heads) == 4
     assert not [head for head in meeting.heads if b"cookie" in head.lower()]
@@ -275,17 +277,19 @@ async def test_cookie_is_not_kept(call: Call) -> None:
 @EACH_CALL
 async def test_informational_response_is_skipped(call: Call) -> None:
     early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
-    meeting = await meet(call, raw(early + HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(call.good), call.good)))
+    meeting = await call_hostile_server(
+        call, raw(early + HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(call.good), call.good))
+    )
     assert meeting.error is None
     assert meeting.requests == 1
 
 
 @EACH_CALL
 async def test_bytes_after_an_answer_are_never_the_next_answer(call: Call) -> None:
-    """The second answer lies in wait on a connection that is kept alive."""
+    """The second answer is sent early, on a connection that is kept alive."""
     whole = HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(call.good), call.good)
     planted = b'HTTP/1.1 418 Planted\r\nContent-Length: 19\r\n\r\n{"slug": "planted"}'
-    meeting = await meet(call, raw(whole + planted, closes=False))
+    meeting = await call_hostile_server(call, raw(whole + planted, closes=False))
     assert "planted" not in str(meeting.error)
 
 
@@ -296,9 +300,9 @@ DOCUMENTED = b'{"caller_number": "", "receiver_number": "", "status_info": {"sta
 async def test_status_with_endless_rows_is_refused_before_parsing(row: bytes) -> None:
     call = next(call for call in CALLS if call.name == "status")
     body = b'{"batch_id": "b-1", "data": [%s]}'
-    allowed = await meet(call, bodies(body % b",".join([row] * 10_000)))
+    allowed = await call_hostile_server(call, bodies(body % b",".join([row] * 10_000)))
     assert allowed.error is None
-    endless = await meet(call, bodies(body % b",".join([row] * 10_001)))
+    endless = await call_hostile_server(call, bodies(body % b",".join([row] * 10_001)))
     assert isinstance(endless.error, DecodeError)
     assert "10001 rows: a batch has at most 500 records (at $.data)" in str(endless.error)
 
@@ -315,7 +319,7 @@ async def test_status_with_endless_rows_is_refused_before_parsing(row: bytes) ->
 )
 async def test_last_value_of_a_repeated_key_counts(name: str, body: bytes, kept: str) -> None:
     call = next(call for call in CALLS if call.name == name)
-    meeting = await meet(call, bodies(body))
+    meeting = await call_hostile_server(call, bodies(body))
     assert meeting.error is None
     assert kept in repr(meeting.result)
 
@@ -347,6 +351,6 @@ async def test_hostile_answer_to_a_mint_ends_the_call_unsent(
         with pytest.raises(TruecallerError) as caught:
             await call.make(client)
     assert type(caught.value) is kind
-    assert_tells_nothing(caught.value)
+    assert_nothing_disclosed(caught.value)
     assert server.requests == 1
     assert b"/token HTTP/1.1" in server.received

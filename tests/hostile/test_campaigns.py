@@ -1,7 +1,7 @@
-"""What a campaign makes of an answer that was lost or cannot be read: over real sockets, on a virtual clock.
+"""Campaigns with lost or unreadable answers: over real sockets, on a virtual clock.
 
-One batch of three records meets one ending of a fault plan, before and after it was applied. The truth log tells how
-often each record took effect, and no result may claim more than that.
+One batch of three records meets one response of a fault plan, before and after it was applied. The truth log has how
+often each record was applied, and no result may claim more than that.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ LOST = {
     "f28": ("html",),
     "f32": ("garbage", "not-http", "long-header", "two-lengths", "short-length", "long-length"),
 }
-"""No complete answer of the API: whether the batch was applied nobody knows."""
+"""Incomplete answers: it is not known whether the batch was applied."""
 
 UNREAD = {
     "f27": ("cut-unmarked", "half", "empty"),
     "f29": ("huge", "endless", "bomb"),
     "f30": ("bad-utf8", "nan", "deep", "digits", "surrogate", "object", "list", "null"),
 }
-"""A complete 2xx that says no id."""
+"""Complete 2xx answers without an id."""
 
 
 def each(endings: dict[str, tuple[str, ...]]) -> pytest.MarkDecorator:
-    """Every ending, before and after the API was asked."""
+    """Return every response, before and after the batch was applied."""
     rows = [
         pytest.param((*applied, *steps.split()), id=f"{number}-{'+'.join((*applied, *steps.split()))}")
         for number, each_of in endings.items()
@@ -52,7 +52,7 @@ def each(endings: dict[str, tuple[str, ...]]) -> pytest.MarkDecorator:
 
 @attrs.frozen
 class Run:
-    """A campaign that is over, and what the server knows of it."""
+    """A finished campaign, and the state of the server."""
 
     results: list[RecordResult]
     summary: Summary
@@ -68,7 +68,7 @@ class Run:
 
     @property
     def applied(self) -> set[int]:
-        """How often each record took effect."""
+        """Return how often each record was applied."""
         return set(applications(self.state).values()) or {0}
 
 
@@ -77,7 +77,7 @@ Play = Callable[..., Run]
 
 @pytest.fixture
 def play(monkeypatch: pytest.MonkeyPatch) -> Play:
-    """A campaign of three records through the real transport."""
+    """Run a campaign of three records through the real transport."""
 
     def played(*faults: Fault, on_ambiguous: Literal["resend", "hold"] = "resend") -> Run:
         async def work() -> Run:
@@ -173,7 +173,7 @@ def test_redirect_stops_the_run_and_target_host_gets_no_request(
 
 @pytest.mark.fault("F22")
 def test_temporarily_unreachable_server_causes_no_flag(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three batches are taken; then the port is closed for half a minute, and the same account listens again."""
+    """Three batches are accepted; then the port is closed for half a minute, and the same account listens again."""
 
     async def work() -> Run:
         settings = SandboxSettings(resolve_after=0.0)
@@ -184,7 +184,7 @@ def test_temporarily_unreachable_server_causes_no_flag(monkeypatch: pytest.Monke
         world = World(state=first.state)
 
         async def rows() -> AsyncIterator[CallRecord]:
-            """The last ones come while nobody listens."""
+            """Yield the last rows while the port is closed."""
             nonlocal server
             async for row in slowly(records(3), 5.0):
                 yield row

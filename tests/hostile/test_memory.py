@@ -1,6 +1,6 @@
-"""An answer that is too large is never held: measured by the resident set of a whole process, as the system counts it.
+"""An answer that is too large is never kept: measured by the resident set of a process.
 
-The client is a process of its own; the sandbox, which only pretends to have so much to say, is here.
+The client is a separate process; the sandbox, which only announces so much data, is here.
 """
 
 from __future__ import annotations

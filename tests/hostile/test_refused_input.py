@@ -1,6 +1,6 @@
-"""Input that cannot be right is refused before anything is opened, and the refusal helps.
+"""Invalid input is rejected before anything is opened, with a helpful message.
 
-Helping means: which field, which rule, the value as far as it may be shown, and what to do.
+A message has the field, the rule, the value as far as it may be shown, and what to do.
 """
 
 from __future__ import annotations

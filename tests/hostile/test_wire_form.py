@@ -1,4 +1,4 @@
-"""Any value as number, name or reason: refused with a reason, or sent in canonical form, and nothing else."""
+"""Any value as number, name or reason is rejected with a reason or sent in canonical form."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ anything = st.one_of(numbers, texts, st.none(), st.integers(), st.floats(), st.b
 
 
 def refusal(scene: Callable[[], Coroutine[Any, Any, None]]) -> tuple[Problem, ...] | None:
-    """Why the scene was refused, None where it was not."""
+    """Return why the call was rejected, None if it was not."""
     try:
         run_virtual(scene)
     except ValidationError as refused:
@@ -42,7 +42,7 @@ def refusal(scene: Callable[[], Coroutine[Any, Any, None]]) -> tuple[Problem, ..
 
 
 def pushed(given_record: CallRecord) -> dict[str, Any] | None:
-    """What a push of this record puts on the wire; None where it is refused, and then nothing is sent at all."""
+    """Return what a push of this record sends; None if it is rejected, and then nothing is sent."""
     script = playing(PUSHED)
 
     async def scene() -> None:

@@ -1,1 +1,1 @@
-"""What a process may do to its client: stop it, cancel it, hold its loop, set its clock, break its source."""
+"""Process-level disturbances: stop, cancellation, blocked loop, clock changes, broken source."""

@@ -1,7 +1,8 @@
 """A machine whose clocks go wrong.
 
-There are three: the server's, our wall clock, and the monotonic one, which is the loop's. Setting the clock moves our
-wall clock alone. A suspend moves the server's and our wall clock, and the monotonic clock has stood still.
+There are three: the clock of the server, the local wall clock, and the monotonic clock of the loop. Setting the clock
+changes the local wall clock only. A suspend advances the server clock and the local wall clock, and stops the monotonic
+clock.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 import attrs
 import pytest
 
-from tests.authentication.stages import Stages, stages_of
+from tests.authentication.stages import EventRecorder, record_events
 from tests.engine.world import World
 from tests.virtual import VirtualClock
 from truecaller_async.clock import Clock
@@ -21,7 +22,7 @@ from truecaller_async.sandbox.answers import SandboxResponse
 
 
 class WrongClock(VirtualClock):
-    """Our wall clock."""
+    """The local wall clock."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -30,8 +31,8 @@ class WrongClock(VirtualClock):
         return super().wall() + self.ahead
 
 
-class OtherState(SandboxState):
-    """The sandbox, whose clock goes on while we are suspended."""
+class ServerState(SandboxState):
+    """The sandbox, whose clock continues during a suspend."""
 
     ahead = 0.0
 
@@ -41,37 +42,37 @@ class OtherState(SandboxState):
 
 @attrs.define
 class Machine:
-    """A world on a machine whose clocks can be moved, and what its client told."""
+    """A world on a machine whose clocks can be changed, and the events of its client."""
 
     world: World
     clock: WrongClock
-    state: OtherState
-    stages: Stages
+    state: ServerState
+    stages: EventRecorder
 
     def set_clock(self, seconds: float) -> None:
-        """Somebody, or some daemon, sets our wall clock."""
+        """Set the local wall clock."""
         self.clock.ahead += seconds
 
     def suspend(self, seconds: float) -> None:
-        """Sleep and wake: time has passed for everybody but the monotonic clock."""
+        """Sleep and wake: time passes on every clock except the monotonic one."""
         self.clock.ahead += seconds
         self.state.ahead += seconds
 
     def later(self, seconds: float, move: str, by: float) -> None:
-        """`set_clock` or `suspend`, so many seconds from now."""
+        """Schedule `set_clock` or `suspend` in so many seconds."""
         asyncio.get_running_loop().call_later(seconds, getattr(self, move), by)
 
     @property
     def sent(self) -> list[tuple[str, float]]:
-        """What was asked for, and when, by the monotonic clock."""
+        """Return the requests and their times by the monotonic clock."""
         return [(call, at) for at, _, call in self.world.transport.sent]
 
 
 def machine(
     patched: pytest.MonkeyPatch, settings: SandboxSettings, *, max_tokens: int = 1, ahead: float = 0.0
 ) -> Machine:
-    """Made inside the loop. `ahead` is how wrong our wall clock is from the beginning."""
-    clock, state = WrongClock(), OtherState(settings)
+    """Create a machine inside the loop. `ahead` is the error of the local wall clock from the start."""
+    clock, state = WrongClock(), ServerState(settings)
     clock.ahead = ahead
 
     def wrong() -> Clock:
@@ -80,4 +81,4 @@ def machine(
     with patched.context() as here:
         here.setattr("tests.engine.world.VirtualClock", wrong)
         world = World(state=state, max_tokens=max_tokens, latency=(0.02, 0.02))
-    return Machine(world, clock, state, stages_of(world))
+    return Machine(world, clock, state, record_events(world))

@@ -1,4 +1,4 @@
-"""Clocks that jump (F55) or are wrong all the time (F56), and a loop that is held (F59), on virtual time."""
+"""Clocks that jump (F55) or are wrong all the time (F56), and a blocked loop (F59), on virtual time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from truecaller_async.sandbox import SandboxSettings
 HOUR = 3600.0
 BATCH = 5
 SLOW = SandboxSettings(limits=Limits.documented().replace(batch=(6, 60.0)))
-"""One batch in ten seconds, so that a campaign has minutes in which a clock can jump."""
+"""One batch in ten seconds, so that a campaign lasts minutes in which a clock can jump."""
 
 
 Ended = tuple[list[RecordResult], Summary, Exception | None]
@@ -31,7 +31,7 @@ def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(name="patched")
 def _patched(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Whoever sleeps in this test sleeps forwards."""
+    """Make every sleep in this test go forwards."""
     sleep = asyncio.sleep
 
     async def forwards(seconds: float, result: Any = None) -> Any:
@@ -45,7 +45,7 @@ def _patched(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def campaign(
     patched: pytest.MonkeyPatch, move: str, by: float, *, at: float = 95.0, rows: int = 150, max_tokens: int = 1
 ) -> tuple[Machine, Ended]:
-    """A campaign of some minutes, in the middle of which the clocks move; and what the loop's clock says of it."""
+    """Run a campaign of some minutes during which the clocks change; return its events by loop time."""
 
     async def main() -> tuple[Machine, Ended]:
         here = machine(patched, SLOW, max_tokens=max_tokens)
@@ -122,12 +122,12 @@ def test_window_that_closed_during_a_suspend_is_not_sent(patched: pytest.MonkeyP
 
 
 def closing(rows: int) -> Iterator[CallRecord]:
-    """Records whose windows close one after the other while they wait: every second one before its turn."""
+    """Return records whose windows close one after the other while they wait; every second one too early."""
     return (record(number, hours=(150 + number) / 3600) for number in range(1, rows + 1))
 
 
 def judged(patched: pytest.MonkeyPatch, ahead: float) -> tuple[Machine, Ended]:
-    """A campaign on a machine whose clock is so far ahead all the time; its windows close while it runs."""
+    """Run a campaign on a machine whose clock is ahead; its windows close while it runs."""
 
     async def main() -> tuple[Machine, Ended]:
         here = machine(patched, SLOW, ahead=ahead)
@@ -156,7 +156,7 @@ def test_permanently_wrong_clock_expires_the_same_records(patched: pytest.Monkey
 @pytest.mark.fault("F56")
 @pytest.mark.parametrize("ahead", [600.0, -600.0])
 def test_first_rows_are_checked_with_the_server_clock(patched: pytest.MonkeyPatch, ahead: float) -> None:
-    """Nothing has been heard of the server yet when they are read."""
+    """The server time is not known yet when they are read."""
 
     async def main() -> Ended:
         here = machine(patched, SLOW, ahead=ahead)
@@ -177,7 +177,7 @@ def test_blocked_loop_is_followed_by_no_burst_and_is_reported() -> None:
 
         class Told:
             def request(self, *_: object) -> None:
-                """Of no interest here."""
+                """Ignore requests."""
 
             def event(self, name: str, fields: dict[str, object]) -> None:
                 if name == "loop.stalled":

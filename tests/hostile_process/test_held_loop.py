@@ -1,6 +1,6 @@
-"""A loop that its user holds (F59), over real sockets: the server has answered long before anybody looks.
+"""A loop blocked by user code (F59), over real sockets: the answers arrive long before the loop runs.
 
-The timeouts are small, so that the pause is far longer than the patience for an answer.
+The timeouts are small, so that the block is far longer than any timeout.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ ROWS = 150
 PAUSE = 1.5
 READ = 0.4
 PATIENCE = 30.0
-"""Seconds after which a server that does not start, or does not end, is a failure."""
+"""Seconds after which a server that does not start or end is a failure."""
 
 LIMITS = Limits.documented().replace(batch=(30, 1.0))
 LATE = FaultPlan((Fault(call="batch.submit", do=("apply", "delay:0.15")),))
-"""Every answer to a batch takes a while, so that some batches are always on their way."""
+"""Delay every answer to a batch, so that some batches are always in flight."""
 
 OPTIONS = CampaignOptions("hold", linger=0.05, poll=PollPolicy(first=0.1))
 
 
 @pytest.fixture(name="apart")
 def _apart() -> Iterator[Sandbox]:
-    """A sandbox on a loop of its own in another thread, which nobody holds."""
+    """Run a sandbox on its own loop in another thread, which is not blocked."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="sandbox")
     thread.start()
@@ -47,7 +47,7 @@ def _apart() -> Iterator[Sandbox]:
 
 
 class Holder:
-    """Holds the loop once: when some batches are with the server, and none of their answers is here."""
+    """Blocks the loop once: when some batches are with the server and none of their answers is here."""
 
     def __init__(self, stream: CampaignStream, sandbox: Sandbox) -> None:
         self._stream = stream
@@ -55,7 +55,7 @@ class Holder:
         self.in_flight = 0
 
     def look(self) -> None:
-        """Now, or a little later."""
+        """Block the loop now, or a little later."""
         taken, sent = self._sandbox.stats().records_applied, self._stream.progress.sent
         if taken - sent < 2 * BATCH or sent < 4 * BATCH:
             asyncio.get_running_loop().call_later(0.005, self.look)

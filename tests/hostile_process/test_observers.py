@@ -1,4 +1,4 @@
-"""An observer that raises (F62): it is somebody else's code, and a campaign does not depend on it."""
+"""An observer that raises (F62): a campaign does not depend on foreign code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from truecaller_async import Summary
 
 
 class Raising:
-    """Fails whenever it is told something."""
+    """Observer that fails at every call."""
 
     def __init__(self) -> None:
         self.told = 0
@@ -27,7 +27,7 @@ class Raising:
 
 
 def campaign(observer: Raising | None) -> tuple[Summary, list[tuple[float, str, str]]]:
-    """What comes of a campaign, and what was sent when, without the secrets of its tokens."""
+    """Run a campaign; return its results and the times of its requests, without secrets."""
 
     async def main() -> tuple[Summary, list[tuple[float, str, str]]]:
         world = World(fault=lambda request, n, _: "429:1" if (request.call, n) == ("submit", 2) else None)

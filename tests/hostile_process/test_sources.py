@@ -1,4 +1,4 @@
-"""A source that breaks (F60), or takes its time (F61), and how far ahead of the sending one is read (F63)."""
+"""A source that fails (F60) or is slow (F61), and how far it is read ahead of sending (F63)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RAISES: dict[str, type[BaseException]] = {"cancel": asyncio.CancelledError, "fau
 
 
 class Broken(Exception):
-    """What the source raises."""
+    """Error that the source raises."""
 
 
 @pytest.mark.fault("F60")
@@ -115,7 +115,7 @@ def test_async_generator_is_closed_however_the_run_ends(way: str, waits: bool) -
 
 @pytest.mark.fault("F63")
 def test_endless_source_is_read_no_further_than_max_unresolved() -> None:
-    """Memory is a matter of what is held, and that is counted here; megabytes are `python -m benchmarks memory`."""
+    """Counted are the objects in memory; `python -m benchmarks memory` measures megabytes."""
     read = resolved = 0
     ahead: list[int] = []
 

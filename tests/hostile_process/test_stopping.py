@@ -1,6 +1,6 @@
-"""A signal at any moment (F57): nothing is left in doubt, and the journal goes on from there.
+"""A signal at any moment (F57): nothing is ambiguous afterwards, and the journal can be resumed.
 
-`cli/test_interruption` sends real signals to real processes. Here the same is asked for before every turn of the loop.
+`cli/test_interruption` sends real signals to real processes. Here a signal comes before every turn of the loop.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from tests.engine.world import World, applications, records
 from tests.hostile_process.turns import Turns, make_batches_small
 from truecaller_async import CampaignOptions, CampaignStream, PollPolicy, Summary
 from truecaller_async.engine import CampaignRequest
-from truecaller_async.engine.signals import Stopping
+from truecaller_async.engine.signals import SignalStop
 
 ROWS = 24
 BATCH = 5
 OPTIONS = CampaignOptions("hold", linger=0.05, poll=PollPolicy(first=0.5))
 QUICKLY = 3.0
-"""Seconds, as long as a request in flight may take here."""
+"""Seconds that a request in flight may take here."""
 
 
 @attrs.define
 class Stopped:
-    """How a campaign ended, and when: the signals, and its end."""
+    """End of a campaign: the signals, and the times."""
 
     turns: int
     summary: Summary
@@ -37,28 +37,28 @@ class Stopped:
 
 
 def stream_of(world: World, journal: Survivor) -> CampaignStream:
-    """The campaign, begun or resumed."""
+    """Return the campaign, new or resumed."""
     resumed = journal.standing.started is not None
     asked = CampaignRequest(world.client._core, list(records(ROWS)), OPTIONS, lambda: journal, resumed=resumed)
     return CampaignStream(asked)
 
 
 def play(*signals_at: int) -> Stopped:
-    """One campaign that hears SIGINT before these turns; then what is left of it is resumed and must be complete."""
+    """Run one campaign with SIGINT before these turns; then resume the rest, which must complete."""
     acts: dict[int, Callable[[], object]] = {}
     loop = Turns(acts)
     journal, heard = Survivor(), list[float]()
 
-    async def read(stream: CampaignStream, stopping: Stopping) -> None:
+    async def read(stream: CampaignStream, stopping: SignalStop) -> None:
         async for _ in stream:
-            assert stopping.first in (None, SIGINT)
-        await stopping.drained()
+            assert stopping.first_signal in (None, SIGINT)
+        await stopping.wait_stopped()
 
     async def main() -> Stopped:
         world = World(latency=(0.2, 1.0))
         async with world.client:
             async with stream_of(world, journal) as stream:
-                stopping = Stopping(stream, lambda _: heard.append(loop.time()))
+                stopping = SignalStop(stream, lambda _: heard.append(loop.time()))
                 acts.update(dict.fromkeys(signals_at, lambda: stopping.on_signal(SIGINT if not heard else SIGTERM)))
                 loop.subject = asyncio.create_task(read(stream, stopping))
                 await loop.subject

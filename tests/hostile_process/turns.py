@@ -1,7 +1,7 @@
-"""Something happens before a certain turn of the loop.
+"""Run an action before a certain turn of the loop.
 
-Between two turns is the only moment at which anything can happen to a task from outside, so who tries every turn has
-tried every moment. Time is virtual; turns are counted while one task, the subject, is not done.
+A task can be influenced from outside only between two turns, so trying every turn tries every moment. Time is virtual;
+turns are counted until one task, the subject, is done.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from truecaller_async.planning.chunker import Chunker
 
 
 class Turns(SwiftLoop):
-    """A loop that counts its turns, and calls what was asked for before them."""
+    """Loop that counts its turns and runs actions before them."""
 
     def __init__(self, before: Mapping[int, Callable[[], object]]) -> None:
         super().__init__()
@@ -40,5 +40,5 @@ class Turns(SwiftLoop):
 
 
 def make_batches_small(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    """Batches of `size` records, so that a short campaign has many of them."""
+    """Limit batches to `size` records, so that a short campaign has many."""
     monkeypatch.setattr(run, "Chunker", partial(Chunker, size))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.resources.script import Script, answer, client_of, playing, record
-from tests.throttling.gateway import run_swiftly
+from tests.throttling.gateway import run_on_swift_loop
 from tests.vectors.retry_table import (
     GOOD,
     TIME_TOLERANCE_SECONDS,
@@ -71,7 +71,7 @@ def made(client: TruecallerClient, call: str, deadline: float | None = None) -> 
 
 
 async def prepare(client: TruecallerClient, script: Script, before: str) -> None:
-    """Calls with these answers, one after the other, until all of them were given."""
+    """Return calls with these answers, one after the other, until all of them were given."""
     call, _, words = before.partition(" ")
     given = steps(call, words.split(", "))
     script.steps.extendleft(reversed(given))
@@ -124,7 +124,7 @@ async def play(case: SingleCallCase) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_single_call_is_retried_as_the_table_specifies(case: SingleCallCase) -> None:
-    run_swiftly(play, case)
+    run_on_swift_loop(play, case)
 
 
 def test_table_has_every_error_class_for_reads_and_writes() -> None:

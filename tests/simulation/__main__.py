@@ -1,4 +1,4 @@
-"""Many seeds, or one of them told as a timeline.
+"""Play many seeds, or print one as a timeline.
 
 python -m tests.simulation --seeds 10000 [--first 0] [--jobs 2]
 python -m tests.simulation --seed 4711
@@ -12,29 +12,29 @@ import time
 import traceback
 from multiprocessing import get_context
 
-from tests.simulation.fate import draw, readable
 from tests.simulation.invariants import violations
-from tests.simulation.playing import play
+from tests.simulation.player import play
+from tests.simulation.scenario import describe, draw
 
-SHOWN = 8
-"""Violations of one seed that are told."""
+SHOWN_MAX = 8
+"""Violations of one seed that are printed."""
 
-PIECE = 20
-"""Seeds that a worker takes at once."""
+SEEDS_PER_TASK = 20
+"""Seeds that a worker process plays per task."""
 
 
 def main() -> int:
-    """The exit code: 0 where nothing was violated."""
+    """Run the command; return 0 if nothing was violated, otherwise 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
-    parser.add_argument("--seeds", type=_one_or_more, default=200, help="how many are played")
-    parser.add_argument("--first", type=_zero_or_more, default=0, help="the first of them")
-    parser.add_argument("--jobs", type=_one_or_more, default=2, help="processes")
+    parser.add_argument("--seeds", type=_one_or_more, default=200, help="number of seeds")
+    parser.add_argument("--first", type=_zero_or_more, default=0, help="first seed")
+    parser.add_argument("--jobs", type=_one_or_more, default=2, help="number of processes")
     parser.add_argument("--go-on", action="store_true", help="do not stop at the first violation")
-    parser.add_argument("--seed", type=_zero_or_more, help="play this one alone, and tell what happens")
-    asked = parser.parse_args()
-    if asked.seed is not None:
-        return _tell(asked.seed)
-    return _many(range(asked.first, asked.first + asked.seeds), asked.jobs, go_on=asked.go_on)
+    parser.add_argument("--seed", type=_zero_or_more, help="play only this seed, and print its events")
+    arguments = parser.parse_args()
+    if arguments.seed is not None:
+        return _replay(arguments.seed)
+    return _play_many(range(arguments.first, arguments.first + arguments.seeds), arguments.jobs, go_on=arguments.go_on)
 
 
 def _one_or_more(text: str) -> int:
@@ -52,25 +52,28 @@ def _at_least(least: int, text: str) -> int:
 
 
 def check(seed: int) -> list[str]:
-    """What is violated in the fate of this seed."""
+    """Return the violations in the scenario of this seed."""
     try:
         return violations(play(draw(seed)))
-    except Exception:  # noqa: BLE001 - a fate that cannot be played is found like any other
+    except Exception:  # noqa: BLE001 - a scenario that cannot be played is found like any other
         return ["the simulation itself fails:", *traceback.format_exc().splitlines()]
 
 
-def _tell(seed: int) -> int:
-    fate = draw(seed)
-    _say(f"seed {seed}{readable(fate)}\n")
-    found = violations(play(fate, hear=_say))
-    _say(f"\nseed {seed}: {len(found)} violations", *found)
+def _replay(seed: int) -> int:
+    scenario = draw(seed)
+    _print(f"seed {seed}{describe(scenario)}\n")
+    found = violations(play(scenario, on_line=_print))
+    _print(f"\nseed {seed}: {len(found)} violations", *found)
     return int(bool(found))
 
 
-def _many(seeds: range, jobs: int, *, go_on: bool) -> int:
+def _play_many(seeds: range, jobs: int, *, go_on: bool) -> int:
     began, done, failed = time.monotonic(), 0, 0
     with get_context("fork").Pool(jobs, maxtasksperchild=50) as pool:
-        pieces = [range(first, min(first + PIECE, seeds.stop)) for first in range(seeds.start, seeds.stop, PIECE)]
+        pieces = [
+            range(first, min(first + SEEDS_PER_TASK, seeds.stop))
+            for first in range(seeds.start, seeds.stop, SEEDS_PER_TASK)
+        ]
         for found in pool.imap(_checked, pieces):
             done += len(found)
             for seed, said in found:
@@ -80,7 +83,7 @@ def _many(seeds: range, jobs: int, *, go_on: bool) -> int:
                     if not go_on:
                         return 1
             _progress(done, len(seeds), failed, time.monotonic() - began)
-    _say("")
+    _print("")
     return int(bool(failed))
 
 
@@ -89,8 +92,10 @@ def _checked(seeds: range) -> list[tuple[int, list[str]]]:
 
 
 def _report(seed: int, said: list[str]) -> None:
-    _say(f"\nseed {seed} violates:", *(f"  {line}" for line in said[:SHOWN]), f"its fate:{readable(draw(seed))}")
-    _say(f"play it again, with all that happens:  python -m tests.simulation --seed {seed}")
+    _print(
+        f"\nseed {seed} violates:", *(f"  {line}" for line in said[:SHOWN_MAX]), f"its scenario:{describe(draw(seed))}"
+    )
+    _print(f"replay it with all events:  python -m tests.simulation --seed {seed}")
 
 
 def _progress(done: int, all_of_them: int, failed: int, seconds: float) -> None:
@@ -98,7 +103,7 @@ def _progress(done: int, all_of_them: int, failed: int, seconds: float) -> None:
     sys.stdout.flush()
 
 
-def _say(*lines: str) -> None:
+def _print(*lines: str) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""What is known of a run when it is over: what the caller saw, what the journals were told, what the server knows."""
+"""Everything known about a finished run: results, journal entries, and the log of the server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from tests.simulation.fate import Act, Campaign, Fate
+from tests.simulation.scenario import CallerAction, Campaign, Scenario
 from tests.simulation.timeline import Timeline
 from truecaller_async import CallRecord, RecordResult, Summary
 from truecaller_async.models import JournalEntry
@@ -16,57 +16,60 @@ from truecaller_async.sandbox.state import Stats
 from truecaller_async.validation.preflight import canonical
 
 Content = tuple[object, ...]
-"""What is sent of a record, by which it is known again in the truth log: `ends_at` in seconds, for the watermark moves
-it by less than one."""
+"""Content of a sent record, by which it is found in the truth log.
+
+`ends_at` is in seconds, because a watermark changes it by less than one second.
+"""
 
 
 def content_of(record: CallRecord) -> Content:
-    """The content of a record as the caller gave it."""
+    """Return the content of a record as the caller gave it."""
     sent = canonical(record)
     ends = int(sent.ends_at) // 1000 if isinstance(sent.ends_at, int) else None
     return sent.caller, sent.receiver, sent.reason, sent.label_id, sent.starts_at, ends
 
 
 def applied_content(entry: TruthEntry) -> Content:
-    """The content of a record that took effect."""
+    """Return the content of a record that was applied."""
     ends = entry.ends_at // 1000 if entry.ends_at is not None else None
     return entry.caller, entry.receiver, entry.reason, entry.label_id, entry.starts_at, ends
 
 
 @attrs.define
-class Life:
-    """One campaign in one process: what its reader saw.
-
-    `end` is how it ended: "ended" (the reader came to the end, whatever it was), "died", "cancelled", "left".
-    `known` is how many of the journal's entries were written before this life, and `told` after it. `policy` is its
-    `on_ambiguous`.
-    """
+class CampaignRun:
+    """One campaign in one process."""
 
     process: int
-    act: Act | None
-    known: int
+    """Number of the process."""
+    action: CallerAction | None
+    """Action of the caller in this run, if any."""
+    entries_before: int
+    """Entries in the journal before this run."""
     policy: str
-    told: int = 0
+    """`on_ambiguous` of this run."""
+    entries_after: int = 0
+    """Entries in the journal after this run."""
     results: list[RecordResult] = attrs.field(factory=list)
     summary: Summary | None = None
     fault: BaseException | None = None
     end: str = "died"
+    """"ended" (the reader reached the end), "died", "cancelled" or "left" (the block)."""
 
 
 @attrs.define
-class Course:
-    """One campaign, from its first life to its last."""
+class CampaignHistory:
+    """One campaign, from its first run to its last."""
 
     campaign: Campaign
     rows: Sequence[CallRecord]
     entries: list[JournalEntry]
-    lives: list[Life] = attrs.field(factory=list)
-    flaws: list[str] = attrs.field(factory=list)
+    runs: list[CampaignRun] = attrs.field(factory=list)
+    journal_errors: list[str] = attrs.field(factory=list)
 
 
 @attrs.define
-class Single:
-    """One write beside the campaigns: its record, and how it ended ("ok", or the `.sent` of the error it raised)."""
+class SingleCall:
+    """One write call beside the campaigns: its record, and its end ("ok", or `.sent` of the error)."""
 
     record: CallRecord
     end: str
@@ -74,8 +77,8 @@ class Single:
 
 
 @attrs.frozen
-class Arrival:
-    """One request at the server: when (loop's time), of which process, with which token, for what, how answered."""
+class ArrivedRequest:
+    """One request at the server: loop time, process, token, call, and status of the answer."""
 
     at: float
     process: int
@@ -85,35 +88,35 @@ class Arrival:
 
 
 @attrs.define
-class Effort:
-    """What one process asked of the way to the server: `sends` are requests handed to the transport, and `restraint`
-    says what leaves were given for them."""
+class ProcessRequests:
+    """Requests of one process: `sent` were handed to the transport, `guard` counted the grants."""
 
     guard: ServiceGuard
-    sends: int = 0
+    sent: int = 0
 
 
 @attrs.define
 class Evidence:
-    """Everything.
+    """Everything known about a finished run."""
 
-    `grants` are the permits of each process: when, which token, which call; `efforts` what each of them sent. `left` is
-    what was there after the close of a client. `said` are the lines of the log and the texts of exceptions, `secrets`
-    the words that may be in none of them. `broken` says what should be impossible: a loop that hangs, an exception that
-    nobody took.
-    """
-
-    fate: Fate
+    scenario: Scenario
     timeline: Timeline
-    courses: list[Course] = attrs.field(factory=list)
-    singles: list[Single] = attrs.field(factory=list)
+    campaigns: list[CampaignHistory] = attrs.field(factory=list)
+    single_calls: list[SingleCall] = attrs.field(factory=list)
     truth: list[TruthEntry] = attrs.field(factory=list)
     stats: Stats | None = None
-    arrivals: list[Arrival] = attrs.field(factory=list)
+    arrivals: list[ArrivedRequest] = attrs.field(factory=list)
+    """Requests that reached the server."""
     grants: list[list[tuple[float, str, str]]] = attrs.field(factory=list)
-    efforts: list[Effort] = attrs.field(factory=list)
-    said: list[str] = attrs.field(factory=list)
+    """Permits of each process: loop time, token id and call."""
+    process_requests: list[ProcessRequests] = attrs.field(factory=list)
+    """Requests and grants of each process."""
+    messages: list[str] = attrs.field(factory=list)
+    """Lines of the log and texts of exceptions."""
     secrets: set[str] = attrs.field(factory=set)
-    left: list[str] = attrs.field(factory=list)
-    broken: list[str] = attrs.field(factory=list)
+    """Texts that must not occur in `messages` or in a journal."""
+    leaks: list[str] = attrs.field(factory=list)
+    """Tasks and timers that existed after the close of a client."""
+    failures: list[str] = attrs.field(factory=list)
+    """Impossible events: a loop that hangs, an exception that was not handled."""
     ended_at: float = 0.0

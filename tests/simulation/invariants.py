@@ -1,7 +1,7 @@
-"""The invariants of the fault catalogue, each as a function of the evidence: what it yields was violated.
+"""The invariants of the fault catalogue, as functions that yield the violations in the evidence.
 
-They trust nobody's word but the server's and the journal's, and the journal's only where the server cannot know: which
-attempts ended without an answer.
+They use the truth log of the server. The journal is used only for what the server cannot know: which attempts ended
+without an answer.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
-from tests.simulation.evidence import Content, Course, Evidence, Life, applied_content, content_of
+from tests.simulation.evidence import CampaignHistory, CampaignRun, Content, Evidence, applied_content, content_of
 from tests.virtual import most_in_window
 from truecaller_async import JournalError, Outcome, RateLimit, TruecallerError
 from truecaller_async.models import AttemptEnded, AttemptStarted, BatchPlanned, RowsSettled
@@ -19,148 +19,174 @@ from truecaller_async.resilience.rate_law import WINDOW_MARGIN_FACTOR
 from truecaller_async.resilience.retry_budget import BUDGET_INITIAL, BUDGET_PER_REQUEST
 from truecaller_async.resilience.service_guard import Grant
 
-DENIED = frozenset({301, 302, 303, 307, 308, 400, 401, 403, 404})
+REJECTION_STATUSES = frozenset({301, 302, 303, 307, 308, 400, 401, 403, 404})
 NUMBER = re.compile(r"\d{9,15}")
 
 
 def violations(evidence: Evidence) -> list[str]:
-    """Everything that was violated, with the name of the invariant in front."""
-    return [f"{name}: {said}" for name, check in INVARIANTS.items() for said in check(evidence)]
+    """Return all violations, each with the name of its invariant in front."""
+    return [f"{name}: {error}" for name, check in INVARIANTS.items() for error in check(evidence)]
 
 
 def i1_every_row_has_one_outcome(evidence: Evidence) -> Iterator[str]:
-    """In each life: the words of earlier lives and the results of this one are every row that was read, once each."""
-    for number, course in enumerate(evidence.courses):
-        for life in course.lives:
-            for said in _account(course, life):
-                yield f"campaign {number}, life {course.lives.index(life)}: {said}"
+    """Check that each run has each row that was read exactly once.
+
+    Counted are the final outcomes of earlier runs and the results of this one.
+    """
+    for number, history in enumerate(evidence.campaigns):
+        for run in history.runs:
+            for error in _run_errors(history, run):
+                yield f"campaign {number}, run {history.runs.index(run)}: {error}"
 
 
-def i2_no_more_applications_than_doubts(evidence: Evidence) -> Iterator[str]:
-    """A row is applied once, and once more for each attempt whose answer was lost; and then its result says so."""
+def i2_applications_are_explained_by_lost_answers(evidence: Evidence) -> Iterator[str]:
+    """Check that a row is applied once, and once more per lost answer.
+
+    A row that was applied twice is flagged in its result.
+    """
     applied = Counter(applied_content(entry) for entry in evidence.truth)
-    for number, course in enumerate(evidence.courses):
-        allowed, flagged = _allowed(course)
+    for number, history in enumerate(evidence.campaigns):
+        allowed, flagged = _allowed(history)
         for content, most in allowed.items():
             if applied[content] > most:
                 times = applied[content]
-                yield f"campaign {number}: {_shown(content)} was applied {times} times, at most {most} are right"
+                yield f"campaign {number}: {_record_text(content)} was applied {times} times, allowed are {most}"
         for content, (rows, is_flagged) in flagged.items():
             if applied[content] > rows and not is_flagged:
-                yield f"campaign {number}: {_shown(content)} was applied twice, and its result does not say so"
-    for single in evidence.singles:
+                yield f"campaign {number}: {_record_text(content)} was applied twice, and its result is not flagged"
+    for single in evidence.single_calls:
         if applied[content_of(single.record)] > 1:
             yield f"a single call was applied {applied[content_of(single.record)]} times"
 
 
 def i3_hold_applies_at_most_once(evidence: Evidence) -> Iterator[str]:
-    """Where every life has `hold` no row is applied twice, whatever happens."""
+    """Check that no row is applied twice if every run has `hold`."""
     applied = Counter(applied_content(entry) for entry in evidence.truth)
-    for number, course in enumerate(evidence.courses):
-        if any(life.policy != "hold" for life in course.lives):
+    for number, history in enumerate(evidence.campaigns):
+        if any(run.policy != "hold" for run in history.runs):
             continue
-        for content, rows in Counter(map(content_of, course.rows)).items():
+        for content, rows in Counter(map(content_of, history.rows)).items():
             if applied[content] > rows:
-                yield f"campaign {number}: {_shown(content)} was applied {applied[content]} times under hold"
+                yield f"campaign {number}: {_record_text(content)} was applied {applied[content]} times under hold"
 
 
-def i4_what_is_said_is_true(evidence: Evidence) -> Iterator[str]:
-    """Who is told "delivered" finds the record in the truth log, with that verdict; who is told "failed" does not."""
+def i4_results_match_the_truth_log(evidence: Evidence) -> Iterator[str]:
+    """Check results against the truth log.
+
+    A delivered record is in the log with that verdict; a failed one was not delivered.
+    """
     good = {applied_content(entry) for entry in evidence.truth if entry.outcome == "success"}
     every = Counter(applied_content(entry) for entry in evidence.truth)
-    for number, course in enumerate(evidence.courses):
-        times = Counter(map(content_of, course.rows))
-        for row, outcome in _words(course).items():
-            content = content_of(course.rows[row - 1])
+    for number, history in enumerate(evidence.campaigns):
+        times = Counter(map(content_of, history.rows))
+        for row, outcome in _last_outcomes(history).items():
+            content = content_of(history.rows[row - 1])
             if outcome is Outcome.DELIVERED and content not in good:
-                yield f"campaign {number}, row {row}: delivered is said of {_shown(content)}, and it is not true"
+                yield f"campaign {number}, row {row}: delivered is error of {_record_text(content)}, and it is not true"
             if outcome is Outcome.FAILED and content in good and times[content] == 1:
-                yield f"campaign {number}, row {row}: failed is said of {_shown(content)}, and it was delivered"
-    for single in evidence.singles:
+                yield f"campaign {number}, row {row}: failed is error of {_record_text(content)}, and it was delivered"
+    for single in evidence.single_calls:
         content = content_of(single.record)
         if single.end == "ok" and content not in good:
-            yield f"a single call said ok of {_shown(content)}, and it was not applied"
+            yield f"a single call error ok of {_record_text(content)}, and it was not applied"
         if single.end == "no" and every[content]:
-            yield f"a single call said that {_shown(content)} was not sent, and it was applied: {single.error!r}"
+            yield f"a single call error that {_record_text(content)} was not sent, and it was applied: {single.error!r}"
 
 
 def i5_no_window_holds_more_than_its_limit(evidence: Evidence) -> Iterator[str]:
-    """By the permits in each process, and by the arrivals, as far as the way there leaves the windows as they were."""
-    fate = evidence.fate
-    span = _stretch(evidence)
-    for rule in fate.limits:
+    """Check the limits by permits per process, and by arrivals at the server.
+
+    Windows of arrivals are shortened by what the network can change between permit and arrival.
+    """
+    scenario = evidence.scenario
+    span = _arrival_jitter(evidence)
+    for rule in scenario.limits:
         if rule.counts("mint"):
             continue
         for grants in evidence.grants:
-            yield from _over(rule, [grant for grant in grants if rule.counts(grant[2])], rule.per, "permits")
+            yield from _limit_violations(
+                rule, [grant for grant in grants if rule.counts(grant[2])], rule.per, "permits"
+            )
         window = min(rule.per, rule.per * (1 + WINDOW_MARGIN_FACTOR) - span)
         if window > 0:
             came = [(arrival.at, arrival.token_id, arrival.call) for arrival in evidence.arrivals]
-            yield from _over(rule, [one for one in came if rule.counts(one[2])], window, "arrivals")
+            yield from _limit_violations(rule, [one for one in came if rule.counts(one[2])], window, "arrivals")
 
 
 def i6_mints_keep_their_limit(evidence: Evidence) -> Iterator[str]:
-    """No window of the mint rule has more requests for tokens than it allows, in all processes together; where
-    somebody sets the wall clock, in each process. A request that the server calls wrong made no token."""
-    for rule in evidence.fate.limits:
-        window = min(rule.per, rule.per * (1 + WINDOW_MARGIN_FACTOR) - _stretch(evidence))
+    """Check that no window of the mint rule has more token requests than allowed.
+
+    All processes count together; if the wall clock jumps, each process counts alone. Rejected requests made no token
+    and are not counted.
+    """
+    for rule in evidence.scenario.limits:
+        window = min(rule.per, rule.per * (1 + WINDOW_MARGIN_FACTOR) - _arrival_jitter(evidence))
         if not rule.counts("mint") or window <= 0:
             continue
-        came = [arrival for arrival in evidence.arrivals if arrival.call == "mint" and arrival.status not in DENIED]
-        processes = {arrival.process for arrival in came} if evidence.fate.jumps else {None}
+        came = [
+            arrival
+            for arrival in evidence.arrivals
+            if arrival.call == "mint" and arrival.status not in REJECTION_STATUSES
+        ]
+        processes = {arrival.process for arrival in came} if evidence.scenario.clock_jumps else {None}
         for process in processes:
             mine = [(one.at, "", "mint") for one in came if process in (None, one.process)]
-            yield from _over(rule, mine, window, "requests for tokens")
+            yield from _limit_violations(rule, mine, window, "requests for tokens")
 
 
 def i7_retries_keep_to_their_budget(evidence: Evidence) -> Iterator[str]:
-    """No request without leave; retries that cost are at most ten, and a tenth of the first attempts; and no batch is
-    sent again on the leave of a first attempt."""
-    for process, cost in enumerate(evidence.efforts):
+    """Check that each request had a grant and that retries kept to their budget.
+
+    Retries with a cost are at most ten plus a tenth of the first attempts. No batch is resent with the grant of a first
+    attempt.
+    """
+    for process, cost in enumerate(evidence.process_requests):
         granted = cost.guard.grant_counts
-        if cost.sends > granted.total():
-            yield f"process {process} sent {cost.sends} requests, and had leave for {granted.total()}"
+        if cost.sent > granted.total():
+            yield f"process {process} sent {cost.sent} requests with {granted.total()} grants"
         most = BUDGET_INITIAL + BUDGET_PER_REQUEST * granted[Grant.FIRST]
         if granted[Grant.RETRY] > most + 1e-6:
-            yield f"process {process} paid for {granted[Grant.RETRY]} retries, at most {most:g} are right"
-        again = sum(_resends(course, process) for course in evidence.courses)
+            yield f"process {process} paid for {granted[Grant.RETRY]} retries, allowed are {most:g}"
+        again = sum(_resends(history, process) for history in evidence.campaigns)
         if again > granted.total() - granted[Grant.FIRST]:
-            yield f"process {process} sent {again} batches again, and had leave for fewer retries: {dict(granted)}"
+            yield f"process {process} sent {again} batches again, with fewer grants for retries: {dict(granted)}"
 
 
-def i8_nothing_secret_is_said(evidence: Evidence) -> Iterator[str]:
-    """No key, no token and no whole number in a line of the log, an exception, or an entry of a journal."""
-    said = [*evidence.said, *(f"{entry!r}" for course in evidence.courses for entry in course.entries)]
-    numbers = {number for course in evidence.courses for row in course.rows for number in (row.caller, row.receiver)}
-    numbers |= {number for single in evidence.singles for number in (single.record.caller, single.record.receiver)}
-    for text in said:
+def i8_no_secret_is_logged(evidence: Evidence) -> Iterator[str]:
+    """Check that no key, token or full number is in the log, an exception or a journal entry."""
+    error = [*evidence.messages, *(f"{entry!r}" for history in evidence.campaigns for entry in history.entries)]
+    numbers = {
+        number for history in evidence.campaigns for row in history.rows for number in (row.caller, row.receiver)
+    }
+    numbers |= {number for single in evidence.single_calls for number in (single.record.caller, single.record.receiver)}
+    for text in error:
         for found in NUMBER.findall(text):
             if found in numbers:
-                yield f"a whole number is in {NUMBER.sub('***', text)[:200]!r}"
-    everything = "\n".join(said)
+                yield f"a full number is in {NUMBER.sub('***', text)[:200]!r}"
+    everything = "\n".join(error)
     for secret in evidence.secrets:
         if secret in everything:
-            yield f"a secret is said: {next(text for text in said if secret in text).replace(secret, '***')[:200]!r}"
+            yield f"a secret is error: {next(text for text in error if secret in text).replace(secret, '***')[:200]!r}"
 
 
 def i9_nothing_is_left(evidence: Evidence) -> Iterator[str]:
-    """No task and no timer after the close of a client."""
-    yield from evidence.left
+    """Check that no task and no timer exists after the close of a client."""
+    yield from evidence.leaks
 
 
-def i10_the_journal_is_sound(evidence: Evidence) -> Iterator[str]:
-    """What is loaded from the tables is what was told to them."""
-    for number, course in enumerate(evidence.courses):
-        for flaw in course.flaws:
+def i10_the_journal_is_consistent(evidence: Evidence) -> Iterator[str]:
+    """Check that the state loaded from the tables equals the written entries."""
+    for number, history in enumerate(evidence.campaigns):
+        for flaw in history.journal_errors:
             yield f"campaign {number}: {flaw}"
 
 
-def i11_the_last_word_of_a_pair_is_the_last(evidence: Evidence) -> Iterator[str]:
-    """Of the records of a pair that were applied, the last one in the source was applied last."""
-    for number, course in enumerate(evidence.courses):
-        words = _words(course)
+def i11_the_last_record_of_a_pair_is_applied_last(evidence: Evidence) -> Iterator[str]:
+    """Check that, of the applied records of a pair, the last one in the source was applied last."""
+    for number, history in enumerate(evidence.campaigns):
+        words = _last_outcomes(history)
         places: dict[Content, list[int]] = defaultdict(list)
-        for row, record in enumerate(course.rows, 1):
+        for row, record in enumerate(history.rows, 1):
             if words.get(row) not in (Outcome.DUPLICATE, Outcome.INVALID):
                 places[content_of(record)].append(row)
         shown: dict[tuple[object, ...], list[list[int]]] = defaultdict(list)
@@ -174,100 +200,102 @@ def i11_the_last_word_of_a_pair_is_the_last(evidence: Evidence) -> Iterator[str]
                 yield f"campaign {number}: row {last} was applied last of its pair, and row {latest} before it"
 
 
-def ends_as_it_should(evidence: Evidence) -> Iterator[str]:
-    """Nothing hangs, nothing is dropped silently, and what ends a campaign is an error of the tree, rightly."""
-    yield from evidence.broken
-    is_full = any(ending.how == "disk full" for ending in evidence.fate.endings)
-    for number, course in enumerate(evidence.courses):
-        for life in course.lives:
-            fault = life.fault
+def ends_correctly(evidence: Evidence) -> Iterator[str]:
+    """Check that nothing hangs, nothing is dropped silently, and a campaign ends with the right error."""
+    yield from evidence.failures
+    is_full = any(ending.how == "disk full" for ending in evidence.scenario.process_ends)
+    for number, history in enumerate(evidence.campaigns):
+        for run in history.runs:
+            fault = run.fault
             if fault is not None and not isinstance(fault, TruecallerError):
                 yield f"campaign {number}: {type(fault).__name__}: {fault}"
             if isinstance(fault, JournalError) and not is_full:
-                yield f"campaign {number}: the journal refused: {fault}"
+                yield f"campaign {number}: a journal write failed: {fault}"
 
 
 Check = Callable[[Evidence], Iterator[str]]
 
 INVARIANTS: dict[str, Check] = {
     "I1": i1_every_row_has_one_outcome,
-    "I2": i2_no_more_applications_than_doubts,
+    "I2": i2_applications_are_explained_by_lost_answers,
     "I3": i3_hold_applies_at_most_once,
-    "I4": i4_what_is_said_is_true,
+    "I4": i4_results_match_the_truth_log,
     "I5": i5_no_window_holds_more_than_its_limit,
     "I6": i6_mints_keep_their_limit,
     "I7": i7_retries_keep_to_their_budget,
-    "I8": i8_nothing_secret_is_said,
+    "I8": i8_no_secret_is_logged,
     "I9": i9_nothing_is_left,
-    "I10": i10_the_journal_is_sound,
-    "I11": i11_the_last_word_of_a_pair_is_the_last,
-    "end": ends_as_it_should,
+    "I10": i10_the_journal_is_consistent,
+    "I11": i11_the_last_record_of_a_pair_is_applied_last,
+    "end": ends_correctly,
 }
 
 
-def _account(course: Course, life: Life) -> Iterator[str]:
-    """What is wrong with the account of one life."""
-    before = _settled(course, 0, life.known)
-    here = Counter(result.row for result in life.results)
+def _run_errors(history: CampaignHistory, run: CampaignRun) -> Iterator[str]:
+    """Yield what is wrong with the results of one run."""
+    before = _settled(history, 0, run.entries_before)
+    here = Counter(result.row for result in run.results)
     for row in here:
         if here[row] > 1:
             yield f"row {row} has {here[row]} results"
         if row in before:
-            yield f"row {row} has a result, and had its final word before"
-    told = _settled(course, life.known, life.told)
-    for result in life.results:
+            yield f"row {row} has a result, but its final outcome was recorded before"
+    told = _settled(history, run.entries_before, run.entries_after)
+    for result in run.results:
         if result.final and told.get(result.row) is not result.outcome:
-            yield f"row {result.row} is {result.outcome} for good, and the journal says {told.get(result.row)}"
-    if life.end == "died" or life.summary is None:
+            yield f"row {result.row} is {result.outcome} and final, but the journal says {told.get(result.row)}"
+    if run.end == "died" or run.summary is None:
         return
-    summary = life.summary
+    summary = run.summary
     if not summary.adds_up:
-        yield f"the account does not add up: {summary}"
-    if life.end == "ended":
-        yield from _whole_account(life, before, here)
+        yield f"the summary does not add up: {summary}"
+    if run.end == "ended":
+        yield from _complete_run_errors(run, before, here)
 
 
-def _whole_account(life: Life, before: dict[int, Outcome], here: Counter[int]) -> Iterator[str]:
-    """The reader came to the end: it has every row that was read."""
-    summary = life.summary
+def _complete_run_errors(run: CampaignRun, before: dict[int, Outcome], here: Counter[int]) -> Iterator[str]:
+    """Check a run whose reader reached the end: it has every row that was read."""
+    summary = run.summary
     assert summary is not None
     missing = set(range(1, summary.read + 1)) - before.keys() - here.keys()
     if missing:
         yield f"{len(missing)} rows of {summary.read} have no result, the first is {min(missing)}"
     if here and max(here) > summary.read:
         yield f"row {max(here)} has a result, and only {summary.read} were read"
-    outcomes = Counter(before.values()) + Counter(result.outcome for result in life.results)
+    outcomes = Counter(before.values()) + Counter(result.outcome for result in run.results)
     for outcome in Outcome:
         if getattr(summary, outcome.value) != outcomes[outcome]:
             yield f"the summary says {getattr(summary, outcome.value)} {outcome}, and there are {outcomes[outcome]}"
 
 
-def _settled(course: Course, since: int, until: int) -> dict[int, Outcome]:
-    """The final words among these entries."""
+def _settled(history: CampaignHistory, since: int, until: int) -> dict[int, Outcome]:
+    """Return the final outcomes in these entries."""
     return {
         row: entry.outcome
-        for entry in course.entries[since:until]
+        for entry in history.entries[since:until]
         if isinstance(entry, RowsSettled)
         for row in entry.rows
     }
 
 
-def _words(course: Course) -> dict[int, Outcome]:
-    """What was said of each row in the end: for good, or by the last life."""
+def _last_outcomes(history: CampaignHistory) -> dict[int, Outcome]:
+    """Return the last outcome of each row: the final one, or that of the last run."""
     last: dict[int, Outcome] = {}
-    for life in course.lives:
-        last.update((result.row, result.outcome) for result in life.results)
-    return last | _settled(course, 0, len(course.entries))
+    for run in history.runs:
+        last.update((result.row, result.outcome) for result in run.results)
+    return last | _settled(history, 0, len(history.entries))
 
 
-def _allowed(course: Course) -> tuple[Counter[Content], dict[Content, tuple[int, bool]]]:
-    """How often each content may be applied; and for each how many rows have it, and whether all that was said of them
-    is that they may be duplicated."""
-    lost_answers = _doubts(course)
+def _allowed(history: CampaignHistory) -> tuple[Counter[Content], dict[Content, tuple[int, bool]]]:
+    """Return how often each content may be applied, and the rows of each content.
+
+    For each content: the number of rows, and whether all of them are flagged as possibly duplicated.
+    """
+    lost_answers = _lost_answers(history)
     allowed: Counter[Content] = Counter()
     flags: dict[Content, tuple[int, bool]] = {}
-    flagged = _flags(course)
-    for row, record in enumerate(course.rows, 1):
+    flagged = _flags(history)
+    for row, record in enumerate(history.rows, 1):
         content = content_of(record)
         allowed[content] += 1 + lost_answers[row]
         rows, is_flagged = flags.get(content, (0, False))
@@ -275,13 +303,13 @@ def _allowed(course: Course) -> tuple[Counter[Content], dict[Content, tuple[int,
     return allowed, flags
 
 
-def _doubts(course: Course) -> Counter[int]:
-    """For each row: the attempts of its batches whose answer was lost, or never came."""
+def _lost_answers(history: CampaignHistory) -> Counter[int]:
+    """Return for each row the attempts of its batches whose answer was lost or never came."""
     rows: dict[int, set[int]] = {}
     parents: dict[int, int | None] = {}
     open_attempts: dict[int, set[int]] = {}
     lost_answers: Counter[int] = Counter()
-    for entry in course.entries:
+    for entry in history.entries:
         match entry:
             case BatchPlanned(seq):
                 rows.setdefault(seq, set()).update(entry.rows)
@@ -300,12 +328,12 @@ def _doubts(course: Course) -> Counter[int]:
     return lost_answers
 
 
-def _resends(course: Course, process: int) -> int:
-    """How often this process sent a batch again that it had sent itself, after a lost answer or none."""
+def _resends(history: CampaignHistory, process: int) -> int:
+    """Return how often this process resent a batch after a lost answer or without a connection."""
     again: set[int] = set()
     count = 0
-    for life in course.lives:
-        for entry in course.entries[life.known : life.told] if life.process == process else ():
+    for run in history.runs:
+        for entry in history.entries[run.entries_before : run.entries_after] if run.process == process else ():
             match entry:
                 case AttemptStarted(seq):
                     count += seq in again
@@ -314,24 +342,28 @@ def _resends(course: Course, process: int) -> int:
     return count
 
 
-def _flags(course: Course) -> dict[int, bool]:
-    """For each row that has a result for good, or in the last life: whether it is said to be possibly duplicated."""
-    flags = {result.row: result.possibly_duplicated for result in course.lives[-1].results} if course.lives else {}
-    for entry in course.entries:
+def _flags(history: CampaignHistory) -> dict[int, bool]:
+    """Return for each row with a final result, or in the last run, whether it is flagged."""
+    flags = {result.row: result.possibly_duplicated for result in history.runs[-1].results} if history.runs else {}
+    for entry in history.entries:
         if isinstance(entry, RowsSettled):
             flags.update(dict.fromkeys(entry.rows, entry.possibly_duplicated))
     return flags
 
 
-def _stretch(evidence: Evidence) -> float:
-    """Seconds by which two requests may come closer on their way from the permit to the server."""
-    fate = evidence.fate
-    low, high = fate.network.latency
-    low = 0.0 if any(ending.how == "death" for ending in fate.endings) else low  # what dies arrives at once, or never
-    return high - low + 8 * fate.hesitation + max((seconds for _, seconds in fate.blocks), default=0.0)
+def _arrival_jitter(evidence: Evidence) -> float:
+    """Return the seconds by which two requests may come closer between permit and arrival."""
+    scenario = evidence.scenario
+    low, high = scenario.network.latency
+    low = (
+        0.0 if any(ending.how == "death" for ending in scenario.process_ends) else low
+    )  # requests of a dead process arrive at once, or never
+    return high - low + 8 * scenario.port_delay + max((seconds for _, seconds in scenario.loop_blocks), default=0.0)
 
 
-def _over(rule: RateLimit, released: Sequence[tuple[float, str, str]], window: float, what: str) -> Iterator[str]:
+def _limit_violations(
+    rule: RateLimit, released: Sequence[tuple[float, str, str]], window: float, what: str
+) -> Iterator[str]:
     by_owner: dict[str, list[float]] = defaultdict(list)
     for at, token_id, _ in released:
         by_owner[token_id if rule.scope == "token" else ""].append(at)
@@ -339,8 +371,8 @@ def _over(rule: RateLimit, released: Sequence[tuple[float, str, str]], window: f
         most = most_in_window(sorted(times), window)
         if most > rule.limit:
             whose = owner or "the account"
-            yield f"limit {rule.name}: {most} {what} of {whose} in {window:g} s, and {rule.limit} may be"
+            yield f"limit {rule.name}: {most} {what} of {whose} in {window:g} s, allowed are {rule.limit}"
 
 
-def _shown(content: Content) -> str:
+def _record_text(content: Content) -> str:
     return f"the record {content[2]!r}"

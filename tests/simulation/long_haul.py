@@ -1,12 +1,12 @@
-"""Fifty-five hours of campaign: ten tokens that may send two batches in 48 minutes each, through what happens in days.
+"""A campaign of 55 hours: 10 tokens that may send 2 batches in 48 minutes each.
 
-An hour in which the server has only errors, ten minutes without a network, answers that are lost or late, status
-requests and requests for tokens that fail now and then. Every token is renewed fifty times and more.
+For one hour the server has only errors, for ten minutes there is no network. Answers are lost or late, and status and
+token requests fail now and then. Every token is renewed more than 50 times.
 """
 
 from __future__ import annotations
 
-from tests.simulation.fate import Campaign, Fate, Mixture, Network, Server
+from tests.simulation.scenario import Campaign, Network, RowMixture, Scenario, Server
 from truecaller_async import CampaignOptions, Limits, RetryPolicy
 from truecaller_async.sandbox.faults.plan import Fault, FaultPlan
 
@@ -23,11 +23,11 @@ FAULTS = FaultPlan(
 )
 
 
-def long_haul() -> Fate:
-    """The fate. Its windows open two days after it begins."""
+def long_haul() -> Scenario:
+    """Return the scenario. Its windows open two days after its start."""
     limits = Limits.documented().replace(batch=(1, 1440.0))
-    mixture = Mixture(ROWS, None, 0.0, 0.001, 0.0, 0.0, 0.0, 0.05, ahead=54 * HOUR)
-    return Fate(
+    mixture = RowMixture(ROWS, None, 0.0, 0.001, 0.0, 0.0, 0.0, 0.05, windows_open_after=54 * HOUR)
+    return Scenario(
         seed=55,
         server=Server(limits, HOUR, 20.0, 5.0, "whole", (), 1.0, FAULTS, 0.0),
         network=Network((0.01, 0.2), 0.01, 60.0, 0.01, ((30 * HOUR, 30 * HOUR + 600.0),)),
@@ -37,10 +37,10 @@ def long_haul() -> Fate:
         version="v2",
         campaigns=(Campaign(mixture, CampaignOptions(), 10, 0.0, 0.0, (), 0.0, "none", ()),),
         calls=0,
-        every=1.0,
-        jumps=(),
-        blocks=(),
-        hesitation=0.0,
-        blind=0.0,
-        endings=(),
+        call_interval=1.0,
+        clock_jumps=(),
+        loop_blocks=(),
+        port_delay=0.0,
+        observer_failure_rate=0.0,
+        process_ends=(),
     )

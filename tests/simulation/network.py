@@ -1,8 +1,8 @@
-"""The way between the client and the sandbox's state: latency, lost answers, no connection, and who saw what when.
+"""Network between the client and the sandbox state: latency, lost answers, failed connections.
 
-Each request takes a while to arrive, is answered at that moment of the server's clock, and the answer takes a while to
-come back. What the real transport makes of an answer that is cut, dripped or no HTTP is said by `tests.carriage`.
-Whatever is on its way when its process dies arrives or does not, as the dice fall.
+A request takes a while to arrive, is answered at that moment of the server clock, and the answer takes a while to come
+back. `tests.carriage` says how the real transport handles an answer that is cut, dripped or not HTTP. A request that is
+on its way when its process dies arrives or not, at random.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from random import Random
 import attrs
 
 from tests.carriage import carried
-from tests.simulation.evidence import Arrival, Effort
-from tests.simulation.fate import Network
+from tests.simulation.evidence import ArrivedRequest, ProcessRequests
+from tests.simulation.scenario import Network
 from tests.simulation.timeline import Timeline
 from tests.virtual import BASE
 from truecaller_async import NotSent, ResponseLost, Timeouts
@@ -27,34 +27,34 @@ from truecaller_async.sandbox.answers import SandboxResponse, http_date
 
 
 @attrs.define(eq=False)
-class Ether:
-    """What outlives a process: the server, the way to it, and who arrived."""
+class SharedNetwork:
+    """The server and the network, which survive a process, and all requests that arrived."""
 
     state: SandboxState
     network: Network
-    ahead: float
+    clock_offset: float
     dice: Random
     timeline: Timeline
-    arrivals: list[Arrival] = attrs.field(factory=list)
+    arrivals: list[ArrivedRequest] = attrs.field(factory=list)
     process: int = 0
     tokens: set[str] = attrs.field(factory=set)
 
-    def reach(self, request: Request, token: str, at: float) -> tuple[SandboxResponse, float]:
-        """The request is at the server: its reply, and the server's clock."""
+    def deliver(self, request: Request, token: str, at: float) -> tuple[SandboxResponse, float]:
+        """Deliver a request to the server; return the reply and the server time."""
         self.tokens.add(token)
         headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
-        now = BASE + at + self.ahead
+        now = BASE + at + self.clock_offset
         reply = self.state.handle(request.method, request.path, headers, request.body or b"", now)
-        self.arrivals.append(Arrival(at, self.process, id_of(token), request.call, reply.status))
+        self.arrivals.append(ArrivedRequest(at, self.process, id_of(token), request.call, reply.status))
         return reply, now
 
-    def is_out(self, at: float) -> bool:
-        """Whether there is an outage."""
+    def is_in_outage(self, at: float) -> bool:
+        """Return whether there is an outage at this time."""
         return any(since <= at < until for since, until in self.network.outages)
 
 
 def id_of(token: str) -> str:
-    """The id by which the pool knows this token."""
+    """Return the id that the pool uses for this token."""
     return hashlib.sha256(token.encode()).hexdigest()[:12] if token else ""
 
 
@@ -62,50 +62,50 @@ def id_of(token: str) -> str:
 class SimulatedTransport:
     """The `Transport` port of one process."""
 
-    ether: Ether
-    cost: Effort
+    shared: SharedNetwork
+    requests: ProcessRequests
     dead: bool = False
     _outbound: dict[object, tuple[Request, str]] = attrs.field(factory=dict)
 
     async def send(self, request: Request, timeouts: Timeouts) -> Answer:
-        ether, loop = self.ether, asyncio.get_running_loop()
+        shared, loop = self.shared, asyncio.get_running_loop()
         token = request.token.reveal() if request.token is not None else ""
         if self.dead:
             raise NotSent("the process is dead")
-        self.cost.sends += 1
-        if ether.is_out(loop.time()) or ether.dice.random() < ether.network.not_sent:
-            await asyncio.sleep(ether.dice.choice((0.0, 0.1, timeouts.connect)))
-            ether.timeline.tell("not sent", request.call, id_of(token))
+        self.requests.sent += 1
+        if shared.is_in_outage(loop.time()) or shared.dice.random() < shared.network.not_sent:
+            await asyncio.sleep(shared.dice.choice((0.0, 0.1, timeouts.connect)))
+            shared.timeline.record("not sent", request.call, id_of(token))
             raise NotSent("the network is unreachable")
-        reply, now = await self._there(request, token)
-        ether.timeline.tell("arrived", request.call, id_of(token), reply)
-        return await self._back(request, reply, now, timeouts)
+        reply, now = await self._deliver(request, token)
+        shared.timeline.record("arrived", request.call, id_of(token), reply)
+        return await self._receive(request, reply, now, timeouts)
 
-    async def _there(self, request: Request, token: str) -> tuple[SandboxResponse, float]:
-        ether = self.ether
-        way = object()
-        self._outbound[way] = request, token
-        ether.timeline.tell("sent", request.call, id_of(token))
-        await asyncio.sleep(ether.dice.uniform(*ether.network.latency))
-        if self._outbound.pop(way, None) is None:
-            await asyncio.Event().wait()  # the process died on the way, and `die` has said whether this arrives
-        return ether.reach(request, token, asyncio.get_running_loop().time())
+    async def _deliver(self, request: Request, token: str) -> tuple[SandboxResponse, float]:
+        shared = self.shared
+        request_id = object()
+        self._outbound[request_id] = request, token
+        shared.timeline.record("sent", request.call, id_of(token))
+        await asyncio.sleep(shared.dice.uniform(*shared.network.latency))
+        if self._outbound.pop(request_id, None) is None:
+            await asyncio.Event().wait()  # the process died; `die` has decided whether this arrives
+        return shared.deliver(request, token, asyncio.get_running_loop().time())
 
-    async def _back(self, request: Request, reply: SandboxResponse, now: float, timeouts: Timeouts) -> Answer:
-        ether = self.ether
+    async def _receive(self, request: Request, reply: SandboxResponse, now: float, timeouts: Timeouts) -> Answer:
+        shared = self.shared
         seconds, answer = carried(reply, request.is_read, timeouts, cap=request.body_max_bytes)
-        way = ether.dice.uniform(*ether.network.latency)
-        if ether.dice.random() < ether.network.slow:
-            way = ether.dice.uniform(way, ether.network.slowest)
-        if seconds + way > timeouts.read and isinstance(answer, Answer):
-            seconds, way, answer = timeouts.read, 0.0, ResponseLost("the peer fell silent")
-        await asyncio.sleep(seconds + way)
+        request_id = shared.dice.uniform(*shared.network.latency)
+        if shared.dice.random() < shared.network.slow:
+            request_id = shared.dice.uniform(request_id, shared.network.slowest)
+        if seconds + request_id > timeouts.read and isinstance(answer, Answer):
+            seconds, request_id, answer = timeouts.read, 0.0, ResponseLost("the peer fell silent")
+        await asyncio.sleep(seconds + request_id)
         if not isinstance(answer, Answer):
-            ether.timeline.tell("lost", request.call, type(answer).__name__)
+            shared.timeline.record("lost", request.call, type(answer).__name__)
             raise answer
         headers = {name.lower(): value for name, value in answer.headers.items()}
         headers.setdefault("date", http_date(now))
-        ether.timeline.tell("answered", request.call, answer.status)
+        shared.timeline.record("answered", request.call, answer.status)
         return attrs.evolve(answer, headers=headers)
 
     async def download(
@@ -114,14 +114,14 @@ class SimulatedTransport:
         raise AssertionError("no campaign downloads a file")
 
     def die(self) -> None:
-        """Nothing leaves any more; what is on its way arrives or does not."""
+        """Stop sending; each request on its way arrives or not, at random."""
         self.dead = True
         at = asyncio.get_running_loop().time()
         for request, token in self._outbound.values():
-            if self.ether.dice.random() < 0.5:
-                self.ether.reach(request, token, at)
-                self.ether.timeline.tell("arrived after death", request.call)
+            if self.shared.dice.random() < 0.5:
+                self.shared.deliver(request, token, at)
+                self.shared.timeline.record("arrived after death", request.call)
         self._outbound.clear()
 
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is no connection to close."""

@@ -1,12 +1,12 @@
-"""Define the fate of one small campaign without faults, from which tests derive others."""
+"""Define the scenario of one small campaign without faults, from which tests derive others."""
 
 from __future__ import annotations
 
-from tests.simulation.fate import Campaign, Fate, Mixture, Network, Server
+from tests.simulation.scenario import Campaign, Network, RowMixture, Scenario, Server
 from truecaller_async import CampaignOptions, Limits, RetryPolicy
 from truecaller_async.sandbox.faults.plan import FaultPlan
 
-QUIET = Fate(
+QUIET = Scenario(
     seed=1,
     server=Server(Limits.documented(), 3600.0, 0.5, 0.0, "whole", (), 1.0, FaultPlan(()), 0.0),
     network=Network((0.01, 0.02), 0.0, 10.0, 0.0, ()),
@@ -15,14 +15,16 @@ QUIET = Fate(
     retry=RetryPolicy(),
     version="v2",
     campaigns=(
-        Campaign(Mixture(40, 10, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), CampaignOptions(), 7, 0.0, 0.0, (), 0.0, "sqlite", ()),
+        Campaign(
+            RowMixture(40, 10, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), CampaignOptions(), 7, 0.0, 0.0, (), 0.0, "sqlite", ()
+        ),
     ),
     calls=2,
-    every=1.0,
-    jumps=(),
-    blocks=(),
-    hesitation=0.001,
-    blind=0.0,
-    endings=(),
+    call_interval=1.0,
+    clock_jumps=(),
+    loop_blocks=(),
+    port_delay=0.001,
+    observer_failure_rate=0.0,
+    process_ends=(),
 )
-"""A day on which nothing happens."""
+"""Scenario without faults."""

@@ -1,4 +1,4 @@
-"""What may be asked of `python -m tests.simulation`."""
+"""Check the arguments of `python -m tests.simulation`."""
 
 from __future__ import annotations
 

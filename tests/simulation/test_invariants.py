@@ -1,4 +1,4 @@
-"""Each check can fail: a violation of every kind is planted, in the evidence or in the world, and found."""
+"""Check that each invariant can fail: a planted violation of every kind is found."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import attrs
 import msgspec
 import pytest
 
-from tests.simulation import playing
-from tests.simulation.borders import Annals, HesitantLimiter
+from tests.simulation import player
+from tests.simulation.delayed_ports import DelayedLimiter, SurvivingJournal
 from tests.simulation.evidence import Evidence
-from tests.simulation.fate import Act, Fate
 from tests.simulation.invariants import violations
 from tests.simulation.network import SimulatedTransport
-from tests.simulation.playing import play
+from tests.simulation.player import play
 from tests.simulation.quiet import QUIET
+from tests.simulation.scenario import CallerAction, Scenario
 from truecaller_async import CallRecord, CampaignOptions, Limits, Outcome, ResponseLost
 from truecaller_async.engine import sender
 from truecaller_async.models import JournalEntry, RowsSettled
@@ -31,12 +31,12 @@ from truecaller_async.sandbox.settings import SPEEDS
 
 @pytest.fixture(scope="module")
 def quiet() -> Evidence:
-    """What is known of such a day."""
+    """Return the evidence of a run without faults."""
     return play(QUIET)
 
 
-def lossy(**options: object) -> Fate:
-    """A fate in which some answers are lost after the request took effect."""
+def lossy(**options: object) -> Scenario:
+    """Return a scenario in which some answers are lost after the request was applied."""
     faults = FaultPlan((Fault(call="batch.submit", do=("apply", "reset"), probability=0.5),), 3)
     [campaign] = QUIET.campaigns
     campaign = attrs.evolve(campaign, options=CampaignOptions(**options))  # type: ignore[arg-type]
@@ -44,8 +44,8 @@ def lossy(**options: object) -> Fate:
 
 
 def names(evidence: Evidence) -> set[str]:
-    """The invariants that are violated."""
-    return {said.partition(":")[0] for said in violations(evidence)}
+    """Return the names of the violated invariants."""
+    return {violation.partition(":")[0] for violation in violations(evidence)}
 
 
 def test_empty_evidence_has_no_violation(quiet: Evidence) -> None:
@@ -55,16 +55,16 @@ def test_empty_evidence_has_no_violation(quiet: Evidence) -> None:
 
 
 def a_result_is_missing(evidence: Evidence) -> None:
-    evidence.courses[0].lives[0].results.pop()
+    evidence.campaigns[0].runs[0].results.pop()
 
 
 def a_row_has_two_results(evidence: Evidence) -> None:
-    results = evidence.courses[0].lives[0].results
+    results = evidence.campaigns[0].runs[0].results
     results.append(results[0])
 
 
 def the_journal_says_another_word(evidence: Evidence) -> None:
-    entries = evidence.courses[0].entries
+    entries = evidence.campaigns[0].entries
     settled = next(entry for entry in entries if isinstance(entry, RowsSettled))
     entries[entries.index(settled)] = attrs.evolve(settled, outcome=Outcome.FAILED)
 
@@ -82,7 +82,7 @@ def its_verdict_was_another(evidence: Evidence) -> None:
 
 
 def a_call_that_was_not_sent_was_applied(evidence: Evidence) -> None:
-    evidence.singles[0].end = "no"
+    evidence.single_calls[0].end = "no"
 
 
 def permits_come_all_at_once(evidence: Evidence) -> None:
@@ -100,23 +100,25 @@ def eleven_tokens_are_asked_for(evidence: Evidence) -> None:
 
 
 def a_request_goes_without_leave(evidence: Evidence) -> None:
-    evidence.efforts[0].sends += 1
+    evidence.process_requests[0].sent += 1
 
 
 def retries_are_too_many(evidence: Evidence) -> None:
-    evidence.efforts[0].guard.grant_counts[Grant.RETRY] += 20
+    evidence.process_requests[0].guard.grant_counts[Grant.RETRY] += 20
 
 
 def the_key_is_in_the_log(evidence: Evidence) -> None:
-    evidence.said.append(f"signing in with {min(evidence.secrets)}")
+    evidence.messages.append(f"signing in with {min(evidence.secrets)}")
 
 
 def a_number_is_in_an_exception(evidence: Evidence) -> None:
-    evidence.said.append(f"cannot send to {evidence.courses[0].rows[0].receiver}")
+    evidence.messages.append(f"cannot send to {evidence.campaigns[0].rows[0].receiver}")
 
 
 def a_number_is_in_the_journal(evidence: Evidence) -> None:
-    evidence.courses[0].entries.append(RowsSettled((1,), Outcome.FAILED, f"no {evidence.courses[0].rows[0].caller}"))
+    evidence.campaigns[0].entries.append(
+        RowsSettled((1,), Outcome.FAILED, f"no {evidence.campaigns[0].rows[0].caller}")
+    )
 
 
 def the_older_word_is_applied_last(evidence: Evidence) -> None:
@@ -124,11 +126,11 @@ def the_older_word_is_applied_last(evidence: Evidence) -> None:
 
 
 def a_loop_hangs(evidence: Evidence) -> None:
-    evidence.broken.append("the run hangs")
+    evidence.failures.append("the run hangs")
 
 
 def a_defect_ends_a_campaign(evidence: Evidence) -> None:
-    evidence.courses[0].lives[0].fault = IndexError("pop from an empty list")
+    evidence.campaigns[0].runs[0].fault = IndexError("pop from an empty list")
 
 
 @pytest.mark.parametrize(
@@ -178,17 +180,17 @@ def test_missing_duplicate_flag_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_always_granting_limiter_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def try_acquire(limiter: HesitantLimiter, token_id: str, call: str) -> float:
+    async def try_acquire(limiter: DelayedLimiter, token_id: str, call: str) -> float:
         limiter.grants.append((asyncio.get_running_loop().time(), token_id, call))
         return 0.0
 
-    monkeypatch.setattr(HesitantLimiter, "try_acquire", try_acquire)
+    monkeypatch.setattr(DelayedLimiter, "try_acquire", try_acquire)
     slow = Limits.documented().replace(batch=(1, 5.0))
     assert "I5" in names(play(attrs.evolve(QUIET, limits=slow, server=attrs.evolve(QUIET.server, limits=slow))))
 
 
 def test_missing_pair_order_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgetful(order: PairOrder, draft: OutgoingBatch) -> set[int]:
+    def forgetful(order: PairOrder, batch: OutgoingBatch) -> set[int]:
         return set()
 
     monkeypatch.setattr(PairOrder, "add", forgetful)
@@ -206,16 +208,16 @@ def test_leaked_task_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_table_that_differs_from_the_entries_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    keep = Annals.keep
+    store = SurvivingJournal.store
 
-    def forgetful(annals: Annals, entries: tuple[JournalEntry, ...]) -> None:
-        keep(annals, entries)
-        if annals.held is not None:
-            annals.held.db.execute("UPDATE batch SET state = 'abandoned' WHERE owes > 0")
+    def forgetful(journal: SurvivingJournal, entries: tuple[JournalEntry, ...]) -> None:
+        store(journal, entries)
+        if journal.handle is not None:
+            journal.handle.db.execute("UPDATE batch SET state = 'abandoned' WHERE owes > 0")
 
-    monkeypatch.setattr(Annals, "keep", forgetful)
+    monkeypatch.setattr(SurvivingJournal, "store", forgetful)
     [campaign] = QUIET.campaigns
-    campaign = attrs.evolve(campaign, acts=(Act("drain", 0.3),), pause=0.01)
+    campaign = attrs.evolve(campaign, actions=(CallerAction("drain", 0.3),), source_delay=0.01)
     assert "I10" in names(play(attrs.evolve(QUIET, campaigns=(campaign,))))
 
 
@@ -224,11 +226,11 @@ def test_reader_that_waits_for_ever_is_found(monkeypatch: pytest.MonkeyPatch) ->
         await asyncio.Event().wait()
 
     monkeypatch.setattr(SimulatedTransport, "send", send)
-    monkeypatch.setattr(playing, "TURNS_MAX", 20_000)
+    monkeypatch.setattr(player, "TURNS_MAX", 20_000)
     assert "end" in names(play(QUIET))
 
 
 def test_truth_log_record_is_matched_by_its_content(quiet: Evidence) -> None:
     contents = {(entry.caller, entry.receiver, entry.reason) for entry in quiet.truth}
-    rows: list[CallRecord] = [*quiet.courses[0].rows, *(single.record for single in quiet.singles)]
+    rows: list[CallRecord] = [*quiet.campaigns[0].rows, *(single.record for single in quiet.single_calls)]
     assert contents == {(row.caller, row.receiver, row.reason) for row in rows}

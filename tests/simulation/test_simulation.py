@@ -1,4 +1,4 @@
-"""Two hundred fates, the same fate twice, and a campaign of days."""
+"""Play 200 scenarios, the same scenario twice, and a campaign of 55 hours."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 
 from tests.simulation.__main__ import check, main
 from tests.simulation.evidence import Evidence
-from tests.simulation.fate import draw, readable
 from tests.simulation.invariants import violations
 from tests.simulation.long_haul import HOUR, ROWS, long_haul
-from tests.simulation.playing import play
+from tests.simulation.player import play
+from tests.simulation.scenario import describe, draw
 from tests.simulation.timeline import line_of
 
 CHUNK = 10
@@ -35,38 +35,49 @@ def test_seed_always_gives_the_same_scenario_and_run() -> None:
 
 
 def test_scenarios_of_the_suite_cover_what_the_readme_promises() -> None:
-    """What is never drawn proves nothing."""
-    fates = [draw(seed) for seed in range(200)]
-    ends = Counter(ending.how for fate in fates for ending in fate.endings)
-    acts = Counter(act.what for fate in fates for campaign in fate.campaigns for act in campaign.acts if act)
-    journals = Counter(campaign.journal for fate in fates for campaign in fate.campaigns)
+    """Check that the seeds of the suite draw every kind of event often enough."""
+    scenarios = [draw(seed) for seed in range(200)]
+    ends = Counter(process_end.how for scenario in scenarios for process_end in scenario.process_ends)
+    actions = Counter(
+        action.what
+        for scenario in scenarios
+        for campaign in scenario.campaigns
+        for action in campaign.actions
+        if action
+    )
+    journals = Counter(campaign.journal for scenario in scenarios for campaign in scenario.campaigns)
     assert ends["death"] > 20
     assert ends["disk full"] > 5
-    assert min(acts[what] for what in ("drain", "abort", "cancel", "leave")) > 3
+    assert min(actions[what] for what in ("drain", "abort", "cancel", "leave")) > 3
     assert min(journals[kind] for kind in ("none", "memory", "sqlite")) > 20
-    assert {oddity for fate in fates for oddity in fate.server.oddities} >= {"masked-numbers", "foreign-rows"}
-    decisions = Counter(said for fate in fates for campaign in fate.campaigns for said in campaign.decisions if said)
-    policies = Counter(campaign.policy for fate in fates for campaign in fate.campaigns if campaign.policy)
+    assert {oddity for scenario in scenarios for oddity in scenario.server.oddities} >= {
+        "masked-numbers",
+        "foreign-rows",
+    }
+    decisions = Counter(
+        said for scenario in scenarios for campaign in scenario.campaigns for said in campaign.decisions if said
+    )
+    policies = Counter(campaign.policy for scenario in scenarios for campaign in scenario.campaigns if campaign.policy)
     assert min(decisions[kind] for kind in ("informed", "careless")) > 20
     assert min(policies[kind] for kind in ("resend", "hold")) > 20
-    assert sum(fate.resumes > 0 for fate in fates) > 50
-    assert sum(bool(fate.jumps) for fate in fates) > 10
-    assert sum(bool(fate.blocks) for fate in fates) > 5
-    assert sum(fate.calls > 0 for fate in fates) > 50
-    assert sum(len(fate.campaigns) > 1 for fate in fates) > 20
-    assert len({fault.name for fate in fates for fault in fate.server.faults.faults}) > 30
+    assert sum(scenario.resumes > 0 for scenario in scenarios) > 50
+    assert sum(bool(scenario.clock_jumps) for scenario in scenarios) > 10
+    assert sum(bool(scenario.loop_blocks) for scenario in scenarios) > 5
+    assert sum(scenario.calls > 0 for scenario in scenarios) > 50
+    assert sum(len(scenario.campaigns) > 1 for scenario in scenarios) > 20
+    assert len({fault.name for scenario in scenarios for fault in scenario.server.faults.faults}) > 30
 
 
 def test_campaign_of_fifty_five_hours_is_over_in_seconds() -> None:
     evidence = play(long_haul())
     assert violations(evidence) == []
     assert evidence.ended_at > 54 * HOUR
-    [life] = evidence.courses[0].lives
-    assert life.fault is None
-    assert life.summary is not None
-    assert life.summary.read == ROWS
-    assert life.summary.delivered > 0.9 * ROWS
-    assert life.summary.tokens_minted > 500
+    [run] = evidence.campaigns[0].runs
+    assert run.fault is None
+    assert run.summary is not None
+    assert run.summary.read == ROWS
+    assert run.summary.delivered > 0.9 * ROWS
+    assert run.summary.tokens_minted > 500
     assert evidence.stats is not None
     assert evidence.stats.violations == {}
     assert _asked_in(evidence, 10 * HOUR, 11 * HOUR) <= 200
@@ -76,8 +87,8 @@ def test_timeline_is_readable_and_shows_no_full_number() -> None:
     evidence = play(draw(5))
     lines = [line_of(event) for event in evidence.timeline.events]
     assert any("process" in line for line in lines)
-    numbers = {record.receiver for course in evidence.courses for record in course.rows}
-    text = "\n".join(lines) + readable(evidence.fate)
+    numbers = {record.receiver for history in evidence.campaigns for record in history.rows}
+    text = "\n".join(lines) + describe(evidence.scenario)
     assert not any(number in text for number in numbers)
     assert not any(secret in text for secret in evidence.secrets)
 

@@ -1,4 +1,4 @@
-"""The loop of the simulation: time jumps, and a run that can never end is ended."""
+"""Check the loop of the simulation: time jumps, and a run that cannot end is stopped."""
 
 from __future__ import annotations
 

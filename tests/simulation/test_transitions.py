@@ -1,4 +1,4 @@
-"""Check that each arrow of the state chart of a batch is taken by a campaign of the simulation.
+"""Check that each transition of the state chart of a batch is taken by a simulated campaign.
 
 Two copies of a batch follow the chart: the live batch of the engine, and the journal's copy. Both are recorded.
 """
@@ -12,45 +12,45 @@ import attrs
 import pytest
 
 from tests.simulation.evidence import Evidence
-from tests.simulation.fate import Act, Fate, Operator, Policy, draw
 from tests.simulation.invariants import violations
-from tests.simulation.playing import play
+from tests.simulation.player import play
 from tests.simulation.quiet import QUIET
+from tests.simulation.scenario import CallerAction, Operator, Policy, Scenario, draw
 from truecaller_async import CampaignOptions, Outcome, PollPolicy
 from truecaller_async.models import RowsSettled
 from truecaller_async.planning import campaign_state, outgoing_batch
 from truecaller_async.planning.batch_state import TRANSITIONS, BatchEvent, BatchState, advance
 from truecaller_async.sandbox.faults.plan import Fault, FaultPlan
 
-Arrow = tuple[BatchState, BatchEvent]
+Transition = tuple[BatchState, BatchEvent]
 
 SEEDS = range(200)
 """`test_simulation.py` checks the invariants of the same seeds."""
 
 BY_OPERATOR = {(BatchState.ABANDONED, BatchEvent.APPLIED), (BatchState.ABANDONED, BatchEvent.NOT_APPLIED)}
-"""Arrows of the journal alone: no process works on the campaign when the operator decides."""
+"""Transitions of the journal alone: no process works on the campaign when the operator decides."""
 
 SENT = {(BatchState.PLANNED, BatchEvent.ATTEMPT_STARTED), (BatchState.IN_FLIGHT, BatchEvent.ACCEPTED)}
 LOST = {(BatchState.IN_FLIGHT, BatchEvent.LOST), (BatchState.AMBIGUOUS, BatchEvent.ABANDON)}
 
 
 @attrs.define
-class Taken:
-    """The arrows that were taken."""
+class TakenTransitions:
+    """The transitions that were taken."""
 
-    live: set[Arrow] = attrs.field(factory=set)
-    journal: set[Arrow] = attrs.field(factory=set)
+    live: set[Transition] = attrs.field(factory=set)
+    journal: set[Transition] = attrs.field(factory=set)
 
     @property
     def is_all(self) -> bool:
-        """Whether both copies took each arrow that they can take."""
+        """Return whether both copies took each transition that they can take."""
         return self.live >= TRANSITIONS.keys() - BY_OPERATOR and self.journal >= TRANSITIONS.keys()
 
 
 @contextmanager
-def recorded() -> Iterator[Taken]:
-    """Record every arrow that is taken inside the block."""
-    taken = Taken()
+def recorded() -> Iterator[TakenTransitions]:
+    """Record every transition that is taken inside the block."""
+    taken = TakenTransitions()
 
     def live(state: BatchState, event: BatchEvent) -> BatchState:
         after = advance(state, event)
@@ -69,8 +69,8 @@ def recorded() -> Iterator[Taken]:
 
 
 @pytest.fixture(scope="module")
-def taken() -> Taken:
-    """Play one seed after another until every arrow was taken, or the seeds are used up."""
+def taken() -> TakenTransitions:
+    """Play one seed after another until every transition was taken, or the seeds are used up."""
     with recorded() as taken:
         for seed in SEEDS:
             if taken.is_all:
@@ -79,23 +79,27 @@ def taken() -> Taken:
     return taken
 
 
-def name(arrow: Arrow) -> str:
-    """Return the arrow as the name of a test."""
-    state, event = arrow
+def name(transition: Transition) -> str:
+    """Return the transition as the name of a test."""
+    state, event = transition
     return f"{state}-{event}"
 
 
-@pytest.mark.parametrize("arrow", list(TRANSITIONS), ids=name)
-def test_the_journals_copy_of_a_batch_takes_each_arrow(taken: Taken, arrow: Arrow) -> None:
-    assert arrow in taken.journal
+@pytest.mark.parametrize("transition", list(TRANSITIONS), ids=name)
+def test_the_journals_copy_of_a_batch_takes_each_arrow(taken: TakenTransitions, transition: Transition) -> None:
+    assert transition in taken.journal
 
 
-@pytest.mark.parametrize("arrow", [arrow for arrow in TRANSITIONS if arrow not in BY_OPERATOR], ids=name)
-def test_a_live_batch_takes_each_arrow_but_those_of_the_operator(taken: Taken, arrow: Arrow) -> None:
-    assert arrow in taken.live
+@pytest.mark.parametrize(
+    "transition", [transition for transition in TRANSITIONS if transition not in BY_OPERATOR], ids=name
+)
+def test_a_live_batch_takes_each_arrow_but_those_of_the_operator(
+    taken: TakenTransitions, transition: Transition
+) -> None:
+    assert transition in taken.live
 
 
-def test_a_live_batch_never_takes_an_arrow_of_the_operator(taken: Taken) -> None:
+def test_a_live_batch_never_takes_an_arrow_of_the_operator(taken: TakenTransitions) -> None:
     assert taken.live.isdisjoint(BY_OPERATOR)
 
 
@@ -103,18 +107,18 @@ def resumed(
     *steps: str,
     policy: Policy | None = None,
     operator: Operator | None = None,
-    act: Act | None = None,
+    act: CallerAction | None = None,
     resolve_after: float = 0.5,
     **options: object,
-) -> Fate:
-    """Return a fate of two processes, in which `steps` befall the second submit."""
+) -> Scenario:
+    """Return a scenario of two processes, in which `steps` affect the second submit."""
     faults = FaultPlan((Fault(call="batch.submit", do=steps, nth=2),) if steps else ())
     [campaign] = QUIET.campaigns
     campaign = attrs.evolve(
         campaign,
         mixture=attrs.evolve(campaign.mixture, pairs=None),
         options=CampaignOptions(**options),  # type: ignore[arg-type]
-        acts=(act,),
+        actions=(act,),
         decisions=(operator,),
         policy=policy,
     )
@@ -123,7 +127,7 @@ def resumed(
 
 
 @pytest.mark.parametrize(
-    ("fate", "lives", "live", "journal"),
+    ("scenario", "lives", "live", "journal"),
     [
         pytest.param(
             resumed("apply", "reset", on_ambiguous="hold", operator="informed"),
@@ -154,7 +158,7 @@ def resumed(
             id="resume-after-a-fatal-error",
         ),
         pytest.param(
-            resumed(act=Act("abort", 0.3), resolve_after=1.0),
+            resumed(act=CallerAction("abort", 0.3), resolve_after=1.0),
             2,
             SENT,
             SENT,
@@ -170,12 +174,12 @@ def resumed(
     ],
 )
 def test_a_resumed_campaign_takes_exactly_these_arrows(
-    fate: Fate, lives: int, live: set[Arrow], journal: set[Arrow]
+    scenario: Scenario, lives: int, live: set[Transition], journal: set[Transition]
 ) -> None:
     with recorded() as taken:
-        evidence = play(fate)
+        evidence = play(scenario)
     assert violations(evidence) == []
-    assert len(evidence.courses[0].lives) == lives
+    assert len(evidence.campaigns[0].runs) == lives
     assert (taken.live, taken.journal) == (live, journal)
 
 
@@ -187,9 +191,9 @@ def test_what_the_operator_says_decides_what_is_sent_again() -> None:
 
 
 def test_a_careless_operator_causes_flagged_duplicates() -> None:
-    """The guess is wrong in some of these worlds, and no invariant is violated in any."""
-    fate = resumed("apply", "reset", operator="careless", max_resends=0)
-    worlds = [play(attrs.evolve(fate, seed=seed)) for seed in range(4)]
+    """The guess is wrong in some of these scenarios, and no invariant is violated in any."""
+    scenario = resumed("apply", "reset", operator="careless", max_resends=0)
+    worlds = [play(attrs.evolve(scenario, seed=seed)) for seed in range(4)]
     assert [violations(world) for world in worlds] == [[], [], [], []]
     assert {len(world.truth) - 2 for world in worlds} == {40, 47}
 
@@ -197,7 +201,7 @@ def test_a_careless_operator_causes_flagged_duplicates() -> None:
 def settled(evidence: Evidence) -> dict[Outcome, int]:
     """Return the number of rows by their final outcome."""
     found: dict[Outcome, int] = {}
-    for entry in evidence.courses[0].entries:
+    for entry in evidence.campaigns[0].entries:
         if isinstance(entry, RowsSettled):
             found[entry.outcome] = found.get(entry.outcome, 0) + len(entry.rows)
     return found

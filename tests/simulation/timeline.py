@@ -1,6 +1,6 @@
-"""What happened, in order: kept as it comes, made readable only where somebody reads it.
+"""Record the events of a run in order, and format them when they are read.
 
-Two runs of one seed have equal timelines. Nothing in one is secret: tokens are told by their ids, numbers by their last
+Two runs of one seed have equal timelines. A timeline contains no secret: tokens are shown by id, numbers by their last
 four digits.
 """
 
@@ -19,30 +19,30 @@ NUMBER = re.compile(r"\d{9,15}")
 
 @attrs.define
 class Timeline:
-    """Events with their times. `hear` is told each line at once, where somebody listens.
-
-    It is `deaf` while a dead process is torn down: what its tasks do then, in any order, did not happen.
-    """
+    """Events with their times."""
 
     events: list[tuple[float, str, tuple[object, ...]]] = attrs.field(factory=list)
-    hear: Callable[[str], None] | None = None
-    deaf: bool = False
+    """Loop time, name and details of each event."""
+    on_line: Callable[[str], None] | None = None
+    """Called with each line as it is recorded."""
+    is_muted: bool = False
+    """True while a dead process is torn down: what its tasks do then is not part of the run."""
 
-    def tell(self, what: str, *details: object) -> None:
-        """This happens now."""
-        if not self.deaf:
-            self.tell_at(asyncio.get_running_loop().time(), what, *details)
+    def record(self, what: str, *details: object) -> None:
+        """Record an event at the current loop time."""
+        if not self.is_muted:
+            self.record_at(asyncio.get_running_loop().time(), what, *details)
 
-    def tell_at(self, at: float, what: str, *details: object) -> None:
-        """Add an event that happens between two processes, where no loop runs."""
+    def record_at(self, at: float, what: str, *details: object) -> None:
+        """Record an event between two processes, when no loop runs."""
         event = (at, what, details)
         self.events.append(event)
-        if self.hear is not None:
-            self.hear(line_of(event))
+        if self.on_line is not None:
+            self.on_line(line_of(event))
 
 
 def line_of(event: tuple[float, str, tuple[object, ...]]) -> str:
-    """One event, readable and masked."""
+    """Return one event as a masked line."""
     at, what, details = event
     said = " ".join(str(detail) for detail in details)
     return f"{at:12.4f}  {what:<18} {NUMBER.sub(lambda found: mask_number(found[0]), said)}"

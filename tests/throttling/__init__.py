@@ -1,1 +1,1 @@
-"""What a client does when the server asks for less, or can do nothing at all."""
+"""A client whose server asks for fewer requests, or is not available."""

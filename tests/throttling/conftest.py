@@ -1,4 +1,4 @@
-"""What the tests of long campaigns share."""
+"""Shared helpers for tests of long campaigns."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ SMALL = 2
 
 
 def make_batches_small(patch: pytest.MonkeyPatch) -> None:
-    """Batches of two records, so that a campaign of an hour is quickly made."""
+    """Limit batches to two records, so that a campaign of an hour needs few rows."""
     patch.setattr(run, "Chunker", partial(Chunker, SMALL))
 
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of two records in one test."""
+    """Limit batches to two records in one test."""
     make_batches_small(monkeypatch)

@@ -1,14 +1,14 @@
-"""Whatever stands between a client and the sandbox: it lets a request through, or answers in the server's place.
+"""A component between a client and the sandbox: it forwards a request or answers it itself.
 
-A `Rule` is asked about each request when it comes in, and says what becomes of it:
+A `Rule` is called with each request and returns what happens to it:
 
-    None             the server's own answer
-    an `Answer`      this answer, and the server never sees the request
-    an exception     this failure, and the server never sees the request
-    `Behind(what)`   the request takes effect, and the client is told this in the place of the answer
-    `Silence()`      nothing is ever said, so the client's patience ends it
+None                  the server's own answer
+an `Answer`           this answer; the server does not get the request
+an exception          this failure; the server does not get the request
+`AppliedThen(what)`   the request is applied, and the client gets this instead of the answer
+`NoAnswer()`          no answer; the client times out
 
-Every request is written down with its end, as the gateway saw it.
+Every request is recorded with its end.
 """
 
 from __future__ import annotations
@@ -46,27 +46,27 @@ PORTAL = Answer(200, {"content-type": "text/html"}, b"<html>please sign in to th
 
 
 @attrs.frozen
-class Behind:
-    """The request takes effect, and the client is told something else."""
+class AppliedThen:
+    """Apply the request, and give the client another answer."""
 
     end: Answer | Exception
 
 
 @attrs.frozen
-class Silence:
-    """The request takes no effect, and nothing is said."""
+class NoAnswer:
+    """Do not apply the request, and send no answer."""
 
 
-End: TypeAlias = "Answer | Exception | Behind | Silence | None"
+End: TypeAlias = "Answer | Exception | AppliedThen | NoAnswer | None"
 Rule: TypeAlias = Callable[[Request, float], End]
-"""Given a request and the loop's time: what becomes of it."""
+"""Given a request and the loop time: what happens to it."""
 
 
 @attrs.frozen
-class Passage:
-    """One request: when it came in, when its end was known, and the status of the answer (None: there was none).
+class SeenRequest:
+    """One request: when it came, when it ended, and the status of the answer (None: no answer).
 
-    `again`: the last request that was the same to the byte did not end well.
+    `again`: the last request with the same bytes failed.
     """
 
     came: float
@@ -79,21 +79,21 @@ class Passage:
 
 
 def throttled(retry_after: str | None = None, **headers: str) -> Answer:
-    """A 429, with this `Retry-After` and these other headers."""
+    """Return a 429 with this `Retry-After` and these other headers."""
     asked = {} if retry_after is None else {"retry-after": retry_after}
     return Answer(429, {**asked, **headers}, b'{"slug": "too-many-requests", "message": "slow down"}')
 
 
 @attrs.define
 class Gateway:
-    """The `Transport` port, in front of another."""
+    """The `Transport` port, in front of another one."""
 
     server: Transport
     rule: Rule
     latency: float = 0.05
-    seen: list[Passage] = attrs.field(factory=list)
+    seen: list[SeenRequest] = attrs.field(factory=list)
     most_open: dict[str, int] = attrs.field(factory=dict)
-    """The most requests of one call that were ever in flight together."""
+    """Return the largest number of requests of one call that were in flight together."""
     _flying: dict[str, int] = attrs.field(factory=dict)
     _failed: set[tuple[str, bytes | None]] = attrs.field(factory=set)
 
@@ -113,16 +113,16 @@ class Gateway:
         finally:
             self._flying[call] -= 1
             went = asyncio.get_running_loop().time()
-            self.seen.append(Passage(came, call, token, went, status, end is not None, again))
+            self.seen.append(SeenRequest(came, call, token, went, status, end is not None, again))
             (self._failed.discard if status == 200 else self._failed.add)(same)
 
     async def _end(self, end: End, request: Request, timeouts: Timeouts) -> Answer:
         if isinstance(end, NotSent):
             raise end
-        if isinstance(end, Silence):
+        if isinstance(end, NoAnswer):
             await asyncio.sleep(timeouts.read)
             raise ResponseLost(f"no answer within {timeouts.read:g} s")
-        if end is None or isinstance(end, Behind):
+        if end is None or isinstance(end, AppliedThen):
             own = await self.server.send(request, timeouts)
             end = own if end is None else end.end
         else:
@@ -139,17 +139,17 @@ class Gateway:
     async def aclose(self) -> None:
         await self.server.aclose()
 
-    def of(self, call: str) -> list[Passage]:
-        """The requests of one call, in the order of their coming."""
+    def of(self, call: str) -> list[SeenRequest]:
+        """Return the requests of one call, in the order in which they came."""
         return sorted((passage for passage in self.seen if passage.call == call), key=lambda passage: passage.came)
 
-    def between(self, since: float, until: float) -> list[Passage]:
-        """The requests that came in this time."""
+    def between(self, since: float, until: float) -> list[SeenRequest]:
+        """Return the requests that came in this time."""
         return [passage for passage in self.seen if since <= passage.came < until]
 
 
 def world_behind(rule: Rule, **world: Any) -> tuple[World, Gateway]:
-    """A world whose client reaches its sandbox through a gateway with this rule."""
+    """Return a world whose client reaches its sandbox through a gateway with this rule."""
     made = World(**world)
     gateway = Gateway(made.transport, rule)
     made.client._shared.executor._transport = gateway
@@ -159,7 +159,7 @@ def world_behind(rule: Rule, **world: Any) -> tuple[World, Gateway]:
 async def run_journaled(
     world: World, journal: MemoryJournal, source: object, *, drain_after: float | None = None
 ) -> tuple[list[RecordResult], Summary, Exception | None]:
-    """A whole campaign as `World.run`, that begins in this journal or goes on from it, and is told to drain then."""
+    """Run a campaign like `World.run`, new or resumed from this journal; drain it at a time, if given."""
     known = journal.standing.started is not None
     core = world.client._core
     results: list[RecordResult] = []
@@ -181,8 +181,8 @@ async def _drain(run: CampaignStream, after: float) -> None:
     await run.drain()
 
 
-def run_swiftly(work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-    """As `run_virtual`, for hours in a second: nothing here waits for a thread. No task may be left over."""
+def run_on_swift_loop(work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+    """Run like `run_virtual`, for hours in a second, without threads; no task may be left over."""
     loop = SwiftLoop()
     try:
         result = loop.run_until_complete(work(*args))
@@ -194,4 +194,4 @@ def run_swiftly(work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
 
 
 def pass_all(request: Request, now: float) -> None:
-    """A day without faults."""
+    """Forward every request."""

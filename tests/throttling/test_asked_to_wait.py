@@ -1,4 +1,4 @@
-"""A 429 that says how long: in seconds, as a date, or in words that nobody can read."""
+"""A 429 that names a delay: in seconds, as a date, or in an unreadable form."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from email.utils import format_datetime
 import pytest
 
 from tests.engine.world import World, check_account, record, records
-from tests.throttling.gateway import End, Gateway, Passage, pass_all, run_swiftly, throttled, world_behind
+from tests.throttling.gateway import End, Gateway, SeenRequest, pass_all, run_on_swift_loop, throttled, world_behind
 from tests.virtual import BASE
 from truecaller_async import RetryPolicy, WaitTooLong
 from truecaller_async.models import Request
@@ -24,7 +24,7 @@ HOLD = 60.0
 
 
 class SlowStore(MemoryTokenStore):
-    """A store that takes its time to note a release, and while it does so the token is put on hold once."""
+    """Store that is slow to record a release; once, the token starts a cooldown meanwhile."""
 
     def __init__(self, hold_at: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class SlowStore(MemoryTokenStore):
         self._left = hold_at
 
     async def record_release(self, token_id: str, rule: str, at: float) -> None:
-        """The hold falls into the middle of it."""
+        """Start the cooldown while the release is recorded."""
         await asyncio.sleep(0.1)
         self._left -= 1
         if self._left == 0:
@@ -51,23 +51,23 @@ def http_date(wall: float) -> str:
 
 
 def dated(skew: float, seconds: float, now: float) -> End:
-    """A 429 of a server whose clock is wrong by `skew`, which names the moment in so many seconds."""
+    """Return a 429 of a server whose clock is wrong by `skew`, naming a time in so many seconds."""
     wall = BASE + now + skew
     return throttled(http_date(wall + seconds), date=http_date(wall))
 
 
-def after(gateway: Gateway, refusal: Passage) -> Passage | None:
-    """The next request with the token that was refused."""
+def after(gateway: Gateway, refusal: SeenRequest) -> SeenRequest | None:
+    """Return the next request with the throttled token."""
     later = [p for p in gateway.seen if p.token == refusal.token and p.came >= refusal.went]
     return min(later, key=lambda passage: passage.came, default=None)
 
 
-def refusal_in(gateway: Gateway) -> Passage:
+def refusal_in(gateway: Gateway) -> SeenRequest:
     return next(passage for passage in gateway.seen if passage.status == 429)
 
 
 async def one_push_after(end: End, seed: int = 0) -> float:
-    """The wait of a single push whose first try was answered so."""
+    """Return the wait of a single push whose first attempt got this answer."""
     ends = [end]
     world, gateway = world_behind(
         lambda request, _: ends.pop() if request.call == "push" and ends else None,
@@ -82,7 +82,7 @@ async def one_push_after(end: End, seed: int = 0) -> float:
 
 
 async def a_campaign_where(at: float, end: End, count: int = 1500) -> tuple[World, Gateway]:
-    """A campaign with two tokens at work, one of which is answered so at this time."""
+    """Run a campaign with two tokens, one of which gets this answer at this time."""
     ends = [end]
     world, gateway = world_behind(
         lambda request, now: ends.pop() if request.call == "submit" and now >= at and ends else None, max_tokens=2
@@ -98,7 +98,7 @@ async def a_campaign_where(at: float, end: End, count: int = 1500) -> tuple[Worl
 @pytest.mark.fault("F11")
 @pytest.mark.parametrize("seconds", [0, 2, 20, 120])
 def test_single_call_waits_for_retry_after_and_at_most_a_tenth_more(seconds: int) -> None:
-    assert seconds <= run_swiftly(one_push_after, throttled(str(seconds))) <= seconds * JITTER + 0.001
+    assert seconds <= run_on_swift_loop(one_push_after, throttled(str(seconds))) <= seconds * JITTER + 0.001
 
 
 @pytest.mark.fault("F11")
@@ -115,7 +115,7 @@ def test_throttled_token_sends_nothing_meanwhile_and_the_others_continue(seconds
         assert len(others) == 1
         assert refusal.token not in others
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F12")
@@ -136,7 +136,7 @@ def test_retry_date_is_measured_by_the_server_clock(skew: float) -> None:
         first, second = gateway.of("push")
         return second.came - first.went
 
-    assert 29.0 <= run_swiftly(main) <= 31.0 * JITTER
+    assert 29.0 <= run_on_swift_loop(main) <= 31.0 * JITTER
 
 
 @pytest.mark.fault("F12")
@@ -150,13 +150,13 @@ def test_campaign_waits_for_a_retry_date_by_the_server_clock(skew: float) -> Non
         assert following is not None
         assert 29.0 <= following.came - refusal.went <= 31.0 * JITTER + 1.1
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F13")
 @pytest.mark.parametrize("value", UNREADABLE)
 def test_unreadable_retry_after_is_replaced_by_own_backoff(value: str) -> None:
-    assert 0.0 <= run_swiftly(one_push_after, throttled(value)) <= 1.0
+    assert 0.0 <= run_on_swift_loop(one_push_after, throttled(value)) <= 1.0
 
 
 @pytest.mark.fault("F13")
@@ -170,7 +170,7 @@ def test_campaign_continues_after_an_unreadable_retry_after(value: str) -> None:
         assert following is not None
         assert following.came - refusal.went <= 30.0
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F13")
@@ -183,13 +183,17 @@ def test_single_call_fails_at_once_if_the_wait_is_too_long(value: str) -> None:
         assert now() - began < 1.0
         assert refusal.value.seconds > refusal.value.allowed == COOLDOWN_MAX_SECONDS
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F13")
 @pytest.mark.parametrize("seed", range(3))
 def test_longest_allowed_wait_is_waited_out_with_any_jitter(seed: int) -> None:
-    assert COOLDOWN_MAX_SECONDS <= run_swiftly(one_push_after, throttled("300"), seed) <= COOLDOWN_MAX_SECONDS + 0.001
+    assert (
+        COOLDOWN_MAX_SECONDS
+        <= run_on_swift_loop(one_push_after, throttled("300"), seed)
+        <= COOLDOWN_MAX_SECONDS + 0.001
+    )
 
 
 @pytest.mark.fault("F13")
@@ -201,14 +205,14 @@ def test_token_with_endless_retry_after_is_benched_and_the_other_finishes(value:
         assert after(gateway, refusal_in(gateway)) is None
         assert now() < 200.0
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F11")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("nth", [1, 10])
 def test_cooldown_set_between_permit_and_request_is_respected(nth: int) -> None:
-    """The store is slow to note the release, and meanwhile the token's last answer asks for a minute of peace."""
+    """The store is slow to record the release, and meanwhile the token gets a cooldown of a minute."""
 
     async def main() -> None:
         world, gateway = world_behind(pass_all, max_tokens=1)
@@ -223,4 +227,4 @@ def test_cooldown_set_between_permit_and_request_is_respected(nth: int) -> None:
         assert gateway.between(store.held_at, store.held_at + HOLD) == []
         assert len(gateway.of("submit")) == 30
 
-    run_swiftly(main)
+    run_on_swift_loop(main)

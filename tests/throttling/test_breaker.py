@@ -1,4 +1,4 @@
-"""One breaker for a whole client: what it may not hold up, and what it tells."""
+"""One breaker for a whole client: what it must not delay, and what it reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from tests.engine.world import World, record, records
-from tests.throttling.gateway import UNAVAILABLE, End, Rule, run_swiftly, world_behind
+from tests.throttling.gateway import UNAVAILABLE, End, Rule, run_on_swift_loop, world_behind
 from truecaller_async import (
     CampaignOptions,
     ClientClosed,
@@ -29,7 +29,7 @@ HOUR = 3600.0
 
 
 def down(since: float, until: float, *calls: str) -> Rule:
-    """503 for these calls (all, where none is named) in this time."""
+    """Answer 503 to these calls (all, if none is named) in this time."""
 
     def rule(request: Request, now: float) -> End:
         return UNAVAILABLE if since <= now < until and (not calls or request.call in calls) else None
@@ -55,7 +55,7 @@ def test_breaker_open_and_close_are_logged_once_each(caplog: pytest.LogCaptureFi
         return bounds
 
     caplog.set_level("INFO", logger="truecaller_async")
-    assert run_swiftly(main) == {"service"}
+    assert run_on_swift_loop(main) == {"service"}
     told = [name for name in stages_of(caplog) if name.startswith("breaker.")]
     assert told == ["breaker.opened", "breaker.closed"]
 
@@ -76,7 +76,7 @@ def test_batches_are_sent_while_only_status_requests_fail(tokens: int) -> None:
         assert (summary.expired, summary.delivered) == (0, 400)
         assert max(submit.came for submit in gateway.of("submit")) < 0.7 * HOUR
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 def test_batch_with_failing_status_blocks_no_push() -> None:
@@ -90,7 +90,7 @@ def test_batch_with_failing_status_blocks_no_push() -> None:
             await reading
         assert stream.summary.unknown == 3
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 def test_renewal_waiting_for_the_service_does_not_block_mint_requests() -> None:
@@ -105,7 +105,7 @@ def test_renewal_waiting_for_the_service_does_not_block_mint_requests() -> None:
         well_again = min(seen.went for seen in gateway.seen if seen.status == 200 and seen.came >= HOUR + 400.0)
         assert well_again - (HOUR + 400.0) <= 400.0  # tokens that cannot be made are asked for every six minutes
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 def test_call_waiting_for_the_service_fails_when_the_client_closes() -> None:
@@ -125,7 +125,7 @@ def test_call_waiting_for_the_service_fails_when_the_client_closes() -> None:
             await waiting
         assert asyncio.get_running_loop().time() - closed_at <= 1.0
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -145,7 +145,7 @@ def test_internal_error_in_one_campaign_does_not_block_another() -> None:
         assert Counter(type(end) for end in ended) == Counter([RuntimeError, int])
         assert max(end for end in ended if isinstance(end, int)) == 400
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 async def _campaign(client: object, start: int) -> int:
@@ -166,12 +166,12 @@ def test_outage_leaves_few_batches_without_an_outcome(seconds: float, calls: tup
         assert Counter(result.outcome for result in results).keys() <= {Outcome.DELIVERED, Outcome.UNKNOWN}
         assert summary.unknown <= 2 * 500
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @attrs.define
 class Lying:
-    """The `Transport` port, in front of another: these of the answers have this `Date`."""
+    """The `Transport` port, in front of another one: some answers have this `Date`."""
 
     server: Transport
     lies: tuple[int, ...]
@@ -201,4 +201,4 @@ def test_impossible_server_date_expires_no_record(lies: tuple[int, ...], date: s
         _, summary, _ = await world.run(records(2_000))
         assert summary.delivered == 2_000
 
-    run_swiftly(main)
+    run_on_swift_loop(main)

@@ -1,7 +1,6 @@
-"""A server that can do nothing for minutes or for an hour: what is sent meanwhile, and how soon it goes on after.
+"""A server that fails for minutes or an hour: requests during the outage, and the time to recover.
 
-The figures are counted at the gateway. What a run without retries would have sent is what the same run sent on a day
-without faults.
+The gateway counts the requests. The same run without faults gives the number of requests without retries.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from tests.engine.world import World, applications, check_account, record, recor
 from tests.throttling.conftest import make_batches_small
 from tests.throttling.gateway import (
     UNAVAILABLE,
-    Behind,
+    AppliedThen,
     End,
     Gateway,
+    NoAnswer,
     Rule,
-    Silence,
     pass_all,
-    run_swiftly,
+    run_on_swift_loop,
     throttled,
     world_behind,
 )
@@ -47,7 +46,7 @@ REFUSED = NotSent("connection refused")
 
 
 def during(seconds: float, end: End, *calls: str, share: float = 1.0, seed: int = 3) -> Rule:
-    """From `BEGIN` on, for so long, this is the end of such a part of the requests of these calls, or of all."""
+    """Give this answer to a share of these calls, from `BEGIN` on, for so many seconds."""
     dice = Random(seed)
 
     def rule(request: Request, now: float) -> End:
@@ -68,12 +67,12 @@ async def campaign(
 
 
 def first_good(gateway: Gateway, after: float) -> float:
-    """Seconds from then to the first good answer."""
+    """Return the seconds from this time to the first good answer."""
     return min(passage.went for passage in gateway.seen if passage.went > after and passage.status == 200) - after
 
 
 def rate_after(gateway: Gateway, over: float, tokens: int) -> float:
-    """Which part of the batches that the limits allow were taken in the first minute after the first good answer."""
+    """Return the share of the permitted batches in the first minute after the first good answer."""
     again = over + first_good(gateway, over)
     taken = [p for p in gateway.between(again, again + MINUTE) if p.call == "submit" and p.status == 200]
     return len(taken) / (A_MINUTE_OF_A_TOKEN * tokens)
@@ -97,7 +96,7 @@ def test_storm_of_429_is_met_with_one_probe_per_ten_seconds(end: Answer, seconds
         assert first_good(gateway, BEGIN + storm) <= 30.0
         assert rate_after(gateway, BEGIN + storm, 4) >= 0.8
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F19")
@@ -119,7 +118,7 @@ def test_failing_third_of_polls_for_ten_minutes_gives_no_wrong_outcome() -> None
         assert probes <= 150
         assert free <= 50
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F20")
@@ -133,7 +132,7 @@ def test_5xx_on_half_of_the_batches_is_never_reported_as_failed(seed: int, polic
         if request.call != "submit" or dice.random() < 0.5:
             return None
         page = dice.choice(FIVE_HUNDREDS)
-        return page if dice.random() < 0.5 else Behind(page)
+        return page if dice.random() < 0.5 else AppliedThen(page)
 
     async def main() -> None:
         options = CampaignOptions(on_ambiguous="resend" if policy == "resend" else "hold")
@@ -150,14 +149,14 @@ def test_5xx_on_half_of_the_batches_is_never_reported_as_failed(seed: int, polic
         assert Counter(result.outcome for result in results).keys() <= {Outcome.DELIVERED, Outcome.UNKNOWN}
         assert (summary.possibly_duplicated > 0) is (policy == "resend")
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F21")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize(
     ("end", "calls"),
-    [(UNAVAILABLE, ()), (REFUSED, ()), (Silence(), ()), (throttled(), ("submit", "status"))],
+    [(UNAVAILABLE, ()), (REFUSED, ()), (NoAnswer(), ()), (throttled(), ("submit", "status"))],
     ids=["5xx", "refused", "silent", "429"],
 )
 def test_hour_of_outage_costs_200_requests_and_recovers_in_35_seconds(end: End, calls: tuple[str, ...]) -> None:
@@ -188,7 +187,7 @@ def test_hour_of_outage_costs_200_requests_and_recovers_in_35_seconds(end: End, 
         assert stream.summary.unknown <= 10
         assert stream.summary.unknown + stream.summary.delivered == ROWS
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F21")
@@ -206,7 +205,7 @@ def test_rate_recovers_in_the_first_minute_after_an_outage(end: End, phase: floa
         assert rate_after(gateway, over, 2) >= 0.8
         assert summary.delivered == len(results) == 600
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 OUTAGES: dict[str, tuple[float, End, tuple[str, ...]]] = {
@@ -224,10 +223,10 @@ OUTAGES: dict[str, tuple[float, End, tuple[str, ...]]] = {
 
 @pytest.fixture(scope="module")
 def good_day() -> list[float]:
-    """When the requests of a campaign of four minutes come in where nothing goes wrong."""
+    """Return the request times of a campaign of four minutes without faults."""
     with pytest.MonkeyPatch.context() as patch:
         make_batches_small(patch)
-        gateway, *_ = run_swiftly(campaign, pass_all, 250)
+        gateway, *_ = run_on_swift_loop(campaign, pass_all, 250)
     return [passage.came for passage in gateway.seen]
 
 
@@ -237,10 +236,10 @@ def good_day() -> list[float]:
 def test_outage_adds_at_most_a_tenth_plus_probes_to_a_campaign(
     share: float, end: End, calls: tuple[str, ...], good_day: list[float]
 ) -> None:
-    """What is counted is what came until the outage ended; what it left behind is made up for after it.
+    """Counted are the requests until the end of the outage; later ones make up for it.
 
-    A probe that fails is followed by ten seconds without one, so where a share of the requests fails there are
-    1 / share probes in ten seconds.
+    A failed probe is followed by ten seconds without one. If a share of the requests fails, there are 1 / share probes
+    in ten seconds.
     """
     outage = 3 * MINUTE
     over = BEGIN + outage
@@ -254,7 +253,7 @@ def test_outage_adds_at_most_a_tenth_plus_probes_to_a_campaign(
 
     first_attempts = sum(came < over for came in good_day)
     probes = outage / 10.0 / share
-    sent = run_swiftly(main)
+    sent = run_on_swift_loop(main)
     assert sent <= 1.10 * first_attempts + 10 + probes
 
 
@@ -273,5 +272,5 @@ def test_outage_adds_at_most_a_tenth_plus_probes_to_single_calls(share: float) -
                     await client.batches.status(batch.batch_id)
         return len(gateway.of("status")), asyncio.get_running_loop().time() - BEGIN
 
-    sent, seconds = run_swiftly(main)
+    sent, seconds = run_on_swift_loop(main)
     assert sent <= 1.10 * calls + 10 + seconds / 10.0 / share

@@ -1,4 +1,4 @@
-"""The rate after refusals, under a limit that is lower than we believe, and under limits that are counted otherwise."""
+"""The rate after rejections, under a limit lower than configured, and under limits that count differently."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.engine.crashing import Survivor
 from tests.engine.world import World, check_account, records
-from tests.throttling.gateway import End, Gateway, pass_all, run_journaled, run_swiftly, throttled, world_behind
+from tests.throttling.gateway import End, Gateway, pass_all, run_journaled, run_on_swift_loop, throttled, world_behind
 from tests.virtual import most_in_window, run_virtual
 from truecaller_async import Limits, RecordResult
 from truecaller_async.models import Request
@@ -22,12 +22,12 @@ MINUTE = 60.0
 
 
 def of_the_account(limits: Limits) -> Limits:
-    """The same figures, of which each counts all tokens together."""
+    """Return the same limits, each counting all tokens together."""
     return Limits(tuple(attrs.evolve(rule, scope="account") for rule in limits))
 
 
 def share_refused(gateway: Gateway, since: float) -> float:
-    """Which part of the batches that were sent from then on was answered 429."""
+    """Return the share of the batches sent from this time on that were answered 429."""
     submits = [passage for passage in gateway.of("submit") if passage.came >= since]
     return sum(passage.status == 429 for passage in submits) / len(submits)
 
@@ -53,7 +53,7 @@ def test_ten_refusals_in_a_row_have_no_effect_after_five_minutes() -> None:
         assert recovered - refusals[0] < 8 * MINUTE
         return len([p for p in gateway.between(recovered, recovered + MINUTE) if p.call == "submit"]) / LIMIT
 
-    assert run_swiftly(main) >= 0.9
+    assert run_on_swift_loop(main) >= 0.9
 
 
 @pytest.mark.fault("F16")
@@ -67,13 +67,13 @@ def test_fault_free_run_of_100000_records_gets_no_refusal() -> None:
         assert (stats.refused, stats.violations) == (0, {})
         assert stats.peaks["batch"] <= LIMIT
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F16")
 @pytest.mark.usefixtures("small_batches")
 def test_run_resumed_with_the_same_token_gets_no_refusal(tmp_path: Path) -> None:
-    """Gone on with three times in the minutes of one token, and the server counts all of it."""
+    """The campaign is resumed three times in the minutes of one token, and the server counts all requests."""
 
     async def main() -> None:
         rows, journal, state = list(records(240)), Survivor(), World().state
@@ -110,7 +110,7 @@ def test_with_half_of_the_assumed_limit_at_most_5_percent_are_refused(limit: int
         assert gateway.of("submit")[-1].came <= 50 * MINUTE
         assert share_refused(gateway, 5 * MINUTE) <= 0.05
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F18")
@@ -133,14 +133,14 @@ def test_server_that_counts_fixed_minutes_never_refuses() -> None:
         assert summary.throttled == 0
         assert max(counted.values()) >= LIMIT - 2
 
-    run_swiftly(main)
+    run_on_swift_loop(main)
 
 
 @pytest.mark.fault("F18")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("told", [True, False])
 def test_configured_account_limit_is_respected_across_tokens(told: bool) -> None:
-    """Who is not told draws refusals: the server does count so. Three tokens are there from the beginning."""
+    """A client without this setting gets 429s: the server counts all tokens. Three tokens exist from the start."""
 
     async def main() -> None:
         together = of_the_account(Limits.documented())
@@ -164,4 +164,4 @@ def test_configured_account_limit_is_respected_across_tokens(told: bool) -> None
             times = [passage.came for passage in gateway.of("submit")]
             assert most_in_window(times, MINUTE) == stats.peaks["batch"] == LIMIT
 
-    run_swiftly(main)
+    run_on_swift_loop(main)

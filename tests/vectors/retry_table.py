@@ -18,7 +18,7 @@ from tests.throttling.gateway import (
     PORTAL,
     REFUSED_TOKEN,
     UNPARSED_TOKEN,
-    Behind,
+    AppliedThen,
     End,
     throttled,
 )
@@ -138,7 +138,7 @@ def end_for(code: str) -> End:
     if code in _END_BY_CODE:
         return _END_BY_CODE[code]
     if code.endswith(" applied"):
-        return Behind(_gateway_page(int(code[:3])))
+        return AppliedThen(_gateway_page(int(code[:3])))
     assert code.isdigit(), code
     return _gateway_page(int(code))
 

@@ -1,10 +1,16 @@
-"""The batch engine: a source in, one honest result for each record out.
+"""Run a campaign: read records from a source, send them in batches, return one result per record.
 
-`CampaignStream` is what a user holds, made from an `CampaignRequest`. Behind it stands a `Run`, the state that
-everybody in this room shares, begun anew or from a journal (`beginning`, `recall`, `resumption`). Around it are four
-workers that know nothing of each other: `intake` reads the source, `lanes` hand work to tokens, `sender` posts batches
-and follows what becomes of them, `poller` asks until every record is final. They decide nothing that `planning` could
-decide, and they meet only in the run's schedule, tally and outlet.
+`CampaignStream` is the object the caller uses; it is made from a `CampaignRequest`. A `Run` holds the state that all
+modules of this package share. It starts empty (`start`) or from a journal (`source_check`, `resume`).
+
+Four components work on a `Run` and do not call each other directly, except where a function is passed in:
+
+- `intake` reads the source and plans batches.
+- `dispatcher` runs one worker per token and starts requests.
+- `sender` posts batches and handles the answers.
+- `poller` requests the status of accepted batches.
+
+Decisions without I/O are in `planning`. The components meet in the run's work queue, counters and result queue.
 """
 
 from truecaller_async.engine.run import CampaignDeps

@@ -1,15 +1,19 @@
-"""Pull lanes: one task for each live token, and a keeper that has tokens made.
+"""Distribute the work of a run to tokens: one worker per token, and a supervisor that requests tokens.
 
-A lane waits out its token's hold, looks at the kinds of work that are ready, most urgent first, and asks for a
-permit for the first that its limits allow now. Only with the permit in hand it takes the work and lets it fly. A lane
-whose token is on hold or used up blocks nobody: the others go on. While the client's breaker is open nothing goes but
-a probe now and then, and polls come first, because they change nothing; but each third probe is for what waits to be
-sent, because one call may be down and the other not. A retry for which there is no budget steps aside for work that
-needs none, and so does a batch in doubt until the server answers.
+Algorithm:
+    A worker waits for the cooldown of its token, chooses the most urgent call with ready work, acquires a grant of the
+    service guard and a permit of the token, and only then starts the request.
 
-The keeper makes the first token when there is work, and one more whenever the batches that wait would keep the live
-tokens busy for more than a second, or the source has more than they can take at once; never a second one before the
-first has worked.
+Invariants:
+    - A cooling-down token blocks only its own worker.
+    - If the retry budget is empty, retries and ambiguous batches are skipped in favour of first attempts.
+    - While the breaker is open only probes are sent. Two of three probes are polls, because a poll changes nothing;
+      each third probe is a batch, because one call may fail while the other works.
+    - The first token is requested when there is work. Another one is requested if the queued batches would keep the
+      live tokens busy for more than 1 second, or if the source has more; never before the first token has worked.
+
+Failure modes:
+    If the event loop is blocked for more than 1 second, `loop.stalled` is reported.
 """
 
 from __future__ import annotations
@@ -35,31 +39,36 @@ from truecaller_async.resilience.service_guard import RECHECK_SECONDS, Grant
 from truecaller_async.tokens.pool import BACKLOG_PER_TOKEN_SECONDS
 
 IN_FLIGHT_MAX = 64
-"""Requests of one run that are in flight at once."""
+"""Requests of one run in flight at the same time."""
 
-MOST_URGENT_FIRST = ("push", "status", "submit")
+NORMAL_ORDER = ("push", "status", "submit")
+"""Order of the calls if the service answers well."""
 POLLS_FIRST = ("status", "push", "submit")
 SENDS_FIRST = ("push", "submit", "status")
-PROBE_ORDERS = (POLLS_FIRST, POLLS_FIRST, SENDS_FIRST)
+DEGRADED_ORDERS = (POLLS_FIRST, POLLS_FIRST, SENDS_FIRST)
+"""Orders used in turn for probes."""
 
 BACKOFF_CROWD_SIZE = 20
+"""Queued items that add one more `RECHECK_SECONDS` to the delay of postponed work."""
 POSTPONE_MAX_SECONDS = 10.0
-"""Seconds for which work steps aside at a time, at most."""
+"""Longest delay of postponed work."""
 
 SUPERVISE_INTERVAL_SECONDS = 1.0
+"""Longest wait of the supervisor between two checks."""
 COALESCE_SECONDS = 0.01
-"""Seconds between two looks of the keeper, once there is a lane: it is rung with the lanes, by every batch."""
+"""Shortest time between two checks of the supervisor while it has workers: every batch wakes it."""
 
-GROWTH_PAUSE_SECONDS = 30.0
+MINT_RETRY_SECONDS = 30.0
+"""Pause after a failed token request, if other tokens are live."""
 WAITING_EVENT_INTERVAL_SECONDS = 60.0
-"""Seconds between two words that the run waits for the budget of tokens."""
+"""Longest time between two events that report an exhausted token budget."""
 
 LOOP_STALL_SECONDS = 1.0
-"""Seconds by which the loop may be late before it is worth a word."""
+"""Delay of the event loop above which it is reported."""
 
 
 class Dispatcher:
-    """Hands the work of one run to the tokens of the pool."""
+    """Starts the requests of one run on the tokens of the pool."""
 
     def __init__(
         self,
@@ -74,18 +83,18 @@ class Dispatcher:
         self._poll = poll
         self._prune = prune
         self._workers: dict[str, asyncio.Task[None]] = {}
-        self._growing: asyncio.Task[None] | None = None
-        self._no_growth_before = float("-inf")
+        self._mint_task: asyncio.Task[None] | None = None
+        self._no_mint_before = float("-inf")
 
     async def run(self) -> None:
-        """Keep a lane for each live token, and enough tokens for the work, until the run is over."""
+        """Keep one worker per live token and enough tokens for the work, until the run is done."""
         run = self._run
         try:
             await self._pool.open()
             while run.phase is not Phase.DONE:
                 self._start_workers()
-                if self._growing is None and self._wants_token():
-                    self._growing = run.start_critical(self._grow())
+                if self._mint_task is None and self._wants_token():
+                    self._mint_task = run.start_critical(self._mint_token())
                 await self._wait_for_change()
         except TruecallerError as error:
             run.fail(error)
@@ -93,10 +102,11 @@ class Dispatcher:
             await self._stop_workers()
 
     async def _wait_for_change(self) -> None:
-        """Until something changes, or for a second; whoever held the loop longer than that held everything up."""
+        """Wait for a change, for at most `SUPERVISE_INTERVAL_SECONDS`; report a blocked event loop."""
         run = self._run
         until = run.now() + SUPERVISE_INTERVAL_SECONDS
         await run.wakeup.wait(until)
+        # Notifications in this pause are not lost: everything is checked after it.
         if self._workers and run.phase is not Phase.DONE:
             await asyncio.sleep(COALESCE_SECONDS)
         if run.now() - until > LOOP_STALL_SECONDS:
@@ -106,15 +116,15 @@ class Dispatcher:
         live = self._pool.live()
         self._run.peak_tokens = max(self._run.peak_tokens, len(live))
         for token in live:
-            lane = self._workers.get(token.token_id)
-            if lane is None:
+            worker = self._workers.get(token.token_id)
+            if worker is None:
                 self._workers[token.token_id] = self._run.start_critical(self._token_worker(token))
-        for token_id in [token_id for token_id, lane in self._workers.items() if lane.done()]:
+        for token_id in [token_id for token_id, worker in self._workers.items() if worker.done()]:
             del self._workers[token_id]
 
     async def _stop_workers(self) -> None:
-        """Whoever waits for a token stops waiting; the token is made all the same, for whoever comes next."""
-        tasks = [*self._workers.values(), *([self._growing] if self._growing is not None else [])]
+        """Cancel the workers and the wait for a token. The pool completes the token request for later callers."""
+        tasks = [*self._workers.values(), *([self._mint_task] if self._mint_task is not None else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -123,22 +133,22 @@ class Dispatcher:
     def _wants_token(self) -> bool:
         run = self._run
         live = len(self._pool.live())
-        if run.now() < self._no_growth_before or live >= self._pool.max_tokens:
+        if run.now() < self._no_mint_before or live >= self._pool.max_tokens:
             return False
         if live == 0:
             return bool(run.queue.records or run.accepted)
         if run.deps.guard.is_open or not self._pool.account_verified:
             return False
-        carried = live * calls_per_second(self._pool.limits, "submit")
-        return run.running and (run.source_has_more or run.queue.batches > carried * BACKLOG_PER_TOKEN_SECONDS)
+        capacity = live * calls_per_second(self._pool.limits, "submit")
+        return run.running and (run.source_has_more or run.queue.batches > capacity * BACKLOG_PER_TOKEN_SECONDS)
 
-    async def _grow(self) -> None:
+    async def _mint_token(self) -> None:
         run = self._run
         try:
             await self._pool.grow()
         except TokenBudgetExhausted as error:
             wait = error.retry_at.timestamp() - run.deps.clock.wall()
-            self._no_growth_before = run.now() + min(
+            self._no_mint_before = run.now() + min(
                 max(wait, SUPERVISE_INTERVAL_SECONDS), WAITING_EVENT_INTERVAL_SECONDS
             )
             if not self._pool.live():
@@ -147,43 +157,49 @@ class Dispatcher:
                     "token_budget.exhausted", {"retry_at": error.retry_at.isoformat(timespec="seconds")}
                 )
         except TruecallerError as error:
-            hopeless = not self._pool.live() and not run.server_reached and not self._may_recover(error)
-            if hopeless or isinstance(error, AuthenticationFailed | Forbidden):
+            cannot_start = not self._pool.live() and not run.server_reached and not self._may_recover(error)
+            if cannot_start or isinstance(error, AuthenticationFailed | Forbidden):
                 run.fail(error)
-            self._no_growth_before = run.now() + (
-                GROWTH_PAUSE_SECONDS if self._pool.live() else SUPERVISE_INTERVAL_SECONDS
-            )
+            self._no_mint_before = run.now() + (MINT_RETRY_SECONDS if self._pool.live() else SUPERVISE_INTERVAL_SECONDS)
         else:
             run.waiting_until = None
         finally:
-            self._growing = None
+            self._mint_task = None
 
     def _may_recover(self, error: TruecallerError) -> bool:
-        """Whether a run that begins with this error has not waited long enough for its end."""
+        """Return whether this error may still be temporary, because the run is younger than the retry time."""
         run = self._run
         return isinstance(error, ServerError | ResponseLost) and run.now() - run.started_at < run.deps.retry.total
 
     async def _token_worker(self, token: Token) -> None:
-        """The life of one lane: until its token is gone."""
+        """Send work with one token until the token is no longer in the pool."""
         run = self._run
         while self._pool.knows(token.token_id):
             now = run.now()
-            held = self._pool.cooldown_until(token.token_id)
-            if held > now:
-                await run.wakeup.wait(held)
+            cooldown_end = self._pool.cooldown_until(token.token_id)
+            if cooldown_end > now:
+                await run.wakeup.wait(cooldown_end)
             elif len(run.request_tasks) >= IN_FLIGHT_MAX:
+                # No deadline: the end of each request task notifies (`Run._task_done`).
                 await run.wakeup.wait()
             else:
                 wait = await self._send_next(token, now)
+                # None: nothing was ready and nothing was awaited since that check, so no notification is lost.
+                # Above 0: a notification may be lost while the permit is acquired, for at most `wait` seconds.
                 if wait is None or wait > 0:
                     await run.wakeup.wait(_earliest(now, wait, run.queue.next_due(now)))
 
     async def _send_next(self, token: Token, now: float) -> float | None:
-        """Do the most urgent work this token may do: 0.0 done; else the wait for a permit, None if nothing waits."""
+        """Start the most urgent request this token may send now.
+
+        Returns:
+            0.0 if work was done, otherwise the seconds to wait for a permit, or None if no work is ready.
+        """
         run = self._run
         shortest: float | None = None
-        for call in self._order():
-            if call not in run.queue.ready(now):  # asked each time: another lane may have taken the last of it
+        for call in self._call_order():
+            # Checked for each call: another worker may have taken the last batch during an await below.
+            if call not in run.queue.ready(now):
                 continue
             if call == "status":
                 wait = await self._send_next_poll(token)
@@ -194,34 +210,34 @@ class Dispatcher:
             shortest = wait if shortest is None else min(shortest, wait)
         return shortest
 
-    def _order(self) -> tuple[str, ...]:
-        """Which kind of work is asked for first."""
+    def _call_order(self) -> tuple[str, ...]:
         guard = self._run.deps.guard
         if not guard.is_degraded:
-            return MOST_URGENT_FIRST
-        return PROBE_ORDERS[guard.grant_counts[Grant.PROBE] % len(PROBE_ORDERS)]
+            return NORMAL_ORDER
+        return DEGRADED_ORDERS[guard.grant_counts[Grant.PROBE] % len(DEGRADED_ORDERS)]
 
     async def _send_next_poll(self, token: Token) -> float:
         run = self._run
         seq = run.queue.pop_poll()
-        accepted = run.accepted.get(seq)
-        if accepted is None:
+        tracked = run.accepted.get(seq)
+        if tracked is None:
             return 0.0
-        later = accepted.polls.postpone_first(run.first_poll.delay, run.now())
-        if later is not None:
-            run.queue.add_poll(seq, later)
+        postponed_to = tracked.polls.postpone_first(run.first_poll.delay, run.now())
+        if postponed_to is not None:
+            run.queue.add_poll(seq, postponed_to)
             return 0.0
-        again = accepted.polls.failures > 0
-        grant = await self._acquire(token, "status", again=again)
+        is_retry = tracked.polls.failures > 0
+        grant = await self._acquire(token, "status", is_retry=is_retry)
         if isinstance(grant, Grant):
             run.start_request(self._poll(seq, token, grant))
             return 0.0
-        aside = self._only_retry_budget_missing(again)
-        run.queue.add_poll(seq, self._postponed_until() if aside else run.now())
-        return 0.0 if aside else grant
+        is_postponed = self._only_retry_budget_missing(is_retry)
+        run.queue.add_poll(seq, self._postponed_until() if is_postponed else run.now())
+        return 0.0 if is_postponed else grant
 
     async def _send_next_batch(self, call: str, token: Token) -> float:
         run = self._run
+        # Taken out before the first await, so that no other worker can send it; put back if it may not be sent now.
         batch = run.queue.pop(call)
         if not await self._prune(batch):
             return 0.0
@@ -229,12 +245,13 @@ class Dispatcher:
             batch.not_before = min(due, self._postponed_until())
             await run.requeue(batch)
             return 0.0
-        grant = await self._acquire(token, call, again=batch.is_retry)
+        grant = await self._acquire(token, call, is_retry=batch.is_retry)
         if not isinstance(grant, Grant):
-            aside = self._only_retry_budget_missing(batch.is_retry)
-            batch.not_before = self._postponed_until() if aside else batch.not_before
+            is_postponed = self._only_retry_budget_missing(batch.is_retry)
+            batch.not_before = self._postponed_until() if is_postponed else batch.not_before
             await run.requeue(batch)
-            return 0.0 if aside else grant
+            return 0.0 if is_postponed else grant
+        # The run may have stopped while the permit was acquired.
         if run.running:
             run.in_flight += len(batch)
             run.start_request(self._send(batch, token, grant))
@@ -248,28 +265,30 @@ class Dispatcher:
         left = (batch.expires_ms - run.expiry_now_ms()) / 1000
         return resend_due(batch, run.deps.guard, left, is_only_work=not run.accepted)
 
-    async def _acquire(self, token: Token, call: str, *, again: bool) -> Grant | float:
-        """Leave and a permit to send now, or the seconds to wait. `again`: it repeats a request that failed."""
+    async def _acquire(self, token: Token, call: str, *, is_retry: bool) -> Grant | float:
+        """Acquire a grant and a permit to send now; otherwise return the seconds to wait."""
         run = self._run
         guard = run.deps.guard
-        wait = guard.wait(run.now(), is_retry=again) or await self._permit(token, call)
+        # The guard first: a granted permit is charged and cannot be given back.
+        wait = guard.wait(run.now(), is_retry=is_retry) or await self._permit(token, call)
         if wait > 0:
             return wait
-        return guard.try_acquire(run.now(), is_retry=again) or WAIT_MIN_SECONDS
+        # The guard may have changed during the await; then the permit stays unused.
+        return guard.try_acquire(run.now(), is_retry=is_retry) or WAIT_MIN_SECONDS
 
     def _postponed_until(self) -> float:
-        """When what steps aside looks again: the later, the more there is of it, because each look costs."""
+        """Return when postponed work is checked again; the more of it waits, the later."""
         run = self._run
         crowd = 1 + (len(run.accepted) + run.queue.batches) / BACKOFF_CROWD_SIZE
         return run.now() + min(RECHECK_SECONDS * crowd, POSTPONE_MAX_SECONDS)
 
-    def _only_retry_budget_missing(self, again: bool) -> bool:
-        """Whether there is no leave for a retry, and there is for other work."""
+    def _only_retry_budget_missing(self, is_retry: bool) -> bool:
+        """Return whether a retry must wait while a first attempt may be sent."""
         guard, now = self._run.deps.guard, self._run.now()
-        return again and guard.wait(now, is_retry=True) > 0 and guard.wait(now) == 0
+        return is_retry and guard.wait(now, is_retry=True) > 0 and guard.wait(now) == 0
 
     async def _permit(self, token: Token, call: str) -> float:
-        """A permit, unless the token was put on hold, or went, while it was asked for."""
+        """Acquire a permit; return the seconds to wait if the token cooled down or was discarded meanwhile."""
         wait = await self._pool.try_acquire(token.token_id, call)
         if wait == 0.0 and not self._pool.knows(token.token_id):
             return WAIT_MIN_SECONDS

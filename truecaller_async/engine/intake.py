@@ -1,14 +1,20 @@
-"""From the source to planned batches.
+"""Read the source and plan batches.
 
-The source is asked for as many rows as there are credits and as the batch at hand has room for. They are counted,
-checked, compared with the rows before them, and put into the chunker: all at once where all are good, which is seen at
-a glance, else one by one; a row that cannot be sent waits for the batch that is being filled. A draft that is full, or
-has lingered, is planned: the journal hears in one transaction of the batch, of the rows between its rows that are not
-sent, and how far the source has been read. So the rows of a journal have no gaps, and reading goes on where it stopped.
-Then the order of its pairs is noted, and the lanes may have it.
+Algorithm:
+    1. Read as many rows as the credits and the current batch allow.
+    2. Check them: all rows at once if all are valid, otherwise row by row.
+    3. Fill the chunker. Rows that cannot be sent wait for the plan of the current batch.
+    4. When a batch is full, or its linger time is over, write its plan to the journal in one transaction: the batch,
+       the results of the rows that are not sent, and the position in the source.
+    5. Add the batch to the pair order and queue it for the dispatcher.
 
-Planning waits for the disk, reading does not: a few plans may be on their way to the journal at once, and come back in
-order. When the run stops, reading stops at the next row, wherever the source is waiting: the read is broken off.
+Invariants:
+    - The rows in a journal have no gaps; a resumed run continues at the journaled position.
+    - Up to 16 plans are written at the same time; they take effect in the order of the source.
+
+Failure modes:
+    - Run stopped: a pending read is cancelled by its timeout, and the rows read so far are planned and settled.
+    - Source error: the run fails and drains.
 """
 
 from __future__ import annotations
@@ -42,40 +48,44 @@ from truecaller_async.sources import RowReader
 from truecaller_async.validation.batch_validation import all_canonical, all_valid
 from truecaller_async.validation.preflight import RULE_PAST, canonical, preflight
 
-READ_AHEAD_BATCHES = 0.25
-"""Seconds of work for the live tokens that are read as fast as the source gives."""
+READ_AHEAD_SECONDS = 0.25
+"""Work for the live tokens that is read as fast as the source allows."""
 
 READ_AHEAD_MAX_BATCHES = 64
-"""Batches: as many as may be in flight at once. To read beyond them fills the memory and nothing else."""
+"""Queued batches above which reading is slowed down. As many can be in flight at once; more would only use memory."""
 
-COALESCE_SECONDS = 0.02
-"""Seconds between two reads beyond that: reading on is useful, but must not hold up what can be sent now."""
+READ_PAUSE_SECONDS = 0.02
+"""Pause between two reads above the read-ahead target: sending comes before reading."""
 
 PLANS_IN_FLIGHT_MAX = 16
-"""Plans that the journal has not yet confirmed, at most."""
+"""Plans that the journal has not confirmed yet."""
 
-JUST_RECORDS = frozenset({CallRecord})
+PLAIN_RECORD_TYPES = frozenset({CallRecord})
+"""Types for which whole columns can be checked: no subclass, no missing record."""
 
 SUPERSEDED = "a later row of the same caller and receiver replaces it"
 
 
 @attrs.define
 class ReadSpan:
-    """The rows that were read since the last plan: what they say, and the results of those that are not sent."""
+    """Rows read since the last plan."""
 
     records: list[CallRecord | None] = attrs.field(factory=list)
+    """Record of each row; None if the row could not be read as a record."""
     rejected: list[RecordResult] = attrs.field(factory=list)
+    """Results of the rows that are not sent."""
     end: SourcePosition | None = None
+    """Position in the source after the last row."""
 
     def add(self, rows: Rows) -> None:
-        """These rows were read."""
+        """Add rows that were read."""
         lines, offset = rows.end or (0, 0)
         self.end = SourcePosition(rows.first + len(rows) - 1, lines, offset)
         self.records += rows.records
 
 
 class Intake:
-    """Reads one source to its end, or until the run stops. Without a reader there is nothing left to read."""
+    """Reads one source until its end or until the run stops. Without a reader nothing is left to read."""
 
     def __init__(self, run: Run, reader: RowReader | None) -> None:
         self._run = run
@@ -83,19 +93,20 @@ class Intake:
         self._linger: asyncio.TimerHandle | None = None
         self._margin_ms = int(run.options.expiry_margin * 1000)
         limits = run.deps.pool.limits
-        self._enough_for_one = max(
-            burst_capacity(limits, "submit"), READ_AHEAD_BATCHES * calls_per_second(limits, "submit")
+        self._read_ahead_per_token = max(
+            burst_capacity(limits, "submit"), READ_AHEAD_SECONDS * calls_per_second(limits, "submit")
         )
         self._span = ReadSpan()
         self._fingerprints = (
             RowFingerprints(run.state.started.salt) if run.journal.resumable and run.state.started else None
         )
         self._plans: deque[asyncio.Task[None]] = deque()
-        self._reading: asyncio.Timeout | None = None
+        self._read_timeout: asyncio.Timeout | None = None
         self.waits_for_credits = False
+        """Whether reading waits until the reader of the campaign has taken results."""
 
     async def read_all(self) -> None:
-        """The whole life of the intake."""
+        """Read the source to its end, plan the batches, and mark the source as exhausted."""
         run = self._run
         run.on_stop = self._cancel_read
         try:
@@ -105,8 +116,9 @@ class Intake:
             run.fail(error)
         finally:
             self._flush()
-            await self._planned()
+            await self._wait_for_plans()
             await self._close()
+            # Last: from here on `check_done` may end the run.
             run.source_exhausted = True
             run.source_has_more = False
             run.check_done()
@@ -118,11 +130,11 @@ class Intake:
             await self._process(rows)
         if run.running:
             self._flush()
-            await self._planned()
+            await self._wait_for_plans()
             await run.append(SourceEnded())
 
     async def _next_rows(self, reader: RowReader) -> Rows | None:
-        """Rows for the batch at hand; None at the end, or when the run stops meanwhile."""
+        """Return rows for the current batch; None at the end of the source or if the run stops."""
         run = self._run
         while run.credits <= 0 and run.running:
             self.waits_for_credits = True
@@ -131,32 +143,33 @@ class Intake:
         run.source_has_more = run.queue.batches > self._read_ahead_target()
         if run.source_has_more:
             run.wakeup.notify_all()
-            await run.wakeup.wait(run.now() + COALESCE_SECONDS)
+            await run.wakeup.wait(run.now() + READ_PAUSE_SECONDS)
         if not run.running:
             return None
         try:
-            async with asyncio.timeout(None) as self._reading:
+            # Without a deadline; `_cancel_read` moves it to now, which ends this read and does not cancel the task.
+            async with asyncio.timeout(None) as self._read_timeout:
                 return await reader.read_rows(min(run.chunker.free_slots, run.credits)) or None
         except TimeoutError:
             return None
         except asyncio.CancelledError:
+            # A source that raises CancelledError itself must not look like a cancellation of this task.
             if _is_cancelled():
                 raise
             raise SourceError(
                 f"the source was cancelled after row {run.counters.read}", row=run.counters.read
             ) from None
         finally:
-            self._reading = None
+            self._read_timeout = None
 
     def _cancel_read(self) -> None:
-        """The run has stopped: whatever the source waits for, nobody waits for it any more."""
-        reading, self._reading = self._reading, None
+        reading, self._read_timeout = self._read_timeout, None
         if reading is not None:
             reading.reschedule(self._run.now())
 
     def _read_ahead_target(self) -> float:
-        """Batches that keep the live tokens busy for a while; beyond them, sending comes before reading."""
-        return min(READ_AHEAD_MAX_BATCHES, max(1, len(self._run.deps.pool.live())) * self._enough_for_one)
+        """Return the number of batches that keep the live tokens busy for `READ_AHEAD_SECONDS`."""
+        return min(READ_AHEAD_MAX_BATCHES, max(1, len(self._run.deps.pool.live())) * self._read_ahead_per_token)
 
     async def _process(self, rows: Rows) -> None:
         run = self._run
@@ -173,18 +186,18 @@ class Intake:
         self._set_linger()
 
     def _validated_columns(self, rows: Rows, now_ms: int) -> RecordColumns | None:
-        """The columns of rows that may all be sent as they are; None where each has to be looked at."""
+        """Return the columns if all rows can be sent unchanged; None if each row must be checked."""
         options = self._run.options
-        if not JUST_RECORDS.issuperset(map(type, rows.records)):
+        if not PLAIN_RECORD_TYPES.issuperset(map(type, rows.records)):
             return None
         columns = RecordColumns.of(cast("list[CallRecord]", rows.records))
-        is_fit = all_valid(columns, now_ms) if options.validate else all_canonical(columns)
-        if not is_fit or min(columns.ends_at) <= now_ms + self._margin_ms:
+        is_valid = all_valid(columns, now_ms) if options.validate else all_canonical(columns)
+        if not is_valid or min(columns.ends_at) <= now_ms + self._margin_ms:
             return None
         return columns if self._run.dedupe.add_if_all_new(columns) else None
 
     def _process_each(self, rows: Rows, now_ms: int) -> OutgoingBatch | None:
-        """Row by row; the draft that is full with the last of them."""
+        """Check the rows one by one; return the batch that became full, if any."""
         batch = None
         for index, record in enumerate(rows.records):
             number = rows.first + index
@@ -196,39 +209,41 @@ class Intake:
         return batch
 
     def _check(
-        self, row: int, given: CallRecord | None, problems: tuple[Problem, ...], now_ms: int
+        self, row: int, original: CallRecord | None, problems: tuple[Problem, ...], now_ms: int
     ) -> RecordResult | tuple[CallRecord, CallRecord]:
-        """The record as given and in canonical form, or the result that keeps it from being sent."""
+        """Return the original and the canonical record, or the result if the row is not sent."""
         run = self._run
-        if given is None:
+        if original is None:
             return _invalid(row, None, problems)
-        record, problems = preflight(given, now_ms) if run.options.validate else (canonical(given), ())
+        record, problems = preflight(original, now_ms) if run.options.validate else (canonical(original), ())
         expired = isinstance(record.ends_at, int) and record.ends_at <= now_ms + self._margin_ms
         if problems and not (expired and all(problem.rule == RULE_PAST for problem in problems)):
-            return _invalid(row, given, problems)
+            return _invalid(row, original, problems)
         if expired:
             reason = f"its window closes in less than {run.options.expiry_margin:g} s, or has closed"
-            return RecordResult(given, row, given.key, Outcome.EXPIRED, reason, "ends_at")
+            return RecordResult(original, row, original.key, Outcome.EXPIRED, reason, "ends_at")
         if run.dedupe.is_repeat(record):
-            return RecordResult(given, row, given.key, Outcome.DUPLICATE, "equal to an earlier row")
-        return given, record
+            return RecordResult(original, row, original.key, Outcome.DUPLICATE, "equal to an earlier row")
+        return original, record
 
     async def _schedule_plan(self, batch: OutgoingBatch | None) -> None:
-        """Plan what was read since the last plan: at once, where no disk has to be waited for."""
+        """Plan the rows read since the last plan; without a resumable journal do it at once."""
         if self._run.journal.resumable or self._plans:
-            self._begin_plan(batch)
+            self._start_plan(batch)
         elif (end := self._span.end) is not None:
+            # Awaited here without a task, because a journal in memory does not wait for a disk.
             await self._plan(batch, self._next_span(), end, None)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # lets the workers start this batch before the next read
         while len(self._plans) > PLANS_IN_FLIGHT_MAX:
             await asyncio.wait([self._plans[0]])
 
-    def _begin_plan(self, batch: OutgoingBatch | None) -> None:
-        """Plan what was read since the last plan, behind the plans that are on their way."""
+    def _start_plan(self, batch: OutgoingBatch | None) -> None:
+        """Start to plan the rows read since the last plan, after the plans in progress."""
         if (end := self._span.end) is None:
             return
-        before = self._plans[-1] if self._plans else None
-        self._plans.append(self._run.start_critical(self._plan(batch, self._next_span(), end, before)))
+        previous = self._plans[-1] if self._plans else None
+        self._plans.append(self._run.start_critical(self._plan(batch, self._next_span(), end, previous)))
+        # Plans end in order, because each waits for the previous one; so the first is the one that is done.
         self._plans[-1].add_done_callback(lambda _: self._plans.popleft())
 
     def _next_span(self) -> ReadSpan:
@@ -236,7 +251,7 @@ class Intake:
         return span
 
     async def _plan(
-        self, batch: OutgoingBatch | None, span: ReadSpan, end: SourcePosition, before: asyncio.Task[None] | None
+        self, batch: OutgoingBatch | None, span: ReadSpan, end: SourcePosition, previous: asyncio.Task[None] | None
     ) -> None:
         run = self._run
         entries: list[JournalEntry] = list(settled_entries(span.rejected, None))
@@ -244,52 +259,53 @@ class Intake:
             payload = pack_records(batch.originals) if run.stores_records else None
             entries.append(BatchPlanned(batch.seq, tuple(batch.rows), payload=payload))
         entries.append(RowsRead(end, self._fingerprints.of(span.records) if self._fingerprints is not None else b""))
-        kept = await run.append(*entries)
-        if before is not None and not before.done():
-            await asyncio.wait([before])
+        is_recorded = await run.append(*entries)
+        # Writes overlap, effects do not: delivery and pair order follow the order of the source.
+        if previous is not None and not previous.done():
+            await asyncio.wait([previous])
         if span.rejected:
-            run.deliver(span.rejected, final=kept)
+            run.deliver(span.rejected, final=is_recorded)
         if batch is None:
             return
-        if kept:
+        if is_recorded:
             await self._enqueue(batch)
         else:
             await run.settle_unsent([batch])
         run.wakeup.notify_all()
 
     async def _enqueue(self, batch: OutgoingBatch) -> None:
-        """The draft is planned: it may go when what it must come after has gone."""
+        """Queue a planned batch behind the batches that it must follow."""
         run = self._run
         batch.blocked_by = run.pairs.add(batch)
         superseded = self._supersede(batch) if run.options.same_pair == "keep_last" else {}
         await run.requeue(batch)
         if superseded:
-            kept = await run.append(
-                *(entry for seq, gone in superseded.items() for entry in settled_entries(gone, seq))
+            is_recorded = await run.append(
+                *(entry for seq, results in superseded.items() for entry in settled_entries(results, seq))
             )
-            for gone in superseded.values():
-                run.deliver(gone, final=kept)
+            for results in superseded.values():
+                run.deliver(results, final=is_recorded)
 
     def _supersede(self, batch: OutgoingBatch) -> dict[int, list[RecordResult]]:
-        """Take older records of its pairs out of the drafts that wait; it comes after what those come after.
+        """Remove older records of the same pairs from queued batches.
 
-        Nothing is awaited here: what it comes after, and what waits, would be others then.
+        The batch then follows the batches that those batches follow. There is no `await` here: with one, the queue and
+        `blocked_by` could change in between.
         """
         run = self._run
         superseded = {}
         for seq in sorted(batch.blocked_by):
-            waiting = run.queue.find(seq)
-            if waiting is None:
+            queued = run.queue.find(seq)
+            if queued is None:
                 continue
-            batch.blocked_by = (batch.blocked_by | waiting.blocked_by) - {seq}
-            taken = waiting.remove(run.pairs.superseded(waiting))
-            run.queue.remove_records(len(taken))
-            if taken:
-                superseded[seq] = run.removed_results(waiting, taken, Outcome.UNSENT, SUPERSEDED)
+            batch.blocked_by = (batch.blocked_by | queued.blocked_by) - {seq}
+            removed = queued.remove(run.pairs.superseded(queued))
+            run.queue.remove_records(len(removed))
+            if removed:
+                superseded[seq] = run.removed_results(queued, removed, Outcome.UNSENT, SUPERSEDED)
         return superseded
 
-    async def _planned(self) -> None:
-        """Wait for every plan that is on its way."""
+    async def _wait_for_plans(self) -> None:
         while self._plans:
             await asyncio.wait([self._plans[-1]])
 
@@ -303,7 +319,7 @@ class Intake:
             self._flush()
 
     def _flush(self) -> None:
-        self._begin_plan(self._run.chunker.flush())
+        self._start_plan(self._run.chunker.flush())
 
     async def _close(self) -> None:
         if self._linger is not None:
@@ -316,11 +332,11 @@ class Intake:
             self._run.fail(error)
 
 
-def _invalid(row: int, given: CallRecord | None, problems: tuple[Problem, ...]) -> RecordResult:
+def _invalid(row: int, original: CallRecord | None, problems: tuple[Problem, ...]) -> RecordResult:
     reason = "; ".join(str(problem) for problem in problems)
-    key = given.key if given is not None else None
+    key = original.key if original is not None else None
     field = problems[0].field if problems else None
-    return RecordResult(given, row, key, Outcome.INVALID, reason, field)
+    return RecordResult(original, row, key, Outcome.INVALID, reason, field)
 
 
 def _is_cancelled() -> bool:

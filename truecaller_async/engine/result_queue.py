@@ -1,8 +1,9 @@
-"""Where results wait for their reader.
+"""Queue of results between the engine and the reader of the campaign.
 
-Results travel together, as they were found. The outlet never blocks a writer: what bounds it are the credits, because
-the source is asked for a record only while fewer than `max_unresolved` are past it and not yet in the reader's hands.
-So a reader that is slow stops the reading of the source, and never the polling.
+Invariants:
+    - `put` never blocks, so a slow reader never delays polling or sending.
+    - The queue is bounded by the credits of the run: the source is read only while fewer than `max_unresolved` rows
+      are read and not yet delivered to the reader. A slow reader therefore stops the reading of the source.
 """
 
 from __future__ import annotations
@@ -14,33 +15,36 @@ from truecaller_async.models import ResultList
 
 
 class ResultQueue:
-    """A queue of results, closed by the end of the run."""
+    """Queue of lists of results; `close` marks the end of the run."""
 
     def __init__(self) -> None:
-        self._lists: deque[ResultList] = deque()
+        self._result_lists: deque[ResultList] = deque()
         self._arrived = Wakeup()
         self.delivered_count = 0
+        """Results that were given to the reader, in all runs of the campaign."""
         self.queued_count = 0
+        """Results that wait for the reader."""
         self.closed = False
 
     def put(self, results: ResultList) -> None:
-        """Results are ready."""
-        self._lists.append(results)
+        """Add a list of results and wake the reader."""
+        self._result_lists.append(results)
         self.queued_count += len(results)
         self._arrived.notify_all()
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Mark the end of the results."""
         self.closed = True
         self._arrived.notify_all()
 
     async def get(self) -> ResultList:
-        """The next results; none means the end."""
-        while not self._lists:
+        """Wait for the next list of results; return an empty list at the end."""
+        while not self._result_lists:
             if self.closed:
                 return []
+            # No await between the two checks above and this wait, so no `put` or `close` is missed.
             await self._arrived.wait()
-        results = self._lists.popleft()
+        results = self._result_lists.popleft()
         self.queued_count -= len(results)
         self.delivered_count += len(results)
         return results

@@ -1,8 +1,11 @@
-"""Taking up again what an earlier run left open.
+"""Restore the open batches of an earlier run.
 
-The journal says in which state each batch was left, and the state says what may be done: what was planned is sent, what
-was accepted is asked for, what was refused is isolated, and what may have been applied without our knowing goes by the
-caller's policy. The order of pairs is entered first, batch by batch, so that what waits for another waits again.
+Algorithm:
+    The journaled state of each batch decides: planned batches are queued, accepted ones are polled, rejected ones are
+    isolated, and ambiguous ones follow the policy `on_ambiguous`.
+
+Invariants:
+    The pair order is restored first, batch by batch, so that each batch waits for the same batches as before.
 """
 
 from __future__ import annotations
@@ -24,169 +27,184 @@ from truecaller_async.planning.outgoing_batch import OutgoingBatch, earliest_exp
 from truecaller_async.planning.poll_schedule import PollSchedule
 from truecaller_async.validation.preflight import canonical
 
-OUTDATED = "a later row of the same caller and receiver was read after it"
+OUTDATED = "a later row of the same caller and receiver was read"
 ANSWER_LOST = "the answer was lost"
 WITHHELD = (
-    f"sent, and {ANSWER_LOST}; not sent again, because a later row may be of the same caller and receiver, and rows "
-    "that were read before cannot be seen again: give the same source"
+    f"sent, and {ANSWER_LOST}; not sent again, because a later row may have the same caller and receiver, and the rows "
+    "cannot be read again: give the same source"
 )
 TO_PLANNED = {BatchState.STOPPED: BatchEvent.RESUME, BatchState.ABANDONED: BatchEvent.RESEND}
-ABANDONED_STATES = (BatchState.ACCEPTED, BatchState.ABANDONED, BatchState.UNTRACKED)
-"""States in which later batches of the same pairs need not wait."""
+"""Event that moves a batch of this state back to PLANNED."""
+NON_BLOCKING_STATES = (BatchState.ACCEPTED, BatchState.ABANDONED, BatchState.UNTRACKED)
+"""States in which later batches of the same pairs do not wait."""
 
 
 class CampaignResumer:
-    """What one run takes up from another. It is used once, before anything else of the run begins."""
+    """Restores the batches of earlier runs into a run. Use it once, before the workers start."""
 
     def __init__(self, run: Run, sender: Sender, recovered: RecoveredRows) -> None:
         self._run = run
         self._sender = sender
         self._recovered = recovered
         self._batches = run.state.open
-        self._places: dict[int, dict[int, int]] = {}
-        self._drafts = {batch.seq: self._draft(batch) for batch in self._batches}
+        self._record_indexes: dict[int, dict[int, int]] = {}
+        self._outgoing = {journaled.seq: self._outgoing_batch(journaled) for journaled in self._batches}
 
     async def restore(self) -> None:
         """Give every open batch back to the run.
 
-        First those that wait to be sent, and what they wait for; then those that may be settled or split at once,
-        because that is told to who waits already.
+        Batches to send are queued first, with the batches that they wait for. Then the others are settled or split,
+        because this unblocks queued batches.
         """
-        self._enter_pairs()
-        waiting = [batch for batch in self._batches if self._is_to_be_sent(batch)]
-        others = [batch for batch in self._batches if not self._is_to_be_sent(batch)]
-        for batch in waiting:
-            await self._requeue_batch(batch, self._drafts[batch.seq])
-        for batch in others:
-            draft = self._drafts[batch.seq]
-            if batch.seq in self._recovered.withheld:
-                await self._leave(draft, WITHHELD)
+        self._restore_pair_order()
+        queued = [journaled for journaled in self._batches if self._will_be_sent(journaled)]
+        others = [journaled for journaled in self._batches if not self._will_be_sent(journaled)]
+        for journaled in queued:
+            await self._requeue_batch(journaled, self._outgoing[journaled.seq])
+        for journaled in others:
+            batch = self._outgoing[journaled.seq]
+            if journaled.seq in self._recovered.withheld:
+                await self._record_unknown(batch, WITHHELD)
             else:
-                await self._go_on(batch, draft)
+                await self._continue(journaled, batch)
 
-    def _draft(self, batch: JournaledBatch) -> OutgoingBatch:
-        rows = batch.open_rows
-        if batch.state is BatchState.ACCEPTED:
-            rows = [row for row in batch.planned if row not in batch.excluded_rows]
-        given = [self._recovered.originals[row] for row in rows]
-        records = self._as_sent(batch, rows, given)
+    def _outgoing_batch(self, journaled: JournaledBatch) -> OutgoingBatch:
+        rows = journaled.open_rows
+        if journaled.state is BatchState.ACCEPTED:
+            rows = [row for row in journaled.planned if row not in journaled.excluded_rows]
+        originals = [self._recovered.originals[row] for row in rows]
+        records = self._as_sent(journaled, rows, originals)
         return OutgoingBatch(
-            batch.seq,
+            journaled.seq,
             rows,
-            given,
+            originals,
             records,
             earliest_expiry(records),
-            call=batch.call,
-            root_batch=batch.root_batch,
-            state=batch.state,
-            attempts=batch.attempts,
-            maybe_received=batch.maybe_received,
-            lost_answers=batch.lost_answers,
-            possibly_duplicated=batch.possibly_duplicated,
-            is_retry=batch.lost_answers > 0,
+            call=journaled.call,
+            root_batch=journaled.root_batch,
+            state=journaled.state,
+            attempts=journaled.attempts,
+            maybe_received=journaled.maybe_received,
+            lost_answers=journaled.lost_answers,
+            possibly_duplicated=journaled.possibly_duplicated,
+            is_retry=journaled.lost_answers > 0,
         )
 
-    def _as_sent(self, batch: JournaledBatch, rows: Iterable[int], given: Iterable[CallRecord]) -> list[CallRecord]:
-        """The records in the form in which they are sent: with a watermark, their place in their first batch."""
-        records = [canonical(record) for record in given]
+    def _as_sent(
+        self, journaled: JournaledBatch, rows: Iterable[int], originals: Iterable[CallRecord]
+    ) -> list[CallRecord]:
+        """Return the canonical records; with a watermark, they carry their index in the original batch."""
+        records = [canonical(record) for record in originals]
         if self._run.options.correlate != "watermark":
             return records
-        first = batch if batch.root_batch is None else self._run.state.batch(batch.root_batch)
-        if first.seq not in self._places:
-            self._places[first.seq] = {row: place for place, row in enumerate(first.planned)}
-        places = self._places[first.seq]
-        return [with_watermark(record, places[row]) for row, record in zip(rows, records, strict=True)]
+        first = journaled if journaled.root_batch is None else self._run.state.batch(journaled.root_batch)
+        if first.seq not in self._record_indexes:
+            self._record_indexes[first.seq] = {row: index for index, row in enumerate(first.planned)}
+        indexes = self._record_indexes[first.seq]
+        return [with_watermark(record, indexes[row]) for row, record in zip(rows, records, strict=True)]
 
-    def _enter_pairs(self) -> None:
-        """In the order of the batches as they were read; the parts of a refused one stand where the whole stood."""
+    def _restore_pair_order(self) -> None:
+        """Add the batches to the pair order as they were read.
+
+        The parts of a rejected batch take the place of the whole batch.
+        """
         waiting: defaultdict[int, list[JournaledBatch]] = defaultdict(list)
-        for batch in self._batches:
-            if not self._is_abandoned(batch):
-                waiting[batch.root_batch or batch.seq].append(batch)
+        for journaled in self._batches:
+            if not self._does_not_block(journaled):
+                waiting[journaled.root_batch or journaled.seq].append(journaled)
         for seq in sorted(waiting):
             if waiting[seq][0].root_batch is not None:
-                parts = [self._drafts[batch.seq] for batch in waiting[seq]]
+                parts = [self._outgoing[journaled.seq] for journaled in waiting[seq]]
                 earlier = self._run.pairs.add(self._isolation(seq, parts).root)
-                for batch in filter(self._is_to_be_sent, waiting[seq]):
-                    self._drafts[batch.seq].blocked_by |= earlier
+                for journaled in filter(self._will_be_sent, waiting[seq]):
+                    self._outgoing[journaled.seq].blocked_by |= earlier
             else:
-                draft = self._drafts[seq]
-                draft.blocked_by = self._run.pairs.add(draft)
+                batch = self._outgoing[seq]
+                batch.blocked_by = self._run.pairs.add(batch)
 
-    def _is_to_be_sent(self, batch: JournaledBatch) -> bool:
-        if batch.seq in self._recovered.withheld:
+    def _will_be_sent(self, journaled: JournaledBatch) -> bool:
+        if journaled.seq in self._recovered.withheld:
             return False
-        return batch.state in (BatchState.PLANNED, BatchState.STOPPED) or can_resend_abandoned(batch, self._run.options)
+        return journaled.state in (BatchState.PLANNED, BatchState.STOPPED) or can_resend_abandoned(
+            journaled, self._run.options
+        )
 
-    def _is_abandoned(self, batch: JournaledBatch) -> bool:
-        if batch.seq in self._recovered.withheld:
+    def _does_not_block(self, journaled: JournaledBatch) -> bool:
+        if journaled.seq in self._recovered.withheld:
             return True
-        return batch.state in ABANDONED_STATES and not can_resend_abandoned(batch, self._run.options)
+        return journaled.state in NON_BLOCKING_STATES and not can_resend_abandoned(journaled, self._run.options)
 
     def _isolation(self, root: int, parts: list[OutgoingBatch]) -> Isolation:
-        """The search for a bad record among these parts of a refused batch goes on."""
+        """Continue the search for bad records among these parts of a rejected batch."""
         parts.sort(key=lambda part: part.rows[0])
         keep_order(parts)
         first = self._run.state.batch(root)
-        whole = OutgoingBatch(
+        root_batch = OutgoingBatch(
             root,
             [row for part in parts for row in part.rows],
             [record for part in parts for record in part.originals],
             [record for part in parts for record in part.wire_records],
             min(part.expires_ms for part in parts),
         )
-        said = _refusal_of(first)
-        isolation = Isolation(whole, said.reason, said.field, len(whole), len(first.planned), said.error)
+        rejection = _rejection_of(first)
+        isolation = Isolation(
+            root_batch, rejection.reason, rejection.field, len(root_batch), len(first.planned), rejection.error
+        )
         self._run.isolations[root] = isolation
         return isolation
 
-    async def _requeue_batch(self, batch: JournaledBatch, draft: OutgoingBatch) -> None:
-        """What was let go may have been overtaken: then its records are not sent. One that is empty sends nothing."""
+    async def _requeue_batch(self, journaled: JournaledBatch, batch: OutgoingBatch) -> None:
+        """Drop the records that a later row has replaced since the batch was abandoned, then requeue the rest.
+
+        `prune()` discards an empty batch.
+        """
         run = self._run
-        outdated = [place for place, row in enumerate(draft.rows) if row in self._recovered.outdated]
-        taken = draft.remove(outdated)
-        await run.record_results(run.removed_results(draft, taken, Outcome.UNKNOWN, OUTDATED), draft.seq)
-        event = TO_PLANNED.get(batch.state)
+        outdated = [index for index, row in enumerate(batch.rows) if row in self._recovered.outdated]
+        removed = batch.remove(outdated)
+        await run.record_results(run.removed_results(batch, removed, Outcome.UNKNOWN, OUTDATED), batch.seq)
+        event = TO_PLANNED.get(journaled.state)
         if event is not None:
-            draft.apply(event)
-        await run.requeue(draft)
+            batch.apply(event)
+        await run.requeue(batch)
 
-    async def _go_on(self, batch: JournaledBatch, draft: OutgoingBatch) -> None:
+    async def _continue(self, journaled: JournaledBatch, batch: OutgoingBatch) -> None:
         run = self._run
-        match batch.state:
+        match journaled.state:
             case BatchState.AMBIGUOUS:
-                await self._sender.handle_lost_answer(draft, ANSWER_LOST)
-            case BatchState.ACCEPTED if batch.batch_id is not None:
-                self._resume_polling(batch, draft, batch.batch_id)
+                await self._sender.handle_lost_answer(batch, ANSWER_LOST)
+            case BatchState.ACCEPTED if journaled.batch_id is not None:
+                self._resume_polling(journaled, batch, journaled.batch_id)
             case BatchState.ACCEPTED:
-                await self._settle(draft, Outcome.DELIVERED, None)
+                await self._record_common_outcome(batch, Outcome.DELIVERED, None)
             case BatchState.REJECTED:
-                await isolate(run, draft, _refusal_of(batch))
+                await isolate(run, batch, _rejection_of(journaled))
             case BatchState.UNTRACKED:
-                await self._settle(draft, Outcome.UNKNOWN, "taken by the server, but its batch id is not known")
+                await self._record_common_outcome(
+                    batch, Outcome.UNKNOWN, "accepted by the server, but its batch id is not known"
+                )
             case _:
-                await self._leave(draft, f"sent, and {ANSWER_LOST}")
+                await self._record_unknown(batch, f"sent, and {ANSWER_LOST}")
 
-    def _resume_polling(self, batch: JournaledBatch, draft: OutgoingBatch, batch_id: str) -> None:
+    def _resume_polling(self, journaled: JournaledBatch, batch: OutgoingBatch, batch_id: str) -> None:
         run = self._run
         now = run.now()
-        age = max(0.0, run.deps.clock.wall() - (batch.accepted_at or 0.0))
-        plan = PollSchedule(run.options.poll, now - age, run.first_poll.delay)
-        still_open = {place for place, row in enumerate(draft.rows) if row not in batch.closed}
-        run.accepted[draft.seq] = TrackedBatch(draft, batch_id, plan, still_open)
+        age = max(0.0, run.deps.clock.wall() - (journaled.accepted_at or 0.0))
+        schedule = PollSchedule(run.options.poll, now - age, run.first_poll.delay)
+        still_open = {index for index, row in enumerate(batch.rows) if row not in journaled.closed}
+        run.accepted[batch.seq] = TrackedBatch(batch, batch_id, schedule, still_open)
         run.batch_ids.add(batch_id)
-        run.queue.add_poll(draft.seq, now)
+        run.queue.add_poll(batch.seq, now)
 
-    async def _leave(self, draft: OutgoingBatch, reason: str) -> None:
-        """Nothing more is done in this run."""
-        results = self._run.results(draft, range(len(draft)), Outcome.UNKNOWN, reason)
-        await self._run.record_results(results, draft.seq, final=False)
+    async def _record_unknown(self, batch: OutgoingBatch, reason: str) -> None:
+        """Record the records as unknown, not final: this run does nothing more for them."""
+        results = self._run.results(batch, range(len(batch)), Outcome.UNKNOWN, reason)
+        await self._run.record_results(results, batch.seq, final=False)
 
-    async def _settle(self, draft: OutgoingBatch, outcome: Outcome, reason: str | None) -> None:
-        await self._run.record_results(self._run.results(draft, range(len(draft)), outcome, reason), draft.seq)
+    async def _record_common_outcome(self, batch: OutgoingBatch, outcome: Outcome, reason: str | None) -> None:
+        await self._run.record_results(self._run.results(batch, range(len(batch)), outcome, reason), batch.seq)
 
 
-def _refusal_of(batch: JournaledBatch) -> BatchRejection:
-    """What the server said of a batch, as the journal has it."""
-    reason = batch.reason or "refused without a reason"
-    return BatchRejection(reason, batch.field, BadRequest(400, message=reason, field=batch.field))
+def _rejection_of(journaled: JournaledBatch) -> BatchRejection:
+    """Return the rejection of a batch as the journal has it."""
+    reason = journaled.reason or "refused without a reason"
+    return BatchRejection(reason, journaled.field, BadRequest(400, message=reason, field=journaled.field))

@@ -1,8 +1,8 @@
-"""Stopping a campaign by signals, for a program that is nothing but that campaign.
+"""Stop a campaign by signals, in a program that runs a single campaign.
 
-The first SIGINT or SIGTERM drains: nothing more is read or sent, what is in flight finishes. The second aborts: polling
-ends as well. A request is never cancelled, whatever comes, because that would leave nobody knowing whether it was
-applied. Signals belong to the program, so the library never takes them by itself; the command line does.
+The first SIGINT or SIGTERM drains: nothing more is read or sent, requests in flight finish. The second aborts: polling
+ends as well. A request is never cancelled, because it would then be unknown whether it was applied. Signals belong to
+the program: the library never installs handlers on its own, the command line does.
 """
 
 from __future__ import annotations
@@ -13,57 +13,59 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Protocol
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Signals that stop a campaign."""
 
 
 class Stoppable(Protocol):
-    """What can be stopped in two steps: a `CampaignStream`."""
+    """An object that can be stopped in two steps, such as a `CampaignStream`."""
 
     async def drain(self) -> None:
         """Start nothing new."""
         ...
 
     async def abort(self) -> None:
-        """Wait only for what is in flight."""
+        """Wait only for requests in flight."""
         ...
 
 
-class Stopping:
-    """What the signals have asked for so far. `first` is the signal that came first, None while there was none."""
+class SignalStop:
+    """Stops a campaign step by step as signals arrive."""
 
-    def __init__(self, stream: Stoppable, tell: Callable[[int], None]) -> None:
+    def __init__(self, stream: Stoppable, report: Callable[[int], None]) -> None:
         self._stream = stream
-        self._tell = tell
-        self._acts: list[asyncio.Task[None]] = []
-        self.first: signal.Signals | None = None
+        self._report = report
+        self._stop_tasks: list[asyncio.Task[None]] = []
+        self.first_signal: signal.Signals | None = None
+        """First signal received; None if there was none."""
 
     def on_signal(self, signum: signal.Signals) -> None:
-        """A signal came: drain, then abort; a third one can hasten nothing."""
-        self.first = self.first or signum
-        acts = (self._stream.drain, self._stream.abort)
-        if len(self._acts) < len(acts):
-            self._acts.append(asyncio.get_running_loop().create_task(acts[len(self._acts)]()))
-            self._tell(len(self._acts))
+        """Handle a signal: the first drains, the second aborts, later ones are ignored."""
+        self.first_signal = self.first_signal or signum
+        steps = (self._stream.drain, self._stream.abort)
+        if len(self._stop_tasks) < len(steps):
+            self._stop_tasks.append(asyncio.get_running_loop().create_task(steps[len(self._stop_tasks)]()))
+            self._report(len(self._stop_tasks))
 
-    async def drained(self) -> None:
-        """What was asked for is done."""
-        await asyncio.gather(*self._acts)
+    async def wait_stopped(self) -> None:
+        """Wait until the requested stops are complete."""
+        await asyncio.gather(*self._stop_tasks)
 
 
 @contextlib.contextmanager
 def signal_handlers(handle: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """Inside, SIGINT and SIGTERM call `handle` in the running loop; afterwards the old handlers are back.
+    """Call `handle` in the running loop on SIGINT and SIGTERM; restore the previous handlers at exit.
 
-    For the main thread. Where the loop takes no signals (Windows), the interpreter's own handlers are used.
+    Use it in the main thread only. If the loop does not support signal handlers (Windows), `signal.signal` is used.
     """
     loop = asyncio.get_running_loop()
-    old = {signum: signal.getsignal(signum) for signum in STOPPING}
-    for signum in STOPPING:
-        _catch(loop, signum, handle)
+    previous = {signum: signal.getsignal(signum) for signum in STOP_SIGNALS}
+    for signum in STOP_SIGNALS:
+        _install(loop, signum, handle)
     try:
         yield
     finally:
-        for signum, handler in old.items():
+        for signum, handler in previous.items():
             with contextlib.suppress(NotImplementedError):
                 loop.remove_signal_handler(signum)
             if handler is not None:
@@ -71,17 +73,22 @@ def signal_handlers(handle: Callable[[signal.Signals], None]) -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def stop_on_signals(stream: Stoppable, tell: Callable[[int], None]) -> AsyncIterator[Stopping]:
-    """Inside, signals stop this campaign. `tell` is called with 1 when it drains and with 2 when it aborts."""
-    stopping = Stopping(stream, tell)
-    with signal_handlers(stopping.on_signal):
+async def stop_on_signals(stream: Stoppable, report: Callable[[int], None]) -> AsyncIterator[SignalStop]:
+    """Stop the campaign on signals inside the block.
+
+    Args:
+        stream: Campaign to stop.
+        report: Called with 1 when the campaign drains and with 2 when it aborts.
+    """
+    signal_stop = SignalStop(stream, report)
+    with signal_handlers(signal_stop.on_signal):
         try:
-            yield stopping
+            yield signal_stop
         finally:
-            await stopping.drained()
+            await signal_stop.wait_stopped()
 
 
-def _catch(loop: asyncio.AbstractEventLoop, signum: signal.Signals, handle: Callable[[signal.Signals], None]) -> None:
+def _install(loop: asyncio.AbstractEventLoop, signum: signal.Signals, handle: Callable[[signal.Signals], None]) -> None:
     try:
         loop.add_signal_handler(signum, handle, signum)
     except NotImplementedError:

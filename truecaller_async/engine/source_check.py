@@ -1,13 +1,17 @@
-"""Reading again what a resumed run must know, and seeing whether it is still what it was.
+"""Read open rows again when a campaign is resumed, and check that the source is unchanged.
 
-The journal has no records. So the rows of every open batch are read once more, and compared with their prints; so are
-the rows before the place where reading goes on, because a row may repeat one of them (`dedupe`). A file is sought in;
-where it has been touched since, or where the source is no file, all that was read before is read and compared. The
-first row that differs ends it: `SourceChanged`, and nothing is sent.
+Algorithm:
+    The journal has no records, only fingerprints of blocks of rows. The rows of open batches are read again and
+    compared with their fingerprints; so are the rows before the resume position that `dedupe` needs. A file is read
+    at the needed positions only. If the file was touched, or the source is no file, all earlier rows are read.
 
-A batch that was let go before (its answer was lost, and it was not sent again) may be sent now after all. Its records
-that have a later row of the same caller and receiver must not be: they would put the older word back on the phone.
-Where the later rows cannot be read again, the whole batch stays as it is.
+Invariants:
+    - An abandoned batch (lost answer, not resent) may be sent now if the policy or the operator allows it. Its records
+      that have a later row of the same pair are not sent: they would replace the newer record.
+    - If the later rows cannot be read again, the whole batch is withheld.
+
+Failure modes:
+    The first row that differs raises `SourceChanged`, and nothing is sent.
 """
 
 from __future__ import annotations
@@ -31,87 +35,96 @@ from truecaller_async.planning.stored_records import unpack_records
 from truecaller_async.sources import FileSource, RowReader
 from truecaller_async.validation.preflight import RULE_PAST, canonical, preflight
 
-PAGE = 256
-"""Stretches of rows that the journal is asked for at once."""
+PAGE_SIZE = 256
+"""Blocks of rows read from the journal at once."""
 
-UNPACKED_AT_MOST = 4
-"""Times that a compressed file is unpacked in order to read single stretches of it."""
+UNPACK_MAX = 4
+"""Positions up to which a compressed file is unpacked once per position; above, it is read from the start once."""
 
-NEVER = 2**63
+ROW_MAX = 2**63
+"""Greater than every row number; means "no row"."""
 
 
 @attrs.define
 class RecoveredRows:
-    """`reader` goes on where reading stopped, None where there is nothing left to read.
-
-    `given` are the records of the open batches by row, and `outdated` the rows that must not be sent again. `withheld`
-    are batches of which nobody can tell whether they are outdated, because later rows cannot be read again.
-    """
+    """Rows of an earlier run, read again, and the reader that continues the source."""
 
     reader: RowReader | None
+    """Reader at the position where reading continues; None if nothing is left to read."""
     originals: dict[int, CallRecord] = attrs.field(factory=dict)
+    """Records of the open batches, by row."""
     outdated: set[int] = attrs.field(factory=set)
+    """Rows that must not be sent again, because a later row replaces them."""
     withheld: frozenset[int] = frozenset()
+    """Numbers of batches that are not sent, because later rows cannot be checked."""
 
     async def aclose(self) -> None:
-        """Nobody is going to read on: let the source go."""
+        """Close the reader, if there is one."""
         if self.reader is not None:
             with contextlib.suppress(SourceError):
                 await self.reader.aclose()
 
 
-async def reread_open_rows(run: Run, source: object, *, same: bool) -> RecoveredRows:
-    """Everything a resumed run must know of its rows. `same`: the file was not touched, so that parts of it will do.
+async def reread_open_rows(run: Run, source: object, *, is_unchanged: bool) -> RecoveredRows:
+    """Read the rows that a resumed run needs, and compare them with the journal.
 
-    Raises `SourceChanged`, `SourceError`, `ConfigError`, and `JournalError` where the records of open batches are
-    neither in the source nor in the journal.
+    Args:
+        run: The resumed run.
+        source: Source to read; None if it is not needed or cannot be opened again.
+        is_unchanged: Whether the file was not touched, so that only the needed parts are read.
+
+    Raises:
+        SourceChanged: A row differs.
+        SourceError: The source cannot be read.
+        ConfigError: The source does not fit.
+        JournalError: The records of an open batch are neither in the source nor in the journal.
     """
     if source is None:
-        return RecoveredRows(None, _from_payloads(run.state.open), withheld=_overtaken_perhaps(run))
-    recalling = _SourceCheck(run, source, same=same)
+        return RecoveredRows(None, _stored_records(run.state.open), withheld=_unverifiable_batches(run))
+    check = _SourceCheck(run, source, is_unchanged=is_unchanged)
     try:
-        return await recalling.all()
+        return await check.reread()
     except BaseException:
-        await RecoveredRows(recalling.reader).aclose()
+        await RecoveredRows(check.reader).aclose()
         raise
 
 
-def _overtaken_perhaps(run: Run) -> frozenset[int]:
-    """The batches that were let go and would be sent again, though later rows were read that nobody can see now."""
+def _unverifiable_batches(run: Run) -> frozenset[int]:
+    """Return the abandoned batches that would be resent although later rows cannot be read again."""
     last = run.state.position.row
     return frozenset(
         batch.seq for batch in run.state.open if can_resend_abandoned(batch, run.options) and batch.planned[-1] < last
     )
 
 
-def _from_payloads(batches: list[JournaledBatch]) -> dict[int, CallRecord]:
-    given: dict[int, CallRecord] = {}
+def _stored_records(batches: list[JournaledBatch]) -> dict[int, CallRecord]:
+    originals: dict[int, CallRecord] = {}
     for batch in batches:
         if batch.payload is None:
             raise JournalError(
-                f"the records of batch {batch.seq} are not in the journal, and their source cannot be opened again; "
-                "give the same source with source="
+                f"the records of batch {batch.seq} are not in the journal, and their source cannot be opened again. "
+                "Give the same source with source="
             )
-        given.update(zip(batch.planned, unpack_records(batch.payload), strict=True))
-    return given
+        originals.update(zip(batch.planned, unpack_records(batch.payload), strict=True))
+    return originals
 
 
 class _SourceCheck:
-    def __init__(self, run: Run, source: object, *, same: bool) -> None:
+    def __init__(self, run: Run, source: object, *, is_unchanged: bool) -> None:
         self._run = run
         self._source = source
         self._state = run.state
-        begun = run.state.started
-        self._fingerprints = RowFingerprints(begun.salt if begun is not None else b"")
+        started = run.state.started
+        self._fingerprints = RowFingerprints(started.salt if started is not None else b"")
         self._is_file = isinstance(source, FileSource) and source.descriptor() is not None
-        self._all = not same or not self._is_file or self._is_slow_to_seek()
+        self._read_everything = not is_unchanged or not self._is_file or self._is_slow_to_seek()
         self.reader: RowReader | None = None
-        self._row = 0
+        self._row_read = 0
         self._recovered = RecoveredRows(None)
-        self._stretches = {batch.source_start.row for batch in self._state.open}
+        self._batch_starts = {batch.source_start.row for batch in self._state.open}
         self._needed = {row for batch in self._state.open for row in batch.planned}
-        self._late = {row: batch.seq for batch in self._late_batches() for row in batch.open_rows}
-        self._late_from = min((batch.source_start.row for batch in self._late_batches()), default=NEVER)
+        self._abandoned_rows = {row: batch.seq for batch in self._resendable_batches() for row in batch.open_rows}
+        self._abandoned_from = min((batch.source_start.row for batch in self._resendable_batches()), default=ROW_MAX)
         self._unsent = {
             row
             for batch in self._state.open
@@ -119,108 +132,111 @@ class _SourceCheck:
             for row in batch.open_rows
         }
         self._pairs: defaultdict[tuple[str, str], list[tuple[int, CallRecord]]] = defaultdict(list)
-        self._dedupe_from = self._first_of_dedupe()
+        self._dedupe_from = self._first_dedupe_row()
 
     def _is_slow_to_seek(self) -> bool:
-        """A compressed file is unpacked from its beginning for each place: reading it once is soon the shorter way."""
-        stretches = {batch.source_start.row for batch in self._state.open}
-        source = self._source
-        return isinstance(source, FileSource) and source.name.endswith(".gz") and len(stretches) > UNPACKED_AT_MOST
+        """Return whether reading the whole file is faster than seeking.
 
-    async def all(self) -> RecoveredRows:
-        place = START
-        while page := await self._run.journal.read_blocks(place.row, PAGE):
-            for read in page:
-                if self._is_wanted(place, read):
-                    await self._inspect(place, read)
-                place = read.position
-        self._recovered.reader = await self._go_on()
+        A compressed file is unpacked from its start for each position.
+        """
+        starts = {batch.source_start.row for batch in self._state.open}
+        source = self._source
+        return isinstance(source, FileSource) and source.name.endswith(".gz") and len(starts) > UNPACK_MAX
+
+    async def reread(self) -> RecoveredRows:
+        position = START
+        while blocks := await self._run.journal.read_blocks(position.row, PAGE_SIZE):
+            for block in blocks:
+                if self._is_needed(position, block):
+                    await self._check_block(position, block)
+                position = block.position
+        self._recovered.reader = await self._continue_reader()
         return self._recovered
 
-    def _late_batches(self) -> list[JournaledBatch]:
+    def _resendable_batches(self) -> list[JournaledBatch]:
         return [batch for batch in self._state.open if can_resend_abandoned(batch, self._run.options)]
 
-    def _first_of_dedupe(self) -> int:
-        """The row from which on repetitions must be known."""
+    def _first_dedupe_row(self) -> int:
+        """Return the row from which `dedupe` must know the rows."""
         mode = self._run.options.dedupe
         if mode == "off" or self._state.source_exhausted:
-            return NEVER
+            return ROW_MAX
         return 0 if mode == "exact" else self._state.position.row - WINDOW_ROWS
 
-    def _is_wanted(self, before: SourcePosition, read: RowsRead) -> bool:
+    def _is_needed(self, before: SourcePosition, block: RowsRead) -> bool:
         return (
-            self._all
-            or before.row in self._stretches
-            or before.row >= self._late_from
-            or read.position.row > self._dedupe_from
+            self._read_everything
+            or before.row in self._batch_starts
+            or before.row >= self._abandoned_from
+            or block.position.row > self._dedupe_from
         )
 
-    async def _inspect(self, before: SourcePosition, read: RowsRead) -> None:
-        """Read one stretch again, compare it, and keep what is needed of it."""
-        rows = await self._rows(before, read.position.row - before.row)
-        different = self._fingerprints.first_difference(read.fingerprints, [row.record for row in rows])
+    async def _check_block(self, before: SourcePosition, block: RowsRead) -> None:
+        """Read one block of rows again, compare it, and record what is needed of it."""
+        rows = await self._read_rows(before, block.position.row - before.row)
+        different = self._fingerprints.first_difference(block.fingerprints, [row.record for row in rows])
         if different is not None:
-            raise self._changed(before.row + different + 1, "is not the row that was read when the campaign began")
+            raise self._changed_error(before.row + different + 1, "differs from the row that was read before")
         for row in rows:
             if row.record is not None:
-                self._keep(row.number, row.record)
+                self._record_row(row.number, row.record)
         await asyncio.sleep(0)
 
-    async def _rows(self, before: SourcePosition, count: int) -> list[Row]:
-        if self.reader is None or self._row != before.row:
+    async def _read_rows(self, before: SourcePosition, count: int) -> list[Row]:
+        if self.reader is None or self._row_read != before.row:
             await self._close()
             self.reader = RowReader(self._source, before if before.row else None)
         rows: list[Row] = []
         while len(rows) < count and (more := await self.reader.read(count - len(rows))):
             rows += more
-        self._row = before.row + len(rows)
+        self._row_read = before.row + len(rows)
         if len(rows) < count:
-            raise self._changed(self._row + 1, f"is not there any more: the source has only {self._row} rows")
+            raise self._changed_error(self._row_read + 1, f"is missing: the source has only {self._row_read} rows")
         return rows
 
-    def _keep(self, number: int, record: CallRecord) -> None:
+    def _record_row(self, number: int, record: CallRecord) -> None:
         if number in self._needed:
             self._recovered.originals[number] = record
-        is_late = bool(self._late) and number > self._late_from
-        formed = self._if_good(record) if is_late or number > self._dedupe_from else None
-        if formed is None:
+        may_outdate = bool(self._abandoned_rows) and number > self._abandoned_from
+        normalised = self._canonical_if_valid(record) if may_outdate or number > self._dedupe_from else None
+        if normalised is None:
             return
         if number > self._dedupe_from:
-            self._run.dedupe.is_repeat(formed)
-        if is_late:
-            self._compare(number, formed)
+            self._run.dedupe.is_repeat(normalised)
+        if may_outdate:
+            self._mark_outdated(number, normalised)
 
-    def _if_good(self, record: CallRecord) -> CallRecord | None:
-        """The record in canonical form; None for one that was refused before sending, like every one equal to it."""
+    def _canonical_if_valid(self, record: CallRecord) -> CallRecord | None:
+        """Return the canonical record; None if it was invalid and therefore never sent."""
         if not self._run.options.validate:
             return canonical(record)
-        formed, problems = preflight(record, self._run.server_now_ms())
-        return formed if all(problem.rule == RULE_PAST for problem in problems) else None
+        normalised, problems = preflight(record, self._run.server_now_ms())
+        return normalised if all(problem.rule == RULE_PAST for problem in problems) else None
 
-    def _compare(self, number: int, record: CallRecord) -> None:
-        """A later row of a pair makes an earlier one that was let go outdated.
+    def _mark_outdated(self, number: int, record: CallRecord) -> None:
+        """Mark abandoned rows that this later row of the same pair makes outdated.
 
-        Not one that is still to be sent itself, and not one that says the same: it was not sent as a rule, being a
-        duplicate, and it cannot matter in which order they are.
+        A later row that is still queued itself marks nothing. Nor does an equal record: it was usually a duplicate that
+        was not sent, and the order of equal records does not matter.
         """
         pair = pair_of(record)
-        if number in self._late:
+        if number in self._abandoned_rows:
             self._pairs[pair].append((number, record))
         elif number not in self._unsent:
             self._recovered.outdated.update(row for row, earlier in self._pairs.get(pair, ()) if earlier != record)
 
-    async def _go_on(self) -> RowReader | None:
-        """The reader behind the last row that was read; none where the source had ended there."""
-        place = self._state.position
-        if self._is_file and (self.reader is None or self._row != place.row):
+    async def _continue_reader(self) -> RowReader | None:
+        """Return the reader after the last row that was read; None if the source had ended there."""
+        position = self._state.position
+        if self._is_file and (self.reader is None or self._row_read != position.row):
             await self._close()
-            self.reader = RowReader(self._source, place if place.row else None)
+            self.reader = RowReader(self._source, position if position.row else None)
         elif self.reader is None:
             self.reader = RowReader(self._source)
         if not self._state.source_exhausted:
             return self.reader
-        if self._all and await self.reader.read(1):
-            raise self._changed(place.row + 1, "is new: the source had ended before it when the campaign was run")
+        if self._read_everything and await self.reader.read(1):
+            raise self._changed_error(position.row + 1, "is new: the source ended before it in the earlier run")
         await self._close()
         return None
 
@@ -229,10 +245,10 @@ class _SourceCheck:
         if reader is not None:
             await reader.aclose()
 
-    def _changed(self, row: int, said: str) -> SourceChanged:
+    def _changed_error(self, row: int, difference: str) -> SourceChanged:
         name = self._source.name if isinstance(self._source, FileSource) else "the source"
         return SourceChanged(
-            f"{name}: row {row} {said}; nothing was sent. Put the rows back as they were and resume, or run what is "
-            "left as a new campaign",
+            f"{name}: row {row} {difference}; nothing was sent. Restore the original rows and resume, or run the "
+            "remaining rows as a new campaign",
             row=row,
         )

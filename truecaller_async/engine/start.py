@@ -1,9 +1,15 @@
-"""How a run comes to be: from nothing, or from a journal.
+"""Start a run: of a new campaign, or of a campaign that its journal describes.
 
-A new campaign writes its first entry before anything else happens: who, with which options, from which source. A
-resumed one is what its journal says: the version of the API, the options, the source, and where it stands. Before it
-changes anything it looks whether the source is still the same (`engine.source_check`); only then it says that a new
-run has begun, and that whatever was in flight when the last one died may have been applied.
+Algorithm:
+    - New campaign: open the source, create the journal, write the first entry (account, options, source), then create
+      the run.
+    - Resumed campaign: take API version, options and source from the journal. Check that the source is unchanged
+      (`engine.source_check`). Then write that a new run has started, and that each attempt in flight at the end of
+      the last process has a lost answer.
+
+Failure modes:
+    If the start fails, the journal and the source are closed and the error is raised. A resumed journal is then
+    unchanged.
 """
 
 from __future__ import annotations
@@ -33,116 +39,141 @@ SALT_BYTES = 16
 
 @attrs.frozen
 class CampaignRequest:
-    """What a caller asked for. `core` takes a version of the API, None for the client's own.
-
-    `options` may be None where a campaign is resumed: then those of its journal hold. So may `source`, where the
-    journal can open it again or need not.
-    """
+    """Arguments of a campaign, as the caller gave them."""
 
     deps: Callable[[str | None], CampaignDeps]
+    """Returns the dependencies for an API version; None means the version of the client."""
     source: object
+    """Source of records. None in a resumed campaign: reopen the source of the journal, if one is needed."""
     options: CampaignOptions | None
+    """Options. None in a resumed campaign: use those of the journal."""
     journal: Callable[[], Journal]
+    """Creates the journal, not yet open."""
     resumed: bool = False
+    """Whether the campaign continues from its journal."""
 
 
-async def start_campaign(asked: CampaignRequest, noted: Sequence[NoteAdded] = ()) -> tuple[Run, RecoveredRows]:
-    """The run, and where its reading begins. Raises what keeps it from beginning; the journal is let go then.
+async def start_campaign(request: CampaignRequest, notes: Sequence[NoteAdded] = ()) -> tuple[Run, RecoveredRows]:
+    """Start or resume the campaign; return the run and the rows that were read again.
 
-    `noted` is written with the first entry of the run.
+    Args:
+        request: Arguments of the campaign.
+        notes: Notes to write in the same transaction as the first entry of the run.
+
+    Returns:
+        The run, and the recovered rows with the reader that continues the source.
+
+    Raises:
+        ConfigError: The options, the account or the source do not fit the campaign.
+        JournalError: The journal cannot be used.
+        SourceChanged: The source differs from what an earlier run read.
+        SourceError: The source cannot be read.
     """
-    if asked.resumed:
-        journal = asked.journal()
+    if request.resumed:
+        journal = request.journal()
         state = await journal.open(is_new=False)
         async with _close_unless_started(journal):
-            return await _resume(asked, journal, state, noted)
-    anew = RecoveredRows(RowReader(asked.source))
-    async with _close_unless_started(anew):
-        core = asked.deps(None)
-        journal = asked.journal()
-        if journal.resumable and anew.reader is not None:
-            await anew.reader.prefetch()  # a file that cannot be read at all must not leave a journal behind
+            return await _resume(request, journal, state, notes)
+    fresh = RecoveredRows(RowReader(request.source))
+    async with _close_unless_started(fresh):
+        deps = request.deps(None)
+        journal = request.journal()
+        if journal.resumable and fresh.reader is not None:
+            # Before the journal is created: a file that cannot be read must not leave a journal behind.
+            await fresh.reader.prefetch()
         state = await journal.open(is_new=True)
         async with _close_unless_started(journal):
-            return await _start_new(asked, core, journal, state, noted), anew
+            return await _start_new(request, deps, journal, state, notes), fresh
 
 
 @asynccontextmanager
-async def _close_unless_started(held: Journal | RecoveredRows) -> AsyncIterator[None]:
-    """Close what was opened for a run that did not come to be."""
+async def _close_unless_started(opened: Journal | RecoveredRows) -> AsyncIterator[None]:
+    """Close what was opened, if the start of the run fails."""
     try:
         yield
     except BaseException:
-        await held.aclose()
+        await opened.aclose()
         raise
 
 
-def options_of(begun: CampaignStarted) -> CampaignOptions:
-    """The options with which a campaign was begun. Raises `JournalError` where this version does not know them."""
+def options_of(started: CampaignStarted) -> CampaignOptions:
+    """Return the options with which a campaign was started.
+
+    Raises:
+        JournalError: This version does not know one of the options.
+    """
     try:
-        return CampaignOptions(**{**begun.options, "poll": PollPolicy(**begun.options["poll"])})
+        return CampaignOptions(**{**started.options, "poll": PollPolicy(**started.options["poll"])})
     except (TypeError, KeyError, ConfigError) as error:
-        raise JournalError(f"the journal has options that this version does not know: {error}") from None
+        raise JournalError(
+            f"the journal has options that this version does not know: {error}. Resume with the version that wrote it"
+        ) from None
 
 
 async def _start_new(
-    asked: CampaignRequest, core: CampaignDeps, journal: Journal, state: CampaignState, noted: Sequence[NoteAdded]
+    request: CampaignRequest, deps: CampaignDeps, journal: Journal, state: CampaignState, notes: Sequence[NoteAdded]
 ) -> Run:
-    options = asked.options or CampaignOptions()
-    note = asked.source.descriptor() if isinstance(asked.source, FileSource) and journal.resumable else None
-    at = core.clock.wall()
-    begun = CampaignStarted(
-        at, __version__, core.account, core.api_version, _plain(options), note, secrets.token_bytes(SALT_BYTES)
+    options = request.options or CampaignOptions()
+    descriptor = request.source.descriptor() if isinstance(request.source, FileSource) and journal.resumable else None
+    at = deps.clock.wall()
+    started = CampaignStarted(
+        at,
+        __version__,
+        deps.account,
+        deps.api_version,
+        _options_as_dict(options),
+        descriptor,
+        secrets.token_bytes(SALT_BYTES),
     )
-    await journal.write(begun, RunStarted(at, os.getpid()), *noted)
-    run = Run(core, options, journal, state)
-    run.stores_records = journal.resumable and note is None
+    await journal.write(started, RunStarted(at, os.getpid()), *notes)
+    run = Run(deps, options, journal, state)
+    run.stores_records = journal.resumable and descriptor is None
     return run
 
 
 async def _resume(
-    asked: CampaignRequest, journal: Journal, state: CampaignState, noted: Sequence[NoteAdded]
+    request: CampaignRequest, journal: Journal, state: CampaignState, notes: Sequence[NoteAdded]
 ) -> tuple[Run, RecoveredRows]:
-    begun = state.started
-    if begun is None:
-        raise JournalError("the journal holds no campaign")
-    core = asked.deps(begun.api_version)
-    if core.account != begun.account:
+    started = state.started
+    if started is None:
+        raise JournalError("the journal holds no campaign. Start one with push_many")
+    deps = request.deps(started.api_version)
+    if deps.account != started.account:
         raise ConfigError(
-            f"the campaign was begun with the account {begun.account}, and this client has another; "
-            "resume it with the credentials of that account"
+            f"the campaign was started with the account {started.account}, and this client has another account. "
+            "Resume it with the credentials of that account"
         )
-    run = Run(core, _options(asked.options, begun), journal, state)
-    run.stores_records = begun.source is None
-    source, same = _source(asked.source, begun.source, state)
-    recovered = await reread_open_rows(run, source, same=same)
-    at = core.clock.wall()
+    run = Run(deps, _resumed_options(request.options, started), journal, state)
+    run.stores_records = started.source is None
+    source, is_unchanged = _source_to_read(request.source, started.source, state)
+    recovered = await reread_open_rows(run, source, is_unchanged=is_unchanged)
+    at = deps.clock.wall()
     crashed = [ended_by_crash(batch, at) for batch in state.open if batch.state is BatchState.IN_FLIGHT]
     async with _close_unless_started(recovered):
-        await journal.write(RunStarted(at, os.getpid()), *crashed, *noted)
+        await journal.write(RunStarted(at, os.getpid()), *crashed, *notes)
     return run, recovered
 
 
-def _options(given: CampaignOptions | None, begun: CampaignStarted) -> CampaignOptions:
-    kept = options_of(begun)
-    if given is None:
-        return kept
-    if given.correlate != kept.correlate:
+def _resumed_options(requested: CampaignOptions | None, started: CampaignStarted) -> CampaignOptions:
+    journaled = options_of(started)
+    if requested is None:
+        return journaled
+    if requested.correlate != journaled.correlate:
         raise ConfigError(
-            f"CampaignOptions.correlate is {given.correlate!r}, and the campaign was begun with {kept.correlate!r}: "
-            "what was sent cannot be correlated in another way; leave it as it is"
+            f"CampaignOptions.correlate is {requested.correlate!r}, but the campaign was started with "
+            f"{journaled.correlate!r}: sent batches cannot be correlated in another way. Keep the original value"
         )
-    return given
+    return requested
 
 
-def _source(given: object, note: SourceDescriptor | None, state: CampaignState) -> tuple[object, bool]:
-    """The source to read, None where there is nothing to read; and whether it is surely the one it was."""
-    if given is not None:
-        return given, isinstance(given, FileSource) and note is not None and given.descriptor() == note
-    if note is None or state.complete:
+def _source_to_read(source: object, descriptor: SourceDescriptor | None, state: CampaignState) -> tuple[object, bool]:
+    """Return the source to read, if any, and whether it is known to be unchanged."""
+    if source is not None:
+        return source, isinstance(source, FileSource) and descriptor is not None and source.descriptor() == descriptor
+    if descriptor is None or state.complete:
         return None, True
-    return reopened(note), is_untouched(note)
+    return reopened(descriptor), is_untouched(descriptor)
 
 
-def _plain(options: CampaignOptions) -> Mapping[str, Any]:
+def _options_as_dict(options: CampaignOptions) -> Mapping[str, Any]:
     return attrs.asdict(options)

@@ -1,12 +1,12 @@
-"""What `client.push_many` returns: a campaign as an object.
+"""The campaign object that `client.push_many` returns.
 
     async with client.push_many(source) as results:
         async for result in results:
             ...
     print(results.summary)
 
-Leaving the block ends the campaign: if results were still to come it is aborted in good order, which means that what
-is in flight is awaited, never cancelled. A fault of the whole run is raised from the iteration, after the last result.
+Leaving the block ends the campaign. If results are still missing, the campaign is aborted: requests in flight are
+awaited and never cancelled. A fault of the whole run is raised from the iteration, after the last result.
 """
 
 from __future__ import annotations
@@ -31,35 +31,38 @@ from truecaller_async.planning.campaign_state import add_costs
 from truecaller_async.resilience.rate_law import calls_per_second
 
 RATE_MIN_SECONDS = 5.0
+"""Shortest time over which the current rate is computed."""
 SILENCE_SECONDS = 10.0
-"""Seconds without any answer, while requests are in flight, after which the service is what a run waits for."""
+"""Time without any answer, while requests are in flight, after which `limited_by` is "service"."""
 
 
 class CampaignStream:
-    """The results of a campaign, in the order in which they become known, one `RecordResult` for each record read.
+    """Results of a campaign, one `RecordResult` per record read, in the order in which they become known.
 
-    `async with` it, then `async for` its results. After the last result the iteration raises the fault that ended the
-    whole run, if there was one: `SourceError` (the input broke), `Forbidden`, `AuthenticationFailed`,
-    `UnexpectedRedirect`, `JournalError` and others of the tree. Leaving the block early aborts the campaign in good
-    order. `summary` and `progress` may be read at any time, also after the block.
+    Enter it with `async with`, then iterate with `async for`. After the last result the iteration raises the fault that
+    ended the whole run, if there was one: `SourceError`, `Forbidden`, `AuthenticationFailed`, `UnexpectedRedirect`,
+    `JournalError` or another error of this package. Leaving the block early aborts the campaign. `summary` and
+    `progress` can be read at any time after the block was entered, also after its end.
     """
 
-    def __init__(self, asked: CampaignRequest) -> None:
-        self._asked = asked
+    def __init__(self, request: CampaignRequest) -> None:
+        self._request = request
         self._run: Run | None = None
         self._intake: Intake | None = None
         self._workers: list[asyncio.Task[None]] = []
-        self._hand: Iterator[RecordResult] = iter(())
+        self._ready: Iterator[RecordResult] = iter(())
         self._closing: asyncio.Task[None] | None = None
-        self._noted: list[NoteAdded] = []
+        self._pending_notes: list[NoteAdded] = []
 
     async def __aenter__(self) -> Self:
         if self._run is not None:
-            raise ConfigError("a campaign runs once; call push_many again for another, or resume its journal")
-        run, recovered = await start_campaign(self._asked, self._noted)
+            raise ConfigError(
+                "a campaign runs once: this one has started already. Call push_many again, or resume its journal"
+            )
+        run, recovered = await start_campaign(self._request, self._pending_notes)
         sender, poller = Sender(run), Poller(run)
         try:
-            if self._asked.resumed:
+            if self._request.resumed:
                 await CampaignResumer(run, sender, recovered).restore()
         except BaseException:
             run.stop(abort=True)
@@ -68,14 +71,14 @@ class CampaignStream:
             raise
         self._run = run
         self._intake = Intake(run, recovered.reader)
-        lanes = Dispatcher(run, sender.send, poller.poll, sender.prune)
+        dispatcher = Dispatcher(run, sender.send, poller.poll, sender.prune)
         run.deps.observer.event("campaign.started", {"max_tokens": run.deps.pool.max_tokens, "run": run.state.runs})
-        self._workers = [run.start_critical(self._intake.read_all()), run.start_critical(lanes.run())]
+        self._workers = [run.start_critical(self._intake.read_all()), run.start_critical(dispatcher.run())]
         return self
 
     def __repr__(self) -> str:
         if self._run is None:
-            return "<CampaignStream, not begun>"
+            return "<CampaignStream, not started>"
         counters = self._run.counters
         phase = self._run.phase.name.lower()
         return f"<CampaignStream, {phase}: {counters.resolved} of {counters.read} rows have their result>"
@@ -89,21 +92,28 @@ class CampaignStream:
         return self
 
     async def __anext__(self) -> RecordResult:
-        for result in self._hand:
+        for result in self._ready:
             return result
-        self._hand = iter(await self._next())
-        for result in self._hand:
+        self._ready = iter(await self._next_list())
+        for result in self._ready:
             return result
         raise StopAsyncIteration
 
     async def next_results(self) -> list[RecordResult]:
-        """The results that are ready, waited for where there are none; an empty list is the end.
+        """Return the results that are ready; wait if there are none.
 
-        For who reads in pieces. Raises, like the iteration, the fault of the whole run after the last result.
+        For callers that process results in lists.
+
+        Returns:
+            The results; an empty list at the end of the campaign.
+
+        Raises:
+            TruecallerError: The fault of the whole run, after the last result, as in the iteration.
+            ConfigError: The block is not entered yet.
         """
-        return list(await self._next())
+        return list(await self._next_list())
 
-    async def _next(self) -> ResultList:
+    async def _next_list(self) -> ResultList:
         run = self._running()
         results = await run.result_queue.get()
         if results:
@@ -115,67 +125,88 @@ class CampaignStream:
         return []
 
     async def drain(self) -> None:
-        """Read and send nothing more; finish what is in flight and poll on for 30 seconds. Results keep coming.
+        """Stop reading and sending; finish the requests in flight and poll for 30 more seconds.
 
-        Raises `ConfigError` before the block is entered.
+        Results continue to arrive in the iteration. Returns at once.
+
+        Raises:
+            ConfigError: The block is not entered yet.
         """
         self._running().stop(abort=False)
 
     async def abort(self) -> None:
-        """Read, send and poll nothing more; what is in flight is awaited. Returns when every record has its result.
+        """Stop reading, sending and polling; await the requests in flight.
 
-        Raises `ConfigError` before the block is entered; what ended the run is raised by the iteration.
+        Returns when every record has its result.
+
+        Raises:
+            ConfigError: The block is not entered yet. The fault of the run is raised by the iteration.
         """
         run = self._running()
         run.stop(abort=True)
         await self._finish(run)
 
     async def note(self, name: str, value: str) -> None:
-        """Keep a word of yours in the journal, such as the path of your results; `notes` has it after a resume.
+        """Store a named note in the journal, such as the path of a results file.
 
-        Before the block is entered it is kept for the journal's first entry, so that no crash can come between. Raises
-        `JournalError`.
+        `notes` returns it after a resume. If the block is not entered yet, the note is written together with the first
+        entry of the journal, so that no crash can separate them.
+
+        Args:
+            name: Name of the note; a later note with the same name replaces it.
+            value: Text of the note.
+
+        Raises:
+            JournalError: The journal cannot be written.
         """
         if self._run is None:
-            self._noted.append(NoteAdded(name, value))
+            self._pending_notes.append(NoteAdded(name, value))
         else:
             await self._run.journal.write(NoteAdded(name, value))
 
     @property
     def notes(self) -> Mapping[str, str]:
-        """What `note` was told, in all runs of the campaign. Raises `ConfigError` before the block is entered."""
+        """Return the notes of all runs of the campaign. Raises `ConfigError` if the block is not entered yet."""
         return dict(self._running().state.notes)
 
     @property
     def summary(self) -> Summary:
-        """The account so far; final once the iteration has ended. Raises `ConfigError` before the block is entered."""
+        """Return the totals of the campaign up to now; final when the iteration has ended.
+
+        Raises:
+            ConfigError: The block is not entered yet.
+        """
         run = self._running()
         counters = run.counters
-        here = run.cost()
-        spent = add_costs(run.state.cost_before, run.cost_entry())
+        this_run = run.cost()
+        total = add_costs(run.state.cost_before, run.cost_entry())
         return Summary(
             read=counters.read,
             **run.counts(),
             batches=counters.batches,
-            requests=spent.requests,
-            retries=spent.retries,
-            throttled=spent.throttled,
-            tokens_minted=spent.tokens_minted,
+            requests=total.requests,
+            retries=total.retries,
+            throttled=total.throttled,
+            tokens_minted=total.tokens_minted,
             possibly_duplicated=counters.possibly_duplicated,
-            elapsed=spent.elapsed,
-            records_per_second=counters.sent_and_resolved / spent.elapsed if spent.elapsed > 0 else 0.0,
+            elapsed=total.elapsed,
+            records_per_second=counters.sent_and_resolved / total.elapsed if total.elapsed > 0 else 0.0,
             rate_utilisation=_utilisation(run),
             runs=run.state.runs,
-            this_run=here,
+            this_run=this_run,
         )
 
     @property
     def progress(self) -> Progress:
-        """Where the campaign is at this moment. Raises `ConfigError` before the block is entered."""
+        """Return the current state of the campaign.
+
+        Raises:
+            ConfigError: The block is not entered yet.
+        """
         run = self._running()
         counters = run.counters
         now = run.now()
-        pending = sum(len(accepted.open) for accepted in run.accepted.values())
+        pending = sum(len(tracked.open) for tracked in run.accepted.values())
         live = len(run.deps.pool.live())
         return Progress(
             read=counters.read,
@@ -191,7 +222,7 @@ class CampaignStream:
             tokens_max=run.deps.pool.max_tokens,
             rate=_rate(run, now),
             permitted_rate=live * calls_per_second(run.deps.pool.limits, "submit") * BATCH_MAX,
-            throttled=counters.throttled + run.mints().throttled,
+            throttled=counters.throttled + run.token_requests().throttled,
             elapsed=(run.ended_at if run.ended_at is not None else now) - run.started_at,
             waiting_until=self._waiting_until(run),
             limited_by=self._limited_by(run),
@@ -200,22 +231,25 @@ class CampaignStream:
 
     def _running(self) -> Run:
         if self._run is None:
-            raise ConfigError("a campaign starts with 'async with client.push_many(...) as results:'")
+            raise ConfigError(
+                "the campaign has not started: a campaign starts with 'async with client.push_many(...) as results:'"
+            )
         return self._run
 
     async def _finish(self, run: Run) -> None:
-        """Wait until all is over, the journal too. Who is cancelled here does not keep it from coming to its end."""
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(run))
+        # Shielded: if the caller is cancelled here, closing still completes.
         await asyncio.shield(self._closing)
 
     async def _close(self, run: Run) -> None:
-        """Wait for the workers and for what is still in flight; then let the journal go, whatever became of it.
+        """Wait for the workers and the requests in flight, then close the journal in any case.
 
-        A journal that broke before has said so already; one that breaks now is the fault of this run.
+        A journal that failed earlier has set the fault of the run already; a journal that fails here sets it now.
         """
         try:
             try:
+                # A loop: tasks that end may have started others.
                 while pending := [task for task in (*self._workers, *run.request_tasks) if not task.done()]:
                     await asyncio.wait(pending)
                 if run.journal.resumable and not isinstance(run.fault, JournalError):
@@ -231,7 +265,7 @@ class CampaignStream:
     def _limited_by(self, run: Run) -> str | None:
         if run.phase is Phase.DONE:
             return None
-        if _is_degraded(run):
+        if _service_is_degraded(run):
             return "service"
         if self._intake is not None and self._intake.waits_for_credits:
             return "reader" if run.result_queue.queued_count > run.options.max_unresolved // 2 else "max_unresolved"
@@ -240,8 +274,8 @@ class CampaignStream:
         return None if run.source_exhausted else "source"
 
 
-def _is_degraded(run: Run) -> bool:
-    """Whether the service does not answer, or not well: nothing but retries and probes goes, or all are waited for."""
+def _service_is_degraded(run: Run) -> bool:
+    """Return whether the service limits the run: it does not answer, or the breaker restricts requests."""
     guard = run.deps.guard
     if guard.is_open or (guard.is_degraded and not guard.last_answer_was_good):
         return True
@@ -249,19 +283,19 @@ def _is_degraded(run: Run) -> bool:
 
 
 def _rate(run: Run, now: float) -> float:
-    """Records accepted a second, over the last ten seconds or as long as the run has sent.
+    """Return the records accepted per second in the rate window.
 
-    The first seconds count as five: the small burst that a fresh token may send says nothing about the rate.
+    At least 5 seconds are assumed: the burst that a new token may send says nothing about the rate.
     """
-    if not run.recent or run.first_sent_at is None:
+    if not run.recently_sent or run.first_sent_at is None:
         return 0.0
     since = max(run.first_sent_at, now - RATE_WINDOW_SECONDS)
-    records = sum(count for at, count in run.recent if at >= since)
+    records = sum(count for at, count in run.recently_sent if at >= since)
     return records / max(now - since, RATE_MIN_SECONDS)
 
 
 def _utilisation(run: Run) -> float | None:
-    """Batches sent between the first and the last, as a part of what all tokens might have sent in that time."""
+    """Return the batches sent, as a fraction of what all tokens were permitted to send in the same time."""
     permitted = calls_per_second(run.deps.pool.limits, "submit") * run.peak_tokens
     batches = run.counters.batches - run.batches_before
     if run.first_sent_at is None or run.last_sent_at is None or batches <= 2 * run.peak_tokens:

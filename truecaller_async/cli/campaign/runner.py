@@ -89,11 +89,11 @@ class CampaignRunner:
                     with contextlib.suppress(asyncio.CancelledError):
                         await looking
                     await self.recorder.prepared()
-            was_whole = fault is None and stopping.first is None and not stream.summary.unsent
+            was_whole = fault is None and stopping.first_signal is None and not stream.summary.unsent
         finally:
             self.recorder.close(is_whole=was_whole)
         self._show(stream)
-        return RunEnd(stream.summary, fault or self.recorder.fault, stopping.first)
+        return RunEnd(stream.summary, fault or self.recorder.fault, stopping.first_signal)
 
     async def _take_all(self, stream: CampaignStream) -> None:
         """Every result to everybody, at the pace of the file of results."""
