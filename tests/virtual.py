@@ -19,6 +19,9 @@ from truecaller_async.clock import Clock
 
 T = TypeVar("T")
 
+THREAD_WAIT_MAX_SECONDS = 60.0
+"""Real time after which a thread that does not answer fails the test."""
+
 BASE = 1_760_000_000.0
 """Wall time at loop time zero."""
 
@@ -77,6 +80,31 @@ class SwiftLoop(asyncio.SelectorEventLoop):
         """Return the timers that are scheduled and not cancelled."""
         scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
         return [repr(handle) for handle in scheduled if not handle.cancelled()]
+
+
+class _ThreadWaitingSelector(_VirtualSelector):
+    """Advances the clock only while no thread works for the loop; otherwise it waits for the thread."""
+
+    def __init__(self, is_thread_busy: Callable[[], bool]) -> None:
+        super().__init__(0.0, 5_000_000)
+        self._is_thread_busy = is_thread_busy
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        # A timeout of 0.0 means that callbacks are ready; they may be what the thread waits for.
+        must_wait = timeout is None or (timeout > 0.0 and self._is_thread_busy())
+        # A thread that ends its work writes into the self-pipe of the loop, so this select returns at once.
+        events = selectors.SelectSelector.select(self, THREAD_WAIT_MAX_SECONDS if must_wait else 0.0)
+        if not events and timeout != 0.0:
+            return super().select(None if must_wait else timeout)
+        return events
+
+
+class StorageLoop(SwiftLoop):
+    """Loop with virtual time whose clock stands still while `is_thread_busy` returns True."""
+
+    def __init__(self, is_thread_busy: Callable[[], bool]) -> None:
+        self._selector = _ThreadWaitingSelector(is_thread_busy)
+        asyncio.SelectorEventLoop.__init__(self, self._selector)
 
 
 def run_virtual(work: Callable[..., Coroutine[Any, Any, T]], *args: Any, seed: int = 0) -> T:

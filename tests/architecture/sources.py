@@ -28,7 +28,7 @@ class Use:
 
 @attrs.frozen
 class Module:
-    """One file of the package. The `package` is the part after the package's name; the package itself has the package ``."""
+    """One file. `package` is the part after the name of the package, and empty for the package itself."""
 
     name: str
     tree: ast.Module

@@ -18,10 +18,11 @@ from collections.abc import Callable, Collection, Coroutine
 from typing import Any, TypeAlias, TypeVar
 
 import attrs
+import pytest
 
 from tests.engine.world import World
 from tests.resources.script import answer
-from tests.virtual import SwiftLoop
+from tests.virtual import StorageLoop, SwiftLoop
 from truecaller_async import (
     CampaignStream,
     NotSent,
@@ -35,6 +36,7 @@ from truecaller_async.engine import CampaignRequest
 from truecaller_async.journal import MemoryJournal
 from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.ports import Transport, Write
+from truecaller_async.storage.sqlite_worker import SqliteWorker
 
 T = TypeVar("T")
 
@@ -183,7 +185,25 @@ async def _drain(run: CampaignStream, after: float) -> None:
 
 def run_on_swift_loop(work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
     """Run like `run_virtual`, for hours in a second, without threads; no task may be left over."""
-    loop = SwiftLoop()
+    return _run(SwiftLoop(), work, *args)
+
+
+def run_with_sqlite_threads(monkeypatch: pytest.MonkeyPatch, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run on virtual time that stands still while a store works in its thread; no task may be left over."""
+    waiting: set[asyncio.Future[Any]] = set()
+    submit = SqliteWorker._submit
+
+    def counted(worker: SqliteWorker, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+        future = submit(worker, *args, **kwargs)
+        waiting.add(future)
+        future.add_done_callback(waiting.discard)
+        return future
+
+    monkeypatch.setattr(SqliteWorker, "_submit", counted)
+    return _run(StorageLoop(lambda: bool(waiting)), work)
+
+
+def _run(loop: SwiftLoop, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
     try:
         result = loop.run_until_complete(work(*args))
         assert not asyncio.all_tasks(loop)

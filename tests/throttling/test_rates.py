@@ -10,8 +10,17 @@ import pytest
 
 from tests.engine.crashing import Survivor
 from tests.engine.world import World, check_account, records
-from tests.throttling.gateway import End, Gateway, pass_all, run_journaled, run_on_swift_loop, throttled, world_behind
-from tests.virtual import most_in_window, run_virtual
+from tests.throttling.gateway import (
+    End,
+    Gateway,
+    pass_all,
+    run_journaled,
+    run_on_swift_loop,
+    run_with_sqlite_threads,
+    throttled,
+    world_behind,
+)
+from tests.virtual import most_in_window
 from truecaller_async import Limits, RecordResult
 from truecaller_async.models import Request
 from truecaller_async.sandbox import SandboxSettings
@@ -72,7 +81,7 @@ def test_fault_free_run_of_100000_records_gets_no_refusal() -> None:
 
 @pytest.mark.fault("F16")
 @pytest.mark.usefixtures("small_batches")
-def test_run_resumed_with_the_same_token_gets_no_refusal(tmp_path: Path) -> None:
+def test_run_resumed_with_the_same_token_gets_no_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The campaign is resumed three times in the minutes of one token, and the server counts all requests."""
 
     async def main() -> None:
@@ -90,7 +99,7 @@ def test_run_resumed_with_the_same_token_gets_no_refusal(tmp_path: Path) -> None
         assert (stats.refused, stats.violations) == (0, {})
         assert most_in_window(sent, MINUTE) == stats.peaks["batch"] <= LIMIT
 
-    run_virtual(main)
+    run_with_sqlite_threads(monkeypatch, main)
 
 
 @pytest.mark.fault("F17")
