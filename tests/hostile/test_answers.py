@@ -132,8 +132,6 @@ def bombing(wbits: int, encoding: str) -> Script:
     return throw
 
 
-SKIPPING = ("status",)
-"""The call whose documented form is read without looking at what it does not name."""
 HTML = "Content-Type: text/html\r\n"
 GOOD = b'{"batch_id": "b-1", "data": [], "status": "success"}'
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -186,7 +184,7 @@ HOSTILE = (
     unreadable("spaces", b" \r\n\t", fine=("push",)),
     unreadable("not a number", b'{"batch_id": NaN, "data": NaN, "status": NaN}'),
     unreadable("infinity", GOOD[:-1] + b', "x": -Infinity}'),
-    unreadable("a float of no size", GOOD[:-1] + b', "x": 1e999}', fine=SKIPPING),
+    unreadable("a float of no size", GOOD[:-1] + b', "x": 1e999}'),
     unreadable("10,000 deep", b'{"batch_id": "b-1", "data": ' + b"[" * 10_000 + b"]" * 10_000 + b"}"),
     unreadable("30,000 deep", b"[" * 30_000 + b"]" * 30_000),
     unreadable("100,000 deep", b"[" * 100_000),

@@ -13,7 +13,7 @@ from truecaller_async.models import JournalEntry
 from truecaller_async.resilience.circuit_breaker import ServiceGuard
 from truecaller_async.sandbox import TruthEntry
 from truecaller_async.sandbox.state import Stats
-from truecaller_async.validation.preflight import canonical
+from truecaller_async.validation.normalise import canonical
 
 Content = tuple[object, ...]
 """What is sent of a record, by which it is known again in the truth log: `ends_at` in seconds, for the watermark moves

@@ -35,7 +35,7 @@ def test_event_is_one_info_line_with_its_fields(caplog: pytest.LogCaptureFixture
         LoggingObserver().event("token.minted", {"token_id": "0123456789ab", "live_tokens": 2})
     (line,) = caplog.records
     assert line.getMessage() == "token.minted token_id=0123456789ab live_tokens=2"
-    assert (line.tc_stage, line.tc_token_id, line.tc_live_tokens) == ("token.minted", "0123456789ab", 2)  # type: ignore[attr-defined]
+    assert (line.tc_event, line.tc_token_id, line.tc_live_tokens) == ("token.minted", "0123456789ab", 2)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -186,14 +186,14 @@ def test_debug_log_has_one_line_per_request_and_no_other_logger() -> None:
 def test_info_log_has_one_line_per_event_with_its_fields() -> None:
     summary, heard = campaign(logging.INFO)
     assert {record.levelname for record in heard} == {"INFO"}
-    stages = [record.tc_stage for record in heard]  # type: ignore[attr-defined]
-    assert (stages[0], stages[-1]) == ("campaign.started", "campaign.finished")
-    assert Counter(stages)["token.minted"] == summary.tokens_minted
+    events = [record.tc_event for record in heard]  # type: ignore[attr-defined]
+    assert (events[0], events[-1]) == ("campaign.started", "campaign.finished")
+    assert Counter(events)["token.minted"] == summary.tokens_minted
     done = heard[-1]
     assert (done.tc_read, done.tc_delivered, done.tc_unsent) == (1200, 1200, 0)  # type: ignore[attr-defined]
     for record in heard:
         fields = {name.removeprefix("tc_"): value for name, value in vars(record).items() if name.startswith("tc_")}
-        assert record.getMessage().startswith(str(fields.pop("stage")))
+        assert record.getMessage().startswith(str(fields.pop("event")))
         assert all(f" {name}=" in record.getMessage() for name in fields)
 
 

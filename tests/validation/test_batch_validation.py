@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.planning.records import HOUR, START, record
 from truecaller_async.models import CallRecord, RecordColumns
 from truecaller_async.validation.batch_validation import all_canonical, all_valid
-from truecaller_async.validation.preflight import canonical, preflight
+from truecaller_async.validation.normalise import canonical
+from truecaller_async.validation.record_rules import preflight
 
 LABEL = "c6d86658-008d-4c08-98fb-2bf2649d59a5"
 NOW = START + 1_000

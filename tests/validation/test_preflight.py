@@ -17,9 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from truecaller_async.models import CallRecord, Problem
-from truecaller_async.validation.preflight import LETTERS, RULE_PAST, UNPRINTABLE, canonical, parse_time, preflight
-from truecaller_async.validation.timestamps import utc
-from truecaller_async.validation.untrusted_values import masked
+from truecaller_async.redaction import masked
+from truecaller_async.validation.field_predicates import LETTERS
+from truecaller_async.validation.normalise import canonical
+from truecaller_async.validation.record_rules import RULE_PAST, UNPRINTABLE, preflight
+from truecaller_async.validation.timestamps import parse_time, utc
 
 NOW = 1_752_760_800_000
 HOUR = 3_600_000
@@ -118,9 +120,9 @@ def test_value_that_is_no_record_is_one_problem(other: Any) -> None:
         ({"reason": "a" * 104}, "shorten it by 4"),
         ({"reason": "Delivery today!"}, "remove it: none of !@#"),
         ({"receiver": "911234"}, "missing or doubled"),
-        ({"receiver": "nan"}, "'nan' stands for an empty cell; give the number with its country code"),
+        ({"receiver": "nan"}, "'nan' means an empty cell; give the number with its country code"),
         ({"receiver": GOOD.caller}, "the person who is called"),
-        ({"ends_at": NOW - 1, "starts_at": NOW - HOUR}, "still to come"),
+        ({"ends_at": NOW - 1, "starts_at": NOW - HOUR}, "in the future"),
         ({"ends_at": NOW + HOUR, "starts_at": NOW + HOUR}, "an end after the start"),
         ({"ends_at": NOW + 25 * HOUR}, "end it earlier"),
     ],

@@ -1,8 +1,7 @@
 """A call record, and what became of it.
 
 A `CallRecord` says: when *caller* rings *receiver* between *starts_at* and *ends_at*, show this name and this
-reason. It holds just what the caller gave; the pre-flight (`validation.preflight`) says whether it may be sent and in
-which form. A `RecordResult` is the one honest answer for one row of the input.
+reason. It holds just what the caller gave; `validation.record_rules` says whether it may be sent and in which form. A `RecordResult` is the one honest answer for one row of the input.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Self
 
 import attrs
 
-from truecaller_async.models.secret import mask_number
+from truecaller_async.redaction import mask_number
 
 
 class Outcome(StrEnum):

@@ -1,18 +1,14 @@
-"""What must never be printed, and what may be printed only in part.
+"""A value that is never printed.
 
 A `Secret` holds a credential or a token. It shows `***` wherever Python would show a value (repr, str, format),
 refuses to be pickled or copied into JSON, and compares in constant time. `reveal()` is the one way to the value,
 so every place that reads a secret can be found by that word.
-
-A phone number is shown by its last four digits only: `mask_number("911234567898") == "********7898"`.
 """
 
 from __future__ import annotations
 
 import hmac
 from typing import NoReturn
-
-DIGITS_SHOWN = 4
 
 
 class Secret:
@@ -49,11 +45,3 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret does not pickle; pass the variable's name or a file instead")
-
-
-def mask_number(number: object) -> str:
-    """The value with all but its last four characters replaced by asterisks; short values are hidden whole."""
-    text = str(number)
-    if len(text) <= DIGITS_SHOWN:
-        return "*" * len(text)
-    return "*" * (len(text) - DIGITS_SHOWN) + text[-DIGITS_SHOWN:]
