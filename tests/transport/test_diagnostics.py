@@ -166,7 +166,7 @@ async def test_refused_port_is_described(closed_port: int) -> None:
 async def test_endless_handshake_is_abandoned() -> None:
     async with RawServer(until_closed) as server:
         assert await tls_handshake(here(server.port, is_tls=True), 0.05) == ProbeFailure(
-            "no connection was had in 0.05 s"
+            "no connection was made in 0.05 s"
         )
 
 

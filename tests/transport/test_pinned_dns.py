@@ -16,7 +16,7 @@ import pytest
 from truecaller_async.errors import NotSent
 from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.options import Timeouts
-from truecaller_async.transport.pinned_dns import Pin, Resolve, _Fixed, pinned, system_resolve
+from truecaller_async.transport.pinned_dns import Pin, Resolve, _FixedResolver, pinned, system_resolve
 
 from .raw_server import Connection, RawServer
 
@@ -81,7 +81,7 @@ async def test_second_fetch_checks_again(wires: list[str]) -> None:
 async def test_one_private_address_refuses_the_host_before_any_connection(
     wires: list[str], addresses: list[str]
 ) -> None:
-    with pytest.raises(NotSent, match="must be a public one") as caught:
+    with pytest.raises(NotSent, match="must be public") as caught:
         await fetch(Pin(HOST, 443), resolving(addresses)[0])
     assert wires == []
     assert not caught.value.retryable
@@ -112,7 +112,7 @@ async def test_environment_proxy_is_ignored(wires: list[str], monkeypatch: pytes
 
 
 async def test_pinned_connection_resolves_no_other_name() -> None:
-    pin = _Fixed(HOST, [PUBLIC])
+    pin = _FixedResolver(HOST, [PUBLIC])
     assert [found["host"] for found in await pin.resolve(HOST, 443)] == [PUBLIC]
     with pytest.raises(OSError, match="not the name"):
         await pin.resolve("other.example", 443)
@@ -123,7 +123,7 @@ async def test_system_resolver_knows_localhost() -> None:
 
 
 async def test_test_setting_allows_loopback_only(wires: list[str]) -> None:
-    with pytest.raises(NotSent, match="only this machine"):
+    with pytest.raises(NotSent, match="only addresses of this machine"):
         await fetch(Pin(HOST, 8443, loopback=True), resolving([PUBLIC])[0])
     with pytest.raises(NotSent, match="nothing was sent"):
         await fetch(Pin(HOST, 8443, loopback=True), resolving(["127.0.0.1"])[0])

@@ -1,7 +1,8 @@
 """A call record, and what became of it.
 
 A `CallRecord` says: when *caller* rings *receiver* between *starts_at* and *ends_at*, show this name and this
-reason. It holds just what the caller gave; `validation.record_rules` says whether it may be sent and in which form. A `RecordResult` is the one honest answer for one row of the input.
+reason. It holds just what the caller gave; `validation.record_rules` says whether it may be sent and in which form. A
+`RecordResult` is the one honest answer for one row of the input.
 """
 
 from __future__ import annotations
