@@ -111,7 +111,7 @@ def redact(text: str | None, max_chars: int = TEXT_MAX_CHARS) -> str | None:
     shown = KEPT_OR_NUMBER.sub(_mask_found, line)
     if len(text) <= max_chars + MARGIN_CHARS:
         return shown[:max_chars]
-    # The text was cut before the patterns were applied: its last word can be half a token. So the margin is dropped.
+    # The text was cut before the patterns were applied: it can end in half a token. So the margin is dropped.
     return shown[: min(max_chars, len(shown) - MARGIN_CHARS)]
 
 

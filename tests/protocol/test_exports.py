@@ -1,4 +1,4 @@
-"""The deprecated exports: their requests, and the link in answers whose shape nobody documents."""
+"""The deprecated exports: requests, and the link in answers whose shape is not documented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever comes, only errors of the library leave the protocol."""
+"""Hostile bodies: the protocol raises only errors of the package."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_broken_body_in_an_error_still_gives_the_error_of_its_status(body: bytes
 
 
 def only_our_errors(given: Answer) -> None:
-    """Any other exception fails the test by itself."""
+    """Call the reader and accept errors of the package; any other exception fails the test."""
     for decipher in (*DECIPHERS.values(), DOWNLOAD):
         with contextlib.suppress(TruecallerError):
             decipher(given)

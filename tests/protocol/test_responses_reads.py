@@ -1,4 +1,4 @@
-"""The status of a batch and the lists: tolerant of forms, exact about meaning."""
+"""Answers to reads: the status of a batch, and lists, in all documented and tolerated forms."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_every_form_gives_the_same_row_in_every_version(version: str, body: obje
 
 @pytest.mark.fault("F35")
 @pytest.mark.parametrize(
-    ("word", "kept", "outcome"),
+    ("status", "kept", "outcome"),
     [
         ("success", "success", Outcome.DELIVERED),
         ("failed", "failed", Outcome.FAILED),
@@ -121,10 +121,10 @@ def test_every_form_gives_the_same_row_in_every_version(version: str, body: obje
 )
 @pytest.mark.parametrize("form", ["v1", "v2"])
 def test_status_is_kept_verbatim_and_only_documented_ones_are_final(
-    word: object, kept: str | None, outcome: Outcome | None, form: str
+    status: object, kept: str | None, outcome: Outcome | None, form: str
 ) -> None:
     body: object = (
-        [V1_ROW | {"status": word}] if form == "v1" else enveloped(V2_ROW | {"status_info": {"status": word}})
+        [V1_ROW | {"status": status}] if form == "v1" else enveloped(V2_ROW | {"status_info": {"status": status}})
     )
     (row,) = rows_of(body)
     assert (row.status, row.outcome) == (kept, outcome)

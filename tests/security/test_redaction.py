@@ -1,4 +1,4 @@
-"""S01: whatever a server says, an error that quotes it shows no token and no number, also where it was cut."""
+"""S01: an error that quotes the server shows no token and no number, even if the text was cut."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from .canary import leaks, traces_of_number, traces_of_secret
 from .host import RECEIVER, TOKEN
 
 HIDDEN = {"token": traces_of_secret(TOKEN), "number": traces_of_number(RECEIVER)}
-SAID = st.sampled_from(["Bearer ", " ", "'", '"', ", ", "https://files.example/a?b=", "x" * 40 + " ", TOKEN, RECEIVER])
+FRAGMENTS = st.sampled_from(
+    ["Bearer ", " ", "'", '"', ", ", "https://files.example/a?b=", "x" * 40 + " ", TOKEN, RECEIVER]
+)
 
 
 @pytest.mark.fault("S01")
-@given(st.lists(SAID, max_size=60).map(" ".join), st.integers(0, 200))
-def test_truncation_leaves_no_part_of_a_token_or_number(said: str, before: int) -> None:
-    text = "." * before + " " + said
+@given(st.lists(FRAGMENTS, max_size=60).map(" ".join), st.integers(0, 200))
+def test_truncation_leaves_no_part_of_a_token_or_number(fragments: str, before: int) -> None:
+    text = "." * before + " " + fragments
     for shown in (
         redact(text),
         redact_body(text.encode()),

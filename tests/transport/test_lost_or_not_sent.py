@@ -1,4 +1,4 @@
-"""What each break of a real connection is called: not sent, or lost."""
+"""Failures of real connections: `NotSent` or `ResponseLost`."""
 
 from __future__ import annotations
 
@@ -184,10 +184,10 @@ BREAKS: dict[Script, str] = {
 
 
 @pytest.mark.fault("F24", "F27", "F32")
-@pytest.mark.parametrize(("script", "words"), BREAKS.items(), ids=[script.__name__ for script in BREAKS])
-async def test_break_after_connecting_is_lost(transport_to: Opener, script: Script, words: str) -> None:
+@pytest.mark.parametrize(("script", "message"), BREAKS.items(), ids=[script.__name__ for script in BREAKS])
+async def test_break_after_connecting_is_lost(transport_to: Opener, script: Script, message: str) -> None:
     async with RawServer(script) as server:
-        with pytest.raises(ResponseLost, match=words) as caught:
+        with pytest.raises(ResponseLost, match=message) as caught:
             await transport_to(server.url).send(submit(b"[" + b" " * 65_000 + b"]"), PATIENT)
     assert caught.value.sent == "maybe"
     assert not caught.value.retryable
@@ -216,7 +216,7 @@ async def test_silence_in_the_middle_of_the_answer_is_lost(transport_to: Opener)
 
 
 def dripping(start: bytes) -> Script:
-    """A byte each tenth of a second, and no end."""
+    """Return a script that sends one byte every 0.1 s without end."""
 
     async def drip(connection: Connection) -> None:
         await connection.request()
@@ -235,7 +235,7 @@ async def answers_once(connection: Connection) -> None:
 
 @pytest.mark.fault("F25", "F26")
 @pytest.mark.parametrize(
-    ("script", "seconds", "words"),
+    ("script", "seconds", "message"),
     [
         (Connection.until_closed, 30, "the peer sent no data"),
         (dripping(b"HTTP/1.1 200 OK\r\nX: "), 10 + 2 * 30, "the answer came too slowly (head not complete after 70 s)"),
@@ -244,7 +244,7 @@ async def answers_once(connection: Connection) -> None:
     ids=["f26-silence", "f25-head", "f25-body"],
 )
 def test_slow_answer_ends_exactly_at_its_limit_and_frees_its_connection(
-    script: Script, seconds: int, words: str
+    script: Script, seconds: int, message: str
 ) -> None:
     """With the default timeouts, 10 s to connect and 30 s between two reads."""
 
@@ -252,13 +252,13 @@ def test_slow_answer_ends_exactly_at_its_limit_and_frees_its_connection(
         now = asyncio.get_running_loop().time
         async with RawServer(script, answers_once) as server:
             transport = AiohttpTransport(server.url, connections=1)
-            began = now()
-            with pytest.raises(ResponseLost, match=re.escape(words)):
+            started = now()
+            with pytest.raises(ResponseLost, match=re.escape(message)):
                 await transport.send(submit(), Timeouts())
-            assert now() - began == pytest.approx(seconds, abs=0.11)
-            began = now()
+            assert now() - started == pytest.approx(seconds, abs=0.11)
+            started = now()
             assert (await transport.send(submit(), Timeouts())).status == 200
-            assert now() - began < 0.01
+            assert now() - started < 0.01
             await transport.aclose()
 
     run_virtual(work)
@@ -266,17 +266,17 @@ def test_slow_answer_ends_exactly_at_its_limit_and_frees_its_connection(
 
 @pytest.mark.fault("F25")
 def test_overlapping_slow_answers_each_end_at_their_own_limit() -> None:
-    """Also after somebody tried to close the transport from another event loop."""
+    """A failed close from another event loop must not disturb the deadlines."""
 
     async def work() -> None:
         now = asyncio.get_running_loop().time
 
         async def seconds(transport: AiohttpTransport, start: float, read: float) -> float:
             await asyncio.sleep(start)
-            began = now()
+            started = now()
             with pytest.raises(ResponseLost, match="too slowly"):
                 await transport.send(submit(), Timeouts(connect=10, read=read))
-            return now() - began
+            return now() - started
 
         async with RawServer(*[dripping(b"HTTP/1.1 200 OK\r\nX: ")] * 4) as server:
             transport = AiohttpTransport(server.url)

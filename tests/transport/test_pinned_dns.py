@@ -1,4 +1,4 @@
-"""A name that a stranger chose is resolved once, judged, and connected to where it was judged to lead."""
+"""A name of another party is resolved once and checked; connections go only to the checked addresses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .raw_server import Connection, RawServer
 
 HOST = "profile.example"
 PUBLIC, PUBLIC_6 = "8.8.4.4", "2001:4860:4860::8844"
-"""Never connected to here: see `wires`."""
+"""Never connected to: see `wires`."""
 PATIENT = Timeouts(connect=5, read=5)
 PROFILE = Request("profile", "GET", "/v1/default", token=Secret("invented-token"))
 RECIPE = f"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={HOST} -addext subjectAltName=DNS:{HOST}"
@@ -30,7 +30,7 @@ OPENSSL = shutil.which("openssl")
 
 
 def resolving(*answers: Sequence[str]) -> tuple[Resolve, list[tuple[str, int]]]:
-    """A resolver that gives these answers one after the other, the last again and again, and who asked it."""
+    """Return a resolver with these answers, of which the last is repeated, and the list of its queries."""
     asked: list[tuple[str, int]] = []
 
     async def resolve(host: str, port: int) -> Sequence[str]:
@@ -42,7 +42,7 @@ def resolving(*answers: Sequence[str]) -> tuple[Resolve, list[tuple[str, int]]]:
 
 @pytest.fixture
 def wires(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses that would have been connected to; nothing is."""
+    """Collect the addresses of connections instead of connecting."""
     tried: list[str] = []
 
     async def refuse(addr_infos: Sequence[Any], **_: Any) -> socket.socket:
@@ -146,7 +146,7 @@ async def test_no_redirect_is_followed_and_token_goes_to_this_host_only() -> Non
 
 @attrs.frozen
 class Certificate:
-    """A certificate for the host's name: the server's context, and one that trusts it."""
+    """Certificate for the host name: the context of the server, and one that trusts it."""
 
     server: ssl.SSLContext
     trusting: ssl.SSLContext

@@ -1,4 +1,4 @@
-"""Numbers to list: cleaned as by the pre-flight, all that is wrong told at once, and many answers made one."""
+"""Number lists: checks of the record rules, all problems together, merged answers."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_every_bucket_of_a_job_is_merged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "word"),
+    ("statuses", "worst"),
     [
         (("pending", "failed", "done"), "failed"),
         (("done", "pending"), "pending"),
@@ -128,8 +128,8 @@ def test_every_bucket_of_a_job_is_merged() -> None:
         ((None, None), None),
     ],
 )
-def test_merged_status_is_the_worst_status(words: tuple[str | None, ...], word: str | None) -> None:
-    assert merge_jobs([NumberJob(status=status) for status in words]).status == word
+def test_merged_status_is_the_worst_status(statuses: tuple[str | None, ...], worst: str | None) -> None:
+    assert merge_jobs([NumberJob(status=status) for status in statuses]).status == worst
 
 
 def test_account_and_remaining_come_from_the_first_answer_with_them() -> None:

@@ -1,1 +1,4 @@
-"""Encode requests to bytes and decode answers to models. Pure: no I/O, and no clock except the argument `now`."""
+"""Encode requests to bytes and decode answers to models.
+
+Pure: no I/O, and no clock except the argument `now`.
+"""

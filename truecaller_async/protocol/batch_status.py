@@ -93,7 +93,7 @@ def _account(value: object) -> str | None:
 
 
 def _respelled(row: object, path: str, status: int) -> object:
-    """Return the row with the names of `RecordStatus`, and with the fields of `status_info` in the row itself."""
+    """Return the row with the names of `RecordStatus` and the fields of `status_info`."""
     if not isinstance(row, dict):
         return row
     info = row.get("status_info", row.get("statusInfo"))

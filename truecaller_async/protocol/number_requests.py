@@ -38,7 +38,9 @@ class Paging:
 
 
 def publish_request(client_account_id: str, feature_set_id: Id, numbers: Sequence[str]) -> Request:
-    """Build the request that lists numbers under a feature set. From "Truecaller for Business: List numbers".
+    """Build the request that lists numbers under a feature set.
+
+    From "Truecaller for Business: List numbers".
 
     Raises:
         ValidationError: There are not 1 to 10,000 numbers, or the feature set id is not a UUID.

@@ -32,7 +32,7 @@ def account_path(client_account_id: str) -> str:
 
 
 def query(**parameters: object) -> str:
-    """Return the query string with its question mark, in the given order, without parameters that are None."""
+    """Return the query string with its question mark, without parameters that are None."""
     return "?" + urlencode({name: value for name, value in parameters.items() if value is not None})
 
 

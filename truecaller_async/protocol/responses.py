@@ -315,7 +315,7 @@ def _redirect_target(location: str | None) -> str | None:
 
 
 def _rejects_record(error: APIStatusError, message: ServerMessage) -> bool:
-    """Return whether an error is about the record and not about the call. A 5xx must name a field for that."""
+    """Return whether an error is about the record; a 5xx is so only if it names a field."""
     match error:
         case BadRequest():
             is_about_content = error.status < 300 or error.status in RECORD_ERROR_STATUSES

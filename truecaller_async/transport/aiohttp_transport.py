@@ -171,9 +171,7 @@ class AiohttpTransport:
             self._closed = True
             return
         if self._loop is not asyncio.get_running_loop() and self._loop is not None and not self._loop.is_closed():
-            raise ClientClosed(
-                "the client was opened in another event loop, which is still open; close it there"
-            )
+            raise ClientClosed("the client was opened in another event loop, which is still open; close it there")
         self._closed = True
         await session.close()
 
@@ -275,14 +273,14 @@ class AiohttpTransport:
 
 
 async def _read(response: aiohttp.ClientResponse, cap: int) -> bytes | None:
-    """Return the whole body; None as soon as it is larger than `cap` bytes. A body in one piece is not copied."""
+    """Return the whole body; None as soon as it is larger than `cap` bytes."""
     pieces, size = [], 0
     while piece := await response.content.readany():
         size += len(piece)
         if size > cap:
             return None
         pieces.append(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)  # most bodies are one piece and are not copied
 
 
 def _size(count: int) -> str:

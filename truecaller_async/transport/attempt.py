@@ -1,7 +1,7 @@
-"""Record whether an attempt acquired a connection: the only reliable border between "not sent" and "maybe sent".
+"""Record whether an attempt acquired a connection.
 
 Purpose:
-    The class of an exception does not tell. A timeout looks the same before the connection and while waiting for the
+    This is the only reliable border between "not sent" and "maybe sent". The class of an exception does not tell: a timeout looks the same before the connection and while waiting for the
     answer, and the HTTP library reports headers as sent although the peer never read them.
 
 Algorithm:

@@ -104,7 +104,9 @@ def meaning_of(error: BaseException) -> FailureMeaning:
 
 
 def explain(error: Exception, target: str, timeouts: Timeouts, attempt: HttpAttempt) -> NotSent | ResponseLost:
-    """Return the error of this package for an exception of the HTTP library, without anything that the latter holds.
+    """Return the error of this package for an exception of the HTTP library.
+
+    The error has no reference to the exception, which holds the request.
 
     Args:
         error: exception of the HTTP library.

@@ -60,7 +60,9 @@ class Pin:
 async def pinned(
     pin: Pin, *, resolve: Resolve = system_resolve, ssl: SSLContext | None = None
 ) -> AsyncIterator[AiohttpTransport]:
-    """Open a transport that connects only to the present addresses of a name, without proxy, cookies and redirects.
+    """Open a transport that connects only to the present addresses of a name.
+
+    It uses no proxy, keeps no cookies and follows no redirects.
 
     Args:
         pin: the host.

@@ -47,7 +47,12 @@ def all_canonical(columns: RecordColumns) -> bool:
 
 
 def all_valid(columns: RecordColumns, now_ms: int) -> bool:
-    """Return whether all these records are canonical and surely break no rule at `now_ms` (ms since the epoch)."""
+    """Return whether all these records are canonical and surely break no rule.
+
+    Args:
+        columns: the records.
+        now_ms: present time in milliseconds since the epoch.
+    """
     callers = _distinct(columns.caller)
     return (
         _are_times(columns)
@@ -60,7 +65,7 @@ def all_valid(columns: RecordColumns, now_ms: int) -> bool:
 
 
 def _distinct(values: list[Any]) -> Collection[Any]:
-    """Return each value once. If some are neither text nor None, values can be repeated: they may be unhashable."""
+    """Return each value once; values of other types, which may be unhashable, can be repeated."""
     if values.count(values[0]) == len(values):
         return values[:1]
     return set(values) if TEXT_OR_NONE_TYPES.issuperset(map(type, values)) else values

@@ -108,12 +108,12 @@ _VALID = tuple(field.is_valid for field in OPTIONAL_TEXTS)
 
 
 def is_canonical(record: CallRecord) -> bool:
-    """Return whether the record is in canonical form: plain types, numbers as digits, times as int milliseconds."""
+    """Return whether the record has plain types, numbers as digits and times as int milliseconds."""
     return _has_numbers_and_times(record) and _all_hold(_CANONICAL, record)
 
 
 def is_valid(record: CallRecord, now_ms: int) -> bool:
-    """Return whether the record is canonical and surely breaks no rule at `now_ms` (milliseconds since the epoch)."""
+    """Return whether the record is canonical and surely breaks no rule at `now_ms` (ms since the epoch)."""
     return (
         _has_numbers_and_times(record)
         and record.caller != record.receiver

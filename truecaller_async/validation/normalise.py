@@ -76,7 +76,7 @@ def canonical(record: CallRecord) -> CallRecord:
 
 
 def damage_hint(text: str) -> str | None:
-    """Return what a spreadsheet or a broken file did to a number and what to do; None if it is not damaged."""
+    """Return how a file has damaged a number and what to do; None if it is not damaged."""
     text = text.strip()
     return next((hint for pattern, hint in _DAMAGE.items() if pattern.fullmatch(text)), None)
 

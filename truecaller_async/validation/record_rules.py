@@ -83,7 +83,7 @@ def _problems(given: CallRecord, formed: CallRecord, now_ms: int) -> Iterator[Pr
     receiver = _number_problem("receiver", given.receiver, formed.receiver)
     yield from filter(None, (caller, receiver))
     if caller is receiver is None and formed.caller == formed.receiver:
-        hint = "give the number of the person who is called"
+        hint = "give the number that is called"
         yield Problem("receiver", "phone.same", "is the caller itself", masked_number(formed.receiver), hint)
     yield from _label_problems(formed.label_id, given.label_id)
     yield from _name_problems(formed.label_name)

@@ -72,9 +72,10 @@ def parse_time(value: object, field: str) -> int | Problem:
 
 
 def parse_instant(value: Any) -> Any:
-    """Return the time of a cell of a file: text with milliseconds as int, ISO 8601 with a zone as datetime.
+    """Return the time of a cell of a file.
 
-    Any other value is returned unchanged. The validation refuses it later and shows it as it is in the file.
+    Text with milliseconds becomes an int, ISO 8601 text with a zone becomes a datetime. Any other value is returned
+    unchanged. The validation refuses it later and shows it as it is in the file.
     """
     if type(value) is not str:
         return value
@@ -85,7 +86,7 @@ def parse_instant(value: Any) -> Any:
 
 
 def parse_iso(text: str) -> datetime | None:
-    """Return the datetime of an ISO 8601 text, aware only if the text has a zone; None if it is no such text."""
+    """Return the datetime of an ISO 8601 text, aware if it has a zone; None if it is no such text."""
     if len(text) > ISO_MAX_CHARS:
         return None
     try:
@@ -128,7 +129,10 @@ def is_aware(moment: datetime) -> bool:
 
 
 def utc(ms: int) -> str:
-    """Return milliseconds since the epoch as UTC text, such as 2025-07-17T14:00:00Z; out of range as `<number> ms`."""
+    """Return milliseconds since the epoch as UTC text, such as 2025-07-17T14:00:00Z.
+
+    A time that `datetime` cannot represent is returned as `<number> ms`.
+    """
     try:
         moment = EPOCH + timedelta(milliseconds=ms)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""Examine values of unknown type: are they missing, are they exact integers, what is their text?
+"""Examine values of unknown type: missing values, exact integers, text.
 
 Invariants:
     - The functions accept any value and do not raise. Values come from files and from programs of other parties.
@@ -28,7 +28,7 @@ MASKED_NUMBER_MAX_CHARS = 20
 
 
 def is_missing(value: object) -> bool:
-    """Return whether the value means "no value": None, empty text, not-a-number, or one of `MISSING_WORDS`."""
+    """Return whether the value is None, empty text, not-a-number, or one of `MISSING_WORDS`."""
     if isinstance(value, str):
         word = value.strip()
         return not word or (len(word) <= MISSING_WORD_MAX_CHARS and word.lower() in MISSING_WORDS)
