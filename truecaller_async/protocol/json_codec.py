@@ -194,7 +194,7 @@ def _texts(value: object, _: object = None) -> tuple[str, ...]:
 
 @cache
 def _tolerant_converter() -> Converter:
-    # Imported at the first use: the import of cattrs takes longer than most programs use it.
+    # Imported at the first use: cattrs is slow to import (`tests/architecture/test_import_cost.py`).
     from cattrs import Converter
 
     converter = Converter()

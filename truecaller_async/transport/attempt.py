@@ -1,8 +1,9 @@
 """Record whether an attempt acquired a connection.
 
 Purpose:
-    This is the only reliable border between "not sent" and "maybe sent". The class of an exception does not tell: a timeout looks the same before the connection and while waiting for the
-    answer, and the HTTP library reports headers as sent although the peer never read them.
+    This is the only reliable border between "not sent" and "maybe sent". The class of an exception does not tell: a
+    timeout looks the same before the connection and while waiting for the answer, and the HTTP library reports headers
+    as sent although the peer never read them.
 
 Algorithm:
     Each attempt has a flag. The trace of the session sets it when a connection is available, new or reused. Not set:

@@ -58,6 +58,7 @@ def parse_time(value: object, field: str) -> int | Problem:
     if is_missing(value):
         return Problem(field, "time.missing", "is missing", hint="give epoch milliseconds or ISO 8601 with a zone")
     moment = _datetime_or_int(value)
+    is_date = isinstance(moment, datetime)
     if isinstance(moment, datetime):
         if not is_aware(moment):
             return Problem(
@@ -68,6 +69,8 @@ def parse_time(value: object, field: str) -> int | Problem:
         return _not_a_time(value, field)
     if TIME_MIN_MS <= moment <= TIME_MAX_MS:
         return moment
+    if is_date:
+        return Problem(field, "time.range", OUT_OF_RANGE, shown_time(value), "check the year")
     return _wrong_unit(moment, value, field)
 
 
@@ -176,8 +179,6 @@ def _not_a_time(value: object, field: str) -> Problem:
 
 
 def _wrong_unit(moment: int, value: object, field: str) -> Problem:
-    if isinstance(value, datetime):
-        return Problem(field, "time.range", OUT_OF_RANGE, shown_time(value), "check the year")
     if TIME_MAX_MS < moment < TIME_MAX_MS * 10**6:
         unit, divisor = ("microseconds", 1000) if moment < TIME_MAX_MS * 1000 else ("nanoseconds", 1_000_000)
         hint = f"it looks like {unit}; divide by {divisor}"
