@@ -141,7 +141,7 @@ FAILURES: Mapping[str, Failure] = MappingProxyType(
 
 
 class Host:
-    """Server, running within `async with`, that fails the chosen calls with `failure` and answers the others."""
+    """Server within `async with` that fails the chosen calls and answers the others."""
 
     def __init__(self) -> None:
         self.server = RawServer(self._play)
