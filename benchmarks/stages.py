@@ -31,7 +31,7 @@ from truecaller_async.planning.dedupe import Dedupe
 from truecaller_async.planning.outgoing_batch import OutgoingBatch
 from truecaller_async.planning.pair_order import PairOrder
 from truecaller_async.protocol.batch_status import ExpectedBatch
-from truecaller_async.protocol.request_common import WRITES
+from truecaller_async.protocol.request_common import WRITE_HEADERS
 from truecaller_async.protocol.requests import status_request, submit_request
 from truecaller_async.protocol.status_summary import read_summaries
 from truecaller_async.transport import AiohttpTransport
@@ -164,7 +164,7 @@ async def _carry(place: Place, bodies: list[bytes]) -> None:
 
     async def one_after_the_other() -> None:
         for body in work:
-            said = await transport.send(Request("submit", "POST", PATH, body, WRITES, token), timeouts)
+            said = await transport.send(Request("submit", "POST", PATH, body, WRITE_HEADERS, token), timeouts)
             request = status_request("v2", workload.ACCOUNT, said.body[13:-2].decode())
             await transport.send(request.with_token(token), timeouts)
 

@@ -46,7 +46,7 @@ BROKEN = {
     DeliveryMode.NOT_HTTP: "the answer is not HTTP",
     DeliveryMode.LONG_HEADER: "the answer is not HTTP",
 }
-SILENCE = "the peer fell silent"
+SILENCE = "the peer sent no data"
 SLOWNESS = "the answer came too slowly"
 TOO_LARGE = (DeliveryMode.HUGE, DeliveryMode.ENDLESS, DeliveryMode.BOMB)
 

@@ -42,13 +42,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from truecaller_async.redaction import BODY_MAX_CHARS
+
 if TYPE_CHECKING:
     from truecaller_async.models import NumberJob, Problem
 
 Sent: TypeAlias = Literal["no", "maybe", "yes"]
-
-BODY_KEPT = 2000
-"""Characters of an answer's body that an error keeps."""
 
 
 def _revive(cls: type[TruecallerError], args: tuple[object, ...], state: dict[str, object]) -> TruecallerError:
@@ -106,7 +105,7 @@ class APIStatusError(TruecallerError):
         self.status = status
         self.slug = slug
         self.message = message
-        self.body = body[:BODY_KEPT]
+        self.body = body[:BODY_MAX_CHARS]
         self.field = field
         if retryable is not None:
             self.retryable = retryable
@@ -211,7 +210,7 @@ class DecodeError(TruecallerError):
     def __init__(self, message: str, *, path: str = "$", status: int | None = None, body: str = "") -> None:
         self.path = path
         self.status = status
-        self.body = body[:BODY_KEPT]
+        self.body = body[:BODY_MAX_CHARS]
         super().__init__(f"{message} (at {path})")
 
 

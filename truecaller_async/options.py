@@ -15,6 +15,7 @@ import attrs
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import Secret
+from truecaller_async.redaction import quoted_value
 
 Attribute: TypeAlias = "attrs.Attribute[Any]"
 
@@ -32,8 +33,6 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 
 FIGURE_MAX = 2**63 - 1
 """The largest figure: beyond it nothing is meant, and arithmetic overflows."""
-
-SHOWN_MAX = 40
 
 
 def _positive(instance: object, attribute: Attribute, value: float) -> None:
@@ -74,21 +73,12 @@ def _a(kind: type, rule: str) -> Callable[[object, Attribute, object], None]:
 
 def _refused(instance: object, attribute: Attribute, value: object, rule: str) -> ConfigError:
     hint = f"; the default is {attribute.default!r}" if isinstance(attribute.default, int | float | str) else ""
-    return ConfigError(f"{type(instance).__name__}.{attribute.name} is {_shown(value)}: it must be {rule}{hint}")
+    return ConfigError(f"{type(instance).__name__}.{attribute.name} is {quoted_value(value)}: it must be {rule}{hint}")
 
 
 def _is_figure(value: object) -> bool:
     """Whether it is a finite number, as far as numbers are meant. A boolean is none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= FIGURE_MAX
-
-
-def _shown(value: object) -> str:
-    """The value as an error may carry it: short; of a type whose text we do not know, the type's name."""
-    if isinstance(value, int) and abs(value) > FIGURE_MAX:
-        return "an integer of more than 18 digits"
-    if isinstance(value, str) and len(value) > SHOWN_MAX:
-        return f"{value[:SHOWN_MAX]!r}…"
-    return repr(value) if value is None or isinstance(value, str | int | float) else f"of type {type(value).__name__}"
 
 
 def _is_printable(text: object) -> bool:
@@ -182,7 +172,8 @@ class RateLimit:
         for call in self.calls:
             if call != "*" and call not in CALLS:
                 raise ConfigError(
-                    f"limit {_shown(self.name)} names the call {_shown(call)}; calls are *, {', '.join(CALLS)}"
+                    f"limit {quoted_value(self.name)} names the call {quoted_value(call)}; "
+                    f"calls are *, {', '.join(CALLS)}"
                 )
 
     def counts(self, call: str) -> bool:
@@ -199,7 +190,7 @@ class Limits:
     def __attrs_post_init__(self) -> None:
         strange = next((rule for rule in self.rules if not isinstance(rule, RateLimit)), None)
         if strange is not None:
-            raise ConfigError(f"Limits.rules has one {_shown(strange)}: each must be a RateLimit")
+            raise ConfigError(f"Limits.rules has one {quoted_value(strange)}: each must be a RateLimit")
         names = [rule.name for rule in self.rules]
         if len(set(names)) != len(names):
             raise ConfigError(f"two limits share a name: {', '.join(names)}")
@@ -258,7 +249,8 @@ def _with_figures(rule: RateLimit, figures: tuple[int, float] | None) -> RateLim
         limit, per = figures
     except (TypeError, ValueError):
         raise ConfigError(
-            f"the limit {rule.name} is {_shown(figures)}: it must be (limit, seconds), such as {rule.name}=(60, 60.0)"
+            f"the limit {rule.name} is {quoted_value(figures)}: "
+            f"it must be (limit, seconds), such as {rule.name}=(60, 60.0)"
         ) from None
     return attrs.evolve(rule, limit=limit, per=per)
 

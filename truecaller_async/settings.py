@@ -17,6 +17,7 @@ from truecaller_async.errors import ConfigError
 from truecaller_async.models import Secret
 from truecaller_async.options import Limits
 from truecaller_async.protocol.versions.registry import VERSIONS
+from truecaller_async.redaction import quoted_value
 
 T = TypeVar("T")
 
@@ -31,7 +32,6 @@ TOKENS_MAX = 20
 """Ten mints in half an hour and a life of an hour keep at most twenty tokens alive."""
 
 DIGITS_MAX = 9
-SHOWN_MAX = 40
 
 
 def settings_from(environ: Mapping[str, str], given: Collection[str] = ()) -> dict[str, object]:
@@ -98,7 +98,7 @@ def _whole(text: str | None, name: str) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX):
-        raise ConfigError(f"{name} is {text[:SHOWN_MAX]!r}: it must be a whole number")
+        raise ConfigError(f"{name} is {quoted_value(text)}: it must be a whole number")
     return int(text)
 
 
@@ -106,14 +106,14 @@ def checked_version(api_version: object) -> str:
     """The version, if there is one of that name. Raises `ConfigError`."""
     if isinstance(api_version, str) and api_version in VERSIONS:
         return api_version
-    raise ConfigError(f"api_version is {_shown(api_version)}: it must be one of {', '.join(VERSIONS)}")
+    raise ConfigError(f"api_version is {quoted_value(api_version)}: it must be one of {', '.join(VERSIONS)}")
 
 
 def checked_count(max_tokens: object) -> int:
     """How many tokens may be alive at once. Raises `ConfigError`."""
     if isinstance(max_tokens, int) and not isinstance(max_tokens, bool) and 1 <= max_tokens <= TOKENS_MAX:
         return max_tokens
-    raise ConfigError(f"max_tokens is {_shown(max_tokens)}: it must be a whole number from 1 to {TOKENS_MAX}")
+    raise ConfigError(f"max_tokens is {quoted_value(max_tokens)}: it must be a whole number from 1 to {TOKENS_MAX}")
 
 
 def checked_kind(name: str, value: T | None, kind: type[T], usual: Callable[[], T]) -> T:
@@ -122,14 +122,14 @@ def checked_kind(name: str, value: T | None, kind: type[T], usual: Callable[[], 
         return usual()
     if isinstance(value, kind):
         return value
-    raise ConfigError(f"{name} is {_shown(value)}: it must be of the class {kind.__name__}")
+    raise ConfigError(f"{name} is {quoted_value(value)}: it must be of the class {kind.__name__}")
 
 
 def checked_url(base_url: object) -> str:
     """The base URL without a slash at its end. Raises `ConfigError`."""
     if not isinstance(base_url, str) or not base_url.isprintable() or " " in base_url:
         raise ConfigError(
-            f"base_url is {_shown(base_url)}: it must be text without spaces and line breaks, such as https://host"
+            f"base_url is {quoted_value(base_url)}: it must be text without spaces and line breaks, such as https://host"
         )
     try:
         url = URL(base_url)
@@ -150,12 +150,3 @@ def _is_this_machine(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _shown(value: object) -> str:
-    """The value as a message may carry it: short, without what may be a password in it."""
-    if isinstance(value, str):
-        return f"{value[:SHOWN_MAX]!r}" if "@" not in value else "text with an @ in it"
-    if isinstance(value, int) and abs(value) >= 10**DIGITS_MAX:
-        return "a number of many digits"
-    return repr(value) if value is None or isinstance(value, int | float) else f"of type {type(value).__name__}"

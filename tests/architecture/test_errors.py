@@ -16,6 +16,7 @@ from truecaller_async import errors
 from truecaller_async.errors import TruecallerError
 from truecaller_async.models import Answer, CallRecord, NumberJob, Problem, RecordStatus, Request, Secret, Token
 from truecaller_async.options import Credentials
+from truecaller_async.redaction import BODY_MAX_CHARS
 
 CANARY = "c4n4ry-0f-4-k3y"
 ACCOUNT = "00000000-0000-4000-8000-000000000000"
@@ -95,8 +96,8 @@ def test_error_has_retryable_sent_and_a_message(error: TruecallerError) -> None:
 
 
 def test_error_keeps_only_the_start_of_a_body() -> None:
-    assert len(errors.BadRequest(400, body="x" * 5000).body) == errors.BODY_KEPT
-    assert len(errors.DecodeError("odd", body="x" * 5000).body) == errors.BODY_KEPT
+    assert len(errors.BadRequest(400, body="x" * 5000).body) == BODY_MAX_CHARS
+    assert len(errors.DecodeError("odd", body="x" * 5000).body) == BODY_MAX_CHARS
 
 
 @pytest.mark.parametrize(

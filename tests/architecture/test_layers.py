@@ -12,6 +12,7 @@ ROOT = ""
 
 LAYER = {
     "_version": 0,
+    "redaction": 0,
     "models": 0,
     "errors": 0,
     "options": 0,
@@ -23,7 +24,6 @@ LAYER = {
     "planning": 1,
     "validation": 1,
     "resilience": 1,
-    "redaction": 1,
     "transport": 2,
     "limits": 2,
     "tokens": 2,
@@ -49,11 +49,11 @@ LAYER = {
 }
 
 SAME_LAYER = {
-    "errors": {"models"},
-    "options": {"models", "errors"},
+    "models": {"redaction"},
+    "errors": {"models", "redaction"},
+    "options": {"models", "errors", "redaction"},
     "planning": {"validation", "resilience"},
-    "protocol": {"redaction", "validation"},
-    "validation": {"redaction"},
+    "protocol": {"validation"},
     "ports": {"planning"},
     "sinks": {"sources"},
     "engine": {"resources"},

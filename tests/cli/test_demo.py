@@ -13,7 +13,7 @@ import pytest
 from truecaller_async.cli.commands.demo import generated
 from truecaller_async.sandbox.batches.applied_posts import BY_LAST_DIGITS
 from truecaller_async.sandbox.settings import SandboxSettings
-from truecaller_async.validation.preflight import preflight
+from truecaller_async.validation.record_rules import preflight
 
 from .driving import Shell, adds_up, environment
 

@@ -132,8 +132,6 @@ def bombing(wbits: int, encoding: str) -> Script:
     return throw
 
 
-SKIPPING = ("status",)
-"""Calls that ignore fields which their documented form does not name."""
 HTML = "Content-Type: text/html\r\n"
 GOOD = b'{"batch_id": "b-1", "data": [], "status": "success"}'
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -186,7 +184,7 @@ HOSTILE = (
     unreadable("spaces", b" \r\n\t", fine=("push",)),
     unreadable("not a number", b'{"batch_id": NaN, "data": NaN, "status": NaN}'),
     unreadable("infinity", GOOD[:-1] + b', "x": -Infinity}'),
-    unreadable("a float of no size", GOOD[:-1] + b', "x": 1e999}', fine=SKIPPING),
+    unreadable("a float of no size", GOOD[:-1] + b', "x": 1e999}'),
     unreadable("10,000 deep", b'{"batch_id": "b-1", "data": ' + b"[" * 10_000 + b"]" * 10_000 + b"}"),
     unreadable("30,000 deep", b"[" * 30_000 + b"]" * 30_000),
     unreadable("100,000 deep", b"[" * 100_000),
@@ -229,8 +227,8 @@ async def test_slow_drip_answer_is_distinguished_from_silence() -> None:
     timeouts = Timeouts(connect=5, read=0.1)
     slow = await call_hostile_server(CALLS[0], drip_the_body, timeouts)
     silent = await call_hostile_server(CALLS[0], raw(HEAD + b"Content-Length: 9\r\n\r\n", closes=False), timeouts)
-    assert "the answer came too slowly (not complete after 1 s)" in str(slow.error)
-    assert "the peer fell silent (waited 0.1 s)" in str(silent.error)
+    assert "the answer came too slowly (body not complete after 1 s)" in str(slow.error)
+    assert "the peer sent no data (waited 0.1 s)" in str(silent.error)
 
 
 @pytest.mark.fault("F29")

@@ -15,7 +15,7 @@ from tests.resources.script import PUSHED, TAKEN, client_of, playing, record
 from tests.virtual import run_virtual
 from truecaller_async import CallRecord, ValidationError
 from truecaller_async.models import Problem
-from truecaller_async.validation.preflight import canonical
+from truecaller_async.validation.normalise import canonical
 
 ON_THE_WIRE = {
     "caller": "caller_number",

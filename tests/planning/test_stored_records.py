@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from truecaller_async import CallRecord
 from truecaller_async.planning.stored_records import pack_records, unpack_records
-from truecaller_async.validation.preflight import canonical
+from truecaller_async.validation.normalise import canonical
 
 TEXTS = st.text(st.characters(), max_size=12) | st.none()
 

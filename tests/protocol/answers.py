@@ -13,18 +13,21 @@ NOW = 1_753_246_858.0
 
 
 def answer(body: object = b"", status: int = 200, **headers: str) -> Answer:
-    """An answer with this body: bytes as they are, anything else as JSON. Header names are given with `_` for `-`."""
+    """Return an answer with this body: bytes unchanged, any other value as JSON.
+
+    Header names are written with `_` for `-`.
+    """
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
 
 
 def sample(name: str, status: int = 200) -> Answer:
-    """The sample as an answer, byte for byte."""
+    """Return a sample as an answer, byte for byte."""
     return Answer(status, {"content-type": "application/json"}, (SAMPLES / name).read_bytes())
 
 
 def compact(name: str) -> bytes:
-    """The sample without the spaces between its parts, keys in its own order."""
+    """Return a sample without the spaces between its parts, with its keys in order."""
     return json.dumps(json.loads((SAMPLES / name).read_bytes()), separators=(",", ":")).encode()
 
 
@@ -38,5 +41,5 @@ def record(
     label_name: str | None = None,
     reason: str | None = None,
 ) -> CallRecord:
-    """A canonical record."""
+    """Return a canonical record."""
     return CallRecord(caller, receiver, starts_at, ends_at, label_id, label_name, reason)

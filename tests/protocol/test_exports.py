@@ -1,4 +1,4 @@
-"""The deprecated exports: their requests, and the link in answers whose shape nobody documents."""
+"""The deprecated exports: requests, and the link in answers whose shape is not documented."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_link_is_found_in_any_plain_form_and_not_shown(body: bytes) -> None:
     ],
 )
 def test_answer_without_one_plain_link_is_a_decode_error(body: bytes) -> None:
-    with pytest.raises(DecodeError, match="no links where one is expected") as caught:
+    with pytest.raises(DecodeError, match="no links, and one is expected") as caught:
         read_export(answer(body), now=NOW)
     assert "s3cr3t" not in f"{caught.value} {caught.value.body}"
 
@@ -137,7 +137,7 @@ def test_link_in_an_error_is_not_followed_and_not_shown() -> None:
 
 def test_redirected_file_gives_no_advice_about_the_base_url() -> None:
     moved = answer(b"", 302, location="https://login.example/?X-Signature=s3cr3t")
-    with pytest.raises(UnexpectedRedirect, match=r"login\.example.*ask for the export again") as caught:
+    with pytest.raises(UnexpectedRedirect, match=r"login\.example.*request the export again") as caught:
         read_download(moved, now=NOW)
     assert "base_url" not in str(caught.value)
     assert "s3cr3t" not in f"{caught.value} {vars(caught.value)}"
@@ -151,6 +151,6 @@ def test_only_a_200_is_a_complete_file() -> None:
 
 @pytest.mark.parametrize(("status", "kind"), [(403, Forbidden), (429, RateLimited), (400, BadRequest)])
 def test_refused_file_is_the_error_of_its_status_and_quotes_nothing(status: int, kind: type[TruecallerError]) -> None:
-    with pytest.raises(kind, match="ask for the export again") as caught:
+    with pytest.raises(kind, match="request the export again") as caught:
         read_download(answer(b"<Error>X-Signature=s3cr3t</Error>", status, retry_after="7"), now=NOW)
     assert "s3cr3t" not in f"{caught.value!r} {vars(caught.value)}"

@@ -1,4 +1,4 @@
-"""Whatever comes, only errors of the library leave the protocol."""
+"""Hostile bodies: the protocol raises only errors of the package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from truecaller_async.errors import DecodeError, TruecallerError
 from truecaller_async.models import Answer
-from truecaller_async.protocol.json_codec import parse_time
 from truecaller_async.protocol.responses import (
     error_for,
     read_download,
@@ -26,6 +25,7 @@ from truecaller_async.protocol.responses import (
     read_status,
     read_submit,
 )
+from truecaller_async.validation.timestamps import parse_rfc3339
 
 from .answers import NOW, SAMPLES, answer
 
@@ -77,7 +77,7 @@ def test_broken_body_in_an_error_still_gives_the_error_of_its_status(body: bytes
 
 
 def only_our_errors(given: Answer) -> None:
-    """Any other exception fails the test by itself."""
+    """Call the reader and accept errors of the package; any other exception fails the test."""
     for decipher in (*DECIPHERS.values(), DOWNLOAD):
         with contextlib.suppress(TruecallerError):
             decipher(given)
@@ -129,5 +129,5 @@ def test_damaged_sample_raises_only_errors_of_the_library(name: str, cut: int, p
 
 @given(text=st.text(max_size=40) | st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,20}(Z|[+-][0-9:]{5})"))
 def test_timestamp_is_aware_or_none(text: str) -> None:
-    instant = parse_time(text)
+    instant = parse_rfc3339(text)
     assert instant is None or instant.tzinfo is not None

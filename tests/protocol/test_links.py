@@ -1,4 +1,4 @@
-"""A link is followed only if it is plain and leads to somebody we know."""
+"""A link is followed only if it has the plain form and leads to a known host."""
 
 from __future__ import annotations
 

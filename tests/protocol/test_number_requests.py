@@ -1,4 +1,4 @@
-"""Requests of number management: as documented, and refused before anything is opened where they would be wrong."""
+"""Requests of number management: documented form, and checks of the arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests: paths that cannot be led astray, bodies that keep the record's meaning, secrets that do not show."""
+"""Requests: paths that arguments cannot change, bodies with the values of the record, hidden secrets."""
 
 from __future__ import annotations
 

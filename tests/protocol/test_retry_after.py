@@ -1,4 +1,4 @@
-"""`Retry-After`: what is a number of seconds, what is a date, and what is neither."""
+"""`Retry-After`: numbers of seconds, dates, and unreadable values."""
 
 from __future__ import annotations
 

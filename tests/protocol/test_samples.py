@@ -1,4 +1,4 @@
-"""Every sample of the documentation is read as documented, and none is left unread."""
+"""Each sample of the documentation is read as documented, and each one is used by a test."""
 
 from __future__ import annotations
 
@@ -427,22 +427,22 @@ BODIES: dict[str, bytes | None] = {
 READ_ON_THEIR_OWN = {"realtime_v2_openapi_request.json", "batch_v2_request.json"}
 
 NEIGHBOURS = {"trustcaller", "verification", "webhooks"}
-"""Folders of other services, whose samples are read by the tests of their own rooms."""
+"""Folders of other services, whose samples are used by the tests of their packages."""
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_sample_answer_is_read_as_documented(name: str) -> None:
-    decipher, expected = MODELS[name]
-    assert decipher(sample(name), now=NOW) == expected
+    read, expected = MODELS[name]
+    assert read(sample(name), now=NOW) == expected
 
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_sample_error_becomes_the_error_it_documents(name: str) -> None:
-    decipher, status, kind, said = ERRORS[name]
+    read, status, kind, attributes = ERRORS[name]
     with pytest.raises(kind) as caught:
-        decipher(sample(name, status), now=NOW)
+        read(sample(name, status), now=NOW)
     assert type(caught.value) is kind
-    assert {key: getattr(caught.value, key) for key in said} == said
+    assert {key: getattr(caught.value, key) for key in attributes} == attributes
 
 
 @pytest.mark.parametrize("name", BODIES)

@@ -1,4 +1,4 @@
-"""The status at a glance says what the full reading says, or nothing."""
+"""The summary of a status agrees with the full reading, or is None."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def body_of(*rows: object, **envelope: object) -> bytes:
     return json.dumps({"client_account_id": ACCOUNT, "batch_id": "b-1", "data": list(rows), **envelope}).encode()
 
 
-def look(body: bytes, status: int = 200) -> Any:
+def view_of(body: bytes, status: int = 200) -> Any:
     return read_status_view("v2", Answer(status, {}, body), "b-1", now=0.0, account=ACCOUNT)
 
 
@@ -39,11 +39,11 @@ def full(body: bytes) -> Any:
     return read_status("v2", Answer(200, {}, body), "b-1", now=0.0, account=ACCOUNT)
 
 
-def words(row: Any) -> tuple[Any, ...]:
+def fields_of(row: Any) -> tuple[Any, ...]:
     return row.id, row.caller, row.receiver, row.status, row.message, row.field, row.outcome
 
 
-ODD = [
+UNUSUAL = [
     {"batch_id": "b-1"},
     {"batch_id": "b-2"},
     {"batch_id": None},
@@ -65,40 +65,40 @@ ODD = [
 
 
 @given(
-    st.lists(st.sampled_from([{}, *ODD]), max_size=4),
+    st.lists(st.sampled_from([{}, *UNUSUAL]), max_size=4),
     st.sampled_from([{}, {"batch_id": "b-2"}, {"client_account_id": OTHER}]),
 )
-def test_status_summary_agrees_with_full_parsing(odd: list[dict[str, Any]], envelope: dict[str, Any]) -> None:
-    body = body_of(*({**ROW, **one} for one in odd), **envelope)
+def test_status_summary_agrees_with_full_parsing(unusual: list[dict[str, Any]], envelope: dict[str, Any]) -> None:
+    body = body_of(*({**ROW, **one} for one in unusual), **envelope)
     try:
         status = full(body)
     except DecodeError:
         with pytest.raises(DecodeError):
-            look(body)
+            view_of(body)
         return
-    seen = look(body)
-    assert seen.in_full() == status
-    if seen.summaries is not None:
-        assert [words(row) for row in seen.summaries] == [words(row) for row in status.records]
+    view = view_of(body)
+    assert view.in_full() == status
+    if view.summaries is not None:
+        assert [fields_of(row) for row in view.summaries] == [fields_of(row) for row in status.records]
         assert status.foreign == 0
 
 
 def test_documented_form_is_summarised_without_full_parsing() -> None:
-    seen = look(body_of(ROW, ROW))
-    assert [words(row)[:4] for row in seen.summaries] == [
+    view = view_of(body_of(ROW, ROW))
+    assert [fields_of(row)[:4] for row in view.summaries] == [
         ("c458227a-a730-4ced-81b4-19c21ea8d97c", "911234567898", "919876543210", "success")
     ] * 2
 
 
-@pytest.mark.parametrize("odd", [{"batch_id": "b-2"}, {"client_account_id": OTHER}])
-def test_rows_possibly_of_another_batch_are_parsed_in_full(odd: dict[str, Any]) -> None:
-    seen = look(body_of(ROW, {**ROW, **odd}))
-    assert seen.summaries is None
-    assert len(seen.in_full().records) == 1
+@pytest.mark.parametrize("unusual", [{"batch_id": "b-2"}, {"client_account_id": OTHER}])
+def test_rows_possibly_of_another_batch_are_parsed_in_full(unusual: dict[str, Any]) -> None:
+    view = view_of(body_of(ROW, {**ROW, **unusual}))
+    assert view.summaries is None
+    assert len(view.in_full().records) == 1
 
 
 def test_answer_that_is_no_status_is_an_error_at_once() -> None:
     with pytest.raises(DecodeError):
-        look(b"{}")
+        view_of(b"{}")
     with pytest.raises(NotFound):
-        look(body_of(ROW), status=404)
+        view_of(body_of(ROW), status=404)

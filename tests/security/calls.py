@@ -1,5 +1,7 @@
-"""Every public call of the client that talks to the server, by name. A campaign gives back all that it told; it is left
-as soon as it has failed."""
+"""All public calls of the client that send requests, by name.
+
+A campaign returns everything that it shows. It is abandoned as soon as it has failed.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from .host import CALLER, FEATURE_SET, LISTED, RECEIVER, Host
 LINGER = 0.01
 IN_TIME = 3.0
 AFTERWARDS = 0.02
-"""Seconds in which a campaign may react to the failure, before it is left."""
+"""Time in which a campaign may react to the failure before it is abandoned."""
 
 POLLS = PollPolicy(first=0.01, factor=1.2, cap=0.05, deadline=0.2)
 OPTIONS = CampaignOptions(linger=LINGER, max_resends=1, poll=POLLS)
@@ -27,7 +29,7 @@ OPTIONS = CampaignOptions(linger=LINGER, max_resends=1, poll=POLLS)
 
 @attrs.frozen
 class Given:
-    """What a call is made with."""
+    """Client, folder and other arguments of a call."""
 
     host: Host
     client: TruecallerClient
@@ -35,7 +37,7 @@ class Given:
 
     @property
     def path(self) -> Path:
-        """A file that is not there yet."""
+        """Return the path of a file that does not exist."""
         return self.folder / f"file-{len(list(self.folder.iterdir()))}"
 
 
@@ -43,7 +45,7 @@ Use = Callable[[Given], Awaitable[object]]
 
 
 def record() -> CallRecord:
-    """A record that is good now."""
+    """Return a record that is valid now."""
     start = datetime.now(UTC)
     return CallRecord(CALLER, RECEIVER, start, start + timedelta(hours=1), reason="Calling about your delivery")
 
@@ -114,7 +116,7 @@ async def _durable(given: Given) -> object:
 
 
 async def _resumed(given: Given) -> object:
-    """The first run is stopped before it has sent anything; the second one meets the failure."""
+    """Stop the first run before it sends anything, so that the second one meets the failure."""
     journal = given.path
     async with given.client.push_many([record()], journal=journal, options=OPTIONS) as stream:
         await stream.abort()
@@ -122,7 +124,7 @@ async def _resumed(given: Given) -> object:
 
 
 async def _taken(given: Given, stream: CampaignStream) -> object:
-    """Everything that a campaign tells; it is stopped when it has met the failure."""
+    """Return everything that a campaign shows; stop it after the failure."""
     results: list[object] = []
 
     async def leave() -> None:

@@ -1,11 +1,11 @@
-"""A canary is a value that must be seen nowhere; and here are the places where one looks for it.
+"""Canaries: values that must not appear anywhere, and the places in which the tests search for them.
 
-A secret leaks in more forms than its own: in base64 (a header), percent-encoded (a link), or cut (a message that was
-shortened). So what is looked for is every slice of eight characters of every such form. A phone number may be shown by
-its last four digits, so there it is its last nine.
+A secret can leak in several forms: plain, in base64 (a header), percent-encoded (a link), or cut (a shortened
+message). So the tests search for each slice of eight characters of each form. A phone number may be shown by its last
+four digits, so the tests search for its last nine.
 
-The places are those from which somebody's program, log or crash reporter can take text: see `texts_of`. A way that is
-refused (a `Secret` does not pickle) shows nothing but its refusal, and that is looked at too.
+The places are those from which a program, a log or a crash reporter can take text: see `texts_of`. If an operation is
+refused (a `Secret` cannot be pickled), its error is searched too.
 """
 
 from __future__ import annotations
@@ -26,38 +26,43 @@ from urllib.parse import quote
 import attrs
 import cattrs
 
-SLICE = 8
-DIGITS = 9
-"""Of a number; fewer of them come about by chance, in the fractions of an instant or the address of an object."""
+SLICE_CHARS = 8
+NUMBER_DIGITS = 9
+"""Digits of a number. Fewer digits occur by chance, in a timestamp or the address of an object."""
 
 
 def _as_base64(value: str) -> Iterator[str]:
-    """As it stands in the middle of a longer text: one of three, by where it begins; the ends depend on the rest."""
+    """Return the base64 forms inside a longer text: one for each offset, without the ends."""
     for before in range(3):
         yield base64.b64encode(b"\0" * before + value.encode()).decode().rstrip("=")[before and 4 : -4]
 
 
 def traces_of_secret(value: str) -> frozenset[str]:
-    """Every slice of every form of this secret."""
+    """Return all slices of all forms of a secret."""
     forms = (value, value[::-1], quote(value, safe=""), value.encode().hex(), *_as_base64(value))
-    return frozenset(form[start : start + SLICE] for form in forms for start in range(len(form) - SLICE + 1))
+    return frozenset(
+        form[start : start + SLICE_CHARS] for form in forms for start in range(len(form) - SLICE_CHARS + 1)
+    )
 
 
 def traces_of_number(number: str) -> frozenset[str]:
-    """All of it but for the country, which others share."""
-    return frozenset({number[-DIGITS:]})
+    """Return the number without its country code, which other numbers share."""
+    return frozenset({number[-NUMBER_DIGITS:]})
 
 
 @attrs.frozen
 class Leak:
-    """Something that must not be seen was seen: `what`, and in which `place`."""
+    """A canary that was found: its name in `what`, and the place."""
 
     place: str
     what: str
 
 
 def leaks(traces: Mapping[str, frozenset[str]], texts: Iterable[tuple[str, str]]) -> list[Leak]:
-    """What of it these texts show, each with its place. All of them are searched at once: mostly there is nothing."""
+    """Return the canaries that the texts contain, each with its place.
+
+    All texts are searched together first, because most contain none.
+    """
     found = list(texts)
     whole = "\0".join(text for _, text in found)
     seen = {name: [trace for trace in each if trace in whole] for name, each in traces.items()}
@@ -69,41 +74,44 @@ def leaks(traces: Mapping[str, frozenset[str]], texts: Iterable[tuple[str, str]]
     ]
 
 
-Ways = Mapping[str, Callable[[object], object]]
+Operations = Mapping[str, Callable[[object], object]]
 
-SHOWING: Ways = {
+RENDERERS: Operations = {
     "repr": repr,
     "str": str,
-    "format": lambda thing: f"{thing}",
-    "padded": lambda thing: f"{thing!r:>400}",
-    "json": lambda thing: json.dumps(thing, default=str),
+    "format": lambda value: f"{value}",
+    "padded": lambda value: f"{value!r:>400}",
+    "json": lambda value: json.dumps(value, default=str),
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
 }
-"""Ways to show an object; its numbers are masked there."""
+"""Functions that render an object; its numbers must be masked in the result."""
 
-TAKING_APART: Ways = {
+EXTRACTORS: Operations = {
     "pickle": pickle.dumps,
-    "vars": lambda thing: sorted(vars(thing).items()),
-    "json of its fields": lambda thing: json.dumps(vars(thing), default=repr),
-    "asdict": lambda thing: attrs.asdict(cast("Any", thing)) if attrs.has(type(thing)) else None,
+    "vars": lambda value: sorted(vars(value).items()),
+    "json of its fields": lambda value: json.dumps(vars(value), default=repr),
+    "asdict": lambda value: attrs.asdict(cast("Any", value)) if attrs.has(type(value)) else None,
     "unstructured": cattrs.unstructure,
 }
-"""Ways to take it apart. A record or a number that was asked for is found there, because somebody asked for it."""
+"""Functions that take an object apart. Numbers that the caller asked for may appear in the result."""
 
 
-def texts_of(thing: object, ways: Ways) -> Iterator[tuple[str, str]]:
-    """What anybody could take out of this object, by the way that it came."""
-    for name, way in ways.items():
+def texts_of(value: object, operations: Operations) -> Iterator[tuple[str, str]]:
+    """Return all texts that can be taken from an object, with the function that gave them."""
+    for name, operation in operations.items():
         try:
-            said = way(thing)
-        except Exception as refusal:  # noqa: BLE001 - whatever it refuses with, the words must be clean
-            said = (refusal, refusal.args)
-        yield f"{name} of {type(thing).__name__}", said.decode("latin-1") if isinstance(said, bytes) else repr(said)
+            result = operation(value)
+        except Exception as refusal:  # noqa: BLE001 - any refusal must be free of canaries too
+            result = (refusal, refusal.args)
+        yield (
+            f"{name} of {type(value).__name__}",
+            result.decode("latin-1") if isinstance(result, bytes) else repr(result),
+        )
 
 
 def chain_of(error: BaseException) -> Iterator[BaseException]:
-    """The error, and all that stands behind it."""
+    """Return the error, its causes, its contexts and its groups."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -115,26 +123,29 @@ def chain_of(error: BaseException) -> Iterator[BaseException]:
 
 
 def texts_of_error(error: BaseException) -> Iterator[tuple[str, str]]:
-    """What a log or a program would show of it, with all that stands behind it."""
+    """Return all texts that a log or a program would show of an error and of its causes."""
     yield "format_exception", "".join(traceback.format_exception(error))
     for link in chain_of(error):
-        yield from texts_of(link, SHOWING)
-        yield from texts_of(link, TAKING_APART)
+        yield from texts_of(link, RENDERERS)
+        yield from texts_of(link, EXTRACTORS)
 
 
 def locals_of(error: BaseException) -> Iterator[tuple[str, str]]:
-    """The local variables that a crash reporter would collect, but for those of the tests, which hold the canaries."""
+    """Return the local variables that a crash reporter would collect.
+
+    Those of the tests are omitted, because they hold the canaries.
+    """
     for link in chain_of(error):
         for frame in traceback.TracebackException.from_exception(link, capture_locals=True).stack:
             if "/tests/" not in frame.filename:
                 yield f"local variables of {frame.name} in {Path(frame.filename).name}", repr(frame.locals)
 
 
-OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({})))
+STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({})))
 
 
-class Ear(logging.Handler):
-    """Hears every log record of the process, from DEBUG on, and every warning."""
+class LogCollector(logging.Handler):
+    """Collects all log records of the process from DEBUG on, and all warnings."""
 
     def __init__(self) -> None:
         super().__init__(logging.NOTSET)
@@ -144,39 +155,39 @@ class Ear(logging.Handler):
         self.records.append(record)
 
     def texts(self) -> Iterator[tuple[str, str]]:
-        """Message, arguments, own fields and traceback of every record."""
+        """Return message, arguments, own attributes and traceback of each record."""
         for record in self.records:
-            fields = {name: value for name, value in vars(record).items() if name not in OF_EVERY_RECORD}
+            fields = {name: value for name, value in vars(record).items() if name not in STANDARD_ATTRIBUTES}
             yield f"log {record.name}", f"{record.getMessage()} {record.args!r} {fields!r} {record.exc_text}"
             if record.exc_info and record.exc_info[1] is not None:
                 yield from texts_of_error(record.exc_info[1])
 
 
 @attrs.define
-class Heard:
-    """What was said while somebody listened: log records, and warnings."""
+class Collected:
+    """Log records and warnings of a period."""
 
-    ear: Ear
-    warned: list[warnings.WarningMessage]
+    log: LogCollector
+    warnings_seen: list[warnings.WarningMessage]
 
     def texts(self) -> Iterator[tuple[str, str]]:
-        """All of it."""
-        yield from self.ear.texts()
-        for warning in self.warned:
+        """Return all texts."""
+        yield from self.log.texts()
+        for warning in self.warnings_seen:
             yield "warning", f"{warning} {warning.message!r} {warning.source!r}"
 
 
 @contextmanager
-def listening() -> Iterator[Heard]:
-    """Everything that is logged, by whomever, from DEBUG on; and every warning."""
-    ear, root = Ear(), logging.getLogger()
+def collecting() -> Iterator[Collected]:
+    """Collect the records of all loggers from DEBUG on, and all warnings."""
+    log, root = LogCollector(), logging.getLogger()
     before = root.level
-    root.addHandler(ear)
+    root.addHandler(log)
     root.setLevel(logging.DEBUG)
     try:
-        with warnings.catch_warnings(record=True) as warned:
+        with warnings.catch_warnings(record=True) as warnings_seen:
             warnings.simplefilter("always")
-            yield Heard(ear, warned)
+            yield Collected(log, warnings_seen)
     finally:
         root.setLevel(before)
-        root.removeHandler(ear)
+        root.removeHandler(log)

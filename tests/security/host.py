@@ -1,8 +1,8 @@
-"""A host that hands out a token, answers well, and fails the one call that a test is about.
+"""Server that issues a token, answers correctly, and fails the one call that a test is about.
 
-It knows each request by its path. What it is told to fail with is a `Failure`: a coroutine function that is given the
-connection and everything the client had sent on it, token and numbers included, so that a failure can throw them back
-into the client's face, as gateways and debugging pages do.
+It recognises each request by its path. A `Failure` is a coroutine function that receives the connection and everything
+that the client sent on it, token and numbers included. So a failure can repeat them in the answer, as gateways and
+debugging pages do.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from truecaller_async import Limits, RetryPolicy, Timeouts, TruecallerClient
 ACCOUNT = "00000000-0000-4000-8000-000000000001"
 KEY = "ca9a2y0f-4cad-4e1b-9fac-b01dfaceb00c"
 TOKEN = "aC4n4ryPZ2x3aEk9TYGxPZldm0qvWQknTXTI/4nd+4b=uTPZxNpIZ32yWmiOFtGq"
-"""In the forms of the documented ones."""
+"""Same forms as in the documentation."""
 CALLER, RECEIVER = "911140567123", "919900765432"
 LISTED = "911140998761"
 FEATURE_SET = "00000000-0000-4000-8000-0000000000f5"
@@ -55,8 +55,8 @@ GOOD: Mapping[bytes, bytes] = MappingProxyType(
 Failure = Callable[[Connection, bytes], Awaitable[None]]
 
 
-def says(body: bytes, status: str = "200 OK", headers: str = "") -> Failure:
-    """This answer."""
+def answers_with(body: bytes, status: str = "200 OK", headers: str = "") -> Failure:
+    """Return a failure that sends this answer."""
 
     async def answer(connection: Connection, _: bytes) -> None:
         await connection.answer(body, status=status, headers=headers + ALONE)
@@ -65,17 +65,17 @@ def says(body: bytes, status: str = "200 OK", headers: str = "") -> Failure:
 
 
 def credential_in(sent: str) -> str:
-    """The token that a request came with, or the key by which one was asked for."""
+    """Return the token of a request, or the API key of a request for a token."""
     return next(value for value in (TOKEN, KEY) if value in sent)
 
 
 def echoes(status: str, form: str = "json", headers: str = "") -> Failure:
-    """An answer with all that was sent in it: headers, token, key and numbers."""
+    """Return a failure that repeats everything that was sent: headers, token, key and numbers."""
 
     async def answer(connection: Connection, sent: bytes) -> None:
         text = sent.decode("latin-1")
         forms: dict[str, Callable[[], str]] = {
-            "json": lambda: json.dumps({"slug": "bad-request", "message": f"you said: {text}"}),
+            "json": lambda: json.dumps({"slug": "bad-request", "message": f"received: {text}"}),
             "record": lambda: json.dumps({"status_info": {"status": "error", "field": "receiver", "message": text}}),
             "page": lambda: f"<html><pre>{text}</pre></html>",
             "credentials": lambda: json.dumps({"message": f"the credential {credential_in(text)} is not good"}),
@@ -121,27 +121,27 @@ FAILURES: Mapping[str, Failure] = MappingProxyType(
         "403 with an echo": echoes("403 Forbidden"),
         "404 with an echo": echoes("404 Not Found", "page"),
         "429 with an echo": echoes("429 Too Many Requests", headers="Retry-After: 0\r\n"),
-        "429 for a day": says(b"{}", "429 Too Many Requests", "Retry-After: 86400\r\n"),
-        "500 for the token": says(
+        "429 for a day": answers_with(b"{}", "429 Too Many Requests", "Retry-After: 86400\r\n"),
+        "500 for the token": answers_with(
             b'{"slug": "internal-server-error", "message": "500/50011 - Failed to parse token"}', "500 Oh"
         ),
         "502 with an echo": echoes("502 Bad Gateway", "page"),
         "503 with the credentials": echoes("503 Service Unavailable", "credentials"),
-        "a redirect with the token": says(
+        "a redirect with the token": answers_with(
             b"", "307 Temporary Redirect", f"Location: https://elsewhere.example/x?token={TOKEN}\r\n"
         ),
         "a web page with an echo": echoes("200 OK", "page", "Content-Type: text/html\r\n"),
         "another form with an echo": echoes("200 OK", "other"),
-        "no JSON": says(b"{" + TOKEN.encode()),
-        "too large": says(b" " * 9_000_000),
-        "no gzip": says(TOKEN.encode(), headers="Content-Encoding: gzip\r\n"),
-        "a bomb": says(gzip.compress(bytes(9_000_000)), headers="Content-Encoding: gzip\r\n"),
+        "no JSON": answers_with(b"{" + TOKEN.encode()),
+        "too large": answers_with(b" " * 9_000_000),
+        "no gzip": answers_with(TOKEN.encode(), headers="Content-Encoding: gzip\r\n"),
+        "a bomb": answers_with(gzip.compress(bytes(9_000_000)), headers="Content-Encoding: gzip\r\n"),
     }
 )
 
 
 class Host:
-    """Between `async with`: fails with `failure` what `fails` matches, and answers everything else well."""
+    """Server within `async with` that fails the chosen calls and answers the others."""
 
     def __init__(self) -> None:
         self.server = RawServer(self._play)
@@ -150,12 +150,12 @@ class Host:
         self.failed = asyncio.Event()
 
     def fail(self, failure: Failure, *, mint: bool) -> None:
-        """From now on fail the calls, or the `mint` of a token in their place."""
+        """Fail the calls from now on, or the mint of the token that they need."""
         self.failure, self.failed = failure, asyncio.Event()
         self.fails = MINT if mint else re.compile(rb"(?!POST \S+/token HTTP)")
 
     def client(self, **settings: Any) -> TruecallerClient:
-        """A client of this host, with canaries for its credentials."""
+        """Return a client of this host with canaries as credentials."""
         given: dict[str, Any] = {
             "client_account_id": ACCOUNT,
             "key_id": "the-key-id",
@@ -168,7 +168,7 @@ class Host:
         return TruecallerClient(**{**given, **settings})
 
     async def until_failed(self) -> None:
-        """A request was failed."""
+        """Wait until a request was failed."""
         await self.failed.wait()
 
     async def _play(self, connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""S38: an input that is small on disk and large in memory costs its own row, or the reading, and little memory."""
+"""S38: input that is small on disk and large in memory fails its row or the reading, and needs little memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LINE = json.dumps({"caller": CALLER, "receiver": RECEIVER, "starts_at": 1, "ends
 
 @attrs.frozen
 class Bomb:
-    """A file's name and content; behind the bomb comes a good row."""
+    """Name and content of a file; a valid row follows the bomb."""
 
     name: str
     content: Callable[[], str]

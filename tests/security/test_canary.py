@@ -1,7 +1,7 @@
-"""S01: neither the key, nor a token, nor a phone number is ever seen, however a call ends.
+"""S01: no key, token or phone number is shown, however a call ends.
 
-The table is `calls.CALLS` x `host.FAILURES`, once where the call itself is failed and once where the token is that it
-needs. Everything is listened to: all loggers from DEBUG on, asyncio in its debug mode, every warning.
+The table is `calls.CALLS` x `host.FAILURES`, once with a failure of the call and once with a failure of the mint that
+it needs. All loggers from DEBUG on, asyncio in its debug mode, and all warnings are collected.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxSettings
 
 from .calls import CALLS, Given, record
 from .canary import (
-    SHOWING,
-    TAKING_APART,
-    Heard,
+    EXTRACTORS,
+    RENDERERS,
+    Collected,
     Leak,
+    collecting,
     leaks,
-    listening,
     locals_of,
     texts_of,
     texts_of_error,
@@ -47,15 +47,15 @@ NUMBERS = {
 
 
 def leaks_in(ending: object) -> list[Leak]:
-    """What the end of a call shows of the canaries, be it an error or an answer."""
+    """Return the canaries that the result or the error of a call shows."""
     if isinstance(ending, BaseException):
         return [*leaks(SECRETS | NUMBERS, texts_of_error(ending)), *leaks(SECRETS, locals_of(ending))]
-    taken_apart = leaks(SECRETS, texts_of(ending, TAKING_APART))
-    return [*leaks(SECRETS | NUMBERS, texts_of(ending, SHOWING)), *taken_apart]
+    taken_apart = leaks(SECRETS, texts_of(ending, EXTRACTORS))
+    return [*leaks(SECRETS | NUMBERS, texts_of(ending, RENDERERS)), *taken_apart]
 
 
 def debug(*, every_callback: bool) -> None:
-    """asyncio's debug mode, in which it may tell of every callback that it runs, with its arguments."""
+    """Turn on the debug mode of asyncio, which can log each callback with its arguments."""
     loop = asyncio.get_running_loop()
     loop.set_debug(True)
     if every_callback:
@@ -63,18 +63,18 @@ def debug(*, every_callback: bool) -> None:
 
 
 async def ending_of(call: str, given: Given) -> object:
-    """The answer, or the error."""
+    """Return the result of the call, or its error."""
     try:
         return await CALLS[call](given)
     except Exception as error:  # noqa: BLE001 - how it ends is what is looked at
         return error
 
 
-async def row_of(call: str, folder: Path, *, mint: bool = False) -> tuple[dict[str, object], Heard]:
-    """One row of the table: how the call ended under each failure, and what was heard meanwhile."""
+async def row_of(call: str, folder: Path, *, mint: bool = False) -> tuple[dict[str, object], Collected]:
+    """Run one row of the table: the end of the call for each failure, and the records collected meanwhile."""
     ends: dict[str, object] = {}
     failed = 0
-    with listening() as heard:
+    with collecting() as collected:
         async with Host() as host:
             for number, (name, failure) in enumerate(FAILURES.items()):
                 host.fail(failure, mint=mint)
@@ -85,14 +85,14 @@ async def row_of(call: str, folder: Path, *, mint: bool = False) -> tuple[dict[s
                 failed += host.failed.is_set()
         assert (KEY if mint else TOKEN).encode() in host.server.received
     assert failed >= 15
-    return ends, heard
+    return ends, collected
 
 
 async def assert_row_is_clean(call: str, folder: Path, *, mint: bool = False) -> None:
     debug(every_callback=False)
-    ends, heard = await row_of(call, folder, mint=mint)
-    assert {record.name for record in heard.ear.records} >= {"asyncio", "truecaller_async"}
-    assert leaks(SECRETS | NUMBERS, heard.texts()) == []
+    ends, collected = await row_of(call, folder, mint=mint)
+    assert {record.name for record in collected.log.records} >= {"asyncio", "truecaller_async"}
+    assert leaks(SECRETS | NUMBERS, collected.texts()) == []
     assert {name: found for name, ending in ends.items() if (found := leaks_in(ending))} == {}
 
 
@@ -112,12 +112,12 @@ async def test_failed_mint_shows_no_secret_and_no_number(call: str, tmp_path: Pa
 @pytest.mark.parametrize("call", CALLS)
 async def test_successful_call_shows_no_secret_and_no_number(call: str, tmp_path: Path) -> None:
     debug(every_callback=True)
-    with listening() as heard:
+    with collecting() as collected:
         async with Host() as host, host.client() as client:
             ending = await ending_of(call, Given(host, client, tmp_path))
     assert TOKEN.encode() in host.server.received or KEY.encode() in host.server.received
     assert isinstance(ending, BaseException) == call.startswith("exports")
-    assert leaks(SECRETS | NUMBERS, heard.texts()) == []
+    assert leaks(SECRETS | NUMBERS, collected.texts()) == []
     assert leaks_in(ending) == []
 
 
@@ -126,15 +126,15 @@ async def test_sandbox_tokens_are_not_shown(tmp_path: Path) -> None:
     debug(every_callback=True)
     settings = SandboxSettings(api_key=KEY, limits=SPEEDS["off"], resolve_after=0.0)
     state = tmp_path / "state.db"
-    with listening() as heard:
+    with collecting() as collected:
         async with await Sandbox.start(settings) as sandbox:
             environ = sandbox.environment()
             async with TruecallerClient.from_env(environ, state=f"sqlite:///{state}") as client:
                 ends = [await client.calls.push(record()), await client.tokens.status(), client, environ]
             with closing(sqlite3.connect(state)) as db:
                 ((token,),) = db.execute("SELECT token FROM token").fetchall()
-    assert leaks(SECRETS | {"issued": traces_of_secret(token)}, heard.texts()) == []
-    assert leaks({"issued": traces_of_secret(token)}, texts_of(ends, SHOWING)) == []
+    assert leaks(SECRETS | {"issued": traces_of_secret(token)}, collected.texts()) == []
+    assert leaks({"issued": traces_of_secret(token)}, texts_of(ends, RENDERERS)) == []
 
 
 def show_in_a_log() -> None:
@@ -171,9 +171,9 @@ def show_a_number() -> None:
     [show_in_a_log, show_in_a_field, show_in_base64, show_in_a_link, show_in_a_warning, show_a_part, show_a_number],
 )
 def test_leak_planted_in_a_log_is_found(plant: Callable[[], None]) -> None:
-    with listening() as heard:
+    with collecting() as collected:
         plant()
-    assert leaks(SECRETS | NUMBERS, heard.texts())
+    assert leaks(SECRETS | NUMBERS, collected.texts())
 
 
 def fail_with_arguments() -> NoReturn:

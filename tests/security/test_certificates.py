@@ -1,4 +1,4 @@
-"""S08: TLS from 1.2 on, and a certificate that is not good for this host, now, is not sent to."""
+"""S08: TLS 1.2 or later, and nothing is sent unless the certificate is valid for this host now."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _name(text: str) -> x509.Name:
 
 @attrs.define
 class Authority:
-    """A certificate authority of our own, and the folder that it writes into."""
+    """Certificate authority of the tests, and the folder of its files."""
 
     folder: Path
     key: ec.EllipticCurvePrivateKey = attrs.field(factory=lambda: ec.generate_private_key(ec.SECP256R1()))
@@ -55,7 +55,7 @@ class Authority:
         return builder.not_valid_before(begins).not_valid_after(ends)
 
     def server(self, *, ends: timedelta = DAY, address: str = "127.0.0.1") -> tuple[ssl.SSLContext, x509.Certificate]:
-        """The context of a server with a certificate of this authority for that address."""
+        """Return the context of a server with a certificate of this authority for an address."""
         now, key = datetime.now(UTC), ec.generate_private_key(ec.SECP256R1())
         certificate = (
             self._builder(_name(address), key.public_key(), now - 3 * DAY, now + ends)
@@ -74,11 +74,11 @@ class Authority:
         return context, certificate
 
     def trusting(self) -> ssl.SSLContext:
-        """A context that trusts this authority."""
+        """Return a context that trusts this authority."""
         return ssl.create_default_context(cafile=str(self.folder / "authority.pem"))
 
     def knowing_of(self, revoked: x509.Certificate) -> ssl.SSLContext:
-        """A context that has been told that this certificate was revoked."""
+        """Return a context that knows that this certificate is revoked."""
         now = datetime.now(UTC)
         entry = x509.RevokedCertificateBuilder().serial_number(revoked.serial_number).revocation_date(now - DAY)
         crl = (
@@ -112,7 +112,7 @@ def of_another_host(authority: Authority) -> tuple[ssl.SSLContext, ssl.SSLContex
     return authority.server(address="127.0.0.2")[0], authority.trusting()
 
 
-def of_nobody(authority: Authority) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+def of_unknown_issuer(authority: Authority) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     return authority.server()[0], ssl.create_default_context()
 
 
@@ -123,21 +123,21 @@ def revoked(authority: Authority) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 @pytest.mark.fault("S08")
 @pytest.mark.parametrize(
-    ("scene", "words"),
+    ("scene", "message"),
     [
         (expired, "certificate has expired"),
         (of_another_host, "mismatch"),
-        (of_nobody, "unable to get local issuer certificate"),
+        (of_unknown_issuer, "unable to get local issuer certificate"),
         (revoked, "certificate revoked"),
     ],
 )
 async def test_invalid_certificate_is_refused_for_good_and_nothing_is_sent(
-    authority: Authority, scene: Scene, words: str
+    authority: Authority, scene: Scene, message: str
 ) -> None:
     server_side, client_side = scene(authority)
     async with RawServer(ssl=server_side) as server:
         transport = AiohttpTransport(f"https://127.0.0.1:{server.port}", ssl=client_side)
-        with pytest.raises(NotSent, match=words) as caught:
+        with pytest.raises(NotSent, match=message) as caught:
             await transport.send(LABELS, PATIENT)
         await transport.aclose()
     assert not caught.value.retryable

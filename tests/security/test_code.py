@@ -1,4 +1,4 @@
-"""S39 and S40: what the package never does, read from its text and seen at its import."""
+"""S39 and S40: things that the package must not do, checked in its source and at its import."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FORBIDDEN = (
     "telnetlib",
     "xml",
 )
-"""Modules and functions that nothing here imports or calls."""
+"""Modules and functions that the package must not import or call."""
 
 WRITING = {"w", "x", "a", "+"}
 EXECUTING = {"execute", "executemany", "executescript"}
@@ -44,22 +44,24 @@ OWN_NAMES = {
     "truecaller_async.webhooks.event_queries": {"one", "state"},
     "truecaller_async.storage.sqlite_worker": {"version"},
 }
-"""What may stand in SQL beside constants: parts of SQL of the same module, and the version of a schema; no values."""
+"""Names that may be inserted into SQL: parts of SQL of the same module, and the schema version; no values."""
 
 
 def dangers(module: Module) -> list[str]:
-    """What a module imports or calls of that list, a shell, and SQL into which something is written."""
+    """Return the forbidden imports and calls, shells, and formatted SQL of a module."""
     found = [use for use in module.imports() if any(use.is_about(name) for name in FORBIDDEN)]
     found += [use for use in module.calls() if any(use.is_about(name) for name in FORBIDDEN)]
-    said = [f"{module.name}:{use.line} {use.name}" for use in found]
+    found_places = [f"{module.name}:{use.line} {use.name}" for use in found]
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Call):
-            said += [f"{module.name}:{node.lineno} {what}" for what in (*shells(node), *mixed_sql(module, node))]
-    return said
+            found_places += [
+                f"{module.name}:{node.lineno} {what}" for what in (*shells(node), *mixed_sql(module, node))
+            ]
+    return found_places
 
 
 def shells(call: ast.Call) -> Iterator[str]:
-    """A command line that a shell reads."""
+    """Yield the way in which a call runs a shell."""
     for keyword in call.keywords:
         if keyword.arg == "shell" and not (isinstance(keyword.value, ast.Constant) and not keyword.value.value):
             yield "shell="
@@ -68,7 +70,7 @@ def shells(call: ast.Call) -> Iterator[str]:
 
 
 def mixed_sql(module: Module, call: ast.Call) -> Iterator[str]:
-    """SQL into which something is written that is no constant of ours."""
+    """Yield the values, other than known constants, that are inserted into SQL."""
     if not isinstance(call.func, ast.Attribute) or call.func.attr not in EXECUTING or not call.args:
         return
     sql = call.args[0]
@@ -77,20 +79,20 @@ def mixed_sql(module: Module, call: ast.Call) -> Iterator[str]:
         constant = {name for name in names if name.isupper()}
         if names - constant - OWN_NAMES.get(module.name, set()):
             yield f"SQL with {', '.join(sorted(names))}"
-    elif isinstance(sql, ast.BinOp | ast.Call) and not is_ours(sql, OWN_NAMES.get(module.name, set())):
+    elif isinstance(sql, ast.BinOp | ast.Call) and not is_constant(sql, OWN_NAMES.get(module.name, set())):
         yield f"SQL by {ast.unparse(sql)}"
 
 
-def is_ours(sql: ast.expr, own: set[str]) -> bool:
-    """A text as it stands, a constant by its name, or two of them in a row."""
+def is_constant(sql: ast.expr, own: set[str]) -> bool:
+    """Return whether an expression is a literal, a constant by name, or a concatenation of them."""
     if isinstance(sql, ast.BinOp):
-        return isinstance(sql.op, ast.Add) and is_ours(sql.left, own) and is_ours(sql.right, own)
+        return isinstance(sql.op, ast.Add) and is_constant(sql.left, own) and is_constant(sql.right, own)
     return isinstance(sql, ast.Constant) or (isinstance(sql, ast.Name) and (sql.id.isupper() or sql.id in own))
 
 
 @pytest.mark.fault("S39")
 def test_nothing_dangerous_is_imported_called_or_executed() -> None:
-    assert [said for module in modules() for said in dangers(module)] == []
+    assert [place for module in modules() for place in dangers(module)] == []
 
 
 @pytest.mark.fault("S39")
@@ -147,10 +149,10 @@ def hook(event, args):
 
 sys.addaudithook(hook)
 import logging
-class Ear(logging.Handler):
+class LogCollector(logging.Handler):
     def emit(self, record):
         seen.append(["log", record.getMessage()])
-logging.getLogger().addHandler(Ear())
+logging.getLogger().addHandler(LogCollector())
 logging.getLogger().setLevel(1)
 import warnings
 warnings.simplefilter("error")
@@ -171,15 +173,15 @@ def test_import_writes_nothing_starts_nothing_and_logs_nothing() -> None:
     done = subprocess.run(  # noqa: S603 - our own interpreter and our own program
         [sys.executable, "-B", "-c", WATCHED], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
-    told = json.loads(done.stdout)
-    assert told["seen"] == []
-    assert told["modules"] > 150
-    assert told["threads"] == 1
+    report = json.loads(done.stdout)
+    assert report["seen"] == []
+    assert report["modules"] > 150
+    assert report["threads"] == 1
     assert done.stderr == ""
 
 
 def openings(module: Module) -> Iterator[tuple[int, str]]:
-    """Where a file is opened to be written, or made."""
+    """Return the places at which a file is opened for writing or created."""
     for use in module.calls():
         if use.name.startswith(("tempfile.", "os.mkfifo", "os.open")) or use.name == "open":
             yield use.line, use.name
@@ -201,4 +203,4 @@ def test_files_are_created_exclusively_or_with_a_given_name() -> None:
         made = [name for _, name in openings(module)]
         if made and not any(word in text for word in EXCLUSIVE_OR_NOT_FOLLOWED):
             careless.append(f"{module.name}: {', '.join(made)}")
-    assert {said.partition(":")[0] for said in careless} <= NAMED_BY_THE_CALLER.keys(), careless
+    assert {place.partition(":")[0] for place in careless} <= NAMED_BY_THE_CALLER.keys(), careless

@@ -1,4 +1,4 @@
-"""S06: no secret is an option, because everybody who lists processes sees those."""
+"""S06: no secret is a command-line option, because process lists show the options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .host import ACCOUNT, KEY
 
 SECRETIVE = ("key", "secret", "password", "passwd", "token", "credential", "auth", "bearer")
 NO_SECRETS = {"tokens", "token-life"}
-"""How many tokens, and how long those of the sandbox live."""
+"""Options that are about tokens but take a count or a time."""
 
 
 def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -25,19 +25,19 @@ def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tup
             yield from commands(below, (*path, name))
 
 
-def words_of(parameter: click.Parameter) -> set[str]:
-    """Its name on the command line, and what it stands for there."""
+def names_of(parameter: click.Parameter) -> set[str]:
+    """Return the name of an option and its placeholder."""
     names = {name.lstrip("-") for name in (*parameter.opts, *parameter.secondary_opts)}
-    return {word.lower() for word in (*names, parameter.metavar or "")}
+    return {name.lower() for name in (*names, parameter.metavar or "")}
 
 
 def secretive(command: click.Command) -> list[str]:
-    """The options and arguments of a command that seem to take a secret."""
+    """Return the options and arguments of a command that seem to take a secret."""
     return [
-        word
+        name
         for parameter in command.params
-        for word in words_of(parameter) - NO_SECRETS
-        if any(part in word for part in SECRETIVE)
+        for name in names_of(parameter) - NO_SECRETS
+        if any(part in name for part in SECRETIVE)
     ]
 
 
@@ -45,7 +45,7 @@ def secretive(command: click.Command) -> list[str]:
 def test_no_option_or_argument_accepts_a_secret() -> None:
     found = {" ".join(path): secretive(command) for path, command in commands(app)}
     assert len(found) > 20
-    assert {name: words for name, words in found.items() if words} == {}
+    assert {name: names for name, names in found.items() if names} == {}
 
 
 @pytest.mark.fault("S06")

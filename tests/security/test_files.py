@@ -1,7 +1,7 @@
-"""S04, S34, S35 and S36: what a campaign of 10,000 records leaves on disk and in the log.
+"""S04, S34, S35 and S36: data that a campaign of 10,000 records leaves on disk and in the log.
 
-One campaign over a real socket, with a journal, kept tokens and a file of results. Its files are read as bytes while it
-runs, its log is heard at DEBUG, and when it is over the files are read again.
+One campaign runs over a real socket, with a journal, a token store and a results file. Its files are read as bytes
+while it runs and again after its end, and its log is collected at DEBUG.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from truecaller_async import CallRecord, Summary, TruecallerClient, read_csv
 from truecaller_async.journal.maintenance import purge
 from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxSettings
 
-from .canary import Heard, leaks, listening, traces_of_secret
+from .canary import Collected, collecting, leaks, traces_of_secret
 from .host import CALLER, KEY
 
 ROWS = 10_000
 LONG_NUMBER = re.compile(rb"\d{9,}")
 DIGITS = 12
 PACKED = 6
-"""Bytes in which a table would keep such a number."""
+"""Bytes of such a number as an integer in a table."""
 
 
 def receiver(row: int) -> str:
-    """Every hundredth is refused by the sandbox's verdict."""
+    """Return the records; the sandbox rejects one in a hundred."""
     return f"9198{row * 7919 % 1_000_000:06d}{13 if row % 100 == 7 else 0:02d}"
 
 
@@ -45,11 +45,11 @@ RECEIVERS = [receiver(row) for row in range(1, ROWS + 1)]
 
 @attrs.frozen
 class Left:
-    """What the campaign left behind."""
+    """Files and log of the campaign."""
 
     folder: Path
     summary: Summary
-    heard: Heard
+    collected: Collected
     token: str
     while_running: dict[str, bytes]
     temporary: list[str]
@@ -59,7 +59,7 @@ class Left:
 
 
 def numbers_in(data: bytes) -> set[str]:
-    """The receivers that stand in these bytes, as digits or packed."""
+    """Return the receivers that the bytes contain, as digits or as integers."""
     digits, packed = set(RECEIVERS), {int(number).to_bytes(PACKED, "big"): number for number in RECEIVERS}
     found = {
         run[start : start + DIGITS].decode()
@@ -71,7 +71,7 @@ def numbers_in(data: bytes) -> set[str]:
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
-    """Every file but the input."""
+    """Return all files except the input."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".csv"}
 
 
@@ -106,13 +106,13 @@ def write_input(path: Path, label: str) -> None:
 @pytest.fixture(scope="module")
 def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
     folder, temporary = tmp_path_factory.mktemp("campaign"), tmp_path_factory.mktemp("temporary")
-    with pytest.MonkeyPatch.context() as patch, listening() as heard:
+    with pytest.MonkeyPatch.context() as patch, collecting() as collected:
         patch.setattr(tempfile, "tempdir", str(temporary))
         summary, token, seen = asyncio.run(campaign(folder))
     assert summary.read == ROWS
     assert (summary.delivered, summary.failed) == (ROWS - 100, 100)
     assert seen.keys() >= {"campaign.db", "campaign.db-wal", "campaign.db-shm", "state.db"}
-    return Left(folder, summary, heard, token, seen, sorted(path.name for path in temporary.iterdir()))
+    return Left(folder, summary, collected, token, seen, sorted(path.name for path in temporary.iterdir()))
 
 
 @pytest.mark.fault("S04")
@@ -126,18 +126,18 @@ def test_key_is_in_no_file_and_token_only_in_the_token_file(left: Left) -> None:
 
 @pytest.mark.fault("S04")
 def test_campaign_files_are_private_and_no_temporary_file_remains(left: Left) -> None:
-    ours = {path.name: stat.S_IMODE(path.stat().st_mode) for path in left.folder.iterdir() if path.suffix != ".csv"}
-    assert ours == {"campaign.db": 0o600, "state.db": 0o600}
+    own = {path.name: stat.S_IMODE(path.stat().st_mode) for path in left.folder.iterdir() if path.suffix != ".csv"}
+    assert own == {"campaign.db": 0o600, "state.db": 0o600}
     assert left.temporary == []
 
 
 @pytest.mark.fault("S34")
 def test_debug_log_contains_none_of_ten_thousand_numbers(left: Left) -> None:
-    said = "\n".join(text for _, text in left.heard.texts())
-    ours = [record for record in left.heard.ear.records if record.name == "truecaller_async"]
-    assert len(ours) > sum(left.summary.requests.values()) > 2 * ROWS / 500
-    assert numbers_in(said.encode()) == set()
-    assert numbers_in(f"{said} {RECEIVERS[77]}".encode()) == {RECEIVERS[77]}
+    log_text = "\n".join(text for _, text in left.collected.texts())
+    own = [record for record in left.collected.log.records if record.name == "truecaller_async"]
+    assert len(own) > sum(left.summary.requests.values()) > 2 * ROWS / 500
+    assert numbers_in(log_text.encode()) == set()
+    assert numbers_in(f"{log_text} {RECEIVERS[77]}".encode()) == {RECEIVERS[77]}
 
 
 @pytest.mark.fault("S35")
@@ -167,7 +167,7 @@ def test_purge_removes_kept_records_from_the_journal_bytes(tmp_path: Path) -> No
 
 
 async def stopped_at_once(path: Path) -> None:
-    """A campaign whose input cannot be read again, so that its records are in the journal."""
+    """Run a campaign whose input cannot be read again, so that the journal holds its records."""
     start = datetime.now(UTC)
     rows = (CallRecord(CALLER, number, start, start + timedelta(hours=4)) for number in RECEIVERS[:2000])
     async with (
@@ -186,7 +186,7 @@ DIGESTS = ("md5", "sha1", "sha256", "sha512", "blake2b", "blake2s", "sha3_256")
 
 
 def plain_digests(number: str) -> Iterator[bytes]:
-    """What anybody could compute of a number, in the length of a print and in full."""
+    """Return hashes of a number that need no salt, in full and in the length of a fingerprint."""
     for name in DIGESTS:
         digest = hashlib.new(name, number.encode()).digest()
         yield from (digest, digest[:8], digest.hex().encode(), digest[:8].hex().encode())
@@ -220,7 +220,7 @@ def test_equal_rows_have_other_fingerprints_in_another_campaign(left: Left, tmp_
 
 @attrs.frozen
 class Kept:
-    """What a journal keeps of its rows."""
+    """Return the fingerprints in a journal."""
 
     salt: bytes
     fingerprints: set[bytes]

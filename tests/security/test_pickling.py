@@ -1,4 +1,4 @@
-"""S02 and S03: errors and models travel between processes, and what holds a secret does not."""
+"""S02 and S03: errors and models can be pickled; objects that hold a secret cannot."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ MODELS = (
 )
 
 
-def name_of(thing: object) -> str:
-    return type(thing).__name__
+def name_of(value: object) -> str:
+    return type(value).__name__
 
 
 def unpickled(data: bytes) -> Any:
@@ -102,7 +102,7 @@ def unpickled(data: bytes) -> Any:
 def test_there_is_an_example_of_every_public_model_and_of_every_error() -> None:
     public = {getattr(truecaller_async, name) for name in truecaller_async.__all__}
     assert {type(model) for model in MODELS} == {
-        thing for thing in public if isinstance(thing, type) and attrs.has(thing)
+        value for value in public if isinstance(value, type) and attrs.has(value)
     }
     tree = {cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, TruecallerError)}
     assert {type(error) for error in ERRORS} == tree
@@ -116,8 +116,8 @@ def test_model_survives_pickling_and_copying(model: object) -> None:
     assert copy.deepcopy(model) == copy.copy(model) == model
 
 
-def echoed(thing: object) -> object:
-    return thing
+def echoed(value: object) -> object:
+    return value
 
 
 def failing(error: TruecallerError) -> None:
@@ -144,10 +144,12 @@ HOLDERS = (
 
 @pytest.mark.fault("S03")
 @pytest.mark.parametrize("holder", HOLDERS, ids=name_of)
-@pytest.mark.parametrize("way", [pickle.dumps, copy.deepcopy, msgspec.json.encode], ids=lambda way: way.__name__)
-def test_holder_of_a_secret_refuses_pickling(way: Callable[[object], object], holder: object) -> None:
+@pytest.mark.parametrize(
+    "operation", [pickle.dumps, copy.deepcopy, msgspec.json.encode], ids=lambda operation: operation.__name__
+)
+def test_holder_of_a_secret_refuses_pickling(operation: Callable[[object], object], holder: object) -> None:
     with pytest.raises(TypeError) as refused:
-        way(holder)
+        operation(holder)
     assert CANARY not in str(refused.value)
 
 

@@ -1,4 +1,4 @@
-"""S37: a journal that nobody named loses what speaks of single rows when nobody has written to it for 30 days."""
+"""S37: a journal in the default folder loses its row data 30 days after the last write."""
 
 from __future__ import annotations
 
@@ -33,30 +33,34 @@ PAYLOAD = b"what was kept of one record"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where journals of ours lie."""
+    """Folder of the default journals."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return journal_files.claimed("first.csv", NOW).parent
 
 
-def begun(path: Path, *, ours: bool = True) -> JournalHandle:
-    """A campaign that stopped in the middle; its journal is still open."""
-    held = open_handle(path, is_new=True)
+def unfinished(path: Path, *, is_default: bool = True) -> JournalHandle:
+    """Create the journal of an unfinished campaign, and leave it open."""
+    handle = open_handle(path, is_new=True)
     entries: list[JournalEntry] = [
         CampaignStarted(NOW, "1", "account", "v2", {}, None, b"salt"),
         RunStarted(NOW, 1),
         BatchPlanned(1, (1,), payload=PAYLOAD),
         RowsRead(SourcePosition(1, 1, 1)),
     ]
-    held.transact(
-        [held.statements.build((*entries, *([NoteAdded(journal_files.OWN, os.path.realpath(path))] if ours else [])))]
+    handle.transact(
+        [
+            handle.statements.build(
+                (*entries, *([NoteAdded(journal_files.OWN, os.path.realpath(path))] if is_default else []))
+            )
+        ]
     )
-    return held
+    return handle
 
 
-def made(name: str = "input.csv", *, days: float, ours: bool = True, path: Path | None = None) -> Path:
-    """The journal of a campaign that was stopped so many days ago."""
+def made(name: str = "input.csv", *, days: float, is_default: bool = True, path: Path | None = None) -> Path:
+    """Create the journal of a campaign that was stopped the given number of days ago."""
     path = path or journal_files.claimed(name, NOW)
-    begun(path, ours=ours).close()
+    unfinished(path, is_default=is_default).close()
     aged(path, days)
     return path
 
@@ -90,8 +94,8 @@ def test_purge_after_thirty_days_keeps_the_summary_and_logs_one_line(
     assert capsys.readouterr().err == "", "what is purged is not purged again"
 
 
-def named_by_somebody(folder: Path) -> Path:
-    return made(days=99, ours=False, path=folder / "mine.db")
+def named_by_the_caller(folder: Path) -> Path:
+    return made(days=99, is_default=False, path=folder / "mine.db")
 
 
 def moved_here(folder: Path) -> Path:
@@ -111,7 +115,7 @@ def of_another_program(folder: Path) -> Path:
 
 
 def with_a_newer_log(folder: Path) -> Path:
-    """Its process was killed yesterday; the file itself was last brought up to date long ago."""
+    """The process was killed yesterday; the main file was last written long ago."""
     path = made(days=99)
     log = path.with_name(path.name + "-wal")
     log.touch(0o600)
@@ -121,7 +125,9 @@ def with_a_newer_log(folder: Path) -> Path:
 
 
 @pytest.mark.fault("S37")
-@pytest.mark.parametrize("make", [named_by_somebody, moved_here, somewhere_else, of_another_program, with_a_newer_log])
+@pytest.mark.parametrize(
+    "make", [named_by_the_caller, moved_here, somewhere_else, of_another_program, with_a_newer_log]
+)
 def test_named_or_recent_journal_is_never_purged(
     folder: Path, capsys: pytest.CaptureFixture[str], make: Callable[[Path], Path]
 ) -> None:
@@ -135,7 +141,7 @@ def test_named_or_recent_journal_is_never_purged(
 @pytest.mark.fault("S37")
 def test_active_journal_and_journal_to_resume_are_never_purged(folder: Path) -> None:
     path, resumed = journal_files.claimed("running.csv", NOW), made("resumed.csv", days=99)
-    running = begun(path)
+    running = unfinished(path)
     aged(path, 99)
     keep_retention(NOW, spared=resumed)
     assert not is_purged(path)
@@ -153,7 +159,7 @@ async def test_run_and_resume_apply_retention_and_read_commands_do_not(
         named = str(tmp_path / "named.db")
         for verb in (("run", str(rows), "--journal", named), ("resume", named)):
             old = journal_files.claimed("old.csv", NOW, {"XDG_STATE_HOME": shell.env["XDG_STATE_HOME"]})
-            begun(old).close()
+            unfinished(old).close()
             os.utime(old, (time.time() - (DAYS + 1) * DAY,) * 2)
             assert (await shell.call("campaign", "status", str(old))).code == 0
             assert not is_purged(old)

@@ -1,4 +1,4 @@
-"""S07 to S17: what goes on the wire, to whom, and what of the surroundings is believed."""
+"""S07 to S17: data on the wire, its recipients, and the settings of the environment that are used."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from truecaller_async.models import Request, Secret
 from truecaller_async.transport import AiohttpTransport, headers
 
 from .calls import record
-from .host import ACCOUNT, FEATURE_SET, KEY, LISTED, TOKEN, Host, says
+from .host import ACCOUNT, FEATURE_SET, KEY, LISTED, TOKEN, Host, answers_with
 from .test_command_line import commands
 
 PATIENT = Timeouts(connect=5, read=5)
@@ -140,10 +140,10 @@ async def test_login_in_netrc_goes_neither_to_the_server_nor_to_a_proxy(
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirect_target_gets_no_byte(status: int) -> None:
     async with RawServer() as elsewhere, Host() as host, host.client() as client:
-        host.fail(says(b"", f"{status} Moved", f"Location: {elsewhere.url}/x\r\n"), mint=False)
+        host.fail(answers_with(b"", f"{status} Moved", f"Location: {elsewhere.url}/x\r\n"), mint=False)
         with pytest.raises(UnexpectedRedirect, match=r"127\.0\.0\.1:\d+/x, and not followed"):
             await client.batches.submit([record()] * 500)
-        host.fail(says(b"", f"{status} Moved", f"Location: {elsewhere.url}/x\r\n"), mint=True)
+        host.fail(answers_with(b"", f"{status} Moved", f"Location: {elsewhere.url}/x\r\n"), mint=True)
         async with host.client() as another:
             with pytest.raises(TruecallerError):
                 await another.tokens.make()
@@ -153,7 +153,7 @@ async def test_redirect_target_gets_no_byte(status: int) -> None:
 @pytest.mark.fault("S12")
 async def test_cookie_is_never_sent_back() -> None:
     async with Host() as host, host.client() as client:
-        host.fail(says(b"[]", headers="Set-Cookie: session=planted; Path=/\r\n"), mint=False)
+        host.fail(answers_with(b"[]", headers="Set-Cookie: session=planted; Path=/\r\n"), mint=False)
         await client.labels.list()
         await client.labels.list()
         session = client._shared.transport._session  # type: ignore[attr-defined]
@@ -177,7 +177,7 @@ async def test_body_that_decompresses_beyond_the_cap_is_not_read(over: int) -> N
     cap, base = 64 * 1024, b'{"status_info": {"status": "success"}}'
     body = base + b" " * (cap - len(base) + over)
     async with Host() as host, host.client() as client:
-        host.fail(says(gzip.compress(body), headers="Content-Encoding: gzip\r\n"), mint=False)
+        host.fail(answers_with(gzip.compress(body), headers="Content-Encoding: gzip\r\n"), mint=False)
         if over:
             with pytest.raises(DecodeError, match="larger than 64 KiB"):
                 await client.calls.push(record())
@@ -251,11 +251,11 @@ async def test_batch_id_with_a_path_traversal_is_refused_before_any_io(hostile: 
 
 
 @pytest.mark.fault("S14")
-@pytest.mark.parametrize("odd", ["a/b", "a?b=c", "a&limit=1", "a#b", "a%2e%2e%2fb", "..", "a+b", "a b"])
-async def test_unusual_batch_id_stays_inside_its_query_parameter(odd: str) -> None:
+@pytest.mark.parametrize("batch_id", ["a/b", "a?b=c", "a&limit=1", "a#b", "a%2e%2e%2fb", "..", "a+b", "a b"])
+async def test_unusual_batch_id_stays_inside_its_query_parameter(batch_id: str) -> None:
     async with Host() as host, host.client() as client:
         with suppress(DecodeError):  # the host answers about another batch
-            await client.batches.status(odd)
+            await client.batches.status(batch_id)
     (line,) = [line for line in host.server.received.split(b"\r\n") if line.startswith(b"GET ")]
     path, _, query = line.removesuffix(b" HTTP/1.1").partition(b"?")
     assert path == f"GET /v2/clients/{ACCOUNT}/dynamic_call_records".encode()
@@ -272,7 +272,7 @@ def test_user_agent_contains_nothing_about_the_machine(monkeypatch: pytest.Monke
 
 @pytest.mark.fault("S17")
 async def test_base_url_that_resolves_to_a_private_address_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Companies resolve names inside their walls; only the endpoint of a callback must be on the open internet."""
+    """A company may resolve the name to an internal address; only the endpoint of a callback must be public."""
 
     async def inside(_: object, host: str, port: int = 0, family: int = 0) -> list[dict[str, Any]]:
         found = {"hostname": host, "host": "127.0.0.1", "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}

@@ -13,7 +13,7 @@ from truecaller_async.models import JournalEntry
 from truecaller_async.resilience.service_guard import ServiceGuard
 from truecaller_async.sandbox import TruthEntry
 from truecaller_async.sandbox.state import Stats
-from truecaller_async.validation.preflight import canonical
+from truecaller_async.validation.normalise import canonical
 
 Content = tuple[object, ...]
 """Content of a sent record, by which it is found in the truth log.

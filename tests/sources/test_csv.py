@@ -21,7 +21,7 @@ from truecaller_async.models import CallRecord, Row
 from truecaller_async.sources import ColumnDefaults, open_source, read_csv
 from truecaller_async.sources.column_mapping import FIELDS
 from truecaller_async.sources.text_files import LINE_MAX
-from truecaller_async.validation.preflight import preflight
+from truecaller_async.validation.record_rules import preflight
 
 NOW = 1_752_760_800_000
 HEADER = "caller,receiver,starts_at,ends_at,reason,key\n"

@@ -17,7 +17,7 @@ from truecaller_async.models import CallRecord, Row
 from truecaller_async.sources import ColumnDefaults, open_source, read_jsonl
 from truecaller_async.sources.column_mapping import FIELDS
 from truecaller_async.sources.text_files import LINE_MAX
-from truecaller_async.validation.preflight import preflight
+from truecaller_async.validation.record_rules import preflight
 
 NOW = 1_752_760_800_000
 GOOD = {"caller": "911234567898", "receiver": "919234567898", "starts_at": NOW, "ends_at": NOW + 3_600_000, "key": "k"}

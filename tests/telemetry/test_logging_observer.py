@@ -1,4 +1,4 @@
-"""What is written to the log, and that an observer can do no harm."""
+"""Lines of the log, and the isolation of a failing observer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_event_is_one_info_line_with_its_fields(caplog: pytest.LogCaptureFixture
         LoggingObserver().event("token.minted", {"token_id": "0123456789ab", "live_tokens": 2})
     (line,) = caplog.records
     assert line.getMessage() == "token.minted token_id=0123456789ab live_tokens=2"
-    assert (line.tc_stage, line.tc_token_id, line.tc_live_tokens) == ("token.minted", "0123456789ab", 2)  # type: ignore[attr-defined]
+    assert (line.tc_event, line.tc_token_id, line.tc_live_tokens) == ("token.minted", "0123456789ab", 2)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_an_event_is_logged_at_the_level_of_the_catalogue(
 
 
 @pytest.mark.parametrize(
-    ("status", "error", "said"),
+    ("status", "error", "line_text"),
     [
         (200, None, "push 200 in 0.250 s token_id=0123456789ab"),
         (None, "NotSent", "push NotSent in 0.250 s token_id=0123456789ab"),
@@ -58,11 +58,11 @@ def test_an_event_is_logged_at_the_level_of_the_catalogue(
     ],
 )
 def test_request_is_one_line_at_debug(
-    caplog: pytest.LogCaptureFixture, status: int | None, error: str | None, said: str
+    caplog: pytest.LogCaptureFixture, status: int | None, error: str | None, line_text: str
 ) -> None:
     with caplog.at_level(logging.DEBUG, logger=NAME):
         LoggingObserver().request("push", "0123456789ab", status, 0.25, error)
-    assert [(line.levelname, line.getMessage()) for line in caplog.records] == [("DEBUG", said)]
+    assert [(line.levelname, line.getMessage()) for line in caplog.records] == [("DEBUG", line_text)]
 
 
 def test_request_without_a_token_shows_none(caplog: pytest.LogCaptureFixture) -> None:
@@ -107,23 +107,23 @@ def test_observer_exception_is_logged_once_per_class_and_changes_nothing(caplog:
     assert [line.getMessage() for line in caplog.records] == ["the observer Broken raised ValueError"]
 
 
-class Listener:
-    """Keeps what it is told."""
+class StoringObserver:
+    """Observer that stores what it receives."""
 
     def __init__(self) -> None:
-        self.told: list[Mapping[str, object]] = []
+        self.received: list[Mapping[str, object]] = []
 
     def request(self, call: str, token_id: str | None, status: int | None, seconds: float, error: str | None) -> None:
-        self.told.append({"call": call})
+        self.received.append({"call": call})
 
     def event(self, name: str, fields: Mapping[str, object]) -> None:
-        self.told.append(fields)
+        self.received.append(fields)
 
 
 @pytest.mark.fault("S34")
 def test_server_message_is_logged_on_one_line_without_numbers_tokens_links() -> None:
-    listener = Listener()
-    words = {
+    observer = StoringObserver()
+    fields = {
         "status": "queued for 919900765432\nINFO forged line",
         "error": "HTTP 400: Bearer abc.def see https://files.example/x?signature=s3cr3t",
         "token_id": "012345678901",
@@ -131,9 +131,9 @@ def test_server_message_is_logged_on_one_line_without_numbers_tokens_links() -> 
         "rows": 919900765432,
         "until": "2026-11-21T18:25:30+00:00",
     }
-    SafeObserver(listener).event("status_value.first_seen", words)
-    assert listener.told == [
-        words
+    SafeObserver(observer).event("status_value.first_seen", fields)
+    assert observer.received == [
+        fields
         | {
             "status": "queued for ********5432 INFO forged line",
             "error": "HTTP 400: Bearer *** see https://files.example/x?***",
@@ -142,41 +142,41 @@ def test_server_message_is_logged_on_one_line_without_numbers_tokens_links() -> 
 
 
 def fault(request: Request, number: int, _: object) -> str | None:
-    """One of each kind: refused, lost, and a 5xx."""
+    """Fail one request of each kind: rate limit, lost answer, 5xx."""
     return {("submit", 2): "429:2", ("submit", 3): "lost_after", ("status", 1): "500_before"}.get(
         (request.call, number)
     )
 
 
 def campaign(level: int) -> tuple[Summary, list[logging.LogRecord]]:
-    """A campaign of three batches, and all that any logger says from this level on."""
-    heard: list[logging.LogRecord] = []
+    """Run a campaign of three batches and return its summary and all log records from a level on."""
+    collected: list[logging.LogRecord] = []
 
-    class Ear(logging.Handler):
+    class LogCollector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            heard.append(record)
+            collected.append(record)
 
     async def scene() -> Summary:
-        heard.clear()  # the loop tells of itself
+        collected.clear()  # the event loop logs too
         _, summary, broke = await World(fault=fault).run(records(1200))
         assert broke is None
         return summary
 
-    root, ear = logging.getLogger(), Ear()
+    root, collector = logging.getLogger(), LogCollector()
     before = root.level
-    root.addHandler(ear)
+    root.addHandler(collector)
     root.setLevel(level)
     try:
-        return run_virtual(scene), heard
+        return run_virtual(scene), collected
     finally:
         root.setLevel(before)
-        root.removeHandler(ear)
+        root.removeHandler(collector)
 
 
 def test_debug_log_has_one_line_per_request_and_no_other_logger() -> None:
-    summary, heard = campaign(logging.DEBUG)
-    requests = [record for record in heard if record.levelno == logging.DEBUG]
-    assert {record.name for record in heard} == {NAME}
+    summary, records = campaign(logging.DEBUG)
+    requests = [record for record in records if record.levelno == logging.DEBUG]
+    assert {record.name for record in records} == {NAME}
     assert Counter(record.tc_call for record in requests) == summary.requests  # type: ignore[attr-defined]
     assert len(requests) == sum(summary.requests.values()) >= 9
     form = re.compile(r"(mint|submit|status) (\d{3}|\d{3} [A-Z]\w+|[A-Z]\w+) in \d+\.\d{3} s( token_id=[0-9a-f]{12})?")
@@ -184,16 +184,16 @@ def test_debug_log_has_one_line_per_request_and_no_other_logger() -> None:
 
 
 def test_info_log_has_one_line_per_event_with_its_fields() -> None:
-    summary, heard = campaign(logging.INFO)
-    assert {record.levelname for record in heard} == {"INFO"}
-    stages = [record.tc_stage for record in heard]  # type: ignore[attr-defined]
-    assert (stages[0], stages[-1]) == ("campaign.started", "campaign.finished")
-    assert Counter(stages)["token.minted"] == summary.tokens_minted
-    done = heard[-1]
+    summary, records = campaign(logging.INFO)
+    assert {record.levelname for record in records} == {"INFO"}
+    events = [record.tc_event for record in records]  # type: ignore[attr-defined]
+    assert (events[0], events[-1]) == ("campaign.started", "campaign.finished")
+    assert Counter(events)["token.minted"] == summary.tokens_minted
+    done = records[-1]
     assert (done.tc_read, done.tc_delivered, done.tc_unsent) == (1200, 1200, 0)  # type: ignore[attr-defined]
-    for record in heard:
+    for record in records:
         fields = {name.removeprefix("tc_"): value for name, value in vars(record).items() if name.startswith("tc_")}
-        assert record.getMessage().startswith(str(fields.pop("stage")))
+        assert record.getMessage().startswith(str(fields.pop("event")))
         assert all(f" {name}=" in record.getMessage() for name in fields)
 
 

@@ -38,7 +38,7 @@ def down(since: float, until: float, *calls: str) -> Rule:
 
 
 def stages_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [str(getattr(line, "tc_stage", "")) for line in caplog.records]
+    return [str(getattr(line, "tc_event", "")) for line in caplog.records]
 
 
 def test_breaker_open_and_close_are_logged_once_each(caplog: pytest.LogCaptureFixture) -> None:

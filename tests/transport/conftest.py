@@ -1,4 +1,4 @@
-"""A transport that is closed when the test is over, and an environment without proxies."""
+"""A transport that is closed after the test, and an environment without proxies."""
 
 from __future__ import annotations
 

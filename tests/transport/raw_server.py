@@ -1,8 +1,8 @@
-"""A server below HTTP: it records exactly the bytes it received, and breaks off exactly where it is told to.
+"""Server below HTTP that records all received bytes and breaks a connection at a chosen place.
 
-It knows just enough of HTTP to find the end of a request. What it does then is a *script*: a coroutine function
-that is given the `AccountOptions` and reads, writes or breaks it off. The n-th connection plays the n-th script, and
-the last script again and again.
+It knows only enough of HTTP to find the end of a request. The rest is a *script*: a coroutine function that receives
+the `Connection` and reads, writes or breaks it. The n-th connection runs the n-th script; when there are no more, the
+last script is repeated.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import attrs
 
 @attrs.define(eq=False)
 class Connection:
-    """One accepted connection: `received` is every byte that came."""
+    """One accepted connection. `received` has all bytes of the client."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     received: bytearray = attrs.field(factory=bytearray)
 
     async def head(self) -> bytes:
-        """Read up to the end of one request's headers."""
+        """Read up to the end of the headers of a request."""
         head = await self.reader.readuntil(b"\r\n\r\n")
         self.received += head
         return head
@@ -50,13 +50,13 @@ class Connection:
         await self.write(head.encode("latin-1") + body)
 
     def reset(self) -> None:
-        """Break the connection with a RST."""
+        """Break the connection with a TCP reset."""
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
     async def until_closed(self) -> None:
-        """Answer nothing more, and stay until the client has closed."""
+        """Send nothing more, and wait until the client has closed."""
         while data := await self.reader.read(65536):
             self.received += data
 
@@ -65,14 +65,14 @@ Script: TypeAlias = Callable[[Connection], Awaitable[None]]
 
 
 async def serve_forever(connection: Connection) -> None:
-    """A well-behaved server: `{}` for every request on the connection."""
+    """Answer each request on the connection with `{}`."""
     while True:
         await connection.request()
         await connection.answer()
 
 
 class RawServer:
-    """Plays scripts on a loopback port, between `async with`."""
+    """Server on a loopback port that runs scripts within `async with`."""
 
     def __init__(self, *scripts: Script, ssl: SSLContext | None = None) -> None:
         self._scripts = scripts or (serve_forever,)
@@ -94,12 +94,12 @@ class RawServer:
 
     @property
     def received(self) -> bytes:
-        """Every byte of every connection."""
+        """Return all bytes of all connections."""
         return b"".join(bytes(connection.received) for connection in self.connections)
 
     @property
     def requests(self) -> int:
-        """How many requests began to arrive."""
+        """Return the number of requests that began to arrive."""
         return len(re.findall(rb"[A-Z]+ \S+ HTTP/1\.1\r\n", self.received))
 
     async def __aenter__(self) -> Self:
@@ -126,7 +126,7 @@ class RawServer:
         try:
             await script(connection)
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass  # the client, or the end of the test, broke it off
+            pass  # the client or the end of the test broke the connection
         finally:
             self._running.discard(task)
             writer.close()

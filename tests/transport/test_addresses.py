@@ -1,4 +1,4 @@
-"""Whether an address is public: the table of networks, the IPv4 addresses inside IPv6 addresses, and no interpreter."""
+"""Public addresses: the table of networks, and IPv4 addresses inside IPv6 addresses."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ INTERNAL = [
     ("203.0.113.0", "203.0.113.255"),
     ("224.0.0.0", "255.255.255.255"),
 ]
-"""The ranges that a connection must never reach, written without the table that is tested."""
+"""Ranges that a connection must never reach, written independently of the tested table."""
 
 ANYCAST = [
     ("192.31.196.0", "192.31.196.255"),
@@ -58,7 +58,7 @@ listed = st.sampled_from(TABLE).flatmap(
 
 
 def carriers(inside: IPv4Address) -> list[IPv6Address]:
-    """The IPv6 addresses that carry this IPv4 address."""
+    """Return the IPv6 addresses that contain this IPv4 address."""
     number, site = int(inside), int(IPv6Address(PUBLIC_6)) >> 64 << 64
     return [
         IPv6Address(0xFFFF << 32 | number),

@@ -1,4 +1,4 @@
-"""A complete answer comes back as it is, and no larger than was asked for."""
+"""A complete answer is returned unchanged, up to the limit of its size."""
 
 from __future__ import annotations
 
@@ -114,14 +114,14 @@ async def test_gzip_bomb_is_bounded_in_memory_and_its_connection_is_closed(trans
     assert peak < 16 * MIB
 
 
-@pytest.mark.parametrize(("cap", "said"), [(8 * MIB, "8 MiB"), (65_536, "64 KiB"), (MIB + 1, "1,048,577 bytes")])
-async def test_cap_is_formatted_for_people(transport_to: Opener, cap: int, said: str) -> None:
+@pytest.mark.parametrize(("cap", "shown"), [(8 * MIB, "8 MiB"), (65_536, "64 KiB"), (MIB + 1, "1,048,577 bytes")])
+async def test_cap_is_formatted_for_people(transport_to: Opener, cap: int, shown: str) -> None:
     async def more(connection: Connection) -> None:
         await connection.request()
         await connection.answer(b"x" * (cap + 1))
 
     async with RawServer(more) as server:
-        with pytest.raises(DecodeError, match=f"answer larger than {said} "):
+        with pytest.raises(DecodeError, match=f"answer larger than {shown} "):
             await transport_to(server.url).send(Request("labels", "GET", "/labels", body_max_bytes=cap), PATIENT)
 
 

@@ -1,7 +1,8 @@
-"""The table of tests/carriage.py is what the real transport does, for every ending of a fault plan, over real sockets.
+"""The table of tests/carriage.py agrees with the real transport over real sockets, for each delivery mode.
 
-Each ending meets a read and a write, before and after the API was asked. The truth log tells which of them reached it.
-The sockets are real and the clock is virtual: the seconds are those of the default timeouts, to a hundredth.
+Each mode is tested with a read and a write, before and after the API received the request. The truth log shows which
+requests reached it. The sockets are real and the clock is virtual: the seconds are those of the default timeouts, to a
+hundredth.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ STEPS = (
 
 
 @attrs.define
-class Desk:
-    """A sandbox and the real transport to it; `said` are the replies of the sandbox, in their order."""
+class Setup:
+    """A sandbox and the real transport to it; `replies` are the replies of the sandbox in order."""
 
     sandbox: Sandbox
     transport: AiohttpTransport
     token: Secret | None = None
-    said: dict[str, list[SandboxResponse]] = attrs.field(factory=dict)
+    replies: dict[str, list[SandboxResponse]] = attrs.field(factory=dict)
 
     def request(self, call: str) -> Request:
         account = f"/clients/{self.sandbox.settings.client_account_id}"
@@ -57,13 +58,13 @@ class Desk:
         return Request("submit", "POST", f"/v2{account}/dynamic_call_records", body, token=self.token)
 
     async def exchange(self, call: str) -> tuple[float, Answer | TruecallerError, SandboxResponse]:
-        """What the transport makes of one request, after how many seconds, and what the sandbox said to it."""
-        began = asyncio.get_running_loop().time()
+        """Send one request and return its result, its duration in seconds, and the reply of the sandbox."""
+        started = asyncio.get_running_loop().time()
         try:
-            got: Answer | TruecallerError = await self.transport.send(self.request(call), TIMEOUTS)
+            actual: Answer | TruecallerError = await self.transport.send(self.request(call), TIMEOUTS)
         except TruecallerError as error:
-            got = error
-        return asyncio.get_running_loop().time() - began, got, self.said[call][-1]
+            actual = error
+        return asyncio.get_running_loop().time() - started, actual, self.replies[call][-1]
 
     async def log_in(self) -> None:
         settings = self.sandbox.settings
@@ -77,51 +78,51 @@ class Desk:
 
         def recorded(method: str, path: str, headers: Mapping[str, str], body: bytes, now: float) -> SandboxResponse:
             reply = handle(method, path, headers, body, now)
-            self.said.setdefault("labels" if method == "GET" else "submit", []).append(reply)
+            self.replies.setdefault("labels" if method == "GET" else "submit", []).append(reply)
             return reply
 
         self.sandbox.state.handle = recorded  # type: ignore[method-assign, assignment]
 
 
 @asynccontextmanager
-async def desk_under(*faults: Fault) -> AsyncIterator[Desk]:
+async def setup_with(*faults: Fault) -> AsyncIterator[Setup]:
     settings = SandboxSettings(faults=FaultPlan(faults), limits=SPEEDS["off"], resolve_after=0.0)
     async with await Sandbox.start(settings, clock=VirtualClock().wall) as sandbox:
-        desk = Desk(sandbox, AiohttpTransport(sandbox.base_url))
+        setup = Setup(sandbox, AiohttpTransport(sandbox.base_url))
         try:
-            await desk.log_in()
-            desk.listen()
-            yield desk
+            await setup.log_in()
+            setup.listen()
+            yield setup
         finally:
-            await desk.transport.aclose()
+            await setup.transport.aclose()
 
 
-def alike(got: Answer | TruecallerError, told: Answer | TruecallerError) -> bool:
-    """Whether the transport gave what the table says, as far as anything depends on it."""
-    if isinstance(told, Answer):
+def agree(actual: Answer | TruecallerError, expected: Answer | TruecallerError) -> bool:
+    """Return whether the transport and the table agree in all that other code depends on."""
+    if isinstance(expected, Answer):
         return (
-            isinstance(got, Answer)
-            and (got.status, got.body) == (told.status, told.body)
-            and told.headers.items() <= got.headers.items()
+            isinstance(actual, Answer)
+            and (actual.status, actual.body) == (expected.status, expected.body)
+            and expected.headers.items() <= actual.headers.items()
         )
-    if type(got) is not type(told):
+    if type(actual) is not type(expected):
         return False
-    assert isinstance(got, TruecallerError)
-    if (got.sent, got.retryable) != (told.sent, told.retryable):
+    assert isinstance(actual, TruecallerError)
+    if (actual.sent, actual.retryable) != (expected.sent, expected.retryable):
         return False
-    if isinstance(told, DecodeError):
-        return vars(got) == vars(told) and str(got) == str(told)
-    reason = str(told).removeprefix("sandbox: ").partition(";")[0]
-    return isinstance(got, ResponseLost) and reason in str(got)
+    if isinstance(expected, DecodeError):
+        return vars(actual) == vars(expected) and str(actual) == str(expected)
+    reason = str(expected).removeprefix("sandbox: ").partition(";")[0]
+    return isinstance(actual, ResponseLost) and reason in str(actual)
 
 
-async def both(desk: Desk) -> None:
-    """A read and a write at once end as the table says, and when it says."""
-    ended = await asyncio.gather(desk.exchange("labels"), desk.exchange("submit"))
-    for (seconds, got, reply), is_read in zip(ended, (True, False), strict=True):
-        latest, told = carried(reply, is_read, TIMEOUTS)
-        assert alike(got, told), (is_read, got, told)
-        assert seconds == pytest.approx(latest, abs=0.01), (is_read, got)
+async def both(setup: Setup) -> None:
+    """Check that a read and a write end as the table says, and at the time that it says."""
+    ended = await asyncio.gather(setup.exchange("labels"), setup.exchange("submit"))
+    for (seconds, actual, reply), is_read in zip(ended, (True, False), strict=True):
+        latest, expected = carried(reply, is_read, TIMEOUTS)
+        assert agree(actual, expected), (is_read, actual, expected)
+        assert seconds == pytest.approx(latest, abs=0.01), (is_read, actual)
 
 
 @pytest.mark.parametrize("steps", STEPS, ids="+".join)
@@ -133,12 +134,12 @@ def test_every_failure_becomes_the_error_in_the_table(steps: tuple[str, ...]) ->
     ]
 
     async def work() -> None:
-        async with desk_under(*plan) as desk:
+        async with setup_with(*plan) as setup:
             for reached in (0, 1):
-                await both(desk)
-                stats = desk.sandbox.stats()
+                await both(setup)
+                stats = setup.sandbox.stats()
                 assert [sum(stats.requests.get(call, {}).values()) for call in ("labels", "submit")] == [reached] * 2
-                assert len(desk.sandbox.state.truth()) == reached
+                assert len(setup.sandbox.state.truth()) == reached
             assert {call: sum(done.values()) for call, done in stats.faults.items()} == {"labels": 2, "batch.submit": 2}
 
     run_virtual(work)
@@ -149,8 +150,8 @@ def test_every_failure_becomes_the_error_in_the_table(steps: tuple[str, ...]) ->
 )
 def test_late_answer_of_the_api_is_accepted(steps: tuple[str, ...]) -> None:
     async def work() -> None:
-        async with desk_under(Fault(call="token", do=("apply",)), Fault(call="*", do=steps)) as desk:
-            await both(desk)
-            assert [reply.status for replies in desk.said.values() for reply in replies] == [200, 200]
+        async with setup_with(Fault(call="token", do=("apply",)), Fault(call="*", do=steps)) as setup:
+            await both(setup)
+            assert [reply.status for replies in setup.replies.values() for reply in replies] == [200, 200]
 
     run_virtual(work)

@@ -1,4 +1,4 @@
-"""A certificate that is not trusted is not sent to, and trying again does not help."""
+"""Nothing is sent to a server with an untrusted certificate, and the error is not retryable."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ pytestmark = pytest.mark.skipif(OPENSSL is None, reason="the openssl command mak
 
 @attrs.frozen
 class SelfSigned:
-    """A certificate of its own for 127.0.0.1: the server's context, and one that trusts it."""
+    """Self-signed certificate for 127.0.0.1: the context of the server, and one that trusts it."""
 
     server: ssl.SSLContext
     trusting: ssl.SSLContext
 
     @classmethod
     def of(cls, folder: Path) -> SelfSigned:
-        """The contexts of the files in this folder."""
+        """Return the contexts for the files in a folder."""
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
         return cls(server, ssl.create_default_context(cafile=str(folder / "certificate.pem")))

@@ -1,4 +1,4 @@
-"""The steps on the way to the server, over real sockets of this machine."""
+"""The steps of a connection, over real sockets of this machine."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def self_signed(tmp_path_factory: pytest.TempPathFactory) -> SelfSigned:
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """A port of this machine on which nobody listens, kept so while the test runs."""
+    """Reserve a port on which no server listens, until the end of the test."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
 
 
-def here(port: int, *, is_tls: bool = False) -> ProbeTarget:
+def local(port: int, *, is_tls: bool = False) -> ProbeTarget:
     return ProbeTarget("127.0.0.1", port, is_tls)
 
 
@@ -133,7 +133,7 @@ def test_unusable_proxy_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_name_resolves_to_distinct_addresses() -> None:
-    assert await resolve(here(8080), PATIENT) == ("127.0.0.1",)
+    assert await resolve(local(8080), PATIENT) == ("127.0.0.1",)
 
 
 async def test_unresolvable_name_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,24 +149,24 @@ async def test_unresolvable_name_is_described(monkeypatch: pytest.MonkeyPatch) -
 async def test_silent_resolver_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer.wait() and [])
-    assert await resolve(here(80), 0.01) == ProbeFailure("the resolver gave no answer in 0.01 s")
+    assert await resolve(local(80), 0.01) == ProbeFailure("the resolver gave no answer in 0.01 s")
     answer.set()
 
 
 async def test_plain_http_is_a_connection_without_tls() -> None:
     async with RawServer(until_closed) as server:
-        assert await tls_handshake(here(server.port), PATIENT) == Handshake()
+        assert await tls_handshake(local(server.port), PATIENT) == Handshake()
         assert server.received == b""
 
 
 async def test_refused_port_is_described(closed_port: int) -> None:
-    assert await tls_handshake(here(closed_port), PATIENT) == ProbeFailure("connection refused")
+    assert await tls_handshake(local(closed_port), PATIENT) == ProbeFailure("connection refused")
 
 
 async def test_endless_handshake_is_abandoned() -> None:
     async with RawServer(until_closed) as server:
-        assert await tls_handshake(here(server.port, is_tls=True), 0.05) == ProbeFailure(
-            "no connection was had in 0.05 s"
+        assert await tls_handshake(local(server.port, is_tls=True), 0.05) == ProbeFailure(
+            "no connection was made in 0.05 s"
         )
 
 
@@ -176,7 +176,7 @@ async def test_server_without_tls_is_described() -> None:
         await connection.until_closed()
 
     async with RawServer(greet) as server:
-        failed = await tls_handshake(here(server.port, is_tls=True), PATIENT)
+        failed = await tls_handshake(local(server.port, is_tls=True), PATIENT)
     assert isinstance(failed, ProbeFailure)
     assert failed.why.startswith("the TLS handshake failed: ")
 
@@ -184,7 +184,7 @@ async def test_server_without_tls_is_described() -> None:
 @needs_openssl
 async def test_handshake_reports_protocol_issuer_and_expiry_of_the_certificate(self_signed: SelfSigned) -> None:
     async with RawServer(until_closed, ssl=self_signed.server) as server:
-        seen = await tls_handshake(here(server.port, is_tls=True), PATIENT, context=self_signed.trusting)
+        seen = await tls_handshake(local(server.port, is_tls=True), PATIENT, context=self_signed.trusting)
     assert isinstance(seen, Handshake)
     assert (seen.protocol, seen.issuer) == ("TLSv1.3", "Harbour")
     assert seen.expires is not None
@@ -194,7 +194,7 @@ async def test_handshake_reports_protocol_issuer_and_expiry_of_the_certificate(s
 @needs_openssl
 async def test_untrusted_certificate_is_described(self_signed: SelfSigned) -> None:
     async with RawServer(until_closed, ssl=self_signed.server) as server:
-        failed = await tls_handshake(here(server.port, is_tls=True), PATIENT)
+        failed = await tls_handshake(local(server.port, is_tls=True), PATIENT)
     assert failed == ProbeFailure("the server's certificate was not accepted: self-signed certificate")
 
 
@@ -243,9 +243,9 @@ async def test_broken_proxy_answer_is_described() -> None:
 
     async with RawServer(hang_up, nonsense) as server:
         proxy = ProbeProxy(URL(server.url), "HTTPS_PROXY")
-        said = [await tls_handshake(ProbeTarget("api.example", 443, True), PATIENT, proxy=proxy) for _ in range(2)]
-    assert said[0] == ProbeFailure("the peer closed the connection")
-    assert said[1] == ProbeFailure(f"the proxy {proxy.shown} refused to connect: it answered no HTTP")
+        results = [await tls_handshake(ProbeTarget("api.example", 443, True), PATIENT, proxy=proxy) for _ in range(2)]
+    assert results[0] == ProbeFailure("the peer closed the connection")
+    assert results[1] == ProbeFailure(f"the proxy {proxy.shown} refused to connect: it answered no HTTP")
 
 
 async def test_any_answer_counts_and_has_the_server_date() -> None:

@@ -1,4 +1,4 @@
-"""A file behind a link: fetched piece by piece, without our token, from nobody but those we trust."""
+"""Download of a file: piece by piece, without token, only from trusted hosts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MIB = 1024 * 1024
 
 
 class Sink:
-    """Takes the pieces of a file."""
+    """Stores the pieces of a file."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
@@ -50,7 +50,7 @@ def serving(body: bytes, *, status: str = "200 OK", headers: str = "") -> Script
 async def fetch(
     transport: AiohttpTransport, server: RawServer, sink: Sink, timeouts: Timeouts = PATIENT, cap: int = MIB
 ) -> Answer:
-    """From a server that the caller named as a host."""
+    """Download from a server that the caller allowed."""
     link = Secret(f"{server.url}/log.csv?X-Signature=s3cr3t")
     return await transport.download(link, sink.write, timeouts, hosts=[f"127.0.0.1:{server.port}"], cap=cap)
 

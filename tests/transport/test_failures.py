@@ -1,4 +1,4 @@
-"""The table by itself: the trace decides where there is one, and the class only where there is none."""
+"""The table of failures: the trace has priority over the class of the exception."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RAISED = sorted((cls for cls in FAILURES if issubclass(cls, Exception)), key=lam
 
 
 def bare(cls: type[Exception]) -> Exception:
-    """An instance without the request and the connection that the library's constructors ask for."""
+    """Return an instance without the arguments that the constructors of the library need."""
     error = cls.__new__(cls)
     if isinstance(error, aiohttp.ClientResponseError):
         error.status = 400

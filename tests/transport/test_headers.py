@@ -1,4 +1,4 @@
-"""What goes on the wire beside the body, and what is refused before anything is opened."""
+"""Headers on the wire, and headers that are refused before a connection is opened."""
 
 from __future__ import annotations
 

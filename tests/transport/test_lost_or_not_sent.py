@@ -1,4 +1,4 @@
-"""What each break of a real connection is called: not sent, or lost."""
+"""Failures of real connections: `NotSent` or `ResponseLost`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_name_that_does_not_resolve_is_not_sent(transport_to: Opener, monk
 @pytest.mark.fault("F22")
 async def test_endless_handshake_is_not_sent_after_the_connect_timeout(transport_to: Opener) -> None:
     async with RawServer(Connection.until_closed) as server:
-        with pytest.raises(NotSent, match=r"no connection was had in time \(waited 0\.2 s\)"):
+        with pytest.raises(NotSent, match=r"no connection was made in time \(waited 0\.2 s\)"):
             await transport_to(f"https://127.0.0.1:{server.port}").send(submit(), BRIEF)
     assert b"invented-token" not in server.received
 
@@ -184,10 +184,10 @@ BREAKS: dict[Script, str] = {
 
 
 @pytest.mark.fault("F24", "F27", "F32")
-@pytest.mark.parametrize(("script", "words"), BREAKS.items(), ids=[script.__name__ for script in BREAKS])
-async def test_break_after_connecting_is_lost(transport_to: Opener, script: Script, words: str) -> None:
+@pytest.mark.parametrize(("script", "message"), BREAKS.items(), ids=[script.__name__ for script in BREAKS])
+async def test_break_after_connecting_is_lost(transport_to: Opener, script: Script, message: str) -> None:
     async with RawServer(script) as server:
-        with pytest.raises(ResponseLost, match=words) as caught:
+        with pytest.raises(ResponseLost, match=message) as caught:
             await transport_to(server.url).send(submit(b"[" + b" " * 65_000 + b"]"), PATIENT)
     assert caught.value.sent == "maybe"
     assert not caught.value.retryable
@@ -199,7 +199,7 @@ async def test_break_after_connecting_is_lost(transport_to: Opener, script: Scri
 @pytest.mark.fault("F26")
 async def test_silence_after_the_request_is_lost_after_the_read_timeout(transport_to: Opener) -> None:
     async with RawServer(Connection.until_closed) as server:
-        with pytest.raises(ResponseLost, match=r"the peer fell silent \(waited 0\.2 s\)"):
+        with pytest.raises(ResponseLost, match=r"the peer sent no data \(waited 0\.2 s\)"):
             await transport_to(server.url).send(submit(), BRIEF)
     assert server.requests == 1
 
@@ -211,12 +211,12 @@ async def test_silence_in_the_middle_of_the_answer_is_lost(transport_to: Opener)
         await connection.until_closed()
 
     async with RawServer(stall) as server:
-        with pytest.raises(ResponseLost, match="fell silent"):
+        with pytest.raises(ResponseLost, match="sent no data"):
             await transport_to(server.url).send(submit(), BRIEF)
 
 
 def dripping(start: bytes) -> Script:
-    """A byte each tenth of a second, and no end."""
+    """Return a script that sends one byte every 0.1 s without end."""
 
     async def drip(connection: Connection) -> None:
         await connection.request()
@@ -235,16 +235,16 @@ async def answers_once(connection: Connection) -> None:
 
 @pytest.mark.fault("F25", "F26")
 @pytest.mark.parametrize(
-    ("script", "seconds", "words"),
+    ("script", "seconds", "message"),
     [
-        (Connection.until_closed, 30, "the peer fell silent"),
-        (dripping(b"HTTP/1.1 200 OK\r\nX: "), 10 + 2 * 30, "the answer came too slowly (not begun after 70 s)"),
-        (dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"), 10 * 30, "(not complete after 300 s)"),
+        (Connection.until_closed, 30, "the peer sent no data"),
+        (dripping(b"HTTP/1.1 200 OK\r\nX: "), 10 + 2 * 30, "the answer came too slowly (head not complete after 70 s)"),
+        (dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"), 10 * 30, "(body not complete after 300 s)"),
     ],
     ids=["f26-silence", "f25-head", "f25-body"],
 )
 def test_slow_answer_ends_exactly_at_its_limit_and_frees_its_connection(
-    script: Script, seconds: int, words: str
+    script: Script, seconds: int, message: str
 ) -> None:
     """With the default timeouts, 10 s to connect and 30 s between two reads."""
 
@@ -252,13 +252,13 @@ def test_slow_answer_ends_exactly_at_its_limit_and_frees_its_connection(
         now = asyncio.get_running_loop().time
         async with RawServer(script, answers_once) as server:
             transport = AiohttpTransport(server.url, connections=1)
-            began = now()
-            with pytest.raises(ResponseLost, match=re.escape(words)):
+            started = now()
+            with pytest.raises(ResponseLost, match=re.escape(message)):
                 await transport.send(submit(), Timeouts())
-            assert now() - began == pytest.approx(seconds, abs=0.11)
-            began = now()
+            assert now() - started == pytest.approx(seconds, abs=0.11)
+            started = now()
             assert (await transport.send(submit(), Timeouts())).status == 200
-            assert now() - began < 0.01
+            assert now() - started < 0.01
             await transport.aclose()
 
     run_virtual(work)
@@ -266,17 +266,17 @@ def test_slow_answer_ends_exactly_at_its_limit_and_frees_its_connection(
 
 @pytest.mark.fault("F25")
 def test_overlapping_slow_answers_each_end_at_their_own_limit() -> None:
-    """Also after somebody tried to close the transport from another event loop."""
+    """A failed close from another event loop must not disturb the deadlines."""
 
     async def work() -> None:
         now = asyncio.get_running_loop().time
 
         async def seconds(transport: AiohttpTransport, start: float, read: float) -> float:
             await asyncio.sleep(start)
-            began = now()
+            started = now()
             with pytest.raises(ResponseLost, match="too slowly"):
                 await transport.send(submit(), Timeouts(connect=10, read=read))
-            return now() - began
+            return now() - started
 
         async with RawServer(*[dripping(b"HTTP/1.1 200 OK\r\nX: ")] * 4) as server:
             transport = AiohttpTransport(server.url)
@@ -300,7 +300,7 @@ async def test_peer_that_never_reads_cannot_block_a_request_for_ever(transport_t
         await asyncio.Event().wait()
 
     async with RawServer(never_read) as server:
-        with pytest.raises(ResponseLost, match=r"too slowly \(not begun after 0\.6 s\)"):
+        with pytest.raises(ResponseLost, match=r"too slowly \(head not complete after 0\.6 s\)"):
             await transport_to(server.url).send(submit(b" " * MORE_THAN_SOCKETS_HOLD), BRIEF)
 
 

@@ -1,4 +1,4 @@
-"""A name that a stranger chose is resolved once, judged, and connected to where it was judged to lead."""
+"""A name of another party is resolved once and checked; connections go only to the checked addresses."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import pytest
 from truecaller_async.errors import NotSent
 from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.options import Timeouts
-from truecaller_async.transport.pinned_dns import Pin, Resolve, _Fixed, pinned, system_resolve
+from truecaller_async.transport.pinned_dns import Pin, Resolve, _FixedResolver, pinned, system_resolve
 
 from .raw_server import Connection, RawServer
 
 HOST = "profile.example"
 PUBLIC, PUBLIC_6 = "8.8.4.4", "2001:4860:4860::8844"
-"""Never connected to here: see `wires`."""
+"""Never connected to: see `wires`."""
 PATIENT = Timeouts(connect=5, read=5)
 PROFILE = Request("profile", "GET", "/v1/default", token=Secret("invented-token"))
 RECIPE = f"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={HOST} -addext subjectAltName=DNS:{HOST}"
@@ -30,7 +30,7 @@ OPENSSL = shutil.which("openssl")
 
 
 def resolving(*answers: Sequence[str]) -> tuple[Resolve, list[tuple[str, int]]]:
-    """A resolver that gives these answers one after the other, the last again and again, and who asked it."""
+    """Return a resolver with these answers, of which the last is repeated, and the list of its queries."""
     asked: list[tuple[str, int]] = []
 
     async def resolve(host: str, port: int) -> Sequence[str]:
@@ -42,7 +42,7 @@ def resolving(*answers: Sequence[str]) -> tuple[Resolve, list[tuple[str, int]]]:
 
 @pytest.fixture
 def wires(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses that would have been connected to; nothing is."""
+    """Collect the addresses of connections instead of connecting."""
     tried: list[str] = []
 
     async def refuse(addr_infos: Sequence[Any], **_: Any) -> socket.socket:
@@ -81,7 +81,7 @@ async def test_second_fetch_checks_again(wires: list[str]) -> None:
 async def test_one_private_address_refuses_the_host_before_any_connection(
     wires: list[str], addresses: list[str]
 ) -> None:
-    with pytest.raises(NotSent, match="must be a public one") as caught:
+    with pytest.raises(NotSent, match="must be public") as caught:
         await fetch(Pin(HOST, 443), resolving(addresses)[0])
     assert wires == []
     assert not caught.value.retryable
@@ -112,7 +112,7 @@ async def test_environment_proxy_is_ignored(wires: list[str], monkeypatch: pytes
 
 
 async def test_pinned_connection_resolves_no_other_name() -> None:
-    pin = _Fixed(HOST, [PUBLIC])
+    pin = _FixedResolver(HOST, [PUBLIC])
     assert [found["host"] for found in await pin.resolve(HOST, 443)] == [PUBLIC]
     with pytest.raises(OSError, match="not the name"):
         await pin.resolve("other.example", 443)
@@ -123,7 +123,7 @@ async def test_system_resolver_knows_localhost() -> None:
 
 
 async def test_test_setting_allows_loopback_only(wires: list[str]) -> None:
-    with pytest.raises(NotSent, match="only this machine"):
+    with pytest.raises(NotSent, match="only addresses of this machine"):
         await fetch(Pin(HOST, 8443, loopback=True), resolving([PUBLIC])[0])
     with pytest.raises(NotSent, match="nothing was sent"):
         await fetch(Pin(HOST, 8443, loopback=True), resolving(["127.0.0.1"])[0])
@@ -146,7 +146,7 @@ async def test_no_redirect_is_followed_and_token_goes_to_this_host_only() -> Non
 
 @attrs.frozen
 class Certificate:
-    """A certificate for the host's name: the server's context, and one that trusts it."""
+    """Certificate for the host name: the context of the server, and one that trusts it."""
 
     server: ssl.SSLContext
     trusting: ssl.SSLContext

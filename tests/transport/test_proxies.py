@@ -1,4 +1,4 @@
-"""Which proxy is used, and that its password is never shown."""
+"""Choice of the proxy, and its hidden password."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ async def test_environment_proxy_is_used(transport_to: Opener, monkeypatch: pyte
 
 
 async def test_explicit_proxy_wins_over_the_environment(transport_to: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with RawServer() as theirs, RawServer() as ours:
-        monkeypatch.setenv("HTTP_PROXY", theirs.url)
-        await transport_to(SITE, proxy=ours.url).send(LABELS, PATIENT)
-    assert ours.requests == 1
-    assert theirs.connections == []
+    async with RawServer() as target, RawServer() as own:
+        monkeypatch.setenv("HTTP_PROXY", target.url)
+        await transport_to(SITE, proxy=own.url).send(LABELS, PATIENT)
+    assert own.requests == 1
+    assert target.connections == []
 
 
 async def test_loopback_never_uses_the_environment_proxy(transport_to: Opener, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""However an attempt ends, what is raised holds nothing that may not be seen."""
+"""Errors of the transport hold no secret, however an attempt ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One session: opened late, of one loop and one process, closed once, and a borrowed one never."""
+"""The session: opened late, bound to one loop and one process, closed once; a lent one is never closed."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PATIENT = Timeouts(connect=5, read=5)
 LABELS = Request("labels", "GET", "/labels")
 
 
-def nobody_listens() -> str:
+def closed_url() -> str:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{holder.getsockname()[1]}"
 
 
 async def knock(transport: AiohttpTransport) -> None:
-    """Open the session, and no connection."""
+    """Open the session without a connection."""
     with pytest.raises(NotSent):
         await transport.send(LABELS, PATIENT)
 
@@ -68,7 +68,7 @@ async def test_closed_transport_raises() -> None:
 
 
 def test_another_loop_is_refused_with_advice() -> None:
-    transport = AiohttpTransport(nobody_listens())
+    transport = AiohttpTransport(closed_url())
     asyncio.run(knock(transport))
     with pytest.raises(ClientClosed, match="another event loop"):
         asyncio.run(knock(transport))
@@ -76,7 +76,7 @@ def test_another_loop_is_refused_with_advice() -> None:
 
 
 def test_transport_is_not_closed_from_another_loop_while_its_own_runs() -> None:
-    transport = AiohttpTransport(nobody_listens())
+    transport = AiohttpTransport(closed_url())
     loop = asyncio.new_event_loop()
     loop.run_until_complete(knock(transport))
     with pytest.raises(ClientClosed, match="close it there"):
@@ -115,7 +115,7 @@ async def test_borrowed_session_is_used_and_never_closed() -> None:
 
 async def test_borrowed_session_that_its_owner_closed_is_named() -> None:
     session = aiohttp.ClientSession()
-    transport = AiohttpTransport(nobody_listens(), session=session)
+    transport = AiohttpTransport(closed_url(), session=session)
     await session.close()
     with pytest.raises(ClientClosed, match="session="):
         await transport.send(LABELS, PATIENT)
@@ -128,7 +128,7 @@ async def test_borrowed_session_failures_are_classified_by_class() -> None:
 
     async with RawServer(drop) as server, aiohttp.ClientSession() as session:
         with pytest.raises(NotSent):
-            await AiohttpTransport(nobody_listens(), session=session).send(LABELS, PATIENT)
+            await AiohttpTransport(closed_url(), session=session).send(LABELS, PATIENT)
         with pytest.raises(ResponseLost):
             await AiohttpTransport(server.url, session=session).send(Request("push", "POST", "/push", b"{}"), PATIENT)
         with pytest.raises(ResponseLost):
@@ -163,7 +163,7 @@ async def test_close_ends_waiting_calls_as_closed_and_requests_in_flight_as_lost
         flying = asyncio.create_task(transport.send(LABELS, PATIENT))
         await arrived.wait()
         waiting = asyncio.create_task(transport.send(LABELS, PATIENT))
-        # One turn of the loop brings the second request into the queue for the only connection.
+        # After one iteration of the loop the second request waits for the only connection.
         await asyncio.sleep(0)
         await transport.aclose()
         with pytest.raises(ClientClosed, match="waited for a connection; nothing was sent"):

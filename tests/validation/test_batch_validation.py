@@ -1,4 +1,4 @@
-"""A batch judged at once: a yes means what it means record by record."""
+"""Validation by column: True means that each record is valid."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from hypothesis import strategies as st
 from tests.planning.records import HOUR, START, record
 from truecaller_async.models import CallRecord, RecordColumns
 from truecaller_async.validation.batch_validation import all_canonical, all_valid
-from truecaller_async.validation.preflight import canonical, preflight
+from truecaller_async.validation.normalise import canonical
+from truecaller_async.validation.record_rules import preflight
 
 LABEL = "c6d86658-008d-4c08-98fb-2bf2649d59a5"
 NOW = START + 1_000
 
 
 class Named(StrEnum):
-    """Texts that are no plain text."""
+    """Subclasses of `str`."""
 
     CALLER = "910000000001"
     REASON = "Calling you for KYC"
 
 
-ODD: dict[str, list[Any]] = {
+UNUSUAL: dict[str, list[Any]] = {
     "caller": [
         "+910000000001",
         "91 0000000001",
@@ -54,32 +55,34 @@ def changed(field: str, value: Any, number: int = 1) -> CallRecord:
     return attrs.evolve(record(number), **{field: value})
 
 
-ODD_RECORDS = [changed(field, value) for field, values in ODD.items() for value in values]
+UNUSUAL_RECORDS = [changed(field, value) for field, values in UNUSUAL.items() for value in values]
 GOOD = [record(number, label_id=LABEL, reason="Calling you for KYC") for number in range(3)]
 
 
 def one_by_one(records: list[CallRecord]) -> tuple[bool, bool]:
-    """Whether each is canonical, and each is good, by the rules themselves."""
-    judged = [preflight(one, NOW) for one in records]
+    """Return whether all records are canonical and whether all are valid, record by record."""
+    checked = [preflight(one, NOW) for one in records]
     are_canonical = all(canonical(one) == one for one in records)
-    return are_canonical, all(formed == one and not found for one, (formed, found) in zip(records, judged, strict=True))
+    return are_canonical, all(
+        formed == one and not found for one, (formed, found) in zip(records, checked, strict=True)
+    )
 
 
-@pytest.mark.parametrize("odd", ODD_RECORDS, ids=range(len(ODD_RECORDS)))
-def test_record_invalid_alone_makes_the_batch_uncertain(odd: CallRecord) -> None:
-    records = [*GOOD, odd]
-    are_canonical, are_good = one_by_one(records)
+@pytest.mark.parametrize("unusual", UNUSUAL_RECORDS, ids=range(len(UNUSUAL_RECORDS)))
+def test_record_invalid_alone_makes_the_batch_uncertain(unusual: CallRecord) -> None:
+    records = [*GOOD, unusual]
+    are_canonical, are_valid = one_by_one(records)
     columns = RecordColumns.of(records)
     assert all_canonical(columns) <= are_canonical
-    assert all_valid(columns, NOW) <= are_good
+    assert all_valid(columns, NOW) <= are_valid
 
 
-@given(st.lists(st.sampled_from([*GOOD, *ODD_RECORDS]), min_size=1, max_size=6))
+@given(st.lists(st.sampled_from([*GOOD, *UNUSUAL_RECORDS]), min_size=1, max_size=6))
 def test_positive_batch_validation_is_never_wrong(records: list[CallRecord]) -> None:
-    are_canonical, are_good = one_by_one(records)
+    are_canonical, are_valid = one_by_one(records)
     columns = RecordColumns.of(records)
     assert all_canonical(columns) <= are_canonical
-    assert all_valid(columns, NOW) <= are_good
+    assert all_valid(columns, NOW) <= are_valid
 
 
 def test_valid_records_pass_batch_validation() -> None:

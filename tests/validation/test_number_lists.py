@@ -1,4 +1,4 @@
-"""Numbers to list: cleaned as by the pre-flight, all that is wrong told at once, and many answers made one."""
+"""Number lists: checks of the record rules, all problems together, merged answers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from truecaller_async.errors import ValidationError
 from truecaller_async.models import CallRecord, NumberJob
 from truecaller_async.models.numbers import BUCKETS
 from truecaller_async.validation.number_lists import clean_numbers, merge_jobs, split_numbers
-from truecaller_async.validation.preflight import preflight
-from truecaller_async.validation.timestamps import EARLIEST
+from truecaller_async.validation.record_rules import preflight
+from truecaller_async.validation.timestamps import TIME_MIN_MS
 
 DIGITS = st.from_regex(r"[1-9][0-9]{10,14}", fullmatch=True)
 
@@ -53,7 +53,7 @@ def test_repeated_numbers_are_removed_and_order_is_kept(numbers: list[str]) -> N
     "bad", ["", None, "9876543210", "09876543210", "9.19877E+11", "abc", "1" * 16, 1.5, b"9112", ["9"], True]
 )
 def test_bad_number_is_refused_with_the_preflight_message(bad: Any) -> None:
-    _, expected = preflight(CallRecord(bad, "911234567890", EARLIEST, EARLIEST + 1), EARLIEST)
+    _, expected = preflight(CallRecord(bad, "911234567890", TIME_MIN_MS, TIME_MIN_MS + 1), TIME_MIN_MS)
     (problem,) = refused(["911234567891", bad]).problems
     assert problem == attrs.evolve(expected[0], field="numbers[1]")
 
@@ -118,7 +118,7 @@ def test_every_bucket_of_a_job_is_merged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "word"),
+    ("statuses", "worst"),
     [
         (("pending", "failed", "done"), "failed"),
         (("done", "pending"), "pending"),
@@ -128,8 +128,8 @@ def test_every_bucket_of_a_job_is_merged() -> None:
         ((None, None), None),
     ],
 )
-def test_merged_status_is_the_worst_status(words: tuple[str | None, ...], word: str | None) -> None:
-    assert merge_jobs([NumberJob(status=status) for status in words]).status == word
+def test_merged_status_is_the_worst_status(statuses: tuple[str | None, ...], worst: str | None) -> None:
+    assert merge_jobs([NumberJob(status=status) for status in statuses]).status == worst
 
 
 def test_account_and_remaining_come_from_the_first_answer_with_them() -> None:

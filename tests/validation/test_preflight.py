@@ -1,4 +1,4 @@
-"""The pre-flight, line by line of the catalogue of bad input, and as laws over any input."""
+"""`preflight`: each case of the fault catalogue, and properties over any input."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from truecaller_async.models import CallRecord, Problem
-from truecaller_async.validation.preflight import LETTERS, RULE_PAST, UNPRINTABLE, canonical, parse_time, preflight
-from truecaller_async.validation.timestamps import utc
-from truecaller_async.validation.untrusted_values import masked
+from truecaller_async.redaction import masked
+from truecaller_async.validation.field_predicates import LETTERS
+from truecaller_async.validation.normalise import canonical
+from truecaller_async.validation.record_rules import RULE_PAST, UNPRINTABLE, preflight
+from truecaller_async.validation.timestamps import parse_time, utc
 
 NOW = 1_752_760_800_000
 HOUR = 3_600_000
@@ -118,9 +120,9 @@ def test_value_that_is_no_record_is_one_problem(other: Any) -> None:
         ({"reason": "a" * 104}, "shorten it by 4"),
         ({"reason": "Delivery today!"}, "remove it: none of !@#"),
         ({"receiver": "911234"}, "missing or doubled"),
-        ({"receiver": "nan"}, "'nan' stands for an empty cell; give the number with its country code"),
-        ({"receiver": GOOD.caller}, "the person who is called"),
-        ({"ends_at": NOW - 1, "starts_at": NOW - HOUR}, "still to come"),
+        ({"receiver": "nan"}, "'nan' means an empty cell; give the number with its country code"),
+        ({"receiver": GOOD.caller}, "the number that is called"),
+        ({"ends_at": NOW - 1, "starts_at": NOW - HOUR}, "in the future"),
         ({"ends_at": NOW + HOUR, "starts_at": NOW + HOUR}, "an end after the start"),
         ({"ends_at": NOW + 25 * HOUR}, "end it earlier"),
     ],
@@ -239,7 +241,7 @@ def test_caller_and_receiver_must_differ_in_canonical_form() -> None:
 
 
 class WholeNumber:
-    """A numeric type of somebody else, such as those of numpy."""
+    """A numeric type of another library, such as those of numpy."""
 
     def __index__(self) -> int:
         return 919_876_543_210
@@ -456,7 +458,7 @@ def test_timestamp_in_another_unit_is_recognised(value: object, rule: str, hint:
 
 
 class NoOffset(tzinfo):
-    """A zone that does not know its offset, so that its datetimes are naive after all."""
+    """A time zone without offset: its datetimes are naive."""
 
     def utcoffset(self, dt: datetime | None) -> timedelta | None:
         return None
@@ -552,8 +554,8 @@ def test_no_field_shows_a_full_number() -> None:
     number = "919234567898"
     for field in ("caller", "receiver", "label_id", "label_name", "reason", "starts_at", "ends_at"):
         for value in (f"+{number}x", f"x {number} call me! {'x' * 90}", float(number), number.encode(), [number]):
-            told = " ".join(str(problem) for problem in problems(**{field: value}))
-            assert number not in told
+            text = " ".join(str(problem) for problem in problems(**{field: value}))
+            assert number not in text
     found = problems(receiver=LABEL, label_id=number, label_name=number, starts_at=number, ends_at="Centro Bank")
     assert found
     assert not any(number in attribute for problem in found for attribute in attrs.astuple(problem))
@@ -572,7 +574,7 @@ def test_scripts_without_a_detailed_check_have_no_invisible_character() -> None:
             assert not chr(point).isspace()
 
 
-# Laws
+# Properties
 
 numbers = st.one_of(
     st.text(max_size=20),

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from truecaller_async.models import mask_number
-from truecaller_async.validation.untrusted_values import LONG_NUMBER
+from truecaller_async.redaction import mask_numbers
+from truecaller_async.redaction import printable as printable  # re-exported for the commands
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
@@ -44,19 +44,10 @@ def moment(at: float) -> str:
     return f"{datetime.fromtimestamp(at).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def printable(text: str) -> str:
-    """The text with control characters written out: `\\x1b`."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else _written(char) for char in text)
-
-
 def masked(text: str) -> str:
     """A stranger's text: printable, and every long number but for its last four digits hidden."""
-    return printable(LONG_NUMBER.sub(lambda found: mask_number(found[0]), text))
+    return printable(mask_numbers(text))
 
 
 def _parts(large: int, unit: str, small: int, smaller: str) -> str:
     return f"{large} {unit} {small} {smaller}" if small else f"{large} {unit}"
-
-
-def _written(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")

@@ -46,7 +46,8 @@ from truecaller_async.planning.stored_records import pack_records
 from truecaller_async.resilience.rate_law import burst_capacity, calls_per_second
 from truecaller_async.sources import RowReader
 from truecaller_async.validation.batch_validation import all_canonical, all_valid
-from truecaller_async.validation.preflight import RULE_PAST, canonical, preflight
+from truecaller_async.validation.normalise import canonical
+from truecaller_async.validation.record_rules import RULE_PAST, preflight
 
 READ_AHEAD_SECONDS = 0.25
 """Work for the live tokens that is read as fast as the source allows."""

@@ -25,7 +25,7 @@ from truecaller_async.planning.campaign_state import JournaledBatch
 from truecaller_async.planning.chunker import with_watermark
 from truecaller_async.planning.outgoing_batch import OutgoingBatch, earliest_expiry
 from truecaller_async.planning.poll_schedule import PollSchedule
-from truecaller_async.validation.preflight import canonical
+from truecaller_async.validation.normalise import canonical
 
 OUTDATED = "a later row of the same caller and receiver was read"
 ANSWER_LOST = "the answer was lost"

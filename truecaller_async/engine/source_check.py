@@ -33,7 +33,8 @@ from truecaller_async.planning.fingerprints import RowFingerprints
 from truecaller_async.planning.pair_order import pair_of
 from truecaller_async.planning.stored_records import unpack_records
 from truecaller_async.sources import FileSource, RowReader
-from truecaller_async.validation.preflight import RULE_PAST, canonical, preflight
+from truecaller_async.validation.normalise import canonical
+from truecaller_async.validation.record_rules import RULE_PAST, preflight
 
 PAGE_SIZE = 256
 """Blocks of rows read from the journal at once."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from truecaller_async.models import RowsSettled, mask_number
-from truecaller_async.validation.untrusted_values import LONG_NUMBER
+from truecaller_async.models import RowsSettled
+from truecaller_async.redaction import mask_numbers
 
 TEXT_MAX = 2000
 """Characters of a text that are kept."""
@@ -23,8 +23,7 @@ def truncated(text: str | None) -> str | None:
     """The text as it may be kept: long numbers masked to their last four digits, and of a bearable length."""
     if text is None:
         return None
-    masked = LONG_NUMBER.sub(lambda found: mask_number(found[0]), text)
-    return writable(masked[:TEXT_MAX])
+    return writable(mask_numbers(text)[:TEXT_MAX])
 
 
 def writable(text: str) -> str:

@@ -27,8 +27,9 @@ from truecaller_async.models.pages import Page
 from truecaller_async.models.record_columns import RecordColumns
 from truecaller_async.models.records import CallRecord, Outcome, Problem, RecordResult, Row, Rows
 from truecaller_async.models.results import BatchResults, OutcomeKey, ResultList
-from truecaller_async.models.secret import Secret, mask_number
+from truecaller_async.models.secret import Secret
 from truecaller_async.models.tokens import Token
+from truecaller_async.redaction import mask_number
 
 __all__ = [
     "Answer",

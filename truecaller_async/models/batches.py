@@ -11,7 +11,7 @@ from datetime import datetime
 import attrs
 
 from truecaller_async.models.records import Outcome
-from truecaller_async.models.secret import mask_number
+from truecaller_async.redaction import mask_number
 
 FINAL_STATUSES = {
     "success": Outcome.DELIVERED,

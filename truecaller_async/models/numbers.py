@@ -10,7 +10,7 @@ from datetime import datetime
 
 import attrs
 
-from truecaller_async.models.secret import mask_number
+from truecaller_async.redaction import mask_number
 
 NUMBERS_PER_REQUEST_MAX = 10_000
 """Maximum in one request to list or delist. From "Truecaller for Business: List numbers"."""

@@ -1,8 +1,8 @@
 """Define a call record, the rows of a source, and the result of a row.
 
 A `CallRecord` states: if `caller` rings `receiver` between `starts_at` and `ends_at`, show this name and this reason.
-It stores the values as given; `validation.preflight` checks them and brings them into the form that is sent. Each row
-of a source gets exactly one `RecordResult`.
+It stores the values as given. `validation.record_rules` checks them, and `validation.normalise` brings them into the
+form that is sent. Each row of a source gets exactly one `RecordResult`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Self
 
 import attrs
 
-from truecaller_async.models.secret import mask_number
+from truecaller_async.redaction import mask_number
 
 
 class Outcome(StrEnum):

@@ -1,4 +1,4 @@
-"""Protect values that must not be printed: secrets completely, phone numbers in part.
+"""Protect credentials and tokens, which must not be printed.
 
 `Secret` holds a credential or a token. `reveal()` is the only access to its value, so every use of a secret can be
 found by searching for that name.
@@ -7,15 +7,12 @@ Invariants:
     - `repr`, `str` and `format` of a secret give `***`.
     - A secret cannot be pickled, copied or written as JSON.
     - Secrets are compared in constant time.
-    - A phone number shows at most its last four digits: `mask_number("911234567898") == "********7898"`.
 """
 
 from __future__ import annotations
 
 import hmac
 from typing import NoReturn
-
-SHOWN_DIGITS = 4
 
 
 class Secret:
@@ -54,11 +51,3 @@ class Secret:
         raise TypeError(
             "a Secret cannot be pickled or copied. Pass the name of an environment variable or a file instead."
         )
-
-
-def mask_number(number: object) -> str:
-    """Replace all but the last four characters by asterisks; all of them if the text has at most four."""
-    text = str(number)
-    if len(text) <= SHOWN_DIGITS:
-        return "*" * len(text)
-    return "*" * (len(text) - SHOWN_DIGITS) + text[-SHOWN_DIGITS:]

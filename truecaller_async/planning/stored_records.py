@@ -16,7 +16,7 @@ import msgspec
 
 from truecaller_async.models import CallRecord, RecordColumns
 from truecaller_async.validation.batch_validation import all_canonical
-from truecaller_async.validation.preflight import canonical
+from truecaller_async.validation.normalise import canonical
 
 COMPRESSION_LEVEL = 1
 """Fastest level: phone numbers do not become much smaller with a higher one."""

@@ -1,1 +1,4 @@
-"""The wire: models to bytes (`requests`) and bytes to models (`decipher`). Pure: no I/O, and no clock but `now`."""
+"""Encode requests to bytes and decode answers to models.
+
+Pure: no I/O, and no clock except the argument `now`.
+"""

@@ -1,17 +1,19 @@
-"""Answers to models or errors.
+"""Convert complete answers to models or errors.
 
-Every function takes one complete answer and gives a model or raises; nothing but errors of this library is raised,
-whatever the body is. `now` is the wall clock in seconds since the epoch; it counts for the `Retry-After` of a 429.
+Algorithm:
+    The body is read before the status, because the documentation says little about statuses, and an answer 200 may be
+    a rejection. The class of the error says what the answer means. It matters most for a write, because a submit has
+    no idempotency key:
 
-The order of reading is: shape first, then status, because the documentation says little about statuses and a 200
-may carry a no. What an error means to the caller is said by its class, so the class is chosen with care where a
-write is concerned (a submit has no idempotency key):
+    - A rejection in a documented shape, also in a 2xx: nothing was applied (`BadRequest` and the like).
+    - A 2xx of Truecaller without a usable batch id: the batch was accepted, but cannot be tracked (`DecodeError`).
+    - A 2xx that is a web page: a captive portal or a proxy answered, and the outcome is unknown (`ResponseLost`).
+    - A 5xx: not to be repeated, because a gateway may have forwarded the request (`ServerError`). Exception:
+      "Failed to parse token" is the documented answer to a bad token (`AuthenticationFailed`).
 
-- a no in a documented shape is a refusal, in a 2xx too: nothing was applied;
-- a 2xx of Truecaller without a usable batch id is a `DecodeError`: taken, and out of our sight;
-- a 2xx that is a web page is not Truecaller's at all (a captive portal, a proxy): `ResponseLost`, nobody knows;
-- a 5xx is a `ServerError`, not to be repeated: a gateway may have passed the request on. One 5xx is no such thing:
-  "Failed to parse token" is the documented answer to a bad token, hence `AuthenticationFailed`.
+Invariants:
+    - Each function returns a model or raises an error of this package, whatever the body is.
+    - `now` is the wall-clock time in seconds since the epoch. It is used only for the `Retry-After` of a 429.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ from truecaller_async.models.feature_sets import FeatureSet
 from truecaller_async.models.labels import Label
 from truecaller_async.models.numbers import BUCKETS, Number, NumberJob
 from truecaller_async.models.pages import Page
-from truecaller_async.protocol.batch_status import ExpectedBatch, read_documented, read_tolerant
-from truecaller_async.protocol.json_codec import decode, readable, structure, structure_all
+from truecaller_async.protocol.batch_status import ExpectedBatch, read_rows
+from truecaller_async.protocol.json_codec import decode, decode_or_none, structure, structure_all
 from truecaller_async.protocol.retry_after import parse_retry_after
 from truecaller_async.protocol.server_message import ServerMessage, batch_id_in, message_from, read_message
 from truecaller_async.protocol.status_summary import StatusView, read_summaries
@@ -57,63 +59,73 @@ SLUG_AUTHORIZATION = "authorization-error"
 SLUG_FORBIDDEN = "forbidden-error"
 SLUG_SERVER = "internal-server-error"
 
-BY_STATUS: dict[int, type[APIStatusError]] = {401: AuthenticationFailed, 403: Forbidden, 404: NotFound}
+ERROR_BY_STATUS: dict[int, type[APIStatusError]] = {401: AuthenticationFailed, 403: Forbidden, 404: NotFound}
 
-ABOUT_CONTENT = (400, 422)
-"""Statuses whose slug speaks of the record that was sent."""
+RECORD_ERROR_STATUSES = (400, 422)
+"""Statuses whose slug is about the record that was sent."""
 
-ABOUT_NUMBERS = (*ABOUT_CONTENT, 404, 409)
-"""Statuses in which a job that failed may come."""
+FAILED_JOB_STATUSES = (*RECORD_ERROR_STATUSES, 404, 409)
+"""Statuses in which a failed job on numbers may be reported."""
 
-PAGINATIONS = ("pagination_info", "pagination_information")
-"""The two spellings of the object that says how many pages there are."""
+PAGINATION_KEYS = ("pagination_info", "pagination_information")
+"""The two spellings of the object with the page counts."""
 
 
 def read_mint(answer: Answer, *, now: float) -> Secret:
-    """The token. From "Truecaller for Business: Generate Access Token".
+    """Return the token of an answer. From "Truecaller for Business: Generate Access Token".
 
-    Raises the `APIStatusError` of `error_for`, or `DecodeError` where there is no token that could go into a
-    header. Neither quotes the body, which may hold a credential. A 5xx may be retried: a token that was made and
-    never seen costs one of the budget, and the budget's ledger has counted it.
+    Raises:
+        APIStatusError: The answer is an error; see `error_for`. A 5xx is retryable: a token that was issued and not
+            received costs one of the budget, which has counted it already.
+        DecodeError: The answer has no token that could be sent in a header.
+
+    No error quotes the body, because it may hold a credential.
     """
-    minted = _minted(answer, now)  # what raises must not hold the server's words in its frame
-    if isinstance(minted, Secret):
-        return minted
-    raise minted
+    token_or_error = _token_or_error(answer, now)  # raised here, so that the traceback has no frame with the body
+    if isinstance(token_or_error, Secret):
+        return token_or_error
+    raise token_or_error
 
 
 def read_push(answer: Answer, *, now: float) -> PushAnswer:
-    """What became of one real-time record. From "Truecaller for Business: Real-time v1, v2 and v3".
+    """Return the answer to one real-time record. From "Truecaller for Business: Real-time v1, v2 and v3".
 
-    Version 1 may answer with an empty body: taken. Raises `PushRejected` where the server refuses the record, in
-    whatever status; the `APIStatusError` of `error_for` for all that is not about the record; `ResponseLost` for a
-    web page; `DecodeError` for a 2xx that says neither yes nor no.
+    An empty body, as version 1 may send it, means that the record was accepted.
+
+    Raises:
+        PushRejected: The server rejected the record, in any HTTP status.
+        APIStatusError: The answer is an error that is not about the record; see `error_for`.
+        ResponseLost: The answer is a web page.
+        DecodeError: The answer is a 2xx that neither accepts nor rejects the record.
     """
-    said = read_message(answer.body)
-    if _is_success(answer) and said.slug is None and not said.is_rejection:
-        return _push_taken(answer, said)
+    message = read_message(answer.body)
+    if _is_success(answer) and message.slug is None and not message.is_rejection:
+        return _accepted_push(answer, message)
     error = error_for(answer, is_read=False, now=now)
-    if _refuses_record(error, said):
-        raise PushRejected(redact(said.field), redact(said.message), status=answer.status)
+    if _rejects_record(error, message):
+        raise PushRejected(redact(message.field), redact(message.message), status=answer.status)
     raise error
 
 
 def read_submit(answer: Answer, *, now: float) -> Batch:
-    """The batch that was taken. From "Truecaller for Business: Batch v1, v2 and v3".
+    """Return the batch that was accepted. From "Truecaller for Business: Batch v1, v2 and v3".
 
-    Versions 2 and 3 give its id, version 1 writes it at the end of a message. Raises the `APIStatusError` of
-    `error_for`, a `BadRequest` also where a 2xx says no; `ResponseLost` for a web page; `DecodeError` where the
-    batch was taken and its id is missing.
+    Versions 2 and 3 have its id in a field, version 1 at the end of a message.
+
+    Raises:
+        APIStatusError: The batch was rejected; see `error_for`. A 2xx that is a rejection is a `BadRequest`.
+        ResponseLost: The answer is a web page.
+        DecodeError: The batch was accepted, and its id is missing or has an unknown form.
     """
-    said = read_message(answer.body)
-    if not _is_success(answer) or said.slug is not None or said.is_rejection:
+    message = read_message(answer.body)
+    if not _is_success(answer) or message.slug is not None or message.is_rejection:
         raise error_for(answer, is_read=False, now=now)
-    batch_id = said.batch_id or batch_id_in(said.message)
+    batch_id = message.batch_id or batch_id_in(message.message)
     if batch_id is not None:
         return Batch(batch_id)
-    _refuse_page(answer)
+    _raise_if_web_page(answer)
     raise DecodeError(
-        "the batch was taken, and its id is missing or is not 1 to 200 printable ASCII characters",
+        "the batch was accepted, but its id is missing or is not 1 to 200 printable ASCII characters",
         path="$.batch_id",
         status=answer.status,
         body=redact_body(answer.body),
@@ -121,217 +133,247 @@ def read_submit(answer: Answer, *, now: float) -> Batch:
 
 
 def read_status(version: str, answer: Answer, batch_id: str, *, now: float, account: str | None = None) -> BatchStatus:
-    """The rows of a batch. From "Truecaller for Business: Batch status v1, v2 and v3".
+    """Return the rows of a batch. From "Truecaller for Business: Batch status v1, v2 and v3".
 
-    Every version's form is read for every version. Status words are kept verbatim, also unknown ones; rows of
-    another batch, or of another account than `account`, are left out and counted. Raises the `APIStatusError` of
-    `error_for`, or `DecodeError`.
+    The form of each version is accepted for each version. Unknown status values are kept as they are.
+
+    Args:
+        version: API version of the request.
+        answer: the complete answer.
+        batch_id: the batch that was asked for. Rows of another batch are excluded and counted.
+        now: wall-clock time in seconds since the epoch.
+        account: client account id. Rows of another account are excluded and counted.
+
+    Raises:
+        APIStatusError: The answer is an error; see `error_for`.
+        DecodeError: The answer is no status of this batch.
     """
     version_named(version)
-    ours = ExpectedBatch(batch_id, account)
-    documented = read_documented(answer.body, ours) if _is_success(answer) else None
-    if documented is not None:
-        return documented
-    return read_tolerant(_read(answer, is_read=True, now=now), ours, status=answer.status)
+    return read_rows(_read(answer, is_read=True, now=now), ExpectedBatch(batch_id, account), status=answer.status)
 
 
 def read_status_view(
     version: str, answer: Answer, batch_id: str, *, now: float, account: str | None = None
 ) -> StatusView:
-    """The same for a campaign, which wants few words of each row. Raises what `read_status` raises."""
+    """Return the status of a batch for a campaign, which needs few fields of each row.
+
+    Arguments and errors are those of `read_status`.
+    """
     in_full = partial(read_status, version, answer, batch_id, now=now, account=account)
-    glances = read_summaries(answer.body, ExpectedBatch(batch_id, account)) if _is_success(answer) else None
-    if glances is not None:
-        return StatusView(glances, in_full)
+    summaries = read_summaries(answer.body, ExpectedBatch(batch_id, account)) if _is_success(answer) else None
+    if summaries is not None:
+        return StatusView(summaries, in_full)
     status = in_full()
     return StatusView(None, lambda: status)
 
 
 def read_labels(answer: Answer, *, now: float) -> Page[Label]:
-    """One page of labels, which does not say where it stands. From "Truecaller for Business: Dynamic labels"."""
-    return Page(structure_all(_read(answer, is_read=True, now=now), Label, place="$", status=answer.status))
+    """Return one page of labels. From "Truecaller for Business: Dynamic labels".
+
+    The answer does not say which page it is.
+    """
+    return Page(structure_all(_read(answer, is_read=True, now=now), Label, path="$", status=answer.status))
 
 
 def read_numbers(answer: Answer, *, now: float) -> Page[Number]:
-    """One page of numbers. From "Truecaller for Business: Number details". Nothing found may be a bare array."""
+    """Return one page of numbers. From "Truecaller for Business: Number details".
+
+    An empty result may be a bare array.
+    """
     return _page(_read(answer, is_read=True, now=now), "numbers", Number, answer.status)
 
 
 def read_feature_sets(answer: Answer, *, now: float) -> Page[FeatureSet]:
-    """One page of feature sets. From "Truecaller for Business: Feature sets"."""
+    """Return one page of feature sets. From "Truecaller for Business: Feature sets"."""
     return _page(_read(answer, is_read=True, now=now), "feature_sets", FeatureSet, answer.status)
 
 
 def read_number_job(answer: Answer, *, now: float) -> NumberJob:
-    """A listing or delisting, taken or failed. From "Truecaller for Business: Number management".
+    """Return the result of a listing or delisting. From "Truecaller for Business: Number management".
 
-    In which status a failed job comes is documented nowhere, so it is known by its shape. Raises the
-    `APIStatusError` of `error_for`, `ResponseLost` for a web page, or `DecodeError`.
+    The status of a failed job is not documented, so a job is recognised by its shape.
+
+    Raises:
+        APIStatusError: The answer is an error; see `error_for`.
+        ResponseLost: The answer is a web page.
+        DecodeError: The answer has no buckets of numbers.
     """
-    value = readable(answer.body)
-    if _is_job(value) and (_is_success(answer) or answer.status in ABOUT_NUMBERS):
-        return structure(value, NumberJob, place="$", status=answer.status)
+    value = decode_or_none(answer.body)
+    if _is_job(value) and (_is_success(answer) or answer.status in FAILED_JOB_STATUSES):
+        return structure(value, NumberJob, path="$", status=answer.status)
     _read(answer, is_read=False, now=now)
     raise DecodeError("the answer has no buckets of numbers", status=answer.status, body=redact_body(answer.body))
 
 
 def read_export(answer: Answer, *, now: float) -> Secret:
-    """The link to an export; whoever has it can fetch the file. From "Truecaller for Business: Deprecated exports".
+    """Return the link to an export. From "Truecaller for Business: Deprecated exports".
 
-    The shape is documented nowhere: a bare URL, a JSON string, and an object with exactly one URL among its texts are
-    read. Raises the `APIStatusError` of `error_for`, also where a 2xx has a message and no link, the documented shape
-    of an error; else `DecodeError`.
+    The shape is not documented. Accepted are a bare URL, a JSON string, and an object with exactly one URL among its
+    texts. The link is a secret, because it is enough to fetch the file.
+
+    Raises:
+        APIStatusError: The answer is an error; see `error_for`. A 2xx with a message and no link is an error too: this
+            is the documented shape of an error.
+        DecodeError: The answer has no link, or more than one.
     """
     if not _is_success(answer):
         raise error_for(answer, is_read=True, now=now)
-    value = readable(answer.body)
+    value = decode_or_none(answer.body)
     texts = [answer.body.decode("utf-8", "replace")] if value is None else _texts_of(value)
     links = [text.strip() for text in texts if LINK.fullmatch(text.strip())]
     if len(links) == 1:
         return Secret(links[0])
-    said = message_from(value)
-    if not links and (said.slug is not None or said.message is not None):
+    message = message_from(value)
+    if not links and (message.slug is not None or message.message is not None):
         raise error_for(answer, is_read=True, now=now)
     raise DecodeError(
-        f"the answer has {len(links) or 'no'} links where one is expected",
+        f"the answer has {len(links) or 'no'} links, and one is expected",
         status=answer.status,
         body="" if b"http" in answer.body.lower() else redact_body(answer.body),
     )
 
 
 def read_download(answer: Answer, *, now: float) -> None:
-    """Whether the file behind a link came. Raises the `APIStatusError` of its status, `DecodeError` for a part of it.
+    """Check the answer to the download of a file.
 
-    The host that keeps the file is a stranger to the API, and its error pages may repeat the link: nothing of them is
-    quoted.
+    Nothing of the answer is quoted: the host of the file is not the API, and its error pages may repeat the link.
+
+    Raises:
+        APIStatusError: The answer is an error; see `error_for`.
+        DecodeError: The answer is a part of the file.
     """
     if answer.status == 200:
         return
     if _is_success(answer):
-        raise DecodeError("the answer to the download is no whole file", status=answer.status)
-    said = ServerMessage(message="the file was refused; a link lives a few minutes, so ask for the export again")
-    raise _error(answer, said, "", is_read=True, now=now)
-
-
-def _minted(answer: Answer, now: float) -> Secret | APIStatusError | DecodeError:
-    said = read_message(answer.body)
-    if not _is_success(answer) or said.slug is not None:
-        careful = attrs.evolve(
-            said,
-            slug=redact_strict(said.slug),
-            field=redact_strict(said.field),
-            message=redact_strict(said.message),
-        )
-        return _error(answer, careful, "", is_read=True, now=now)
-    value = readable(answer.body)
-    token = value.get("token") if isinstance(value, dict) else None
-    if isinstance(token, str) and TOKEN.fullmatch(token):
-        return Secret(token)
-    rule = "the answer has no token of 1 to 4096 printable ASCII characters without spaces"
-    return DecodeError(rule, path="$.token", status=answer.status)
+        raise DecodeError("the answer to the download is not the whole file", status=answer.status)
+    message = ServerMessage(message="the file was refused: a link is valid for a few minutes; request the export again")
+    raise _error(answer, message, "", is_read=True, now=now)
 
 
 def error_for(answer: Answer, *, is_read: bool, now: float) -> APIStatusError:
-    """The error that this answer is, by slug and status. From "Truecaller for Business: Errors common to all calls".
+    """Return the error of an answer, chosen by slug and status.
 
-    `is_read` says whether the call may be repeated after a 5xx.
+    From "Truecaller for Business: Errors common to all calls".
+
+    Args:
+        answer: the complete answer.
+        is_read: whether the call may be repeated after a 5xx.
+        now: wall-clock time in seconds since the epoch.
     """
     return _error(answer, read_message(answer.body), redact_body(answer.body), is_read=is_read, now=now)
 
 
-def _error(answer: Answer, said: ServerMessage, body: str, *, is_read: bool, now: float) -> APIStatusError:
-    slug, message, field = redact(said.slug), redact(said.message), redact(said.field)
+def _token_or_error(answer: Answer, now: float) -> Secret | APIStatusError | DecodeError:
+    message = read_message(answer.body)
+    if not _is_success(answer) or message.slug is not None:
+        redacted = attrs.evolve(
+            message,
+            slug=redact_strict(message.slug),
+            field=redact_strict(message.field),
+            message=redact_strict(message.message),
+        )
+        return _error(answer, redacted, "", is_read=True, now=now)
+    value = decode_or_none(answer.body)
+    token = value.get("token") if isinstance(value, dict) else None
+    if isinstance(token, str) and TOKEN.fullmatch(token):
+        return Secret(token)
+    reason = "the answer has no token of 1 to 4096 printable ASCII characters without spaces"
+    return DecodeError(reason, path="$.token", status=answer.status)
+
+
+def _error(answer: Answer, message: ServerMessage, body: str, *, is_read: bool, now: float) -> APIStatusError:
+    slug, text, field = redact(message.slug), redact(message.message), redact(message.field)
     headers = answer.headers
     if 300 <= answer.status < 400:
-        location = _target(headers.get("location"))
-        return UnexpectedRedirect(answer.status, slug, message, body, field=field, location=location)
+        location = _redirect_target(headers.get("location"))
+        return UnexpectedRedirect(answer.status, slug, text, body, field=field, location=location)
     if answer.status == 429:
         wait = parse_retry_after(headers.get("retry-after"), server_date=headers.get("date"), now=now)
-        return RateLimited(answer.status, slug, message, body, field=field, retry_after=wait)
-    kind = _kind(answer.status, said)
+        return RateLimited(answer.status, slug, text, body, field=field, retry_after=wait)
+    kind = _error_class(answer.status, message)
     retryable = is_read if kind is ServerError else None
-    return kind(answer.status, slug, message, body, field=field, retryable=retryable)
+    return kind(answer.status, slug, text, body, field=field, retryable=retryable)
 
 
-def _kind(status: int, said: ServerMessage) -> type[APIStatusError]:
-    if said.slug == SLUG_AUTHORIZATION or _is_token_refused(status, said):
+def _error_class(status: int, message: ServerMessage) -> type[APIStatusError]:
+    if message.slug == SLUG_AUTHORIZATION or _refuses_token(status, message):
         return AuthenticationFailed
-    if said.slug == SLUG_FORBIDDEN:
+    if message.slug == SLUG_FORBIDDEN:
         return Forbidden
-    if status in BY_STATUS:
-        return BY_STATUS[status]
-    return BadRequest if 200 <= status < 500 and said.slug != SLUG_SERVER else ServerError
+    if status in ERROR_BY_STATUS:
+        return ERROR_BY_STATUS[status]
+    return BadRequest if 200 <= status < 500 and message.slug != SLUG_SERVER else ServerError
 
 
-def _is_token_refused(status: int, said: ServerMessage) -> bool:
-    return (status >= 500 or said.slug == SLUG_SERVER) and "parse token" in (said.message or "").casefold()
+def _refuses_token(status: int, message: ServerMessage) -> bool:
+    return (status >= 500 or message.slug == SLUG_SERVER) and "parse token" in (message.message or "").casefold()
 
 
-def _target(location: str | None) -> str | None:
-    """Where a redirect leads, without its query: that may hold what we sent."""
+def _redirect_target(location: str | None) -> str | None:
+    # Without the query, which may hold what was sent.
     return redact(location.partition("?")[0]) if location else None
 
 
-def _refuses_record(error: APIStatusError, said: ServerMessage) -> bool:
-    """Whether the error is about the record and not about the call. A 5xx is so only where it names a field."""
+def _rejects_record(error: APIStatusError, message: ServerMessage) -> bool:
+    """Return whether an error is about the record; a 5xx is so only if it names a field."""
     match error:
         case BadRequest():
-            about_content = error.status < 300 or error.status in ABOUT_CONTENT
-            return said.is_rejection or (said.slug is not None and about_content)
+            is_about_content = error.status < 300 or error.status in RECORD_ERROR_STATUSES
+            return message.is_rejection or (message.slug is not None and is_about_content)
         case ServerError():
-            return said.is_rejection and said.field is not None
+            return message.is_rejection and message.field is not None
         case _:
             return False
 
 
-def _push_taken(answer: Answer, said: ServerMessage) -> PushAnswer:
+def _accepted_push(answer: Answer, message: ServerMessage) -> PushAnswer:
     if not answer.body.strip():
         return PushAnswer()
-    _refuse_page(answer)
-    if said.status is None:
+    _raise_if_web_page(answer)
+    if message.status is None:
         raise DecodeError(
-            "the answer to a push says neither yes nor no",
+            "the answer to a push neither accepts nor rejects the record",
             path="$.status_info.status",
             status=answer.status,
             body=redact_body(answer.body),
         )
-    return PushAnswer(said.status, said.message, batch_id_in(said.message))
+    return PushAnswer(message.status, message.message, batch_id_in(message.message))
 
 
 def _read(answer: Answer, *, is_read: bool, now: float) -> object:
-    """The plain value of an answer that says yes, or at least does not say no."""
+    """Return the plain value of an answer that is not an error. Raise the error otherwise."""
     if not _is_success(answer):
         raise error_for(answer, is_read=is_read, now=now)
-    if _is_page(answer) and is_read:
-        raise DecodeError("the answer is a web page, not Truecaller's", status=answer.status)
-    _refuse_page(answer)
+    if _is_web_page(answer) and is_read:
+        raise DecodeError("the answer is a web page and not from Truecaller", status=answer.status)
+    _raise_if_web_page(answer)
     value = decode(answer.body, status=answer.status)
-    if _says_no(value):
+    if _is_error(value):
         raise error_for(answer, is_read=is_read, now=now)
     return value
 
 
-def _says_no(value: object) -> bool:
-    """Whether this value is an error: an object with a slug, or with a word of failure and no list beside it."""
-    said = message_from(value)
-    has_list = isinstance(value, dict) and any(isinstance(part, list) for part in value.values())
-    return said.slug is not None or (said.is_rejection and not has_list)
+def _is_error(value: object) -> bool:
+    """Return whether a value has a slug, or is a rejection without any array."""
+    message = message_from(value)
+    has_array = isinstance(value, dict) and any(isinstance(part, list) for part in value.values())
+    return message.slug is not None or (message.is_rejection and not has_array)
 
 
 def _page(value: object, name: str, kind: type[T], status: int) -> Page[T]:
     if not isinstance(value, dict):
-        return Page(structure_all(value, kind, place="$", status=status))
+        return Page(structure_all(value, kind, path="$", status=status))
     if name not in value:
         raise DecodeError(f"the answer has no {name}", path=f"$.{name}", status=status)
-    place = next((spelling for spelling in PAGINATIONS if value.get(spelling)), PAGINATIONS[0])
-    counts = structure(value.get(place) or {}, _Counts, place=f"$.{place}", status=status)
-    items = structure_all(value[name], kind, place=f"$.{name}", status=status)
+    key = next((spelling for spelling in PAGINATION_KEYS if value.get(spelling)), PAGINATION_KEYS[0])
+    counts = structure(value.get(key) or {}, _PageCounts, path=f"$.{key}", status=status)
+    items = structure_all(value[name], kind, path=f"$.{name}", status=status)
     return Page(items, counts.current_page, counts.total_page_count)
 
 
 @attrs.frozen
-class _Counts:
-    """What the two spellings of the pagination object have in common."""
+class _PageCounts:
+    """Fields that both spellings of the pagination object have."""
 
     total_page_count: int | None = None
     current_page: int | None = None
@@ -350,15 +392,15 @@ def _is_success(answer: Answer) -> bool:
     return 200 <= answer.status < 300
 
 
-def _is_page(answer: Answer) -> bool:
-    """Whether the body is a web page: by its first character, or by its type where it does not look like JSON."""
+def _is_web_page(answer: Answer) -> bool:
+    """Return whether the body begins like HTML, or has the type HTML and does not begin like JSON."""
     start = answer.body.lstrip()[:1]
     return start == b"<" or (bool(start) and start not in b"{[" and "html" in answer.headers.get("content-type", ""))
 
 
-def _refuse_page(answer: Answer) -> None:
-    if _is_page(answer):
+def _raise_if_web_page(answer: Answer) -> None:
+    if _is_web_page(answer):
         raise ResponseLost(
-            f"HTTP {answer.status} with a web page: something else answered in Truecaller's place, and whether the "
-            "request went through is not known; look for a proxy or a captive portal"
+            f"HTTP {answer.status} with a web page: another server answered instead of Truecaller, and the outcome of "
+            "the request is unknown. Look for a proxy or a captive portal"
         )

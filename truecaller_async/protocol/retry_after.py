@@ -1,33 +1,41 @@
-"""How long a 429 asks us to wait.
+"""Read the `Retry-After` header of a 429 answer.
 
-`Retry-After` is a number of seconds or an HTTP date. Only ASCII digits are a number of seconds: `-5`, `120.5`,
-`soon` and full-width digits are not, and a value that cannot be read is no value, so that our own backoff decides. A
-date is measured against the server's own `Date` header: the difference of two of its stamps is right however wrong
-our clock is. How long a wait is too long is the caller's to say.
+Algorithm:
+    The header is a number of seconds or an HTTP date. Only ASCII digits are a number of seconds: `-5`, `120.5`, `soon`
+    and full-width digits are not. A date is compared with the `Date` header of the same answer. The difference of two
+    stamps of the server is right even if the local clock is wrong.
+
+Failure modes:
+    - An unreadable value counts as missing, and the backoff of the package decides.
+    - A wait of any length is returned. The caller decides which wait is too long.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
+
+from truecaller_async.validation.timestamps import parse_http_date
 
 SECONDS = re.compile(r"[0-9]+", re.ASCII)
 
-LONGEST = 1e12
-"""Seconds; longer than anyone waits. It keeps the answer finite over a number of any length."""
+WAIT_MAX_SECONDS = 1e12
+"""Keeps the result finite for a number of any length."""
 
 
 def parse_retry_after(value: str | None, *, server_date: str | None, now: float) -> float | None:
-    """The seconds to wait, from 0; None where the header is missing or cannot be read.
+    """Return the seconds to wait, 0 or more; None if the header is missing or unreadable.
 
-    `server_date` is the `Date` header of the same answer, `now` the wall clock in seconds since the epoch, which
-    counts where there is no such header. From "Truecaller for Business: Rate limits in one place" and HTTP itself.
+    From "Truecaller for Business: Rate limits in one place" and from the HTTP standard.
+
+    Args:
+        value: the `Retry-After` header.
+        server_date: the `Date` header of the same answer.
+        now: wall-clock time in seconds since the epoch, used if `server_date` is missing or unreadable.
     """
     text = (value or "").strip(" \t")
     if SECONDS.fullmatch(text):
-        return min(float(text), LONGEST)
+        return min(float(text), WAIT_MAX_SECONDS)
     until = http_date(text)
     if until is None:
         return None
@@ -35,20 +43,8 @@ def parse_retry_after(value: str | None, *, server_date: str | None, now: float)
     return max(0.0, until - (now if since is None else since))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=8)  # all answers within one second have the same date
 def http_date(text: str) -> float | None:
-    """The moment that an HTTP date names, in seconds since the epoch; None where it names none.
-
-    Every answer of one second has the same.
-    """
-    if not text.isascii():
-        return None
-    try:
-        instant = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return _utc(instant).timestamp()
-
-
-def _utc(instant: datetime) -> datetime:
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+    """Return the time of an HTTP date in seconds since the epoch; None if the text is no HTTP date."""
+    moment = parse_http_date(text)
+    return None if moment is None else moment.timestamp()

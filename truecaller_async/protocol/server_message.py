@@ -1,14 +1,18 @@
-"""What an answer says, in whichever of the documented shapes it says it.
+"""Read the status, the error and the batch id of an answer in any documented shape.
 
-    {"slug", "message"}                            token, batch, status, labels, numbers, version 1
-    {"status_info": {"status", "field", "message"}}  version 2 real-time; once also as `statusInfo`
-    {"status", "field", "message"}                 version 2 real-time, earliest copy
-    {"status", "message": "... BatchID: <uuid>"}   version 1, for yes and for no
-    {"batch_id"}                                   a batch that was taken
-    {"message"}                                    the exports
+Algorithm:
+    The documentation says little about HTTP statuses, and an answer 200 may be a rejection. So the shape of the body is
+    read first, whatever the status is. The shapes are:
 
-The statuses that carry them are poorly documented, and a 200 may say no; so the shape is read first, out of any
-answer. Reading never fails: a body that is missing, or is anything else, says nothing.
+        {"slug", "message"}                              token, batch, status, labels, numbers, version 1
+        {"status_info": {"status", "field", "message"}}  version 2 real-time; once also as `statusInfo`
+        {"status", "field", "message"}                   version 2 real-time, earliest copy
+        {"status", "message": "... BatchID: <uuid>"}     version 1, for acceptance and rejection
+        {"batch_id"}                                     an accepted batch
+        {"message"}                                      the exports
+
+Failure modes:
+    - A missing or unreadable body is an empty `ServerMessage`; nothing is raised.
 """
 
 from __future__ import annotations
@@ -19,10 +23,10 @@ import attrs
 
 from truecaller_async.models import Outcome
 from truecaller_async.models.batches import FINAL_STATUSES
-from truecaller_async.protocol.json_codec import readable, text_of
+from truecaller_async.protocol.json_codec import decode_or_none, text_of
 
-SUCCESS_STATUSES = frozenset(word for word, outcome in FINAL_STATUSES.items() if outcome is Outcome.DELIVERED)
-REJECTION_STATUSES = frozenset(word for word, outcome in FINAL_STATUSES.items() if outcome is Outcome.FAILED)
+SUCCESS_STATUSES = frozenset(status for status, outcome in FINAL_STATUSES.items() if outcome is Outcome.DELIVERED)
+REJECTION_STATUSES = frozenset(status for status, outcome in FINAL_STATUSES.items() if outcome is Outcome.FAILED)
 
 BATCH_ID = re.compile(r"(?!.*\.\.[/\\])[!-~](?:[ -~]{0,198}[!-~])?", re.ASCII)
 BATCH_ID_IN_TEXT = re.compile(
@@ -32,59 +36,67 @@ BATCH_ID_IN_TEXT = re.compile(
 
 @attrs.frozen
 class ServerMessage:
-    """The words of an answer; each is None where it does not have it. `word` is the status word, verbatim."""
+    """The message of an answer. An attribute is None if the answer does not have it."""
 
     slug: str | None = None
+    """Error code such as `authorization-error`."""
     status: str | None = None
+    """Status of the record or the batch, as the server wrote it."""
     field: str | None = None
+    """Field that was rejected."""
     message: str | None = None
+    """Text for people."""
     batch_id: str | None = None
+    """Id of an accepted batch."""
 
     @property
     def is_rejection(self) -> bool:
-        """Whether it says no to the record or the batch: by a word of failure in any case, or by naming a field."""
-        word = (self.status or "").casefold()
-        return word in REJECTION_STATUSES or (self.field is not None and word not in SUCCESS_STATUSES)
+        """Return whether the record or the batch was rejected.
+
+        A rejection has a status of failure, in any case, or names a field without a status of success.
+        """
+        status = (self.status or "").casefold()
+        return status in REJECTION_STATUSES or (self.field is not None and status not in SUCCESS_STATUSES)
 
 
 def read_message(body: bytes) -> ServerMessage:
-    """What this body says."""
-    return message_from(readable(body))
+    """Return the message of a body."""
+    return message_from(decode_or_none(body))
 
 
 def message_from(value: object) -> ServerMessage:
-    """What this plain value says."""
+    """Return the message of a decoded body."""
     if not isinstance(value, dict):
         return ServerMessage()
     envelope = value.get("status_info", value.get("statusInfo"))
     inner = envelope if isinstance(envelope, dict) else value
     return ServerMessage(
-        slug=_words(value, "slug"),
-        status=_words(inner, "status"),
-        field=_words(inner, "field"),
-        message=_words(inner, "message") or _words(value, "message"),
-        batch_id=_usable(value.get("batch_id")),
+        slug=_text(value, "slug"),
+        status=_text(inner, "status"),
+        field=_text(inner, "field"),
+        message=_text(inner, "message") or _text(value, "message"),
+        batch_id=_batch_id(value.get("batch_id")),
     )
 
 
 def is_batch_id(batch_id: str) -> bool:
-    """Whether it may be asked for. Batch ids are opaque, not always UUIDs.
+    """Return whether a text can be a batch id: 1 to 200 printable ASCII characters without `../`.
 
-    It has 1 to 200 printable ASCII characters and no step up (`../`), which something on the way might follow.
+    Batch ids are opaque and not always UUIDs. A proxy on the way could follow `../` to another path.
     """
     return BATCH_ID.fullmatch(batch_id) is not None
 
 
 def batch_id_in(message: str | None) -> str | None:
-    """The id at the end of a version 1 message, where it has one."""
+    """Return the batch id at the end of a version 1 message; None if it has none."""
     found = BATCH_ID_IN_TEXT.search(message or "")
     return found[1] if found else None
 
 
-def _words(value: dict[str, object], key: str) -> str | None:
+def _text(value: dict[str, object], key: str) -> str | None:
     return text_of(value.get(key)) or None
 
 
-def _usable(value: object) -> str | None:
+def _batch_id(value: object) -> str | None:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     return text if isinstance(text, str) and is_batch_id(text) else None

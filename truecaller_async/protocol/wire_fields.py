@@ -1,7 +1,7 @@
-"""The form of a record that may go on the wire: numbers as digits, times as whole milliseconds.
+"""Convert the columns of canonical records to the values of the wire.
 
-The pre-flight makes it. A time in any other form is refused here, because JSON would take it and the server would
-not.
+Canonical records have numbers as digits and times as int milliseconds; `validation.normalise` produces them. A time in
+any other form is refused here, because JSON could encode it and the server would misread it.
 """
 
 from __future__ import annotations
@@ -13,20 +13,24 @@ from truecaller_async.errors import ValidationError
 from truecaller_async.models import Problem
 
 T = TypeVar("T")
-WHOLE = frozenset({int})
+INT_TYPE = frozenset({int})
 
 
-def milliseconds(instants: Sequence[object], field: str) -> Iterable[int]:
-    """The instants, which must be in milliseconds already."""
-    if WHOLE.issuperset(map(type, instants)):
-        return instants  # type: ignore[return-value]
+def milliseconds(times: Sequence[object], field: str) -> Iterable[int]:
+    """Return the times of a column.
+
+    Raises:
+        ValidationError: A time is not an int.
+    """
+    if INT_TYPE.issuperset(map(type, times)):
+        return times  # type: ignore[return-value]
     raise ValidationError(
-        [Problem(field, "canonical", "is not in milliseconds", hint="pass the record through the pre-flight first")]
+        [Problem(field, "canonical", "is not in milliseconds", hint="pass the record through `preflight` first")]
     )
 
 
-def unless_none(values: Sequence[str | None], absent: T) -> Iterable[str | T]:
-    """The values, and what stands for those that are None."""
+def replace_none(values: Sequence[str | None], replacement: T) -> Iterable[str | T]:
+    """Return the values of a column with a replacement for each None."""
     if None not in values:
         return values  # type: ignore[return-value]
-    return [absent if value is None else value for value in values]
+    return [replacement if value is None else value for value in values]

@@ -9,13 +9,14 @@ from truecaller_async.errors import DeadlineExceeded, NotFound, ValidationError
 from truecaller_async.models import Answer, Batch, BatchStatus, CallRecord, Problem, RecordColumns, Request, Token
 from truecaller_async.options import BATCH_MAX, PollPolicy
 from truecaller_async.planning.poll_schedule import NOT_VISIBLE_SECONDS
-from truecaller_async.protocol.arguments import check_poll, check_seconds, raise_problems, shown_value
-from truecaller_async.protocol.requests import batch_size, status_request, submit_request
+from truecaller_async.protocol.arguments import check_poll, check_seconds, raise_problems
+from truecaller_async.protocol.requests import batch_size_problem, status_request, submit_request
 from truecaller_async.protocol.responses import read_status, read_status_view, read_submit
 from truecaller_async.protocol.status_summary import StatusView
+from truecaller_async.redaction import shown_value
 from truecaller_async.resources.executor import ApiContext
 from truecaller_async.resources.poll_timer import PollTimer
-from truecaller_async.validation.preflight import preflight
+from truecaller_async.validation.record_rules import preflight
 
 
 class Batches:
@@ -89,7 +90,7 @@ class Batches:
 
     def _checked(self, records: list[CallRecord]) -> list[CallRecord]:
         if not 1 <= len(records) <= BATCH_MAX:
-            raise ValidationError([batch_size(len(records))])
+            raise ValidationError([batch_size_problem(len(records))])
         now_ms = self._service.now_ms()
         checked = [preflight(record, now_ms) for record in records]
         problems = [

@@ -10,7 +10,7 @@ from truecaller_async.protocol.arguments import check_seconds, raise_problems
 from truecaller_async.protocol.requests import push_request
 from truecaller_async.protocol.responses import read_push
 from truecaller_async.resources.executor import ApiContext
-from truecaller_async.validation.preflight import preflight
+from truecaller_async.validation.record_rules import preflight
 
 
 class Calls:

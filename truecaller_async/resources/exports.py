@@ -15,10 +15,11 @@ from pathlib import Path
 import attrs
 
 from truecaller_async.models import Answer, Problem, Request, Secret
-from truecaller_async.protocol.arguments import check_int, raise_problems, shown_value
+from truecaller_async.protocol.arguments import check_int, raise_problems
 from truecaller_async.protocol.export_requests import Unit, call_me_back_request, user_feedback_request
 from truecaller_async.protocol.links import check_hosts
 from truecaller_async.protocol.responses import read_export
+from truecaller_async.redaction import shown_value
 from truecaller_async.resources.executor import ApiContext
 from truecaller_async.resources.part_file import PartFile
 

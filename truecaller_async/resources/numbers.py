@@ -14,10 +14,10 @@ from operator import attrgetter
 from truecaller_async.errors import DeadlineExceeded, NumberJobIncomplete, TruecallerError
 from truecaller_async.models import Answer, Number, NumberJob, Page, Request
 from truecaller_async.options import PollPolicy
-from truecaller_async.protocol.arguments import SHOWN, check_poll, check_seconds, raise_problems
+from truecaller_async.protocol.arguments import check_poll, check_seconds, raise_problems
 from truecaller_async.protocol.number_requests import Id, Paging, delist_request, numbers_request, publish_request
 from truecaller_async.protocol.responses import read_number_job, read_numbers
-from truecaller_async.redaction import redact
+from truecaller_async.redaction import VALUE_MAX_CHARS, redact
 from truecaller_async.resources.executor import ApiContext
 from truecaller_async.resources.pagination import Listed, Listing
 from truecaller_async.resources.poll_timer import PollTimer
@@ -186,7 +186,9 @@ class _Wanted:
         seen = self._found or {}
         missing = [number for digits in self._numbers if not _is_listed(number := seen.get(digits))]
         absent = "not among the numbers" if self._found is not None else "no look came to its end"
-        words = Counter(absent if number is None else repr(redact(number.status, SHOWN)) for number in missing)
+        words = Counter(
+            absent if number is None else repr(redact(number.status, VALUE_MAX_CHARS)) for number in missing
+        )
         told = ", ".join(f"{word}: {count}" for word, count in words.most_common(WORDS_TOLD))
         return f"{len(missing)} of {len(self._numbers)} numbers are not {LISTED} ({told})"
 

@@ -22,7 +22,7 @@ import attrs
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import CallRecord, Problem
-from truecaller_async.validation.timestamps import is_aware, parse_iso
+from truecaller_async.validation.timestamps import parse_instant
 
 FIELDS = ("caller", "receiver", "label_id", "label_name", "reason", "starts_at", "ends_at", "key")
 """Our names, in the order in which they are documented."""
@@ -41,7 +41,6 @@ SLOT_SETTERS = [getattr(CallRecord, field.name).__set__ for field in attrs.field
 """What sets each field of a record, which is frozen for everybody else."""
 
 SHAPES_KEPT = 64
-MILLISECONDS_DIGITS = 18
 
 
 @attrs.frozen
@@ -169,16 +168,6 @@ def plain(name: str) -> str:
 def listed(names: Iterable[str]) -> str:
     """Names in one line."""
     return ", ".join(names)
-
-
-def parse_instant(value: Any) -> Any:
-    """A time as it stands in a file: milliseconds and ISO 8601 with a zone are read, anything else stays as it is."""
-    if type(value) is not str:
-        return value
-    if value.isdigit() and value.isascii() and len(value) <= MILLISECONDS_DIGITS:
-        return int(value)
-    moment = parse_iso(value)
-    return moment if moment is not None and is_aware(moment) else value
 
 
 def later(starts: Any, window: float) -> Any:

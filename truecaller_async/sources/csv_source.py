@@ -23,6 +23,7 @@ import attrs
 
 from truecaller_async.errors import SourceError
 from truecaller_async.models import Problem, Row, Rows, SourcePosition
+from truecaller_async.redaction import masked
 from truecaller_async.sources.column_mapping import FIELDS, ColumnDefaults, RowShape, find_columns, listed
 from truecaller_async.sources.csv_blocks import ReadAhead, columns_of
 from truecaller_async.sources.text_files import (
@@ -35,7 +36,6 @@ from truecaller_async.sources.text_files import (
     fault,
     open_text,
 )
-from truecaller_async.validation.untrusted_values import masked
 
 NEEDED = ("caller", "receiver", "starts_at", "ends_at")
 OTHER_DELIMITERS = (";", "\t", "|")

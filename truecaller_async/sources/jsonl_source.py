@@ -14,9 +14,9 @@ import msgspec
 
 from truecaller_async.errors import SourceError
 from truecaller_async.models import CallRecord, Problem, Row, SourcePosition
+from truecaller_async.redaction import masked
 from truecaller_async.sources.column_mapping import ColumnDefaults, MappingShapes
 from truecaller_async.sources.text_files import LINE_MAX, READ_FAULTS, FileSource, Origin, TextLines, fault, open_text
-from truecaller_async.validation.untrusted_values import masked
 
 _decode = msgspec.json.Decoder().decode
 

@@ -1,18 +1,22 @@
-"""Decide whether an IP address is public, from an own table of networks.
+"""Decide whether an IP address is public, from a table of networks of the package.
 
-Purpose: a program must not connect to an internal address because a name of another party leads there. The answer must
-be the same on every interpreter. `ipaddress.is_global` changes between releases of Python (6to4 is one example).
+Purpose:
+    A program must not connect to an internal address because the name of another party leads there. The result must be
+    the same on each interpreter: `ipaddress.is_global` changes between releases of Python (6to4 is one example).
 
-Algorithm: an address is split into the addresses that a packet to it can reach: itself and the IPv4 address inside it
-(IPv4-mapped, NAT64, 6to4, ISATAP). Each one must be outside all networks of the table. An IPv6 address must also be
-inside 2000::/3, the only block from which addresses of hosts are assigned.
+Algorithm:
+    An address is split into the addresses that a packet to it can reach: itself and the IPv4 address inside it
+    (IPv4-mapped, NAT64, 6to4, ISATAP). Each one must be outside all networks of the table. An IPv6 address must also
+    be inside 2000::/3, the only block from which addresses of hosts are assigned.
 
-Invariants: text that is not an IP address, an address with a zone (`%eth0`) and Teredo are never public. An entry of
-the registries is refused even if the registry marks it as globally reachable: such entries (AS112, AMT, PCP, TURN) are
-anycast services that the local network may answer itself.
+Invariants:
+    - Text that is not an IP address, an address with a zone (`%eth0`) and Teredo are never public.
+    - An entry of the registries is refused even if the registry marks it as globally reachable: such entries (AS112,
+      AMT, PCP, TURN) are anycast services that the local network may answer itself.
 
-Failure modes: a NAT64 prefix that a network chose for itself (RFC 6052, section 2.2) is not recognisable and counts as
-an ordinary address.
+Failure modes:
+    - A NAT64 prefix that a network chose itself (RFC 6052, section 2.2) is not recognisable, and counts as an ordinary
+      address.
 """
 
 from __future__ import annotations

@@ -1,23 +1,20 @@
-"""`AiohttpTransport`: one request out, one complete answer in.
+"""`AiohttpTransport`: send one request, return one complete answer.
 
-The session. It is opened at the first send, because a client must be constructible without a loop, and it belongs to
-the event loop and the process of that moment: sockets shared by two loops, or by a parent and its fork, mix up answers.
-Used from elsewhere, or after the close, it is a `ClientClosed` that says which. A session that the caller lent us is
-used and never closed.
+Invariants:
+    - The session is opened at the first request, because a client can be created without an event loop. It belongs to
+      the event loop and the process of that moment. Sockets that two loops, or a parent and its fork, share would mix
+      up answers. Use from elsewhere, or after the close, is a `ClientClosed`.
+    - Redirects are not followed (they would send phone numbers to another host). A GET is never silently sent twice
+      (the limiter counted one). Cookies, the environment and ~/.netrc are not used. The size of an answer is limited,
+      counted after decompression.
+    - The exceptions of the HTTP library hold the headers of the request. So a new error is raised after the handler
+      has ended, without cause and context, and no local variable of these functions holds the token.
 
-Five habits of the library are switched off: redirects are never followed (they would post a batch of phone numbers to
-another host), a GET is never silently sent twice (the limiter counted one), cookies are not kept, the environment and
-~/.netrc are not read, and an answer is read in pieces under a cap, counted after decompression.
-
-Time. No total: when a total fires nobody can tell what it interrupted. `timeouts.connect` bounds all it takes to have
-a connection (a free place, DNS, TCP, TLS, the proxy). `timeouts.read` bounds each silence of the peer, but the library
-starts that clock only when the request is written, and a peer that accepts and never reads would hold it for ever;
-so the beginning of the answer must also come within connect + 2 x read. The rest of it must come within 10 x read,
-or a peer that sends one byte a second would hold a place for hours: by then the request was sent for certain, so this
-end can be classified.
-
-Secrets. What the library throws holds the request's headers. So its exceptions end here: a new error is raised after
-the handler is left, with neither cause nor context, and no variable of these functions ever holds the token.
+Algorithm:
+    There is no total timeout, because it would not tell what it interrupted. `timeouts.connect` limits the time until
+    a connection is acquired (a free place in the pool, DNS, TCP, TLS, the proxy). `timeouts.read` limits each pause of
+    the peer, but the library starts it only when the request is written. So the head of the answer must also arrive
+    within connect + 2 x read, and its body within 10 x read; see `deadlines`.
 """
 
 from __future__ import annotations
@@ -41,14 +38,16 @@ from truecaller_async.protocol.links import check_link
 from truecaller_async.transport import attempt as attempts
 from truecaller_async.transport import download, failures, headers, proxies
 from truecaller_async.transport.attempt import HttpAttempt
-from truecaller_async.transport.deadlines import DeadlineTimer, body_within, head_within, silences
+from truecaller_async.transport.deadlines import DeadlineTimer, body_within, head_within, library_timeout
 
-CONNECTIONS = 128
-KEEP_ALIVE = 10.0
-"""Seconds an idle connection is kept: below any server's own figure, so that few are found dead when reused."""
+CONNECTIONS_MAX = 128
+"""Connections that may be open at once."""
 
-UNCHECKED = (
-    "the context given as ssl= does not check whose certificate it is: anybody on the way can read the tokens and the "
+KEEP_ALIVE_SECONDS = 10.0
+"""Time that an idle connection is kept. Shorter than the limit of any server, so that few are closed when reused."""
+
+UNCHECKED_CERTIFICATE = (
+    "the context given as ssl= does not check certificates: an attacker on the network can read the tokens and the "
     "phone numbers; set check_hostname = True and verify_mode = ssl.CERT_REQUIRED"
 )
 
@@ -56,15 +55,7 @@ PATH = re.compile(r"/[!-\"$-~]*", re.ASCII)
 
 
 class AiohttpTransport:
-    """The `Transport` port over aiohttp.
-
-    `base_url` is scheme, host and perhaps a path; the caller has checked it. `session` is a session to borrow: it
-    keeps its own cookies, trace and proxy settings, and whether a request was sent is then judged by the class of the
-    failure alone. `proxy` is a URL and wins over the environment. `ssl` is a context with the certificates to trust.
-    `user_agent` is put behind our own. `connections` is how many may be open at once.
-
-    Raises `ConfigError` where a setting cannot be used. Opens nothing and needs no event loop.
-    """
+    """Adapter of the `Transport` port for aiohttp."""
 
     def __init__(
         self,
@@ -74,14 +65,28 @@ class AiohttpTransport:
         proxy: str | None = None,
         ssl: SSLContext | None = None,
         user_agent: str | None = None,
-        connections: int = CONNECTIONS,
+        connections: int = CONNECTIONS_MAX,
     ) -> None:
+        """Check the settings. Nothing is opened, and no event loop is needed.
+
+        Args:
+            base_url: scheme, host and optional path; the caller has checked it.
+            session: session that the caller lends. It keeps its own cookies, trace and proxy settings, and is never
+                closed. Whether a request was sent is then decided by the class of the failure alone.
+            proxy: URL of a proxy; has priority over the environment.
+            ssl: context with the trusted certificates; those of the system by default.
+            user_agent: text that follows the User-Agent of the package.
+            connections: connections that may be open at once.
+
+        Raises:
+            ConfigError: A setting cannot be used.
+        """
         if ssl is not None and not isinstance(ssl, SSLContext):
             raise ConfigError("ssl must be an ssl.SSLContext; load the certificates to trust into one")
         if ssl is not None and not (ssl.check_hostname and ssl.verify_mode is VerifyMode.CERT_REQUIRED):
-            warnings.warn(UNCHECKED, RuntimeWarning, stacklevel=3)
+            warnings.warn(UNCHECKED_CERTIFICATE, RuntimeWarning, stacklevel=3)
         if session is not None and not isinstance(session, aiohttp.ClientSession):
-            raise ConfigError("session must be an aiohttp.ClientSession; leave it out to have one made")
+            raise ConfigError("session must be an aiohttp.ClientSession; leave it out, and the client opens one")
         if isinstance(connections, bool) or not isinstance(connections, int) or connections < 1:
             raise ConfigError(f"connections is {connections!r}: it must be a whole number from 1")
         self._base = URL(base_url)
@@ -93,49 +98,73 @@ class AiohttpTransport:
         self._ssl = ssl
         self._agent = headers.user_agent(user_agent)
         self._connections = connections
-        self._patience = DeadlineTimer()
+        self._deadlines = DeadlineTimer()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid: int | None = None
         self._closed = False
 
     async def send(self, request: Request, timeouts: Timeouts) -> Answer:
-        """One attempt; the answer is complete, whatever its status, and redirects come back as answers.
+        """Make one attempt and return the complete answer, whatever its status. A redirect is an answer too.
 
-        Of a header that comes twice the first value is kept.
+        If a header is repeated, its first value is kept.
 
-        Raises `NotSent` where no connection was had, `ResponseLost` where one was had and no complete answer came,
-        `DecodeError` where the answer is larger than `request.cap` bytes, `ConfigError` where the request cannot be
-        written safely, `ClientClosed` after the close or from another event loop or process.
+        Args:
+            request: the request.
+            timeouts: limits of the connection and of a pause of the peer, in seconds.
+
+        Raises:
+            NotSent: No connection was acquired.
+            ResponseLost: A connection was acquired, and no complete answer was received.
+            DecodeError: The answer is larger than `request.body_max_bytes`.
+            ConfigError: The request cannot be written safely.
+            ClientClosed: The transport is closed, or belongs to another event loop or process.
         """
         headers.check(request)
         url = self._url(request)
         session = self._open_session()
         attempt = HttpAttempt(acquired=None if self._borrowed else False, is_read=request.is_read)
         exchange = self._exchange(session, request, url, timeouts, attempt)
-        return await self._guarded(exchange, self._target(), timeouts, attempt)
+        return await self._explained(exchange, self._target(), timeouts, attempt)
 
     async def download(
         self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], cap: int
     ) -> Answer:
-        """One GET of a link that the server gave us, without token; the answer is without its body.
+        """Send one GET to a link of the server, without token, and stream the body of a 200 to `write`.
 
-        The body of a 200 goes to `write` piece by piece, that of any other status is not read.
+        Args:
+            link: the link.
+            write: receives each piece of the body.
+            timeouts: limits of the connection and of a pause of the peer, in seconds.
+            hosts: hosts that are allowed in addition to those of Truecaller.
+            cap: largest size of the file in bytes.
 
-        Raises `DecodeError` and `ConfigError` before anything is sent where `links.check_link` refuses the link, and
-        what `send` raises; `DecodeError` also where the file is larger than `cap` bytes; what `write` raises.
+        Returns:
+            The answer with an empty body.
+
+        Raises:
+            DecodeError: The link does not have the plain form (nothing was sent), or the file is larger than `cap`.
+            ConfigError: The link leads to a host that is not allowed (nothing was sent).
+
+        Errors of `send` and of `write` are raised too.
         """
         host = check_link(link, str(self._base), hosts)
         session = self._open_session()
         attempt = HttpAttempt(acquired=None if self._borrowed else False, is_read=True)
         proxy = self._proxy_to(link)
-        line = download.DownloadSession(session, self._patience, self._agent, proxy, self._ssl, attempt, self._borrowed)
-        return await self._guarded(download.fetch(line, link, write, timeouts, cap), str(host), timeouts, attempt)
+        settings = download.DownloadSession(
+            session, self._deadlines, self._agent, proxy, self._ssl, attempt, self._borrowed
+        )
+        work = download.fetch(settings, link, write, timeouts, cap)
+        return await self._explained(work, str(host), timeouts, attempt)
 
     async def aclose(self) -> None:
-        """Close the session if it was opened here; a second time does nothing.
+        """Close the session unless the caller lent it. A second call does nothing.
 
-        In a forked child nothing is touched: the sockets are the parent's. Raises `ClientClosed` from another event
-        loop while the one it was opened in still lives, since only that one can close it.
+        In a forked child nothing is closed: the sockets belong to the parent.
+
+        Raises:
+            ClientClosed: The call is from another event loop, and the loop of the session, which alone can close it,
+                is still open.
         """
         session = self._session
         if session is None or self._borrowed or os.getpid() != self._pid:
@@ -146,20 +175,22 @@ class AiohttpTransport:
         self._closed = True
         await session.close()
 
-    async def _guarded(
+    async def _explained(
         self, work: Coroutine[Any, Any, Answer], target: str, timeouts: Timeouts, attempt: HttpAttempt
     ) -> Answer:
-        """The answer, or an error of the tree that holds nothing of the request."""
+        """Await the work and replace an error of the HTTP library by one that holds nothing of the request."""
         try:
             return await work
         except TruecallerError as error:
-            raise error.with_traceback(None)  # noqa: B904 - the frames behind it hold the answer, which shows its URL
+            raise error.with_traceback(None)  # noqa: B904 - the frames of the traceback hold the answer and its URL
         except asyncio.CancelledError:
+            # The library cancels its waiters when the session is closed. That is no cancellation by the caller.
             if _is_cancelled() or not self._closed:
                 raise
-            failure = self._closed_meanwhile(target, attempt)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it holds the token and may not leave this room
+            failure = self._closed_during_request(target, attempt)
+        except Exception as error:  # noqa: BLE001 - any error of the library holds the token
             failure = failures.explain(error, target, timeouts, attempt)
+        # Raised outside the handler, so that the error has no context. `del` ends the cycle of error and frame.
         try:
             raise failure
         finally:
@@ -168,7 +199,7 @@ class AiohttpTransport:
     async def _exchange(
         self, session: aiohttp.ClientSession, request: Request, url: URL, timeouts: Timeouts, attempt: HttpAttempt
     ) -> Answer:
-        async with self._patience.bound(head_within(timeouts), "not begun") as bound:
+        async with self._deadlines.limit(head_within(timeouts), "head") as deadline:
             response = await session.request(
                 request.method,
                 url,
@@ -179,14 +210,14 @@ class AiohttpTransport:
                 auto_decompress=True,
                 proxy=self._proxy,
                 ssl=self._ssl or True,
-                timeout=silences(timeouts),
+                timeout=library_timeout(timeouts),
                 trace_request_ctx=None if self._borrowed else attempt,
             )
-            bound.restart(body_within(timeouts), "not complete")
+            deadline.restart(body_within(timeouts), "body")
             try:
                 body = await _read(response, request.body_max_bytes)
             finally:
-                # Read to its end, the connection is back in the pool already; otherwise this ends it.
+                # After a complete body the connection is back in the pool already. Otherwise this closes it.
                 response.close()
         if body is None:
             raise DecodeError(f"answer larger than {_size(request.body_max_bytes)}", status=response.status)
@@ -217,16 +248,16 @@ class AiohttpTransport:
     def _new_session(self) -> aiohttp.ClientSession:
         self._proxy = self._proxy or proxies.from_environment(self._base)
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEP_ALIVE),
+            connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEP_ALIVE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             trace_configs=[attempts.trace()],
         )
-        session._retry_connection = False  # noqa: SLF001 - the library has no public switch; a house test watches it
+        session._retry_connection = False  # noqa: SLF001 - no public switch; an architecture test checks it
         return session
 
     def _proxy_to(self, link: Secret) -> URL | None:
-        """The proxy for a link: it may lead to a host that NO_PROXY names, or the base URL's may be one."""
+        # Not the proxy of the base URL: NO_PROXY can name only one of the two hosts.
         if self._given_proxy is not None or self._borrowed:
             return self._given_proxy
         return proxies.from_environment(URL(link.reveal(), encoded=True))
@@ -235,25 +266,25 @@ class AiohttpTransport:
         target = f"{self._base.host}:{self._base.port}"
         return f"{target} through the proxy {self._proxy.host}:{self._proxy.port}" if self._proxy else target
 
-    def _closed_meanwhile(self, target: str, attempt: HttpAttempt) -> ClientClosed | NotSent | ResponseLost:
+    def _closed_during_request(self, target: str, attempt: HttpAttempt) -> ClientClosed | NotSent | ResponseLost:
         if attempt.acquired is False:
             return ClientClosed("the client was closed while this request waited for a connection; nothing was sent")
         return ResponseLost(f"{target}: the client was closed; the request may or may not have been applied")
 
 
 async def _read(response: aiohttp.ClientResponse, cap: int) -> bytes | None:
-    """The whole body, or None as soon as it is larger than `cap` bytes. Most come in one piece, and are not copied."""
+    """Return the whole body; None as soon as it is larger than `cap` bytes."""
     pieces, size = [], 0
     while piece := await response.content.readany():
         size += len(piece)
         if size > cap:
             return None
         pieces.append(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)  # most bodies are one piece and are not copied
 
 
 def _size(count: int) -> str:
-    """8388608 -> "8 MiB". A bare figure that long would be masked as a phone number."""
+    # With a unit, such as "8 MiB": a plain 8388608 would be masked as a phone number.
     for unit, name in ((1024 * 1024, "MiB"), (1024, "KiB")):
         if count and count % unit == 0:
             return f"{count // unit} {name}"

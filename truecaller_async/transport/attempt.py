@@ -1,11 +1,16 @@
-"""Was a connection had? The only sound line between "not sent" and "maybe sent".
+"""Record whether an attempt acquired a connection.
 
-The class of an exception lies: a timeout looks the same while waiting for a connection and while waiting for the
-answer, and the library reports headers as sent although the peer never read them. So each attempt carries a flag,
-and the session's trace raises it at the moment a connection is in hand, fresh or reused. Not raised: the server saw
-nothing, whatever was thrown. Raised, and no complete answer: the request may have been applied.
+Purpose:
+    This is the only reliable border between "not sent" and "maybe sent". The class of an exception does not tell: a
+    timeout looks the same before the connection and while waiting for the answer, and the HTTP library reports headers
+    as sent although the peer never read them.
 
-A session that the caller lent us has no trace of ours; there the flag stays None, and `failures.FAILURES` decides.
+Algorithm:
+    Each attempt has a flag. The trace of the session sets it when a connection is available, new or reused. Not set:
+    the server received nothing, whatever was raised. Set, and no complete answer: the request may have been applied.
+
+Failure modes:
+    - A session that the caller lent has no trace of this package. The flag stays None, and `failures.FAILURES` decides.
 """
 
 from __future__ import annotations
@@ -18,33 +23,33 @@ import attrs
 
 @attrs.define
 class HttpAttempt:
-    """What is known of one attempt: a connection was `acquired`, or it still waits, `queued`, for a free one.
-
-    `is_read`: the request changes nothing at the server, so that a lost answer may be asked for again.
-    """
+    """State of one HTTP attempt."""
 
     acquired: bool | None = None
+    """Whether a connection was acquired; None if it is unknown."""
     queued: bool = False
+    """Whether the attempt waits for a free connection of the pool."""
     is_read: bool = False
+    """Whether the request changes nothing at the server, so that it may be sent again after a lost answer."""
 
 
 def trace() -> aiohttp.TraceConfig:
-    """The trace that keeps the `Attempt` given as `trace_request_ctx` up to date."""
+    """Return the trace that updates the `HttpAttempt` given as `trace_request_ctx`."""
     config = aiohttp.TraceConfig()
-    config.on_connection_queued_start.append(_queued)
-    config.on_connection_queued_end.append(_served)
-    config.on_connection_create_end.append(_acquired)
-    config.on_connection_reuseconn.append(_acquired)
+    config.on_connection_queued_start.append(_set_queued)
+    config.on_connection_queued_end.append(_clear_queued)
+    config.on_connection_create_end.append(_set_acquired)
+    config.on_connection_reuseconn.append(_set_acquired)
     return config
 
 
-async def _queued(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+async def _set_queued(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
     context.trace_request_ctx.queued = True
 
 
-async def _served(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+async def _clear_queued(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
     context.trace_request_ctx.queued = False
 
 
-async def _acquired(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+async def _set_acquired(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
     context.trace_request_ctx.acquired = True

@@ -1,11 +1,17 @@
-"""An answer that comes too slowly: never silent for long, so that no silence ends it, and never there.
+"""Limit the time of an answer that arrives too slowly but never pauses long enough for a timeout.
 
-Two moments bound it: the end of its head, and the end of its body. A timeout of the HTTP library's own says something
-else, and passes through. Where the whole program was held up, the answer may have come while nobody could look: so a
-bound that is found passed long ago leaves a moment to read what is there.
+Algorithm:
+    Two deadlines apply to each attempt: one for the head of the answer, one for its body. They are far away, and nearly
+    all are removed long before they pass. So all deadlines of a transport share one timer of the event loop. It is set
+    for the earliest deadline, and moved only when it fires or when an earlier deadline is added. Without deadlines
+    there is no timer.
 
-These bounds are far away, and nearly all are taken down long before. So those of requests that overlap share one timer,
-set for the nearest of them and moved only when it rings. Where nothing is waited for there is none.
+Invariants:
+    - A timeout of the HTTP library is not a deadline and passes through unchanged.
+
+Failure modes:
+    - If other code blocked the event loop, the answer can be in the socket although the deadline passed. A deadline
+      that is found more than 0.1 s late is therefore extended once, by 0.1 s, so that the loop can read the data.
 """
 
 from __future__ import annotations
@@ -19,121 +25,129 @@ import aiohttp
 
 from truecaller_async.options import Timeouts
 
-ANSWER_READS = 10.0
-"""The body of an answer must be complete within this many times the read timeout."""
+BODY_READS_FACTOR = 10.0
+"""The body must be complete within this multiple of the read timeout."""
 
-HELD_UP = 0.1
-"""Seconds by which the timer is late where the loop was held."""
+LATE_SECONDS = 0.1
+"""Delay of the timer that shows that the event loop was blocked."""
 
-A_MOMENT = 0.1
-"""Seconds in which the loop reads what has come in the meantime."""
+EXTENSION_SECONDS = 0.1
+"""Time to read the data that arrived while the event loop was blocked."""
 
 NEVER = float("inf")
 
 
 class ResponseTooSlowError(TimeoutError):
-    """What was waited for did not come in time. Its text says what, and for how long."""
+    """Part of an answer was not complete in time. The text says which part, and the limit in seconds."""
 
 
 def head_within(timeouts: Timeouts) -> float:
-    """Seconds from the start of an attempt to the head of its answer, at most."""
+    """Return the longest time from the start of an attempt to the head of its answer, in seconds."""
     return timeouts.connect + 2 * timeouts.read
 
 
 def body_within(timeouts: Timeouts) -> float:
-    """Seconds from the head of an answer to its last byte, at most."""
-    return ANSWER_READS * timeouts.read
+    """Return the longest time from the head of an answer to its last byte, in seconds."""
+    return BODY_READS_FACTOR * timeouts.read
 
 
 @lru_cache(maxsize=16)
-def silences(timeouts: Timeouts) -> aiohttp.ClientTimeout:
-    """The silences that end an attempt, in the HTTP library's words. No total, on purpose."""
+def library_timeout(timeouts: Timeouts) -> aiohttp.ClientTimeout:
+    """Return the timeouts of the HTTP library. There is no total: it would not tell what it interrupted."""
     return aiohttp.ClientTimeout(total=None, connect=timeouts.connect, sock_connect=None, sock_read=timeouts.read)
 
 
 class DeadlineTimer:
-    """The bounds of all requests of one transport, and their timer. Used in one event loop, and made anywhere."""
+    """All deadlines of one transport and their timer. It belongs to the event loop of the first deadline."""
 
     def __init__(self) -> None:
-        self._bounds: dict[Deadline, None] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._rings = NEVER
+        """Create the timer without deadlines; no event loop is needed."""
+        self._deadlines: dict[Deadline, None] = {}
+        self._handle: asyncio.TimerHandle | None = None
+        self._fires_at = NEVER
 
-    def bound(self, seconds: float, late: str) -> Deadline:
-        """Around a piece of work: raises `ResponseTooSlowError` where it takes longer; `late` begins its text."""
-        return Deadline(self, seconds, late)
+    def limit(self, seconds: float, part: str) -> Deadline:
+        """Return a context manager that limits the time of a block.
 
-    def add(self, bound: Deadline, seconds: float) -> float:
-        """Look at this bound in so many seconds; returns that time."""
+        Args:
+            seconds: time limit.
+            part: name of the part of the answer, for the text of `ResponseTooSlowError`.
+        """
+        return Deadline(self, seconds, part)
+
+    def add(self, deadline: Deadline, seconds: float) -> float:
+        """Watch a deadline that passes in `seconds`, and return its time on the clock of the event loop."""
         loop = asyncio.get_running_loop()
         due = loop.time() + seconds
-        self._bounds[bound] = None
-        self._ring_at(due, loop)
+        self._deadlines[deadline] = None
+        self._fire_at(due, loop)
         return due
 
-    def remove(self, bound: Deadline) -> None:
-        """It need not be looked at any more."""
-        self._bounds.pop(bound, None)
-        if not self._bounds:
-            self._silence()
+    def remove(self, deadline: Deadline) -> None:
+        """Stop watching a deadline, and cancel the timer if it was the last one."""
+        self._deadlines.pop(deadline, None)
+        if not self._deadlines:
+            self._cancel()
 
-    def _silence(self) -> None:
-        self._rings = NEVER
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _cancel(self) -> None:
+        self._fires_at = NEVER
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
 
-    def _ring_at(self, due: float, loop: asyncio.AbstractEventLoop) -> None:
-        if due >= self._rings:
+    def _fire_at(self, due: float, loop: asyncio.AbstractEventLoop) -> None:
+        if due >= self._fires_at:
             return
-        self._silence()
-        self._rings = due
-        self._timer = loop.call_at(due, self._look, loop)
+        self._cancel()
+        self._fires_at = due
+        self._handle = loop.call_at(due, self._check_all, loop)
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _check_all(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
-        self._silence()
-        for bound in list(self._bounds):
-            bound.check(now)
-        self._ring_at(min((bound.due for bound in self._bounds), default=NEVER), loop)
+        self._cancel()
+        for deadline in list(self._deadlines):
+            deadline.check(now)
+        self._fire_at(min((deadline.due for deadline in self._deadlines), default=NEVER), loop)
 
 
 class Deadline:
-    """How long one piece of work may take."""
+    """Time limit of one block. An async context manager that raises `ResponseTooSlowError`."""
 
-    __slots__ = ("_late", "_limit", "_patience", "_seconds", "_was_held_up", "due")
+    __slots__ = ("_part", "_seconds", "_timeout", "_timer", "_was_extended", "due")
 
-    def __init__(self, patience: DeadlineTimer, seconds: float, late: str) -> None:
-        self._patience = patience
-        self._limit = asyncio.timeout(None)
+    def __init__(self, timer: DeadlineTimer, seconds: float, part: str) -> None:
+        """Create the limit; the time starts when the block is entered."""
+        self._timer = timer
+        # `asyncio.timeout` without a time: it delivers the cancellation and tells it apart from one of the caller.
+        self._timeout = asyncio.timeout(None)
         self._seconds = seconds
-        self._late = late
-        self._was_held_up = False
+        self._part = part
+        self._was_extended = False
         self.due = NEVER
 
-    def restart(self, seconds: float, late: str) -> None:
-        """The next part of the work has begun, and has so many seconds of its own."""
-        self._seconds, self._late, self._was_held_up = seconds, late, False
-        self.due = self._patience.add(self, seconds)
+    def restart(self, seconds: float, part: str) -> None:
+        """Start the time of the next part of the answer, with its own limit in seconds."""
+        self._seconds, self._part, self._was_extended = seconds, part, False
+        self.due = self._timer.add(self, seconds)
 
     def cancel(self) -> None:
-        """What follows may take as long as it likes."""
-        self._patience.remove(self)
+        """Remove the limit from the rest of the block."""
+        self._timer.remove(self)
 
     def check(self, now: float) -> None:
-        """Whether it is over; the first time that this is seen too late, a moment is left."""
+        """End the block if the deadline has passed; extend it once if the event loop was blocked."""
         if now < self.due:
             return
-        if now - self.due > HELD_UP and not self._was_held_up:
-            self._was_held_up = True
-            self.due = now + A_MOMENT
+        if now - self.due > LATE_SECONDS and not self._was_extended:
+            self._was_extended = True
+            self.due = now + EXTENSION_SECONDS
             return
         self.cancel()
-        self._limit.reschedule(now)
+        self._timeout.reschedule(now)
 
     async def __aenter__(self) -> Self:
-        await self._limit.__aenter__()
-        self.due = self._patience.add(self, self._seconds)
+        await self._timeout.__aenter__()
+        self.due = self._timer.add(self, self._seconds)
         return self
 
     async def __aexit__(
@@ -141,6 +155,6 @@ class Deadline:
     ) -> None:
         self.cancel()
         try:
-            await self._limit.__aexit__(kind, error, trace)
+            await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError:
-            raise ResponseTooSlowError(f"{self._late} after {self._seconds:g} s") from None
+            raise ResponseTooSlowError(f"{self._part} not complete after {self._seconds:g} s") from None

@@ -1,13 +1,13 @@
-"""Looking at the way to the server, one step at a time, when something does not work.
+"""Single steps of a connection to the server, for a diagnosis: name, proxy, TLS handshake, answer.
 
-A request that fails says where it failed; a person who mends a network wants to see each step: the name, the proxy,
-the connection with its certificate, an answer. Each function here takes one step, sends no credential, and comes back
-in its own time with facts, or with a `ProbeFailure` that says in plain words what happened. Judging is for whoever
-asks.
+Algorithm:
+    Each function makes one step, sends no credential, and returns within its timeout: facts, or a `ProbeFailure` that
+    says what happened. The caller judges the facts. The steps use the same proxy and certificates as the transport,
+    and the last one uses the transport itself.
 
-The steps are those of the transport: the same proxy, the same certificates, and the last one goes through the
-transport itself. A name is looked up in a thread of its own that nobody waits for, because the system's resolver
-cannot be interrupted.
+Failure modes:
+    - The resolver of the system cannot be interrupted. A name is resolved in a daemon thread that is abandoned after
+      the timeout.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import attrs
 from yarl import URL
@@ -31,43 +30,52 @@ from truecaller_async.models import Request
 from truecaller_async.options import Timeouts
 from truecaller_async.transport import proxies
 from truecaller_async.transport.aiohttp_transport import AiohttpTransport
+from truecaller_async.validation.timestamps import parse_http_date
 
-PROXY_HEAD_MAX = 64 * 1024
-NEXT_AFTER = 0.25
-"""Seconds until the next address of a host is tried beside the one before, as the transport does."""
+PROXY_HEAD_MAX_BYTES = 64 * 1024
+"""Largest head of an answer of a proxy."""
+
+HAPPY_EYEBALLS_SECONDS = 0.25
+"""Delay until the next address of a host is tried too; the transport has the same delay."""
 
 
 @attrs.frozen
 class ProbeFailure:
-    """A step that was not made, and why, in words."""
+    """A step that failed."""
 
     why: str
+    """Cause in plain text."""
 
 
 @attrs.frozen
 class ProbeTarget:
-    """Where the server is."""
+    """Address of the server."""
 
     host: str
+    """Name or IP address."""
     port: int
+    """TCP port."""
     is_tls: bool
+    """Whether the scheme is https."""
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is this machine."""
+        """Return whether the server is on this machine."""
         return proxies.is_loopback(self.host)
 
 
 @attrs.frozen(repr=False)
 class ProbeProxy:
-    """The proxy that requests go through, and the setting that names it. Its URL may hold a password."""
+    """Proxy of the requests."""
 
     url: URL
+    """URL of the proxy; it can hold a password."""
     source: str
+    """Setting that names the proxy."""
 
     @property
     def shown(self) -> str:
-        """Host and port."""
+        """Return host and port."""
         return f"{self.url.host}:{self.url.port}"
 
     def __repr__(self) -> str:
@@ -76,24 +84,30 @@ class ProbeProxy:
 
 @attrs.frozen
 class Handshake:
-    """A connection that was had. Without TLS the last three are None; `expires` is that of the certificate."""
+    """A connection that was made. Without TLS all attributes are None."""
 
     protocol: str | None = None
+    """Version of TLS."""
     issuer: str | None = None
+    """Issuer of the certificate."""
     expires: datetime | None = None
+    """Expiry of the certificate."""
 
 
 @attrs.frozen
 class ProbeAnswer:
-    """An HTTP answer to a request without a token: `date` by the server's clock, `location` where a redirect leads."""
+    """HTTP answer to a request without a token."""
 
     status: int
+    """HTTP status."""
     date: datetime | None = None
+    """Time of the server."""
     location: str | None = None
+    """Target of a redirect."""
 
 
 def target_of(base_url: str) -> ProbeTarget | ProbeFailure:
-    """Host and port of a base URL."""
+    """Return host and port of a base URL."""
     try:
         url = URL(base_url)
         port = url.port
@@ -105,7 +119,15 @@ def target_of(base_url: str) -> ProbeTarget | ProbeFailure:
 
 
 def proxy_for(base_url: str, environ: Mapping[str, str] = os.environ) -> ProbeProxy | ProbeFailure | None:
-    """The proxy that the environment names for this base URL, None where there is none or NO_PROXY spares the host."""
+    """Return the proxy of the environment for this base URL.
+
+    Args:
+        base_url: URL of the server.
+        environ: environment that names the source of the setting.
+
+    Returns:
+        None if there is no proxy, or if NO_PROXY names the host.
+    """
     base = URL(base_url)
     try:
         url = proxies.from_environment(base)
@@ -118,18 +140,18 @@ def proxy_for(base_url: str, environ: Mapping[str, str] = os.environ) -> ProbePr
 
 
 async def resolve(target: ProbeTarget, timeout: float) -> tuple[str, ...] | ProbeFailure:
-    """The addresses of the host, in the order in which they are tried."""
+    """Return the addresses of the host in the order in which they are tried; the timeout is in seconds."""
     loop = asyncio.get_running_loop()
     found: asyncio.Future[tuple[str, ...] | ProbeFailure] = loop.create_future()
 
-    def tell(result: tuple[str, ...] | ProbeFailure) -> None:
+    def set_result(result: tuple[str, ...] | ProbeFailure) -> None:
         if not found.done():
             found.set_result(result)
 
     def look_up() -> None:
         result = _addresses(target)
-        with suppress(RuntimeError):  # nobody waits any more, and the loop is closed
-            loop.call_soon_threadsafe(tell, result)
+        with suppress(RuntimeError):  # the timeout has passed, and the loop is closed
+            loop.call_soon_threadsafe(set_result, result)
 
     threading.Thread(target=look_up, name="truecaller-resolve", daemon=True).start()
     try:
@@ -142,9 +164,13 @@ async def resolve(target: ProbeTarget, timeout: float) -> tuple[str, ...] | Prob
 async def tls_handshake(
     target: ProbeTarget, timeout: float, *, proxy: ProbeProxy | None = None, context: ssl.SSLContext | None = None
 ) -> Handshake | ProbeFailure:
-    """Connect, through the proxy if there is one, and make the TLS handshake; then close.
+    """Connect, through the proxy if there is one, make the TLS handshake, and close the connection.
 
-    `context` has the certificates to trust, those of the system by default.
+    Args:
+        target: the server.
+        timeout: limit of the whole step in seconds.
+        proxy: proxy to use.
+        context: context with the trusted certificates; those of the system by default.
     """
     context = context or ssl.create_default_context()
     try:
@@ -153,52 +179,54 @@ async def tls_handshake(
                 return await _direct(target, context)
             return await _through(proxy, target, context)
     except TimeoutError:
-        return ProbeFailure(f"no connection was had in {timeout:g} s")
+        return ProbeFailure(f"no connection was made in {timeout:g} s")
     except (OSError, EOFError, asyncio.LimitOverrunError) as error:
-        return ProbeFailure(_words(error))
+        return ProbeFailure(_reason(error))
 
 
 async def request_once(base_url: str, timeouts: Timeouts) -> ProbeAnswer | ProbeFailure:
-    """One request for `/`, without a token: any HTTP answer means that the server was reached."""
+    """Send one GET of `/` without a token. Any HTTP answer means that the server was reached."""
     transport = AiohttpTransport(base_url)
     try:
         answer = await transport.send(Request("labels", "GET", "/"), timeouts)
     except DecodeError as error:
-        return ProbeAnswer(error.status or 200)  # larger than any answer of the API, and an answer all the same
+        return ProbeAnswer(error.status or 200)  # too large, but an answer
     except TruecallerError as error:
         return ProbeFailure(str(error))
     finally:
         await transport.aclose()
-    return ProbeAnswer(answer.status, _instant(answer.headers.get("date")), answer.headers.get("location"))
+    return ProbeAnswer(answer.status, parse_http_date(answer.headers.get("date") or ""), answer.headers.get("location"))
 
 
 def _addresses(target: ProbeTarget) -> tuple[str, ...] | ProbeFailure:
     try:
         found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        return ProbeFailure(_words(error))
+        return ProbeFailure(_reason(error))
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 async def _direct(target: ProbeTarget, context: ssl.SSLContext) -> Handshake:
     tls = context if target.is_tls else None
-    _, writer = await asyncio.open_connection(target.host, target.port, ssl=tls, happy_eyeballs_delay=NEXT_AFTER)
-    return _seen(writer)
+    _, writer = await asyncio.open_connection(
+        target.host, target.port, ssl=tls, happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS
+    )
+    return _facts_and_close(writer)
 
 
 async def _through(proxy: ProbeProxy, target: ProbeTarget, context: ssl.SSLContext) -> Handshake | ProbeFailure:
-    """As the transport does it: a tunnel for TLS; for plain HTTP only the proxy itself is connected to."""
+    """Open a tunnel for TLS, as the transport does. For plain HTTP connect only to the proxy."""
     tls = context if proxy.url.scheme == "https" else None
-    reader, writer = await asyncio.open_connection(proxy.url.host, proxy.url.port, ssl=tls, limit=PROXY_HEAD_MAX)
+    reader, writer = await asyncio.open_connection(proxy.url.host, proxy.url.port, ssl=tls, limit=PROXY_HEAD_MAX_BYTES)
     if not target.is_tls:
-        return _seen(writer)
+        return _facts_and_close(writer)
     try:
         writer.write(_connect(proxy, target))
         head = await reader.readuntil(b"\r\n\r\n")
         status = head.split(b"\r\n", 1)[0].split(b" ")[1:2]
         if status != [b"200"]:
-            said = status[0].decode("ascii", "replace") if status else "no HTTP"
-            return ProbeFailure(f"the proxy {proxy.shown} refused to connect: it answered {said}")
+            answer = status[0].decode("ascii", "replace") if status else "no HTTP"
+            return ProbeFailure(f"the proxy {proxy.shown} refused to connect: it answered {answer}")
         await writer.start_tls(context, server_hostname=target.host)
         return _facts(writer)
     finally:
@@ -206,15 +234,15 @@ async def _through(proxy: ProbeProxy, target: ProbeTarget, context: ssl.SSLConte
 
 
 def _connect(proxy: ProbeProxy, target: ProbeTarget) -> bytes:
-    place = f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"
+    address = f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"
     login = ""
     if proxy.url.user is not None:
         pair = b64encode(f"{proxy.url.user}:{proxy.url.password or ''}".encode()).decode()
         login = f"Proxy-Authorization: Basic {pair}\r\n"
-    return f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{login}\r\n".encode()
+    return f"CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n{login}\r\n".encode()
 
 
-def _seen(writer: asyncio.StreamWriter) -> Handshake:
+def _facts_and_close(writer: asyncio.StreamWriter) -> Handshake:
     try:
         return _facts(writer)
     finally:
@@ -235,22 +263,14 @@ def _facts(writer: asyncio.StreamWriter) -> Handshake:
 
 
 def _issuer(certificate: Mapping[str, object]) -> str | None:
-    """Who signed: the organisation, else the common name."""
+    """Return the organisation of the issuer, or its common name."""
     parts = certificate.get("issuer")
     named = {pair[0]: pair[1] for part in parts for pair in part} if isinstance(parts, tuple) else {}
     return named.get("organizationName") or named.get("commonName")
 
 
-def _instant(text: str | None) -> datetime | None:
-    try:
-        instant = parsedate_to_datetime(text or "")
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-
-
-def _words(error: Exception) -> str:
-    """The short words of the system."""
+def _reason(error: Exception) -> str:
+    """Return the short text of the operating system or the TLS library."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the server's certificate was not accepted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
@@ -261,4 +281,6 @@ def _words(error: Exception) -> str:
         return os.strerror(error.errno).lower()
     if isinstance(error, EOFError | ConnectionError):
         return "the peer closed the connection"
-    return "none of its addresses could be connected to" if isinstance(error, OSError) else "it did not speak HTTP"
+    return (
+        "no connection could be made to any of its addresses" if isinstance(error, OSError) else "it did not speak HTTP"
+    )

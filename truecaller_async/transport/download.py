@@ -1,10 +1,11 @@
-"""A file behind a link, piece by piece.
+"""Stream the file behind a link that the server gave.
 
-The link was given by the server and leads to a host that is not the API: what goes there says who we are and nothing
-else. No token, no redirect, no cookie (a session that was lent to us keeps its own headers and cookies). Each piece is
-handed on before the next is read, so a file of any size takes little memory; what is larger than the cap, counted after
-decompression, is broken off. Unlike an answer of the API a file may take its time: only a silence of `timeouts.read`
-ends it.
+Invariants:
+    - The link leads to a host that is not the API: no token, no redirect, no cookie is sent. A session that the caller
+      lent keeps its own headers and cookies.
+    - Each piece is written before the next one is read, so a file of any size needs little memory. A file larger than
+      the limit, counted after decompression, is aborted.
+    - The duration of a file is not limited. Only a pause of `timeouts.read` seconds ends the download.
 """
 
 from __future__ import annotations
@@ -20,54 +21,73 @@ from truecaller_async.models import Answer, Secret
 from truecaller_async.options import Timeouts
 from truecaller_async.ports import Write
 from truecaller_async.transport.attempt import HttpAttempt
-from truecaller_async.transport.deadlines import DeadlineTimer, head_within, silences
+from truecaller_async.transport.deadlines import DeadlineTimer, head_within, library_timeout
 
 
-@attrs.frozen(repr=False)
+@attrs.frozen(repr=False)  # the URL of the proxy may hold a password
 class DownloadSession:
-    """What the connection is made with. The proxy's URL may hold a password."""
+    """Session and settings of one download."""
 
     session: aiohttp.ClientSession
-    patience: DeadlineTimer
+    """Session of the HTTP library."""
+    deadlines: DeadlineTimer
+    """Deadlines of the transport."""
     agent: str
+    """Value of the header User-Agent."""
     proxy: URL | None
+    """URL of the proxy; None for a direct connection."""
     ssl: SSLContext | None
+    """Trusted certificates; None for those of the system."""
     attempt: HttpAttempt
+    """State that the trace of the session updates."""
     is_borrowed: bool
+    """Whether the caller lent the session, so that it has no trace."""
 
 
-async def fetch(line: DownloadSession, link: Secret, write: Write, timeouts: Timeouts, cap: int) -> Answer:
-    """One GET. The body of a 200 goes to `write`, any other is left; the answer's own body is empty.
+async def fetch(download: DownloadSession, link: Secret, write: Write, timeouts: Timeouts, cap: int) -> Answer:
+    """Send one GET and stream the body of a 200 to `write`. Any other body is not read.
 
-    Raises `DecodeError` where the file is larger than `cap` bytes, what `write` raises, and whatever the HTTP library
-    does: it is for the adapter to explain.
+    Args:
+        download: session and settings.
+        link: URL of the file.
+        write: receives each piece of the body.
+        timeouts: limits of the connection and of a pause.
+        cap: largest size of the file in bytes.
+
+    Returns:
+        The answer with an empty body.
+
+    Raises:
+        DecodeError: The file is larger than `cap`.
+
+    Errors of `write` and of the HTTP library pass through; the transport explains the latter.
     """
-    async with line.patience.bound(head_within(timeouts), "not begun") as bound:
-        response = await line.session.request(
+    async with download.deadlines.limit(head_within(timeouts), "head") as deadline:
+        response = await download.session.request(
             "GET",
             URL(link.reveal(), encoded=True),
-            headers={"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": line.agent},
+            headers={"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": download.agent},
             allow_redirects=False,
             raise_for_status=False,
             auto_decompress=True,
-            proxy=line.proxy,
-            ssl=line.ssl or True,
-            timeout=silences(timeouts),
-            trace_request_ctx=None if line.is_borrowed else line.attempt,
+            proxy=download.proxy,
+            ssl=download.ssl or True,
+            timeout=library_timeout(timeouts),
+            trace_request_ctx=None if download.is_borrowed else download.attempt,
         )
-        bound.cancel()
+        deadline.cancel()
         try:
             if response.status == 200:
-                await _pour(response, write, cap)
+                await _stream(response, write, cap)
         finally:
             response.close()
     return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, b"")
 
 
-async def _pour(response: aiohttp.ClientResponse, write: Write, cap: int) -> None:
-    taken = 0
+async def _stream(response: aiohttp.ClientResponse, write: Write, cap: int) -> None:
+    size = 0
     async for piece in response.content.iter_any():
-        taken += len(piece)
-        if taken > cap:
+        size += len(piece)
+        if size > cap:
             raise DecodeError(f"the file is larger than {cap} bytes; allow more with cap=", status=response.status)
         await write(piece)

@@ -1,15 +1,17 @@
-"""The table: each failure of the HTTP library, and what it means to us.
+"""Table of the failures of the HTTP library and their meaning.
 
-A `FailureMeaning` has three parts. `sent` is "no" or "maybe" and counts only where the trace could not tell (see
-`attempt`); `reason` is the plain word for people; `retryable` says whether a request that was not sent may succeed
-later without change. A class that is not listed has the meaning of its nearest base, and `Exception` is the last.
+Algorithm:
+    `explain` finds the meaning of the most specific class of an exception; a class that is not listed has the meaning
+    of its nearest base, and `Exception` is the last. `FailureMeaning.sent` counts only if the trace does not know
+    whether a connection was acquired (see `attempt`).
 
-The message names the host and the reason, and copies nothing from the raw exception but the operating system's and
-the TLS library's own short words: the raw one holds the request, and with it the bearer token.
+Invariants:
+    - An error names the host and the reason. From the exception only the short texts of the operating system and of the
+      TLS library are copied: the exception holds the request, and with it the bearer token.
 
-Some rows surprise. An answer that is not HTTP is reported by the library as status 400, which no server ever sent:
-it is a lost answer. A `ConnectionTimeoutError` is a subclass of `ServerTimeoutError`, and means the opposite for us.
-One row is our own: `ResponseTooSlowError`, an answer that comes drop by drop.
+Failure modes:
+    - The HTTP library reports an answer that is not HTTP as status 400, which no server sent: it is a lost answer.
+    - `ConnectionTimeoutError` is a subclass of `ServerTimeoutError` and means the opposite.
 """
 
 from __future__ import annotations
@@ -30,16 +32,19 @@ from truecaller_async.options import Timeouts
 from truecaller_async.transport.attempt import HttpAttempt
 from truecaller_async.transport.deadlines import ResponseTooSlowError
 
-Verdict: TypeAlias = Literal["no", "maybe"]
+MaybeSent: TypeAlias = Literal["no", "maybe"]
 
 
 @attrs.frozen
 class FailureMeaning:
-    """What a class of failure means: was it `sent`, the `reason` in words, and may it be `retryable` if not sent."""
+    """Meaning of one class of failure."""
 
-    sent: Verdict
+    sent: MaybeSent
+    """Whether the request may have been sent, if the trace does not know it."""
     reason: str
+    """Cause in plain text."""
     retryable: bool = True
+    """Whether a request that was not sent may succeed later without a change."""
 
 
 _UNREACHED = FailureMeaning("no", "the connection was not made")
@@ -47,10 +52,10 @@ _BAD_CERTIFICATE = FailureMeaning("no", "the server's certificate was not accept
 _BAD_URL = FailureMeaning("no", "the address is not a usable URL; check base_url", retryable=False)
 _BROKEN = FailureMeaning("maybe", "the connection broke")
 _CLOSED = FailureMeaning("maybe", "the peer closed the connection without a complete answer")
-_SILENT = FailureMeaning("maybe", "the peer fell silent")
+_SILENT = FailureMeaning("maybe", "the peer sent no data")
 _NOT_HTTP = FailureMeaning("maybe", "the answer is not HTTP")
 _CUT = FailureMeaning("maybe", "the answer was cut short")
-_REDIRECTED = FailureMeaning("maybe", "a redirect was followed, which is never wanted")
+_REDIRECTED = FailureMeaning("maybe", "a redirect was followed, which must not happen")
 
 FAILURES: Mapping[type[BaseException], FailureMeaning] = MappingProxyType(
     {
@@ -63,7 +68,7 @@ FAILURES: Mapping[type[BaseException], FailureMeaning] = MappingProxyType(
         aiohttp.ClientConnectorSSLError: FailureMeaning("no", "the TLS handshake failed"),
         aiohttp.ClientConnectorCertificateError: _BAD_CERTIFICATE,
         aiohttp.ServerFingerprintMismatch: _BAD_CERTIFICATE,
-        aiohttp.ConnectionTimeoutError: FailureMeaning("no", "no connection was had in time"),
+        aiohttp.ConnectionTimeoutError: FailureMeaning("no", "no connection was made in time"),
         aiohttp.InvalidURL: _BAD_URL,
         aiohttp.InvalidUrlClientError: _BAD_URL,
         aiohttp.NonHttpUrlClientError: _BAD_URL,
@@ -88,52 +93,58 @@ FAILURES: Mapping[type[BaseException], FailureMeaning] = MappingProxyType(
         ResponseTooSlowError: FailureMeaning("maybe", "the answer came too slowly"),
         TimeoutError: _SILENT,
         OSError: _BROKEN,
-        Exception: FailureMeaning("maybe", "the HTTP library failed in a way nobody expected", retryable=False),
+        Exception: FailureMeaning("maybe", "the HTTP library failed in an unexpected way", retryable=False),
     }
 )
 
 
 def meaning_of(error: BaseException) -> FailureMeaning:
-    """The row of the table for this failure, the most specific class first."""
+    """Return the meaning of the most specific class of an exception."""
     return next(FAILURES[cls] for cls in type(error).__mro__ if cls in FAILURES)
 
 
 def explain(error: Exception, target: str, timeouts: Timeouts, attempt: HttpAttempt) -> NotSent | ResponseLost:
-    """The error of ours that says what `error` means, free of everything the raw one holds.
+    """Return the error of this package for an exception of the HTTP library.
 
-    `target` is host and port, and the proxy where there is one, without any credential.
+    The error has no reference to the exception, which holds the request.
+
+    Args:
+        error: exception of the HTTP library.
+        target: host and port, and those of the proxy, without credentials.
+        timeouts: limits of the attempt.
+        attempt: state of the attempt.
     """
     meaning = meaning_of(error)
     sent = meaning.sent if attempt.acquired is None else ("maybe" if attempt.acquired else "no")
-    said = f"{target}: {meaning.reason} ({_detail(error, sent, timeouts, attempt)})"
+    what = f"{target}: {meaning.reason} ({_detail(error, sent, timeouts, attempt)})"
     if sent == "maybe":
-        lost = ResponseLost(f"{said}; the request may or may not have been applied")
+        lost = ResponseLost(f"{what}; the request may or may not have been applied")
         lost.retryable = attempt.is_read
         return lost
-    failure = NotSent(f"{said}; nothing was sent")
+    failure = NotSent(f"{what}; nothing was sent")
     failure.retryable = meaning.retryable
     return failure
 
 
-def _detail(error: Exception, sent: Verdict, timeouts: Timeouts, attempt: HttpAttempt) -> str:
+def _detail(error: Exception, sent: MaybeSent, timeouts: Timeouts, attempt: HttpAttempt) -> str:
     if isinstance(error, ResponseTooSlowError):
         return str(error)
     if isinstance(error, TimeoutError):
-        return _waited(sent, timeouts, attempt)
+        return _timeout_detail(sent, timeouts, attempt)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"it answered HTTP {error.status}"
     cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
-    return _os_words(cause) or type(error).__name__
+    return _system_text(cause) or type(error).__name__
 
 
-def _waited(sent: Verdict, timeouts: Timeouts, attempt: HttpAttempt) -> str:
+def _timeout_detail(sent: MaybeSent, timeouts: Timeouts, attempt: HttpAttempt) -> str:
     if attempt.queued:
         return f"all connections were in use for {timeouts.connect:g} s"
     return f"waited {timeouts.connect if sent == 'no' else timeouts.read:g} s"
 
 
-def _os_words(cause: object) -> str | None:
-    """The short words of the TLS library or the operating system; never those of the HTTP library."""
+def _system_text(cause: object) -> str | None:
+    """Return the short text of the TLS library or the operating system; never that of the HTTP library."""
     if isinstance(cause, SSLCertVerificationError):
         return getattr(cause, "verify_message", None)
     if isinstance(cause, SSLError):

@@ -1,9 +1,10 @@
-"""What goes on the wire beside the body, and what must not.
+"""Build the headers of a request, and refuse values that could inject other headers.
 
-A header's value that holds a line break could write a second header, or a second request, in our name. So every
-name and value is checked before anything is opened, and the complaint names the header and never shows the value:
-it may be the token. For the same reason the function that complains holds no value in a variable, where a
-traceback that captures locals would find it.
+Invariants:
+    - A value with a line break could add a header or a second request. Each name and value is checked before a
+      connection is opened.
+    - An error names the header and never shows its value, which can be the token. For the same reason no local variable
+      of the checking function holds a value: a traceback that captures variables would show it.
 """
 
 from __future__ import annotations
@@ -24,21 +25,31 @@ RULE = "line breaks, other control characters and characters beyond latin-1 are 
 
 
 def user_agent(suffix: str | None = None) -> str:
-    """`truecaller-async/1.0 (python/3.12; aiohttp/3.14.5)`, and the caller's own words behind it.
+    """Return the User-Agent, such as `truecaller-async/1.0 (python/3.12; aiohttp/3.14.5) my-app/1.2`.
 
-    Says nothing of the host or the user. Raises `ConfigError` where the suffix cannot stand in a header.
+    It says nothing about the host or the user.
+
+    Args:
+        suffix: name of the application of the caller.
+
+    Raises:
+        ConfigError: The suffix cannot be sent in a header.
     """
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    ours = f"truecaller-async/{__version__} (python/{python}; aiohttp/{aiohttp.__version__})"
+    own = f"truecaller-async/{__version__} (python/{python}; aiohttp/{aiohttp.__version__})"
     if suffix is None:
-        return ours
+        return own
     if not isinstance(suffix, str) or not VALUE.fullmatch(suffix):
         raise ConfigError(f"user_agent cannot be sent as a header: {RULE}; give plain text such as 'my-app/1.2'")
-    return f"{ours} {suffix}"
+    return f"{own} {suffix}"
 
 
 def check(request: Request) -> None:
-    """Raises `ConfigError` where a header of the request, or its token, cannot be sent safely."""
+    """Check the headers of a request and its token.
+
+    Raises:
+        ConfigError: A name, a value or the token cannot be sent safely.
+    """
     names = [name for name in request.headers if not NAME.fullmatch(name)]
     if names:
         raise ConfigError(f"a header name of the {request.call} request is refused: letters, digits and hyphens only")
@@ -50,7 +61,7 @@ def check(request: Request) -> None:
 
 
 def build(request: Request, agent: str) -> dict[str, str]:
-    """All headers of a checked request, with the bearer token where it has one."""
+    """Return all headers of a checked request, with its bearer token if it has one."""
     headers = {"Accept-Encoding": "gzip, deflate", "User-Agent": agent, **request.headers}
     if request.token is not None:
         headers["Authorization"] = f"Bearer {request.token.reveal()}"

@@ -1,13 +1,14 @@
-"""A connection to a name that a stranger chose: resolved here, judged, and pinned to what was judged.
+"""Connect to a host whose name another party chose, without reaching internal addresses.
 
-Who owns a name decides where it leads, and may decide anew for each question: public when it is checked, 127.0.0.1 when
-it is connected to (rebinding). So the name is asked for once. Every address of the answer must be public, or nothing is
-connected to; and the connection is made to these addresses and no others, while TLS still checks the certificate of the
-name.
+Purpose:
+    The owner of a name decides where it leads, and can change the answer for each query: public when it is checked,
+    127.0.0.1 when the connection is made (DNS rebinding).
 
-`addresses.is_public` decides, from an own table of networks.
+Algorithm:
+    The name is resolved once. Each address of the answer must be public (`addresses.is_public`); otherwise nothing is
+    connected to. Connections are made only to these addresses, and TLS still checks the certificate of the name.
 
-For tests the judgement can be turned around: then only addresses of this machine are connected to.
+    For tests the check can be reversed: then only loopback addresses are accepted.
 """
 
 from __future__ import annotations
@@ -28,26 +29,30 @@ from truecaller_async.transport.addresses import is_loopback, is_public
 from truecaller_async.transport.aiohttp_transport import AiohttpTransport
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Asks for the addresses of a name, as text."""
+"""Function that returns the addresses of a host and port as text."""
 
 
 async def system_resolve(host: str, port: int) -> list[str]:
-    """The addresses that the operating system names. Raises `OSError`."""
+    """Return the addresses from the resolver of the operating system. Raises `OSError`."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(entry[4][0]) for entry in found]
 
 
 @attrs.frozen
 class Pin:
-    """Where to: `host` is the name that TLS checks. `loopback` is for tests and allows this machine, and only it."""
+    """The host to connect to."""
 
     host: str
+    """Name that is resolved and that TLS checks."""
     port: int
+    """TCP port."""
     scheme: str = "https"
+    """Scheme of the URL."""
     loopback: bool = False
+    """For tests: accept loopback addresses, and no others."""
 
     def accepts(self, address: str) -> bool:
-        """Whether this address may be connected to."""
+        """Return whether a connection to this address is allowed."""
         return is_loopback(address) if self.loopback else is_public(address)
 
 
@@ -55,15 +60,25 @@ class Pin:
 async def pinned(
     pin: Pin, *, resolve: Resolve = system_resolve, ssl: SSLContext | None = None
 ) -> AsyncIterator[AiohttpTransport]:
-    """A transport whose every connection goes to the addresses that the name has now.
+    """Open a transport that connects only to the present addresses of a name.
 
-    No proxy, no cookie, no redirect. Raises `NotSent` where the name cannot be resolved (`.retryable`), or leads to an
-    address that may not be connected to; then nothing was connected to.
+    It uses no proxy, keeps no cookies and follows no redirects.
+
+    Args:
+        pin: the host.
+        resolve: function that resolves the name.
+        ssl: context with the trusted certificates; those of the system by default.
+
+    Raises:
+        NotSent: The name cannot be resolved (`.retryable`), or leads to an address that is not allowed (not
+            retryable). Nothing was connected to.
     """
     addresses = await _resolved(pin, resolve)
-    connector = aiohttp.TCPConnector(resolver=_Fixed(pin.host, addresses), use_dns_cache=False, force_close=True)
+    connector = aiohttp.TCPConnector(
+        resolver=_FixedResolver(pin.host, addresses), use_dns_cache=False, force_close=True
+    )
     session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
-    session._retry_connection = False  # noqa: SLF001 - as in the adapter: a GET is never silently sent twice
+    session._retry_connection = False  # noqa: SLF001 - as in AiohttpTransport: a GET is never silently sent twice
     async with session:
         yield AiohttpTransport(f"{pin.scheme}://{pin.host}:{pin.port}", session=session, ssl=ssl)
 
@@ -78,14 +93,14 @@ async def _resolved(pin: Pin, resolve: Resolve) -> list[str]:
     refused = next((address for address in addresses if not pin.accepts(address)), None)
     if refused is None:
         return addresses
-    rule = "only this machine may be connected to" if pin.loopback else "every address must be a public one"
-    error = NotSent(f"{pin.host}: the name leads to {refused}, and {rule}; nothing was sent")
+    rule = "only addresses of this machine are allowed" if pin.loopback else "every address must be public"
+    error = NotSent(f"{pin.host}: the name leads to {refused}, but {rule}; nothing was sent")
     error.retryable = False
     raise error
 
 
-class _Fixed(AbstractResolver):
-    """Knows one name, and never asks again where it leads."""
+class _FixedResolver(AbstractResolver):
+    """Resolver that knows one name and its checked addresses."""
 
     def __init__(self, host: str, addresses: Sequence[str]) -> None:
         self._host = host
@@ -94,13 +109,13 @@ class _Fixed(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The addresses that were judged. Raises `OSError` for any other name."""
+        """Return the checked addresses. Raises `OSError` for any other name."""
         if host != self._host:
             raise OSError(f"{host} is not the name that was checked")
         return [_result(host, port, address) for address in self._addresses]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no resource is open."""
 
 
 def _result(host: str, port: int, address: str) -> ResolveResult:

@@ -1,11 +1,14 @@
-"""Which proxy, if any.
+"""Choose the proxy of a transport.
 
-The caller's own `proxy` wins. Else the environment is asked, once, when the session is opened: HTTPS_PROXY or
-HTTP_PROXY by the scheme of the base URL, unless NO_PROXY names the host. A loopback host never goes through a proxy
-of the environment. The library's own way of reading the environment is left off, because it reads ~/.netrc too and
-would send a login found there in place of the token.
+Algorithm:
+    A proxy that the caller gives has priority. Otherwise the environment is read once, when the session is opened:
+    HTTPS_PROXY or HTTP_PROXY by the scheme of the base URL, unless NO_PROXY names the host.
 
-A proxy's URL may hold a password; it is shown as host and port only.
+Invariants:
+    - A loopback host never uses a proxy of the environment.
+    - The HTTP library does not read the environment itself: it would also read ~/.netrc, and send a login from there
+      instead of the token.
+    - The URL of a proxy can hold a password. Only its host and port are shown.
 """
 
 from __future__ import annotations
@@ -19,7 +22,15 @@ from truecaller_async.errors import ConfigError
 
 
 def parse(text: str, setting: str) -> URL:
-    """The proxy's URL; `host:port` without a scheme means http. Raises `ConfigError` naming the `setting`."""
+    """Return the URL of a proxy. `host:port` without a scheme means http.
+
+    Args:
+        text: value of the setting.
+        setting: name of the setting, for the error.
+
+    Raises:
+        ConfigError: The text is not the URL of an http or https proxy.
+    """
     if not isinstance(text, str):
         raise _refused(setting, f"it is of type {type(text).__name__}")
     if not text.isprintable() or " " in text:
@@ -37,7 +48,11 @@ def parse(text: str, setting: str) -> URL:
 
 
 def from_environment(base: URL) -> URL | None:
-    """The environment's proxy for this base URL."""
+    """Return the proxy of the environment for this base URL; None for a direct connection.
+
+    Raises:
+        ConfigError: The environment names a proxy that cannot be used.
+    """
     host = base.host or ""
     if is_loopback(host) or proxy_bypass(f"{host}:{base.port}"):
         return None
@@ -46,7 +61,7 @@ def from_environment(base: URL) -> URL | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the host is this machine, by its name or its address."""
+    """Return whether the host is this machine, by its name or its address."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -55,5 +70,5 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _refused(setting: str, why: str) -> ConfigError:
-    return ConfigError(f"{setting} cannot be used as a proxy: {why}; give a URL such as http://proxy.example:3128")
+def _refused(setting: str, reason: str) -> ConfigError:
+    return ConfigError(f"{setting} cannot be used as a proxy: {reason}; give a URL such as http://proxy.example:3128")

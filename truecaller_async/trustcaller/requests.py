@@ -10,8 +10,9 @@ import re
 from datetime import date, datetime
 
 from truecaller_async.models import Problem, Request, mask_number
-from truecaller_async.protocol.arguments import check_int, raise_problems, shown_value
-from truecaller_async.protocol.request_common import LIST_MAX_BYTES, READS, WRITES, json_body, query
+from truecaller_async.protocol.arguments import check_int, raise_problems
+from truecaller_async.protocol.request_common import LIST_MAX_BYTES, READ_HEADERS, WRITE_HEADERS, json_body, query
+from truecaller_async.redaction import shown_value
 
 PER_PAGE_MAX = 1000
 NAME_MAX = 64
@@ -61,7 +62,7 @@ def check_request(number: str) -> Request:
 def create_key_request(name: str) -> Request:
     """Make a key. From "TrustCaller API: Create an API key". Raises `ValidationError`."""
     raise_problems(_judge_name(name))
-    return Request("create_key", "POST", "/auth/keys", json_body({"name": name}), WRITES)
+    return Request("create_key", "POST", "/auth/keys", json_body({"name": name}), WRITE_HEADERS)
 
 
 def keys_request() -> Request:
@@ -72,11 +73,11 @@ def keys_request() -> Request:
 def revoke_key_request(key_id: int) -> Request:
     """End a key. From "TrustCaller API: Revoke an API key". Raises `ValidationError`."""
     raise_problems(check_int("key_id", key_id))
-    return Request("revoke_key", "DELETE", f"/auth/keys/{key_id}", None, READS)
+    return Request("revoke_key", "DELETE", f"/auth/keys/{key_id}", None, READ_HEADERS)
 
 
 def _read(call: str, path: str) -> Request:
-    return Request(call, "GET", path, None, READS, body_max_bytes=LIST_MAX_BYTES)
+    return Request(call, "GET", path, None, READ_HEADERS, body_max_bytes=LIST_MAX_BYTES)
 
 
 def _without_plus(number: object) -> object:

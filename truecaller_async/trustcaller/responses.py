@@ -16,7 +16,7 @@ import attrs
 
 from truecaller_async.errors import APIStatusError, DecodeError, ResponseLost
 from truecaller_async.models import Answer, Page, Secret
-from truecaller_async.protocol.json_codec import decode, encode, readable, structure, structure_all, text_of
+from truecaller_async.protocol.json_codec import decode, decode_or_none, encode, structure, structure_all, text_of
 from truecaller_async.protocol.responses import error_for
 from truecaller_async.redaction import redact
 from truecaller_async.trustcaller.models import ApiKey, CallDetail, NewKey, PublicTestNumber, ReservedNumber
@@ -63,7 +63,7 @@ def decipher_keys(answer: Answer, *, now: float) -> Page[ApiKey]:
 
 def decipher_call(answer: Answer, *, now: float) -> CallDetail:
     """One call record. Raises `NotFound` where there is none, or it is another account's."""
-    return structure(_object(answer, now).get("data"), CallDetail, place="$.data", status=answer.status)
+    return structure(_object(answer, now).get("data"), CallDetail, path="$.data", status=answer.status)
 
 
 def decipher_check(answer: Answer, *, now: float) -> bool:
@@ -99,14 +99,14 @@ def _new_key(answer: Answer, now: float) -> NewKey | APIStatusError | DecodeErro
         return _error(answer, is_read=False, now=now)
     if _is_web_page(answer):
         return _strange_page(answer)
-    value = readable(answer.body)
+    value = decode_or_none(answer.body)
     told = value if isinstance(value, dict) else {}
     token = told.get("token")
     if not isinstance(token, str) or not TOKEN.fullmatch(token):
         advice = "a key was made and its token cannot be read; look for it in keys.list(), revoke it and make another"
         return DecodeError(advice, path="$.token", status=answer.status)
     try:
-        key = structure(told, ApiKey, place="$", status=answer.status)
+        key = structure(told, ApiKey, path="$", status=answer.status)
     except DecodeError as error:
         return error.with_traceback(None)  # the frames behind it hold the token
     return NewKey(key.id, Secret(token), key.name, key.created_at)
@@ -114,7 +114,7 @@ def _new_key(answer: Answer, now: float) -> NewKey | APIStatusError | DecodeErro
 
 def _page_of(answer: Answer, kind: type[T], asked: int, now: float) -> Page[T]:
     value = _object(answer, now)
-    meta = structure(value.get("meta") or {}, _Meta, place="$.meta", status=answer.status)
+    meta = structure(value.get("meta") or {}, _Meta, path="$.meta", status=answer.status)
     current = meta.current_page or asked
     return Page(_items(value, kind, answer.status), current, _total_pages(value.get("links"), meta, current))
 
@@ -135,7 +135,7 @@ def _whole_list(answer: Answer, kind: type[T], now: float) -> Page[T]:
 def _items(value: dict[str, object], kind: type[T], status: int) -> tuple[T, ...]:
     if "data" not in value:
         raise DecodeError("the answer has no data", path="$.data", status=status)
-    return structure_all(value["data"], kind, place="$.data", status=status)
+    return structure_all(value["data"], kind, path="$.data", status=status)
 
 
 def _object(answer: Answer, now: float) -> dict[str, object]:
@@ -157,7 +157,7 @@ def _error(answer: Answer, *, is_read: bool, now: float) -> APIStatusError:
 
 def _told(body: bytes) -> bytes:
     """What a body tells, in the form that the library's errors are read from."""
-    value = readable(body)
+    value = decode_or_none(body)
     if not isinstance(value, dict):
         return _quoted(body[:QUOTED].decode("utf-8", "replace")).encode()
     field, message = _refused_field(value.get("errors"))

@@ -1,1 +1,1 @@
-"""Validation of records and arguments before any I/O. Pure: `now` is an argument."""
+"""Validation of records, times and number lists before any I/O. Pure: the present time is an argument."""

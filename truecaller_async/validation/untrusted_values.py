@@ -1,32 +1,37 @@
-"""A value that somebody gave us: is it there at all, is it a whole number, and how may it be shown?
+"""Examine values of unknown type: missing values, exact integers, text.
 
-Values come from files and from other people's programs, so they are of any type. The questions here are answered for
-every value, without an exception. What is shown never has a whole phone number in it, whichever field it stood in:
-columns get shifted.
+Invariants:
+    - The functions accept any value and do not raise. Values come from files and from programs of other parties.
+    - `as_text` never calls `str` of an unknown class, because it can be slow, endless or raise.
 """
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from decimal import Decimal
 from operator import index
 
-from truecaller_async.models import mask_number
+from truecaller_async.redaction import VALUE_MAX_CHARS, mask_number
 
-EMPTY_WORDS = frozenset({"nan", "none", "null", "nil", "n/a", "na", "#n/a", "<na>", "nat", "-", "--"})
-"""What programs write where there is no value."""
-WHOLE_MAX = 10**20
-"""Beyond it an integer is neither a number nor a time, and its text may be endless."""
-SHOWN_MAX = 60
-LONG_NUMBER = re.compile(r"\d(?:[\s().-]*\d){6,}")
+MISSING_WORDS = frozenset({"nan", "none", "null", "nil", "n/a", "na", "#n/a", "<na>", "nat", "-", "--"})
+"""Texts, in lower case, that programs write if there is no value."""
+
+MISSING_WORD_MAX_CHARS = max(map(len, MISSING_WORDS))
+
+EXACT_INT_MAX = 10**20
+"""An integer of this size or larger is neither a number nor a time, and its text can be very long."""
+
+EXACT_INT_MAX_DIGITS = 20
+
+MASKED_NUMBER_MAX_CHARS = 20
+"""Last characters of a number field that are rendered, nearly all of them as asterisks."""
 
 
 def is_missing(value: object) -> bool:
-    """Whether this stands for "no value": None, empty text, a not-a-number, or a word programs write for those."""
+    """Return whether the value is None, empty text, not-a-number, or one of `MISSING_WORDS`."""
     if isinstance(value, str):
         word = value.strip()
-        return not word or (len(word) < 6 and word.lower() in EMPTY_WORDS)
+        return not word or (len(word) <= MISSING_WORD_MAX_CHARS and word.lower() in MISSING_WORDS)
     if isinstance(value, Decimal):
         return value.is_nan()
     if isinstance(value, float):
@@ -34,42 +39,40 @@ def is_missing(value: object) -> bool:
     return value is None or (isinstance(value, datetime) and type(value).__name__ == "NaTType")
 
 
-def masked(text: str) -> str:
-    """The text as it may be printed: its beginning, with all but the last four digits of any long number masked."""
-    cut = text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "…"
-    return LONG_NUMBER.sub(lambda found: mask_number(found[0]), cut)
-
-
 def masked_number(value: object) -> str:
-    """A value of a number field, masked to its last four characters."""
-    return mask_number(as_text(value)[-20:])
+    """Return a value of a number field, of any type, with all but its last four characters masked."""
+    return mask_number(as_text(value)[-MASKED_NUMBER_MAX_CHARS:])
 
 
 def as_text(value: object) -> str:
-    """Text of any value. Types whose text we do not know are only named: their `str` may be long, or raise."""
+    """Return the text of a value; `<class name>` for a class whose text is unknown, empty text for None."""
     if isinstance(value, str):
         return value
     integer = exact_int(value)
     if integer is not None:
-        return str(integer) if abs(integer) < WHOLE_MAX else "an integer of more than 20 digits"
+        return str(integer) if abs(integer) < EXACT_INT_MAX else "an integer of more than 20 digits"
     if isinstance(value, float):
         return float.__repr__(value)
     if isinstance(value, Decimal):
-        return str(value)[:SHOWN_MAX]
+        return str(value)[:VALUE_MAX_CHARS]
     if isinstance(value, datetime):
         return value.replace(tzinfo=None).isoformat()
     return "" if value is None else f"<{type(value).__name__}>"
 
 
 def exact_int(value: object) -> int | None:
-    """The value as an int where it is exactly one, of whatever numeric type."""
+    """Return the value as int if it is an exact integer of any numeric type; None otherwise.
+
+    Text, booleans and floats are never exact integers. A float may have lost digits already.
+    """
     if isinstance(value, bool | float | str) or value is None:
         return None
     if isinstance(value, Decimal):
-        return int(value) if value.is_finite() and value.adjusted() < 20 and value == int(value) else None
+        is_exact = value.is_finite() and value.adjusted() < EXACT_INT_MAX_DIGITS and value == int(value)
+        return int(value) if is_exact else None
     if hasattr(type(value), "__index__"):
         try:
             return index(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):
-            return None  # an array has the method, and is a whole number only sometimes
+            return None  # an array has the method, but only an array of one element is an integer
     return None

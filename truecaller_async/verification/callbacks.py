@@ -17,7 +17,7 @@ import attrs
 
 from truecaller_async.errors import DecodeError
 from truecaller_async.models import Secret
-from truecaller_async.protocol.json_codec import readable
+from truecaller_async.protocol.json_codec import decode_or_none
 from truecaller_async.verification.endpoints import LENGTH_MAX
 from truecaller_async.verification.json_fields import text
 
@@ -77,7 +77,7 @@ def parse_callback(body: bytes) -> Callback:
 
     Raises `DecodeError` where the body is larger than 64 KiB or is no JSON object; it is not quoted.
     """
-    value = readable(body) if len(body) <= BODY_MAX else None
+    value = decode_or_none(body) if len(body) <= BODY_MAX else None
     if not isinstance(value, dict):
         raise DecodeError(f"the callback is no JSON object of at most {BODY_MAX} bytes")
     request_id, status = value.get("requestId"), text(value, "status")

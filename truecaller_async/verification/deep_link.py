@@ -17,7 +17,8 @@ from urllib.parse import quote, urlencode
 import attrs
 
 from truecaller_async.models import Problem
-from truecaller_async.protocol.arguments import raise_problems, shown_value
+from truecaller_async.protocol.arguments import raise_problems
+from truecaller_async.redaction import shown_value
 
 BASE = "truecallersdk://truesdk/web_verify"
 

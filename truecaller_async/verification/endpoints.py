@@ -22,7 +22,7 @@ import attrs
 
 from truecaller_async.errors import ConfigError, ValidationError
 from truecaller_async.models import Problem
-from truecaller_async.protocol.arguments import shown_value
+from truecaller_async.redaction import shown_value
 
 PROFILE_HOSTS = ("profile4-noneu.truecaller.com",)
 """The one host that the pages print. Truecaller may name others; they are added with `hosts`."""

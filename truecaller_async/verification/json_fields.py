@@ -19,7 +19,7 @@ import attrs
 
 from truecaller_async.errors import APIStatusError, DecodeError
 from truecaller_async.models import Answer
-from truecaller_async.protocol.json_codec import encode, readable, text_of
+from truecaller_async.protocol.json_codec import decode_or_none, encode, text_of
 from truecaller_async.protocol.responses import error_for
 from truecaller_async.redaction import redact_strict
 
@@ -42,7 +42,7 @@ def read_as(read: Callable[[Plain], T], answer: Answer, *, is_read: bool, now: f
     if not 200 <= answer.status < 300:
         raise error_of(answer, is_read=is_read, now=now, advice=advice)
     try:
-        return read(object_of(readable(answer.body), status=answer.status))
+        return read(object_of(decode_or_none(answer.body), status=answer.status))
     except DecodeError as error:
         failure = error
     raise failure.with_traceback(None)  # the frames behind it hold what was said of a person
@@ -57,7 +57,7 @@ def object_of(value: object, *, status: int | None = None) -> Plain:
 
 def error_of(answer: Answer, *, is_read: bool, now: float, advice: Mapping[int, str]) -> APIStatusError:
     """The error that this answer is; its slug is the `error` or the `code` of the body."""
-    said = inner(readable(answer.body))
+    said = inner(decode_or_none(answer.body))
     slug = text(said, "error") or text(said, "code")
     message = text(said, "error_description") or text(said, "message") or advice.get(answer.status)
     spared = encode({"slug": redact_strict(slug), "message": redact_strict(message)})

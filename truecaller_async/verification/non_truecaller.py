@@ -19,7 +19,7 @@ from urllib.parse import quote
 from truecaller_async.errors import AuthenticationFailed, ConfigError, NotFound, TruecallerError
 from truecaller_async.models import Answer, Problem, Request, Secret
 from truecaller_async.protocol.arguments import raise_problems
-from truecaller_async.protocol.json_codec import readable
+from truecaller_async.protocol.json_codec import decode_or_none
 from truecaller_async.verification.callbacks import TOKEN
 from truecaller_async.verification.json_fields import inner, read_as, whole
 from truecaller_async.verification.profiles import VerifiedNumber, verified_number_of
@@ -95,7 +95,7 @@ class NonTruecallerUsers:
         return Request("phone_number", "GET", path, headers=headers, body_max_bytes=CAP)
 
     def _read(self, answer: Answer) -> VerifiedNumber:
-        code = whole(inner(readable(answer.body)).get("code")) if answer.status == 404 else None
+        code = whole(inner(decode_or_none(answer.body)).get("code")) if answer.status == 404 else None
         if code == CODE_CREDENTIALS:
             message = f"Invalid partner credentials: check the {self._header} and the variant of the SDK"
             raise AuthenticationFailed(404, str(code), message)

@@ -22,7 +22,7 @@ import attrs
 from truecaller_async.errors import APIStatusError, ConfigError, DecodeError
 from truecaller_async.models import Answer, Problem, Request, Secret
 from truecaller_async.protocol.arguments import raise_problems
-from truecaller_async.protocol.json_codec import readable
+from truecaller_async.protocol.json_codec import decode_or_none
 from truecaller_async.verification.callbacks import TOKEN
 from truecaller_async.verification.json_fields import Plain, error_of, inner, read_as, text, whole
 from truecaller_async.verification.profiles import UserInfo, user_info_of
@@ -160,7 +160,7 @@ class OAuth:
         if not 200 <= answer.status < 300:
             now = self._service.options.clock.wall()
             return error_of(answer, is_read=False, now=now, advice=TOKEN_ADVICE)
-        said = inner(readable(answer.body))
+        said = inner(decode_or_none(answer.body))
         token = _token(said, "access_token")
         if token is None:
             rule = "the answer has no access token of 1 to 4096 printable ASCII characters"

@@ -35,7 +35,7 @@ import attrs
 
 from truecaller_async.errors import ConfigError, DecodeError, TruecallerError, ValidationError
 from truecaller_async.models import Answer, Problem, Request, Secret
-from truecaller_async.protocol.json_codec import readable
+from truecaller_async.protocol.json_codec import decode_or_none
 from truecaller_async.verification.json_fields import error_of, inner, items, object_of, text
 from truecaller_async.verification.nonces import NonceStore
 from truecaller_async.verification.profiles import TrueProfile, true_profile_of
@@ -192,7 +192,7 @@ class SignedProfiles:
     def _read_keys(self, answer: Answer) -> tuple[RSAPublicKey, ...]:
         if not 200 <= answer.status < 300:
             raise error_of(answer, is_read=True, now=self._service.options.clock.wall(), advice={})
-        found = [_key(text(inner(one), "key")) for one in items(readable(answer.body))[:KEYS_MAX]]
+        found = [_key(text(inner(one), "key")) for one in items(decode_or_none(answer.body))[:KEYS_MAX]]
         keys = tuple(key for key in found if key is not None)
         if not keys:
             raise DecodeError("the answer has no public RSA key", path="$[*].key", status=answer.status)
@@ -287,7 +287,7 @@ def _decoded(encoded: str) -> bytes | None:
 def _opened(payload: str) -> TrueProfile:
     decoded = _decoded(payload)
     try:
-        return true_profile_of(object_of(None if decoded is None else readable(decoded)))
+        return true_profile_of(object_of(None if decoded is None else decode_or_none(decoded)))
     except DecodeError as error:
         where = error.path
     raise _refused("payload", "payload.form", f"is signed, and is not a profile (at {where})")

@@ -26,8 +26,9 @@ import attrs
 
 from truecaller_async.errors import DecodeError
 from truecaller_async.models import mask_number
-from truecaller_async.protocol.json_codec import decode, parse_time, text_of
+from truecaller_async.protocol.json_codec import decode, text_of
 from truecaller_async.redaction import redact
+from truecaller_async.validation.timestamps import parse_rfc3339
 
 EVENT_ID_MAX = 256
 """Characters of an event id; a UUID has 36."""
@@ -251,7 +252,7 @@ def _instant(value: object) -> datetime | None:
     if text is None or isinstance(value, bool):
         return None
     if not SECONDS.fullmatch(text):
-        return parse_time(text)
+        return parse_rfc3339(text)
     seconds = float(text)
     if seconds > MILLISECONDS_FROM:
         seconds /= 1000

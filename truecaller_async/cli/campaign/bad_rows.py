@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from truecaller_async.cli.formatting import counted, printable
 from truecaller_async.clock import Clock
 from truecaller_async.models import Outcome, Problem, RecordResult
-from truecaller_async.validation.preflight import preflight
+from truecaller_async.validation.record_rules import preflight
 
 TOLD_MAX = 20
 

@@ -1,1 +1,1 @@
-"""The wire forms of a record in each version of the API."""
+"""Wire forms of a record in each version of the API."""

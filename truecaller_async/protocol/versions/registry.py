@@ -1,7 +1,7 @@
-"""The versions of call personalisation: where each lives and how it spells a record.
+"""Versions of call personalisation: path prefix and wire form of a record.
 
-Traps of the paths, all documented: version 1 has no segment at all (there is no `/v1/`), and one record and a batch
-differ by one letter. Token, labels and number management have no version.
+Version 1 has no segment in the path: there is no `/v1/`. The paths of one record and of a batch differ by one letter.
+Token, labels and number management have no version.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from truecaller_async.protocol.versions import v1, v2, v3
 
 @attrs.frozen
 class Version:
-    """One version: its path prefix, and records as they go on the wire."""
+    """One version of call personalisation."""
 
     name: str
+    """Name as in `api_version`, such as "v2"."""
     prefix: str
+    """First segment of the path with its slash; empty for version 1."""
     wire_records: Callable[[RecordColumns], Sequence[object]]
+    """Convert records to the objects that are encoded as JSON."""
 
 
 VERSIONS: Mapping[str, Version] = {
@@ -32,7 +35,11 @@ VERSIONS: Mapping[str, Version] = {
 
 
 def version_named(name: str) -> Version:
-    """The version of that name; `ConfigError` where there is none."""
+    """Return the version with this name.
+
+    Raises:
+        ConfigError: There is no such version.
+    """
     try:
         return VERSIONS[name]
     except KeyError:

@@ -1,17 +1,17 @@
-"""Version 1, deprecated: the short names, numbers as digits, and paths without a version segment."""
+"""Version 1, deprecated: short field names, numbers as digits, paths without a version segment."""
 
 from __future__ import annotations
 
 from msgspec import UNSET, Struct, UnsetType
 
 from truecaller_async.models import RecordColumns
-from truecaller_async.protocol.wire_fields import milliseconds, unless_none
+from truecaller_async.protocol.wire_fields import milliseconds, replace_none
 
 PREFIX = ""
 
 
 class WireRecordV1(Struct, gc=False):
-    """One record as "Truecaller for Business: Call personalisation v1" spells it, in the order it prints."""
+    """One record as in "Truecaller for Business: Call personalisation v1", with its names in its order."""
 
     call_reason: str | UnsetType
     caller: str
@@ -23,15 +23,15 @@ class WireRecordV1(Struct, gc=False):
 
 
 def wire_records(columns: RecordColumns) -> list[WireRecordV1]:
-    """The records on the wire; what they do not say is left out."""
+    """Return the records as objects of the wire. A field that is None is left out."""
     return list(
         map(
             WireRecordV1,
-            unless_none(columns.reason, UNSET),
+            replace_none(columns.reason, UNSET),
             columns.caller,
             milliseconds(columns.ends_at, "ends_at"),
-            unless_none(columns.label_id, UNSET),
-            unless_none(columns.label_name, UNSET),
+            replace_none(columns.label_id, UNSET),
+            replace_none(columns.label_name, UNSET),
             columns.receiver,
             milliseconds(columns.starts_at, "starts_at"),
         )

@@ -1,7 +1,7 @@
-"""Version 2: the long names, and numbers as digits.
+"""Version 2: long field names, numbers as digits.
 
-The documentation contradicts itself about the `+`: one of its samples has it for the caller alone, all others have
-digits. Digits are the form on which all samples agree for at least one side.
+The documentation contradicts itself about the `+`: one sample has it for the caller alone, all other samples have
+digits. In each sample at least one of the two numbers is digits only, so this form is used.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from msgspec import UNSET, Struct, UnsetType
 
 from truecaller_async.models import RecordColumns
-from truecaller_async.protocol.wire_fields import milliseconds, unless_none
+from truecaller_async.protocol.wire_fields import milliseconds, replace_none
 
 PREFIX = "/v2"
 
 
 class WireRecordV2(Struct, gc=False):
-    """One record as "Truecaller for Business: Call personalisation v2" spells it, in the order it prints."""
+    """One record as in "Truecaller for Business: Call personalisation v2", with its names in its order."""
 
     label_id: str | UnsetType
     dynamic_label_name: str | UnsetType
@@ -29,18 +29,26 @@ class WireRecordV2(Struct, gc=False):
 
 
 def wire_records(columns: RecordColumns) -> list[WireRecordV2]:
-    """The records on the wire; what they do not say is left out."""
-    return between(columns.caller, columns.receiver, columns)
+    """Return the records as objects of the wire. A field that is None is left out."""
+    return wire_records_between(columns.caller, columns.receiver, columns)
 
 
-def between(callers: Iterable[str], receivers: Iterable[str], columns: RecordColumns) -> list[WireRecordV2]:
-    """The records on the wire, with their numbers in the form that the version wants."""
+def wire_records_between(
+    callers: Iterable[str], receivers: Iterable[str], columns: RecordColumns
+) -> list[WireRecordV2]:
+    """Return the records as objects of the wire, with numbers in the form of the version.
+
+    Args:
+        callers: calling number of each record.
+        receivers: called number of each record.
+        columns: the records; their own numbers are not used.
+    """
     return list(
         map(
             WireRecordV2,
-            unless_none(columns.label_id, UNSET),
-            unless_none(columns.label_name, UNSET),
-            unless_none(columns.reason, UNSET),
+            replace_none(columns.label_id, UNSET),
+            replace_none(columns.label_name, UNSET),
+            replace_none(columns.reason, UNSET),
             callers,
             receivers,
             milliseconds(columns.starts_at, "starts_at"),

@@ -1,4 +1,4 @@
-"""Version 3: the names of version 2, and numbers in E.164 with `+`."""
+"""Version 3: field names of version 2, numbers in E.164 with `+`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ PREFIX = "/v3"
 
 
 def wire_records(columns: RecordColumns) -> list[v2.WireRecordV2]:
-    """The records on the wire. From "Truecaller for Business: Call personalisation v3"."""
+    """Return the records as objects of the wire. From "Truecaller for Business: Call personalisation v3"."""
     callers = [f"+{caller}" for caller in columns.caller]
-    return v2.between(callers, [f"+{receiver}" for receiver in columns.receiver], columns)
+    return v2.wire_records_between(callers, [f"+{receiver}" for receiver in columns.receiver], columns)

@@ -1,4 +1,4 @@
-"""Mint, push and submit: what an answer to a write means, however it says it."""
+"""Answers to writes: mint, push and submit, in all documented shapes."""
 
 from __future__ import annotations
 

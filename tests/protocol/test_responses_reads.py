@@ -1,13 +1,12 @@
-"""The status of a batch and the lists: tolerant of forms, exact about meaning."""
+"""Answers to reads: the status of a batch, and lists, in all documented and tolerated forms."""
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from truecaller_async.errors import BadRequest, ConfigError, DecodeError, NotFound, ServerError
@@ -15,7 +14,6 @@ from truecaller_async.models import Outcome, RecordStatus
 from truecaller_async.models.labels import Label
 from truecaller_async.models.numbers import Number
 from truecaller_async.models.pages import Page
-from truecaller_async.protocol.batch_status import ExpectedBatch, read_documented, read_tolerant
 from truecaller_async.protocol.responses import (
     read_feature_sets,
     read_labels,
@@ -108,7 +106,7 @@ def test_every_form_gives_the_same_row_in_every_version(version: str, body: obje
 
 @pytest.mark.fault("F35")
 @pytest.mark.parametrize(
-    ("word", "kept", "outcome"),
+    ("status", "kept", "outcome"),
     [
         ("success", "success", Outcome.DELIVERED),
         ("failed", "failed", Outcome.FAILED),
@@ -123,10 +121,10 @@ def test_every_form_gives_the_same_row_in_every_version(version: str, body: obje
 )
 @pytest.mark.parametrize("form", ["v1", "v2"])
 def test_status_is_kept_verbatim_and_only_documented_ones_are_final(
-    word: object, kept: str | None, outcome: Outcome | None, form: str
+    status: object, kept: str | None, outcome: Outcome | None, form: str
 ) -> None:
     body: object = (
-        [V1_ROW | {"status": word}] if form == "v1" else enveloped(V2_ROW | {"status_info": {"status": word}})
+        [V1_ROW | {"status": status}] if form == "v1" else enveloped(V2_ROW | {"status_info": {"status": status}})
     )
     (row,) = rows_of(body)
     assert (row.status, row.outcome) == (kept, outcome)
@@ -240,21 +238,33 @@ INFO = st.fixed_dictionaries({"status": TEXTS}, optional={"message": TEXTS, "fie
 
 
 @given(pairs=st.lists(st.tuples(ROWS, INFO), max_size=4))
-def test_fast_and_tolerant_parser_give_the_same_rows(pairs: list[tuple[dict[str, Any], Any]]) -> None:
-    body = json.dumps(enveloped(*(row | {"status_info": info} for row, info in pairs))).encode()
-    fast = read_documented(body, ExpectedBatch(BATCH))
-    assume(fast is not None)  # a text may happen to be one of the old names
-    assert fast == read_tolerant(json.loads(body), ExpectedBatch(BATCH), status=200)
-
-
-def test_documented_form_uses_the_fast_parser_and_old_names_do_not() -> None:
-    assert read_documented(json.dumps(enveloped(V2_ROW)).encode(), ExpectedBatch(BATCH)) is not None
-    assert (
-        read_documented(
-            json.dumps(enveloped(renamed(V2_ROW, dynamic_label_name="label_name"))).encode(), ExpectedBatch(BATCH)
+def test_documented_rows_are_read_without_loss(pairs: list[tuple[dict[str, Any], Any]]) -> None:
+    body = enveloped(*(row | {"status_info": info} for row, info in pairs))
+    status = read_status("v2", answer(body), BATCH, now=NOW)
+    expected = tuple(
+        RecordStatus(
+            id=row.get("id"),
+            caller=row["caller_number"],
+            receiver=row["receiver_number"],
+            label_id=row.get("label_id"),
+            label_name=row.get("dynamic_label_name"),
+            reason=row.get("dynamic_call_reason"),
+            starts_at=row.get("starts_at"),
+            ends_at=row.get("ends_at"),
+            status=info["status"],
+            message=info.get("message"),
+            field=info.get("field"),
+            created_at=datetime.fromisoformat(row["created_at"]) if row.get("created_at") else None,
         )
-        is None
+        for row, info in pairs
     )
+    assert status.records == expected
+    assert status.foreign == 0
+
+
+def test_rows_with_old_and_documented_names_are_equal() -> None:
+    old = renamed(renamed(V2_ROW, dynamic_label_name="label_name"), dynamic_call_reason="call_reason")
+    assert rows_of(enveloped(old)) == rows_of(enveloped(V2_ROW))
 
 
 @pytest.mark.fault("F39")

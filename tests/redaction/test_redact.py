@@ -1,4 +1,4 @@
-"""What an error quotes: helpful words, and no whole number, token or signed link."""
+"""Texts of the server as errors quote them: useful, without full numbers, tokens and signed links."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""S01: whatever a server says, an error that quotes it shows no token and no number, also where it was cut."""
+"""S01: an error that quotes the server shows no token and no number, even if the text was cut."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from truecaller_async.errors import BODY_KEPT
-from truecaller_async.redaction import TEXT_MAX_CHARACTERS, redact, redact_body
+from truecaller_async.redaction import BODY_MAX_CHARS, TEXT_MAX_CHARS, redact, redact_body
 
 from .canary import leaks, traces_of_number, traces_of_secret
 from .host import RECEIVER, TOKEN
 
 HIDDEN = {"token": traces_of_secret(TOKEN), "number": traces_of_number(RECEIVER)}
-SAID = st.sampled_from(["Bearer ", " ", "'", '"', ", ", "https://files.example/a?b=", "x" * 40 + " ", TOKEN, RECEIVER])
+FRAGMENTS = st.sampled_from(
+    ["Bearer ", " ", "'", '"', ", ", "https://files.example/a?b=", "x" * 40 + " ", TOKEN, RECEIVER]
+)
 
 
 @pytest.mark.fault("S01")
-@given(st.lists(SAID, max_size=60).map(" ".join), st.integers(0, 200))
-def test_truncation_leaves_no_part_of_a_token_or_number(said: str, before: int) -> None:
-    text = "." * before + " " + said
-    for shown in (redact(text), redact_body(text.encode()), redact_body((" " * (BODY_KEPT - 300) + text).encode())):
+@given(st.lists(FRAGMENTS, max_size=60).map(" ".join), st.integers(0, 200))
+def test_truncation_leaves_no_part_of_a_token_or_number(fragments: str, before: int) -> None:
+    text = "." * before + " " + fragments
+    for shown in (
+        redact(text),
+        redact_body(text.encode()),
+        redact_body((" " * (BODY_MAX_CHARS - 300) + text).encode()),
+    ):
         assert leaks(HIDDEN, [("quote", shown or "")]) == []
 
 
@@ -30,7 +35,7 @@ def test_redaction_leaves_no_leading_digits_of_a_cut_number(room: int) -> None:
     text = "Bearer " + "x" * 400 + " " * room + RECEIVER
     shown = redact(text + " and more" * 20) or ""
     assert "9900765" not in shown
-    assert len(shown) <= TEXT_MAX_CHARACTERS
+    assert len(shown) <= TEXT_MAX_CHARS
 
 
 @pytest.mark.fault("S01")
