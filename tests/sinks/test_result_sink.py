@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import CallRecord, Outcome, RecordResult
 from truecaller_async.sinks import open_sink
-from truecaller_async.sinks.result_sink import COLUMNS, Format, check_not_input, check_sink, whole_file
+from truecaller_async.sinks.result_sink import COLUMNS, Format, atomic_sink, check_not_input, check_sink
 from truecaller_async.sources import count_rows
 
 RECORD = CallRecord("911234567898", "919234567898", 1, 2, key="k1")
@@ -185,7 +185,7 @@ def test_rows_that_would_be_lost_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["out.csv", "out.jsonl.gz"])
 def test_file_is_replaced_completely_or_unchanged(tmp_path: Path, name: str) -> None:
     def fail(path: Path) -> None:
-        with whole_file(path) as sink:
+        with atomic_sink(path) as sink:
             sink.write([DELIVERED])
             raise ZeroDivisionError
 
@@ -193,7 +193,7 @@ def test_file_is_replaced_completely_or_unchanged(tmp_path: Path, name: str) -> 
     with pytest.raises(ZeroDivisionError):
         fail(path)
     assert list(tmp_path.iterdir()) == []
-    with whole_file(path) as sink:
+    with atomic_sink(path) as sink:
         sink.write([DELIVERED, FAILED])
     assert len(text_of(path).splitlines()) == (3 if name == "out.csv" else 2)
     before = path.read_bytes()

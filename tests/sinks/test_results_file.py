@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import Outcome, RecordResult
 from truecaller_async.sinks import open_sink
-from truecaller_async.sinks.result_sink import replaced_file
-from truecaller_async.sinks.results_file import RowSet, repair
+from truecaller_async.sinks.result_sink import atomic_replacement
+from truecaller_async.sinks.results_file import RowSet, repair_results_file
 
 NAMES = ["out.csv", "out.jsonl", "out.csv.gz", "out.jsonl.gz"]
 NASTY = ["plain", "", 'a "quoted" word', "two\nlines", "one\r", '"', '""\n""', "\0", "\ud800", "=1+1", "é,ü", "\n\n"]
@@ -72,11 +72,11 @@ def test_file_cut_at_any_byte_is_repaired_and_completed(name: str, keys: list[st
             written(path, [[one] for one in results[run::runs]], append=True)
         whole = path.read_bytes()
         path.write_bytes(whole[: round(share * len(whole))])
-        there = repair(path, every)
+        there = repair_results_file(path, every)
         assert sorted(rows_in(path)) == [one.row for one in results if one.row in there]
         written(path, [[one for one in results if one.row not in there]], append=True)
         assert sorted(rows_in(path)) == [one.row for one in results]
-        assert len(repair(path, every)) == len(results)
+        assert len(repair_results_file(path, every)) == len(results)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,7 +91,7 @@ def test_no_complete_row_before_the_cut_is_lost(tmp_path: Path, name: str) -> No
             marks.append(path.stat().st_size)
     for row, size in enumerate(marks, 1):
         path.write_bytes(whole[:size])
-        assert len(repair(path, every)) == row
+        assert len(repair_results_file(path, every)) == row
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -99,7 +99,7 @@ def test_complete_file_is_unchanged(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     before = written(path, [[result(row)] for row in range(1, 100)])
     facts = path.stat()
-    there = repair(path, every)
+    there = repair_results_file(path, every)
     assert len(there) == 99
     assert 99 in there
     assert 100 not in there
@@ -112,7 +112,7 @@ def test_reopened_rows_are_removed_and_the_rest_is_byte_identical(tmp_path: Path
     path, other = tmp_path / name, tmp_path / f"other-{name}"
     written(path, [[result(row, random.Random(row).choice(NASTY)) for row in range(1, 30)]])
     path.chmod(0o600)
-    there = repair(path, lambda row: row % 3 > 0)
+    there = repair_results_file(path, lambda row: row % 3 > 0)
     assert [row for row in range(1, 30) if row in there] == [row for row in range(1, 30) if row % 3]
     written(other, [[result(row, random.Random(row).choice(NASTY)) for row in range(1, 30) if row % 3]])
     assert lines_in(path) == lines_in(other)
@@ -127,7 +127,7 @@ def test_repeated_row_and_invalid_line_are_removed(tmp_path: Path, name: str) ->
     with path.open("a") as file:
         file.write("what is this\n")
     written(path, [[result(3)]], append=True)
-    assert len(repair(path, every)) == 3
+    assert len(repair_results_file(path, every)) == 3
     assert rows_in(path) == [1, 2, 3]
 
 
@@ -136,7 +136,7 @@ def test_zeros_left_by_a_power_failure_are_cut_off(tmp_path: Path, name: str) ->
     path = tmp_path / name
     for before in (written(path, [[result(1), result(2)]]), b""):
         path.write_bytes(before + bytes(5000))
-        assert len(repair(path, every)) == (2 if before else 0)
+        assert len(repair_results_file(path, every)) == (2 if before else 0)
         written(path, [[result(3)]], append=True)
         assert rows_in(path) == ([1, 2, 3] if before else [3])
 
@@ -156,23 +156,23 @@ def test_foreign_file_is_refused_and_unchanged(tmp_path: Path, name: str, conten
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"does not begin like a file of results.*--results"):
-        repair(path, every)
+        repair_results_file(path, every)
     assert path.read_bytes() == content
 
 
 def test_missing_file_and_non_file_have_no_rows(tmp_path: Path) -> None:
-    assert len(repair(tmp_path / "none.csv", every)) == 0
+    assert len(repair_results_file(tmp_path / "none.csv", every)) == 0
     (tmp_path / "null.csv").symlink_to("/dev/null")
-    assert len(repair(tmp_path / "null.csv", every)) == 0
+    assert len(repair_results_file(tmp_path / "null.csv", every)) == 0
     with pytest.raises(ConfigError, match=r"must end in \.csv"):
-        repair(tmp_path / "out.xlsx", every)
+        repair_results_file(tmp_path / "out.xlsx", every)
 
 
 def test_link_stays_a_link(tmp_path: Path) -> None:
     real, link = tmp_path / "real.csv", tmp_path / "link.csv"
     written(real, [[result(1), result(2)]])
     link.symlink_to(real)
-    repair(link, lambda row: row == 2)
+    repair_results_file(link, lambda row: row == 2)
     assert link.is_symlink()
     assert rows_in(real) == [2]
 
@@ -182,14 +182,14 @@ def test_file_replaces_another_only_once_complete(tmp_path: Path) -> None:
     path.write_text("old")
 
     def fail(write: Callable[[Path], object]) -> None:
-        with replaced_file(path) as new:
+        with atomic_replacement(path) as new:
             write(new)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail(lambda new: new.write_text("half"))
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("out.csv", "old")]
-    with replaced_file(path) as new:
+    with atomic_replacement(path) as new:
         new.write_text("new")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("out.csv", "new")]
 

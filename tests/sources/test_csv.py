@@ -20,7 +20,7 @@ from truecaller_async.errors import ConfigError, SourceError
 from truecaller_async.models import CallRecord, Row
 from truecaller_async.sources import ColumnDefaults, open_source, read_csv
 from truecaller_async.sources.column_mapping import FIELDS
-from truecaller_async.sources.text_files import LINE_MAX
+from truecaller_async.sources.text_files import LINE_MAX_CHARS
 from truecaller_async.validation.preflight import preflight
 
 NOW = 1_752_760_800_000
@@ -418,7 +418,7 @@ def test_symlink_and_a_pipe_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.fault("B28")
 @pytest.mark.parametrize("bad", [1, 500, 501, 1000])
-@pytest.mark.parametrize("line", ['"a"b,c\n', "1,2\n", "\xe9" + data(), "x" * LINE_MAX + "\n"])
+@pytest.mark.parametrize("line", ['"a"b,c\n', "1,2\n", "\xe9" + data(), "x" * LINE_MAX_CHARS + "\n"])
 def test_one_bad_row_anywhere_is_the_only_bad_row(bad: int, line: str) -> None:
     text = [data(number) for number in range(1, 1001)]
     text[bad - 1] = line
@@ -429,12 +429,12 @@ def test_one_bad_row_anywhere_is_the_only_bad_row(bad: int, line: str) -> None:
 
 @pytest.mark.fault("B31")
 def test_line_over_the_cap_is_a_bad_row_and_the_next_one_is_read() -> None:
-    rows = rows_of(HEADER + "x" * (3 * LINE_MAX) + "\n" + data(2))
+    rows = rows_of(HEADER + "x" * (3 * LINE_MAX_CHARS) + "\n" + data(2))
     assert rule(rows[0]) == "row.length"
     assert "line 2" in rows[0].problems[0].message
     assert record(rows[1]).key == "k2"
     assert rows[1].line == 3
-    room = LINE_MAX - len(data(1, reason=""))
+    room = LINE_MAX_CHARS - len(data(1, reason=""))
     assert record(rows_of(HEADER + data(1, reason="x" * (room - 1)))[0]).key == "k1"
     assert rule(rows_of(HEADER + data(1, reason="x" * room))[0]) == "row.length"
 

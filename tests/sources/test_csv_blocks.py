@@ -141,7 +141,7 @@ def plain_ones(source: CsvSource, limit: int) -> list[bool]:
     assert reading is not None
     with closing(reading):
         list(reading.rows(1))
-        while rows := reading.plain(limit) or list(reading.rows(limit)):
+        while rows := reading.read_block(limit) or list(reading.rows(limit)):
             found.append(not isinstance(rows, list))
     return found
 
@@ -325,8 +325,8 @@ def test_block_reader_gives_the_same_rows_as_the_row_reader(
     source = written(tmp_path_factory.getbasetemp() / "law-csv_blocks.csv", content)
     with pytest.MonkeyPatch.context() as patch:
         for module in (text_files, csv_source, csv_blocks):
-            patch.setattr(module, "LINE_MAX", SHORT_LINE_MAX)
-        patch.setattr(csv_blocks, "PIECE", 2 * SHORT_LINE_MAX)
+            patch.setattr(module, "LINE_MAX_CHARS", SHORT_LINE_MAX)
+        patch.setattr(csv_blocks, "READ_SIZE_BYTES", 2 * SHORT_LINE_MAX)
         expected = one_by_one(source)
         assert_same(many(source, turns(*limits), mixed=mixed), expected)
         for number, end in list(expected.ends.items())[::5]:

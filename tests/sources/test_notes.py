@@ -18,11 +18,11 @@ from truecaller_async.models import SourceDescriptor
 from truecaller_async.sources import (
     ColumnDefaults,
     FileSource,
-    is_untouched,
+    is_unchanged,
     open_source,
     read_csv,
     read_jsonl,
-    reopened,
+    reopen_source,
 )
 
 CSV = "caller,Phone,key\n911234567898,919234567898,k\n"
@@ -51,7 +51,7 @@ def test_file_is_reopened_from_its_descriptor_with_columns_and_fill(tmp_path: Pa
     read: Callable[..., FileSource] = read_csv if "csv" in name else read_jsonl
     source = read(path, defaults=FILL, receiver="phone")
     kept = json.loads(json.dumps(attrs.asdict(noted(source))))
-    again = reopened(SourceDescriptor(**kept))
+    again = reopen_source(SourceDescriptor(**kept))
     assert noted(again) == noted(source)
     rows = list(again.rows())
     assert rows == list(source.rows())
@@ -74,8 +74,8 @@ def test_descriptor_path_does_not_depend_on_the_working_directory(
     monkeypatch.chdir(tmp_path)
     note = noted(open_source("a.csv"))
     monkeypatch.chdir("/")
-    assert is_untouched(note)
-    assert reopened(note).name == str(tmp_path / "a.csv")
+    assert is_unchanged(note)
+    assert reopen_source(note).name == str(tmp_path / "a.csv")
 
 
 def test_source_that_cannot_be_reopened_has_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ def is_a_pipe(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("happens", "words"),
-    [(is_removed, "is not there any more"), (is_a_folder, "no regular file"), (is_a_pipe, "no regular file")],
+    [(is_removed, "no longer exists"), (is_a_folder, "not a regular file"), (is_a_pipe, "not a regular file")],
 )
 def test_missing_file_is_a_source_error_with_advice(
     tmp_path: Path, happens: Callable[[Path], None], words: str
@@ -128,9 +128,9 @@ def test_missing_file_is_a_source_error_with_advice(
     path = csv_file(tmp_path)
     note = noted(open_source(path))
     happens(path)
-    assert not is_untouched(note)
+    assert not is_unchanged(note)
     with pytest.raises(SourceError, match=words) as caught:
-        reopened(note)
+        reopen_source(note)
     assert caught.value.row == 0
     assert "put the same file back" in str(caught.value)
     assert str(path) in str(caught.value)
@@ -138,9 +138,9 @@ def test_missing_file_is_a_source_error_with_advice(
 
 def test_invalid_path_is_a_source_error() -> None:
     note = SourceDescriptor("csv", "a\0b.csv")
-    assert not is_untouched(note)
+    assert not is_unchanged(note)
     with pytest.raises(SourceError, match="cannot be found"):
-        reopened(note)
+        reopen_source(note)
 
 
 @pytest.mark.parametrize(
@@ -156,31 +156,31 @@ def test_invalid_path_is_a_source_error() -> None:
 def test_unsupported_descriptor_is_a_configuration_error(tmp_path: Path, other: dict[str, Any]) -> None:
     note = noted(open_source(csv_file(tmp_path)))
     with pytest.raises(ConfigError):
-        reopened(attrs.evolve(note, **other))
+        reopen_source(attrs.evolve(note, **other))
 
 
 def test_unknown_kind_is_reported_with_the_known_ones(tmp_path: Path) -> None:
     note = attrs.evolve(noted(open_source(csv_file(tmp_path))), kind="parquet")
-    with pytest.raises(ConfigError, match="'parquet', and only csv, jsonl can be opened again"):
-        reopened(note)
+    with pytest.raises(ConfigError, match="'parquet', and this version supports only csv, jsonl"):
+        reopen_source(note)
 
 
 def test_file_with_another_size_or_time_counts_as_changed(tmp_path: Path) -> None:
     path = csv_file(tmp_path)
     note = noted(open_source(path))
-    assert is_untouched(note)
+    assert is_unchanged(note)
     os.utime(path, ns=(0, note.modified + 1))
-    assert not is_untouched(note)
+    assert not is_unchanged(note)
     os.utime(path, ns=(0, note.modified))
-    assert is_untouched(note)
+    assert is_unchanged(note)
     with path.open("a") as file:
         file.write("\n")
     os.utime(path, ns=(0, note.modified))
-    assert not is_untouched(note)
+    assert not is_unchanged(note)
 
 
 def test_source_that_is_no_regular_file_counts_as_changed(tmp_path: Path) -> None:
     path = tmp_path / "pipe.csv"
     os.mkfifo(path)
     found = path.stat()
-    assert not is_untouched(SourceDescriptor("csv", str(path), size=found.st_size, modified=found.st_mtime_ns))
+    assert not is_unchanged(SourceDescriptor("csv", str(path), size=found.st_size, modified=found.st_mtime_ns))

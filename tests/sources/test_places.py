@@ -229,7 +229,7 @@ def test_reading_from_after_any_row_gives_exactly_the_later_rows(
     path.write_bytes(gzip.compress(content) if suffix else content)
     with pytest.MonkeyPatch.context() as patch:
         for module in (text_files, csv_source, jsonl_source):
-            patch.setattr(module, "LINE_MAX", SHORT_LINE_MAX)
+            patch.setattr(module, "LINE_MAX_CHARS", SHORT_LINE_MAX)
         source = open_source(path)
         rows, broken = read(source)
         for count, row in enumerate(rows, 1):

@@ -136,7 +136,7 @@ async def test_error_after_a_position_names_the_last_row_of_the_file(
 
     path = tmp_path / "campaign.jsonl"
     path.write_text('{"key": "a"}\n' * 3)
-    monkeypatch.setattr("truecaller_async.sources.jsonl_source._record", breaks)
+    monkeypatch.setattr("truecaller_async.sources.jsonl_source._parse_record", breaks)
     reader = RowReader(read_jsonl(path), SourcePosition(2, 2, 26))
     with pytest.raises(SourceError, match="raised Broken after row 2") as caught:
         await reader.read(100)

@@ -120,7 +120,7 @@ async def test_slow_source_does_not_block_the_loop_and_cancel_loses_nothing() ->
 
 
 async def test_stuck_source_is_left_to_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(thread_source, "CLOSING_GRACE", 0.01)
+    monkeypatch.setattr(thread_source, "CLOSE_TIMEOUT_SECONDS", 0.01)
     go_on, closed = threading.Event(), threading.Event()
 
     def stuck() -> Iterator[int]:

@@ -18,7 +18,7 @@ from truecaller_async.options import Limits, RateLimit
 from truecaller_async.sandbox import Sandbox, SandboxSettings, TrustCallerSettings
 from truecaller_async.trustcaller import TrustCallerClient
 from truecaller_async.trustcaller.requests import check_request
-from truecaller_async.trustcaller.responses import decipher_check
+from truecaller_async.trustcaller.responses import decode_check
 
 from .driving import TOKEN
 
@@ -95,7 +95,7 @@ async def test_missing_permission_is_forbidden() -> None:
 async def test_refused_argument_comes_with_its_field(client: TrustCallerClient) -> None:
     request = attrs.evolve(check_request("1"), path="/calls/check")
     with pytest.raises(BadRequest) as caught:
-        await client._line.call(request, decipher_check)
+        await client._requester.call(request, decode_check)
     assert (caught.value.status, caught.value.field) == (422, "number")
 
 
@@ -103,12 +103,12 @@ def test_token_may_be_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(f"{TOKEN}\n")
     client = TrustCallerClient.from_env({"TRUSTCALLER_TOKEN_FILE": str(path)})
-    assert client._line._terms.token == Secret(TOKEN)
+    assert client._requester._terms.token == Secret(TOKEN)
 
 
 def test_argument_wins_over_the_environment() -> None:
     client = TrustCallerClient.from_env({"TRUSTCALLER_TOKEN": "1|other"}, token=TOKEN)
-    assert client._line._terms.token == Secret(TOKEN)
+    assert client._requester._terms.token == Secret(TOKEN)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_refused_token_is_in_no_traceback_frame() -> None:
 
 def test_client_shows_no_token_and_does_not_pickle() -> None:
     client = TrustCallerClient(token=TOKEN)
-    assert TOKEN not in repr(client) + repr(vars(client)) + repr(client._line._terms)
+    assert TOKEN not in repr(client) + repr(vars(client)) + repr(client._requester._terms)
     with pytest.raises(TypeError, match="from_env"):
         pickle.dumps(client)
 
@@ -158,7 +158,7 @@ def test_plain_with_recommends_async_with() -> None:
 async def test_unclosed_used_client_warns(sandbox: Sandbox) -> None:
     clients = [TrustCallerClient.from_env(sandbox.environment())]
     await clients[0].keys.list()
-    transport = clients[0]._line._transport
+    transport = clients[0]._requester._transport
     with pytest.warns(ResourceWarning, match="never closed"):
         clients.clear()
     await transport.aclose()

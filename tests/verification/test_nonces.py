@@ -16,14 +16,14 @@ from truecaller_async.models import Secret
 from truecaller_async.verification import (
     FlowInvoked,
     MemoryNonceStore,
+    NonceRules,
     NonceStore,
     ProfileReady,
-    Rules,
     SqliteNonceStore,
     UserRejected,
 )
 from truecaller_async.verification.callbacks import KnownCallback
-from truecaller_async.verification.deep_link import NONCE
+from truecaller_async.verification.deep_link import NONCE_FORM
 
 TOKEN = "c4n4ry-t0k3n-wh1ch-st4ys-h3r3"
 BROWSER, OTHER = "session-of-a-browser", "session-of-another"
@@ -52,7 +52,7 @@ async def open_store(request: pytest.FixtureRequest, clock: SetClock, tmp_path: 
     opened: list[NonceStore] = []
 
     def open_one(**rules: float) -> NonceStore:
-        chosen = Rules(**rules)  # type: ignore[arg-type]
+        chosen = NonceRules(**rules)  # type: ignore[arg-type]
         store: NonceStore = (
             MemoryNonceStore(chosen, clock=clock)
             if request.param == "memory"
@@ -78,13 +78,13 @@ def ready(nonce: str) -> ProfileReady:
 async def heard(store: NonceStore, nonce: str, session: str = BROWSER) -> KnownCallback | None:
     issued = await store.find(nonce, session)
     assert issued is not None
-    return issued.heard
+    return issued.callback
 
 
 async def test_nonce_fits_into_a_link_and_is_another_each_time(store: NonceStore) -> None:
     nonces = {await store.issue(BROWSER) for _ in range(50)}
     assert len(nonces) == 50
-    assert all(NONCE.fullmatch(nonce) for nonce in nonces)
+    assert all(NONCE_FORM.fullmatch(nonce) for nonce in nonces)
 
 
 async def test_callback_result_reaches_the_requesting_browser_once(store: NonceStore) -> None:
@@ -96,7 +96,7 @@ async def test_callback_result_reaches_the_requesting_browser_once(store: NonceS
     assert await heard(store, nonce) == ready(nonce)
     used = await store.consume(nonce, BROWSER)
     assert used is not None
-    assert used.heard == ready(nonce)
+    assert used.callback == ready(nonce)
     assert await store.consume(nonce, BROWSER) is None
     assert await store.find(nonce, BROWSER) is None
 
@@ -212,11 +212,11 @@ async def test_second_close_is_harmless(store: NonceStore) -> None:
 
 
 @pytest.mark.parametrize(
-    "rules", [{"fresh": 0}, {"fresh": float("inf")}, {"capacity": 0}, {"capacity": 1.5}, {"fresh": "9"}]
+    "rules", [{"lifetime": 0}, {"lifetime": float("inf")}, {"capacity": 0}, {"capacity": 1.5}, {"lifetime": "9"}]
 )
 def test_invalid_nonce_rules_are_refused(rules: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
-        Rules(**rules)  # type: ignore[arg-type]
+        NonceRules(**rules)  # type: ignore[arg-type]
 
 
 async def test_two_workers_share_a_file(tmp_path: Path) -> None:

@@ -26,8 +26,15 @@ from tests.transport.raw_server import Connection, RawServer
 from truecaller_async.clock import Clock
 from truecaller_async.errors import ConfigError, DecodeError, ServerError, ValidationError
 from truecaller_async.models import Answer, Request, Secret
-from truecaller_async.verification import Checks, MemoryNonceStore, ServiceOptions, SignedPayload, SignedProfiles
-from truecaller_async.verification.signed import KEYS_LIVE, PAUSE, REFRESH_MIN, _fits_any, _key, _signature_bytes
+from truecaller_async.verification import MemoryNonceStore, ProfileChecks, ServiceOptions, SignedPayload, SignedProfiles
+from truecaller_async.verification.signed import (
+    EARLY_REFRESH_INTERVAL_SECONDS,
+    FAILED_FETCH_CACHE_SECONDS,
+    KEY_CACHE_SECONDS,
+    _load_key,
+    _signature_bytes,
+    _verifies_with_any,
+)
 
 from .samples import value
 from .server import PATIENT, QUICKLY_AGAIN, says, serving
@@ -75,7 +82,7 @@ def signing(payload: str) -> SignedPayload:
 OWN_KEYS = json.dumps([entry(own_key().public_key())]).encode()
 
 
-def verifier_at(server: RawServer, checks: Checks | None = None, clock: Clock | None = None) -> SignedProfiles:
+def verifier_at(server: RawServer, checks: ProfileChecks | None = None, clock: Clock | None = None) -> SignedProfiles:
     options = ServiceOptions(base_url=server.url, retry=QUICKLY_AGAIN, timeouts=PATIENT, clock=clock or SetClock())
     return SignedProfiles(checks, options)
 
@@ -107,10 +114,10 @@ async def test_vector_passes_with_keys_fetched_once() -> None:
 
 
 def vector_fits(payload: str, signature: str) -> bool:
-    key = _key(VECTOR["keys_response"][0]["key"])
+    key = _load_key(VECTOR["keys_response"][0]["key"])
     assert key is not None
     try:
-        return _fits_any([key], payload.encode(), _signature_bytes(signature))
+        return _verifies_with_any([key], payload.encode(), _signature_bytes(signature))
     except ValidationError:
         return False
 
@@ -193,7 +200,7 @@ async def test_older_payload_or_one_without_a_time_is_not_fresh(
 
 APP_KEY, PACKAGE = "app-key", "com.example.app"
 MADE = hmac.new(APP_KEY.encode(), PACKAGE.encode(), hashlib.sha256).digest()
-FOR_OUR_APP = Checks(app_key=Secret(APP_KEY), package=PACKAGE)
+FOR_OUR_APP = ProfileChecks(app_key=Secret(APP_KEY), package=PACKAGE)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +223,7 @@ async def test_nonce_is_valid_once_and_for_its_own_session(own_server: RawServer
     store = MemoryNonceStore()
     nonce = await store.issue("session")
     signed = signed_by_us(requestNonce=nonce)
-    checks = Checks(nonces=store)
+    checks = ProfileChecks(nonces=store)
     assert await rule_broken(verifier_at(own_server, checks), signed, "another") == "requestNonce.issued"
     async with verifier_at(own_server, checks) as profiles:
         assert (await profiles.verify(signed, "session")).request_nonce == nonce
@@ -231,10 +238,12 @@ async def test_nonce_is_valid_once_and_for_its_own_session(own_server: RawServer
 async def test_forgery_uses_up_no_nonce(own_server: RawServer) -> None:
     store = MemoryNonceStore()
     nonce = await store.issue("session")
-    late = verifier_at(own_server, Checks(nonces=store), SetClock(700))
+    late = verifier_at(own_server, ProfileChecks(nonces=store), SetClock(700))
     assert await rule_broken(late, signed_by_us(requestNonce=nonce), "session") == "requestTime.fresh"
     forged = attrs.evolve(SIGNED, payload=signed_by_us(requestNonce=nonce).payload)
-    assert await rule_broken(verifier_at(own_server, Checks(nonces=store)), forged, "session") == "signature.valid"
+    assert (
+        await rule_broken(verifier_at(own_server, ProfileChecks(nonces=store)), forged, "session") == "signature.valid"
+    )
     assert await store.find(nonce, "session") is not None
 
 
@@ -287,7 +296,7 @@ def in_virtual_time(work: Callable[[SignedProfiles, Keyserver, Wait], Awaitable[
     async def run() -> None:
         server = Keyserver()
         profiles = SignedProfiles(options=ServiceOptions(clock=SetClock()))
-        profiles._service._exchange._transport = server  # type: ignore[assignment]
+        profiles._requester._executor._transport = server  # type: ignore[assignment]
         await work(profiles, server, asyncio.sleep)
 
     loop = looptime.new_event_loop()
@@ -300,7 +309,7 @@ def in_virtual_time(work: Callable[[SignedProfiles, Keyserver, Wait], Awaitable[
 def test_keys_are_kept_for_half_an_hour() -> None:
     async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
         await profiles.verify(SIGNED)
-        await wait(KEYS_LIVE - 1)
+        await wait(KEY_CACHE_SECONDS - 1)
         await profiles.verify(SIGNED)
         assert server.fetches == 1
         await wait(1)
@@ -317,7 +326,7 @@ def test_forgeries_cause_at_most_one_fetch_a_minute() -> None:
                 with pytest.raises(ValidationError):
                     await profiles.verify(signed_by_us())
             assert server.fetches == minute
-            await wait(REFRESH_MIN)
+            await wait(EARLY_REFRESH_INTERVAL_SECONDS)
 
     in_virtual_time(work)
 
@@ -325,7 +334,7 @@ def test_forgeries_cause_at_most_one_fetch_a_minute() -> None:
 def test_new_key_is_found_at_most_a_minute_after_the_last_fetch() -> None:
     async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
         await profiles.verify(SIGNED)
-        await wait(REFRESH_MIN)
+        await wait(EARLY_REFRESH_INTERVAL_SECONDS)
         server.keys = OWN_KEYS
         assert (await profiles.verify(signed_by_us())).request_nonce == NONCE
         assert server.fetches == 2
@@ -336,7 +345,7 @@ def test_new_key_is_found_at_most_a_minute_after_the_last_fetch() -> None:
 def test_many_calls_that_meet_a_new_key_pass_with_one_fetch() -> None:
     async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
         await profiles.verify(SIGNED)
-        await wait(REFRESH_MIN)
+        await wait(EARLY_REFRESH_INTERVAL_SECONDS)
         server.keys = OWN_KEYS
         passed = await asyncio.gather(*(profiles.verify(signed_by_us()) for _ in range(10)))
         assert len(passed) == 10
@@ -348,7 +357,7 @@ def test_many_calls_that_meet_a_new_key_pass_with_one_fetch() -> None:
 def test_forgeries_do_not_each_ask_an_unreachable_key_server() -> None:
     async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
         await profiles.verify(SIGNED)
-        await wait(REFRESH_MIN)
+        await wait(EARLY_REFRESH_INTERVAL_SECONDS)
         server.status = 503
         with pytest.raises(ServerError):
             await profiles.verify(signed_by_us())
@@ -370,7 +379,7 @@ def test_unreachable_key_server_gets_one_shared_request_in_five_seconds() -> Non
         asked = server.fetches
         assert asked == ServiceOptions().retry.attempts
         server.status = 200
-        await wait(PAUSE - 0.1)
+        await wait(FAILED_FETCH_CACHE_SECONDS - 0.1)
         with pytest.raises(ServerError):
             await profiles.verify(SIGNED)
         await wait(0.1)
@@ -383,7 +392,7 @@ def test_unreachable_key_server_gets_one_shared_request_in_five_seconds() -> Non
 def test_call_served_by_cached_keys_does_not_wait_for_a_fetch() -> None:
     async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
         await profiles.verify(SIGNED)
-        await wait(REFRESH_MIN)
+        await wait(EARLY_REFRESH_INTERVAL_SECONDS)
         server.answers.clear()
         forgery = asyncio.ensure_future(profiles.verify(signed_by_us()))
         await wait(1)
@@ -399,7 +408,7 @@ def test_call_served_by_cached_keys_does_not_wait_for_a_fetch() -> None:
 @pytest.mark.parametrize(("bits", "is_taken"), [(1023, False), (1024, True), (8192, True), (8193, False)])
 def test_weak_and_oversized_keys_are_refused(bits: int, is_taken: bool) -> None:
     key = rsa.RSAPublicNumbers(65537, 2**bits - 1).public_key()
-    assert (_key(entry(key)["key"]) is not None) is is_taken
+    assert (_load_key(entry(key)["key"]) is not None) is is_taken
 
 
 async def test_concurrent_calls_fetch_the_keys_once() -> None:
@@ -422,11 +431,11 @@ def test_without_the_package_the_error_names_the_extra(monkeypatch: pytest.Monke
 
 def test_invalid_check_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="together"):
-        Checks(app_key=Secret("k"))
+        ProfileChecks(app_key=Secret("k"))
     with pytest.raises(ConfigError, match="Secret"):
-        Checks(app_key="k", package="p")  # type: ignore[arg-type]
-    for fresh in (0, float("inf"), float("nan")):
-        with pytest.raises(ConfigError, match="fresh"):
-            Checks(fresh=fresh)
+        ProfileChecks(app_key="k", package="p")  # type: ignore[arg-type]
+    for max_age in (0, float("inf"), float("nan")):
+        with pytest.raises(ConfigError, match="max_age"):
+            ProfileChecks(max_age=max_age)
     assert "app-key" not in repr(FOR_OUR_APP)
     assert PAYLOAD not in repr(SIGNED)

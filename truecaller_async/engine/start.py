@@ -26,7 +26,7 @@ from truecaller_async.planning.ambiguity import ended_by_crash
 from truecaller_async.planning.batch_state import BatchState
 from truecaller_async.planning.campaign_state import CampaignState
 from truecaller_async.ports import Journal
-from truecaller_async.sources import FileSource, RowReader, is_untouched, reopened
+from truecaller_async.sources import FileSource, RowReader, is_unchanged, reopen_source
 
 SALT_BYTES = 16
 
@@ -141,7 +141,7 @@ def _source(given: object, note: SourceDescriptor | None, state: CampaignState) 
         return given, isinstance(given, FileSource) and note is not None and given.descriptor() == note
     if note is None or state.complete:
         return None, True
-    return reopened(note), is_untouched(note)
+    return reopen_source(note), is_unchanged(note)
 
 
 def _plain(options: CampaignOptions) -> Mapping[str, Any]:

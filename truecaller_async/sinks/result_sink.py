@@ -29,19 +29,19 @@ import msgspec
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import Outcome, RecordResult
-from truecaller_async.sources.text_files import format_of
+from truecaller_async.sources.text_files import format_suffix
 
 Format: TypeAlias = Literal["csv", "jsonl"]
 
 COLUMNS = ("row", "key", "outcome", "reason", "field", "batch_id", "record_id", "attempts", "possibly_duplicated")
 FORMULA_STARTS = frozenset("=+-@\t\r＝＋－＠")  # noqa: RUF001  the full-width ones are run as formulas too
-QUOTED = re.compile('[,"\n]')
+NEEDS_QUOTES = re.compile('[,"\n]')
 LINE_END = "\n"
 STANDARD_OUTPUT = "-"
 FORMATS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
-TEXT = frozenset({str, NoneType})
-KNOWN = TEXT | {Outcome, bool}
+TEXT_TYPES = frozenset({str, NoneType})
+CACHEABLE_TYPES = TEXT_TYPES | {Outcome, bool}
 """Kinds of cells of which equal ones are written alike, if they are of one kind."""
 
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -73,7 +73,7 @@ class ResultSink:
         self._closed = True
         self._stream.close()
         if self._path.is_file():
-            _to_disk(self._path)
+            _fsync(self._path)
 
     def _put(self, text: str) -> None:
         if text:
@@ -112,7 +112,7 @@ def open_sink(
         started = append and Path(name).exists() and Path(name).stat().st_size > 0
         stream = _open(Path(name), "at" if append else "wt")
         sink = ResultSink(stream, chosen, header=not started, path=Path(name))
-        if started and _is_torn(Path(name)):
+        if started and _ends_inside_line(Path(name)):
             stream.write("\n")
     except OSError as error:
         raise ConfigError(f"results cannot be written to {name}: {error.strerror or error}") from error
@@ -125,17 +125,17 @@ def check_sink(path: str, *, source: str | os.PathLike[str] | None = None) -> No
         return
     results_format(path)
     check_not_input(path, source)
-    place = Path(path)
+    target = Path(path)
     try:
-        if place.is_file() or place.is_dir() or not place.exists():
-            place.open("ab").close()
+        if target.is_file() or target.is_dir() or not target.exists():
+            target.open("ab").close()
     except OSError as error:
         raise ConfigError(f"results cannot be written to {path}: {error.strerror or error}") from error
 
 
 def results_format(path: str | os.PathLike[str]) -> Format:
     """The format that the suffix tells. Raises `ConfigError` for any other."""
-    form = FORMATS.get(format_of(path))
+    form = FORMATS.get(format_suffix(path))
     if form is None:
         raise ConfigError(
             f"results cannot be written to {os.fspath(path)}: the name must end in .csv or .jsonl, or in .gz after it"
@@ -143,7 +143,7 @@ def results_format(path: str | os.PathLike[str]) -> Format:
     return form
 
 
-def is_packed(path: Path) -> bool:
+def is_gzip(path: Path) -> bool:
     """Whether the name says that it is compressed."""
     return path.suffix.lower() == ".gz"
 
@@ -159,42 +159,42 @@ def check_not_input(
 
 
 @contextlib.contextmanager
-def replaced_file(path: Path) -> Iterator[Path]:
+def atomic_replacement(path: Path) -> Iterator[Path]:
     """A name for a file beside this one, which takes its place when the block has ended well; else nothing changes.
 
     A link stays a link, and the file keeps its permissions. Raises `OSError` as the file system does.
     """
     real = path.resolve()
-    new = real.with_name(f".{secrets.token_hex(4)}.{real.name}")
+    temporary = real.with_name(f".{secrets.token_hex(4)}.{real.name}")
     try:
-        yield new
+        yield temporary
         if real.exists():
-            shutil.copymode(real, new)
-        _to_disk(new)
-        new.replace(real)
+            shutil.copymode(real, temporary)
+        _fsync(temporary)
+        temporary.replace(real)
     finally:
-        new.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     if os.name == "posix":
-        _to_disk(real.parent)
+        _fsync(real.parent)
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[ResultSink]:
+def atomic_sink(path: Path) -> Iterator[ResultSink]:
     """A sink for a file that is there whole or, when the block fails, as it was before.
 
     Raises `ConfigError` for a name without a format, and `OSError` as the file system does.
     """
     results_format(path)
-    with replaced_file(path) as new, open_sink(new) as sink:
+    with atomic_replacement(path) as temporary, open_sink(temporary) as sink:
         yield sink
 
 
 def _open(path: Path, mode: str) -> TextIO:
-    opener: Any = gzip.open if is_packed(path) else open
+    opener: Any = gzip.open if is_gzip(path) else open
     return cast("TextIO", opener(path, mode, encoding="utf-8", newline=""))
 
 
-def _to_disk(path: Path) -> None:
+def _fsync(path: Path) -> None:
     """What was written there survives a power failure from now on."""
     handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
     try:
@@ -203,9 +203,9 @@ def _to_disk(path: Path) -> None:
         os.close(handle)
 
 
-def _is_torn(path: Path) -> bool:
+def _ends_inside_line(path: Path) -> bool:
     """Whether the file ends in the middle of a line: the process before us was killed while it wrote."""
-    if is_packed(path):
+    if is_gzip(path):
         return False
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
@@ -229,50 +229,50 @@ def _columns(results: Sequence[RecordResult]) -> list[list[Any]]:
 
 def _csv_lines(columns: Sequence[list[Any]]) -> str:
     """What a CSV writer makes of them, which would look for something to quote in each cell."""
-    lines = map(",".join, zip(*map(_texts, columns), strict=True))
+    lines = map(",".join, zip(*map(_cell_texts, columns), strict=True))
     text = "".join([line + LINE_END for line in lines])
     # A carriage return alone gets no quotes of its own, and would be read as the end of the line.
-    return _all_in_quotes(columns) if "\r" in text else text
+    return _csv_lines_all_quoted(columns) if "\r" in text else text
 
 
-def _all_in_quotes(columns: Sequence[list[Any]]) -> str:
+def _csv_lines_all_quoted(columns: Sequence[list[Any]]) -> str:
     text = io.StringIO()
-    rows = ([_guarded(cell) for cell in row] for row in zip(*columns, strict=True))
+    rows = ([_without_formula(cell) for cell in row] for row in zip(*columns, strict=True))
     csv.writer(text, lineterminator=LINE_END, quoting=csv.QUOTE_ALL).writerows(rows)
     return text.getvalue()
 
 
-def _texts(column: list[Any]) -> Iterable[str]:
+def _cell_texts(column: list[Any]) -> Iterable[str]:
     """Each cell as it is written. What stands in many of them is judged once, and what is plain in all at a glance."""
     kinds = set(map(type, column))
     if kinds == {int}:
         return map(str, column)
-    if kinds <= TEXT and _are_plain(set(column) - {None}):
+    if kinds <= TEXT_TYPES and _need_no_escaping(set(column) - {None}):
         return [text or "" for text in column]
-    if len(kinds - {NoneType}) == 1 and kinds <= KNOWN:
-        written = {cell: _written(cell) for cell in set(column)}
+    if len(kinds - {NoneType}) == 1 and kinds <= CACHEABLE_TYPES:
+        written = {cell: _csv_cell(cell) for cell in set(column)}
         return [written[cell] for cell in column]
-    return map(_written, column)
+    return map(_csv_cell, column)
 
 
-def _are_plain(texts: Collection[str]) -> bool:
+def _need_no_escaping(texts: Collection[str]) -> bool:
     """Whether all of these are written as they are."""
-    together = LINE_END.join(texts)
+    joined = LINE_END.join(texts)
     return (
-        together.count(LINE_END) < max(1, len(texts))
-        and "," not in together
-        and '"' not in together
+        joined.count(LINE_END) < max(1, len(texts))
+        and "," not in joined
+        and '"' not in joined
         and FORMULA_STARTS.isdisjoint([text[:1] for text in texts])
     )
 
 
-def _written(cell: Any) -> str:
-    guarded = _guarded(cell)
-    text = "" if guarded is None else str(guarded)
-    return '"' + text.replace('"', '""') + '"' if QUOTED.search(text) else text
+def _csv_cell(cell: Any) -> str:
+    safe = _without_formula(cell)
+    text = "" if safe is None else str(safe)
+    return '"' + text.replace('"', '""') + '"' if NEEDS_QUOTES.search(text) else text
 
 
-def _guarded(cell: Any) -> Any:
+def _without_formula(cell: Any) -> Any:
     if isinstance(cell, str):
         return "'" + cell if cell[:1] in FORMULA_STARTS else str(cell)
     return str(cell).lower() if isinstance(cell, bool) else cell

@@ -16,7 +16,7 @@ itself (`FileSource.note`, `reopened`): so a campaign goes on where an earlier r
 from truecaller_async.sources.column_mapping import ColumnDefaults
 from truecaller_async.sources.csv_source import CsvSource, read_csv
 from truecaller_async.sources.jsonl_source import JsonlSource, read_jsonl
-from truecaller_async.sources.open import is_untouched, open_source, reopened
+from truecaller_async.sources.open import is_unchanged, open_source, reopen_source
 from truecaller_async.sources.row_reader import RowReader
 from truecaller_async.sources.text_files import FileSource, count_rows
 from truecaller_async.sources.thread_source import ThreadSource
@@ -29,9 +29,9 @@ __all__ = [
     "RowReader",
     "ThreadSource",
     "count_rows",
-    "is_untouched",
+    "is_unchanged",
     "open_source",
     "read_csv",
     "read_jsonl",
-    "reopened",
+    "reopen_source",
 ]

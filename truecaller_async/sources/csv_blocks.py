@@ -12,9 +12,9 @@ import csv
 from collections.abc import Sequence
 from typing import IO
 
-from truecaller_async.sources.text_files import LINE_MAX
+from truecaller_async.sources.text_files import LINE_MAX_CHARS
 
-PIECE = 128 * 1024
+READ_SIZE_BYTES = 128 * 1024
 """Bytes that are read ahead."""
 
 
@@ -25,7 +25,7 @@ class ReadAhead:
         self._file = file
         self._lines: list[bytes] = []
         self._next = 0
-        self._rest = b""
+        self._partial = b""
         self._offset: int | None = offset
 
     def peek(self, limit: int) -> list[bytes]:
@@ -34,25 +34,25 @@ class ReadAhead:
             self._file.seek(self._offset)
             self._offset = None
         if len(self._lines) - self._next < limit:
-            *whole, self._rest = (self._rest + self._file.read(PIECE)).split(b"\n")
-            self._lines = self._lines[self._next :] + whole
+            *complete, self._partial = (self._partial + self._file.read(READ_SIZE_BYTES)).split(b"\n")
+            self._lines = self._lines[self._next :] + complete
             self._next = 0
         return self._lines[self._next : self._next + limit]
 
     def skip(self, count: int) -> int:
         """So many of them are done with; how many bytes they were."""
-        begin = self._next
+        start = self._next
         self._next += count
-        return sum(map(len, self._lines[begin : self._next])) + count
+        return sum(map(len, self._lines[start : self._next])) + count
 
     def seek(self, offset: int) -> None:
         """Read on from there, wherever somebody else has read in the file meanwhile."""
-        self._lines, self._next, self._rest, self._offset = [], 0, b"", offset
+        self._lines, self._next, self._partial, self._offset = [], 0, b"", offset
 
 
-def columns_of(lines: Sequence[bytes], width: int) -> Sequence[Sequence[str]] | None:
+def parse_columns(lines: Sequence[bytes], width: int) -> Sequence[Sequence[str]] | None:
     """The cells of these lines by column; None where one may be something else than a row of so many cells."""
-    if max(map(len, lines)) >= LINE_MAX - 1:
+    if max(map(len, lines)) >= LINE_MAX_CHARS - 1:
         return None
     try:
         text = b"\n".join(lines).decode()
@@ -63,19 +63,19 @@ def columns_of(lines: Sequence[bytes], width: int) -> Sequence[Sequence[str]] | 
         if "\r" in text:
             return None
     if '"' in text:
-        return _quoted(text.split("\n"), width)
-    return _parted(text, len(lines), width)
+        return _parse_quoted(text.split("\n"), width)
+    return _split_unquoted(text, len(lines), width)
 
 
-def _parted(text: str, count: int, width: int) -> Sequence[Sequence[str]] | None:
+def _split_unquoted(text: str, count: int, width: int) -> Sequence[Sequence[str]] | None:
     """Each line end as a cell of its own: they show whether all lines have the same width."""
     cells, stride = text.replace("\n", ",\n,").split(","), width + 1
     if len(cells) != count * stride - 1 or cells[width::stride] != ["\n"] * (count - 1):
         return None
-    return [cells[place::stride] for place in range(width)]
+    return [cells[index::stride] for index in range(width)]
 
 
-def _quoted(lines: list[str], width: int) -> Sequence[Sequence[str]] | None:
+def _parse_quoted(lines: list[str], width: int) -> Sequence[Sequence[str]] | None:
     """As many rows as lines: then each line is one."""
     try:
         rows = list(csv.reader(lines, strict=True))

@@ -15,7 +15,15 @@ import msgspec
 from truecaller_async.errors import SourceError
 from truecaller_async.models import CallRecord, Problem, Row, SourcePosition
 from truecaller_async.sources.column_mapping import ColumnDefaults, MappingShapes
-from truecaller_async.sources.text_files import LINE_MAX, READ_FAULTS, FileSource, Origin, TextLines, fault, open_text
+from truecaller_async.sources.text_files import (
+    LINE_MAX_CHARS,
+    READ_ERRORS,
+    FileSource,
+    Origin,
+    TextLines,
+    line_problem,
+    open_text,
+)
 from truecaller_async.validation.untrusted_values import masked
 
 _decode = msgspec.json.Decoder().decode
@@ -39,41 +47,41 @@ class JsonlSource(FileSource):
     def _rows(self, after: SourcePosition | None) -> Generator[Row, None, None]:
         with open_text(self.origin, self.name) as file:
             if after is None:
-                yield from self._data(TextLines(file, self.name), 0, 0)
+                yield from self._parse_rows(TextLines(file, self.name), 0, 0)
             else:
-                yield from self._data_behind(after, file)
+                yield from self._rows_after(after, file)
 
-    def _data_behind(self, after: SourcePosition, file: TextIO) -> Generator[Row, None, None]:
-        with self.text_behind(after, file) as rest:
-            yield from self._data(TextLines(rest, self.name, after.offset), after.line, after.row)
+    def _rows_after(self, after: SourcePosition, file: TextIO) -> Generator[Row, None, None]:
+        with self.text_after(after, file) as rest:
+            yield from self._parse_rows(TextLines(rest, self.name, after.offset), after.line, after.row)
 
-    def _data(self, lines: TextLines, place: int, number: int) -> Generator[Row, None, None]:
+    def _parse_rows(self, lines: TextLines, line_number: int, number: int) -> Generator[Row, None, None]:
         shapes = MappingShapes(self.defaults, self.chosen)
-        source, has_places = iter(lines), self.path is not None
-        while line := self._next(source, number):
-            place += 1
+        source, has_position = iter(lines), self.path is not None
+        while line := self._next_line(source, number):
+            line_number += 1
             if line.isspace():
                 continue
             if number == 0 and (line.lstrip().startswith("[") or line.strip() == "{"):
                 raise SourceError(f"{self.name}: is one JSON document; write one object on each line")
             number += 1
-            record = _record(line, place, shapes)
-            end = (place, lines.offset) if has_places else None
+            record = _parse_record(line, line_number, shapes)
+            end = (line_number, lines.offset) if has_position else None
             if isinstance(record, Problem):
-                yield Row(number, place, None, (record,), end)
+                yield Row(number, line_number, None, (record,), end)
             else:
-                yield Row(number, place, record, (), end)
+                yield Row(number, line_number, record, (), end)
 
-    def _next(self, source: Iterator[str], row: int) -> str:
+    def _next_line(self, source: Iterator[str], row: int) -> str:
         try:
             return next(source, "")
-        except READ_FAULTS as error:
-            raise self.broken(row, error) from error
+        except READ_ERRORS as error:
+            raise self.read_error(row, error) from error
 
 
-def _record(line: str, place: int, shapes: MappingShapes) -> CallRecord | Problem:
-    if len(line) >= LINE_MAX or not line.isascii():
-        problem = fault(line, place)
+def _parse_record(line: str, line_number: int, shapes: MappingShapes) -> CallRecord | Problem:
+    if len(line) >= LINE_MAX_CHARS or not line.isascii():
+        problem = line_problem(line, line_number)
         if problem is not None:
             return problem
     try:
@@ -84,13 +92,13 @@ def _record(line: str, place: int, shapes: MappingShapes) -> CallRecord | Proble
     except RecursionError:
         return Problem("row", "row.json", "is nested too deep")
     if not isinstance(value, dict):
-        return Problem("row", "row.json", f"is {_kind(value)}, and must be an object")
-    possibly_duplicated = _repeated_key(line, len(value))
-    if possibly_duplicated is not None:
+        return Problem("row", "row.json", f"is {_type_name(value)}, and must be an object")
+    repeated = _repeated_key(line, len(value))
+    if repeated is not None:
         return Problem(
             "row",
             "row.columns",
-            f"has the key {masked(possibly_duplicated)!r} possibly_duplicated",
+            f"has the key {masked(repeated)!r} more than once",
             hint="remove one of them",
         )
     return shapes.record(value)
@@ -112,5 +120,5 @@ def _repeated_key(line: str, keys: int) -> str | None:
     return None
 
 
-def _kind(value: object) -> str:
+def _type_name(value: object) -> str:
     return "a list" if isinstance(value, list) else "null" if value is None else f"a {type(value).__name__}"

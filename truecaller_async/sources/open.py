@@ -13,10 +13,10 @@ from pathlib import Path
 
 from truecaller_async.errors import ConfigError, SourceError
 from truecaller_async.models import SourceDescriptor
-from truecaller_async.sources.column_mapping import ColumnDefaults, listed
+from truecaller_async.sources.column_mapping import ColumnDefaults, comma_separated
 from truecaller_async.sources.csv_source import CsvSource
 from truecaller_async.sources.jsonl_source import JsonlSource
-from truecaller_async.sources.text_files import WRONG_SUFFIXES, FileSource, format_of
+from truecaller_async.sources.text_files import WRONG_SUFFIXES, FileSource, format_suffix
 
 STANDARD_INPUT = "-"
 READERS: dict[str, type[CsvSource | JsonlSource]] = {
@@ -24,9 +24,9 @@ READERS: dict[str, type[CsvSource | JsonlSource]] = {
     ".jsonl": JsonlSource,
     ".ndjson": JsonlSource,
 }
-KINDS: dict[str, type[CsvSource | JsonlSource]] = {reader.kind: reader for reader in READERS.values()}
-VERSION = "go on with the version of this library that made the note"
-ADVICE = "put the same file back there, or give the place to which it was moved as the source"
+READER_OF_KIND: dict[str, type[CsvSource | JsonlSource]] = {reader.kind: reader for reader in READERS.values()}
+VERSION_ADVICE = "Use the version of this library that wrote the descriptor"
+MISSING_FILE_ADVICE = "put the same file back, or give its new path as the source"
 
 
 def open_source(path: str | os.PathLike[str], defaults: ColumnDefaults | None = None) -> FileSource:
@@ -39,46 +39,50 @@ def open_source(path: str | os.PathLike[str], defaults: ColumnDefaults | None = 
         return CsvSource(sys.stdin.buffer, defaults, {})
     if os.path.isdir(name):  # noqa: PTH112 - a path of any kind, as given
         raise SourceError(f"{name} is a folder; name a file in it, .csv or .jsonl")
-    suffix = format_of(name)
+    suffix = format_suffix(name)
     if suffix not in READERS:
-        verdict = WRONG_SUFFIXES.get(suffix, f"has the suffix {suffix!r}, which names no format that is read here")
-        raise SourceError(f"{name}: {verdict}; read are .csv and .jsonl, each also with .gz")
+        problem = WRONG_SUFFIXES.get(suffix, f"the suffix {suffix!r} is not a supported format")
+        raise SourceError(f"{name}: {problem}; supported are .csv and .jsonl, each also with .gz")
     return READERS[suffix](path, defaults, {})
 
 
-def reopened(note: SourceDescriptor) -> FileSource:
+def reopen_source(descriptor: SourceDescriptor) -> FileSource:
     """The reader for the file of this note, with the same columns and fill.
 
     Raises `SourceError` with row 0 where there is no such file any more, and `ConfigError` where the note has something
     in it that this version of the library does not know. The file itself is opened when it is read.
     """
-    reader = KINDS.get(note.kind)
+    reader = READER_OF_KIND.get(descriptor.kind)
     if reader is None:
         raise ConfigError(
-            f"{note.path} was noted as {note.kind!r}, and only {listed(KINDS)} can be opened again; {VERSION}"
+            f"{descriptor.path} cannot be reopened: its descriptor has the kind {descriptor.kind!r}, and this version "
+            f"supports only {comma_separated(READER_OF_KIND)}. {VERSION_ADVICE}"
         )
     try:
-        fill = ColumnDefaults(**note.defaults)
+        defaults = ColumnDefaults(**descriptor.defaults)
     except TypeError as error:
-        raise ConfigError(f"the fill that was noted for {note.path} is not understood ({error}); {VERSION}") from error
-    _check_is_there(Path(note.path))
-    return reader(note.path, fill, note.columns)
+        raise ConfigError(
+            f"{descriptor.path} cannot be reopened: its descriptor has unknown column defaults ({error}). "
+            f"{VERSION_ADVICE}"
+        ) from error
+    _check_exists(Path(descriptor.path))
+    return reader(descriptor.path, defaults, descriptor.columns)
 
 
-def is_untouched(note: SourceDescriptor) -> bool:
+def is_unchanged(descriptor: SourceDescriptor) -> bool:
     """Whether the file of this note has the size and the time of change, to the nanosecond, that were noted."""
     try:
-        found = Path(note.path).stat()
+        found = Path(descriptor.path).stat()
     except (OSError, ValueError):
         return False
-    return stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == (note.size, note.modified)
+    return stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == (descriptor.size, descriptor.modified)
 
 
-def _check_is_there(path: Path) -> None:
+def _check_exists(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
-        reason = "is not there any more" if isinstance(error, FileNotFoundError) else f"cannot be found: {error}"
-        raise SourceError(f"{path}: {reason}; {ADVICE}") from error
+        reason = "no longer exists" if isinstance(error, FileNotFoundError) else f"cannot be found: {error}"
+        raise SourceError(f"{path}: {reason}; {MISSING_FILE_ADVICE}") from error
     if not stat.S_ISREG(mode):
-        raise SourceError(f"{path}: is no regular file any more; {ADVICE}")
+        raise SourceError(f"{path}: is not a regular file; {MISSING_FILE_ADVICE}")

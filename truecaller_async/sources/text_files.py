@@ -28,24 +28,24 @@ import attrs
 
 from truecaller_async.errors import ConfigError, SourceError
 from truecaller_async.models import Problem, Row, Rows, SourceDescriptor, SourcePosition
-from truecaller_async.sources.column_mapping import NO_DEFAULTS, ColumnDefaults, check_chosen
+from truecaller_async.sources.column_mapping import NO_DEFAULTS, ColumnDefaults, check_column_choices
 
 Origin: TypeAlias = str | os.PathLike[str] | IO[str] | IO[bytes] | io.BufferedIOBase
 
-LINE_MAX = 64 * 1024
+LINE_MAX_CHARS = 64 * 1024
 """Characters; a line must be shorter."""
-READ_FAULTS = (OSError, EOFError, zlib.error, ValueError)
+READ_ERRORS = (OSError, EOFError, zlib.error, ValueError)
 """What reading from a stream can raise: the disk, a broken gzip stream, an undecodable text, a closed file."""
-BLOCK = 1024 * 1024
-PACKED = ".gz"
+COUNT_BLOCK_BYTES = 1024 * 1024
+GZIP_SUFFIX = ".gz"
 
 BYTE_ORDER_MARK = "\ufeff"
-UNDECODED = re.compile("[\ud800-\udfff]")
-ESCAPED_BYTES = 0xDC00
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE_ESCAPE_BASE = 0xDC00
 
 NOT_TEXT = {
-    beginning.decode("utf-8", "surrogateescape"): verdict
-    for beginning, verdict in (
+    beginning.decode("utf-8", "surrogateescape"): advice
+    for beginning, advice in (
         (b"\x1f\x8b", "is compressed with gzip; give it a name that ends in .gz"),
         (b"PK\x03\x04", "is a zip archive or an Excel workbook; unpack it, or export it as CSV in UTF-8"),
         (b"\xd0\xcf\x11", "is an old Excel workbook; export it as CSV in UTF-8"),
@@ -56,7 +56,7 @@ NOT_TEXT = {
 }
 """How other kinds of files begin, and what to do with them."""
 
-BORROWED = ("/dev/stdin", "/dev/fd/", "/proc/")
+PROCESS_LOCAL_PATHS = ("/dev/stdin", "/dev/fd/", "/proc/")
 """Paths that mean another file in another process."""
 
 WRONG_SUFFIXES = {
@@ -71,7 +71,7 @@ WRONG_SUFFIXES = {
 class RowBlocks(Protocol):
     """The rows of one reading of a file, many at a time."""
 
-    def plain(self, limit: int) -> Rows | None:
+    def read_block(self, limit: int) -> Rows | None:
         """The next rows, at most so many; None where each has to be looked at (`rows`), and at the end."""
 
     def rows(self, limit: int) -> Iterator[Row]:
@@ -88,7 +88,7 @@ class FileSource(ABC):
     """The format: "csv" or "jsonl"."""
 
     def __init__(self, origin: Origin, defaults: ColumnDefaults | None, columns: Mapping[str, str]) -> None:
-        check_chosen(columns)
+        check_column_choices(columns)
         self.origin = origin
         self.defaults = defaults or NO_DEFAULTS
         self.chosen = dict(columns)
@@ -122,15 +122,15 @@ class FileSource(ABC):
         """
         if self.path is None:
             return None
-        fill = {name: value for name, value in attrs.asdict(self.defaults).items() if value is not None}
+        defaults = {name: value for name, value in attrs.asdict(self.defaults).items() if value is not None}
         try:
             path, found = str(self.path.absolute()), self.path.stat()
-            json.dumps([path, self.chosen, fill], ensure_ascii=False).encode()
+            json.dumps([path, self.chosen, defaults], ensure_ascii=False).encode()
         except (OSError, ValueError, TypeError):
             return None
-        if not stat.S_ISREG(found.st_mode) or path.startswith(BORROWED):
+        if not stat.S_ISREG(found.st_mode) or path.startswith(PROCESS_LOCAL_PATHS):
             return None
-        return SourceDescriptor(self.kind, path, dict(self.chosen), fill, found.st_size, found.st_mtime_ns)
+        return SourceDescriptor(self.kind, path, dict(self.chosen), defaults, found.st_size, found.st_mtime_ns)
 
     async def __aiter__(self) -> AsyncIterator[Row]:
         for row in self.rows():
@@ -142,11 +142,13 @@ class FileSource(ABC):
         return Path(self.origin) if isinstance(self.origin, str | os.PathLike) else None
 
     @property
-    def is_on_disk(self) -> bool:
+    def is_seekable(self) -> bool:
         """Whether it is a regular file as it stands, in which any place is reached at once."""
         try:
             return (
-                self.path is not None and self.path.suffix.lower() != PACKED and stat.S_ISREG(self.path.stat().st_mode)
+                self.path is not None
+                and self.path.suffix.lower() != GZIP_SUFFIX
+                and stat.S_ISREG(self.path.stat().st_mode)
             )
         except (OSError, ValueError):
             return False
@@ -163,22 +165,22 @@ class FileSource(ABC):
         return f"{type(self).__name__}({self.name!r})"
 
     @contextlib.contextmanager
-    def text_behind(self, place: SourcePosition, file: TextIO) -> Iterator[TextIO]:
+    def text_after(self, position: SourcePosition, file: TextIO) -> Iterator[TextIO]:
         """The text of the opened file from that place on. Raises `SourceError`, also where the file is shorter."""
         try:
-            file.buffer.seek(place.offset - 1)
+            file.buffer.seek(position.offset - 1)
             last = file.buffer.read(1)
-        except READ_FAULTS as error:
-            raise self.broken(place.row, error) from error
+        except READ_ERRORS as error:
+            raise self.read_error(position.row, error) from error
         if not last:
             raise SourceError(
-                f"{self.name}: is shorter than it was when row {place.row} was read; put back the file as it was",
-                row=place.row,
+                f"{self.name}: is shorter than it was when row {position.row} was read; put back the file as it was",
+                row=position.row,
             )
-        with _text_of(file.buffer) as rest:
+        with _decoded_text(file.buffer) as rest:
             yield rest
 
-    def broken(self, row: int, error: BaseException) -> SourceError:
+    def read_error(self, row: int, error: BaseException) -> SourceError:
         """The error that says reading ended after `row` because of `error`."""
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
         where = f" after row {row}" if row else ""
@@ -194,12 +196,12 @@ def open_text(origin: Origin, name: str) -> Iterator[TextIO]:
     elif isinstance(origin.read(0), str):
         yield cast("TextIO", origin)
     else:
-        with _text_of(cast("IO[bytes]", origin)) as wrapper:
+        with _decoded_text(cast("IO[bytes]", origin)) as wrapper:
             yield wrapper
 
 
 @contextlib.contextmanager
-def _text_of(binary: IO[bytes]) -> Iterator[TextIO]:
+def _decoded_text(binary: IO[bytes]) -> Iterator[TextIO]:
     """These bytes as text, from where they stand; the file itself is left open."""
     wrapper = io.TextIOWrapper(binary, encoding="utf-8", errors="surrogateescape", newline="")
     try:
@@ -210,10 +212,10 @@ def _text_of(binary: IO[bytes]) -> Iterator[TextIO]:
 
 
 def _open_path(path: Path, name: str) -> TextIO:
-    refusal = WRONG_SUFFIXES.get(path.suffix.lower())
-    if refusal:
-        raise SourceError(f"{name}: {refusal}")
-    opener: Any = gzip.open if path.suffix.lower() == PACKED else open
+    advice = WRONG_SUFFIXES.get(path.suffix.lower())
+    if advice:
+        raise SourceError(f"{name}: {advice}")
+    opener: Any = gzip.open if path.suffix.lower() == GZIP_SUFFIX else open
     try:
         return cast("TextIO", opener(path, "rt", encoding="utf-8", errors="surrogateescape", newline=""))
     except FileNotFoundError as error:
@@ -239,27 +241,27 @@ class TextLines:
 
     def __iter__(self) -> Iterator[str]:
         readline = self._file.readline
-        line = readline(LINE_MAX) if self.offset else self._first()
+        line = readline(LINE_MAX_CHARS) if self.offset else self._first()
         while line:
             self.offset += len(line) if line.isascii() else byte_size(line)
-            if len(line) == LINE_MAX and line[-1] not in "\r\n":
+            if len(line) == LINE_MAX_CHARS and line[-1] not in "\r\n":
                 self._skip_rest()
             yield line
-            line = readline(LINE_MAX)
+            line = readline(LINE_MAX_CHARS)
 
     def _first(self) -> str:
-        line = self._file.readline(LINE_MAX)
-        _refuse_what_is_no_text(line, self._name)
+        line = self._file.readline(LINE_MAX_CHARS)
+        _check_is_text(line, self._name)
         if not line.startswith(BYTE_ORDER_MARK):
             return line
         self.offset = byte_size(BYTE_ORDER_MARK)
-        return line.removeprefix(BYTE_ORDER_MARK) or self._file.readline(LINE_MAX)
+        return line.removeprefix(BYTE_ORDER_MARK) or self._file.readline(LINE_MAX_CHARS)
 
     def _skip_rest(self) -> None:
-        piece = "more"
-        while piece and piece[-1] not in "\r\n":
-            piece = self._file.readline(LINE_MAX)
-            self.offset += byte_size(piece)
+        part = "more"
+        while part and part[-1] not in "\r\n":
+            part = self._file.readline(LINE_MAX_CHARS)
+            self.offset += byte_size(part)
 
 
 def lines(file: TextIO, name: str) -> Iterator[str]:
@@ -275,32 +277,34 @@ def byte_size(text: str) -> int:
         return len(text)
 
 
-def _refuse_what_is_no_text(line: str, name: str) -> None:
-    for beginning, verdict in NOT_TEXT.items():
-        if line.startswith(beginning):
-            raise SourceError(f"{name}: {verdict}")
+def _check_is_text(line: str, name: str) -> None:
+    for start, advice in NOT_TEXT.items():
+        if line.startswith(start):
+            raise SourceError(f"{name}: {advice}")
     if "\0" in line:
         raise SourceError(f"{name}: has NUL characters in its first line; if it is UTF-16, save it as UTF-8")
 
 
-def fault(line: str, number: int) -> Problem | None:
+def line_problem(line: str, number: int) -> Problem | None:
     """What keeps a line from being read at all; None is sure for a shorter line of ASCII."""
-    if len(line) >= LINE_MAX:
+    if len(line) >= LINE_MAX_CHARS:
         hint = "look for a quote that is not closed, or for missing line ends"
-        return Problem("row", "row.length", f"is on line {number}, which has {LINE_MAX} characters or more", hint=hint)
-    found = UNDECODED.search(line)
+        return Problem(
+            "row", "row.length", f"is on line {number}, which has {LINE_MAX_CHARS} characters or more", hint=hint
+        )
+    found = LONE_SURROGATE.search(line)
     if found is None:
         return None
-    byte = ord(found[0]) - ESCAPED_BYTES
+    byte = ord(found[0]) - SURROGATE_ESCAPE_BASE
     what = f"the byte 0x{byte:02X} is not UTF-8" if 0x80 <= byte <= 0xFF else "half a character (a lone surrogate)"
     hint = "save the file as UTF-8; it may be Latin-1 or Windows-1252"
     return Problem("row", "row.encoding", f"has on line {number}, column {found.start() + 1}: {what}", hint=hint)
 
 
-def format_of(path: str | os.PathLike[str]) -> str:
+def format_suffix(path: str | os.PathLike[str]) -> str:
     """The suffix that tells the format, without `.gz`: ".csv", ".jsonl"."""
     name = Path(path).name.lower()
-    return Path(name.removesuffix(PACKED)).suffix
+    return Path(name.removesuffix(GZIP_SUFFIX)).suffix
 
 
 def count_rows(path: str | os.PathLike[str]) -> int | None:
@@ -308,17 +312,17 @@ def count_rows(path: str | os.PathLike[str]) -> int | None:
 
     Reads the whole file, some GB a second. Blank lines and line breaks inside quotes are counted too.
     """
-    if os.fspath(path) == "-" or Path(path).suffix.lower() == PACKED:
+    if os.fspath(path) == "-" or Path(path).suffix.lower() == GZIP_SUFFIX:
         return None
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             return None
         with Path(path).open("rb") as file:
             count, last = 0, b"\n"
-            while block := file.read(BLOCK):
+            while block := file.read(COUNT_BLOCK_BYTES):
                 count += block.count(b"\n")
                 last = block[-1:]
     except OSError:
         return None
     count += last != b"\n"
-    return max(0, count - 1) if format_of(path) == ".csv" else count
+    return max(0, count - 1) if format_suffix(path) == ".csv" else count

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-CLOSING_GRACE = 2.0
+CLOSE_TIMEOUT_SECONDS = 2.0
 """Seconds for which a source may go on thinking over one item after it was closed, before it is left alone."""
 
 
@@ -28,10 +28,10 @@ class ThreadSource:
 
     def __init__(self, items: Iterable[object]) -> None:
         self._items = items
-        self._turn = threading.Condition()
-        self._found: deque[Any] = deque()
-        self._wanted = 0
-        self._knock: Callable[[], object] | None = None
+        self._condition = threading.Condition()
+        self._buffer: deque[Any] = deque()
+        self._buffer_limit = 0
+        self._wake_loop: Callable[[], object] | None = None
         self._failure: Exception | None = None
         self._closing = False
         self._ended = False
@@ -44,20 +44,20 @@ class ThreadSource:
         """
         arrived = asyncio.Event()
         loop = asyncio.get_running_loop()
-        with self._turn:
-            self._wanted = limit
-            self._knock = lambda: loop.call_soon_threadsafe(arrived.set)
-            self._start()
-            self._turn.notify()
-            if self._found or self._ended:
+        with self._condition:
+            self._buffer_limit = limit
+            self._wake_loop = lambda: loop.call_soon_threadsafe(arrived.set)
+            self._start_thread()
+            self._condition.notify()
+            if self._buffer or self._ended:
                 arrived.set()
         try:
             await arrived.wait()
         finally:
-            with self._turn:
-                self._wanted, self._knock = 0, None
-        with self._turn:
-            items = [self._found.popleft() for _ in range(min(limit, len(self._found)))]
+            with self._condition:
+                self._buffer_limit, self._wake_loop = 0, None
+        with self._condition:
+            items = [self._buffer.popleft() for _ in range(min(limit, len(self._buffer)))]
             failure, self._failure = (None, self._failure) if items else (self._failure, None)
         if failure is not None:
             raise failure
@@ -65,65 +65,65 @@ class ThreadSource:
 
     async def aclose(self) -> None:
         """Close the source in its own thread, and wait for that, but not for ever. Raises what closing raises."""
-        with self._turn:
+        with self._condition:
             self._closing = True
             if self._thread is None or self._ended:
                 return
             closed = asyncio.Event()
             loop = asyncio.get_running_loop()
-            self._knock = lambda: loop.call_soon_threadsafe(closed.set)
-            self._turn.notify()
+            self._wake_loop = lambda: loop.call_soon_threadsafe(closed.set)
+            self._condition.notify()
         try:
-            async with asyncio.timeout(CLOSING_GRACE):
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
                 await closed.wait()
         except TimeoutError:
             pass
-        with self._turn:
-            self._knock = None
+        with self._condition:
+            self._wake_loop = None
             failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
 
-    def _start(self) -> None:
+    def _start_thread(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._live, name="truecaller source", daemon=True)
+            self._thread = threading.Thread(target=self._run, name="truecaller source", daemon=True)
             self._thread.start()
 
-    def _live(self) -> None:
+    def _run(self) -> None:
         """The thread: read when asked, then close."""
         failure: Exception | None = None
         try:
             items = iter(self._items)
             try:
-                self._read_all(items)
+                self._fill_buffer(items)
             finally:
                 if hasattr(items, "close"):
                     items.close()
         except Exception as error:  # noqa: BLE001 - whatever the source raises is raised to its reader
             failure = error
-        with self._turn:
+        with self._condition:
             self._failure = failure
             self._ended = True
-            self._tell()
+            self._notify_loop()
 
-    def _read_all(self, items: Iterator[object]) -> None:
-        while self._is_asked():
+    def _fill_buffer(self, items: Iterator[object]) -> None:
+        while self._wait_for_demand():
             for item in items:
-                with self._turn:
-                    self._found.append(item)
-                    self._tell()
-                    if self._closing or len(self._found) >= self._wanted:
+                with self._condition:
+                    self._buffer.append(item)
+                    self._notify_loop()
+                    if self._closing or len(self._buffer) >= self._buffer_limit:
                         break
             else:
                 return
 
-    def _is_asked(self) -> bool:
+    def _wait_for_demand(self) -> bool:
         """Sleep until there is something to read for; False when it is over."""
-        with self._turn:
-            self._turn.wait_for(lambda: self._closing or len(self._found) < self._wanted)
+        with self._condition:
+            self._condition.wait_for(lambda: self._closing or len(self._buffer) < self._buffer_limit)
             return not self._closing
 
-    def _tell(self) -> None:
-        knock, self._knock = self._knock, None
-        if knock is not None:
-            knock()
+    def _notify_loop(self) -> None:
+        wake_loop, self._wake_loop = self._wake_loop, None
+        if wake_loop is not None:
+            wake_loop()

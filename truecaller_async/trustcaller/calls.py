@@ -11,14 +11,14 @@ from truecaller_async.resources.pagination import Listed, Listing
 from truecaller_async.trustcaller.models import CallDetail
 from truecaller_async.trustcaller.requester import TrustCallerRequester
 from truecaller_async.trustcaller.requests import call_request, calls_request, check_request
-from truecaller_async.trustcaller.responses import decipher_call, decipher_calls, decipher_check
+from truecaller_async.trustcaller.responses import decode_call, decode_calls, decode_check
 
 
 class TrustCallerCalls:
     """`client.calls`."""
 
-    def __init__(self, line: TrustCallerRequester) -> None:
-        self._line = line
+    def __init__(self, requester: TrustCallerRequester) -> None:
+        self._requester = requester
 
     def list(
         self,
@@ -40,8 +40,8 @@ class TrustCallerCalls:
         calls_request(page, per_page, from_date, to_date)
 
         async def fetch(number: int) -> Page[CallDetail]:
-            read = partial(decipher_calls, page=number)
-            return await self._line.call(calls_request(number, per_page, from_date, to_date), read)
+            read = partial(decode_calls, page=number)
+            return await self._requester.call(calls_request(number, per_page, from_date, to_date), read)
 
         return Listing(Listed("calls", fetch, attrgetter("id")), page, per_page)
 
@@ -51,7 +51,7 @@ class TrustCallerCalls:
         Raises `ValidationError` before sending for an id that is no whole number from 1; `NotFound` where there is
         none, or it is another account's; and what `numbers.list` raises.
         """
-        return await self._line.call(call_request(call_id), decipher_call)
+        return await self._requester.call(call_request(call_id), decode_call)
 
     async def check(self, number: str) -> bool:
         """Whether a live, answered call is on this number of yours. From "TrustCaller API: Check live call".
@@ -61,4 +61,4 @@ class TrustCallerCalls:
 
         Raises `ValidationError` before sending for anything else, and what `numbers.list` raises.
         """
-        return await self._line.call(check_request(number), decipher_check)
+        return await self._requester.call(check_request(number), decode_check)

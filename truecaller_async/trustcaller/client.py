@@ -25,7 +25,7 @@ from truecaller_async.settings import checked_kind, checked_url, secret_in
 from truecaller_async.telemetry import LoggingObserver
 from truecaller_async.transport import AiohttpTransport
 from truecaller_async.trustcaller.calls import TrustCallerCalls
-from truecaller_async.trustcaller.keys import Keys
+from truecaller_async.trustcaller.keys import TrustCallerKeys
 from truecaller_async.trustcaller.numbers import TrustCallerNumbers, TrustCallerTestNumbers
 from truecaller_async.trustcaller.requester import (
     DOCUMENTED_LIMITS,
@@ -38,8 +38,8 @@ from truecaller_async.trustcaller.requester import (
 BASE_URL = "https://trustcaller.net/api/v1"
 """The one address that "TrustCaller API: Introduction" names."""
 
-VARIABLE = "TRUSTCALLER_TOKEN"
-TOKEN = re.compile(r"[!-~]{1,4096}", re.ASCII)
+TOKEN_VARIABLE = "TRUSTCALLER_TOKEN"  # noqa: S105 - the name of a variable
+TOKEN_FORM = re.compile(r"[!-~]{1,4096}", re.ASCII)
 
 
 class TrustCallerClient:
@@ -66,7 +66,7 @@ class TrustCallerClient:
         observer: Observer | None = None,
     ) -> None:
         token = token if isinstance(token, Secret) else Secret(token)  # from here on no frame shows it
-        terms = RequestSettings(
+        request_settings = RequestSettings(
             _checked_token(token),
             checked_kind("limits", limits, Limits, lambda: DOCUMENTED_LIMITS),
             checked_kind("retry", retry, RetryPolicy, lambda: PATIENT_RETRY),
@@ -75,15 +75,15 @@ class TrustCallerClient:
         transport = AiohttpTransport(
             checked_url(base_url), session=session, proxy=proxy, ssl=ssl, user_agent=user_agent
         )
-        senses = RequesterEnvironment(Clock(), Random(), observer or LoggingObserver())  # noqa: S311 - jitter guards nothing
-        self._attach_resources(TrustCallerRequester(transport, terms, senses))
+        environment = RequesterEnvironment(Clock(), Random(), observer or LoggingObserver())  # noqa: S311 - jitter guards nothing
+        self._attach_resources(TrustCallerRequester(transport, request_settings, environment))
 
-    def _attach_resources(self, line: TrustCallerRequester) -> None:
-        self._line = line
-        self.numbers = TrustCallerNumbers(line)
-        self.test_numbers = TrustCallerTestNumbers(line)
-        self.calls = TrustCallerCalls(line)
-        self.keys = Keys(line)
+    def _attach_resources(self, requester: TrustCallerRequester) -> None:
+        self._requester = requester
+        self.numbers = TrustCallerNumbers(requester)
+        self.test_numbers = TrustCallerTestNumbers(requester)
+        self.calls = TrustCallerCalls(requester)
+        self.keys = TrustCallerKeys(requester)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Self:
@@ -95,9 +95,12 @@ class TrustCallerClient:
         found = os.environ if environ is None else environ
         settings: dict[str, object] = {}
         if "token" not in overrides:
-            settings["token"] = secret_in(found, VARIABLE)
+            settings["token"] = secret_in(found, TOKEN_VARIABLE)
             if settings["token"] is None:
-                raise ConfigError(f"{VARIABLE} is not set; set it, or {VARIABLE}_FILE to the path of its file")
+                raise ConfigError(
+                    f"{TOKEN_VARIABLE} is not set: the client has no token. Set it, or set {TOKEN_VARIABLE}_FILE to "
+                    "the path of a file that contains the token"
+                )
         if found.get("TRUSTCALLER_BASE_URL"):
             settings["base_url"] = found["TRUSTCALLER_BASE_URL"]
         return cls(**{**settings, **overrides})  # type: ignore[arg-type]
@@ -107,10 +110,10 @@ class TrustCallerClient:
 
         Raises `ClientClosed` in another event loop while the one of the first use is still open.
         """
-        await self._line.aclose()
+        await self._requester.aclose()
 
     async def __aenter__(self) -> Self:
-        self._line.home.check()
+        self._requester.home.check()
         return self
 
     async def __aexit__(
@@ -132,7 +135,7 @@ class TrustCallerClient:
 
 
 def _checked_token(token: Secret) -> Secret:
-    if isinstance(token.reveal(), str) and TOKEN.fullmatch(token.reveal()):
+    if isinstance(token.reveal(), str) and TOKEN_FORM.fullmatch(token.reveal()):
         return token
     raise ConfigError(
         "token is empty, or not printable ASCII without spaces; make a key in the dashboard, Profile > API Keys "

@@ -9,14 +9,14 @@ from truecaller_async.resources.pagination import Listed, Listing
 from truecaller_async.trustcaller.models import ApiKey, NewKey
 from truecaller_async.trustcaller.requester import TrustCallerRequester
 from truecaller_async.trustcaller.requests import create_key_request, keys_request, revoke_key_request
-from truecaller_async.trustcaller.responses import decipher_keys, decipher_new_key, decipher_revoked
+from truecaller_async.trustcaller.responses import decode_keys, decode_new_key, decode_revoked
 
 
-class Keys:
+class TrustCallerKeys:
     """`client.keys`."""
 
-    def __init__(self, line: TrustCallerRequester) -> None:
-        self._line = line
+    def __init__(self, requester: TrustCallerRequester) -> None:
+        self._requester = requester
 
     async def create(self, name: str) -> NewKey:
         """Make a key. From "TrustCaller API: Create an API key".
@@ -28,7 +28,7 @@ class Keys:
         `ValidationError` before sending, `Forbidden` (the account lacks the permission api_keys_manage), and what
         `numbers.list` raises.
         """
-        return await self._line.call(create_key_request(name), decipher_new_key)
+        return await self._requester.call(create_key_request(name), decode_new_key)
 
     def list(self) -> Listing[ApiKey]:
         """All keys of the account, without their tokens, in one page. From "TrustCaller API: List API keys".
@@ -38,7 +38,7 @@ class Keys:
         """
 
         async def fetch(number: int) -> Page[ApiKey]:
-            return await self._line.call(keys_request(), decipher_keys)
+            return await self._requester.call(keys_request(), decode_keys)
 
         return Listing(Listed("keys", fetch, attrgetter("id")), 1, None)
 
@@ -49,4 +49,4 @@ class Keys:
         before sending for an id that is no whole number from 1, `NotFound` where there is no such key of yours,
         `Forbidden` (the account lacks the permission api_keys_manage), and what `numbers.list` raises.
         """
-        await self._line.call_idempotent(revoke_key_request(key_id), decipher_revoked)
+        await self._requester.call_idempotent(revoke_key_request(key_id), decode_revoked)

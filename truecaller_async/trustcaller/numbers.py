@@ -10,14 +10,14 @@ from truecaller_async.resources.pagination import Listed, Listing
 from truecaller_async.trustcaller.models import PublicTestNumber, ReservedNumber
 from truecaller_async.trustcaller.requester import TrustCallerRequester
 from truecaller_async.trustcaller.requests import numbers_request, public_test_numbers_request
-from truecaller_async.trustcaller.responses import decipher_numbers, decipher_public_test_numbers
+from truecaller_async.trustcaller.responses import decode_numbers, decode_public_test_numbers
 
 
 class TrustCallerNumbers:
     """`client.numbers`."""
 
-    def __init__(self, line: TrustCallerRequester) -> None:
-        self._line = line
+    def __init__(self, requester: TrustCallerRequester) -> None:
+        self._requester = requester
 
     def list(self, *, page: int = 1, per_page: int | None = None) -> Listing[ReservedNumber]:
         """The reserved numbers of the account. From "TrustCaller API: List numbers".
@@ -32,8 +32,8 @@ class TrustCallerNumbers:
         numbers_request(page, per_page)
 
         async def fetch(number: int) -> Page[ReservedNumber]:
-            read = partial(decipher_numbers, page=number)
-            return await self._line.call(numbers_request(number, per_page), read)
+            read = partial(decode_numbers, page=number)
+            return await self._requester.call(numbers_request(number, per_page), read)
 
         return Listing(Listed("numbers", fetch, attrgetter("id")), page, per_page)
 
@@ -43,8 +43,8 @@ class TrustCallerTestNumbers:
 
     __test__ = False  # the name is the documentation's; pytest must not take it for a test
 
-    def __init__(self, line: TrustCallerRequester) -> None:
-        self._line = line
+    def __init__(self, requester: TrustCallerRequester) -> None:
+        self._requester = requester
 
     def list(self, *, prefix: str | None = None) -> Listing[PublicTestNumber]:
         """Public test numbers, all or those that begin with `prefix`. From "TrustCaller API: Test numbers".
@@ -57,6 +57,6 @@ class TrustCallerTestNumbers:
         request = public_test_numbers_request(prefix)
 
         async def fetch(number: int) -> Page[PublicTestNumber]:
-            return await self._line.call(request, decipher_public_test_numbers)
+            return await self._requester.call(request, decode_public_test_numbers)
 
         return Listing(Listed("test numbers", fetch, attrgetter("prefix", "test_number")), 1, None)

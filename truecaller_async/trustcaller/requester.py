@@ -51,7 +51,7 @@ DOCUMENTED_LIMITS = Limits((RateLimit("trustcaller", 60, 60.0),))
 PATIENT_RETRY = RetryPolicy(total=150.0)
 """Four tries in 150 seconds. A `Retry-After` may be the whole minute of the limit, and must fit in."""
 
-ACCOUNT = "trustcaller"
+LIMIT_OWNER = "trustcaller"
 """The one owner of the limit."""
 
 NEVER_CLOSED = (
@@ -59,7 +59,7 @@ NEVER_CLOSED = (
     "write 'async with', or 'await client.aclose()' in a finally"
 )
 
-DOUBTFUL = (ResponseLost, ServerError, DecodeError)
+AMBIGUOUS_ERRORS = (ResponseLost, ServerError, DecodeError)
 """Failures after which the request may have been applied."""
 
 
@@ -91,16 +91,16 @@ class RequesterEnvironment:
 class TrustCallerRequester:
     """One client's way to TrustCaller. Needs no event loop until the first call."""
 
-    def __init__(self, transport: Transport, terms: RequestSettings, senses: RequesterEnvironment) -> None:
+    def __init__(self, transport: Transport, settings: RequestSettings, environment: RequesterEnvironment) -> None:
         self.home = LoopBinding()
         self._transport = transport
-        self._terms = terms
-        self._clock = senses.clock
-        self._rng = senses.rng
+        self._terms = settings
+        self._clock = environment.clock
+        self._rng = environment.rng
         self._exchange = RequestExecutor(
-            transport, clock=senses.clock, rng=senses.rng, observer=SafeObserver(senses.observer)
+            transport, clock=environment.clock, rng=environment.rng, observer=SafeObserver(environment.observer)
         )
-        self._limiter = LocalLimiter(terms.limits)
+        self._limiter = LocalLimiter(settings.limits)
         self._held_until = 0.0
         self._refusals = 0
 
@@ -114,7 +114,7 @@ class TrustCallerRequester:
         try:
             await self._tried(request, read, course, is_harmless=True)
         except NotFound:
-            if not course.is_in_doubt:
+            if not course.may_be_applied:
                 raise
 
     async def aclose(self) -> None:
@@ -164,12 +164,12 @@ class TrustCallerRequester:
     async def _wait(self, call: str) -> float:
         """Seconds until the next request may go; 0.0 means now, and it is charged."""
         held = self._held_until - asyncio.get_running_loop().time()
-        return held if held > 0 else await self._limiter.try_acquire(ACCOUNT, call)
+        return held if held > 0 else await self._limiter.try_acquire(LIMIT_OWNER, call)
 
     def _hold(self, error: RateLimited) -> None:
         """Nothing goes out before the server's time is over. Raises `WaitTooLong` where nobody would wait so long."""
         self._refusals += 1
-        self._limiter.slow_down(ACCOUNT)
+        self._limiter.slow_down(LIMIT_OWNER)
         hold = cooldown_seconds(error.retry_after, self._refusals, self._rng)
         self._held_until = max(self._held_until, asyncio.get_running_loop().time() + hold)
         if hold > COOLDOWN_MAX_SECONDS:
@@ -179,9 +179,9 @@ class TrustCallerRequester:
 class _RetryState(Retries):
     """The tries of one call, and whether one of them may have been applied."""
 
-    is_in_doubt = False
+    may_be_applied = False
 
     def count(self, error: TruecallerError) -> None:
         """One more try failed with this; raises it when it was the last."""
-        self.is_in_doubt = self.is_in_doubt or isinstance(error, DOUBTFUL)
+        self.may_be_applied = self.may_be_applied or isinstance(error, AMBIGUOUS_ERRORS)
         super().count(error)

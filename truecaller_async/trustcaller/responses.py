@@ -23,12 +23,12 @@ from truecaller_async.trustcaller.models import ApiKey, CallDetail, NewKey, Publ
 
 T = TypeVar("T")
 
-TOKEN = re.compile(r"[!-~]{1,4096}", re.ASCII)
+TOKEN_FORM = re.compile(r"[!-~]{1,4096}", re.ASCII)
 
 TOKEN_LIKE = re.compile(r"\d+\|\S+|(?=\S*(?:\d|[a-z][A-Z]))\S{16,}")
 """What may be a token: a number, a bar and more, or a long word with a digit or a capital in its middle."""
 
-QUOTED = 1000
+QUOTE_MAX_BYTES = 1000
 """Bytes of a body that is no JSON from which an error quotes."""
 
 
@@ -41,81 +41,81 @@ class _Meta:
     total: int | None = None
 
 
-def decipher_numbers(answer: Answer, *, page: int, now: float) -> Page[ReservedNumber]:
+def decode_numbers(answer: Answer, *, page: int, now: float) -> Page[ReservedNumber]:
     """One page of reserved numbers, which was asked for as number `page`."""
     return _page_of(answer, ReservedNumber, page, now)
 
 
-def decipher_calls(answer: Answer, *, page: int, now: float) -> Page[CallDetail]:
+def decode_calls(answer: Answer, *, page: int, now: float) -> Page[CallDetail]:
     """One page of call records, which was asked for as number `page`."""
     return _page_of(answer, CallDetail, page, now)
 
 
-def decipher_public_test_numbers(answer: Answer, *, now: float) -> Page[PublicTestNumber]:
+def decode_public_test_numbers(answer: Answer, *, now: float) -> Page[PublicTestNumber]:
     """All test numbers. The list has one page."""
-    return _whole_list(answer, PublicTestNumber, now)
+    return _single_page(answer, PublicTestNumber, now)
 
 
-def decipher_keys(answer: Answer, *, now: float) -> Page[ApiKey]:
+def decode_keys(answer: Answer, *, now: float) -> Page[ApiKey]:
     """All keys. The list has one page."""
-    return _whole_list(answer, ApiKey, now)
+    return _single_page(answer, ApiKey, now)
 
 
-def decipher_call(answer: Answer, *, now: float) -> CallDetail:
+def decode_call(answer: Answer, *, now: float) -> CallDetail:
     """One call record. Raises `NotFound` where there is none, or it is another account's."""
-    return structure(_object(answer, now).get("data"), CallDetail, place="$.data", status=answer.status)
+    return structure(_success_object(answer, now).get("data"), CallDetail, place="$.data", status=answer.status)
 
 
-def decipher_check(answer: Answer, *, now: float) -> bool:
+def decode_check(answer: Answer, *, now: float) -> bool:
     """Whether a live call is there. Anything but a true or false is no answer to that: `DecodeError`."""
-    found = _object(answer, now).get("call_received")
+    found = _success_object(answer, now).get("call_received")
     if isinstance(found, bool):
         return found
     raise DecodeError("call_received is not true or false", path="$.call_received", status=answer.status)
 
 
-def decipher_new_key(answer: Answer, *, now: float) -> NewKey:
-    """The key that was made.
+def decode_new_key(answer: Answer, *, now: float) -> NewKey:
+    """The key that was found.
 
-    Raises the error of the status; `ResponseLost` for a web page; `DecodeError` where a key was made and its token
+    Raises the error of the status; `ResponseLost` for a web page; `DecodeError` where a key was found and its token
     cannot be read. No error quotes the body.
     """
-    made = _new_key(answer, now)  # what raises must not hold the server's words in its frame
-    if isinstance(made, NewKey):
-        return made
-    raise made
+    found = _new_key(answer, now)  # what raises must not hold the server's words in its frame
+    if isinstance(found, NewKey):
+        return found
+    raise found
 
 
-def decipher_revoked(answer: Answer, *, now: float) -> None:
+def decode_revoked(answer: Answer, *, now: float) -> None:
     """Whether the key is ended. Raises the error of the status, and `ResponseLost` for a web page."""
     if not _is_success(answer):
         raise _error(answer, is_read=True, now=now)
     if _is_web_page(answer):
-        raise _strange_page(answer)
+        raise _web_page_error(answer)
 
 
 def _new_key(answer: Answer, now: float) -> NewKey | APIStatusError | DecodeError | ResponseLost:
     if not _is_success(answer):
         return _error(answer, is_read=False, now=now)
     if _is_web_page(answer):
-        return _strange_page(answer)
+        return _web_page_error(answer)
     value = readable(answer.body)
-    told = value if isinstance(value, dict) else {}
-    token = told.get("token")
-    if not isinstance(token, str) or not TOKEN.fullmatch(token):
-        advice = "a key was made and its token cannot be read; look for it in keys.list(), revoke it and make another"
+    body = value if isinstance(value, dict) else {}
+    token = body.get("token")
+    if not isinstance(token, str) or not TOKEN_FORM.fullmatch(token):
+        advice = "a key was found and its token cannot be read; look for it in keys.list(), revoke it and make another"
         return DecodeError(advice, path="$.token", status=answer.status)
     try:
-        key = structure(told, ApiKey, place="$", status=answer.status)
+        key = structure(body, ApiKey, place="$", status=answer.status)
     except DecodeError as error:
         return error.with_traceback(None)  # the frames behind it hold the token
     return NewKey(key.id, Secret(token), key.name, key.created_at)
 
 
-def _page_of(answer: Answer, kind: type[T], asked: int, now: float) -> Page[T]:
-    value = _object(answer, now)
+def _page_of(answer: Answer, kind: type[T], requested_page: int, now: float) -> Page[T]:
+    value = _success_object(answer, now)
     meta = structure(value.get("meta") or {}, _Meta, place="$.meta", status=answer.status)
-    current = meta.current_page or asked
+    current = meta.current_page or requested_page
     return Page(_items(value, kind, answer.status), current, _total_pages(value.get("links"), meta, current))
 
 
@@ -128,8 +128,8 @@ def _total_pages(links: object, meta: _Meta, current: int) -> int | None:
     return -(-meta.total // meta.per_page)
 
 
-def _whole_list(answer: Answer, kind: type[T], now: float) -> Page[T]:
-    return Page(_items(_object(answer, now), kind, answer.status), 1, 1)
+def _single_page(answer: Answer, kind: type[T], now: float) -> Page[T]:
+    return Page(_items(_success_object(answer, now), kind, answer.status), 1, 1)
 
 
 def _items(value: dict[str, object], kind: type[T], status: int) -> tuple[T, ...]:
@@ -138,7 +138,7 @@ def _items(value: dict[str, object], kind: type[T], status: int) -> tuple[T, ...
     return structure_all(value["data"], kind, place="$.data", status=status)
 
 
-def _object(answer: Answer, now: float) -> dict[str, object]:
+def _success_object(answer: Answer, now: float) -> dict[str, object]:
     """The object of an answer to a read that says yes."""
     if not _is_success(answer):
         raise _error(answer, is_read=True, now=now)
@@ -152,32 +152,32 @@ def _object(answer: Answer, now: float) -> dict[str, object]:
 
 def _error(answer: Answer, *, is_read: bool, now: float) -> APIStatusError:
     """The error of the status, with what TrustCaller says about it."""
-    return error_for(attrs.evolve(answer, body=_told(answer.body)), is_read=is_read, now=now)
+    return error_for(attrs.evolve(answer, body=_error_body(answer.body)), is_read=is_read, now=now)
 
 
-def _told(body: bytes) -> bytes:
+def _error_body(body: bytes) -> bytes:
     """What a body tells, in the form that the library's errors are read from."""
     value = readable(body)
     if not isinstance(value, dict):
-        return _quoted(body[:QUOTED].decode("utf-8", "replace")).encode()
-    field, message = _refused_field(value.get("errors"))
+        return _redacted(body[:QUOTE_MAX_BYTES].decode("utf-8", "replace")).encode()
+    field, message = _field_errors(value.get("errors"))
     texts = {
         "slug": text_of(value.get("error")),
         "field": field,
         "message": message or text_of(value.get("message")),
     }
-    return encode({name: _quoted(text) for name, text in texts.items() if text})
+    return encode({name: _redacted(text) for name, text in texts.items() if text})
 
 
-def _refused_field(errors: object) -> tuple[str | None, str | None]:
+def _field_errors(errors: object) -> tuple[str | None, str | None]:
     """The first field that was refused, and all that is said of all of them."""
     if not isinstance(errors, dict) or not errors:
         return None, None
-    texts = [text_of(text) for said in errors.values() for text in (said if isinstance(said, list) else [said])]
+    texts = [text_of(text) for entry in errors.values() for text in (entry if isinstance(entry, list) else [entry])]
     return str(next(iter(errors))), " ".join(text for text in texts if text) or None
 
 
-def _quoted(text: str) -> str:
+def _redacted(text: str) -> str:
     return TOKEN_LIKE.sub("***", redact(text) or "")
 
 
@@ -189,7 +189,7 @@ def _is_web_page(answer: Answer) -> bool:
     return answer.body.lstrip()[:1] == b"<"
 
 
-def _strange_page(answer: Answer) -> ResponseLost:
+def _web_page_error(answer: Answer) -> ResponseLost:
     return ResponseLost(
         f"HTTP {answer.status} with a web page: something else answered in TrustCaller's place, and whether the "
         "request went through is not known; look for a proxy or a captive portal"

@@ -23,17 +23,16 @@ from truecaller_async.verification.deep_link import DeepLink, LinkStyle
 from truecaller_async.verification.endpoints import Endpoints
 from truecaller_async.verification.mobile_web import CallbackAnswer, MobileWeb, MobileWebOptions, SignIn, SignInStatus
 from truecaller_async.verification.non_truecaller import NonTruecallerUsers
-from truecaller_async.verification.nonces import MemoryNonceStore, NonceStore, Rules
+from truecaller_async.verification.nonces import MemoryNonceStore, NonceRules, NonceStore
 from truecaller_async.verification.oauth import OAuth, OAuthTokens, Pkce, challenge_of
 from truecaller_async.verification.profiles import Address, Profile, TrueProfile, UserInfo, VerifiedNumber
 from truecaller_async.verification.requester import ServiceOptions
-from truecaller_async.verification.signed import Checks, SignedPayload, SignedProfiles
+from truecaller_async.verification.signed import ProfileChecks, SignedPayload, SignedProfiles
 from truecaller_async.verification.sqlite_nonces import SqliteNonceStore
 
 __all__ = [
     "Address",
     "CallbackAnswer",
-    "Checks",
     "DeepLink",
     "Endpoints",
     "FlowInvoked",
@@ -42,13 +41,14 @@ __all__ = [
     "MobileWeb",
     "MobileWebOptions",
     "NonTruecallerUsers",
+    "NonceRules",
     "NonceStore",
     "OAuth",
     "OAuthTokens",
     "Pkce",
     "Profile",
+    "ProfileChecks",
     "ProfileReady",
-    "Rules",
     "ServiceOptions",
     "SignIn",
     "SignInStatus",

@@ -18,17 +18,17 @@ import attrs
 from truecaller_async.errors import DecodeError
 from truecaller_async.models import Secret
 from truecaller_async.protocol.json_codec import readable
-from truecaller_async.verification.endpoints import LENGTH_MAX
-from truecaller_async.verification.json_fields import text
+from truecaller_async.verification.endpoints import ENDPOINT_MAX_CHARS
+from truecaller_async.verification.json_fields import text_field
 
-INVOKED = "flow_invoked"
-REJECTIONS = frozenset({"user_rejected", "use_another_number"})
+STATUS_FLOW_INVOKED = "flow_invoked"
+REJECTION_STATUSES = frozenset({"user_rejected", "use_another_number"})
 """The second word is not on the pages; sites have seen it for the button in the dialog's footer."""
 
-BODY_MAX = 64 * 1024
+BODY_MAX_BYTES = 64 * 1024
 """Bytes of a callback that are read at all."""
 
-TOKEN = re.compile(r"[!-~]{1,4096}", re.ASCII)
+TOKEN_FORM = re.compile(r"[!-~]{1,4096}", re.ASCII)
 
 
 @attrs.frozen
@@ -77,21 +77,21 @@ def parse_callback(body: bytes) -> Callback:
 
     Raises `DecodeError` where the body is larger than 64 KiB or is no JSON object; it is not quoted.
     """
-    value = readable(body) if len(body) <= BODY_MAX else None
+    value = readable(body) if len(body) <= BODY_MAX_BYTES else None
     if not isinstance(value, dict):
-        raise DecodeError(f"the callback is no JSON object of at most {BODY_MAX} bytes")
-    request_id, status = value.get("requestId"), text(value, "status")
+        raise DecodeError(f"the callback is no JSON object of at most {BODY_MAX_BYTES} bytes")
+    request_id, status = value.get("requestId"), text_field(value, "status")
     if not isinstance(request_id, str):
         return UnknownCallback(None, status, value)
-    return _known(request_id, status, value) or UnknownCallback(request_id, status, value)
+    return _known_callback(request_id, status, value) or UnknownCallback(request_id, status, value)
 
 
-def _known(request_id: str, status: str | None, value: Mapping[str, object]) -> KnownCallback | None:
+def _known_callback(request_id: str, status: str | None, value: Mapping[str, object]) -> KnownCallback | None:
     token, endpoint = value.get("accessToken"), value.get("endpoint")
-    if isinstance(token, str) and TOKEN.fullmatch(token) and isinstance(endpoint, str):
-        return ProfileReady(request_id, Secret(token), endpoint[: LENGTH_MAX + 1])
+    if isinstance(token, str) and TOKEN_FORM.fullmatch(token) and isinstance(endpoint, str):
+        return ProfileReady(request_id, Secret(token), endpoint[: ENDPOINT_MAX_CHARS + 1])
     if token is not None:
         return None
-    if status == INVOKED:
+    if status == STATUS_FLOW_INVOKED:
         return FlowInvoked(request_id)
-    return UserRejected(request_id, status) if status in REJECTIONS else None
+    return UserRejected(request_id, status) if status in REJECTION_STATUSES else None

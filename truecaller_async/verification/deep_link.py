@@ -19,15 +19,15 @@ import attrs
 from truecaller_async.models import Problem
 from truecaller_async.protocol.arguments import raise_problems, shown_value
 
-BASE = "truecallersdk://truesdk/web_verify"
+LINK_PREFIX = "truecallersdk://truesdk/web_verify"
 
-NONCE = re.compile(r"[A-Za-z0-9._~=-]{8,64}", re.ASCII)
-COLOUR = re.compile(r"#[0-9A-Fa-f]{6}", re.ASCII)
-LINK = re.compile(r"https?://[A-Za-z0-9\[][!-~]*", re.ASCII)
+NONCE_FORM = re.compile(r"[A-Za-z0-9._~=-]{8,64}", re.ASCII)
+COLOUR_FORM = re.compile(r"#[0-9A-Fa-f]{6}", re.ASCII)
+WEB_LINK_FORM = re.compile(r"https?://[A-Za-z0-9\[][!-~]*", re.ASCII)
 
-TTL_MIN = 8.0
+TTL_MIN_SECONDS = 8.0
 """Seconds; the app takes every smaller figure for this one."""
-TTL_MAX = 2**31 / 1000
+TTL_MAX_SECONDS = 2**31 / 1000
 
 LANGUAGES = ("en", "hi", "mr", "te", "ml", "ur", "pa", "ta", "bn", "kn", "sw", "ar")
 LOGIN_PREFIXES = (
@@ -52,6 +52,9 @@ LOGIN_SUFFIXES = ("login", "signup", "loginsignup", "register", "signin", "verif
 CTA_PREFIXES = ("use", "continuewith", "proceedwith")
 BUTTON_SHAPES = ("round", "rect")
 SKIP_OPTIONS = ("useanothernum", "useanothermethod", "manualdetails", "later")
+
+NOT_A_LINK = "is not an http or https link"
+NOT_A_COLOUR = "is not a colour of six hex digits"
 
 
 @attrs.frozen
@@ -97,17 +100,23 @@ class LinkStyle:
         return {name: value for name, value in named.items() if value is not None}
 
     def _problems(self) -> Iterator[Problem | None]:
-        yield _judge_word("lang", self.lang, LANGUAGES)
-        yield _judge_word("login_prefix", self.login_prefix, LOGIN_PREFIXES)
-        yield _judge_word("login_suffix", self.login_suffix, LOGIN_SUFFIXES)
-        yield _judge_word("cta_prefix", self.cta_prefix, CTA_PREFIXES)
-        yield _judge_word("button_shape", self.button_shape, BUTTON_SHAPES)
-        yield _judge_word("skip_option", self.skip_option, SKIP_OPTIONS)
-        yield _judge_form("privacy_url", self.privacy_url, LINK, "is no http or https link", "https://example.com/p")
-        yield _judge_form("terms_url", self.terms_url, LINK, "is no http or https link", "https://example.com/t")
-        yield _judge_form("cta_color", self.cta_color, COLOUR, "is no colour of six hex digits", "#0087ff")
-        yield _judge_form("cta_text_color", self.cta_text_color, COLOUR, "is no colour of six hex digits", "#ffffff")
-        yield _judge_ttl(self.ttl)
+        yield _check_choice("lang", self.lang, LANGUAGES)
+        yield _check_choice("login_prefix", self.login_prefix, LOGIN_PREFIXES)
+        yield _check_choice("login_suffix", self.login_suffix, LOGIN_SUFFIXES)
+        yield _check_choice("cta_prefix", self.cta_prefix, CTA_PREFIXES)
+        yield _check_choice("button_shape", self.button_shape, BUTTON_SHAPES)
+        yield _check_choice("skip_option", self.skip_option, SKIP_OPTIONS)
+        yield _check_form(
+            "privacy_url", self.privacy_url, WEB_LINK_FORM, "is no http or https link", "https://example.com/p"
+        )
+        yield _check_form(
+            "terms_url", self.terms_url, WEB_LINK_FORM, "is no http or https link", "https://example.com/t"
+        )
+        yield _check_form("cta_color", self.cta_color, COLOUR_FORM, "is no colour of six hex digits", "#0087ff")
+        yield _check_form(
+            "cta_text_color", self.cta_text_color, COLOUR_FORM, "is no colour of six hex digits", "#ffffff"
+        )
+        yield _check_ttl(self.ttl)
 
 
 @attrs.frozen
@@ -126,9 +135,9 @@ class DeepLink:
 
     def __attrs_post_init__(self) -> None:
         raise_problems(
-            _judge_key(self.partner_key),
-            _judge_name(self.partner_name),
-            _judge_form("nonce", self.nonce or "", NONCE, "is not 8 to 64 URL-safe characters", "a random text"),
+            _check_key(self.partner_key),
+            _check_name(self.partner_name),
+            _check_form("nonce", self.nonce or "", NONCE_FORM, "is not 8 to 64 URL-safe characters", "a random text"),
         )
 
     @property
@@ -141,23 +150,23 @@ class DeepLink:
             "partnerName": self.partner_name,
             **self.style.parameters(),
         }
-        return f"{BASE}?{urlencode(query, quote_via=quote, safe='')}"
+        return f"{LINK_PREFIX}?{urlencode(query, quote_via=quote, safe='')}"
 
 
-def judge_partner(partner_key: object, partner_name: object) -> Iterator[Problem | None]:
+def check_partner(partner_key: object, partner_name: object) -> Iterator[Problem | None]:
     """What is wrong with the two words that every link of a site shares."""
-    yield _judge_key(partner_key)
-    yield _judge_name(partner_name)
+    yield _check_key(partner_key)
+    yield _check_name(partner_name)
 
 
-def _judge_key(value: object) -> Problem | None:
+def _check_key(value: object) -> Problem | None:
     if isinstance(value, str) and value.isascii() and value.isprintable() and value and " " not in value:
         return None
     hint = "copy the app key from the developer portal"
     return Problem("partner_key", "partner_key.form", "is not printable ASCII without spaces", "", hint)
 
 
-def _judge_name(value: object) -> Problem | None:
+def _check_name(value: object) -> Problem | None:
     if isinstance(value, str) and value.isprintable() and value.strip():
         return None
     return Problem(
@@ -165,23 +174,29 @@ def _judge_name(value: object) -> Problem | None:
     )
 
 
-def _judge_word(field: str, value: object, words: Collection[str]) -> Problem | None:
-    if value is None or (isinstance(value, str) and value in words):
+def _check_choice(field: str, value: object, choices: Collection[str]) -> Problem | None:
+    if value is None or (isinstance(value, str) and value in choices):
         return None
     return Problem(
-        field, f"{field}.word", "is none of the documented words", shown_value(value), f"use {', '.join(words)}"
+        field,
+        f"{field}.allowed",
+        "is not one of the documented values",
+        shown_value(value),
+        f"use {', '.join(choices)}",
     )
 
 
-def _judge_form(field: str, value: object, form: re.Pattern[str], message: str, example: str) -> Problem | None:
+def _check_form(field: str, value: object, form: re.Pattern[str], message: str, example: str) -> Problem | None:
     if value is None or (isinstance(value, str) and form.fullmatch(value)):
         return None
     return Problem(field, f"{field}.form", message, shown_value(value), f"give one such as {example}")
 
 
-def _judge_ttl(value: object) -> Problem | None:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and TTL_MIN <= value <= TTL_MAX
+def _check_ttl(value: object) -> Problem | None:
+    usable = (
+        isinstance(value, int | float) and not isinstance(value, bool) and TTL_MIN_SECONDS <= value <= TTL_MAX_SECONDS
+    )
     if value is None or usable:
         return None
-    hint = "give seconds, such as 30.0, or leave it out for a dialog that stays"
-    return Problem("ttl", "ttl.min", f"is not a time of {TTL_MIN:g} seconds or more", shown_value(value), hint)
+    hint = "give seconds, such as 30.0, or omit it for a dialog without time limit"
+    return Problem("ttl", "ttl.min", f"is not a time of {TTL_MIN_SECONDS:g} seconds or more", shown_value(value), hint)

@@ -27,19 +27,19 @@ from truecaller_async.protocol.arguments import shown_value
 PROFILE_HOSTS = ("profile4-noneu.truecaller.com",)
 """The one host that the pages print. Truecaller may name others; they are added with `hosts`."""
 
-LENGTH_MAX = 512
+ENDPOINT_MAX_CHARS = 512
 HTTPS_PORT = 443
 PORT_MAX = 65535
 
-PRINTABLE = re.compile(r"[!-~]*", re.ASCII)
-DOUBTFUL = re.compile(r"[\\@#]")
-ENDPOINT = re.compile(
+PRINTABLE_ASCII = re.compile(r"[!-~]*", re.ASCII)
+AMBIGUOUS_CHARACTERS = re.compile(r"[\\@#]")
+ENDPOINT_FORM = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]{1,253})(?::(?P<port>[1-9][0-9]{0,4}))?"
     r"(?P<path>/v1/(?:[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*/?)?)(?P<query>\?[A-Za-z0-9._~=&%+,:-]*)?",
     re.ASCII,
 )
-STEP = re.compile(r"/\.{1,2}(?:/|$)")
-HOST = re.compile(
+DOT_SEGMENT = re.compile(r"/\.{1,2}(?:/|$)")
+HOST_FORM = re.compile(
     r"(?P<host>[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*)(?::(?P<port>[1-9][0-9]{0,4}))?",
     re.ASCII,
 )
@@ -70,10 +70,10 @@ class Endpoints:
         if isinstance(self.hosts, str) or not self.hosts:
             raise ConfigError(f"Endpoints.hosts must be a tuple of host names, such as {PROFILE_HOSTS!r}")
         for host in self.hosts:
-            self._check(host)
+            self._check_host(host)
 
-    def _check(self, host: object) -> None:
-        found = HOST.fullmatch(host) if isinstance(host, str) else None
+    def _check_host(self, host: object) -> None:
+        found = HOST_FORM.fullmatch(host) if isinstance(host, str) else None
         if found is None or int(found["port"] or HTTPS_PORT) > PORT_MAX:
             raise ConfigError(
                 f"Endpoints.hosts has {shown_value(host)}: give a bare name in small letters, without a scheme"
@@ -86,27 +86,27 @@ class Endpoints:
 
     def check(self, endpoint: str) -> Endpoint:
         """The parts of an address that may be connected to. Raises `ValidationError`; connects to nobody."""
-        found = _form(endpoint)
+        found = _match(endpoint)
         port = int(found["port"] or (HTTPS_PORT if found["scheme"] == "https" else 80))
         named = f"{found['host']}:{port}" if self.allow_loopback else found["host"]
         if named not in self.hosts:
             hint = "if it is Truecaller's own, add it to Endpoints(hosts=...)"
-            raise _refused("host", "leads to a host that is not in the list", shown_value(named), hint)
+            raise _error("host", "leads to a host that is not in the list", shown_value(named), hint)
         if not self.allow_loopback and (found["scheme"] != "https" or port != HTTPS_PORT):
-            raise _refused("https", "is not https on port 443", f"{found['scheme']} {port}")
+            raise _error("https", "is not https on port 443", f"{found['scheme']} {port}")
         return Endpoint(found["scheme"], found["host"], port, found["path"] + (found["query"] or ""))
 
 
-def _form(endpoint: str) -> re.Match[str]:
-    if len(endpoint) > LENGTH_MAX:
-        raise _refused("length", f"is longer than {LENGTH_MAX} characters", str(len(endpoint)))
-    if not PRINTABLE.fullmatch(endpoint) or DOUBTFUL.search(endpoint):
-        raise _refused("characters", "has a character beyond printable ASCII, or one of \\ @ #", shown_value(endpoint))
-    found = ENDPOINT.fullmatch(endpoint)
-    if found is None or STEP.search(found["path"]):
-        raise _refused("form", "is not of the form https://host/v1/...", shown_value(endpoint))
+def _match(endpoint: str) -> re.Match[str]:
+    if len(endpoint) > ENDPOINT_MAX_CHARS:
+        raise _error("length", f"is longer than {ENDPOINT_MAX_CHARS} characters", str(len(endpoint)))
+    if not PRINTABLE_ASCII.fullmatch(endpoint) or AMBIGUOUS_CHARACTERS.search(endpoint):
+        raise _error("characters", "has a character beyond printable ASCII, or one of \\ @ #", shown_value(endpoint))
+    found = ENDPOINT_FORM.fullmatch(endpoint)
+    if found is None or DOT_SEGMENT.search(found["path"]):
+        raise _error("form", "is not of the form https://host/v1/...", shown_value(endpoint))
     return found
 
 
-def _refused(rule: str, message: str, value: str, hint: str = "nothing was sent") -> ValidationError:
+def _error(rule: str, message: str, value: str, hint: str = "nothing was sent") -> ValidationError:
     return ValidationError([Problem("endpoint", f"endpoint.{rule}", message, value, hint)])

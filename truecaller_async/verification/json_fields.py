@@ -5,8 +5,8 @@ number once as text and once as a number. So each reader takes every printed for
 odd field must not hide the rest. What a flow cannot do without is asked for by `needed`, and its lack is a
 `DecodeError` with its place.
 
-An error of these servers is told by status, with little said of its body. `read_as` gives what is in a good
-answer, or raises the error of the tree; what it quotes is spared every word that could be a token.
+An error of these servers is told by status, with little body of its body. `read_as` gives what is in a good
+answer, or raises the error of the tree; what it quotes is redacted every word that could be a token.
 """
 
 from __future__ import annotations
@@ -25,73 +25,75 @@ from truecaller_async.redaction import redact_strict
 
 T = TypeVar("T")
 
-Plain: TypeAlias = Mapping[str, object]
+JsonObject: TypeAlias = Mapping[str, object]
 
-FLAGS = {"true": True, "false": False}
-DIGITS_MAX = 18
-SECONDS_MAX = 253_402_300_799
+BOOLEAN_TEXTS = {"true": True, "false": False}
+INTEGER_MAX_DIGITS = 18
+EPOCH_MAX_SECONDS = 253_402_300_799
 """The last second of the year 9999."""
 
 
-def read_as(read: Callable[[Plain], T], answer: Answer, *, is_read: bool, now: float, advice: Mapping[int, str]) -> T:
+def decode_answer(
+    decode: Callable[[JsonObject], T], answer: Answer, *, is_read: bool, now: float, advice: Mapping[int, str]
+) -> T:
     """What `read` makes of the JSON object of a 2xx.
 
     `is_read`: the call may be repeated after a 5xx. `now` is the wall clock in seconds. `advice` has a sentence for
-    each status where the server itself said nothing. Raises the `APIStatusError` of the status, or `DecodeError`.
+    each status where the server itself body nothing. Raises the `APIStatusError` of the status, or `DecodeError`.
     """
     if not 200 <= answer.status < 300:
-        raise error_of(answer, is_read=is_read, now=now, advice=advice)
+        raise answer_error(answer, is_read=is_read, now=now, advice=advice)
     try:
-        return read(object_of(readable(answer.body), status=answer.status))
+        return decode(require_object(readable(answer.body), status=answer.status))
     except DecodeError as error:
         failure = error
-    raise failure.with_traceback(None)  # the frames behind it hold what was said of a person
+    raise failure.with_traceback(None)  # the frames behind it hold what was body of a person
 
 
-def object_of(value: object, *, status: int | None = None) -> Plain:
+def require_object(value: object, *, status: int | None = None) -> JsonObject:
     """The value where it is a JSON object. Raises `DecodeError`, without quoting it."""
     if isinstance(value, dict):
         return value
     raise DecodeError("the answer is not a JSON object", status=status)
 
 
-def error_of(answer: Answer, *, is_read: bool, now: float, advice: Mapping[int, str]) -> APIStatusError:
+def answer_error(answer: Answer, *, is_read: bool, now: float, advice: Mapping[int, str]) -> APIStatusError:
     """The error that this answer is; its slug is the `error` or the `code` of the body."""
-    said = inner(readable(answer.body))
-    slug = text(said, "error") or text(said, "code")
-    message = text(said, "error_description") or text(said, "message") or advice.get(answer.status)
-    spared = encode({"slug": redact_strict(slug), "message": redact_strict(message)})
-    return error_for(attrs.evolve(answer, body=spared), is_read=is_read, now=now)
+    body = object_or_empty(readable(answer.body))
+    slug = text_field(body, "error") or text_field(body, "code")
+    message = text_field(body, "error_description") or text_field(body, "message") or advice.get(answer.status)
+    redacted = encode({"slug": redact_strict(slug), "message": redact_strict(message)})
+    return error_for(attrs.evolve(answer, body=redacted), is_read=is_read, now=now)
 
 
-def needed(value: T | None, place: str) -> T:
+def required(value: T | None, path: str) -> T:
     """The value; `DecodeError` with its place where there is none."""
     if value is None:
-        raise DecodeError("the answer lacks what it must have", path=place)
+        raise DecodeError("a required field is missing or has another type", path=path)
     return value
 
 
-def inner(value: object) -> Plain:
+def object_or_empty(value: object) -> JsonObject:
     """The object, an empty one for anything else."""
     return value if isinstance(value, dict) else {}
 
 
-def items(value: object) -> list[object]:
+def list_or_empty(value: object) -> list[object]:
     """The array, an empty one for anything else."""
     return value if isinstance(value, list) else []
 
 
-def text(value: Plain, key: str) -> str | None:
+def text_field(value: JsonObject, key: str) -> str | None:
     """The text of a key; a number becomes text, the empty text is none."""
     return text_of(value.get(key)) or None
 
 
-def flag(value: object) -> bool | None:
+def boolean(value: object) -> bool | None:
     """A boolean, or the word for one in any case."""
-    return value if isinstance(value, bool) else FLAGS.get(value.casefold()) if isinstance(value, str) else None
+    return value if isinstance(value, bool) else BOOLEAN_TEXTS.get(value.casefold()) if isinstance(value, str) else None
 
 
-def whole(value: object) -> int | None:
+def exact_int(value: object) -> int | None:
     """A whole number, or the digits of one."""
     match value:
         case bool():
@@ -100,23 +102,23 @@ def whole(value: object) -> int | None:
             return value
         case float():
             return int(value) if value.is_integer() else None
-        case str() if value.isascii() and value.isdigit() and len(value) <= DIGITS_MAX:
+        case str() if value.isascii() and value.isdigit() and len(value) <= INTEGER_MAX_DIGITS:
             return int(value)
         case _:
             return None
 
 
-def phone(value: object) -> str | None:
+def phone_number(value: object) -> str | None:
     """A phone number as digits with country code, from a number or from text with or without `+`."""
     if isinstance(value, str):
         return value.removeprefix("+") or None
-    number = whole(value)
+    number = exact_int(value)
     return str(number) if number is not None and number > 0 else None
 
 
-def instant(value: object, *, per_second: int = 1) -> datetime | None:
+def timestamp(value: object, *, per_second: int = 1) -> datetime | None:
     """An instant from a count since the epoch, of which there are so many `per_second`."""
-    count = whole(value)
-    if count is None or not 0 <= count <= SECONDS_MAX * per_second:
+    count = exact_int(value)
+    if count is None or not 0 <= count <= EPOCH_MAX_SECONDS * per_second:
         return None
     return datetime.fromtimestamp(count / per_second, UTC)

@@ -35,29 +35,29 @@ from truecaller_async.models import Answer, Problem, Request
 from truecaller_async.protocol.arguments import raise_problems
 from truecaller_async.transport.pinned_dns import Pin, Resolve, pinned, system_resolve
 from truecaller_async.verification.callbacks import (
-    BODY_MAX,
+    BODY_MAX_BYTES,
     FlowInvoked,
     ProfileReady,
     UnknownCallback,
     UserRejected,
     parse_callback,
 )
-from truecaller_async.verification.deep_link import DeepLink, LinkStyle, judge_partner
+from truecaller_async.verification.deep_link import DeepLink, LinkStyle, check_partner
 from truecaller_async.verification.endpoints import Endpoint, Endpoints
-from truecaller_async.verification.json_fields import read_as
+from truecaller_async.verification.json_fields import decode_answer
 from truecaller_async.verification.nonces import MemoryNonceStore, NonceStore
 from truecaller_async.verification.profiles import Profile, profile_of
-from truecaller_async.verification.requester import CAP, ServiceOptions, with_retries
+from truecaller_async.verification.requester import ANSWER_MAX_BYTES, ServiceOptions, with_retries
 
-WITHIN = 5.0
+FETCH_TIMEOUT_SECONDS = 5.0
 """Seconds that fetching a profile may take, with everything."""
 
-STAYS = "a profile is fetched from the host in the callback and from no other"
+REDIRECT_ADVICE = "the profile is fetched only from the host in the callback"
 ADVICE = {
     401: "the access token is not valid, or older than 10 minutes: the user must start again",
-    **dict.fromkeys((301, 302, 303, 307, 308), STAYS),
+    **dict.fromkeys((301, 302, 303, 307, 308), REDIRECT_ADVICE),
 }
-NO_PROFILE = "wait for the callback with poll(), or begin a new sign-in"
+NO_PROFILE_HINT = "wait for the callback with poll(), or begin a new sign-in"
 
 
 class SignInStatus(StrEnum):
@@ -109,7 +109,7 @@ class MobileWebOptions:
     store: NonceStore = attrs.field(factory=MemoryNonceStore)
     endpoints: Endpoints = attrs.field(factory=Endpoints)
     service: ServiceOptions = attrs.field(factory=ServiceOptions)
-    within: float = WITHIN
+    fetch_timeout: float = FETCH_TIMEOUT_SECONDS
     resolve: Resolve = system_resolve
 
     def __attrs_post_init__(self) -> None:
@@ -118,8 +118,10 @@ class MobileWebOptions:
                 "MobileWebOptions.service has a base_url or a proxy: the address comes in the callback, and the "
                 "connection is pinned to it; name hosts with endpoints=Endpoints(hosts=...)"
             )
-        if not 0 < self.within <= 60:
-            raise ConfigError(f"MobileWebOptions.within is {self.within!r}: it must be above 0 and at most 60 seconds")
+        if not 0 < self.fetch_timeout <= 60:
+            raise ConfigError(
+                f"MobileWebOptions.fetch_timeout is {self.fetch_timeout!r}: it must be above 0 and at most 60 seconds"
+            )
 
 
 class MobileWeb:
@@ -130,7 +132,7 @@ class MobileWeb:
     """
 
     def __init__(self, partner_key: str, partner_name: str, options: MobileWebOptions | None = None) -> None:
-        raise_problems(*judge_partner(partner_key, partner_name))
+        raise_problems(*check_partner(partner_key, partner_name))
         self._partner_key = partner_key
         self._partner_name = partner_name
         self._options = options or MobileWebOptions()
@@ -150,7 +152,7 @@ class MobileWeb:
         A body that is no JSON object is 400, one of more than 64 KiB is 413: Truecaller sends neither. Raises only
         what the store's I/O does.
         """
-        if len(body) > BODY_MAX:
+        if len(body) > BODY_MAX_BYTES:
             return TOO_LARGE
         try:
             callback = parse_callback(body)
@@ -170,7 +172,7 @@ class MobileWeb:
         issued = await self._options.store.find(nonce, session)
         if issued is None:
             return SignIn(SignInStatus.OVER)
-        match issued.heard:
+        match issued.callback:
             case None:
                 return SignIn(SignInStatus.WAITING)
             case FlowInvoked():
@@ -192,7 +194,9 @@ class MobileWeb:
         """
         state = await self.poll(nonce, session)
         if state.profile is None:
-            raise ValidationError([Problem("nonce", "nonce.ready", f"has no profile: {state.status}", "", NO_PROFILE)])
+            raise ValidationError(
+                [Problem("nonce", "nonce.ready", f"has no profile: status {state.status}", "", NO_PROFILE_HINT)]
+            )
         return state.profile
 
     async def aclose(self) -> None:
@@ -201,31 +205,31 @@ class MobileWeb:
 
     async def _fetch_once(self, nonce: str, session: str) -> Profile | None:
         issued = await self._options.store.consume(nonce, session)
-        if issued is None or not isinstance(issued.heard, ProfileReady):
+        if issued is None or not isinstance(issued.callback, ProfileReady):
             return None
-        endpoint = self._options.endpoints.check(issued.heard.endpoint)
+        endpoint = self._options.endpoints.check(issued.callback.endpoint)
         request = Request(
             "profile",
             "GET",
             endpoint.target,
             headers={"Cache-Control": "no-cache", "Accept": "application/json"},
-            token=issued.heard.access_token,
-            body_max_bytes=CAP,
+            token=issued.callback.access_token,
+            body_max_bytes=ANSWER_MAX_BYTES,
         )
         try:
-            async with asyncio.timeout(self._options.within):
+            async with asyncio.timeout(self._options.fetch_timeout):
                 return await with_retries(lambda: self._attempt(endpoint, request), self._options.service.retry)
         except TimeoutError:
-            late = f"the profile was not fetched from {endpoint.host} within {self._options.within:g} s"
-        raise DeadlineExceeded(late, sent="maybe")
+            message = f"the profile was not fetched from {endpoint.host} within {self._options.fetch_timeout:g} s"
+        raise DeadlineExceeded(message, sent="maybe")
 
     async def _attempt(self, endpoint: Endpoint, request: Request) -> Profile:
         """One fetch. The name is resolved and judged for each, and each has a connection of its own."""
         options = self._options.service
         pin = Pin(endpoint.host, endpoint.port, endpoint.scheme, self._options.endpoints.allow_loopback)
         async with pinned(pin, resolve=self._options.resolve, ssl=options.ssl) as transport:
-            return await options.exchange(transport).attempt(request, None, options.timeouts, self._read)
+            return await options.executor(transport).attempt(request, None, options.timeouts, self._decode)
 
-    def _read(self, answer: Answer) -> Profile:
+    def _decode(self, answer: Answer) -> Profile:
         now = self._options.service.clock.wall()
-        return read_as(profile_of, answer, is_read=True, now=now, advice=ADVICE)
+        return decode_answer(profile_of, answer, is_read=True, now=now, advice=ADVICE)

@@ -30,34 +30,34 @@ from truecaller_async.errors import ConfigError, ValidationError
 from truecaller_async.models import Problem
 from truecaller_async.verification.callbacks import FlowInvoked, KnownCallback, ProfileReady, UserRejected
 
-FRESH = 600.0
+NONCE_LIFETIME_SECONDS = 600.0
 """Seconds; Truecaller's own token lives no longer."""
-CAPACITY = 100_000
+NONCES_MAX = 100_000
 
 NONCE_BYTES = 24
-OURS = re.compile(r"[A-Za-z0-9_-]{32}", re.ASCII)
+ISSUED_NONCE_FORM = re.compile(r"[A-Za-z0-9_-]{32}", re.ASCII)
 """The form of what `new_nonce` makes: nothing else is worth a look into a store."""
 
 
 @attrs.frozen
-class Issued:
+class IssuedNonce:
     """A fresh nonce of ours, and the last callback that counted for it, None while there is none."""
 
-    heard: KnownCallback | None = None
+    callback: KnownCallback | None = None
 
 
 @attrs.frozen
-class Rules:
+class NonceRules:
     """How long a nonce is good for, in seconds (`fresh`), and how many are kept; beyond that the oldest goes."""
 
-    fresh: float = FRESH
-    capacity: int = CAPACITY
+    lifetime: float = NONCE_LIFETIME_SECONDS
+    capacity: int = NONCES_MAX
 
     def __attrs_post_init__(self) -> None:
-        if not _is_positive(self.fresh):
-            raise ConfigError("fresh must be a finite number of seconds above 0, such as 600.0")
+        if not _is_positive(self.lifetime):
+            raise ConfigError("NonceRules.lifetime must be a finite number of seconds above 0, such as 600.0")
         if not isinstance(self.capacity, int) or not _is_positive(self.capacity):
-            raise ConfigError("capacity must be a whole number from 1, such as 100_000")
+            raise ConfigError("NonceRules.capacity must be a whole number from 1, such as 100_000")
 
 
 class NonceStore(Protocol):
@@ -71,11 +71,11 @@ class NonceStore(Protocol):
         """Keep a callback; False, and nothing changed, where it does not count. Raises what the store's I/O does."""
         ...
 
-    async def find(self, nonce: str, session: str) -> Issued | None:
+    async def find(self, nonce: str, session: str) -> IssuedNonce | None:
         """What was heard; None for a nonce that is not this session's, not fresh, or used. Raises as `note`."""
         ...
 
-    async def consume(self, nonce: str, session: str) -> Issued | None:
+    async def consume(self, nonce: str, session: str) -> IssuedNonce | None:
         """As `look`, and the nonce is used up. Raises as `note`."""
         ...
 
@@ -89,9 +89,9 @@ def new_nonce() -> str:
     return secrets.token_urlsafe(NONCE_BYTES)
 
 
-def is_ours(nonce: object) -> bool:
+def has_issued_form(nonce: object) -> bool:
     """Whether it has the form of our nonces."""
-    return isinstance(nonce, str) and OURS.fullmatch(nonce) is not None
+    return isinstance(nonce, str) and ISSUED_NONCE_FORM.fullmatch(nonce) is not None
 
 
 def session_hash(session: str) -> bytes:
@@ -102,32 +102,32 @@ def session_hash(session: str) -> bytes:
     return hashlib.sha256(session.encode("utf-8", "surrogatepass")).digest()
 
 
-def counts(heard: KnownCallback | None, callback: KnownCallback) -> bool:
+def is_accepted(previous: KnownCallback | None, callback: KnownCallback) -> bool:
     """Whether this callback is the first of its kind: the dialog opened, and then one final word."""
-    if heard is None:
+    if previous is None:
         return True
-    return isinstance(heard, FlowInvoked) and isinstance(callback, ProfileReady | UserRejected)
+    return isinstance(previous, FlowInvoked) and isinstance(callback, ProfileReady | UserRejected)
 
 
 @attrs.define
 class _Entry:
     session: bytes
-    born: float
-    heard: KnownCallback | None = None
+    issued_at: float
+    callback: KnownCallback | None = None
 
 
 class MemoryNonceStore:
     """Nonces of one process. `clock` is the wall clock."""
 
-    def __init__(self, rules: Rules | None = None, *, clock: Clock | None = None) -> None:
-        self._rules = rules or Rules()
+    def __init__(self, rules: NonceRules | None = None, *, clock: Clock | None = None) -> None:
+        self._rules = rules or NonceRules()
         self._clock = clock or Clock()
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
 
     async def issue(self, session: str) -> str:
         """A new nonce, bound to this session. Raises `ValidationError` for an empty session."""
         entry = _Entry(session_hash(session), self._clock.wall())
-        self._forget_old()
+        self._delete_expired()
         while len(self._entries) >= self._rules.capacity:
             self._entries.popitem(last=False)
         nonce = new_nonce()
@@ -137,19 +137,19 @@ class MemoryNonceStore:
     async def record(self, callback: KnownCallback) -> bool:
         """Keep a callback; False, and nothing changed, where it does not count. Raises nothing."""
         entry = self._entries.get(callback.request_id)
-        if entry is None or not self._is_fresh(entry) or not counts(entry.heard, callback):
+        if entry is None or not self._is_valid(entry) or not is_accepted(entry.callback, callback):
             return False
-        entry.heard = callback
+        entry.callback = callback
         return True
 
-    async def find(self, nonce: str, session: str) -> Issued | None:
+    async def find(self, nonce: str, session: str) -> IssuedNonce | None:
         """What was heard; None for a nonce that is not this session's, not fresh, or used. Raises as `issue`."""
-        owner, entry = session_hash(session), self._entries.get(nonce) if is_ours(nonce) else None
-        if entry is None or not self._is_fresh(entry) or not secrets.compare_digest(entry.session, owner):
+        owner, entry = session_hash(session), self._entries.get(nonce) if has_issued_form(nonce) else None
+        if entry is None or not self._is_valid(entry) or not secrets.compare_digest(entry.session, owner):
             return None
-        return Issued(entry.heard)
+        return IssuedNonce(entry.callback)
 
-    async def consume(self, nonce: str, session: str) -> Issued | None:
+    async def consume(self, nonce: str, session: str) -> IssuedNonce | None:
         """As `look`, and the nonce is used up. Raises as `issue`."""
         issued = await self.find(nonce, session)
         if issued is not None:
@@ -160,11 +160,11 @@ class MemoryNonceStore:
         """Forget everything. May be called twice. Raises nothing."""
         self._entries.clear()
 
-    def _is_fresh(self, entry: _Entry) -> bool:
-        return 0 <= self._clock.wall() - entry.born < self._rules.fresh
+    def _is_valid(self, entry: _Entry) -> bool:
+        return 0 <= self._clock.wall() - entry.issued_at < self._rules.lifetime
 
-    def _forget_old(self) -> None:
-        while self._entries and not self._is_fresh(next(iter(self._entries.values()))):
+    def _delete_expired(self) -> None:
+        while self._entries and not self._is_valid(next(iter(self._entries.values()))):
             self._entries.popitem(last=False)
 
 

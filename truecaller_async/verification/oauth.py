@@ -23,24 +23,34 @@ from truecaller_async.errors import APIStatusError, ConfigError, DecodeError
 from truecaller_async.models import Answer, Problem, Request, Secret
 from truecaller_async.protocol.arguments import raise_problems
 from truecaller_async.protocol.json_codec import readable
-from truecaller_async.verification.callbacks import TOKEN
-from truecaller_async.verification.json_fields import Plain, error_of, inner, read_as, text, whole
+from truecaller_async.verification.callbacks import TOKEN_FORM
+from truecaller_async.verification.json_fields import (
+    JsonObject,
+    answer_error,
+    decode_answer,
+    exact_int,
+    object_or_empty,
+    text_field,
+)
 from truecaller_async.verification.profiles import UserInfo, user_info_of
-from truecaller_async.verification.requester import CAP, ServiceOptions, VerificationRequester
+from truecaller_async.verification.requester import ANSWER_MAX_BYTES, ServiceOptions, VerificationRequester
 
 BASE_URL = "https://oauth-account-noneu.truecaller.com"
 
 VERIFIER_BYTES = 64
-VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}", re.ASCII)
+VERIFIER_FORM = re.compile(r"[A-Za-z0-9._~-]{43,128}", re.ASCII)
 
-AGAIN = "start the sign-in again in the app"
+TOKEN_RULE = "is not 1 to 4096 printable ASCII characters"  # noqa: S105 - a message
+VERIFIER_RULE = "is not 43 to 128 letters, digits and the characters - . _ ~"
+
+SIGN_IN_AGAIN = "start a new sign-in in the app"
 TOKEN_ADVICE = {
     400: "a parameter is empty, or this kind of grant is not supported",
-    403: f"the client id, the code or the verifier is not accepted; a code that was used or is too old too: {AGAIN}",
+    403: f"client id, code or verifier are not accepted, or the code was used or is too old: {SIGN_IN_AGAIN}",
     429: "too many requests",
 }
 USER_ADVICE = {
-    401: f"the access token is not valid, or too old: {AGAIN}",
+    401: f"the access token is not valid, or too old: {SIGN_IN_AGAIN}",
     404: "this user has no profile",
     422: "the scope openid was not asked for: the app must ask for it",
 }
@@ -79,10 +89,8 @@ class OAuthTokens:
 def challenge_of(verifier: str | Secret) -> str:
     """The S256 challenge of a verifier. Raises `ValidationError` where the verifier is not of RFC 7636's form."""
     verifier = _secret(verifier)
-    raise_problems(
-        _judge("verifier", verifier, VERIFIER, "is not 43 to 128 letters, digits and the characters - . _ ~")
-    )
-    return _unpadded(hashlib.sha256(verifier.reveal().encode()).digest())
+    raise_problems(_check_form("verifier", verifier, VERIFIER_FORM, VERIFIER_RULE))
+    return _base64url(hashlib.sha256(verifier.reveal().encode()).digest())
 
 
 class OAuth:
@@ -92,10 +100,10 @@ class OAuth:
     """
 
     def __init__(self, client_id: str, options: ServiceOptions | None = None) -> None:
-        if not isinstance(client_id, str) or not TOKEN.fullmatch(client_id):
+        if not isinstance(client_id, str) or not TOKEN_FORM.fullmatch(client_id):
             raise ConfigError("client_id is not printable ASCII without spaces; copy it from the developer portal")
         self._client_id = client_id
-        self._service = VerificationRequester(BASE_URL, options)
+        self._requester = VerificationRequester(BASE_URL, options)
 
     async def exchange_code(self, code: str | Secret, verifier: str | Secret) -> OAuthTokens:
         """The tokens for a code that the app received; a code can be used once.
@@ -106,10 +114,10 @@ class OAuth:
         """
         code, verifier = _secret(code), _secret(verifier)
         raise_problems(
-            _judge("code", code, TOKEN, "is not 1 to 4096 printable ASCII characters"),
-            _judge("verifier", verifier, VERIFIER, "is not 43 to 128 letters, digits and the characters - . _ ~"),
+            _check_form("code", code, TOKEN_FORM, TOKEN_RULE),
+            _check_form("verifier", verifier, VERIFIER_FORM, VERIFIER_RULE),
         )
-        return await self._service.call(self._token_request(code, verifier), self._read_tokens)
+        return await self._requester.call(self._token_request(code, verifier), self._decode_tokens)
 
     async def userinfo(self, access_token: str | Secret) -> UserInfo:
         """The user whom a token was given for; nothing in it says to which app it was given.
@@ -121,14 +129,16 @@ class OAuth:
         `DecodeError`.
         """
         access_token = _secret(access_token)
-        raise_problems(_judge("access_token", access_token, TOKEN, "is not 1 to 4096 printable ASCII characters"))
+        raise_problems(_check_form("access_token", access_token, TOKEN_FORM, TOKEN_RULE))
         headers = {"Accept": "application/json"}
-        request = Request("userinfo", "GET", "/v1/userinfo", headers=headers, token=access_token, body_max_bytes=CAP)
-        return await self._service.call(request, self._read_user)
+        request = Request(
+            "userinfo", "GET", "/v1/userinfo", headers=headers, token=access_token, body_max_bytes=ANSWER_MAX_BYTES
+        )
+        return await self._requester.call(request, self._decode_user)
 
     async def aclose(self) -> None:
         """Close the connections. May be called twice. Raises `ClientClosed` in another event loop."""
-        await self._service.aclose()
+        await self._requester.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -138,9 +148,16 @@ class OAuth:
 
     def _token_request(self, code: Secret, verifier: Secret) -> Request:
         headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
-        return Request("oauth_token", "POST", "/v1/token", self._form(code, verifier), headers, body_max_bytes=CAP)
+        return Request(
+            "oauth_token",
+            "POST",
+            "/v1/token",
+            self._form_body(code, verifier),
+            headers,
+            body_max_bytes=ANSWER_MAX_BYTES,
+        )
 
-    def _form(self, code: Secret, verifier: Secret) -> bytes:
+    def _form_body(self, code: Secret, verifier: Secret) -> bytes:
         return urlencode(
             {
                 "grant_type": "authorization_code",
@@ -150,7 +167,7 @@ class OAuth:
             }
         ).encode()
 
-    def _read_tokens(self, answer: Answer) -> OAuthTokens:
+    def _decode_tokens(self, answer: Answer) -> OAuthTokens:
         found = self._tokens_or_error(answer)  # what raises must not hold the server's words in its frame
         if isinstance(found, OAuthTokens):
             return found
@@ -158,43 +175,43 @@ class OAuth:
 
     def _tokens_or_error(self, answer: Answer) -> OAuthTokens | APIStatusError | DecodeError:
         if not 200 <= answer.status < 300:
-            now = self._service.options.clock.wall()
-            return error_of(answer, is_read=False, now=now, advice=TOKEN_ADVICE)
-        said = inner(readable(answer.body))
-        token = _token(said, "access_token")
+            now = self._requester.options.clock.wall()
+            return answer_error(answer, is_read=False, now=now, advice=TOKEN_ADVICE)
+        body = object_or_empty(readable(answer.body))
+        token = _token(body, "access_token")
         if token is None:
             rule = "the answer has no access token of 1 to 4096 printable ASCII characters"
             return DecodeError(rule, path="$.access_token", status=answer.status)
-        expires = whole(said.get("expires_in"))
+        expires = exact_int(body.get("expires_in"))
         return OAuthTokens(
             access_token=token,
             expires_in=None if expires is None else float(min(expires, 2**53)),
-            token_type=text(said, "token_type") or "Bearer",
-            refresh_token=_token(said, "refresh_token"),
-            id_token=_token(said, "id_token"),
-            scope=text(said, "scope"),
+            token_type=text_field(body, "token_type") or "Bearer",
+            refresh_token=_token(body, "refresh_token"),
+            id_token=_token(body, "id_token"),
+            scope=text_field(body, "scope"),
         )
 
-    def _read_user(self, answer: Answer) -> UserInfo:
-        now = self._service.options.clock.wall()
-        return read_as(user_info_of, answer, is_read=True, now=now, advice=USER_ADVICE)
+    def _decode_user(self, answer: Answer) -> UserInfo:
+        now = self._requester.options.clock.wall()
+        return decode_answer(user_info_of, answer, is_read=True, now=now, advice=USER_ADVICE)
 
 
 def _secret(value: str | Secret) -> Secret:
     return value if isinstance(value, Secret) else Secret(value)
 
 
-def _judge(field: str, value: Secret, form: re.Pattern[str], message: str) -> Problem | None:
+def _check_form(field: str, value: Secret, form: re.Pattern[str], message: str) -> Problem | None:
     """What is wrong with it, without showing it."""
     if isinstance(value.reveal(), str) and form.fullmatch(value.reveal()):
         return None
     return Problem(field, f"{field}.form", message, "", "pass on what the app received, unchanged")
 
 
-def _token(said: Plain, key: str) -> Secret | None:
-    value = said.get(key)
-    return Secret(value) if isinstance(value, str) and TOKEN.fullmatch(value) else None
+def _token(body: JsonObject, key: str) -> Secret | None:
+    value = body.get(key)
+    return Secret(value) if isinstance(value, str) and TOKEN_FORM.fullmatch(value) else None
 
 
-def _unpadded(data: bytes) -> str:
+def _base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -18,7 +18,16 @@ import attrs
 
 from truecaller_async.models import mask_number
 from truecaller_async.protocol.json_codec import text_of
-from truecaller_async.verification.json_fields import Plain, flag, inner, instant, items, needed, phone, text
+from truecaller_async.verification.json_fields import (
+    JsonObject,
+    boolean,
+    list_or_empty,
+    object_or_empty,
+    phone_number,
+    required,
+    text_field,
+    timestamp,
+)
 
 
 def _masked(number: str | None) -> str:
@@ -122,80 +131,91 @@ class TrueProfile:
     raw: Mapping[str, object] = attrs.field(factory=dict, repr=False)
 
 
-def profile_of(value: Plain) -> Profile:
+def profile_of(value: JsonObject) -> Profile:
     """The profile in this object. Raises `DecodeError` where it has no phone number or no first name."""
-    name, online = inner(value.get("name")), inner(value.get("onlineIdentities"))
-    numbers = tuple(number for one in items(value.get("phoneNumbers")) if (number := phone(one)) is not None)
+    name, online = object_or_empty(value.get("name")), object_or_empty(value.get("onlineIdentities"))
+    numbers = tuple(
+        number for one in list_or_empty(value.get("phoneNumbers")) if (number := phone_number(one)) is not None
+    )
     return Profile(
-        phone_numbers=needed(numbers or None, "$.phoneNumbers"),
-        first_name=needed(text(name, "first"), "$.name.first"),
-        last_name=text(name, "last"),
-        id=text(value, "id"),
-        user_id=text(value, "userId"),
-        badges=tuple(badge for one in items(value.get("badges")) if (badge := text_of(one))),
-        avatar_url=text(value, "avatarUrl"),
-        is_active=flag(value.get("isActive")),
-        gender=text(value, "gender"),
-        privacy=text(value, "privacy"),
-        type=text(value, "type"),
-        created_at=instant(value.get("createdTime"), per_second=1000),
-        updated_at=_history(inner(value.get("history"))),
-        addresses=tuple(_address(inner(one)) for one in items(value.get("addresses"))),
-        url=text(online, "url"),
-        email=text(online, "email"),
-        facebook_id=text(online, "facebookId"),
-        about_me=text(value, "aboutMe"),
-        job_title=text(value, "jobTitle"),
-        company_name=text(value, "companyName"),
+        phone_numbers=required(numbers or None, "$.phoneNumbers"),
+        first_name=required(text_field(name, "first"), "$.name.first"),
+        last_name=text_field(name, "last"),
+        id=text_field(value, "id"),
+        user_id=text_field(value, "userId"),
+        badges=tuple(badge for one in list_or_empty(value.get("badges")) if (badge := text_of(one))),
+        avatar_url=text_field(value, "avatarUrl"),
+        is_active=boolean(value.get("isActive")),
+        gender=text_field(value, "gender"),
+        privacy=text_field(value, "privacy"),
+        type=text_field(value, "type"),
+        created_at=timestamp(value.get("createdTime"), per_second=1000),
+        updated_at=_history(object_or_empty(value.get("history"))),
+        addresses=tuple(_address(object_or_empty(one)) for one in list_or_empty(value.get("addresses"))),
+        url=text_field(online, "url"),
+        email=text_field(online, "email"),
+        facebook_id=text_field(online, "facebookId"),
+        about_me=text_field(value, "aboutMe"),
+        job_title=text_field(value, "jobTitle"),
+        company_name=text_field(value, "companyName"),
         raw=value,
     )
 
 
-def user_info_of(value: Plain) -> UserInfo:
+def user_info_of(value: JsonObject) -> UserInfo:
     """The user in this object. Raises `DecodeError` where it has no `sub`."""
-    address = inner(value.get("address"))
+    address = object_or_empty(value.get("address"))
     return UserInfo(
-        sub=needed(text(value, "sub"), "$.sub"),
-        given_name=text(value, "given_name"),
-        family_name=text(value, "family_name"),
-        picture=text(value, "picture"),
-        gender=text(value, "gender"),
-        phone_number=phone(value.get("phone_number")),
-        phone_number_country_code=text(value, "phone_number_country_code"),
-        phone_number_verified=flag(value.get("phone_number_verified")),
-        email=text(value, "email"),
-        locality=text(address, "locality"),
-        postal_code=text(address, "postal_code"),
+        sub=required(text_field(value, "sub"), "$.sub"),
+        given_name=text_field(value, "given_name"),
+        family_name=text_field(value, "family_name"),
+        picture=text_field(value, "picture"),
+        gender=text_field(value, "gender"),
+        phone_number=phone_number(value.get("phone_number")),
+        phone_number_country_code=text_field(value, "phone_number_country_code"),
+        phone_number_verified=boolean(value.get("phone_number_verified")),
+        email=text_field(value, "email"),
+        locality=text_field(address, "locality"),
+        postal_code=text_field(address, "postal_code"),
         raw=value,
     )
 
 
-def verified_number_of(value: Plain) -> VerifiedNumber:
+def verified_number_of(value: JsonObject) -> VerifiedNumber:
     """The number in this object, where it is a JSON number. Raises `DecodeError` where it has none."""
-    return VerifiedNumber(needed(phone(value.get("phoneNumber")), "$.phoneNumber"), text(value, "countryCode"))
+    return VerifiedNumber(
+        required(phone_number(value.get("phoneNumber")), "$.phoneNumber"), text_field(value, "countryCode")
+    )
 
 
-def true_profile_of(value: Plain) -> TrueProfile:
+def true_profile_of(value: JsonObject) -> TrueProfile:
     """The profile in this object. Raises `DecodeError` where it has no phone number."""
     return TrueProfile(
-        phone_number=needed(phone(value.get("phoneNumber")), "$.phoneNumber"),
-        request_nonce=text(value, "requestNonce"),
-        requested_at=instant(value.get("requestTime")),
-        first_name=text(value, "firstName"),
-        last_name=text(value, "lastName"),
-        gender=text(value, "gender"),
-        country_code=text(value, "countryCode"),
-        email=text(value, "email"),
-        is_true_name=flag(value.get("isTrueName")),
-        is_ambassador=flag(value.get("isAmbassador")),
+        phone_number=required(phone_number(value.get("phoneNumber")), "$.phoneNumber"),
+        request_nonce=text_field(value, "requestNonce"),
+        requested_at=timestamp(value.get("requestTime")),
+        first_name=text_field(value, "firstName"),
+        last_name=text_field(value, "lastName"),
+        gender=text_field(value, "gender"),
+        country_code=text_field(value, "countryCode"),
+        email=text_field(value, "email"),
+        is_true_name=boolean(value.get("isTrueName")),
+        is_ambassador=boolean(value.get("isAmbassador")),
         raw=value,
     )
 
 
-def _history(value: Plain) -> dict[str, datetime]:
-    changes = {name: instant(inner(change).get("updateTime"), per_second=1000) for name, change in value.items()}
+def _history(value: JsonObject) -> dict[str, datetime]:
+    changes = {
+        name: timestamp(object_or_empty(change).get("updateTime"), per_second=1000) for name, change in value.items()
+    }
     return {name: change for name, change in changes.items() if change is not None}
 
 
-def _address(value: Plain) -> Address:
-    return Address(text(value, "countryCode"), text(value, "city"), text(value, "street"), text(value, "zipcode"))
+def _address(value: JsonObject) -> Address:
+    return Address(
+        text_field(value, "countryCode"),
+        text_field(value, "city"),
+        text_field(value, "street"),
+        text_field(value, "zipcode"),
+    )

@@ -28,7 +28,7 @@ from truecaller_async.transport import AiohttpTransport
 
 T = TypeVar("T")
 
-CAP = 64 * 1024
+ANSWER_MAX_BYTES = 64 * 1024
 """Bytes of an answer that are read at most."""
 
 
@@ -48,7 +48,7 @@ class ServiceOptions:
     observer: Observer = attrs.field(factory=LoggingObserver)
     clock: Clock = attrs.field(factory=Clock)
 
-    def exchange(self, transport: Transport) -> RequestExecutor:
+    def executor(self, transport: Transport) -> RequestExecutor:
         """An exchange over this transport."""
         return RequestExecutor(transport, clock=self.clock, rng=Random(), observer=self.observer)  # noqa: S311 - jitter
 
@@ -56,16 +56,16 @@ class ServiceOptions:
 class VerificationRequester:
     """One server, and the calls made to it."""
 
-    def __init__(self, usual_url: str, options: ServiceOptions | None) -> None:
+    def __init__(self, default_url: str, options: ServiceOptions | None) -> None:
         self.options = options or ServiceOptions()
-        url = checked_url(self.options.base_url or usual_url)
+        url = checked_url(self.options.base_url or default_url)
         self._transport = AiohttpTransport(url, proxy=self.options.proxy, ssl=self.options.ssl)
-        self._exchange = self.options.exchange(self._transport)
+        self._executor = self.options.executor(self._transport)
 
     async def call(self, request: Request, read: Callable[[Answer], T]) -> T:
         """The request, again where its error says so. Raises errors of the tree."""
         timeouts = self.options.timeouts
-        return await with_retries(lambda: self._exchange.attempt(request, None, timeouts, read), self.options.retry)
+        return await with_retries(lambda: self._executor.attempt(request, None, timeouts, read), self.options.retry)
 
     async def aclose(self) -> None:
         """Close the connections. May be called twice. Raises `ClientClosed` in another event loop."""

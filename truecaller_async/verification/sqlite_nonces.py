@@ -24,7 +24,14 @@ from truecaller_async.models import Secret
 from truecaller_async.storage.private_file import PrivateFile
 from truecaller_async.storage.sqlite_worker import SqliteWorker, connect
 from truecaller_async.verification.callbacks import FlowInvoked, KnownCallback, ProfileReady, UserRejected
-from truecaller_async.verification.nonces import Issued, Rules, counts, is_ours, new_nonce, session_hash
+from truecaller_async.verification.nonces import (
+    IssuedNonce,
+    NonceRules,
+    has_issued_form,
+    is_accepted,
+    new_nonce,
+    session_hash,
+)
 
 T = TypeVar("T")
 
@@ -42,9 +49,9 @@ class SqliteNonceStore:
     Opened by the first use. Its methods raise `ConfigError` where the file cannot be used, and `ClientClosed`.
     """
 
-    def __init__(self, path: str | Path, rules: Rules | None = None, *, clock: Clock | None = None) -> None:
+    def __init__(self, path: str | Path, rules: NonceRules | None = None, *, clock: Clock | None = None) -> None:
         self._path = Path(path)
-        self._rules = rules or Rules()
+        self._rules = rules or NonceRules()
         self._clock = clock or Clock()
         self._worker = SqliteWorker(
             "store of nonces",
@@ -59,7 +66,7 @@ class SqliteNonceStore:
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("BEGIN IMMEDIATE")
-            db.execute("DELETE FROM nonce WHERE born <= ?", (now - self._rules.fresh,))
+            db.execute("DELETE FROM nonce WHERE born <= ?", (now - self._rules.lifetime,))
             (kept,) = db.execute("SELECT count(*) FROM nonce").fetchone()
             over = max(0, kept + 1 - self._rules.capacity)
             db.execute("DELETE FROM nonce WHERE nonce IN (SELECT nonce FROM nonce ORDER BY born LIMIT ?)", (over,))
@@ -71,15 +78,15 @@ class SqliteNonceStore:
     async def record(self, callback: KnownCallback) -> bool:
         """Keep a callback; False, and nothing changed, where it does not count. Raises as the class says."""
         nonce, now = callback.request_id, self._clock.wall()
-        if not is_ours(nonce):
+        if not has_issued_form(nonce):
             return False
 
         def work(db: sqlite3.Connection) -> bool:
-            if self._heard(db, nonce, None, now) is None:
+            if self._select(db, nonce, None, now) is None:
                 return False
             db.execute("BEGIN IMMEDIATE")
-            issued = self._heard(db, nonce, None, now)
-            if issued is None or not counts(issued.heard, callback):
+            issued = self._select(db, nonce, None, now)
+            if issued is None or not is_accepted(issued.callback, callback):
                 return False
             db.execute(
                 "UPDATE nonce SET kind = ?, token = ?, said = ? WHERE nonce = ?", (*_row(callback), _hashed(nonce))
@@ -88,35 +95,35 @@ class SqliteNonceStore:
 
         return await self._do(work)
 
-    async def find(self, nonce: str, session: str) -> Issued | None:
+    async def find(self, nonce: str, session: str) -> IssuedNonce | None:
         """What was heard; None for a nonce that is not this session's, not fresh, or used. Raises as `issue`."""
         owner, now = session_hash(session), self._clock.wall()
-        return await self._do(lambda db: self._heard(db, nonce, owner, now)) if is_ours(nonce) else None
+        return await self._do(lambda db: self._select(db, nonce, owner, now)) if has_issued_form(nonce) else None
 
-    async def consume(self, nonce: str, session: str) -> Issued | None:
+    async def consume(self, nonce: str, session: str) -> IssuedNonce | None:
         """As `look`, and the nonce is used up. Raises as `issue`."""
         owner, now = session_hash(session), self._clock.wall()
 
-        def work(db: sqlite3.Connection) -> Issued | None:
+        def work(db: sqlite3.Connection) -> IssuedNonce | None:
             db.execute("BEGIN IMMEDIATE")
-            issued = self._heard(db, nonce, owner, now)
+            issued = self._select(db, nonce, owner, now)
             if issued is not None:
                 db.execute("DELETE FROM nonce WHERE nonce = ?", (_hashed(nonce),))
             return issued
 
-        return await self._do(work) if is_ours(nonce) else None
+        return await self._do(work) if has_issued_form(nonce) else None
 
     async def aclose(self) -> None:
         """Close the file. May be called twice; in a forked child nothing is touched. Raises nothing."""
         await self._worker.aclose()
 
-    def _heard(self, db: sqlite3.Connection, nonce: str, owner: bytes | None, now: float) -> Issued | None:
+    def _select(self, db: sqlite3.Connection, nonce: str, owner: bytes | None, now: float) -> IssuedNonce | None:
         found = db.execute(
             "SELECT kind, token, said FROM nonce WHERE nonce = ? AND session = ifnull(?, session)"
             " AND born > ? AND born <= ?",
-            (_hashed(nonce), owner, now - self._rules.fresh, now),
+            (_hashed(nonce), owner, now - self._rules.lifetime, now),
         ).fetchone()
-        return None if found is None else Issued(_callback(nonce, *found))
+        return None if found is None else IssuedNonce(_callback(nonce, *found))
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         # Not `write`: it would lock the file for every forged callback. Each job takes the lock when it must write.
@@ -150,7 +157,7 @@ def _callback(nonce: str, kind: str | None, token: str | None, said: str | None)
 
 def _open(path: Path) -> sqlite3.Connection:
     NONCE_FILE.make(path)
-    _refuse_shared_folder(path)
+    _check_folder(path)
     try:
         return connect(path, _prepare)
     except sqlite3.Error as error:
@@ -166,7 +173,7 @@ def _unusable(path: Path, error: sqlite3.Error) -> ConfigError:
     return ConfigError(f"the file of nonces {path} cannot be used: {error}; name another")
 
 
-def _refuse_shared_folder(path: Path) -> None:
+def _check_folder(path: Path) -> None:
     if os.name == "posix" and path.absolute().parent.stat().st_mode & stat.S_IWOTH:
         raise ConfigError(
             f"the {NONCE_FILE.name} {path} is in a folder where everybody may write, and could put a journal beside "
