@@ -212,7 +212,7 @@ async def test_premature_profile_request_uses_up_nothing() -> None:
     async with serving(says(PROFILE)) as server:
         login = site_at(server)
         nonce = (await login.begin(BROWSER)).nonce
-        with pytest.raises(ValidationError, match="no profile: waiting"):
+        with pytest.raises(ValidationError, match="no profile: status waiting"):
             await login.fetch_profile(nonce, BROWSER)
         await login.handle_callback(granted(nonce, f"{server.url}/v1/default"))
         assert (await login.fetch_profile(nonce, BROWSER)).first_name == "Rajat"
