@@ -108,9 +108,9 @@ async def test_crash_report_has_neither_the_token_nor_the_key(body: bytes) -> No
 
 
 def test_one_of_the_two_credentials_is_given() -> None:
-    with pytest.raises(ConfigError, match="one of the two"):
+    with pytest.raises(ConfigError, match="exactly one of"):
         NonTruecallerUsers()
-    with pytest.raises(ConfigError, match="one of the two"):
+    with pytest.raises(ConfigError, match="exactly one of"):
         NonTruecallerUsers(client_id="a", app_key="b")
     for wrong in ("", "a b", "a\r\nX: 1"):
         with pytest.raises(ConfigError, match="appKey"):

@@ -258,7 +258,7 @@ async def test_world_writable_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o1777)
     store = SqliteNonceStore(tmp_path / "open" / "nonces.db")
-    with pytest.raises(ConfigError, match="everybody may write"):
+    with pytest.raises(ConfigError, match="every user may write"):
         await store.issue(BROWSER)
     await store.aclose()
 
@@ -297,9 +297,9 @@ async def work(path):
     store = SqliteNonceStore(path)
     print("here", flush=True)
     nonces = sys.stdin.readline().split()
-    noted = [await store.record(UserRejected(nonce)) for nonce in nonces]
+    recorded = [await store.record(UserRejected(nonce)) for nonce in nonces]
     used = [await store.consume(nonce, "session-of-a-browser") for nonce in nonces]
-    print(sum(noted), len(used) - used.count(None))
+    print(sum(recorded), len(used) - used.count(None))
     await store.aclose()
 
 asyncio.run(work(sys.argv[1]))
@@ -318,7 +318,7 @@ async def test_two_racing_processes_record_and_use_each_nonce_once(tmp_path: Pat
     for worker in workers:
         assert worker.stdout is not None
         assert await worker.stdout.readline() == b"here\n"
-    said = await asyncio.gather(*(worker.communicate(" ".join(nonces).encode() + b"\n") for worker in workers))
-    noted, used = zip(*(map(int, out.split()) for out, _ in said), strict=True)
-    assert (sum(noted), sum(used)) == (60, 60)
+    outputs = await asyncio.gather(*(worker.communicate(" ".join(nonces).encode() + b"\n") for worker in workers))
+    recorded, used = zip(*(map(int, out.split()) for out, _ in outputs), strict=True)
+    assert (sum(recorded), sum(used)) == (60, 60)
     await store.aclose()

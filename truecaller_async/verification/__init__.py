@@ -1,15 +1,15 @@
-"""User verification: Truecaller's sign-in, on the server's side. "Truecaller for Developers".
+"""Verify users with Truecaller sign-in, on the server side ("Truecaller for Developers").
 
-Another product than Truecaller for Business, with hosts, credentials and errors of its own; transport, errors and
-secrets are those of this library.
+This product is separate from Truecaller for Business: other hosts, credentials and error bodies. Transport, error
+classes and `Secret` are shared.
 
-    MobileWeb            mobile websites: a deep link, a callback, a profile          Stage, SignIn
-    OAuth                Android OAuth SDK 3: a code and its verifier for tokens      Pkce, Tokens, UserInfo
+    MobileWeb            mobile websites: a deep link, a callback, a profile         SignInStatus, SignIn
+    OAuth                Android OAuth SDK 3: a code and its verifier for tokens     Pkce, OAuthTokens, UserInfo
     NonTruecallerUsers   users without the app: the number behind an access token    VerifiedNumber
-    SignedProfiles       SDK 2.x and iOS: a profile that the app signed               TrueProfile
+    SignedProfiles       SDK 2.x and iOS: a profile that the app signed              TrueProfile
 
-Inside: `reading`, `profiles`, `callbacks`, `deep_link` and `endpoints` are pure; `nonces` and `sqlite_nonces` keep what
-ties a browser to a callback; `service` reaches a server.
+Modules: `json_fields`, `profiles`, `callbacks`, `deep_link` and `endpoints` do no I/O. `nonces` and `sqlite_nonces`
+store the nonces that tie a browser to a callback. `requester` sends the requests.
 """
 
 from truecaller_async.verification.callbacks import (

@@ -1,11 +1,13 @@
-"""The link that opens Truecaller's dialog in a mobile browser. Pure.
+"""Build the link that opens Truecaller's dialog in a mobile browser. Pure.
 
-A link is a fixed beginning and a query: who asks (`partner_key`, `partner_name`), for which request (`nonce`), and how
-the dialog looks (`LinkStyle`). What the app does not understand it ignores without a word, so every value is judged
-here, all at once, before a user sees a dialog that is not the one that was meant.
+A link is a fixed prefix and a query: the site (`partner_key`, `partner_name`), the request (`nonce`) and the appearance
+of the dialog (`LinkStyle`).
 
-Times are seconds here and milliseconds on the wire. Every value is percent-encoded: the `#` of a colour would else
-begin a fragment and end the query.
+Invariants:
+    - The app silently ignores values that it does not know. So all values are checked here, together, before a link is
+      used.
+    - Times are seconds in this module and milliseconds in the link.
+    - Every value is percent-encoded. Otherwise the `#` of a colour would start a fragment and end the query.
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ COLOUR_FORM = re.compile(r"#[0-9A-Fa-f]{6}", re.ASCII)
 WEB_LINK_FORM = re.compile(r"https?://[A-Za-z0-9\[][!-~]*", re.ASCII)
 
 TTL_MIN_SECONDS = 8.0
-"""Seconds; the app takes every smaller figure for this one."""
+"""The app treats every smaller value as this one."""
 TTL_MAX_SECONDS = 2**31 / 1000
+"""Upper bound: the value in milliseconds fits into 32 bits."""
 
 LANGUAGES = ("en", "hi", "mr", "te", "ml", "ur", "pa", "ta", "bn", "kn", "sw", "ar")
 LOGIN_PREFIXES = (
@@ -59,31 +62,42 @@ NOT_A_COLOUR = "is not a colour of six hex digits"
 
 @attrs.frozen
 class LinkStyle:
-    """How the dialog looks. All of it is optional; None leaves the choice to the app.
+    """Appearance of the dialog. Each field is optional; None leaves the choice to the app.
 
-    `lang`, `login_prefix`, `login_suffix`, `cta_prefix`, `button_shape` and `skip_option` are words of the page's own
-    lists. Colours are "#rrggbb". `ttl` is the seconds after which the dialog closes, 8 at least; without it the dialog
-    stays. From "Truecaller for Developers: Mobile websites, Initialisation". Raises `ValidationError` with all that is
-    wrong at once.
+    From "Truecaller for Developers: Mobile websites, Initialisation".
+
+    Raises:
+        ValidationError: A value is not allowed; it lists all problems.
     """
 
     lang: str | None = None
+    """Language, one of `LANGUAGES`."""
     privacy_url: str | None = None
+    """Link to the privacy policy, http or https."""
     terms_url: str | None = None
+    """Link to the terms of service, http or https."""
     login_prefix: str | None = None
+    """Start of the title, one of `LOGIN_PREFIXES`."""
     login_suffix: str | None = None
+    """End of the title, one of `LOGIN_SUFFIXES`."""
     cta_prefix: str | None = None
+    """Text of the button, one of `CTA_PREFIXES`."""
     cta_color: str | None = None
+    """Colour of the button, "#rrggbb"."""
     cta_text_color: str | None = None
+    """Colour of the button's text, "#rrggbb"."""
     button_shape: str | None = None
+    """Shape of the button, one of `BUTTON_SHAPES`."""
     skip_option: str | None = None
+    """Text of the footer button, one of `SKIP_OPTIONS`."""
     ttl: float | None = None
+    """Seconds after which the dialog closes, at least 8. Without it the dialog has no time limit."""
 
     def __attrs_post_init__(self) -> None:
         raise_problems(*self._problems())
 
     def parameters(self) -> dict[str, str]:
-        """The query's part that is given, by the wire's names, not yet encoded."""
+        """Return the query parameters that are set, by their names in the link, not yet encoded."""
         named = {
             "lang": self.lang,
             "privacyUrl": self.privacy_url,
@@ -121,17 +135,22 @@ class LinkStyle:
 
 @attrs.frozen
 class DeepLink:
-    """The link that the page opens, `.url`.
+    """The link that the page opens: `.url`.
 
-    `partner_key` is the app key of the developer portal, `partner_name` the name shown to the user, `nonce` the
-    request's own: unique, 8 to 64 URL-safe characters. It comes back in the callback as `requestId`. From "Truecaller
-    for Developers: Mobile websites, Initialisation". Raises `ValidationError` with all that is wrong at once.
+    From "Truecaller for Developers: Mobile websites, Initialisation".
+
+    Raises:
+        ValidationError: A value has the wrong form; it lists all problems.
     """
 
     partner_key: str
+    """The app key of the developer portal."""
     partner_name: str
+    """The name that the dialog shows to the user."""
     nonce: str
+    """Unique id of this request, 8 to 64 URL-safe characters. The callback returns it as `requestId`."""
     style: LinkStyle = attrs.field(factory=LinkStyle)
+    """Appearance of the dialog."""
 
     def __attrs_post_init__(self) -> None:
         raise_problems(
@@ -142,7 +161,7 @@ class DeepLink:
 
     @property
     def url(self) -> str:
-        """The link, percent-encoded."""
+        """Return the link, percent-encoded."""
         query = {
             "type": "btmsheet",
             "requestNonce": self.nonce,
@@ -154,7 +173,7 @@ class DeepLink:
 
 
 def check_partner(partner_key: object, partner_name: object) -> Iterator[Problem | None]:
-    """What is wrong with the two words that every link of a site shares."""
+    """Yield the problems of the two values that all links of a site share."""
     yield _check_key(partner_key)
     yield _check_name(partner_name)
 

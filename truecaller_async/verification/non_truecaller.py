@@ -1,13 +1,15 @@
-"""Users without the app: the number behind an access token. India only.
+"""Look up the phone number behind an access token, for users without the app. India only.
 
-The SDK proves a number by a dropped call or a one-time password and gives the app an access token; the backend asks
-what number it stands for. Two SDKs, two variants, and each token is known to its own:
+The SDK verifies a number by a dropped call or a one-time password and gives the app an access token. The backend asks
+which number the token belongs to. There are two SDKs with two request forms, and each token is known to its own form
+only:
 
     OAuth SDK 3   header clientId, path with the segment `client`
     SDK 2         header appKey, path without it
 
-Both mistakes are answered with 404, and only the `code` in the body tells them apart: 404 means that our credentials
-are not accepted, 1404 that the token is not.
+Failure modes:
+    - Both wrong credentials and a wrong token are answered with 404. The `code` in the body tells them apart: 404 for
+      the credentials, 1404 for the token.
 """
 
 from __future__ import annotations
@@ -30,18 +32,25 @@ PATH_SDK_3 = "/v1/otp/client/installation/phoneNumberDetail/"
 PATH_SDK_2 = "/v1/otp/installation/phoneNumberDetail/"
 
 ACCESS_TOKEN_FORM = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._~=-]{1,512}", re.ASCII)
-"""The pages print a UUID. No slash, in any spelling: it would lead to another path."""
+"""The documentation shows a UUID. No `/`, also not encoded: it would lead to another path."""
 
 BAD_CREDENTIALS_CODE = 404
 BAD_TOKEN_CODE = 1404
-ADVICE = {404: "no such path: the variant of the SDK may be the wrong one"}
+ADVICE = {404: "there is no such path: check the variant of the SDK"}
 
 
 class NonTruecallerUsers:
-    """The server that knows the numbers.
+    """Client of the server that knows the verified numbers.
 
-    Give `client_id` for the OAuth SDK 3, or `app_key` for SDK 2. Raises `ConfigError`; opens nothing. Close it with
-    `aclose`, or use `async with`.
+    Opens nothing until the first request. Close it with `aclose`, or use `async with`.
+
+    Args:
+        client_id: The client id of the OAuth SDK 3.
+        app_key: The app key of SDK 2. Give one of the two.
+        options: How the server is reached.
+
+    Raises:
+        ConfigError: Not exactly one of the two is given, or it has the wrong form.
     """
 
     def __init__(
@@ -52,24 +61,36 @@ class NonTruecallerUsers:
         options: ServiceOptions | None = None,
     ) -> None:
         if (client_id is None) is (app_key is None):
-            raise ConfigError("give client_id, for the OAuth SDK 3, or app_key, for SDK 2: one of the two")
+            raise ConfigError(
+                "exactly one of client_id and app_key is required: give client_id for the OAuth SDK 3, or app_key for "
+                "SDK 2"
+            )
         header, path, given = (
             ("clientId", PATH_SDK_3, client_id) if client_id is not None else ("appKey", PATH_SDK_2, app_key)
         )
         self._credential = given if isinstance(given, Secret) else Secret(given or "")
         if not isinstance(self._credential.reveal(), str) or not TOKEN_FORM.fullmatch(self._credential.reveal()):
-            raise ConfigError(f"{header} is not printable ASCII without spaces; copy it from the developer portal")
+            raise ConfigError(f"{header} is not printable ASCII without spaces. Copy it from the developer portal")
         self._header = header
         self._path = path
         self._requester = VerificationRequester(BASE_URL, options)
 
     async def phone_number(self, access_token: str | Secret) -> VerifiedNumber:
-        """The number that this token stands for.
+        """Return the number that an access token was issued for.
 
-        From "Truecaller for Developers: Server Side Validation". Raises `ValidationError` before sending,
-        `AuthenticationFailed` where client id or app key are not accepted (404 with code 404), `NotFound` where the
-        access token is not (404 with code 1404), `RateLimited`, `ServerError`, `NotSent`, `ResponseLost`,
-        `DecodeError`.
+        From "Truecaller for Developers: Server Side Validation".
+
+        Args:
+            access_token: The token that the app received.
+
+        Returns:
+            The number and its country.
+
+        Raises:
+            ValidationError: The token has the wrong form. Nothing was sent.
+            AuthenticationFailed: The client id or the app key is not accepted (404 with code 404).
+            NotFound: The access token is not accepted (404 with code 1404).
+            RateLimited, ServerError, NotSent, ResponseLost, DecodeError: The request failed.
         """
         access_token = access_token if isinstance(access_token, Secret) else Secret(access_token)
         raise_problems(_check_token(access_token))
@@ -77,7 +98,7 @@ class NonTruecallerUsers:
             return await self._requester.call(self._request(access_token), self._decode)
         except TruecallerError as error:
             failure = error
-        raise failure.with_traceback(None)  # the frames behind it hold the path, and in it the token
+        raise failure.with_traceback(None)  # the dropped frames contain the path, and the path contains the token
 
     async def aclose(self) -> None:
         """Close the connections. May be called twice. Raises `ClientClosed` in another event loop."""
