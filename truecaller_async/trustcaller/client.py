@@ -1,7 +1,10 @@
-"""The client of TrustCaller: one account, and the calls that hang on it.
+"""Client of TrustCaller: one account and its calls.
 
-Making a client does no I/O and needs no event loop; the session is opened by the first request and belongs to that
-loop. `aclose` may be called twice. Used from another loop, after `fork` or after `aclose`, it says so (`ClientClosed`).
+Invariants:
+    - The constructor does no I/O and needs no event loop. The first request opens the session, and the client belongs
+      to that loop from then on.
+Failure modes:
+    - Use in another loop, after `fork` or after `aclose` raises `ClientClosed`.
 """
 
 from __future__ import annotations
@@ -36,19 +39,31 @@ from truecaller_async.trustcaller.requester import (
 )
 
 BASE_URL = "https://trustcaller.net/api/v1"
-"""The one address that "TrustCaller API: Introduction" names."""
+"""The only address in "TrustCaller API: Introduction"."""
 
 TOKEN_VARIABLE = "TRUSTCALLER_TOKEN"  # noqa: S105 - the name of a variable
 TOKEN_FORM = re.compile(r"[!-~]{1,4096}", re.ASCII)
 
 
 class TrustCallerClient:
-    """An asynchronous client of the TrustCaller API.
+    """Asynchronous client of the TrustCaller API.
 
-    `token` comes from the dashboard, or from `keys.create`. `base_url` must be https, except on this machine. `limits`
-    are 60 requests in 60 seconds unless given, counted by this client. `retry` and `timeouts` are in seconds.
-    `session`, `proxy` and `ssl` are yours to bring; a session that you bring is never closed here. Raises
-    `ConfigError`, and does no I/O.
+    The constructor does no I/O.
+
+    Args:
+        token: Token from the dashboard or from `keys.create`.
+        base_url: Base address; https, except on the local machine.
+        limits: Rate limits, counted by this client; 60 requests in 60 seconds by default.
+        retry: Retry policy, in seconds.
+        timeouts: Timeouts, in seconds.
+        session: aiohttp session to use. The client does not close it.
+        proxy: HTTP proxy.
+        ssl: TLS settings.
+        user_agent: Header `User-Agent`.
+        observer: Receives an event for each request.
+
+    Raises:
+        ConfigError: An argument has the wrong type or form.
     """
 
     def __init__(
@@ -65,7 +80,7 @@ class TrustCallerClient:
         user_agent: str | None = None,
         observer: Observer | None = None,
     ) -> None:
-        token = token if isinstance(token, Secret) else Secret(token)  # from here on no frame shows it
+        token = token if isinstance(token, Secret) else Secret(token)  # from here on no traceback shows the token
         request_settings = RequestSettings(
             _checked_token(token),
             checked_kind("limits", limits, Limits, lambda: DOCUMENTED_LIMITS),
@@ -75,7 +90,7 @@ class TrustCallerClient:
         transport = AiohttpTransport(
             checked_url(base_url), session=session, proxy=proxy, ssl=ssl, user_agent=user_agent
         )
-        environment = RequesterEnvironment(Clock(), Random(), observer or LoggingObserver())  # noqa: S311 - jitter guards nothing
+        environment = RequesterEnvironment(Clock(), Random(), observer or LoggingObserver())  # noqa: S311 - jitter is no secret
         self._attach_resources(TrustCallerRequester(transport, request_settings, environment))
 
     def _attach_resources(self, requester: TrustCallerRequester) -> None:
@@ -87,10 +102,18 @@ class TrustCallerClient:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Self:
-        """A client from the environment; keyword arguments of the constructor override it.
+        """Create a client from environment variables. Keyword arguments of the constructor override them.
 
-        Reads TRUSTCALLER_TOKEN, or TRUSTCALLER_TOKEN_FILE, the path of a file that holds it, and TRUSTCALLER_BASE_URL.
-        Raises `ConfigError` that names what is missing.
+        Args:
+            environ: The variables; `os.environ` if None. Used are TRUSTCALLER_TOKEN, or TRUSTCALLER_TOKEN_FILE (path of
+                a file that contains the token), and TRUSTCALLER_BASE_URL.
+            overrides: Arguments of the constructor.
+
+        Returns:
+            The client.
+
+        Raises:
+            ConfigError: A variable is missing or has the wrong form. The message names it.
         """
         found = os.environ if environ is None else environ
         settings: dict[str, object] = {}
@@ -108,7 +131,8 @@ class TrustCallerClient:
     async def aclose(self) -> None:
         """Close the session. May be called twice.
 
-        Raises `ClientClosed` in another event loop while the one of the first use is still open.
+        Raises:
+            ClientClosed: Called in another event loop while the loop of the first use is open.
         """
         await self._requester.aclose()
 
@@ -125,12 +149,12 @@ class TrustCallerClient:
         raise TypeError("TrustCallerClient is asynchronous: write 'async with', not 'with'")
 
     def __exit__(self, *_: object) -> None:
-        """Never reached; here so that `with` finds both methods and `__enter__` can say what to do."""
+        """Never called. `with` looks up both methods, so that `__enter__` can raise its message."""
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "a TrustCallerClient cannot be pickled or copied: it holds a token and sockets; "
-            "make one in each worker, such as with TrustCallerClient.from_env()"
+            "a TrustCallerClient cannot be pickled or copied: it contains a token and sockets. "
+            "Create one in each worker, such as with TrustCallerClient.from_env()"
         )
 
 
@@ -138,6 +162,6 @@ def _checked_token(token: Secret) -> Secret:
     if isinstance(token.reveal(), str) and TOKEN_FORM.fullmatch(token.reveal()):
         return token
     raise ConfigError(
-        "token is empty, or not printable ASCII without spaces; make a key in the dashboard, Profile > API Keys "
+        "token is empty, or not printable ASCII without spaces. Create a key in the dashboard, Profile > API Keys "
         "(environment: TRUSTCALLER_TOKEN)"
     )

@@ -1,7 +1,9 @@
-"""What is asked of TrustCaller, as requests without host and without token.
+"""Encode requests to TrustCaller, without host and token. Pure.
 
-Every argument is judged before anything is sent, so that a wrong one costs nothing of the 60 requests a minute.
-`Accept: application/json` is on every request, as the documentation demands: without it an error may be a web page.
+Invariants:
+    - Every argument is checked before a request is sent, so that a wrong one does not use up the limit of 60 requests a
+      minute.
+    - Every request has `Accept: application/json`, as documented. Without it an error may be a web page.
 """
 
 from __future__ import annotations
@@ -21,13 +23,19 @@ NUMBER_FORM = re.compile(r"[1-9][0-9]{0,14}", re.ASCII)
 
 
 def numbers_request(page: int, per_page: int | None) -> Request:
-    """One page of reserved numbers. From "TrustCaller API: List numbers". Raises `ValidationError`."""
+    """Build the request for a page of reserved numbers. Raise `ValidationError`.
+
+    From "TrustCaller API: List numbers".
+    """
     raise_problems(*_check_paging(page, per_page))
     return _get("numbers", "/numbers" + query(page=page, per_page=per_page))
 
 
 def public_test_numbers_request(prefix: str | None) -> Request:
-    """The public test numbers. From "TrustCaller API: Test numbers". Raises `ValidationError`."""
+    """Build the request for the public test numbers. Raise `ValidationError`.
+
+    From "TrustCaller API: Test numbers".
+    """
     if prefix is None:
         return _get("test_numbers", "/test-numbers")
     digits = _without_plus(prefix)
@@ -36,7 +44,10 @@ def public_test_numbers_request(prefix: str | None) -> Request:
 
 
 def calls_request(page: int, per_page: int | None, from_date: date | None, to_date: date | None) -> Request:
-    """One page of call records. From "TrustCaller API: List calls". Raises `ValidationError`."""
+    """Build the request for a page of call records. Raise `ValidationError`.
+
+    From "TrustCaller API: List calls".
+    """
     dates = {"from_date": from_date, "to_date": to_date}
     problems = [_check_date(name, day) for name, day in dates.items() if day is not None]
     raise_problems(*_check_paging(page, per_page), *problems)
@@ -46,31 +57,43 @@ def calls_request(page: int, per_page: int | None, from_date: date | None, to_da
 
 
 def call_request(call_id: int) -> Request:
-    """One call record. From "TrustCaller API: Get a call". Raises `ValidationError`."""
+    """Build the request for one call record. Raise `ValidationError`.
+
+    From "TrustCaller API: Get a call".
+    """
     raise_problems(check_int("call_id", call_id))
     return _get("call", f"/calls/{call_id}")
 
 
 def check_request(number: str) -> Request:
-    """Is a live call on this number? From "TrustCaller API: Check live call". Raises `ValidationError`."""
+    """Build the request for the live check of a number. Raise `ValidationError`.
+
+    From "TrustCaller API: Check live call".
+    """
     digits = _without_plus(number)
     raise_problems(_check_number("number", digits))
     return _get("check", "/calls/check" + query(number=digits))
 
 
 def create_key_request(name: str) -> Request:
-    """Make a key. From "TrustCaller API: Create an API key". Raises `ValidationError`."""
+    """Build the request that creates a key. Raise `ValidationError`.
+
+    From "TrustCaller API: Create an API key".
+    """
     raise_problems(_check_name(name))
     return Request("create_key", "POST", "/auth/keys", json_body({"name": name}), WRITES)
 
 
 def keys_request() -> Request:
-    """All keys. From "TrustCaller API: List API keys"."""
+    """Build the request for all keys. From "TrustCaller API: List API keys"."""
     return _get("keys", "/auth/keys")
 
 
 def revoke_key_request(key_id: int) -> Request:
-    """End a key. From "TrustCaller API: Revoke an API key". Raises `ValidationError`."""
+    """Build the request that revokes a key. Raise `ValidationError`.
+
+    From "TrustCaller API: Revoke an API key".
+    """
     raise_problems(check_int("key_id", key_id))
     return Request("revoke_key", "DELETE", f"/auth/keys/{key_id}", None, READS)
 
@@ -91,8 +114,8 @@ def _check_per_page(per_page: object) -> Problem | None:
     problem = check_int("per_page", per_page)
     if problem is not None or (isinstance(per_page, int) and per_page <= PER_PAGE_MAX_ROWS):
         return problem
-    message = f"is more than {PER_PAGE_MAX_ROWS}, the most that a page has"
-    return Problem("per_page", "per_page.range", message, shown_value(per_page), "leave it out for 100 a page")
+    message = f"is more than {PER_PAGE_MAX_ROWS}, the maximum of a page"
+    return Problem("per_page", "per_page.range", message, shown_value(per_page), "omit it for 100 a page")
 
 
 def _check_number(field: str, number: object) -> Problem | None:
@@ -106,14 +129,14 @@ def _check_number(field: str, number: object) -> Problem | None:
 def _check_date(field: str, day: object) -> Problem | None:
     if isinstance(day, date) and not isinstance(day, datetime):
         return None
-    hint = "give a datetime.date: TrustCaller takes whole days, in a time zone that is documented nowhere"
+    hint = "give a datetime.date: TrustCaller uses whole days, in an undocumented time zone"
     return Problem(field, f"{field}.type", "is not a date", shown_value(day), hint)
 
 
 def _check_order(from_date: date | None, to_date: date | None) -> Problem | None:
     if from_date is None or to_date is None or from_date <= to_date:
         return None
-    hint = "exchange the two"
+    hint = "exchange the two dates"
     return Problem("from_date", "from_date.order", f"is after to_date, {to_date}", from_date.isoformat(), hint)
 
 

@@ -1,10 +1,11 @@
-"""Answers of TrustCaller to models or errors.
+"""Decode the answers of TrustCaller to models or errors. Pure.
 
-Every function takes one complete answer and gives a model or raises; nothing but errors of this library is raised,
-whatever the body is. Errors come as `{"message"}`, `{"error", "message"}` and, where an argument is refused,
-`{"message", "errors": {field: [text, ...]}}`; which error it is, its status says.
+Each function takes one complete answer and returns a model or raises. Whatever the body is, only errors of this library
+are raised. Error bodies have one of the forms `{"message"}`, `{"error", "message"}` and, for a refused argument,
+`{"message", "errors": {field: [text, ...]}}`. The status determines the class of the error.
 
-A key of TrustCaller does not expire. So of what the server says nothing is quoted that could be one.
+Invariants:
+    - A TrustCaller key does not expire. So messages never quote a text that may be a key.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ T = TypeVar("T")
 TOKEN_FORM = re.compile(r"[!-~]{1,4096}", re.ASCII)
 
 TOKEN_LIKE = re.compile(r"\d+\|\S+|(?=\S*(?:\d|[a-z][A-Z]))\S{16,}")
-"""What may be a token: a number, a bar and more, or a long word with a digit or a capital in its middle."""
+"""Texts that may be a token: digits and a bar with more text, or a long word with a digit or an inner capital."""
 
 QUOTE_MAX_BYTES = 1000
-"""Bytes of a body that is no JSON from which an error quotes."""
+"""How much of a body that is not JSON an error may quote."""
 
 
 @attrs.frozen
 class _Meta:
-    """Where a page stands."""
+    """The paging of a list."""
 
     current_page: int | None = None
     per_page: int | None = None
@@ -42,32 +43,32 @@ class _Meta:
 
 
 def decode_numbers(answer: Answer, *, page: int, now: float) -> Page[ReservedNumber]:
-    """One page of reserved numbers, which was asked for as number `page`."""
+    """Decode a page of reserved numbers; `page` is the requested page."""
     return _page_of(answer, ReservedNumber, page, now)
 
 
 def decode_calls(answer: Answer, *, page: int, now: float) -> Page[CallDetail]:
-    """One page of call records, which was asked for as number `page`."""
+    """Decode a page of call records; `page` is the requested page."""
     return _page_of(answer, CallDetail, page, now)
 
 
 def decode_public_test_numbers(answer: Answer, *, now: float) -> Page[PublicTestNumber]:
-    """All test numbers. The list has one page."""
+    """Decode all test numbers, as one page."""
     return _single_page(answer, PublicTestNumber, now)
 
 
 def decode_keys(answer: Answer, *, now: float) -> Page[ApiKey]:
-    """All keys. The list has one page."""
+    """Decode all keys, as one page."""
     return _single_page(answer, ApiKey, now)
 
 
 def decode_call(answer: Answer, *, now: float) -> CallDetail:
-    """One call record. Raises `NotFound` where there is none, or it is another account's."""
+    """Decode a call record. Raise `NotFound` if it does not exist or belongs to another account."""
     return structure(_success_object(answer, now).get("data"), CallDetail, place="$.data", status=answer.status)
 
 
 def decode_check(answer: Answer, *, now: float) -> bool:
-    """Whether a live call is there. Anything but a true or false is no answer to that: `DecodeError`."""
+    """Decode the live check. Raise `DecodeError` if the value is not a boolean."""
     found = _success_object(answer, now).get("call_received")
     if isinstance(found, bool):
         return found
@@ -75,19 +76,19 @@ def decode_check(answer: Answer, *, now: float) -> bool:
 
 
 def decode_new_key(answer: Answer, *, now: float) -> NewKey:
-    """The key that was found.
+    """Decode a created key. No error quotes the body.
 
-    Raises the error of the status; `ResponseLost` for a web page; `DecodeError` where a key was found and its token
-    cannot be read. No error quotes the body.
+    Raises the error of the status, `ResponseLost` for a web page, and `DecodeError` if a key was created but its token
+    cannot be read.
     """
-    found = _new_key(answer, now)  # what raises must not hold the server's words in its frame
+    found = _new_key(answer, now)  # the frame that raises must not contain the server's text
     if isinstance(found, NewKey):
         return found
     raise found
 
 
 def decode_revoked(answer: Answer, *, now: float) -> None:
-    """Whether the key is ended. Raises the error of the status, and `ResponseLost` for a web page."""
+    """Check that a key was revoked. Raise the error of the status, and `ResponseLost` for a web page."""
     if not _is_success(answer):
         raise _error(answer, is_read=True, now=now)
     if _is_web_page(answer):
@@ -103,12 +104,12 @@ def _new_key(answer: Answer, now: float) -> NewKey | APIStatusError | DecodeErro
     body = value if isinstance(value, dict) else {}
     token = body.get("token")
     if not isinstance(token, str) or not TOKEN_FORM.fullmatch(token):
-        advice = "a key was found and its token cannot be read; look for it in keys.list(), revoke it and make another"
+        advice = "a key was created, but its token cannot be read. Find it in keys.list(), revoke it and create another"
         return DecodeError(advice, path="$.token", status=answer.status)
     try:
         key = structure(body, ApiKey, place="$", status=answer.status)
     except DecodeError as error:
-        return error.with_traceback(None)  # the frames behind it hold the token
+        return error.with_traceback(None)  # the dropped frames contain the token
     return NewKey(key.id, Secret(token), key.name, key.created_at)
 
 
@@ -120,7 +121,7 @@ def _page_of(answer: Answer, kind: type[T], requested_page: int, now: float) -> 
 
 
 def _total_pages(links: object, meta: _Meta, current: int) -> int | None:
-    """How many pages there are; a page without a link to a next one is the last, whatever the counts say."""
+    """Return the number of pages. A page without a next link is the last one, whatever the counts say."""
     if isinstance(links, dict) and "next" in links and links["next"] is None:
         return current
     if meta.per_page is None or meta.total is None or meta.per_page < 1:
@@ -134,16 +135,16 @@ def _single_page(answer: Answer, kind: type[T], now: float) -> Page[T]:
 
 def _items(value: dict[str, object], kind: type[T], status: int) -> tuple[T, ...]:
     if "data" not in value:
-        raise DecodeError("the answer has no data", path="$.data", status=status)
+        raise DecodeError("the answer has no field data", path="$.data", status=status)
     return structure_all(value["data"], kind, place="$.data", status=status)
 
 
 def _success_object(answer: Answer, now: float) -> dict[str, object]:
-    """The object of an answer to a read that says yes."""
+    """Return the object of a successful read."""
     if not _is_success(answer):
         raise _error(answer, is_read=True, now=now)
     if _is_web_page(answer):
-        raise DecodeError("the answer is a web page, not TrustCaller's", status=answer.status)
+        raise DecodeError("the answer is a web page, not JSON", status=answer.status)
     value = decode(answer.body, status=answer.status)
     if isinstance(value, dict):
         return value
@@ -151,12 +152,11 @@ def _success_object(answer: Answer, now: float) -> dict[str, object]:
 
 
 def _error(answer: Answer, *, is_read: bool, now: float) -> APIStatusError:
-    """The error of the status, with what TrustCaller says about it."""
     return error_for(attrs.evolve(answer, body=_error_body(answer.body)), is_read=is_read, now=now)
 
 
 def _error_body(body: bytes) -> bytes:
-    """What a body tells, in the form that the library's errors are read from."""
+    """Return the redacted message of a body in the form that `error_for` decodes."""
     value = readable(body)
     if not isinstance(value, dict):
         return _redacted(body[:QUOTE_MAX_BYTES].decode("utf-8", "replace")).encode()
@@ -170,7 +170,7 @@ def _error_body(body: bytes) -> bytes:
 
 
 def _field_errors(errors: object) -> tuple[str | None, str | None]:
-    """The first field that was refused, and all that is said of all of them."""
+    """Return the first refused field, and all messages."""
     if not isinstance(errors, dict) or not errors:
         return None, None
     texts = [text_of(text) for entry in errors.values() for text in (entry if isinstance(entry, list) else [entry])]
@@ -191,6 +191,6 @@ def _is_web_page(answer: Answer) -> bool:
 
 def _web_page_error(answer: Answer) -> ResponseLost:
     return ResponseLost(
-        f"HTTP {answer.status} with a web page: something else answered in TrustCaller's place, and whether the "
-        "request went through is not known; look for a proxy or a captive portal"
+        f"HTTP {answer.status} with a web page: another server answered, and it is not known whether the request "
+        "was applied. Check for a proxy or a captive portal"
     )

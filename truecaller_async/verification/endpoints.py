@@ -86,8 +86,8 @@ class Endpoints:
             )
         if bool(found["port"]) is not self.allow_loopback:
             raise ConfigError(
-                f"Endpoints.hosts has {shown_value(host)}: a port is required with allow_loopback=True, and not allowed "
-                "otherwise. allow_loopback is for tests; a real endpoint has port 443"
+                f"Endpoints.hosts has {shown_value(host)}: a port is required with allow_loopback=True, and not "
+                "allowed otherwise. allow_loopback is for tests; a real endpoint has port 443"
             )
 
     def check(self, endpoint: str) -> Endpoint:

@@ -119,8 +119,8 @@ class MobileWebOptions:
     def __attrs_post_init__(self) -> None:
         if self.service.base_url is not None or self.service.proxy is not None:
             raise ConfigError(
-                "MobileWebOptions.service has a base_url or a proxy: the callback gives the address, and the connection "
-                "is pinned to it. Remove them, and give hosts as endpoints=Endpoints(hosts=...)"
+                "MobileWebOptions.service has a base_url or a proxy: the callback gives the address, and the "
+                "connection is pinned to it. Remove them, and give hosts as endpoints=Endpoints(hosts=...)"
             )
         if not 0 < self.fetch_timeout <= 60:
             raise ConfigError(
