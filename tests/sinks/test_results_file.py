@@ -155,7 +155,7 @@ def test_zeros_left_by_a_power_failure_are_cut_off(tmp_path: Path, name: str) ->
 def test_foreign_file_is_refused_and_unchanged(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"does not begin like a file of results.*--results"):
+    with pytest.raises(ConfigError, match=r"does not start like a results file.*--results"):
         repair_results_file(path, every)
     assert path.read_bytes() == content
 
@@ -164,7 +164,7 @@ def test_missing_file_and_non_file_have_no_rows(tmp_path: Path) -> None:
     assert len(repair_results_file(tmp_path / "none.csv", every)) == 0
     (tmp_path / "null.csv").symlink_to("/dev/null")
     assert len(repair_results_file(tmp_path / "null.csv", every)) == 0
-    with pytest.raises(ConfigError, match=r"must end in \.csv"):
+    with pytest.raises(ConfigError, match=r"Use \.csv"):
         repair_results_file(tmp_path / "out.xlsx", every)
 
 

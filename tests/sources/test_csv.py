@@ -388,7 +388,7 @@ def test_file_without_permission_is_reported(tmp_path: Path, monkeypatch: pytest
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("builtins.open", refuse)
-    with pytest.raises(SourceError, match="may not be read by this user"):
+    with pytest.raises(SourceError, match="this user may not read it"):
         list(read_csv(tmp_path / "campaign.csv").rows())
 
 

@@ -122,12 +122,12 @@ def test_rows_of_a_file_object_have_no_resumable_position() -> None:
 
 @pytest.mark.parametrize("make", [read_csv, read_jsonl])
 def test_file_object_cannot_be_read_from_a_position(make: Callable[[io.StringIO], FileSource]) -> None:
-    with pytest.raises(ConfigError, match="is read once"):
+    with pytest.raises(ConfigError, match="can be read only once"):
         make(io.StringIO("")).rows(SourcePosition(1, 2, 3))
 
 
 def test_position_without_a_byte_offset_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="where in the file row 7 ends"):
+    with pytest.raises(ConfigError, match="the position after row 7 has no offset"):
         open_source(tmp_path / "a.csv").rows(SourcePosition(7, 0, 0))
 
 

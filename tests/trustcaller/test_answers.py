@@ -169,7 +169,7 @@ def test_check_without_a_boolean_is_an_error(said: object) -> None:
 
 @pytest.mark.parametrize("token", [None, "", 7, "two words", "line\nbreak", "7|" + "a" * 5000])
 def test_new_key_without_a_usable_token_gives_advice_and_shows_nothing(token: object) -> None:
-    with pytest.raises(DecodeError, match=r"revoke it and make another \(at \$\.token\)") as caught:
+    with pytest.raises(DecodeError, match=r"revoke it and create another \(at \$\.token\)") as caught:
         responses.decode_new_key(answer(201, {"id": 7, "token": token, "name": "n"}), now=NOW)
     assert caught.value.body == ""
 

@@ -159,6 +159,6 @@ async def test_unclosed_used_client_warns(sandbox: Sandbox) -> None:
     clients = [TrustCallerClient.from_env(sandbox.environment())]
     await clients[0].keys.list()
     transport = clients[0]._requester._transport
-    with pytest.warns(ResourceWarning, match="not closed"):
+    with pytest.warns(ResourceWarning, match="never closed"):
         clients.clear()
     await transport.aclose()

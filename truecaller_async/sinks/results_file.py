@@ -1,12 +1,15 @@
-"""A results file that an earlier run left behind, however that run ended.
+"""Repair the results file of an earlier run, however that run ended.
 
-A run that is killed leaves a file that ends anywhere: in the middle of a line, of a cell of several lines, of the
-compressed stream. And a row that was final then may be open again, for an operator said so since. Before results are
-added to such a file it is mended: afterwards it holds whole records only, each row once, and only rows that are final.
-What is missing then is known too, because the rows that are there come back as a set, one bit for each.
+A killed run leaves a file that may end inside a line, inside a cell of several lines, or inside the gzip stream. A row
+that was final may be open again, because an operator decided so since. After the repair the file contains complete
+records only, each row once, and final rows only. The rows in the file are returned as a set with one bit per row, so
+that the missing ones are known.
 
-A plain file that is only torn is cut where its last whole record ends. Everything else is a new file that takes the
-index of the old one. A file that does not begin like results of ours is left as it is, and refused.
+Algorithm:
+    - A plain file whose only fault is an incomplete end is truncated after its last complete record. In all other cases
+      a new file replaces the old one.
+Failure modes:
+    - A file that does not start like a results file is refused and not changed.
 """
 
 from __future__ import annotations
@@ -23,18 +26,19 @@ from truecaller_async.sinks.result_sink import COLUMNS, atomic_replacement, is_g
 
 READ_BLOCK_BYTES = 256 * 1024
 RECORD_MAX_BYTES = 4 * 1024 * 1024
-"""Bytes; nothing that is longer was written here."""
+"""This library writes no longer record."""
 ROW_MAX_DIGITS = 12
 HEADER = ",".join(COLUMNS).encode()
 JSON_START = b'{"row":'
 JSON_ROW = re.compile(rb'\{"row": ?([0-9]{1,12}),')
 NUL_BYTES = b"\0"
-"""What a file system may leave at the end of a file when the power fails."""
+"""File systems may leave NUL bytes at the end of a file after a power failure."""
 GZIP_WINDOW_BITS = zlib.MAX_WBITS | 16
+"""Tells zlib to expect the gzip format."""
 
 
 class RowSet:
-    """Numbers of rows, one bit each: ten million of them in 1.3 MB."""
+    """A set of row numbers with one bit for each: ten million rows take 1.3 MB."""
 
     def __init__(self, rows: Iterable[int] = ()) -> None:
         self._bits = bytearray()
@@ -43,7 +47,7 @@ class RowSet:
             self.add(row)
 
     def add(self, row: int) -> bool:
-        """Whether it is new."""
+        """Add a row. Return whether it is new."""
         index, bit = row >> 3, 1 << (row & 7)
         bits = self._bits
         if index >= len(bits):
@@ -63,11 +67,18 @@ class RowSet:
 
 
 def repair_results_file(path: Path, is_final: Callable[[int], bool]) -> RowSet:
-    """Make that file one that can be gone on with, and say which rows are in it.
+    """Repair a results file so that it can be continued, and return its rows.
 
-    `is_final` says whether a row has its last word; others are taken out. A file that is not there, or is a pipe or a
-    device, holds nothing. Raises `ConfigError` for a file that is no results file of ours, which is not changed then,
-    and `OSError` as the file system does.
+    Args:
+        path: The file. If it does not exist, or is a pipe or a device, the set is empty.
+        is_final: Returns whether a row has a final outcome. Other rows are removed from the file.
+
+    Returns:
+        The rows in the file.
+
+    Raises:
+        ConfigError: The file is not a results file. It is not changed.
+        OSError: As raised by the file system.
     """
     form = results_format(path)
     if not path.is_file():
@@ -88,10 +99,10 @@ def repair_results_file(path: Path, is_final: Callable[[int], bool]) -> RowSet:
 
 
 class _RecordReader:
-    """The whole records of a file, each with its row, or None where it has none.
+    """The complete records of a file, each with its row, or None if it has none.
 
-    Known when the iteration has ended: `end`, the unpacked bytes up to the end of the last whole record, and whether
-    something `is_torn` behind it.
+    After the iteration: `end` is the offset (decompressed bytes) after the last complete record, and `is_torn` whether
+    incomplete data follows.
     """
 
     def __init__(self, path: Path, is_csv: bool) -> None:
@@ -116,17 +127,16 @@ class _RecordReader:
             yield row, raw
 
     def check_is_results_file(self, path: Path) -> None:
-        """Raises `ConfigError` unless it begins like results; a file torn in its first record may be ours."""
+        """Raise `ConfigError` unless the file starts like results, or is cut inside its first record."""
         start = HEADER if self._is_csv else JSON_START
         cut_in_first_record = not self.end and (start.startswith(self._tail[: len(start)].strip(NUL_BYTES)))
         if not (self._starts_like_results or cut_in_first_record):
             raise ConfigError(
-                f"{path} does not begin like a file of results, so nothing is added to it and it is left as it is; "
-                "name another file with --results"
+                f"{path} does not start like a results file: it was not changed. Give another file with --results"
             )
 
     def _complete_records(self) -> Iterator[bytes]:
-        """Records with their line end. In CSV a line end inside quotes does not end a record."""
+        """Yield records with their line end. A line end inside quotes of a CSV file does not end a record."""
         parts: list[bytes] = []
         quotes = 0
         with self._path.open("rb") as file:
@@ -142,7 +152,7 @@ class _RecordReader:
         self.is_torn = self.is_torn or bool(self._tail)
 
     def _decompressed(self, file: BinaryIO) -> Iterator[bytes]:
-        """What can be unpacked; each run that wrote to the file began a gzip stream of its own."""
+        """Yield what can be decompressed. Each run that wrote to the file began a gzip stream of its own."""
         stream = None
         for block in _blocks(file):
             rest = block
@@ -165,7 +175,7 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """The text in lines with their ends; the last has none where the file is torn, or is longer than any of ours."""
+    """Yield lines with their ends. The last has none if the file is incomplete or the line is too long."""
     rest = b""
     for block in blocks:
         *complete, rest = (rest + block).split(b"\n")
@@ -188,7 +198,7 @@ def _json_row(raw: bytes) -> int | None:
 
 
 def _rewrite(path: Path, is_csv: bool, is_final: Callable[[int], bool]) -> None:
-    """The same file with each of its final rows once."""
+    """Replace the file by one that contains each of its final rows once."""
     written = RowSet()
     with atomic_replacement(path) as temporary:
         opener = gzip.open if is_gzip(path) else open

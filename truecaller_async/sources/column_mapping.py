@@ -1,11 +1,13 @@
-"""The columns of the input, and the record that one row of values makes.
+"""Map the columns of the input to the fields of a record.
 
-A field is found by its own name, by the wire's name for it, or by the name the caller chose. Case and surrounding
-spaces do not matter, other columns are ignored, and two columns for one field are an error, because either could be
-the one that was meant. `ColumnDefaults` gives values for columns that the input does not have at all; an empty cell is
-an empty cell and is never filled.
-
-Values pass as they are, and the pre-flight judges them. Only times are read here, because files hold them as text.
+Algorithm:
+    - A field is found by its own name, by its API name, or by the name that the caller chose. Case and surrounding
+      spaces are ignored. Other columns are ignored.
+    - `ColumnDefaults` gives values for columns that the input does not have. An empty cell is never filled.
+    - Values are passed unchanged to `validation.preflight`. Only times are parsed here, because files contain them as
+      text.
+Failure modes:
+    - Two columns for one field are an error, because either could be the intended one.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from truecaller_async.models import CallRecord, Problem
 from truecaller_async.validation.timestamps import is_aware, parse_iso
 
 FIELDS = ("caller", "receiver", "label_id", "label_name", "reason", "starts_at", "ends_at", "key")
-"""Our names, in the order in which they are documented."""
+"""Field names, in the documented order."""
 
 FIELD_OF_NAME = {
     **{field: field for field in FIELDS},
@@ -35,27 +37,35 @@ FIELD_OF_NAME = {
     "call_reason": "reason",
     "dynamic_call_reason": "reason",
 }
-"""The field that a column name means. From "Truecaller for Business: Field names by version"."""
+"""The field of each column name. From "Truecaller for Business: Field names by version"."""
 
 SLOT_SETTERS = [getattr(CallRecord, field.name).__set__ for field in attrs.fields(CallRecord)]
-"""What sets each field of a record, which is frozen for everybody else."""
+"""The `__set__` of each slot of `CallRecord`, in the order of its fields. See `_build_records`."""
 
 SHAPES_MAX = 64
+"""Cached shapes. When the cache is full, it is cleared."""
 MILLISECONDS_DIGITS = 18
+"""Longest text of digits that is read as milliseconds; an `int` of this size fits into 64 bits."""
 
 
 @attrs.frozen
 class ColumnDefaults:
-    """Values for columns that the input does not have.
+    """Values for columns that the input does not have. None leaves the field empty.
 
-    `starts_at` is milliseconds since the epoch; `window` is seconds, and makes ends_at = starts_at + window.
+    Raises:
+        ConfigError: `window` is not a finite number of seconds above 0.
     """
 
     label_id: str | None = None
+    """Id of the dynamic label."""
     label_name: str | None = None
+    """Name that replaces the name of the label."""
     reason: str | None = None
+    """Call reason."""
     starts_at: int | None = None
+    """Start of the window, in milliseconds since the epoch."""
     window: float | None = None
+    """Length of the window in seconds: ends_at = starts_at + window."""
 
     def __attrs_post_init__(self) -> None:
         if self.window is None:
@@ -65,7 +75,7 @@ class ColumnDefaults:
 
     @property
     def fields(self) -> frozenset[str]:
-        """The fields for which there is a value."""
+        """Return the fields that have a value."""
         fields = {
             field for field in ("label_id", "label_name", "reason", "starts_at") if getattr(self, field) is not None
         }
@@ -76,7 +86,7 @@ NO_DEFAULTS = ColumnDefaults()
 
 
 class RowShape:
-    """How the values of a row make a record: `indexes` says where each field stands among them."""
+    """Builds the record of a row from its values; `indexes` maps each field to its index among them."""
 
     def __init__(self, indexes: Mapping[str, int], width: int, defaults: ColumnDefaults) -> None:
         constants = [None, defaults.label_id, defaults.label_name, defaults.reason, defaults.starts_at]
@@ -87,7 +97,7 @@ class RowShape:
         self._window = defaults.window if "ends_at" not in indexes else None
 
     def record(self, values: list[Any]) -> CallRecord:
-        """The record of one row, which must have as many values as the shape is wide."""
+        """Return the record of a row with `width` values."""
         caller, receiver, label_id, label_name, reason, starts, ends, key = self._pick(values + self._constants)
         starts = parse_instant(starts)
         ends = parse_instant(ends) if self._window is None else add_window(starts, self._window)
@@ -103,11 +113,14 @@ class RowShape:
         )
 
     def has_no_blank(self, columns: Sequence[Sequence[str]]) -> bool:
-        """Whether in none of these rows all cells are blank: it is enough that each says whom to call."""
+        """Return whether no row is blank. It is enough that each has a receiver."""
         return all(map(str.strip, columns[self._receiver]))
 
     def records(self, columns: Sequence[Sequence[str]]) -> list[CallRecord]:
-        """The records of some rows, fields by column. What stands in many rows is one object then, and judged once."""
+        """Return the records of several rows, given by column.
+
+        Equal values are parsed once and are one object.
+        """
         constants = map(repeat, self._constants)
         caller, receiver, label_id, label_name, reason, starts, ends, key = self._pick([*columns, *constants])
         window = self._window
@@ -122,7 +135,7 @@ class RowShape:
 
 
 class MappingShapes:
-    """Makes records of mappings; mappings with the same keys share one shape."""
+    """Builds records from mappings. Mappings with the same keys share one shape."""
 
     def __init__(self, defaults: ColumnDefaults = NO_DEFAULTS, chosen: Mapping[str, str] | None = None) -> None:
         self._defaults = defaults
@@ -130,7 +143,7 @@ class MappingShapes:
         self._shapes: dict[tuple[object, ...], RowShape | Problem] = {}
 
     def record(self, mapping: Mapping[Any, Any]) -> CallRecord | Problem:
-        """The record of this mapping, or the problem that keeps it from being one. Unknown keys are ignored."""
+        """Return the record of a mapping, or the problem of its keys. Unknown keys are ignored."""
         names = tuple(mapping)
         shape = self._shapes.get(names) or self._build_shape(names)
         return shape if isinstance(shape, Problem) else shape.record(list(mapping.values()))
@@ -145,7 +158,7 @@ class MappingShapes:
 
 
 def find_columns(names: Sequence[object], chosen: Mapping[str, str]) -> tuple[dict[str, int], str]:
-    """The index of each field among these names, and what is wrong with them ("" where all is well)."""
+    """Return the index of each field among these names, and the conflict, "" if there is none."""
     wanted = {name: field for name, field in FIELD_OF_NAME.items() if field not in chosen}
     wanted.update({normalised(name): field for field, name in chosen.items()})
     indexes: dict[str, int] = {}
@@ -160,7 +173,7 @@ def find_columns(names: Sequence[object], chosen: Mapping[str, str]) -> tuple[di
 
 
 def check_column_choices(chosen: Mapping[str, str]) -> None:
-    """Raises `ConfigError` where a column is chosen for something that is no field."""
+    """Raise `ConfigError` if a column is chosen for an unknown field."""
     for field, name in chosen.items():
         if field not in FIELDS:
             raise ConfigError(
@@ -171,17 +184,16 @@ def check_column_choices(chosen: Mapping[str, str]) -> None:
 
 
 def normalised(name: str) -> str:
-    """A column name without what does not matter."""
+    """Return a column name without surrounding spaces, in lower case."""
     return name.strip().lower()
 
 
 def comma_separated(names: Iterable[str]) -> str:
-    """Names in one line."""
     return ", ".join(names)
 
 
 def parse_instant(value: Any) -> Any:
-    """A time as it stands in a file: milliseconds and ISO 8601 with a zone are read, anything else stays as it is."""
+    """Parse a time text: milliseconds, or ISO 8601 with a time zone. Return any other value unchanged."""
     if type(value) is not str:
         return value
     if value.isdigit() and value.isascii() and len(value) <= MILLISECONDS_DIGITS:
@@ -191,7 +203,7 @@ def parse_instant(value: Any) -> Any:
 
 
 def add_window(starts: Any, window: float) -> Any:
-    """`starts` plus `window` seconds; where it is no time, itself, so that it is refused as what it is."""
+    """Return `starts` plus `window` seconds. Return a value that is not a time unchanged."""
     if type(starts) is int:
         return starts + round(window * 1000)
     if isinstance(starts, datetime):
@@ -203,7 +215,11 @@ def add_window(starts: Any, window: float) -> Any:
 
 
 def _build_records(count: int, fields: Iterable[Iterable[Any]]) -> list[CallRecord]:
-    """So many records of these fields: just what `CallRecord` does for one, in half the time."""
+    """Return `count` records with these columns of field values, twice as fast as the constructor."""
+    # `CallRecord` is frozen: `record.caller = ...` raises. Its fields are slots, so each class attribute is a
+    # descriptor whose `__set__` writes the slot directly; the generated `__init__` does the same. This is correct only
+    # while the fields have no converters and validators and the class has no `__attrs_post_init__`, which a test
+    # checks. `map` into an empty deque runs the setters of a whole column in C.
     records = list(map(CallRecord.__new__, repeat(CallRecord, count)))
     for set_field, values in zip(SLOT_SETTERS, fields, strict=True):
         deque(map(set_field, records, values), maxlen=0)
@@ -211,7 +227,7 @@ def _build_records(count: int, fields: Iterable[Iterable[Any]]) -> list[CallReco
 
 
 def _map_distinct(function: Callable[[Any], Any], values: Sequence[str] | repeat[Any]) -> Iterable[Any]:
-    """What `function` makes of each value, asked once for each that is different."""
+    """Return the result of `function` for each value. It is called once for each distinct value."""
     if isinstance(values, repeat):
         return repeat(function(next(values)))
     results = {value: function(value) for value in set(values)}
@@ -219,7 +235,6 @@ def _map_distinct(function: Callable[[Any], Any], values: Sequence[str] | repeat
 
 
 def _key_text(key: Any) -> Any:
-    """A caller's own id is text, also where a JSON file has a number for it."""
     return str(key) if type(key) is int else _none_if_empty(key)
 
 

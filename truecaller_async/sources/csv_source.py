@@ -1,13 +1,16 @@
-"""CSV: commas, double quotes, a header line.
+"""Read CSV files: commas, double quotes, a header line.
 
-The one hard case is a quote that is not closed, for it swallows every row up to the next quote without a word. So the
-lines of the row at hand are kept. When the quote closes at a place where none may close, only the line on which the
-row began is bad, and the lines after it are read again as rows of their own. When it never closes, or not within
-`LINE_MAX` characters, nobody can say where the next row begins, and reading ends.
-
-A row is read without regard to the rows before it. So who goes on behind a row reads what he would have read anyway;
-only the header is read from the beginning of the file. And so a file on disk can be read in `CsvBlocks`, which take
-many rows at once where they are plain, and are read row by row only where they are not.
+Algorithm:
+    - An unclosed quote would silently swallow all rows up to the next quote. So the lines of the current row are kept.
+      If the quote is closed at an invalid position, only the first line of the row is bad, and the other lines are read
+      again as separate rows.
+    - A regular file is read in blocks (`CsvBlocks`), and row by row only where a block has unusual lines.
+Invariants:
+    - A row is parsed independently of earlier rows. Reading from the end of a row gives the same rows as reading from
+      the beginning; only the header is read from the beginning of the file.
+Failure modes:
+    - If a quote is never closed, or not within `LINE_MAX_CHARS` characters, the start of the next row is unknown.
+      Reading ends with a `SourceError`.
 """
 
 from __future__ import annotations
@@ -40,14 +43,25 @@ from truecaller_async.validation.untrusted_values import masked
 REQUIRED_FIELDS = ("caller", "receiver", "starts_at", "ends_at")
 OTHER_DELIMITERS = (";", "\t", "|")
 HEADER_SHOWN_COLUMNS = 12
+"""Columns that an error message lists."""
 
 
 def read_csv(file: Origin, /, *, defaults: ColumnDefaults | None = None, **columns: str) -> CsvSource:
-    """A CSV file (path, text file or binary file; `.gz` is unpacked) as rows.
+    """Read a CSV file as rows. `.gz` is decompressed.
 
-    The first line names the columns: `caller, receiver, label_id, label_name, reason, starts_at, ends_at, key`, or
-    the names of the API. `columns` chooses others: `read_csv("x.csv", receiver="Phone")`. Reading raises
-    `SourceError`; a wrong name in `columns` is a `ConfigError` at once.
+    The first line has the column names: `caller, receiver, label_id, label_name, reason, starts_at, ends_at, key`, or
+    the API names.
+
+    Args:
+        file: Path, text file or binary file.
+        defaults: Values for columns that the file does not have.
+        columns: Other column names: `read_csv("x.csv", receiver="Phone")`.
+
+    Returns:
+        The source. Reading it raises `SourceError`.
+
+    Raises:
+        ConfigError: A name in `columns` is not a field.
     """
     return CsvSource(file, defaults, columns)
 
@@ -56,9 +70,10 @@ class CsvSource(FileSource):
     """Rows of a CSV file; see `read_csv`."""
 
     kind = "csv"
+    """The format."""
 
     def blocks(self, after: SourcePosition | None = None) -> CsvBlocks | None:
-        """The rows of a file on disk, many at a time; None for a subclass too, which may give other rows."""
+        """Return a block reader if the file is seekable. None for a subclass, because it may give other rows."""
         return CsvBlocks(self, after) if type(self) is CsvSource and self.is_seekable else None
 
     def _rows(self, after: SourcePosition | None) -> Generator[Row, None, None]:
@@ -74,12 +89,12 @@ class CsvSource(FileSource):
                 yield from self.rows_after(after, file, header)
 
     def read_header(self, file: TextIO) -> tuple[list[str], SourcePosition]:
-        """The header of the opened file, and where it ends."""
+        """Return the header of an open file, and the position of its end."""
         feeder = _LineFeeder(TextLines(file, self.name))
         return self._parse_header(feeder, csv.reader(feeder, strict=True))
 
     def rows_after(self, after: SourcePosition, file: TextIO, header: list[str]) -> Generator[Row, None, None]:
-        """The rows of the opened file behind that place."""
+        """Yield the rows of an open file after a position."""
         with self.text_after(after, file) as rest:
             feeder = _LineFeeder(TextLines(rest, self.name, after.offset), after.line)
             yield from self._parse_rows(feeder, csv.reader(feeder, strict=True), header, after.row)
@@ -125,8 +140,8 @@ class CsvSource(FileSource):
         if feeder.ended or isinstance(error, _RowTooLong):
             line = feeder.first_line + _quote_index(feeder.row_lines)
             raise SourceError(
-                f"{self.name}: the quote opened on line {line} is never closed, so no row after row {row} can be told "
-                "from another; close it, or double a quote that belongs to a text",
+                f"{self.name}: the quote opened on line {line} is never closed, so the rows after row {row} cannot be "
+                "separated. Close it, or double a quote that belongs to a text",
                 row=row,
             ) from error
         feeder.push_back()
@@ -134,7 +149,7 @@ class CsvSource(FileSource):
         return Problem("row", "row.quote", f"has a misplaced quote or line end ({error})", hint=hint)
 
     def shape(self, header: list[str]) -> RowShape:
-        """How the cells below that header make records. Raises `SourceError` where they cannot."""
+        """Return how cells below this header make records. Raise `SourceError` if required columns are missing."""
         indexes, conflict = find_columns(header, self.chosen)
         if conflict:
             raise SourceError(f"{self.name}: {conflict}; rename or remove one of them")
@@ -149,7 +164,10 @@ class CsvSource(FileSource):
 
 
 class CsvBlocks:
-    """The rows of a file that can be sought in, from its beginning or behind a place; it is opened when first read."""
+    """Reads a seekable file in blocks, from its beginning or from a position.
+
+    The first call of `rows` opens the file.
+    """
 
     def __init__(self, source: CsvSource, after: SourcePosition | None) -> None:
         self._source = source
@@ -158,9 +176,9 @@ class CsvBlocks:
         self._open_csv: _OpenCsv | None = None
 
     def read_block(self, limit: int) -> Rows | None:
-        """The next rows, at most so many; None where each has to be looked at (`rows`), and at the end.
+        """Return the next rows, at most `limit`. None if they must be read with `rows`, and at the end.
 
-        The first rows of all are looked at: that is where the file is opened.
+        None also before the first call of `rows`, which opens the file.
         """
         opened = self._open_csv
         if opened is None or opened.shape is None:
@@ -180,7 +198,7 @@ class CsvBlocks:
         return Rows(first, [*opened.shape.records(columns)], end=(opened.position.line, opened.position.offset))
 
     def rows(self, limit: int) -> Iterator[Row]:
-        """The next rows, at most so many, each looked at. Raises `SourceError`."""
+        """Yield the next rows, at most `limit`, parsed one by one. Raise `SourceError`."""
         opened = self._opened_csv()
         if opened.shape is None:
             return
@@ -208,23 +226,25 @@ class CsvBlocks:
 
 @attrs.define
 class _OpenCsv:
-    """An opened file: `shape` is None where nothing is in it, `place` is the end of the last row that was read."""
+    """An open file and the position of the reading."""
 
     file: TextIO
     header: list[str]
     shape: RowShape | None
+    """None if the file is empty."""
     position: SourcePosition
+    """End of the last row that was read."""
     ahead: ReadAhead
 
 
 class _RowTooLong(csv.Error):
-    """A row of several lines grew past every measure."""
+    """A row of several lines is longer than `LINE_MAX_CHARS`."""
 
 
 class _LineFeeder:
-    """Hands lines to the CSV reader, and keeps those of the row at hand so that they can be read again.
+    """Gives lines to the CSV reader, and keeps those of the current row so that they can be read again.
 
-    `number` is how many lines of the file come before.
+    `number` is the number of lines before the first.
     """
 
     def __init__(self, lines: TextLines, number: int = 0) -> None:
@@ -239,18 +259,18 @@ class _LineFeeder:
 
     @property
     def first_line(self) -> int:
-        """The line on which the row at hand began."""
+        """Return the line number on which the current row began."""
         return self._number - len(self.row_lines) + 1
 
     def finish_row(self) -> tuple[int, tuple[int, int]]:
-        """The row at hand is done with: its first line, and the lines and bytes of the file up to its end."""
+        """End the current row. Return its first line, and the lines and bytes of the file up to its end."""
         first = self._number - len(self.row_lines) + 1
         self.row_lines.clear()
         self.problem = None
         return first, (self._number, self._lines.offset - self._pushed_back_bytes)
 
     def push_back(self) -> None:
-        """Take back all lines of the row at hand but its first."""
+        """Push back all lines of the current row but the first."""
         pushed = self.row_lines[1:]
         del self.row_lines[1:]
         self._pushed_back.extendleft(reversed(pushed))
@@ -280,7 +300,7 @@ class _LineFeeder:
 
 
 def _quote_index(row_lines: list[str]) -> int:
-    """Which of these lines opened the quote that is open after them, counted from 0: the last with an unpaired mark."""
+    """Return the index of the line that opened the unclosed quote: the last line with an unpaired quote."""
     return max((index for index, line in enumerate(row_lines) if '"' in line.replace('""', "")), default=0)
 
 
@@ -289,7 +309,11 @@ def _is_blank(cells: list[str]) -> bool:
 
 
 def _wrong_width(cells: int, width: int) -> Problem:
-    hint = "put quotes around a text that has a comma" if cells > width else "look for a missing comma or a line break"
+    hint = (
+        "put quotes around a text that contains a comma"
+        if cells > width
+        else "look for a missing comma or a line break"
+    )
     return Problem("row", "row.columns", f"has {cells} cells, and the header has {width}", hint=hint)
 
 
@@ -302,9 +326,9 @@ def _header_summary(header: list[str]) -> str:
 def _header_advice(header: list[str]) -> str:
     delimiter = next((delimiter for delimiter in OTHER_DELIMITERS if len(header) == 1 and delimiter in header[0]), None)
     if header[0].lower().startswith("sep="):
-        return "The line 'sep=' is a note for Excel: remove it, and save the file with commas"
+        return "The line 'sep=' is for Excel only: remove it, and save the file with commas"
     if delimiter:
         return f"The first line has 1 column and contains {delimiter!r}: save the file with commas"
     if any(sum(char.isdigit() for char in name) >= 7 for name in header):
-        return "It looks like data: put a line with the names of the columns above it"
-    return f"Columns are {comma_separated(FIELDS)}; rename one, or choose it, such as receiver='Phone'"
+        return "It looks like data: add a first line with the column names"
+    return f"Columns are {comma_separated(FIELDS)}; rename a column, or choose one, such as receiver='Phone'"

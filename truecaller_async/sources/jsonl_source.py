@@ -1,7 +1,8 @@
-"""JSONL: one JSON object on each line.
+"""Read JSONL files: one JSON object on each line.
 
-Every line stands for itself, so a broken one costs one row. A key that stands twice in one object is refused, because
-JSON readers keep the last one silently.
+Failure modes:
+    - Each line is independent, so a bad line is one bad row.
+    - A key that occurs twice in one object is refused, because JSON parsers silently keep the last one.
 """
 
 from __future__ import annotations
@@ -30,11 +31,21 @@ _decode = msgspec.json.Decoder().decode
 
 
 def read_jsonl(file: Origin, /, *, defaults: ColumnDefaults | None = None, **columns: str) -> JsonlSource:
-    """A JSONL file (path, text file or binary file; `.gz` is unpacked) as rows.
+    """Read a JSONL file as rows. `.gz` is decompressed.
 
     Each line is an object with the keys `caller, receiver, label_id, label_name, reason, starts_at, ends_at, key`, or
-    the names of the API. `columns` chooses others: `read_jsonl("x.jsonl", receiver="phone")`. Reading raises
-    `SourceError`; a wrong name in `columns` is a `ConfigError` at once.
+    the API names.
+
+    Args:
+        file: Path, text file or binary file.
+        defaults: Values for keys that the objects do not have.
+        columns: Other key names: `read_jsonl("x.jsonl", receiver="phone")`.
+
+    Returns:
+        The source. Reading it raises `SourceError`.
+
+    Raises:
+        ConfigError: A name in `columns` is not a field.
     """
     return JsonlSource(file, defaults, columns)
 
@@ -43,6 +54,7 @@ class JsonlSource(FileSource):
     """Rows of a JSONL file; see `read_jsonl`."""
 
     kind = "jsonl"
+    """The format."""
 
     def _rows(self, after: SourcePosition | None) -> Generator[Row, None, None]:
         with open_text(self.origin, self.name) as file:
@@ -63,7 +75,7 @@ class JsonlSource(FileSource):
             if line.isspace():
                 continue
             if number == 0 and (line.lstrip().startswith("[") or line.strip() == "{"):
-                raise SourceError(f"{self.name}: is one JSON document; write one object on each line")
+                raise SourceError(f"{self.name}: is a single JSON document, not JSONL; write one object on each line")
             number += 1
             record = _parse_record(line, line_number, shapes)
             end = (line_number, lines.offset) if has_position else None
@@ -87,10 +99,10 @@ def _parse_record(line: str, line_number: int, shapes: MappingShapes) -> CallRec
     try:
         value = _decode(line)
     except msgspec.DecodeError as error:
-        hint = "one object on each line, and nothing between the lines"
+        hint = "write one object on each line"
         return Problem("row", "row.json", f"is not JSON: {error}", hint=hint)
     except RecursionError:
-        return Problem("row", "row.json", "is nested too deep")
+        return Problem("row", "row.json", "is nested too deeply")
     if not isinstance(value, dict):
         return Problem("row", "row.json", f"is {_type_name(value)}, and must be an object")
     repeated = _repeated_key(line, len(value))
@@ -105,9 +117,9 @@ def _parse_record(line: str, line_number: int, shapes: MappingShapes) -> CallRec
 
 
 def _repeated_key(line: str, keys: int) -> str | None:
-    """A key that stands twice in the object itself, which has so many different ones.
+    """Return a key that occurs twice in the outer object, which has `keys` distinct ones.
 
-    Objects inside it may repeat what they like. Only a line with more colons than keys needs to be looked at.
+    Nested objects are ignored. Only a line with more colons than keys is parsed again.
     """
     if line.count(":") <= keys:
         return None

@@ -1,7 +1,7 @@
-"""A file by its name: the suffix tells the format. And a file that was read before, by the note that was made of it.
+"""Open a file by its suffix, or reopen a file by its descriptor.
 
-Whether it is still the same file, `is_untouched` says without reading it. Its "no" may only mean that somebody copied
-the file; then the rows have to be compared (`planning.fingerprints`).
+`is_unchanged` compares a file with its descriptor without reading it. False may only mean that the file was copied;
+then the rows have to be compared (`planning.fingerprints`).
 """
 
 from __future__ import annotations
@@ -30,9 +30,19 @@ MISSING_FILE_ADVICE = "put the same file back, or give its new path as the sourc
 
 
 def open_source(path: str | os.PathLike[str], defaults: ColumnDefaults | None = None) -> FileSource:
-    """The reader for this file: `.csv`, `.jsonl` or `.ndjson`, each also with `.gz`; "-" is CSV on standard input.
+    """Return the reader for a file: `.csv`, `.jsonl` or `.ndjson`, each also with `.gz`.
 
-    Raises `SourceError` for any other suffix, and says what to do. The file itself is opened when it is read.
+    The file is opened when it is read.
+
+    Args:
+        path: The path; "-" is CSV on standard input.
+        defaults: Values for columns that the file does not have.
+
+    Returns:
+        The source.
+
+    Raises:
+        SourceError: The suffix is not supported, or the path is a folder.
     """
     name = os.fspath(path)
     if name == STANDARD_INPUT:
@@ -47,10 +57,19 @@ def open_source(path: str | os.PathLike[str], defaults: ColumnDefaults | None = 
 
 
 def reopen_source(descriptor: SourceDescriptor) -> FileSource:
-    """The reader for the file of this note, with the same columns and fill.
+    """Return the reader for the file of a descriptor, with the same columns and defaults.
 
-    Raises `SourceError` with row 0 where there is no such file any more, and `ConfigError` where the note has something
-    in it that this version of the library does not know. The file itself is opened when it is read.
+    The file is opened when it is read.
+
+    Args:
+        descriptor: The result of `FileSource.descriptor`.
+
+    Returns:
+        The source.
+
+    Raises:
+        SourceError: The file no longer exists (row 0).
+        ConfigError: The descriptor has a kind or defaults that this version does not know.
     """
     reader = READER_OF_KIND.get(descriptor.kind)
     if reader is None:
@@ -70,7 +89,7 @@ def reopen_source(descriptor: SourceDescriptor) -> FileSource:
 
 
 def is_unchanged(descriptor: SourceDescriptor) -> bool:
-    """Whether the file of this note has the size and the time of change, to the nanosecond, that were noted."""
+    """Return whether the file still has the size and the modification time (in ns) of its descriptor."""
     try:
         found = Path(descriptor.path).stat()
     except (OSError, ValueError):

@@ -1,14 +1,16 @@
-"""A plain iterable, read in a thread of its own.
+"""Read a plain iterable in its own thread.
 
-Generators that ask a database, cursors and query sets block while they think, and some refuse to be read on an event
-loop at all. So one thread, always the same, makes the iterator, reads it and closes it; the loop only ever sees lists.
+Generators that query a database, cursors and query sets block while they wait, and some must not be read on an event
+loop. One thread creates the iterator, reads it and closes it. The event loop receives lists only.
 
-The thread reads no further than it was asked to: it sleeps until somebody waits in `read`, and stops at the limit given
-there. What it has read is handed over in one go, as soon as there is something: a slow source gives its items one by
-one, a fast one in full lists, because the thread goes on while the loop wakes up.
-
-Nothing can interrupt a source that blocks in the middle of an item. `aclose` waits a while for it, and then leaves it
-to its thread, which is a daemon and closes the source when it comes back, or ends with the process.
+Algorithm:
+    - The thread sleeps until a caller waits in `read`, and stops at its limit. So it never reads further than
+      requested.
+    - Items are returned as soon as there is one. A slow source gives single items, a fast one full lists, because the
+      thread continues while the loop wakes up.
+Failure modes:
+    - A source that blocks inside an item cannot be interrupted. `aclose` waits `CLOSE_TIMEOUT_SECONDS` and then
+      returns. The daemon thread closes the source when it continues, or ends with the process.
 """
 
 from __future__ import annotations
@@ -20,11 +22,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 CLOSE_TIMEOUT_SECONDS = 2.0
-"""Seconds for which a source may go on thinking over one item after it was closed, before it is left alone."""
+"""How long `aclose` waits for a source that blocks inside an item."""
 
 
 class ThreadSource:
-    """Reads `items` once. Nothing of it is touched on the event loop, not even its `__iter__`."""
+    """Reads `items` once, in a thread. The event loop does not touch them, not even their `__iter__`."""
 
     def __init__(self, items: Iterable[object]) -> None:
         self._items = items
@@ -38,9 +40,18 @@ class ThreadSource:
         self._thread: threading.Thread | None = None
 
     async def read(self, limit: int) -> list[Any]:
-        """The next 1 to `limit` items; an empty list at the end.
+        """Return the next 1 to `limit` items; an empty list at the end.
 
-        Raises what the source raised, after the items before it. Cancelled, it loses nothing.
+        A cancelled call loses no items.
+
+        Args:
+            limit: Largest number of items, from 1.
+
+        Returns:
+            The items.
+
+        Raises:
+            Exception: The exception of the source, after the items before it.
         """
         arrived = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -49,12 +60,13 @@ class ThreadSource:
             self._wake_loop = lambda: loop.call_soon_threadsafe(arrived.set)
             self._start_thread()
             self._condition.notify()
+            # Checked under the lock, after `_wake_loop` is set: items that arrived before would wake no caller.
             if self._buffer or self._ended:
                 arrived.set()
         try:
             await arrived.wait()
         finally:
-            with self._condition:
+            with self._condition:  # also after a cancellation: the thread stops, and its items stay in the buffer
                 self._buffer_limit, self._wake_loop = 0, None
         with self._condition:
             items = [self._buffer.popleft() for _ in range(min(limit, len(self._buffer)))]
@@ -64,7 +76,11 @@ class ThreadSource:
         return items
 
     async def aclose(self) -> None:
-        """Close the source in its own thread, and wait for that, but not for ever. Raises what closing raises."""
+        """Close the source in its thread, and wait for it at most `CLOSE_TIMEOUT_SECONDS`.
+
+        Raises:
+            Exception: As closing the source does.
+        """
         with self._condition:
             self._closing = True
             if self._thread is None or self._ended:
@@ -90,7 +106,7 @@ class ThreadSource:
             self._thread.start()
 
     def _run(self) -> None:
-        """The thread: read when asked, then close."""
+        """Run in the thread: read on demand, then close."""
         failure: Exception | None = None
         try:
             items = iter(self._items)
@@ -99,7 +115,7 @@ class ThreadSource:
             finally:
                 if hasattr(items, "close"):
                     items.close()
-        except Exception as error:  # noqa: BLE001 - whatever the source raises is raised to its reader
+        except Exception as error:  # noqa: BLE001 - every exception of the source is raised to its reader
             failure = error
         with self._condition:
             self._failure = failure
@@ -118,7 +134,7 @@ class ThreadSource:
                 return
 
     def _wait_for_demand(self) -> bool:
-        """Sleep until there is something to read for; False when it is over."""
+        """Sleep until there is something to read. Return False after a close."""
         with self._condition:
             self._condition.wait_for(lambda: self._closing or len(self._buffer) < self._buffer_limit)
             return not self._closing

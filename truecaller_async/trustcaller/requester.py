@@ -56,7 +56,7 @@ LIMIT_OWNER = "trustcaller"
 """The key under which the limiter counts."""
 
 NEVER_CLOSED = (
-    "a TrustCallerClient was used and not closed: its connections stay open. "
+    "a TrustCallerClient was used and never closed: its connections stay open. "
     "Use 'async with', or 'await client.aclose()' in a finally"
 )
 
