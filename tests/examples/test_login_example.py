@@ -19,7 +19,7 @@ from aiohttp import web
 
 from tests.transport.raw_server import RawServer
 from tests.verification.samples import sample
-from tests.verification.server import says
+from tests.verification.server import answering
 from truecaller_async.verification import Endpoints, MobileWeb, MobileWebOptions
 
 LINK = re.compile(r"truecallersdk://truesdk/web_verify\?type=btmsheet&requestNonce=([\w-]+)&")
@@ -91,7 +91,7 @@ def granted(nonce: str, profiles: RawServer) -> bytes:
 
 async def test_login_example_signs_in_only_the_browser_that_started() -> None:
     async with (
-        RawServer(says(sample("mobile_web_profile_response"))) as profiles,
+        RawServer(answering(sample("mobile_web_profile_response"))) as profiles,
         backend(profiles) as url,
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
     ):

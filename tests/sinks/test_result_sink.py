@@ -26,7 +26,7 @@ FAILED = RecordResult(
 )
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""How a cell begins that a spreadsheet runs; the last four are the full-width forms of the first four."""
+"""First characters of a formula; the last four are the full-width forms of the first four."""
 
 CSV = (
     "row,key,outcome,reason,field,batch_id,record_id,attempts,possibly_duplicated\n"
@@ -239,7 +239,7 @@ def test_uncountable_file_has_no_count(tmp_path: Path) -> None:
     assert count_rows(tmp_path / "none.csv") is None
 
 
-odd_texts = st.one_of(
+unusual_texts = st.one_of(
     st.none(),
     st.sampled_from(
         ["", "a", "=1", "-", "a,b", 'say "so"', "two\nlines", "a\rb", "\uff1d1", "\ud800", "é", "ok", "\t", "'"]
@@ -248,9 +248,9 @@ odd_texts = st.one_of(
 )
 
 
-def as_a_csv_writer(results: list[RecordResult]) -> str:
+def csv_writer_text(results: list[RecordResult]) -> str:
     rows = [[getattr(result, column) for column in COLUMNS] for result in results]
-    cells = [[guarded(cell) for cell in row] for row in rows]
+    cells = [[without_formula(cell) for cell in row] for row in rows]
     text = ""
     for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL):
         stream = io.StringIO()
@@ -261,7 +261,7 @@ def as_a_csv_writer(results: list[RecordResult]) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def guarded(cell: object) -> object:
+def without_formula(cell: object) -> object:
     if isinstance(cell, str):
         return "'" + cell if cell.startswith(FORMULA_STARTS) else str(cell)
     return str(cell).lower() if isinstance(cell, bool) else cell
@@ -274,12 +274,12 @@ def guarded(cell: object) -> object:
             RecordResult,
             record=st.none(),
             row=st.integers(1, 10**12),
-            key=st.one_of(odd_texts, st.sampled_from([1, 1.0, True, Outcome.FAILED, [1, "a,b"], ("x",)])),
+            key=st.one_of(unusual_texts, st.sampled_from([1, 1.0, True, Outcome.FAILED, [1, "a,b"], ("x",)])),
             outcome=st.sampled_from(Outcome),
-            reason=odd_texts,
-            field=odd_texts,
-            batch_id=st.one_of(st.just("b-1"), odd_texts),
-            record_id=odd_texts,
+            reason=unusual_texts,
+            field=unusual_texts,
+            batch_id=st.one_of(st.just("b-1"), unusual_texts),
+            record_id=unusual_texts,
             attempts=st.one_of(st.integers(0, 3), st.booleans()),
             possibly_duplicated=st.booleans(),
         ),
@@ -291,4 +291,4 @@ def test_csv_equals_the_csv_module_output_of_guarded_cells(results: list[RecordR
     sink = open_sink(stream)
     stream.truncate(stream.seek(0))
     sink.write(iter(results))
-    assert stream.getvalue() == as_a_csv_writer(results)
+    assert stream.getvalue() == csv_writer_text(results)

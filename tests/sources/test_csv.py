@@ -1,4 +1,4 @@
-"""CSV files, line by line of the catalogue of bad input, and as laws over any bytes."""
+"""CSV files: the catalogue of bad input, and properties that hold for any bytes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEADER = "caller,receiver,starts_at,ends_at,reason,key\n"
 
 
 def data(number: int = 0, **cells: str) -> str:
-    """One good line; `cells` are written as they are, quotes included."""
+    """Return one good line; `cells` are written unchanged, with quotes."""
     values = {
         "caller": "911234567898",
         "receiver": str(919_234_567_000 + number),
@@ -191,7 +191,7 @@ def test_column_chosen_for_no_field_is_a_configuration_error() -> None:
         read_csv("campaign.csv", phone="Phone")
 
 
-# The catalogue
+# Catalogue of bad input
 
 
 @pytest.mark.fault("B17")
@@ -505,7 +505,7 @@ def test_reason_that_looks_like_a_formula_is_kept_as_data() -> None:
     assert record(rows_of(HEADER + data(reason='"=HYPERLINK(""x"")"'))[0]).reason == '=HYPERLINK("x")'
 
 
-# Laws
+# Properties
 
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 

@@ -1,4 +1,4 @@
-"""JSONL files, line by line of the catalogue of bad input, and as laws over any bytes."""
+"""JSONL files: the catalogue of bad input, and properties that hold for any bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plain iterable in a thread of its own: the same items, no further than asked, and never on the loop."""
+"""A plain iterable in its own thread gives the same items, is read on demand only, and never on the event loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RECORD = CallRecord("911234567898", "919234567890", 1, 2)
 
 
 async def read_all(source: ThreadSource, limits: list[int]) -> list[list[object]]:
-    """Every list that is read, with these limits in turn, up to the empty one."""
+    """Return every list of items, read with these limits in turn, with the empty one at the end."""
     lists = []
     for number in range(10_000):
         items = await source.read(limits[number % len(limits)])

@@ -1,4 +1,4 @@
-"""The client as a user meets it: its settings, and all of its calls against the sandbox over a socket."""
+"""The settings of the client, and all of its calls against the sandbox over a socket."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from truecaller_async.trustcaller import TrustCallerClient
 from truecaller_async.trustcaller.requests import check_request
 from truecaller_async.trustcaller.responses import decode_check
 
-from .driving import TOKEN
+from .scripted_client import TOKEN
 
-WIDE = Limits((RateLimit("trustcaller", 1_000_000, 1.0),))
-LOOSE = SandboxSettings(trustcaller=TrustCallerSettings(limit=1_000_000))
+HIGH_LIMITS = Limits((RateLimit("trustcaller", 1_000_000, 1.0),))
+HIGH_SANDBOX_LIMIT = SandboxSettings(trustcaller=TrustCallerSettings(limit=1_000_000))
 
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    async with await Sandbox.start(LOOSE) as sandbox:
+    async with await Sandbox.start(HIGH_SANDBOX_LIMIT) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 async def client(sandbox: Sandbox) -> AsyncIterator[TrustCallerClient]:
-    async with TrustCallerClient.from_env(sandbox.environment(), limits=WIDE) as client:
+    async with TrustCallerClient.from_env(sandbox.environment(), limits=HIGH_LIMITS) as client:
         yield client
 
 
@@ -72,7 +72,9 @@ async def test_one_call_and_the_live_check(client: TrustCallerClient) -> None:
 
 async def test_key_life_cycle_from_creation_to_revocation(client: TrustCallerClient, sandbox: Sandbox) -> None:
     new = await client.keys.create("Production server")
-    other = TrustCallerClient(token=new.token, base_url=sandbox.environment()["TRUSTCALLER_BASE_URL"], limits=WIDE)
+    other = TrustCallerClient(
+        token=new.token, base_url=sandbox.environment()["TRUSTCALLER_BASE_URL"], limits=HIGH_LIMITS
+    )
     async with other:
         assert len((await other.numbers.list()).items) == 25
         assert {key.id for key in (await client.keys.list()).items} == {6, new.id}
@@ -112,7 +114,7 @@ def test_argument_wins_over_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "told"),
+    ("environ", "message"),
     [
         ({}, "TRUSTCALLER_TOKEN is not set"),
         ({"TRUSTCALLER_TOKEN_FILE": "nowhere/at/all"}, "nowhere/at/all"),
@@ -120,8 +122,8 @@ def test_argument_wins_over_the_environment() -> None:
         ({"TRUSTCALLER_TOKEN": TOKEN, "TRUSTCALLER_BASE_URL": "http://trustcaller.example"}, "plain http"),
     ],
 )
-def test_wrong_environment_variable_is_named(environ: dict[str, str], told: str) -> None:
-    with pytest.raises(ConfigError, match=told) as caught:
+def test_wrong_environment_variable_is_named(environ: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
         TrustCallerClient.from_env(environ)
     assert "two words" not in str(caught.value)
 

@@ -52,10 +52,7 @@ class ResultSink:
     """Writes results. A context manager, made by `open_sink`."""
 
     def __init__(self, stream: TextIO, file_format: Format, *, header: bool, path: Path | None = None) -> None:
-        """Use a stream.
-
-        If `path` is given, the stream is this file, and `close` closes it.
-        """
+        """Use a stream. `close` closes it only if `path` is given."""
         self._stream = stream
         self._render = RENDERERS[file_format]
         self._path = path
@@ -75,7 +72,9 @@ class ResultSink:
         self._put(self._render(_columns(list(results))))
 
     def close(self) -> None:
-        """Close the file and sync it to disk. Standard output and streams of the caller stay open. May be called twice.
+        """Close the file and sync it to disk. May be called twice.
+
+        Standard output and streams of the caller stay open.
 
         Raises:
             OSError: The last data could not be written.
@@ -114,7 +113,7 @@ def open_sink(
         path: A path (`.csv`, `.jsonl`, `.ndjson`, each also with `.gz`), "-" for standard output, or a text stream.
         source: The input file. It is never overwritten.
         append: Continue a file of an earlier run.
-        file_format: Format if there is no suffix, "csv" or "jsonl"; CSV by default.
+        file_format: "csv" or "jsonl". By default that of the suffix; CSV for standard output and streams.
 
     Returns:
         The sink.

@@ -149,7 +149,10 @@ class CsvSource(FileSource):
         return Problem("row", "row.quote", f"has a misplaced quote or line end ({error})", hint=hint)
 
     def shape(self, header: list[str]) -> RowShape:
-        """Return how cells below this header make records. Raise `SourceError` if required columns are missing."""
+        """Return how cells below this header make records.
+
+        Raise `SourceError` if a required column is missing, or two columns have the same field.
+        """
         indexes, conflict = find_columns(header, self.chosen)
         if conflict:
             raise SourceError(f"{self.name}: {conflict}; rename or remove one of them")
