@@ -31,8 +31,8 @@ const nonce = %(nonce)s, said = document.getElementById("said");
 location.href = %(link)s;
 async function ask(left) {
   const answer = await (await fetch("/login/poll", {method: "POST", body: nonce})).json();
-  if (answer.stage === "verified") { said.textContent = "Hello, " + answer.name; return; }
-  if (left === 0 || answer.stage === "rejected" || answer.stage === "over") {
+  if (answer.status === "verified") { said.textContent = "Hello, " + answer.name; return; }
+  if (left === 0 || answer.status === "rejected" || answer.status === "over") {
     said.textContent = "Please sign in with a code instead.";
     return;
   }
@@ -98,8 +98,8 @@ def create_app(login: MobileWeb, key: str) -> web.Application:
     return app
 
 
-def _answer(stage: SignInStatus, **more: str) -> web.Response:
-    return web.json_response({"stage": stage, **more}, headers={"Cache-Control": "no-store"})
+def _answer(status: SignInStatus, **more: str) -> web.Response:
+    return web.json_response({"status": status, **more}, headers={"Cache-Control": "no-store"})
 
 
 def _for_script(text: str) -> str:

@@ -209,7 +209,7 @@ def test_campaign_of_another_process_is_refused(client: TruecallerClient, monkey
 
 
 def test_stuck_source_does_not_delay_the_end(client: TruecallerClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(thread_source, "CLOSING_GRACE", 0.01)
+    monkeypatch.setattr(thread_source, "CLOSE_TIMEOUT_SECONDS", 0.01)
     go_on, ended = threading.Event(), threading.Event()
 
     def stuck() -> Iterator[CallRecord]:

@@ -178,7 +178,7 @@ async def test_foreign_file_at_the_results_path_stops_the_command(shell: Shell, 
     (shell.folder / "out.csv").write_text("dear diary\n")
     second = await resumed(shell, journal)
     assert second.code == 3
-    assert "does not begin like a file of results" in second.stderr
+    assert "does not start like a results file" in second.stderr
     assert second.stderr.splitlines()[-1] == f"Resume with: truecaller campaign resume {journal}"
     assert (shell.folder / "out.csv").read_text() == "dear diary\n"
     (shell.folder / "other.csv").write_text("what stood here goes\n")

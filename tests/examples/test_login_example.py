@@ -19,7 +19,7 @@ from aiohttp import web
 
 from tests.transport.raw_server import RawServer
 from tests.verification.samples import sample
-from tests.verification.server import says
+from tests.verification.server import answering
 from truecaller_async.verification import Endpoints, MobileWeb, MobileWebOptions
 
 LINK = re.compile(r"truecallersdk://truesdk/web_verify\?type=btmsheet&requestNonce=([\w-]+)&")
@@ -91,7 +91,7 @@ def granted(nonce: str, profiles: RawServer) -> bytes:
 
 async def test_login_example_signs_in_only_the_browser_that_started() -> None:
     async with (
-        RawServer(says(sample("mobile_web_profile_response"))) as profiles,
+        RawServer(answering(sample("mobile_web_profile_response"))) as profiles,
         backend(profiles) as url,
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
     ):
@@ -101,18 +101,18 @@ async def test_login_example_signs_in_only_the_browser_that_started() -> None:
         assert {"HttpOnly", "Secure", "SameSite=Lax", "Path=/"} <= {flag.strip() for flag in browser.flags.split(";")}
         assert browser.cookie.startswith("__Host-")
         assert "Domain" not in browser.flags
-        assert await browser.poll() == {"stage": "waiting"}
+        assert await browser.poll() == {"status": "waiting"}
         assert await post(http, url, f'{{"requestId": "{browser.nonce}", "status": "flow_invoked"}}'.encode()) == (
             200,
             b"{}",
         )
-        assert await browser.poll() == {"stage": "opened"}
+        assert await browser.poll() == {"status": "opened"}
         assert await post(http, url, granted(browser.nonce, profiles)) == (200, b"{}")
-        assert await browser.poll(other.cookie) == await browser.poll("") == {"stage": "over"}
+        assert await browser.poll(other.cookie) == await browser.poll("") == {"status": "over"}
         assert profiles.requests == 0
-        assert await browser.poll() == {"stage": "verified", "name": "Rajat"}
-        assert await browser.poll() == {"stage": "over"}
-        assert await other.poll() == {"stage": "waiting"}
+        assert await browser.poll() == {"status": "verified", "name": "Rajat"}
+        assert await browser.poll() == {"status": "over"}
+        assert await other.poll() == {"status": "waiting"}
 
 
 async def test_forged_posts_are_answered_without_effect() -> None:
@@ -128,10 +128,10 @@ async def test_forged_posts_are_answered_without_effect() -> None:
         assert (await post(http, url, b"not json"))[0] == 400
         assert (await post(http, url, b"x" * 70_000))[0] == 413
         assert (await post(http, url, packed, **{"Content-Encoding": "gzip"}))[0] == 400
-        assert await browser.poll() == {"stage": "waiting"}
+        assert await browser.poll() == {"status": "waiting"}
         hostile = granted(browser.nonce, profiles).replace(b"127.0.0.1", b"evil.example")
         assert await post(http, url, hostile) == (200, b"{}")
-        assert await browser.poll() == {"stage": "over"}
+        assert await browser.poll() == {"status": "over"}
         assert profiles.connections == []
 
 
@@ -151,7 +151,7 @@ async def test_cross_site_links_do_not_poll_and_sessions_are_not_accepted() -> N
         for body in (b"\xff\xfe", b"", b"x" * 60_000):
             form = {"Cookie": browser.cookie, "Content-Type": "text/plain; charset=nonsense"}
             async with http.post(f"{url}/login/poll", data=body, headers=form) as answer:
-                assert await answer.json() == {"stage": "over"}
+                assert await answer.json() == {"status": "over"}
 
 
 async def test_callback_without_the_key_is_refused() -> None:
@@ -165,7 +165,7 @@ async def test_callback_without_the_key_is_refused() -> None:
         for key in ("callback", "", KEY[:-1], KEY.upper(), f"{KEY}/"):
             async with http.post(f"{url}/truecaller/{key}", data=granted(browser.nonce, profiles)) as answer:
                 assert answer.status == 404
-        assert await browser.poll() == {"stage": "waiting"}
+        assert await browser.poll() == {"status": "waiting"}
 
 
 @pytest.mark.parametrize("key", ["", "callback", "{key}" * 10, "x" * 31])
@@ -186,7 +186,7 @@ async def test_login_example_runs_unchanged() -> None:
         async with aiohttp.ClientSession() as http:
             browser = Browser(http, page.removesuffix("/login"))
             await browser.begin()
-            assert await browser.poll() == {"stage": "waiting"}
+            assert await browser.poll() == {"status": "waiting"}
     finally:
         process.terminate()
         await process.communicate()

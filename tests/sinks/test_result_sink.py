@@ -1,4 +1,4 @@
-"""Results files: every column, guarded cells, whole lines, and never over the input."""
+"""Results files: every column, escaped formulas, complete lines, and the input is never overwritten."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import CallRecord, Outcome, RecordResult
 from truecaller_async.sinks import open_sink
-from truecaller_async.sinks.result_sink import COLUMNS, Format, check_not_input, check_sink, whole_file
+from truecaller_async.sinks.result_sink import COLUMNS, Format, atomic_sink, check_not_input, check_sink
 from truecaller_async.sources import count_rows
 
 RECORD = CallRecord("911234567898", "919234567898", 1, 2, key="k1")
@@ -26,7 +26,7 @@ FAILED = RecordResult(
 )
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""How a cell begins that a spreadsheet runs; the last four are the full-width forms of the first four."""
+"""First characters of a formula; the last four are the full-width forms of the first four."""
 
 CSV = (
     "row,key,outcome,reason,field,batch_id,record_id,attempts,possibly_duplicated\n"
@@ -76,7 +76,7 @@ def test_what_was_written_can_be_read_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_stream_is_written_to_and_left_open(form: Format) -> None:
     stream = io.StringIO()
-    with open_sink(stream, form=form) as sink:
+    with open_sink(stream, file_format=form) as sink:
         sink.write([DELIVERED])
     assert not stream.closed
     assert stream.getvalue().startswith("row," if form == "csv" else '{"row":1')
@@ -102,14 +102,14 @@ def test_cell_that_begins_like_a_formula_is_guarded(start: str) -> None:
 @pytest.mark.fault("S33")
 def test_jsonl_is_not_guarded() -> None:
     stream = io.StringIO()
-    open_sink(stream, form="jsonl").write([RecordResult(None, 3, "=1+1", Outcome.FAILED)])
+    open_sink(stream, file_format="jsonl").write([RecordResult(None, 3, "=1+1", Outcome.FAILED)])
     assert json.loads(stream.getvalue())["key"] == "=1+1"
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_unpaired_surrogate_in_a_key_is_written_escaped(form: Format) -> None:
     stream = io.StringIO()
-    open_sink(stream, form=form).write([RecordResult(None, 3, "k\ud800", Outcome.INVALID)])
+    open_sink(stream, file_format=form).write([RecordResult(None, 3, "k\ud800", Outcome.INVALID)])
     assert "k\\ud800" in stream.getvalue()
 
 
@@ -141,7 +141,7 @@ def test_input_is_never_written_over(tmp_path: Path) -> None:
     link.symlink_to(path)
     for target in (path, link):
         for append in (True, False):
-            with pytest.raises(ConfigError, match="over the input"):
+            with pytest.raises(ConfigError, match="is the input"):
                 open_sink(target, source=path, append=append)
     assert path.read_text() == "caller\n"
     open_sink(tmp_path / "other.csv", source=path).close()
@@ -176,7 +176,7 @@ def test_pipe_is_not_opened_by_the_path_check(tmp_path: Path) -> None:
 def test_rows_that_would_be_lost_are_named(tmp_path: Path) -> None:
     path = tmp_path / "j.csv"
     path.touch()
-    with pytest.raises(ConfigError, match=r"over the journal .*j\.csv"):
+    with pytest.raises(ConfigError, match=r"j\.csv is the journal"):
         check_not_input(path, path, what="journal")
     check_not_input(path, None)
     check_not_input(tmp_path / "none.csv", path)
@@ -185,7 +185,7 @@ def test_rows_that_would_be_lost_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["out.csv", "out.jsonl.gz"])
 def test_file_is_replaced_completely_or_unchanged(tmp_path: Path, name: str) -> None:
     def fail(path: Path) -> None:
-        with whole_file(path) as sink:
+        with atomic_sink(path) as sink:
             sink.write([DELIVERED])
             raise ZeroDivisionError
 
@@ -193,14 +193,14 @@ def test_file_is_replaced_completely_or_unchanged(tmp_path: Path, name: str) -> 
     with pytest.raises(ZeroDivisionError):
         fail(path)
     assert list(tmp_path.iterdir()) == []
-    with whole_file(path) as sink:
+    with atomic_sink(path) as sink:
         sink.write([DELIVERED, FAILED])
     assert len(text_of(path).splitlines()) == (3 if name == "out.csv" else 2)
     before = path.read_bytes()
     with pytest.raises(ZeroDivisionError):
         fail(path)
     assert path.read_bytes() == before
-    with pytest.raises(ConfigError, match="must end in"):
+    with pytest.raises(ConfigError, match="suffix is not supported"):
         fail(tmp_path / "out.xlsx")
 
 
@@ -210,7 +210,7 @@ def test_what_was_written_is_read_back_as_csv_and_as_jsonl(key: str, reason: str
     result = RecordResult(None, 1, key, Outcome.FAILED, reason=reason)
     table, lines = io.StringIO(newline=""), io.StringIO(newline="")
     open_sink(table).write([result])
-    open_sink(lines, form="jsonl").write([result])
+    open_sink(lines, file_format="jsonl").write([result])
     row = next(csv.DictReader(io.StringIO(table.getvalue(), newline="")))
     for column, value in (("key", key), ("reason", reason)):
         assert row[column] == ("'" + value if value.startswith(FORMULA_STARTS) else value)
@@ -239,7 +239,7 @@ def test_uncountable_file_has_no_count(tmp_path: Path) -> None:
     assert count_rows(tmp_path / "none.csv") is None
 
 
-odd_texts = st.one_of(
+unusual_texts = st.one_of(
     st.none(),
     st.sampled_from(
         ["", "a", "=1", "-", "a,b", 'say "so"', "two\nlines", "a\rb", "\uff1d1", "\ud800", "é", "ok", "\t", "'"]
@@ -248,9 +248,9 @@ odd_texts = st.one_of(
 )
 
 
-def as_a_csv_writer(results: list[RecordResult]) -> str:
+def csv_writer_text(results: list[RecordResult]) -> str:
     rows = [[getattr(result, column) for column in COLUMNS] for result in results]
-    cells = [[guarded(cell) for cell in row] for row in rows]
+    cells = [[without_formula(cell) for cell in row] for row in rows]
     text = ""
     for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL):
         stream = io.StringIO()
@@ -261,7 +261,7 @@ def as_a_csv_writer(results: list[RecordResult]) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def guarded(cell: object) -> object:
+def without_formula(cell: object) -> object:
     if isinstance(cell, str):
         return "'" + cell if cell.startswith(FORMULA_STARTS) else str(cell)
     return str(cell).lower() if isinstance(cell, bool) else cell
@@ -274,12 +274,12 @@ def guarded(cell: object) -> object:
             RecordResult,
             record=st.none(),
             row=st.integers(1, 10**12),
-            key=st.one_of(odd_texts, st.sampled_from([1, 1.0, True, Outcome.FAILED, [1, "a,b"], ("x",)])),
+            key=st.one_of(unusual_texts, st.sampled_from([1, 1.0, True, Outcome.FAILED, [1, "a,b"], ("x",)])),
             outcome=st.sampled_from(Outcome),
-            reason=odd_texts,
-            field=odd_texts,
-            batch_id=st.one_of(st.just("b-1"), odd_texts),
-            record_id=odd_texts,
+            reason=unusual_texts,
+            field=unusual_texts,
+            batch_id=st.one_of(st.just("b-1"), unusual_texts),
+            record_id=unusual_texts,
             attempts=st.one_of(st.integers(0, 3), st.booleans()),
             possibly_duplicated=st.booleans(),
         ),
@@ -291,4 +291,4 @@ def test_csv_equals_the_csv_module_output_of_guarded_cells(results: list[RecordR
     sink = open_sink(stream)
     stream.truncate(stream.seek(0))
     sink.write(iter(results))
-    assert stream.getvalue() == as_a_csv_writer(results)
+    assert stream.getvalue() == csv_writer_text(results)

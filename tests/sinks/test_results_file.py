@@ -1,4 +1,4 @@
-"""Results files that a crash left: cut anywhere, mended and completed, each holds every row once."""
+"""Results files that a crash left: cut at any byte, repaired and completed, each has every row once."""
 
 from __future__ import annotations
 
@@ -19,14 +19,27 @@ from hypothesis import strategies as st
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import Outcome, RecordResult
 from truecaller_async.sinks import open_sink
-from truecaller_async.sinks.result_sink import replaced_file
-from truecaller_async.sinks.results_file import RowSet, repair
+from truecaller_async.sinks.result_sink import atomic_replacement
+from truecaller_async.sinks.results_file import RowSet, repair_results_file
 
 NAMES = ["out.csv", "out.jsonl", "out.csv.gz", "out.jsonl.gz"]
-NASTY = ["plain", "", 'a "quoted" word', "two\nlines", "one\r", '"', '""\n""', "\0", "\ud800", "=1+1", "é,ü", "\n\n"]
+UNUSUAL_KEYS = [
+    "plain",
+    "",
+    'a "quoted" word',
+    "two\nlines",
+    "one\r",
+    '"',
+    '""\n""',
+    "\0",
+    "\ud800",
+    "=1+1",
+    "é,ü",
+    "\n\n",
+]
 
 
-def every(_: int) -> bool:
+def always_final(_: int) -> bool:
     return True
 
 
@@ -34,7 +47,7 @@ def result(row: int, key: str | None = None) -> RecordResult:
     return RecordResult(None, row, key, Outcome.DELIVERED, reason=key, batch_id="b", record_id=f"r-{row}", attempts=1)
 
 
-def written(path: Path, lists: Iterable[Iterable[RecordResult]], *, append: bool = False) -> bytes:
+def write_results(path: Path, lists: Iterable[Iterable[RecordResult]], *, append: bool = False) -> bytes:
     with open_sink(path, append=append) as sink:
         for results in lists:
             sink.write(results)
@@ -59,47 +72,47 @@ def rows_in(path: Path) -> list[int]:
 
 @pytest.mark.parametrize("name", NAMES)
 @given(
-    keys=st.lists(st.sampled_from(NASTY) | st.text(max_size=8), max_size=12),
+    keys=st.lists(st.sampled_from(UNUSUAL_KEYS) | st.text(max_size=8), max_size=12),
     runs=st.integers(1, 3),
     share=st.floats(0, 1),
 )
-@example(keys=NASTY, runs=2, share=0.5)
+@example(keys=UNUSUAL_KEYS, runs=2, share=0.5)
 def test_file_cut_at_any_byte_is_repaired_and_completed(name: str, keys: list[str], runs: int, share: float) -> None:
     results = [result(row, key) for row, key in enumerate(keys, 1)]
     with TemporaryDirectory() as folder:
         path = Path(folder) / name
         for run in range(runs):
-            written(path, [[one] for one in results[run::runs]], append=True)
+            write_results(path, [[one] for one in results[run::runs]], append=True)
         whole = path.read_bytes()
         path.write_bytes(whole[: round(share * len(whole))])
-        there = repair(path, every)
+        there = repair_results_file(path, always_final)
         assert sorted(rows_in(path)) == [one.row for one in results if one.row in there]
-        written(path, [[one for one in results if one.row not in there]], append=True)
+        write_results(path, [[one for one in results if one.row not in there]], append=True)
         assert sorted(rows_in(path)) == [one.row for one in results]
-        assert len(repair(path, every)) == len(results)
+        assert len(repair_results_file(path, always_final)) == len(results)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_complete_row_before_the_cut_is_lost(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    whole = written(path, [[result(row, random.Random(row).choice(NASTY))] for row in range(1, 40)])
+    whole = write_results(path, [[result(row, random.Random(row).choice(UNUSUAL_KEYS))] for row in range(1, 40)])
     marks = []
     path.unlink()
     with open_sink(path) as sink:
         for row in range(1, 40):
-            sink.write([result(row, random.Random(row).choice(NASTY))])
+            sink.write([result(row, random.Random(row).choice(UNUSUAL_KEYS))])
             marks.append(path.stat().st_size)
     for row, size in enumerate(marks, 1):
         path.write_bytes(whole[:size])
-        assert len(repair(path, every)) == row
+        assert len(repair_results_file(path, always_final)) == row
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_complete_file_is_unchanged(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    before = written(path, [[result(row)] for row in range(1, 100)])
+    before = write_results(path, [[result(row)] for row in range(1, 100)])
     facts = path.stat()
-    there = repair(path, every)
+    there = repair_results_file(path, always_final)
     assert len(there) == 99
     assert 99 in there
     assert 100 not in there
@@ -110,11 +123,11 @@ def test_complete_file_is_unchanged(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_reopened_rows_are_removed_and_the_rest_is_byte_identical(tmp_path: Path, name: str) -> None:
     path, other = tmp_path / name, tmp_path / f"other-{name}"
-    written(path, [[result(row, random.Random(row).choice(NASTY)) for row in range(1, 30)]])
+    write_results(path, [[result(row, random.Random(row).choice(UNUSUAL_KEYS)) for row in range(1, 30)]])
     path.chmod(0o600)
-    there = repair(path, lambda row: row % 3 > 0)
+    there = repair_results_file(path, lambda row: row % 3 > 0)
     assert [row for row in range(1, 30) if row in there] == [row for row in range(1, 30) if row % 3]
-    written(other, [[result(row, random.Random(row).choice(NASTY)) for row in range(1, 30) if row % 3]])
+    write_results(other, [[result(row, random.Random(row).choice(UNUSUAL_KEYS)) for row in range(1, 30) if row % 3]])
     assert lines_in(path) == lines_in(other)
     assert path.stat().st_mode & 0o777 == 0o600
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
@@ -123,21 +136,21 @@ def test_reopened_rows_are_removed_and_the_rest_is_byte_identical(tmp_path: Path
 @pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])
 def test_repeated_row_and_invalid_line_are_removed(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    written(path, [[result(1), result(2), result(1)]])
+    write_results(path, [[result(1), result(2), result(1)]])
     with path.open("a") as file:
         file.write("what is this\n")
-    written(path, [[result(3)]], append=True)
-    assert len(repair(path, every)) == 3
+    write_results(path, [[result(3)]], append=True)
+    assert len(repair_results_file(path, always_final)) == 3
     assert rows_in(path) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_zeros_left_by_a_power_failure_are_cut_off(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    for before in (written(path, [[result(1), result(2)]]), b""):
+    for before in (write_results(path, [[result(1), result(2)]]), b""):
         path.write_bytes(before + bytes(5000))
-        assert len(repair(path, every)) == (2 if before else 0)
-        written(path, [[result(3)]], append=True)
+        assert len(repair_results_file(path, always_final)) == (2 if before else 0)
+        write_results(path, [[result(3)]], append=True)
         assert rows_in(path) == ([1, 2, 3] if before else [3])
 
 
@@ -155,24 +168,24 @@ def test_zeros_left_by_a_power_failure_are_cut_off(tmp_path: Path, name: str) ->
 def test_foreign_file_is_refused_and_unchanged(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"does not begin like a file of results.*--results"):
-        repair(path, every)
+    with pytest.raises(ConfigError, match=r"does not start like a results file.*--results"):
+        repair_results_file(path, always_final)
     assert path.read_bytes() == content
 
 
 def test_missing_file_and_non_file_have_no_rows(tmp_path: Path) -> None:
-    assert len(repair(tmp_path / "none.csv", every)) == 0
+    assert len(repair_results_file(tmp_path / "none.csv", always_final)) == 0
     (tmp_path / "null.csv").symlink_to("/dev/null")
-    assert len(repair(tmp_path / "null.csv", every)) == 0
-    with pytest.raises(ConfigError, match=r"must end in \.csv"):
-        repair(tmp_path / "out.xlsx", every)
+    assert len(repair_results_file(tmp_path / "null.csv", always_final)) == 0
+    with pytest.raises(ConfigError, match=r"Use \.csv"):
+        repair_results_file(tmp_path / "out.xlsx", always_final)
 
 
 def test_link_stays_a_link(tmp_path: Path) -> None:
     real, link = tmp_path / "real.csv", tmp_path / "link.csv"
-    written(real, [[result(1), result(2)]])
+    write_results(real, [[result(1), result(2)]])
     link.symlink_to(real)
-    repair(link, lambda row: row == 2)
+    repair_results_file(link, lambda row: row == 2)
     assert link.is_symlink()
     assert rows_in(real) == [2]
 
@@ -182,14 +195,14 @@ def test_file_replaces_another_only_once_complete(tmp_path: Path) -> None:
     path.write_text("old")
 
     def fail(write: Callable[[Path], object]) -> None:
-        with replaced_file(path) as new:
+        with atomic_replacement(path) as new:
             write(new)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail(lambda new: new.write_text("half"))
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("out.csv", "old")]
-    with replaced_file(path) as new:
+    with atomic_replacement(path) as new:
         new.write_text("new")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("out.csv", "new")]
 

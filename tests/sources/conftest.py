@@ -1,4 +1,4 @@
-"""What the tests of this room share."""
+"""Fixtures of the source tests."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_spare_loop() -> None:
-    """Close the loop that a pytest plugin made by asking for the current one, and that nobody else would close."""
+def _close_plugin_loop() -> None:
+    """Close the event loop that a pytest plugin creates and does not close."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:

@@ -1,4 +1,4 @@
-"""CSV files, line by line of the catalogue of bad input, and as laws over any bytes."""
+"""CSV files: the catalogue of bad input, and properties that hold for any bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from truecaller_async.errors import ConfigError, SourceError
 from truecaller_async.models import CallRecord, Row
 from truecaller_async.sources import ColumnDefaults, open_source, read_csv
 from truecaller_async.sources.column_mapping import FIELDS
-from truecaller_async.sources.text_files import LINE_MAX
+from truecaller_async.sources.text_files import LINE_MAX_CHARS
 from truecaller_async.validation.record_rules import preflight
 
 NOW = 1_752_760_800_000
@@ -28,7 +28,7 @@ HEADER = "caller,receiver,starts_at,ends_at,reason,key\n"
 
 
 def data(number: int = 0, **cells: str) -> str:
-    """One good line; `cells` are written as they are, quotes included."""
+    """Return one good line; `cells` are written unchanged, with quotes."""
     values = {
         "caller": "911234567898",
         "receiver": str(919_234_567_000 + number),
@@ -191,7 +191,7 @@ def test_column_chosen_for_no_field_is_a_configuration_error() -> None:
         read_csv("campaign.csv", phone="Phone")
 
 
-# The catalogue
+# Catalogue of bad input
 
 
 @pytest.mark.fault("B17")
@@ -388,7 +388,7 @@ def test_file_without_permission_is_reported(tmp_path: Path, monkeypatch: pytest
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("builtins.open", refuse)
-    with pytest.raises(SourceError, match="may not be read by this user"):
+    with pytest.raises(SourceError, match="this user may not read it"):
         list(read_csv(tmp_path / "campaign.csv").rows())
 
 
@@ -418,7 +418,7 @@ def test_symlink_and_a_pipe_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.fault("B28")
 @pytest.mark.parametrize("bad", [1, 500, 501, 1000])
-@pytest.mark.parametrize("line", ['"a"b,c\n', "1,2\n", "\xe9" + data(), "x" * LINE_MAX + "\n"])
+@pytest.mark.parametrize("line", ['"a"b,c\n', "1,2\n", "\xe9" + data(), "x" * LINE_MAX_CHARS + "\n"])
 def test_one_bad_row_anywhere_is_the_only_bad_row(bad: int, line: str) -> None:
     text = [data(number) for number in range(1, 1001)]
     text[bad - 1] = line
@@ -429,12 +429,12 @@ def test_one_bad_row_anywhere_is_the_only_bad_row(bad: int, line: str) -> None:
 
 @pytest.mark.fault("B31")
 def test_line_over_the_cap_is_a_bad_row_and_the_next_one_is_read() -> None:
-    rows = rows_of(HEADER + "x" * (3 * LINE_MAX) + "\n" + data(2))
+    rows = rows_of(HEADER + "x" * (3 * LINE_MAX_CHARS) + "\n" + data(2))
     assert rule(rows[0]) == "row.length"
     assert "line 2" in rows[0].problems[0].message
     assert record(rows[1]).key == "k2"
     assert rows[1].line == 3
-    room = LINE_MAX - len(data(1, reason=""))
+    room = LINE_MAX_CHARS - len(data(1, reason=""))
     assert record(rows_of(HEADER + data(1, reason="x" * (room - 1)))[0]).key == "k1"
     assert rule(rows_of(HEADER + data(1, reason="x" * room))[0]) == "row.length"
 
@@ -505,7 +505,7 @@ def test_reason_that_looks_like_a_formula_is_kept_as_data() -> None:
     assert record(rows_of(HEADER + data(reason='"=HYPERLINK(""x"")"'))[0]).reason == '=HYPERLINK("x")'
 
 
-# Laws
+# Properties
 
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 

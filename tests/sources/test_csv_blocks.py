@@ -1,4 +1,4 @@
-"""Rows of a CSV file many at a time: the same as one by one, whatever stands in the file."""
+"""Reading a CSV file in blocks gives the same rows as reading it row by row, for any content."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ NOW = 1_752_760_800_000
 HEADER = "caller,receiver,label_id,starts_at,ends_at,key\n"
 FILL = ColumnDefaults(label_name="Centro Bank", reason="Your parcel arrives today", window=600.0)
 SHORT_LINE_MAX = 150
-"""Stands for `LINE_MAX`, and for what is read ahead, so that small files have lines and pieces that are cut."""
+"""Replaces `LINE_MAX_CHARS` and sets the read-ahead size, so that small files have cut lines and blocks."""
 
 
 @attrs.define
-class Found:
-    """What one reading gave: the records, the problems and the ends by row number, and how it broke off."""
+class ReadingLog:
+    """The result of one reading: records, and problems and ends by row number, and the error."""
 
     records: list[CallRecord | None] = attrs.field(factory=list)
     problems: dict[int, tuple[Problem, ...]] = attrs.field(factory=dict)
     ends: dict[int, tuple[int, int] | None] = attrs.field(factory=dict)
-    broken: tuple[int, str] | None = None
+    error: tuple[int, str] | None = None
 
 
 def line(number: int = 0, **cells: str) -> str:
@@ -59,31 +59,33 @@ def line(number: int = 0, **cells: str) -> str:
     return ",".join({**values, **cells}.values()) + "\n"
 
 
-def one_by_one(source: CsvSource, after: SourcePosition | None = None) -> Found:
-    found = Found()
+def one_by_one(source: CsvSource, after: SourcePosition | None = None) -> ReadingLog:
+    found = ReadingLog()
     try:
         for row in source.rows(after):
-            note(found, row)
+            log_row(found, row)
     except SourceError as error:
-        found.broken = error.row, str(error)
+        found.error = error.row, str(error)
     return found
 
 
-def note(found: Found, row: Row) -> None:
+def log_row(found: ReadingLog, row: Row) -> None:
     found.records.append(row.record)
     found.ends[row.number] = row.end
     if row.record is None:
         found.problems[row.number] = row.problems
 
 
-def many(
+def read_in_blocks(
     source: CsvSource, limits: Iterator[int], after: SourcePosition | None = None, *, mixed: bool = False
-) -> Found:
-    return asyncio.run(_many(source, limits, after, mixed))
+) -> ReadingLog:
+    return asyncio.run(_read_in_blocks(source, limits, after, mixed))
 
 
-async def _many(source: CsvSource, limits: Iterator[int], after: SourcePosition | None, mixed: bool) -> Found:
-    found = Found()
+async def _read_in_blocks(
+    source: CsvSource, limits: Iterator[int], after: SourcePosition | None, mixed: bool
+) -> ReadingLog:
+    found = ReadingLog()
     reader = RowReader(source, after)
     first = 1 if after is None else after.row + 1
     try:
@@ -93,7 +95,7 @@ async def _many(source: CsvSource, limits: Iterator[int], after: SourcePosition 
             if mixed and turn % 3 == 2:
                 listed = await reader.read(limit)
                 for row in listed:
-                    note(found, row)
+                    log_row(found, row)
                 if not listed:
                     break
                 continue
@@ -106,42 +108,42 @@ async def _many(source: CsvSource, limits: Iterator[int], after: SourcePosition 
             found.problems |= {rows.first + index: problems for index, problems in rows.problems.items()}
             found.ends[rows.first + len(rows) - 1] = rows.end
     except SourceError as error:
-        found.broken = error.row, str(error)
+        found.error = error.row, str(error)
     await reader.aclose()
     return found
 
 
-def turns(*limits: int) -> Iterator[int]:
+def repeated(*limits: int) -> Iterator[int]:
     while True:
         yield from limits
 
 
-def assert_same(found: Found, expected: Found) -> None:
+def assert_same(found: ReadingLog, expected: ReadingLog) -> None:
     assert found.records == expected.records
-    assert list(map(in_full, found.records)) == list(map(in_full, expected.records))
+    assert list(map(full_repr, found.records)) == list(map(full_repr, expected.records))
     assert found.problems == expected.problems
-    assert found.broken == expected.broken
+    assert found.error == expected.error
     assert found.ends.items() <= expected.ends.items()
 
 
-def in_full(record: CallRecord | None) -> Any:
-    """Also what `==` does not see: the zone of a time, the type of a number."""
+def full_repr(record: CallRecord | None) -> Any:
+    """Return also what `==` ignores: the time zone of a time, the type of a number."""
     return None if record is None else [repr(value) for value in attrs.astuple(record)]
 
 
-def written(path: Path, content: bytes) -> CsvSource:
+def write_source(path: Path, content: bytes) -> CsvSource:
     path.write_bytes(content)
     return read_csv(path, defaults=FILL)
 
 
-def plain_ones(source: CsvSource, limit: int) -> list[bool]:
-    """Which of the takes after the first row were plain."""
+def block_reads(source: CsvSource, limit: int) -> list[bool]:
+    """Return for each read after the first row whether it was a block."""
     found = []
     reading = source.blocks()
     assert reading is not None
     with closing(reading):
         list(reading.rows(1))
-        while rows := reading.plain(limit) or list(reading.rows(limit)):
+        while rows := reading.read_block(limit) or list(reading.rows(limit)):
             found.append(not isinstance(rows, list))
     return found
 
@@ -159,12 +161,12 @@ def plain_ones(source: CsvSource, limit: int) -> list[bool]:
     ids=["lf", "crlf", "not ascii", "quoted", "doubled"],
 )
 def test_plain_rows_are_read_in_blocks(tmp_path: Path, mark: str, lines: list[str]) -> None:
-    source = written(tmp_path / "a.csv", (mark + HEADER + "".join(lines)).encode())
-    assert plain_ones(source, 13) == [True, True, True]
+    source = write_source(tmp_path / "a.csv", (mark + HEADER + "".join(lines)).encode())
+    assert block_reads(source, 13) == [True, True, True]
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "unusual",
     [
         "\n",
         " , ,,,,\n",
@@ -194,33 +196,33 @@ def test_plain_rows_are_read_in_blocks(tmp_path: Path, mark: str, lines: list[st
         "one short one wide",
     ],
 )
-def test_unusual_rows_are_parsed_singly_and_later_rows_in_blocks_again(tmp_path: Path, odd: str) -> None:
-    lines = [*map(line, range(100)), odd, *map(line, range(100, 300))]
-    source = written(tmp_path / "a.csv", (HEADER + "".join(lines)).encode("utf-8", "surrogateescape"))
+def test_unusual_rows_are_parsed_singly_and_later_rows_in_blocks_again(tmp_path: Path, unusual: str) -> None:
+    lines = [*map(line, range(100)), unusual, *map(line, range(100, 300))]
+    source = write_source(tmp_path / "a.csv", (HEADER + "".join(lines)).encode("utf-8", "surrogateescape"))
     for limits in ((1,), (7,), (50, 500, 3), (1000,)):
-        assert_same(many(source, turns(*limits)), one_by_one(source))
-    assert plain_ones(source, 40).count(True) >= 3
+        assert_same(read_in_blocks(source, repeated(*limits)), one_by_one(source))
+    assert block_reads(source, 40).count(True) >= 3
 
 
 def test_quote_that_is_never_closed_ends_the_rows_where_it_was_opened(tmp_path: Path) -> None:
     lines = [*map(line, range(100)), line(key='"a'), *map(line, range(100, 300))]
-    source = written(tmp_path / "a.csv", (HEADER + "".join(lines)).encode())
-    assert many(source, turns(30)).broken == one_by_one(source).broken
-    assert_same(many(source, turns(30)), one_by_one(source))
+    source = write_source(tmp_path / "a.csv", (HEADER + "".join(lines)).encode())
+    assert read_in_blocks(source, repeated(30)).error == one_by_one(source).error
+    assert_same(read_in_blocks(source, repeated(30)), one_by_one(source))
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", HEADER, HEADER.strip(), HEADER + "\n \n", HEADER + line().strip()])
 def test_any_kind_of_file_end_is_handled(tmp_path: Path, content: str) -> None:
-    source = written(tmp_path / "a.csv", content.encode())
-    assert_same(many(source, turns(5)), one_by_one(source))
+    source = write_source(tmp_path / "a.csv", content.encode())
+    assert_same(read_in_blocks(source, repeated(5)), one_by_one(source))
 
 
 def test_header_that_cannot_be_used_is_the_same_error(tmp_path: Path) -> None:
     for content in (b"a,b\n1,2\n", b"\xff\xfe", b'"caller\n', b"caller,caller\n", b"PK\x03\x04"):
-        source = written(tmp_path / "a.csv", content)
-        assert_same(many(source, turns(5)), one_by_one(source))
+        source = write_source(tmp_path / "a.csv", content)
+        assert_same(read_in_blocks(source, repeated(5)), one_by_one(source))
     (tmp_path / "a.csv").unlink()
-    assert_same(many(source, turns(5)), one_by_one(source))
+    assert_same(read_in_blocks(source, repeated(5)), one_by_one(source))
 
 
 def test_compressed_file_pipe_and_other_kinds_are_not_read_in_blocks(tmp_path: Path) -> None:
@@ -239,7 +241,7 @@ async def test_custom_source_is_asked_for_its_own_rows(tmp_path: Path) -> None:
             yield from islice(super().rows(after), 0, None, 2)
 
     path = tmp_path / "a.csv"
-    written(path, (HEADER + "".join(map(line, range(4)))).encode())
+    write_source(path, (HEADER + "".join(map(line, range(4)))).encode())
     reader = RowReader(EverySecond(path, FILL, {}))
     rows = await reader.read_rows(10)
     await reader.aclose()
@@ -249,7 +251,7 @@ async def test_custom_source_is_asked_for_its_own_rows(tmp_path: Path) -> None:
 
 async def test_replacement_file_is_not_mixed_with_the_open_one(tmp_path: Path) -> None:
     path, other = tmp_path / "a.csv", tmp_path / "b.csv"
-    reader = RowReader(written(path, (HEADER + "".join(map(line, range(9)))).encode()))
+    reader = RowReader(write_source(path, (HEADER + "".join(map(line, range(9)))).encode()))
     await reader.prefetch()
     other.write_text(HEADER + line(77) * 9)
     other.replace(path)
@@ -263,7 +265,7 @@ async def test_replacement_file_is_not_mixed_with_the_open_one(tmp_path: Path) -
 async def test_file_truncated_during_reading_is_a_source_error(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     content = (HEADER + "".join(map(line, range(5_000)))).encode()
-    reader = RowReader(written(path, content))
+    reader = RowReader(write_source(path, content))
     assert len(await reader.read_rows(10)) == 10
     os.truncate(path, 200)
     with pytest.raises(SourceError, match="is shorter than it was when row 10 was read"):
@@ -272,7 +274,7 @@ async def test_file_truncated_during_reading_is_a_source_error(tmp_path: Path) -
 
 
 async def test_equal_texts_are_one_object(tmp_path: Path) -> None:
-    source = written(tmp_path / "a.csv", (HEADER + "".join(map(line, range(20)))).encode())
+    source = write_source(tmp_path / "a.csv", (HEADER + "".join(map(line, range(20)))).encode())
     reader = RowReader(source)
     await reader.prefetch()
     await reader.read_rows(1)
@@ -297,7 +299,7 @@ cells = [
     "\n",
     ",,,,,\n",
 ]
-odd_bytes = [
+unusual_bytes = [
     b"\n",
     b"\r",
     b"\r\n",
@@ -312,7 +314,7 @@ odd_bytes = [
 marks = [b'"', b'""', b",", b'"y"' * SHORT_LINE_MAX, b"x" * (SHORT_LINE_MAX - 1), b"x" * SHORT_LINE_MAX]
 contents = st.tuples(
     st.sampled_from([b"", b"\xef\xbb\xbf", b"\n\r\n"]),
-    st.lists(st.sampled_from([*odd_bytes, *marks, *(text.encode() for text in cells * 3)]), max_size=40),
+    st.lists(st.sampled_from([*unusual_bytes, *marks, *(text.encode() for text in cells * 3)]), max_size=40),
     st.sampled_from([b"", b"\n", line().encode().strip()]),
 ).map(lambda made: made[0] + HEADER.encode() + b"".join(made[1]) + made[2])
 
@@ -322,21 +324,24 @@ contents = st.tuples(
 def test_block_reader_gives_the_same_rows_as_the_row_reader(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, limits: list[int], mixed: bool
 ) -> None:
-    source = written(tmp_path_factory.getbasetemp() / "law-csv_blocks.csv", content)
+    source = write_source(tmp_path_factory.getbasetemp() / "law-csv_blocks.csv", content)
     with pytest.MonkeyPatch.context() as patch:
         for module in (text_files, csv_source, csv_blocks):
-            patch.setattr(module, "LINE_MAX", SHORT_LINE_MAX)
-        patch.setattr(csv_blocks, "PIECE", 2 * SHORT_LINE_MAX)
+            patch.setattr(module, "LINE_MAX_CHARS", SHORT_LINE_MAX)
+        patch.setattr(csv_blocks, "READ_SIZE_BYTES", 2 * SHORT_LINE_MAX)
         expected = one_by_one(source)
-        assert_same(many(source, turns(*limits), mixed=mixed), expected)
+        assert_same(read_in_blocks(source, repeated(*limits), mixed=mixed), expected)
         for number, end in list(expected.ends.items())[::5]:
             assert end is not None
             after = SourcePosition(number, *end)
-            assert_same(many(source, turns(*limits), after), one_by_one(source, after))
+            assert_same(read_in_blocks(source, repeated(*limits), after), one_by_one(source, after))
 
 
 def test_block_record_equals_a_constructed_record() -> None:
-    """What is set from outside must be all that there is to set, and nothing may be looked at on the way."""
+    """Compare a record that the slot setters made with a constructed one.
+
+    The slot setters set all fields, and bypass no converter, validator or post-init.
+    """
     assert not hasattr(CallRecord, "__attrs_post_init__")
     for field in attrs.fields(CallRecord):
         assert (field.converter, field.validator) == (None, None)

@@ -1,4 +1,4 @@
-"""The one door: every kind of source gives numbered rows in lists, and ends, fails and closes in the same way."""
+"""Every kind of source gives numbered rows in lists, and ends, fails and closes in the same way."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ async def read_all(reader: RowReader, limit: int = 2) -> list[list[Row]]:
     return lists
 
 
-def plain() -> Iterator[CallRecord]:
+def record_generator() -> Iterator[CallRecord]:
     yield from RECORDS
 
 
-async def later() -> AsyncIterator[CallRecord]:
+async def async_record_generator() -> AsyncIterator[CallRecord]:
     for record in RECORDS:
         yield record
 
@@ -51,7 +51,9 @@ def mappings() -> Iterator[dict[str, object]]:
         }
 
 
-@pytest.mark.parametrize("source", [RECORDS, tuple(RECORDS), plain(), mappings(), read_csv(io.StringIO(CSV))])
+@pytest.mark.parametrize(
+    "source", [RECORDS, tuple(RECORDS), record_generator(), mappings(), read_csv(io.StringIO(CSV))]
+)
 async def test_files_and_plain_iterables_are_read_in_lists_of_at_most_the_limit(source: object) -> None:
     lists = await read_all(RowReader(source))
     assert [len(rows) for rows in lists] == [2, 2, 1]
@@ -60,7 +62,7 @@ async def test_files_and_plain_iterables_are_read_in_lists_of_at_most_the_limit(
 
 
 async def test_async_iterable_gives_its_rows_one_at_a_time() -> None:
-    lists = await read_all(RowReader(later()))
+    lists = await read_all(RowReader(async_record_generator()))
     assert [len(rows) for rows in lists] == [1] * 5
     assert [row.record for rows in lists for row in rows] == RECORDS
     assert [row.number for rows in lists for row in rows] == [1, 2, 3, 4, 5]
@@ -132,41 +134,41 @@ async def test_error_after_a_position_names_the_last_row_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def breaks(*_: object) -> None:
-        raise Broken
+        raise SourceFailure
 
     path = tmp_path / "campaign.jsonl"
     path.write_text('{"key": "a"}\n' * 3)
-    monkeypatch.setattr("truecaller_async.sources.jsonl_source._record", breaks)
+    monkeypatch.setattr("truecaller_async.sources.jsonl_source._parse_record", breaks)
     reader = RowReader(read_jsonl(path), SourcePosition(2, 2, 26))
-    with pytest.raises(SourceError, match="raised Broken after row 2") as caught:
+    with pytest.raises(SourceError, match="raised SourceFailure after row 2") as caught:
         await reader.read(100)
     assert caught.value.row == 2
 
 
 @pytest.mark.parametrize(
-    "source", [RECORDS, plain(), ThreadSource(RECORDS), read_csv(io.StringIO(CSV)), read_jsonl(io.BytesIO())]
+    "source", [RECORDS, record_generator(), ThreadSource(RECORDS), read_csv(io.StringIO(CSV)), read_jsonl(io.BytesIO())]
 )
 def test_source_without_a_path_cannot_be_read_from_a_position(source: object) -> None:
     with pytest.raises(ConfigError):
         RowReader(source, SourcePosition(1, 2, 3))
 
 
-class Broken(Exception):
-    """What the user's own code raises."""
+class SourceFailure(Exception):
+    """An exception of the caller's own code."""
 
 
-def breaks_after(rows: int) -> Iterator[CallRecord]:
+def fails_after(rows: int) -> Iterator[CallRecord]:
     yield from RECORDS[:rows]
-    raise Broken
+    raise SourceFailure
 
 
-async def breaks_later(rows: int) -> AsyncIterator[CallRecord]:
+async def async_fails_after(rows: int) -> AsyncIterator[CallRecord]:
     for record in RECORDS[:rows]:
         yield record
-    raise Broken
+    raise SourceFailure
 
 
-@pytest.mark.parametrize("make", [breaks_after, breaks_later])
+@pytest.mark.parametrize("make", [fails_after, async_fails_after])
 @pytest.mark.parametrize("rows", [0, 2, 3])
 async def test_source_exception_is_raised_after_the_rows_before_it(make: Any, rows: int) -> None:
     reader = RowReader(make(rows))
@@ -180,7 +182,7 @@ async def test_source_exception_is_raised_after_the_rows_before_it(make: Any, ro
         await read_on()
     assert [row.record for row in read] == RECORDS[:rows]
     assert caught.value.row == rows
-    assert isinstance(caught.value.__cause__, Broken)
+    assert isinstance(caught.value.__cause__, SourceFailure)
     with pytest.raises(SourceError):
         await reader.read(2)
     await reader.aclose()
@@ -241,7 +243,7 @@ async def test_error_while_closing_is_a_source_error() -> None:
         try:
             yield from RECORDS
         finally:
-            raise Broken
+            raise SourceFailure
 
     reader = RowReader(stubborn())
     await reader.read(2)

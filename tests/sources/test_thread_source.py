@@ -1,4 +1,4 @@
-"""A plain iterable in a thread of its own: the same items, no further than asked, and never on the loop."""
+"""A plain iterable in its own thread gives the same items, is read on demand only, and never on the event loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RECORD = CallRecord("911234567898", "919234567890", 1, 2)
 
 
 async def read_all(source: ThreadSource, limits: list[int]) -> list[list[object]]:
-    """Every list that is read, with these limits in turn, up to the empty one."""
+    """Return every list of items, read with these limits in turn, with the empty one at the end."""
     lists = []
     for number in range(10_000):
         items = await source.read(limits[number % len(limits)])
@@ -120,7 +120,7 @@ async def test_slow_source_does_not_block_the_loop_and_cancel_loses_nothing() ->
 
 
 async def test_stuck_source_is_left_to_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(thread_source, "CLOSING_GRACE", 0.01)
+    monkeypatch.setattr(thread_source, "CLOSE_TIMEOUT_SECONDS", 0.01)
     go_on, closed = threading.Event(), threading.Event()
 
     def stuck() -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""The client as a user meets it: its settings, and all of its calls against the sandbox over a socket."""
+"""The settings of the client, and all of its calls against the sandbox over a socket."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from truecaller_async.options import Limits, RateLimit
 from truecaller_async.sandbox import Sandbox, SandboxSettings, TrustCallerSettings
 from truecaller_async.trustcaller import TrustCallerClient
 from truecaller_async.trustcaller.requests import check_request
-from truecaller_async.trustcaller.responses import decipher_check
+from truecaller_async.trustcaller.responses import decode_check
 
-from .driving import TOKEN
+from .scripted_client import TOKEN
 
-WIDE = Limits((RateLimit("trustcaller", 1_000_000, 1.0),))
-LOOSE = SandboxSettings(trustcaller=TrustCallerSettings(limit=1_000_000))
+HIGH_LIMITS = Limits((RateLimit("trustcaller", 1_000_000, 1.0),))
+HIGH_SANDBOX_LIMIT = SandboxSettings(trustcaller=TrustCallerSettings(limit=1_000_000))
 
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    async with await Sandbox.start(LOOSE) as sandbox:
+    async with await Sandbox.start(HIGH_SANDBOX_LIMIT) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 async def client(sandbox: Sandbox) -> AsyncIterator[TrustCallerClient]:
-    async with TrustCallerClient.from_env(sandbox.environment(), limits=WIDE) as client:
+    async with TrustCallerClient.from_env(sandbox.environment(), limits=HIGH_LIMITS) as client:
         yield client
 
 
@@ -72,7 +72,9 @@ async def test_one_call_and_the_live_check(client: TrustCallerClient) -> None:
 
 async def test_key_life_cycle_from_creation_to_revocation(client: TrustCallerClient, sandbox: Sandbox) -> None:
     new = await client.keys.create("Production server")
-    other = TrustCallerClient(token=new.token, base_url=sandbox.environment()["TRUSTCALLER_BASE_URL"], limits=WIDE)
+    other = TrustCallerClient(
+        token=new.token, base_url=sandbox.environment()["TRUSTCALLER_BASE_URL"], limits=HIGH_LIMITS
+    )
     async with other:
         assert len((await other.numbers.list()).items) == 25
         assert {key.id for key in (await client.keys.list()).items} == {6, new.id}
@@ -95,7 +97,7 @@ async def test_missing_permission_is_forbidden() -> None:
 async def test_refused_argument_comes_with_its_field(client: TrustCallerClient) -> None:
     request = attrs.evolve(check_request("1"), path="/calls/check")
     with pytest.raises(BadRequest) as caught:
-        await client._line.call(request, decipher_check)
+        await client._requester.call(request, decode_check)
     assert (caught.value.status, caught.value.field) == (422, "number")
 
 
@@ -103,16 +105,16 @@ def test_token_may_be_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(f"{TOKEN}\n")
     client = TrustCallerClient.from_env({"TRUSTCALLER_TOKEN_FILE": str(path)})
-    assert client._line._terms.token == Secret(TOKEN)
+    assert client._requester._terms.token == Secret(TOKEN)
 
 
 def test_argument_wins_over_the_environment() -> None:
     client = TrustCallerClient.from_env({"TRUSTCALLER_TOKEN": "1|other"}, token=TOKEN)
-    assert client._line._terms.token == Secret(TOKEN)
+    assert client._requester._terms.token == Secret(TOKEN)
 
 
 @pytest.mark.parametrize(
-    ("environ", "told"),
+    ("environ", "message"),
     [
         ({}, "TRUSTCALLER_TOKEN is not set"),
         ({"TRUSTCALLER_TOKEN_FILE": "nowhere/at/all"}, "nowhere/at/all"),
@@ -120,8 +122,8 @@ def test_argument_wins_over_the_environment() -> None:
         ({"TRUSTCALLER_TOKEN": TOKEN, "TRUSTCALLER_BASE_URL": "http://trustcaller.example"}, "plain http"),
     ],
 )
-def test_wrong_environment_variable_is_named(environ: dict[str, str], told: str) -> None:
-    with pytest.raises(ConfigError, match=told) as caught:
+def test_wrong_environment_variable_is_named(environ: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
         TrustCallerClient.from_env(environ)
     assert "two words" not in str(caught.value)
 
@@ -145,7 +147,7 @@ def test_refused_token_is_in_no_traceback_frame() -> None:
 
 def test_client_shows_no_token_and_does_not_pickle() -> None:
     client = TrustCallerClient(token=TOKEN)
-    assert TOKEN not in repr(client) + repr(vars(client)) + repr(client._line._terms)
+    assert TOKEN not in repr(client) + repr(vars(client)) + repr(client._requester._terms)
     with pytest.raises(TypeError, match="from_env"):
         pickle.dumps(client)
 
@@ -158,7 +160,7 @@ def test_plain_with_recommends_async_with() -> None:
 async def test_unclosed_used_client_warns(sandbox: Sandbox) -> None:
     clients = [TrustCallerClient.from_env(sandbox.environment())]
     await clients[0].keys.list()
-    transport = clients[0]._line._transport
+    transport = clients[0]._requester._transport
     with pytest.warns(ResourceWarning, match="never closed"):
         clients.clear()
     await transport.aclose()

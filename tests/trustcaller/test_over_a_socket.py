@@ -1,4 +1,4 @@
-"""TrustCaller over real connections that break: what is repeated, and what an error tells."""
+"""TrustCaller over real connections that fail: what is repeated, and what an error contains."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from truecaller_async.errors import ResponseLost, TruecallerError, UnexpectedRed
 from truecaller_async.options import RetryPolicy, Timeouts
 from truecaller_async.trustcaller import TrustCallerClient
 
-from .driving import SAMPLES, TOKEN
+from .scripted_client import SAMPLES, TOKEN
 
-QUICKLY_AGAIN = RetryPolicy(attempts=3, initial=0.001, cap=0.001)
-PATIENT = Timeouts(connect=5, read=5)
+FAST_RETRY = RetryPolicy(attempts=3, initial=0.001, cap=0.001)
+TIMEOUTS = Timeouts(connect=5, read=5)
 NEW_TOKEN = "7|aBcD"
 
 
-async def broken(connection: Connection) -> None:
-    """Takes the request and breaks off."""
+async def disconnecting(connection: Connection) -> None:
+    """Read the request and reset the connection."""
     await connection.request()
     connection.reset()
 
 
 def answering(name: str, status: str = "200 OK", headers: str = "") -> Script:
-    """Answers with a sample and closes."""
+    """Return a script that answers with a sample and closes the connection."""
 
     async def script(connection: Connection) -> None:
         await connection.request()
@@ -39,8 +39,8 @@ def answering(name: str, status: str = "200 OK", headers: str = "") -> Script:
 async def result_of(
     call: Callable[[TrustCallerClient], Awaitable[object]], server: RawServer
 ) -> tuple[object, TruecallerError | None]:
-    """What came of a call: the result, or the error, which tells nothing."""
-    client = TrustCallerClient(token=TOKEN, base_url=f"{server.url}/api/v1", retry=QUICKLY_AGAIN, timeouts=PATIENT)
+    """Return the result of a call, or its error, which must not contain a token."""
+    client = TrustCallerClient(token=TOKEN, base_url=f"{server.url}/api/v1", retry=FAST_RETRY, timeouts=TIMEOUTS)
     async with client:
         try:
             return await call(client), None
@@ -54,7 +54,7 @@ async def result_of(
 
 
 async def test_read_is_retried_with_the_documented_headers() -> None:
-    async with RawServer(broken, answering("calls_check_response")) as server:
+    async with RawServer(disconnecting, answering("calls_check_response")) as server:
         landed, error = await result_of(lambda client: client.calls.check("120000486562997"), server)
         assert (landed, error) == (True, None)
         assert server.requests == 2
@@ -65,7 +65,7 @@ async def test_read_is_retried_with_the_documented_headers() -> None:
 
 
 async def test_key_creation_with_a_lost_answer_is_sent_once_and_reported() -> None:
-    async with RawServer(broken, answering("create_key_response", "201 Created")) as server:
+    async with RawServer(disconnecting, answering("create_key_response", "201 Created")) as server:
         _, error = await result_of(lambda client: client.keys.create("Production server"), server)
         assert type(error) is ResponseLost
         assert error.sent == "maybe"
@@ -73,7 +73,7 @@ async def test_key_creation_with_a_lost_answer_is_sent_once_and_reported() -> No
 
 
 async def test_revocation_with_a_lost_answer_succeeds_if_the_key_is_gone() -> None:
-    async with RawServer(broken, answering("call_error_404", "404 Not Found")) as server:
+    async with RawServer(disconnecting, answering("call_error_404", "404 Not Found")) as server:
         assert await result_of(lambda client: client.keys.revoke(7), server) == (None, None)
         assert server.requests == 2
 

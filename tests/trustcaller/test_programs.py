@@ -1,4 +1,4 @@
-"""The sandbox speaks plain HTTP: programs in three languages make every call once and print what they got."""
+"""Programs in three languages make every call against the sandbox and print the results."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 from truecaller_async.sandbox import Sandbox
 
 PROGRAMS = Path(__file__).parent / "programs"
-SECONDS = 60
+TIMEOUT_SECONDS = 60
 
 INTERPRETERS = {".mjs": shutil.which("node"), ".php": shutil.which("php"), ".py": sys.executable}
-"""None where this machine has none."""
+"""The interpreter of each suffix; None if it is not installed."""
 
-TOLD = """\
+EXPECTED_OUTPUT = """\
 number 120000486562997
 test number 8613912345678
 caller 8823412XXX
@@ -31,7 +31,7 @@ revoked API key revoked.
 
 
 async def run(suffix: str, variables: dict[str, str]) -> tuple[int | None, str, str]:
-    """Exit code, output and complaints of the program with this suffix."""
+    """Return the exit code, the output and the error output of the program with this suffix."""
     interpreter = INTERPRETERS[suffix]
     if interpreter is None:
         pytest.skip(f"there is no interpreter for {suffix} on this machine")
@@ -42,21 +42,21 @@ async def run(suffix: str, variables: dict[str, str]) -> tuple[int | None, str, 
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(SECONDS):
-        out, complaints = await process.communicate()
-    return process.returncode, out.decode(), complaints.decode()
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        out, errors = await process.communicate()
+    return process.returncode, out.decode(), errors.decode()
 
 
 @pytest.mark.parametrize("suffix", INTERPRETERS)
 async def test_program_in_any_language_makes_every_call(suffix: str) -> None:
     async with await Sandbox.start() as sandbox:
-        code, out, complaints = await run(suffix, sandbox.environment())
-        assert (code, complaints, out) == (0, "", TOLD)
+        code, out, errors = await run(suffix, sandbox.environment())
+        assert (code, errors, out) == (0, "", EXPECTED_OUTPUT)
         assert dict(sandbox.trustcaller.requests) == {200: 7, 201: 1}
 
 
 async def test_program_with_a_wrong_token_gets_the_error() -> None:
     async with await Sandbox.start() as sandbox:
-        code, _, complaints = await run(".py", sandbox.environment() | {"TRUSTCALLER_TOKEN": "6|another"})
+        code, _, errors = await run(".py", sandbox.environment() | {"TRUSTCALLER_TOKEN": "6|another"})
         assert code != 0
-        assert "401" in complaints
+        assert "401" in errors

@@ -1,4 +1,4 @@
-"""What is asked of TrustCaller, to the letter, and what is refused before anything is sent."""
+"""The exact requests to TrustCaller, and the arguments that are refused before sending."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from truecaller_async.errors import ValidationError
 from truecaller_async.models import Request
 from truecaller_async.trustcaller import requests
 
-from .driving import SAMPLES
+from .scripted_client import SAMPLES
 
 MAY = date(2026, 5, 1)
 MID_MAY = date(2026, 5, 15)
@@ -53,7 +53,7 @@ def test_body_of_a_new_key_is_the_documented_one() -> None:
     )
 
 
-BAD: list[tuple[Callable[..., Request], tuple[Any, ...], str]] = [
+INVALID_ARGUMENTS: list[tuple[Callable[..., Request], tuple[Any, ...], str]] = [
     (requests.numbers_request, (0, None), "page.whole"),
     (requests.numbers_request, (True, None), "page.whole"),
     (requests.numbers_request, (1, 0), "per_page.whole"),
@@ -80,7 +80,7 @@ BAD: list[tuple[Callable[..., Request], tuple[Any, ...], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("build", "arguments", "rule"), BAD)
+@pytest.mark.parametrize(("build", "arguments", "rule"), INVALID_ARGUMENTS)
 def test_wrong_argument_is_refused_with_the_rule(
     build: Callable[..., Request], arguments: tuple[Any, ...], rule: str
 ) -> None:

@@ -1,6 +1,6 @@
-"""The table of addresses that a forged callback may carry: hostile ones, odd ones, and the two good ones.
+"""Addresses that a forged callback may contain, and the two allowed ones.
 
-Each is one that some reader or some rule of thumb takes for Truecaller's.
+Each address that is not allowed is one that some URL parser or simple check takes for an address of Truecaller.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ FULL_WIDTH = "".join(chr(ord(char) + 0xFEE0) if char.isalpha() else char for cha
 FULL_STOP = HOST.replace(".com", "\uff0ecom")
 CYRILLIC = HOST.replace("a", "\u0430")
 
-GOOD = (
+ALLOWED = (
     f"https://{HOST}/v1/default",
     f"https://{HOST}:443/v1/default",
 )
 
-HOSTILE = {
+NOT_ALLOWED = {
     "plain http": f"http://{HOST}/v1/default",
     "another scheme": f"ftp://{HOST}/v1/default",
     "a file": "file:///etc/passwd",

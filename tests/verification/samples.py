@@ -1,4 +1,4 @@
-"""The documented bodies."""
+"""The documented bodies of the verification servers."""
 
 from __future__ import annotations
 

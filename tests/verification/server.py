@@ -1,4 +1,4 @@
-"""A server of one machine that answers every request with what it was told, and keeps what it was asked."""
+"""A local server that plays scripted answers, and options that lead to it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.transport.raw_server import Connection, RawServer, Script
 from truecaller_async.options import RetryPolicy, Timeouts
 from truecaller_async.verification import ServiceOptions
 
-QUICKLY_AGAIN = RetryPolicy(attempts=2, total=30, initial=0.001, cap=0.001)
-PATIENT = Timeouts(connect=5, read=5)
+FAST_RETRY = RetryPolicy(attempts=2, total=30, initial=0.001, cap=0.001)
+TIMEOUTS = Timeouts(connect=5, read=5)
 
 
-def says(body: bytes, status: str = "200 OK", headers: str = "") -> Script:
-    """One answer, and the end of the connection."""
+def answering(body: bytes, status: str = "200 OK", headers: str = "") -> Script:
+    """Return a script that answers one request and closes the connection."""
 
     async def answer(connection: Connection) -> None:
         await connection.request()
@@ -27,24 +27,24 @@ def says(body: bytes, status: str = "200 OK", headers: str = "") -> Script:
     return answer
 
 
-async def falls_silent(connection: Connection) -> None:
-    """Take the request and break off."""
+async def disconnecting(connection: Connection) -> None:
+    """Read the request and close the connection."""
     await connection.request()
 
 
 @asynccontextmanager
 async def serving(*scripts: Script, ssl: SSLContext | None = None) -> AsyncIterator[RawServer]:
-    """The n-th connection plays the n-th script."""
+    """Start a server. The n-th connection plays the n-th script."""
     async with RawServer(*scripts, ssl=ssl) as server:
         yield server
 
 
 def options_for(server: RawServer) -> ServiceOptions:
-    """Options that lead to this server."""
-    return ServiceOptions(base_url=server.url, retry=QUICKLY_AGAIN, timeouts=PATIENT)
+    """Return options that lead to this server."""
+    return ServiceOptions(base_url=server.url, retry=FAST_RETRY, timeouts=TIMEOUTS)
 
 
 def header(head: bytes, name: str) -> str | None:
-    """The value of a header in what a server received."""
+    """Return the value of a header in a received request."""
     found = re.search(rf"^{name}: (.*?)\r$".encode(), head, re.IGNORECASE | re.MULTILINE)
     return found[1].decode() if found else None

@@ -1,4 +1,4 @@
-"""Every documented callback is read, unknown ones do not fail, and rubbish is a DecodeError."""
+"""Documented callbacks are decoded, unknown ones are no error, and other bodies are a `DecodeError`."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def test_undocumented_rejection_status_is_a_rejection_and_is_kept() -> None:
 def test_callback_that_holds_a_token_does_not_show_it() -> None:
     token = "a1asX--8_yw-OF--E6Gj"
     assert token not in repr(parse_callback(sample("mobile_web_callback_success")))
-    odd = parse_callback(json.dumps({"requestId": "r", "accessToken": token}).encode())
-    assert isinstance(odd, UnknownCallback)
-    assert token not in repr(odd)
+    unusual = parse_callback(json.dumps({"requestId": "r", "accessToken": token}).encode())
+    assert isinstance(unusual, UnknownCallback)
+    assert token not in repr(unusual)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_extra_keys_are_skipped() -> None:
     assert parse_callback(b'{"requestId": "r", "status": "flow_invoked", "new": {"x": [1]}}') == FlowInvoked("r")
 
 
-RUBBISH = {
+UNREADABLE_BODIES = {
     "nothing": b"",
     "no JSON": b"requestId=r",
     "a list": b"[]",
@@ -91,10 +91,10 @@ RUBBISH = {
 }
 
 
-@pytest.mark.parametrize("name", RUBBISH)
+@pytest.mark.parametrize("name", UNREADABLE_BODIES)
 def test_malformed_body_is_a_decode_error_that_quotes_nothing(name: str) -> None:
     with pytest.raises(DecodeError) as caught:
-        parse_callback(RUBBISH[name])
+        parse_callback(UNREADABLE_BODIES[name])
     assert caught.value.body == ""
 
 

@@ -1,4 +1,4 @@
-"""The link has the documented form, and no value that the app would not understand."""
+"""The link has the documented form, and contains only values that the app knows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rule admits Truecaller's own address and nothing else, and what it admits every reader reads the same way."""
+"""Only Truecaller's own address is accepted, and URL libraries parse each accepted address in the same way."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from truecaller_async.errors import ConfigError, ValidationError
 from truecaller_async.verification import Endpoints
 from truecaller_async.verification.endpoints import Endpoint
 
-from .hostile_endpoints import GOOD, HOST, HOSTILE
+from .hostile_endpoints import ALLOWED, HOST, NOT_ALLOWED
 
 
 @pytest.mark.fault("S21")
 def test_address_table_is_complete() -> None:
-    assert len(HOSTILE) + len(GOOD) >= 32
+    assert len(NOT_ALLOWED) + len(ALLOWED) >= 32
 
 
 @pytest.mark.fault("S21")
-@pytest.mark.parametrize("endpoint", GOOD)
+@pytest.mark.parametrize("endpoint", ALLOWED)
 def test_good_endpoints_are_accepted(endpoint: str) -> None:
     assert Endpoints().check(endpoint) == Endpoint("https", HOST, 443, "/v1/default")
 
 
 @pytest.mark.fault("S21")
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", NOT_ALLOWED)
 def test_hostile_endpoints_are_refused_by_a_named_rule(name: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        Endpoints().check(HOSTILE[name])
+        Endpoints().check(NOT_ALLOWED[name])
     (problem,) = caught.value.problems
     assert problem.field == "endpoint"
     assert problem.rule.startswith("endpoint.")
@@ -54,7 +54,7 @@ def test_hostile_endpoints_are_refused_by_a_named_rule(name: str) -> None:
 )
 def test_named_rule_is_the_violated_one(name: str, rule: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        Endpoints().check(HOSTILE[name])
+        Endpoints().check(NOT_ALLOWED[name])
     assert caught.value.problems[0].rule == f"endpoint.{rule}"
 
 
@@ -71,7 +71,7 @@ def test_only_named_hosts_are_accepted() -> None:
     endpoints = Endpoints(hosts=("profile4-eu.truecaller.com",))
     assert endpoints.check("https://profile4-eu.truecaller.com/v1/x").host == "profile4-eu.truecaller.com"
     with pytest.raises(ValidationError):
-        endpoints.check(GOOD[0])
+        endpoints.check(ALLOWED[0])
 
 
 MARKS = st.sampled_from(
@@ -114,6 +114,6 @@ def test_test_setting_and_port_go_together() -> None:
         Endpoints(hosts=("127.0.0.1:99999",), allow_loopback=True)
     endpoints = Endpoints(hosts=("127.0.0.1:8080",), allow_loopback=True)
     assert endpoints.check("http://127.0.0.1:8080/v1/default") == Endpoint("http", "127.0.0.1", 8080, "/v1/default")
-    for other in (*GOOD, "http://127.0.0.1:8081/v1/default", "http://127.0.0.1/v1/default"):
+    for other in (*ALLOWED, "http://127.0.0.1:8081/v1/default", "http://127.0.0.1/v1/default"):
         with pytest.raises(ValidationError):
             endpoints.check(other)

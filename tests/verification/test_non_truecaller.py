@@ -20,7 +20,7 @@ from truecaller_async.models import Secret
 from truecaller_async.verification import NonTruecallerUsers, VerifiedNumber
 
 from .samples import sample
-from .server import header, options_for, says, serving
+from .server import answering, header, options_for, serving
 
 TOKEN = "71d8367e-39f7-4de5-a3a3-2066431b9ca8"
 KEY = "an-app-key"
@@ -31,7 +31,7 @@ def users_at(server: RawServer) -> NonTruecallerUsers:
 
 
 async def test_sdk_3_variant() -> None:
-    async with serving(says(sample("otp_phone_number_detail_response"))) as server:
+    async with serving(answering(sample("otp_phone_number_detail_response"))) as server:
         async with users_at(server) as users:
             assert await users.phone_number(TOKEN) == VerifiedNumber("919999000009", "IN")
         path = f"GET /v1/otp/client/installation/phoneNumberDetail/{TOKEN} HTTP/1.1\r\n"
@@ -41,7 +41,7 @@ async def test_sdk_3_variant() -> None:
 
 
 async def test_sdk_2_variant() -> None:
-    async with serving(says(sample("otp_phone_number_detail_response"))) as server:
+    async with serving(answering(sample("otp_phone_number_detail_response"))) as server:
         async with NonTruecallerUsers(app_key=Secret("key-1"), options=options_for(server)) as users:
             assert (await users.phone_number(Secret(TOKEN))).phone_number == "919999000009"
         assert server.received.startswith(f"GET /v1/otp/installation/phoneNumberDetail/{TOKEN} HTTP/1.1\r\n".encode())
@@ -60,7 +60,7 @@ async def test_sdk_2_variant() -> None:
 async def test_error_code_in_the_body_distinguishes_two_404s(
     body: str, status: str, error: type[TruecallerError], slug: str, requests: int
 ) -> None:
-    async with serving(says(sample(body), status)) as server:
+    async with serving(answering(sample(body), status)) as server:
         async with users_at(server) as users:
             with pytest.raises(error) as caught:
                 await users.phone_number(TOKEN)
@@ -70,7 +70,7 @@ async def test_error_code_in_the_body_distinguishes_two_404s(
 
 
 async def test_404_without_a_code_hints_at_the_variant() -> None:
-    async with serving(says(b"", "404 Not Found")) as server, users_at(server) as users:
+    async with serving(answering(b"", "404 Not Found")) as server, users_at(server) as users:
         with pytest.raises(NotFound, match="variant"):
             await users.phone_number(TOKEN)
 
@@ -79,7 +79,7 @@ async def test_404_without_a_code_hints_at_the_variant() -> None:
     "body", [b"", b"[]", b"{}", b'{"phoneNumber": null}', b'{"phoneNumber": true}', b'{"phoneNumber": -1}']
 )
 async def test_answer_without_a_number_is_a_decode_error(body: bytes) -> None:
-    async with serving(says(body)) as server, users_at(server) as users:
+    async with serving(answering(body)) as server, users_at(server) as users:
         with pytest.raises(DecodeError):
             await users.phone_number(TOKEN)
 
@@ -88,7 +88,7 @@ async def test_answer_without_a_number_is_a_decode_error(body: bytes) -> None:
     "token", ["", ".", "..", "../../v1/key", "a/b", "a%2fb", "a?b", "a#b", "a b", "a\r\nb", "x" * 513, None]
 )
 async def test_unsafe_token_is_not_sent_and_not_shown(token: str) -> None:
-    async with serving(says(b"{}")) as server:
+    async with serving(answering(b"{}")) as server:
         async with users_at(server) as users:
             with pytest.raises(ValidationError, match="access_token") as caught:
                 await users.phone_number(token)
@@ -98,7 +98,10 @@ async def test_unsafe_token_is_not_sent_and_not_shown(token: str) -> None:
 
 @pytest.mark.parametrize("body", [b"[]", b"x" * 70_000, b'{"phoneNumber": null, "message": "' + TOKEN.encode() + b'"}'])
 async def test_crash_report_has_neither_the_token_nor_the_key(body: bytes) -> None:
-    async with serving(says(body)) as server, NonTruecallerUsers(app_key=KEY, options=options_for(server)) as users:
+    async with (
+        serving(answering(body)) as server,
+        NonTruecallerUsers(app_key=KEY, options=options_for(server)) as users,
+    ):
         with pytest.raises(DecodeError) as caught:
             await users.phone_number(TOKEN)
     collected = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
@@ -108,9 +111,9 @@ async def test_crash_report_has_neither_the_token_nor_the_key(body: bytes) -> No
 
 
 def test_one_of_the_two_credentials_is_given() -> None:
-    with pytest.raises(ConfigError, match="one of the two"):
+    with pytest.raises(ConfigError, match="exactly one of"):
         NonTruecallerUsers()
-    with pytest.raises(ConfigError, match="one of the two"):
+    with pytest.raises(ConfigError, match="exactly one of"):
         NonTruecallerUsers(client_id="a", app_key="b")
     for wrong in ("", "a b", "a\r\nX: 1"):
         with pytest.raises(ConfigError, match="appKey"):

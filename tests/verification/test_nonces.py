@@ -1,4 +1,4 @@
-"""One suite for every store of nonces."""
+"""Conformance tests for every store of nonces."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from truecaller_async.models import Secret
 from truecaller_async.verification import (
     FlowInvoked,
     MemoryNonceStore,
+    NonceRules,
     NonceStore,
     ProfileReady,
-    Rules,
     SqliteNonceStore,
     UserRejected,
 )
 from truecaller_async.verification.callbacks import KnownCallback
-from truecaller_async.verification.deep_link import NONCE
+from truecaller_async.verification.deep_link import NONCE_FORM
 
 TOKEN = "c4n4ry-t0k3n-wh1ch-st4ys-h3r3"
 BROWSER, OTHER = "session-of-a-browser", "session-of-another"
 
 
-class SetClock(Clock):
-    """A wall clock that goes when it is told to."""
+class ManualClock(Clock):
+    """A wall clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = 1_760_000_000.0
@@ -40,19 +40,19 @@ class SetClock(Clock):
 
 
 @pytest.fixture
-def clock() -> SetClock:
-    return SetClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 Opener = Callable[..., NonceStore]
 
 
 @pytest_asyncio.fixture(params=["memory", "sqlite"])
-async def open_store(request: pytest.FixtureRequest, clock: SetClock, tmp_path: Path) -> AsyncIterator[Opener]:
+async def open_store(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> AsyncIterator[Opener]:
     opened: list[NonceStore] = []
 
     def open_one(**rules: float) -> NonceStore:
-        chosen = Rules(**rules)  # type: ignore[arg-type]
+        chosen = NonceRules(**rules)  # type: ignore[arg-type]
         store: NonceStore = (
             MemoryNonceStore(chosen, clock=clock)
             if request.param == "memory"
@@ -71,32 +71,32 @@ def store(open_store: Opener) -> NonceStore:
     return open_store()
 
 
-def ready(nonce: str) -> ProfileReady:
+def profile_ready(nonce: str) -> ProfileReady:
     return ProfileReady(nonce, Secret(TOKEN), "https://profile.example/v1/default")
 
 
-async def heard(store: NonceStore, nonce: str, session: str = BROWSER) -> KnownCallback | None:
+async def stored_callback(store: NonceStore, nonce: str, session: str = BROWSER) -> KnownCallback | None:
     issued = await store.find(nonce, session)
     assert issued is not None
-    return issued.heard
+    return issued.callback
 
 
 async def test_nonce_fits_into_a_link_and_is_another_each_time(store: NonceStore) -> None:
     nonces = {await store.issue(BROWSER) for _ in range(50)}
     assert len(nonces) == 50
-    assert all(NONCE.fullmatch(nonce) for nonce in nonces)
+    assert all(NONCE_FORM.fullmatch(nonce) for nonce in nonces)
 
 
 async def test_callback_result_reaches_the_requesting_browser_once(store: NonceStore) -> None:
     nonce = await store.issue(BROWSER)
-    assert await heard(store, nonce) is None
+    assert await stored_callback(store, nonce) is None
     assert await store.record(FlowInvoked(nonce))
-    assert await heard(store, nonce) == FlowInvoked(nonce)
-    assert await store.record(ready(nonce))
-    assert await heard(store, nonce) == ready(nonce)
+    assert await stored_callback(store, nonce) == FlowInvoked(nonce)
+    assert await store.record(profile_ready(nonce))
+    assert await stored_callback(store, nonce) == profile_ready(nonce)
     used = await store.consume(nonce, BROWSER)
     assert used is not None
-    assert used.heard == ready(nonce)
+    assert used.callback == profile_ready(nonce)
     assert await store.consume(nonce, BROWSER) is None
     assert await store.find(nonce, BROWSER) is None
 
@@ -104,7 +104,7 @@ async def test_callback_result_reaches_the_requesting_browser_once(store: NonceS
 @pytest.mark.fault("S20")
 async def test_other_browser_gets_nothing_and_changes_nothing(store: NonceStore) -> None:
     nonce = await store.issue(BROWSER)
-    await store.record(ready(nonce))
+    await store.record(profile_ready(nonce))
     assert await store.find(nonce, OTHER) is None
     assert await store.consume(nonce, OTHER) is None
     assert await store.consume(nonce, BROWSER) is not None
@@ -129,14 +129,14 @@ async def test_only_the_first_of_each_kind_and_one_final_status_count(
     store: NonceStore, first: str, second: str, counts: bool
 ) -> None:
     nonce = await store.issue(BROWSER)
-    said: dict[str, KnownCallback] = {
+    callbacks: dict[str, KnownCallback] = {
         "invoked": FlowInvoked(nonce),
-        "ready": ready(nonce),
+        "ready": profile_ready(nonce),
         "rejected": UserRejected(nonce),
     }
-    assert await store.record(said[first])
-    assert await store.record(said[second]) is counts
-    assert await heard(store, nonce) == said[second if counts else first]
+    assert await store.record(callbacks[first])
+    assert await store.record(callbacks[second]) is counts
+    assert await stored_callback(store, nonce) == callbacks[second if counts else first]
 
 
 @pytest.mark.fault("S25")
@@ -155,17 +155,17 @@ async def test_non_text_nonce_is_refused(store: NonceStore, nonce: str) -> None:
 
 
 @pytest.mark.fault("S20")
-async def test_nonce_is_valid_for_exactly_ten_minutes(store: NonceStore, clock: SetClock) -> None:
+async def test_nonce_is_valid_for_exactly_ten_minutes(store: NonceStore, clock: ManualClock) -> None:
     nonce = await store.issue(BROWSER)
     clock.now += 599
     assert await store.record(FlowInvoked(nonce))
     clock.now += 1
-    assert not await store.record(ready(nonce))
+    assert not await store.record(profile_ready(nonce))
     assert await store.find(nonce, BROWSER) is None
     assert await store.consume(nonce, BROWSER) is None
 
 
-async def test_nonce_from_the_future_is_invalid(store: NonceStore, clock: SetClock) -> None:
+async def test_nonce_from_the_future_is_invalid(store: NonceStore, clock: ManualClock) -> None:
     nonce = await store.issue(BROWSER)
     clock.now -= 5
     assert await store.find(nonce, BROWSER) is None
@@ -174,7 +174,7 @@ async def test_nonce_from_the_future_is_invalid(store: NonceStore, clock: SetClo
 async def test_used_nonce_is_not_recorded_again(store: NonceStore) -> None:
     nonce = await store.issue(BROWSER)
     await store.consume(nonce, BROWSER)
-    assert not await store.record(ready(nonce))
+    assert not await store.record(profile_ready(nonce))
 
 
 async def test_of_many_concurrent_uses_one_succeeds(store: NonceStore) -> None:
@@ -185,10 +185,10 @@ async def test_of_many_concurrent_uses_one_succeeds(store: NonceStore) -> None:
 
 async def test_of_many_equal_concurrent_callbacks_one_counts(store: NonceStore) -> None:
     nonce = await store.issue(BROWSER)
-    assert sum(await asyncio.gather(*(store.record(ready(nonce)) for _ in range(20)))) == 1
+    assert sum(await asyncio.gather(*(store.record(profile_ready(nonce)) for _ in range(20)))) == 1
 
 
-async def test_capacity_is_bounded_and_the_oldest_is_dropped(open_store: Opener, clock: SetClock) -> None:
+async def test_capacity_is_bounded_and_the_oldest_is_dropped(open_store: Opener, clock: ManualClock) -> None:
     store = open_store(capacity=3)
     nonces = []
     for _ in range(5):
@@ -212,18 +212,18 @@ async def test_second_close_is_harmless(store: NonceStore) -> None:
 
 
 @pytest.mark.parametrize(
-    "rules", [{"fresh": 0}, {"fresh": float("inf")}, {"capacity": 0}, {"capacity": 1.5}, {"fresh": "9"}]
+    "rules", [{"lifetime": 0}, {"lifetime": float("inf")}, {"capacity": 0}, {"capacity": 1.5}, {"lifetime": "9"}]
 )
 def test_invalid_nonce_rules_are_refused(rules: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
-        Rules(**rules)  # type: ignore[arg-type]
+        NonceRules(**rules)  # type: ignore[arg-type]
 
 
 async def test_two_workers_share_a_file(tmp_path: Path) -> None:
     here, there = SqliteNonceStore(tmp_path / "nonces.db"), SqliteNonceStore(tmp_path / "nonces.db")
     nonce = await here.issue(BROWSER)
-    assert await there.record(ready(nonce))
-    assert await heard(here, nonce) == ready(nonce)
+    assert await there.record(profile_ready(nonce))
+    assert await stored_callback(here, nonce) == profile_ready(nonce)
     both = await asyncio.gather(here.consume(nonce, BROWSER), there.consume(nonce, BROWSER))
     assert len([one for one in both if one is not None]) == 1
     await here.aclose()
@@ -234,7 +234,7 @@ async def test_file_is_private_and_has_no_session_nonce_or_used_token(tmp_path: 
     path = tmp_path / "folder" / "nonces.db"
     store = SqliteNonceStore(path)
     nonce = await store.issue(BROWSER)
-    await store.record(ready(nonce))
+    await store.record(profile_ready(nonce))
     assert path.stat().st_mode & 0o077 == 0
     assert TOKEN.encode() in path.read_bytes()
     await store.consume(nonce, BROWSER)
@@ -258,7 +258,7 @@ async def test_world_writable_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o1777)
     store = SqliteNonceStore(tmp_path / "open" / "nonces.db")
-    with pytest.raises(ConfigError, match="everybody may write"):
+    with pytest.raises(ConfigError, match="every user may write"):
         await store.issue(BROWSER)
     await store.aclose()
 
@@ -297,9 +297,9 @@ async def work(path):
     store = SqliteNonceStore(path)
     print("here", flush=True)
     nonces = sys.stdin.readline().split()
-    noted = [await store.record(UserRejected(nonce)) for nonce in nonces]
+    recorded = [await store.record(UserRejected(nonce)) for nonce in nonces]
     used = [await store.consume(nonce, "session-of-a-browser") for nonce in nonces]
-    print(sum(noted), len(used) - used.count(None))
+    print(sum(recorded), len(used) - used.count(None))
     await store.aclose()
 
 asyncio.run(work(sys.argv[1]))
@@ -318,7 +318,7 @@ async def test_two_racing_processes_record_and_use_each_nonce_once(tmp_path: Pat
     for worker in workers:
         assert worker.stdout is not None
         assert await worker.stdout.readline() == b"here\n"
-    said = await asyncio.gather(*(worker.communicate(" ".join(nonces).encode() + b"\n") for worker in workers))
-    noted, used = zip(*(map(int, out.split()) for out, _ in said), strict=True)
-    assert (sum(noted), sum(used)) == (60, 60)
+    outputs = await asyncio.gather(*(worker.communicate(" ".join(nonces).encode() + b"\n") for worker in workers))
+    recorded, used = zip(*(map(int, out.split()) for out, _ in outputs), strict=True)
+    assert (sum(recorded), sum(used)) == (60, 60)
     await store.aclose()

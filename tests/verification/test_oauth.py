@@ -1,4 +1,4 @@
-"""A code for tokens, a token for the user, over real sockets."""
+"""Tokens for a code, and the user of a token, over real sockets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from truecaller_async.models import Secret
 from truecaller_async.verification import OAuth, OAuthTokens, Pkce, ServiceOptions, UserInfo, challenge_of
 
 from .samples import sample
-from .server import PATIENT, QUICKLY_AGAIN, falls_silent, header, options_for, says, serving
+from .server import FAST_RETRY, TIMEOUTS, answering, disconnecting, header, options_for, serving
 
 CODE, VERIFIER, TOKEN = "c0de-which-n0b0dy-may-see", "v3r1f13r-" * 6, "t0k3n-which-n0b0dy-may-see"
 
@@ -40,7 +40,7 @@ async def exchange(server: RawServer) -> OAuthTokens:
         return await oauth.exchange_code(CODE, VERIFIER)
 
 
-async def user_of(server: RawServer) -> UserInfo:
+async def fetch_user(server: RawServer) -> UserInfo:
     async with OAuth("client-1", options_for(server)) as oauth:
         return await oauth.userinfo(Secret(TOKEN))
 
@@ -56,7 +56,7 @@ def test_challenge_is_that_of_the_rfc() -> None:
 
 
 async def test_documented_exchange() -> None:
-    async with serving(says(sample("oauth_token_response"))) as server:
+    async with serving(answering(sample("oauth_token_response"))) as server:
         tokens = await exchange(server)
         head, _, form = server.received.partition(b"\r\n\r\n")
     assert tokens == OAuthTokens(Secret("some-access-token"), 3600.0)
@@ -79,7 +79,7 @@ async def test_undocumented_fields_are_kept_and_never_shown() -> None:
         "id_token": "1d.t0k3n.x",
         "scope": "openid",
     }
-    async with serving(says(json.dumps(body).encode())) as server:
+    async with serving(answering(json.dumps(body).encode())) as server:
         tokens = await exchange(server)
     assert tokens.expires_in == 3600.0
     assert tokens.refresh_token == Secret("r3fr3sh")
@@ -92,7 +92,7 @@ async def test_undocumented_fields_are_kept_and_never_shown() -> None:
     ("status", "error", "says_what"),
     [
         ("400 Bad Request", BadRequest, "parameter is empty"),
-        ("403 Forbidden", Forbidden, "code or the verifier is not accepted"),
+        ("403 Forbidden", Forbidden, "code or verifier are not accepted"),
         ("429 Too Many Requests", RateLimited, "too many requests"),
         ("500 Internal Server Error", ServerError, "HTTP 500"),
         ("503 Service Unavailable", ServerError, "HTTP 503"),
@@ -101,7 +101,7 @@ async def test_undocumented_fields_are_kept_and_never_shown() -> None:
 async def test_each_documented_refusal_is_an_error_with_advice_and_not_retried(
     status: str, error: type[APIStatusError], says_what: str
 ) -> None:
-    async with serving(says(b"", status, "Retry-After: 7\r\n")) as server:
+    async with serving(answering(b"", status, "Retry-After: 7\r\n")) as server:
         with pytest.raises(error, match=says_what) as caught:
             await exchange(server)
         assert server.requests == 1
@@ -111,7 +111,7 @@ async def test_each_documented_refusal_is_an_error_with_advice_and_not_retried(
 
 async def test_message_of_the_body_is_quoted_without_possible_tokens() -> None:
     body = {"error": "invalid_grant", "error_description": f"code {CODE}AAAA1 has expired"}
-    async with serving(says(json.dumps(body).encode(), "403 Forbidden")) as server:
+    async with serving(answering(json.dumps(body).encode(), "403 Forbidden")) as server:
         with pytest.raises(Forbidden) as caught:
             await exchange(server)
     assert caught.value.slug == "invalid_grant"
@@ -120,7 +120,7 @@ async def test_message_of_the_body_is_quoted_without_possible_tokens() -> None:
 
 
 async def test_exchange_with_a_lost_answer_is_never_repeated() -> None:
-    async with serving(falls_silent, says(sample("oauth_token_response"))) as server:
+    async with serving(disconnecting, answering(sample("oauth_token_response"))) as server:
         with pytest.raises(ResponseLost) as caught:
             await exchange(server)
         assert server.requests == 1
@@ -129,10 +129,10 @@ async def test_exchange_with_a_lost_answer_is_never_repeated() -> None:
 
 async def test_unsent_exchange_is_repeated() -> None:
     async with serving() as server:
-        gone = options_for(server)
+        options = options_for(server)
     tried: list[str | None] = []
 
-    class Seen:
+    class RecordingObserver:
         def request(
             self, call: str, token_id: str | None, status: int | None, seconds: float, error: str | None
         ) -> None:
@@ -140,7 +140,9 @@ async def test_unsent_exchange_is_repeated() -> None:
 
         def event(self, name: str, fields: object) -> None: ...
 
-    watched = ServiceOptions(base_url=gone.base_url, retry=QUICKLY_AGAIN, timeouts=PATIENT, observer=Seen())
+    watched = ServiceOptions(
+        base_url=options.base_url, retry=FAST_RETRY, timeouts=TIMEOUTS, observer=RecordingObserver()
+    )
     async with OAuth("client-1", watched) as oauth:
         with pytest.raises(NotSent):
             await oauth.exchange_code(CODE, VERIFIER)
@@ -151,7 +153,7 @@ async def test_unsent_exchange_is_repeated() -> None:
     "body", [b"", b"[]", b"{}", b"<html>", b'{"access_token": ""}', b'{"access_token": 7}', b'{"access_token": "a b"}']
 )
 async def test_answer_without_a_usable_token_is_not_quoted(body: bytes) -> None:
-    async with serving(says(body)) as server:
+    async with serving(answering(body)) as server:
         with pytest.raises(DecodeError) as caught:
             await exchange(server)
         assert server.requests == 1
@@ -159,8 +161,8 @@ async def test_answer_without_a_usable_token_is_not_quoted(body: bytes) -> None:
 
 
 async def test_documented_user_is_read() -> None:
-    async with serving(says(sample("oauth_userinfo_response"))) as server:
-        user = await user_of(server)
+    async with serving(answering(sample("oauth_userinfo_response"))) as server:
+        user = await fetch_user(server)
         assert server.received.startswith(b"GET /v1/userinfo HTTP/1.1\r\n")
         assert header(server.received, "Authorization") == f"Bearer {TOKEN}"
     assert user.sub == "13627101294235520"
@@ -179,15 +181,15 @@ async def test_documented_user_is_read() -> None:
 async def test_each_documented_refusal_of_a_user_is_an_error_with_advice(
     status: str, error: type[APIStatusError], says_what: str, requests: int
 ) -> None:
-    async with serving(says(b"", status)) as server:
+    async with serving(answering(b"", status)) as server:
         with pytest.raises(error, match=says_what):
-            await user_of(server)
+            await fetch_user(server)
         assert server.requests == requests
 
 
 async def test_read_with_a_lost_answer_is_repeated() -> None:
-    async with serving(falls_silent, says(sample("oauth_userinfo_response"))) as server:
-        assert (await user_of(server)).sub
+    async with serving(disconnecting, answering(sample("oauth_userinfo_response"))) as server:
+        assert (await fetch_user(server)).sub
         assert server.requests == 2
 
 
@@ -203,7 +205,7 @@ async def test_read_with_a_lost_answer_is_repeated() -> None:
     ],
 )
 async def test_invalid_argument_is_not_sent_and_not_shown(code: str, verifier: str, fields: set[str]) -> None:
-    async with serving(says(b"{}")) as server, OAuth("client-1", options_for(server)) as oauth:
+    async with serving(answering(b"{}")) as server, OAuth("client-1", options_for(server)) as oauth:
         with pytest.raises(ValidationError) as caught:
             await oauth.exchange_code(code, verifier)
         with pytest.raises(ValidationError, match="access_token"):
@@ -214,9 +216,9 @@ async def test_invalid_argument_is_not_sent_and_not_shown(code: str, verifier: s
 
 
 async def test_crash_report_has_neither_code_nor_verifier_nor_token() -> None:
-    async with serving(says(f'{{"access_token": "{TOKEN} "}}'.encode())) as server:
+    async with serving(answering(f'{{"access_token": "{TOKEN} "}}'.encode())) as server:
         errors: list[TruecallerError] = []
-        for ask in (exchange, user_of):
+        for ask in (exchange, fetch_user):
             with pytest.raises(TruecallerError) as caught:
                 await ask(server)
             errors.append(caught.value)

@@ -1,4 +1,4 @@
-"""People, in every form that the pages print and some that they do not."""
+"""Profiles, in every documented form and in undocumented ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from truecaller_async.verification.profiles import (
 
 from .samples import value
 
-LEAST: dict[str, Any] = {"phoneNumbers": ["919999999999"], "name": {"first": "Rajat"}}
+MINIMAL: dict[str, Any] = {"phoneNumbers": ["919999999999"], "name": {"first": "Rajat"}}
 
 
 def test_documented_profile_is_read_completely() -> None:
@@ -53,28 +53,28 @@ def test_documented_profile_is_read_completely() -> None:
     ],
 )
 def test_boolean_may_be_text(given_as: object, read_as: bool | None) -> None:
-    assert profile_of({**LEAST, "isActive": given_as}).is_active is read_as
+    assert profile_of({**MINIMAL, "isActive": given_as}).is_active is read_as
 
 
 @pytest.mark.parametrize("number", [919999999999, "919999999999", "+919999999999", 919999999999.0])
 def test_phone_number_may_be_a_number(number: object) -> None:
-    assert profile_of({**LEAST, "phoneNumbers": [number]}).phone_numbers == ("919999999999",)
+    assert profile_of({**MINIMAL, "phoneNumbers": [number]}).phone_numbers == ("919999999999",)
     assert verified_number_of({"phoneNumber": number}).phone_number == "919999999999"
 
 
 @pytest.mark.parametrize("count", [1508089888000, "1508089888000"])
 def test_timestamp_may_be_text_or_milliseconds(count: object) -> None:
-    assert profile_of({**LEAST, "createdTime": count}).created_at == datetime(2017, 10, 15, 17, 51, 28, tzinfo=UTC)
+    assert profile_of({**MINIMAL, "createdTime": count}).created_at == datetime(2017, 10, 15, 17, 51, 28, tzinfo=UTC)
 
 
 def test_ids_may_be_numbers() -> None:
-    profile = profile_of({**LEAST, "id": 655574719, "userId": 1319413476})
+    profile = profile_of({**MINIMAL, "id": 655574719, "userId": 1319413476})
     assert (profile.id, profile.user_id) == ("655574719", "1319413476")
 
 
 def test_only_numbers_and_a_first_name_are_needed() -> None:
-    assert profile_of(LEAST).last_name is None
-    assert profile_of({**LEAST, "addresses": [{"countryCode": "in"}, None, 7]}).addresses[0] == Address("in")
+    assert profile_of(MINIMAL).last_name is None
+    assert profile_of({**MINIMAL, "addresses": [{"countryCode": "in"}, None, 7]}).addresses[0] == Address("in")
 
 
 @pytest.mark.parametrize(
@@ -159,4 +159,4 @@ KEYS = st.sampled_from(
 def test_no_value_raises_anything_but_a_decode_error(body: dict[str, Any]) -> None:
     for read in (profile_of, user_info_of, true_profile_of, verified_number_of):
         with suppress(DecodeError):
-            read({**LEAST, "sub": "1", **body})
+            read({**MINIMAL, "sub": "1", **body})

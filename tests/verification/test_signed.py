@@ -1,4 +1,4 @@
-"""What Truecaller signed passes, and nothing else does."""
+"""Payloads that Truecaller signed are accepted, and no others."""
 
 from __future__ import annotations
 
@@ -26,29 +26,36 @@ from tests.transport.raw_server import Connection, RawServer
 from truecaller_async.clock import Clock
 from truecaller_async.errors import ConfigError, DecodeError, ServerError, ValidationError
 from truecaller_async.models import Answer, Request, Secret
-from truecaller_async.verification import Checks, MemoryNonceStore, ServiceOptions, SignedPayload, SignedProfiles
-from truecaller_async.verification.signed import KEYS_LIVE, PAUSE, REFRESH_MIN, _fits_any, _key, _signature_bytes
+from truecaller_async.verification import MemoryNonceStore, ProfileChecks, ServiceOptions, SignedPayload, SignedProfiles
+from truecaller_async.verification.signed import (
+    EARLY_REFRESH_INTERVAL_SECONDS,
+    FAILED_FETCH_CACHE_SECONDS,
+    KEY_CACHE_SECONDS,
+    _load_key,
+    _signature_bytes,
+    _verifies_with_any,
+)
 
 from .samples import value
-from .server import PATIENT, QUICKLY_AGAIN, says, serving
+from .server import FAST_RETRY, TIMEOUTS, answering, serving
 
 VECTOR = value("sdk2_signature_vector_synthetic")
 PAYLOAD, SIGNATURE = VECTOR["payload"], VECTOR["signature"]
 SIGNED = SignedPayload(PAYLOAD, SIGNATURE, VECTOR["signatureAlgorithm"])
 KEYS = json.dumps(VECTOR["keys_response"]).encode()
-BORN = 1508089888
+SIGNED_AT = 1508089888
 NONCE = "c2FtcGxlLW5vbmNlLTAwMDE"
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 
 
-class SetClock(Clock):
-    """Some seconds after the payload was made."""
+class OffsetClock(Clock):
+    """A wall clock some seconds after the payload was signed."""
 
     def __init__(self, after: float = 5.0) -> None:
         self.after = after
 
     def wall(self) -> float:
-        return BORN + self.after
+        return SIGNED_AT + self.after
 
 
 @cache
@@ -56,33 +63,33 @@ def own_key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
-def entry(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> dict[str, str]:
+def key_entry(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> dict[str, str]:
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return {"keyType": "RSA", "key": base64.b64encode(der).decode()}
 
 
-def signed_by_us(**said: Any) -> SignedPayload:
-    """A payload under a key of our own."""
-    profile = {"phoneNumber": "+919999999999", "requestTime": BORN, "requestNonce": NONCE, **said}
-    return signing(base64.b64encode(json.dumps(profile).encode()).decode())
+def signed_with_own_key(**fields: Any) -> SignedPayload:
+    """Return a payload that is signed with the test's own key."""
+    profile = {"phoneNumber": "+919999999999", "requestTime": SIGNED_AT, "requestNonce": NONCE, **fields}
+    return sign_with_own_key(base64.b64encode(json.dumps(profile).encode()).decode())
 
 
-def signing(payload: str) -> SignedPayload:
+def sign_with_own_key(payload: str) -> SignedPayload:
     signature = own_key().sign(payload.encode(), padding.PKCS1v15(), hashes.SHA512())
     return SignedPayload(payload, base64.b64encode(signature).decode())
 
 
-OWN_KEYS = json.dumps([entry(own_key().public_key())]).encode()
+OWN_KEYS = json.dumps([key_entry(own_key().public_key())]).encode()
 
 
-def verifier_at(server: RawServer, checks: Checks | None = None, clock: Clock | None = None) -> SignedProfiles:
-    options = ServiceOptions(base_url=server.url, retry=QUICKLY_AGAIN, timeouts=PATIENT, clock=clock or SetClock())
+def verifier_at(server: RawServer, checks: ProfileChecks | None = None, clock: Clock | None = None) -> SignedProfiles:
+    options = ServiceOptions(base_url=server.url, retry=FAST_RETRY, timeouts=TIMEOUTS, clock=clock or OffsetClock())
     return SignedProfiles(checks, options)
 
 
 @pytest_asyncio.fixture
 async def own_server() -> AsyncIterator[RawServer]:
-    async with serving(says(OWN_KEYS)) as server:
+    async with serving(answering(OWN_KEYS)) as server:
         yield server
 
 
@@ -96,7 +103,7 @@ async def rule_broken(profiles: SignedProfiles, signed: SignedPayload, session: 
 
 
 async def test_vector_passes_with_keys_fetched_once() -> None:
-    async with serving(says(KEYS)) as server, verifier_at(server) as profiles:
+    async with serving(answering(KEYS)) as server, verifier_at(server) as profiles:
         for _ in range(3):
             profile = await profiles.verify(SIGNED)
         assert server.received.startswith(b"GET /v1/key HTTP/1.1\r\n")
@@ -107,10 +114,10 @@ async def test_vector_passes_with_keys_fetched_once() -> None:
 
 
 def vector_fits(payload: str, signature: str) -> bool:
-    key = _key(VECTOR["keys_response"][0]["key"])
+    key = _load_key(VECTOR["keys_response"][0]["key"])
     assert key is not None
     try:
-        return _fits_any([key], payload.encode(), _signature_bytes(signature))
+        return _verifies_with_any([key], payload.encode(), _signature_bytes(signature))
     except ValidationError:
         return False
 
@@ -121,15 +128,15 @@ def test_vector_is_consistent() -> None:
 
 @given(st.integers(0, len(PAYLOAD) - 1), st.sampled_from(ALPHABET))
 @settings(max_examples=300)
-def test_any_changed_character_of_the_payload_fails(place: int, char: str) -> None:
-    changed = PAYLOAD[:place] + char + PAYLOAD[place + 1 :]
+def test_any_changed_character_of_the_payload_fails(index: int, char: str) -> None:
+    changed = PAYLOAD[:index] + char + PAYLOAD[index + 1 :]
     assert vector_fits(changed, SIGNATURE) is (changed == PAYLOAD)
 
 
 def test_every_character_of_the_signature_counts_including_spare_bits() -> None:
-    for place, char in enumerate(SIGNATURE):
+    for index, char in enumerate(SIGNATURE):
         for other in (ALPHABET[(ALPHABET.index(char) + 1) % 65], ALPHABET[(ALPHABET.index(char) + 16) % 65], ""):
-            assert not vector_fits(PAYLOAD, SIGNATURE[:place] + other + SIGNATURE[place + 1 :])
+            assert not vector_fits(PAYLOAD, SIGNATURE[:index] + other + SIGNATURE[index + 1 :])
 
 
 @pytest.mark.parametrize("payload", [PAYLOAD + "\n", PAYLOAD + "=", PAYLOAD[:60] + "\n" + PAYLOAD[60:], PAYLOAD[:-1]])
@@ -148,7 +155,7 @@ def test_line_breaks_in_the_signature_do_no_harm() -> None:
 async def test_only_the_documented_algorithm_is_allowed_and_nothing_is_fetched(
     own_server: RawServer, algorithm: Any
 ) -> None:
-    signed = attrs.evolve(signed_by_us(), algorithm=algorithm)
+    signed = attrs.evolve(signed_with_own_key(), algorithm=algorithm)
     assert await rule_broken(verifier_at(own_server), signed) == "algorithm.allowed"
     assert own_server.connections == []
 
@@ -174,120 +181,132 @@ async def test_unsigned_payload_is_refused(own_server: RawServer, signed: Signed
     "payload", ["!!", "bm8ganNvbg==", base64.b64encode(b"[]").decode(), base64.b64encode(b"{}").decode()]
 )
 async def test_signed_payload_that_is_no_profile_is_refused(own_server: RawServer, payload: str) -> None:
-    assert await rule_broken(verifier_at(own_server), signing(payload)) == "payload.form"
+    assert await rule_broken(verifier_at(own_server), sign_with_own_key(payload)) == "payload.form"
 
 
 @pytest.mark.parametrize("after", [-60, 0, 599, 600])
 async def test_payload_of_the_last_ten_minutes_is_fresh(own_server: RawServer, after: float) -> None:
-    async with verifier_at(own_server, clock=SetClock(after)) as profiles:
-        assert (await profiles.verify(signed_by_us())).request_nonce == NONCE
+    async with verifier_at(own_server, clock=OffsetClock(after)) as profiles:
+        assert (await profiles.verify(signed_with_own_key())).request_nonce == NONCE
 
 
-@pytest.mark.parametrize(("after", "time"), [(601, BORN), (-61, BORN), (5, None), (5, "soon"), (5, BORN * 1000)])
+@pytest.mark.parametrize(
+    ("after", "time"), [(601, SIGNED_AT), (-61, SIGNED_AT), (5, None), (5, "soon"), (5, SIGNED_AT * 1000)]
+)
 async def test_older_payload_or_one_without_a_time_is_not_fresh(
     own_server: RawServer, after: float, time: object
 ) -> None:
-    profiles = verifier_at(own_server, clock=SetClock(after))
-    assert await rule_broken(profiles, signed_by_us(requestTime=time)) == "requestTime.fresh"
+    profiles = verifier_at(own_server, clock=OffsetClock(after))
+    assert await rule_broken(profiles, signed_with_own_key(requestTime=time)) == "requestTime.fresh"
 
 
 APP_KEY, PACKAGE = "app-key", "com.example.app"
-MADE = hmac.new(APP_KEY.encode(), PACKAGE.encode(), hashlib.sha256).digest()
-FOR_OUR_APP = Checks(app_key=Secret(APP_KEY), package=PACKAGE)
+DIGEST = hmac.new(APP_KEY.encode(), PACKAGE.encode(), hashlib.sha256).digest()
+APP_CHECKS = ProfileChecks(app_key=Secret(APP_KEY), package=PACKAGE)
 
 
 @pytest.mark.parametrize(
     "verifier",
-    [MADE.hex(), MADE.hex().upper(), base64.b64encode(MADE).decode(), base64.b64encode(MADE).decode().rstrip("=")],
+    [
+        DIGEST.hex(),
+        DIGEST.hex().upper(),
+        base64.b64encode(DIGEST).decode(),
+        base64.b64encode(DIGEST).decode().rstrip("="),
+    ],
 )
 async def test_verifier_passes_in_hex_and_in_base64(own_server: RawServer, verifier: str) -> None:
-    async with verifier_at(own_server, FOR_OUR_APP) as profiles:
-        assert (await profiles.verify(signed_by_us(verifier=verifier))).request_nonce == NONCE
+    async with verifier_at(own_server, APP_CHECKS) as profiles:
+        assert (await profiles.verify(signed_with_own_key(verifier=verifier))).request_nonce == NONCE
 
 
 @pytest.mark.parametrize(
-    "verifier", [None, "", MADE.hex()[:-1], base64.b64encode(MADE).decode().swapcase(), "\u00fc", 7]
+    "verifier", [None, "", DIGEST.hex()[:-1], base64.b64encode(DIGEST).decode().swapcase(), "\u00fc", 7]
 )
 async def test_missing_verifier_or_one_for_another_app_fails(own_server: RawServer, verifier: object) -> None:
-    assert await rule_broken(verifier_at(own_server, FOR_OUR_APP), signed_by_us(verifier=verifier)) == "verifier.valid"
+    assert (
+        await rule_broken(verifier_at(own_server, APP_CHECKS), signed_with_own_key(verifier=verifier))
+        == "verifier.valid"
+    )
 
 
 async def test_nonce_is_valid_once_and_for_its_own_session(own_server: RawServer) -> None:
     store = MemoryNonceStore()
     nonce = await store.issue("session")
-    signed = signed_by_us(requestNonce=nonce)
-    checks = Checks(nonces=store)
+    signed = signed_with_own_key(requestNonce=nonce)
+    checks = ProfileChecks(nonces=store)
     assert await rule_broken(verifier_at(own_server, checks), signed, "another") == "requestNonce.issued"
     async with verifier_at(own_server, checks) as profiles:
         assert (await profiles.verify(signed, "session")).request_nonce == nonce
     assert await rule_broken(verifier_at(own_server, checks), signed, "session") == "requestNonce.issued"
-    assert await rule_broken(verifier_at(own_server, checks), signed_by_us(), "session") == "requestNonce.issued"
+    assert await rule_broken(verifier_at(own_server, checks), signed_with_own_key(), "session") == "requestNonce.issued"
     with pytest.raises(ConfigError, match="session"):
         await verifier_at(own_server, checks).verify(signed)
-    with pytest.raises(ConfigError, match="no nonce is checked"):
+    with pytest.raises(ConfigError, match="nonces are not checked"):
         await verifier_at(own_server).verify(signed, "session")
 
 
 async def test_forgery_uses_up_no_nonce(own_server: RawServer) -> None:
     store = MemoryNonceStore()
     nonce = await store.issue("session")
-    late = verifier_at(own_server, Checks(nonces=store), SetClock(700))
-    assert await rule_broken(late, signed_by_us(requestNonce=nonce), "session") == "requestTime.fresh"
-    forged = attrs.evolve(SIGNED, payload=signed_by_us(requestNonce=nonce).payload)
-    assert await rule_broken(verifier_at(own_server, Checks(nonces=store)), forged, "session") == "signature.valid"
+    late = verifier_at(own_server, ProfileChecks(nonces=store), OffsetClock(700))
+    assert await rule_broken(late, signed_with_own_key(requestNonce=nonce), "session") == "requestTime.fresh"
+    forged = attrs.evolve(SIGNED, payload=signed_with_own_key(requestNonce=nonce).payload)
+    assert (
+        await rule_broken(verifier_at(own_server, ProfileChecks(nonces=store)), forged, "session") == "signature.valid"
+    )
     assert await store.find(nonce, "session") is not None
 
 
 async def test_each_of_several_keys_is_tried_and_non_rsa_keys_are_skipped() -> None:
-    elliptic = entry(ec.generate_private_key(ec.SECP256R1()).public_key())
+    elliptic = key_entry(ec.generate_private_key(ec.SECP256R1()).public_key())
     keys = [None, {"key": "AAAA"}, {"key": "!"}, elliptic, *VECTOR["keys_response"], *json.loads(OWN_KEYS)]
-    async with serving(says(json.dumps(keys).encode())) as server, verifier_at(server) as profiles:
+    async with serving(answering(json.dumps(keys).encode())) as server, verifier_at(server) as profiles:
         assert (await profiles.verify(SIGNED)).request_nonce == NONCE
-        assert (await profiles.verify(signed_by_us())).request_nonce == NONCE
+        assert (await profiles.verify(signed_with_own_key())).request_nonce == NONCE
         assert server.requests == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'[{"keyType": "RSA"}]', b"<html>"])
 async def test_answer_without_a_key_is_a_decode_error(body: bytes) -> None:
-    async with serving(says(body)) as server, verifier_at(server) as profiles:
+    async with serving(answering(body)) as server, verifier_at(server) as profiles:
         with pytest.raises(DecodeError):
             await profiles.verify(SIGNED)
 
 
 async def test_unreachable_host_is_an_error_and_no_refusal() -> None:
-    async with serving(says(b"", "503 Service Unavailable")) as server, verifier_at(server) as profiles:
+    async with serving(answering(b"", "503 Service Unavailable")) as server, verifier_at(server) as profiles:
         with pytest.raises(ServerError):
             await profiles.verify(SIGNED)
         assert server.requests == 2
 
 
-class Keyserver:
-    """A transport that counts the fetches and gives the keys of the moment."""
+class KeyServerTransport:
+    """A transport that counts the fetches and returns the current keys."""
 
     def __init__(self) -> None:
         self.keys = KEYS
         self.status = 200
         self.fetches = 0
-        self.answers = asyncio.Event()
-        self.answers.set()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
 
     async def send(self, request: Request, timeouts: object) -> Answer:
         self.fetches += 1
         await asyncio.sleep(0)
-        await self.answers.wait()
+        await self.may_answer.wait()
         return Answer(self.status, {}, self.keys)
 
 
 Wait = Callable[[float], Awaitable[None]]
 
 
-def in_virtual_time(work: Callable[[SignedProfiles, Keyserver, Wait], Awaitable[None]]) -> None:
-    """Run the work with a key server, on a clock that jumps."""
+def in_virtual_time(work: Callable[[SignedProfiles, KeyServerTransport, Wait], Awaitable[None]]) -> None:
+    """Run the work with a key server on a virtual clock."""
 
     async def run() -> None:
-        server = Keyserver()
-        profiles = SignedProfiles(options=ServiceOptions(clock=SetClock()))
-        profiles._service._exchange._transport = server  # type: ignore[assignment]
+        server = KeyServerTransport()
+        profiles = SignedProfiles(options=ServiceOptions(clock=OffsetClock()))
+        profiles._requester._executor._transport = server  # type: ignore[assignment]
         await work(profiles, server, asyncio.sleep)
 
     loop = looptime.new_event_loop()
@@ -298,9 +317,9 @@ def in_virtual_time(work: Callable[[SignedProfiles, Keyserver, Wait], Awaitable[
 
 
 def test_keys_are_kept_for_half_an_hour() -> None:
-    async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
+    async def work(profiles: SignedProfiles, server: KeyServerTransport, wait: Wait) -> None:
         await profiles.verify(SIGNED)
-        await wait(KEYS_LIVE - 1)
+        await wait(KEY_CACHE_SECONDS - 1)
         await profiles.verify(SIGNED)
         assert server.fetches == 1
         await wait(1)
@@ -311,34 +330,34 @@ def test_keys_are_kept_for_half_an_hour() -> None:
 
 
 def test_forgeries_cause_at_most_one_fetch_a_minute() -> None:
-    async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
+    async def work(profiles: SignedProfiles, server: KeyServerTransport, wait: Wait) -> None:
         for minute in range(1, 6):
             for _ in range(50):
                 with pytest.raises(ValidationError):
-                    await profiles.verify(signed_by_us())
+                    await profiles.verify(signed_with_own_key())
             assert server.fetches == minute
-            await wait(REFRESH_MIN)
+            await wait(EARLY_REFRESH_INTERVAL_SECONDS)
 
     in_virtual_time(work)
 
 
 def test_new_key_is_found_at_most_a_minute_after_the_last_fetch() -> None:
-    async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
+    async def work(profiles: SignedProfiles, server: KeyServerTransport, wait: Wait) -> None:
         await profiles.verify(SIGNED)
-        await wait(REFRESH_MIN)
+        await wait(EARLY_REFRESH_INTERVAL_SECONDS)
         server.keys = OWN_KEYS
-        assert (await profiles.verify(signed_by_us())).request_nonce == NONCE
+        assert (await profiles.verify(signed_with_own_key())).request_nonce == NONCE
         assert server.fetches == 2
 
     in_virtual_time(work)
 
 
 def test_many_calls_that_meet_a_new_key_pass_with_one_fetch() -> None:
-    async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
+    async def work(profiles: SignedProfiles, server: KeyServerTransport, wait: Wait) -> None:
         await profiles.verify(SIGNED)
-        await wait(REFRESH_MIN)
+        await wait(EARLY_REFRESH_INTERVAL_SECONDS)
         server.keys = OWN_KEYS
-        passed = await asyncio.gather(*(profiles.verify(signed_by_us()) for _ in range(10)))
+        passed = await asyncio.gather(*(profiles.verify(signed_with_own_key()) for _ in range(10)))
         assert len(passed) == 10
         assert server.fetches == 2
 
@@ -346,16 +365,16 @@ def test_many_calls_that_meet_a_new_key_pass_with_one_fetch() -> None:
 
 
 def test_forgeries_do_not_each_ask_an_unreachable_key_server() -> None:
-    async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
+    async def work(profiles: SignedProfiles, server: KeyServerTransport, wait: Wait) -> None:
         await profiles.verify(SIGNED)
-        await wait(REFRESH_MIN)
+        await wait(EARLY_REFRESH_INTERVAL_SECONDS)
         server.status = 503
         with pytest.raises(ServerError):
-            await profiles.verify(signed_by_us())
+            await profiles.verify(signed_with_own_key())
         asked = server.fetches
         for _ in range(20):
             with pytest.raises(ValidationError):
-                await profiles.verify(signed_by_us())
+                await profiles.verify(signed_with_own_key())
         assert server.fetches == asked
         assert (await profiles.verify(SIGNED)).request_nonce == NONCE
 
@@ -363,14 +382,14 @@ def test_forgeries_do_not_each_ask_an_unreachable_key_server() -> None:
 
 
 def test_unreachable_key_server_gets_one_shared_request_in_five_seconds() -> None:
-    async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
+    async def work(profiles: SignedProfiles, server: KeyServerTransport, wait: Wait) -> None:
         server.status = 503
         errors = await asyncio.gather(*(profiles.verify(SIGNED) for _ in range(20)), return_exceptions=True)
         assert {type(error) for error in errors} == {ServerError}
         asked = server.fetches
         assert asked == ServiceOptions().retry.attempts
         server.status = 200
-        await wait(PAUSE - 0.1)
+        await wait(FAILED_FETCH_CACHE_SECONDS - 0.1)
         with pytest.raises(ServerError):
             await profiles.verify(SIGNED)
         await wait(0.1)
@@ -381,15 +400,15 @@ def test_unreachable_key_server_gets_one_shared_request_in_five_seconds() -> Non
 
 
 def test_call_served_by_cached_keys_does_not_wait_for_a_fetch() -> None:
-    async def work(profiles: SignedProfiles, server: Keyserver, wait: Wait) -> None:
+    async def work(profiles: SignedProfiles, server: KeyServerTransport, wait: Wait) -> None:
         await profiles.verify(SIGNED)
-        await wait(REFRESH_MIN)
-        server.answers.clear()
-        forgery = asyncio.ensure_future(profiles.verify(signed_by_us()))
+        await wait(EARLY_REFRESH_INTERVAL_SECONDS)
+        server.may_answer.clear()
+        forgery = asyncio.ensure_future(profiles.verify(signed_with_own_key()))
         await wait(1)
         assert (await profiles.verify(SIGNED)).request_nonce == NONCE
         assert not forgery.done()
-        server.answers.set()
+        server.may_answer.set()
         with pytest.raises(ValidationError):
             await forgery
 
@@ -399,7 +418,7 @@ def test_call_served_by_cached_keys_does_not_wait_for_a_fetch() -> None:
 @pytest.mark.parametrize(("bits", "is_taken"), [(1023, False), (1024, True), (8192, True), (8193, False)])
 def test_weak_and_oversized_keys_are_refused(bits: int, is_taken: bool) -> None:
     key = rsa.RSAPublicNumbers(65537, 2**bits - 1).public_key()
-    assert (_key(entry(key)["key"]) is not None) is is_taken
+    assert (_load_key(key_entry(key)["key"]) is not None) is is_taken
 
 
 async def test_concurrent_calls_fetch_the_keys_once() -> None:
@@ -422,11 +441,11 @@ def test_without_the_package_the_error_names_the_extra(monkeypatch: pytest.Monke
 
 def test_invalid_check_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="together"):
-        Checks(app_key=Secret("k"))
+        ProfileChecks(app_key=Secret("k"))
     with pytest.raises(ConfigError, match="Secret"):
-        Checks(app_key="k", package="p")  # type: ignore[arg-type]
-    for fresh in (0, float("inf"), float("nan")):
-        with pytest.raises(ConfigError, match="fresh"):
-            Checks(fresh=fresh)
-    assert "app-key" not in repr(FOR_OUR_APP)
+        ProfileChecks(app_key="k", package="p")  # type: ignore[arg-type]
+    for max_age in (0, float("inf"), float("nan")):
+        with pytest.raises(ConfigError, match="max_age"):
+            ProfileChecks(max_age=max_age)
+    assert "app-key" not in repr(APP_CHECKS)
     assert PAYLOAD not in repr(SIGNED)

@@ -16,7 +16,7 @@ import attrs
 
 from truecaller_async.cli.formatting import counted, printable
 from truecaller_async.errors import SourceError, ValidationError
-from truecaller_async.sources.text_files import READ_FAULTS, lines, open_text
+from truecaller_async.sources.text_files import READ_ERRORS, lines, open_text
 from truecaller_async.validation.number_lists import clean_numbers
 
 STANDARD = "-"
@@ -55,7 +55,7 @@ def read_numbers(path: str) -> NumberFile:
     try:
         with open_text(origin, name) as file:
             return _read(lines(file, name), name)
-    except READ_FAULTS as error:
+    except READ_ERRORS as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SourceError(f"{name}: cannot be read: {printable(reason)}") from None
 

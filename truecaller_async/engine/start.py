@@ -32,7 +32,7 @@ from truecaller_async.planning.ambiguity import ended_by_crash
 from truecaller_async.planning.batch_state import BatchState
 from truecaller_async.planning.campaign_state import CampaignState
 from truecaller_async.ports import Journal
-from truecaller_async.sources import FileSource, RowReader, is_untouched, reopened
+from truecaller_async.sources import FileSource, RowReader, is_unchanged, reopen_source
 
 SALT_BYTES = 16
 
@@ -172,7 +172,7 @@ def _source_to_read(source: object, descriptor: SourceDescriptor | None, state: 
         return source, isinstance(source, FileSource) and descriptor is not None and source.descriptor() == descriptor
     if descriptor is None or state.complete:
         return None, True
-    return reopened(descriptor), is_untouched(descriptor)
+    return reopen_source(descriptor), is_unchanged(descriptor)
 
 
 def _options_as_dict(options: CampaignOptions) -> Mapping[str, Any]:

@@ -1,11 +1,11 @@
-"""Where results go: CSV or JSONL, one line for each row of the input.
+"""Write the results of a campaign to CSV or JSONL, one line for each row of the input.
 
-A results file is opened in a spreadsheet sooner or later, and a cell that begins like a formula is run as one. Such
-cells get an apostrophe in front (in CSV only). Every write ends with a flush, so that a results file shows what
-happened up to the last batch, and ends on a whole line. A file that is closed is on the disk: whoever remembered what
-is in it may forget it then.
+Invariants:
+    - CSV only: a cell that starts like a formula gets an apostrophe in front, because spreadsheets execute formulas.
+    - Each write ends with a flush at the end of a line, so the file contains all results up to the last write.
+    - After `close` the file is synced to disk, so the caller may discard its own copy of the results.
 
-What a run that was killed has left in such a file is the matter of `results`.
+`results_file` repairs the file of a run that was killed.
 """
 
 from __future__ import annotations
@@ -29,51 +29,62 @@ import msgspec
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import Outcome, RecordResult
-from truecaller_async.sources.text_files import format_of
+from truecaller_async.sources.text_files import format_suffix
 
 Format: TypeAlias = Literal["csv", "jsonl"]
 
 COLUMNS = ("row", "key", "outcome", "reason", "field", "batch_id", "record_id", "attempts", "possibly_duplicated")
-FORMULA_STARTS = frozenset("=+-@\t\r＝＋－＠")  # noqa: RUF001  the full-width ones are run as formulas too
-QUOTED = re.compile('[,"\n]')
+FORMULA_STARTS = frozenset("=+-@\t\r＝＋－＠")  # noqa: RUF001
+"""First characters of a formula. The last four are full-width forms, which are executed too."""
+NEEDS_QUOTES = re.compile('[,"\n]')
 LINE_END = "\n"
 STANDARD_OUTPUT = "-"
 FORMATS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
-TEXT = frozenset({str, NoneType})
-KNOWN = TEXT | {Outcome, bool}
-"""Kinds of cells of which equal ones are written alike, if they are of one kind."""
+TEXT_TYPES = frozenset({str, NoneType})
+CACHEABLE_TYPES = TEXT_TYPES | {Outcome, bool}
+"""Types of which equal cells have equal text, if a column has one type only."""
 
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class ResultSink:
-    """Writes results; a context manager. Made by `open_sink`."""
+    """Writes results. A context manager, made by `open_sink`."""
 
-    def __init__(self, stream: TextIO, form: Format, *, header: bool, path: Path | None = None) -> None:
-        """`path` is the file that the stream is, where it is ours to close."""
+    def __init__(self, stream: TextIO, file_format: Format, *, header: bool, path: Path | None = None) -> None:
+        """Use a stream. `close` closes it only if `path` is given."""
         self._stream = stream
-        self._render = RENDERERS[form]
+        self._render = RENDERERS[file_format]
         self._path = path
         self._closed = False
-        if header and form == "csv":
+        if header and file_format == "csv":
             self._put(",".join(COLUMNS) + LINE_END)
 
     def write(self, results: Iterable[RecordResult]) -> None:
-        """Write these results and flush. Raises `OSError` as the file system does."""
+        """Write results and flush.
+
+        Args:
+            results: The results.
+
+        Raises:
+            OSError: As raised by the file system.
+        """
         self._put(self._render(_columns(list(results))))
 
     def close(self) -> None:
-        """Close the file; standard output, or a stream of the caller, is left open. May be called twice.
+        """Close the file and sync it to disk. May be called twice.
 
-        Raises `OSError` where the last of it does not reach the disk.
+        Standard output and streams of the caller stay open.
+
+        Raises:
+            OSError: The last data could not be written.
         """
         if self._closed or self._path is None:
             return
         self._closed = True
         self._stream.close()
         if self._path.is_file():
-            _to_disk(self._path)
+            _fsync(self._path)
 
     def _put(self, text: str) -> None:
         if text:
@@ -94,25 +105,34 @@ def open_sink(
     *,
     source: str | os.PathLike[str] | None = None,
     append: bool = False,
-    form: Format | None = None,
+    file_format: Format | None = None,
 ) -> ResultSink:
-    """A sink for results: a path (`.csv`, `.jsonl`, each also with `.gz`), "-" for standard output, or a text stream.
+    """Open a sink for results.
 
-    `source` is the input file, which is never written over. `append` goes on in a file that an earlier run began.
-    `form` is the format where no suffix tells it; CSV by default. Raises `ConfigError`.
+    Args:
+        path: A path (`.csv`, `.jsonl`, `.ndjson`, each also with `.gz`), "-" for standard output, or a text stream.
+        source: The input file. It is never overwritten.
+        append: Continue a file of an earlier run.
+        file_format: "csv" or "jsonl". By default that of the suffix; CSV for standard output and streams.
+
+    Returns:
+        The sink.
+
+    Raises:
+        ConfigError: The suffix is not supported, the path is the input, or the file cannot be opened.
     """
     if not isinstance(path, str | os.PathLike):
-        return ResultSink(path, form or "csv", header=True)
+        return ResultSink(path, file_format or "csv", header=True)
     name = os.fspath(path)
     if name == STANDARD_OUTPUT:
-        return ResultSink(sys.stdout, form or "csv", header=True)
-    chosen = form or results_format(name)
+        return ResultSink(sys.stdout, file_format or "csv", header=True)
+    chosen = file_format or results_format(name)
     try:
         check_not_input(name, source)
         started = append and Path(name).exists() and Path(name).stat().st_size > 0
         stream = _open(Path(name), "at" if append else "wt")
         sink = ResultSink(stream, chosen, header=not started, path=Path(name))
-        if started and _is_torn(Path(name)):
+        if started and _ends_inside_line(Path(name)):
             stream.write("\n")
     except OSError as error:
         raise ConfigError(f"results cannot be written to {name}: {error.strerror or error}") from error
@@ -120,82 +140,87 @@ def open_sink(
 
 
 def check_sink(path: str, *, source: str | os.PathLike[str] | None = None) -> None:
-    """Raises the `ConfigError` that `open_sink` would raise; an earlier file stays as it is, and a pipe unopened."""
+    """Raise the `ConfigError` that `open_sink` would raise.
+
+    An existing file stays unchanged, and a pipe is not opened. A missing file is created, empty.
+    """
     if path == STANDARD_OUTPUT:
         return
     results_format(path)
     check_not_input(path, source)
-    place = Path(path)
+    target = Path(path)
     try:
-        if place.is_file() or place.is_dir() or not place.exists():
-            place.open("ab").close()
+        if target.is_file() or target.is_dir() or not target.exists():
+            target.open("ab").close()
     except OSError as error:
         raise ConfigError(f"results cannot be written to {path}: {error.strerror or error}") from error
 
 
 def results_format(path: str | os.PathLike[str]) -> Format:
-    """The format that the suffix tells. Raises `ConfigError` for any other."""
-    form = FORMATS.get(format_of(path))
+    """Return the format of a suffix. Raise `ConfigError` if it is not supported."""
+    form = FORMATS.get(format_suffix(path))
     if form is None:
         raise ConfigError(
-            f"results cannot be written to {os.fspath(path)}: the name must end in .csv or .jsonl, or in .gz after it"
+            f"results cannot be written to {os.fspath(path)}: the suffix is not supported. "
+            "Use .csv or .jsonl, also with .gz"
         )
     return form
 
 
-def is_packed(path: Path) -> bool:
-    """Whether the name says that it is compressed."""
+def is_gzip(path: Path) -> bool:
+    """Return whether the suffix is `.gz`."""
     return path.suffix.lower() == ".gz"
 
 
 def check_not_input(
     path: str | os.PathLike[str], source: str | os.PathLike[str] | None, *, what: str = "input"
 ) -> None:
-    """Raises `ConfigError` where both are the same file; `what` is what would be lost."""
+    """Raise `ConfigError` if both paths are the same file; `what` names the file in the message."""
     if source is None or not (Path(path).exists() and Path(source).exists()):
         return
     if Path(path).samefile(source):
-        raise ConfigError(f"nothing is written over the {what} {os.fspath(path)}; choose another file")
+        raise ConfigError(f"{os.fspath(path)} is the {what}, which is not overwritten. Choose another file")
 
 
 @contextlib.contextmanager
-def replaced_file(path: Path) -> Iterator[Path]:
-    """A name for a file beside this one, which takes its place when the block has ended well; else nothing changes.
+def atomic_replacement(path: Path) -> Iterator[Path]:
+    """Give a temporary path in the same folder. It replaces the file if the block ends without an error.
 
-    A link stays a link, and the file keeps its permissions. Raises `OSError` as the file system does.
+    Otherwise the file is unchanged. A symbolic link stays a link, and the file keeps its permissions. Raises `OSError`
+    as the file system does.
     """
     real = path.resolve()
-    new = real.with_name(f".{secrets.token_hex(4)}.{real.name}")
+    temporary = real.with_name(f".{secrets.token_hex(4)}.{real.name}")
     try:
-        yield new
+        yield temporary
         if real.exists():
-            shutil.copymode(real, new)
-        _to_disk(new)
-        new.replace(real)
+            shutil.copymode(real, temporary)
+        _fsync(temporary)
+        temporary.replace(real)
     finally:
-        new.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     if os.name == "posix":
-        _to_disk(real.parent)
+        _fsync(real.parent)
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[ResultSink]:
-    """A sink for a file that is there whole or, when the block fails, as it was before.
+def atomic_sink(path: Path) -> Iterator[ResultSink]:
+    """Give a sink for a file that is complete after the block or, if the block fails, unchanged.
 
-    Raises `ConfigError` for a name without a format, and `OSError` as the file system does.
+    Raises `ConfigError` for an unsupported suffix, and `OSError` as the file system does.
     """
     results_format(path)
-    with replaced_file(path) as new, open_sink(new) as sink:
+    with atomic_replacement(path) as temporary, open_sink(temporary) as sink:
         yield sink
 
 
 def _open(path: Path, mode: str) -> TextIO:
-    opener: Any = gzip.open if is_packed(path) else open
+    opener: Any = gzip.open if is_gzip(path) else open
     return cast("TextIO", opener(path, mode, encoding="utf-8", newline=""))
 
 
-def _to_disk(path: Path) -> None:
-    """What was written there survives a power failure from now on."""
+def _fsync(path: Path) -> None:
+    """Make the content of a file or folder survive a power failure."""
     handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -203,9 +228,9 @@ def _to_disk(path: Path) -> None:
         os.close(handle)
 
 
-def _is_torn(path: Path) -> bool:
-    """Whether the file ends in the middle of a line: the process before us was killed while it wrote."""
-    if is_packed(path):
+def _ends_inside_line(path: Path) -> bool:
+    """Return whether the file ends inside a line, because an earlier process was killed during a write."""
+    if is_gzip(path):
         return False
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
@@ -213,7 +238,7 @@ def _is_torn(path: Path) -> bool:
 
 
 def _columns(results: Sequence[RecordResult]) -> list[list[Any]]:
-    """The cells of these results by column, in the order of `COLUMNS`."""
+    """Return the cells of these results by column, in the order of `COLUMNS`."""
     return [
         [result.row for result in results],
         [result.key for result in results],
@@ -228,51 +253,51 @@ def _columns(results: Sequence[RecordResult]) -> list[list[Any]]:
 
 
 def _csv_lines(columns: Sequence[list[Any]]) -> str:
-    """What a CSV writer makes of them, which would look for something to quote in each cell."""
-    lines = map(",".join, zip(*map(_texts, columns), strict=True))
+    """Return the same text as `csv.writer`, without looking for special characters in each cell."""
+    lines = map(",".join, zip(*map(_cell_texts, columns), strict=True))
     text = "".join([line + LINE_END for line in lines])
-    # A carriage return alone gets no quotes of its own, and would be read as the end of the line.
-    return _all_in_quotes(columns) if "\r" in text else text
+    # `_csv_cell` does not quote a single carriage return, which readers take for the end of a line.
+    return _csv_lines_all_quoted(columns) if "\r" in text else text
 
 
-def _all_in_quotes(columns: Sequence[list[Any]]) -> str:
+def _csv_lines_all_quoted(columns: Sequence[list[Any]]) -> str:
     text = io.StringIO()
-    rows = ([_guarded(cell) for cell in row] for row in zip(*columns, strict=True))
+    rows = ([_without_formula(cell) for cell in row] for row in zip(*columns, strict=True))
     csv.writer(text, lineterminator=LINE_END, quoting=csv.QUOTE_ALL).writerows(rows)
     return text.getvalue()
 
 
-def _texts(column: list[Any]) -> Iterable[str]:
-    """Each cell as it is written. What stands in many of them is judged once, and what is plain in all at a glance."""
+def _cell_texts(column: list[Any]) -> Iterable[str]:
+    """Return the text of each cell. Repeated values are formatted once; plain columns are not formatted."""
     kinds = set(map(type, column))
     if kinds == {int}:
         return map(str, column)
-    if kinds <= TEXT and _are_plain(set(column) - {None}):
+    if kinds <= TEXT_TYPES and _need_no_escaping(set(column) - {None}):
         return [text or "" for text in column]
-    if len(kinds - {NoneType}) == 1 and kinds <= KNOWN:
-        written = {cell: _written(cell) for cell in set(column)}
+    if len(kinds - {NoneType}) == 1 and kinds <= CACHEABLE_TYPES:
+        written = {cell: _csv_cell(cell) for cell in set(column)}
         return [written[cell] for cell in column]
-    return map(_written, column)
+    return map(_csv_cell, column)
 
 
-def _are_plain(texts: Collection[str]) -> bool:
-    """Whether all of these are written as they are."""
-    together = LINE_END.join(texts)
+def _need_no_escaping(texts: Collection[str]) -> bool:
+    """Return whether all texts can be written unchanged."""
+    joined = LINE_END.join(texts)
     return (
-        together.count(LINE_END) < max(1, len(texts))
-        and "," not in together
-        and '"' not in together
+        joined.count(LINE_END) < max(1, len(texts))
+        and "," not in joined
+        and '"' not in joined
         and FORMULA_STARTS.isdisjoint([text[:1] for text in texts])
     )
 
 
-def _written(cell: Any) -> str:
-    guarded = _guarded(cell)
-    text = "" if guarded is None else str(guarded)
-    return '"' + text.replace('"', '""') + '"' if QUOTED.search(text) else text
+def _csv_cell(cell: Any) -> str:
+    safe = _without_formula(cell)
+    text = "" if safe is None else str(safe)
+    return '"' + text.replace('"', '""') + '"' if NEEDS_QUOTES.search(text) else text
 
 
-def _guarded(cell: Any) -> Any:
+def _without_formula(cell: Any) -> Any:
     if isinstance(cell, str):
         return "'" + cell if cell[:1] in FORMULA_STARTS else str(cell)
     return str(cell).lower() if isinstance(cell, bool) else cell
@@ -282,7 +307,7 @@ def _json_lines(columns: Sequence[list[Any]]) -> str:
     objects = [dict(zip(COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
     try:
         return _encode_lines(objects).decode()
-    except UnicodeEncodeError:  # half a character in somebody's key: only the standard library writes it, escaped
+    except UnicodeEncodeError:  # a lone surrogate in a key: only the standard library can write it, escaped
         return "".join(json.dumps(value) + "\n" for value in objects)
 
 

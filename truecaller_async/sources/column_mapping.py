@@ -1,11 +1,13 @@
-"""The columns of the input, and the record that one row of values makes.
+"""Map the columns of the input to the fields of a record.
 
-A field is found by its own name, by the wire's name for it, or by the name the caller chose. Case and surrounding
-spaces do not matter, other columns are ignored, and two columns for one field are an error, because either could be
-the one that was meant. `ColumnDefaults` gives values for columns that the input does not have at all; an empty cell is
-an empty cell and is never filled.
-
-Values pass as they are, and the pre-flight judges them. Only times are read here, because files hold them as text.
+Algorithm:
+    - A field is found by its own name, by its API name, or by the name that the caller chose. Case and surrounding
+      spaces are ignored. Other columns are ignored.
+    - `ColumnDefaults` gives values for columns that the input does not have. An empty cell is never filled.
+    - Values are passed unchanged to `validation.preflight`. Only times are parsed here, because files contain them as
+      text.
+Failure modes:
+    - Two columns for one field are an error, because either could be the intended one.
 """
 
 from __future__ import annotations
@@ -25,9 +27,9 @@ from truecaller_async.models import CallRecord, Problem
 from truecaller_async.validation.timestamps import parse_instant
 
 FIELDS = ("caller", "receiver", "label_id", "label_name", "reason", "starts_at", "ends_at", "key")
-"""Our names, in the order in which they are documented."""
+"""Field names, in the documented order."""
 
-NAMES = {
+FIELD_OF_NAME = {
     **{field: field for field in FIELDS},
     "caller_number": "caller",
     "receiver_number": "receiver",
@@ -35,47 +37,54 @@ NAMES = {
     "call_reason": "reason",
     "dynamic_call_reason": "reason",
 }
-"""The field that a column name means. From "Truecaller for Business: Field names by version"."""
+"""The field of each column name. From "Truecaller for Business: Field names by version"."""
 
 SLOT_SETTERS = [getattr(CallRecord, field.name).__set__ for field in attrs.fields(CallRecord)]
-"""What sets each field of a record, which is frozen for everybody else."""
+"""The `__set__` of each slot of `CallRecord`, in the order of its fields. See `_build_records`."""
 
-SHAPES_KEPT = 64
+SHAPES_MAX = 64
+"""Cached shapes. When the cache is full, it is cleared."""
 
 
 @attrs.frozen
 class ColumnDefaults:
-    """Values for columns that the input does not have.
+    """Values for columns that the input does not have. None leaves the field empty.
 
-    `starts_at` is milliseconds since the epoch; `window` is seconds, and makes ends_at = starts_at + window.
+    Raises:
+        ConfigError: `window` is not a finite number of seconds above 0.
     """
 
     label_id: str | None = None
+    """Id of the dynamic label."""
     label_name: str | None = None
+    """Name that replaces the name of the label."""
     reason: str | None = None
+    """Call reason."""
     starts_at: int | None = None
+    """Start of the window, in milliseconds since the epoch."""
     window: float | None = None
+    """Length of the window in seconds: ends_at = starts_at + window."""
 
     def __attrs_post_init__(self) -> None:
         if self.window is None:
             return
         if not isinstance(self.window, int | float) or not math.isfinite(self.window) or self.window <= 0:
-            raise ConfigError(f"Fill.window is {self.window!r}: it must be a number of seconds above 0")
+            raise ConfigError(f"ColumnDefaults.window is {self.window!r}: it must be a number of seconds above 0")
 
     @property
     def fields(self) -> frozenset[str]:
-        """The fields for which there is a value."""
-        given = {
+        """Return the fields that have a value."""
+        fields = {
             field for field in ("label_id", "label_name", "reason", "starts_at") if getattr(self, field) is not None
         }
-        return frozenset(given | {"ends_at"} if self.window is not None else given)
+        return frozenset(fields | {"ends_at"} if self.window is not None else fields)
 
 
 NO_DEFAULTS = ColumnDefaults()
 
 
 class RowShape:
-    """How the values of a row make a record: `places` says where each field stands among them."""
+    """Builds the record of a row from its values; `indexes` maps each field to its index among them."""
 
     def __init__(self, indexes: Mapping[str, int], width: int, defaults: ColumnDefaults) -> None:
         constants = [None, defaults.label_id, defaults.label_name, defaults.reason, defaults.starts_at]
@@ -86,92 +95,103 @@ class RowShape:
         self._window = defaults.window if "ends_at" not in indexes else None
 
     def record(self, values: list[Any]) -> CallRecord:
-        """The record of one row, which must have as many values as the shape is wide."""
+        """Return the record of a row with `width` values."""
         caller, receiver, label_id, label_name, reason, starts, ends, key = self._pick(values + self._constants)
         starts = parse_instant(starts)
-        ends = parse_instant(ends) if self._window is None else later(starts, self._window)
+        ends = parse_instant(ends) if self._window is None else add_window(starts, self._window)
         return CallRecord(
-            caller, receiver, starts, ends, _filled(label_id), _filled(label_name), _filled(reason), _text(key)
+            caller,
+            receiver,
+            starts,
+            ends,
+            _none_if_empty(label_id),
+            _none_if_empty(label_name),
+            _none_if_empty(reason),
+            _key_text(key),
         )
 
     def has_no_blank(self, columns: Sequence[Sequence[str]]) -> bool:
-        """Whether in none of these rows all cells are blank: it is enough that each says whom to call."""
+        """Return whether no row is blank. It is enough that each has a receiver."""
         return all(map(str.strip, columns[self._receiver]))
 
     def records(self, columns: Sequence[Sequence[str]]) -> list[CallRecord]:
-        """The records of some rows, given by column. What stands in many rows is one object then, and judged once."""
+        """Return the records of several rows, given by column.
+
+        Equal values are parsed once and are one object.
+        """
         constants = map(repeat, self._constants)
         caller, receiver, label_id, label_name, reason, starts, ends, key = self._pick([*columns, *constants])
         window = self._window
         ends_at = (
-            _each(parse_instant, ends)
+            _map_distinct(parse_instant, ends)
             if window is None
-            else _each(lambda text: later(parse_instant(text), window), starts)
+            else _map_distinct(lambda text: add_window(parse_instant(text), window), starts)
         )
-        labels = (_each(_filled, values) for values in (label_id, label_name, reason, key))
-        fields = (_each(str, caller), receiver, _each(parse_instant, starts), ends_at, *labels)
-        return _made(len(columns[0]), fields)
+        labels = (_map_distinct(_none_if_empty, values) for values in (label_id, label_name, reason, key))
+        fields = (_map_distinct(str, caller), receiver, _map_distinct(parse_instant, starts), ends_at, *labels)
+        return _build_records(len(columns[0]), fields)
 
 
 class MappingShapes:
-    """Makes records of mappings; mappings with the same keys share one shape."""
+    """Builds records from mappings. Mappings with the same keys share one shape."""
 
     def __init__(self, defaults: ColumnDefaults = NO_DEFAULTS, chosen: Mapping[str, str] | None = None) -> None:
-        self._fill = defaults
+        self._defaults = defaults
         self._chosen = chosen or {}
         self._shapes: dict[tuple[object, ...], RowShape | Problem] = {}
 
     def record(self, mapping: Mapping[Any, Any]) -> CallRecord | Problem:
-        """The record of this mapping, or the problem that keeps it from being one. Unknown keys are ignored."""
+        """Return the record of a mapping, or the problem of its keys. Unknown keys are ignored."""
         names = tuple(mapping)
-        shape = self._shapes.get(names) or self._learn(names)
+        shape = self._shapes.get(names) or self._build_shape(names)
         return shape if isinstance(shape, Problem) else shape.record(list(mapping.values()))
 
-    def _learn(self, names: tuple[object, ...]) -> RowShape | Problem:
-        if len(self._shapes) >= SHAPES_KEPT:
+    def _build_shape(self, names: tuple[object, ...]) -> RowShape | Problem:
+        if len(self._shapes) >= SHAPES_MAX:
             self._shapes.clear()
-        places, clash = find_columns(names, self._chosen)
-        shape = Problem("row", "row.columns", clash) if clash else RowShape(places, len(names), self._fill)
+        indexes, conflict = find_columns(names, self._chosen)
+        shape = Problem("row", "row.columns", conflict) if conflict else RowShape(indexes, len(names), self._defaults)
         self._shapes[names] = shape
         return shape
 
 
 def find_columns(names: Sequence[object], chosen: Mapping[str, str]) -> tuple[dict[str, int], str]:
-    """The place of each field among these names, and what is wrong with them ("" where all is well)."""
-    wanted = {name: field for name, field in NAMES.items() if field not in chosen}
-    wanted.update({plain(name): field for field, name in chosen.items()})
-    places: dict[str, int] = {}
-    for place, name in enumerate(names):
-        field = wanted.get(plain(name)) if isinstance(name, str) else None
+    """Return the index of each field among these names, and the conflict, "" if there is none."""
+    wanted = {name: field for name, field in FIELD_OF_NAME.items() if field not in chosen}
+    wanted.update({normalised(name): field for field, name in chosen.items()})
+    indexes: dict[str, int] = {}
+    for index, name in enumerate(names):
+        field = wanted.get(normalised(name)) if isinstance(name, str) else None
         if field is None:
             continue
-        if field in places:
-            return places, f"has two columns for {field}: {names[places[field]]!r} and {name!r}"
-        places[field] = place
-    return places, ""
+        if field in indexes:
+            return indexes, f"has two columns for {field}: {names[indexes[field]]!r} and {name!r}"
+        indexes[field] = index
+    return indexes, ""
 
 
-def check_chosen(chosen: Mapping[str, str]) -> None:
-    """Raises `ConfigError` where a column is chosen for something that is no field."""
+def check_column_choices(chosen: Mapping[str, str]) -> None:
+    """Raise `ConfigError` if a column is chosen for an unknown field."""
     for field, name in chosen.items():
         if field not in FIELDS:
-            raise ConfigError(f"there is no field {field!r} to choose a column for; the fields are {listed(FIELDS)}")
+            raise ConfigError(
+                f"no column can be chosen for {field!r}: there is no field {field!r}. Use {comma_separated(FIELDS)}"
+            )
         if not isinstance(name, str):
-            raise ConfigError(f"the column for {field} is {name!r}: it must be the column's name")
+            raise ConfigError(f"the column for {field} is {name!r}: it must be the name of the column, a text")
 
 
-def plain(name: str) -> str:
-    """A column name without what does not matter."""
+def normalised(name: str) -> str:
+    """Return a column name without surrounding spaces, in lower case."""
     return name.strip().lower()
 
 
-def listed(names: Iterable[str]) -> str:
-    """Names in one line."""
+def comma_separated(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-def later(starts: Any, window: float) -> Any:
-    """`starts` plus `window` seconds; where it is no time, itself, so that it is refused as what it is."""
+def add_window(starts: Any, window: float) -> Any:
+    """Return `starts` plus `window` seconds. Return a value that is not a time unchanged."""
     if type(starts) is int:
         return starts + round(window * 1000)
     if isinstance(starts, datetime):
@@ -182,26 +202,29 @@ def later(starts: Any, window: float) -> Any:
     return starts
 
 
-def _made(count: int, fields: Iterable[Iterable[Any]]) -> list[CallRecord]:
-    """So many records of these fields: just what `CallRecord` does for one, in half the time."""
+def _build_records(count: int, fields: Iterable[Iterable[Any]]) -> list[CallRecord]:
+    """Return `count` records with these columns of field values, twice as fast as the constructor."""
+    # `CallRecord` is frozen: `record.caller = ...` raises. Its fields are slots, so each class attribute is a
+    # descriptor whose `__set__` writes the slot directly; the generated `__init__` does the same. This is correct only
+    # while the fields have no converters and validators and the class has no `__attrs_post_init__`, which a test
+    # checks. `map` into an empty deque runs the setters of a whole column in C.
     records = list(map(CallRecord.__new__, repeat(CallRecord, count)))
-    for put, values in zip(SLOT_SETTERS, fields, strict=True):
-        deque(map(put, records, values), maxlen=0)
+    for set_field, values in zip(SLOT_SETTERS, fields, strict=True):
+        deque(map(set_field, records, values), maxlen=0)
     return records
 
 
-def _each(function: Callable[[Any], Any], values: Sequence[str] | repeat[Any]) -> Iterable[Any]:
-    """What `function` makes of each value, asked once for each that is different."""
+def _map_distinct(function: Callable[[Any], Any], values: Sequence[str] | repeat[Any]) -> Iterable[Any]:
+    """Return the result of `function` for each value. It is called once for each distinct value."""
     if isinstance(values, repeat):
         return repeat(function(next(values)))
-    made = {value: function(value) for value in set(values)}
-    return map(made.__getitem__, values)
+    results = {value: function(value) for value in set(values)}
+    return map(results.__getitem__, values)
 
 
-def _text(key: Any) -> Any:
-    """A caller's own id is text, also where a JSON file has a number for it."""
-    return str(key) if type(key) is int else _filled(key)
+def _key_text(key: Any) -> Any:
+    return str(key) if type(key) is int else _none_if_empty(key)
 
 
-def _filled(value: Any) -> Any:
+def _none_if_empty(value: Any) -> Any:
     return (value or None) if type(value) is str else value

@@ -1,9 +1,12 @@
-"""Many lines of a CSV file at a time, where nothing in them is odd.
+"""Parse many plain lines of a CSV file together.
 
-Most files are the same from the first line to the last: each row is a line, and each line has as many cells as the
-header. What `delimited` does for one row after the other is done here for some hundred in a few calls. Its rules are
-the law, and it says what is wrong with a row. Here the answer is the cells, or "look at each": lines that are not seen
-at a glance to be one whole row each are read there, from the same place.
+Most files are uniform: each line is one row with as many cells as the header. Such lines are parsed a few hundred at a
+time with a few calls.
+
+Invariants:
+    - `csv_source` defines the rules. A block has exactly the rows that it would read one by one.
+    - If any line may be something else than one such row, the answer is None. `csv_source` then reads these rows one by
+      one from the same position.
 """
 
 from __future__ import annotations
@@ -12,47 +15,47 @@ import csv
 from collections.abc import Sequence
 from typing import IO
 
-from truecaller_async.sources.text_files import LINE_MAX
+from truecaller_async.sources.text_files import LINE_MAX_CHARS
 
-PIECE = 128 * 1024
-"""Bytes that are read ahead."""
+READ_SIZE_BYTES = 128 * 1024
+"""How much is read ahead."""
 
 
 class ReadAhead:
-    """The whole lines of a binary file, some of them read ahead. Raises what reading from the file raises."""
+    """The complete lines of a binary file, some of them read ahead. Raises as reading the file does."""
 
     def __init__(self, file: IO[bytes], offset: int) -> None:
         self._file = file
         self._lines: list[bytes] = []
         self._next = 0
-        self._rest = b""
+        self._partial = b""
         self._offset: int | None = offset
 
     def peek(self, limit: int) -> list[bytes]:
-        """Up to so many of the next lines, without their ends; none where no line of bearable length ends."""
+        """Return up to `limit` of the next lines, without line ends. Empty if no complete line was found."""
         if self._offset is not None:
             self._file.seek(self._offset)
             self._offset = None
         if len(self._lines) - self._next < limit:
-            *whole, self._rest = (self._rest + self._file.read(PIECE)).split(b"\n")
-            self._lines = self._lines[self._next :] + whole
+            *complete, self._partial = (self._partial + self._file.read(READ_SIZE_BYTES)).split(b"\n")
+            self._lines = self._lines[self._next :] + complete
             self._next = 0
         return self._lines[self._next : self._next + limit]
 
     def skip(self, count: int) -> int:
-        """So many of them are done with; how many bytes they were."""
-        begin = self._next
+        """Remove the next `count` lines. Return their length in bytes, with line ends."""
+        start = self._next
         self._next += count
-        return sum(map(len, self._lines[begin : self._next])) + count
+        return sum(map(len, self._lines[start : self._next])) + count
 
     def seek(self, offset: int) -> None:
-        """Read on from there, wherever somebody else has read in the file meanwhile."""
-        self._lines, self._next, self._rest, self._offset = [], 0, b"", offset
+        """Continue at this offset. Required after other code has moved the position of the file."""
+        self._lines, self._next, self._partial, self._offset = [], 0, b"", offset
 
 
-def columns_of(lines: Sequence[bytes], width: int) -> Sequence[Sequence[str]] | None:
-    """The cells of these lines by column; None where one may be something else than a row of so many cells."""
-    if max(map(len, lines)) >= LINE_MAX - 1:
+def parse_columns(lines: Sequence[bytes], width: int) -> Sequence[Sequence[str]] | None:
+    """Return the cells of these lines by column. None if a line may not be one row of `width` cells."""
+    if max(map(len, lines)) >= LINE_MAX_CHARS - 1:
         return None
     try:
         text = b"\n".join(lines).decode()
@@ -63,20 +66,23 @@ def columns_of(lines: Sequence[bytes], width: int) -> Sequence[Sequence[str]] | 
         if "\r" in text:
             return None
     if '"' in text:
-        return _quoted(text.split("\n"), width)
-    return _parted(text, len(lines), width)
+        return _parse_quoted(text.split("\n"), width)
+    return _split_unquoted(text, len(lines), width)
 
 
-def _parted(text: str, count: int, width: int) -> Sequence[Sequence[str]] | None:
-    """Each line end as a cell of its own: they show whether all lines have the same width."""
+def _split_unquoted(text: str, count: int, width: int) -> Sequence[Sequence[str]] | None:
+    """Split lines without quotes.
+
+    Each line end becomes a cell. The positions of these cells show whether all lines have the same width.
+    """
     cells, stride = text.replace("\n", ",\n,").split(","), width + 1
     if len(cells) != count * stride - 1 or cells[width::stride] != ["\n"] * (count - 1):
         return None
-    return [cells[place::stride] for place in range(width)]
+    return [cells[index::stride] for index in range(width)]
 
 
-def _quoted(lines: list[str], width: int) -> Sequence[Sequence[str]] | None:
-    """As many rows as lines: then each line is one."""
+def _parse_quoted(lines: list[str], width: int) -> Sequence[Sequence[str]] | None:
+    """Parse lines with quotes. None unless each line is one row."""
     try:
         rows = list(csv.reader(lines, strict=True))
     except csv.Error:

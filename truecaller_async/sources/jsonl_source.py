@@ -1,7 +1,8 @@
-"""JSONL: one JSON object on each line.
+"""Read JSONL files: one JSON object on each line.
 
-Every line stands for itself, so a broken one costs one row. A key that stands twice in one object is refused, because
-JSON readers keep the last one silently.
+Failure modes:
+    - Each line is independent, so a bad line is one bad row.
+    - A key that occurs twice in one object is refused, because JSON parsers silently keep the last one.
 """
 
 from __future__ import annotations
@@ -16,17 +17,35 @@ from truecaller_async.errors import SourceError
 from truecaller_async.models import CallRecord, Problem, Row, SourcePosition
 from truecaller_async.redaction import masked
 from truecaller_async.sources.column_mapping import ColumnDefaults, MappingShapes
-from truecaller_async.sources.text_files import LINE_MAX, READ_FAULTS, FileSource, Origin, TextLines, fault, open_text
+from truecaller_async.sources.text_files import (
+    LINE_MAX_CHARS,
+    READ_ERRORS,
+    FileSource,
+    Origin,
+    TextLines,
+    line_problem,
+    open_text,
+)
 
 _decode = msgspec.json.Decoder().decode
 
 
 def read_jsonl(file: Origin, /, *, defaults: ColumnDefaults | None = None, **columns: str) -> JsonlSource:
-    """A JSONL file (path, text file or binary file; `.gz` is unpacked) as rows.
+    """Read a JSONL file as rows. `.gz` is decompressed.
 
     Each line is an object with the keys `caller, receiver, label_id, label_name, reason, starts_at, ends_at, key`, or
-    the names of the API. `columns` chooses others: `read_jsonl("x.jsonl", receiver="phone")`. Reading raises
-    `SourceError`; a wrong name in `columns` is a `ConfigError` at once.
+    the API names.
+
+    Args:
+        file: Path, text file or binary file.
+        defaults: Values for keys that the objects do not have.
+        columns: Other key names: `read_jsonl("x.jsonl", receiver="phone")`.
+
+    Returns:
+        The source. Reading it raises `SourceError`.
+
+    Raises:
+        ConfigError: A name in `columns` is not a field.
     """
     return JsonlSource(file, defaults, columns)
 
@@ -35,71 +54,72 @@ class JsonlSource(FileSource):
     """Rows of a JSONL file; see `read_jsonl`."""
 
     kind = "jsonl"
+    """The format."""
 
     def _rows(self, after: SourcePosition | None) -> Generator[Row, None, None]:
         with open_text(self.origin, self.name) as file:
             if after is None:
-                yield from self._data(TextLines(file, self.name), 0, 0)
+                yield from self._parse_rows(TextLines(file, self.name), 0, 0)
             else:
-                yield from self._data_behind(after, file)
+                yield from self._rows_after(after, file)
 
-    def _data_behind(self, after: SourcePosition, file: TextIO) -> Generator[Row, None, None]:
-        with self.text_behind(after, file) as rest:
-            yield from self._data(TextLines(rest, self.name, after.offset), after.line, after.row)
+    def _rows_after(self, after: SourcePosition, file: TextIO) -> Generator[Row, None, None]:
+        with self.text_after(after, file) as rest:
+            yield from self._parse_rows(TextLines(rest, self.name, after.offset), after.line, after.row)
 
-    def _data(self, lines: TextLines, place: int, number: int) -> Generator[Row, None, None]:
+    def _parse_rows(self, lines: TextLines, line_number: int, number: int) -> Generator[Row, None, None]:
         shapes = MappingShapes(self.defaults, self.chosen)
-        source, has_places = iter(lines), self.path is not None
-        while line := self._next(source, number):
-            place += 1
+        source, has_position = iter(lines), self.path is not None
+        while line := self._next_line(source, number):
+            line_number += 1
             if line.isspace():
                 continue
             if number == 0 and (line.lstrip().startswith("[") or line.strip() == "{"):
-                raise SourceError(f"{self.name}: is one JSON document; write one object on each line")
+                raise SourceError(f"{self.name}: is a single JSON document, not JSONL; write one object on each line")
             number += 1
-            record = _record(line, place, shapes)
-            end = (place, lines.offset) if has_places else None
+            record = _parse_record(line, line_number, shapes)
+            end = (line_number, lines.offset) if has_position else None
             if isinstance(record, Problem):
-                yield Row(number, place, None, (record,), end)
+                yield Row(number, line_number, None, (record,), end)
             else:
-                yield Row(number, place, record, (), end)
+                yield Row(number, line_number, record, (), end)
 
-    def _next(self, source: Iterator[str], row: int) -> str:
+    def _next_line(self, source: Iterator[str], row: int) -> str:
         try:
             return next(source, "")
-        except READ_FAULTS as error:
-            raise self.broken(row, error) from error
+        except READ_ERRORS as error:
+            raise self.read_error(row, error) from error
 
 
-def _record(line: str, place: int, shapes: MappingShapes) -> CallRecord | Problem:
-    if len(line) >= LINE_MAX or not line.isascii():
-        problem = fault(line, place)
+def _parse_record(line: str, line_number: int, shapes: MappingShapes) -> CallRecord | Problem:
+    if len(line) >= LINE_MAX_CHARS or not line.isascii():
+        problem = line_problem(line, line_number)
         if problem is not None:
             return problem
     try:
         value = _decode(line)
     except msgspec.DecodeError as error:
-        hint = "one object on each line, and nothing between the lines"
+        hint = "write one object on each line"
         return Problem("row", "row.json", f"is not JSON: {error}", hint=hint)
     except RecursionError:
-        return Problem("row", "row.json", "is nested too deep")
+        return Problem("row", "row.json", "is nested too deeply")
     if not isinstance(value, dict):
-        return Problem("row", "row.json", f"is {_kind(value)}, and must be an object")
-    possibly_duplicated = _repeated_key(line, len(value))
-    if possibly_duplicated is not None:
+        return Problem("row", "row.json", f"is {_type_name(value)}, and must be an object")
+    repeated = _repeated_key(line, len(value))
+    if repeated is not None:
         return Problem(
             "row",
             "row.columns",
-            f"has the key {masked(possibly_duplicated)!r} possibly_duplicated",
+            f"has the key {masked(repeated)!r} more than once",
             hint="remove one of them",
         )
     return shapes.record(value)
 
 
 def _repeated_key(line: str, keys: int) -> str | None:
-    """A key that stands twice in the object itself, which has so many different ones.
+    """Return a key that occurs twice in the outer object, which has `keys` distinct ones.
 
-    Objects inside it may repeat what they like. Only a line with more colons than keys needs to be looked at.
+    Nested objects are ignored. Only a line with more colons than keys is parsed again.
     """
     if line.count(":") <= keys:
         return None
@@ -112,5 +132,5 @@ def _repeated_key(line: str, keys: int) -> str | None:
     return None
 
 
-def _kind(value: object) -> str:
+def _type_name(value: object) -> str:
     return "a list" if isinstance(value, list) else "null" if value is None else f"a {type(value).__name__}"

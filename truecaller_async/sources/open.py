@@ -1,7 +1,7 @@
-"""A file by its name: the suffix tells the format. And a file that was read before, by the note that was made of it.
+"""Open a file by its suffix, or reopen a file by its descriptor.
 
-Whether it is still the same file, `is_untouched` says without reading it. Its "no" may only mean that somebody copied
-the file; then the rows have to be compared (`planning.fingerprints`).
+`is_unchanged` compares a file with its descriptor without reading it. False may only mean that the file was copied;
+then the rows have to be compared (`planning.fingerprints`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 
 from truecaller_async.errors import ConfigError, SourceError
 from truecaller_async.models import SourceDescriptor
-from truecaller_async.sources.column_mapping import ColumnDefaults, listed
+from truecaller_async.sources.column_mapping import ColumnDefaults, comma_separated
 from truecaller_async.sources.csv_source import CsvSource
 from truecaller_async.sources.jsonl_source import JsonlSource
-from truecaller_async.sources.text_files import WRONG_SUFFIXES, FileSource, format_of
+from truecaller_async.sources.text_files import WRONG_SUFFIXES, FileSource, format_suffix
 
 STANDARD_INPUT = "-"
 READERS: dict[str, type[CsvSource | JsonlSource]] = {
@@ -24,61 +24,84 @@ READERS: dict[str, type[CsvSource | JsonlSource]] = {
     ".jsonl": JsonlSource,
     ".ndjson": JsonlSource,
 }
-KINDS: dict[str, type[CsvSource | JsonlSource]] = {reader.kind: reader for reader in READERS.values()}
-VERSION = "go on with the version of this library that made the note"
-ADVICE = "put the same file back there, or give the place to which it was moved as the source"
+READER_OF_KIND: dict[str, type[CsvSource | JsonlSource]] = {reader.kind: reader for reader in READERS.values()}
+VERSION_ADVICE = "Use the version of this library that wrote the descriptor"
+MISSING_FILE_ADVICE = "put the same file back, or give its new path as the source"
 
 
 def open_source(path: str | os.PathLike[str], defaults: ColumnDefaults | None = None) -> FileSource:
-    """The reader for this file: `.csv`, `.jsonl` or `.ndjson`, each also with `.gz`; "-" is CSV on standard input.
+    """Return the reader for a file: `.csv`, `.jsonl` or `.ndjson`, each also with `.gz`.
 
-    Raises `SourceError` for any other suffix, and says what to do. The file itself is opened when it is read.
+    The file is opened when it is read.
+
+    Args:
+        path: The path; "-" is CSV on standard input.
+        defaults: Values for columns that the file does not have.
+
+    Returns:
+        The source.
+
+    Raises:
+        SourceError: The suffix is not supported, or the path is a folder.
     """
     name = os.fspath(path)
     if name == STANDARD_INPUT:
         return CsvSource(sys.stdin.buffer, defaults, {})
     if os.path.isdir(name):  # noqa: PTH112 - a path of any kind, as given
         raise SourceError(f"{name} is a folder; name a file in it, .csv or .jsonl")
-    suffix = format_of(name)
+    suffix = format_suffix(name)
     if suffix not in READERS:
-        verdict = WRONG_SUFFIXES.get(suffix, f"has the suffix {suffix!r}, which names no format that is read here")
-        raise SourceError(f"{name}: {verdict}; read are .csv and .jsonl, each also with .gz")
+        problem = WRONG_SUFFIXES.get(suffix, f"the suffix {suffix!r} is not a supported format")
+        raise SourceError(f"{name}: {problem}; supported are .csv and .jsonl, each also with .gz")
     return READERS[suffix](path, defaults, {})
 
 
-def reopened(note: SourceDescriptor) -> FileSource:
-    """The reader for the file of this note, with the same columns and fill.
+def reopen_source(descriptor: SourceDescriptor) -> FileSource:
+    """Return the reader for the file of a descriptor, with the same columns and defaults.
 
-    Raises `SourceError` with row 0 where there is no such file any more, and `ConfigError` where the note has something
-    in it that this version of the library does not know. The file itself is opened when it is read.
+    The file is opened when it is read.
+
+    Args:
+        descriptor: The result of `FileSource.descriptor`.
+
+    Returns:
+        The source.
+
+    Raises:
+        SourceError: The file no longer exists (row 0).
+        ConfigError: The descriptor has a kind or defaults that this version does not know.
     """
-    reader = KINDS.get(note.kind)
+    reader = READER_OF_KIND.get(descriptor.kind)
     if reader is None:
         raise ConfigError(
-            f"{note.path} was noted as {note.kind!r}, and only {listed(KINDS)} can be opened again; {VERSION}"
+            f"{descriptor.path} cannot be reopened: its descriptor has the kind {descriptor.kind!r}, and this version "
+            f"supports only {comma_separated(READER_OF_KIND)}. {VERSION_ADVICE}"
         )
     try:
-        fill = ColumnDefaults(**note.defaults)
+        defaults = ColumnDefaults(**descriptor.defaults)
     except TypeError as error:
-        raise ConfigError(f"the fill that was noted for {note.path} is not understood ({error}); {VERSION}") from error
-    _check_is_there(Path(note.path))
-    return reader(note.path, fill, note.columns)
+        raise ConfigError(
+            f"{descriptor.path} cannot be reopened: its descriptor has unknown column defaults ({error}). "
+            f"{VERSION_ADVICE}"
+        ) from error
+    _check_exists(Path(descriptor.path))
+    return reader(descriptor.path, defaults, descriptor.columns)
 
 
-def is_untouched(note: SourceDescriptor) -> bool:
-    """Whether the file of this note has the size and the time of change, to the nanosecond, that were noted."""
+def is_unchanged(descriptor: SourceDescriptor) -> bool:
+    """Return whether the file still has the size and the modification time (in ns) of its descriptor."""
     try:
-        found = Path(note.path).stat()
+        found = Path(descriptor.path).stat()
     except (OSError, ValueError):
         return False
-    return stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == (note.size, note.modified)
+    return stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == (descriptor.size, descriptor.modified)
 
 
-def _check_is_there(path: Path) -> None:
+def _check_exists(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
-        reason = "is not there any more" if isinstance(error, FileNotFoundError) else f"cannot be found: {error}"
-        raise SourceError(f"{path}: {reason}; {ADVICE}") from error
+        reason = "no longer exists" if isinstance(error, FileNotFoundError) else f"cannot be found: {error}"
+        raise SourceError(f"{path}: {reason}; {MISSING_FILE_ADVICE}") from error
     if not stat.S_ISREG(mode):
-        raise SourceError(f"{path}: is no regular file any more; {ADVICE}")
+        raise SourceError(f"{path}: is not a regular file; {MISSING_FILE_ADVICE}")

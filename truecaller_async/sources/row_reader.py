@@ -1,13 +1,17 @@
-"""The one door to every kind of source: `take` gives the next rows together, `read` each by itself.
+"""Read every kind of source through one class.
 
-Together, because a hand-over costs more than a record: a file, or a plain iterable, is read without awaiting, up to as
-many rows as are asked for; one that shall not be read on the loop comes as a `ThreadSource`. A foreign async iterable
-gives one row at a time, as soon as it has one.
-
-Rows are numbered here, by position from 1, whatever number they bring. What the source raises becomes a `SourceError`
-that names the last row, after the rows before it were given out.
-
-Only a file can be read from a place within. Its rows bring the numbers that they have in the whole file.
+Algorithm:
+    - A file or a plain iterable is read without awaiting, up to the requested number of rows, because a switch to
+      another task costs more than a record. A `ThreadSource` is read in its thread. An async iterable gives one row per
+      call, as soon as it has one.
+    - `read_rows` is the fast form: `Rows` holds one list of records and no object per row. `read` gives a `Row` for
+      each, with its line and its end in the file. Both read from one position, so they can be mixed.
+Invariants:
+    - Rows are numbered by position from 1, whatever number they have. Only a file can be read from a later position;
+      its rows have the numbers that they have in the whole file.
+Failure modes:
+    - An exception of the source becomes a `SourceError` that names the last row. It is raised after the rows before it
+      were returned.
 """
 
 from __future__ import annotations
@@ -24,81 +28,90 @@ from truecaller_async.sources.column_mapping import MappingShapes
 from truecaller_async.sources.text_files import FileSource, RowBlocks
 from truecaller_async.sources.thread_source import ThreadSource
 
-JUST_RECORDS = frozenset({CallRecord})
+ONLY_RECORDS = frozenset({CallRecord})
 
 
 class RowReader:
-    """Reads a source once, from its beginning, or a file from behind the place `after`.
+    """Reads a source once, from its beginning or, for a file, from a position.
 
-    `source` is a reader (`read_csv`, `read_jsonl`), or an iterable or async iterable of `CallRecord`, mappings with
-    the column names as keys, or `Row`. Anything else is a `ConfigError`, and so is `after` where the source is not a
-    file with a path. Not for use by two tasks at a time; a read of
-    an async iterable that is cancelled ends that iterable, so wait for it in a task of its own.
+    Not for use by two tasks at once. A cancelled read of an async iterable ends that iterable, so run the read in its
+    own task and do not cancel it.
+
+    Args:
+        source: A `FileSource`, a `ThreadSource`, or an iterable or async iterable of `CallRecord`, `Row` or mappings
+            with the column names as keys.
+        after: Read the rows after this position. Requires a file with a path.
+
+    Raises:
+        ConfigError: The source has another type, or cannot be read from a position.
     """
 
     def __init__(self, source: object, after: SourcePosition | None = None) -> None:
         self._rows: Iterator[Any] | None = None
         self._blocks: RowBlocks | None = None
-        self._later: AsyncIterator[Any] | None = None
-        self._apart: ThreadSource | None = None
+        self._async_items: AsyncIterator[Any] | None = None
+        self._thread_source: ThreadSource | None = None
         if isinstance(source, FileSource):
             self._rows = source.rows(after)
             self._blocks = source.blocks(after)
         elif isinstance(source, ThreadSource):
-            self._apart = source
+            self._thread_source = source
         elif isinstance(source, str | bytes | Mapping | CallRecord | Row):
-            raise ConfigError(_not_a_source(source))
+            raise ConfigError(_invalid_source(source))
         elif isinstance(source, AsyncIterable):
-            self._later = aiter(source)
+            self._async_items = aiter(source)
         elif isinstance(source, Iterable):
             self._rows = iter(source)
         else:
-            raise ConfigError(_not_a_source(source))
-        self._ready = isinstance(source, FileSource)
-        if after is not None and not self._ready:
-            raise ConfigError(f"a source of type {type(source).__name__} cannot be read from row {after.row + 1} on")
+            raise ConfigError(_invalid_source(source))
+        self._is_file = isinstance(source, FileSource)
+        if after is not None and not self._is_file:
+            raise ConfigError(
+                f"a source of type {type(source).__name__} cannot be read from row {after.row + 1}: only a file can. "
+                "Give read_csv(path) or read_jsonl(path)"
+            )
         self._shapes = MappingShapes()
         self._number = 0 if after is None else after.row
         self._failure: SourceError | None = None
         self._ended = False
-        self._ahead: list[Any] = []
+        self._prefetched: list[Any] = []
 
     async def prefetch(self) -> None:
-        """Read the first row of a file ahead, so that one that cannot be read says so now. Raises `SourceError`.
+        """Read the first row of a file, so that an unreadable file raises `SourceError` now.
 
-        Any other source may have its reasons to wait, and is left alone.
+        Does nothing for other sources, because reading them early may block or have side effects.
         """
-        if self._ready:
-            self._ahead = await self._next(1)
+        if self._is_file:
+            self._prefetched = await self._next_items(1)
 
     async def read_rows(self, limit: int) -> Rows:
-        """The next 1 to `limit` rows; none at the end. Raises `SourceError`."""
-        plain = self._plain(limit)
-        if plain is not None:
-            return plain
-        items = await self._next(limit)
+        """Return the next 1 to `limit` rows without an object for each; none at the end. Raise `SourceError`."""
+        block = self._read_block(limit)
+        if block is not None:
+            return block
+        items = await self._next_items(limit)
         first = self._number - len(items) + 1
-        if JUST_RECORDS.issuperset(map(type, items)):
+        if ONLY_RECORDS.issuperset(map(type, items)):
             return Rows(first, items)
         return Rows.of(self._rows_of(items, first), first)
 
     async def read(self, limit: int) -> list[Row]:
-        """The next 1 to `limit` rows; an empty list at the end. Raises `SourceError`."""
-        items = await self._next(limit)
+        """Return the next 1 to `limit` rows; an empty list at the end. Raise `SourceError`."""
+        items = await self._next_items(limit)
         return self._rows_of(items, self._number - len(items) + 1)
 
-    def _plain(self, limit: int) -> Rows | None:
-        """The next rows of a file, where nothing in them is odd and nothing else comes first."""
-        if self._blocks is None or self._ahead or self._ended or self._failure is not None:
+    def _read_block(self, limit: int) -> Rows | None:
+        """Return the next rows of a file as a block. None if they must be read one by one."""
+        if self._blocks is None or self._prefetched or self._ended or self._failure is not None:
             return None
-        rows = self._blocks.plain(limit)
+        rows = self._blocks.read_block(limit)
         self._number += 0 if rows is None else len(rows)
         return rows
 
-    async def _next(self, limit: int) -> list[Any]:
-        """What the source gives next. What was read before a failure is given first, and the failure after it."""
-        if self._ahead:
-            items, self._ahead = self._ahead, []
+    async def _next_items(self, limit: int) -> list[Any]:
+        """Return the next items of the source. Items before a failure are returned first, then it is raised."""
+        if self._prefetched:
+            items, self._prefetched = self._prefetched, []
             return items
         if self._failure is not None:
             raise self._failure
@@ -108,15 +121,15 @@ class RowReader:
                 return items
             if self._rows is not None:
                 items.extend(islice(self._rows, limit) if self._blocks is None else self._blocks.rows(limit))
-            elif self._apart is not None:
-                items.extend(await self._apart.read(limit))
-            elif self._later is not None:
-                items.append(await anext(self._later))
+            elif self._thread_source is not None:
+                items.extend(await self._thread_source.read(limit))
+            elif self._async_items is not None:
+                items.append(await anext(self._async_items))
         except StopAsyncIteration:
             self._ended = True
-        except Exception as error:  # whatever the source raises is told as a fault of the source
+        except Exception as error:  # every exception of the source becomes a `SourceError`
             self._number += len(items)
-            self._failure = self._fault(error)
+            self._failure = self._source_error(error)
             self._failure.__cause__ = error
             if not items:
                 raise self._failure from error
@@ -126,30 +139,30 @@ class RowReader:
         return items
 
     async def aclose(self) -> None:
-        """Close the source: a file is closed, a generator is ended. May be called twice. Raises `SourceError`."""
-        blocks, rows, later, apart = self._blocks, self._rows, self._later, self._apart
-        self._blocks = self._rows = self._later = self._apart = None
+        """Close the source: a file, a generator or a thread. May be called twice. Raise `SourceError`."""
+        blocks, rows, async_items, thread_source = self._blocks, self._rows, self._async_items, self._thread_source
+        self._blocks = self._rows = self._async_items = self._thread_source = None
         self._ended = True
         try:
             if blocks is not None:
                 blocks.close()
             if rows is not None and hasattr(rows, "close"):
                 rows.close()
-            if later is not None and hasattr(later, "aclose"):
-                await later.aclose()
-            if apart is not None:
-                await apart.aclose()
+            if async_items is not None and hasattr(async_items, "aclose"):
+                await async_items.aclose()
+            if thread_source is not None:
+                await thread_source.aclose()
         except Exception as error:
-            raise self._fault(error) from error
+            raise self._source_error(error) from error
 
-    def _fault(self, error: Exception) -> SourceError:
+    def _source_error(self, error: Exception) -> SourceError:
         if isinstance(error, SourceError):
             return error
-        said = f"the source raised {type(error).__name__} after row {self._number}"
-        return SourceError(f"{said}; its own error is the cause of this one", row=self._number)
+        message = f"the source raised {type(error).__name__} after row {self._number}"
+        return SourceError(f"{message}; its exception is the cause of this error", row=self._number)
 
     def _rows_of(self, items: list[Any], first: int) -> list[Row]:
-        return items if self._ready else [self._row(number, item) for number, item in enumerate(items, first)]
+        return items if self._is_file else [self._row(number, item) for number, item in enumerate(items, first)]
 
     def _row(self, number: int, item: object) -> Row:
         if isinstance(item, CallRecord):
@@ -163,7 +176,7 @@ class RowReader:
         return Row(number, None, None, (Problem("row", "row.type", f"is of type {type(item).__name__}", hint=hint),))
 
 
-def _not_a_source(source: object) -> str:
+def _invalid_source(source: object) -> str:
     kind = type(source).__name__
     if isinstance(source, str):
         return "the source is a str; to read a file, give read_csv(path) or read_jsonl(path)"

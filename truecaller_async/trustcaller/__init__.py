@@ -1,19 +1,20 @@
-"""The TrustCaller API: reserved numbers, test numbers, call detail records, live checks, and the keys to all of it.
+"""Client of the TrustCaller API: reserved and test numbers, call records, live checks, API keys.
 
-Another service than Truecaller's, with its own account, its own token and its own limit. It shares transport, errors,
-retries and secrets with the rest of the library, and nothing else.
+This service is separate from Truecaller, with its own account, token and limit. Only transport, errors, retries and
+`Secret` are shared.
 
     async with TrustCallerClient.from_env() as client:
         async for call in client.calls.list(from_date=date(2026, 5, 1), to_date=date(2026, 5, 15)):
             ...
-        landed = await client.calls.check("120000486562997")
+        is_live = await client.calls.check("120000486562997")
 
-How the room is laid out, each file using only those before it:
+Modules; each uses only earlier ones:
 
-    models     what a caller holds             requests   what is asked, pure
-    decipher   what is answered, pure          line       permit, attempt, retry
-    calls, numbers, keys                       the calls, grouped as the documentation groups them
-    client     the roof
+    models                   what a caller receives
+    requests, responses      encode requests, decode answers; no I/O
+    requester                rate limit, one attempt, retries
+    calls, numbers, keys     the calls, grouped as in the documentation
+    client                   the client
 """
 
 from truecaller_async.trustcaller.client import TrustCallerClient

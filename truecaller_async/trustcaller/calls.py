@@ -1,4 +1,4 @@
-"""Calls: the records of those that were made, and whether one is there now."""
+"""The resource `client.calls`: call records, and the check for a live call."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from truecaller_async.resources.pagination import Listed, Listing
 from truecaller_async.trustcaller.models import CallDetail
 from truecaller_async.trustcaller.requester import TrustCallerRequester
 from truecaller_async.trustcaller.requests import call_request, calls_request, check_request
-from truecaller_async.trustcaller.responses import decipher_call, decipher_calls, decipher_check
+from truecaller_async.trustcaller.responses import decode_call, decode_calls, decode_check
 
 
 class TrustCallerCalls:
-    """`client.calls`."""
+    """The resource `client.calls`."""
 
-    def __init__(self, line: TrustCallerRequester) -> None:
-        self._line = line
+    def __init__(self, requester: TrustCallerRequester) -> None:
+        self._requester = requester
 
     def list(
         self,
@@ -28,37 +28,63 @@ class TrustCallerCalls:
         page: int = 1,
         per_page: int | None = None,
     ) -> Listing[CallDetail]:
-        """The call records of the account, newest first. From "TrustCaller API: List calls".
+        """List the call records of the account, newest first. From "TrustCaller API: List calls".
 
-        `await` it for one page, `async for` it for every call from that page on. The dates are days; their time zone,
-        and whether `to_date` itself belongs to them, is documented nowhere. A call that is made while the pages are
-        read shifts the older ones, so that one may come twice: give a `to_date` in the past, or look at the ids.
+        Await the result for one page. Iterate over it with `async for` for all calls from that page on.
 
-        Raises `ValidationError` at once for a date that is none (a datetime is none), dates in the wrong order, and a
-        `page` or `per_page` out of its range. Awaited or iterated it raises what `numbers.list` raises.
+        A call that starts while the pages are read shifts the older ones, so a record may occur twice. To avoid this
+        give a `to_date` in the past, or compare the ids.
+
+        Args:
+            from_date: First day. The time zone of the days is not documented.
+            to_date: Last day. Whether this day is included is not documented.
+            page: First page, from 1.
+            per_page: Records per page, 1 to 1000; 100 if None.
+
+        Returns:
+            The listing.
+
+        Raises:
+            ValidationError: At once: a date is not a `date` (a `datetime` is not accepted), the dates are in the wrong
+                order, or `page` or `per_page` is out of range.
+            TruecallerError: When awaited or iterated: as `numbers.list`.
         """
         calls_request(page, per_page, from_date, to_date)
 
         async def fetch(number: int) -> Page[CallDetail]:
-            read = partial(decipher_calls, page=number)
-            return await self._line.call(calls_request(number, per_page, from_date, to_date), read)
+            read = partial(decode_calls, page=number)
+            return await self._requester.call(calls_request(number, per_page, from_date, to_date), read)
 
         return Listing(Listed("calls", fetch, attrgetter("id")), page, per_page)
 
     async def get(self, call_id: int) -> CallDetail:
-        """One call record. From "TrustCaller API: Get a call".
+        """Fetch one call record. From "TrustCaller API: Get a call".
 
-        Raises `ValidationError` before sending for an id that is no whole number from 1; `NotFound` where there is
-        none, or it is another account's; and what `numbers.list` raises.
+        Args:
+            call_id: Id of the call, from 1.
+
+        Returns:
+            The record.
+
+        Raises:
+            ValidationError: The id is not a whole number from 1. Nothing was sent.
+            NotFound: There is no such call, or it belongs to another account.
+            TruecallerError: As `numbers.list`.
         """
-        return await self._line.call(call_request(call_id), decipher_call)
+        return await self._requester.call(call_request(call_id), decode_call)
 
     async def check(self, number: str) -> bool:
-        """Whether a live, answered call is on this number of yours. From "TrustCaller API: Check live call".
+        """Return whether a live, answered call is on this number. From "TrustCaller API: Check live call".
 
-        `number` is digits with country code; a `+` before them is taken off, because the server compares digits only.
-        False also for the numbers of other accounts.
+        Args:
+            number: Number of the account: digits with country code. A leading `+` is removed, because the server
+                compares digits only.
 
-        Raises `ValidationError` before sending for anything else, and what `numbers.list` raises.
+        Returns:
+            True for a live call. False also for numbers of other accounts.
+
+        Raises:
+            ValidationError: The number has another form. Nothing was sent.
+            TruecallerError: As `numbers.list`.
         """
-        return await self._line.call(check_request(number), decipher_check)
+        return await self._requester.call(check_request(number), decode_check)

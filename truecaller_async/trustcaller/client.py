@@ -1,7 +1,10 @@
-"""The client of TrustCaller: one account, and the calls that hang on it.
+"""Client of TrustCaller: one account and its calls.
 
-Making a client does no I/O and needs no event loop; the session is opened by the first request and belongs to that
-loop. `aclose` may be called twice. Used from another loop, after `fork` or after `aclose`, it says so (`ClientClosed`).
+Invariants:
+    - The constructor does no I/O and needs no event loop. The first request opens the session, and the client belongs
+      to that loop from then on.
+Failure modes:
+    - Use in another loop, after `fork` or after `aclose` raises `ClientClosed`.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from truecaller_async.settings import checked_kind, checked_url, secret_in
 from truecaller_async.telemetry import LoggingObserver
 from truecaller_async.transport import AiohttpTransport
 from truecaller_async.trustcaller.calls import TrustCallerCalls
-from truecaller_async.trustcaller.keys import Keys
+from truecaller_async.trustcaller.keys import TrustCallerKeys
 from truecaller_async.trustcaller.numbers import TrustCallerNumbers, TrustCallerTestNumbers
 from truecaller_async.trustcaller.requester import (
     DOCUMENTED_LIMITS,
@@ -36,19 +39,31 @@ from truecaller_async.trustcaller.requester import (
 )
 
 BASE_URL = "https://trustcaller.net/api/v1"
-"""The one address that "TrustCaller API: Introduction" names."""
+"""The only address in "TrustCaller API: Introduction"."""
 
-VARIABLE = "TRUSTCALLER_TOKEN"
-TOKEN = re.compile(r"[!-~]{1,4096}", re.ASCII)
+TOKEN_VARIABLE = "TRUSTCALLER_TOKEN"  # noqa: S105 - the name of a variable
+TOKEN_FORM = re.compile(r"[!-~]{1,4096}", re.ASCII)
 
 
 class TrustCallerClient:
-    """An asynchronous client of the TrustCaller API.
+    """Asynchronous client of the TrustCaller API.
 
-    `token` comes from the dashboard, or from `keys.create`. `base_url` must be https, except on this machine. `limits`
-    are 60 requests in 60 seconds unless given, counted by this client. `retry` and `timeouts` are in seconds.
-    `session`, `proxy` and `ssl` are yours to bring; a session that you bring is never closed here. Raises
-    `ConfigError`, and does no I/O.
+    The constructor does no I/O.
+
+    Args:
+        token: Token from the dashboard or from `keys.create`.
+        base_url: Base address; https, except on the local machine.
+        limits: Rate limits, counted by this client; 60 requests in 60 seconds by default.
+        retry: Retry policy, in seconds.
+        timeouts: Timeouts, in seconds.
+        session: aiohttp session to use. The client does not close it.
+        proxy: HTTP proxy.
+        ssl: TLS settings.
+        user_agent: Header `User-Agent`.
+        observer: Receives an event for each request.
+
+    Raises:
+        ConfigError: An argument has the wrong type or form.
     """
 
     def __init__(
@@ -65,8 +80,8 @@ class TrustCallerClient:
         user_agent: str | None = None,
         observer: Observer | None = None,
     ) -> None:
-        token = token if isinstance(token, Secret) else Secret(token)  # from here on no frame shows it
-        terms = RequestSettings(
+        token = token if isinstance(token, Secret) else Secret(token)  # from here on no traceback shows the token
+        request_settings = RequestSettings(
             _checked_token(token),
             checked_kind("limits", limits, Limits, lambda: DOCUMENTED_LIMITS),
             checked_kind("retry", retry, RetryPolicy, lambda: PATIENT_RETRY),
@@ -75,29 +90,40 @@ class TrustCallerClient:
         transport = AiohttpTransport(
             checked_url(base_url), session=session, proxy=proxy, ssl=ssl, user_agent=user_agent
         )
-        senses = RequesterEnvironment(Clock(), Random(), observer or LoggingObserver())  # noqa: S311 - jitter guards nothing
-        self._attach_resources(TrustCallerRequester(transport, terms, senses))
+        environment = RequesterEnvironment(Clock(), Random(), observer or LoggingObserver())  # noqa: S311 - jitter is no secret
+        self._attach_resources(TrustCallerRequester(transport, request_settings, environment))
 
-    def _attach_resources(self, line: TrustCallerRequester) -> None:
-        self._line = line
-        self.numbers = TrustCallerNumbers(line)
-        self.test_numbers = TrustCallerTestNumbers(line)
-        self.calls = TrustCallerCalls(line)
-        self.keys = Keys(line)
+    def _attach_resources(self, requester: TrustCallerRequester) -> None:
+        self._requester = requester
+        self.numbers = TrustCallerNumbers(requester)
+        self.test_numbers = TrustCallerTestNumbers(requester)
+        self.calls = TrustCallerCalls(requester)
+        self.keys = TrustCallerKeys(requester)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Self:
-        """A client from the environment; keyword arguments of the constructor override it.
+        """Create a client from environment variables. Keyword arguments of the constructor override them.
 
-        Reads TRUSTCALLER_TOKEN, or TRUSTCALLER_TOKEN_FILE, the path of a file that holds it, and TRUSTCALLER_BASE_URL.
-        Raises `ConfigError` that names what is missing.
+        Args:
+            environ: The variables; `os.environ` if None. Used are TRUSTCALLER_TOKEN, or TRUSTCALLER_TOKEN_FILE (path of
+                a file that contains the token), and TRUSTCALLER_BASE_URL.
+            overrides: Arguments of the constructor.
+
+        Returns:
+            The client.
+
+        Raises:
+            ConfigError: A variable is missing or has the wrong form. The message names it.
         """
         found = os.environ if environ is None else environ
         settings: dict[str, object] = {}
         if "token" not in overrides:
-            settings["token"] = secret_in(found, VARIABLE)
+            settings["token"] = secret_in(found, TOKEN_VARIABLE)
             if settings["token"] is None:
-                raise ConfigError(f"{VARIABLE} is not set; set it, or {VARIABLE}_FILE to the path of its file")
+                raise ConfigError(
+                    f"{TOKEN_VARIABLE} is not set: the client has no token. Set it, or set {TOKEN_VARIABLE}_FILE to "
+                    "the path of a file that contains the token"
+                )
         if found.get("TRUSTCALLER_BASE_URL"):
             settings["base_url"] = found["TRUSTCALLER_BASE_URL"]
         return cls(**{**settings, **overrides})  # type: ignore[arg-type]
@@ -105,12 +131,13 @@ class TrustCallerClient:
     async def aclose(self) -> None:
         """Close the session. May be called twice.
 
-        Raises `ClientClosed` in another event loop while the one of the first use is still open.
+        Raises:
+            ClientClosed: Called in another event loop while the loop of the first use is open.
         """
-        await self._line.aclose()
+        await self._requester.aclose()
 
     async def __aenter__(self) -> Self:
-        self._line.home.check()
+        self._requester.home.check()
         return self
 
     async def __aexit__(
@@ -122,19 +149,19 @@ class TrustCallerClient:
         raise TypeError("TrustCallerClient is asynchronous: write 'async with', not 'with'")
 
     def __exit__(self, *_: object) -> None:
-        """Never reached; here so that `with` finds both methods and `__enter__` can say what to do."""
+        """Never called. `with` looks up both methods, so that `__enter__` can raise its message."""
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "a TrustCallerClient cannot be pickled or copied: it holds a token and sockets; "
-            "make one in each worker, such as with TrustCallerClient.from_env()"
+            "a TrustCallerClient cannot be pickled or copied: it contains a token and sockets. "
+            "Create one in each worker, such as with TrustCallerClient.from_env()"
         )
 
 
 def _checked_token(token: Secret) -> Secret:
-    if isinstance(token.reveal(), str) and TOKEN.fullmatch(token.reveal()):
+    if isinstance(token.reveal(), str) and TOKEN_FORM.fullmatch(token.reveal()):
         return token
     raise ConfigError(
-        "token is empty, or not printable ASCII without spaces; make a key in the dashboard, Profile > API Keys "
+        "token is empty, or not printable ASCII without spaces. Create a key in the dashboard, Profile > API Keys "
         "(environment: TRUSTCALLER_TOKEN)"
     )

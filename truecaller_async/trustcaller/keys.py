@@ -1,4 +1,7 @@
-"""Keys: the tokens of the account, made and ended by program. All of it needs the permission api_keys_manage."""
+"""The resource `client.keys`: create, list and revoke API keys.
+
+All calls require the permission api_keys_manage.
+"""
 
 from __future__ import annotations
 
@@ -9,44 +12,63 @@ from truecaller_async.resources.pagination import Listed, Listing
 from truecaller_async.trustcaller.models import ApiKey, NewKey
 from truecaller_async.trustcaller.requester import TrustCallerRequester
 from truecaller_async.trustcaller.requests import create_key_request, keys_request, revoke_key_request
-from truecaller_async.trustcaller.responses import decipher_keys, decipher_new_key, decipher_revoked
+from truecaller_async.trustcaller.responses import decode_keys, decode_new_key, decode_revoked
 
 
-class Keys:
-    """`client.keys`."""
+class TrustCallerKeys:
+    """The resource `client.keys`."""
 
-    def __init__(self, line: TrustCallerRequester) -> None:
-        self._line = line
+    def __init__(self, requester: TrustCallerRequester) -> None:
+        self._requester = requester
 
     async def create(self, name: str) -> NewKey:
-        """Make a key. From "TrustCaller API: Create an API key".
+        """Create a key. From "TrustCaller API: Create an API key".
 
-        `name` is a label of 1 to 64 characters. The answer's `token` is told this once: store `token.reveal()`.
+        The answer is the only one that contains the token: store `token.reveal()`. The call is not repeated if it may
+        have been applied. If it fails with `ResponseLost`, `ServerError` or `DecodeError`, a key without known token
+        may exist: find it in `list` by its name, and `revoke` it.
 
-        Never repeated where it may have been applied. Raises `ResponseLost`, `ServerError` or `DecodeError` where a key
-        may have been made whose token nobody has: look for it in `list`, by name, and `revoke` it. Raises also
-        `ValidationError` before sending, `Forbidden` (the account lacks the permission api_keys_manage), and what
-        `numbers.list` raises.
+        Args:
+            name: Label of 1 to 64 characters.
+
+        Returns:
+            The key with its token.
+
+        Raises:
+            ValidationError: The name has the wrong form. Nothing was sent.
+            Forbidden: The account lacks the permission api_keys_manage.
+            TruecallerError: As `numbers.list`.
         """
-        return await self._line.call(create_key_request(name), decipher_new_key)
+        return await self._requester.call(create_key_request(name), decode_new_key)
 
     def list(self) -> Listing[ApiKey]:
-        """All keys of the account, without their tokens, in one page. From "TrustCaller API: List API keys".
+        """List all keys of the account, without tokens, in one page. From "TrustCaller API: List API keys".
 
-        Awaited or iterated it raises `Forbidden` (the account lacks the permission api_keys_manage), and what
-        `numbers.list` raises.
+        Returns:
+            The listing.
+
+        Raises:
+            Forbidden: When awaited or iterated: the account lacks the permission api_keys_manage.
+            TruecallerError: As `numbers.list`.
         """
 
         async def fetch(number: int) -> Page[ApiKey]:
-            return await self._line.call(keys_request(), decipher_keys)
+            return await self._requester.call(keys_request(), decode_keys)
 
         return Listing(Listed("keys", fetch, attrgetter("id")), 1, None)
 
     async def revoke(self, key_id: int) -> None:
-        """End a key, at once. From "TrustCaller API: Revoke an API key".
+        """Revoke a key, effective at once. From "TrustCaller API: Revoke an API key".
 
-        Repeated where the answer was lost; "not found" after that means that it was ended. Raises `ValidationError`
-        before sending for an id that is no whole number from 1, `NotFound` where there is no such key of yours,
-        `Forbidden` (the account lacks the permission api_keys_manage), and what `numbers.list` raises.
+        Repeated after a lost answer; 404 then means that the key is revoked.
+
+        Args:
+            key_id: Id of the key, from 1.
+
+        Raises:
+            ValidationError: The id is not a whole number from 1. Nothing was sent.
+            NotFound: The account has no such key.
+            Forbidden: The account lacks the permission api_keys_manage.
+            TruecallerError: As `numbers.list`.
         """
-        await self._line.call_idempotent(revoke_key_request(key_id), decipher_revoked)
+        await self._requester.call_idempotent(revoke_key_request(key_id), decode_revoked)

@@ -1,4 +1,4 @@
-"""Numbers: those that the account has reserved, and those that anybody may try a route with."""
+"""The resources `client.numbers` (reserved numbers) and `client.test_numbers` (public ones)."""
 
 from __future__ import annotations
 
@@ -10,53 +10,70 @@ from truecaller_async.resources.pagination import Listed, Listing
 from truecaller_async.trustcaller.models import PublicTestNumber, ReservedNumber
 from truecaller_async.trustcaller.requester import TrustCallerRequester
 from truecaller_async.trustcaller.requests import numbers_request, public_test_numbers_request
-from truecaller_async.trustcaller.responses import decipher_numbers, decipher_public_test_numbers
+from truecaller_async.trustcaller.responses import decode_numbers, decode_public_test_numbers
 
 
 class TrustCallerNumbers:
-    """`client.numbers`."""
+    """The resource `client.numbers`."""
 
-    def __init__(self, line: TrustCallerRequester) -> None:
-        self._line = line
+    def __init__(self, requester: TrustCallerRequester) -> None:
+        self._requester = requester
 
     def list(self, *, page: int = 1, per_page: int | None = None) -> Listing[ReservedNumber]:
-        """The reserved numbers of the account. From "TrustCaller API: List numbers".
+        """List the reserved numbers of the account. From "TrustCaller API: List numbers".
 
-        `await` it for one page, `async for` it for every number from that page on. A page has `per_page` numbers, 1 to
-        1000, and 100 where it is not given; with 60 requests a minute, a long list is best read by 1000.
+        Await the result for one page. Iterate over it with `async for` for all numbers from that page on. With 60
+        requests a minute, read a long list with `per_page=1000`.
 
-        Raises `ValidationError` at once where `page` or `per_page` is out of its range. Awaited or iterated it raises
-        `AuthenticationFailed`, `Forbidden` (the account lacks the permission api_access), `RateLimited`, the other
-        errors of `APIStatusError` and `TransportError`, and `DecodeError` with the place in the answer.
+        Args:
+            page: First page, from 1.
+            per_page: Numbers per page, 1 to 1000; 100 if None.
+
+        Returns:
+            The listing.
+
+        Raises:
+            ValidationError: At once: `page` or `per_page` is out of range.
+            AuthenticationFailed, RateLimited, APIStatusError, TransportError: When awaited or iterated: the request
+                failed.
+            Forbidden: When awaited or iterated: the account lacks the permission api_access.
+            DecodeError: When awaited or iterated: the answer has another form. It has the JSON path.
         """
         numbers_request(page, per_page)
 
         async def fetch(number: int) -> Page[ReservedNumber]:
-            read = partial(decipher_numbers, page=number)
-            return await self._line.call(numbers_request(number, per_page), read)
+            read = partial(decode_numbers, page=number)
+            return await self._requester.call(numbers_request(number, per_page), read)
 
         return Listing(Listed("numbers", fetch, attrgetter("id")), page, per_page)
 
 
 class TrustCallerTestNumbers:
-    """`client.test_numbers`."""
+    """The resource `client.test_numbers`."""
 
-    __test__ = False  # the name is the documentation's; pytest must not take it for a test
+    __test__ = False  # the documented name; pytest must not collect the class
 
-    def __init__(self, line: TrustCallerRequester) -> None:
-        self._line = line
+    def __init__(self, requester: TrustCallerRequester) -> None:
+        self._requester = requester
 
     def list(self, *, prefix: str | None = None) -> Listing[PublicTestNumber]:
-        """Public test numbers, all or those that begin with `prefix`. From "TrustCaller API: Test numbers".
+        """List public test numbers, in one page. From "TrustCaller API: Test numbers".
 
-        The list has one page. The server keeps its answer for 5 minutes, so asking more often tells nothing new.
+        The server caches its answer for 5 minutes, so calls in between return the same.
 
-        Raises `ValidationError` at once for a `prefix` that is not 1 to 15 digits. Awaited or iterated it raises what
-        `numbers.list` raises.
+        Args:
+            prefix: Start of the numbers, 1 to 15 digits; None for all.
+
+        Returns:
+            The listing.
+
+        Raises:
+            ValidationError: At once: `prefix` has the wrong form.
+            TruecallerError: When awaited or iterated: as `numbers.list`.
         """
         request = public_test_numbers_request(prefix)
 
         async def fetch(number: int) -> Page[PublicTestNumber]:
-            return await self._line.call(request, decipher_public_test_numbers)
+            return await self._requester.call(request, decode_public_test_numbers)
 
         return Listing(Listed("test numbers", fetch, attrgetter("prefix", "test_number")), 1, None)

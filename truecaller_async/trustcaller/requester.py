@@ -1,15 +1,16 @@
-"""The line to TrustCaller: one account, one token, one limit. A permit, an attempt, and again where that is safe.
+"""Send requests to TrustCaller: one account, one token, one rate limit, with retries.
 
-TrustCaller allows 60 requests a minute and does not say whether it counts them by token, account or address; here they
-are counted by client. A 429 holds the whole client, because there is no other token to go on with.
-
-What is tried again:
-
-- not sent, and 429 (refused unread): every call;
-- 5xx, a lost or unreadable answer: reads and the ending of a key, which done twice is done once. The making of a key is
-  never repeated: a second one would be a second key, and nobody would know the first.
-
-Where a key was to be ended and an earlier try may have done it, the server's "not found" says that it has.
+Algorithm:
+    1. Wait for the rate limit: 60 requests a minute. The server does not document what it counts by; here it is the
+        client.
+    2. Send one attempt.
+    3. Repeat it if that is safe. Not sent, or 429: every call. 5xx, lost or unreadable answer: reads, and the
+        revocation of a key, which is idempotent. The creation of a key is never repeated, because it would create a
+        second key and the token of the first would be lost.
+Invariants:
+    - A 429 stops the whole client for the time that the server names, because there is no other token.
+Failure modes:
+    - Revoke: after an ambiguous attempt, 404 counts as success.
 """
 
 from __future__ import annotations
@@ -49,29 +50,29 @@ DOCUMENTED_LIMITS = Limits((RateLimit("trustcaller", 60, 60.0),))
 """60 requests a minute. From "TrustCaller API: Rate limits"."""
 
 PATIENT_RETRY = RetryPolicy(total=150.0)
-"""Four tries in 150 seconds. A `Retry-After` may be the whole minute of the limit, and must fit in."""
+"""Up to 4 attempts within 150 seconds, so that a `Retry-After` of a whole minute fits in."""
 
-ACCOUNT = "trustcaller"
-"""The one owner of the limit."""
+LIMIT_OWNER = "trustcaller"
+"""The key under which the limiter counts."""
 
 NEVER_CLOSED = (
-    "a TrustCallerClient was used and never closed: its connections stay open; "
-    "write 'async with', or 'await client.aclose()' in a finally"
+    "a TrustCallerClient was used and never closed: its connections stay open. "
+    "Use 'async with', or 'await client.aclose()' in a finally"
 )
 
-DOUBTFUL = (ResponseLost, ServerError, DecodeError)
-"""Failures after which the request may have been applied."""
+AMBIGUOUS_ERRORS = (ResponseLost, ServerError, DecodeError)
+"""Errors after which the request may have been applied."""
 
 
 class Reader(Protocol[T_co]):
-    """Decodes an answer. `now` is wall-clock seconds, for the dates in headers."""
+    """Decodes an answer. `now` is the wall-clock time in seconds, for dates in headers."""
 
     def __call__(self, answer: Answer, *, now: float) -> T_co: ...
 
 
 @attrs.frozen
 class RequestSettings:
-    """How requests are made: with which token, how often, how patiently."""
+    """Token, limits, retry policy and timeouts of all requests."""
 
     token: Secret
     limits: Limits = DOCUMENTED_LIMITS
@@ -79,9 +80,10 @@ class RequestSettings:
     timeouts: Timeouts = attrs.field(factory=Timeouts)
 
 
+# Not `wiring.Environment`: importing `wiring` would load the whole client of Truecaller for Business.
 @attrs.frozen(eq=False)
 class RequesterEnvironment:
-    """How a line perceives: the wall clock, chance, and who is told what happens."""
+    """The wall clock, the random generator and the observer of a requester."""
 
     clock: Clock
     rng: Random
@@ -89,36 +91,39 @@ class RequesterEnvironment:
 
 
 class TrustCallerRequester:
-    """One client's way to TrustCaller. Needs no event loop until the first call."""
+    """Sends the requests of one client. Needs no event loop until the first call."""
 
-    def __init__(self, transport: Transport, terms: RequestSettings, senses: RequesterEnvironment) -> None:
+    def __init__(self, transport: Transport, settings: RequestSettings, environment: RequesterEnvironment) -> None:
         self.home = LoopBinding()
         self._transport = transport
-        self._terms = terms
-        self._clock = senses.clock
-        self._rng = senses.rng
+        self._terms = settings
+        self._clock = environment.clock
+        self._rng = environment.rng
         self._exchange = RequestExecutor(
-            transport, clock=senses.clock, rng=senses.rng, observer=SafeObserver(senses.observer)
+            transport, clock=environment.clock, rng=environment.rng, observer=SafeObserver(environment.observer)
         )
-        self._limiter = LocalLimiter(terms.limits)
+        self._limiter = LocalLimiter(settings.limits)
         self._held_until = 0.0
         self._refusals = 0
 
     async def call(self, request: Request, read: Reader[T]) -> T:
-        """The decoded answer, or an error of the tree; only a read is repeated after a doubtful failure."""
+        """Return the decoded answer. Only a read is repeated after an ambiguous error."""
         return await self._tried(request, read, self._course(), is_harmless=request.is_read)
 
     async def call_idempotent(self, request: Request, read: Reader[None]) -> None:
-        """As `call`, for what is as well done twice. Not found counts as done where an earlier try may have done it."""
+        """Send an idempotent request. After an ambiguous attempt, 404 counts as success."""
         course = self._course()
         try:
             await self._tried(request, read, course, is_harmless=True)
         except NotFound:
-            if not course.is_in_doubt:
+            if not course.may_be_applied:
                 raise
 
     async def aclose(self) -> None:
-        """Close the session. May be called twice. Raises `ClientClosed` in another loop while its own is open."""
+        """Close the session. May be called twice.
+
+        Raises `ClientClosed` in another loop while the loop of the first use is open.
+        """
         if self.home.close():
             await self._transport.aclose()
 
@@ -153,7 +158,7 @@ class TrustCallerRequester:
                 return result
 
     async def _permit(self, call: str, course: _RetryState) -> None:
-        """Wait out the hold and the limit. After a failure the wait ends with the policy: that failure is raised."""
+        """Wait for the cooldown and the limit. After a failure, raise it if the wait exceeds the policy."""
         loop = asyncio.get_running_loop()
         while (wait := await self._wait(call)) > 0:
             if course.failure is not None and loop.time() + wait > course.end:
@@ -162,14 +167,14 @@ class TrustCallerRequester:
             self.home.check()
 
     async def _wait(self, call: str) -> float:
-        """Seconds until the next request may go; 0.0 means now, and it is charged."""
+        """Return the seconds until the next request may be sent. 0.0 means now, and charges the limit."""
         held = self._held_until - asyncio.get_running_loop().time()
-        return held if held > 0 else await self._limiter.try_acquire(ACCOUNT, call)
+        return held if held > 0 else await self._limiter.try_acquire(LIMIT_OWNER, call)
 
     def _hold(self, error: RateLimited) -> None:
-        """Nothing goes out before the server's time is over. Raises `WaitTooLong` where nobody would wait so long."""
+        """Send nothing before the server's cooldown ends. Raise `WaitTooLong` if it is too long."""
         self._refusals += 1
-        self._limiter.slow_down(ACCOUNT)
+        self._limiter.slow_down(LIMIT_OWNER)
         hold = cooldown_seconds(error.retry_after, self._refusals, self._rng)
         self._held_until = max(self._held_until, asyncio.get_running_loop().time() + hold)
         if hold > COOLDOWN_MAX_SECONDS:
@@ -177,11 +182,11 @@ class TrustCallerRequester:
 
 
 class _RetryState(Retries):
-    """The tries of one call, and whether one of them may have been applied."""
+    """The attempts of one call, and whether one of them may have been applied."""
 
-    is_in_doubt = False
+    may_be_applied = False
 
     def count(self, error: TruecallerError) -> None:
-        """One more try failed with this; raises it when it was the last."""
-        self.is_in_doubt = self.is_in_doubt or isinstance(error, DOUBTFUL)
+        """Count a failed attempt. Raise its error if it was the last one."""
+        self.may_be_applied = self.may_be_applied or isinstance(error, AMBIGUOUS_ERRORS)
         super().count(error)

@@ -1,10 +1,11 @@
-"""Answers of TrustCaller to models or errors.
+"""Decode the answers of TrustCaller to models or errors. Pure.
 
-Every function takes one complete answer and gives a model or raises; nothing but errors of this library is raised,
-whatever the body is. Errors come as `{"message"}`, `{"error", "message"}` and, where an argument is refused,
-`{"message", "errors": {field: [text, ...]}}`; which error it is, its status says.
+Each function takes one complete answer and returns a model or raises. Whatever the body is, only errors of this library
+are raised. Error bodies have one of the forms `{"message"}`, `{"error", "message"}` and, for a refused argument,
+`{"message", "errors": {field: [text, ...]}}`. The status determines the class of the error.
 
-A key of TrustCaller does not expire. So of what the server says nothing is quoted that could be one.
+Invariants:
+    - A TrustCaller key does not expire. So messages never quote a text that may be a key.
 """
 
 from __future__ import annotations
@@ -23,104 +24,104 @@ from truecaller_async.trustcaller.models import ApiKey, CallDetail, NewKey, Publ
 
 T = TypeVar("T")
 
-TOKEN = re.compile(r"[!-~]{1,4096}", re.ASCII)
+TOKEN_FORM = re.compile(r"[!-~]{1,4096}", re.ASCII)
 
 TOKEN_LIKE = re.compile(r"\d+\|\S+|(?=\S*(?:\d|[a-z][A-Z]))\S{16,}")
-"""What may be a token: a number, a bar and more, or a long word with a digit or a capital in its middle."""
+"""Texts that may be a token: digits and a bar with more text, or a long word with a digit or an inner capital."""
 
-QUOTED = 1000
-"""Bytes of a body that is no JSON from which an error quotes."""
+QUOTE_MAX_BYTES = 1000
+"""How much of a body that is not JSON an error may quote."""
 
 
 @attrs.frozen
 class _Meta:
-    """Where a page stands."""
+    """The paging of a list."""
 
     current_page: int | None = None
     per_page: int | None = None
     total: int | None = None
 
 
-def decipher_numbers(answer: Answer, *, page: int, now: float) -> Page[ReservedNumber]:
-    """One page of reserved numbers, which was asked for as number `page`."""
+def decode_numbers(answer: Answer, *, page: int, now: float) -> Page[ReservedNumber]:
+    """Decode a page of reserved numbers; `page` is the requested page."""
     return _page_of(answer, ReservedNumber, page, now)
 
 
-def decipher_calls(answer: Answer, *, page: int, now: float) -> Page[CallDetail]:
-    """One page of call records, which was asked for as number `page`."""
+def decode_calls(answer: Answer, *, page: int, now: float) -> Page[CallDetail]:
+    """Decode a page of call records; `page` is the requested page."""
     return _page_of(answer, CallDetail, page, now)
 
 
-def decipher_public_test_numbers(answer: Answer, *, now: float) -> Page[PublicTestNumber]:
-    """All test numbers. The list has one page."""
-    return _whole_list(answer, PublicTestNumber, now)
+def decode_public_test_numbers(answer: Answer, *, now: float) -> Page[PublicTestNumber]:
+    """Decode all test numbers, as one page."""
+    return _single_page(answer, PublicTestNumber, now)
 
 
-def decipher_keys(answer: Answer, *, now: float) -> Page[ApiKey]:
-    """All keys. The list has one page."""
-    return _whole_list(answer, ApiKey, now)
+def decode_keys(answer: Answer, *, now: float) -> Page[ApiKey]:
+    """Decode all keys, as one page."""
+    return _single_page(answer, ApiKey, now)
 
 
-def decipher_call(answer: Answer, *, now: float) -> CallDetail:
-    """One call record. Raises `NotFound` where there is none, or it is another account's."""
-    return structure(_object(answer, now).get("data"), CallDetail, path="$.data", status=answer.status)
+def decode_call(answer: Answer, *, now: float) -> CallDetail:
+    """Decode a call record. Raise `NotFound` if it does not exist or belongs to another account."""
+    return structure(_success_object(answer, now).get("data"), CallDetail, path="$.data", status=answer.status)
 
 
-def decipher_check(answer: Answer, *, now: float) -> bool:
-    """Whether a live call is there. Anything but a true or false is no answer to that: `DecodeError`."""
-    found = _object(answer, now).get("call_received")
+def decode_check(answer: Answer, *, now: float) -> bool:
+    """Decode the live check. Raise `DecodeError` if the value is not a boolean."""
+    found = _success_object(answer, now).get("call_received")
     if isinstance(found, bool):
         return found
     raise DecodeError("call_received is not true or false", path="$.call_received", status=answer.status)
 
 
-def decipher_new_key(answer: Answer, *, now: float) -> NewKey:
-    """The key that was made.
+def decode_new_key(answer: Answer, *, now: float) -> NewKey:
+    """Decode a created key. No error quotes the body.
 
-    Raises the error of the status; `ResponseLost` for a web page; `DecodeError` where a key was made and its token
-    cannot be read. No error quotes the body.
+    Raises the error of the status, `ResponseLost` for a web page, and `DecodeError` if a key was created but its token
+    cannot be read.
     """
-    made = _new_key(answer, now)  # what raises must not hold the server's words in its frame
-    if isinstance(made, NewKey):
-        return made
-    raise made
+    found = _new_key(answer, now)  # the frame that raises must not contain the server's text
+    if isinstance(found, NewKey):
+        return found
+    raise found
 
 
-def decipher_revoked(answer: Answer, *, now: float) -> None:
-    """Whether the key is ended. Raises the error of the status, and `ResponseLost` for a web page."""
+def decode_revoked(answer: Answer, *, now: float) -> None:
+    """Check that a key was revoked. Raise the error of the status, and `ResponseLost` for a web page."""
     if not _is_success(answer):
         raise _error(answer, is_read=True, now=now)
     if _is_web_page(answer):
-        raise _strange_page(answer)
+        raise _web_page_error(answer)
 
 
 def _new_key(answer: Answer, now: float) -> NewKey | APIStatusError | DecodeError | ResponseLost:
     if not _is_success(answer):
         return _error(answer, is_read=False, now=now)
     if _is_web_page(answer):
-        return _strange_page(answer)
+        return _web_page_error(answer)
     value = decode_or_none(answer.body)
-    told = value if isinstance(value, dict) else {}
-    token = told.get("token")
-    if not isinstance(token, str) or not TOKEN.fullmatch(token):
-        advice = "a key was made and its token cannot be read; look for it in keys.list(), revoke it and make another"
+    body = value if isinstance(value, dict) else {}
+    token = body.get("token")
+    if not isinstance(token, str) or not TOKEN_FORM.fullmatch(token):
+        advice = "a key was created, but its token cannot be read. Find it in keys.list(), revoke it and create another"
         return DecodeError(advice, path="$.token", status=answer.status)
     try:
-        key = structure(told, ApiKey, path="$", status=answer.status)
+        key = structure(body, ApiKey, path="$", status=answer.status)
     except DecodeError as error:
-        return error.with_traceback(None)  # the frames behind it hold the token
+        return error.with_traceback(None)  # the dropped frames contain the token
     return NewKey(key.id, Secret(token), key.name, key.created_at)
 
 
-def _page_of(answer: Answer, kind: type[T], asked: int, now: float) -> Page[T]:
-    value = _object(answer, now)
+def _page_of(answer: Answer, kind: type[T], requested_page: int, now: float) -> Page[T]:
+    value = _success_object(answer, now)
     meta = structure(value.get("meta") or {}, _Meta, path="$.meta", status=answer.status)
-    current = meta.current_page or asked
+    current = meta.current_page or requested_page
     return Page(_items(value, kind, answer.status), current, _total_pages(value.get("links"), meta, current))
 
 
 def _total_pages(links: object, meta: _Meta, current: int) -> int | None:
-    """How many pages there are; a page without a link to a next one is the last, whatever the counts say."""
+    """Return the number of pages. A page without a next link is the last one, whatever the counts say."""
     if isinstance(links, dict) and "next" in links and links["next"] is None:
         return current
     if meta.per_page is None or meta.total is None or meta.per_page < 1:
@@ -128,22 +129,22 @@ def _total_pages(links: object, meta: _Meta, current: int) -> int | None:
     return -(-meta.total // meta.per_page)
 
 
-def _whole_list(answer: Answer, kind: type[T], now: float) -> Page[T]:
-    return Page(_items(_object(answer, now), kind, answer.status), 1, 1)
+def _single_page(answer: Answer, kind: type[T], now: float) -> Page[T]:
+    return Page(_items(_success_object(answer, now), kind, answer.status), 1, 1)
 
 
 def _items(value: dict[str, object], kind: type[T], status: int) -> tuple[T, ...]:
     if "data" not in value:
-        raise DecodeError("the answer has no data", path="$.data", status=status)
+        raise DecodeError("the answer has no field data", path="$.data", status=status)
     return structure_all(value["data"], kind, path="$.data", status=status)
 
 
-def _object(answer: Answer, now: float) -> dict[str, object]:
-    """The object of an answer to a read that says yes."""
+def _success_object(answer: Answer, now: float) -> dict[str, object]:
+    """Return the object of a successful read."""
     if not _is_success(answer):
         raise _error(answer, is_read=True, now=now)
     if _is_web_page(answer):
-        raise DecodeError("the answer is a web page, not TrustCaller's", status=answer.status)
+        raise DecodeError("the answer is a web page, not JSON", status=answer.status)
     value = decode(answer.body, status=answer.status)
     if isinstance(value, dict):
         return value
@@ -151,33 +152,32 @@ def _object(answer: Answer, now: float) -> dict[str, object]:
 
 
 def _error(answer: Answer, *, is_read: bool, now: float) -> APIStatusError:
-    """The error of the status, with what TrustCaller says about it."""
-    return error_for(attrs.evolve(answer, body=_told(answer.body)), is_read=is_read, now=now)
+    return error_for(attrs.evolve(answer, body=_error_body(answer.body)), is_read=is_read, now=now)
 
 
-def _told(body: bytes) -> bytes:
-    """What a body tells, in the form that the library's errors are read from."""
+def _error_body(body: bytes) -> bytes:
+    """Return the redacted message of a body in the form that `error_for` decodes."""
     value = decode_or_none(body)
     if not isinstance(value, dict):
-        return _quoted(body[:QUOTED].decode("utf-8", "replace")).encode()
-    field, message = _refused_field(value.get("errors"))
+        return _redacted(body[:QUOTE_MAX_BYTES].decode("utf-8", "replace")).encode()
+    field, message = _field_errors(value.get("errors"))
     texts = {
         "slug": text_of(value.get("error")),
         "field": field,
         "message": message or text_of(value.get("message")),
     }
-    return encode({name: _quoted(text) for name, text in texts.items() if text})
+    return encode({name: _redacted(text) for name, text in texts.items() if text})
 
 
-def _refused_field(errors: object) -> tuple[str | None, str | None]:
-    """The first field that was refused, and all that is said of all of them."""
+def _field_errors(errors: object) -> tuple[str | None, str | None]:
+    """Return the first refused field, and all messages."""
     if not isinstance(errors, dict) or not errors:
         return None, None
-    texts = [text_of(text) for said in errors.values() for text in (said if isinstance(said, list) else [said])]
+    texts = [text_of(text) for entry in errors.values() for text in (entry if isinstance(entry, list) else [entry])]
     return str(next(iter(errors))), " ".join(text for text in texts if text) or None
 
 
-def _quoted(text: str) -> str:
+def _redacted(text: str) -> str:
     return TOKEN_LIKE.sub("***", redact(text) or "")
 
 
@@ -189,8 +189,8 @@ def _is_web_page(answer: Answer) -> bool:
     return answer.body.lstrip()[:1] == b"<"
 
 
-def _strange_page(answer: Answer) -> ResponseLost:
+def _web_page_error(answer: Answer) -> ResponseLost:
     return ResponseLost(
-        f"HTTP {answer.status} with a web page: something else answered in TrustCaller's place, and whether the "
-        "request went through is not known; look for a proxy or a captive portal"
+        f"HTTP {answer.status} with a web page: another server answered, and it is not known whether the request "
+        "was applied. Check for a proxy or a captive portal"
     )

@@ -1,15 +1,15 @@
-"""User verification: Truecaller's sign-in, on the server's side. "Truecaller for Developers".
+"""Verify users with Truecaller sign-in, on the server side ("Truecaller for Developers").
 
-Another product than Truecaller for Business, with hosts, credentials and errors of its own; transport, errors and
-secrets are those of this library.
+This product is separate from Truecaller for Business: other hosts, credentials and error bodies. Transport, error
+classes and `Secret` are shared.
 
-    MobileWeb            mobile websites: a deep link, a callback, a profile          Stage, SignIn
-    OAuth                Android OAuth SDK 3: a code and its verifier for tokens      Pkce, Tokens, UserInfo
+    MobileWeb            mobile websites: a deep link, a callback, a profile         SignInStatus, SignIn
+    OAuth                Android OAuth SDK 3: a code and its verifier for tokens     Pkce, OAuthTokens, UserInfo
     NonTruecallerUsers   users without the app: the number behind an access token    VerifiedNumber
-    SignedProfiles       SDK 2.x and iOS: a profile that the app signed               TrueProfile
+    SignedProfiles       SDK 2.x and iOS: a profile that the app signed              TrueProfile
 
-Inside: `reading`, `profiles`, `callbacks`, `deep_link` and `endpoints` are pure; `nonces` and `sqlite_nonces` keep what
-ties a browser to a callback; `service` reaches a server.
+Modules: `json_fields`, `profiles`, `callbacks`, `deep_link` and `endpoints` do no I/O. `nonces` and `sqlite_nonces`
+store the nonces that tie a browser to a callback. `requester` sends the requests.
 """
 
 from truecaller_async.verification.callbacks import (
@@ -23,17 +23,16 @@ from truecaller_async.verification.deep_link import DeepLink, LinkStyle
 from truecaller_async.verification.endpoints import Endpoints
 from truecaller_async.verification.mobile_web import CallbackAnswer, MobileWeb, MobileWebOptions, SignIn, SignInStatus
 from truecaller_async.verification.non_truecaller import NonTruecallerUsers
-from truecaller_async.verification.nonces import MemoryNonceStore, NonceStore, Rules
+from truecaller_async.verification.nonces import MemoryNonceStore, NonceRules, NonceStore
 from truecaller_async.verification.oauth import OAuth, OAuthTokens, Pkce, challenge_of
 from truecaller_async.verification.profiles import Address, Profile, TrueProfile, UserInfo, VerifiedNumber
 from truecaller_async.verification.requester import ServiceOptions
-from truecaller_async.verification.signed import Checks, SignedPayload, SignedProfiles
+from truecaller_async.verification.signed import ProfileChecks, SignedPayload, SignedProfiles
 from truecaller_async.verification.sqlite_nonces import SqliteNonceStore
 
 __all__ = [
     "Address",
     "CallbackAnswer",
-    "Checks",
     "DeepLink",
     "Endpoints",
     "FlowInvoked",
@@ -42,13 +41,14 @@ __all__ = [
     "MobileWeb",
     "MobileWebOptions",
     "NonTruecallerUsers",
+    "NonceRules",
     "NonceStore",
     "OAuth",
     "OAuthTokens",
     "Pkce",
     "Profile",
+    "ProfileChecks",
     "ProfileReady",
-    "Rules",
     "ServiceOptions",
     "SignIn",
     "SignInStatus",

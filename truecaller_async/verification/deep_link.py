@@ -1,11 +1,13 @@
-"""The link that opens Truecaller's dialog in a mobile browser. Pure.
+"""Build the link that opens Truecaller's dialog in a mobile browser. Pure.
 
-A link is a fixed beginning and a query: who asks (`partner_key`, `partner_name`), for which request (`nonce`), and how
-the dialog looks (`LinkStyle`). What the app does not understand it ignores without a word, so every value is judged
-here, all at once, before a user sees a dialog that is not the one that was meant.
+A link is a fixed prefix and a query: the site (`partner_key`, `partner_name`), the request (`nonce`) and the appearance
+of the dialog (`LinkStyle`).
 
-Times are seconds here and milliseconds on the wire. Every value is percent-encoded: the `#` of a colour would else
-begin a fragment and end the query.
+Invariants:
+    - The app silently ignores values that it does not know. So all values are checked here, together, before a link is
+      used.
+    - Times are seconds in this module and milliseconds in the link.
+    - Every value is percent-encoded. Otherwise the `#` of a colour would start a fragment and end the query.
 """
 
 from __future__ import annotations
@@ -20,15 +22,16 @@ from truecaller_async.models import Problem
 from truecaller_async.protocol.arguments import raise_problems
 from truecaller_async.redaction import shown_value
 
-BASE = "truecallersdk://truesdk/web_verify"
+LINK_PREFIX = "truecallersdk://truesdk/web_verify"
 
-NONCE = re.compile(r"[A-Za-z0-9._~=-]{8,64}", re.ASCII)
-COLOUR = re.compile(r"#[0-9A-Fa-f]{6}", re.ASCII)
-LINK = re.compile(r"https?://[A-Za-z0-9\[][!-~]*", re.ASCII)
+NONCE_FORM = re.compile(r"[A-Za-z0-9._~=-]{8,64}", re.ASCII)
+COLOUR_FORM = re.compile(r"#[0-9A-Fa-f]{6}", re.ASCII)
+WEB_LINK_FORM = re.compile(r"https?://[A-Za-z0-9\[][!-~]*", re.ASCII)
 
-TTL_MIN = 8.0
-"""Seconds; the app takes every smaller figure for this one."""
-TTL_MAX = 2**31 / 1000
+TTL_MIN_SECONDS = 8.0
+"""The app treats every smaller value as this one."""
+TTL_MAX_SECONDS = 2**31 / 1000
+"""Upper bound: the value in milliseconds fits into 32 bits."""
 
 LANGUAGES = ("en", "hi", "mr", "te", "ml", "ur", "pa", "ta", "bn", "kn", "sw", "ar")
 LOGIN_PREFIXES = (
@@ -54,34 +57,48 @@ CTA_PREFIXES = ("use", "continuewith", "proceedwith")
 BUTTON_SHAPES = ("round", "rect")
 SKIP_OPTIONS = ("useanothernum", "useanothermethod", "manualdetails", "later")
 
+NOT_A_LINK = "is not an http or https link"
+NOT_A_COLOUR = "is not a colour of six hex digits"
+
 
 @attrs.frozen
 class LinkStyle:
-    """How the dialog looks. All of it is optional; None leaves the choice to the app.
+    """Appearance of the dialog. Each field is optional; None leaves the choice to the app.
 
-    `lang`, `login_prefix`, `login_suffix`, `cta_prefix`, `button_shape` and `skip_option` are words of the page's own
-    lists. Colours are "#rrggbb". `ttl` is the seconds after which the dialog closes, 8 at least; without it the dialog
-    stays. From "Truecaller for Developers: Mobile websites, Initialisation". Raises `ValidationError` with all that is
-    wrong at once.
+    From "Truecaller for Developers: Mobile websites, Initialisation".
+
+    Raises:
+        ValidationError: A value is not allowed; it lists all problems.
     """
 
     lang: str | None = None
+    """Language, one of `LANGUAGES`."""
     privacy_url: str | None = None
+    """Link to the privacy policy, http or https."""
     terms_url: str | None = None
+    """Link to the terms of service, http or https."""
     login_prefix: str | None = None
+    """Start of the title, one of `LOGIN_PREFIXES`."""
     login_suffix: str | None = None
+    """End of the title, one of `LOGIN_SUFFIXES`."""
     cta_prefix: str | None = None
+    """Text of the button, one of `CTA_PREFIXES`."""
     cta_color: str | None = None
+    """Colour of the button, "#rrggbb"."""
     cta_text_color: str | None = None
+    """Colour of the button's text, "#rrggbb"."""
     button_shape: str | None = None
+    """Shape of the button, one of `BUTTON_SHAPES`."""
     skip_option: str | None = None
+    """Text of the footer button, one of `SKIP_OPTIONS`."""
     ttl: float | None = None
+    """Seconds after which the dialog closes, at least 8. Without it the dialog has no time limit."""
 
     def __attrs_post_init__(self) -> None:
         raise_problems(*self._problems())
 
     def parameters(self) -> dict[str, str]:
-        """The query's part that is given, by the wire's names, not yet encoded."""
+        """Return the query parameters that are set, by their names in the link, not yet encoded."""
         named = {
             "lang": self.lang,
             "privacyUrl": self.privacy_url,
@@ -98,43 +115,54 @@ class LinkStyle:
         return {name: value for name, value in named.items() if value is not None}
 
     def _problems(self) -> Iterator[Problem | None]:
-        yield _judge_word("lang", self.lang, LANGUAGES)
-        yield _judge_word("login_prefix", self.login_prefix, LOGIN_PREFIXES)
-        yield _judge_word("login_suffix", self.login_suffix, LOGIN_SUFFIXES)
-        yield _judge_word("cta_prefix", self.cta_prefix, CTA_PREFIXES)
-        yield _judge_word("button_shape", self.button_shape, BUTTON_SHAPES)
-        yield _judge_word("skip_option", self.skip_option, SKIP_OPTIONS)
-        yield _judge_form("privacy_url", self.privacy_url, LINK, "is no http or https link", "https://example.com/p")
-        yield _judge_form("terms_url", self.terms_url, LINK, "is no http or https link", "https://example.com/t")
-        yield _judge_form("cta_color", self.cta_color, COLOUR, "is no colour of six hex digits", "#0087ff")
-        yield _judge_form("cta_text_color", self.cta_text_color, COLOUR, "is no colour of six hex digits", "#ffffff")
-        yield _judge_ttl(self.ttl)
+        yield _check_choice("lang", self.lang, LANGUAGES)
+        yield _check_choice("login_prefix", self.login_prefix, LOGIN_PREFIXES)
+        yield _check_choice("login_suffix", self.login_suffix, LOGIN_SUFFIXES)
+        yield _check_choice("cta_prefix", self.cta_prefix, CTA_PREFIXES)
+        yield _check_choice("button_shape", self.button_shape, BUTTON_SHAPES)
+        yield _check_choice("skip_option", self.skip_option, SKIP_OPTIONS)
+        yield _check_form(
+            "privacy_url", self.privacy_url, WEB_LINK_FORM, "is no http or https link", "https://example.com/p"
+        )
+        yield _check_form(
+            "terms_url", self.terms_url, WEB_LINK_FORM, "is no http or https link", "https://example.com/t"
+        )
+        yield _check_form("cta_color", self.cta_color, COLOUR_FORM, "is no colour of six hex digits", "#0087ff")
+        yield _check_form(
+            "cta_text_color", self.cta_text_color, COLOUR_FORM, "is no colour of six hex digits", "#ffffff"
+        )
+        yield _check_ttl(self.ttl)
 
 
 @attrs.frozen
 class DeepLink:
-    """The link that the page opens, `.url`.
+    """The link that the page opens: `.url`.
 
-    `partner_key` is the app key of the developer portal, `partner_name` the name shown to the user, `nonce` the
-    request's own: unique, 8 to 64 URL-safe characters. It comes back in the callback as `requestId`. From "Truecaller
-    for Developers: Mobile websites, Initialisation". Raises `ValidationError` with all that is wrong at once.
+    From "Truecaller for Developers: Mobile websites, Initialisation".
+
+    Raises:
+        ValidationError: A value has the wrong form; it lists all problems.
     """
 
     partner_key: str
+    """The app key of the developer portal."""
     partner_name: str
+    """The name that the dialog shows to the user."""
     nonce: str
+    """Unique id of this request, 8 to 64 URL-safe characters. The callback returns it as `requestId`."""
     style: LinkStyle = attrs.field(factory=LinkStyle)
+    """Appearance of the dialog."""
 
     def __attrs_post_init__(self) -> None:
         raise_problems(
-            _judge_key(self.partner_key),
-            _judge_name(self.partner_name),
-            _judge_form("nonce", self.nonce or "", NONCE, "is not 8 to 64 URL-safe characters", "a random text"),
+            _check_key(self.partner_key),
+            _check_name(self.partner_name),
+            _check_form("nonce", self.nonce or "", NONCE_FORM, "is not 8 to 64 URL-safe characters", "a random text"),
         )
 
     @property
     def url(self) -> str:
-        """The link, percent-encoded."""
+        """Return the link, percent-encoded."""
         query = {
             "type": "btmsheet",
             "requestNonce": self.nonce,
@@ -142,23 +170,23 @@ class DeepLink:
             "partnerName": self.partner_name,
             **self.style.parameters(),
         }
-        return f"{BASE}?{urlencode(query, quote_via=quote, safe='')}"
+        return f"{LINK_PREFIX}?{urlencode(query, quote_via=quote, safe='')}"
 
 
-def judge_partner(partner_key: object, partner_name: object) -> Iterator[Problem | None]:
-    """What is wrong with the two words that every link of a site shares."""
-    yield _judge_key(partner_key)
-    yield _judge_name(partner_name)
+def check_partner(partner_key: object, partner_name: object) -> Iterator[Problem | None]:
+    """Yield the problems of the two values that all links of a site share."""
+    yield _check_key(partner_key)
+    yield _check_name(partner_name)
 
 
-def _judge_key(value: object) -> Problem | None:
+def _check_key(value: object) -> Problem | None:
     if isinstance(value, str) and value.isascii() and value.isprintable() and value and " " not in value:
         return None
     hint = "copy the app key from the developer portal"
     return Problem("partner_key", "partner_key.form", "is not printable ASCII without spaces", "", hint)
 
 
-def _judge_name(value: object) -> Problem | None:
+def _check_name(value: object) -> Problem | None:
     if isinstance(value, str) and value.isprintable() and value.strip():
         return None
     return Problem(
@@ -166,23 +194,29 @@ def _judge_name(value: object) -> Problem | None:
     )
 
 
-def _judge_word(field: str, value: object, words: Collection[str]) -> Problem | None:
-    if value is None or (isinstance(value, str) and value in words):
+def _check_choice(field: str, value: object, choices: Collection[str]) -> Problem | None:
+    if value is None or (isinstance(value, str) and value in choices):
         return None
     return Problem(
-        field, f"{field}.word", "is none of the documented words", shown_value(value), f"use {', '.join(words)}"
+        field,
+        f"{field}.allowed",
+        "is not one of the documented values",
+        shown_value(value),
+        f"use {', '.join(choices)}",
     )
 
 
-def _judge_form(field: str, value: object, form: re.Pattern[str], message: str, example: str) -> Problem | None:
+def _check_form(field: str, value: object, form: re.Pattern[str], message: str, example: str) -> Problem | None:
     if value is None or (isinstance(value, str) and form.fullmatch(value)):
         return None
     return Problem(field, f"{field}.form", message, shown_value(value), f"give one such as {example}")
 
 
-def _judge_ttl(value: object) -> Problem | None:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and TTL_MIN <= value <= TTL_MAX
+def _check_ttl(value: object) -> Problem | None:
+    usable = (
+        isinstance(value, int | float) and not isinstance(value, bool) and TTL_MIN_SECONDS <= value <= TTL_MAX_SECONDS
+    )
     if value is None or usable:
         return None
-    hint = "give seconds, such as 30.0, or leave it out for a dialog that stays"
-    return Problem("ttl", "ttl.min", f"is not a time of {TTL_MIN:g} seconds or more", shown_value(value), hint)
+    hint = "give seconds, such as 30.0, or omit it for a dialog without time limit"
+    return Problem("ttl", "ttl.min", f"is not a time of {TTL_MIN_SECONDS:g} seconds or more", shown_value(value), hint)

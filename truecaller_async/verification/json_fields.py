@@ -1,12 +1,13 @@
-"""Plain JSON values to words, whatever type they come as.
+"""Convert JSON values of the verification servers to Python values.
 
-The tables of the documentation and its samples disagree: a number is printed as text, a boolean as "True", a phone
-number once as text and once as a number. So each reader takes every printed form, and answers None to all others: one
-odd field must not hide the rest. What a flow cannot do without is asked for by `needed`, and its lack is a
-`DecodeError` with its place.
+The documented tables and samples disagree: a number occurs as text, a boolean as "True", a phone number as text and as
+a number. So each function accepts every documented form and returns None for all others, because one unusual field must
+not hide the rest. A field that a caller cannot do without is checked by `required`.
 
-An error of these servers is told by status, with little said of its body. `read_as` gives what is in a good
-answer, or raises the error of the tree; what it quotes is spared every word that could be a token.
+Failure modes:
+    - A missing required field is a `DecodeError` with its JSON path.
+    - A status other than 2xx is an error of the class of its status. Its message quotes the body only after strict
+      redaction.
 """
 
 from __future__ import annotations
@@ -25,74 +26,87 @@ from truecaller_async.redaction import redact_strict
 
 T = TypeVar("T")
 
-Plain: TypeAlias = Mapping[str, object]
+JsonObject: TypeAlias = Mapping[str, object]
 
-FLAGS = {"true": True, "false": False}
-DIGITS_MAX = 18
-SECONDS_MAX = 253_402_300_799
+BOOLEAN_TEXTS = {"true": True, "false": False}
+INTEGER_MAX_DIGITS = 18
+EPOCH_MAX_SECONDS = 253_402_300_799
 """The last second of the year 9999."""
 
 
-def read_as(read: Callable[[Plain], T], answer: Answer, *, is_read: bool, now: float, advice: Mapping[int, str]) -> T:
-    """What `read` makes of the JSON object of a 2xx.
+def decode_answer(
+    decode: Callable[[JsonObject], T], answer: Answer, *, is_read: bool, now: float, advice: Mapping[int, str]
+) -> T:
+    """Decode the JSON object of a 2xx answer.
 
-    `is_read`: the call may be repeated after a 5xx. `now` is the wall clock in seconds. `advice` has a sentence for
-    each status where the server itself said nothing. Raises the `APIStatusError` of the status, or `DecodeError`.
+    Args:
+        decode: Converts the object.
+        answer: The answer.
+        is_read: Whether the call may be repeated after a 5xx.
+        now: Wall-clock time in seconds.
+        advice: A message for each status, used if the server gives none.
+
+    Returns:
+        The result of `decode`.
+
+    Raises:
+        APIStatusError: The status is not 2xx.
+        DecodeError: The body is not a JSON object, or a required field is missing.
     """
     if not 200 <= answer.status < 300:
-        raise error_of(answer, is_read=is_read, now=now, advice=advice)
+        raise answer_error(answer, is_read=is_read, now=now, advice=advice)
     try:
-        return read(object_of(decode_or_none(answer.body), status=answer.status))
+        return decode(require_object(decode_or_none(answer.body), status=answer.status))
     except DecodeError as error:
         failure = error
-    raise failure.with_traceback(None)  # the frames behind it hold what was said of a person
+    raise failure.with_traceback(None)  # the dropped frames contain personal data
 
 
-def object_of(value: object, *, status: int | None = None) -> Plain:
-    """The value where it is a JSON object. Raises `DecodeError`, without quoting it."""
+def require_object(value: object, *, status: int | None = None) -> JsonObject:
+    """Return the value if it is a JSON object. Otherwise raise `DecodeError`, without quoting it."""
     if isinstance(value, dict):
         return value
     raise DecodeError("the answer is not a JSON object", status=status)
 
 
-def error_of(answer: Answer, *, is_read: bool, now: float, advice: Mapping[int, str]) -> APIStatusError:
-    """The error that this answer is; its slug is the `error` or the `code` of the body."""
-    said = inner(decode_or_none(answer.body))
-    slug = text(said, "error") or text(said, "code")
-    message = text(said, "error_description") or text(said, "message") or advice.get(answer.status)
-    spared = encode({"slug": redact_strict(slug), "message": redact_strict(message)})
-    return error_for(attrs.evolve(answer, body=spared), is_read=is_read, now=now)
+def answer_error(answer: Answer, *, is_read: bool, now: float, advice: Mapping[int, str]) -> APIStatusError:
+    """Return the error for this answer. Its slug is the `error` or the `code` of the body."""
+    body = object_or_empty(decode_or_none(answer.body))
+    slug = text_field(body, "error") or text_field(body, "code")
+    message = text_field(body, "error_description") or text_field(body, "message") or advice.get(answer.status)
+    redacted = encode({"slug": redact_strict(slug), "message": redact_strict(message)})
+    return error_for(attrs.evolve(answer, body=redacted), is_read=is_read, now=now)
 
 
-def needed(value: T | None, place: str) -> T:
-    """The value; `DecodeError` with its place where there is none."""
+def required(value: T | None, path: str) -> T:
+    """Return the value. Raise `DecodeError` with its JSON path if it is None."""
     if value is None:
-        raise DecodeError("the answer lacks what it must have", path=place)
+        raise DecodeError("a required field is missing or has another type", path=path)
     return value
 
 
-def inner(value: object) -> Plain:
-    """The object, an empty one for anything else."""
+def object_or_empty(value: object) -> JsonObject:
+    """Return the value if it is an object, otherwise an empty object."""
     return value if isinstance(value, dict) else {}
 
 
-def items(value: object) -> list[object]:
-    """The array, an empty one for anything else."""
+def list_or_empty(value: object) -> list[object]:
+    """Return the value if it is an array, otherwise an empty list."""
     return value if isinstance(value, list) else []
 
 
-def text(value: Plain, key: str) -> str | None:
-    """The text of a key; a number becomes text, the empty text is none."""
+def text_field(value: JsonObject, key: str) -> str | None:
+    """Return the text of a key. A number becomes text; an empty text becomes None."""
     return text_of(value.get(key)) or None
 
 
-def flag(value: object) -> bool | None:
-    """A boolean, or the word for one in any case."""
-    return value if isinstance(value, bool) else FLAGS.get(value.casefold()) if isinstance(value, str) else None
+def boolean(value: object) -> bool | None:
+    """Return a boolean, also from the texts "true" and "false" in any case."""
+    return value if isinstance(value, bool) else BOOLEAN_TEXTS.get(value.casefold()) if isinstance(value, str) else None
 
 
-def whole(value: object) -> int | None:
-    """A whole number, or the digits of one."""
+def exact_int(value: object) -> int | None:
+    """Return a whole number, also from at most 18 digits as text."""
     match value:
         case bool():
             return None
@@ -100,23 +114,23 @@ def whole(value: object) -> int | None:
             return value
         case float():
             return int(value) if value.is_integer() else None
-        case str() if value.isascii() and value.isdigit() and len(value) <= DIGITS_MAX:
+        case str() if value.isascii() and value.isdigit() and len(value) <= INTEGER_MAX_DIGITS:
             return int(value)
         case _:
             return None
 
 
-def phone(value: object) -> str | None:
-    """A phone number as digits with country code, from a number or from text with or without `+`."""
+def phone_number(value: object) -> str | None:
+    """Return a phone number as digits with country code, from a number or from text with or without `+`."""
     if isinstance(value, str):
         return value.removeprefix("+") or None
-    number = whole(value)
+    number = exact_int(value)
     return str(number) if number is not None and number > 0 else None
 
 
-def instant(value: object, *, per_second: int = 1) -> datetime | None:
-    """An instant from a count since the epoch, of which there are so many `per_second`."""
-    count = whole(value)
-    if count is None or not 0 <= count <= SECONDS_MAX * per_second:
+def timestamp(value: object, *, per_second: int = 1) -> datetime | None:
+    """Return the UTC time for a count since the epoch, with `per_second` units in a second."""
+    count = exact_int(value)
+    if count is None or not 0 <= count <= EPOCH_MAX_SECONDS * per_second:
         return None
     return datetime.fromtimestamp(count / per_second, UTC)

@@ -1,26 +1,22 @@
-"""Sign-in on a mobile website: a link, a callback that anyone could have posted, a profile.
+"""Sign users in on a mobile website: a link, an untrusted callback, a profile.
 
     browser                      this server                              Truecaller
        |-- wants to sign in -->  begin(session): a nonce, a link
        |-- opens the link -------------------------------------------->   dialog, "Continue"
        |                         handle_callback(body)  <---------------  token, address of the profile
-       |-- asks, and asks -->    poll(nonce, session): the profile  <-->  fetched now, once
+       |-- polls ----------->    poll(nonce, session): the profile  <-->  fetched now, once
 
-The callback is answered at once and fetches nothing, so its three seconds are never at risk, and a forged one costs
-nothing and learns nothing: the answer is the same for a nonce of ours and for any other. The profile is fetched when
-the browser that began asks for it. Only then, and only after the nonce was used up, the address in the callback is
-looked at: first by its text (`endpoints`), then by where its name leads (`transport.pinned_dns`). The token goes to
-that host and nowhere else.
-
-Two things cannot be seen from here.
-
-Which site a token was given to. Who runs another site has tokens of its users, and could post one with a nonce of his
-own, to be signed in here as that user. So let the callback's URL hold a key that nobody can guess, register it with
-that key, and keep it out of pages and logs.
-
-Whether the link was opened by the browser that asked for it. Who begins a sign-in and sends its link to somebody else,
-who then presses "Continue", is signed in as that person. So never send a link on, and before a step that cannot be
-undone ask for more than this.
+Algorithm:
+    - The callback is stored and answered at once, within its limit of 3 seconds, without a request. A forged callback
+      gets the same answer as a valid one.
+    - The profile is fetched when the browser that began the sign-in polls. First the nonce is consumed. Then the
+      address is checked by its text (`endpoints`) and by its DNS result (`transport.pinned_dns`). The token is sent to
+      that host only.
+Failure modes (not detectable here):
+    - A token does not name its site. The owner of another site can post a token of its user with its own nonce, and is
+      then signed in here as that user. Put a long random key into the callback URL and keep it secret.
+    - The link may be opened in another browser. A sender of a sign-in link is signed in as the person that presses
+      "Continue". Never forward a link, and require more than this before an irreversible step.
 """
 
 from __future__ import annotations
@@ -35,60 +31,64 @@ from truecaller_async.models import Answer, Problem, Request
 from truecaller_async.protocol.arguments import raise_problems
 from truecaller_async.transport.pinned_dns import Pin, Resolve, pinned, system_resolve
 from truecaller_async.verification.callbacks import (
-    BODY_MAX,
+    BODY_MAX_BYTES,
     FlowInvoked,
     ProfileReady,
     UnknownCallback,
     UserRejected,
     parse_callback,
 )
-from truecaller_async.verification.deep_link import DeepLink, LinkStyle, judge_partner
+from truecaller_async.verification.deep_link import DeepLink, LinkStyle, check_partner
 from truecaller_async.verification.endpoints import Endpoint, Endpoints
-from truecaller_async.verification.json_fields import read_as
+from truecaller_async.verification.json_fields import decode_answer
 from truecaller_async.verification.nonces import MemoryNonceStore, NonceStore
 from truecaller_async.verification.profiles import Profile, profile_of
-from truecaller_async.verification.requester import CAP, ServiceOptions, with_retries
+from truecaller_async.verification.requester import ANSWER_MAX_BYTES, ServiceOptions, with_retries
 
-WITHIN = 5.0
-"""Seconds that fetching a profile may take, with everything."""
+FETCH_TIMEOUT_SECONDS = 5.0
+"""Time limit for fetching a profile, including retries."""
 
-STAYS = "a profile is fetched from the host in the callback and from no other"
+REDIRECT_ADVICE = "the profile is fetched only from the host in the callback"
 ADVICE = {
     401: "the access token is not valid, or older than 10 minutes: the user must start again",
-    **dict.fromkeys((301, 302, 303, 307, 308), STAYS),
+    **dict.fromkeys((301, 302, 303, 307, 308), REDIRECT_ADVICE),
 }
-NO_PROFILE = "wait for the callback with poll(), or begin a new sign-in"
+NO_PROFILE_HINT = "wait for the callback with poll(), or begin a new sign-in"
 
 
 class SignInStatus(StrEnum):
-    """How far a sign-in is."""
+    """State of a sign-in."""
 
     WAITING = "waiting"
-    """Nothing was heard yet; where nothing comes for some seconds, there is no app."""
+    """No callback yet. If none comes within some seconds, the app is not installed."""
     OPENED = "opened"
     """The dialog is open."""
     REJECTED = "rejected"
-    """The user said no, or wants another number."""
+    """The user declined or wants to use another number."""
     VERIFIED = "verified"
-    """The profile is here."""
+    """The profile is available."""
     OVER = "over"
-    """The nonce is not this session's, is too old, or was used: begin anew."""
+    """The nonce belongs to another session, has expired, or was used. Begin a new sign-in."""
 
 
 @attrs.frozen
 class SignIn:
-    """What a browser may be told of its sign-in. `profile` is there where the stage is `VERIFIED`."""
+    """State of a sign-in, for the browser that began it."""
 
     status: SignInStatus
+    """The state."""
     profile: Profile | None = None
+    """The profile if the status is `VERIFIED`, otherwise None."""
 
 
 @attrs.frozen
 class CallbackAnswer:
-    """What the callback is answered with, as `application/json`."""
+    """The HTTP answer to a callback, with content type `application/json`."""
 
     status: int = 200
+    """HTTP status."""
     body: bytes = b"{}"
+    """Body."""
 
 
 TOO_LARGE = CallbackAnswer(413)
@@ -97,80 +97,114 @@ UNREADABLE = CallbackAnswer(400)
 
 @attrs.frozen(kw_only=True)
 class MobileWebOptions:
-    """What a site may choose.
+    """Options of `MobileWeb`.
 
-    `style` is how the dialog looks, `store` where nonces are kept (this process's memory, unless given), `endpoints`
-    which hosts a profile may be fetched from, `service` how they are reached; its `base_url` and `proxy` are not for
-    this flow, because the address comes in the callback. `within` is the seconds that a fetch may take. `resolve` asks
-    for the addresses of a name, and is for tests.
+    Raises:
+        ConfigError: `service` has a `base_url` or a `proxy`, or `fetch_timeout` is out of range.
     """
 
     style: LinkStyle = attrs.field(factory=LinkStyle)
+    """Appearance of the dialog."""
     store: NonceStore = attrs.field(factory=MemoryNonceStore)
+    """Where nonces are stored; by default in the memory of this process."""
     endpoints: Endpoints = attrs.field(factory=Endpoints)
+    """Hosts from which a profile may be fetched."""
     service: ServiceOptions = attrs.field(factory=ServiceOptions)
-    within: float = WITHIN
+    """How the host is reached. `base_url` and `proxy` must be None, because the callback gives the address."""
+    fetch_timeout: float = FETCH_TIMEOUT_SECONDS
+    """Seconds that fetching a profile may take, above 0 and at most 60."""
     resolve: Resolve = system_resolve
+    """Resolves a host name to addresses; for tests."""
 
     def __attrs_post_init__(self) -> None:
         if self.service.base_url is not None or self.service.proxy is not None:
             raise ConfigError(
-                "MobileWebOptions.service has a base_url or a proxy: the address comes in the callback, and the "
-                "connection is pinned to it; name hosts with endpoints=Endpoints(hosts=...)"
+                "MobileWebOptions.service has a base_url or a proxy: the callback gives the address, and the "
+                "connection is pinned to it. Remove them, and give hosts as endpoints=Endpoints(hosts=...)"
             )
-        if not 0 < self.within <= 60:
-            raise ConfigError(f"MobileWebOptions.within is {self.within!r}: it must be above 0 and at most 60 seconds")
+        if not 0 < self.fetch_timeout <= 60:
+            raise ConfigError(
+                f"MobileWebOptions.fetch_timeout is {self.fetch_timeout!r}: it must be above 0 and at most 60 seconds"
+            )
 
 
 class MobileWeb:
-    """The server's side of a mobile website's sign-in.
+    """Server side of the sign-in on a mobile website.
 
-    `partner_key` is the app key of the developer portal, `partner_name` the name that users are shown. Raises
-    `ValidationError`; opens nothing.
+    Args:
+        partner_key: The app key of the developer portal.
+        partner_name: The name that the dialog shows to users.
+        options: Options; the defaults if None.
+
+    Raises:
+        ValidationError: The key or the name has the wrong form.
     """
 
     def __init__(self, partner_key: str, partner_name: str, options: MobileWebOptions | None = None) -> None:
-        raise_problems(*judge_partner(partner_key, partner_name))
+        raise_problems(*check_partner(partner_key, partner_name))
         self._partner_key = partner_key
         self._partner_name = partner_name
         self._options = options or MobileWebOptions()
 
     async def begin(self, session: str) -> DeepLink:
-        """A link with a new nonce for this browser; keep `.nonce` for `poll`, open `.url`.
+        """Create a link with a new nonce for this browser. Store `.nonce` for `poll`; the page opens `.url`.
 
-        `session` is what only the server and this browser know, such as the value of its session cookie. Raises
-        `ValidationError` for an empty one, and what the store's I/O does.
+        Args:
+            session: A value that only the server and this browser know, such as the value of its session cookie.
+
+        Returns:
+            The link.
+
+        Raises:
+            ValidationError: `session` is empty.
+            Exception: As raised by the I/O of the store.
         """
         nonce = await self._options.store.issue(session)
         return DeepLink(self._partner_key, self._partner_name, nonce, self._options.style)
 
     async def handle_callback(self, body: bytes) -> CallbackAnswer:
-        """Keep what a callback says, and what to answer: 200 and `{}`, whether its nonce is ours or not.
+        """Store a callback and return the answer: 200 with `{}`, for a known nonce and for any other.
 
-        A body that is no JSON object is 400, one of more than 64 KiB is 413: Truecaller sends neither. Raises only
-        what the store's I/O does.
+        Args:
+            body: The bytes of the request body.
+
+        Returns:
+            The answer. Status 400 for a body that is not a JSON object, 413 for more than 64 KiB; Truecaller sends
+            neither.
+
+        Raises:
+            Exception: As raised by the I/O of the store.
         """
-        if len(body) > BODY_MAX:
+        if len(body) > BODY_MAX_BYTES:
             return TOO_LARGE
         try:
             callback = parse_callback(body)
         except DecodeError:
             return UNREADABLE
-        del body  # what the store raises must not hold the token in its frames
+        del body  # the frames of an error of the store must not contain the token
         if not isinstance(callback, UnknownCallback):
             await self._options.store.record(callback)
         return CallbackAnswer()
 
     async def poll(self, nonce: str, session: str) -> SignIn:
-        """How far this browser's sign-in is; the profile comes once, to one of those who ask.
+        """Return the state of this browser's sign-in. The profile is returned once, to one caller.
 
-        The page advises 5 questions, 3 seconds apart, and another way in after 30 seconds. Raises as `fetch_profile`;
-        the sign-in is then over.
+        The documentation recommends 5 polls, 3 seconds apart, and another sign-in method after 30 seconds.
+
+        Args:
+            nonce: The nonce of the link.
+            session: The value that was given to `begin`.
+
+        Returns:
+            The state, with the profile if it is verified.
+
+        Raises:
+            TruecallerError: As `fetch_profile`, if fetching the profile fails. The sign-in is over then.
         """
         issued = await self._options.store.find(nonce, session)
         if issued is None:
             return SignIn(SignInStatus.OVER)
-        match issued.heard:
+        match issued.callback:
             case None:
                 return SignIn(SignInStatus.WAITING)
             case FlowInvoked():
@@ -182,50 +216,63 @@ class MobileWeb:
                 return SignIn(SignInStatus.OVER) if profile is None else SignIn(SignInStatus.VERIFIED, profile)
 
     async def fetch_profile(self, nonce: str, session: str) -> Profile:
-        """As `poll`, for those who know that the callback came: the profile that it grants, and the nonce is used up.
+        """Fetch the profile after its callback has arrived, and use up the nonce.
 
-        From "Truecaller for Developers: Mobile websites, Fetch User Profile". Raises `ValidationError` where there is
-        no such callback for this session, and nothing is used up, or where it names an address that may not be
-        fetched; `NotSent` where the name leads to an address that is not public; `AuthenticationFailed` for a token
-        that is too old, `UnexpectedRedirect`, `ServerError`, `ResponseLost`, `DecodeError`, or `DeadlineExceeded`
-        after 5 seconds.
+        From "Truecaller for Developers: Mobile websites, Fetch User Profile".
+
+        Args:
+            nonce: The nonce of the link.
+            session: The value that was given to `begin`.
+
+        Returns:
+            The profile.
+
+        Raises:
+            ValidationError: This session has no such callback (the nonce is kept then), or the callback names an
+                address that is not allowed.
+            NotSent: The host resolves to an address that is not public.
+            AuthenticationFailed: The token is invalid or older than 10 minutes.
+            UnexpectedRedirect, ServerError, ResponseLost, DecodeError: The request failed.
+            DeadlineExceeded: The fetch took longer than `fetch_timeout` seconds.
         """
         state = await self.poll(nonce, session)
         if state.profile is None:
-            raise ValidationError([Problem("nonce", "nonce.ready", f"has no profile: {state.status}", "", NO_PROFILE)])
+            raise ValidationError(
+                [Problem("nonce", "nonce.ready", f"has no profile: status {state.status}", "", NO_PROFILE_HINT)]
+            )
         return state.profile
 
     async def aclose(self) -> None:
-        """Close the store. May be called twice. Raises what the store's I/O does."""
+        """Close the store. May be called twice. Raises as the I/O of the store does."""
         await self._options.store.aclose()
 
     async def _fetch_once(self, nonce: str, session: str) -> Profile | None:
         issued = await self._options.store.consume(nonce, session)
-        if issued is None or not isinstance(issued.heard, ProfileReady):
+        if issued is None or not isinstance(issued.callback, ProfileReady):
             return None
-        endpoint = self._options.endpoints.check(issued.heard.endpoint)
+        endpoint = self._options.endpoints.check(issued.callback.endpoint)
         request = Request(
             "profile",
             "GET",
             endpoint.target,
             headers={"Cache-Control": "no-cache", "Accept": "application/json"},
-            token=issued.heard.access_token,
-            body_max_bytes=CAP,
+            token=issued.callback.access_token,
+            body_max_bytes=ANSWER_MAX_BYTES,
         )
         try:
-            async with asyncio.timeout(self._options.within):
+            async with asyncio.timeout(self._options.fetch_timeout):
                 return await with_retries(lambda: self._attempt(endpoint, request), self._options.service.retry)
         except TimeoutError:
-            late = f"the profile was not fetched from {endpoint.host} within {self._options.within:g} s"
-        raise DeadlineExceeded(late, sent="maybe")
+            message = f"the profile was not fetched from {endpoint.host} within {self._options.fetch_timeout:g} s"
+        raise DeadlineExceeded(message, sent="maybe")
 
     async def _attempt(self, endpoint: Endpoint, request: Request) -> Profile:
-        """One fetch. The name is resolved and judged for each, and each has a connection of its own."""
+        """Fetch once. Each attempt resolves and checks the name again, and has its own connection."""
         options = self._options.service
         pin = Pin(endpoint.host, endpoint.port, endpoint.scheme, self._options.endpoints.allow_loopback)
         async with pinned(pin, resolve=self._options.resolve, ssl=options.ssl) as transport:
-            return await options.exchange(transport).attempt(request, None, options.timeouts, self._read)
+            return await options.executor(transport).attempt(request, None, options.timeouts, self._decode)
 
-    def _read(self, answer: Answer) -> Profile:
+    def _decode(self, answer: Answer) -> Profile:
         now = self._options.service.clock.wall()
-        return read_as(profile_of, answer, is_read=True, now=now, advice=ADVICE)
+        return decode_answer(profile_of, answer, is_read=True, now=now, advice=ADVICE)

@@ -1,17 +1,21 @@
-"""The nonces of this site: which were issued, to which browser, and what was heard of them.
+"""Store the nonces of a site: each is bound to a browser session, expires, and is used once.
 
-A nonce ties three things that come on three ways: the browser that asked (a session), the callback that anyone could
-post, and the browser that wants the result. It is fresh for some minutes and used once. So a callback counts only for a
-nonce that was issued here, the first of its kind counts and no other, and what came is handed to no browser but the one
-that asked.
+A nonce connects three things that arrive separately: the browser that asked (a session), a callback that any client
+could have posted, and the browser that requests the result.
 
-    issue    a new nonce for this session
-    note     a callback came: True where it is the first of its kind for a fresh nonce of ours
-    look     what was heard of it, for its own session
-    consume  the same, and the nonce is used up: of two that ask at once, one gets it
+    issue    create a nonce for a session
+    record   store a callback; True if it is accepted
+    find     return the state of a nonce, for its own session only
+    consume  the same, and delete the nonce; of two concurrent calls one gets it
 
-`session` is any text that only the server and this browser know, such as the value of a session cookie; stores keep its
-hash. Several workers share a `SqliteNonceStore`; a single one may keep all in memory.
+Invariants:
+    - A callback is accepted only for a nonce that was issued here and has not expired: `FlowInvoked` first, then one of
+      `ProfileReady` and `UserRejected`. The final callback is also accepted without the first.
+    - The state is returned only to the session that the nonce was issued to.
+    - `session` is a text that only the server and the browser know, such as a session cookie. Only its SHA-256 is
+      stored.
+
+Several workers share a `SqliteNonceStore`. A single process can use a `MemoryNonceStore`.
 """
 
 from __future__ import annotations
@@ -30,104 +34,149 @@ from truecaller_async.errors import ConfigError, ValidationError
 from truecaller_async.models import Problem
 from truecaller_async.verification.callbacks import FlowInvoked, KnownCallback, ProfileReady, UserRejected
 
-FRESH = 600.0
-"""Seconds; Truecaller's own token lives no longer."""
-CAPACITY = 100_000
+NONCE_LIFETIME_SECONDS = 600.0
+"""Default lifetime. Truecaller's own access token lives as long."""
+NONCES_MAX = 100_000
 
 NONCE_BYTES = 24
-OURS = re.compile(r"[A-Za-z0-9_-]{32}", re.ASCII)
-"""The form of what `new_nonce` makes: nothing else is worth a look into a store."""
+ISSUED_NONCE_FORM = re.compile(r"[A-Za-z0-9_-]{32}", re.ASCII)
+"""Form of the nonces of `new_nonce`. Stores are not asked for others."""
 
 
 @attrs.frozen
-class Issued:
-    """A fresh nonce of ours, and the last callback that counted for it, None while there is none."""
+class IssuedNonce:
+    """A valid nonce and the last accepted callback."""
 
-    heard: KnownCallback | None = None
+    callback: KnownCallback | None = None
+    """The last accepted callback; None before the first."""
 
 
 @attrs.frozen
-class Rules:
-    """How long a nonce is good for, in seconds (`fresh`), and how many are kept; beyond that the oldest goes."""
+class NonceRules:
+    """Lifetime and number of nonces.
 
-    fresh: float = FRESH
-    capacity: int = CAPACITY
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    lifetime: float = NONCE_LIFETIME_SECONDS
+    """Seconds from the issue to the expiry of a nonce."""
+    capacity: int = NONCES_MAX
+    """Largest number of stored nonces. Beyond it the oldest is deleted."""
 
     def __attrs_post_init__(self) -> None:
-        if not _is_positive(self.fresh):
-            raise ConfigError("fresh must be a finite number of seconds above 0, such as 600.0")
+        if not _is_positive(self.lifetime):
+            raise ConfigError("NonceRules.lifetime must be a finite number of seconds above 0, such as 600.0")
         if not isinstance(self.capacity, int) or not _is_positive(self.capacity):
-            raise ConfigError("capacity must be a whole number from 1, such as 100_000")
+            raise ConfigError("NonceRules.capacity must be a whole number from 1, such as 100_000")
 
 
 class NonceStore(Protocol):
-    """Keeps the nonces. One conformance suite holds every store to it."""
+    """Storage of nonces. One conformance test suite applies to every implementation."""
 
     async def issue(self, session: str) -> str:
-        """A new nonce, bound to this session. Raises `ValidationError` for an empty session."""
+        """Create a nonce, bound to this session.
+
+        Args:
+            session: The value that only the server and the browser know.
+
+        Returns:
+            The nonce, 32 URL-safe characters.
+
+        Raises:
+            ValidationError: `session` is empty.
+            Exception: As raised by the I/O of the store.
+        """
         ...
 
     async def record(self, callback: KnownCallback) -> bool:
-        """Keep a callback; False, and nothing changed, where it does not count. Raises what the store's I/O does."""
+        """Store a callback if it is accepted for its nonce.
+
+        Args:
+            callback: The callback.
+
+        Returns:
+            True if it was stored. False if its nonce is unknown or has expired, or a final callback is stored already.
+
+        Raises:
+            Exception: As raised by the I/O of the store.
+        """
         ...
 
-    async def find(self, nonce: str, session: str) -> Issued | None:
-        """What was heard; None for a nonce that is not this session's, not fresh, or used. Raises as `note`."""
+    async def find(self, nonce: str, session: str) -> IssuedNonce | None:
+        """Return the state of a nonce.
+
+        Args:
+            nonce: The nonce.
+            session: The session that it was issued to.
+
+        Returns:
+            The state; None if the nonce belongs to another session, has expired, or was used.
+
+        Raises:
+            ValidationError: `session` is empty.
+            Exception: As raised by the I/O of the store.
+        """
         ...
 
-    async def consume(self, nonce: str, session: str) -> Issued | None:
-        """As `look`, and the nonce is used up. Raises as `note`."""
+    async def consume(self, nonce: str, session: str) -> IssuedNonce | None:
+        """Return the state of a nonce as `find` does, and delete the nonce. Raises as `find`."""
         ...
 
     async def aclose(self) -> None:
-        """Close what is open. May be called twice. Raises nothing."""
+        """Close the store. May be called twice. Raises nothing."""
         ...
 
 
 def new_nonce() -> str:
-    """A random nonce of 32 URL-safe characters."""
+    """Return a random nonce of 32 URL-safe characters."""
     return secrets.token_urlsafe(NONCE_BYTES)
 
 
-def is_ours(nonce: object) -> bool:
-    """Whether it has the form of our nonces."""
-    return isinstance(nonce, str) and OURS.fullmatch(nonce) is not None
+def has_issued_form(nonce: object) -> bool:
+    """Return whether a value has the form of the nonces of `new_nonce`."""
+    return isinstance(nonce, str) and ISSUED_NONCE_FORM.fullmatch(nonce) is not None
 
 
 def session_hash(session: str) -> bytes:
-    """What a store keeps of a session. Raises `ValidationError` for an empty one."""
+    """Return the SHA-256 of a session. Raise `ValidationError` if the session is empty."""
     if not isinstance(session, str) or not session:
-        hint = "give what only this browser has, such as the value of its session cookie"
-        raise ValidationError([Problem("session", "session.text", "is no text, or an empty one", "", hint)])
+        hint = "give a value that only this browser has, such as the value of its session cookie"
+        raise ValidationError([Problem("session", "session.text", "is empty or not a text", "", hint)])
     return hashlib.sha256(session.encode("utf-8", "surrogatepass")).digest()
 
 
-def counts(heard: KnownCallback | None, callback: KnownCallback) -> bool:
-    """Whether this callback is the first of its kind: the dialog opened, and then one final word."""
-    if heard is None:
+def is_accepted(previous: KnownCallback | None, callback: KnownCallback) -> bool:
+    """Return whether a callback may follow the previous one: the dialog opens, then one final callback."""
+    if previous is None:
         return True
-    return isinstance(heard, FlowInvoked) and isinstance(callback, ProfileReady | UserRejected)
+    return isinstance(previous, FlowInvoked) and isinstance(callback, ProfileReady | UserRejected)
 
 
 @attrs.define
 class _Entry:
     session: bytes
-    born: float
-    heard: KnownCallback | None = None
+    issued_at: float
+    callback: KnownCallback | None = None
 
 
 class MemoryNonceStore:
-    """Nonces of one process. `clock` is the wall clock."""
+    """Nonces in the memory of one process.
 
-    def __init__(self, rules: Rules | None = None, *, clock: Clock | None = None) -> None:
-        self._rules = rules or Rules()
+    Args:
+        rules: Lifetime and number of nonces.
+        clock: The wall clock.
+    """
+
+    def __init__(self, rules: NonceRules | None = None, *, clock: Clock | None = None) -> None:
+        self._rules = rules or NonceRules()
         self._clock = clock or Clock()
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
 
     async def issue(self, session: str) -> str:
-        """A new nonce, bound to this session. Raises `ValidationError` for an empty session."""
+        """Create a nonce, bound to this session. Raises `ValidationError` if the session is empty."""
         entry = _Entry(session_hash(session), self._clock.wall())
-        self._forget_old()
+        self._delete_expired()
         while len(self._entries) >= self._rules.capacity:
             self._entries.popitem(last=False)
         nonce = new_nonce()
@@ -135,36 +184,36 @@ class MemoryNonceStore:
         return nonce
 
     async def record(self, callback: KnownCallback) -> bool:
-        """Keep a callback; False, and nothing changed, where it does not count. Raises nothing."""
+        """Store a callback and return whether it was accepted. Raises nothing."""
         entry = self._entries.get(callback.request_id)
-        if entry is None or not self._is_fresh(entry) or not counts(entry.heard, callback):
+        if entry is None or not self._is_valid(entry) or not is_accepted(entry.callback, callback):
             return False
-        entry.heard = callback
+        entry.callback = callback
         return True
 
-    async def find(self, nonce: str, session: str) -> Issued | None:
-        """What was heard; None for a nonce that is not this session's, not fresh, or used. Raises as `issue`."""
-        owner, entry = session_hash(session), self._entries.get(nonce) if is_ours(nonce) else None
-        if entry is None or not self._is_fresh(entry) or not secrets.compare_digest(entry.session, owner):
+    async def find(self, nonce: str, session: str) -> IssuedNonce | None:
+        """Return the state of a nonce; None if it is not valid for this session. Raises as `issue`."""
+        owner, entry = session_hash(session), self._entries.get(nonce) if has_issued_form(nonce) else None
+        if entry is None or not self._is_valid(entry) or not secrets.compare_digest(entry.session, owner):
             return None
-        return Issued(entry.heard)
+        return IssuedNonce(entry.callback)
 
-    async def consume(self, nonce: str, session: str) -> Issued | None:
-        """As `look`, and the nonce is used up. Raises as `issue`."""
+    async def consume(self, nonce: str, session: str) -> IssuedNonce | None:
+        """Return the state of a nonce as `find` does, and delete the nonce. Raises as `issue`."""
         issued = await self.find(nonce, session)
         if issued is not None:
             del self._entries[nonce]
         return issued
 
     async def aclose(self) -> None:
-        """Forget everything. May be called twice. Raises nothing."""
+        """Delete all nonces. May be called twice. Raises nothing."""
         self._entries.clear()
 
-    def _is_fresh(self, entry: _Entry) -> bool:
-        return 0 <= self._clock.wall() - entry.born < self._rules.fresh
+    def _is_valid(self, entry: _Entry) -> bool:
+        return 0 <= self._clock.wall() - entry.issued_at < self._rules.lifetime
 
-    def _forget_old(self) -> None:
-        while self._entries and not self._is_fresh(next(iter(self._entries.values()))):
+    def _delete_expired(self) -> None:
+        while self._entries and not self._is_valid(next(iter(self._entries.values()))):
             self._entries.popitem(last=False)
 
 

@@ -1,9 +1,10 @@
-"""What the calls of this room share: how a server is reached, and when a call is made again.
+"""Send the requests of the verification flows, with retries.
 
-The policy is that of the rest of the library. An error says itself whether the same call may be made again
-(`.retryable`), so a read is repeated after a lost answer and a 5xx, and the exchange of an authorization code only
-where it was certainly not sent. A 429 is not waited out here: a user stands before a screen. The caller is told, with
-`.retry_after`.
+Algorithm:
+    - An error states by `.retryable` whether the same call may be repeated. A read is repeated after a lost answer and
+      after a 5xx, the exchange of an authorization code only if it was certainly not sent.
+    - A 429 is not waited out, because a user waits for the result. The caller receives the error with its
+      `.retry_after`.
 """
 
 from __future__ import annotations
@@ -28,44 +29,47 @@ from truecaller_async.transport import AiohttpTransport
 
 T = TypeVar("T")
 
-CAP = 64 * 1024
-"""Bytes of an answer that are read at most."""
+ANSWER_MAX_BYTES = 64 * 1024
+"""Largest answer body that is read."""
 
 
 @attrs.frozen(kw_only=True)
 class ServiceOptions:
-    """How a server is reached. `base_url` is the documented host where it is None.
-
-    The timeouts are in seconds. `clock` is the wall clock, `observer` is told of every request, `proxy` and `ssl` are
-    as for `TruecallerClient`.
-    """
+    """Options of the connection to a verification server."""
 
     base_url: str | None = None
+    """Base address; None means the documented host."""
     retry: RetryPolicy = attrs.field(factory=lambda: RetryPolicy(attempts=3, total=15.0, initial=0.3, cap=2.0))
+    """Retry policy, in seconds: 3 attempts within 15."""
     timeouts: Timeouts = attrs.field(factory=lambda: Timeouts(connect=5.0, read=10.0))
+    """Timeouts in seconds: 5 to connect, 10 to read."""
     proxy: str | None = attrs.field(default=None, repr=False)
+    """HTTP proxy, as for `TruecallerClient`."""
     ssl: SSLContext | None = None
+    """TLS settings, as for `TruecallerClient`."""
     observer: Observer = attrs.field(factory=LoggingObserver)
+    """Receives an event for each request."""
     clock: Clock = attrs.field(factory=Clock)
+    """Source of the wall-clock time."""
 
-    def exchange(self, transport: Transport) -> RequestExecutor:
-        """An exchange over this transport."""
+    def executor(self, transport: Transport) -> RequestExecutor:
+        """Return a request executor that uses this transport."""
         return RequestExecutor(transport, clock=self.clock, rng=Random(), observer=self.observer)  # noqa: S311 - jitter
 
 
 class VerificationRequester:
-    """One server, and the calls made to it."""
+    """Sends requests to one server."""
 
-    def __init__(self, usual_url: str, options: ServiceOptions | None) -> None:
+    def __init__(self, default_url: str, options: ServiceOptions | None) -> None:
         self.options = options or ServiceOptions()
-        url = checked_url(self.options.base_url or usual_url)
+        url = checked_url(self.options.base_url or default_url)
         self._transport = AiohttpTransport(url, proxy=self.options.proxy, ssl=self.options.ssl)
-        self._exchange = self.options.exchange(self._transport)
+        self._executor = self.options.executor(self._transport)
 
     async def call(self, request: Request, read: Callable[[Answer], T]) -> T:
-        """The request, again where its error says so. Raises errors of the tree."""
+        """Send a request, with retries if its error allows them. Raises the last `TruecallerError`."""
         timeouts = self.options.timeouts
-        return await with_retries(lambda: self._exchange.attempt(request, None, timeouts, read), self.options.retry)
+        return await with_retries(lambda: self._executor.attempt(request, None, timeouts, read), self.options.retry)
 
     async def aclose(self) -> None:
         """Close the connections. May be called twice. Raises `ClientClosed` in another event loop."""
@@ -73,7 +77,10 @@ class VerificationRequester:
 
 
 async def with_retries(attempt: Callable[[], Awaitable[T]], policy: RetryPolicy) -> T:
-    """The result of the first attempt that has one. Raises the last error, or the first that is not `.retryable`."""
+    """Return the result of the first successful attempt.
+
+    Raises the error of the last attempt. An error that is not `.retryable`, or is a 429, ends the retries.
+    """
     retries = Retries(policy, Random())  # noqa: S311 - jitter
     while True:
         try:

@@ -1,11 +1,14 @@
-"""Nonces in one SQLite file, for the workers of one machine: the callback reaches one, the browser asks another.
+"""Store nonces in one SQLite file, for the worker processes of one machine.
 
-The file is ours alone (`private_file`): between a callback and its browser it holds an access token. Its folder must
-not be everybody's either, because SQLite believes a journal that lies beside the file. What is used or old is deleted,
-and overwritten. Nonces and sessions are kept as hashes.
+The callback may reach one worker and the browser another.
 
-`storage.sqlite_worker` owns the connection. A callback is looked up before anything is locked, so that a flood of
-forged ones does not stand in the way of the good ones.
+Invariants:
+    - The file is readable by its owner only (`private_file`): between a callback and the poll it contains an access
+      token. Other users may not write to its folder either, because SQLite trusts a journal file next to the database.
+    - Used and expired nonces are deleted and overwritten. Nonces and sessions are stored as hashes.
+    - A callback is looked up before the file is locked, so that many forged callbacks do not block valid ones.
+
+`storage.sqlite_worker` owns the connection and its thread.
 """
 
 from __future__ import annotations
@@ -24,7 +27,14 @@ from truecaller_async.models import Secret
 from truecaller_async.storage.private_file import PrivateFile
 from truecaller_async.storage.sqlite_worker import SqliteWorker, connect
 from truecaller_async.verification.callbacks import FlowInvoked, KnownCallback, ProfileReady, UserRejected
-from truecaller_async.verification.nonces import Issued, Rules, counts, is_ours, new_nonce, session_hash
+from truecaller_async.verification.nonces import (
+    IssuedNonce,
+    NonceRules,
+    has_issued_form,
+    is_accepted,
+    new_nonce,
+    session_hash,
+)
 
 T = TypeVar("T")
 
@@ -37,14 +47,21 @@ NONCE_FILE = PrivateFile("file of nonces", "access tokens", "another path")
 
 
 class SqliteNonceStore:
-    """The `NonceStore` of several processes. `path` is the file, `clock` the wall clock.
+    """A `NonceStore` for several processes. The file is opened by the first use.
 
-    Opened by the first use. Its methods raise `ConfigError` where the file cannot be used, and `ClientClosed`.
+    Args:
+        path: The file. It is created if it does not exist.
+        rules: Lifetime and number of nonces.
+        clock: The wall clock.
+
+    Raises (all methods):
+        ConfigError: The file cannot be used.
+        ClientClosed: The store is closed, or was first used in another process.
     """
 
-    def __init__(self, path: str | Path, rules: Rules | None = None, *, clock: Clock | None = None) -> None:
+    def __init__(self, path: str | Path, rules: NonceRules | None = None, *, clock: Clock | None = None) -> None:
         self._path = Path(path)
-        self._rules = rules or Rules()
+        self._rules = rules or NonceRules()
         self._clock = clock or Clock()
         self._worker = SqliteWorker(
             "store of nonces",
@@ -54,12 +71,15 @@ class SqliteNonceStore:
         )
 
     async def issue(self, session: str) -> str:
-        """A new nonce, bound to this session. Raises `ValidationError` for an empty session, and as the class says."""
+        """Create a nonce, bound to this session.
+
+        Raises `ValidationError` if the session is empty, and as the class states.
+        """
         owner, nonce, now = session_hash(session), new_nonce(), self._clock.wall()
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("BEGIN IMMEDIATE")
-            db.execute("DELETE FROM nonce WHERE born <= ?", (now - self._rules.fresh,))
+            db.execute("DELETE FROM nonce WHERE born <= ?", (now - self._rules.lifetime,))
             (kept,) = db.execute("SELECT count(*) FROM nonce").fetchone()
             over = max(0, kept + 1 - self._rules.capacity)
             db.execute("DELETE FROM nonce WHERE nonce IN (SELECT nonce FROM nonce ORDER BY born LIMIT ?)", (over,))
@@ -69,17 +89,17 @@ class SqliteNonceStore:
         return nonce
 
     async def record(self, callback: KnownCallback) -> bool:
-        """Keep a callback; False, and nothing changed, where it does not count. Raises as the class says."""
+        """Store a callback and return whether it was accepted. Raises as the class states."""
         nonce, now = callback.request_id, self._clock.wall()
-        if not is_ours(nonce):
+        if not has_issued_form(nonce):
             return False
 
         def work(db: sqlite3.Connection) -> bool:
-            if self._heard(db, nonce, None, now) is None:
+            if self._select(db, nonce, None, now) is None:
                 return False
             db.execute("BEGIN IMMEDIATE")
-            issued = self._heard(db, nonce, None, now)
-            if issued is None or not counts(issued.heard, callback):
+            issued = self._select(db, nonce, None, now)
+            if issued is None or not is_accepted(issued.callback, callback):
                 return False
             db.execute(
                 "UPDATE nonce SET kind = ?, token = ?, said = ? WHERE nonce = ?", (*_row(callback), _hashed(nonce))
@@ -88,38 +108,38 @@ class SqliteNonceStore:
 
         return await self._do(work)
 
-    async def find(self, nonce: str, session: str) -> Issued | None:
-        """What was heard; None for a nonce that is not this session's, not fresh, or used. Raises as `issue`."""
+    async def find(self, nonce: str, session: str) -> IssuedNonce | None:
+        """Return the state of a nonce; None if it is not valid for this session. Raises as `issue`."""
         owner, now = session_hash(session), self._clock.wall()
-        return await self._do(lambda db: self._heard(db, nonce, owner, now)) if is_ours(nonce) else None
+        return await self._do(lambda db: self._select(db, nonce, owner, now)) if has_issued_form(nonce) else None
 
-    async def consume(self, nonce: str, session: str) -> Issued | None:
-        """As `look`, and the nonce is used up. Raises as `issue`."""
+    async def consume(self, nonce: str, session: str) -> IssuedNonce | None:
+        """Return the state of a nonce as `find` does, and delete the nonce. Raises as `issue`."""
         owner, now = session_hash(session), self._clock.wall()
 
-        def work(db: sqlite3.Connection) -> Issued | None:
+        def work(db: sqlite3.Connection) -> IssuedNonce | None:
             db.execute("BEGIN IMMEDIATE")
-            issued = self._heard(db, nonce, owner, now)
+            issued = self._select(db, nonce, owner, now)
             if issued is not None:
                 db.execute("DELETE FROM nonce WHERE nonce = ?", (_hashed(nonce),))
             return issued
 
-        return await self._do(work) if is_ours(nonce) else None
+        return await self._do(work) if has_issued_form(nonce) else None
 
     async def aclose(self) -> None:
-        """Close the file. May be called twice; in a forked child nothing is touched. Raises nothing."""
+        """Close the file. May be called twice. Does nothing in a forked child. Raises nothing."""
         await self._worker.aclose()
 
-    def _heard(self, db: sqlite3.Connection, nonce: str, owner: bytes | None, now: float) -> Issued | None:
+    def _select(self, db: sqlite3.Connection, nonce: str, owner: bytes | None, now: float) -> IssuedNonce | None:
         found = db.execute(
             "SELECT kind, token, said FROM nonce WHERE nonce = ? AND session = ifnull(?, session)"
             " AND born > ? AND born <= ?",
-            (_hashed(nonce), owner, now - self._rules.fresh, now),
+            (_hashed(nonce), owner, now - self._rules.lifetime, now),
         ).fetchone()
-        return None if found is None else Issued(_callback(nonce, *found))
+        return None if found is None else IssuedNonce(_callback(nonce, *found))
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        # Not `write`: it would lock the file for every forged callback. Each job takes the lock when it must write.
+        # Not `write`: it would lock the file for every forged callback. Each job locks the file when it has to write.
         return await self._worker.run(work)
 
     def _job_error(self, error: BaseException) -> BaseException:
@@ -150,7 +170,7 @@ def _callback(nonce: str, kind: str | None, token: str | None, said: str | None)
 
 def _open(path: Path) -> sqlite3.Connection:
     NONCE_FILE.make(path)
-    _refuse_shared_folder(path)
+    _check_folder(path)
     try:
         return connect(path, _prepare)
     except sqlite3.Error as error:
@@ -158,17 +178,17 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(db: sqlite3.Connection) -> None:
-    db.execute("PRAGMA secure_delete=ON")  # and no WAL, which would keep a used token in a second file
+    db.execute("PRAGMA secure_delete=ON")  # no WAL: it would keep a used token in a second file
     db.executescript(SCHEMA)
 
 
 def _unusable(path: Path, error: sqlite3.Error) -> ConfigError:
-    return ConfigError(f"the file of nonces {path} cannot be used: {error}; name another")
+    return ConfigError(f"the file of nonces {path} cannot be used: {error}. Use another path")
 
 
-def _refuse_shared_folder(path: Path) -> None:
+def _check_folder(path: Path) -> None:
     if os.name == "posix" and path.absolute().parent.stat().st_mode & stat.S_IWOTH:
         raise ConfigError(
-            f"the {NONCE_FILE.name} {path} is in a folder where everybody may write, and could put a journal beside "
-            "it; name a file in a folder of your own"
+            f"the {NONCE_FILE.name} {path} is in a folder that every user may write to: another user could put a "
+            "SQLite journal next to it. Use a path in a private folder"
         )

@@ -16,8 +16,8 @@ from truecaller_async.errors import ConfigError, JournalError
 from truecaller_async.models import CampaignStarted
 from truecaller_async.sinks import ResultSink, open_sink
 from truecaller_async.sinks.result_sink import check_not_input
-from truecaller_async.sinks.results_file import RowSet, repair
-from truecaller_async.sources import ColumnDefaults, FileSource, open_source, reopened
+from truecaller_async.sinks.results_file import RowSet, repair_results_file
+from truecaller_async.sources import ColumnDefaults, FileSource, open_source, reopen_source
 
 if TYPE_CHECKING:
     from truecaller_async.planning.campaign_state import CampaignState
@@ -81,7 +81,7 @@ class JournalInfo:
         Columns and fill are those of the first run. Raises `SourceError`.
         """
         if self.begun.source is not None:
-            source = reopened(attrs.evolve(self.begun.source, path=str(Path(file).absolute())))
+            source = reopen_source(attrs.evolve(self.begun.source, path=str(Path(file).absolute())))
         else:
             fill = self.notes.get(FILL)
             source = open_source(file, None if fill is None else ColumnDefaults(**json.loads(fill)))
@@ -113,7 +113,7 @@ class JournalInfo:
         and `OSError`.
         """
         is_final = FinalRows(self.state)
-        there = repair(Path(results), is_final) if goes_on else RowSet()
+        there = repair_results_file(Path(results), is_final) if goes_on else RowSet()
         sink = open_sink(results, source=self.input_path, append=goes_on)
         try:
             self.retelling(tell).what_is_missing(sink, there, is_final)

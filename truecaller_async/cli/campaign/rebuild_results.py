@@ -98,13 +98,13 @@ class ResultRebuilder:
             yield None
 
     def _rows(self) -> Iterator[Row]:
-        from truecaller_async.sources import is_untouched, reopened
+        from truecaller_async.sources import is_unchanged, reopen_source
 
         if self.source is None:
             self.tell(f"{NO_INPUT}.")
             return iter(())
-        rows = reopened(self.source).rows()
-        if not is_untouched(self.source):
+        rows = reopen_source(self.source).rows()
+        if not is_unchanged(self.source):
             self.tell(f"Note: {self.source.path} was written since; the column key is as the file has it now.")
         return rows
 

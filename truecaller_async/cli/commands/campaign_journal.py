@@ -49,14 +49,14 @@ def results(journal: Path, out: str, file: str | None, as_json: bool) -> None:
     gave to records are not in the journal, so the column record_id is empty.
     """
     from truecaller_async.cli.campaign.journal_info import JournalInfo
-    from truecaller_async.sinks.result_sink import whole_file
+    from truecaller_async.sinks.result_sink import atomic_sink
 
     past = JournalInfo.of(journal)
     if file is not None:
         past = past.moved(file)
     past.check_free(out)
     try:
-        with whole_file(Path(out)) as sink:
+        with atomic_sink(Path(out)) as sink:
             count = past.retelling(lambda text: click.echo(text, err=True)).into(sink, lambda _: True)
     except OSError as error:
         raise ConfigError(f"results cannot be written to {out}: {error.strerror or error}") from error
@@ -78,12 +78,12 @@ def report(journal: Path, html: str | None, as_json: bool) -> None:
     if html is not None:
         from truecaller_async.cli.campaign.journal_info import JournalInfo
         from truecaller_async.cli.report.html import page_of
-        from truecaller_async.sinks.result_sink import check_not_input, replaced_file
+        from truecaller_async.sinks.result_sink import atomic_replacement, check_not_input
 
         JournalInfo.of(journal).check_free(html)
         check_not_input(html, found.state.results, what="results")
         try:
-            with replaced_file(Path(html)) as new:
+            with atomic_replacement(Path(html)) as new:
                 new.write_text(page_of(found, Clock().wall()), encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise ConfigError(f"the page cannot be written to {html}: {error.strerror or error}") from error

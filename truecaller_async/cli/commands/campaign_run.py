@@ -34,9 +34,9 @@ from truecaller_async.sources import (
     FileSource,
     ThreadSource,
     count_rows,
-    is_untouched,
+    is_unchanged,
     open_source,
-    reopened,
+    reopen_source,
 )
 
 if TYPE_CHECKING:
@@ -339,9 +339,9 @@ def _taken_up(asked: ResumeArgs, past: JournalInfo, note: Callable[[str], None])
 def _where_it_stopped(past: JournalInfo) -> InputRows | None:
     """The input behind the last row that was read, so that lines are known; None leaves the input to the journal."""
     note, state = past.begun.source, past.state
-    if note is None or state.source_exhausted or not is_untouched(note):
+    if note is None or state.source_exhausted or not is_unchanged(note):
         return None
-    return InputRows(reopened(note), state.position if state.position.row else None)
+    return InputRows(reopen_source(note), state.position if state.position.row else None)
 
 
 def _changed(asked: ResumeArgs, past: JournalInfo) -> CampaignOptions | None:

@@ -1,4 +1,4 @@
-"""The note of a file: what it takes to open it again in another process, and to see that nobody touched it."""
+"""The descriptor of a file reopens it in another process, and shows whether it was changed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from truecaller_async.models import SourceDescriptor
 from truecaller_async.sources import (
     ColumnDefaults,
     FileSource,
-    is_untouched,
+    is_unchanged,
     open_source,
     read_csv,
     read_jsonl,
-    reopened,
+    reopen_source,
 )
 
 CSV = "caller,Phone,key\n911234567898,919234567898,k\n"
@@ -31,10 +31,10 @@ FILL = ColumnDefaults(
 )
 
 
-def noted(source: FileSource) -> SourceDescriptor:
-    note = source.descriptor()
-    assert note is not None
-    return note
+def descriptor_of(source: FileSource) -> SourceDescriptor:
+    descriptor = source.descriptor()
+    assert descriptor is not None
+    return descriptor
 
 
 def csv_file(folder: Path) -> Path:
@@ -50,9 +50,9 @@ def test_file_is_reopened_from_its_descriptor_with_columns_and_fill(tmp_path: Pa
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     read: Callable[..., FileSource] = read_csv if "csv" in name else read_jsonl
     source = read(path, defaults=FILL, receiver="phone")
-    kept = json.loads(json.dumps(attrs.asdict(noted(source))))
-    again = reopened(SourceDescriptor(**kept))
-    assert noted(again) == noted(source)
+    stored = json.loads(json.dumps(attrs.asdict(descriptor_of(source))))
+    again = reopen_source(SourceDescriptor(**stored))
+    assert descriptor_of(again) == descriptor_of(source)
     rows = list(again.rows())
     assert rows == list(source.rows())
     assert rows[0].record is not None
@@ -62,7 +62,7 @@ def test_file_is_reopened_from_its_descriptor_with_columns_and_fill(tmp_path: Pa
 def test_descriptor_describes_the_file(tmp_path: Path) -> None:
     path = csv_file(tmp_path)
     os.utime(path, ns=(0, 1_752_760_800_123_456_789))
-    assert noted(read_csv(path, receiver="Phone")) == SourceDescriptor(
+    assert descriptor_of(read_csv(path, receiver="Phone")) == SourceDescriptor(
         "csv", str(path), {"receiver": "Phone"}, {}, len(CSV), 1_752_760_800_123_456_789
     )
 
@@ -72,10 +72,10 @@ def test_descriptor_path_does_not_depend_on_the_working_directory(
 ) -> None:
     csv_file(tmp_path)
     monkeypatch.chdir(tmp_path)
-    note = noted(open_source("a.csv"))
+    descriptor = descriptor_of(open_source("a.csv"))
     monkeypatch.chdir("/")
-    assert is_untouched(note)
-    assert reopened(note).name == str(tmp_path / "a.csv")
+    assert is_unchanged(descriptor)
+    assert reopen_source(descriptor).name == str(tmp_path / "a.csv")
 
 
 def test_source_that_cannot_be_reopened_has_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,10 +97,10 @@ def test_fill_that_is_not_json_has_no_descriptor(tmp_path: Path, fill: ColumnDef
 
 
 def test_file_in_a_deleted_folder_has_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
+    removed = tmp_path / "removed"
+    removed.mkdir()
+    monkeypatch.chdir(removed)
+    removed.rmdir()
     assert open_source("a.csv").descriptor() is None
 
 
@@ -120,27 +120,27 @@ def is_a_pipe(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("happens", "words"),
-    [(is_removed, "is not there any more"), (is_a_folder, "no regular file"), (is_a_pipe, "no regular file")],
+    [(is_removed, "no longer exists"), (is_a_folder, "not a regular file"), (is_a_pipe, "not a regular file")],
 )
 def test_missing_file_is_a_source_error_with_advice(
     tmp_path: Path, happens: Callable[[Path], None], words: str
 ) -> None:
     path = csv_file(tmp_path)
-    note = noted(open_source(path))
+    descriptor = descriptor_of(open_source(path))
     happens(path)
-    assert not is_untouched(note)
+    assert not is_unchanged(descriptor)
     with pytest.raises(SourceError, match=words) as caught:
-        reopened(note)
+        reopen_source(descriptor)
     assert caught.value.row == 0
     assert "put the same file back" in str(caught.value)
     assert str(path) in str(caught.value)
 
 
 def test_invalid_path_is_a_source_error() -> None:
-    note = SourceDescriptor("csv", "a\0b.csv")
-    assert not is_untouched(note)
+    descriptor = SourceDescriptor("csv", "a\0b.csv")
+    assert not is_unchanged(descriptor)
     with pytest.raises(SourceError, match="cannot be found"):
-        reopened(note)
+        reopen_source(descriptor)
 
 
 @pytest.mark.parametrize(
@@ -154,33 +154,33 @@ def test_invalid_path_is_a_source_error() -> None:
     ],
 )
 def test_unsupported_descriptor_is_a_configuration_error(tmp_path: Path, other: dict[str, Any]) -> None:
-    note = noted(open_source(csv_file(tmp_path)))
+    descriptor = descriptor_of(open_source(csv_file(tmp_path)))
     with pytest.raises(ConfigError):
-        reopened(attrs.evolve(note, **other))
+        reopen_source(attrs.evolve(descriptor, **other))
 
 
 def test_unknown_kind_is_reported_with_the_known_ones(tmp_path: Path) -> None:
-    note = attrs.evolve(noted(open_source(csv_file(tmp_path))), kind="parquet")
-    with pytest.raises(ConfigError, match="'parquet', and only csv, jsonl can be opened again"):
-        reopened(note)
+    descriptor = attrs.evolve(descriptor_of(open_source(csv_file(tmp_path))), kind="parquet")
+    with pytest.raises(ConfigError, match="'parquet', and this version supports only csv, jsonl"):
+        reopen_source(descriptor)
 
 
 def test_file_with_another_size_or_time_counts_as_changed(tmp_path: Path) -> None:
     path = csv_file(tmp_path)
-    note = noted(open_source(path))
-    assert is_untouched(note)
-    os.utime(path, ns=(0, note.modified + 1))
-    assert not is_untouched(note)
-    os.utime(path, ns=(0, note.modified))
-    assert is_untouched(note)
+    descriptor = descriptor_of(open_source(path))
+    assert is_unchanged(descriptor)
+    os.utime(path, ns=(0, descriptor.modified + 1))
+    assert not is_unchanged(descriptor)
+    os.utime(path, ns=(0, descriptor.modified))
+    assert is_unchanged(descriptor)
     with path.open("a") as file:
         file.write("\n")
-    os.utime(path, ns=(0, note.modified))
-    assert not is_untouched(note)
+    os.utime(path, ns=(0, descriptor.modified))
+    assert not is_unchanged(descriptor)
 
 
 def test_source_that_is_no_regular_file_counts_as_changed(tmp_path: Path) -> None:
     path = tmp_path / "pipe.csv"
     os.mkfifo(path)
     found = path.stat()
-    assert not is_untouched(SourceDescriptor("csv", str(path), size=found.st_size, modified=found.st_mtime_ns))
+    assert not is_unchanged(SourceDescriptor("csv", str(path), size=found.st_size, modified=found.st_mtime_ns))

@@ -1,4 +1,4 @@
-"""A TrustCaller client whose transport plays a script, on the virtual loop."""
+"""A TrustCaller client with a scripted transport, for the virtual loop."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from truecaller_async.trustcaller.requester import RequesterEnvironment, Request
 SAMPLES = Path(__file__).parents[1] / "samples" / "trustcaller"
 TOKEN = "6|k3y-wh1ch-n0b0dy-m4y-s33"
 REVOKED = answer(200, {"message": "API key revoked."})
-NOTHING_THERE = answer(404, {"error": "not_found", "message": "API key not found."})
-BROKEN = answer(500, {"message": "Server Error"})
+NOT_FOUND = answer(404, {"error": "not_found", "message": "API key not found."})
+SERVER_ERROR = answer(500, {"message": "Server Error"})
 
 
-def client_of(script: Transport, **terms: Any) -> TrustCallerClient:
-    """A client whose parts are all real but the transport and the clocks."""
+def client_of(script: Transport, **settings: Any) -> TrustCallerClient:
+    """Return a client whose parts are real, except for the transport and the clocks."""
     client = object.__new__(TrustCallerClient)
     client._attach_resources(
         TrustCallerRequester(
             script,
-            RequestSettings(Secret(TOKEN), **terms),
+            RequestSettings(Secret(TOKEN), **settings),
             RequesterEnvironment(VirtualClock(), Random(7), LoggingObserver()),
         )
     )
     return client
 
 
-def printed(name: str, status: int = 200) -> Answer:
-    """A sample of the documentation as an answer."""
+def sample_answer(name: str, status: int = 200) -> Answer:
+    """Return a documented sample as an answer."""
     return Answer(status, {"content-type": "application/json"}, (SAMPLES / f"{name}.json").read_bytes())
 
 
-def a_page(ids: range, *, page: int = 1, total: int | None = None, **links: object) -> Answer:
-    """A page of reserved numbers with these ids."""
+def numbers_page(ids: range, *, page: int = 1, total: int | None = None, **links: object) -> Answer:
+    """Return a page of reserved numbers with these ids."""
     body: dict[str, object] = {"data": [{"id": number, "number": f"1200004{number:08d}"} for number in ids]}
     if links:
         body["links"] = links
@@ -52,6 +52,6 @@ def a_page(ids: range, *, page: int = 1, total: int | None = None, **links: obje
 
 
 def throttled(seconds: int | None) -> Answer:
-    """A refusal for the limit."""
+    """Return a 429."""
     headers = {} if seconds is None else {"retry_after": str(seconds)}
     return answer(429, {"message": "Too Many Attempts."}, **headers)

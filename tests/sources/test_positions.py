@@ -1,4 +1,4 @@
-"""Reading on from the end of a row: the rest of a file is what it would have been, whatever stands in the file."""
+"""Reading from the end of a row gives the rest of the file, for any content."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEADER = "caller,receiver,starts_at,ends_at,key\n"
 PHYSICAL_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 SHORT_LINE_MAX = 120
-"""Stands for `LINE_MAX`, so that small files have lines that are cut."""
+"""Replaces `LINE_MAX_CHARS`, so that small files have cut lines."""
 
 
 def data(number: int = 0, **cells: str) -> str:
@@ -37,13 +37,13 @@ def data(number: int = 0, **cells: str) -> str:
     return ",".join({**values, **cells}.values()) + "\n"
 
 
-def place_of(row: Row) -> SourcePosition:
+def position_of(row: Row) -> SourcePosition:
     assert row.end is not None
     return SourcePosition(row.number, *row.end)
 
 
 def read(source: FileSource, after: SourcePosition | None = None) -> tuple[list[Row], tuple[int, str] | None]:
-    """The rows behind that place, and how reading broke off where it did."""
+    """Return the rows after a position, and the error that ended the reading."""
     rows: list[Row] = []
     try:
         rows.extend(source.rows(after))
@@ -117,17 +117,17 @@ def test_rows_of_a_file_object_have_no_resumable_position() -> None:
     assert [row.end for row in read_jsonl(io.BytesIO(b'{"key": 1}\nbad')).rows()] == [None, None]
 
 
-# Going on
+# Reading from a position
 
 
 @pytest.mark.parametrize("make", [read_csv, read_jsonl])
 def test_file_object_cannot_be_read_from_a_position(make: Callable[[io.StringIO], FileSource]) -> None:
-    with pytest.raises(ConfigError, match="is read once"):
+    with pytest.raises(ConfigError, match="can be read only once"):
         make(io.StringIO("")).rows(SourcePosition(1, 2, 3))
 
 
 def test_position_without_a_byte_offset_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="where in the file row 7 ends"):
+    with pytest.raises(ConfigError, match="the position after row 7 has no offset"):
         open_source(tmp_path / "a.csv").rows(SourcePosition(7, 0, 0))
 
 
@@ -177,7 +177,7 @@ def test_header_is_read_from_the_start_even_if_reading_starts_later(tmp_path: Pa
     path.write_text("KEY,Phone,caller_number,starts_at,ends_at\n" + "a,919234567000,911234567898,1,2\n" * 1000)
     source = read_csv(path, receiver="phone")
     *_, before, last = source.rows()
-    (again,) = source.rows(place_of(before))
+    (again,) = source.rows(position_of(before))
     assert again == last
     assert (again.number, again.line) == (1000, 1001)
 
@@ -196,7 +196,7 @@ def test_position_deep_in_a_gzip_file_is_reached_in_bounded_memory(tmp_path: Pat
     assert peak < 1_000_000
 
 
-# Laws
+# Properties
 
 cut_lines = [b"x" * (SHORT_LINE_MAX - 1), b"x" * SHORT_LINE_MAX, "é".encode() * SHORT_LINE_MAX]
 common = [b"\n", b"\r", b"\r\n", b" ", b"a", b"\0", b"\xe9", b"\xef\xbb\xbf", "é".encode(), *cut_lines]
@@ -229,11 +229,11 @@ def test_reading_from_after_any_row_gives_exactly_the_later_rows(
     path.write_bytes(gzip.compress(content) if suffix else content)
     with pytest.MonkeyPatch.context() as patch:
         for module in (text_files, csv_source, jsonl_source):
-            patch.setattr(module, "LINE_MAX", SHORT_LINE_MAX)
+            patch.setattr(module, "LINE_MAX_CHARS", SHORT_LINE_MAX)
         source = open_source(path)
         rows, broken = read(source)
         for count, row in enumerate(rows, 1):
-            assert read(source, place_of(row)) == (rows[count:], broken)
+            assert read(source, position_of(row)) == (rows[count:], broken)
 
 
 @settings(max_examples=200)
