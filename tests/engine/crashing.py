@@ -100,7 +100,7 @@ def live(
 ) -> tuple[Life, float]:
     """One process, from its start to its end or its death; returns what it saw, and the time."""
     loop = looptime.new_event_loop(start=start)
-    resumed = survivor.standing.started is not None
+    resumed = survivor.state.started is not None
 
     async def main() -> Life:
         world = make_world()

@@ -143,7 +143,7 @@ def run_lives(fate: Fate) -> tuple[list[Life], Survivor, SandboxState]:
         await (stream.drain() if what == "drain" else stream.abort())
 
     for number, (write, kept) in enumerate([*fate.deaths, (10**9, True)]):
-        fresh = survivor.standing.started is None
+        fresh = survivor.state.started is None
         stopped: Any = stop if fate.stop is not None and number == 0 else None
         life, now = live(
             lambda number=number: world_of(fate, state, number),  # type: ignore[misc]
@@ -163,7 +163,7 @@ def run_lives(fate: Fate) -> tuple[list[Life], Survivor, SandboxState]:
 
 def check_standing(survivor: Survivor) -> None:
     """Law 2 as the journal alone tells it, after every life."""
-    standing = survivor.standing
+    standing = survivor.state
     assert sum(standing.outcome_counts().values()) == standing.position.row
     homes = Counter(row for batch in standing.open for row in batch.open_rows)
     assert max(homes.values(), default=1) == 1
@@ -244,7 +244,7 @@ def check(fate: Fate) -> None:
     """Run all lives, and hold what they said against the journal, the server's log and the rows that were given."""
     lives, survivor, state = run_lives(fate)
     check_truth(fate, lives, survivor, state)
-    standing, summary = survivor.standing, lives[-1].stream.summary
+    standing, summary = survivor.state, lives[-1].stream.summary
     assert summary.adds_up
     assert summary.read == standing.position.row == len(words_of(lives, survivor))
     assert standing.outcomes == Counter(word.outcome for word in survivor.words.values())

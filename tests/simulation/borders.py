@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from tests.journal.stories import picture
+from tests.journal.entry_generator import comparable
 from tests.simulation.fate import Ending
 from tests.simulation.timeline import Timeline
 from truecaller_async import JournalError
@@ -201,7 +201,7 @@ class Annals:
     @property
     def begun(self) -> bool:
         """Whether there is a campaign to go on with."""
-        return self.memory.standing.started is not None
+        return self.memory.state.started is not None
 
     async def open(self, *, is_new: bool) -> CampaignState:
         state = await self.memory.open(is_new=is_new)
@@ -221,14 +221,14 @@ class Annals:
     @property
     def undecided(self) -> list[JournaledBatch]:
         """The batches that the operator may decide, while no process works on the campaign."""
-        return [batch for batch in self.memory.standing.open if batch.state in DECIDABLE_STATES]
+        return [batch for batch in self.memory.state.open if batch.state in DECIDABLE_STATES]
 
     def decide(self, batch: JournaledBatch, *, applied: bool, at: float) -> None:
         """Write the operator's decision into every form of the journal, and compare them."""
         if self.path is not None:
             decide(self.path, batch.seq, applied, at)
         for entry in decision_entries(batch, applied, at):
-            self.memory.standing.apply(entry)
+            self.memory.state.apply(entry)
             self.entries.append(entry)
         if self.path is not None:
             self._compare()
@@ -251,13 +251,13 @@ class Annals:
 
     def _compare(self) -> None:
         assert self.path is not None
-        examine(self.path, alone=True)
+        examine(self.path, is_locked=True)
         held = open_handle(self.path, is_new=False)
         try:
             said = held.db.execute("PRAGMA integrity_check").fetchone()[0]
             if said != "ok":
                 self.flaws.append(f"integrity_check: {said}")
-            loaded, known = picture(load_statements(held.db).state), picture(self.memory.standing)
+            loaded, known = comparable(load_statements(held.db).state), comparable(self.memory.state)
             self.flaws += _differences("", loaded, known)
         finally:
             held.close()

@@ -319,7 +319,7 @@ class Process:
         jobs: list[Coroutine[Any, Any, None]] = []
         for number, course in enumerate(self.world.evidence.courses):
             annals = self.world.annals[number]
-            if self.number and (annals.memory.standing.complete or not annals.resumable):
+            if self.number and (annals.memory.state.complete or not annals.resumable):
                 continue
             acts = course.campaign.acts
             act = acts[self.number] if self.number < len(acts) else None

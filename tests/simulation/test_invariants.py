@@ -211,7 +211,7 @@ def test_table_that_differs_from_the_entries_is_found(monkeypatch: pytest.Monkey
     def forgetful(annals: Annals, entries: tuple[JournalEntry, ...]) -> None:
         keep(annals, entries)
         if annals.held is not None:
-            annals.held.db.execute("UPDATE batch SET state = 'held' WHERE owes > 0")
+            annals.held.db.execute("UPDATE batch SET state = 'held' WHERE open_rows > 0")
 
     monkeypatch.setattr(Annals, "keep", forgetful)
     [campaign] = QUIET.campaigns

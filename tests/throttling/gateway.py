@@ -160,7 +160,7 @@ async def run_journaled(
     world: World, journal: MemoryJournal, source: object, *, drain_after: float | None = None
 ) -> tuple[list[RecordResult], Summary, Exception | None]:
     """A whole campaign as `World.run`, that begins in this journal or goes on from it, and is told to drain then."""
-    known = journal.standing.started is not None
+    known = journal.state.started is not None
     core = world.client._core
     results: list[RecordResult] = []
     fault: Exception | None = None
