@@ -13,7 +13,7 @@ from typing import TypeAlias
 from truecaller_async.models import RowsSettled, mask_number
 from truecaller_async.validation.untrusted_values import LONG_NUMBER
 
-TEXT_MAX_CHARACTERS = 2000
+TEXT_MAX_CHARS = 2000
 """Longest text that is stored; a longer one is cut."""
 
 CACHED_OUTCOMES_MAX = 4096
@@ -24,12 +24,12 @@ OutcomeKey: TypeAlias = tuple[str, str | None, str | None, int, bool]
 
 
 def truncated(text: str | None) -> str | None:
-    """Mask the long numbers of a text, cut it to `TEXT_MAX_CHARACTERS`, and make it writable."""
+    """Mask the long numbers of a text, cut it to `TEXT_MAX_CHARS`, and make it writable."""
     if text is None:
         return None
     # Mask before cutting: a number that is cut in half would no longer be recognised.
     masked = LONG_NUMBER.sub(lambda found: mask_number(found[0]), text)
-    return writable(masked[:TEXT_MAX_CHARACTERS])
+    return writable(masked[:TEXT_MAX_CHARS])
 
 
 def writable(text: str) -> str:
