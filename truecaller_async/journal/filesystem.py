@@ -1,4 +1,4 @@
-"""Detect whether a file is on a network file system, where the journal works without a write-ahead log.
+"""Detect network file systems, on which the journal works without a write-ahead log.
 
 Algorithm:
     On Linux the mount table names the file system of each mount; the deepest mount that contains the path counts. On

@@ -1,4 +1,4 @@
-"""The handle of a journal that this process has locked: lock, writing connection and statement builder.
+"""Open a journal for writing: its lock, its connection and its statement builder.
 
 Algorithm:
     `open_handle` takes the lock, then checks the file without writing to it, and only then opens the connection that

@@ -108,7 +108,7 @@ def load_statements(db: sqlite3.Connection) -> StatementBuilder:
 
 
 def batch_of(values: Iterable[Any]) -> tuple[JournaledBatch, PendingOutcomes]:
-    """Return the batch of one result of `SELECT_BATCH`, and the outcomes of its settled rows while it is open."""
+    """Return the batch of one `SELECT_BATCH` result, and its pending outcomes while it has open rows."""
     (
         seq, parent, root_batch, call, row, line, offset, first_row, last_row, rows,
         state, attempts, maybe_received, lost_answers, possibly_duplicated, abandoned,

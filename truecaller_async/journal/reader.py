@@ -1,4 +1,4 @@
-"""Read a journal without changing it: progress, row outcomes, attempts, and batches that need a decision.
+"""Read progress, outcomes, attempts and decidable batches of a journal, without changing it.
 
 Algorithm:
     Each method reads in one transaction, so its answer is consistent, also while a run writes. `row_outcomes` uses one
@@ -199,7 +199,10 @@ class JournalReader:
         return [(Outcome(outcome), reason, count) for (outcome, reason), count in ordered[:limit]]
 
     def decidable(self) -> list[DecidableBatch]:
-        """Return the batches about which an operator may decide: the answer was lost, or their run died in flight."""
+        """Return the batches about which an operator may decide whether the server applied them.
+
+        Their answer was lost, or they were in flight when the last run died.
+        """
         excluded = {BatchState.IN_FLIGHT} if self.owner() is not None else set()
         with self._transaction() as db:
             return [
@@ -215,7 +218,7 @@ class JournalReader:
             ]
 
     def row_outcomes(self, after: int = 0) -> Iterator[RowOutcome]:
-        """Yield one outcome for each row that was read, in the order of the rows; provisional ones of open batches.
+        """Yield the outcome of each row that was read, in order; a provisional one for an open row.
 
         Args:
             after: Start behind this row.
