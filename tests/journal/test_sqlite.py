@@ -354,24 +354,24 @@ async def test_after_a_failed_commit_nothing_is_written_and_locks_are_released(
 class Recording(sqlite3.Connection):
     """Records how each transaction begins."""
 
-    begun: list[str] = []  # noqa: RUF012 - one list for all, emptied by the test
+    transactions: list[str] = []  # noqa: RUF012 - one list for all, emptied by the test
 
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
         if sql.startswith("BEGIN"):
-            self.begun.append(sql)
+            self.transactions.append(sql)
         return super().execute(sql, *parameters)
 
 
 @pytest.mark.fault("F52")
 async def test_write_transaction_locks_before_it_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Recording, "begun", [])
+    monkeypatch.setattr(Recording, "transactions", [])
     for run in range(2):
         journal = SqliteJournal(path, factory=Recording)
         await journal.open(is_new=not run)
         await journal.write(*((STARTED, *PLANNED) if not run else (NoteAdded("n", "again"),)))
         await journal.aclose()
-    assert Recording.begun == ["BEGIN IMMEDIATE"] * len(Recording.begun)
-    assert len(Recording.begun) >= 2
+    assert Recording.transactions == ["BEGIN IMMEDIATE"] * len(Recording.transactions)
+    assert len(Recording.transactions) >= 2
 
 
 @pytest.mark.fault("F52")

@@ -37,12 +37,12 @@ class Watched(sqlite3.Connection):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.commits = 0
-        self.begun: list[str] = []
+        self.transactions: list[str] = []
         self.failing_commits = 0
 
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
         if sql.startswith("BEGIN"):
-            self.begun.append(sql)
+            self.transactions.append(sql)
         return super().execute(sql, *parameters)
 
     def commit(self) -> None:
@@ -114,14 +114,14 @@ def count(db: sqlite3.Connection) -> int:
 async def blocked(worker: SqliteWorker) -> threading.Event:
     """Occupy the thread until the event is set, so that further jobs gather."""
     await worker.run(lambda db: None)
-    begun, go = threading.Event(), threading.Event()
+    started, go = threading.Event(), threading.Event()
 
     def wait() -> None:
-        begun.set()
+        started.set()
         assert go.wait(60)
 
     worker.run_without_connection(wait)
-    await asyncio.to_thread(begun.wait, 60)
+    await asyncio.to_thread(started.wait, 60)
     return go
 
 
@@ -131,7 +131,7 @@ async def test_jobs_that_wait_share_one_immediate_transaction(open_worker: Opene
     waiters = [worker.write(insert(n)) for n in range(100)]
     go.set()
     assert await asyncio.gather(*waiters) == list(range(100))
-    assert (world.db.commits, world.db.begun) == (1, ["BEGIN IMMEDIATE"])
+    assert (world.db.commits, world.db.transactions) == (1, ["BEGIN IMMEDIATE"])
     assert world.items() == list(range(100))
 
 

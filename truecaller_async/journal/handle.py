@@ -63,7 +63,7 @@ class JournalHandle:
         return bool(self.db.execute("SELECT purged FROM campaign").fetchone()[0])
 
     def abandon(self) -> None:
-        """Close the connection without a checkpoint, and keep the lock."""
+        """Close the connection, and keep the lock."""
         with contextlib.suppress(sqlite3.Error):
             self.db.close()
 

@@ -103,6 +103,7 @@ def _erase(db: sqlite3.Connection, state: CampaignState) -> None:
     # In the transaction that deletes the rows: a run must never find their tables empty and the mark missing.
     db.execute("UPDATE campaign SET purged = 1")
     db.commit()
+    # Last, because it cannot be part of a transaction. It rewrites the file without the pages that are free now.
     db.execute("VACUUM")
 
 

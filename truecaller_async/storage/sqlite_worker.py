@@ -368,7 +368,7 @@ class SqliteWorker:
         try:
             db.execute("BEGIN IMMEDIATE")
             outcomes = [self._isolated(db, job.work) if is_isolated else (job.work(db), None) for job in group]
-            db.commit()
+            db.commit()  # before any waiter of the group is resolved: a result means that the data is stored
         except BaseException as error:  # noqa: BLE001 - the waiters must get it, whatever it is
             with contextlib.suppress(sqlite3.Error):
                 if self._stops_after_failure:
