@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.authentication.workers import LIMITS, NO_TOKEN, PUSHED
-from tests.crash.nursery import Nursery
+from tests.crash.forker import ProcessForker
 from truecaller_async.sandbox import Sandbox, SandboxSettings
 
 POOL = 10
@@ -40,7 +40,7 @@ async def test_thirty_restarts_mint_no_more_tokens_than_the_pool_size(sandbox: S
     dice, log = Random(7), tmp_path / "log"
 
     def crash_loop() -> list[bool]:
-        with Nursery("tests.authentication.workers") as nursery:
+        with ProcessForker("tests.authentication.workers") as nursery:
             kills = [
                 nursery.run(order_of(sandbox, tmp_path, pushes=100_000), log, life=dice.uniform(0.02, 0.5)).killed
                 for _ in range(RESTARTS)
@@ -63,7 +63,7 @@ async def test_twenty_processes_started_together_share_one_mint_budget(sandbox: 
     log = tmp_path / "log"
 
     def herd() -> int:
-        with Nursery("tests.authentication.workers") as nursery:
+        with ProcessForker("tests.authentication.workers") as nursery:
             return nursery.run(order_of(sandbox, tmp_path, herd=HERD, pushes=3), log).code
 
     code = await asyncio.to_thread(herd)

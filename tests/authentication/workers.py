@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import truecaller_async.tokens.sqlite_store  # noqa: F401
-from tests.crash.nursery import serve
+from tests.crash.forker import serve
 from truecaller_async import CallRecord, Limits, TokenBudgetExhausted, TruecallerClient
 
 LIMITS = Limits.documented().replace(token=(1000, 0.1))

@@ -61,7 +61,7 @@ async def test_state_file_readable_by_others_exits_3(shell: Shell) -> None:
     _let_others_read(state)
     told = await shell.call("token", "status")
     assert told.code == 3
-    assert "run chmod 600" in told.stderr
+    assert "Run chmod 600" in told.stderr
 
 
 def _let_others_read(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What every `Journal` promises."""
+"""Every `Journal` behaves the same: durability, order, refusals, reopening."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.journal.stories import BEGUN, Teller, picture, tellers
+from tests.journal.entry_generator import STARTED, EntryGenerator, comparable, entry_generators
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal import MemoryJournal, SqliteJournal, filesystem
 from truecaller_async.models import (
@@ -29,16 +29,16 @@ from truecaller_async.models import (
 from truecaller_async.planning.batch_state import BatchState
 from truecaller_async.ports import Journal
 
-Shelf: TypeAlias = Callable[[], Journal]
-"""Gives the journal of one campaign, again and again, as another run would get it."""
+JournalFactory: TypeAlias = Callable[[], Journal]
+"""Returns a journal object for the same campaign at each call, as another run would create it."""
 
 PLANNED = BatchPlanned(1, (1, 2))
-READ = RowsRead(SourcePosition(2, 3, 60), b"prints")
-INTENT = AttemptStarted(1, 1, "0123456789ab", 10.0)
+READ = RowsRead(SourcePosition(2, 3, 60), b"fingerprints")
+ATTEMPT = AttemptStarted(1, 1, "0123456789ab", 10.0)
 ENDED = AttemptEnded(1, 1, "accepted", 11.0, batch_id="b-1")
 DELIVERED = RowsSettled((1,), Outcome.DELIVERED, seq=1)
 FAILED = RowsSettled((2,), Outcome.FAILED, "not a user", seq=1)
-LIFE = (BEGUN, PLANNED, READ, INTENT, ENDED, DELIVERED, FAILED)
+LIFE = (STARTED, PLANNED, READ, ATTEMPT, ENDED, DELIVERED, FAILED)
 
 
 KINDS = ("memory", "sqlite", "sqlite on a network")
@@ -54,27 +54,27 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.fixture
-async def shelf(kind: str, tmp_path: Path) -> AsyncIterator[Shelf]:
-    """Journals of one path; whatever a test leaves open is closed behind it."""
+async def new_journal(kind: str, tmp_path: Path) -> AsyncIterator[JournalFactory]:
+    """Yield a factory of journals of one path; close the journals that a test leaves open."""
     made: list[Journal] = []
-    take = shelf_of(kind, tmp_path / "campaign.db")
+    create = factory_of(kind, tmp_path / "campaign.db")
 
-    def shelf() -> Journal:
-        made.append(take())
+    def new_journal() -> Journal:
+        made.append(create())
         return made[-1]
 
-    yield shelf
+    yield new_journal
     for journal in made:
         await journal.aclose()
 
 
-def shelf_of(kind: str, path: Path) -> Shelf:
+def factory_of(kind: str, path: Path) -> JournalFactory:
     memory = MemoryJournal(resumable=True)
     return (lambda: memory) if kind == "memory" else (lambda: SqliteJournal(path))
 
 
-async def test_batch_life_is_written_entry_by_entry(shelf: Shelf) -> None:
-    journal = shelf()
+async def test_batch_life_is_written_entry_by_entry(new_journal: JournalFactory) -> None:
+    journal = new_journal()
     state = await journal.open(is_new=True)
     for entry in LIFE:
         await journal.write(entry)
@@ -82,8 +82,8 @@ async def test_batch_life_is_written_entry_by_entry(shelf: Shelf) -> None:
     await journal.aclose()
 
 
-async def test_several_entries_are_one_write_and_no_entries_are_no_write(shelf: Shelf) -> None:
-    journal = shelf()
+async def test_several_entries_are_one_write_and_no_entries_are_no_write(new_journal: JournalFactory) -> None:
+    journal = new_journal()
     state = await journal.open(is_new=True)
     await journal.write(*LIFE)
     await journal.write()
@@ -92,61 +92,61 @@ async def test_several_entries_are_one_write_and_no_entries_are_no_write(shelf: 
     await journal.aclose()
 
 
-async def test_closed_journal_resumes_at_the_same_state(shelf: Shelf) -> None:
-    journal = shelf()
+async def test_closed_journal_resumes_at_the_same_state(new_journal: JournalFactory) -> None:
+    journal = new_journal()
     await journal.open(is_new=True)
     await journal.write(*LIFE[:-2], DELIVERED)
     await journal.aclose()
-    journal = shelf()
+    journal = new_journal()
     state = await journal.open(is_new=False)
     (batch,) = state.open
     assert (batch.state, batch.batch_id, list(batch.open_rows)) == (BatchState.ACCEPTED, "b-1", [2])
-    assert state.started == BEGUN
+    assert state.started == STARTED
     await journal.write(FAILED)
     assert state.outcome_counts() == {Outcome.DELIVERED: 1, Outcome.FAILED: 1}
     await journal.aclose()
 
 
-async def test_journal_with_a_campaign_cannot_be_started_again(shelf: Shelf) -> None:
-    journal = shelf()
+async def test_journal_with_a_campaign_cannot_be_started_again(new_journal: JournalFactory) -> None:
+    journal = new_journal()
     await journal.open(is_new=True)
-    await journal.write(BEGUN)
+    await journal.write(STARTED)
     await journal.aclose()
-    with pytest.raises(JournalError, match="resume"):
-        await shelf().open(is_new=True)
-    state = await shelf().open(is_new=False)
-    assert state.started == BEGUN
+    with pytest.raises(JournalError, match="Resume"):
+        await new_journal().open(is_new=True)
+    state = await new_journal().open(is_new=False)
+    assert state.started == STARTED
 
 
-async def test_journal_without_a_campaign_cannot_be_resumed(shelf: Shelf) -> None:
+async def test_journal_without_a_campaign_cannot_be_resumed(new_journal: JournalFactory) -> None:
     with pytest.raises(JournalError):
-        await shelf().open(is_new=False)
-    journal = shelf()
+        await new_journal().open(is_new=False)
+    journal = new_journal()
     await journal.open(is_new=True)
     await journal.aclose()
     with pytest.raises(JournalError, match="no campaign"):
-        await shelf().open(is_new=False)
-    journal = shelf()
+        await new_journal().open(is_new=False)
+    journal = new_journal()
     await journal.open(is_new=True)
     await journal.aclose()
 
 
-async def test_open_journal_is_busy_and_stays_open(shelf: Shelf) -> None:
-    journal = shelf()
+async def test_open_journal_is_busy_and_stays_open(new_journal: JournalFactory) -> None:
+    journal = new_journal()
     await journal.open(is_new=True)
-    await journal.write(BEGUN)
-    for anew in (True, False):
+    await journal.write(STARTED)
+    for is_new in (True, False):
         with pytest.raises(JournalBusy):
-            await shelf().open(is_new=anew)
+            await new_journal().open(is_new=is_new)
     await journal.write(RunStarted(1.0, 1))
     await journal.aclose()
 
 
-@pytest.mark.parametrize("entries", [[INTENT], [ENDED], [PLANNED, ENDED], [PLANNED, INTENT, ENDED, ENDED]])
+@pytest.mark.parametrize("entries", [[ATTEMPT], [ENDED], [PLANNED, ENDED], [PLANNED, ATTEMPT, ENDED, ENDED]])
 async def test_impossible_entry_is_refused_and_nothing_is_written_after_it(
-    shelf: Shelf, entries: list[JournalEntry]
+    new_journal: JournalFactory, entries: list[JournalEntry]
 ) -> None:
-    journal = shelf()
+    journal = new_journal()
     await journal.open(is_new=True)
     with pytest.raises(JournalError):
         await journal.write(*entries)
@@ -155,31 +155,31 @@ async def test_impossible_entry_is_refused_and_nothing_is_written_after_it(
     await journal.aclose()
 
 
-async def test_concurrent_writes_keep_the_order_of_the_calls(shelf: Shelf) -> None:
-    journal = shelf()
+async def test_concurrent_writes_keep_the_order_of_the_calls(new_journal: JournalFactory) -> None:
+    journal = new_journal()
     await journal.open(is_new=True)
     await asyncio.gather(*(journal.write(entry) for entry in LIFE))
     await journal.aclose()
-    state = await shelf().open(is_new=False)
+    state = await new_journal().open(is_new=False)
     assert state.outcome_counts() == {Outcome.DELIVERED: 1, Outcome.FAILED: 1}
 
 
-async def test_cancelled_write_loses_nothing(shelf: Shelf) -> None:
-    journal = shelf()
+async def test_cancelled_write_loses_nothing(new_journal: JournalFactory) -> None:
+    journal = new_journal()
     await journal.open(is_new=True)
-    await journal.write(BEGUN)
+    await journal.write(STARTED)
     waiter = asyncio.create_task(journal.write(PLANNED, READ))
     await asyncio.sleep(0)
     waiter.cancel()
-    await journal.write(INTENT)
+    await journal.write(ATTEMPT)
     await asyncio.wait([waiter])
     await journal.aclose()
-    state = await shelf().open(is_new=False)
+    state = await new_journal().open(is_new=False)
     assert state.batch(1).state is BatchState.IN_FLIGHT
 
 
-async def test_close_waits_for_pending_writes_and_may_be_repeated(shelf: Shelf) -> None:
-    journal = shelf()
+async def test_close_waits_for_pending_writes_and_may_be_repeated(new_journal: JournalFactory) -> None:
+    journal = new_journal()
     await journal.open(is_new=True)
     writes = [asyncio.create_task(journal.write(entry)) for entry in LIFE]
     await asyncio.sleep(0)
@@ -190,11 +190,11 @@ async def test_close_waits_for_pending_writes_and_may_be_repeated(shelf: Shelf) 
         await journal.write(PLANNED)
 
 
-async def test_read_back_entries_come_in_chunks(shelf: Shelf) -> None:
-    journal = shelf()
+async def test_read_back_entries_come_in_chunks(new_journal: JournalFactory) -> None:
+    journal = new_journal()
     await journal.open(is_new=True)
     reads = [RowsRead(SourcePosition(row, row + 1, 30 * row), b"p" * row) for row in (2, 3, 7)]
-    await journal.write(BEGUN)
+    await journal.write(STARTED)
     for seq, rows in enumerate([(1, 2), (3,), (4, 5, 6, 7)]):
         await journal.write(BatchPlanned(seq + 1, rows), reads[seq])
     assert list(await journal.read_blocks(0, 2)) == reads[:2]
@@ -203,20 +203,20 @@ async def test_read_back_entries_come_in_chunks(shelf: Shelf) -> None:
     await journal.aclose()
 
 
-@given(teller=tellers(), steps=st.integers(1, 25))
+@given(generator=entry_generators(), steps=st.integers(1, 25))
 @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_resume_after_any_interrupted_prefix_starts_at_its_state(
-    kind: str, tmp_path_factory: pytest.TempPathFactory, teller: Teller, steps: int
+    kind: str, tmp_path_factory: pytest.TempPathFactory, generator: EntryGenerator, steps: int
 ) -> None:
-    shelf = shelf_of(kind, tmp_path_factory.mktemp("journal") / "campaign.db")
+    new_journal = factory_of(kind, tmp_path_factory.mktemp("journal") / "campaign.db")
 
-    async def tell() -> None:
+    async def write_steps() -> None:
         for step in range(steps):
-            async with aclosing(shelf()) as journal:
+            async with aclosing(new_journal()) as journal:
                 state = await journal.open(is_new=not step)
-                await journal.write(*teller.transaction())
-                assert picture(state) == picture(teller.state)
-        async with aclosing(shelf()) as journal:
-            assert picture(await journal.open(is_new=False)) == picture(teller.state)
+                await journal.write(*generator.transaction())
+                assert comparable(state) == comparable(generator.state)
+        async with aclosing(new_journal()) as journal:
+            assert comparable(await journal.open(is_new=False)) == comparable(generator.state)
 
-    asyncio.run(tell())
+    asyncio.run(write_steps())

@@ -1,4 +1,7 @@
-"""What every `Limiter` promises; how well it keeps the rate law is told in its own room."""
+"""Every `Limiter` behaves the same: permits, waits, accounts and restarts.
+
+How exactly a limiter follows the rate law is tested in `tests/limits/`.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ LIMITS = Limits(
 pytestmark = pytest.mark.parametrize("opener", [LocalLimiter])
 
 
-async def take_all(limiter: Limiter, token: str, call: str, seconds: float) -> list[float]:
+async def acquire_all(limiter: Limiter, token: str, call: str, seconds: float) -> list[float]:
     loop, granted = asyncio.get_running_loop(), list[float]()
     end = loop.time() + seconds
     while loop.time() < end:
@@ -40,57 +43,57 @@ async def take_all(limiter: Limiter, token: str, call: str, seconds: float) -> l
 
 
 def test_permit_is_granted_or_the_wait_is_returned(opener: Opener) -> None:
-    async def scene() -> None:
-        granted = await take_all(opener(LIMITS), "token", "push", 60.0)
+    async def scenario() -> None:
+        granted = await acquire_all(opener(LIMITS), "token", "push", 60.0)
         assert most_in_window(granted, 10.0) <= 6
         assert len(granted) >= 30
 
-    run_virtual(scene)
+    run_virtual(scenario)
 
 
 def test_tokens_have_own_limits_and_the_account_has_one_for_all(opener: Opener) -> None:
-    async def scene() -> None:
+    async def scenario() -> None:
         limiter = opener(LIMITS)
-        pushes = await asyncio.gather(*(take_all(limiter, token, "push", 30.0) for token in "ab"))
+        pushes = await asyncio.gather(*(acquire_all(limiter, token, "push", 30.0) for token in "ab"))
         assert most_in_window(sorted(pushes[0] + pushes[1]), 10.0) > 6
-        labels = await asyncio.gather(*(take_all(limiter, token, "labels", 180.0) for token in "ab"))
+        labels = await asyncio.gather(*(acquire_all(limiter, token, "labels", 180.0) for token in "ab"))
         assert most_in_window(sorted(labels[0] + labels[1]), 60.0) <= 3
 
-    run_virtual(scene)
+    run_virtual(scenario)
 
 
 def test_call_passes_every_limit_that_names_it(opener: Opener) -> None:
-    async def scene() -> None:
-        assert most_in_window(await take_all(opener(LIMITS), "token", "submit", 200.0), 60.0) == 2
+    async def scenario() -> None:
+        assert most_in_window(await acquire_all(opener(LIMITS), "token", "submit", 200.0), 60.0) == 2
 
-    run_virtual(scene)
+    run_virtual(scenario)
 
 
 def test_refusal_slows_down(opener: Opener) -> None:
-    async def scene() -> None:
+    async def scenario() -> None:
         limiter = opener(LIMITS)
         limiter.slow_down("token")
-        assert most_in_window(await take_all(limiter, "token", "push", 30.0), 10.0) <= 3
+        assert most_in_window(await acquire_all(limiter, "token", "push", 30.0), 10.0) <= 3
 
-    run_virtual(scene)
+    run_virtual(scenario)
 
 
 def test_requests_of_an_earlier_process_count(opener: Opener) -> None:
-    async def scene() -> None:
+    async def scenario() -> None:
         limiter = opener(LIMITS)
         limiter.restore("token", {"batch": [1.0, 2.0], "no such limit": [0.0]})
         assert await limiter.try_acquire("token", "submit") >= 58.0
         assert await limiter.try_acquire("token", "push") == 0.0
 
-    run_virtual(scene)
+    run_virtual(scenario)
 
 
 def test_forgotten_token_stays_counted_for_the_account(opener: Opener) -> None:
-    async def scene() -> None:
+    async def scenario() -> None:
         limiter = opener(LIMITS)
-        before = await take_all(limiter, "a", "labels", 50.0)
+        before = await acquire_all(limiter, "a", "labels", 50.0)
         limiter.remove("a")
         limiter.remove("never known")
-        assert most_in_window(before + await take_all(limiter, "b", "labels", 100.0), 60.0) <= 3
+        assert most_in_window(before + await acquire_all(limiter, "b", "labels", 100.0), 60.0) <= 3
 
-    run_virtual(scene)
+    run_virtual(scenario)

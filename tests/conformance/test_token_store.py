@@ -1,4 +1,4 @@
-"""What every `TokenStore` promises. What differs by design, whether it outlives its process, is a parameter."""
+"""Every `TokenStore` behaves the same, apart from durability, which is a parameter."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ Opener: TypeAlias = Callable[[], TokenStore]
 
 @attrs.frozen
 class Kind:
-    """One adapter: how its stores are opened, all on the same place, and whether that outlives them."""
+    """One adapter of the port."""
 
     open: Opener
+    """Opens a store; all of them use the same place."""
     durable: bool
+    """Whether the tokens are still there after the store was closed."""
 
 
 @pytest_asyncio.fixture(params=["memory", "sqlite"])
@@ -171,7 +173,7 @@ async def test_store_may_be_closed_twice_or_unused(kind: Kind) -> None:
 
 @given(st.integers(1, 5), st.lists(st.floats(0, 40), max_size=30))
 def test_granted_claims_respect_the_limit_in_any_window(limit: int, pauses: list[float]) -> None:
-    async def scene() -> list[float]:
+    async def scenario() -> list[float]:
         store, now, granted = MemoryTokenStore(), NOW, list[float]()
         for pause in pauses:
             now += pause
@@ -179,4 +181,4 @@ def test_granted_claims_respect_the_limit_in_any_window(limit: int, pauses: list
                 granted.append(now)
         return granted
 
-    assert most_in_window(run_virtual(scene), 60.0) <= limit
+    assert most_in_window(run_virtual(scenario), 60.0) <= limit

@@ -1,7 +1,7 @@
-"""What must be true of a campaign when it has come to its end, row by row, against the server's own log.
+"""Check a finished campaign, row by row, against the log of the server.
 
-This is the whole specification of the crash tests: no row is lost, nothing is claimed that did not happen, nothing
-happened twice that the journal did not see coming, and an older word never lies over a newer one.
+This is the specification of the crash tests: no row is lost, no outcome contradicts the server, no record is applied
+more often than the journal allows, and of each pair the latest applied row is applied last.
 """
 
 from __future__ import annotations
@@ -14,77 +14,88 @@ from pathlib import Path
 
 import attrs
 
-from tests.crash.campaigns import BAD, GOOD, LATE, POISON, REPEAT, Row
+from tests.crash.campaigns import DUPLICATE, EXPIRED, GOOD, INVALID, UNKNOWN_LABEL, Row
 from truecaller_async.journal.reader import JournalReader, RowOutcome
 from truecaller_async.models import Outcome
 
 NEVER_SENT = frozenset({Outcome.INVALID, Outcome.EXPIRED, Outcome.DUPLICATE, Outcome.UNSENT})
-WORDS_OF: Mapping[str, frozenset[Outcome]] = {
-    BAD: frozenset({Outcome.INVALID}),
-    LATE: frozenset({Outcome.INVALID, Outcome.EXPIRED}),
-    REPEAT: frozenset({Outcome.DUPLICATE}),
-    POISON: frozenset({Outcome.FAILED, Outcome.UNKNOWN}),
+POSSIBLE_OUTCOMES: Mapping[str, frozenset[Outcome]] = {
+    INVALID: frozenset({Outcome.INVALID}),
+    EXPIRED: frozenset({Outcome.INVALID, Outcome.EXPIRED}),
+    DUPLICATE: frozenset({Outcome.DUPLICATE}),
+    UNKNOWN_LABEL: frozenset({Outcome.FAILED, Outcome.UNKNOWN}),
 }
 
 
 @attrs.frozen
-class Deed:
-    """One record that took effect at the server: whose words it had, and the server's verdict."""
+class AppliedRecord:
+    """One record that the server applied."""
 
     row: int
+    """The row that its reason text names."""
     delivered: bool
+    """Whether the server delivered it."""
 
 
 @attrs.frozen
-class Story:
-    """What a journal tells at the end. `homes` are the batches by their parents, `lost` the lost attempts by batch."""
+class FinalJournal:
+    """The content of the journal of a finished campaign."""
 
-    words: Sequence[RowOutcome]
-    homes: Mapping[int, int | None]
+    outcomes: Sequence[RowOutcome]
+    """The outcomes of all rows."""
+    parents: Mapping[int, int | None]
+    """The parent of each batch."""
     lost: Counter[int]
+    """The number of lost answers of each batch."""
     attempts: int
+    """The number of all attempts."""
     unended: int
+    """The number of attempts without an end."""
     batches: int
-    account: Counter[Outcome]
+    """The number of batches."""
+    summary: Counter[Outcome]
+    """The counts of the outcomes, by the state of the campaign."""
     read: int
-    ended: bool
+    """The number of rows that were read."""
+    source_exhausted: bool
+    """Whether the source was read to its end."""
 
     @classmethod
-    def of(cls, path: Path) -> Story:
-        """Read it, to the last word. Raises `JournalError`."""
+    def of(cls, path: Path) -> FinalJournal:
+        """Read the journal; raise `JournalError` if it cannot be read."""
         with JournalReader(path) as reader:
-            words = list(reader.row_outcomes())
+            outcomes = list(reader.row_outcomes())
             state = reader.state()
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-            homes = dict(db.execute("SELECT seq, parent FROM batch"))
+            parents = dict(db.execute("SELECT seq, parent FROM batch"))
             ends = db.execute("SELECT seq, event, count(*) FROM attempt GROUP BY seq, event").fetchall()
         lost: Counter[int] = Counter()
         for seq, event, count in ends:
             lost[seq] += count if event == "lost" else 0
         return cls(
-            words=words,
-            homes=homes,
+            outcomes=outcomes,
+            parents=parents,
             lost=lost,
             attempts=sum(count for _, _, count in ends),
             unended=sum(count for _, event, count in ends if event is None),
-            batches=len(homes),
-            account=state.outcome_counts(),
+            batches=len(parents),
+            summary=state.outcome_counts(),
             read=state.position.row,
-            ended=state.source_exhausted,
+            source_exhausted=state.source_exhausted,
         )
 
-    def lost_of(self, word: RowOutcome) -> int:
-        """The lost attempts of all batches that the row was ever in."""
-        total, seq = 0, word.seq
+    def lost_of(self, outcome: RowOutcome) -> int:
+        """Return the number of lost answers of all batches that the row was ever in."""
+        total, seq = 0, outcome.seq
         while seq is not None:
             total += self.lost[seq]
-            seq = self.homes.get(seq)
+            seq = self.parents.get(seq)
         return total
 
 
 @attrs.define
 class Findings:
-    """The account of one campaign, and every law that it broke."""
+    """The counts of one campaign, and the laws that it violated."""
 
     rows: int = 0
     batches: int = 0
@@ -98,87 +109,98 @@ class Findings:
     violations: list[str] = attrs.field(factory=list)
 
     def add(self, other: Findings) -> None:
-        """Both together."""
+        """Add the counts and violations of another campaign."""
         for field in attrs.fields(Findings):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
 
-def check(rows: Sequence[Row], story: Story, deeds: Sequence[Deed], policy: str) -> Findings:
-    """Hold a finished campaign to the laws. `deeds` are in the order in which they took effect."""
-    times: Counter[int] = Counter(deed.row for deed in deeds)
-    delivered = {deed.row for deed in deeds if deed.delivered}
-    told = Counter(word.row for word in story.words)
+def check(rows: Sequence[Row], journal: FinalJournal, applied: Sequence[AppliedRecord], policy: str) -> Findings:
+    """Check a finished campaign.
+
+    Args:
+        rows: The rows of its input.
+        journal: The content of its journal.
+        applied: The records that the server applied, in their order.
+        policy: Its `on_ambiguous`.
+    """
+    times: Counter[int] = Counter(record.row for record in applied)
+    delivered = {record.row for record in applied if record.delivered}
+    outcomes_per_row = Counter(result.row for result in journal.outcomes)
     found = Findings(
         rows=len(rows),
-        batches=story.batches,
-        attempts=story.attempts,
-        ambiguous=sum(story.lost.values()),
-        lost=sum(told[row.number] == 0 for row in rows),
-        flagged=sum(word.possibly_duplicated and times[word.row] > 1 for word in story.words),
+        batches=journal.batches,
+        attempts=journal.attempts,
+        ambiguous=sum(journal.lost.values()),
+        lost=sum(outcomes_per_row[row.number] == 0 for row in rows),
+        flagged=sum(result.possibly_duplicated and times[result.row] > 1 for result in journal.outcomes),
         unflagged=sum(
-            not word.possibly_duplicated and times[word.row] > 1 for word in story.words if word.row in times
+            not result.possibly_duplicated and times[result.row] > 1
+            for result in journal.outcomes
+            if result.row in times
         ),
-        unknown_applied=sum(word.outcome is Outcome.UNKNOWN and times[word.row] > 0 for word in story.words),
-        unknown_not_applied=sum(word.outcome is Outcome.UNKNOWN and not times[word.row] for word in story.words),
+        unknown_applied=sum(result.outcome is Outcome.UNKNOWN and times[result.row] > 0 for result in journal.outcomes),
+        unknown_not_applied=sum(
+            result.outcome is Outcome.UNKNOWN and not times[result.row] for result in journal.outcomes
+        ),
     )
-    found.violations += _of_the_whole(rows, story, told)
-    words = {word.row: word for word in story.words}
-    for row, word in ((row, words[row.number]) for row in rows if row.number in words):
+    found.violations += _check_campaign(rows, journal, outcomes_per_row)
+    by_row = {result.row: result for result in journal.outcomes}
+    for row, result in ((row, by_row[row.number]) for row in rows if row.number in by_row):
         found.violations += [
-            f"row {row.number} ({row.kind}, {word.outcome}, batch {word.seq}): {text}"
-            for text in _of_a_row(row, word, times[row.number], row.number in delivered)
+            f"row {row.number} ({row.kind}, {result.outcome}, batch {result.seq}): {text}"
+            for text in _check_row(row, result, times[row.number], row.number in delivered)
         ]
-        allowed = 1 + story.lost_of(word)
-        if row.kind != REPEAT and times[row.number] > allowed:
+        allowed = 1 + journal.lost_of(result)
+        if row.kind != DUPLICATE and times[row.number] > allowed:
             found.violations.append(f"row {row.number} was applied {times[row.number]} times, and {allowed} may be")
-        if word.possibly_duplicated and not story.lost_of(word):
+        if result.possibly_duplicated and not journal.lost_of(result):
             found.violations.append(f"row {row.number} is possibly duplicated, and no answer was lost")
     if policy == "hold":
         found.violations += [
             f"row {row} was applied {count} times under hold" for row, count in times.items() if count > 1
         ]
-    found.violations += _of_the_order(rows, deeds)
+    found.violations += _check_pair_order(rows, applied)
     return found
 
 
-def check_results(lines: Iterable[Mapping[str, str]], story: Story) -> Iterator[str]:
-    """What is wrong in a results file when its campaign is complete: each row stands there once, as in the journal."""
+def check_results(lines: Iterable[Mapping[str, str]], journal: FinalJournal) -> Iterator[str]:
+    """Yield what is wrong in a results file: it must have each row once, with its journaled outcome."""
     lines = list(lines)
     counts = Counter(int(line["row"]) for line in lines)
-    yield from (f"row {row} stands {count} times in the results" for row, count in counts.items() if count > 1)
-    missing = [word.row for word in story.words if word.row not in counts]
+    yield from (f"row {row} is {count} times in the results" for row, count in counts.items() if count > 1)
+    missing = [result.row for result in journal.outcomes if result.row not in counts]
     if missing:
         yield f"{len(missing)} rows are not in the results, the first of them {missing[0]}"
-    strange = [row for row in counts if not 1 <= row <= len(story.words)]
-    if strange:
-        yield f"the results have a row {strange[0]} that is none"
+    unknown = [row for row in counts if not 1 <= row <= len(journal.outcomes)]
+    if unknown:
+        yield f"the results have a row {unknown[0]} that does not exist"
         return
     for line in lines:
-        word = story.words[int(line["row"]) - 1]
-        theirs = (line["outcome"], line["possibly_duplicated"], line["attempts"])
-        ours = (str(word.outcome), str(word.possibly_duplicated).lower(), str(word.attempts))
-        if theirs != ours:
-            yield f"row {word.row} is {theirs} in the results and {ours} in the journal"
+        result = journal.outcomes[int(line["row"]) - 1]
+        written = (line["outcome"], line["possibly_duplicated"], line["attempts"])
+        expected = (str(result.outcome), str(result.possibly_duplicated).lower(), str(result.attempts))
+        if written != expected:
+            yield f"row {result.row} is {written} in the results and {expected} in the journal"
 
 
-def _of_the_whole(rows: Sequence[Row], story: Story, told: Counter[int]) -> Iterator[str]:
-    yield from (f"row {row.number} has {told[row.number]} words" for row in rows if told[row.number] != 1)
-    if len(told) > len(rows):
-        yield f"the journal has words on {len(told)} rows, and there are {len(rows)}"
-    if not story.ended or story.read != len(rows):
-        yield f"the source is not read to its end: {story.read} of {len(rows)} rows"
-    if story.unended:
-        yield f"{story.unended} attempts have no end"
-    if story.account != Counter(word.outcome for word in story.words):
-        yield f"the account {dict(story.account)} is not what the words add up to"
+def _check_campaign(rows: Sequence[Row], journal: FinalJournal, counts: Counter[int]) -> Iterator[str]:
+    yield from (f"row {row.number} has {counts[row.number]} outcomes" for row in rows if counts[row.number] != 1)
+    if len(counts) > len(rows):
+        yield f"the journal has outcomes of {len(counts)} rows, and there are {len(rows)}"
+    if not journal.source_exhausted or journal.read != len(rows):
+        yield f"the source is not read to its end: {journal.read} of {len(rows)} rows"
+    if journal.unended:
+        yield f"{journal.unended} attempts have no end"
+    if journal.summary != Counter(result.outcome for result in journal.outcomes):
+        yield f"the summary {dict(journal.summary)} is not the sum of the outcomes"
 
 
-def _of_a_row(row: Row, word: RowOutcome, times: int, delivered: bool) -> Iterator[str]:
-    """`times` it took effect."""
-    outcome = word.outcome
-    if row.kind in WORDS_OF and outcome not in WORDS_OF[row.kind]:
-        yield "this kind of row cannot have this word"
-    if row.kind == REPEAT:
+def _check_row(row: Row, result: RowOutcome, times: int, delivered: bool) -> Iterator[str]:
+    """Yield what is wrong with a row that was applied `times` times."""
+    outcome = result.outcome
+    if row.kind in POSSIBLE_OUTCOMES and outcome not in POSSIBLE_OUTCOMES[row.kind]:
+        yield "this kind of row cannot have this outcome"
+    if row.kind == DUPLICATE:
         return
     if outcome is Outcome.UNSENT:
         yield "it is unsent in a finished campaign"
@@ -188,23 +210,23 @@ def _of_a_row(row: Row, word: RowOutcome, times: int, delivered: bool) -> Iterat
         yield "the server never delivered it"
     if outcome is Outcome.FAILED and delivered:
         yield "the server delivered it"
-    if outcome is Outcome.FAILED and row.kind == GOOD and not row.is_refused_by_phone:
+    if outcome is Outcome.FAILED and row.kind == GOOD and not row.is_failure:
         yield "nothing is wrong with it"
-    if times > 1 and not word.possibly_duplicated:
+    if times > 1 and not result.possibly_duplicated:
         yield f"it was applied {times} times and is not flagged"
-    if times > word.attempts:
-        yield f"it was applied {times} times in {word.attempts} attempts"
+    if times > result.attempts:
+        yield f"it was applied {times} times in {result.attempts} attempts"
 
 
-def _of_the_order(rows: Sequence[Row], deeds: Sequence[Deed]) -> Iterator[str]:
-    """Of each pair, what took effect last is the latest row of those that took effect."""
+def _check_pair_order(rows: Sequence[Row], applied: Sequence[AppliedRecord]) -> Iterator[str]:
+    """Yield each pair of which the last applied row is not its latest applied row."""
     pairs = {row.number: row.pair for row in rows}
     last: dict[tuple[str, str], int] = {}
     latest: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for deed in deeds:
-        pair = pairs[deed.row]
-        last[pair] = deed.row
-        latest[pair] = max(latest[pair], deed.row)
+    for record in applied:
+        pair = pairs[record.row]
+        last[pair] = record.row
+        latest[pair] = max(latest[pair], record.row)
     for pair, row in last.items():
         if row != latest[pair]:
-            yield f"row {row} took effect after row {latest[pair]}, which is a later one of its pair"
+            yield f"row {row} was applied after row {latest[pair]}, which is a later one of its pair"

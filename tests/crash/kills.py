@@ -1,13 +1,13 @@
-"""The kill loop: SIGKILL at random moments, until nobody believes in luck any more.
+"""Kill campaigns with SIGKILL at random moments, resume them, and check the laws.
 
-One sandbox lives through it all: it breaks connections before and after a batch took effect, answers 502 and 503 before
-and after, and hides new batches for a second. A campaign runs and is resumed by the real command line, with a results
-file, and is killed again and again; after each kill the journal's integrity is checked on a copy. When a campaign has
-come to its end it is held to the laws (`checking`), and the next one begins.
+Algorithm:
+    One sandbox process survives all kills. It breaks connections before and after a batch is applied, answers 502 and
+    503 before and after, and hides new batches for a second. A campaign is run and resumed by the real command line,
+    with a results file, and is killed repeatedly. After each kill the integrity of the journal is checked on a copy.
+    A finished campaign is checked against the laws (`checking`), and the next one starts.
 
-Most commands are children of a nursery, with small batches; each tenth one is a plain `python -m truecaller_async.cli`,
-interpreter start and all. The same seed gives the same campaigns, lives and faults; what the clock does in between is
-the machine's.
+    Most commands are forked processes with small batches; one in ten is a plain `python -m truecaller_async.cli`. A
+    seed determines the campaigns, lifetimes and faults, but not the timing of the machine.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from typing import Any, Self
 
 import attrs
 
-from tests.crash.campaigns import Row, row_said, rows_of, write_csv
-from tests.crash.checking import Deed, Findings, Story, check, check_results
-from tests.crash.nursery import PATIENCE, REPOSITORY, End, Nursery, environment
+from tests.crash.campaigns import Row, row_of_reason, rows_of, write_csv
+from tests.crash.checking import AppliedRecord, FinalJournal, Findings, check, check_results
+from tests.crash.forker import REPOSITORY, TIMEOUT_SECONDS, ProcessEnd, ProcessForker, environment
 from truecaller_async import Outcome
 from truecaller_async.errors import JournalError
 from truecaller_async.journal.reader import JournalReader
 
-ROWS = 2400
+ROWS_COUNT = 2400
 LIMITS = "batch=3/0.1,token=300/0.1,mint=1000000/0.1"
-"""The client paces itself, and in short windows: a token that was adopted from a dead process rests for one of them."""
+"""Limits with short windows: a token adopted from a dead process is unused for one window."""
 
 PLAN: dict[str, Any] = {
     "faults": [
@@ -56,20 +56,21 @@ PLAN: dict[str, Any] = {
         {"call": "batch.status", "probability": 0.02, "do": ["503"]},
     ]
 }
-PLAIN_SHARE = 0.1
-PLAIN_EXTRA = 0.35
-"""Seconds that a plain process lives longer, because its imports are a part of its life."""
+PLAIN_FRACTION = 0.1
+"""Share of the processes that are not forked."""
+PLAIN_EXTRA_SECONDS = 0.35
+"""Longest extra lifetime of such a process, because its imports are part of it."""
 
 FINISHED = frozenset({0, 5})
-TRUTH_PAGE = 100_000
+TRUTH_PAGE_RECORDS = 100_000
 PHASES = ("nothing on disk", "start-up", "reading", "sending", "last outcomes")
-"""Where a kill may fall: no journal yet, or this run not in it yet; the input not read to its end; read, and something
-not sent; all sent, and some final outcomes missing."""
+"""What was reached before a kill: no journal; this run not in the journal; input not read to its end; read, and
+something not sent; all sent, and some final outcomes missing."""
 
 
 @attrs.define
-class Tally:
-    """What came of all campaigns under one policy."""
+class KillResults:
+    """The results of all campaigns under one policy."""
 
     policy: str
     runs: int = 0
@@ -81,13 +82,13 @@ class Tally:
 
 
 class Server:
-    """A sandbox in a process of its own. Use it in `with`."""
+    """A sandbox in its own process. Use it in `with`."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         plan = folder / "plan.json"
         plan.write_text(json.dumps({"seed": seed, **PLAN}))
-        told = ["--port", "0", "--limits", "off", "--resolve-after", "0.1", "--oddity", "late-batches", "--json"]
-        self._command = [sys.executable, "-m", "truecaller_async.cli", "sandbox", *told]
+        arguments = ["--port", "0", "--limits", "off", "--resolve-after", "0.1", "--oddity", "late-batches", "--json"]
+        self._command = [sys.executable, "-m", "truecaller_async.cli", "sandbox", *arguments]
         self._command += ["--faults", str(plan), "--seed", str(seed)]
         self._errors = folder / "sandbox.log"
         self._seen = 0
@@ -104,34 +105,34 @@ class Server:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._process.terminate()
-        self._process.communicate(timeout=PATIENCE)
+        self._process.communicate(timeout=TIMEOUT_SECONDS)
 
-    def new_deeds(self) -> list[Deed]:
-        """What took effect since this was asked last."""
-        deeds: list[Deed] = []
+    def new_records(self) -> list[AppliedRecord]:
+        """Return the records applied since the last call."""
+        records: list[AppliedRecord] = []
         while page := self._page():
             for entry in page:
                 if entry["n"] != self._seen + 1:
-                    raise RuntimeError("the sandbox has forgotten a part of its truth")
+                    raise RuntimeError("the sandbox has dropped a part of its log")
                 self._seen = entry["n"]
-                deeds.append(Deed(row_said(entry["reason"]), entry["outcome"] == "success"))
-        return deeds
+                records.append(AppliedRecord(row_of_reason(entry["reason"]), entry["outcome"] == "success"))
+        return records
 
     def _page(self) -> list[dict[str, Any]]:
-        url = f"{self.variables['TRUECALLER_BASE_URL']}/_sandbox/truth?after={self._seen}&limit={TRUTH_PAGE}"
-        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:  # noqa: S310 - loopback
+        url = f"{self.variables['TRUECALLER_BASE_URL']}/_sandbox/truth?after={self._seen}&limit={TRUTH_PAGE_RECORDS}"
+        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - loopback
             return [json.loads(line) for line in answer]
 
 
 @attrs.define
 class Campaign:
-    """One campaign, its files and its lives. `number` names its folder."""
+    """One campaign, its files and its processes."""
 
     folder: Path
     policy: str
     rows: Sequence[Row]
     server: Server
-    nursery: Nursery
+    forker: ProcessForker
     rng: Random
     violations: list[str] = attrs.field(factory=list)
 
@@ -147,21 +148,23 @@ class Campaign:
     def log(self) -> Path:
         return self.folder / "log"
 
-    def live(self, life: float | None) -> End:
-        """One process that begins the campaign or goes on with it, killed after `life` seconds; None is never."""
+    def run_process(self, life: float | None) -> ProcessEnd:
+        """Start or resume the campaign in a process, and kill it after `life` seconds; None is never."""
         arguments = self._arguments()
         variables = {
             **self.server.variables,
             "XDG_STATE_HOME": str(self.folder.parent / "state"),
             "TRUECALLER_LIMITS": LIMITS,
         }
-        if life is not None and self.rng.random() < PLAIN_SHARE:
-            return self._plain(arguments, variables, life + PLAIN_EXTRA * self.rng.random())
-        return self.nursery.run({"arguments": arguments, "variables": variables}, self.log, life=life)
+        if life is not None and self.rng.random() < PLAIN_FRACTION:
+            return self._run_plain_process(arguments, variables, life + PLAIN_EXTRA_SECONDS * self.rng.random())
+        return self.forker.run({"arguments": arguments, "variables": variables}, self.log, life=life)
 
     def phase(self, runs_before: int) -> tuple[str, int]:
-        """In which phase the killed process was, and the runs that the journal knows of. The journal is sound, or a
-        violation."""
+        """Return the phase of the killed process, and the number of runs in the journal.
+
+        A damaged journal is added to the violations.
+        """
         if not self.journal.exists() or not self.journal.stat().st_size:
             return "nothing on disk", runs_before
         copy = self.folder / "copy"
@@ -177,11 +180,11 @@ class Campaign:
             return "start-up", runs_before
 
     def check(self) -> Findings:
-        """Hold it to the laws."""
-        story = Story.of(self.journal)
-        found = check(self.rows, story, self.server.new_deeds(), self.policy)
+        """Check the finished campaign."""
+        content = FinalJournal.of(self.journal)
+        found = check(self.rows, content, self.server.new_records(), self.policy)
         with self.results.open(newline="") as file:
-            found.violations += check_results(csv.DictReader(file, strict=True), story)
+            found.violations += check_results(csv.DictReader(file, strict=True), content)
         log = self.log.read_text(errors="replace")
         if "Traceback" in log:
             found.violations.append("a process wrote a traceback")
@@ -195,12 +198,12 @@ class Campaign:
                 state = reader.state()
         common = ["--tokens", "1", "--json"]
         if state is None or state.started is None:
-            told = ["campaign", "run", str(self.folder / "input.csv"), "--journal", str(self.journal)]
-            return [*told, "--results", str(self.results), "--on-ambiguous", self.policy, *common]
-        told = ["campaign", "resume", str(self.journal), *common]
-        return told if "results" in state.notes else [*told, "--results", str(self.results)]
+            arguments = ["campaign", "run", str(self.folder / "input.csv"), "--journal", str(self.journal)]
+            return [*arguments, "--results", str(self.results), "--on-ambiguous", self.policy, *common]
+        arguments = ["campaign", "resume", str(self.journal), *common]
+        return arguments if "results" in state.notes else [*arguments, "--results", str(self.results)]
 
-    def _plain(self, arguments: Sequence[str], variables: dict[str, str], life: float) -> End:
+    def _run_plain_process(self, arguments: Sequence[str], variables: dict[str, str], life: float) -> ProcessEnd:
         start = time.monotonic()
         with self.log.open("a") as log:
             process = subprocess.Popen(  # noqa: S603 - our own module
@@ -216,73 +219,79 @@ class Campaign:
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 code = process.wait()
-        return End(code, time.monotonic() - start)
+        return ProcessEnd(code, time.monotonic() - start)
 
     def _phase_of(self, copy: Path, runs_before: int) -> tuple[str, int]:
         with JournalReader(copy) as reader:
             state = reader.state()
         with closing(sqlite3.connect(copy)) as db:
-            said = db.execute("PRAGMA integrity_check").fetchall()
-        if said != [("ok",)]:
-            self.violations.append(f"after a kill: integrity_check says {said[0][0]}")
+            result = db.execute("PRAGMA integrity_check").fetchall()
+        if result != [("ok",)]:
+            self.violations.append(f"after a kill: integrity_check says {result[0][0]}")
         if state.runs == runs_before:
             return "start-up", runs_before
         if not state.source_exhausted:
             return "reading", state.runs
-        owed = any(batch.provisional_outcome is Outcome.UNSENT for batch in state.open)
-        return "sending" if owed else "last outcomes", state.runs
+        unsent = any(batch.provisional_outcome is Outcome.UNSENT for batch in state.open)
+        return "sending" if unsent else "last outcomes", state.runs
 
 
 def kill_loop(
-    folder: Path, policy: str, kills: int, seed: int, *, rows: int = ROWS, tell: Callable[[str], None] = lambda _: None
-) -> Tally:
-    """So many kills under one policy. The folders of campaigns that broke a law are kept."""
-    counters = Tally(policy)
+    folder: Path,
+    policy: str,
+    kills: int,
+    seed: int,
+    *,
+    rows: int = ROWS_COUNT,
+    report: Callable[[str], None] = lambda _: None,
+) -> KillResults:
+    """Kill processes of campaigns under one policy; keep the folders of campaigns that violated a law."""
+    results = KillResults(policy)
     start = time.monotonic()
     rng = Random(f"{policy} {seed}")
     folder.mkdir(parents=True, exist_ok=True)
-    with Server(folder, seed) as server, Nursery("tests.crash.commanding") as nursery:
-        while counters.kills < kills:
-            counters.runs += 1
-            campaign = _begun(folder / f"{policy}-{counters.runs}", policy, rows, server, nursery, rng)
-            _run(campaign, kills, counters)
+    with Server(folder, seed) as server, ProcessForker("tests.crash.command_line") as forker:
+        while results.kills < kills:
+            results.runs += 1
+            campaign = _new_campaign(folder / f"{policy}-{results.runs}", policy, rows, server, forker, rng)
+            _run_to_the_end(campaign, kills, results)
             found = campaign.check()
-            counters.findings.add(found)
-            tell(f"{campaign.folder.name}: {counters.kills} kills, {len(found.violations)} violations")
+            results.findings.add(found)
+            report(f"{campaign.folder.name}: {results.kills} kills, {len(found.violations)} violations")
             if found.violations:
                 (campaign.folder / "violations").write_text("\n".join(found.violations))
-                counters.folders.append(campaign.folder)
+                results.folders.append(campaign.folder)
             else:
                 shutil.rmtree(campaign.folder)
-    counters.seconds = time.monotonic() - start
-    return counters
+    results.seconds = time.monotonic() - start
+    return results
 
 
-def _begun(folder: Path, policy: str, rows: int, server: Server, nursery: Nursery, rng: Random) -> Campaign:
+def _new_campaign(folder: Path, policy: str, rows: int, server: Server, forker: ProcessForker, rng: Random) -> Campaign:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
-    told = rows_of(rows, rng)
-    write_csv(folder / "input.csv", told, server.label)
-    return Campaign(folder, policy, told, server, nursery, rng)
+    chosen = rows_of(rows, rng)
+    write_csv(folder / "input.csv", chosen, server.label)
+    return Campaign(folder, policy, chosen, server, forker, rng)
 
 
-def _run(campaign: Campaign, kills: int, counters: Tally) -> None:
-    """Its lives, until one of them comes to the end of the campaign."""
+def _run_to_the_end(campaign: Campaign, kills: int, results: KillResults) -> None:
+    """Run processes until one of them finishes the campaign."""
     runs = 0
     while True:
-        end = campaign.live(_life(campaign.rng) if counters.kills < kills else None)
+        end = campaign.run_process(_lifetime(campaign.rng) if results.kills < kills else None)
         if not end.killed:
             if end.code not in FINISHED:
-                campaign.violations.append(f"a process ended with {end.code}; its last words are in {campaign.log}")
+                campaign.violations.append(f"a process ended with {end.code}; its output is in {campaign.log}")
             return
         if end.hung:
-            campaign.violations.append(f"a process did not end in {PATIENCE:.0f} seconds")
+            campaign.violations.append(f"a process did not end in {TIMEOUT_SECONDS:.0f} seconds")
             return
-        counters.kills += 1
+        results.kills += 1
         phase, runs = campaign.phase(runs)
-        counters.phases[phase] += 1
+        results.phases[phase] += 1
 
 
-def _life(rng: Random) -> float:
-    """Three in ten die as they are born."""
+def _lifetime(rng: Random) -> float:
+    """Return a lifetime in seconds; three in ten end during the start-up."""
     return rng.uniform(0.0, 0.12) if rng.random() < 0.3 else rng.uniform(0.1, 0.75)

@@ -1,11 +1,13 @@
-"""Every crash point: a campaign of twelve batches, killed or failed at each single call that touches its journal.
+"""Crash a campaign of about twelve batches at each single system call on the files of its journal.
 
-`strace` counts the calls of one kind on the journal's files and, at the n-th, kills the process, or lets the call
-fail: no space (ENOSPC) or a broken disk (EIO), once or from there on. For n = 1, 2, 3 ... until the run ends before
-that. Then the campaign is gone on with by a process that nothing happens to, and held to the laws.
-
-A call that is killed is not done. After a failed call the run must end by itself, cleanly or with `JournalError`, write
-no traceback, and hold no lock.
+Algorithm:
+    `strace` counts the calls of one kind on these files. At the n-th call it kills the process before the call is
+    executed, or lets the call fail with ENOSPC (disk full) or EIO (broken disk), once or from there on. This is
+    repeated for n = 1, 2, 3 ... until the run ends before its n-th call. Then another process resumes the campaign
+    without a fault, and the laws are checked.
+Invariants:
+    - After a failed call the run ends by itself, cleanly or with `JournalError`. It writes no traceback and holds no
+      lock.
 """
 
 from __future__ import annotations
@@ -30,43 +32,59 @@ from typing import Self
 import attrs
 
 from tests.crash.campaigns import Row, Shares, rows_of, write_csv
-from tests.crash.checking import Story, check
-from tests.crash.nursery import End, Nursery
-from tests.crash.twelve import DONE, ENDING, FAULT, INPUT, JOURNAL, REQUESTS, SETTINGS, WORDS, Told, deeds_of, heard
+from tests.crash.checking import FinalJournal, check
+from tests.crash.forker import ProcessEnd, ProcessForker
+from tests.crash.small_campaign import (
+    DONE,
+    ENDING,
+    INPUT,
+    JOURNAL,
+    JOURNAL_ERROR,
+    OUTCOMES,
+    REQUESTS,
+    SETTINGS,
+    RunReport,
+    applied_records,
+    reported_outcomes,
+)
 from truecaller_async.errors import JournalError
 
-ROWS = 48
-SHARES = Shares(bad=0.04, repeat=0.06, again=0.15, poison=0.03, late=0.04, failing=0.1)
+ROWS_COUNT = 48
+SHARES = Shares(invalid=0.04, duplicate=0.06, same_pair=0.15, unknown_label=0.03, expired=0.04, failing=0.1)
 SEED = 3
 CALLS = ("pwrite64", "write", "fdatasync", "fsync", "ftruncate", "unlink", "rename", "openat", "flock", "fcntl")
 NEVER_FAIL = ("fcntl",)
-"""Locks between connections: a full or broken disk has no part in them."""
+"""Locks between connections; no disk takes part in them."""
 
 KILL = "SIGKILL"
 ERRORS = ("ENOSPC", "EIO")
-BESIDE = ("", "-wal", "-shm", "-journal", ".new", ".new-wal", ".new-shm", ".new-journal", ".lock")
+FILE_SUFFIXES = ("", "-wal", "-shm", "-journal", ".new", ".new-wal", ".new-shm", ".new-journal", ".lock")
 WORKERS = 2
-MISSES = 3
-"""So many points in a row that were not reached, and there are no more."""
+UNREACHED_MAX = 3
+"""After this many consecutive points that were not reached, there are no further ones."""
 
-AT_LEAST = 4
-"""Points of each kind that are tried of a call that is rare, where only some are."""
+POINTS_PER_CALL_MIN = 4
+"""Fewest points of a rare call, if only every n-th point is tried."""
 
 NOT_REACHED = "not reached"
 
 
 @attrs.frozen
 class Point:
-    """The n-th call of that name. `how` is SIGKILL or an error; `onward`: the calls after it fail, too."""
+    """One point at which a process is killed, or a call fails."""
 
     call: str
+    """The name of the system call."""
     how: str
+    """SIGKILL, or the name of an error."""
     n: int
+    """The number of the call, from 1."""
     onward: bool = False
+    """Whether all later calls fail, too."""
 
     @classmethod
     def of(cls, text: str) -> Point:
-        """From a text such as "fdatasync:EIO:17+"."""
+        """Parse a text such as "fdatasync:EIO:17+"."""
         call, how, n = text.split(":")
         return cls(call, how, int(n.removesuffix("+")), n.endswith("+"))
 
@@ -75,24 +93,28 @@ class Point:
 
     @property
     def injection(self) -> str:
-        """As strace wants it."""
+        """Return the value of strace's `inject` option."""
         what = f"signal={KILL}" if self.how == KILL else f"error={self.how}"
         return f"{self.call}:{what}:when={self.n}{'+' if self.onward else ''}"
 
 
 @attrs.frozen
-class Outcome:
-    """What came of a point: how the run ended, what the next one found, and which laws were broken."""
+class PointResult:
+    """The result of one point."""
 
     point: Point
+    """The point."""
     ended: str
+    """How the run ended."""
     found: str
+    """Whether the next run resumed the campaign or restarted it."""
     violations: tuple[str, ...] = ()
+    """The laws that were violated."""
 
 
 @attrs.define
-class Line:
-    """The table's line for one kind of call."""
+class CallResults:
+    """The results of all points of one system call: one line of the table."""
 
     call: str
     kills: int = 0
@@ -101,8 +123,8 @@ class Line:
     seconds: float = 0.0
     endings: Counter[str] = attrs.field(factory=Counter)
 
-    def add(self, outcome: Outcome) -> None:
-        """One point more."""
+    def add(self, outcome: PointResult) -> None:
+        """Add the result of one point."""
         is_kill = outcome.point.how == KILL
         self.kills += is_kill
         self.errors += not is_kill
@@ -110,35 +132,40 @@ class Line:
         self.endings[outcome.found if is_kill else outcome.ended] += 1
 
 
-def why_not() -> str | None:
-    """Why strace cannot run here; None where it can."""
+def strace_problem() -> str | None:
+    """Return why strace cannot be used here, None if it can."""
     if not sys.platform.startswith("linux"):
-        return "strace is for Linux"
+        return "strace exists only on Linux"
     if shutil.which("strace") is None:
-        return "there is no strace"
+        return "strace is not installed"
     tried = subprocess.run(  # noqa: S603 - nothing from outside
         ["strace", "-f", "-qq", "-o", os.devnull, "-e", "inject=fsync:error=EIO:when=1", "true"],  # noqa: S607
         capture_output=True,
         check=False,
         text=True,
     )
-    return None if not tried.returncode else f"strace may not trace: {tried.stderr.strip()}"
+    return None if not tried.returncode else f"strace is not allowed to trace: {tried.stderr.strip()}"
 
 
-class Bench:
-    """Tries points, some at once, below `folder`; what a broken law left behind is kept there. Use it in `with`."""
+class PointRunner:
+    """Runs points, two at a time. Use it in `with`.
+
+    Args:
+        folder: The folder for the files; those of points that violated a law are kept.
+        policy: The `on_ambiguous` of the campaign.
+    """
 
     def __init__(self, folder: Path, policy: str = "resend") -> None:
         self._folder = folder
         self._policy = policy
-        self._rows = rows_of(ROWS, Random(SEED), SHARES)
-        self._free: SimpleQueue[Nursery] = SimpleQueue()
+        self._rows = rows_of(ROWS_COUNT, Random(SEED), SHARES)
+        self._free: SimpleQueue[ProcessForker] = SimpleQueue()
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
         for _ in range(WORKERS):
-            self._free.put(self._stack.enter_context(Nursery("tests.crash.twelve")))
+            self._free.put(self._stack.enter_context(ProcessForker("tests.crash.small_campaign")))
         self._workers = self._stack.enter_context(ThreadPoolExecutor(WORKERS))
         return self
 
@@ -146,73 +173,75 @@ class Bench:
         self._stack.close()
 
     def counts(self, calls: Sequence[str]) -> dict[str, int]:
-        """How often each is called in a run that nothing happens to."""
+        """Return how often each system call occurs in a run without a fault."""
         folder = self._new_folder("clean")
         trace = folder / "trace"
-        end = self._live(folder, _tracer(folder, trace, calls))
+        end = self._run_process(folder, _tracer(folder, trace, calls))
         if end.code != DONE:
             raise RuntimeError(f"a clean run ended with {end.code}: see {folder}")
-        said = re.findall(r"^\d+ +(\w+)\(", trace.read_text(errors="replace"), re.MULTILINE)
+        names = re.findall(r"^\d+ +(\w+)\(", trace.read_text(errors="replace"), re.MULTILINE)
         shutil.rmtree(folder)
-        return {call: said.count(call) for call in calls}
+        return {call: names.count(call) for call in calls}
 
-    def tried(self, points: Iterator[Point]) -> Iterator[Outcome]:
-        """What came of each, until `MISSES` in a row were not reached."""
-        missed = 0
-        while missed < MISSES:
+    def results(self, points: Iterator[Point]) -> Iterator[PointResult]:
+        """Yield the result of each point, until `UNREACHED_MAX` in a row were not reached."""
+        unreached = 0
+        while unreached < UNREACHED_MAX:
             some = [point for point, _ in zip(points, range(8 * WORKERS), strict=False)]
             if not some:
                 return
-            for outcome in self._workers.map(self.try_out, some):
-                missed = missed + 1 if outcome.ended == NOT_REACHED else 0
-                if not missed:
+            for outcome in self._workers.map(self.run, some):
+                unreached = unreached + 1 if outcome.ended == NOT_REACHED else 0
+                if not unreached:
                     yield outcome
 
-    def try_out(self, point: Point) -> Outcome:
-        """One point, from the first process to the last law."""
+    def run(self, point: Point) -> PointResult:
+        """Run one point: crash a campaign, resume it, and check the laws."""
         folder = self._new_folder(str(point).replace(":", "-"))
-        end = self._live(folder, [*_tracer(folder, Path(os.devnull), (point.call,)), "-e", f"inject={point.injection}"])
+        end = self._run_process(
+            folder, [*_tracer(folder, Path(os.devnull), (point.call,)), "-e", f"inject={point.injection}"]
+        )
         if point.how == KILL and end.code == DONE:
             shutil.rmtree(folder)
-            return Outcome(point, NOT_REACHED, "")
-        violations = list(self._after(point, folder, end))
-        ended = _ended(folder, end)
-        found = self._finish(folder, violations)
+            return PointResult(point, NOT_REACHED, "")
+        violations = list(self._check_process(point, folder, end))
+        ended = _ending(folder, end)
+        found = self._resume(folder, violations)
         if violations:
             (folder / "violations").write_text("\n".join(violations))
         else:
             shutil.rmtree(folder)
-        return Outcome(point, ended, found, tuple(violations))
+        return PointResult(point, ended, found, tuple(violations))
 
-    def _after(self, point: Point, folder: Path, end: End) -> Iterator[str]:
-        """What is wrong right after it."""
+    def _check_process(self, point: Point, folder: Path, end: ProcessEnd) -> Iterator[str]:
+        """Yield what is wrong after the crashed process."""
         if point.how == KILL:
             if not end.killed or end.hung:
                 yield f"the process ended with {end.code}"
-        elif end.code not in (DONE, FAULT):
+        elif end.code not in (DONE, JOURNAL_ERROR):
             yield f"the process ended with {end.code}" + (" after it hung" if end.hung else "")
-        elif _told(folder).locked:
-            yield "the lock is held when all is over"
+        elif _report_of(folder).is_locked:
+            yield "the lock is held after the end"
         if "Traceback" in (folder / "log").read_text(errors="replace"):
             yield "it wrote a traceback"
-        yield from _unsound(folder)
+        yield from _damage(folder)
 
-    def _finish(self, folder: Path, violations: list[str]) -> str:
-        """Go on without a fault, and hold it to the laws; what was there to go on with."""
+    def _resume(self, folder: Path, violations: list[str]) -> str:
+        """Run the campaign to its end without a fault; return whether it was resumed or restarted."""
         (folder / ENDING).unlink(missing_ok=True)
-        end = self._live(folder, ())
+        end = self._run_process(folder, ())
         if end.code != DONE:
-            violations.append(f"the next process ended with {end.code}: {_ended(folder, end)}")
+            violations.append(f"the next process ended with {end.code}: {_ending(folder, end)}")
             return "not resumed"
-        violations += held_to_the_laws(folder, self._rows, self._policy)
-        return "resumed" if _told(folder).resumed else "restarted"
+        violations += violated_laws(folder, self._rows, self._policy)
+        return "resumed" if _report_of(folder).resumed else "restarted"
 
-    def _live(self, folder: Path, tracer: Sequence[str]) -> End:
-        nursery = self._free.get()
+    def _run_process(self, folder: Path, tracer: Sequence[str]) -> ProcessEnd:
+        forker = self._free.get()
         try:
-            return nursery.run({"folder": str(folder), "policy": self._policy}, folder / "log", tracer=tracer)
+            return forker.run({"folder": str(folder), "policy": self._policy}, folder / "log", tracer=tracer)
         finally:
-            self._free.put(nursery)
+            self._free.put(forker)
 
     def _new_folder(self, name: str) -> Path:
         folder = self._folder / name
@@ -222,17 +251,17 @@ class Bench:
         return folder
 
 
-def held_to_the_laws(folder: Path, rows: Sequence[Row], policy: str) -> list[str]:
-    """The laws that the finished campaign in that folder broke."""
+def violated_laws(folder: Path, rows: Sequence[Row], policy: str) -> list[str]:
+    """Return the laws that the finished campaign in a folder violated."""
     try:
-        story = Story.of(folder / JOURNAL)
+        content = FinalJournal.of(folder / JOURNAL)
     except (JournalError, sqlite3.Error) as error:
         return [f"the journal cannot be read: {error}"]
-    violations = check(rows, story, deeds_of(folder / REQUESTS), policy).violations
-    final = {word.row: str(word.outcome) for word in story.words}
-    for row, outcome in heard(folder / WORDS).items():
+    violations = check(rows, content, applied_records(folder / REQUESTS), policy).violations
+    final = {one.row: str(one.outcome) for one in content.outcomes}
+    for row, outcome in reported_outcomes(folder / OUTCOMES).items():
         if final.get(row) != outcome:
-            violations.append(f"row {row} was told as {outcome}, and is {final.get(row)} in the journal")
+            violations.append(f"row {row} was reported as {outcome}, and is {final.get(row)} in the journal")
     return violations
 
 
@@ -241,30 +270,30 @@ def every_point(
     every: int = 1,
     policy: str = "resend",
     calls: Sequence[str] = CALLS,
-    tell: Callable[[str], None] = lambda _: None,
-) -> tuple[list[Line], list[Outcome]]:
-    """All points, or about each `every`-th; the table's lines, and the points that broke a law."""
-    lines: list[Line] = []
-    broken: list[Outcome] = []
-    with Bench(folder, policy) as bench:
+    report: Callable[[str], None] = lambda _: None,
+) -> tuple[list[CallResults], list[PointResult]]:
+    """Run all points, or every n-th one; return the lines of the table and the points that violated a law."""
+    lines: list[CallResults] = []
+    broken: list[PointResult] = []
+    with PointRunner(folder, policy) as bench:
         counts = bench.counts(calls)
         for call in (call for call in calls if counts[call]):
-            line = Line(call)
+            line = CallResults(call)
             start = time.monotonic()
-            step = min(every, -(-counts[call] // AT_LEAST))
-            reached = _try_all(bench, _kills(call, counts[call], step), line, broken)
+            step = min(every, -(-counts[call] // POINTS_PER_CALL_MIN))
+            reached = _run_points(bench, _kills(call, counts[call], step), line, broken)
             if call not in NEVER_FAIL:
-                _try_all(bench, _errors(call, reached, step), line, broken)
+                _run_points(bench, _errors(call, reached, step), line, broken)
             line.seconds = time.monotonic() - start
             lines.append(line)
-            tell(f"{call}: {line.kills} kills, {line.errors} errors, {line.violations} violations")
+            report(f"{call}: {line.kills} kills, {line.errors} errors, {line.violations} violations")
     return lines, broken
 
 
-def _try_all(bench: Bench, points: Iterator[Point], line: Line, broken: list[Outcome]) -> int:
-    """Try them, and write down what came of them; the last call that was reached."""
+def _run_points(bench: PointRunner, points: Iterator[Point], line: CallResults, broken: list[PointResult]) -> int:
+    """Run the points, add their results, and return the number of the last call that was reached."""
     last = 0
-    for outcome in bench.tried(points):
+    for outcome in bench.results(points):
         line.add(outcome)
         last = max(last, outcome.point.n)
         if outcome.violations:
@@ -273,38 +302,38 @@ def _try_all(bench: Bench, points: Iterator[Point], line: Line, broken: list[Out
 
 
 def _kills(call: str, calls: int, step: int) -> Iterator[Point]:
-    """No two runs make quite as many calls, so there are more points than may be reached."""
-    return (Point(call, KILL, n) for n in range(1, 2 * calls + 2 * MISSES, step))
+    # The number of calls differs from run to run, so there are more points than are usually reached.
+    return (Point(call, KILL, n) for n in range(1, 2 * calls + 2 * UNREACHED_MAX, step))
 
 
 def _errors(call: str, reached: int, step: int) -> Iterator[Point]:
-    """An error of which nothing comes cannot be told from one that was not reached, so these end where kills ended."""
+    # An error without effect looks like a point that was not reached, so these end with the last point of the kills.
     for how in ERRORS:
         for onward in (False, True):
             yield from (Point(call, how, n, onward) for n in range(1, reached + 1, step))
 
 
 def _tracer(folder: Path, trace: Path, calls: Sequence[str]) -> list[str]:
-    paths = [str(folder / f"{JOURNAL}{ending}") for ending in BESIDE]
-    watched = [word for path in (*paths, str(folder)) for word in ("-P", path)]
+    paths = [str(folder / f"{JOURNAL}{ending}") for ending in FILE_SUFFIXES]
+    watched = [argument for path in (*paths, str(folder)) for argument in ("-P", path)]
     return ["strace", "-f", "-qq", "-o", str(trace), "-e", f"trace={','.join(calls)}", *watched]
 
 
-def _told(folder: Path) -> Told:
-    return Told(**json.loads((folder / ENDING).read_text()))
+def _report_of(folder: Path) -> RunReport:
+    return RunReport(**json.loads((folder / ENDING).read_text()))
 
 
-def _ended(folder: Path, end: End) -> str:
-    """In a word or two."""
+def _ending(folder: Path, end: ProcessEnd) -> str:
+    """Describe how a process ended."""
     if end.killed:
         return "killed"
     if not (folder / ENDING).exists():
         return f"exit code {end.code}"
-    return _told(folder).fault or "clean end"
+    return _report_of(folder).error or "clean end"
 
 
-def _unsound(folder: Path) -> Iterator[str]:
-    """What SQLite finds wrong with a copy of the journal."""
+def _damage(folder: Path) -> Iterator[str]:
+    """Yield what SQLite finds damaged in a copy of the journal."""
     journal = folder / JOURNAL
     if not journal.exists() or not journal.stat().st_size:
         return
@@ -315,9 +344,9 @@ def _unsound(folder: Path) -> Iterator[str]:
             shutil.copy(path, copy / path.name)
     try:
         with closing(sqlite3.connect(copy / JOURNAL)) as db:
-            said = db.execute("PRAGMA integrity_check").fetchone()[0]
+            result = db.execute("PRAGMA integrity_check").fetchone()[0]
     except sqlite3.Error as error:
-        said = str(error)
-    if said != "ok":
-        yield f"integrity_check says {said}"
+        result = str(error)
+    if result != "ok":
+        yield f"integrity_check says {result}"
     shutil.rmtree(copy)

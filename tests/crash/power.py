@@ -1,12 +1,12 @@
-"""Power loss: what was synced is on the disk, and of the rest nobody knows what.
+"""Cut the power at random moments of a campaign: only synced data is certainly on the disk.
 
-One campaign is run to its end under `strace`, which writes down each call on the journal's files and on the server's
-log, with its data, in the order in which they happened. From that the disk at any moment can be made again. A cut is a
-moment: every write up to the last sync of its file is there; of the later ones each is there, or not, or torn in the
-middle of a sector; a rename or an unlink is there once its folder was synced, and before that as the dice fall. What
-the server had taken by then it has taken, and the words that were told by then were told.
-
-Then the campaign is gone on with on that disk, and held to the laws.
+Algorithm:
+    One campaign is run to its end under `strace`, which records each call on the files of the journal and on the log of
+    the server, with its data. From the record the content of the disk at any moment is built. A cut is such a moment:
+    each write before the last sync of its file is on the disk; each later one is there, or is not, or is torn within a
+    sector; renames and unlinks are there if their folder was synced afterwards, otherwise a random number of them. What
+    the server had applied stays applied, and outcomes that were reported stay reported. Then the campaign is resumed
+    on that disk, and the laws are checked.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from random import Random
 import attrs
 
 from tests.crash.campaigns import rows_of, write_csv
-from tests.crash.nursery import Nursery
-from tests.crash.points import BESIDE, ROWS, SEED, SHARES, held_to_the_laws
-from tests.crash.twelve import DONE, ENDING, INPUT, JOURNAL, REQUESTS, SETTINGS, WORDS
+from tests.crash.forker import ProcessForker
+from tests.crash.points import FILE_SUFFIXES, ROWS_COUNT, SEED, SHARES, violated_laws
+from tests.crash.small_campaign import DONE, ENDING, INPUT, JOURNAL, OUTCOMES, REQUESTS, SETTINGS
 from truecaller_async.errors import JournalError
 from truecaller_async.journal.reader import JournalReader
 
 CALLS = "openat,pwrite64,write,fdatasync,fsync,ftruncate,unlink,rename"
-DATA_MAX = 1_000_000
-SECTOR = 512
+DATA_MAX_BYTES = 1_000_000
+SECTOR_BYTES = 512
 RESUMED = re.compile(r"^(\d+) +<\.\.\. \w+ resumed>(.*)$")
 CALL = re.compile(r"^(\d+) +(\w+)\((.*)\) += (-?\d+)")
 ON_HANDLE = re.compile(r"^\d+<([^>]*)>(?:, (.*))?$")
@@ -39,9 +39,10 @@ TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"(?:, (\d+))?(?:, (\d+))?')
 
 @attrs.frozen
 class Step:
-    """One call that changed something: `kind` is write, truncate, sync, unlink, rename or appear."""
+    """One call that changed something."""
 
     kind: str
+    """write, append, truncate, sync, unlink, rename or create."""
     path: Path
     data: bytes = b""
     offset: int = 0
@@ -49,60 +50,58 @@ class Step:
 
 
 @attrs.define
-class Tally:
-    """What came of all cuts."""
+class CutResults:
+    """The results of all cuts."""
 
     cuts: int = 0
     resumed: int = 0
-    anew: int = 0
+    restarted: int = 0
     refused: int = 0
     seconds: float = 0.0
     violations: list[str] = attrs.field(factory=list)
 
 
-def cut_power(folder: Path, cuts: int, seed: int, policy: str = "resend") -> Tally:
-    """So many cuts of one campaign."""
-    counters = Tally()
+def cut_power(folder: Path, cuts: int, seed: int, policy: str = "resend") -> CutResults:
+    """Cut the power of one campaign at random moments."""
+    results = CutResults()
     start = time.monotonic()
     rng = Random(f"power {seed}")
-    rows = rows_of(ROWS, Random(SEED), SHARES)
+    rows = rows_of(ROWS_COUNT, Random(SEED), SHARES)
     whole = folder / "whole"
     shutil.rmtree(whole, ignore_errors=True)
     whole.mkdir(mode=0o700, parents=True)
     write_csv(whole / INPUT, rows, SETTINGS.labels[0].id)
-    with Nursery("tests.crash.twelve") as nursery:
-        steps = _recorded(whole, nursery, policy)
+    with ProcessForker("tests.crash.small_campaign") as forker:
+        steps = _record(whole, forker, policy)
         for number in range(cuts):
             cut = folder / f"cut-{number}"
             shutil.rmtree(cut, ignore_errors=True)
             cut.mkdir(mode=0o700)
             moment = rng.randrange(len(steps) + 1)
-            _make_disk(steps[:moment], whole, cut, rng)
-            violations = _gone_on_with(cut, nursery, policy, counters)
-            violations = violations or held_to_the_laws(cut, rows, policy)
-            counters.cuts += 1
-            counters.violations += [
-                f"cut {number}, after {moment} of {len(steps)} steps: {text}" for text in violations
-            ]
+            _write_files(steps[:moment], whole, cut, rng)
+            violations = _resume(cut, forker, policy, results)
+            violations = violations or violated_laws(cut, rows, policy)
+            results.cuts += 1
+            results.violations += [f"cut {number}, after {moment} of {len(steps)} steps: {text}" for text in violations]
             if not violations:
                 shutil.rmtree(cut)
-    counters.seconds = time.monotonic() - start
-    return counters
+    results.seconds = time.monotonic() - start
+    return results
 
 
-def _gone_on_with(cut: Path, nursery: Nursery, policy: str, counters: Tally) -> list[str]:
-    """Go on with what is left. A journal that is refused must not have been one that was synced."""
+def _resume(cut: Path, forker: ProcessForker, policy: str, results: CutResults) -> list[str]:
+    """Resume the campaign on the remaining files; return what went wrong."""
     try:
         has_campaign = _has_campaign(cut / JOURNAL)
     except JournalError as error:
-        counters.refused += 1
+        results.refused += 1
         return [f"the journal is refused: {error}"]
-    counters.resumed += has_campaign
-    counters.anew += not has_campaign
-    end = nursery.run({"folder": str(cut), "policy": policy}, cut / "log")
+    results.resumed += has_campaign
+    results.restarted += not has_campaign
+    end = forker.run({"folder": str(cut), "policy": policy}, cut / "log")
     if end.code != DONE:
-        said = (cut / ENDING).read_text() if (cut / ENDING).exists() else (cut / "log").read_text()[-300:]
-        return [f"the next process ended with {end.code}: {said}"]
+        output = (cut / ENDING).read_text() if (cut / ENDING).exists() else (cut / "log").read_text()[-300:]
+        return [f"the next process ended with {end.code}: {output}"]
     return []
 
 
@@ -113,15 +112,15 @@ def _has_campaign(journal: Path) -> bool:
         return reader.state().started is not None
 
 
-def _recorded(whole: Path, nursery: Nursery, policy: str) -> list[Step]:
-    """Run it once, to the end, and write down every step."""
+def _record(whole: Path, forker: ProcessForker, policy: str) -> list[Step]:
+    """Run the campaign to its end and return every step."""
     trace = whole.parent / "trace"
-    watched = [str(whole / f"{JOURNAL}{ending}") for ending in BESIDE if ending not in ("-shm", ".lock")]
-    watched += [str(whole / REQUESTS), str(whole / WORDS), str(whole)]
-    tracer = ["strace", "-f", "-qq", "-y", "-xx", "-s", str(DATA_MAX), "-o", str(trace), "-e", f"trace={CALLS}"]
-    paths = [word for path in watched for word in ("-P", path)]
+    watched = [str(whole / f"{JOURNAL}{ending}") for ending in FILE_SUFFIXES if ending not in ("-shm", ".lock")]
+    watched += [str(whole / REQUESTS), str(whole / OUTCOMES), str(whole)]
+    tracer = ["strace", "-f", "-qq", "-y", "-xx", "-s", str(DATA_MAX_BYTES), "-o", str(trace), "-e", f"trace={CALLS}"]
+    paths = [argument for path in watched for argument in ("-P", path)]
     order = {"folder": str(whole), "policy": policy}
-    end = nursery.run(order, whole.parent / "log", tracer=[*tracer, *paths])
+    end = forker.run(order, whole.parent / "log", tracer=[*tracer, *paths])
     if end.code != DONE:
         raise RuntimeError(f"the campaign that is recorded ended with {end.code}")
     steps = list(_steps(trace.read_text()))
@@ -130,13 +129,13 @@ def _recorded(whole: Path, nursery: Nursery, policy: str) -> list[Step]:
 
 
 def _steps(trace: str) -> Iterator[Step]:
-    begun: dict[str, str] = {}
+    unfinished: dict[str, str] = {}
     for line in trace.splitlines():
         if line.endswith("<unfinished ...>"):
-            begun[line.split()[0]] = line.removesuffix("<unfinished ...>").rstrip()
+            unfinished[line.split()[0]] = line.removesuffix("<unfinished ...>").rstrip()
             continue
         if (rest := RESUMED.match(line)) is not None:
-            line = begun.pop(rest[1]) + rest[2].lstrip()
+            line = unfinished.pop(rest[1]) + rest[2].lstrip()
         call = CALL.match(line)
         if call is not None and int(call[4]) >= 0:
             yield from _step(call[2], call[3])
@@ -147,13 +146,13 @@ def _step(name: str, arguments: str) -> Iterator[Step]:
         texts = [Path(os.fsdecode(_bytes(found[1]))) for found in TEXT.finditer(arguments) if found[1]]
         if name == "openat":
             if "O_CREAT" in arguments:
-                yield Step("appear", texts[-1])
+                yield Step("create", texts[-1])
         else:
             yield Step(name, texts[0], to=texts[-1] if name == "rename" else None)
         return
     on = ON_HANDLE.match(arguments)
     if on is None:
-        raise RuntimeError(f"strace says something that is not understood: {name}({arguments[:80]}")
+        raise RuntimeError(f"unknown output of strace: {name}({arguments[:80]}")
     path, rest = Path(os.fsdecode(_path(on[1]))), on[2] or ""
     if name in ("fdatasync", "fsync"):
         yield Step("sync", path)
@@ -170,24 +169,24 @@ def _bytes(text: str) -> bytes:
 
 
 def _path(text: str) -> bytes:
-    """With -xx, paths are written like data."""
+    # With -xx, strace writes paths like data.
     return _bytes(text) if text.startswith("\\x") else text.encode()
 
 
-def _make_disk(steps: Sequence[Step], whole: Path, cut: Path, rng: Random) -> None:
-    """The files as they are after the power went behind the last of these steps."""
+def _write_files(steps: Sequence[Step], whole: Path, cut: Path, rng: Random) -> None:
+    """Write the files as they are after a power cut behind the last of these steps."""
     shutil.copy(whole / INPUT, cut / INPUT)
     disk = Disk(whole, rng)
     for step in steps:
-        disk.take(step)
-    for path, data in disk.after_the_cut().items():
+        disk.apply(step)
+    for path, data in disk.files_after_cut().items():
         new = cut / path.name
         new.write_bytes(data)
         new.chmod(0o600)
 
 
 class Disk:
-    """Files in memory: of each what is safe, and the changes since. Names are changed like data, in their folder."""
+    """The files of one folder in memory: the synced content, and the changes since the last sync."""
 
     def __init__(self, folder: Path, rng: Random) -> None:
         self._folder = folder
@@ -198,10 +197,10 @@ class Disk:
         self._safe_names: dict[Path, int] = {}
         self._changes: list[Callable[[dict[Path, int]], None]] = []
 
-    def take(self, step: Step) -> None:
-        """One step more."""
+    def apply(self, step: Step) -> None:
+        """Apply one step."""
         match step.kind:
-            case "appear":
+            case "create":
                 if step.path not in self._names and step.path != self._folder:
                     self._inodes.append(bytearray())
                     self._pending.append([])
@@ -214,19 +213,19 @@ class Disk:
             case "sync" if step.path == self._folder:
                 self._safe_names, self._changes = dict(self._names), []
             case "sync":
-                self._settle(self._names[step.path])
+                self._sync(self._names[step.path])
             case "append":
                 inode = self._names[step.path]
                 self._inodes[inode] += step.data
             case _:
                 self._pending[self._names[step.path]].append(step)
 
-    def after_the_cut(self) -> dict[Path, bytes]:
-        """What is found when the power is back."""
+    def files_after_cut(self) -> dict[Path, bytes]:
+        """Return the files that are found after the power cut."""
         names = dict(self._safe_names)
         for change in self._changes[: self._rng.randint(0, len(self._changes))]:
             change(names)
-        others = {path: inode for path, inode in self._names.items() if path.name in (REQUESTS, WORDS)}
+        others = {path: inode for path, inode in self._names.items() if path.name in (REQUESTS, OUTCOMES)}
         for inode in set(names.values()):
             self._tear(inode)
         return {path: bytes(self._inodes[inode]) for path, inode in {**names, **others}.items()}
@@ -235,24 +234,24 @@ class Disk:
         change(self._names)
         self._changes.append(change)  # type: ignore[arg-type]
 
-    def _settle(self, inode: int) -> None:
+    def _sync(self, inode: int) -> None:
         for step in self._pending[inode]:
-            _apply(self._inodes[inode], step)
+            _change(self._inodes[inode], step)
         self._pending[inode] = []
 
     def _tear(self, inode: int) -> None:
-        """Of the writes that were not synced, in their order or in none, each is there, or not, or torn."""
+        """Apply a random part of the unsynced writes: each one is there, or is not, or is torn."""
         pending = self._pending[inode]
         in_order = self._rng.random() < 0.5
         reached = self._rng.randint(0, len(pending))
         for number, step in enumerate(pending):
             if number < reached if in_order else self._rng.random() < 0.5:
-                _apply(self._inodes[inode], step)
+                _change(self._inodes[inode], step)
             elif step.kind == "write" and self._rng.random() < 0.5:
                 torn = self._rng.choice(
-                    (self._rng.randrange(len(step.data) + 1), len(step.data) // SECTOR // 2 * SECTOR)
+                    (self._rng.randrange(len(step.data) + 1), len(step.data) // SECTOR_BYTES // 2 * SECTOR_BYTES)
                 )
-                _apply(self._inodes[inode], attrs.evolve(step, data=step.data[:torn]))
+                _change(self._inodes[inode], attrs.evolve(step, data=step.data[:torn]))
 
 
 def _moved(names: dict[Path, int], step: Step) -> None:
@@ -260,7 +259,7 @@ def _moved(names: dict[Path, int], step: Step) -> None:
         names[step.to] = names.pop(step.path)
 
 
-def _apply(content: bytearray, step: Step) -> None:
+def _change(content: bytearray, step: Step) -> None:
     if step.kind == "truncate":
         del content[step.offset :]
         content.extend(bytes(step.offset - len(content)))

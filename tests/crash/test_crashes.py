@@ -1,4 +1,4 @@
-"""The short forms of the crash tests. The long ones are `python -m tests.crash kills`, `points` and `power`."""
+"""Run the short forms of the crash tests; the long ones are `python -m tests.crash`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.crash.kills import kill_loop
-from tests.crash.points import CALLS, Bench, Point, every_point, why_not
+from tests.crash.points import CALLS, Point, PointRunner, every_point, strace_problem
 from tests.crash.power import cut_power
 
 KILLS = 30
-EVERY = 40
-FIRST = 4
+EVERY_NTH_POINT = 40
+FIRST_CALLS = 4
 CUTS = 25
 SEED = 7
 
-NO_STRACE = why_not()
+NO_STRACE = strace_problem()
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 needs_strace = pytest.mark.skipif(NO_STRACE is not None, reason=str(NO_STRACE))
 
@@ -40,7 +40,7 @@ def test_no_kill_loses_a_row_or_repeats_one_unflagged(tmp_path: Path, policy: st
 @needs_strace
 @pytest.mark.timeout(240)
 def test_crash_after_any_journal_call_is_recoverable(tmp_path: Path) -> None:
-    lines, broken = every_point(tmp_path, EVERY, calls=CALLS)
+    lines, broken = every_point(tmp_path, EVERY_NTH_POINT, calls=CALLS)
     assert [(str(outcome.point), outcome.violations) for outcome in broken] == []
     assert {"pwrite64", "fdatasync", "ftruncate", "rename", "unlink"} <= {line.call for line in lines}
     assert all(line.kills for line in lines)
@@ -52,9 +52,9 @@ def test_crash_after_any_journal_call_is_recoverable(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["SIGKILL", "ENOSPC", "EIO"])
 def test_new_journal_survives_a_crash_at_each_first_call(tmp_path: Path, how: str) -> None:
     calls = ("openat", "pwrite64", "fdatasync", "fsync", "ftruncate", "rename", "unlink")
-    points = (Point(call, how, n) for call in calls for n in range(1, FIRST + 1))
-    with Bench(tmp_path) as bench:
-        broken = [(str(point), said) for point in points if (said := bench.try_out(point).violations)]
+    points = (Point(call, how, n) for call in calls for n in range(1, FIRST_CALLS + 1))
+    with PointRunner(tmp_path) as bench:
+        broken = [(str(point), found) for point in points if (found := bench.run(point).violations)]
     assert broken == []
 
 

@@ -100,7 +100,7 @@ def live(
 ) -> tuple[Life, float]:
     """Run one process until its end or its death; return its results and the loop time."""
     loop = looptime.new_event_loop(start=start)
-    resumed = survivor.standing.started is not None
+    resumed = survivor.state.started is not None
 
     async def main() -> Life:
         world = make_world()

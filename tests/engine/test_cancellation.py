@@ -111,7 +111,7 @@ class Campaign:
 
     async def live(self, world: World) -> None:
         """Read all results, in the first run and in the next."""
-        resumed = self.survivor.standing.started is not None
+        resumed = self.survivor.state.started is not None
         asked = CampaignRequest(
             world.client._core, list(records(ROWS)), self.options, lambda: self.survivor, resumed=resumed
         )
@@ -128,11 +128,11 @@ class Campaign:
             assert self.stream.summary.adds_up
             assert self.stream.progress.finished
         await self.live(world)
-        assert self.survivor.standing.complete or self.options.on_ambiguous == "hold"
+        assert self.survivor.state.complete or self.options.on_ambiguous == "hold"
         self._check_words(applications(world.state))
 
     def _check_words(self, applied: Counter[str | None]) -> None:
-        open_rows = {row for batch in self.survivor.standing.open for row in set(batch.planned) - batch.closed}
+        open_rows = {row for batch in self.survivor.state.open for row in set(batch.planned) - batch.closed}
         assert self.survivor.words.keys() | open_rows == set(range(1, ROWS + 1))
         for number, row in enumerate(records(ROWS), 1):
             self._check_word(self.survivor.words.get(number), applied[row.receiver])

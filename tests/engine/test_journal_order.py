@@ -86,7 +86,7 @@ def test_every_row_is_planned_or_finished_and_every_attempt_ends() -> None:
         assert sorted(planned) == list(range(1, 1_201))
         assert sorted(settled) == list(range(1, 1_203))
         assert in_flight(ear.heard) == 0
-        assert ear.standing.complete
+        assert ear.state.complete
 
     run_virtual(main)
 

@@ -68,7 +68,7 @@ def lost_at_first(request: Request, count: int, dice: object) -> str | None:
 
 def stream_of(world: World, journal: Any, source: object, options: CampaignOptions | None = None) -> CampaignStream:
     """Return a campaign with this journal; resumed if the journal holds a campaign."""
-    resumed = isinstance(journal, MemoryJournal) and journal.standing.started is not None
+    resumed = isinstance(journal, MemoryJournal) and journal.state.started is not None
     return CampaignStream(CampaignRequest(world.client._core, source, options, lambda: journal, resumed=resumed))
 
 
@@ -137,7 +137,7 @@ def test_row_never_sent_supersedes_no_other(later: str, judged: bool) -> None:
     first, now = live(lambda: World(state=state, fault=lost_at_first), survivor, rows, CampaignOptions("hold"))
     assert sum(result.outcome is Outcome.UNKNOWN for result in first.results) == 500
     if judged:
-        survivor.standing.apply(OperatorDecided(1, applied=False, at=BASE))
+        survivor.state.apply(OperatorDecided(1, applied=False, at=BASE))
     options = CampaignOptions("hold" if judged else "resend")
     second, _ = live(lambda: World(state=state), survivor, rows, options, start=now + 1)
     assert [result.outcome for result in second.results] == [Outcome.DELIVERED] * 500
@@ -258,7 +258,7 @@ def test_resume_cancelled_while_restoring_releases_journal_and_source() -> None:
             async with asyncio.timeout(5):
                 async for _ in first:
                     break
-        standing = journal.standing
+        standing = journal.state
         lost = next(batch for batch in standing.open if batch.state in ("planned", "abandoned"))
         if lost.state == "abandoned":
             standing.apply(OperatorDecided(lost.seq, applied=False, at=BASE))
@@ -317,7 +317,7 @@ def test_source_that_was_cancelled_has_not_ended() -> None:
                 async for _ in stream:
                     pass
         assert caught.value.row == 7
-        assert not journal.standing.source_exhausted
+        assert not journal.state.source_exhausted
 
     run_virtual(main)
 
@@ -371,7 +371,7 @@ def test_rows_with_values_of_any_type_can_be_reread(tmp_path: Path) -> None:
         ):
             async for _ in first:
                 break
-        assert not journal.standing.source_exhausted
+        assert not journal.state.source_exhausted
         again = World(state=world.state)
         stream = stream_of(again, journal, None)
         async with again.client, stream:
@@ -479,7 +479,7 @@ def test_older_record_never_overwrites_a_newer_one_on_resume(given_again: bool, 
     first, now = live(lambda: World(state=state, fault=lost_at_first), survivor, rows, hold)
     assert first.stream.summary.unknown == 500
     if judged:
-        survivor.standing.apply(OperatorDecided(1, False, BASE + now))
+        survivor.state.apply(OperatorDecided(1, False, BASE + now))
     source = rows if given_again else None
     second, _ = live(lambda: World(state=state), survivor, source, hold if judged else resend, start=now + 1)
     assert words_by_pair(state)[record(1).receiver] == ["The newer word"]

@@ -38,12 +38,12 @@ def test_failing_source_keeps_earlier_rows_and_a_resume_continues(at: int) -> No
     assert first.fault.row == at - 1
     assert sorted(result.row for result in first.results) == list(range(1, at))
     assert first.stream.summary.read == at - 1
-    assert not survivor.standing.source_exhausted
+    assert not survivor.state.source_exhausted
 
     second, _ = live(lambda: World(state=state), survivor, list(records(ROWS)), None, start=end)
     assert second.fault is None
     assert second.stream.summary.delivered == ROWS
-    assert survivor.standing.complete
+    assert survivor.state.complete
     assert applications(state) == {row.receiver: 1 for row in records(ROWS)}
 
 

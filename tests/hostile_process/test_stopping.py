@@ -38,7 +38,7 @@ class Stopped:
 
 def stream_of(world: World, journal: Survivor) -> CampaignStream:
     """Return the campaign, new or resumed."""
-    resumed = journal.standing.started is not None
+    resumed = journal.state.started is not None
     asked = CampaignRequest(world.client._core, list(records(ROWS)), OPTIONS, lambda: journal, resumed=resumed)
     return CampaignStream(asked)
 
@@ -67,7 +67,7 @@ def play(*signals_at: int) -> Stopped:
                 async for _ in rest:
                     pass
             assert rest.summary.delivered == ROWS
-        assert journal.standing.complete
+        assert journal.state.complete
         assert set(applications(world.state).values()) == {1}
         assert asyncio.all_tasks() == {asyncio.current_task()}
         return stopped

@@ -1,4 +1,4 @@
-"""The file system of a path, by Linux's table of mounts."""
+"""The file system of a path is found in Linux's mount table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal that lives as long as the process."""
+"""The journal in memory keeps only what a later run needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ async def test_fingerprints_are_kept_only_for_a_resumable_journal() -> None:
     for resumable in (True, False):
         journal = MemoryJournal(resumable=resumable)
         await journal.open(is_new=True)
-        read = RowsRead(SourcePosition(1, 2, 30), b"prints")
+        read = RowsRead(SourcePosition(1, 2, 30), b"fingerprints")
         await journal.write(BatchPlanned(1, (1,)), read)
         assert journal.resumable is resumable
         assert list(await journal.read_blocks(0, 9)) == [read] * resumable

@@ -1,6 +1,6 @@
-"""A journal on a network file system: no log, no shared memory, and nothing lost for that.
+"""A journal on a network file system uses no write-ahead log and no shared memory, and loses nothing.
 
-The table of mounts is ours, and says that everything is served by NFS; the files are real.
+The mount table is replaced by one in which every path is on NFS; the files are real.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journal.stories import BEGUN, picture
+from tests.journal.entry_generator import STARTED, comparable
 from tests.journal.test_reader import CAMPAIGN, written
 from tests.journal.test_sqlite import CHILD, is_sound
 from truecaller_async.errors import JournalBusy, JournalError
@@ -47,9 +47,9 @@ def path(tmp_path: Path, table: Path) -> Path:
 @pytest.fixture
 def running(path: Path) -> Iterator[JournalHandle]:
     """A run that has the journal open."""
-    held = written(path, *CAMPAIGN)
-    yield held
-    held.close()
+    handle = written(path, *CAMPAIGN)
+    yield handle
+    handle.close()
 
 
 def beside(path: Path) -> list[str]:
@@ -63,13 +63,13 @@ async def test_network_journal_uses_no_write_ahead_log_and_warns_once(
     caplog.set_level(logging.INFO, "truecaller_async")
     journal = SqliteJournal(path)
     await journal.open(is_new=True)
-    await journal.write(BEGUN, BatchPlanned(1, (1, 2)), RowsRead(SourcePosition(2, 3, 60)))
+    await journal.write(STARTED, BatchPlanned(1, (1, 2)), RowsRead(SourcePosition(2, 3, 60)))
     await journal.write(NoteAdded("n", "v"))
     assert beside(path) == [".lock"]
     await journal.aclose()
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("truecaller_async", logging.WARNING)
-    assert f"{path} lies on a network file system (nfs4)" in record.getMessage()
+    assert f"{path} is on a network file system (nfs4)" in record.getMessage()
 
 
 def test_each_commit_is_synced_with_its_folder(running: JournalHandle) -> None:
@@ -80,9 +80,9 @@ def test_each_commit_is_synced_with_its_folder(running: JournalHandle) -> None:
 
 def test_local_disk_logs_no_warning(path: Path, table: Path, caplog: pytest.LogCaptureFixture) -> None:
     table.write_text(LOCAL)
-    held = written(path, *CAMPAIGN)
-    assert held.db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    held.close()
+    handle = written(path, *CAMPAIGN)
+    assert handle.db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    handle.close()
     assert not caplog.records
     assert beside(path) == []
 
@@ -100,10 +100,10 @@ def test_journal_can_move_between_local_and_network_disk(path: Path, table: Path
     written(path, *CAMPAIGN).close()
     for text, mode in ((LOCAL, "wal"), (ON_NFS, "delete"), (LOCAL, "wal")):
         table.write_text(text)
-        held = open_handle(path, is_new=False)
-        assert held.db.execute("PRAGMA journal_mode").fetchone() == (mode,)
-        held.transact([held.statements.build((NoteAdded(mode, "seen"),))])
-        held.close()
+        handle = open_handle(path, is_new=False)
+        assert handle.db.execute("PRAGMA journal_mode").fetchone() == (mode,)
+        handle.transact([handle.statements.build((NoteAdded(mode, "seen"),))])
+        handle.close()
     with JournalReader(path) as reader:
         assert reader.state().notes == {"wal": "seen", "delete": "seen"}
         assert len(list(reader.row_outcomes())) == 7
@@ -122,24 +122,24 @@ def test_journal_is_readable_between_two_commits_of_a_run(path: Path, running: J
 def test_reader_during_a_commit_waits_and_then_gets_an_error(
     path: Path, running: JournalHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_file, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(database_file, "BUSY_SECONDS", 0.0)
     with JournalReader(path) as reader:
         running.db.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(JournalBusy, match="is being written or read by another process just now"):
+        with pytest.raises(JournalBusy, match="another process is writing or reading it"):
             reader.state()
-        with pytest.raises(JournalBusy, match="ask again"):
+        with pytest.raises(JournalBusy, match="Retry, and check"):
             JournalReader(path)
         running.db.rollback()
         assert len(list(reader.row_outcomes())) == 7
 
 
-def half_written(running: JournalHandle, copy: Path) -> None:
-    """What a crash in the middle of a commit leaves: pages of it in the file, and the old ones in the other."""
+def copy_half_written(running: JournalHandle, copy: Path) -> None:
+    """Copy what a crash in the middle of a commit leaves: new pages in the file, old ones in the rollback journal."""
     db = running.db
     db.execute("PRAGMA cache_size = 2")
     db.execute("BEGIN IMMEDIATE")
-    db.execute("UPDATE said SET reason = 'never committed'")
-    db.execute("UPDATE batch SET state = 'resolved', owes = 0")
+    db.execute("UPDATE outcome_text SET reason = 'never committed'")
+    db.execute("UPDATE batch SET state = 'resolved', open_rows = 0")
     db.executemany("INSERT INTO note VALUES (?, ?)", [(str(n), "x" * 1000) for n in range(200)])
     for suffix in ("", "-journal"):
         shutil.copy(running.path.with_name(running.path.name + suffix), copy.with_name(copy.name + suffix))
@@ -150,15 +150,15 @@ def half_written(running: JournalHandle, copy: Path) -> None:
 def crashed(running: JournalHandle, tmp_path: Path) -> Path:
     folder = tmp_path / "crashed"
     folder.mkdir()
-    half_written(running, folder / "copy.db")
+    copy_half_written(running, folder / "copy.db")
     assert b"never committed" in (folder / "copy.db").read_bytes()
     return folder / "copy.db"
 
 
 def test_interrupted_commit_is_rolled_back_before_the_run_continues(crashed: Path, running: JournalHandle) -> None:
-    held = open_handle(crashed, is_new=False)
-    assert picture(held.statements.state) == picture(running.statements.state)
-    held.close()
+    handle = open_handle(crashed, is_new=False)
+    assert comparable(handle.statements.state) == comparable(running.statements.state)
+    handle.close()
     assert beside(crashed) == [".lock"]
     with closing(sqlite3.connect(crashed)) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -171,12 +171,12 @@ def test_interrupted_commit_is_rolled_back_by_a_reader(
     table.write_text(text)
     with JournalReader(crashed) as reader:
         assert reader.owner() is None
-        assert picture(reader.state()) == picture(running.statements.state)
+        assert comparable(reader.state()) == comparable(running.statements.state)
         assert len(list(reader.row_outcomes())) == 7
     assert not crashed.with_name("copy.db-journal").exists()
 
 
-ELSEWHERE = """
+WITH_MOUNT_TABLE = """
 import sys
 from pathlib import Path
 from truecaller_async.journal import filesystem
@@ -188,7 +188,7 @@ filesystem.MOUNTS = Path(sys.argv.pop())
 @pytest.mark.parametrize("after", [1, 7, 20])
 def test_confirmed_entries_survive_kill_9(path: Path, table: Path, after: int) -> None:
     with subprocess.Popen(  # noqa: S603 - our own interpreter
-        [sys.executable, "-c", ELSEWHERE + CHILD, str(path), str(table)],
+        [sys.executable, "-c", WITH_MOUNT_TABLE + CHILD, str(path), str(table)],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],
@@ -199,9 +199,9 @@ def test_confirmed_entries_survive_kill_9(path: Path, table: Path, after: int) -
                 process.kill()
                 break
         seen = max([int(line), *map(int, process.stdout.read().split())])
-    held = open_handle(path, is_new=False)
-    assert seen <= held.statements.state.last_seq <= seen + 1
-    held.close()
+    handle = open_handle(path, is_new=False)
+    assert seen <= handle.statements.state.last_seq <= seen + 1
+    handle.close()
     assert is_sound(path)
 
 
@@ -213,9 +213,9 @@ def test_operator_decision_is_possible_after_a_crash(crashed: Path) -> None:
 
 def test_foreign_file_with_a_rollback_journal_is_unchanged(crashed: Path) -> None:
     crashed.write_bytes(b"row,outcome\n")
-    for look in (JournalReader, lambda path: open_handle(path, is_new=False)):
+    for open_file in (JournalReader, lambda path: open_handle(path, is_new=False)):
         with pytest.raises(JournalError, match="no journal of this library"):
-            look(crashed)
+            open_file(crashed)
     assert crashed.read_bytes() == b"row,outcome\n"
     assert crashed.with_name("copy.db-journal").exists()
 
@@ -228,25 +228,27 @@ def test_remaining_lock_is_acquired_by_the_next_run(path: Path) -> None:
 
 
 def test_purge_leaves_no_network_side_files(path: Path) -> None:
-    held = written(
-        path, (BEGUN,), (BatchPlanned(1, (1,), payload=b"919876543210"), RowsRead(SourcePosition(1, 2, 30), b"a print"))
+    handle = written(
+        path,
+        (STARTED,),
+        (BatchPlanned(1, (1,), payload=b"919876543210"), RowsRead(SourcePosition(1, 2, 30), b"a-row-digest")),
     )
     assert b"919876543210" in path.read_bytes()
-    held.close()
+    handle.close()
     purge(path, force=True)
     assert b"919876543210" not in path.read_bytes()
-    assert b"a print" not in path.read_bytes()
+    assert b"a-row-digest" not in path.read_bytes()
     assert beside(path) == [".lock"]
     with JournalReader(path) as reader:
         assert reader.purged()
 
 
 def test_nothing_is_erased_while_a_reader_is_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_file, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(database_file, "BUSY_SECONDS", 0.0)
     written(path, *CAMPAIGN).close()
     with JournalReader(path) as reader:
         reader._db.execute("BEGIN")
-        reader._db.execute("SELECT count(*) FROM word").fetchone()
+        reader._db.execute("SELECT count(*) FROM row_outcome").fetchone()
         with pytest.raises(JournalBusy):
             purge(path, force=True)
         reader._db.execute("ROLLBACK")

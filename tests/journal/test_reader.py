@@ -1,4 +1,4 @@
-"""A journal as an operator reads it."""
+"""A reader reports outcomes, attempts and batches to decide, and changes nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journal.stories import BEGUN
+from tests.journal.entry_generator import STARTED
 from truecaller_async.errors import JournalError
 from truecaller_async.journal.handle import JournalHandle, open_handle
 from truecaller_async.journal.reader import DecidableBatch, JournaledAttempt, JournalReader, RowOutcome
@@ -27,7 +27,7 @@ from truecaller_async.planning.batch_state import BatchState
 
 TOKEN = "0123456789ab"
 CAMPAIGN = (
-    (BEGUN,),
+    (STARTED,),
     (
         RowsSettled((4,), Outcome.INVALID, "no number", field="receiver"),
         BatchPlanned(1, (1, 2, 3)),
@@ -47,10 +47,10 @@ CAMPAIGN = (
 
 
 def written(path: Path, *transactions: tuple[JournalEntry, ...]) -> JournalHandle:
-    held = open_handle(path, is_new=True)
+    handle = open_handle(path, is_new=True)
     for entries in transactions:
-        held.transact([held.statements.build(entries)])
-    return held
+        handle.transact([handle.statements.build(entries)])
+    return handle
 
 
 @pytest.fixture
@@ -61,9 +61,9 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def running(path: Path) -> Iterator[JournalHandle]:
     """A run that has the journal open."""
-    held = written(path, *CAMPAIGN)
-    yield held
-    held.close()
+    handle = written(path, *CAMPAIGN)
+    yield handle
+    handle.close()
 
 
 def test_reader_works_while_a_run_writes(path: Path, running: JournalHandle) -> None:
@@ -76,11 +76,11 @@ def test_reader_works_while_a_run_writes(path: Path, running: JournalHandle) -> 
             Outcome.UNKNOWN: 2,
             Outcome.UNSENT: 1,
         }
-        words = reader.row_outcomes()
-        assert next(words).row == 1
+        outcomes = reader.row_outcomes()
+        assert next(outcomes).row == 1
         running.transact([running.statements.build((RowsSettled((7,), Outcome.EXPIRED, "too late", 3),))])
         assert reader.state().outcomes[Outcome.EXPIRED] == 1
-        assert [word.row for word in words] == [2, 3, 4, 5, 6, 7]
+        assert [one.row for one in outcomes] == [2, 3, 4, 5, 6, 7]
 
 
 def test_each_row_has_its_outcome_and_open_rows_the_provisional_one(path: Path) -> None:
@@ -118,12 +118,14 @@ def test_batch_in_flight_can_be_decided_only_without_an_active_run(path: Path, r
         [running.statements.build(entries) for entries in ((BatchAbandoned(2),), (AttemptStarted(3, 1, TOKEN, 14.0),))]
     )
     lost = JournaledAttempt(2, 1, 12.0, TOKEN, "lost", 13.0, "ResponseLost")
-    held = DecidableBatch(2, 5, 2, BatchState.ABANDONED, (lost,))
+    abandoned = DecidableBatch(2, 5, 2, BatchState.ABANDONED, (lost,))
     with JournalReader(path) as reader:
-        assert reader.decidable() == [held]
+        assert reader.decidable() == [abandoned]
         running.close()
-        flying = DecidableBatch(3, 7, 1, BatchState.IN_FLIGHT, (JournaledAttempt(3, 1, 14.0, TOKEN, None, None, None),))
-        assert reader.decidable() == [held, flying]
+        in_flight = DecidableBatch(
+            3, 7, 1, BatchState.IN_FLIGHT, (JournaledAttempt(3, 1, 14.0, TOKEN, None, None, None),)
+        )
+        assert reader.decidable() == [abandoned, in_flight]
 
 
 def test_reading_changes_nothing(path: Path) -> None:
@@ -159,8 +161,8 @@ def test_missing_and_foreign_files_are_refused(path: Path) -> None:
 
 
 def test_row_without_an_outcome_is_reported_as_damage(path: Path) -> None:
-    held = written(path, *CAMPAIGN)
-    held.db.execute("DELETE FROM word WHERE row = 4")
-    held.close()
-    with JournalReader(path) as reader, pytest.raises(JournalError, match="no word on row 4"):
+    handle = written(path, *CAMPAIGN)
+    handle.db.execute("DELETE FROM row_outcome WHERE row = 4")
+    handle.close()
+    with JournalReader(path) as reader, pytest.raises(JournalError, match="row 4 has no outcome"):
         list(reader.row_outcomes())

@@ -1,4 +1,4 @@
-"""Row numbers as bytes."""
+"""Row numbers are encoded as bytes and decoded again."""
 
 from __future__ import annotations
 

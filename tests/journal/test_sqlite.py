@@ -1,4 +1,4 @@
-"""The journal on disk: which files it takes, what it does when the disk fails, and how it ends."""
+"""The durable journal: which files it accepts, what happens if the disk fails, and how it closes."""
 
 # ruff: noqa: ASYNC240 - nothing else runs in these loops
 
@@ -19,15 +19,16 @@ from typing import Any
 
 import pytest
 
-from tests.journal.stories import BEGUN
+from tests.journal.entry_generator import STARTED
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal import SqliteJournal
-from truecaller_async.journal.lock import TRIES, JournalLock, holder, lock_file
+from truecaller_async.journal.lock import LOCK_ATTEMPTS_MAX, JournalLock, holder, lock_file
 from truecaller_async.journal.reader import JournalReader
+from truecaller_async.journal.schema import VERSION
 from truecaller_async.models import BatchPlanned, NoteAdded, RowsRead, SourcePosition
 from truecaller_async.planning.batch_state import BatchState
 
-PLANNED = (BatchPlanned(1, (1, 2)), RowsRead(SourcePosition(2, 3, 60), b"prints"))
+PLANNED = (BatchPlanned(1, (1, 2)), RowsRead(SourcePosition(2, 3, 60), b"fingerprints"))
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def path(tmp_path: Path) -> Path:
 async def written(path: Path) -> SqliteJournal:
     journal = SqliteJournal(path)
     await journal.open(is_new=True)
-    await journal.write(BEGUN, *PLANNED)
+    await journal.write(STARTED, *PLANNED)
     return journal
 
 
@@ -71,11 +72,11 @@ async def test_commit_is_on_disk_before_the_write_returns(path: Path) -> None:
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as other:
         assert other.execute("SELECT count(*) FROM batch").fetchone() == (1,)
     assert journal._writer is not None
-    held = journal._writer._held
-    assert held is not None
-    pragmas = [held.db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+    handle = journal._writer._handle
+    assert handle is not None
+    pragmas = [handle.db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
     assert pragmas == ["wal", 2]
-    assert held.db.execute("PRAGMA secure_delete").fetchone() == (1,)
+    assert handle.db.execute("PRAGMA secure_delete").fetchone() == (1,)
     await journal.aclose()
 
 
@@ -102,7 +103,13 @@ def empty_foreign(path: Path) -> None:
 def newer(path: Path) -> None:
     asyncio.run(_closed(path))
     with closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute(f"PRAGMA user_version = {VERSION + 1}")
+
+
+def older(path: Path) -> None:
+    asyncio.run(_closed(path))
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {VERSION - 1}")
 
 
 def cut(path: Path) -> None:
@@ -129,31 +136,32 @@ async def _closed(path: Path) -> None:
     await (await written(path)).aclose()
 
 
-SPOILERS = [
+UNUSABLE_FILES = [
     (text, "no journal"),
     (short_text, "no journal"),
     (foreign, "no journal"),
     (empty_foreign, "no journal"),
     (newer, "newer version"),
-    (cut, "take a copy"),
-    (flipped, "take a copy"),
-    (wrong_totals, "take a copy"),
+    (older, "older version"),
+    (cut, "restore a copy"),
+    (flipped, "restore a copy"),
+    (wrong_totals, "restore a copy"),
 ]
 
 
 @pytest.mark.fault("F53")
-@pytest.mark.parametrize("anew", [True, False])
-@pytest.mark.parametrize(("spoil", "said"), SPOILERS)
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize(("spoil", "message"), UNUSABLE_FILES)
 def test_unsound_journal_file_is_refused_and_unchanged(
-    path: Path, spoil: Callable[[Path], None], said: str, anew: bool
+    path: Path, spoil: Callable[[Path], None], message: str, is_new: bool
 ) -> None:
     spoil(path)
     path.chmod(0o600)
     before = digest(path)
 
     async def refused() -> None:
-        with pytest.raises(JournalError, match=said) as caught:
-            await SqliteJournal(path).open(is_new=anew)
+        with pytest.raises(JournalError, match=message) as caught:
+            await SqliteJournal(path).open(is_new=is_new)
         assert str(path) in str(caught.value)
 
     asyncio.run(refused())
@@ -203,19 +211,19 @@ async def test_existing_campaign_is_offered_for_resume_and_unchanged(path: Path)
 async def test_log_of_a_deleted_journal_is_not_used_for_a_new_one(path: Path) -> None:
     await kill_while_writing(path)
     path.unlink()
-    with pytest.raises(JournalError, match=r"campaign\.db-wal, of a journal that is gone"):
+    with pytest.raises(JournalError, match=r"campaign\.db-wal, of a journal that was deleted"):
         await SqliteJournal(path).open(is_new=True)
 
 
-@pytest.mark.parametrize("anew", [True, False])
-async def test_link_and_a_folder_are_refused(tmp_path: Path, anew: bool) -> None:
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_link_and_a_folder_are_refused(tmp_path: Path, is_new: bool) -> None:
     await (await written(tmp_path / "real.db")).aclose()
     link, folder = tmp_path / "link.db", tmp_path / "folder"
     link.symlink_to(tmp_path / "real.db")
     folder.mkdir()
     for path in (link, folder):
         with pytest.raises(JournalError, match=path.name):
-            await SqliteJournal(path).open(is_new=anew)
+            await SqliteJournal(path).open(is_new=is_new)
 
 
 async def test_file_that_others_can_read_is_refused(path: Path) -> None:
@@ -264,21 +272,21 @@ async def test_stale_lock_file_blocks_no_process(path: Path) -> None:
 
 
 def test_lock_on_a_just_deleted_file_is_not_accepted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one before lets go between our opening of the file and our lock on it."""
+    """The previous holder deletes the file after it was opened and before it is locked."""
     before = JournalLock(path)
     opened = os.open
-    looks: list[int] = []
+    descriptors: list[int] = []
 
     def opening(*args: object, **options: object) -> int:
-        handle = opened(*args, **options)  # type: ignore[arg-type]
-        if not looks:
+        descriptor = opened(*args, **options)  # type: ignore[arg-type]
+        if not descriptors:
             before.release()
-        looks.append(handle)
-        return handle
+        descriptors.append(descriptor)
+        return descriptor
 
     monkeypatch.setattr("truecaller_async.journal.lock.os.open", opening)
     lock = JournalLock(path)
-    assert len(looks) == 2
+    assert len(descriptors) == 2
     assert holder(path) == os.getpid()
     lock.release()
 
@@ -293,7 +301,7 @@ def test_lock_check_blocks_no_other_process(path: Path, monkeypatch: pytest.Monk
 
     def pause(seconds: float) -> None:
         pauses.append(seconds)
-        if len(pauses) == TRIES - 1:
+        if len(pauses) == LOCK_ATTEMPTS_MAX - 1:
             fcntl.flock(handle, fcntl.LOCK_UN)
 
     monkeypatch.setattr("truecaller_async.journal.lock.time.sleep", pause)
@@ -302,7 +310,7 @@ def test_lock_check_blocks_no_other_process(path: Path, monkeypatch: pytest.Monk
 
 
 class Failing(sqlite3.Connection):
-    """Its third commit does not reach the disk, and later ones would."""
+    """Fails its third commit; later ones would succeed."""
 
     commits = 0
     error = sqlite3.OperationalError("disk I/O error")
@@ -321,12 +329,12 @@ async def test_after_a_failed_commit_nothing_is_written_and_locks_are_released(
     monkeypatch.setattr(Failing, "commits", 0)
     journal = SqliteJournal(path, factory=Failing)
     await journal.open(is_new=True)
-    await journal.write(BEGUN)
+    await journal.write(STARTED)
     await journal.write(*PLANNED)
     waiting = [asyncio.create_task(journal.write(NoteAdded("n", str(n)))) for n in range(3)]
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(result) for result in results] == [JournalError] * 3
-    assert re.search(rf"{re.escape(str(path))}.*disk I/O error.*free space.*resume", str(results[0]))
+    assert re.search(rf"{re.escape(str(path))}.*disk I/O error.*Free disk space.*resume", str(results[0]))
     for _ in range(2):
         with pytest.raises(JournalError, match="disk I/O error"):
             await journal.write(NoteAdded("n", "later"))
@@ -343,27 +351,27 @@ async def test_after_a_failed_commit_nothing_is_written_and_locks_are_released(
     assert is_sound(path)
 
 
-class Listening(sqlite3.Connection):
-    """Writes down how each transaction begins."""
+class Recording(sqlite3.Connection):
+    """Records how each transaction begins."""
 
-    begun: list[str] = []  # noqa: RUF012 - one list for all, emptied by the test
+    transactions: list[str] = []  # noqa: RUF012 - one list for all, emptied by the test
 
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
         if sql.startswith("BEGIN"):
-            self.begun.append(sql)
+            self.transactions.append(sql)
         return super().execute(sql, *parameters)
 
 
 @pytest.mark.fault("F52")
 async def test_write_transaction_locks_before_it_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Listening, "begun", [])
+    monkeypatch.setattr(Recording, "transactions", [])
     for run in range(2):
-        journal = SqliteJournal(path, factory=Listening)
+        journal = SqliteJournal(path, factory=Recording)
         await journal.open(is_new=not run)
-        await journal.write(*((BEGUN, *PLANNED) if not run else (NoteAdded("n", "again"),)))
+        await journal.write(*((STARTED, *PLANNED) if not run else (NoteAdded("n", "again"),)))
         await journal.aclose()
-    assert Listening.begun == ["BEGIN IMMEDIATE"] * len(Listening.begun)
-    assert len(Listening.begun) >= 2
+    assert Recording.transactions == ["BEGIN IMMEDIATE"] * len(Recording.transactions)
+    assert len(Recording.transactions) >= 2
 
 
 @pytest.mark.fault("F52")
@@ -371,14 +379,14 @@ async def test_reader_cannot_write(path: Path) -> None:
     await (await written(path)).aclose()
     with (
         JournalReader(path) as reader,
-        reader._instant() as db,
+        reader._transaction() as db,
         pytest.raises(sqlite3.OperationalError, match="readonly"),
     ):
         db.execute("DELETE FROM batch")
 
 
-class Counting(sqlite3.Connection):
-    """Holds its second commit until it is let go."""
+class Delayed(sqlite3.Connection):
+    """Delays its second commit until `go` is set."""
 
     commits = 0
     go = threading.Event()
@@ -393,17 +401,17 @@ class Counting(sqlite3.Connection):
 
 
 @pytest.fixture
-def slow_disk(monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
-    monkeypatch.setattr(Counting, "commits", 0)
-    monkeypatch.setattr(Counting, "go", threading.Event())
-    monkeypatch.setattr(Counting, "there", threading.Event())
-    return Counting
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> type[Delayed]:
+    monkeypatch.setattr(Delayed, "commits", 0)
+    monkeypatch.setattr(Delayed, "go", threading.Event())
+    monkeypatch.setattr(Delayed, "there", threading.Event())
+    return Delayed
 
 
-async def test_writes_queued_during_a_commit_share_the_next_commit(path: Path, slow_disk: type[Counting]) -> None:
+async def test_writes_queued_during_a_commit_share_the_next_commit(path: Path, slow_disk: type[Delayed]) -> None:
     journal = SqliteJournal(path, factory=slow_disk)
     await journal.open(is_new=True)
-    await journal.write(BEGUN)
+    await journal.write(STARTED)
     first = asyncio.create_task(journal.write(NoteAdded("n", "first")))
     await asyncio.to_thread(slow_disk.there.wait, 60)
     ends: list[int] = []
@@ -421,12 +429,12 @@ async def test_writes_queued_during_a_commit_share_the_next_commit(path: Path, s
     await journal.aclose()
 
 
-def test_loop_closed_during_a_write_ends_only_its_waiter(path: Path, slow_disk: type[Counting]) -> None:
+def test_loop_closed_during_a_write_ends_only_its_waiter(path: Path, slow_disk: type[Delayed]) -> None:
     journal = SqliteJournal(path, factory=slow_disk)
 
     async def leave() -> None:
         await journal.open(is_new=True)
-        await journal.write(BEGUN)
+        await journal.write(STARTED)
         waiter = asyncio.ensure_future(journal.write(*PLANNED))
         await asyncio.to_thread(slow_disk.there.wait, 60)
         waiter.cancel()
@@ -441,12 +449,12 @@ def test_loop_closed_during_a_write_ends_only_its_waiter(path: Path, slow_disk: 
     assert holder(path) is None
     assert not threads()
 
-    async def look() -> None:
+    async def reopen() -> None:
         again = SqliteJournal(path)
         assert (await again.open(is_new=False)).position.row == 2
         await again.aclose()
 
-    asyncio.run(look())
+    asyncio.run(reopen())
 
 
 async def test_cancelled_open_releases_everything(path: Path) -> None:
@@ -465,14 +473,14 @@ async def test_cancelled_open_releases_everything(path: Path) -> None:
 CHILD = """
 import asyncio, os, sys
 from pathlib import Path
-from tests.journal.stories import BEGUN
+from tests.journal.entry_generator import STARTED
 from truecaller_async.journal import SqliteJournal
 from truecaller_async.models import AttemptStarted, NoteAdded, SourcePosition, BatchPlanned, RowsRead
 
 async def main():
     journal = SqliteJournal(Path(sys.argv[1]))
     await journal.open(is_new=True)
-    await journal.write(BEGUN)
+    await journal.write(STARTED)
     for seq in range(1, 10**6):
         rows = tuple(range(10 * seq - 9, 10 * seq + 1))
         await journal.write(BatchPlanned(seq, rows), RowsRead(SourcePosition(rows[-1], 0, 0), b"p" * 500))
@@ -495,7 +503,7 @@ def child(path: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def killed(path: Path, after: int) -> int:
-    """How many batches the child said were on disk before it was killed."""
+    """Kill the child after its batch number `after`; return the last batch that it reported as written."""
     seen = 0
     with child(path) as process:
         assert process.stdout is not None
@@ -534,7 +542,7 @@ async def test_truncated_log_gives_an_earlier_state_and_never_a_wrong_one(path: 
     try:
         state = await journal.open(is_new=False)
     except JournalError as error:
-        assert "holds no campaign" in str(error)  # noqa: PT017 - either end is right
+        assert "contains no campaign" in str(error)  # noqa: PT017 - either end is right
     else:
         assert state.last_seq <= seen + 1
         assert state.outcome_counts().total() == state.position.row == 10 * state.last_seq
@@ -600,12 +608,12 @@ async def test_full_disk_stops_writing_and_the_next_run_continues(path: Path, li
 
 @pytest.mark.fault("F53")
 async def test_file_that_is_no_journal_is_reported_even_if_readable_by_others(tmp_path: Path) -> None:
-    """Nobody is told to change the rights of a file that is something else."""
+    """The message does not advise to change the permissions of a file that is something else."""
     path = tmp_path / "calls.csv"
     path.write_text("caller,receiver\n")
     path.chmod(0o644)
-    for anew in (True, False):
+    for is_new in (True, False):
         with pytest.raises(JournalError, match="is no journal of this library") as caught:
-            await SqliteJournal(path).open(is_new=anew)
+            await SqliteJournal(path).open(is_new=is_new)
         assert "chmod" not in str(caught.value)
     assert path.read_text() == "caller,receiver\n"

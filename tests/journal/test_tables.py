@@ -1,4 +1,4 @@
-"""The tables say what the entries said."""
+"""The tables of a journal restore the state that the entries produced."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.journal.stories import BEGUN, Teller, picture, tellers
+from tests.journal.entry_generator import STARTED, EntryGenerator, comparable, entry_generators
 from truecaller_async.journal import outcome_texts
 from truecaller_async.journal.database_file import create
 from truecaller_async.journal.handle import JournalHandle, open_handle
@@ -33,7 +33,7 @@ from truecaller_async.models import (
 NUMBER = "919876543210"
 
 
-def scribe_in_memory() -> tuple[sqlite3.Connection, StatementBuilder]:
+def builder_in_memory() -> tuple[sqlite3.Connection, StatementBuilder]:
     db = sqlite3.connect(":memory:", isolation_level=None)
     db.executescript(SCHEMA)
     return db, load_statements(db)
@@ -50,71 +50,73 @@ def new(path: Path) -> JournalHandle:
     return open_handle(path, is_new=True)
 
 
-@given(tellers(), st.integers(1, 80))
+@given(entry_generators(), st.integers(1, 80))
 @settings(max_examples=100)
-def test_tables_give_the_same_state_after_every_transaction(teller: Teller, steps: int) -> None:
-    db, builder = scribe_in_memory()
+def test_tables_give_the_same_state_after_every_transaction(generator: EntryGenerator, steps: int) -> None:
+    db, builder = builder_in_memory()
     with closing(db):
         for _ in range(steps):
-            write(db, builder, *teller.transaction())
-            again = load_statements(db)
-            assert picture(again.state) == picture(teller.state)
-            if teller.dice.random() < 0.5:
-                builder = again
+            write(db, builder, *generator.transaction())
+            loaded = load_statements(db)
+            assert comparable(loaded.state) == comparable(generator.state)
+            if generator.rng.random() < 0.5:
+                builder = loaded
 
 
-@given(teller=tellers(), steps=st.integers(1, 80))
+@given(generator=entry_generators(), steps=st.integers(1, 80))
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_every_row_is_read_once_in_order_with_its_outcome(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, teller: Teller, steps: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, generator: EntryGenerator, steps: int
 ) -> None:
-    monkeypatch.setattr("truecaller_async.journal.reader.STRETCH", 7)
+    monkeypatch.setattr("truecaller_async.journal.reader.WINDOW_ROWS", 7)
     path = tmp_path_factory.mktemp("journal") / "campaign.db"
-    with closing(new(path)) as held:
+    with closing(new(path)) as handle:
         for _ in range(steps):
-            held.transact([held.statements.build(teller.transaction())])
-    state = teller.state
+            handle.transact([handle.statements.build(generator.transaction())])
+    state = generator.state
     with JournalReader(path) as reader:
-        words = list(reader.row_outcomes())
-        assert picture(reader.state()) == picture(state)
-        assert list(reader.row_outcomes(after=3)) == words[3:]
+        outcomes = list(reader.row_outcomes())
+        assert comparable(reader.state()) == comparable(state)
+        assert list(reader.row_outcomes(after=3)) == outcomes[3:]
         reasons = reader.reasons(100)
-    assert [word.row for word in words] == list(range(1, state.position.row + 1))
-    for word in words:
-        home = teller.homes[word.row]
-        if isinstance(home, int):
-            batch = state.batch(home)
-            assert (word.seq, word.final, word.outcome) == (home, False, batch.provisional_outcome)
-            assert (word.attempts, word.possibly_duplicated, word.batch_id) == (
+    assert [one.row for one in outcomes] == list(range(1, state.position.row + 1))
+    for one in outcomes:
+        fate = generator.fates[one.row]
+        if isinstance(fate, int):
+            batch = state.batch(fate)
+            assert (one.seq, one.final, one.outcome) == (fate, False, batch.provisional_outcome)
+            assert (one.attempts, one.possibly_duplicated, one.batch_id) == (
                 batch.maybe_received,
                 batch.possibly_duplicated,
                 batch.batch_id,
             )
         else:
-            assert (word.outcome, word.reason, word.field, word.attempts, word.possibly_duplicated, word.seq) == home
-            assert word.final
-    said = [home for home in teller.homes.values() if not isinstance(home, int)]
+            assert (one.outcome, one.reason, one.field, one.attempts, one.possibly_duplicated, one.seq) == fate
+            assert one.final
+    final = [fate for fate in generator.fates.values() if not isinstance(fate, int)]
     assert {(outcome, reason): count for outcome, reason, count in reasons} == Counter(
-        (word[0], word[1]) for word in said if word[1] is not None
+        (fate[0], fate[1]) for fate in final if fate[1] is not None
     )
 
 
 def test_delivered_rows_need_no_table_row_of_their_own() -> None:
-    db, builder = scribe_in_memory()
+    db, builder = builder_in_memory()
     rows = tuple(range(1, 501))
     write(db, builder, BatchPlanned(1, rows), RowsRead(SourcePosition(500, 500, 9)), AttemptStarted(1, 1, "t", 1.0))
     write(db, builder, AttemptEnded(1, 1, "accepted", 2.0, "b-1"))
     write(db, builder, RowsSettled(rows[:100], Outcome.DELIVERED, seq=1, attempts=1))
     write(db, builder, RowsSettled(rows[100:103], Outcome.FAILED, "not a user", 1, attempts=1))
-    assert db.execute("SELECT count(*) FROM word").fetchone() == (0,)
+    assert db.execute("SELECT count(*) FROM row_outcome").fetchone() == (0,)
     write(db, builder, RowsSettled(rows[103:], Outcome.DELIVERED, seq=1, attempts=1))
-    assert db.execute("SELECT row FROM word").fetchall() == [(101,), (102,), (103,)]
-    assert db.execute("SELECT rested, owes, closed, words FROM batch").fetchall() == [(497, 0, None, None)]
+    assert db.execute("SELECT row FROM row_outcome").fetchall() == [(101,), (102,), (103,)]
+    assert db.execute("SELECT common_outcome_rows, open_rows, closed, pending_outcomes FROM batch").fetchall() == [
+        (497, 0, None, None)
+    ]
     db.close()
 
 
 def test_outcomes_of_a_batch_survive_changes_to_its_parts() -> None:
-    db, builder = scribe_in_memory()
+    db, builder = builder_in_memory()
     write(
         db,
         builder,
@@ -125,13 +127,16 @@ def test_outcomes_of_a_batch_survive_changes_to_its_parts() -> None:
     )
     write(db, builder, RowsSettled((1, 2), Outcome.EXPIRED, "too late", 1))
     write(db, builder, AttemptEnded(1, 1, "lost", 2.0))
-    rest = "SELECT batch.state, rested, said.reason FROM batch JOIN said ON id = rest WHERE seq = 1"
-    assert db.execute(rest).fetchall() == [("ambiguous", 2, "too late")]
+    common = (
+        "SELECT batch.state, common_outcome_rows, outcome_text.reason"
+        " FROM batch JOIN outcome_text ON id = common_outcome WHERE seq = 1"
+    )
+    assert db.execute(common).fetchall() == [("ambiguous", 2, "too late")]
     db.close()
 
 
 def test_payload_is_stored_until_the_last_row_of_its_batch_is_final() -> None:
-    db, builder = scribe_in_memory()
+    db, builder = builder_in_memory()
     write(db, builder, BatchPlanned(1, (1, 2), payload=b"records"), RowsRead(SourcePosition(2, 0, 0)))
     assert db.execute("SELECT * FROM payload").fetchall() == [(1, b"records")]
     write(db, builder, RowsSettled((1,), Outcome.DELIVERED, seq=1))
@@ -142,18 +147,18 @@ def test_payload_is_stored_until_the_last_row_of_its_batch_is_final() -> None:
 
 
 def test_no_full_number_reaches_the_disk_whatever_the_server_sends() -> None:
-    db, builder = scribe_in_memory()
-    said = f"receiver {NUMBER} and 9198 7654 3210 \ud800 are bad"
+    db, builder = builder_in_memory()
+    message = f"receiver {NUMBER} and 9198 7654 3210 \ud800 are bad"
     write(
         db,
         builder,
-        BEGUN,
+        STARTED,
         BatchPlanned(1, (1, 2, 3)),
         RowsRead(SourcePosition(3, 0, 0)),
         AttemptStarted(1, 1, "t", 1.0),
     )
-    write(db, builder, AttemptEnded(1, 1, "rejected", 2.0, detail=said, reason=said, field=said))
-    write(db, builder, RowsSettled((1, 2), Outcome.FAILED, said, 1, said))
+    write(db, builder, AttemptEnded(1, 1, "rejected", 2.0, detail=message, reason=message, field=message))
+    write(db, builder, RowsSettled((1, 2), Outcome.FAILED, message, 1, message))
     dump = "\n".join(db.iterdump())
     assert NUMBER not in dump
     assert "7654" not in dump
@@ -162,14 +167,14 @@ def test_no_full_number_reaches_the_disk_whatever_the_server_sends() -> None:
 
 
 def test_more_distinct_outcome_texts_than_the_cache_holds_are_restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outcome_texts, "WORDS_MAX", 3)
-    db, builder = scribe_in_memory()
+    monkeypatch.setattr(outcome_texts, "CACHED_OUTCOMES_MAX", 3)
+    db, builder = builder_in_memory()
     rows = tuple(range(1, 41))
     write(db, builder, BatchPlanned(1, rows), RowsRead(SourcePosition(40, 0, 0)))
     write(db, builder, *(RowsSettled((row,), Outcome.FAILED, f"reason {row % 10}", 1) for row in rows))
-    found = db.execute("SELECT row, reason FROM word JOIN said ON id = said").fetchall()
-    rest = db.execute("SELECT said.reason FROM batch JOIN said ON id = rest").fetchone()[0]
+    found = db.execute("SELECT row, reason FROM row_outcome JOIN outcome_text ON id = outcome_id").fetchall()
+    common = db.execute("SELECT outcome_text.reason FROM batch JOIN outcome_text ON id = common_outcome").fetchone()[0]
     assert len(found) >= 36
     assert all(reason == f"reason {row % 10}" for row, reason in found)
-    assert {row for row in rows if f"reason {row % 10}" == rest} >= set(rows) - {row for row, _ in found}
+    assert {row for row in rows if f"reason {row % 10}" == common} >= set(rows) - {row for row, _ in found}
     db.close()

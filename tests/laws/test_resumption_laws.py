@@ -143,7 +143,7 @@ def run_lives(scenario: Scenario) -> tuple[list[Life], Survivor, SandboxState]:
         await (stream.drain() if action == "drain" else stream.abort())
 
     for number, (write, kept) in enumerate([*scenario.deaths, (10**9, True)]):
-        fresh = survivor.standing.started is None
+        fresh = survivor.state.started is None
         stopped: Any = stop if scenario.stop is not None and number == 0 else None
         life, now = live(
             lambda number=number: world_of(scenario, state, number),  # type: ignore[misc]
@@ -163,7 +163,7 @@ def run_lives(scenario: Scenario) -> tuple[list[Life], Survivor, SandboxState]:
 
 def check_state(survivor: Survivor) -> None:
     """Check law 2 with the journal alone, after every run."""
-    state = survivor.standing
+    state = survivor.state
     assert sum(state.outcome_counts().values()) == state.position.row
     owners = Counter(row for batch in state.open for row in batch.open_rows)
     assert max(owners.values(), default=1) == 1
@@ -244,7 +244,7 @@ def check(scenario: Scenario) -> None:
     """Run all runs; compare their results with the journal, the log of the server and the rows."""
     lives, survivor, state = run_lives(scenario)
     check_truth(scenario, lives, survivor, state)
-    campaign_state, summary = survivor.standing, lives[-1].stream.summary
+    campaign_state, summary = survivor.state, lives[-1].stream.summary
     assert summary.adds_up
     assert summary.read == campaign_state.position.row == len(row_results(lives, survivor))
     assert campaign_state.outcomes == Counter(entry.outcome for entry in survivor.words.values())

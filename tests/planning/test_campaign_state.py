@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.journal.stories import BEGUN, Teller, picture, tellers
+from tests.journal.entry_generator import STARTED, EntryGenerator, comparable, entry_generators
 from truecaller_async.errors import JournalError
 from truecaller_async.models import (
     AttemptEnded,
@@ -41,25 +41,25 @@ def state_after(*entries: JournalEntry) -> CampaignState:
     return state
 
 
-@given(tellers(), st.integers(1, 60))
+@given(entry_generators(), st.integers(1, 60))
 @settings(max_examples=150)
-def test_after_every_prefix_each_row_has_one_owner_and_is_counted_once(teller: Teller, steps: int) -> None:
+def test_after_every_prefix_each_row_has_one_owner_and_is_counted_once(teller: EntryGenerator, steps: int) -> None:
     for _ in range(steps):
         teller.transaction()
         state = teller.state
         assert state.outcome_counts().total() == state.position.row + len(state.unconfirmed_rows)
         batch_of_row = {row: batch.seq for batch in state.open for row in batch.open_rows}
-        assert batch_of_row == {row: owner for row, owner in teller.homes.items() if isinstance(owner, int)}
-        outcomes = [owner for owner in teller.homes.values() if not isinstance(owner, int)]
+        assert batch_of_row == {row: owner for row, owner in teller.fates.items() if isinstance(owner, int)}
+        outcomes = [owner for owner in teller.fates.values() if not isinstance(owner, int)]
         assert {outcome: count for outcome, count in state.outcomes.items() if count} == {
             outcome: sum(one[0] is outcome for one in outcomes) for outcome in {one[0] for one in outcomes}
         }
         assert state.possibly_duplicated == sum(one[4] for one in outcomes)
 
 
-@given(tellers(), st.integers(1, 60))
+@given(entry_generators(), st.integers(1, 60))
 @settings(max_examples=100)
-def test_batch_with_a_possible_answer_is_never_called_unsent(teller: Teller, steps: int) -> None:
+def test_batch_with_a_possible_answer_is_never_called_unsent(teller: EntryGenerator, steps: int) -> None:
     maybe_received: set[int] = set()
     for _ in range(steps):
         for entry in teller.transaction():
@@ -79,9 +79,9 @@ def test_batch_with_a_possible_answer_is_never_called_unsent(teller: Teller, ste
                 assert batch.provisional_outcome is Outcome.UNKNOWN
 
 
-@given(tellers(), st.integers(1, 60))
+@given(entry_generators(), st.integers(1, 60))
 @settings(max_examples=50)
-def test_memory_has_only_open_batches_and_their_roots(teller: Teller, steps: int) -> None:
+def test_memory_has_only_open_batches_and_their_roots(teller: EntryGenerator, steps: int) -> None:
     for _ in range(steps):
         teller.transaction()
         roots = {batch.root_batch for batch in teller.state.open}
@@ -122,15 +122,15 @@ def test_memory_has_only_open_batches_and_their_roots(teller: Teller, steps: int
         [*PLANNED, RowsRead(SourcePosition(4, 5, 99))],
         [BatchPlanned(1, (1, 3)), RowsRead(SourcePosition(2, 3, 60))],
         [BatchPlanned(1, (1, 2)), RowsRead(SourcePosition(1, 2, 30))],
-        [BEGUN, BEGUN],
+        [STARTED, STARTED],
     ],
 )
 def test_impossible_entry_is_refused_and_changes_nothing(entries: list[JournalEntry]) -> None:
     state = state_after(*entries[:-1])
-    before = picture(state_after(*entries[:-1]))
+    before = comparable(state_after(*entries[:-1]))
     with pytest.raises(JournalError):
         state.apply(entries[-1])
-    assert picture(state) == before
+    assert comparable(state) == before
 
 
 def test_lost_answer_decided_as_not_applied_is_resent_and_stays_flagged() -> None:

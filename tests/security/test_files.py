@@ -229,4 +229,4 @@ class Kept:
 def prints_of(path: Path) -> Kept:
     with closing(sqlite3.connect(path)) as db:
         salt = db.execute("SELECT salt FROM campaign").fetchone()[0]
-        return Kept(salt, {row[0] for row in db.execute("SELECT prints FROM span")})
+        return Kept(salt, {row[0] for row in db.execute("SELECT fingerprints FROM read_block")})

@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from tests.journal.stories import picture
+from tests.journal.entry_generator import comparable
 from tests.simulation.scenario import ProcessEnd
 from tests.simulation.timeline import Timeline
 from truecaller_async import JournalError
@@ -202,7 +202,7 @@ class SurvivingJournal:
     @property
     def has_campaign(self) -> bool:
         """Return whether there is a campaign to resume."""
-        return self.memory.standing.started is not None
+        return self.memory.state.started is not None
 
     async def open(self, *, is_new: bool) -> CampaignState:
         state = await self.memory.open(is_new=is_new)
@@ -222,14 +222,14 @@ class SurvivingJournal:
     @property
     def undecided(self) -> list[JournaledBatch]:
         """Return the batches that the operator may decide while no process works on the campaign."""
-        return [batch for batch in self.memory.standing.open if batch.state in DECIDABLE_STATES]
+        return [batch for batch in self.memory.state.open if batch.state in DECIDABLE_STATES]
 
     def decide(self, batch: JournaledBatch, *, applied: bool, at: float) -> None:
         """Write the operator's decision into every form of the journal, and compare them."""
         if self.path is not None:
             decide(self.path, batch.seq, applied, at)
         for entry in decision_entries(batch, applied, at):
-            self.memory.standing.apply(entry)
+            self.memory.state.apply(entry)
             self.entries.append(entry)
         if self.path is not None:
             self._compare()
@@ -252,13 +252,13 @@ class SurvivingJournal:
 
     def _compare(self) -> None:
         assert self.path is not None
-        examine(self.path, alone=True)
+        examine(self.path, is_locked=True)
         handle = open_handle(self.path, is_new=False)
         try:
             found_text = handle.db.execute("PRAGMA integrity_check").fetchone()[0]
             if found_text != "ok":
                 self.errors.append(f"integrity_check: {found_text}")
-            loaded, known = picture(load_statements(handle.db).state), picture(self.memory.standing)
+            loaded, known = comparable(load_statements(handle.db).state), picture(self.memory.state)
             self.errors += _differences("", loaded, known)
         finally:
             handle.close()

@@ -348,7 +348,7 @@ class Process:
         jobs: list[Coroutine[Any, Any, None]] = []
         for number, history in enumerate(self.world.evidence.campaigns):
             journal = self.world.journals[number]
-            if self.number and (journal.memory.standing.complete or not journal.resumable):
+            if self.number and (journal.memory.state.complete or not journal.resumable):
                 continue
             actions = history.campaign.actions
             action = actions[self.number] if self.number < len(actions) else None

@@ -213,7 +213,7 @@ def test_table_that_differs_from_the_entries_is_found(monkeypatch: pytest.Monkey
     def forgetful(journal: SurvivingJournal, entries: tuple[JournalEntry, ...]) -> None:
         store(journal, entries)
         if journal.handle is not None:
-            journal.handle.db.execute("UPDATE batch SET state = 'abandoned' WHERE owes > 0")
+            journal.handle.db.execute("UPDATE batch SET state = 'abandoned' WHERE open_rows > 0")
 
     monkeypatch.setattr(SurvivingJournal, "store", forgetful)
     [campaign] = QUIET.campaigns

@@ -37,12 +37,12 @@ class Watched(sqlite3.Connection):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.commits = 0
-        self.begun: list[str] = []
+        self.transactions: list[str] = []
         self.failing_commits = 0
 
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
         if sql.startswith("BEGIN"):
-            self.begun.append(sql)
+            self.transactions.append(sql)
         return super().execute(sql, *parameters)
 
     def commit(self) -> None:
@@ -114,14 +114,14 @@ def count(db: sqlite3.Connection) -> int:
 async def blocked(worker: SqliteWorker) -> threading.Event:
     """Occupy the thread until the event is set, so that further jobs gather."""
     await worker.run(lambda db: None)
-    begun, go = threading.Event(), threading.Event()
+    started, go = threading.Event(), threading.Event()
 
     def wait() -> None:
-        begun.set()
+        started.set()
         assert go.wait(60)
 
     worker.run_without_connection(wait)
-    await asyncio.to_thread(begun.wait, 60)
+    await asyncio.to_thread(started.wait, 60)
     return go
 
 
@@ -131,7 +131,7 @@ async def test_jobs_that_wait_share_one_immediate_transaction(open_worker: Opene
     waiters = [worker.write(insert(n)) for n in range(100)]
     go.set()
     assert await asyncio.gather(*waiters) == list(range(100))
-    assert (world.db.commits, world.db.begun) == (1, ["BEGIN IMMEDIATE"])
+    assert (world.db.commits, world.db.transactions) == (1, ["BEGIN IMMEDIATE"])
     assert world.items() == list(range(100))
 
 
@@ -406,15 +406,30 @@ def test_a_database_is_set_as_it_was_asked_for(tmp_path: Path) -> None:
         assert count(db) == 0
 
 
-def test_a_newer_version_is_refused_and_an_older_one_is_raised(tmp_path: Path) -> None:
+def test_a_file_of_another_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     opened(path, 3).close()
-    with pytest.raises(ConfigError, match=rf"store {path} was written by a newer version.*version 3.*up to 2\. Update"):
+    before = path.read_bytes()
+    with pytest.raises(
+        ConfigError, match=rf"store {path} was written by a newer version.*version 3.*uses version 2\. Up"
+    ):
         opened(path, 2)
-    with closing(opened(path, 4)) as db:
-        assert check_version(db, "store", 4) == 4
+    with pytest.raises(
+        ConfigError, match=rf"store {path} was written by an older version.*version 3.*uses version 4\. "
+    ):
+        opened(path, 4)
+    assert path.read_bytes() == before
+    with closing(opened(path, 3)) as db:
+        assert check_version(db, "store", 3) == 3
         with pytest.raises(JournalError, match="newer version"):
-            check_version(db, "store", 3, JournalError)
+            check_version(db, "store", 2, JournalError)
+        with pytest.raises(JournalError, match="or delete the file and start again"):
+            check_version(db, "store", 4, JournalError)
+
+
+def test_a_file_without_tables_has_version_0(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "a.db")) as db:
+        assert check_version(db, "store", 3) == 0
 
 
 def test_a_lock_of_another_connection_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

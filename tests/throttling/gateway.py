@@ -162,7 +162,7 @@ async def run_journaled(
     world: World, journal: MemoryJournal, source: object, *, drain_after: float | None = None
 ) -> tuple[list[RecordResult], Summary, Exception | None]:
     """Run a campaign like `World.run`, new or resumed from this journal; drain it at a time, if given."""
-    known = journal.standing.started is not None
+    known = journal.state.started is not None
     core = world.client._core
     results: list[RecordResult] = []
     fault: Exception | None = None

@@ -125,7 +125,7 @@ async def test_file_that_others_can_read_is_refused_with_advice(path: Path, mode
     await keep_one(path)
     let_others_read(path, mode)
     store = store_at(path)
-    with pytest.raises(ConfigError, match=rf"others can read it .mode {mode:o}.; run chmod 600"):
+    with pytest.raises(ConfigError, match=rf"others can read it .mode {mode:o}.\. Run chmod 600"):
         await store.adopt(NOW)
     await store.aclose()
 
@@ -146,7 +146,7 @@ async def test_file_of_another_user_is_refused(path: Path, monkeypatch: pytest.M
     await keep_one(path)
     monkeypatch.setattr(os, "getuid", lambda: path.stat().st_uid + 1)
     store = store_at(path)
-    with pytest.raises(ConfigError, match="belongs to another user; name one of your own with state="):
+    with pytest.raises(ConfigError, match=r"belongs to another user\. Choose a file of your own with state="):
         await store.adopt(NOW)
     await store.aclose()
 
@@ -350,7 +350,7 @@ async def test_snapshot_refuses_a_link_a_folder_and_a_readable_file(path: Path) 
         await store.aclose()
     let_others_read(path, 0o644)
     store = store_at(path)
-    with pytest.raises(ConfigError, match="run chmod 600"):
+    with pytest.raises(ConfigError, match="Run chmod 600"):
         await store.snapshot(NOW, NOW)
     await store.aclose()
 

@@ -1,6 +1,6 @@
-"""Journals: adapters of the `Journal` port.
+"""Journals: the adapters of the `Journal` port.
 
-`SqliteJournal` is loaded when it is first asked for, and SQLite with it.
+`SqliteJournal` is imported at its first use, because SQLite is.
 """
 
 from importlib import import_module as _import_module

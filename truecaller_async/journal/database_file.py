@@ -1,14 +1,18 @@
-"""The file of a journal: is it one of ours, and sound? Nothing is written to it before that is known.
+"""Create, check and open the SQLite file of a journal.
 
-Its first bytes are looked at before SQLite may: SQLite would write into a foreign database that was left open. Then a
-connection that can only read checks it whole. A new journal is made beside its name, complete, and renamed to it; so
-the file is empty or a journal, at any instant.
+Algorithm:
+    Before SQLite opens a file, its header is read: SQLite would write to a foreign database that was not closed. Then a
+    read-only connection checks the whole file, and only after that a connection may write. A new journal is written
+    under another name and renamed, so at any instant the file is empty or a complete journal.
 
-On a network file system SQLite keeps no log but a rollback journal, which is deleted with each commit (`mounts` says
-why). The folder is synced with it (`synchronous=EXTRA`): with FULL alone a deleted rollback journal may come back after
-a power cut and undo a commit that was confirmed. Readers and the one that writes wait for each other there, each for
-`WAIT_SECONDS`. A rollback journal that a crash left is played back before anything else, also by one that only reads:
-until then the file is half written, and cannot be checked.
+    Local disk: write-ahead log, `synchronous=FULL`. Network file system: rollback journal, deleted by each commit
+    (`journal.filesystem` has the reason), and `synchronous=EXTRA`, which also syncs the folder. With FULL, a deleted
+    rollback journal may reappear after a power failure and undo a commit that was reported.
+
+Failure modes:
+    - On a network file system the writer and the readers wait for each other, each up to `BUSY_SECONDS`.
+    - A rollback journal that a crash left is rolled back first, also by a reader: until then the file is half written
+      and cannot be checked.
 """
 
 from __future__ import annotations
@@ -25,34 +29,50 @@ from truecaller_async.errors import ConfigError, JournalError
 from truecaller_async.journal.load import journal_errors
 from truecaller_async.journal.schema import APPLICATION_ID, SCHEMA, VERSION
 from truecaller_async.storage import sqlite_worker
-from truecaller_async.storage.private_file import SIDE_SUFFIXES as BESIDE
-from truecaller_async.storage.private_file import PrivateFile
+from truecaller_async.storage.private_file import SIDE_SUFFIXES, PrivateFile
 
 Factory: TypeAlias = type[sqlite3.Connection]
 
-JOURNAL_FILE = PrivateFile("journal", "what became of each record", "journal=")
-HEADER = 100
+JOURNAL_FILE = PrivateFile("journal", "the outcome of each record", "journal=")
+HEADER_BYTES = 100
+"""Length of the header of a SQLite file."""
+
 MAGIC = b"SQLite format 3\0"
-WAIT_SECONDS = 30.0
-AUTO_CHECKPOINT = 1000
-"""Pages of the log after which it is brought into the file."""
+APPLICATION_ID_BYTES = slice(68, 72)
+"""Where the header has the application id."""
+
+BUSY_SECONDS = 30.0
+"""How long a connection waits for a lock, without a write-ahead log and when reading."""
+
+CHECKPOINT_PAGES = 1000
+"""Length of the write-ahead log, in pages, after which SQLite copies it into the file."""
+
+LOG_SUFFIX, _, ROLLBACK_SUFFIX = SIDE_SUFFIXES
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is a file, ours alone. Raises `JournalError` where it is something else."""
-    with _in_our_words(path):
+    """Return whether the file exists; check that it is private.
+
+    Raises:
+        JournalError: It is a link, a folder or a device, or others can read it.
+    """
+    with _journal_errors_for_private_file(path):
         return JOURNAL_FILE.is_there(path)
 
 
 def make(path: Path) -> None:
-    """See to it that there is a file, empty where there was none. Raises `JournalError` where it cannot be."""
-    with _in_our_words(path):
+    """Create the file, empty, if it is missing; check that it is private.
+
+    Raises:
+        JournalError: It cannot be created, or is unsafe.
+    """
+    with _journal_errors_for_private_file(path):
         JOURNAL_FILE.make(path)
 
 
 @contextmanager
-def _in_our_words(path: Path) -> Iterator[None]:
-    """What a file is goes before who may read it: nobody should be told to close one that is no journal."""
+def _journal_errors_for_private_file(path: Path) -> Iterator[None]:
+    # The kind of the file is checked first: the error must not advise chmod for a file that is no journal.
     try:
         yield
     except ConfigError as error:
@@ -61,144 +81,185 @@ def _in_our_words(path: Path) -> Iterator[None]:
         raise JournalError(str(error)) from None
 
 
-def examine(path: Path, *, alone: bool) -> None:
-    """Raises `JournalError` where the file is no journal of ours, or of a newer library, or damaged.
+def examine(path: Path, *, is_locked: bool) -> None:
+    """Check that the file is a sound journal of this version, without changing it.
 
-    `alone` where the lock is held: then nothing is written beside it either, unless a log was left there; and what a
-    crash left half written on a network file system is put right first.
+    Args:
+        path: The file.
+        is_locked: The caller holds the lock. Then no file is written beside it, unless a log was left there, and a
+            commit that a crash interrupted is rolled back first.
+
+    Raises:
+        JournalError: It is no journal, has another version, or is damaged.
+        JournalBusy: Another process kept it locked for too long.
     """
     _check_kind(path, _header(path))
-    if alone and is_broken_off(path):
-        _play_back(path)
-    with journal_errors(path), closing(read_only(path, alone=alone)) as db:
+    if is_locked and has_rollback_journal(path):
+        _roll_back(path)
+    with journal_errors(path), closing(read_only(path, is_locked=is_locked)) as db:
         sqlite_worker.check_version(db, f"journal {path}", VERSION, JournalError)
-        said = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if said != "ok":
-            raise sqlite3.DatabaseError(said)
+        result = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if result != "ok":
+            raise sqlite3.DatabaseError(result)
 
 
 def _check_kind(path: Path, header: bytes) -> None:
-    if header[: len(MAGIC)] != MAGIC or int.from_bytes(header[68:72]) != APPLICATION_ID:
+    if header[: len(MAGIC)] != MAGIC or int.from_bytes(header[APPLICATION_ID_BYTES]) != APPLICATION_ID:
         raise JournalError(
-            f"the file {path} is no journal of this library, and is left as it is; name the journal, or another file"
+            f"the file {path} is no journal of this library. It was not changed. Check the name, or choose another "
+            "file."
         )
 
 
 def is_empty(path: Path) -> bool:
-    """Whether there is nothing in the file. Raises `JournalError` where it cannot be read."""
+    """Return whether the file has no content.
+
+    Raises:
+        JournalError: It cannot be read.
+    """
     return not _header(path)
 
 
-def is_broken_off(path: Path) -> bool:
-    """Whether there is a rollback journal: a write is going on, or a crash broke it off."""
-    return _size(path.with_name(path.name + BESIDE[2])) > 0
+def has_rollback_journal(path: Path) -> bool:
+    """Return whether a commit is under way, or was interrupted by a crash."""
+    return _size(path.with_name(path.name + ROLLBACK_SUFFIX)) > 0
 
 
-def _play_back(path: Path) -> None:
-    with journal_errors(path), closing(_opened(path, "mode=rw")):
-        """SQLite does it as soon as it looks into the file."""
+def _roll_back(path: Path) -> None:
+    with journal_errors(path), closing(_open_uri(path, "mode=rw")):
+        pass  # SQLite rolls back when it first reads the file
 
 
-def read_only(path: Path, *, alone: bool = False) -> sqlite3.Connection:
-    """A connection that cannot change the file. `alone` where nobody else can, either.
+def read_only(path: Path, *, is_locked: bool = False) -> sqlite3.Connection:
+    """Open a connection that cannot change the file.
 
-    SQLite shares the log with those who write by a file beside it, and leaves that there. Where it may not make one,
-    in a folder that cannot be written, nobody else writes.
+    With a write-ahead log, SQLite creates a shared-memory file beside the database and leaves it there. If it cannot,
+    because the folder is read-only, no process writes, and the file is opened as immutable.
+
+    Args:
+        path: The file.
+        is_locked: The caller holds the lock, so no other process writes.
+
+    Raises:
+        sqlite3.Error: The file cannot be read.
     """
-    has_log = _size(path.with_name(path.name + BESIDE[0])) > 0
-    if alone and not has_log:
-        return _opened(path, "mode=ro&immutable=1")
+    has_log = _size(path.with_name(path.name + LOG_SUFFIX)) > 0
+    if is_locked and not has_log:
+        return _open_uri(path, "mode=ro&immutable=1")
     try:
-        return _opened(path, "mode=ro")
+        return _open_uri(path, "mode=ro")
     except sqlite3.OperationalError:
-        if has_log or is_broken_off(path) or os.access(path.parent, os.W_OK):
+        if has_log or has_rollback_journal(path) or os.access(path.parent, os.W_OK):
             raise
-        return _opened(path, "mode=ro&immutable=1")
+        return _open_uri(path, "mode=ro&immutable=1")
 
 
-def _opened(path: Path, how: str) -> sqlite3.Connection:
-    """A connection through which nothing is asked to be changed."""
-
+def _open_uri(path: Path, parameters: str) -> sqlite3.Connection:
     def prepare(db: sqlite3.Connection) -> None:
         db.execute("PRAGMA query_only = ON")
+        # SQLite opens the file lazily. This read makes it report an unreadable file here.
         db.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
-    uri = f"file:{quote(os.fsencode(path.absolute()))}?{how}"
-    return sqlite_worker.connect(uri, prepare, timeout=WAIT_SECONDS, uri=True)
+    uri = f"file:{quote(os.fsencode(path.absolute()))}?{parameters}"
+    return sqlite_worker.connect(uri, prepare, timeout=BUSY_SECONDS, uri=True)
 
 
-def create(path: Path, *, log: bool = True) -> None:
-    """Put a journal that holds nothing yet in the place of the empty file. `log`: whether it keeps one (WAL)."""
-    left = [path.name + suffix for suffix in BESIDE if _size(path.with_name(path.name + suffix))]
+def create(path: Path, *, use_wal: bool = True) -> None:
+    """Replace the empty file by a journal without a campaign. The caller holds the lock.
+
+    Args:
+        path: The empty file.
+        use_wal: Write with a write-ahead log.
+
+    Raises:
+        JournalError: It cannot be created, or a log of a deleted journal lies beside it.
+    """
+    left = [path.name + suffix for suffix in SIDE_SUFFIXES if _size(path.with_name(path.name + suffix))]
     if left:
         raise JournalError(
-            f"beside {path} there is {left[0]}, of a journal that is gone; move it away, or name another file"
+            f"the journal {path} cannot be created: beside it is {left[0]}, of a journal that was deleted. Move it "
+            "away, or choose another file."
         )
     new = path.with_name(path.name + ".new")
     try:
-        for suffix in ("", *BESIDE):
+        for suffix in ("", *SIDE_SUFFIXES):
             new.with_name(new.name + suffix).unlink(missing_ok=True)
         os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        _fill(new, log)
+        # Order: the content is synced under the other name, then renamed, then the folder is synced. After a crash at
+        # any point the file is empty or a complete journal.
+        _write_tables(new, use_wal)
         new.replace(path)
         _sync_folder(path.parent)
     except (OSError, sqlite3.Error, JournalError) as error:
         raise JournalError(
-            f"the journal {path} cannot be made: {error}; free space, or see to the rights on its folder"
+            f"the journal {path} cannot be created: {error}. Free disk space, or check the permissions of its folder."
         ) from None
 
 
-def connect(path: Path, factory: Factory = sqlite3.Connection, *, log: bool = True) -> sqlite3.Connection:
-    """The connection that writes, the only one that there may be. `log`: whether it keeps one (WAL)."""
+def connect(path: Path, factory: Factory = sqlite3.Connection, *, use_wal: bool = True) -> sqlite3.Connection:
+    """Open the connection that writes; there must be only one.
+
+    Args:
+        path: The file.
+        factory: The class of the connection.
+        use_wal: Write with a write-ahead log, otherwise with a rollback journal.
+
+    Raises:
+        sqlite3.Error: The file cannot be opened.
+    """
 
     def prepare(db: sqlite3.Connection) -> None:
-        _keep_log(db) if log else _keep_no_log(db)
+        _use_write_ahead_log(db) if use_wal else _use_rollback_journal(db)
         db.execute("PRAGMA secure_delete = ON")
 
-    return sqlite_worker.connect(path, prepare, timeout=None if log else WAIT_SECONDS, factory=factory)
+    return sqlite_worker.connect(path, prepare, timeout=None if use_wal else BUSY_SECONDS, factory=factory)
 
 
-def _keep_log(db: sqlite3.Connection) -> None:
+def _use_write_ahead_log(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
-    db.execute(f"PRAGMA wal_autocheckpoint = {AUTO_CHECKPOINT}")
+    db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
 
 
-def _keep_no_log(db: sqlite3.Connection) -> None:
-    """A log from another place is brought in; alone with the file, that takes no shared memory."""
+def _use_rollback_journal(db: sqlite3.Connection) -> None:
+    # The file may come from a local disk, with a write-ahead log that must be copied into it first. In exclusive mode
+    # SQLite does that without shared memory, which network file systems do not have.
     db.execute("PRAGMA locking_mode = EXCLUSIVE")
     mode = db.execute("PRAGMA journal_mode = DELETE").fetchone()[0]
     if mode != "delete":
-        raise sqlite3.OperationalError(f"its log ({mode}) cannot be given up")
+        raise sqlite3.OperationalError(f"its log ({mode}) cannot be removed")
     db.execute("PRAGMA locking_mode = NORMAL")
-    db.execute("SELECT count(*) FROM sqlite_master").fetchone()  # with this look the lock is let go
+    db.execute("SELECT count(*) FROM sqlite_master").fetchone()  # the exclusive lock ends with the next read
     db.execute("PRAGMA synchronous = EXTRA")
 
 
 def checkpoint(db: sqlite3.Connection) -> bool:
-    """Bring the log into the file and empty it; False where somebody is reading just now."""
+    """Copy the log into the file and truncate it; return False if another process is reading."""
     db.execute("PRAGMA busy_timeout = 0")
     return bool(db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
 
 
-def _fill(path: Path, log: bool) -> None:
-    """One transaction without a log: a log may fail to be closed without a word, and would not be renamed with it."""
+def _write_tables(path: Path, use_wal: bool) -> None:
+    # One transaction without a write-ahead log: SQLite may fail to copy a log at the close and report no error, and the
+    # log would not be renamed with the file. WAL mode is set in the header only after the commit.
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA synchronous = FULL")
         db.executescript(
             f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {SCHEMA} COMMIT;"
         )
-        if log:
+        if use_wal:
             db.execute("PRAGMA journal_mode = WAL").fetchall()
-    examine(path, alone=True)
+    examine(path, is_locked=True)
 
 
 def _header(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(HEADER)
+            return file.read(HEADER_BYTES)
     except OSError as error:
-        raise JournalError(f"the journal {path} cannot be read: {error.strerror}") from None
+        raise JournalError(
+            f"the journal {path} cannot be read: {error.strerror}. Check the name and the permissions of the file."
+        ) from None
 
 
 def _size(path: Path) -> int:
@@ -209,7 +270,7 @@ def _size(path: Path) -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A new name is on disk only with its folder. Windows has no such call, and no need of it."""
+    # A rename is durable only after a sync of the folder. Windows has no such call and does not need it.
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -1,14 +1,17 @@
-"""Whether a file lies on a file system that other machines may have a hand in.
+"""Detect network file systems, on which the journal works without a write-ahead log.
 
-There the journal does without SQLite's log (WAL): those who use a log agree on it through shared memory, and no two
-machines share any; on some of these systems a file cannot be mapped into memory at all. The rollback journal needs only
-locks on ranges of bytes and a sync that is true, and one run at a time writes, by our own lock. NFS and SMB give that
-where they are mounted with working locks. What they cannot give is this: where locks are switched off or kept local
-(`nolock`, `local_lock`), two machines do not see each other. So it is used, and said aloud, and not refused.
+Algorithm:
+    On Linux the mount table names the file system of each mount; the deepest mount that contains the path counts. On
+    other systems the file is treated as local. File systems in user space (`fuse.*`) and folders shared by the host of
+    a virtual machine count as network systems: a wrong guess only costs speed.
 
-Linux names the file system of each mount; elsewhere nothing is known, and the file is taken for a local one. Systems in
-user space (`fuse.sshfs`) are counted as network systems, whatever is behind them: it costs only speed. The same goes
-for folders that a virtual machine has from its host.
+    Processes that use a write-ahead log coordinate through shared memory, which two machines do not share. A rollback
+    journal needs only byte-range locks and a reliable sync, and the lock of the journal allows one run at a time. NFS
+    and SMB provide that if they are mounted with working locks.
+
+Failure modes:
+    - If locks are disabled or local (`nolock`, `local_lock`), two machines do not see each other's lock. This cannot be
+      detected, so the journal logs a warning instead of refusing the file.
 """
 
 from __future__ import annotations
@@ -20,30 +23,18 @@ from pathlib import Path, PurePosixPath
 MOUNTS = Path("/proc/self/mountinfo")
 NETWORK = frozenset(
     (
-        *(
-            "9p",
-            "afs",
-            "beegfs",
-            "ceph",
-            "cifs",
-            "coda",
-            "davfs",
-            "fuse",
-            "gfs2",
-            "glusterfs",
-            "gpfs",
-            "lustre",
-            "ncpfs",
-        ),
-        *("nfs", "nfs4", "ocfs2", "orangefs", "panfs", "prl_fs", "pvfs2", "smb3", "smbfs"),
-        *("vboxsf", "virtiofs", "vmhgfs"),
+        "9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "fuse", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs",
+        "nfs", "nfs4", "ocfs2", "orangefs", "panfs", "prl_fs", "pvfs2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
     )
-)
+)  # fmt: skip
 ESCAPED = re.compile(r"\\([0-7]{3})")
+"""How the mount table writes a space and other special characters."""
+
+MOUNT_FIELDS_MIN = 5
 
 
 def network_of(path: Path) -> str | None:
-    """The name of the network file system on which `path` lies; None where it lies on another, or nobody knows."""
+    """Return the name of the network file system that contains `path`, None if it is local or unknown."""
     try:
         mounts = MOUNTS.read_text(errors="surrogateescape")
     except OSError:
@@ -53,23 +44,25 @@ def network_of(path: Path) -> str | None:
 
 
 def is_network(file_system: str) -> bool:
-    """Whether files on it may be served by another machine."""
+    """Return whether another machine may serve the files of this file system."""
     return file_system in NETWORK or file_system.startswith("fuse.")
 
 
 def file_system_of(path: str, mounts: str) -> str | None:
-    """The file system of an absolute path without links, by the text of Linux's mountinfo; None where none fits.
+    """Return the file system of a path by the text of Linux's `mountinfo`, None if no mount contains it.
 
-    The deepest mount has it, and of those on the same folder the last.
+    Args:
+        path: An absolute path without links.
+        mounts: The mount table. The deepest mount counts; among mounts on the same folder, the last one.
     """
-    place = PurePosixPath(path)
-    deepest, name = -1, None
+    target = PurePosixPath(path)
+    depth, name = -1, None
     for line in mounts.splitlines():
         before, _, after = line.partition(" - ")
         fields, kind = before.split(" "), after.split(" ")[0]
-        if len(fields) < 5 or not kind:
+        if len(fields) < MOUNT_FIELDS_MIN or not kind:
             continue
-        point = PurePosixPath(ESCAPED.sub(lambda found: chr(int(found[1], 8)), fields[4]))
-        if len(point.parts) >= deepest and place.is_relative_to(point):
-            deepest, name = len(point.parts), kind
+        mount_point = PurePosixPath(ESCAPED.sub(lambda found: chr(int(found[1], 8)), fields[4]))
+        if len(mount_point.parts) >= depth and target.is_relative_to(mount_point):
+            depth, name = len(mount_point.parts), kind
     return name

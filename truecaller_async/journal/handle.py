@@ -1,7 +1,8 @@
-"""A journal that this process has for itself: its lock, its one connection, and who writes in it.
+"""Open a journal for writing: its lock, its connection and its statement builder.
 
-The lock comes first, then the looks at the file, and only then the connection that may write. On a network file system
-it writes without a log, which is said once for each opening.
+Algorithm:
+    `open_handle` takes the lock, then checks the file without writing to it, and only then opens the connection that
+    may write. On a network file system it writes without a write-ahead log and logs one warning per opening.
 """
 
 from __future__ import annotations
@@ -35,41 +36,50 @@ logger = logging.getLogger("truecaller_async")
 
 @attrs.frozen(eq=False)
 class JournalHandle:
-    """An open journal. All of it is used by one thread at a time."""
+    """An open journal. Only one thread at a time may use it."""
 
     path: Path
+    """The file of the journal."""
     lock: JournalLock
+    """The lock that excludes other writing processes."""
     db: sqlite3.Connection
+    """The only connection that writes to the file."""
     statements: StatementBuilder
+    """The builder of the transactions, with the state of the campaign."""
 
     def transact(self, transactions: Iterable[Sequence[Statement]]) -> None:
-        """Write these, on disk when this returns, or all of them not. Raises what SQLite raises."""
+        """Commit the statements together; all of them are on disk when this returns.
+
+        Raises:
+            sqlite3.Error: Nothing of them is in the file.
+        """
         self.db.execute("BEGIN IMMEDIATE")
         for statements in transactions:
             execute(self.db, statements)
         self.db.commit()
 
     def is_purged(self) -> bool:
-        """Whether only its account is left."""
+        """Return whether the journal contains only its summary."""
         return bool(self.db.execute("SELECT purged FROM campaign").fetchone()[0])
 
     def abandon(self) -> None:
-        """Close the connection after a failure: what was not written is not tried again. The lock is kept."""
+        """Close the connection, and keep the lock."""
         with contextlib.suppress(sqlite3.Error):
             self.db.close()
 
     def close(self) -> None:
-        """Bring everything into the one file, and let go. May be called twice."""
+        """Copy the log into the file, close the connection, and release the lock. May be called twice."""
         try:
             with contextlib.suppress(sqlite3.Error):
                 checkpoint(self.db)
             self.abandon()
         finally:
+            # Last: another process must not open the file while this connection still writes to it.
             self.lock.release()
 
 
 def execute(db: sqlite3.Connection, statements: Sequence[Statement]) -> None:
-    """Execute the statements in the transaction that is open."""
+    """Execute the statements in the open transaction."""
     for sql, parameters in statements:
         db.executemany(sql, parameters)
 
@@ -77,43 +87,53 @@ def execute(db: sqlite3.Connection, statements: Sequence[Statement]) -> None:
 def open_handle(
     path: Path, *, is_new: bool, purged: bool = False, factory: Factory = sqlite3.Connection
 ) -> JournalHandle:
-    """Take the journal, even a `purged` one if asked for.
+    """Lock, check and open the journal.
 
-    Raises `JournalBusy` where another process has it, `JournalError` where it cannot be used.
+    Args:
+        path: The file of the journal.
+        is_new: Create the file if it is missing or empty; it must contain no campaign. Otherwise it must contain one.
+        purged: Open also a purged journal.
+        factory: The class of the connection.
+
+    Raises:
+        JournalBusy: Another process has it open.
+        JournalError: It cannot be used. Then it is unchanged.
     """
     if is_new:
         make(path)
     elif not is_there(path):
-        raise JournalError(f"there is no journal {path}; see to the name, or begin a campaign with it")
+        raise JournalError(f"there is no journal {path}. Check the name, or start a campaign with it.")
     network = network_of(path)
-    lock = JournalLock(path, stays=network is not None)
+    lock = JournalLock(path, keep_file=network is not None)
     try:
+        # Under the lock, and before the first connection that can write: a foreign or damaged file stays unchanged.
         if is_new and is_empty(path):
-            create(path, log=network is None)
+            create(path, use_wal=network is None)
         else:
-            examine(path, alone=True)
-        held = _connected(path, lock, factory, log=network is None)
+            examine(path, is_locked=True)
+        handle = _connect_and_load(path, lock, factory, use_wal=network is None)
     except BaseException:
         lock.release()
         raise
     try:
-        _look(held, is_new, purged)
+        _check_content(handle, is_new, purged)
     except BaseException:
-        held.close()
+        handle.close()
         raise
     if network is not None:
         logger.warning(
-            "the journal %s lies on a network file system (%s): it is written without a log, more slowly, and readers "
-            "wait for it; run the campaign from one machine only, or keep the journal on a disk of this one",
+            "the journal %s is on a network file system (%s): it is written without a write-ahead log, so writes are "
+            "slower and readers wait for them. Run the campaign from one machine only, or move the journal to a local "
+            "disk.",
             path,
             network,
         )
-    return held
+    return handle
 
 
-def _connected(path: Path, lock: JournalLock, factory: Factory, *, log: bool) -> JournalHandle:
+def _connect_and_load(path: Path, lock: JournalLock, factory: Factory, *, use_wal: bool) -> JournalHandle:
     with journal_errors(path):
-        db = connect(path, factory, log=log)
+        db = connect(path, factory, use_wal=use_wal)
         try:
             return JournalHandle(path, lock, db, load_statements(db))
         except BaseException:
@@ -121,18 +141,19 @@ def _connected(path: Path, lock: JournalLock, factory: Factory, *, log: bool) ->
             raise
 
 
-def _look(held: JournalHandle, anew: bool, may_be_purged: bool) -> None:
-    """Whether it holds a campaign just where it should."""
-    path = held.path
+def _check_content(handle: JournalHandle, is_new: bool, may_be_purged: bool) -> None:
+    path = handle.path
     with journal_errors(path):
-        holds = held.db.execute("SELECT totals IS NOT NULL OR begun IS NOT NULL FROM campaign").fetchone()[0]
-        purged = held.is_purged()
-    if anew and holds:
+        has_campaign = handle.db.execute("SELECT totals IS NOT NULL OR started IS NOT NULL FROM campaign").fetchone()[0]
+        purged = handle.is_purged()
+    if is_new and has_campaign:
         raise JournalError(
-            f"the journal {path} holds a campaign already; go on with it "
-            f"(client.resume, or: truecaller campaign resume {path}), or name another file"
+            f"the journal {path} already contains a campaign. Resume it (client.resume, or: truecaller campaign resume "
+            f"{path}), or choose another file."
         )
-    if not anew and not holds:
-        raise JournalError(f"the journal {path} holds no campaign; begin one with it")
+    if not is_new and not has_campaign:
+        raise JournalError(f"the journal {path} contains no campaign. Start one with it.")
     if purged and not may_be_purged:
-        raise JournalError(f"the journal {path} was purged: only its account is left, and nothing can go on from it")
+        raise JournalError(
+            f"the journal {path} was purged: it contains only its summary. Start a new campaign with another file."
+        )

@@ -1,7 +1,8 @@
-"""From the tables back to where the campaign stands.
+"""Load the state of a campaign from the tables of its journal.
 
-Only what a run needs is loaded: the totals, the open batches, and the roots of such. A journal of ten million rows is
-loaded as fast as one of ten thousand.
+Algorithm:
+    Only what a run needs is read: the totals, the notes, the open batches, and the root batches of these. So the time
+    depends on the number of open batches, not on the number of rows: 10 million rows load as fast as 10,000.
 """
 
 from __future__ import annotations
@@ -17,25 +18,25 @@ from typing import Any
 import msgspec
 
 from truecaller_async.errors import JournalBusy, JournalError
-from truecaller_async.journal.outcome_texts import WORDS_MAX, OutcomeTexts
+from truecaller_async.journal.outcome_texts import CACHED_OUTCOMES_MAX, OutcomeTexts
 from truecaller_async.journal.row_ranges import unpack_rows
-from truecaller_async.journal.statements import SaidOf, StatementBuilder
+from truecaller_async.journal.statements import PendingOutcomes, StatementBuilder
 from truecaller_async.models import CampaignStarted, CostReported, Outcome, RunStarted, SourceDescriptor, SourcePosition
 from truecaller_async.planning.batch_state import BatchState
 from truecaller_async.planning.campaign_state import CampaignState, JournaledBatch
 from truecaller_async.storage.sqlite_worker import is_busy
 
-BATCH = """SELECT
-    b.seq, parent, root, via, begins_row, begins_lines, begins_offset, row0, last, rows,
-    state, tries, sends, doubts, resent, abandoned, batch_id, accepted_at, reason, field,
-    excluded_rows, owes, closed, words, records
+SELECT_BATCH = """SELECT
+    b.seq, parent, root_batch, call, source_row, source_line, source_offset, first_row, last_row, rows,
+    state, attempts, maybe_received, lost_answers, possibly_duplicated, abandoned, batch_id, accepted_at, reason, field,
+    excluded_rows, open_rows, closed, pending_outcomes, records
 FROM batch b LEFT JOIN payload p ON p.seq = b.seq """
 
-_words_of = msgspec.msgpack.Decoder(list[tuple[int, bytes]]).decode
+_unpack_outcomes = msgspec.msgpack.Decoder(list[tuple[int, bytes]]).decode
 
 
 class Totals(msgspec.Struct):
-    """What is kept of the standing as one value."""
+    """The decoded form of `campaign.totals`; the fields of `CampaignState` with the same names."""
 
     position: SourcePosition
     source_exhausted: bool
@@ -51,14 +52,16 @@ class Totals(msgspec.Struct):
     unconfirmed_rows: bytes
 
 
-_totals_of = msgspec.json.Decoder(Totals).decode
+_decode_totals = msgspec.json.Decoder(Totals).decode
 
 
 @contextmanager
 def journal_errors(path: Path) -> Iterator[None]:
-    """Whatever goes wrong in reading a journal is a `JournalError` that names it and says what to do.
+    """Convert each error of SQLite and of decoding into a `JournalError` that names the journal.
 
-    `JournalBusy` where another process kept us waiting for too long, as happens on a network file system.
+    Raises:
+        JournalBusy: Another process kept the file locked for too long, as happens on a network file system.
+        JournalError: The journal cannot be read, or contains values that no journal has.
     """
     try:
         yield
@@ -70,101 +73,116 @@ def journal_errors(path: Path) -> Iterator[None]:
 
 def _busy(path: Path) -> JournalBusy:
     return JournalBusy(
-        f"the journal {path} is being written or read by another process just now, and did not become free in time; "
-        "ask again, and see that no process keeps it for long"
+        f"the journal {path} cannot be opened: another process is writing or reading it, and did not finish in time. "
+        "Retry, and check that no process keeps it locked."
     )
 
 
 def _unusable(path: Path, error: Exception) -> JournalError:
     return JournalError(
-        f"the journal {path} cannot be used: {error}; it is left as it is: see to the rights on it and to free "
-        "space, or take a copy of it from before it was damaged"
+        f"the journal {path} cannot be used: {error}. The file was not changed. Check its permissions and the free "
+        "space, or restore a copy from before the damage."
     )
 
 
 def load_statements(db: sqlite3.Connection) -> StatementBuilder:
-    """Who goes on writing this journal."""
+    """Return a builder that continues this journal, with the state of the campaign.
+
+    Raises:
+        sqlite3.Error: The file cannot be read.
+        ValueError, msgspec.MsgspecError, KeyError, TypeError: A stored value is damaged (see `journal_errors`).
+    """
     batches: dict[int, JournaledBatch] = {}
-    waiting: dict[int, SaidOf] = {}
-    for line in db.execute(BATCH + "WHERE owes > 0"):
-        batch, said = batch_of(line)
+    pending: dict[int, PendingOutcomes] = {}
+    for values in db.execute(SELECT_BATCH + "WHERE open_rows > 0"):
+        batch, outcomes = batch_of(values)
         batches[batch.seq] = batch
-        if said:
-            waiting[batch.seq] = said
+        if outcomes:
+            pending[batch.seq] = outcomes
     roots = {batch.root_batch for batch in batches.values() if batch.root_batch is not None} - batches.keys()
     for root in roots:
-        batches |= {batch.seq: batch for batch, _ in map(batch_of, db.execute(BATCH + "WHERE b.seq = ?", (root,)))}
-    paid = {batch.seq for batch in batches.values() if batch.payload is not None}
-    return StatementBuilder(_standing(db, batches), _words(db), waiting, paid)
+        found = map(batch_of, db.execute(SELECT_BATCH + "WHERE b.seq = ?", (root,)))
+        batches |= {batch.seq: batch for batch, _ in found}
+    with_payload = {batch.seq for batch in batches.values() if batch.payload is not None}
+    return StatementBuilder(_load_state(db, batches), _load_texts(db), pending, with_payload)
 
 
-def batch_of(line: Iterable[Any]) -> tuple[JournaledBatch, SaidOf]:
-    """The batch of a line of `BATCH`, and what was said of those of its rows that are closed."""
+def batch_of(values: Iterable[Any]) -> tuple[JournaledBatch, PendingOutcomes]:
+    """Return the batch of one `SELECT_BATCH` result, and its pending outcomes while it has open rows."""
     (
-        seq, parent, root, via, row, lines, offset, row0, last, rows,
-        state, tries, sends, doubts, resent, let_go, batch_id, accepted_at, reason, field,
-        left_out, owes, closed, words, payload,
-    ) = line  # fmt: skip
-    planned = range(row0, last + 1) if rows is None else unpack_rows(rows)
+        seq, parent, root_batch, call, row, line, offset, first_row, last_row, rows,
+        state, attempts, maybe_received, lost_answers, possibly_duplicated, abandoned,
+        batch_id, accepted_at, reason, field,
+        excluded_rows, open_rows, closed, pending_outcomes, payload,
+    ) = values  # fmt: skip
+    planned = range(first_row, last_row + 1) if rows is None else unpack_rows(rows)
     batch = JournaledBatch(
         seq,
         planned,
-        SourcePosition(row, lines, offset),
-        set(unpack_rows(closed or b"")) if owes else set(planned),
-        frozenset(unpack_rows(left_out or b"")),
+        SourcePosition(row, line, offset),
+        set(unpack_rows(closed or b"")) if open_rows else set(planned),
+        frozenset(unpack_rows(excluded_rows or b"")),
         parent,
-        root,
-        via,
+        root_batch,
+        call,
         BatchState(state),
         batch_id,
         accepted_at,
-        bool(let_go),
+        bool(abandoned),
         reason,
         field,
         payload,
-        attempts=tries,
-        maybe_received=sends,
-        lost_answers=doubts,
-        possibly_duplicated=bool(resent),
+        attempts=attempts,
+        maybe_received=maybe_received,
+        lost_answers=lost_answers,
+        possibly_duplicated=bool(possibly_duplicated),
     )
-    return batch, [(number, unpack_rows(packed)) for number, packed in _words_of(words)] if words else []
+    if not pending_outcomes:
+        return batch, []
+    return batch, [(outcome_id, unpack_rows(packed)) for outcome_id, packed in _unpack_outcomes(pending_outcomes)]
 
 
-def _standing(db: sqlite3.Connection, batches: dict[int, JournaledBatch]) -> CampaignState:
-    begun, salt, totals = db.execute("SELECT begun, salt, totals FROM campaign").fetchone()
+def _load_state(db: sqlite3.Connection, batches: dict[int, JournaledBatch]) -> CampaignState:
+    started, salt, totals = db.execute("SELECT started, salt, totals FROM campaign").fetchone()
     notes = {name: json.loads(value) for name, value in db.execute("SELECT name, value FROM note")}
     if totals is None:
-        return CampaignState(started=_begun(begun, salt), batches=batches, notes=notes)
-    read = _totals_of(totals)
+        return CampaignState(started=_decode_started(started, salt), batches=batches, notes=notes)
+    stored = _decode_totals(totals)
     return CampaignState(
-        started=_begun(begun, salt),
-        position=read.position,
-        source_exhausted=read.source_exhausted,
-        outcomes=Counter(read.outcomes),
-        possibly_duplicated=read.possibly_duplicated,
+        started=_decode_started(started, salt),
+        position=stored.position,
+        source_exhausted=stored.source_exhausted,
+        outcomes=Counter(stored.outcomes),
+        possibly_duplicated=stored.possibly_duplicated,
         batches=batches,
-        last_seq=read.last_seq,
-        accepted=read.accepted,
-        sent=read.sent,
-        runs=read.runs,
-        last_run=read.last_run,
-        cost=read.cost,
-        cost_before=read.cost_before,
+        last_seq=stored.last_seq,
+        accepted=stored.accepted,
+        sent=stored.sent,
+        runs=stored.runs,
+        last_run=stored.last_run,
+        cost=stored.cost,
+        cost_before=stored.cost_before,
         notes=notes,
-        unconfirmed_rows=set(unpack_rows(read.unconfirmed_rows)),
+        unconfirmed_rows=set(unpack_rows(stored.unconfirmed_rows)),
     )
 
 
-def _begun(text: str | None, salt: bytes | None) -> CampaignStarted | None:
+def _decode_started(text: str | None, salt: bytes | None) -> CampaignStarted | None:
     if text is None:
         return None
     fields = json.loads(text)
-    note = fields.pop("source")
-    return CampaignStarted(**fields, source=None if note is None else SourceDescriptor(**note), salt=salt or b"")
+    source = fields.pop("source")
+    return CampaignStarted(**fields, source=None if source is None else SourceDescriptor(**source), salt=salt or b"")
 
 
-def _words(db: sqlite3.Connection) -> OutcomeTexts:
-    last = db.execute("SELECT coalesce(max(id), 0) FROM said").fetchone()[0]
-    lines = db.execute("SELECT id, outcome, reason, field, attempts, twice FROM said LIMIT ?", (WORDS_MAX,))
-    known = {(outcome, reason, field, attempts, bool(twice)): n for n, outcome, reason, field, attempts, twice in lines}
-    return OutcomeTexts(known, last)
+def _load_texts(db: sqlite3.Connection) -> OutcomeTexts:
+    last_id = db.execute("SELECT coalesce(max(id), 0) FROM outcome_text").fetchone()[0]
+    found = db.execute(
+        "SELECT id, outcome, reason, field, attempts, possibly_duplicated FROM outcome_text LIMIT ?",
+        (CACHED_OUTCOMES_MAX,),
+    )
+    known = {
+        (outcome, reason, field, attempts, bool(possibly_duplicated)): outcome_id
+        for outcome_id, outcome, reason, field, attempts, possibly_duplicated in found
+    }
+    return OutcomeTexts(known, last_id)

@@ -1,13 +1,17 @@
-"""One process at a time: a lock on the file beside the journal.
+"""The lock that allows one process at a time to write a journal: a lock file beside it.
 
-The system takes the lock away when the process ends, however it ends, so a lock file that was left behind locks nobody
-out. In it stand the process, the host and the time, to be named to others. Who lets go deletes the file while the lock
-is held; so whoever got the lock looks whether the file is still the one of that name, and tries again if not.
+Algorithm:
+    The operating system releases the lock when the process ends, however it ends, so a remaining lock file blocks no
+    process. The file contains process, host and time, for the error message of the next process. `release` deletes the
+    file while the lock is held. So after locking, a process checks that the file still has its name, otherwise it
+    retries with the new file.
 
-On a network file system it `stays`: there the name may show the deleted file for some seconds more.
+    `holder` takes a shared lock for an instant, which can make a lock attempt fail. So `JournalLock` makes
+    `LOCK_ATTEMPTS_MAX` attempts.
 
-A look from outside (`holder`) takes the shared lock for an instant; that is why a refusal is believed only after some
-tries. Where the system has no such lock (Windows), nothing is held: there, see to it that one process runs a campaign.
+Failure modes:
+    - On a network file system a deleted file may stay visible for seconds. There the lock file is kept (`keep_file`).
+    - If the system has no such lock (Windows), nothing is locked. The caller must run one process per campaign.
 """
 
 from __future__ import annotations
@@ -21,99 +25,116 @@ from pathlib import Path
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.storage.file_lock import HAS_LOCKS, open_lock_file, try_lock
 
-TRIES = 5
-PAUSE = 0.01
-CONTENT_MAX = 400
+LOCK_ATTEMPTS_MAX = 5
+LOCK_PAUSE_SECONDS = 0.01
+"""Pause between two attempts."""
+
+CONTENT_MAX_BYTES = 400
 
 
 class JournalLock:
-    """The lock of the journal at `path`, held from birth to `release`. Its file `stays` behind where asked."""
+    """The lock of a journal, held from construction to `release`.
 
-    def __init__(self, path: Path, *, stays: bool = False) -> None:
+    Args:
+        path: The file of the journal.
+        keep_file: Do not delete the lock file at the release.
+
+    Raises:
+        JournalBusy: Another process holds the lock. Its `pid` is that process, None if unknown.
+        JournalError: The lock file cannot be created, locked or written.
+    """
+
+    def __init__(self, path: Path, *, keep_file: bool = False) -> None:
         self._file = lock_file(path)
-        self._stays = stays
-        self._handle: int | None = _taken(path, self._file)
+        self._keep_file = keep_file
+        self._descriptor: int | None = _acquire(path, self._file)
         text = f"{os.getpid()} {socket.gethostname()} {datetime.now(UTC).isoformat(timespec='seconds')}\n"
         try:
-            os.ftruncate(self._handle, 0)
-            os.pwrite(self._handle, text.encode(errors="replace"), 0)
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, text.encode(errors="replace"), 0)
         except OSError as error:
             self.release()
-            raise JournalError(f"the lock {self._file} cannot be written: {error.strerror}; free space") from None
+            raise JournalError(
+                f"the lock file {self._file} cannot be written: {error.strerror}. Free disk space."
+            ) from None
 
     def release(self) -> None:
-        """Let go. May be called twice."""
-        handle, self._handle = self._handle, None
-        if handle is None:
+        """Release the lock. May be called twice."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
             return
         try:
-            if HAS_LOCKS and not self._stays:
+            # Deleted while the lock is held: after the release another process may already have locked this file.
+            if HAS_LOCKS and not self._keep_file:
                 self._file.unlink(missing_ok=True)
         except OSError:
-            pass  # a folder that became read-only: the file stays, and locks nobody out
+            pass  # the folder became read-only; the remaining file blocks no process
         finally:
-            os.close(handle)
+            os.close(descriptor)
 
 
 def lock_file(path: Path) -> Path:
-    """The file that is locked for the journal at `path`."""
+    """Return the path of the lock file of the journal at `path`."""
     return path.with_name(path.name + ".lock")
 
 
 def holder(path: Path) -> int | None:
-    """The process that works on the journal at `path` now, 0 where that is not known; None where nobody does."""
+    """Return the id of the process that has the journal open, 0 if it is unknown, None if there is none."""
     if not HAS_LOCKS:
         return None
     try:
-        handle = os.open(lock_file(path), os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = os.open(lock_file(path), os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
-        return None if try_lock(handle, shared=True) else _content(handle)[0] or 0
+        return None if try_lock(descriptor, shared=True) else _read_content(descriptor)[0] or 0
     except OSError:
-        return None  # a file system without such locks: nobody can hold one
+        return None  # a file system without locks, so no process holds one
     finally:
-        os.close(handle)
+        os.close(descriptor)
 
 
-def _taken(path: Path, file: Path) -> int:
-    """The handle of the locked file. Raises `JournalBusy` where another holds it."""
-    for _ in range(TRIES):
-        handle = _opened(file)
+def _acquire(path: Path, file: Path) -> int:
+    """Return the descriptor of the locked file."""
+    for _ in range(LOCK_ATTEMPTS_MAX):
+        descriptor = _open(file)
         pid, since = None, ""
         try:
-            if not try_lock(handle):
-                pid, since = _content(handle)
-            elif _is_still(handle, file):
-                return handle
+            if not try_lock(descriptor):
+                pid, since = _read_content(descriptor)
+            elif _is_current(descriptor, file):
+                return descriptor
         except OSError as error:
-            os.close(handle)
-            raise JournalError(f"the lock {file} cannot be had: {error.strerror}") from None
-        os.close(handle)
-        time.sleep(PAUSE)
-    who = "another process" if pid is None else f"process {pid}{since}"
-    raise JournalBusy(f"the journal {path} is in use by {who}; wait for its end, or stop it", pid=pid)
+            os.close(descriptor)
+            raise JournalError(
+                f"the lock file {file} cannot be locked: {error.strerror}. Move the journal to a disk with file locks."
+            ) from None
+        os.close(descriptor)
+        time.sleep(LOCK_PAUSE_SECONDS)
+    owner = "another process" if pid is None else f"process {pid}{since}"
+    raise JournalBusy(f"the journal {path} is in use by {owner}. Wait until it ends, or stop it.", pid=pid)
 
 
-def _opened(file: Path) -> int:
+def _open(file: Path) -> int:
     try:
         return open_lock_file(file)
     except OSError as error:
         raise JournalError(
-            f"the lock {file} cannot be made: {error.strerror}; see to the rights on its folder"
+            f"the lock file {file} cannot be created: {error.strerror}. Check the permissions of its folder."
         ) from None
 
 
-def _is_still(handle: int, file: Path) -> bool:
+def _is_current(descriptor: int, file: Path) -> bool:
+    # The previous holder may have deleted the file between our open and our lock.
     try:
-        return os.path.samestat(os.fstat(handle), file.stat())
+        return os.path.samestat(os.fstat(descriptor), file.stat())
     except FileNotFoundError:
         return False
 
 
-def _content(handle: int) -> tuple[int | None, str]:
-    """The process that wrote it, and " on HOST since TIME"."""
-    words = os.pread(handle, CONTENT_MAX, 0).decode(errors="replace").split()
-    if len(words) != 3 or not words[0].isdecimal():
+def _read_content(descriptor: int) -> tuple[int | None, str]:
+    """Return the process that wrote the file, and " on HOST since TIME"."""
+    fields = os.pread(descriptor, CONTENT_MAX_BYTES, 0).decode(errors="replace").split()
+    if len(fields) != 3 or not fields[0].isdecimal():
         return None, ""
-    return int(words[0]), f" on {words[1]} since {words[2]}"
+    return int(fields[0]), f" on {fields[1]} since {fields[2]}"

@@ -1,9 +1,13 @@
-"""What an operator does to a journal while no run works on it: say what became of a lost batch, or erase it.
+"""Change a journal while no run uses it: decide about an ambiguous batch, or purge the journal.
 
-Both take the lock, so a run that is going is never disturbed. `settle` writes the same entries as a run would, in one
-transaction. `purge` erases everything that speaks of single records and keeps the account: the counts, the runs, what
-they cost, and the options. It overwrites what it erases inside the file; what the disk and its backups remember of
-earlier versions of the file is beyond it. A purge that was broken off is done again by another one.
+Algorithm:
+    Both functions take the lock, so they never disturb a run. `decide` writes the entries that a run would write, in
+    one transaction. `purge` deletes everything about single records and keeps the summary: counts, runs, costs and
+    options. It overwrites the deleted bytes inside the file.
+
+Failure modes:
+    - An interrupted purge is completed by another purge.
+    - Copies of earlier versions of the file, in backups or on a copy-on-write disk, are not erased.
 """
 
 from __future__ import annotations
@@ -19,85 +23,103 @@ from truecaller_async.errors import JournalError
 from truecaller_async.journal.database_file import checkpoint
 from truecaller_async.journal.handle import JournalHandle, open_handle
 from truecaller_async.journal.load import journal_errors
-from truecaller_async.journal.statements import BEGIN, TOTALS, encode, started_as_json, totals_of
+from truecaller_async.journal.statements import UPDATE_STARTED, UPDATE_TOTALS, encode, started_as_json, totals_of
 from truecaller_async.planning.ambiguity import DECIDABLE_STATES, decision_entries
 from truecaller_async.planning.campaign_state import CampaignState
 
-ERASED = ("payload", "span", "word", "said", "attempt", "judged", "batch")
-NAMED_MAX = 20
+PURGED_TABLES = ("payload", "read_block", "row_outcome", "outcome_text", "attempt", "operator_decision", "batch")
+LISTED_BATCHES_MAX = 20
 
 
 def decide(path: Path, seq: int, applied: bool, at: float) -> None:
-    """Say of a batch whose answer was lost whether the server applied it. `at`: wall-clock seconds.
+    """Record the operator's decision whether the server applied a batch whose answer was lost.
 
-    Applied, its open rows become unknown for good. Not applied, the next run sends it; the answer stays a lost one, so
-    that until then its rows are unknown, and what is sent again is flagged as possibly duplicated: the operator may be
-    wrong. Raises `JournalBusy` while a run works on the journal, `JournalError` for a batch that needs no such word.
+    If it was applied, the outcome of its open rows becomes final: unknown. If not, the next run sends the batch again.
+    Until then its rows stay unknown, and what is sent again is flagged `possibly_duplicated`, because the operator may
+    be wrong.
+
+    Args:
+        path: The file of the journal.
+        seq: The number of the batch.
+        applied: The decision.
+        at: The time of the decision, in wall-clock seconds.
+
+    Raises:
+        JournalBusy: A run uses the journal.
+        JournalError: The batch needs no decision, or the journal cannot be used.
     """
-    with _held(path) as held:
-        state = held.statements.state
+    with _opened(path) as handle:
+        state = handle.statements.state
         batch = state.batches.get(seq)
         if batch is None or not batch.open_count or batch.state not in DECIDABLE_STATES:
-            raise JournalError(f"batch {seq} of {path} needs no word of yours; {_those_that_do(state)}")
-        held.transact([held.statements.build(decision_entries(batch, applied, at))])
+            raise JournalError(f"batch {seq} of {path} needs no decision. {_decidable_batches(state)}")
+        handle.transact([handle.statements.build(decision_entries(batch, applied, at))])
 
 
 def purge(path: Path, *, force: bool = False) -> None:
-    """Erase everything that speaks of single records; only the account is left, and nothing can go on from it.
+    """Delete everything about single records. Only the summary remains, and no run can continue.
 
-    Raises `JournalBusy` while a run works on it, `JournalError` where rows have no final word yet, unless `force`: then
-    they are counted as they stand.
+    Args:
+        path: The file of the journal.
+        force: Purge also an unfinished campaign. Its open rows are counted with their provisional outcomes.
+
+    Raises:
+        JournalBusy: A run uses the journal.
+        JournalError: Rows have no final outcome and `force` is not set, another process reads the journal, or the
+            journal cannot be used.
     """
-    with _held(path, purged=True) as held:
-        state = held.statements.state
-        waiting = sum(batch.open_count for batch in state.open)
-        if not state.complete and not (force or held.is_purged()):
+    with _opened(path, purged=True) as handle:
+        state = handle.statements.state
+        open_rows = sum(batch.open_count for batch in state.open)
+        if not state.complete and not (force or handle.is_purged()):
             raise JournalError(
-                f"the campaign of {path} is not finished: {waiting} rows have no final word"
-                f"{'' if state.source_exhausted else ', and its source was not read to the end'}; "
-                "resume it first, or purge it with force"
+                f"the campaign of {path} is not finished: {open_rows} rows have no final outcome"
+                f"{'' if state.source_exhausted else ', and its source was not read to the end'}. "
+                "Resume it first, or purge it with force."
             )
-        _see_that_nobody_reads(held)
-        _erase(held.db, state)
-        _see_that_nobody_reads(held)
+        # Before: a reader would keep old pages in the log. After: the deleted pages must leave the log, too.
+        _empty_log(handle)
+        _erase(handle.db, state)
+        _empty_log(handle)
 
 
-def _those_that_do(state: CampaignState) -> str:
+def _decidable_batches(state: CampaignState) -> str:
     numbers = [str(batch.seq) for batch in state.open if batch.state in DECIDABLE_STATES]
     if not numbers:
-        return "no batch does"
-    more = f" and {len(numbers) - NAMED_MAX} more" if len(numbers) > NAMED_MAX else ""
-    return f"those that do: {', '.join(numbers[:NAMED_MAX])}{more}"
+        return "No batch does."
+    more = f" and {len(numbers) - LISTED_BATCHES_MAX} more" if len(numbers) > LISTED_BATCHES_MAX else ""
+    return f"These do: {', '.join(numbers[:LISTED_BATCHES_MAX])}{more}."
 
 
 def _erase(db: sqlite3.Connection, state: CampaignState) -> None:
-    account = attrs.evolve(state, outcomes=state.outcome_counts(), batches={}, unconfirmed_rows=set())
-    begun = state.started
+    summary = attrs.evolve(state, outcomes=state.outcome_counts(), batches={}, unconfirmed_rows=set())
+    started = state.started
     db.execute("BEGIN IMMEDIATE")
-    for table in ERASED:
-        db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
-    if begun is not None:
-        db.execute(BEGIN, (started_as_json(attrs.evolve(begun, source=None)), b""))
-    db.execute(TOTALS, (encode(totals_of(account)),))
+    for table in PURGED_TABLES:
+        db.execute(f"DELETE FROM {table}")  # noqa: S608 - constants of this module
+    if started is not None:
+        db.execute(UPDATE_STARTED, (started_as_json(attrs.evolve(started, source=None)), b""))
+    db.execute(UPDATE_TOTALS, (encode(totals_of(summary)),))
+    # In the transaction that deletes the rows: a run must never find their tables empty and the mark missing.
     db.execute("UPDATE campaign SET purged = 1")
     db.commit()
+    # Last, because it cannot be part of a transaction. It rewrites the file without the pages that are free now.
     db.execute("VACUUM")
 
 
-def _see_that_nobody_reads(held: JournalHandle) -> None:
-    """What is erased in the log is still in the file, until nobody reads that any more."""
-    if not checkpoint(held.db):
+def _empty_log(handle: JournalHandle) -> None:
+    if not checkpoint(handle.db):
         raise JournalError(
-            f"the journal {held.path} is being read by another process, which keeps what should be erased; "
-            "purge it again when that has ended"
+            f"the journal {handle.path} cannot be erased completely: it is being read by another process. Purge it "
+            "again after that process has ended."
         )
 
 
 @contextmanager
-def _held(path: Path, *, purged: bool = False) -> Iterator[JournalHandle]:
-    held = open_handle(path, is_new=False, purged=purged)
+def _opened(path: Path, *, purged: bool = False) -> Iterator[JournalHandle]:
+    handle = open_handle(path, is_new=False, purged=purged)
     try:
         with journal_errors(path):
-            yield held
+            yield handle
     finally:
-        held.close()
+        handle.close()

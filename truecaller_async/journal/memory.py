@@ -1,9 +1,9 @@
-"""A journal that lives as long as the process.
+"""The journal in memory: it ends with the process.
 
-A `resumable` one can be opened again, by another client of the same process. It keeps what a durable one keeps: where
-the campaign stands, and the prints of all rows. A batch is forgotten when its last row is settled.
-
-From any other nobody will go on, and what became of its batches is told to nobody: of that it keeps nothing.
+Algorithm:
+    A resumable one can be opened again, by another client of the same process. It keeps what a durable one keeps: the
+    state of the campaign, and the fingerprints of all rows. A batch is removed when its last row is settled. One that
+    is not resumable ignores the entries about rows and batches, because no run continues from them.
 """
 
 from __future__ import annotations
@@ -23,14 +23,26 @@ from truecaller_async.models import (
 )
 from truecaller_async.planning.campaign_state import CampaignState
 
-OF_BATCHES = (BatchPlanned, AttemptStarted, AttemptEnded, BatchAbandoned, OperatorDecided, RowsSettled, RowsRead)
+ROW_AND_BATCH_ENTRIES = (
+    BatchPlanned,
+    AttemptStarted,
+    AttemptEnded,
+    BatchAbandoned,
+    OperatorDecided,
+    RowsSettled,
+    RowsRead,
+)
 
 
 class MemoryJournal:
-    """The journal of a run that need not survive a crash."""
+    """The journal of a campaign that does not need to survive its process.
+
+    Args:
+        resumable: Keep the state of rows and batches, so that another run can continue.
+    """
 
     def __init__(self, *, resumable: bool = False) -> None:
-        self.standing = CampaignState()
+        self.state = CampaignState()
         self._resumable = resumable
         self._reads: list[RowsRead] = []
         self._is_open = False
@@ -38,27 +50,42 @@ class MemoryJournal:
 
     @property
     def resumable(self) -> bool:
-        """Whether prints and payloads are worth their cost."""
+        """Return whether another run can continue from it, so that fingerprints and payloads are needed."""
         return self._resumable
 
     async def open(self, *, is_new: bool) -> CampaignState:
-        """Where the campaign stands. Raises `JournalBusy` while it is open, and `JournalError`."""
+        """Open the journal and return the state of its campaign, the object that `write` changes.
+
+        Args:
+            is_new: Start a campaign in it. Otherwise it must contain one.
+
+        Raises:
+            JournalBusy: It is open.
+            JournalError: It contains a campaign exactly if `is_new` is set.
+        """
         if self._is_open:
-            raise JournalBusy("the journal is in use")
-        if is_new is (self.standing.started is not None):
-            said = "holds a campaign already; resume that, or take another" if is_new else "holds no campaign"
-            raise JournalError(f"the journal {said}")
+            raise JournalBusy("the journal is in use: it is already open. Close it first.")
+        if is_new is (self.state.started is not None):
+            if is_new:
+                raise JournalError("the journal already contains a campaign. Resume that, or use another journal.")
+            raise JournalError("the journal contains no campaign. Start one in it.")
         self._is_open = True
-        return self.standing
+        return self.state
 
     async def write(self, *entries: JournalEntry) -> None:
-        """Take the entries in. Raises `JournalError` where it is not open, and for entries that cannot be true."""
-        if not self._is_open or self._broken:
-            raise JournalError("the journal is closed" if not self._is_open else "the journal is broken")
+        """Apply the entries to the state.
+
+        Raises:
+            JournalError: The journal is closed, or an entry contradicts the state. No later write succeeds then.
+        """
+        if not self._is_open:
+            raise JournalError("the journal is closed. Open it again.")
+        if self._broken:
+            raise JournalError("the journal accepts no more entries: an earlier one contradicted its state.")
         try:
             for entry in entries:
-                if self._resumable or not isinstance(entry, OF_BATCHES):
-                    self.standing.apply(entry)
+                if self._resumable or not isinstance(entry, ROW_AND_BATCH_ENTRIES):
+                    self.state.apply(entry)
         except JournalError:
             self._broken = True
             raise
@@ -66,9 +93,9 @@ class MemoryJournal:
             self._reads += [entry for entry in entries if isinstance(entry, RowsRead)]
 
     async def read_blocks(self, after: int, limit: int) -> Sequence[RowsRead]:
-        """What was read behind that row."""
+        """Return the `RowsRead` entries behind row `after`, in the order of the rows, up to `limit` of them."""
         return [read for read in self._reads if read.position.row > after][:limit]
 
     async def aclose(self) -> None:
-        """Nothing more is written, until it is opened again."""
+        """Accept no more entries until it is opened again."""
         self._is_open = False

@@ -1,6 +1,9 @@
-"""What may go to the disk of a text that somebody else wrote, and the words that were said before.
+"""Give each different outcome text an id, and prepare server texts for the disk.
 
-A server's reason may quote the value it did not like, so every long number in it is masked, whatever the server said.
+Invariants:
+    - A server's reason may quote a phone number. So every long number in a stored text is masked to its last four
+      digits, whatever the source of the text.
+    - Each different outcome (outcome, reason, field, attempts, possibly duplicated) is stored once, in `outcome_text`.
 """
 
 from __future__ import annotations
@@ -10,42 +13,49 @@ from typing import TypeAlias
 from truecaller_async.models import RowsSettled
 from truecaller_async.redaction import mask_numbers
 
-TEXT_MAX = 2000
-"""Characters of a text that are kept."""
+TEXT_MAX_CHARS = 2000
+"""Longest text that is stored; a longer one is cut."""
 
-WORDS_MAX = 4096
-"""Different words that are remembered. Beyond it one may be kept a second time, which costs only its bytes."""
+CACHED_OUTCOMES_MAX = 4096
+"""Most outcomes kept in memory. Beyond it, an outcome may be stored a second time, which costs only its bytes."""
 
-Key: TypeAlias = tuple[str, str | None, str | None, int, bool]
+OutcomeKey: TypeAlias = tuple[str, str | None, str | None, int, bool]
+"""Outcome, reason, field, attempts, possibly duplicated."""
 
 
 def truncated(text: str | None) -> str | None:
-    """The text as it may be kept: long numbers masked to their last four digits, and of a bearable length."""
+    """Mask the long numbers of a text, cut it to `TEXT_MAX_CHARS`, and make it writable."""
     if text is None:
         return None
-    return writable(mask_numbers(text)[:TEXT_MAX])
+    # Mask before cutting: a number that is cut in half would no longer be recognised.
+    return writable(mask_numbers(text)[:TEXT_MAX_CHARS])
 
 
 def writable(text: str) -> str:
-    """The text without half characters, which no file of UTF-8 can hold."""
+    """Escape unpaired surrogates, which UTF-8 cannot encode."""
     return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 class OutcomeTexts:
-    """The numbers of the words that were said. `known` are those on disk already, `last` the highest number of all."""
+    """The ids of the stored outcomes.
 
-    def __init__(self, known: dict[Key, int], last: int) -> None:
+    Args:
+        known: The ids of outcomes on disk, up to `CACHED_OUTCOMES_MAX` of them.
+        last_id: The highest id on disk, also among the outcomes that are not in `known`.
+    """
+
+    def __init__(self, known: dict[OutcomeKey, int], last_id: int) -> None:
         self._known = known
-        self._last = last
+        self._last_id = last_id
 
-    def number_of(self, settled: RowsSettled) -> tuple[int, bool]:
-        """The number of this word, and whether it is a new one."""
+    def id_of(self, settled: RowsSettled) -> tuple[int, bool]:
+        """Return the id of this outcome, and whether it is new and must be stored."""
         key = (settled.outcome.value, settled.reason, settled.field, settled.attempts, settled.possibly_duplicated)
-        number = self._known.get(key)
-        if number is not None:
-            return number, False
-        if len(self._known) >= WORDS_MAX:
+        outcome_id = self._known.get(key)
+        if outcome_id is not None:
+            return outcome_id, False
+        if len(self._known) >= CACHED_OUTCOMES_MAX:
             self._known.clear()
-        self._last += 1
-        self._known[key] = self._last
-        return self._last, True
+        self._last_id += 1
+        self._known[key] = self._last_id
+        return self._last_id, True

@@ -1,9 +1,12 @@
-"""A journal as an operator reads it: how far is it, what became of each row, what has to be decided?
+"""Read progress, outcomes, attempts and decidable batches of a journal, without changing it.
 
-A reader changes nothing that was committed, and may read while a run writes. On a network file system it waits for the
-commit that is going on, and puts right what a crash left half written, where no run is there to do it. Each answer is
-true of one instant of the journal; `words` takes one instant for each stretch of rows, so that a long reading holds up
-neither the writer nor its log.
+Algorithm:
+    Each method reads in one transaction, so its answer is consistent, also while a run writes. `row_outcomes` uses one
+    transaction per `WINDOW_ROWS` rows, so a long read delays neither the writer nor its checkpoints.
+
+Failure modes:
+    - On a network file system a reader waits for the commit under way. If a crash interrupted a commit and no run is
+      active, the reader rolls it back.
 """
 
 from __future__ import annotations
@@ -19,9 +22,9 @@ from typing import Any, Self, TypeAlias
 import attrs
 
 from truecaller_async.errors import JournalBusy, JournalError
-from truecaller_async.journal.database_file import examine, is_broken_off, is_there, read_only
+from truecaller_async.journal.database_file import examine, has_rollback_journal, is_there, read_only
 from truecaller_async.journal.filesystem import network_of
-from truecaller_async.journal.load import BATCH, batch_of, journal_errors, load_statements
+from truecaller_async.journal.load import SELECT_BATCH, batch_of, journal_errors, load_statements
 from truecaller_async.journal.lock import JournalLock, holder
 from truecaller_async.journal.row_ranges import unpack_rows
 from truecaller_async.models import Outcome
@@ -29,87 +32,117 @@ from truecaller_async.planning.ambiguity import DECIDABLE_STATES
 from truecaller_async.planning.batch_state import BatchState
 from truecaller_async.planning.campaign_state import CampaignState, JournaledBatch
 
-STRETCH = 50_000
-"""Rows that are read at one instant."""
+WINDOW_ROWS = 50_000
+"""Rows that are read in one transaction."""
 
-AS_IT_STANDS = {
+PROVISIONAL_REASONS = {
     BatchState.PLANNED: "not sent yet",
     BatchState.STOPPED: "the run stopped before it was sent",
-    BatchState.REJECTED: "refused, and not yet sought for the bad record",
+    BatchState.REJECTED: "the batch was rejected, and the bad record is not isolated yet",
     BatchState.IN_FLIGHT: "sent, and the run ended before the answer came",
     BatchState.AMBIGUOUS: "sent, and the answer was lost",
     BatchState.ABANDONED: "sent, and the answer was lost",
-    BatchState.ACCEPTED: "taken by the server, and no final word yet",
-    BatchState.UNTRACKED: "taken by the server, and its batch id is not known",
+    BatchState.ACCEPTED: "accepted by the server, no final status yet",
+    BatchState.UNTRACKED: "accepted by the server, but its batch id is unknown",
 }
-AGAIN = "sent, and the answer was lost; to be sent again"
+RESEND_REASON = "sent, and the answer was lost; to be sent again"
 
-ATTEMPTS = "SELECT seq, k, at, token_id, event, ended_at, detail FROM attempt "
-REASONS = """SELECT outcome, reason, sum(n) AS total FROM (
-    SELECT said, count(*) AS n FROM word GROUP BY said
-    UNION ALL SELECT rest, sum(rested) FROM batch WHERE rest IS NOT NULL GROUP BY rest
-) JOIN said ON id = said WHERE reason IS NOT NULL GROUP BY outcome, reason"""
-HOMES = """SELECT
-    b.seq, row0, last, rows, batch_id, s.outcome, s.reason, s.field, s.attempts, s.twice
-FROM batch b LEFT JOIN said s ON s.id = rest
-WHERE row0 >= ? AND row0 <= ? AND last >= ? AND owes = 0 ORDER BY b.seq"""
-OWN_WORDS = """SELECT row, w.seq, s.outcome, s.reason, s.field, s.attempts, s.twice
-FROM word w JOIN said s ON s.id = w.said WHERE row BETWEEN ? AND ?"""
-SAID = "SELECT outcome, reason, field, attempts, twice FROM said WHERE id = ?"
+SELECT_ATTEMPTS = "SELECT seq, attempt_no, started_at, token_id, event, ended_at, detail FROM attempt "
+SELECT_REASONS = """SELECT outcome, reason, sum(n) AS total FROM (
+    SELECT outcome_id, count(*) AS n FROM row_outcome GROUP BY outcome_id
+    UNION ALL
+    SELECT common_outcome, sum(common_outcome_rows) FROM batch WHERE common_outcome IS NOT NULL GROUP BY common_outcome
+) JOIN outcome_text ON id = outcome_id WHERE reason IS NOT NULL GROUP BY outcome, reason"""
+SELECT_CLOSED_BATCHES = """SELECT
+    b.seq, first_row, last_row, rows, batch_id, t.outcome, t.reason, t.field, t.attempts, t.possibly_duplicated
+FROM batch b LEFT JOIN outcome_text t ON t.id = common_outcome
+WHERE first_row >= ? AND first_row <= ? AND last_row >= ? AND open_rows = 0 ORDER BY b.seq"""
+SELECT_ROW_OUTCOMES = """SELECT row, r.seq, t.outcome, t.reason, t.field, t.attempts, t.possibly_duplicated
+FROM row_outcome r JOIN outcome_text t ON t.id = r.outcome_id WHERE row BETWEEN ? AND ?"""
+SELECT_OUTCOME_TEXT = "SELECT outcome, reason, field, attempts, possibly_duplicated FROM outcome_text WHERE id = ?"
 
 
 @attrs.define
 class RowOutcome:
-    """What became of one row, as `RecordResult` has it. `final` is false for what another run may change."""
+    """The outcome of one row, with the values of its `RecordResult`."""
 
     row: int
+    """The number of the row in the source, from 1."""
     outcome: Outcome
+    """The outcome; a provisional one if `final` is False."""
     reason: str | None
+    """Why it is not delivered, with long numbers masked."""
     field: str | None
+    """The field of the record that the reason is about."""
     batch_id: str | None
+    """The server's id of its batch."""
     attempts: int
+    """How often it may have reached the server."""
     possibly_duplicated: bool
+    """Whether it may have been applied more than once."""
     final: bool
+    """Whether no later run can change it."""
     seq: int | None
+    """The number of its batch in the journal, None if it was in no batch."""
 
 
 @attrs.frozen
 class JournaledAttempt:
-    """One attempt to send a batch. `event` and `ended_at` are None where its end is not known; times are wall-clock."""
+    """One attempt to send a batch. Times are wall-clock seconds."""
 
     seq: int
+    """The number of the batch."""
     attempt: int
+    """The number of the attempt, from 1."""
     at: float
+    """When it started."""
     token_id: str
+    """The id of the token with which it was sent."""
     event: str | None
+    """How it ended (`planning.batch_state.BatchEvent`), None if unknown."""
     ended_at: float | None
+    """When it ended, None if unknown."""
     detail: str | None
+    """The name of its error."""
 
 
 @attrs.frozen
 class DecidableBatch:
-    """A batch of which an operator may say whether it was applied. `row` is its first open row, `rows` how many are."""
+    """A batch about which an operator may decide whether the server applied it."""
 
     seq: int
+    """Its number."""
     row: int
+    """Its first open row."""
     rows: int
+    """How many of its rows are open."""
     state: BatchState
+    """Its state."""
     attempts: tuple[JournaledAttempt, ...]
+    """Its attempts, in their order."""
 
 
 RowFate: TypeAlias = tuple[Outcome, str | None, str | None, str | None, int, bool, bool, int | None]
-"""All of a `RowOutcome` but its row."""
+"""The values of a `RowOutcome` after `row`."""
 
 
 class JournalReader:
-    """Reads the journal at `path`. Use it in `with`; raises `JournalError` where it is missing or no sound journal."""
+    """Reader of one journal. Use it in `with`.
+
+    Args:
+        path: The file of the journal.
+
+    Raises:
+        JournalError: The file is missing, is no journal, has another version, or is damaged.
+        JournalBusy: Another process kept it locked for too long.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if not is_there(path):
-            raise JournalError(f"there is no journal {path}")
-        _put_right(path)
-        examine(path, alone=False)
+            raise JournalError(f"there is no journal {path}. Check the name.")
+        _roll_back_interrupted_commit(path)
+        examine(path, is_locked=False)
         with journal_errors(path):
             self._db = read_only(path)
 
@@ -120,84 +153,100 @@ class JournalReader:
         self.close()
 
     def close(self) -> None:
-        """Read no more. May be called twice."""
+        """Close the file. May be called twice."""
         self._db.close()
 
     def owner(self) -> int | None:
-        """The process that works on it now, 0 where that is not known; None where nobody does."""
+        """Return the id of the process that has the journal open, 0 if it is unknown, None if there is none."""
         return holder(self.path)
 
     def purged(self) -> bool:
-        """Whether only its account is left."""
-        with self._instant() as db:
+        """Return whether the journal contains only its summary."""
+        with self._transaction() as db:
             return bool(db.execute("SELECT purged FROM campaign").fetchone()[0])
 
     def state(self) -> CampaignState:
-        """Where the campaign stands, its open batches included."""
-        with self._instant() as db:
+        """Return the state of the campaign, with its open batches."""
+        with self._transaction() as db:
             return load_statements(db).state
 
     def attempts(self, seq: int) -> list[JournaledAttempt]:
-        """The attempts to send a batch, in their order."""
-        with self._instant() as db:
-            return _attempts(db, "WHERE seq = ? ORDER BY k", seq)
+        """Return the attempts to send a batch, in their order."""
+        with self._transaction() as db:
+            return _attempts(db, "WHERE seq = ? ORDER BY attempt_no", seq)
 
     def lost(self) -> list[JournaledAttempt]:
-        """The attempts whose answer was lost, or whose end is not known, in the order of the batches."""
-        with self._instant() as db:
-            return _attempts(db, "WHERE event = 'lost' OR event IS NULL ORDER BY seq, k")
+        """Return the attempts whose answer was lost or whose end is unknown, in the order of the batches."""
+        with self._transaction() as db:
+            return _attempts(db, "WHERE event = 'lost' OR event IS NULL ORDER BY seq, attempt_no")
 
     def reasons(self, limit: int) -> list[tuple[Outcome, str, int]]:
-        """The reasons of final words and how many rows have each, the most frequent first."""
+        """Return the reasons of final outcomes with their numbers of rows, the most frequent first.
+
+        Args:
+            limit: Return at most this many.
+        """
         counts: Counter[tuple[str, str]] = Counter()
-        with self._instant() as db:
-            for outcome, reason, count in db.execute(REASONS):
+        with self._transaction() as db:
+            for outcome, reason, count in db.execute(SELECT_REASONS):
                 counts[outcome, reason] += count
-            for line in db.execute(BATCH + "WHERE owes > 0 AND words IS NOT NULL"):
-                for number, rows in batch_of(line)[1]:
-                    outcome, reason, *_ = db.execute(SAID, (number,)).fetchone()
+            open_batches = db.execute(SELECT_BATCH + "WHERE open_rows > 0 AND pending_outcomes IS NOT NULL")
+            for values in open_batches:
+                for outcome_id, rows in batch_of(values)[1]:
+                    outcome, reason, *_ = db.execute(SELECT_OUTCOME_TEXT, (outcome_id,)).fetchone()
                     counts[outcome, reason] += 0 if reason is None else len(rows)
         ordered = sorted((+counts).items(), key=lambda item: (-item[1], item[0]))
         return [(Outcome(outcome), reason, count) for (outcome, reason), count in ordered[:limit]]
 
     def decidable(self) -> list[DecidableBatch]:
-        """The batches that an operator may settle: their answer was lost, or was under way when the last run died."""
+        """Return the batches about which an operator may decide whether the server applied them.
+
+        Their answer was lost, or they were in flight when the last run died.
+        """
         excluded = {BatchState.IN_FLIGHT} if self.owner() is not None else set()
-        with self._instant() as db:
+        with self._transaction() as db:
             return [
                 DecidableBatch(
                     batch.seq,
                     batch.open_rows[0],
                     batch.open_count,
                     batch.state,
-                    tuple(_attempts(db, "WHERE seq = ? ORDER BY k", batch.seq)),
+                    tuple(_attempts(db, "WHERE seq = ? ORDER BY attempt_no", batch.seq)),
                 )
                 for batch in load_statements(db).state.open
                 if batch.state in DECIDABLE_STATES - excluded
             ]
 
     def row_outcomes(self, after: int = 0) -> Iterator[RowOutcome]:
-        """One word for each row behind `after` that was read, in their order; of open batches as it stands.
+        """Yield the outcome of each row that was read, in order; a provisional one for an open row.
 
-        Raises `JournalError` for a journal that was purged: then nobody knows the words any more.
+        Args:
+            after: Start behind this row.
+
+        Raises:
+            JournalError: The journal was purged, or a row has no outcome.
         """
         if self.purged():
-            raise JournalError(f"the journal {self.path} was purged: only its account is left, no word on single rows")
+            raise JournalError(
+                f"the journal {self.path} was purged: it contains only its summary, and no outcomes of single rows."
+            )
         end = self.state().position.row
-        with self._instant() as db:
-            widest = db.execute("SELECT coalesce(max(last - row0), 0) FROM batch").fetchone()[0]
-        for first in range(after + 1, end + 1, STRETCH):
-            last = min(first + STRETCH - 1, end)
-            with self._instant() as db:
-                homes = RowWindow(db, first, last, widest).fates
-            for row, home in enumerate(homes, first):
-                if home is None:
-                    raise JournalError(f"the journal {self.path} is damaged: it has no word on row {row}")
-                yield RowOutcome(row, *home)
+        with self._transaction() as db:
+            widest = db.execute("SELECT coalesce(max(last_row - first_row), 0) FROM batch").fetchone()[0]
+        for first in range(after + 1, end + 1, WINDOW_ROWS):
+            last = min(first + WINDOW_ROWS - 1, end)
+            with self._transaction() as db:
+                fates = RowWindow(db, first, last, widest).fates
+            for row, fate in enumerate(fates, first):
+                if fate is None:
+                    raise JournalError(
+                        f"the journal {self.path} is damaged: row {row} has no outcome. Restore a copy from before the "
+                        "damage."
+                    )
+                yield RowOutcome(row, *fate)
 
     @contextmanager
-    def _instant(self) -> Iterator[sqlite3.Connection]:
-        """All that is read inside is of one instant."""
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         with journal_errors(self.path):
             self._db.execute("BEGIN")
             try:
@@ -207,79 +256,90 @@ class JournalReader:
 
 
 class RowWindow:
-    """The homes of the rows from `first` to `last`. No batch is wider than `widest`.
+    """The fates of the rows `first` to `last`.
 
-    A row belongs to the batch that planned it last, so the batches are laid over each other in their order.
+    A row belongs to the batch that planned it last, so the batches are written over each other in the order of their
+    numbers.
+
+    Args:
+        db: A connection with an open transaction.
+        first: The first row.
+        last: The last row.
+        widest: The largest distance between the first and the last row of a batch in the journal.
     """
 
     def __init__(self, db: sqlite3.Connection, first: int, last: int, widest: int) -> None:
         self._first, self._last = first, last
-        self._ids: dict[int, str | None] = {}
+        self._batch_ids: dict[int, str | None] = {}
         self.fates: list[RowFate | None] = [None] * (last - first + 1)
-        layers = [*self._resolved(db, widest), *self._open(db)]
-        for _, rows, home in sorted(layers, key=lambda layer: layer[0]):
-            self._lay(rows, home)
-        self._lay_words(db)
+        """The fate of each row; None if the journal has none."""
+        layers = [*self._closed_batches(db, widest), *self._open_batches(db)]
+        for _, rows, fate in sorted(layers, key=lambda layer: layer[0]):
+            self._write(rows, fate)
+        self._write_row_outcomes(db)
 
-    def _resolved(self, db: sqlite3.Connection, widest: int) -> Iterator[tuple[int, Sequence[int], RowFate | None]]:
+    def _closed_batches(
+        self, db: sqlite3.Connection, widest: int
+    ) -> Iterator[tuple[int, Sequence[int], RowFate | None]]:
+        # `first_row` has an index and `last_row` has none. `widest` bounds how far before the window a batch may begin.
         bounds = (self._first - widest, self._last, self._first)
-        for seq, row0, last, rows, batch_id, *said in db.execute(HOMES, bounds):
-            self._ids[seq] = batch_id
-            home = None if said[0] is None else _final(said, batch_id, seq)
-            yield seq, range(row0, last + 1) if rows is None else unpack_rows(rows), home
+        for seq, first_row, last_row, rows, batch_id, *text in db.execute(SELECT_CLOSED_BATCHES, bounds):
+            self._batch_ids[seq] = batch_id
+            fate = None if text[0] is None else _final(text, batch_id, seq)
+            yield seq, range(first_row, last_row + 1) if rows is None else unpack_rows(rows), fate
 
-    def _open(self, db: sqlite3.Connection) -> Iterator[tuple[int, Sequence[int], RowFate | None]]:
-        where = "WHERE owes > 0 AND row0 <= ? AND last >= ?"
-        for line in db.execute(BATCH + where, (self._last, self._first)).fetchall():
-            batch, words = batch_of(line)
-            self._ids[batch.seq] = batch.batch_id
-            yield batch.seq, batch.open_rows, _as_it_stands(batch)
-            for number, rows in words:
-                said = db.execute(SAID, (number,)).fetchone()
-                yield batch.seq, rows, _final(said, batch.batch_id, batch.seq)
+    def _open_batches(self, db: sqlite3.Connection) -> Iterator[tuple[int, Sequence[int], RowFate | None]]:
+        where = "WHERE open_rows > 0 AND first_row <= ? AND last_row >= ?"
+        for values in db.execute(SELECT_BATCH + where, (self._last, self._first)).fetchall():
+            batch, outcomes = batch_of(values)
+            self._batch_ids[batch.seq] = batch.batch_id
+            yield batch.seq, batch.open_rows, _provisional(batch)
+            for outcome_id, rows in outcomes:
+                text = db.execute(SELECT_OUTCOME_TEXT, (outcome_id,)).fetchone()
+                yield batch.seq, rows, _final(text, batch.batch_id, batch.seq)
 
-    def _lay(self, rows: Sequence[int], home: RowFate | None) -> None:
-        first, last, homes = self._first, self._last, self.fates
+    def _write(self, rows: Sequence[int], fate: RowFate | None) -> None:
+        first, last, fates = self._first, self._last, self.fates
         if isinstance(rows, range):
             start, stop = max(rows.start, first), min(rows.stop, last + 1)
-            homes[start - first : max(start, stop) - first] = [home] * (stop - start)
+            fates[start - first : max(start, stop) - first] = [fate] * (stop - start)
             return
         for row in rows:
             if first <= row <= last:
-                homes[row - first] = home
+                fates[row - first] = fate
 
-    def _lay_words(self, db: sqlite3.Connection) -> None:
-        for row, seq, *said in db.execute(OWN_WORDS, (self._first, self._last)):
-            self.fates[row - self._first] = _final(said, self._ids.get(seq), seq)
+    def _write_row_outcomes(self, db: sqlite3.Connection) -> None:
+        for row, seq, *text in db.execute(SELECT_ROW_OUTCOMES, (self._first, self._last)):
+            self.fates[row - self._first] = _final(text, self._batch_ids.get(seq), seq)
 
 
-def _put_right(path: Path) -> None:
-    """A write that a crash broke off is undone; not one that a run is at, nor where a run comes in between."""
-    if not is_broken_off(path) or holder(path) is not None:
+def _roll_back_interrupted_commit(path: Path) -> None:
+    """Roll back a commit that a crash interrupted, but not the commit of a run that is active."""
+    if not has_rollback_journal(path) or holder(path) is not None:
         return
-    with suppress(JournalBusy):
-        lock = JournalLock(path, stays=network_of(path) is not None)
+    with suppress(JournalBusy):  # a run has started in between, and rolls it back itself
+        lock = JournalLock(path, keep_file=network_of(path) is not None)
         try:
-            examine(path, alone=True)
+            examine(path, is_locked=True)
         finally:
             lock.release()
 
 
 def _attempts(db: sqlite3.Connection, where: str, *parameters: int) -> list[JournaledAttempt]:
-    with closing(db.execute(ATTEMPTS + where, parameters)) as lines:
-        return [JournaledAttempt(*line) for line in lines]
+    with closing(db.execute(SELECT_ATTEMPTS + where, parameters)) as found:
+        return [JournaledAttempt(*values) for values in found]
 
 
-def _final(said: Any, batch_id: str | None, seq: int | None) -> RowFate:
-    outcome, reason, field, attempts, twice = said
-    return Outcome(outcome), reason, field, batch_id, attempts, bool(twice), True, seq
+def _final(text: Any, batch_id: str | None, seq: int | None) -> RowFate:
+    outcome, reason, field, attempts, possibly_duplicated = text
+    return Outcome(outcome), reason, field, batch_id, attempts, bool(possibly_duplicated), True, seq
 
 
-def _as_it_stands(batch: JournaledBatch) -> RowFate:
-    reason = AGAIN if batch.state is BatchState.PLANNED and batch.lost_answers else AS_IT_STANDS[batch.state]
+def _provisional(batch: JournaledBatch) -> RowFate:
+    resend = batch.state is BatchState.PLANNED and batch.lost_answers
     return (
         batch.provisional_outcome,
-        reason,
+        RESEND_REASON if resend else PROVISIONAL_REASONS[batch.state],
         None,
         batch.batch_id,
         batch.maybe_received,

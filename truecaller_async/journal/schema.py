@@ -1,49 +1,60 @@
-"""The tables of a journal on disk.
+"""Define the tables of a journal file.
 
-One row for each batch, and one for each record whose word is not that of its batch: what was delivered costs nothing.
-A *word* is everything a `RowsSettled` says of a row; each different one is kept once, in `said`.
+Algorithm:
+    - `campaign`: one row. How the campaign started, the salt of its fingerprints, and the totals as JSON, which change
+      with each transaction. `purged` is 1 after a purge.
+    - `read_block`: one row per `RowsRead`. Position of the end of its last row, and the fingerprints of its rows.
+    - `outcome_text`: one row per different outcome. Everything that a `RowsSettled` says except rows and batch.
+    - `batch`: one row per batch. `source_*` is the file position before the block that contains it.
+    - `row_outcome`: one row per source row whose outcome differs from that of its batch, or that has no batch.
+    - `payload`: the records of a batch whose source cannot be read again, until its last row is settled.
+    - `attempt`, `operator_decision`, `run`, `note`: one row per entry; a repeated note replaces the earlier one.
 
-- `campaign` is one row: how it began, and the totals, which change with each transaction.
-- `span` is one row for each `RowsRead`: the end of the rows that were read, and their prints.
-- `batch.rest` is the word of every row of it that has none of its own and was not planned anew, and `rested` is how
-  many these are. While some of its rows are open (`owes`), `closed` are the others, and `words` what was said of them.
-- The word of a row is in `word`, or is the rest of the batch that planned the row last, the one with the highest `seq`.
-- Rows that are not a plain range are packed (`journal.row_ranges`).
+    `batch.common_outcome`: outcome id of all rows of the batch without an entry in `row_outcome` and not moved to
+    another batch; `common_outcome_rows`: how many. While `open_rows > 0`: `closed` = settled or moved rows,
+    `pending_outcomes` = the outcome ids of the settled ones. So a delivered row needs no table row of its own.
 
-Everything that speaks of time is wall-clock seconds. STRICT tables would need a newer SQLite than many systems have.
+Invariants:
+    - The outcome of a row is in `row_outcome`. Otherwise it is the common outcome of the batch with the highest `seq`
+      among those that contain the row.
+    - Rows that are not a plain range are packed (`journal.row_ranges`). Times are wall-clock seconds.
+    - No STRICT tables, because they need SQLite 3.37.
 """
 
 from __future__ import annotations
 
 APPLICATION_ID = 0x54434A31
-"""What marks a file as one of ours: "TCJ1"."""
+"""The mark in the header of each journal file: "TCJ1"."""
 
-VERSION = 1
-"""Of the tables. A file with a higher one was written by a newer library."""
+VERSION = 2
+"""The version of the tables, stored as `user_version`. A file of another version is refused."""
 
 SCHEMA = """
 CREATE TABLE campaign(
-    id INTEGER PRIMARY KEY CHECK (id = 1), begun TEXT, salt BLOB, totals BLOB, purged INTEGER NOT NULL DEFAULT 0);
+    id INTEGER PRIMARY KEY CHECK (id = 1), started TEXT, salt BLOB, totals BLOB, purged INTEGER NOT NULL DEFAULT 0);
 INSERT INTO campaign(id) VALUES (1);
 CREATE TABLE note(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE run(n INTEGER PRIMARY KEY, pid INTEGER NOT NULL, began REAL NOT NULL, spent BLOB);
-CREATE TABLE span(row INTEGER PRIMARY KEY, lines INTEGER NOT NULL, offset INTEGER NOT NULL, prints BLOB NOT NULL);
-CREATE TABLE said(
+CREATE TABLE run(run_no INTEGER PRIMARY KEY, pid INTEGER NOT NULL, started_at REAL NOT NULL, cost BLOB);
+CREATE TABLE read_block(
+    row INTEGER PRIMARY KEY, line INTEGER NOT NULL, offset INTEGER NOT NULL, fingerprints BLOB NOT NULL);
+CREATE TABLE outcome_text(
     id INTEGER PRIMARY KEY, outcome TEXT NOT NULL, reason TEXT, field TEXT, attempts INTEGER NOT NULL,
-    twice INTEGER NOT NULL);
-CREATE TABLE word(row INTEGER PRIMARY KEY, said INTEGER NOT NULL, seq INTEGER);
+    possibly_duplicated INTEGER NOT NULL);
+CREATE TABLE row_outcome(row INTEGER PRIMARY KEY, outcome_id INTEGER NOT NULL, seq INTEGER);
 CREATE TABLE batch(
-    seq INTEGER PRIMARY KEY, parent INTEGER, root INTEGER, via TEXT NOT NULL,
-    begins_row INTEGER NOT NULL, begins_lines INTEGER NOT NULL, begins_offset INTEGER NOT NULL,
-    row0 INTEGER NOT NULL, last INTEGER NOT NULL, rows BLOB,
-    state TEXT NOT NULL, tries INTEGER NOT NULL, sends INTEGER NOT NULL, doubts INTEGER NOT NULL,
-    resent INTEGER NOT NULL, abandoned INTEGER NOT NULL, batch_id TEXT, accepted_at REAL, reason TEXT, field TEXT,
-    excluded_rows BLOB, owes INTEGER NOT NULL, closed BLOB, words BLOB, rest INTEGER, rested INTEGER NOT NULL);
-CREATE INDEX open_batch ON batch(seq) WHERE owes > 0;
-CREATE INDEX batch_of_row ON batch(row0);
+    seq INTEGER PRIMARY KEY, parent INTEGER, root_batch INTEGER, call TEXT NOT NULL,
+    source_row INTEGER NOT NULL, source_line INTEGER NOT NULL, source_offset INTEGER NOT NULL,
+    first_row INTEGER NOT NULL, last_row INTEGER NOT NULL, rows BLOB,
+    state TEXT NOT NULL, attempts INTEGER NOT NULL, maybe_received INTEGER NOT NULL, lost_answers INTEGER NOT NULL,
+    possibly_duplicated INTEGER NOT NULL, abandoned INTEGER NOT NULL, batch_id TEXT, accepted_at REAL,
+    reason TEXT, field TEXT, excluded_rows BLOB,
+    open_rows INTEGER NOT NULL, closed BLOB, pending_outcomes BLOB,
+    common_outcome INTEGER, common_outcome_rows INTEGER NOT NULL);
+CREATE INDEX open_batch ON batch(seq) WHERE open_rows > 0;
+CREATE INDEX batch_of_row ON batch(first_row);
 CREATE TABLE payload(seq INTEGER PRIMARY KEY, records BLOB NOT NULL);
 CREATE TABLE attempt(
-    seq INTEGER NOT NULL, k INTEGER NOT NULL, at REAL NOT NULL, token_id TEXT NOT NULL, event TEXT, ended_at REAL,
-    detail TEXT, PRIMARY KEY (seq, k)) WITHOUT ROWID;
-CREATE TABLE judged(seq INTEGER NOT NULL, at REAL NOT NULL, applied INTEGER NOT NULL);
+    seq INTEGER NOT NULL, attempt_no INTEGER NOT NULL, started_at REAL NOT NULL, token_id TEXT NOT NULL,
+    event TEXT, ended_at REAL, detail TEXT, PRIMARY KEY (seq, attempt_no)) WITHOUT ROWID;
+CREATE TABLE operator_decision(seq INTEGER NOT NULL, decided_at REAL NOT NULL, applied INTEGER NOT NULL);
 """

@@ -1,12 +1,15 @@
-"""The journal on disk: what survives the process, the machine's power, and everything but the disk itself.
+"""The durable journal: a SQLite file that survives the end of the process and a power failure.
 
-`write` brings the standing forward at once, in the loop, and hands the changes to the thread of the file. It returns
-when they are on disk (`synchronous=FULL`; on a network file system without a log, see `journal.database_file`). So the
-standing is always ahead of the disk by just those writes that have not returned.
+Algorithm:
+    `write` applies the entries to the state at once, in the event loop, and hands the SQL to the writer thread. It
+    returns after the commit (`synchronous=FULL`; without a write-ahead log on a network file system, see
+    `journal.database_file`). So the state is ahead of the disk by exactly those writes that have not returned.
 
-No phone number is in it, unless the source cannot be read again; then each batch brings its records, and they go with
-its last word. What the server said is kept with its long numbers masked. Other processes may read while one writes; the
-one that writes holds the lock beside the file.
+Invariants:
+    - When `write` returns, its entries are on disk. The campaign sends a request only after its `AttemptStarted` is.
+    - The file contains no phone number, unless the source cannot be read again. Then each batch is stored with its
+      records, which are deleted with its last outcome. Long numbers in server messages are masked.
+    - One process writes; it holds the lock beside the file. Other processes may read at the same time.
 """
 
 from __future__ import annotations
@@ -24,60 +27,79 @@ from truecaller_async.journal.writer import Writer
 from truecaller_async.models import JournalEntry, RowsRead, SourcePosition
 from truecaller_async.planning.campaign_state import CampaignState
 
-READS = "SELECT row, lines, offset, prints FROM span WHERE row > ? ORDER BY row LIMIT ?"
+SELECT_READ_BLOCKS = "SELECT row, line, offset, fingerprints FROM read_block WHERE row > ? ORDER BY row LIMIT ?"
 
 
 class SqliteJournal:
-    """The journal in the file `path`. `factory` makes its connection, as in `sqlite3.connect`."""
+    """The journal in a SQLite file.
+
+    Args:
+        path: The file; `open(is_new=True)` creates it if it is missing.
+        factory: The class of the connection, as in `sqlite3.connect`.
+    """
 
     resumable = True
+    """A later run can continue from it."""
 
     def __init__(self, path: Path, *, factory: Factory = sqlite3.Connection) -> None:
         self.path = path
         self._factory = factory
         self._writer: Writer | None = None
         self._builder: StatementBuilder | None = None
-        self._refused: str | None = None
+        self._rejection: str | None = None
 
     async def open(self, *, is_new: bool) -> CampaignState:
-        """Where the campaign stands. The port says the rest.
+        """Lock the journal and return the state of its campaign, the object that `write` changes.
 
-        Raises `JournalBusy` where it is in use, `JournalError` where it is no journal, damaged, written by a newer
-        version, purged, or holds a campaign just where it should not; it is as it was then.
+        Args:
+            is_new: Start a campaign in it. Otherwise it must contain one.
+
+        Raises:
+            JournalBusy: Another process, or this object, has it open.
+            JournalError: It is no journal, is damaged, was written by another version or was purged, or it contains a
+                campaign exactly if `is_new` is set. Then it is unchanged.
         """
         if self._writer is not None:
-            raise JournalBusy(f"the journal {self.path} is in use")
+            raise JournalBusy(f"the journal {self.path} is in use: it is already open here. Close it first.")
         self._writer = writer = Writer(partial(open_handle, self.path, is_new=is_new, factory=self._factory))
         try:
-            held = await writer.open()
+            handle = await writer.open()
         except BaseException:
             self._writer = None
             raise
-        self._builder, self._refused = held.statements, None
-        return held.statements.state
+        self._builder, self._rejection = handle.statements, None
+        return handle.statements.state
 
     async def write(self, *entries: JournalEntry) -> None:
-        """One transaction, durable when this returns.
+        """Write the entries as one transaction; they are on disk when this returns.
 
-        Raises `JournalError` where it cannot be written, or where an entry cannot be true; nothing is written after it.
+        If the caller is cancelled, they are written all the same, in the order of the calls.
+
+        Raises:
+            JournalError: They cannot be written, or an entry contradicts the state. No later write succeeds.
         """
         writer, builder = self._usable()
         try:
             statements = builder.build(entries)
         except Exception as error:
-            self._refused = f"the journal {self.path} takes nothing more: {error}"
+            # Earlier entries of this call are applied to the state already, so it no longer matches the disk.
+            self._rejection = f"the journal {self.path} accepts no more entries: {error}"
             raise
         if statements:
             await writer.write(statements)
 
     async def read_blocks(self, after: int, limit: int) -> Sequence[RowsRead]:
-        """What was read behind that row."""
+        """Return the `RowsRead` entries behind row `after`, in the order of the rows, up to `limit` of them.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
         writer, _ = self._usable()
-        lines = await writer.query(lambda db: db.execute(READS, (after, limit)).fetchall())
-        return [RowsRead(SourcePosition(row, at, offset), fingerprints) for row, at, offset, fingerprints in lines]
+        found = await writer.query(lambda db: db.execute(SELECT_READ_BLOCKS, (after, limit)).fetchall())
+        return [RowsRead(SourcePosition(row, line, offset), fingerprints) for row, line, offset, fingerprints in found]
 
     async def aclose(self) -> None:
-        """Write what is on its way, and let go. May be called twice."""
+        """Write what is queued, close the file and release the lock. May be called twice."""
         writer, self._builder = self._writer, None
         if writer is not None:
             await writer.aclose()
@@ -85,8 +107,8 @@ class SqliteJournal:
 
     def _usable(self) -> tuple[Writer, StatementBuilder]:
         if self._writer is None or self._builder is None:
-            raise JournalError(f"the journal {self.path} is closed")
-        failure = self._refused or self._writer.failure
+            raise JournalError(f"the journal {self.path} is closed. Open it again.")
+        failure = self._rejection or self._writer.failure
         if failure is not None:
             raise JournalError(failure)
         return self._writer, self._builder

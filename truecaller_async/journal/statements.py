@@ -1,10 +1,14 @@
-"""From entries to statements: what each transaction changes in the tables.
+"""Translate journal entries to SQL: the statements of one transaction.
 
-`CampaignState` is asked first, so nothing is written that could not be true. Then the batches that were touched are
-written as they stand after the whole transaction, each once, however many entries spoke of it.
+Algorithm:
+    Each entry is applied to the `CampaignState` first, so an impossible entry writes nothing. Then each batch that an
+    entry of the transaction concerns is written once, in its state after the last entry. While a batch has open rows,
+    the outcomes of its settled rows are stored in the batch (`pending_outcomes`). When its last row is settled, the
+    most frequent outcome becomes `common_outcome`, and only the other rows get a row in `row_outcome`.
 
-While a batch has open rows, what was said of the others waits beside it. With its last row the word that most of its
-rows share becomes its rest, and only the other rows get a line of their own.
+Invariants:
+    - The totals of the campaign change in the same transaction as the batches that they count.
+    - After `build` the state in memory contains the entries, but the disk does not until the transaction is committed.
 """
 
 from __future__ import annotations
@@ -36,167 +40,189 @@ from truecaller_async.models import (
 from truecaller_async.planning.campaign_state import CampaignState, JournaledBatch
 
 Statement: TypeAlias = tuple[str, Sequence[Sequence[Any]]]
-"""SQL, and the parameters of each time it is executed."""
+"""SQL, and the parameters of each execution."""
 
 INSERT_BATCH = """INSERT INTO batch(
-    state, tries, sends, doubts, resent, abandoned, batch_id, accepted_at, reason, field,
-    excluded_rows, owes, closed, words, rest, rested,
-    row0, last, rows, parent, root, via, begins_row, begins_lines, begins_offset, seq
+    state, attempts, maybe_received, lost_answers, possibly_duplicated, abandoned, batch_id, accepted_at, reason, field,
+    excluded_rows, open_rows, closed, pending_outcomes, common_outcome, common_outcome_rows,
+    first_row, last_row, rows, parent, root_batch, call, source_row, source_line, source_offset, seq
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 UPDATE_BATCH = """UPDATE batch SET
-    state = ?, tries = ?, sends = ?, doubts = ?, resent = ?, abandoned = ?, batch_id = ?, accepted_at = ?, reason = ?,
-    field = ?, excluded_rows = ?, owes = ?, closed = ?, words = ?,
-    rest = coalesce(?, rest), rested = max(?, rested)
+    state = ?, attempts = ?, maybe_received = ?, lost_answers = ?, possibly_duplicated = ?, abandoned = ?, batch_id = ?,
+    accepted_at = ?, reason = ?, field = ?, excluded_rows = ?, open_rows = ?, closed = ?, pending_outcomes = ?,
+    common_outcome = coalesce(?, common_outcome), common_outcome_rows = max(?, common_outcome_rows)
 WHERE seq = ?"""
-JOIN_ROWS = "UPDATE batch SET row0 = ?, last = ?, rows = ? WHERE seq = ?"
-KEEP_PAYLOAD = "INSERT INTO payload VALUES (?, ?) ON CONFLICT(seq) DO UPDATE SET records = excluded.records"
-DROP_PAYLOAD = "DELETE FROM payload WHERE seq = ?"
-INSERT_INTENT = "INSERT INTO attempt(seq, k, at, token_id) VALUES (?, ?, ?, ?)"
-END_ATTEMPT = "UPDATE attempt SET event = ?, ended_at = ?, detail = ? WHERE seq = ? AND k = ?"
-INSERT_JUDGED = "INSERT INTO judged VALUES (?, ?, ?)"
-INSERT_SAID = "INSERT INTO said VALUES (?, ?, ?, ?, ?, ?)"
-INSERT_WORD = "INSERT INTO word VALUES (?, ?, ?)"
-INSERT_SPAN = """INSERT INTO span VALUES (?, ?, ?, ?) ON CONFLICT(row) DO UPDATE SET
-    lines = excluded.lines, offset = excluded.offset, prints = CAST(prints || excluded.prints AS BLOB)"""
-INSERT_RUN = "INSERT INTO run(n, pid, began) VALUES (?, ?, ?)"
-UPDATE_SPENT = "UPDATE run SET spent = ? WHERE n = ?"
+UPDATE_BATCH_ROWS = "UPDATE batch SET first_row = ?, last_row = ?, rows = ? WHERE seq = ?"
+UPSERT_PAYLOAD = "INSERT INTO payload VALUES (?, ?) ON CONFLICT(seq) DO UPDATE SET records = excluded.records"
+DELETE_PAYLOAD = "DELETE FROM payload WHERE seq = ?"
+INSERT_ATTEMPT = "INSERT INTO attempt(seq, attempt_no, started_at, token_id) VALUES (?, ?, ?, ?)"
+UPDATE_ATTEMPT_END = "UPDATE attempt SET event = ?, ended_at = ?, detail = ? WHERE seq = ? AND attempt_no = ?"
+INSERT_DECISION = "INSERT INTO operator_decision VALUES (?, ?, ?)"
+INSERT_OUTCOME_TEXT = "INSERT INTO outcome_text VALUES (?, ?, ?, ?, ?, ?)"
+INSERT_ROW_OUTCOME = "INSERT INTO row_outcome VALUES (?, ?, ?)"
+UPSERT_READ_BLOCK = """INSERT INTO read_block VALUES (?, ?, ?, ?) ON CONFLICT(row) DO UPDATE SET
+    line = excluded.line, offset = excluded.offset,
+    fingerprints = CAST(fingerprints || excluded.fingerprints AS BLOB)"""
+INSERT_RUN = "INSERT INTO run(run_no, pid, started_at) VALUES (?, ?, ?)"
+UPDATE_COST = "UPDATE run SET cost = ? WHERE run_no = ?"
 UPSERT_NOTE = "INSERT INTO note VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value"
-BEGIN = "UPDATE campaign SET begun = ?, salt = ? WHERE id = 1"
-TOTALS = "UPDATE campaign SET totals = ? WHERE id = 1"
+UPDATE_STARTED = "UPDATE campaign SET started = ?, salt = ? WHERE id = 1"
+UPDATE_TOTALS = "UPDATE campaign SET totals = ? WHERE id = 1"
 
-SaidOf: TypeAlias = list[tuple[int, Sequence[int]]]
-"""Numbers of words, and the rows of which they were said."""
+PendingOutcomes: TypeAlias = list[tuple[int, Sequence[int]]]
+"""Outcome ids, each with the rows that have it."""
 
 encode = msgspec.json.Encoder().encode
 
 
 @attrs.define
 class Transaction:
-    """One transaction in the making: the batches that it touches, and of these the new ones and the longer ones."""
+    """The statements of one transaction, and the batches that it changes."""
 
     statements: list[Statement] = attrs.field(factory=list)
-    touched: dict[int, JournaledBatch] = attrs.field(factory=dict)
+    """In the order in which they are executed."""
+    changed: dict[int, JournaledBatch] = attrs.field(factory=dict)
+    """The batches that an entry of the transaction concerns, by their numbers."""
     new: set[int] = attrs.field(factory=set)
+    """The numbers of those that the transaction inserts."""
     extended: set[int] = attrs.field(factory=set)
+    """The numbers of those that get more rows."""
 
     def add(self, sql: str, *parameters: Any) -> None:
-        """One statement more, executed once."""
+        """Append a statement that is executed once."""
         self.statements.append((sql, (parameters,)))
 
 
 @attrs.define
 class StatementBuilder:
-    """Writes the entries of one journal. `waiting` is what was said of rows of batches that have open ones yet.
-
-    `paid` are the batches whose payload is on disk.
-    """
+    """Build the transactions of one journal."""
 
     state: CampaignState
+    """The state after the last built transaction, so it may be ahead of the disk."""
     texts: OutcomeTexts
-    pending_outcomes: dict[int, SaidOf] = attrs.field(factory=dict)
+    """The ids of the stored outcomes."""
+    pending_outcomes: dict[int, PendingOutcomes] = attrs.field(factory=dict)
+    """The outcomes of settled rows, for each batch that still has open rows."""
     with_payload: set[int] = attrs.field(factory=set)
-    _totals: bytes = b""
+    """The batches whose payload is stored."""
+    _stored_totals: bytes = b""
 
     def build(self, entries: Iterable[JournalEntry]) -> list[Statement]:
-        """The statements of one transaction. Raises `JournalError` for entries that cannot be true."""
-        page = Transaction()
-        for entry in entries:
-            self._touch(entry, page)
-            self.state.apply(entry)
-            self._write(entry, page)
-        for batch in page.touched.values():
-            self._write_batch(batch, page)
-        totals = encode(totals_of(self.state))
-        if totals != self._totals:
-            self._totals = totals
-            page.add(TOTALS, totals)
-        return page.statements
+        """Apply the entries to the state, and return the statements of one transaction.
 
-    def _touch(self, entry: JournalEntry, page: Transaction) -> None:
-        """Get hold of the batches of an entry before it is taken, because with it they may be forgotten."""
+        Raises:
+            JournalError: An entry contradicts the state. Then nothing of this transaction may be written, and the
+                builder must not be used again, because earlier entries of it are already applied.
+        """
+        transaction = Transaction()
+        for entry in entries:
+            # Before `apply`: an entry that settles the last row of a batch removes the batch from the state.
+            self._collect_batches(entry, transaction)
+            self.state.apply(entry)
+            self._write(entry, transaction)
+        for batch in transaction.changed.values():
+            self._write_batch(batch, transaction)
+        totals = encode(totals_of(self.state))
+        if totals != self._stored_totals:
+            self._stored_totals = totals
+            transaction.add(UPDATE_TOTALS, totals)
+        return transaction.statements
+
+    def _collect_batches(self, entry: JournalEntry, transaction: Transaction) -> None:
         for seq in (getattr(entry, "seq", None), getattr(entry, "parent", None)):
             batch = None if seq is None else self.state.batches.get(seq)
             if batch is not None:
-                page.touched.setdefault(batch.seq, batch)
+                transaction.changed.setdefault(batch.seq, batch)
 
-    def _write(self, entry: JournalEntry, page: Transaction) -> None:
+    def _write(self, entry: JournalEntry, transaction: Transaction) -> None:
         match entry:
             case BatchPlanned(seq):
-                if seq in page.touched:
-                    page.extended.add(seq)
+                if seq in transaction.changed:
+                    transaction.extended.add(seq)
                 else:
-                    page.new.add(seq)
-                    page.touched[seq] = self.state.batches[seq]
+                    transaction.new.add(seq)
+                    transaction.changed[seq] = self.state.batches[seq]
             case AttemptStarted(seq, attempt, token_id, at):
-                page.add(INSERT_INTENT, seq, attempt, at, token_id)
+                transaction.add(INSERT_ATTEMPT, seq, attempt, at, token_id)
             case AttemptEnded(seq, attempt, event, at):
-                page.add(END_ATTEMPT, str(event), at, truncated(entry.detail), seq, attempt)
+                transaction.add(UPDATE_ATTEMPT_END, str(event), at, truncated(entry.detail), seq, attempt)
             case RowsSettled():
-                self._settle(entry, page)
-            case RowsRead(place, fingerprints):
-                page.add(INSERT_SPAN, place.row, place.line, place.offset, fingerprints)
+                self._write_outcome(entry, transaction)
+            case RowsRead(position, fingerprints):
+                transaction.add(UPSERT_READ_BLOCK, position.row, position.line, position.offset, fingerprints)
             case OperatorDecided(seq, applied, at):
-                page.add(INSERT_JUDGED, seq, at, applied)
+                transaction.add(INSERT_DECISION, seq, at, applied)
             case _:
-                self._about_the_run(entry, page)
+                self._write_run_entry(entry, transaction)
 
-    def _about_the_run(self, entry: JournalEntry, page: Transaction) -> None:
+    def _write_run_entry(self, entry: JournalEntry, transaction: Transaction) -> None:
         match entry:
             case CampaignStarted():
-                page.add(BEGIN, started_as_json(entry), entry.salt)
+                transaction.add(UPDATE_STARTED, started_as_json(entry), entry.salt)
             case RunStarted(at, pid):
-                page.add(INSERT_RUN, self.state.runs, pid, at)
+                transaction.add(INSERT_RUN, self.state.runs, pid, at)
             case CostReported():
-                page.add(UPDATE_SPENT, encode(entry), self.state.runs)
+                transaction.add(UPDATE_COST, encode(entry), self.state.runs)
             case NoteAdded(name, value):
-                page.add(UPSERT_NOTE, name, json.dumps(value))
+                transaction.add(UPSERT_NOTE, name, json.dumps(value))
 
-    def _settle(self, entry: RowsSettled, page: Transaction) -> None:
-        number, is_new = self.texts.number_of(entry)
+    def _write_outcome(self, entry: RowsSettled, transaction: Transaction) -> None:
+        outcome_id, is_new = self.texts.id_of(entry)
         if is_new:
-            said = (
+            transaction.add(
+                INSERT_OUTCOME_TEXT,
+                outcome_id,
                 entry.outcome.value,
                 truncated(entry.reason),
                 truncated(entry.field),
                 entry.attempts,
                 entry.possibly_duplicated,
             )
-            page.add(INSERT_SAID, number, *said)
         if entry.seq is None:
-            page.statements.append((INSERT_WORD, [(row, number, None) for row in entry.rows]))
+            transaction.statements.append((INSERT_ROW_OUTCOME, [(row, outcome_id, None) for row in entry.rows]))
         else:
-            self.pending_outcomes.setdefault(entry.seq, []).append((number, entry.rows))
+            self.pending_outcomes.setdefault(entry.seq, []).append((outcome_id, entry.rows))
 
-    def _write_batch(self, batch: JournaledBatch, page: Transaction) -> None:
-        state = self._state_of(batch, page)
-        if batch.seq in page.new:
-            begins = (batch.source_start.row, batch.source_start.line, batch.source_start.offset)
-            page.add(
-                INSERT_BATCH, *state, *_shape(batch), batch.parent, batch.root_batch, batch.call, *begins, batch.seq
+    def _write_batch(self, batch: JournaledBatch, transaction: Transaction) -> None:
+        state = self._state_columns(batch, transaction)
+        if batch.seq in transaction.new:
+            start = batch.source_start
+            transaction.add(
+                INSERT_BATCH,
+                *state,
+                *_row_columns(batch),
+                batch.parent,
+                batch.root_batch,
+                batch.call,
+                start.row,
+                start.line,
+                start.offset,
+                batch.seq,
             )
         else:
-            page.add(UPDATE_BATCH, *state, batch.seq)
-            if batch.seq in page.extended:
-                page.add(JOIN_ROWS, *_shape(batch), batch.seq)
-        self._write_payload(batch, page)
+            transaction.add(UPDATE_BATCH, *state, batch.seq)
+            if batch.seq in transaction.extended:
+                transaction.add(UPDATE_BATCH_ROWS, *_row_columns(batch), batch.seq)
+        self._write_payload(batch, transaction)
 
-    def _write_payload(self, batch: JournaledBatch, page: Transaction) -> None:
+    def _write_payload(self, batch: JournaledBatch, transaction: Transaction) -> None:
         if batch.payload is None:
+            # In the transaction that settles the last row, so records never stay on disk longer than needed.
             if batch.seq in self.with_payload:
                 self.with_payload.remove(batch.seq)
-                page.add(DROP_PAYLOAD, batch.seq)
-        elif batch.seq in page.new or batch.seq in page.extended:
+                transaction.add(DELETE_PAYLOAD, batch.seq)
+        elif batch.seq in transaction.new or batch.seq in transaction.extended:
             self.with_payload.add(batch.seq)
-            page.add(KEEP_PAYLOAD, batch.seq, batch.payload)
+            transaction.add(UPSERT_PAYLOAD, batch.seq, batch.payload)
 
-    def _state_of(self, batch: JournaledBatch, page: Transaction) -> tuple[Any, ...]:
-        closed = words = rest = None
-        rested = 0
+    def _state_columns(self, batch: JournaledBatch, transaction: Transaction) -> tuple[Any, ...]:
+        closed = pending_outcomes = common_outcome = None
+        common_outcome_rows = 0
         if batch.open_count:
             closed = pack_rows(sorted(batch.closed)) if batch.closed else None
-            words = _as_words(self.pending_outcomes.get(batch.seq))
+            pending_outcomes = _packed_outcomes(self.pending_outcomes.get(batch.seq))
         else:
-            rest, rested = self._resolve(batch.seq, page)
+            common_outcome, common_outcome_rows = self._write_final_outcomes(batch.seq, transaction)
         return (
             batch.state.value,
             batch.attempts,
@@ -211,59 +237,65 @@ class StatementBuilder:
             pack_rows(sorted(batch.excluded_rows)) if batch.excluded_rows else None,
             batch.open_count,
             closed,
-            words,
-            rest,
-            rested,
+            pending_outcomes,
+            common_outcome,
+            common_outcome_rows,
         )
 
-    def _resolve(self, seq: int, page: Transaction) -> tuple[int | None, int]:
-        """The word that most of its rows share, and how many these are; the other rows get lines of their own."""
-        said = self.pending_outcomes.pop(seq, ())
-        if not said:
+    def _write_final_outcomes(self, seq: int, transaction: Transaction) -> tuple[int | None, int]:
+        """Return the common outcome and its number of rows; write the outcomes of the other rows."""
+        outcomes = self.pending_outcomes.pop(seq, ())
+        if not outcomes:
             return None, 0
         counts: Counter[int] = Counter()
-        for number, rows in said:
-            counts[number] += len(rows)
-        rest = max(counts, key=counts.__getitem__)
-        own = [(row, number, seq) for number, rows in said if number != rest for row in rows]
+        for outcome_id, rows in outcomes:
+            counts[outcome_id] += len(rows)
+        common_outcome = max(counts, key=counts.__getitem__)
+        own = [(row, outcome_id, seq) for outcome_id, rows in outcomes if outcome_id != common_outcome for row in rows]
         if own:
-            page.statements.append((INSERT_WORD, sorted(own)))
-        return rest, counts[rest]
+            transaction.statements.append((INSERT_ROW_OUTCOME, sorted(own)))
+        return common_outcome, counts[common_outcome]
 
 
-def totals_of(standing: CampaignState) -> dict[str, Any]:
-    """What is kept of the standing as one value."""
+def totals_of(state: CampaignState) -> dict[str, Any]:
+    """Return the part of the state that is stored as one value, `campaign.totals`."""
     return {
-        "position": standing.position,
-        "source_exhausted": standing.source_exhausted,
-        "outcomes": {outcome.value: count for outcome, count in standing.outcomes.items()},
-        "possibly_duplicated": standing.possibly_duplicated,
-        "last_seq": standing.last_seq,
-        "accepted": standing.accepted,
-        "sent": standing.sent,
-        "runs": standing.runs,
-        "last_run": standing.last_run,
-        "cost": standing.cost,
-        "cost_before": standing.cost_before,
-        "unconfirmed_rows": pack_rows(sorted(standing.unconfirmed_rows)),
+        "position": state.position,
+        "source_exhausted": state.source_exhausted,
+        "outcomes": {outcome.value: count for outcome, count in state.outcomes.items()},
+        "possibly_duplicated": state.possibly_duplicated,
+        "last_seq": state.last_seq,
+        "accepted": state.accepted,
+        "sent": state.sent,
+        "runs": state.runs,
+        "last_run": state.last_run,
+        "cost": state.cost,
+        "cost_before": state.cost_before,
+        "unconfirmed_rows": pack_rows(sorted(state.unconfirmed_rows)),
     }
 
 
-def _shape(batch: JournaledBatch) -> tuple[int, int, bytes | None]:
+def _row_columns(batch: JournaledBatch) -> tuple[int, int, bytes | None]:
     rows = batch.planned
     return rows[0], rows[-1], None if isinstance(rows, range) else pack_rows(rows)
 
 
-def _as_words(said: SaidOf | None) -> bytes | None:
-    if not said:
+def _packed_outcomes(outcomes: PendingOutcomes | None) -> bytes | None:
+    if not outcomes:
         return None
-    return msgspec.msgpack.encode([(number, pack_rows(sorted(rows))) for number, rows in said])
+    return msgspec.msgpack.encode([(outcome_id, pack_rows(sorted(rows))) for outcome_id, rows in outcomes])
 
 
-def started_as_json(begun: CampaignStarted) -> str:
-    """How it began, without the salt; as ASCII, because a path may hold bytes that are no text."""
-    fields = attrs.asdict(begun, filter=lambda attribute, _: attribute.name != "salt")
+def started_as_json(started: CampaignStarted) -> str:
+    """Encode all fields but the salt; as ASCII, because a path may contain bytes that are no text.
+
+    Raises:
+        JournalError: An option has no JSON form.
+    """
+    fields = attrs.asdict(started, filter=lambda attribute, _: attribute.name != "salt")
     try:
         return json.dumps(fields)
     except (TypeError, ValueError) as error:
-        raise JournalError(f"the options of this campaign cannot be kept: {error}") from None
+        raise JournalError(
+            f"the options of the campaign cannot be stored: {error}. Use numbers, texts and None as their values."
+        ) from None

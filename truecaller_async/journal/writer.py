@@ -1,9 +1,12 @@
-"""The writer of one journal: a `storage.sqlite_worker` that stops at the first failure.
+"""The writer thread of one journal: a `storage.sqlite_worker` that stops at the first failure.
 
-After the first failure nothing is written any more. The pages of a failed commit may be gone from memory and not be on
-the disk, so nobody can tell what the same connection would write next; a new run reads again what is really there.
+Invariants:
+    - After the first failure nothing more is written. Pages of a failed commit may be missing both in memory and on the
+      disk, so what the same connection would write next is unknown. A new run reads what is really on the disk.
+    - The lock is released after the connection is closed, so the next process sees a complete file.
 
-A journal that is not closed keeps its lock until the program ends, and is closed then.
+Failure modes:
+    - If the writer is not closed, its lock is held until the program exits; an `atexit` function closes it then.
 """
 
 from __future__ import annotations
@@ -26,17 +29,21 @@ _open: set[Writer] = set()
 
 
 class Writer:
-    """The thread of one journal, which `take` takes in that thread. Made inside the loop of its campaign."""
+    """The thread that owns the handle of one journal. Create it inside the event loop of the campaign.
 
-    def __init__(self, build: Callable[[], JournalHandle]) -> None:
+    Args:
+        open_journal: Called in the thread; opens the journal or raises.
+    """
+
+    def __init__(self, open_journal: Callable[[], JournalHandle]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._take = build
-        self._held: JournalHandle | None = None
+        self._open_journal = open_journal
+        self._handle: JournalHandle | None = None
         self._worker = SqliteWorker(
             "journal",
             self._connect,
             thread_name="truecaller-journal",
-            close=lambda _: self._close(),  # of the journal, not only of the connection
+            close=lambda _: self._close(),  # the whole handle with its lock, not only the connection
             job_error=self._job_error,
             closed_error=JournalError,
             stops_after_failure=True,
@@ -44,74 +51,86 @@ class Writer:
 
     @property
     def failure(self) -> str | None:
-        """Why nothing is written any more."""
+        """Return the message of the error after which nothing is written, None if there was none."""
         failure = self._worker.failure
         return None if failure is None else str(self._job_error(failure))
 
     async def open(self) -> JournalHandle:
-        """Take the journal, in the thread. Raises what `take` raises; nothing is held then."""
+        """Start the thread and open the journal in it.
+
+        Raises:
+            JournalError: The thread cannot be started, or what `open_journal` raises. Then nothing stays open.
+        """
         try:
             self._worker.start()
         except RuntimeError as error:
             raise JournalError(
-                f"the journal cannot be opened: {error}; end other threads, or raise their limit"
+                f"the journal cannot be opened: {error}. End other threads, or raise their limit."
             ) from None
         try:
             await self._worker.run(lambda db: None)
         except asyncio.CancelledError:
-            self._worker.begin_close()  # whatever the thread takes yet, it lets go of again
+            # The thread may still be opening the journal. The close is queued behind that, and releases the lock.
+            self._worker.begin_close()
             raise
         except BaseException:
             await self._worker.aclose()
             raise
-        assert self._held is not None  # noqa: S101 - for mypy
-        return self._held
+        assert self._handle is not None  # noqa: S101 - for mypy
+        return self._handle
 
     def write(self, statements: Sequence[Statement]) -> asyncio.Future[None]:
-        """Hand over one transaction. The future is done when it is on disk, or fails with `JournalError`."""
+        """Queue one transaction. The future is done when it is on disk, or fails with `JournalError`."""
         return self._worker.write(partial(execute, statements=statements))
 
     async def query(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        """Read something, behind everything that was handed over before."""
+        """Read from the journal, after every earlier `write`.
+
+        Raises:
+            JournalError: The journal cannot be read, or nothing is written any more.
+        """
 
         def answer(db: sqlite3.Connection) -> T:
             try:
                 return question(db)
             except sqlite3.Error as error:
-                raise JournalError(f"the journal cannot be read: {error}") from None
+                raise JournalError(f"the journal cannot be read: {error}. Check the disk and resume.") from None
 
         return await self._worker.run(answer)
 
     async def aclose(self) -> None:
-        """Write what waits, close the file, give up the lock, end the thread. May be called twice, and cancelled."""
+        """Write what is queued, close the file, release the lock and end the thread.
+
+        May be called twice, and cancelled: the close goes on.
+        """
         await self._worker.aclose()
 
-    def close_if_forgotten(self) -> None:
-        """Close it at the end of the program, when its thread has ended, unless its loop goes on in another thread."""
+    def close_at_exit(self) -> None:
+        """Close the journal at the exit of the program, unless its loop still runs in another thread."""
         if not (self._worker.is_inherited or self._loop.is_running()):
             self._close()
 
     def _connect(self) -> sqlite3.Connection:
-        self._held = held = self._take()
+        self._handle = handle = self._open_journal()
         _open.add(self)
-        return held.db
+        return handle.db
 
     def _close(self) -> None:
         _open.discard(self)
-        if self._held is not None:
-            self._held.close()
+        if self._handle is not None:
+            self._handle.close()
 
     def _job_error(self, error: BaseException) -> BaseException:
-        if isinstance(error, JournalError) or self._held is None:
+        if isinstance(error, JournalError) or self._handle is None:
             return error
-        path = self._held.path
+        path = self._handle.path
         return JournalError(
-            f"the journal {path} cannot be written: {error}; free space, see to the disk and to the rights on the "
-            f"file, then go on with client.resume, or: truecaller campaign resume {path}"
+            f"the journal {path} cannot be written: {error}. Free disk space, check the disk and the permissions of "
+            f"the file, then continue with client.resume, or: truecaller campaign resume {path}"
         )
 
 
 @atexit.register
-def _close_forgotten() -> None:
+def _close_all_at_exit() -> None:
     for writer in tuple(_open):
-        writer.close_if_forgotten()
+        writer.close_at_exit()

@@ -1,1 +1,1 @@
-"""Files on disk: one SQLite connection in one thread, private files and file locks."""
+"""Store data on disk: a SQLite connection in one thread, private files and file locks."""

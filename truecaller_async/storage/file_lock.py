@@ -1,7 +1,8 @@
-"""Exclusive and shared locks on a file, which the system releases when the process ends, however it ends.
+"""Lock files exclusively or shared; the system releases the locks when the process ends.
 
-Failure modes: if the system has no `flock` (Windows), `HAS_LOCKS` is False and every attempt succeeds. There the
-caller must run one process only.
+Failure modes:
+    - If the system has no `flock` (Windows), `HAS_LOCKS` is False and every attempt succeeds. There the caller must run
+      one process only.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ HAS_LOCKS = fcntl is not None
 
 
 def open_lock_file(path: Path) -> int:
-    """Open the file, create it (mode 0600) if it is missing, and return its descriptor; do not follow a link.
+    """Open the file, create it (mode 0600) if it is missing, and return its descriptor.
+
+    A link is not followed.
 
     Raises:
         OSError: The file cannot be opened.
@@ -27,7 +30,7 @@ def open_lock_file(path: Path) -> int:
 
 
 def try_lock(handle: int, *, shared: bool = False) -> bool:
-    """Lock an open file without waiting; return False if another process holds a lock that excludes this one.
+    """Lock an open file without waiting; return False if another lock excludes this one.
 
     Args:
         handle: The descriptor. Closing it releases the lock.

@@ -1,12 +1,13 @@
-"""Files that only their owner can read, because they hold access tokens or phone numbers.
+"""Create and check files that only their owner can read, because they hold tokens or phone numbers.
 
-Purpose: create such a file (mode 0600, missing folders 0700) and refuse an unsafe one. A file is unsafe if it is a
-link, a folder or a device, if it belongs to another user, or if others can read it.
-
-Invariants: SQLite writes new data first to the files beside the database (`SIDE_SUFFIXES`), and in a shared folder
-another user can create them beforehand. So the same checks apply to them.
-
-Failure modes: on systems without POSIX modes only the kind of the file is checked.
+Algorithm:
+    A missing file is created with mode 0600, missing folders with 0700. An unsafe file is refused: a link, a folder or
+    a device, a file of another user, or one that others can read.
+Invariants:
+    - The same checks apply to the files beside a database (`SIDE_SUFFIXES`): SQLite writes new data to them first, and
+      in a shared folder another user can create them beforehand.
+Failure modes:
+    - On systems without POSIX modes only the kind of the file is checked.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ import attrs
 from truecaller_async.errors import ConfigError
 
 SIDE_SUFFIXES = ("-wal", "-shm", "-journal")
-"""What SQLite appends to the name of a database to name the files beside it."""
+"""The suffixes of the files that SQLite creates beside a database: log, shared memory, rollback journal."""
 
 
 @attrs.frozen
 class PrivateFile:
-    """The words for one kind of private file in error messages."""
+    """One kind of private file, with its texts for error messages."""
 
     name: str
-    """What the file is called, such as "state file"."""
+    """The kind, such as "state file"."""
     holds: str
-    """What must not be read by others, such as "access tokens"."""
+    """The content that others must not read, such as "access tokens"."""
     setting: str
     """The option that names another file, such as "state="."""
 
@@ -54,7 +55,7 @@ class PrivateFile:
         self._check_side_files(path)
 
     def is_there(self, path: Path) -> bool:
-        """Return whether the file exists; check it, but do not create it.
+        """Return whether the file exists, and check it; do not create it.
 
         Raises:
             ConfigError: The file is unsafe.
@@ -85,13 +86,13 @@ class PrivateFile:
             return
         if facts.st_uid != os.getuid():
             raise ConfigError(
-                f"the {self.name} {path} belongs to another user; name one of your own with {self.setting}"
+                f"the {self.name} {path} belongs to another user. Choose a file of your own with {self.setting}"
             )
         if stat.S_IMODE(facts.st_mode) & 0o077:
             raise ConfigError(
                 f"the {self.name} {path} holds {self.holds} and others can read it "
-                f"(mode {stat.S_IMODE(facts.st_mode):o}); run chmod 600 on it"
+                f"(mode {stat.S_IMODE(facts.st_mode):o}). Run chmod 600 on it."
             )
 
     def _unusable(self, path: Path, why: str | None) -> ConfigError:
-        return ConfigError(f"the {self.name} {path} cannot be opened: {why}; name another with {self.setting}")
+        return ConfigError(f"the {self.name} {path} cannot be opened: {why}. Choose another with {self.setting}")

@@ -1,19 +1,19 @@
-"""One SQLite connection in one thread, with group commit.
+"""Run jobs on one SQLite connection in one thread, with group commit.
 
-Purpose: the stores of tokens, nonces, webhook events and the campaign journal run their SQL here, off the event loop.
+The stores of tokens, nonces, webhook events and the campaign journal run their SQL here, off the event loop.
 
-Algorithm: jobs wait in a FIFO queue. While one transaction is committed, further `write` jobs gather, and up to
-`GROUP_MAX` of them share the next transaction (`BEGIN IMMEDIATE`), because a disk completes only some hundred syncs
-per second. No timer delays a job. In a group each job has its own savepoint, so a job that raises undoes only itself.
-
+Algorithm:
+    Jobs wait in a FIFO queue. While one transaction is committed, further `write` jobs gather, and up to `GROUP_MAX` of
+    them share the next transaction (`BEGIN IMMEDIATE`), because a disk completes only some hundred syncs per second. No
+    timer delays a job. In a group each job has its own savepoint, so a job that raises undoes only itself.
 Invariants:
-- A job that was accepted is executed, also if its waiter is cancelled. The waiter resumes after the commit.
-- A result is reported in the order of the jobs. `run` sees the effect of every earlier `write`.
-- `aclose` executes what is queued, then closes the connection.
-- After a fork the child can use nothing here: thread and connection belong to the parent.
-
-Failure modes: a failed commit fails all jobs of its group. With `stops_after_failure` it is the last one: SQLite may
-have dropped pages that are not on the disk, so only a new connection shows what was really stored.
+    - An accepted job is executed, also if its waiter is cancelled. The waiter resumes after the commit.
+    - Results are reported in the order of the jobs. `run` sees the effect of every earlier `write`.
+    - `aclose` executes what is queued, then closes the connection.
+    - After a fork the child can use nothing here: thread and connection belong to the parent.
+Failure modes:
+    - A failed commit fails all jobs of its group. With `stops_after_failure` it is the last commit: SQLite may have
+      dropped pages that are not on the disk, so only a new connection shows what was really stored.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def open_database(path: Path | None, name: str, *, schema: str, version: int, po
         power_safe: Sync each commit (`synchronous=FULL`). Otherwise a power failure may undo the last commits.
 
     Raises:
-        ConfigError: The file was written by a newer version.
+        ConfigError: The file was written by another version of this library.
         sqlite3.Error: The file cannot be used, or is locked for longer than about `2 * BUSY_SECONDS`.
     """
 
@@ -110,18 +110,35 @@ def open_database(path: Path | None, name: str, *, schema: str, version: int, po
 def check_version(
     db: sqlite3.Connection, what: str, known: int, error: Callable[[str], Exception] = ConfigError
 ) -> int:
-    """Return the version that wrote the database, 0 if nothing was written yet.
+    """Return the version of the tables, 0 if there are none yet.
+
+    Args:
+        db: A connection to the database.
+        what: The name of the database in the error message.
+        known: The version that this library reads and writes.
+        error: The type of the error.
 
     Raises:
-        ConfigError: The version is newer than `known`. `error` names another type.
+        ConfigError: The tables have another version. `error` names another type.
     """
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     if version > known:
         raise error(
             f"the {what} was written by a newer version of this library: its tables have version {version}, and this "
-            f"library knows versions up to {known}. Update truecaller-async."
+            f"library uses version {known}. Update truecaller-async."
         )
+    if 0 < version < known:
+        raise error(older_version_message(what, version, known))
     return version
+
+
+def older_version_message(what: str, version: int, known: int) -> str:
+    """Return the error message about a database with tables of an older version."""
+    return (
+        f"the {what} was written by an older version of this library: its tables have version {version}, and this "
+        f"library uses version {known}. Finish its work with the version that wrote it, or delete the file and start "
+        "again."
+    )
 
 
 def is_busy(error: sqlite3.Error) -> bool:
@@ -158,7 +175,7 @@ class SqliteWorker:
     """The thread of one database. It starts with the first job, and may be used from several event loops.
 
     Args:
-        name: What is closed, in error messages.
+        name: The name of the worker in error messages.
         connect: Opens the connection, in the thread, before the first job. If it raises, its job fails with that
             exception, and the next job tries again.
         thread_name: The prefix of the name of the thread.
@@ -195,16 +212,16 @@ class SqliteWorker:
         self._is_closed = False
         self._closing: Future[None] | None = None
         self.failure: BaseException | None = None
-        """What ended the writing, if `stops_after_failure`."""
+        """The error after which nothing is written, if `stops_after_failure`."""
 
     @property
     def is_started(self) -> bool:
-        """Whether a job was accepted."""
+        """Return whether a job was accepted."""
         return self._pid is not None
 
     @property
     def is_inherited(self) -> bool:
-        """Whether it was started in another process, before a fork."""
+        """Return whether it was started in another process, before a fork."""
         return self._pid not in (None, os.getpid())
 
     def check(self) -> None:
@@ -351,7 +368,7 @@ class SqliteWorker:
         try:
             db.execute("BEGIN IMMEDIATE")
             outcomes = [self._isolated(db, job.work) if is_isolated else (job.work(db), None) for job in group]
-            db.commit()
+            db.commit()  # before any waiter of the group is resolved: a result means that the data is stored
         except BaseException as error:  # noqa: BLE001 - the waiters must get it, whatever it is
             with contextlib.suppress(sqlite3.Error):
                 if self._stops_after_failure:

@@ -37,14 +37,16 @@ _open_here: set[str] = set()
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS token(
-    account TEXT NOT NULL, token_id TEXT NOT NULL, token TEXT NOT NULL, born REAL NOT NULL, expires REAL NOT NULL,
-    owner TEXT, idle_since REAL, PRIMARY KEY(account, token_id)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS mint(account TEXT NOT NULL, at REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS release(account TEXT NOT NULL, token_id TEXT NOT NULL, rule TEXT NOT NULL, at REAL NOT NULL);
-CREATE INDEX IF NOT EXISTS mint_at ON mint(account, at);
-CREATE INDEX IF NOT EXISTS release_at ON release(account, token_id, at);
+    account TEXT NOT NULL, token_id TEXT NOT NULL, token TEXT NOT NULL, created_at REAL NOT NULL,
+    expires_at REAL NOT NULL, owner TEXT, idle_since REAL, PRIMARY KEY(account, token_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS mint(account TEXT NOT NULL, claimed_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS release(
+    account TEXT NOT NULL, token_id TEXT NOT NULL, rule TEXT NOT NULL, released_at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS mint_time ON mint(account, claimed_at);
+CREATE INDEX IF NOT EXISTS release_time ON release(account, token_id, released_at);
 """
-VERSION = 1
+VERSION = 2
+"""The version of the tables. A file of another version is refused."""
 
 KEPT_SECONDS = 24 * 3600.0
 """Ledger entries and releases older than this are of no use to any limit."""
@@ -65,9 +67,9 @@ class SqliteTokenStore:
         """The live tokens that no other living process uses; they are ours from now on."""
 
         def transaction(db: sqlite3.Connection) -> Sequence[Token]:
-            db.execute("DELETE FROM token WHERE account = ? AND expires <= ?", (self._account, now))
+            db.execute("DELETE FROM token WHERE account = ? AND expires_at <= ?", (self._account, now))
             rows = db.execute(
-                "SELECT token_id, token, born, expires, idle_since, owner FROM token WHERE account = ?",
+                "SELECT token_id, token, created_at, expires_at, idle_since, owner FROM token WHERE account = ?",
                 (self._account,),
             ).fetchall()
             free = [row for row in rows if row[5] in (None, self._owner) or not _alive(row[5])]
@@ -85,7 +87,7 @@ class SqliteTokenStore:
 
         def transaction(db: sqlite3.Connection) -> None:
             db.execute(
-                "INSERT OR REPLACE INTO token(account, token_id, token, born, expires, owner)"
+                "INSERT OR REPLACE INTO token(account, token_id, token, created_at, expires_at, owner)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
                 (self._account, token.token_id, token.secret.reveal(), token.created_at, token.expires_at, self._owner),
             )
@@ -105,16 +107,20 @@ class SqliteTokenStore:
         """0.0 and written down, or the seconds until a mint is lawful."""
 
         def transaction(db: sqlite3.Connection) -> float:
-            db.execute("DELETE FROM mint WHERE at < ?", (now - max(per, KEPT_SECONDS),))
-            db.execute("UPDATE mint SET at = ? WHERE account = ? AND at > ?", (now, self._account, now + OUT_OF_TURN))
+            db.execute("DELETE FROM mint WHERE claimed_at < ?", (now - max(per, KEPT_SECONDS),))
+            db.execute(
+                "UPDATE mint SET claimed_at = ? WHERE account = ? AND claimed_at > ?",
+                (now, self._account, now + OUT_OF_TURN),
+            )
             recent = [
                 row[0]
                 for row in db.execute(
-                    "SELECT at FROM mint WHERE account = ? AND at > ? ORDER BY at", (self._account, now - per)
+                    "SELECT claimed_at FROM mint WHERE account = ? AND claimed_at > ? ORDER BY claimed_at",
+                    (self._account, now - per),
                 )
             ]
             if len(recent) < limit:
-                db.execute("INSERT INTO mint(account, at) VALUES (?, ?)", (self._account, now))
+                db.execute("INSERT INTO mint(account, claimed_at) VALUES (?, ?)", (self._account, now))
                 return 0.0
             return max(float(recent[-limit]) + per - now, 0.001)
 
@@ -124,7 +130,7 @@ class SqliteTokenStore:
         """Strike out the mint claimed at `now`."""
         await self._do(
             lambda db: db.execute(
-                "DELETE FROM mint WHERE rowid = (SELECT rowid FROM mint WHERE account = ? AND at = ? LIMIT 1)",
+                "DELETE FROM mint WHERE rowid = (SELECT rowid FROM mint WHERE account = ? AND claimed_at = ? LIMIT 1)",
                 (self._account, now),
             )
         )
@@ -133,7 +139,7 @@ class SqliteTokenStore:
         """Write down one release."""
         await self._do(
             lambda db: db.execute(
-                "INSERT INTO release(account, token_id, rule, at) VALUES (?, ?, ?, ?)",
+                "INSERT INTO release(account, token_id, rule, released_at) VALUES (?, ?, ?, ?)",
                 (self._account, token_id, rule, at),
             )
         )
@@ -142,10 +148,13 @@ class SqliteTokenStore:
         """The releases after `since`; older ones are forgotten."""
 
         def transaction(db: sqlite3.Connection) -> Mapping[str, Sequence[float]]:
-            db.execute("DELETE FROM release WHERE account = ? AND at < ?", (self._account, since - KEPT_SECONDS))
+            db.execute(
+                "DELETE FROM release WHERE account = ? AND released_at < ?", (self._account, since - KEPT_SECONDS)
+            )
             found: defaultdict[str, list[float]] = defaultdict(list)
             for rule, at in db.execute(
-                "SELECT rule, at FROM release WHERE account = ? AND token_id = ? AND at > ? ORDER BY at",
+                "SELECT rule, released_at FROM release WHERE account = ? AND token_id = ? AND released_at > ?"
+                " ORDER BY released_at",
                 (self._account, token_id, since),
             ):
                 found[rule].append(at)
@@ -205,11 +214,13 @@ class SqliteTokenStore:
     def _snapshot(self, db: sqlite3.Connection, now: float, since: float) -> StoreSnapshot:
         db.execute("BEGIN")
         tokens = db.execute(
-            "SELECT token_id, born, expires, owner FROM token WHERE account = ? AND expires > ? ORDER BY born",
+            "SELECT token_id, created_at, expires_at, owner FROM token WHERE account = ? AND expires_at > ?"
+            " ORDER BY created_at",
             (self._account, now),
         ).fetchall()
         mints = db.execute(
-            "SELECT at FROM mint WHERE account = ? AND at > ? ORDER BY at", (self._account, since)
+            "SELECT claimed_at FROM mint WHERE account = ? AND claimed_at > ? ORDER BY claimed_at",
+            (self._account, since),
         ).fetchall()
         return StoreSnapshot(
             tuple(StoredToken(row[0], row[1], row[2], self._user(row[3])) for row in tokens),

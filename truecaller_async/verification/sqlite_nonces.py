@@ -25,7 +25,7 @@ from truecaller_async.clock import Clock
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import Secret
 from truecaller_async.storage.private_file import PrivateFile
-from truecaller_async.storage.sqlite_worker import SqliteWorker, connect
+from truecaller_async.storage.sqlite_worker import SqliteWorker, check_version, connect, older_version_message
 from truecaller_async.verification.callbacks import FlowInvoked, KnownCallback, ProfileReady, UserRejected
 from truecaller_async.verification.nonces import (
     IssuedNonce,
@@ -38,11 +38,13 @@ from truecaller_async.verification.nonces import (
 
 T = TypeVar("T")
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS nonce(
-    nonce BLOB PRIMARY KEY, session BLOB NOT NULL, born REAL NOT NULL, kind TEXT, token TEXT, said TEXT) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS nonce_born ON nonce(born);
-"""
+VERSION = 2
+"""The version of the tables. A file of another version is refused; version 1 was not marked in the file."""
+
+CREATE_TABLE = """CREATE TABLE nonce(
+    nonce BLOB PRIMARY KEY, session BLOB NOT NULL, created_at REAL NOT NULL, kind TEXT, token TEXT, detail TEXT)
+    WITHOUT ROWID"""
+CREATE_INDEX = "CREATE INDEX nonce_created_at ON nonce(created_at)"
 NONCE_FILE = PrivateFile("file of nonces", "access tokens", "another path")
 
 
@@ -79,11 +81,13 @@ class SqliteNonceStore:
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("BEGIN IMMEDIATE")
-            db.execute("DELETE FROM nonce WHERE born <= ?", (now - self._rules.lifetime,))
+            db.execute("DELETE FROM nonce WHERE created_at <= ?", (now - self._rules.lifetime,))
             (kept,) = db.execute("SELECT count(*) FROM nonce").fetchone()
             over = max(0, kept + 1 - self._rules.capacity)
-            db.execute("DELETE FROM nonce WHERE nonce IN (SELECT nonce FROM nonce ORDER BY born LIMIT ?)", (over,))
-            db.execute("INSERT INTO nonce(nonce, session, born) VALUES (?, ?, ?)", (_hashed(nonce), owner, now))
+            db.execute(
+                "DELETE FROM nonce WHERE nonce IN (SELECT nonce FROM nonce ORDER BY created_at LIMIT ?)", (over,)
+            )
+            db.execute("INSERT INTO nonce(nonce, session, created_at) VALUES (?, ?, ?)", (_hashed(nonce), owner, now))
 
         await self._do(work)
         return nonce
@@ -102,7 +106,7 @@ class SqliteNonceStore:
             if issued is None or not is_accepted(issued.callback, callback):
                 return False
             db.execute(
-                "UPDATE nonce SET kind = ?, token = ?, said = ? WHERE nonce = ?", (*_row(callback), _hashed(nonce))
+                "UPDATE nonce SET kind = ?, token = ?, detail = ? WHERE nonce = ?", (*_row(callback), _hashed(nonce))
             )
             return True
 
@@ -132,8 +136,8 @@ class SqliteNonceStore:
 
     def _select(self, db: sqlite3.Connection, nonce: str, owner: bytes | None, now: float) -> IssuedNonce | None:
         found = db.execute(
-            "SELECT kind, token, said FROM nonce WHERE nonce = ? AND session = ifnull(?, session)"
-            " AND born > ? AND born <= ?",
+            "SELECT kind, token, detail FROM nonce WHERE nonce = ? AND session = ifnull(?, session)"
+            " AND created_at > ? AND created_at <= ?",
             (_hashed(nonce), owner, now - self._rules.lifetime, now),
         ).fetchone()
         return None if found is None else IssuedNonce(_callback(nonce, *found))
@@ -172,14 +176,26 @@ def _open(path: Path) -> sqlite3.Connection:
     NONCE_FILE.make(path)
     _check_folder(path)
     try:
-        return connect(path, _prepare)
+        return connect(path, lambda db: _prepare(db, path))
     except sqlite3.Error as error:
         raise _unusable(path, error) from None
 
 
-def _prepare(db: sqlite3.Connection) -> None:
-    db.execute("PRAGMA secure_delete=ON")  # no WAL: it would keep a used token in a second file
-    db.executescript(SCHEMA)
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    db.execute("PRAGMA secure_delete=ON")  # and no WAL, which would keep a used token in a second file
+    name = f"{NONCE_FILE.name} {path}"
+    if check_version(db, name, VERSION):
+        return
+    with db:
+        # Under the write lock: another process may create the tables at the same moment.
+        db.execute("BEGIN IMMEDIATE")
+        if check_version(db, name, VERSION):
+            return
+        if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise ConfigError(older_version_message(name, 1, VERSION))
+        db.execute(CREATE_TABLE)
+        db.execute(CREATE_INDEX)
+        db.execute(f"PRAGMA user_version={VERSION}")
 
 
 def _unusable(path: Path, error: sqlite3.Error) -> ConfigError:

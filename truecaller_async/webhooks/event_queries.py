@@ -28,16 +28,18 @@ from truecaller_async.webhooks.options import ParkedEvent, WebhookStats
 
 WAITING, BEGUN, LATER, HANDLED, PARKED = range(5)
 
-VERSION = 1
+VERSION = 2
+"""The version of the tables. A file of another version is refused."""
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS event(
-    seq INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, lane TEXT NOT NULL, created REAL NOT NULL,
-    received REAL NOT NULL, state INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, due REAL, fault TEXT,
+    seq INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, lane TEXT NOT NULL, created_at REAL NOT NULL,
+    received_at REAL NOT NULL, state INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, retry_at REAL, error TEXT,
     body BLOB);
-CREATE INDEX IF NOT EXISTS event_waiting ON event(lane, created, seq) WHERE state = 0;
-CREATE INDEX IF NOT EXISTS event_begun ON event(seq) WHERE state = 1;
-CREATE INDEX IF NOT EXISTS event_later ON event(due) WHERE state = 2;
-CREATE INDEX IF NOT EXISTS event_handled ON event(received) WHERE state = 3;
+CREATE INDEX IF NOT EXISTS event_waiting ON event(lane, created_at, seq) WHERE state = 0;
+CREATE INDEX IF NOT EXISTS event_claimed ON event(seq) WHERE state = 1;
+CREATE INDEX IF NOT EXISTS event_retry ON event(retry_at) WHERE state = 2;
+CREATE INDEX IF NOT EXISTS event_handled ON event(received_at) WHERE state = 3;
 CREATE INDEX IF NOT EXISTS event_parked ON event(seq) WHERE state = 4;
 CREATE TABLE IF NOT EXISTS counter(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
@@ -85,7 +87,7 @@ class HandlerResult:
 def insert(db: sqlite3.Connection, arrival: NewEvent) -> bool:
     """Write the event down. False where it is there already."""
     done = db.execute(
-        "INSERT OR IGNORE INTO event(event_id, lane, created, received, state, body) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO event(event_id, lane, created_at, received_at, state, body) VALUES (?, ?, ?, ?, ?, ?)",
         (arrival.event_id, arrival.lane, arrival.created, arrival.received, WAITING, arrival.body),
     )
     _count(db, "received")
@@ -104,7 +106,8 @@ def take_over(db: sqlite3.Connection) -> int:
 def wake(db: sqlite3.Connection, now: float, latest: float) -> None:
     """Failed events whose time has come wait again; so do those due after `latest`, for the clock was set back."""
     db.execute(
-        "UPDATE event SET state = ?, due = NULL WHERE state = 2 AND (due <= ? OR due > ?)", (WAITING, now, latest)
+        "UPDATE event SET state = ?, retry_at = NULL WHERE state = 2 AND (retry_at <= ? OR retry_at > ?)",
+        (WAITING, now, latest),
     )
 
 
@@ -119,12 +122,13 @@ def record_result(
 ) -> ClaimedEvent | None:
     """Write down how it ended. To `go_on` is to begin the next event of the lane, if there is one."""
     if ending.fault is None:
-        db.execute("UPDATE event SET state = ?, body = NULL, fault = NULL WHERE seq = ?", (HANDLED, work.seq))
+        db.execute("UPDATE event SET state = ?, body = NULL, error = NULL WHERE seq = ?", (HANDLED, work.seq))
         _count(db, "handled")
     else:
         state = PARKED if ending.due is None else LATER
         db.execute(
-            "UPDATE event SET state = ?, due = ?, fault = ? WHERE seq = ?", (state, ending.due, ending.fault, work.seq)
+            "UPDATE event SET state = ?, retry_at = ?, error = ? WHERE seq = ?",
+            (state, ending.due, ending.fault, work.seq),
         )
         _count(db, "failed")
     return _begin(db, work.lane) if go_on else None
@@ -132,7 +136,7 @@ def record_result(
 
 def next_due(db: sqlite3.Connection) -> float | None:
     """When the next failed event is to be tried again."""
-    due: float | None = db.execute("SELECT MIN(due) FROM event WHERE state = 2").fetchone()[0]
+    due: float | None = db.execute("SELECT MIN(retry_at) FROM event WHERE state = 2").fetchone()[0]
     return due
 
 
@@ -142,11 +146,11 @@ def forget(db: sqlite3.Connection, before: float, keep: int) -> int:
     One bound and no OR, so that the index ends the search and not the last of a million rows.
     """
     floor = db.execute(
-        "SELECT received FROM event WHERE state = 3 ORDER BY received DESC LIMIT 1 OFFSET ?", (keep,)
+        "SELECT received_at FROM event WHERE state = 3 ORDER BY received_at DESC LIMIT 1 OFFSET ?", (keep,)
     ).fetchone()
     done = db.execute(
-        "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE state = 3 AND received <= ?"
-        " ORDER BY received LIMIT ?)",
+        "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE state = 3 AND received_at <= ?"
+        " ORDER BY received_at LIMIT ?)",
         (max(before, floor[0]) if floor else before, FORGOTTEN_AT_ONCE),
     )
     return done.rowcount
@@ -155,7 +159,7 @@ def forget(db: sqlite3.Connection, before: float, keep: int) -> int:
 def parked(db: sqlite3.Connection) -> tuple[ParkedEvent, ...]:
     """The events that were given up, oldest first, up to 1,000."""
     rows = db.execute(
-        "SELECT event_id, received, attempts, fault, body FROM event WHERE state = 4 ORDER BY seq LIMIT ?",
+        "SELECT event_id, received_at, attempts, error, body FROM event WHERE state = 4 ORDER BY seq LIMIT ?",
         (PARKED_SHOWN,),
     )
     return tuple(ParkedEvent(row[0], datetime.fromtimestamp(row[1], UTC), *row[2:]) for row in rows)
@@ -165,7 +169,7 @@ def release(db: sqlite3.Connection, event_id: str | None, now: float) -> int:
     """This parked event, or all of them, wait again as if they had just come. How many that are."""
     one = "" if event_id is None else " AND event_id = ?"
     done = db.execute(
-        f"UPDATE event SET state = ?, attempts = 0, received = ? WHERE state = 4{one}",  # noqa: S608 - our own text
+        f"UPDATE event SET state = ?, attempts = 0, received_at = ? WHERE state = 4{one}",  # noqa: S608 - our own text
         (WAITING, now) if event_id is None else (WAITING, now, event_id),
     )
     return done.rowcount
@@ -206,7 +210,8 @@ def _lanes_behind(db: sqlite3.Connection, lane: str, most: int) -> list[str]:
 
 def _begin(db: sqlite3.Connection, lane: str) -> ClaimedEvent | None:
     row = db.execute(
-        "SELECT seq, received, attempts, body FROM event WHERE state = 0 AND lane = ? ORDER BY created, seq LIMIT 1",
+        "SELECT seq, received_at, attempts, body FROM event WHERE state = 0 AND lane = ?"
+        " ORDER BY created_at, seq LIMIT 1",
         (lane,),
     ).fetchone()
     if row is None:

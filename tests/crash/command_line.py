@@ -1,6 +1,7 @@
-"""The nursery of the kill loop: each child is the real command line, from its arguments to its exit code.
+"""Run command lines of `truecaller` in forked processes, for the kill loop.
 
-An order has `arguments` and `variables`. What a command would import in its first half second is here already.
+An order has `arguments` and `variables` (of the environment). The imports that a command needs in its first half second
+are done before the fork.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ import truecaller_async.journal.sqlite
 import truecaller_async.tokens.pool
 import truecaller_async.tokens.sqlite_store
 import truecaller_async.transport  # noqa: F401
-from tests.crash.nursery import serve
-from tests.crash.small import make_batches_small, make_campaigns_quick
+from tests.crash.engine_settings import make_batches_small, make_polls_frequent
+from tests.crash.forker import serve
 from truecaller_async.cli import main
 
-BATCH = 20
-FIRST_POLL, LAST_POLL = 0.05, 0.4
+BATCH_ROWS = 20
+FIRST_POLL_SECONDS, LAST_POLL_SECONDS = 0.05, 0.4
 UNRESOLVED_MAX = 800
 
 
 def command(order: Mapping[str, Any]) -> int:
-    """Run it; its exit code."""
+    """Run one command line and return its exit code."""
     os.environ.update(order["variables"])
     sys.argv = ["truecaller", *order["arguments"]]
     try:
@@ -42,6 +43,6 @@ def command(order: Mapping[str, Any]) -> int:
 
 
 if __name__ == "__main__":
-    make_batches_small(BATCH)
-    make_campaigns_quick(FIRST_POLL, LAST_POLL, UNRESOLVED_MAX)
+    make_batches_small(BATCH_ROWS)
+    make_polls_frequent(FIRST_POLL_SECONDS, LAST_POLL_SECONDS, UNRESOLVED_MAX)
     serve(command)

@@ -1,10 +1,10 @@
-"""Processes that are born fast and die at a chosen moment.
+"""Fork processes that start fast, and kill them at a chosen moment.
 
-To be killed a thousand times, a process must not spend a second on its imports each time. So a `Nursery` is a process
-that has imported everything and done nothing: for each order it forks a child, and the child does the work. It kills
-the child after so many seconds, or lets a tracer hang on to it before the work begins, and tells how it ended.
-
-Orders and ends are lines of JSON. What a child writes goes to the log that its order names.
+Algorithm:
+    Importing the library takes about a second, too long for a thousand processes. So a `ProcessForker` is a process
+    that has imported everything. For each order it forks a child that does the work, kills the child after a given
+    time or attaches a tracer before the work starts, and reports how the child ended. Orders and reports are lines of
+    JSON. The output of a child goes to the log that its order names.
 """
 
 from __future__ import annotations
@@ -26,36 +26,43 @@ from typing import Any, Self
 import attrs
 
 REPOSITORY = Path(__file__).parents[2]
-DEFECT = 70
-"""The exit code of a child whose work raised."""
-PATIENCE = 60.0
-"""Seconds after which a child that should have ended is killed, and that is a violation of its own."""
+EXCEPTION_EXIT_CODE = 70
+"""The exit code of a child whose work raised an exception."""
+TIMEOUT_SECONDS = 60.0
+"""A child that runs longer is killed and reported as hung."""
 PR_SET_PTRACER = 0x59616D61
-ANYBODY = c_ulong(-1).value
+ANY_PROCESS = c_ulong(-1).value
 
 
 @attrs.frozen
-class End:
-    """How a process ended. `code` is its exit code, or minus the number of the signal."""
+class ProcessEnd:
+    """The end of a process."""
 
     code: int
+    """Its exit code, or minus the number of the signal that ended it."""
     lived: float
+    """Its lifetime, in seconds."""
     hung: bool = False
+    """Whether it was killed because it did not end in `TIMEOUT_SECONDS`."""
 
     @property
     def killed(self) -> bool:
-        """Whether SIGKILL ended it."""
+        """Return whether SIGKILL ended it."""
         return self.code == -signal.SIGKILL
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Ours without the settings of a person who works here, and these."""
+    """Return the environment of this process without settings of the library, and with these variables."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRUECALLER_", "COV_"))}
     return {**kept, "PYTHONPATH": str(REPOSITORY), "PYTHONUTF8": "1", **variables}
 
 
-class Nursery:
-    """Forks the children of `module`, which calls `serve`. Use it in `with`."""
+class ProcessForker:
+    """A process that forks children. Use it in `with`.
+
+    Args:
+        module: The module that it runs; it calls `serve`.
+    """
 
     def __init__(self, module: str) -> None:
         self._module = module
@@ -75,46 +82,55 @@ class Nursery:
         self._process.kill()
         self._process.communicate()
 
-    def run(self, order: Mapping[str, Any], log: Path, *, life: float | None = None, tracer: Sequence[str] = ()) -> End:
-        """One child, from its birth to its end; killed after `life` seconds. `tracer` is a command that takes a -p."""
+    def run(
+        self, order: Mapping[str, Any], log: Path, *, life: float | None = None, tracer: Sequence[str] = ()
+    ) -> ProcessEnd:
+        """Run one child and return how it ended.
+
+        Args:
+            order: The argument of the work.
+            log: The file for its output.
+            life: Kill it after this many seconds; None is never.
+            tracer: A command that is attached to it first, with `-p` and its process id.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         whole = {"order": order, "log": str(log), "life": life, "tracer": list(tracer)}
         self._process.stdin.write(json.dumps(whole) + "\n")
         self._process.stdin.flush()
-        return End(**json.loads(self._process.stdout.readline()))
+        return ProcessEnd(**json.loads(self._process.stdout.readline()))
 
 
 def serve(work: Callable[[Mapping[str, Any]], int]) -> None:
-    """The nursery's own process: a child for each line, until there are no more. `work` returns the exit code."""
+    """Fork a child for each order from standard input; `work` returns the exit code of the child."""
     gc.collect()
     gc.freeze()
     while line := sys.stdin.readline():
         whole = json.loads(line)
-        end = _raise_child(work, whole)
+        end = _fork_child(work, whole)
         sys.stdout.write(json.dumps(attrs.asdict(end)) + "\n")
         sys.stdout.flush()
 
 
-def _raise_child(work: Callable[[Mapping[str, Any]], int], whole: Mapping[str, Any]) -> End:
-    may_begin, begin = os.pipe()
+def _fork_child(work: Callable[[Mapping[str, Any]], int], whole: Mapping[str, Any]) -> ProcessEnd:
+    start_reader, start_writer = os.pipe()
     child = os.fork()
     if not child:
-        os.close(begin)
-        _live(work, whole, may_begin)
-    os.close(may_begin)
-    tracer = _attached([*whole["tracer"], "-p", str(child)], child) if whole["tracer"] else None
-    os.write(begin, b"!")
-    os.close(begin)
-    end = _ended(child, whole["life"])
+        os.close(start_writer)
+        _run_child(work, whole, start_reader)
+    os.close(start_reader)
+    tracer = _attach_tracer([*whole["tracer"], "-p", str(child)], child) if whole["tracer"] else None
+    os.write(start_writer, b"!")  # the tracer is attached: start the work
+    os.close(start_writer)
+    end = _wait_for_end(child, whole["life"])
     if tracer is not None:
         tracer.wait()
     return end
 
 
-def _live(work: Callable[[Mapping[str, Any]], int], whole: Mapping[str, Any], may_begin: int) -> None:
-    """The child: it never returns."""
-    code = DEFECT
+def _run_child(work: Callable[[Mapping[str, Any]], int], whole: Mapping[str, Any], start_reader: int) -> None:
+    # In the child. It never returns.
+    code = EXCEPTION_EXIT_CODE
     try:
         log = os.open(whole["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)
@@ -122,8 +138,8 @@ def _live(work: Callable[[Mapping[str, Any]], int], whole: Mapping[str, Any], ma
         os.dup2(log, 1)
         os.dup2(log, 2)
         if whole["tracer"]:
-            CDLL(None).prctl(PR_SET_PTRACER, c_ulong(ANYBODY), 0, 0, 0)
-        os.read(may_begin, 1)
+            CDLL(None).prctl(PR_SET_PTRACER, c_ulong(ANY_PROCESS), 0, 0, 0)
+        os.read(start_reader, 1)
         code = work(whole["order"])
     except BaseException:  # noqa: BLE001 - a child of a fork must not go on in its parent's code
         traceback.print_exc()
@@ -133,8 +149,8 @@ def _live(work: Callable[[Mapping[str, Any]], int], whole: Mapping[str, Any], ma
         os._exit(code)
 
 
-def _attached(command: Sequence[str], child: int) -> subprocess.Popen[bytes]:
-    """The tracer, once it has the child."""
+def _attach_tracer(command: Sequence[str], child: int) -> subprocess.Popen[bytes]:
+    """Start the tracer, and return it when it is attached to the child."""
     tracer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # noqa: S603 - strace
     status = Path(f"/proc/{child}/status")
     while "TracerPid:\t0\n" in status.read_text():
@@ -144,15 +160,15 @@ def _attached(command: Sequence[str], child: int) -> subprocess.Popen[bytes]:
     return tracer
 
 
-def _ended(child: int, life: float | None) -> End:
+def _wait_for_end(child: int, life: float | None) -> ProcessEnd:
     start = time.monotonic()
-    deadline = start + (PATIENCE if life is None else life)
+    deadline = start + (TIMEOUT_SECONDS if life is None else life)
     killed = False
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
         now = time.monotonic()
         if pid:
-            return End(os.waitstatus_to_exitcode(status), now - start, killed and life is None)
+            return ProcessEnd(os.waitstatus_to_exitcode(status), now - start, killed and life is None)
         if now >= deadline and not killed:
             os.kill(child, signal.SIGKILL)
             killed = True

@@ -1,6 +1,6 @@
-"""The engine's figures made small, so that a short campaign has many batches and is killed between any two of them.
+"""Reduce batch sizes and polling intervals, so that a short campaign has many batches.
 
-Nothing else is changed: what runs is the library, and the real command line.
+Nothing else of the library and of the command line is changed.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from truecaller_async.planning.chunker import Chunker
 
 
 def make_batches_small(size: int) -> None:
-    """Batches of `size` records in this process."""
-    setattr(run, "Chunker", partial(Chunker, size))  # noqa: B010 - a name that mypy holds for a class
+    """Make batches of `size` records in this process."""
+    setattr(run, "Chunker", partial(Chunker, size))  # noqa: B010 - for mypy the name is a class
 
 
-def make_campaigns_quick(first: float, cap: float, max_unresolved: int) -> None:
-    """Campaigns of the command line poll from `first` seconds on, and read only so many rows ahead."""
+def make_polls_frequent(first: float, cap: float, max_unresolved: int) -> None:
+    """Let campaigns of the command line poll every `first` to `cap` seconds and read few rows ahead."""
     setattr(campaign_run, "PollPolicy", partial(PollPolicy, first=first, cap=cap))  # noqa: B010
     setattr(campaign_run, "CampaignOptions", partial(CampaignOptions, max_unresolved=max_unresolved))  # noqa: B010

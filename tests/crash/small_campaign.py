@@ -1,12 +1,12 @@
-"""The nursery of the crash points: each child runs a campaign of twelve small batches, or goes on with one.
+"""Run or resume a campaign of about twelve small batches in a forked process.
 
-The server is in the same process, and still survives it: every request is written to a log before it takes effect, and
-a new process brings its `SandboxState` to where it was by letting it handle the log again. The same requests at the
-same moments give the same answers, ids and all. So a run takes a tenth of a second, needs no socket, and what took
-effect is known to the byte.
+Algorithm:
+    The server is in the same process and still survives it: every request is written to a log before it is applied, and
+    a new process restores its `SandboxState` by handling the log again. Equal requests at equal times give equal
+    answers, including ids. So a run takes a tenth of a second, needs no socket, and exactly known records are applied.
 
-An order has a `folder` and a `policy`; whether there is a campaign to go on with is seen there. The child leaves a line
-for each final result when it hears of it, and at its end how it ended (`Told`).
+    An order has a `folder` and a `policy`; the campaign is resumed if the folder contains one. The child appends a line
+    for each final result that it receives, and writes at its end how it ended (`RunReport`).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ import truecaller_async.engine
 import truecaller_async.journal.maintenance
 import truecaller_async.journal.sqlite
 import truecaller_async.wiring  # noqa: F401
-from tests.crash.campaigns import row_said
-from tests.crash.checking import Deed
-from tests.crash.nursery import serve
-from tests.crash.small import make_batches_small
+from tests.crash.campaigns import row_of_reason
+from tests.crash.checking import AppliedRecord
+from tests.crash.engine_settings import make_batches_small
+from tests.crash.forker import serve
 from truecaller_async import CampaignOptions, ResponseLost, RetryPolicy, Timeouts, TruecallerClient, read_csv
 from truecaller_async.clock import Clock
 from truecaller_async.errors import JournalError
@@ -46,29 +46,33 @@ from truecaller_async.telemetry import LoggingObserver
 from truecaller_async.tokens import MemoryTokenStore
 from truecaller_async.tokens.pool import PoolSettings
 
-BATCH = 4
-LOST_BEFORE, LOST_AFTER = 5, 7
-"""The submits, counted over all lives, whose answer is lost before and after they take effect."""
+BATCH_ROWS = 4
+LOST_BEFORE_INDEX, LOST_AFTER_INDEX = 5, 7
+"""The submits, counted over all processes, whose answer is lost before and after they are applied."""
 
 SETTINGS = SandboxSettings(limits=SPEEDS["off"], resolve_after=0.0)
 OPTIONS = CampaignOptions(max_unresolved=16, linger=0.01, poll=PollPolicy(first=0.001, factor=1.0, cap=0.002))
-JOURNAL, INPUT, REQUESTS, WORDS, ENDING = "journal.db", "input.csv", "requests", "words", "ending"
-DONE, FAULT = 0, 3
-DEEDS_MAX = 1_000_000
+JOURNAL, INPUT, REQUESTS, OUTCOMES, ENDING = "journal.db", "input.csv", "requests", "outcomes", "ending"
+DONE, JOURNAL_ERROR = 0, 3
+RECORDS_MAX = 1_000_000
 
 
 @attrs.frozen
-class Told:
-    """How a process ended, as it saw it: what was raised, and whether the lock was held when all was over."""
+class RunReport:
+    """The report of a process about its end."""
 
-    fault: str | None
-    said: str
-    locked: bool
+    error: str | None
+    """The class of the error that ended the campaign."""
+    message: str
+    """The text of that error."""
+    is_locked: bool
+    """Whether the journal was still locked."""
     resumed: bool
+    """Whether the campaign was resumed, and not started."""
 
 
 class Server:
-    """The state of the sandbox, kept in the log `path` across processes."""
+    """The state of the sandbox, restored from the log `path`."""
 
     def __init__(self, path: Path) -> None:
         self.state = SandboxState(SETTINGS)
@@ -78,13 +82,13 @@ class Server:
                 self._handle(*_unpacked(line))
         self._log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def take(self, request: Request) -> Answer | None:
-        """The answer; None where it is lost."""
+    def handle(self, request: Request) -> Answer | None:
+        """Handle a request; return the answer, None if it is lost."""
         headers = {"content-type": "application/json"}
         if request.token is not None:
             headers["authorization"] = f"Bearer {request.token.reveal()}"
         is_submit = request.call == "submit"
-        if is_submit and self.submits + 1 == LOST_BEFORE:
+        if is_submit and self.submits + 1 == LOST_BEFORE_INDEX:
             self.submits += 1
             self._write(["LOST", "", {}, "", 0.0])
             return None
@@ -92,12 +96,12 @@ class Server:
         now = time.time()
         self._write([request.method, request.path, headers, base64.b64encode(body).decode(), now])
         reply = self._handle(request.method, request.path, headers, body, now)
-        if is_submit and self.submits == LOST_AFTER:
+        if is_submit and self.submits == LOST_AFTER_INDEX:
             return None
         return reply
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the log."""
         os.close(self._log)
 
     def _write(self, line: list[Any]) -> None:
@@ -113,14 +117,14 @@ class Server:
 
 
 @attrs.frozen
-class Line:
-    """The `Transport` port, straight to the server."""
+class DirectTransport:
+    """The `Transport` port, directly connected to the server."""
 
     server: Server
 
     async def send(self, request: Request, timeouts: Timeouts) -> Answer:
         await asyncio.sleep(0)
-        answer = self.server.take(request)
+        answer = self.server.handle(request)
         await asyncio.sleep(0)
         if answer is None:
             raise ResponseLost("the connection broke")
@@ -132,46 +136,46 @@ class Line:
         raise AssertionError("no campaign downloads a file")
 
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Do nothing; nothing is open."""
 
 
-def deeds_of(path: Path) -> list[Deed]:
-    """What took effect at the server of that log."""
+def applied_records(path: Path) -> list[AppliedRecord]:
+    """Return the records that the server of a log applied."""
     with closing(Server(path)) as server:
-        truth = server.state.truth(0, DEEDS_MAX)
-    return [Deed(row_said(entry.reason), entry.outcome == "success") for entry in truth]
+        truth = server.state.truth(0, RECORDS_MAX)
+    return [AppliedRecord(row_of_reason(entry.reason), entry.outcome == "success") for entry in truth]
 
 
-def heard(path: Path) -> dict[int, str]:
-    """The final words that processes have heard, by row."""
+def reported_outcomes(path: Path) -> dict[int, str]:
+    """Return the final outcomes that processes have received, by row."""
     if not path.exists():
         return {}
     return {int(row): outcome for row, outcome in map(str.split, path.read_text().splitlines())}
 
 
 def campaign(order: Mapping[str, Any]) -> int:
-    """One process of the campaign in that folder."""
+    """Run one process of the campaign in a folder."""
     folder = Path(order["folder"])
-    told = asyncio.run(_campaign(folder, order["policy"]))
-    (folder / ENDING).write_text(json.dumps(attrs.asdict(told)))
-    return DONE if told.fault is None else FAULT
+    report = asyncio.run(_campaign(folder, order["policy"]))
+    (folder / ENDING).write_text(json.dumps(attrs.asdict(report)))
+    return DONE if report.error is None else JOURNAL_ERROR
 
 
-async def _campaign(folder: Path, policy: Any) -> Told:
+async def _campaign(folder: Path, policy: Any) -> RunReport:
     journal = folder / JOURNAL
-    fault: Exception | None = None
+    error: Exception | None = None
     resumed = False
     try:
         resumed = has_campaign(journal)
         await _run(folder, journal, None if resumed else attrs.evolve(OPTIONS, on_ambiguous=policy))
-    except JournalError as error:
-        fault = error
-    said = "" if fault is None else str(fault)
-    return Told(None if fault is None else type(fault).__name__, said, holder(journal) is not None, resumed)
+    except JournalError as caught:
+        error = caught
+    message = "" if error is None else str(error)
+    return RunReport(None if error is None else type(error).__name__, message, holder(journal) is not None, resumed)
 
 
 def has_campaign(journal: Path) -> bool:
-    """Whether there is something to go on with. Raises `JournalError` where the file is no journal."""
+    """Return whether there is a campaign to resume; raise `JournalError` if the file is no journal."""
     if not journal.exists() or not journal.stat().st_size:
         return False
     with JournalReader(journal) as reader:
@@ -179,9 +183,9 @@ def has_campaign(journal: Path) -> bool:
 
 
 async def _run(folder: Path, journal: Path, options: CampaignOptions | None) -> None:
-    """`options` are those of a new campaign; None goes on with the one in the journal."""
+    """Start a campaign with these options; resume the one in the journal if they are None."""
     client = _client(Server(folder / REQUESTS))
-    words = os.open(folder / WORDS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    outcomes = os.open(folder / OUTCOMES, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     stream = (
         client.resume(journal)
         if options is None
@@ -190,7 +194,7 @@ async def _run(folder: Path, journal: Path, options: CampaignOptions | None) -> 
     async with client, stream:
         async for result in stream:
             if result.final:
-                os.write(words, f"{result.row} {result.outcome}\n".encode())
+                os.write(outcomes, f"{result.row} {result.outcome}\n".encode())
 
 
 def _client(server: Server) -> TruecallerClient:
@@ -200,7 +204,7 @@ def _client(server: Server) -> TruecallerClient:
         ClientSettings(
             Credentials(known.client_account_id, known.key_id, known.api_key), "v2", RetryPolicy(), Timeouts()
         ),
-        Line(server),
+        DirectTransport(server),
         MemoryTokenStore(),
         PoolSettings(known.limits, 1),
         LoggingObserver(),
@@ -216,5 +220,5 @@ def _unpacked(line: str) -> tuple[str, str, Mapping[str, str], bytes, float]:
 
 
 if __name__ == "__main__":
-    make_batches_small(BATCH)
+    make_batches_small(BATCH_ROWS)
     serve(campaign)

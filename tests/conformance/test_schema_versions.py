@@ -1,0 +1,125 @@
+"""Every SQLite file of an older or a newer version is refused, unchanged, with what to do."""
+
+# ruff: noqa: ASYNC240 - nothing else runs in these loops
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from tests.journal.entry_generator import STARTED
+from truecaller_async.errors import ConfigError, JournalError
+from truecaller_async.journal import SqliteJournal
+from truecaller_async.tokens import SqliteTokenStore
+from truecaller_async.verification import SqliteNonceStore
+from truecaller_async.webhooks.event_queries import stats
+from truecaller_async.webhooks.event_store import EventStore
+
+Use: TypeAlias = Callable[[Path], Awaitable[None]]
+
+
+async def use_journal(path: Path) -> None:
+    journal = SqliteJournal(path)
+    state = await journal.open(is_new=not path.exists())
+    if state.started is None:
+        await journal.write(STARTED)
+    await journal.aclose()
+
+
+async def use_token_store(path: Path) -> None:
+    store = SqliteTokenStore(path, "account")
+    try:
+        await store.claim_mint(10, 1800.0, 1_760_000_000.0)
+    finally:
+        await store.aclose()
+
+
+async def use_token_snapshot(path: Path) -> None:
+    if not path.exists():
+        return await use_token_store(path)
+    store = SqliteTokenStore(path, "account")
+    try:
+        await store.snapshot(1_760_000_000.0, 0.0)
+    finally:
+        await store.aclose()
+
+
+async def use_event_store(path: Path) -> None:
+    store = EventStore(path)
+    try:
+        await store.open()
+        await store.do(stats)
+    finally:
+        await store.aclose()
+
+
+async def use_nonce_store(path: Path) -> None:
+    store = SqliteNonceStore(path)
+    try:
+        await store.issue("session-of-a-browser")
+    finally:
+        await store.aclose()
+
+
+USES = (use_journal, use_token_store, use_token_snapshot, use_event_store, use_nonce_store)
+
+
+def version_of(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as db:
+        version: int = db.execute("PRAGMA user_version").fetchone()[0]
+        return version
+
+
+def set_version(path: Path, version: int) -> bytes:
+    """Change the stored version and return the content of the file."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {version}")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("use", USES)
+async def test_file_of_the_current_version_is_used_again(tmp_path: Path, use: Use) -> None:
+    path = tmp_path / "data.db"
+    for _ in range(2):
+        await use(path)
+        assert version_of(path) == 2
+
+
+@pytest.mark.parametrize("use", USES)
+async def test_file_of_an_older_version_is_refused_unchanged(tmp_path: Path, use: Use) -> None:
+    path = tmp_path / "data.db"
+    await use(path)
+    before = set_version(path, 1)
+    with pytest.raises((ConfigError, JournalError), match="was written by an older version of this library") as caught:
+        await use(path)
+    assert str(path) in str(caught.value)
+    assert "its tables have version 1, and this library uses version 2" in str(caught.value)
+    assert "Finish its work with the version that wrote it, or delete the file and start again." in str(caught.value)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("use", USES)
+async def test_file_of_a_newer_version_is_refused_unchanged(tmp_path: Path, use: Use) -> None:
+    path = tmp_path / "data.db"
+    await use(path)
+    before = set_version(path, 3)
+    with pytest.raises((ConfigError, JournalError), match=r"newer version .* Update truecaller-async\."):
+        await use(path)
+    assert path.read_bytes() == before
+
+
+async def test_nonce_file_of_version_1_has_no_mark_and_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "nonces.db"
+    path.touch(0o600)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE nonce(nonce BLOB PRIMARY KEY, session BLOB, born REAL) WITHOUT ROWID")
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match="its tables have version 1, and this library uses version 2"):
+        await use_nonce_store(path)
+    assert path.read_bytes() == before
