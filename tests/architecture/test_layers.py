@@ -16,6 +16,7 @@ LAYER = {
     "errors": 0,
     "options": 0,
     "ports": 1,
+    "cancellation": 1,
     "clock": 1,
     "loop_binding": 1,
     "storage": 1,

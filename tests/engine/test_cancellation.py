@@ -255,7 +255,7 @@ def test_close_can_be_cancelled_at_any_await_and_repeated() -> None:
         world = World(latency=(0.5, 0.5))
         stores.append(Closing())
         makings.clear()
-        world.client._shared.pool._store = stores[-1]
+        world.client._shared.pool._state.store = stores[-1]
         return world
 
     async def close_while_a_token_is_made(world: World) -> None:

@@ -85,7 +85,7 @@ def test_spent_mint_budget_fails_a_deadline_at_once() -> None:
         client = client_of(script, limits=Limits.documented().replace(mint=(1, 1800.0)))
         token = await client._shared.pool.grow()
         assert token is not None
-        client._shared.pool._remove(token.token_id)
+        client._shared.pool._state.remove(token.token_id)
         began = now()
         with pytest.raises(TokenBudgetExhausted):
             await client.calls.push(record(), deadline=5.0)

@@ -303,8 +303,8 @@ class Process:
             Random(self.dice.getrandbits(64)),
         )
         pool = client._shared.pool
-        limiter = HesitantLimiter(pool._limiter, self.hesitate)
-        pool._limiter = limiter
+        limiter = HesitantLimiter(pool._state.limiter, self.hesitate)
+        pool._state.limiter = limiter
         world.evidence.grants.append(limiter.grants)
         cost.guard = client._shared.executor.guard
         world.evidence.efforts.append(cost)

@@ -25,7 +25,8 @@ from truecaller_async.errors import (
 from truecaller_async.models import Token
 from truecaller_async.options import Limits
 from truecaller_async.tokens import MemoryTokenStore, TokenPool
-from truecaller_async.tokens.pool import FRESH_SECONDS, TOKEN_LIFE_SECONDS
+from truecaller_async.tokens.pool import FRESH_SECONDS
+from truecaller_async.tokens.pool_state import TOKEN_LIFE_SECONDS
 
 SLOW = Limits.documented().replace(batch=(1, 10.0))
 REFUSED = AuthenticationFailed(401, "authorization-error", "please login again")

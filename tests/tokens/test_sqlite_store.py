@@ -215,7 +215,7 @@ async def test_api_key_is_never_in_the_file(path: Path) -> None:
         state=f"sqlite:///{path}",
     )
     await client._shared.pool.open()
-    await client._shared.pool._store.add(TOKEN)
+    await client._shared.pool._state.store.add(TOKEN)
     written = b"".join(file.read_bytes() for file in path.parent.iterdir())
     assert b"an-access-token" in written
     assert key.encode() not in written

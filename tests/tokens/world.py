@@ -16,7 +16,8 @@ from truecaller_async.models import Secret
 from truecaller_async.options import Limits
 from truecaller_async.ports import TokenStore
 from truecaller_async.tokens import MemoryTokenStore, TokenPool
-from truecaller_async.tokens.pool import MintBudgetClaim, PoolSettings
+from truecaller_async.tokens.mint_budget import MintBudgetClaim
+from truecaller_async.tokens.pool import PoolSettings
 
 
 @attrs.define
