@@ -20,6 +20,7 @@ from truecaller_async.limits import LocalLimiter
 from truecaller_async.options import Credentials
 from truecaller_async.ports import Observer, TokenStore, Transport
 from truecaller_async.resources import ClientSettings, RequestExecutor
+from truecaller_async.resources.minting_call import MintingCall
 from truecaller_async.telemetry import SafeObserver
 from truecaller_async.tokens import MemoryTokenStore, SqliteTokenStore, TokenPool
 from truecaller_async.tokens.pool import PoolSettings
@@ -79,7 +80,7 @@ def build_resources(
     tokens = TokenPool(
         store,
         LocalLimiter(pool.limits),
-        lambda claims: exchange.mint(settings, claims),
+        lambda claim: MintingCall(exchange, settings, senses.clock, claim).run(),
         pool,
         clock=senses.clock,
         rng=senses.rng,

@@ -37,7 +37,7 @@ async def play(case: Campaign) -> None:
     world, gateway = world_behind(rule, latency=(0.0, 0.0), max_tokens=1)
     gateway.latency = 0.0
     parts, dice = world.client._shared, Highest()
-    parts.rng = parts.executor._rng = parts.pool._state.rng = dice
+    parts.rng = parts.executor.rng = parts.pool._state.rng = dice
     for before in case.before:
         await prepare(world.client, ends, before)
     ends[call].extend(end_of(word) for word in spelled_out(case.status or case.submit))

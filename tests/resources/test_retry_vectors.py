@@ -47,7 +47,7 @@ def client_for(case: Single, script: Script) -> TruecallerClient:
     policy = RetryPolicy(attempts=case.attempts or 4, total=case.total or 60.0)
     client = client_of(script, retry=policy, limits=WIDE, max_tokens=case.tokens)
     parts, dice = client._shared, Highest()
-    parts.rng = parts.executor._rng = parts.pool._state.rng = dice
+    parts.rng = parts.executor.rng = parts.pool._state.rng = dice
     return client
 
 

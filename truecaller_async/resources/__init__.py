@@ -1,8 +1,9 @@
 """The calls of the API, grouped as a user thinks of them."""
 
+from truecaller_async.resources.api_context import ApiContext
 from truecaller_async.resources.batches import Batches
 from truecaller_async.resources.calls import Calls
-from truecaller_async.resources.executor import ApiContext, ClientSettings, RequestExecutor
+from truecaller_async.resources.executor import ClientSettings, RequestExecutor
 from truecaller_async.resources.exports import Exports
 from truecaller_async.resources.feature_sets import FeatureSets
 from truecaller_async.resources.labels import Labels

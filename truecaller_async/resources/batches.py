@@ -13,7 +13,7 @@ from truecaller_async.protocol.arguments import check_poll, check_seconds, raise
 from truecaller_async.protocol.requests import batch_size, status_request, submit_request
 from truecaller_async.protocol.responses import read_status, read_status_view, read_submit
 from truecaller_async.protocol.status_summary import StatusView
-from truecaller_async.resources.executor import ApiContext
+from truecaller_async.resources.api_context import ApiContext
 from truecaller_async.resources.poll_timer import PollTimer
 from truecaller_async.validation.preflight import preflight
 

@@ -9,7 +9,7 @@ from truecaller_async.models import Answer, CallRecord, PushAnswer, Request, Tok
 from truecaller_async.protocol.arguments import check_seconds, raise_problems
 from truecaller_async.protocol.requests import push_request
 from truecaller_async.protocol.responses import read_push
-from truecaller_async.resources.executor import ApiContext
+from truecaller_async.resources.api_context import ApiContext
 from truecaller_async.validation.preflight import preflight
 
 

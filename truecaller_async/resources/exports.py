@@ -19,7 +19,7 @@ from truecaller_async.protocol.arguments import check_int, raise_problems, shown
 from truecaller_async.protocol.export_requests import Unit, call_me_back_request, user_feedback_request
 from truecaller_async.protocol.links import check_hosts
 from truecaller_async.protocol.responses import read_export
-from truecaller_async.resources.executor import ApiContext
+from truecaller_async.resources.api_context import ApiContext
 from truecaller_async.resources.part_file import PartFile
 
 CAP = 1024**3

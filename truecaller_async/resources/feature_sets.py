@@ -8,7 +8,7 @@ from operator import attrgetter
 from truecaller_async.models import Answer, FeatureSet, Page
 from truecaller_async.protocol.number_requests import Id, Paging, feature_sets_request
 from truecaller_async.protocol.responses import read_feature_sets
-from truecaller_async.resources.executor import ApiContext
+from truecaller_async.resources.api_context import ApiContext
 from truecaller_async.resources.pagination import Listed, Listing
 
 

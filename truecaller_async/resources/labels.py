@@ -8,7 +8,7 @@ from operator import attrgetter
 from truecaller_async.models import Answer, Label, Page
 from truecaller_async.protocol.requests import labels_request
 from truecaller_async.protocol.responses import read_labels
-from truecaller_async.resources.executor import ApiContext
+from truecaller_async.resources.api_context import ApiContext
 from truecaller_async.resources.pagination import Listed, Listing
 
 

@@ -18,7 +18,7 @@ from truecaller_async.protocol.arguments import SHOWN, check_poll, check_seconds
 from truecaller_async.protocol.number_requests import Id, Paging, delist_request, numbers_request, publish_request
 from truecaller_async.protocol.responses import read_number_job, read_numbers
 from truecaller_async.redaction import redact
-from truecaller_async.resources.executor import ApiContext
+from truecaller_async.resources.api_context import ApiContext
 from truecaller_async.resources.pagination import Listed, Listing
 from truecaller_async.resources.poll_timer import PollTimer
 from truecaller_async.validation.number_lists import clean_numbers, merge_jobs, split_numbers

@@ -7,7 +7,7 @@ Requests take care of tokens by themselves. `status` is for the question "why do
 from __future__ import annotations
 
 from truecaller_async.models.tokens import TokenStatus
-from truecaller_async.resources.executor import ApiContext
+from truecaller_async.resources.api_context import ApiContext
 
 
 class Tokens:

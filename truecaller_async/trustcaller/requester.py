@@ -38,7 +38,8 @@ from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.options import COOLDOWN_MAX_SECONDS, Limits, RateLimit, RetryPolicy, Timeouts
 from truecaller_async.ports import Observer, Transport
 from truecaller_async.resilience.backoff import cooldown_seconds
-from truecaller_async.resources.executor import RequestExecutor, Retries
+from truecaller_async.resources.executor import RequestExecutor
+from truecaller_async.resources.retry import NextTry, Retries, call_with_retries
 from truecaller_async.telemetry import SafeObserver
 from truecaller_async.transport import AiohttpTransport
 
@@ -136,28 +137,28 @@ class TrustCallerRequester:
         def decode(answer: Answer) -> T:
             return read(answer, now=self._clock.wall())
 
-        while True:
-            await self._permit(request.call, course)
-            try:
-                result = await self._exchange.attempt(request, None, self._terms.timeouts, decode)
-            except RateLimited as error:
+        async def send(_: None) -> T:
+            result = await self._exchange.attempt(request, None, self._terms.timeouts, decode)
+            self._refusals = 0
+            return result
+
+        async def after_failure(_: None, error: TruecallerError) -> NextTry:
+            if isinstance(error, RateLimited):
                 self._hold(error)
-                course.count(error)
-            except TruecallerError as error:
-                repeatable = error.retryable if isinstance(error, NotSent) else is_harmless
-                if not repeatable or not isinstance(error, NotSent | ResponseLost | ServerError | DecodeError):
-                    raise
-                await course.pause(error)
-            else:
-                self._refusals = 0
-                return result
+                return NextTry.COUNTED
+            is_repeatable = (
+                error.retryable if isinstance(error, NotSent) else is_harmless and isinstance(error, DOUBTFUL)
+            )
+            return NextTry.AFTER_BACKOFF if is_repeatable else NextTry.NONE
+
+        return await call_with_retries(course, lambda: self._permit(request.call, course), send, after_failure)
 
     async def _permit(self, call: str, course: _RetryState) -> None:
         """Wait out the hold and the limit. After a failure the wait ends with the policy: that failure is raised."""
         loop = asyncio.get_running_loop()
         while (wait := await self._wait(call)) > 0:
-            if course.failure is not None and loop.time() + wait > course.end:
-                raise course.failure
+            if course.last_failure is not None and loop.time() + wait > course.end:
+                raise course.last_failure
             await asyncio.sleep(wait)
             self.home.check()
 
@@ -181,7 +182,7 @@ class _RetryState(Retries):
 
     is_in_doubt = False
 
-    def count(self, error: TruecallerError) -> None:
+    def record_failure(self, error: TruecallerError) -> None:
         """One more try failed with this; raises it when it was the last."""
         self.is_in_doubt = self.is_in_doubt or isinstance(error, DOUBTFUL)
-        super().count(error)
+        super().record_failure(error)
