@@ -117,7 +117,7 @@ def test_copy_shares_thread_tokens_and_close(served: Served, client: TruecallerC
     assert "v3" in repr(calm)
     assert "v2" in repr(client)
     calm.close()
-    with pytest.raises(ClientClosed, match="make a new one"):
+    with pytest.raises(ClientClosed, match="Make a new one"):
         client.calls.push(record(3))
 
 

@@ -111,7 +111,7 @@ def test_closed_client_raises_wherever_it_is_used(served: Served) -> None:
         lambda: client.__enter__(),
     )
     for use in uses:
-        with pytest.raises(ClientClosed, match="make a new one"):
+        with pytest.raises(ClientClosed, match="Make a new one"):
             use()
 
 

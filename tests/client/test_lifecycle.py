@@ -119,7 +119,7 @@ async def test_closed_client_raises_with_advice(sandbox: Sandbox, use: Use) -> N
     client = client_of(sandbox)
     await client.calls.push(record())
     await client.aclose()
-    assert "make a new one" in await refused(use, client)
+    assert "Make a new one" in await refused(use, client)
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=list(USES))
@@ -138,7 +138,7 @@ async def test_client_in_a_forked_child_raises_with_advice(
 async def test_client_is_not_closed_from_another_loop_while_its_own_lives(sandbox: Sandbox) -> None:
     client = client_of(sandbox)
     await client.calls.push(record())
-    assert "close it there" in await in_another_loop(lambda: refused(lambda one: one.aclose(), client))
+    assert "Close it there" in await in_another_loop(lambda: refused(lambda one: one.aclose(), client))
     assert (await client.calls.push(record(2))).status == "success"
     await client.aclose()
     await in_another_loop(lambda: _closed(client))
@@ -196,7 +196,7 @@ async def test_concurrent_closes_close_once(sandbox: Sandbox) -> None:
 async def test_client_closed_before_its_first_use_stays_closed(sandbox: Sandbox) -> None:
     client = client_of(sandbox)
     await client.aclose()
-    assert "make a new one" in await refused(USES["push"], client)
+    assert "Make a new one" in await refused(USES["push"], client)
     assert sandbox.stats().mints == 0
 
 
@@ -208,7 +208,7 @@ async def test_forked_child_closes_nothing_of_its_parent(sandbox: Sandbox, monke
         child.setattr(os, "getpid", lambda: -1)
         await client.aclose()
         await client.aclose()
-        assert "make a new one" in await refused(USES["push"], client)
+        assert "Make a new one" in await refused(USES["push"], client)
     assert not session.closed
     await session.close()
 

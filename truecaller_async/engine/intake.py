@@ -19,6 +19,7 @@ from typing import cast
 
 import attrs
 
+from truecaller_async.cancellation import is_being_cancelled
 from truecaller_async.engine.run import Run, settled_entries
 from truecaller_async.errors import SourceError, TruecallerError
 from truecaller_async.models import (
@@ -140,7 +141,7 @@ class Intake:
         except TimeoutError:
             return None
         except asyncio.CancelledError:
-            if _is_cancelled():
+            if is_being_cancelled():
                 raise
             raise SourceError(
                 f"the source was cancelled after row {run.counters.read}", row=run.counters.read
@@ -321,8 +322,3 @@ def _invalid(row: int, given: CallRecord | None, problems: tuple[Problem, ...]) 
     key = given.key if given is not None else None
     field = problems[0].field if problems else None
     return RecordResult(given, row, key, Outcome.INVALID, reason, field)
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0

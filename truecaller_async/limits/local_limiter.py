@@ -12,11 +12,11 @@ them; there is no await in between that could suspend, so the check cannot go st
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
 from aiolimiter import AsyncLimiter
 
+from truecaller_async.clock import loop_time
 from truecaller_async.options import Limits, RateLimit
 from truecaller_async.resilience.rate_law import (
     AdaptiveRate,
@@ -97,7 +97,7 @@ class LocalLimiter:
 
     async def try_acquire(self, token_id: str, call: str) -> float:
         """One permit for this call: 0.0 means granted; else the seconds to wait, and nothing was charged."""
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         gates = self._routes.get((token_id, call)) or self._route(token_id, call)
         tempo = self._rates.get(token_id)
         share = tempo.factor(now) if tempo else 1.0
@@ -110,11 +110,11 @@ class LocalLimiter:
 
     def slow_down(self, token_id: str) -> None:
         """Halve the share of its limits that this token uses; it climbs back by a tenth a minute."""
-        self._rates.setdefault(token_id, AdaptiveRate()).slow_down(asyncio.get_running_loop().time())
+        self._rates.setdefault(token_id, AdaptiveRate()).slow_down(loop_time())
 
     def restore(self, token_id: str, releases: Mapping[str, Sequence[float]]) -> None:
         """Count requests sent before this process began: ages in seconds, by the name of the limit."""
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         for name, ages in releases.items():
             rule = self._limits.named(name)
             if rule is not None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-
+from truecaller_async.clock import loop_time
 from truecaller_async.errors import ValidationError
 from truecaller_async.models import Answer, CallRecord, PushAnswer, Request, Token
 from truecaller_async.protocol.arguments import check_seconds, raise_problems
@@ -36,7 +35,7 @@ class Calls:
         canonical, problems = preflight(record, self._service.now_ms())
         if problems:
             raise ValidationError(problems)
-        until = None if deadline is None else asyncio.get_running_loop().time() + deadline
+        until = None if deadline is None else loop_time() + deadline
         return await self._service.call(self._request(canonical), self._read, until)
 
     async def attempt_push(self, record: CallRecord, token: Token) -> PushAnswer:

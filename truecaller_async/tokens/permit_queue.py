@@ -23,6 +23,7 @@ from typing import TypeVar
 
 import attrs
 
+from truecaller_async.clock import loop_time
 from truecaller_async.models import Token
 
 T = TypeVar("T")
@@ -164,7 +165,7 @@ class PermitQueue:
         before = [single for single, longer in denied.items() if longer >= wait]
         if before and self._permits_since_denial.setdefault(call, 0) >= CAMPAIGN_SLOT_AFTER_PERMITS:
             self._permits_since_denial[call] = 0
-            self._campaign_slot = CampaignSlot(call, _now() + wait + CAMPAIGN_SLOT_LATE_SECONDS, before)
+            self._campaign_slot = CampaignSlot(call, loop_time() + wait + CAMPAIGN_SLOT_LATE_SECONDS, before)
         return wait
 
     def _next(self, denied: Collection[str]) -> str | None:
@@ -187,14 +188,10 @@ class PermitQueue:
         """Seconds for which a campaign has its turn before this call."""
         if self._campaign_slot is None or call not in self._campaign_slot.calls:
             return 0.0
-        left = self._campaign_slot.until - _now()
+        left = self._campaign_slot.until - loop_time()
         return left if left > WAIT_MIN_SECONDS else 0.0
 
     def _end_campaign_slot(self) -> None:
         self._campaign_slot = None
         for line in self._queues.values():
             next(iter(line)).wake()
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -23,7 +23,6 @@ the handler is left, with neither cause nor context, and no variable of these fu
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import warnings
 from collections.abc import Collection, Coroutine
@@ -33,7 +32,9 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from truecaller_async.cancellation import is_being_cancelled
 from truecaller_async.errors import ClientClosed, ConfigError, DecodeError, NotSent, ResponseLost, TruecallerError
+from truecaller_async.loop_binding import LoopBinding
 from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.options import Timeouts
 from truecaller_async.ports import Write
@@ -94,9 +95,7 @@ class AiohttpTransport:
         self._agent = headers.user_agent(user_agent)
         self._connections = connections
         self._patience = DeadlineTimer()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid: int | None = None
-        self._closed = False
+        self._binding = LoopBinding()
 
     async def send(self, request: Request, timeouts: Timeouts) -> Answer:
         """One attempt; the answer is complete, whatever its status, and redirects come back as answers.
@@ -137,14 +136,10 @@ class AiohttpTransport:
         In a forked child nothing is touched: the sockets are the parent's. Raises `ClientClosed` from another event
         loop while the one it was opened in still lives, since only that one can close it.
         """
-        session = self._session
-        if session is None or self._borrowed or os.getpid() != self._pid:
-            self._closed = True
-            return
-        if self._loop is not asyncio.get_running_loop() and self._loop is not None and not self._loop.is_closed():
-            raise ClientClosed("the client was opened in another event loop, which is still open; close it there")
-        self._closed = True
-        await session.close()
+        if self._session is None or self._borrowed:
+            self._binding.closed = True  # nothing to close, so it may be done in any event loop
+        elif self._binding.close():
+            await self._session.close()
 
     async def _guarded(
         self, work: Coroutine[Any, Any, Answer], target: str, timeouts: Timeouts, attempt: HttpAttempt
@@ -155,7 +150,7 @@ class AiohttpTransport:
         except TruecallerError as error:
             raise error.with_traceback(None)  # noqa: B904 - the frames behind it hold the answer, which shows its URL
         except asyncio.CancelledError:
-            if _is_cancelled() or not self._closed:
+            if is_being_cancelled() or not self._binding.closed:
                 raise
             failure = self._closed_meanwhile(target, attempt)
         except Exception as error:  # noqa: BLE001 - whatever it is, it holds the token and may not leave this room
@@ -200,17 +195,10 @@ class AiohttpTransport:
         return URL(self._root + request.path, encoded=True)
 
     def _open_session(self) -> aiohttp.ClientSession:
-        loop = asyncio.get_running_loop()
-        if self._closed:
-            raise ClientClosed("the client was closed; open a new one")
-        if self._loop is None:
-            self._loop, self._pid = loop, os.getpid()
-            self._session = self._session or self._new_session()
-        if self._pid != os.getpid():
-            raise ClientClosed("the client was opened in another process; open a new one after the fork")
-        if self._loop is not loop:
-            raise ClientClosed("the client was opened in another event loop; open a new one in each loop")
-        if self._session is None or self._session.closed:
+        self._binding.bind()
+        if self._session is None:
+            self._session = self._new_session()
+        if self._session.closed:
             raise ClientClosed("the session given as session= is closed; keep it open as long as the client")
         return self._session
 
@@ -265,8 +253,3 @@ def _first_values(response: aiohttp.ClientResponse) -> dict[str, str]:
     for name, value in response.headers.items():
         values.setdefault(name.lower(), value)
     return values
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0

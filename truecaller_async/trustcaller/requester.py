@@ -21,7 +21,7 @@ from typing import Protocol, TypeVar
 
 import attrs
 
-from truecaller_async.clock import Clock
+from truecaller_async.clock import Clock, loop_time
 from truecaller_async.errors import (
     DecodeError,
     NotFound,
@@ -164,7 +164,7 @@ class TrustCallerRequester:
 
     async def _wait(self, call: str) -> float:
         """Seconds until the next request may go; 0.0 means now, and it is charged."""
-        held = self._held_until - asyncio.get_running_loop().time()
+        held = self._held_until - loop_time()
         return held if held > 0 else await self._limiter.try_acquire(ACCOUNT, call)
 
     def _hold(self, error: RateLimited) -> None:
@@ -172,7 +172,7 @@ class TrustCallerRequester:
         self._refusals += 1
         self._limiter.slow_down(ACCOUNT)
         hold = cooldown_seconds(error.retry_after, self._refusals, self._rng)
-        self._held_until = max(self._held_until, asyncio.get_running_loop().time() + hold)
+        self._held_until = max(self._held_until, loop_time() + hold)
         if hold > COOLDOWN_MAX_SECONDS:
             raise WaitTooLong(hold, COOLDOWN_MAX_SECONDS) from None
 

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
+from truecaller_async.clock import loop_time
 from truecaller_async.errors import ConfigError, DecodeError, TruecallerError, ValidationError
 from truecaller_async.models import Answer, Problem, Request, Secret
 from truecaller_async.protocol.json_codec import readable
@@ -170,24 +171,24 @@ class SignedProfiles:
     async def _keys_newer_than(self, tried: Sequence[RSAPublicKey]) -> Sequence[RSAPublicKey]:
         """The keys fetched anew, here or by another meanwhile; none where it is too early to ask."""
         async with self._fetching:
-            if self._keys is tried and self._now() - max(self._forced, self._fetched) >= REFRESH_MIN:
-                self._forced = self._now()
+            if self._keys is tried and loop_time() - max(self._forced, self._fetched) >= REFRESH_MIN:
+                self._forced = loop_time()
                 await self._fetch()
             return () if self._keys is tried else self._keys
 
     async def _fetch(self) -> None:
-        if self._failure is not None and self._now() - self._failed < PAUSE:
+        if self._failure is not None and loop_time() - self._failed < PAUSE:
             raise copy(self._failure)
         request = Request("public_keys", "GET", "/v1/key", headers={"Accept": "application/json"}, body_max_bytes=CAP)
         try:
             self._keys = await self._service.call(request, self._read_keys)
         except TruecallerError as error:
-            self._failed, self._failure = self._now(), copy(error)
+            self._failed, self._failure = loop_time(), copy(error)
             raise
-        self._fetched, self._failure = self._now(), None
+        self._fetched, self._failure = loop_time(), None
 
     def _live(self) -> bool:
-        return self._now() - self._fetched < KEYS_LIVE
+        return loop_time() - self._fetched < KEYS_LIVE
 
     def _read_keys(self, answer: Answer) -> tuple[RSAPublicKey, ...]:
         if not 200 <= answer.status < 300:
@@ -221,9 +222,6 @@ class SignedProfiles:
         if await store.consume(profile.request_nonce or "", session) is None:
             rule = "was not issued to this session, is too old, or was used"
             raise _refused("requestNonce", "requestNonce.issued", rule, "the user must start again")
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
 
 
 def _require_cryptography() -> None:
