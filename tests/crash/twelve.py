@@ -45,6 +45,7 @@ from truecaller_async.sandbox import SPEEDS, SandboxSettings, SandboxState
 from truecaller_async.telemetry import LoggingObserver
 from truecaller_async.tokens import MemoryTokenStore
 from truecaller_async.tokens.pool import PoolSettings
+from truecaller_async.wiring import Environment, build_resources
 
 BATCH = 4
 LOST_BEFORE, LOST_AFTER = 5, 7
@@ -195,19 +196,11 @@ async def _run(folder: Path, journal: Path, options: CampaignOptions | None) -> 
 
 def _client(server: Server) -> TruecallerClient:
     known = SETTINGS
-    client = object.__new__(TruecallerClient)
-    client._build(
-        ClientSettings(
-            Credentials(known.client_account_id, known.key_id, known.api_key), "v2", RetryPolicy(), Timeouts()
-        ),
-        Line(server),
-        MemoryTokenStore(),
-        PoolSettings(known.limits, 1),
-        LoggingObserver(),
-        Clock(),
-        Random(7),
-    )
-    return client
+    credentials = Credentials(known.client_account_id, known.key_id, known.api_key)
+    settings = ClientSettings(credentials, "v2", RetryPolicy(), Timeouts())
+    environment = Environment(Clock(), Random(7), LoggingObserver())
+    shared = build_resources(settings, Line(server), MemoryTokenStore(), PoolSettings(known.limits, 1), environment)
+    return TruecallerClient._from_parts(settings, shared)
 
 
 def _unpacked(line: str) -> tuple[str, str, Mapping[str, str], bytes, float]:

@@ -113,7 +113,7 @@ class Campaign:
         """Read all results, in the first life and in the next."""
         resumed = self.survivor.standing.started is not None
         asked = CampaignRequest(
-            world.client._core, list(records(ROWS)), self.options, lambda: self.survivor, resumed=resumed
+            world.client._campaign_deps, list(records(ROWS)), self.options, lambda: self.survivor, resumed=resumed
         )
         self.stream = CampaignStream(asked)
         async with self.stream as stream:

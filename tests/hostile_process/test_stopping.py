@@ -39,7 +39,7 @@ class Stopped:
 def stream_of(world: World, journal: Survivor) -> CampaignStream:
     """The campaign, begun or resumed."""
     resumed = journal.standing.started is not None
-    asked = CampaignRequest(world.client._core, list(records(ROWS)), OPTIONS, lambda: journal, resumed=resumed)
+    asked = CampaignRequest(world.client._campaign_deps, list(records(ROWS)), OPTIONS, lambda: journal, resumed=resumed)
     return CampaignStream(asked)
 
 

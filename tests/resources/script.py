@@ -21,6 +21,7 @@ from truecaller_async.resources import ClientSettings
 from truecaller_async.telemetry import LoggingObserver
 from truecaller_async.tokens import MemoryTokenStore
 from truecaller_async.tokens.pool import PoolSettings
+from truecaller_async.wiring import Environment, build_resources
 
 BASE_URL = "https://api.example"
 ACCOUNT = "00000000-0000-4000-8000-000000000001"
@@ -126,17 +127,12 @@ def client_of(
     api_version: str = "v2",
 ) -> TruecallerClient:
     """A client whose parts are all real but the transport and the clocks."""
-    client = object.__new__(TruecallerClient)
-    client._build(
-        ClientSettings(CREDENTIALS, api_version, retry or RetryPolicy(), Timeouts()),
-        script,
-        MemoryTokenStore(),
-        PoolSettings(limits or Limits.documented(), max_tokens),
-        observer or LoggingObserver(),
-        VirtualClock(),
-        Random(7),
+    settings = ClientSettings(CREDENTIALS, api_version, retry or RetryPolicy(), Timeouts())
+    pool = PoolSettings(limits or Limits.documented(), max_tokens)
+    environment = Environment(VirtualClock(), Random(7), observer or LoggingObserver())
+    return TruecallerClient._from_parts(
+        settings, build_resources(settings, script, MemoryTokenStore(), pool, environment)
     )
-    return client
 
 
 def record(number: int = 0, **other: Any) -> CallRecord:

@@ -44,6 +44,7 @@ from truecaller_async.resources import ClientSettings
 from truecaller_async.sandbox import SandboxSettings, SandboxState
 from truecaller_async.telemetry import LoggingObserver
 from truecaller_async.tokens.pool import PoolSettings
+from truecaller_async.wiring import Environment, build_resources
 
 TRUTH_MAX = 10**8
 REST = 5.0
@@ -290,18 +291,17 @@ class Process:
         known = world.ether.state.settings
         cost = Effort(ServiceGuard())
         self.transport = SimulatedTransport(world.ether, cost)
-        client = object.__new__(TruecallerClient)
-        client._build(
-            ClientSettings(
-                Credentials(known.client_account_id, known.key_id, known.api_key), fate.version, fate.retry, Timeouts()
-            ),
+        credentials = Credentials(known.client_account_id, known.key_id, known.api_key)
+        settings = ClientSettings(credentials, fate.version, fate.retry, Timeouts())
+        observer = Listener(world.timeline, self.dice, fate.blind)
+        shared = build_resources(
+            settings,
             self.transport,
             HesitantStore(world.shelves, self.hesitate),
             PoolSettings(fate.limits, fate.max_tokens),
-            Listener(world.timeline, self.dice, fate.blind),
-            JumpingClock(fate.jumps),
-            Random(self.dice.getrandbits(64)),
+            Environment(JumpingClock(fate.jumps), Random(self.dice.getrandbits(64)), observer),
         )
+        client = TruecallerClient._from_parts(settings, shared)
         pool = client._shared.pool
         limiter = HesitantLimiter(pool._state.limiter, self.hesitate)
         pool._state.limiter = limiter
@@ -360,7 +360,7 @@ class Process:
         annals, source = self.world.annals[number], self.world.sources[number]
         journal = HesitantJournal(annals, self.doom, self.hesitate, self.world.timeline, str(number))
         options = course.campaign.options_in(self.number)
-        asked = CampaignRequest(client._core, source.open(), options, lambda: journal, resumed=annals.begun)
+        asked = CampaignRequest(client._campaign_deps, source.open(), options, lambda: journal, resumed=annals.begun)
         return CampaignStream(asked)
 
     async def _read(self, stream: CampaignStream, course: Course, life: Life, leaving: asyncio.Event) -> None:

@@ -161,7 +161,7 @@ async def run_journaled(
 ) -> tuple[list[RecordResult], Summary, Exception | None]:
     """A whole campaign as `World.run`, that begins in this journal or goes on from it, and is told to drain then."""
     known = journal.standing.started is not None
-    core = world.client._core
+    core = world.client._campaign_deps
     results: list[RecordResult] = []
     fault: Exception | None = None
     async with world.client, CampaignStream(CampaignRequest(core, source, None, lambda: journal, resumed=known)) as run:

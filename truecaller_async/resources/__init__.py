@@ -1,4 +1,4 @@
-"""The calls of the API, grouped as a user thinks of them."""
+"""The calls of the API in groups, and how a call is made."""
 
 from truecaller_async.resources.api_context import ApiContext
 from truecaller_async.resources.batches import Batches
@@ -9,6 +9,7 @@ from truecaller_async.resources.feature_sets import FeatureSets
 from truecaller_async.resources.labels import Labels
 from truecaller_async.resources.numbers import Numbers
 from truecaller_async.resources.pagination import Listing
+from truecaller_async.resources.tokens import Tokens
 
 __all__ = [
     "ApiContext",
@@ -21,4 +22,5 @@ __all__ = [
     "Listing",
     "Numbers",
     "RequestExecutor",
+    "Tokens",
 ]

@@ -1,19 +1,14 @@
-"""What the vendor deprecated, and the warning that says so.
+"""Warn of calls that the vendor deprecated: once for each client and call.
 
-A warning is told once per client and call, because a loop of a million pushes has one lesson to learn. Copies of a
-client made by `with_options` are one client here. It points at the line outside this package that made the call:
-Python shows such warnings by default only for the line of a person's own script. That holds through `await`; where a
-call was put into a task of its own, no line of the caller is left on the stack, and the event loop's is named.
+Copies of a client made by `with_options` count as one client.
 """
 
 from __future__ import annotations
 
-import inspect
 import warnings
 
 from truecaller_async.errors import TruecallerDeprecationWarning
-
-OURS = __name__.partition(".")[0] + "."
+from truecaller_async.stacklevel import stacklevel_of_caller
 
 VERSION_1 = (
     "version 1 of call personalisation is deprecated by the vendor; use version 2, client.with_options(api_version="
@@ -22,27 +17,27 @@ VERSION_1 = (
 
 
 class Deprecations:
-    """Which calls of a client were warned of already."""
+    """The deprecation warnings of one client."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def warn(self, call: str, advice: str) -> None:
-        """Warn that this call is deprecated, unless that was told. A warning that is made an error was not told."""
-        if call in self._told:
+        """Warn that this call is deprecated, unless it was warned of before.
+
+        Args:
+            call: The name of the call, such as "calls.push".
+            advice: The reason, and what to use instead.
+
+        Raises:
+            TruecallerDeprecationWarning: A warnings filter turns the warning into an error. The call then warns again.
+        """
+        if call in self._warned:
             return
-        warnings.warn(f"{call}: {advice}", TruecallerDeprecationWarning, stacklevel=_levels_to_the_caller())
-        self._told.add(call)
+        warnings.warn(f"{call}: {advice}", TruecallerDeprecationWarning, stacklevel=stacklevel_of_caller())
+        self._warned.add(call)
 
     def warn_version(self, call: str, api_version: str) -> None:
-        """Warn where the client speaks the deprecated version."""
+        """Warn that this call is deprecated if the client uses API version 1."""
         if api_version == "v1":
             self.warn(call, VERSION_1)
-
-
-def _levels_to_the_caller() -> int:
-    """How far up from the caller of this function the first line outside this package is, as `stacklevel` counts."""
-    frame, levels = inspect.currentframe(), 0
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(OURS):
-        frame, levels = frame.f_back, levels + 1
-    return levels

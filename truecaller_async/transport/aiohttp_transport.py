@@ -39,6 +39,7 @@ from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.options import Timeouts
 from truecaller_async.ports import Write
 from truecaller_async.protocol.links import check_link
+from truecaller_async.stacklevel import stacklevel_of_caller
 from truecaller_async.transport import attempt as attempts
 from truecaller_async.transport import download, failures, headers, proxies
 from truecaller_async.transport.attempt import HttpAttempt
@@ -80,7 +81,7 @@ class AiohttpTransport:
         if ssl is not None and not isinstance(ssl, SSLContext):
             raise ConfigError("ssl must be an ssl.SSLContext; load the certificates to trust into one")
         if ssl is not None and not (ssl.check_hostname and ssl.verify_mode is VerifyMode.CERT_REQUIRED):
-            warnings.warn(UNCHECKED, RuntimeWarning, stacklevel=3)
+            warnings.warn(UNCHECKED, RuntimeWarning, stacklevel=stacklevel_of_caller())
         if session is not None and not isinstance(session, aiohttp.ClientSession):
             raise ConfigError("session must be an aiohttp.ClientSession; leave it out to have one made")
         if isinstance(connections, bool) or not isinstance(connections, int) or connections < 1:
