@@ -1,4 +1,4 @@
-"""Tokens: the pool that lends them, and the stores that keep them."""
+"""Access tokens: the pool that lends them, and the stores that keep them."""
 
 from truecaller_async.tokens.memory_store import MemoryTokenStore
 from truecaller_async.tokens.mint_budget import MintBudgetClaim
