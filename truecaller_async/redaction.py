@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 
-from truecaller_async.errors import BODY_KEPT
+from truecaller_async.errors import BODY_MAX_CHARS
 from truecaller_async.models import mask_number
 
 TEXT_MAX_CHARACTERS = 500
@@ -54,8 +54,8 @@ def redact(text: str | None, kept: int = TEXT_MAX_CHARACTERS) -> str | None:
 
 def redact_body(body: bytes) -> str:
     """The beginning of a body as an error may carry it."""
-    read = body[: BYTES_OF_A_CHARACTER * (BODY_KEPT + MARGIN + 1)]
-    return redact(read.decode("utf-8", "replace"), BODY_KEPT) or ""
+    read = body[: BYTES_OF_A_CHARACTER * (BODY_MAX_CHARS + MARGIN + 1)]
+    return redact(read.decode("utf-8", "replace"), BODY_MAX_CHARS) or ""
 
 
 def redact_strict(text: str | None) -> str | None:

@@ -95,8 +95,8 @@ def test_error_has_retryable_sent_and_a_message(error: TruecallerError) -> None:
 
 
 def test_error_keeps_only_the_start_of_a_body() -> None:
-    assert len(errors.BadRequest(400, body="x" * 5000).body) == errors.BODY_KEPT
-    assert len(errors.DecodeError("odd", body="x" * 5000).body) == errors.BODY_KEPT
+    assert len(errors.BadRequest(400, body="x" * 5000).body) == errors.BODY_MAX_CHARS
+    assert len(errors.DecodeError("odd", body="x" * 5000).body) == errors.BODY_MAX_CHARS
 
 
 @pytest.mark.parametrize(

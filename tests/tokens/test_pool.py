@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.tokens.world import Mint, EventNames, answering, now, pool_of
+from tests.tokens.world import EventNames, Mint, answering, now, pool_of
 from tests.virtual import BASE, run_virtual
 from truecaller_async.errors import (
     AuthenticationFailed,
@@ -247,9 +247,9 @@ def test_mint_continues_without_the_task_that_requested_it() -> None:
         cancelled = asyncio.create_task(pool.acquire("push"))
         await asyncio.sleep(1.0)
         cancelled.cancel()
-        waiting = await pool.acquire("push")
+        token = await pool.acquire("push")
         assert len(mint.asked) == 1
-        assert waiting.secret.reveal() == "token-1"
+        assert token.secret.reveal() == "token-1"
 
     run_virtual(scene)
 

@@ -45,10 +45,10 @@ class _LimitState:
 
     __slots__ = (
         "_bucket",
+        "_following_at",
         "_full_until",
         "_interval",
         "_is_shared",
-        "_following_at",
         "_spacing",
         "_warmup",
         "window",
