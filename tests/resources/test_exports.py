@@ -244,7 +244,7 @@ async def test_full_disk_is_reported_and_leaves_no_file(tmp_path: Path, monkeypa
         Path(path).touch()
         return os.open("/dev/full", os.O_WRONLY)
 
-    monkeypatch.setattr(part_file, "_for_the_owner", on_a_full_disk)
+    monkeypatch.setattr(part_file, "_open_private", on_a_full_disk)
     for body in (b"x" * 1_000_000, b"flushed at the end"):
         script = linked(file=attrs.evolve(FILE, body=body))
         with pytest.raises(ConfigError, match="No space left on device"):

@@ -128,7 +128,13 @@ def _docstring(where: str, method: Method, parameters: list[str]) -> str:
     ]
     sections = [paragraph for paragraph in kept if paragraph.startswith(SECTIONS)]
     prose = [paragraph for paragraph in kept if paragraph not in sections]
-    reference = f"Returns and raises what `{where}` of the async client does; its documentation has the details."
+    if isinstance(method, ast.AsyncFunctionDef):
+        reference = f"Blocks until `{where}` of the async client returns."
+    else:
+        reference = (
+            "Returns a blocking `Listing`: call `page()` for one page, use `for` for all items from that page on.\n"
+            f"Both raise what awaiting `{where}` of the async client raises."
+        )
     return "\n\n".join([summary, *prose, reference, *sections])
 
 
