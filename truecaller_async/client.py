@@ -201,7 +201,7 @@ class TruecallerClient:
         journal: str | os.PathLike[str] | None = None,
         options: CampaignOptions | None = None,
     ) -> CampaignStream:
-        """Push every record of a source in batches, at the full rate of the account's limits and never above it.
+        """Push every record of a source in batches, at the full rate of the limits and never above it.
 
         From "Truecaller for Business: Batch" of the client's version. Version 1 is deprecated and warns
         `TruecallerDeprecationWarning`.

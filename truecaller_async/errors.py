@@ -97,9 +97,10 @@ class ValidationError(TruecallerError):
 
 
 class APIStatusError(TruecallerError):
-    """Raised if the server answers with an error. From "Truecaller for Business: Errors common to all calls".
+    """Raised if the server answers with an error.
 
-    Sent: "yes". Most are raised as one of the subclasses, which say what to do.
+    From "Truecaller for Business: Errors common to all calls". Sent: "yes". Most are raised as one of the subclasses,
+    which say what to do.
     """
 
     sent: Sent = "yes"
@@ -309,7 +310,7 @@ class PushRejected(TruecallerError):
 
 
 class NumberJobIncomplete(TruecallerError):
-    """Raised if many numbers need several requests, and a later one fails after an earlier one was answered.
+    """Raised if one of several requests for many numbers fails after an earlier one was answered.
 
     `.sent` and `.retryable` are those of the failed request, whose error is `__cause__`. Call again with the numbers
     from index `done` on.

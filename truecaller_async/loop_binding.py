@@ -37,7 +37,7 @@ class LoopBinding:
 
     @property
     def is_unclosed(self) -> bool:
-        """Whether the client was used in this process and is not closed."""
+        """Return whether the client was used in this process and is not closed."""
         return self._loop is not None and self._pid == os.getpid() and not self.closed
 
     def check(self) -> None:

@@ -162,7 +162,7 @@ NO_RETRY = RetryPolicy(attempts=1)
 
 @attrs.frozen
 class PollPolicy:
-    """The times at which the status of a batch, or the details of numbers, are requested. Durations are seconds."""
+    """The times at which batches, or the details of numbers, are polled. Durations are seconds."""
 
     first: float = attrs.field(default=2.0, validator=_positive)
     """Seconds until the first poll. A campaign learns a better delay from its earlier batches."""
@@ -234,7 +234,10 @@ class Limits:
 
     @classmethod
     def documented(cls) -> Limits:
-        """Return the documented limits: per token 100 requests a second and 60 batches a minute; 10 mints in 30 min."""
+        """Return the documented limits.
+
+        For each token 100 requests per second and 60 batches per minute; 10 new tokens in 30 minutes.
+        """
         return cls(
             (
                 RateLimit("token", 100, 1.0),

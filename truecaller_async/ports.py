@@ -162,7 +162,10 @@ class Journal(Protocol):
 
     @property
     def resumable(self) -> bool:
-        """Whether another run can continue from it, so that fingerprints and records of the rows are worth storing."""
+        """Return whether another run can continue from it.
+
+        If not, fingerprints and records of the rows need not be stored.
+        """
         ...
 
     async def open(self, *, is_new: bool) -> CampaignState:

@@ -19,7 +19,7 @@ LAYER = {
     "cancellation": 1,
     "clock": 1,
     "loop_binding": 1,
-    "stacklevel": 1,
+    "user_warnings": 1,
     "storage": 1,
     "protocol": 1,
     "planning": 1,

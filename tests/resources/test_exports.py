@@ -32,7 +32,7 @@ from truecaller_async import (
 from truecaller_async.errors import TruecallerDeprecationWarning
 from truecaller_async.models import Answer, Secret
 from truecaller_async.ports import Write
-from truecaller_async.resources import part_file
+from truecaller_async.storage import part_file
 
 FROM = datetime(2022, 1, 1, 5, 37, 9, tzinfo=UTC)
 TO = datetime(2022, 1, 7, 10, 36, 17, tzinfo=UTC)

@@ -20,7 +20,11 @@ SAID = st.sampled_from(["Bearer ", " ", "'", '"', ", ", "https://files.example/a
 @given(st.lists(SAID, max_size=60).map(" ".join), st.integers(0, 200))
 def test_truncation_leaves_no_part_of_a_token_or_number(said: str, before: int) -> None:
     text = "." * before + " " + said
-    for shown in (redact(text), redact_body(text.encode()), redact_body((" " * (BODY_MAX_CHARS - 300) + text).encode())):
+    for shown in (
+        redact(text),
+        redact_body(text.encode()),
+        redact_body((" " * (BODY_MAX_CHARS - 300) + text).encode()),
+    ):
         assert leaks(HIDDEN, [("quote", shown or "")]) == []
 
 

@@ -147,11 +147,11 @@ class LoopThread:
         return self._loop is not None and not self._stopping and self.in_this_process
 
     def _submit(self, work: Callable[[], Awaitable[T]]) -> concurrent.futures.Future[T]:
-        # Before the lock: in a child another thread of the parent may hold the inherited lock for ever.
+        # Before the lock: in a forked child the inherited lock may be held by a thread that does not exist.
         if not self.in_this_process:
             raise ClientClosed(OTHER_PROCESS)
         self._check_not_own_thread()
-        # Lost wake-up: work submitted after `loop.stop` would never run, and its caller would wait for ever. The check
+        # Lost wake-up: work submitted after `loop.stop` would never run, and its caller would never return. The check
         # and the submission are under the lock that request_stop() takes, so that all work precedes the stop. The loop
         # runs it or cancels it during the shutdown.
         with self._lock:
@@ -200,7 +200,7 @@ class LoopThreadRegistry:
         if self._closed:
             raise ClientClosed(CLOSED)
         pid = os.getpid()
-        # No lock: a fork while another thread holds it would leave it locked in the child for ever. If two threads make
+        # No lock: a fork while another thread holds it would leave it locked in the child. If two threads make
         # a LoopThread at once, the atomic `setdefault` keeps one for both; the other has no thread and no socket yet.
         return self._by_pid.get(pid) or self._by_pid.setdefault(pid, LoopThread(self._make_client))
 
@@ -255,7 +255,7 @@ async def _shut_down(client: TruecallerClient, campaigns: set[CampaignStream]) -
         # (`ResponseLost`, `ClientClosed`), which says whether the request was sent.
         await client.aclose()
     finally:
-        # Callers that still wait get a cancelled future. Without this they would wait for ever.
+        # Callers that still wait get a cancelled future. Without this they would wait without end.
         remaining = asyncio.all_tasks() - {asyncio.current_task()}
         for task in remaining:
             task.cancel()

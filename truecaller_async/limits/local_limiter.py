@@ -67,7 +67,7 @@ class _LimitState:
         self.window = SlidingWindow(rule)
 
     def wait(self, now: float, factor: float) -> float:
-        """Return the seconds until a permit; 0.0 means now. `factor` is the part of the limit that may be used."""
+        """Return the seconds until a permit; 0.0 means now. `factor` is the usable part of the limit."""
         wait = self.window.wait(now, factor) or self._bucket_wait(now)
         if wait > 0:
             # Used by charge(): the permit after the one that is waited for comes one interval later, not in a burst.

@@ -1,4 +1,4 @@
-"""Submit batches of up to 500 records by hand, read their status, and wait until all records are final."""
+"""Submit batches of up to 500 records by hand, read their status, and wait until they are final."""
 
 from __future__ import annotations
 
@@ -105,11 +105,11 @@ class Batches:
         raise DeadlineExceeded(f"the batch is not final after {timer.span:g} s; it may still resolve", sent="yes")
 
     async def attempt_submit(self, records: RecordColumns, token: Token) -> Batch:
-        """Submit canonical records in one attempt with this token. For campaigns. Raises the error of the attempt."""
+        """Submit canonical records in one attempt with this token. Raises its error. For campaigns."""
         return await self._context.attempt(self._submit_request(records), token, self._read_submit)
 
     async def attempt_status(self, batch_id: str, token: Token) -> StatusView:
-        """Read the status in one attempt with this token. For campaigns. Raises the error of the attempt."""
+        """Read the status in one attempt with this token. Raises its error. For campaigns."""
         context = self._context
 
         def read(answer: Answer) -> StatusView:

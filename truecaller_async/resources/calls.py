@@ -52,7 +52,7 @@ class Calls:
         return await self._context.call(self._request(canonical), self._read, until)
 
     async def attempt_push(self, record: CallRecord, token: Token) -> PushAnswer:
-        """Push a canonical record in one attempt with this token. For campaigns. Raises the error of the attempt."""
+        """Push a canonical record in one attempt with this token. Raises its error. For campaigns."""
         return await self._context.attempt(self._request(record), token, self._read)
 
     def _request(self, record: CallRecord) -> Request:

@@ -28,8 +28,8 @@ from truecaller_async.protocol.responses import read_download
 from truecaller_async.protocol.retry_after import http_date
 from truecaller_async.resilience.circuit_breaker import RECHECK_SECONDS, Grant, ServiceGuard
 from truecaller_async.resilience.server_clock import ServerClock
-from truecaller_async.resources.deprecations import Deprecations
 from truecaller_async.resources.retry import Retries
+from truecaller_async.user_warnings import Deprecations
 
 T = TypeVar("T")
 

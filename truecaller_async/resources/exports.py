@@ -1,5 +1,7 @@
-"""Download the two exports. The vendor deprecated them and says that they do not work; webhooks replace them.
+"""Download the two exports.
 
+Purpose:
+    The vendor deprecated them, and says that they do not work. Webhooks replace them.
 Algorithm:
     An export has two steps: the API answers with a link that is valid for a few minutes, and the link leads to a file.
     The hosts of files are not documented. So a link is followed only to trusted hosts (see `protocol.links`) and
@@ -21,7 +23,7 @@ from truecaller_async.protocol.export_requests import Unit, call_me_back_request
 from truecaller_async.protocol.links import check_hosts
 from truecaller_async.protocol.responses import read_export
 from truecaller_async.resources.api_context import ApiContext
-from truecaller_async.resources.part_file import PartFile
+from truecaller_async.storage.part_file import PartFile
 
 FILE_MAX_BYTES = 1024**3
 """The default maximum size of a file: 1 GiB."""

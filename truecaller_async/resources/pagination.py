@@ -12,7 +12,7 @@ Algorithm:
       ends the loop.
 Failure modes:
     - An error or a cancellation does not end a loop: its next step requests the same page again.
-    - A server that ignores the page number returns the same page for ever. So two repeated pages in a row, or a
+    - A server that ignores the page number always returns the same page. So two repeated pages in a row, or a
       repeated last page, raise `DecodeError`. A single repeated page in the middle is skipped: a page of items may have
       been added meanwhile. Pages are compared by a digest of the identities of their items.
 """
@@ -42,7 +42,7 @@ class Listed(Generic[Item]):
     """Requests the page with this number."""
 
     identity: Callable[[Item], object]
-    """Returns the value by which two items are told apart."""
+    """Returns a value that identifies an item."""
 
 
 class Listing(Generic[Item]):
@@ -96,7 +96,7 @@ class _Pages(Generic[Item]):
         raise StopAsyncIteration
 
     def _is_new(self, page: Page[Item], number: int, is_last: bool) -> bool:
-        """Return whether the page is new. Raises `DecodeError` if a repeated page cannot be a change of the list."""
+        """Return whether the page is new. Raises `DecodeError` if the server repeats its pages."""
         digest = _digest(self._listed.identity(item) for item in page.items)
         if digest not in self._seen:
             self._seen.add(digest)

@@ -129,7 +129,7 @@ class PooledCall(Generic[T]):
 
 
 def is_repeatable(error: TruecallerError, request: Request) -> bool:
-    """Return whether this request may be sent again after this error, which is neither a 429 nor a refused token."""
+    """Return whether a request may be sent again after this error. Not for a 429 or a refused token."""
     if isinstance(error, NotSent):
         return error.retryable
     return request.is_read and isinstance(error, ResponseLost | ServerError | DecodeError)

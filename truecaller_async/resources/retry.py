@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class NextTry(Enum):
-    """What follows a failed try."""
+    """The consequence of a failed try."""
 
     NONE = "none"
     """The error is raised."""

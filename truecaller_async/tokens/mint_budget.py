@@ -62,7 +62,7 @@ class MintBudgetClaim:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether no further request may be made for this mint."""
+        """Return whether no further request may be made for this mint."""
         return self.claimed >= self._claimed_max
 
     async def claim(self) -> None:
@@ -88,7 +88,7 @@ class MintBudget:
         self._cooldown_until = 0.0
         self._failures = 0
         self._last_failure: TruecallerError | None = None
-        self.throttled = 0
+        self.throttled_count = 0
 
     @property
     def window_seconds(self) -> float:
@@ -135,11 +135,11 @@ class MintBudget:
         """Start the cooldown that a 429 asks for; return the error to raise."""
         wait = THROTTLED_COOLDOWN_SECONDS if error.retry_after is None else min(error.retry_after, TOKEN_LIFE_SECONDS)
         self._cooldown_until = loop_time() + wait
-        self.throttled += 1
+        self.throttled_count += 1
         return self._exhausted(wait)
 
     async def _write(self, deadline: float | None) -> float:
-        """Write one mint to the ledger, after a wait up to the deadline if necessary; return its wall-clock stamp."""
+        """Write one mint to the ledger; wait for the budget up to the deadline. Return its wall-clock time."""
         while True:
             wall, now = self._state.clock.wall(), loop_time()
             wait = max(self._cooldown_until - now, self._window.wait(now) if self._window else 0.0)

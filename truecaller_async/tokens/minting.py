@@ -59,7 +59,7 @@ class TokenMinter:
         self.minted = 0
 
     async def grow(self, deadline: float | None) -> Token | None:
-        """Mint one more token in a task of its own, which goes on if the caller is cancelled. See `TokenPool.grow`."""
+        """Mint one more token in a task that continues if the caller is cancelled. See `TokenPool.grow`."""
         task = asyncio.get_running_loop().create_task(self._grow(len(self._state.tokens), deadline))
         self._growths.add(task)
         task.add_done_callback(self._growth_ended)
@@ -152,7 +152,7 @@ class TokenMinter:
 
 
 def retrieve_exception(task: asyncio.Task[Any]) -> None:
-    """Mark the exception of an ended task as retrieved: without it asyncio logs one that no caller awaits any more."""
+    """Mark the exception of an ended task as retrieved. Otherwise asyncio logs it if no caller awaits it."""
     if not task.cancelled():
         task.exception()
 

@@ -52,12 +52,12 @@ class Waiter:
 
     @property
     def has_token(self) -> bool:
-        """Whether a token was assigned that the waiter has not collected yet."""
+        """Return whether a token was assigned that the waiter has not collected yet."""
         return self._token is not None
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the waiter would use a permit at once."""
+        """Return whether the waiter would use a permit at once."""
         return self._token is None and not self._is_paused
 
     def assign(self, token: Token) -> None:
@@ -100,7 +100,7 @@ class Waiter:
 
 @attrs.frozen
 class CampaignSlot:
-    """The slot reserved for a campaign: until `until`, single calls of the kinds in `delayed_calls` are not served."""
+    """The slot reserved for a campaign: until then the single calls in `delayed_calls` are not served."""
 
     campaign_call: str
     until: float

@@ -107,7 +107,7 @@ class TokenPool:
     @property
     def mints_throttled(self) -> int:
         """The number of mint requests that were answered with 429."""
-        return self._budget.throttled
+        return self._budget.throttled_count
 
     async def open(self) -> None:
         """Adopt the live tokens of the store. The first call does it; later calls only check the loop.
@@ -155,7 +155,7 @@ class TokenPool:
         return self._state.knows(token_id)
 
     def cooldown_until(self, token_id: str) -> float:
-        """Return the loop time until which nothing may be sent with this token; minus infinity without a cooldown."""
+        """Return the loop time at which the cooldown of the token ends; minus infinity without one."""
         return self._state.cooldown_until(token_id)
 
     def cooling_down_count(self) -> int:

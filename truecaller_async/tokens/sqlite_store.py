@@ -1,4 +1,4 @@
-"""Store tokens and the ledger of mints in one SQLite file, for all processes of one machine and across restarts.
+"""Store tokens and the ledger of mints in one SQLite file, for all processes of one machine.
 
 Purpose:
     A crash loop must not use up the mint budget (10 tokens in 30 minutes). So live tokens and the ledger are on disk.

@@ -39,11 +39,11 @@ from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.options import Timeouts
 from truecaller_async.ports import Write
 from truecaller_async.protocol.links import check_link
-from truecaller_async.stacklevel import stacklevel_of_caller
 from truecaller_async.transport import attempt as attempts
 from truecaller_async.transport import download, failures, headers, proxies
 from truecaller_async.transport.attempt import HttpAttempt
 from truecaller_async.transport.deadlines import DeadlineTimer, body_within, head_within, silences
+from truecaller_async.user_warnings import stacklevel_of_caller
 
 CONNECTIONS = 128
 KEEP_ALIVE = 10.0

@@ -31,7 +31,7 @@ SUFFIX_CHARS = 8
 
 
 class PartFile:
-    """An `async with` block in which the file is written. Leaving the block without an error renames the file.
+    """An `async with` block in which the file is written. Leaving it without an error renames the file.
 
     Args:
         path: The target.

@@ -1,14 +1,16 @@
-"""Warn of calls that the vendor deprecated: once for each client and call.
+"""Warn the caller, at its own line: once for each deprecated call.
 
 Copies of a client made by `with_options` count as one client.
 """
 
 from __future__ import annotations
 
+import inspect
 import warnings
 
 from truecaller_async.errors import TruecallerDeprecationWarning
-from truecaller_async.stacklevel import stacklevel_of_caller
+
+PACKAGE_PREFIX = __name__.partition(".")[0] + "."
 
 VERSION_1 = (
     "version 1 of call personalisation is deprecated by the vendor; use version 2, client.with_options(api_version="
@@ -41,3 +43,16 @@ class Deprecations:
         """Warn that this call is deprecated if the client uses API version 1."""
         if api_version == "v1":
             self.warn(call, VERSION_1)
+
+
+def stacklevel_of_caller() -> int:
+    """Return the `stacklevel` that makes `warnings.warn` point at the first line outside this package.
+
+    Python shows deprecation warnings by default only for lines of the main program, so they must point there. Works
+    through `await`. In a task that the caller created, no line of the caller is on the stack: the warning then points
+    at the event loop.
+    """
+    frame, levels = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(PACKAGE_PREFIX):
+        frame, levels = frame.f_back, levels + 1
+    return levels
