@@ -1,4 +1,4 @@
-"""The generated mirrors: the file is current and its types are right; what the generator makes of one method."""
+"""The generated mirrors: the file is current, its types are correct, and each method is mirrored as specified."""
 
 from __future__ import annotations
 
