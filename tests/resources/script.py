@@ -113,7 +113,7 @@ class Script:
 
 
 def playing(*steps: Step, latency: float = 0.1, mints: Iterable[Step] = ()) -> Script:
-    """Make a transport with these steps. The first mint requests get `mints`, later ones a new token each."""
+    """Make a transport with these steps. The first mint requests get `mints`, later ones a new token."""
     return Script(deque(steps), latency, deque(mints))
 
 

@@ -7,10 +7,10 @@ It needs ruff (the extra `dev`). If the package cannot be imported because resou
 its path instead.
 
 Algorithm:
-Each public attribute of an async client is a resource. The source of its class is parsed. Every public method except
-`attempt_*` (single tries for campaigns) gets a mirror with the same parameters. An `async def` becomes a method that
-waits. A method that returns a `Listing` returns the blocking `Listing`. A parameter that is an `Iterable` is read in
-the caller's thread. The types are imported from where the async module imports them.
+    Each public attribute of an async client is a resource. The source of its class is parsed. Every public method
+    except `attempt_*` (single tries for campaigns) gets a mirror with the same parameters. An `async def` becomes a
+    method that waits. A method that returns a `Listing` returns the blocking `Listing`. A parameter that is an
+    `Iterable` is read in the caller's thread. The types are imported from where the async module imports them.
 """
 
 from __future__ import annotations

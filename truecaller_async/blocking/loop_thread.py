@@ -1,19 +1,17 @@
 """Run one async client on an event loop in a background thread; wait for it in other threads.
 
 Algorithm:
-A `LoopThread` is the loop, the daemon thread and the async client of one process. The first call starts the thread.
-Callers wait in their own threads. The thread stops in this order: abort the campaigns, close the async client (release
-the tokens, close the session), cancel the remaining tasks, close the loop. `close()` waits for that.
-
+    A `LoopThread` is the loop, the daemon thread and the async client of one process. The first call starts the thread.
+    Callers wait in their own threads. The thread stops in this order: abort the campaigns, close the async client
+    (release the tokens, close the session), cancel the remaining tasks, close the loop. `close()` waits for that.
 Invariants:
-After `fork()` the loop thread does not exist in the child. `LoopThreadRegistry` keeps one `LoopThread` per pid; the
-child creates a new one. The inherited objects must not be used or closed: closing would unregister the parent's sockets
-from the parent's loop. They stay alive because the parent's thread frame, which is never unwound in the child,
-references them.
-
+    After `fork()` the loop thread does not exist in the child. `LoopThreadRegistry` keeps one `LoopThread` per pid; the
+    child creates a new one. The inherited objects must not be used or closed: closing would unregister the parent's
+    sockets from the parent's loop. They stay alive because the parent's thread frame, which is never unwound in the
+    child, references them.
 Failure modes:
-If a client is garbage-collected without `close()`, it warns and its thread stops in the background. At interpreter exit
-the threads that still run have `EXIT_GRACE_SECONDS` to stop.
+    - If a client is garbage-collected without `close()`, it warns and its thread stops in the background.
+    - At interpreter exit the threads that still run have `EXIT_GRACE_SECONDS` to stop.
 """
 
 from __future__ import annotations
