@@ -43,18 +43,18 @@ NEVER_CLOSED = (
 
 @attrs.frozen(kw_only=True)
 class ClientConfig:
-    """The arguments of `TruecallerClient`, not checked yet."""
+    """The arguments of `TruecallerClient`, not checked yet. Its repr shows none that may be secret."""
 
     client_account_id: str
     key_id: str
     api_key: Secret
-    base_url: str
+    base_url: str = attrs.field(repr=False)
     api_version: str
     limits: Limits | None
     max_tokens: int
     retry: RetryPolicy | None
     timeouts: Timeouts | None
-    state: str
+    state: str = attrs.field(repr=False)
     session: aiohttp.ClientSession | None
     proxy: str | None = attrs.field(repr=False)
     ssl: ssl_module.SSLContext | None
