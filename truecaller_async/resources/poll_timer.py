@@ -12,6 +12,7 @@ import asyncio
 from random import Random
 from typing import Self
 
+from truecaller_async.clock import loop_time
 from truecaller_async.options import PollPolicy
 from truecaller_async.planning.poll_schedule import PollSchedule
 
@@ -27,8 +28,7 @@ class PollTimer:
 
     def __init__(self, poll: PollPolicy | None, timeout: float, rng: Random) -> None:
         policy = poll if poll is not None else PollPolicy()
-        self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
+        self._began = loop_time()
         self._schedule = PollSchedule(policy, self._began, policy.first)
         self._first_due: float | None = self._began + min(policy.first, timeout / 2)
         self._rng = rng
@@ -42,14 +42,14 @@ class PollTimer:
     @property
     def age(self) -> float:
         """The seconds since the wait began."""
-        return self._loop.time() - self._began
+        return loop_time() - self._began
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> None:
-        due = self._first_due if self._first_due is not None else self._schedule.next_due(self._loop.time(), self._rng)
+        due = self._first_due if self._first_due is not None else self._schedule.next_due(loop_time(), self._rng)
         self._first_due = None
         if due >= self.end:
             raise StopAsyncIteration
-        await asyncio.sleep(due - self._loop.time())
+        await asyncio.sleep(due - loop_time())
