@@ -127,14 +127,11 @@ class TokenMinter:
         state = self._state
         if state.knows(token.token_id):
             state.max_tokens = len(state.tokens)
-            self._report("token.reissued", token)
+            state.observer.event("token.reissued", {"token_id": token.token_id, "live_tokens": len(state.tokens)})
         state.add(token)
         await state.store.add(token)
-        self._report("token.minted", token)
+        state.observer.event("token.minted", {"token_id": token.token_id, "live_tokens": len(state.tokens)})
         return token
-
-    def _report(self, event: str, token: Token) -> None:
-        self._state.observer.event(event, {"token_id": token.token_id, "live_tokens": len(self._state.tokens)})
 
     async def _renew(self, old: PooledToken) -> None:
         state, old_id = self._state, old.token.token_id
