@@ -2,8 +2,8 @@
 
 An independent project, not an official Truecaller product.
 
-A name is loaded when it is first asked for, so that a program pays only for what it uses: the engine, say, only where
-campaigns are run. Programs that are not asynchronous find the same client in `truecaller_async.blocking`.
+A name is loaded when it is first used, so that a program pays only for what it uses: for the engine, for example, only
+if it runs campaigns. Programs without asyncio use the same client from `truecaller_async.blocking`.
 """
 
 from importlib import import_module as _import_module
@@ -147,7 +147,7 @@ __all__ = [
     "read_jsonl",
 ]
 
-# The module of each public name. tests/architecture holds that it lists the same names as the imports above.
+# The module of each public name. tests/architecture checks that it lists the same names as the imports above.
 _MODULES = {
     "client": ("TruecallerClient",),
     "engine": ("CampaignStream",),

@@ -1,65 +1,78 @@
-"""The client: one account, its tokens and its limits, and the calls that hang on it.
+"""The asyncio client: one account, its tokens and limits, and the calls of the API.
 
-Making a client does no I/O and needs no event loop; the session is opened by the first request and belongs to that
-loop. `with_options` gives a copy with other retries, timeouts or version that shares session, tokens and limits.
-`aclose` may be called twice. Used from another loop, after `fork` or after `aclose`, a client says so (`ClientClosed`).
+Invariants:
+    - Making a client does no I/O and needs no event loop. The first request opens the session and binds the client to
+      its loop.
+    - `with_options()` returns a copy with other settings, which shares session, tokens and limits.
+    - Used from another loop, after `fork()` or after `aclose()`, a client raises `ClientClosed`.
+
+The modules that do the work are imported inside the methods: the name `TruecallerClient` must not load them
+(tests/architecture/test_import_cost.py).
 """
 
 from __future__ import annotations
 
 import os
 import ssl as ssl_module
-from collections.abc import Callable, Mapping
-from functools import partial
-from pathlib import Path
-from random import Random
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
 import aiohttp
 import attrs
 
-from truecaller_async.clock import Clock
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import Secret
-from truecaller_async.options import NO_RETRY, CampaignOptions, Credentials, Limits, RetryPolicy, Timeouts
-from truecaller_async.ports import Journal, Observer, TokenStore, Transport
+from truecaller_async.options import NO_RETRY, CampaignOptions, Limits, RetryPolicy, Timeouts
+from truecaller_async.ports import Observer
 
 if TYPE_CHECKING:
     from truecaller_async.engine import CampaignDeps, CampaignStream
     from truecaller_async.resources import ApiContext, ClientSettings
-    from truecaller_async.tokens.pool import PoolSettings
     from truecaller_async.wiring import SharedResources
 
 BASE_URL = "https://enterprise-portal-noneu.truecaller.com"
-"""The one host that "Truecaller for Business: Transport conventions" names."""
+"""The only host that "Truecaller for Business: Transport conventions" names."""
 
 
 class TruecallerClient:
     """An asynchronous client of the Truecaller for Business API.
 
-    What it can do hangs on it; `help(client.numbers)` and so on say more of each:
+    Its calls, in groups; `help(client.numbers)` and so on document each group:
 
         client.calls         push(record)                              one real-time record
         client.batches       submit(records)  status(id)  wait(id)     up to 500 records by hand
         client.push_many     (source)                                  a whole campaign, of any length
-        client.resume        (journal)                                 the rest of one that was interrupted
+        client.resume        (journal)                                 the rest of an interrupted campaign
         client.labels        list()                                    dynamic labels
         client.feature_sets  list()
         client.numbers       list()  publish()  delist()  wait_listed()
         client.exports       user_feedback()  call_me_back()           deprecated by the vendor
         client.tokens        status()  make()
 
-    `client_account_id` (a UUID), `key_id` and `api_key` come from the console page "Manage API Keys". `base_url` must
-    be https, except on this machine. `api_version` is "v1", "v2" or "v3". `limits` are the documented ones unless
-    given. `max_tokens` tokens, 1 to 20, are alive at once at the most, made only as work needs them. `retry` and
-    `timeouts` hold for each call; `with_options` changes them for some. `state` says where tokens live: "memory:" or
-    "sqlite:///path" (they survive restarts). `session`, `proxy` (a URL) and `ssl` are yours to bring; a session that
-    you bring is never closed here. `user_agent` is put behind our own, and `observer`, with the methods of
-    `truecaller_async.ports.Observer`, is told of every request and stage in place of the log.
+    Use it in an `async with` block, or call `aclose()`. All errors that it raises on purpose are subclasses of
+    `TruecallerError`; `help(truecaller_async.errors)` shows the tree.
 
-    Raises `ConfigError`, and does no I/O. Everything that it and its calls raise on purpose is a `TruecallerError`;
-    the tree is in `help(truecaller_async.errors)`.
+    Args:
+        client_account_id: The UUID of the account, from the console page "Manage API Keys".
+        key_id: The id of the API key, from the same page.
+        api_key: The API key, from the same page.
+        base_url: Scheme and host of the API. It must be https, except on this machine.
+        api_version: "v1", "v2" or "v3".
+        limits: The rate limits of the account; `Limits.documented()` if None.
+        max_tokens: How many tokens may be alive at once, from 1 to 20. They are made only as the work needs them.
+        retry: How calls are retried; `RetryPolicy()` if None. `with_options()` changes it for some calls.
+        timeouts: The timeouts of one attempt, in seconds; `Timeouts()` if None.
+        state: Where tokens are stored: "memory:", or "sqlite:///path" (they survive restarts).
+        session: An aiohttp session to use. The client never closes it.
+        proxy: The URL of a proxy.
+        ssl: The TLS context, for example one that trusts a private certificate authority.
+        user_agent: Appended to the User-Agent of this package.
+        observer: Receives every request and event in place of the log. It has the methods of
+            `truecaller_async.ports.Observer`.
+
+    Raises:
+        ConfigError: A setting is missing or wrong.
     """
 
     def __init__(
@@ -81,58 +94,47 @@ class TruecallerClient:
         user_agent: str | None = None,
         observer: Observer | None = None,
     ) -> None:
-        from truecaller_async import wiring
-        from truecaller_async.resources import ClientSettings
-        from truecaller_async.settings import checked_count, checked_kind, checked_url, checked_version
-        from truecaller_async.telemetry import LoggingObserver
-        from truecaller_async.tokens.pool import PoolSettings
-        from truecaller_async.transport import AiohttpTransport
+        from truecaller_async.wiring import ClientConfig, build_client
 
-        api_key = api_key if isinstance(api_key, Secret) else Secret(api_key)  # from here on no frame shows it
-        credentials = Credentials(client_account_id, key_id, api_key)
-        settings = ClientSettings(
-            credentials,
-            checked_version(api_version),
-            checked_kind("retry", retry, RetryPolicy, RetryPolicy),
-            checked_kind("timeouts", timeouts, Timeouts, Timeouts),
+        api_key = api_key if isinstance(api_key, Secret) else Secret(api_key)  # a plain str would appear in tracebacks
+        config = ClientConfig(
+            client_account_id=client_account_id,
+            key_id=key_id,
+            api_key=api_key,
+            base_url=base_url,
+            api_version=api_version,
+            limits=limits,
+            max_tokens=max_tokens,
+            retry=retry,
+            timeouts=timeouts,
+            state=state,
+            session=session,
+            proxy=proxy,
+            ssl=ssl,
+            user_agent=user_agent,
+            observer=observer,
         )
-        url = checked_url(base_url)
-        transport = AiohttpTransport(url, session=session, proxy=proxy, ssl=ssl, user_agent=user_agent)
-        store = wiring.token_store_from(state, url, credentials)
-        known = checked_kind("limits", limits, Limits, Limits.documented)
-        pool = PoolSettings(known, checked_count(max_tokens))
-        self._build(settings, transport, store, pool, observer or LoggingObserver(), Clock(), Random())  # noqa: S311
+        self._attach_resources(*build_client(config))
 
-    def _build(
-        self,
-        settings: ClientSettings,
-        transport: Transport,
-        store: TokenStore,
-        pool: PoolSettings,
-        observer: Observer,
-        clock: Clock,
-        rng: Random,
-    ) -> None:
-        from truecaller_async.wiring import Environment, build_resources
-
-        self._attach_resources(
-            settings, build_resources(settings, transport, store, pool, Environment(clock, rng, observer))
-        )
+    @classmethod
+    def _from_parts(cls, settings: ClientSettings, shared: SharedResources) -> Self:
+        client = object.__new__(cls)
+        client._attach_resources(settings, shared)
+        return client
 
     def _attach_resources(self, settings: ClientSettings, shared: SharedResources) -> None:
         from truecaller_async import resources
-        from truecaller_async.resources.tokens import Tokens
 
         self._settings = settings
         self._shared = shared
-        service = self._api_context(settings)
-        self.calls = resources.Calls(service)
-        self.batches = resources.Batches(service)
-        self.labels = resources.Labels(service)
-        self.feature_sets = resources.FeatureSets(service)
-        self.numbers = resources.Numbers(service)
-        self.exports = resources.Exports(service)
-        self.tokens = Tokens(service)
+        context = self._api_context(settings)
+        self.calls = resources.Calls(context)
+        self.batches = resources.Batches(context)
+        self.labels = resources.Labels(context)
+        self.feature_sets = resources.FeatureSets(context)
+        self.numbers = resources.Numbers(context)
+        self.exports = resources.Exports(context)
+        self.tokens = resources.Tokens(context)
 
     def _api_context(self, settings: ClientSettings) -> ApiContext:
         from truecaller_async.resources import ApiContext
@@ -142,11 +144,21 @@ class TruecallerClient:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Self:
-        """A client from the environment; keyword arguments of the constructor override it.
+        """Make a client from environment variables.
 
         Reads TRUECALLER_CLIENT_ACCOUNT_ID, TRUECALLER_KEY_ID and TRUECALLER_API_KEY (each also as NAME_FILE, the path
-        of a file that holds it), TRUECALLER_BASE_URL, TRUECALLER_API_VERSION, TRUECALLER_STATE, TRUECALLER_LIMITS
-        ("batch=60/60,token=100/1") and TRUECALLER_MAX_TOKENS. Raises `ConfigError` that names what is missing.
+        of a file that contains it), TRUECALLER_BASE_URL, TRUECALLER_API_VERSION, TRUECALLER_STATE, TRUECALLER_LIMITS
+        ("batch=60/60,token=100/1") and TRUECALLER_MAX_TOKENS.
+
+        Args:
+            environ: The variables; `os.environ` if None.
+            **overrides: Arguments of the constructor. They have priority over the variables.
+
+        Returns:
+            The client.
+
+        Raises:
+            ConfigError: A variable is missing or wrong; the message names it.
         """
         from truecaller_async.settings import settings_from
 
@@ -156,10 +168,20 @@ class TruecallerClient:
     def with_options(
         self, *, retry: RetryPolicy | None = None, timeouts: Timeouts | None = None, api_version: str | None = None
     ) -> TruecallerClient:
-        """A copy with these settings; session, tokens and limits are shared, and closing either closes both.
+        """Make a copy with other settings.
 
-        None leaves a setting as it is. Raises `ConfigError` for a version that does not exist and for values that are
-        no `RetryPolicy` or `Timeouts`.
+        The copy shares session, tokens and limits. Closing one closes both.
+
+        Args:
+            retry: The retry policy of the copy; unchanged if None.
+            timeouts: The timeouts of the copy, in seconds; unchanged if None.
+            api_version: "v1", "v2" or "v3"; unchanged if None.
+
+        Returns:
+            The copy.
+
+        Raises:
+            ConfigError: The version does not exist, or a value has the wrong type.
         """
         from truecaller_async.settings import checked_kind, checked_version
 
@@ -170,9 +192,7 @@ class TruecallerClient:
             timeouts=checked_kind("timeouts", timeouts, Timeouts, lambda: known.timeouts),
             api_version=known.api_version if api_version is None else checked_version(api_version),
         )
-        copy = object.__new__(type(self))
-        copy._attach_resources(settings, self._shared)
-        return copy
+        return self._from_parts(settings, self._shared)
 
     def push_many(
         self,
@@ -181,61 +201,75 @@ class TruecallerClient:
         journal: str | os.PathLike[str] | None = None,
         options: CampaignOptions | None = None,
     ) -> CampaignStream:
-        """Push every record of `source` in batches, at the full rate the account may use and never above it.
+        """Push every record of a source in batches, at the full rate of the limits and never above it.
 
-        `source` is an iterable or async iterable of `CallRecord` or of mappings with the names of the input columns,
-        or a reader (`read_csv`, `read_jsonl`). Returns a stream: `async with` it, `async for` one `RecordResult` for
-        each record read, in the order in which they become known. If a connection breaks after a batch was handed
-        over, nobody can know whether Truecaller took it: the engine sends it again and says so, or holds it
-        (`options.on_ambiguous`). Faults of the whole run are raised from the iteration after the last result. From
-        "Truecaller for Business: Batch" of the client's version; version 1 warns `TruecallerDeprecationWarning`.
+        From "Truecaller for Business: Batch" of the client's version. Version 1 is deprecated and warns
+        `TruecallerDeprecationWarning`.
 
-        `journal` is the path of a file that remembers the campaign, so that it can be resumed after any crash; None or
-        "memory:" keeps nothing. The file must not hold a campaign yet. It has no phone number in it, unless `source`
-        cannot be read again (a generator, standard input): then the records of each batch are kept until it has its
-        last word. Entering the block raises `JournalBusy`, `JournalError`, and `SourceError` for a file that cannot be
-        read at all.
+        If a connection breaks after a batch was sent, it is unknown whether Truecaller accepted the batch. Then
+        `options.on_ambiguous` decides: the engine sends it again and flags its results (`possibly_duplicated`), or
+        holds it.
+
+        Args:
+            source: An iterable or async iterable of `CallRecord`, or of mappings with the names of the input columns;
+                or a reader (`read_csv`, `read_jsonl`).
+            journal: The path of a file that stores the progress, so that `resume()` can continue after any crash. The
+                file must not contain a campaign yet. None or "memory:": nothing is stored. The file contains no phone
+                numbers, unless the source cannot be read again (a generator, standard input): then it keeps the records
+                of each batch until the batch has its final outcomes.
+            options: How the campaign runs; `CampaignOptions()` if None.
+
+        Returns:
+            A stream: enter it with `async with`, then iterate it with `async for`. It yields one `RecordResult` for
+            each record read, in the order in which the results become known. Entering it raises `JournalBusy`,
+            `JournalError`, and `SourceError` if a file cannot be read at all. The iteration raises an error of the
+            whole campaign after the last result.
+
+        Raises:
+            ConfigError: An argument is wrong.
         """
         self._shared.executor.deprecations.warn_version("push_many", self._settings.api_version)
-        from truecaller_async.engine import CampaignRequest, CampaignStream
-        from truecaller_async.settings import checked_kind
-
-        chosen = checked_kind("options", options, CampaignOptions, CampaignOptions)
-        return CampaignStream(CampaignRequest(self._core, source, chosen, _journal_of(journal)))
+        return self._campaign(source, journal, options)
 
     def resume(
         self, journal: str | os.PathLike[str], *, source: object = None, options: CampaignOptions | None = None
     ) -> CampaignStream:
-        """Go on with a campaign whose process ended, however it ended, and finish it.
+        """Continue a campaign whose process ended, in whatever way, and finish it.
 
-        `journal` is the path that `push_many` was given. What the server accepted is asked for, what was planned is
-        sent, what may have been applied without our knowing goes by `options.on_ambiguous`, and the source is read on
-        from the row where it stopped. The stream yields one result for each row that had no final word; a row that had
-        it is not told again, even where the reader had not come to it. Its summary counts the whole campaign. A
-        finished campaign sends nothing.
+        It polls the batches that the server accepted, sends the batches that were planned, treats batches that may have
+        been applied by `options.on_ambiguous`, and reads the source on from the row at which it stopped. A finished
+        campaign sends nothing. The API version is that of the journal. The credentials are those of this client, and
+        must belong to the same account.
 
-        `source` is only for what the journal cannot open again: a list, a generator, a file that was moved. It must be
-        the same rows in the same order; without it, a campaign from a generator finishes what had been read, and sends
-        no batch again whose answer was lost and behind which other rows were read. `options` are those of the journal
-        unless given. The version of the API is the journal's, the credentials are this
-        client's, and must be of the same account.
+        Args:
+            journal: The path that `push_many` was given.
+            source: The same rows again, in the same order, if the journal cannot reopen the source (a list, a
+                generator, a file that was moved). Without it a campaign from a generator finishes the rows that were
+                read; a batch whose answer was lost, and behind which other rows were read, is not sent again.
+            options: How the campaign runs; those of the journal if None.
 
-        Entering the block raises `JournalBusy` (another process works on it), `JournalError`, `SourceChanged` (the
-        first row that differs is its `.row`; nothing was sent), `SourceError` and `ConfigError`.
+        Returns:
+            A stream as that of `push_many`, with one result for each row without a final outcome. Rows with a final
+            outcome are not repeated, even if their results were never iterated. The summary counts the whole campaign.
+            Entering it raises `JournalBusy` (another process has the journal), `JournalError`, `SourceChanged` (its
+            `.row` is the first row that differs; nothing was sent), `SourceError` and `ConfigError`.
+
+        Raises:
+            ConfigError: An argument is wrong.
         """
-        from truecaller_async.engine import CampaignRequest, CampaignStream
-        from truecaller_async.settings import checked_kind
-
         if journal in (None, "memory:"):
             raise ConfigError(f"journal is {journal!r}: a campaign is resumed from the path that push_many was given")
-        chosen = None if options is None else checked_kind("options", options, CampaignOptions, CampaignOptions)
-        return CampaignStream(CampaignRequest(self._core, source, chosen, _journal_of(journal), resumed=True))
+        return self._campaign(source, journal, options, resumed=True)
 
     async def aclose(self) -> None:
-        """Give up the tokens, close the session. May be called twice, and at the same time from two tasks.
+        """Release the tokens and close the session. May be called twice, also by two tasks at the same time.
 
-        In a forked child the tokens and the sockets are the parent's: there it only closes the client to this process.
-        Raises `ClientClosed` in another event loop while the one of the first use is still open.
+        In a forked child the tokens and the sockets belong to the parent process; there the client is only marked as
+        closed.
+
+        Raises:
+            ClientClosed: The caller runs in another event loop while the loop of the first use is still open.
+            ConfigError: The state file cannot be written.
         """
         await self._shared.aclose()
 
@@ -252,7 +286,7 @@ class TruecallerClient:
         raise TypeError("TruecallerClient is asynchronous: write 'async with', not 'with'")
 
     def __exit__(self, *_: object) -> None:
-        """Never reached; here so that `with` finds both methods and `__enter__` can say what to do."""
+        """Unreachable: `with` looks up both methods, so that `__enter__` can raise its message."""
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -266,8 +300,27 @@ class TruecallerClient:
             return "<TruecallerClient, refused>"  # a crash reporter prints the client whose constructor raised
         return f"<TruecallerClient {settings.credentials.client_account_id} {settings.api_version}>"
 
-    def _core(self, api_version: str | None = None) -> CampaignDeps:
-        """What a campaign needs: single attempts, because the engine owns the policy; a version, where one is kept."""
+    def _campaign(
+        self,
+        source: object,
+        journal: str | os.PathLike[str] | None,
+        options: CampaignOptions | None,
+        *,
+        resumed: bool = False,
+    ) -> CampaignStream:
+        from truecaller_async.engine import CampaignRequest, CampaignStream
+        from truecaller_async.settings import checked_kind
+        from truecaller_async.wiring import journal_factory
+
+        # A resumed campaign without options keeps those of its journal.
+        chosen = (
+            None if resumed and options is None else checked_kind("options", options, CampaignOptions, CampaignOptions)
+        )
+        request = CampaignRequest(self._campaign_deps, source, chosen, journal_factory(journal), resumed=resumed)
+        return CampaignStream(request)
+
+    def _campaign_deps(self, api_version: str | None = None) -> CampaignDeps:
+        """Return what a campaign uses of this client. `api_version` is that of a resumed journal."""
         from truecaller_async.engine import CampaignDeps
         from truecaller_async.resources import Batches, Calls
         from truecaller_async.settings import checked_version
@@ -275,10 +328,11 @@ class TruecallerClient:
         shared = self._shared
         shared.pool.binding.bind()
         version = checked_version(api_version or self._settings.api_version)
-        single = self._api_context(attrs.evolve(self._settings, retry=NO_RETRY, api_version=version))
+        # Single attempts: the engine has a retry policy of its own.
+        context = self._api_context(attrs.evolve(self._settings, retry=NO_RETRY, api_version=version))
         return CampaignDeps(
-            calls=Calls(single),
-            batches=Batches(single),
+            calls=Calls(context),
+            batches=Batches(context),
             pool=shared.pool,
             clock=shared.clock,
             rng=shared.rng,
@@ -292,16 +346,3 @@ class TruecallerClient:
             account=self._settings.credentials.client_account_id,
             api_version=version,
         )
-
-
-def _journal_of(path: str | os.PathLike[str] | None) -> Callable[[], Journal]:
-    """What makes the journal that was asked for; it opens nothing yet. Raises `ConfigError`."""
-    if path is None or path == "memory:":
-        from truecaller_async.journal import MemoryJournal
-
-        return MemoryJournal
-    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-        raise ConfigError(f"journal is of type {type(path).__name__}: it must be the path of a file, or None")
-    from truecaller_async.journal import SqliteJournal
-
-    return partial(SqliteJournal, Path(path))

@@ -1,9 +1,9 @@
-"""Where a client lives: one event loop of one process.
+"""Bind a client to one event loop of one process: those of its first use.
 
-Locks, sockets and timers belong to the loop that made them, and a fork copies them without the thread that serves
-them. Shared with another loop or process they do not fail, they hang or mix up answers. So a client is bound to the
-loop and the process of its first use, every entry asks here before it touches anything, and the answer is a sentence
-that says what to do.
+Purpose:
+    Locks, sockets and timers belong to the loop that made them, and a fork copies them without the thread that serves
+    them. Shared with another loop or process they do not fail: they hang, or mix up answers. So each entry point checks
+    the binding before it touches anything, and raises `ClientClosed` with a message that says what to do.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ import os
 
 from truecaller_async.errors import ClientClosed
 
-CLOSED = "the client is closed; make a new one (a server makes one at its start and closes it at its end)"
+CLOSED = "the client is closed. Make a new one; a server makes one at its start and closes it at its end."
 OTHER_PROCESS = (
-    "the client was first used in another process, before a fork; make a new one in this process, "
-    "such as with TruecallerClient.from_env()"
+    "the client cannot be used here: it was first used in another process, before a fork. "
+    "Make a new one in this process, for example with TruecallerClient.from_env()."
 )
 OTHER_LOOP = (
-    "the client was first used in another event loop; make one client in each loop, "
-    "or do all the work in one asyncio.run()"
+    "the client cannot be used here: it was first used in another event loop. "
+    "Make one client in each loop, or do all the work in one asyncio.run()."
 )
-OTHER_LOOP_LIVES = "the client was first used in another event loop, which is still open; close it there"
+OTHER_LOOP_IS_OPEN = (
+    "the client cannot be closed here: it was first used in another event loop, which is still open. Close it there."
+)
 
 
 class LoopBinding:
-    """The loop and the process of a client's first use, and whether it is closed."""
+    """The event loop and the process of the first use, and whether the client is closed."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -35,11 +37,15 @@ class LoopBinding:
 
     @property
     def is_unclosed(self) -> bool:
-        """Whether it was used in this process and never closed."""
+        """Return whether the client was used in this process and is not closed."""
         return self._loop is not None and self._pid == os.getpid() and not self.closed
 
     def check(self) -> None:
-        """Raises `ClientClosed` where the client may not be used here; binds nothing. Needs a running loop."""
+        """Check that the client may be used here; bind nothing. Needs a running event loop.
+
+        Raises:
+            ClientClosed: The client is closed, or bound to another event loop or process.
+        """
         loop = asyncio.get_running_loop()
         if self.closed:
             raise ClientClosed(CLOSED)
@@ -49,21 +55,29 @@ class LoopBinding:
             raise ClientClosed(OTHER_LOOP)
 
     def bind(self) -> None:
-        """Check, and be at home here from now on."""
+        """Check, and bind the client to this event loop and process if it is not bound yet.
+
+        Raises:
+            ClientClosed: As `check()`.
+        """
         self.check()
         if self._loop is None:
             self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
 
     def close(self) -> bool:
-        """Close it. False means that nothing may be touched: what is open belongs to the process before the fork.
+        """Mark the client as closed.
 
-        Raises `ClientClosed` in another loop while its own is still open, since only that one can close it.
+        Returns:
+            Whether its resources may be closed here. False in a forked child: they belong to the parent process.
+
+        Raises:
+            ClientClosed: The client is bound to another event loop that is still open; only there it can be closed.
         """
         if self._pid not in (None, os.getpid()):
             self.closed = True
             return False
         loop = self._loop
         if not (self.closed or loop is None or loop is asyncio.get_running_loop() or loop.is_closed()):
-            raise ClientClosed(OTHER_LOOP_LIVES)
+            raise ClientClosed(OTHER_LOOP_IS_OPEN)
         self.closed = True
         return True

@@ -1,8 +1,10 @@
-"""Settings as frozen values, checked at birth: a wrong one is a `ConfigError` before anything is sent.
+"""Define the options of clients and campaigns: frozen values that are checked when they are created.
 
-Durations are float seconds and are named for what they bound. Limits are data: `Limits.documented()` are the figures
-of "Truecaller for Business: Rate limits in one place", and every figure can be replaced, because an account's limits
-are "the limits entitled to your business".
+Invariants:
+    - A wrong value raises `ConfigError` before anything is sent.
+    - Durations are float seconds.
+    - Limits are data: `Limits.documented()` has the figures of "Truecaller for Business: Rate limits in one place", and
+      each can be replaced, because an account's limits are "the limits entitled to your business".
 """
 
 from __future__ import annotations
@@ -20,65 +22,68 @@ from truecaller_async.redaction import quoted_value
 Attribute: TypeAlias = "attrs.Attribute[Any]"
 
 CALLS = ("push", "submit", "status", "labels", "numbers", "feature_sets", "exports", "mint")
-"""The names of the calls a limit can be about; `*` means every call made with a token."""
+"""The names of the calls that a limit can count; `*` means every call made with a token."""
 
 BATCH_MAX = 500
-"""Records in one batch."""
+"""The most records in one batch."""
 
 COOLDOWN_MAX_SECONDS = 300.0
-"""Seconds of `Retry-After` that a single call sits out; a longer one is a `WaitTooLong`, or a benched token."""
+"""The longest `Retry-After` that a single call waits for. For a longer one it raises `WaitTooLong`."""
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
+NUMBER_MAX = 2**63 - 1
+"""The largest number that is accepted: no setting needs a larger one, and arithmetic would overflow."""
 
 FIGURE_MAX = 2**63 - 1
 """The largest figure: beyond it nothing is meant, and arithmetic overflows."""
+SHOWN_MAX_CHARS = 40
 
 
 def _positive(instance: object, attribute: Attribute, value: float) -> None:
-    if not _is_figure(value) or value <= 0:
-        raise _refused(instance, attribute, value, "a finite number above 0")
+    if not _is_number(value) or value <= 0:
+        raise _config_error(instance, attribute, value, "a finite number above 0")
 
 
 def _not_negative(instance: object, attribute: Attribute, value: float) -> None:
-    if not _is_figure(value) or value < 0:
-        raise _refused(instance, attribute, value, "a finite number, 0 or more")
+    if not _is_number(value) or value < 0:
+        raise _config_error(instance, attribute, value, "a finite number, 0 or more")
 
 
-def _whole_positive(instance: object, attribute: Attribute, value: int) -> None:
-    if not _is_figure(value) or not isinstance(value, int) or value < 1:
-        raise _refused(instance, attribute, value, "a whole number from 1")
+def _int_from_1(instance: object, attribute: Attribute, value: int) -> None:
+    if not _is_number(value) or not isinstance(value, int) or value < 1:
+        raise _config_error(instance, attribute, value, "a whole number from 1")
 
 
-def _whole(instance: object, attribute: Attribute, value: int) -> None:
-    if not _is_figure(value) or not isinstance(value, int) or value < 0:
-        raise _refused(instance, attribute, value, "a whole number from 0")
+def _int_from_0(instance: object, attribute: Attribute, value: int) -> None:
+    if not _is_number(value) or not isinstance(value, int) or value < 0:
+        raise _config_error(instance, attribute, value, "a whole number from 0")
 
 
-def _one_of(*words: str) -> Callable[[object, Attribute, str], None]:
+def _one_of(*choices: str) -> Callable[[object, Attribute, str], None]:
     def check(instance: object, attribute: Attribute, value: str) -> None:
-        if value not in words:
-            raise _refused(instance, attribute, value, f"one of {', '.join(repr(word) for word in words)}")
+        if value not in choices:
+            raise _config_error(instance, attribute, value, f"one of {', '.join(repr(choice) for choice in choices)}")
 
     return check
 
 
-def _a(kind: type, rule: str) -> Callable[[object, Attribute, object], None]:
+def _instance_of(kind: type, rule: str) -> Callable[[object, Attribute, object], None]:
     def check(instance: object, attribute: Attribute, value: object) -> None:
         if not isinstance(value, kind):
-            raise _refused(instance, attribute, value, rule)
+            raise _config_error(instance, attribute, value, rule)
 
     return check
 
 
-def _refused(instance: object, attribute: Attribute, value: object, rule: str) -> ConfigError:
+def _config_error(instance: object, attribute: Attribute, value: object, rule: str) -> ConfigError:
     hint = f"; the default is {attribute.default!r}" if isinstance(attribute.default, int | float | str) else ""
     return ConfigError(f"{type(instance).__name__}.{attribute.name} is {quoted_value(value)}: it must be {rule}{hint}")
 
 
-def _is_figure(value: object) -> bool:
-    """Whether it is a finite number, as far as numbers are meant. A boolean is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= FIGURE_MAX
+def _is_number(value: object) -> bool:
+    """Return whether the value is a finite number in range; a boolean is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= NUMBER_MAX
 
 
 def _is_printable(text: object) -> bool:
@@ -87,11 +92,16 @@ def _is_printable(text: object) -> bool:
 
 @attrs.frozen
 class Credentials:
-    """Who calls: the account's id, and the key pair from the console page "Manage API Keys"."""
+    """The account and its API key, from the console page "Manage API Keys"."""
 
     client_account_id: str
+    """The UUID of the account."""
+
     key_id: str
+    """The id of the key."""
+
     api_key: Secret
+    """The key."""
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.client_account_id, str) or not UUID.fullmatch(self.client_account_id):
@@ -107,66 +117,84 @@ class Credentials:
 
 @attrs.frozen
 class Timeouts:
-    """Seconds of silence that end an attempt: until a connection is had, and between two reads.
+    """The timeouts of one attempt, in seconds.
 
-    There is no total on purpose: when a total fires nobody can say whether the request was sent. An answer that has
-    begun must be complete within ten times `read`.
+    There is no total timeout: when it fired, it would be unknown whether the request was sent.
     """
 
     connect: float = attrs.field(default=10.0, validator=_positive)
+    """Seconds until a connection is acquired."""
+
     read: float = attrs.field(default=30.0, validator=_positive)
+    """Seconds between two reads. An answer that has begun must be complete within ten times this."""
 
 
 @attrs.frozen
 class RetryPolicy:
-    """How one call is tried again: at most `attempts` times in `total` seconds.
+    """The number of attempts of one call, and the waits between them, in seconds.
 
-    The wait before the n-th retry is drawn evenly from 0 to `min(cap, initial * 2 ** (n - 1))` seconds (full
-    jitter). What may be retried at all is said by the error (`.retryable`), never by the policy.
+    The wait before the n-th retry is drawn evenly from 0 to `min(cap, initial * 2 ** (n - 1))` seconds (full jitter).
+    The error decides whether a call may be retried at all (`.retryable`), not the policy.
     """
 
-    attempts: int = attrs.field(default=4, validator=_whole_positive)
+    attempts: int = attrs.field(default=4, validator=_int_from_1)
+    """The most attempts of one call."""
+
     total: float = attrs.field(default=60.0, validator=_positive)
+    """Seconds after which no attempt begins."""
+
     initial: float = attrs.field(default=0.5, validator=_positive)
+    """The longest wait before the first retry, in seconds."""
+
     cap: float = attrs.field(default=30.0, validator=_positive)
+    """The longest wait before any retry, in seconds."""
 
 
 NO_RETRY = RetryPolicy(attempts=1)
-"""One attempt, no more."""
+"""A policy without retries."""
 
 
 @attrs.frozen
 class PollPolicy:
-    """When the status of a batch, or the details of numbers, are asked for.
-
-    First after `first` seconds (the engine learns a better figure from the batches before), then with waits growing
-    by `factor` up to `cap` seconds, until `deadline` seconds after the batch was accepted, or the wait began.
-    """
+    """The times at which batches, or the details of numbers, are polled. Durations are seconds."""
 
     first: float = attrs.field(default=2.0, validator=_positive)
+    """Seconds until the first poll. A campaign learns a better delay from its earlier batches."""
+
     factor: float = attrs.field(default=1.5, validator=_positive)
+    """The factor by which the waits between polls grow, at least 1."""
+
     cap: float = attrs.field(default=60.0, validator=_positive)
+    """The longest wait between two polls, in seconds."""
+
     deadline: float = attrs.field(default=7200.0, validator=_positive)
+    """Seconds after which polling ends, from the acceptance of the batch or the start of the wait."""
 
     def __attrs_post_init__(self) -> None:
         if self.factor < 1:
             raise ConfigError(
-                f"PollPolicy.factor is {self.factor!r}: it must be 1 or more, or the polls would come ever faster"
+                f"PollPolicy.factor is {self.factor!r}: it must be 1 or more, because the waits would shrink"
             )
 
 
 @attrs.frozen
 class RateLimit:
-    """At most `limit` requests in any `per` seconds, counted for each token or for the whole account.
+    """A limit of at most `limit` requests in any window of `per` seconds."""
 
-    `calls` names the calls that are counted; `*` counts every call made with a token.
-    """
+    name: str = attrs.field(validator=_instance_of(str, "a word, such as 'batch'"))
+    """The name, such as "batch"."""
 
-    name: str = attrs.field(validator=_a(str, "a word, such as 'batch'"))
-    limit: int = attrs.field(validator=_whole_positive)
+    limit: int = attrs.field(validator=_int_from_1)
+    """The most requests in one window."""
+
     per: float = attrs.field(validator=_positive)
+    """The length of the window, in seconds."""
+
     scope: Literal["token", "account"] = attrs.field(default="token", validator=_one_of("token", "account"))
-    calls: tuple[str, ...] = attrs.field(default=("*",), validator=_a(tuple, "a tuple, such as ('submit',)"))
+    """Whether the requests of each token are counted, or those of the whole account."""
+
+    calls: tuple[str, ...] = attrs.field(default=("*",), validator=_instance_of(tuple, "a tuple, such as ('submit',)"))
+    """The names of the calls that are counted; `*` counts every call made with a token."""
 
     def __attrs_post_init__(self) -> None:
         for call in self.calls:
@@ -177,15 +205,16 @@ class RateLimit:
                 )
 
     def counts(self, call: str) -> bool:
-        """Whether a request of this call is charged to this limit."""
+        """Return whether this limit counts requests of this call."""
         return call in self.calls or ("*" in self.calls and call != "mint")
 
 
 @attrs.frozen
 class Limits:
-    """All limits of an account. A request must pass every one that counts its call."""
+    """All rate limits of an account. A request must pass each limit that counts its call."""
 
-    rules: tuple[RateLimit, ...] = attrs.field(validator=_a(tuple, "a tuple of RateLimit"))
+    rules: tuple[RateLimit, ...] = attrs.field(validator=_instance_of(tuple, "a tuple of RateLimit"))
+    """The limits. Their names are unique."""
 
     def __attrs_post_init__(self) -> None:
         strange = next((rule for rule in self.rules if not isinstance(rule, RateLimit)), None)
@@ -200,7 +229,10 @@ class Limits:
 
     @classmethod
     def documented(cls) -> Limits:
-        """100 requests a second and 60 batches a minute for each token, 10 new tokens in 30 minutes."""
+        """Return the documented limits.
+
+        For each token 100 requests per second and 60 batches per minute; 10 new tokens in 30 minutes.
+        """
         return cls(
             (
                 RateLimit("token", 100, 1.0),
@@ -211,7 +243,7 @@ class Limits:
 
     @classmethod
     def careful(cls) -> Limits:
-        """The documented figures, read the strict way: status polls share the 60 a minute of the batches."""
+        """Return the documented limits, with status polls counted among the 60 batches a minute."""
         return cls(
             tuple(
                 attrs.evolve(rule, calls=("submit", "status")) if rule.name == "batch" else rule
@@ -220,7 +252,14 @@ class Limits:
         )
 
     def replace(self, **figures: tuple[int, float]) -> Limits:
-        """A copy with other figures: `limits.replace(batch=(60, 6.0))` means 60 per 6 seconds."""
+        """Return a copy with other figures.
+
+        Args:
+            **figures: For the name of a limit, its requests and its window in seconds: `batch=(60, 6.0)`.
+
+        Raises:
+            ConfigError: There is no limit of this name, or a figure is wrong.
+        """
         unknown = figures.keys() - {rule.name for rule in self.rules}
         if unknown:
             known = ", ".join(rule.name for rule in self.rules)
@@ -228,7 +267,14 @@ class Limits:
         return Limits(tuple(_with_figures(rule, figures.get(rule.name)) for rule in self.rules))
 
     def parse(self, text: str) -> Limits:
-        """A copy with the figures of `batch=60/60,token=100/1` (limit / seconds), as in TRUECALLER_LIMITS."""
+        """Return a copy with other figures, given as text.
+
+        Args:
+            text: Limits in the form of TRUECALLER_LIMITS: requests / seconds, such as "batch=60/60,token=100/1".
+
+        Raises:
+            ConfigError: The text has another form, or there is no limit of a name in it.
+        """
         figures: dict[str, tuple[int, float]] = {}
         for part in filter(None, (piece.strip() for piece in text.split(","))):
             found = re.fullmatch(r"(\w+)=([0-9]{1,9})/([0-9]{1,9}(?:\.[0-9]{1,9})?)", part, re.ASCII)
@@ -238,7 +284,7 @@ class Limits:
         return self.replace(**figures)
 
     def named(self, name: str) -> RateLimit | None:
-        """The limit of that name."""
+        """Return the limit of this name; None if there is none."""
         return next((rule for rule in self.rules if rule.name == name), None)
 
 
@@ -257,34 +303,50 @@ def _with_figures(rule: RateLimit, figures: tuple[int, float] | None) -> RateLim
 
 @attrs.frozen
 class CampaignOptions:
-    """How a campaign is run.
-
-    `on_ambiguous`: a batch whose answer was lost is sent again, flagged, at most `max_resends` times ("resend"), or
-    left `unknown` ("hold"). `same_pair`: records of one (caller, receiver) keep their order, or only the newest one
-    waiting is sent ("keep_last"). `correlate`: how a status row finds its record: by its own fields, or by its place
-    where that is certain ("auto"), or by an index in the milliseconds of `ends_at` ("watermark"). `isolate`: how the
-    bad record of a refused batch is found: each record is pushed alone ("realtime"), the batch is halved again and
-    again ("bisect"), or all of it has failed ("none"). `poll`: when statuses are asked for. `linger`: seconds after
-    which a part-filled batch is sent. `max_unresolved`: records read and not yet answered to the reader.
-    `expiry_margin`: seconds before the end of its window at which a record is no longer sent. `dedupe`: byte-identical
-    rows are sent once, within the last 100,000 rows ("window") or the whole run ("exact"). `validate=False` skips the
-    pre-flight for records already checked.
-    """
+    """The options of a campaign. Durations are seconds."""
 
     on_ambiguous: Literal["resend", "hold"] = attrs.field(default="resend", validator=_one_of("resend", "hold"))
-    max_resends: int = attrs.field(default=2, validator=_whole)
+    """A batch whose answer was lost is sent again and flagged ("resend"), or its records stay unknown ("hold")."""
+
+    max_resends: int = attrs.field(default=2, validator=_int_from_0)
+    """How often one batch is sent again after a lost answer."""
+
     same_pair: Literal["in_order", "keep_last"] = attrs.field(
         default="in_order", validator=_one_of("in_order", "keep_last")
     )
+    """Records of one (caller, receiver) are sent in order, or only the newest waiting one is sent ("keep_last")."""
+
     correlate: Literal["auto", "watermark"] = attrs.field(default="auto", validator=_one_of("auto", "watermark"))
+    """How a status row is matched to its record.
+
+    "auto": by its own fields, or by its position if that is certain. "watermark": by an index that is written into the
+    milliseconds of `ends_at`.
+    """
+
     isolate: Literal["realtime", "bisect", "none"] = attrs.field(
         default="realtime", validator=_one_of("realtime", "bisect", "none")
     )
+    """How the bad record of a refused batch is found.
+
+    "realtime": each record is pushed alone. "bisect": the batch is halved repeatedly. "none": the whole batch fails.
+    """
+
     linger: float = attrs.field(default=1.0, validator=_positive)
-    max_unresolved: int = attrs.field(default=100_000, validator=_whole_positive)
+    """Seconds after which a part-filled batch is sent."""
+
+    max_unresolved: int = attrs.field(default=100_000, validator=_int_from_1)
+    """The most records that are read and whose results are not yet delivered."""
+
     expiry_margin: float = attrs.field(default=60.0, validator=_not_negative)
+    """Seconds before the end of its window from which a record is no longer sent."""
+
     dedupe: Literal["window", "exact", "off"] = attrs.field(
         default="window", validator=_one_of("window", "exact", "off")
     )
-    validate: bool = attrs.field(default=True, validator=_a(bool, "True or False"))
-    poll: PollPolicy = attrs.field(factory=PollPolicy, validator=_a(PollPolicy, "a PollPolicy"))
+    """Equal rows are sent once: within the last 100,000 rows ("window"), in the whole run ("exact"), or not ("off")."""
+
+    validate: bool = attrs.field(default=True, validator=_instance_of(bool, "True or False"))
+    """Whether records are validated before sending. False is for records that are already checked."""
+
+    poll: PollPolicy = attrs.field(factory=PollPolicy, validator=_instance_of(PollPolicy, "a PollPolicy"))
+    """The times at which statuses are requested."""

@@ -1,8 +1,11 @@
-"""The borders between the engine and the world, as Protocols. Each has one conformance suite that every adapter passes.
+"""Define the interfaces between the engine and its adapters, as Protocols.
 
-A port says what is promised, never how. `Limiter.take` is the one that carries law 1: it grants one permit or says
-how long to wait, and never blocks, so no cancelled waiter can lose or leak a permit, and an adapter may as well ask a
-database or Redis. `Journal.write` carries law 4: when it returns, the entries survive the process.
+Each port has one conformance suite that every adapter passes (tests/conformance).
+
+Invariants:
+    - `Limiter.try_acquire` never waits: it grants one permit or returns the seconds to wait. So a cancelled caller
+      cannot lose or leak a permit, and an adapter may use a database or Redis.
+    - When `Journal.write` returns, the entries survive the process.
 """
 
 from __future__ import annotations
@@ -16,30 +19,55 @@ from truecaller_async.options import Timeouts
 from truecaller_async.planning.campaign_state import CampaignState
 
 Write: TypeAlias = Callable[[bytes], Awaitable[None]]
-"""Takes one piece of a file. Raises errors of this library only."""
+"""Writes one piece of a file. It raises only errors of this package."""
 
 
 class Transport(Protocol):
-    """Carries one request to the server and brings one complete answer back."""
+    """Sends one request to the server and returns one complete answer."""
 
     async def send(self, request: Request, timeouts: Timeouts) -> Answer:
-        """One attempt. Raises `NotSent`, `ResponseLost`, `DecodeError` (an answer over the cap), `ConfigError`
-        (a request that must not go on the wire) or `ClientClosed`, and nothing of the HTTP library."""
+        """Make one attempt.
+
+        Args:
+            request: The request, with its token if it has one.
+            timeouts: The timeouts, in seconds.
+
+        Returns:
+            The answer, whatever its status.
+
+        Raises:
+            NotSent: No connection was acquired.
+            ResponseLost: The connection broke before the answer was complete.
+            DecodeError: The answer is larger than `request.body_max_bytes`.
+            ConfigError: The request cannot be written safely.
+            ClientClosed: The transport is closed, or belongs to another event loop or process.
+        """
         ...
 
     async def download(
         self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], cap: int
     ) -> Answer:
-        """One GET of a link that the server gave us, without token; the answer is without its body.
+        """Download the file behind a link of the server, in one GET without a token.
 
-        Only to the server's own host, to hosts below truecaller.com, and to `hosts`. The body of a 200 goes to `write`
-        piece by piece; that of any other status is not read. Raises as `send`, and `ConfigError` or `DecodeError`
-        before anything is sent where the link may not be followed, and what `write` raises.
+        Args:
+            link: The link. It may lead to the server's own host, to hosts below truecaller.com, and to `hosts`.
+            write: Receives the body of a 200, in pieces. The body of another status is not read.
+            timeouts: The timeouts, in seconds.
+            hosts: Further hosts that are allowed.
+            cap: The most bytes of the file.
+
+        Returns:
+            The answer without its body.
+
+        Raises:
+            ConfigError: The link leads to another host; nothing was sent.
+            DecodeError: The link is no URL (nothing was sent), or the file is larger than `cap`.
+            TruecallerError: As `send`, and what `write` raises.
         """
         ...
 
     async def aclose(self) -> None:
-        """Close what was opened here. May be called twice."""
+        """Close what the transport opened. May be called twice."""
         ...
 
 
@@ -47,107 +75,154 @@ class Limiter(Protocol):
     """Grants permits so that no limit is exceeded in any window of its length."""
 
     async def try_acquire(self, token_id: str, call: str) -> float:
-        """Ask for one permit: 0.0 means granted and charged; else the seconds to wait, and nothing was charged."""
+        """Try to acquire one permit; never wait for it.
+
+        Args:
+            token_id: The token with which the request would be sent.
+            call: The name of the call.
+
+        Returns:
+            0.0 if the permit is granted and charged, otherwise the seconds to wait; then nothing is charged.
+        """
         ...
 
     def slow_down(self, token_id: str) -> None:
-        """The server refused a request that was within the limits: halve this token's rate for a while."""
+        """Halve the rate of this token for a while: the server refused a request that was within the limits."""
         ...
 
     def restore(self, token_id: str, releases: Mapping[str, Sequence[float]]) -> None:
-        """Count requests that were sent before this process began: ages in seconds, by the name of the limit."""
+        """Count requests that an earlier process sent.
+
+        Args:
+            token_id: The token with which they were sent.
+            releases: Their ages in seconds, by the name of the limit.
+        """
         ...
 
     def remove(self, token_id: str) -> None:
-        """The token is gone."""
+        """Remove the state of a token that is no longer used."""
         ...
 
 
 class TokenStore(Protocol):
-    """Keeps the live tokens and the ledger of mints of one account. Times are wall-clock seconds."""
+    """Stores the live tokens and the ledger of mints of one account. Times are wall-clock seconds."""
 
     async def adopt(self, now: float) -> Sequence[Token]:
-        """The live tokens that no other living process uses; from now on they are ours."""
+        """Take over the live tokens that no other living process uses, and return them."""
         ...
 
     async def add(self, token: Token) -> None:
-        """A token was created, and is ours."""
+        """Store a new token; this process uses it."""
         ...
 
     async def discard(self, token_id: str) -> None:
-        """The token was refused or replaced."""
+        """Delete a token that was refused or replaced."""
         ...
 
     async def claim_mint(self, limit: int, per: float, now: float) -> float:
-        """Write one mint into the ledger: 0.0 means it may be made now; else the seconds until one may."""
+        """Write one mint to the ledger if the budget allows it.
+
+        Args:
+            limit: The most mints in one window.
+            per: The length of the window, in seconds.
+            now: The current time.
+
+        Returns:
+            0.0 if the mint is written and may be made now, otherwise the seconds until one may; nothing is written.
+        """
         ...
 
     async def refund_mint(self, now: float) -> None:
-        """The mint claimed at `now` never reached the server."""
+        """Delete the mint claimed at `now`: it made no token."""
         ...
 
     async def record_release(self, token_id: str, rule: str, at: float) -> None:
-        """A request was released under this limit; kept so that the limit holds over a restart."""
+        """Store that a request was released under this limit, so that the limit holds across a restart."""
         ...
 
     async def releases(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
-        """The releases noted for this token after `since`, by the name of the limit."""
+        """Return the times of the stored releases of this token after `since`, by the name of the limit."""
         ...
 
     async def snapshot(self, now: float, since: float) -> StoreSnapshot:
-        """The tokens alive at `now`, whoever uses them, and the mints after `since`. Changes and creates nothing."""
+        """Return the tokens alive at `now`, of all processes, and the mints after `since`. Changes nothing."""
         ...
 
     async def release_all(self, now: float) -> None:
-        """The tokens are no longer ours; they were last used at `now`."""
+        """Release the tokens of this process to the next one; they were last used at `now`."""
         ...
 
     async def aclose(self) -> None:
-        """Close. May be called twice."""
+        """Close the store. May be called twice."""
         ...
 
 
 class Journal(Protocol):
-    """The memory of a campaign. What an entry means is said by `planning.campaign_state`."""
+    """Stores the entries of one campaign. `planning.campaign_state` defines what an entry means."""
 
     @property
     def resumable(self) -> bool:
-        """Whether another run can go on from it, so that prints and payloads of the rows are worth their cost."""
+        """Return whether another run can continue from it.
+
+        If not, fingerprints and records of the rows need not be stored.
+        """
         ...
 
     async def open(self, *, is_new: bool) -> CampaignState:
-        """Take hold of the journal, alone, and say where its campaign stands: the very object that `write` changes.
+        """Open the journal for this process alone.
 
-        `anew` is for a campaign that begins: a journal that holds one already is refused, and so is one that holds none
-        where it is resumed. Raises `JournalBusy` where another process has it, `JournalError` where it cannot be used;
-        it is not changed then.
+        Args:
+            is_new: Whether a campaign begins. Then a journal that contains a campaign is refused; otherwise one that
+                contains none.
+
+        Returns:
+            The state of the campaign. `write` changes this very object.
+
+        Raises:
+            JournalBusy: Another process uses the journal. It is unchanged.
+            JournalError: The journal cannot be used. It is unchanged.
         """
         ...
 
     async def write(self, *entries: JournalEntry) -> None:
-        """One transaction; durable when it returns, and kept or refused as a whole.
+        """Write entries in one transaction: all or none, and durable when it returns.
 
-        Raises `JournalError`; then nothing may be sent, and nothing more is written. Who waits may be cancelled: the
-        entries are written all the same, in the order of the calls.
+        If the caller is cancelled, the entries are written nevertheless, in the order of the calls.
+
+        Raises:
+            JournalError: The entries could not be written. Then nothing may be sent, and nothing more is written.
         """
         ...
 
     async def read_blocks(self, after: int, limit: int) -> Sequence[RowsRead]:
-        """What was read behind that row: up to `limit` of the `RowsRead` entries, in the order of the rows."""
+        """Return up to `limit` `RowsRead` entries behind the row `after`, in the order of the rows."""
         ...
 
     async def aclose(self) -> None:
-        """Write what is on its way, and let go. May be called twice."""
+        """Finish the writes that were requested, and close the journal. May be called twice."""
         ...
 
 
 class Observer(Protocol):
-    """Is told what happens; decides nothing, and an exception in it changes nothing."""
+    """Receives requests and events. It decides nothing, and an exception in it changes nothing."""
 
     def request(self, call: str, token_id: str | None, status: int | None, seconds: float, error: str | None) -> None:
-        """One HTTP attempt ended: with a status, or with the name of an error."""
+        """Receive the end of one HTTP attempt.
+
+        Args:
+            call: The name of the call.
+            token_id: The token with which it was sent; None without one.
+            status: The HTTP status; None without an answer.
+            seconds: The duration.
+            error: The class name of the error; None without one.
+        """
         ...
 
     def event(self, name: str, fields: Mapping[str, object]) -> None:
-        """A stage of a campaign, or of the token pool, was reached."""
+        """Receive an event of a campaign or of the token pool.
+
+        Args:
+            name: The name, such as "token.minted". docs/reference/events.md lists all.
+            fields: Ids, counts, times and words; no secret and no full phone number.
+        """
         ...

@@ -27,7 +27,7 @@ IMPURE = (
 )
 
 PACKAGES_OF = {
-    "aiohttp.ClientSession": {"transport", "client", "trustcaller"},
+    "aiohttp.ClientSession": {"transport", "client", "wiring", "trustcaller"},
     "aiohttp.TCPConnector": {"transport"},
     "aiohttp.web": {"sandbox", "webhooks"},
     "aiolimiter": {"limits"},
@@ -38,7 +38,7 @@ PACKAGES_OF = {
 }
 """Where a library, or a part of one, may be named at all."""
 
-ONLY_A_TYPE_IN = {"aiohttp.ClientSession": {"client", "trustcaller"}}
+ONLY_A_TYPE_IN = {"aiohttp.ClientSession": {"client", "wiring", "trustcaller"}}
 """Where it may be named as a type, and never called."""
 
 

@@ -36,7 +36,7 @@ def now() -> float:
 
 async def spend_budget(world: World) -> float:
     """Record ten mints, one a minute, the last one now; return when the first leaves its window."""
-    store = world.client._shared.pool._store
+    store = world.client._shared.pool._state.store
     for minutes in range(9, -1, -1):
         assert await store.claim_mint(10, WINDOW, BASE - 60.0 * minutes) == 0.0
     return WINDOW - 540.0

@@ -1,4 +1,4 @@
-"""A sandbox on a loop of its own in another thread, because a blocking test would hold up any loop that it shares."""
+"""Run a sandbox on its own event loop in another thread: a blocking test would block a shared loop."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from truecaller_async import CampaignOptions, PollPolicy
 from truecaller_async.blocking import TruecallerClient
 from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxSettings, Stats, TruthEntry
 
-PATIENCE = 30.0
-"""Seconds after which a server that does not start, or does not end, is a failure."""
+SERVER_TIMEOUT_SECONDS = 30.0
+"""The test fails if the server takes longer to start or to stop."""
 
 OPTIONS = CampaignOptions(linger=0.02, poll=PollPolicy(first=0.05))
 SETTINGS = SandboxSettings(limits=SPEEDS["off"], resolve_after=0.05)
@@ -22,7 +22,7 @@ SETTINGS = SandboxSettings(limits=SPEEDS["off"], resolve_after=0.05)
 
 @attrs.frozen
 class Served:
-    """A running sandbox. What it counted may be asked for at any time."""
+    """A running sandbox. Its statistics are readable at any time."""
 
     sandbox: Sandbox
 
@@ -43,11 +43,11 @@ def _served() -> Iterator[Served]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="sandbox")
     thread.start()
-    sandbox = asyncio.run_coroutine_threadsafe(Sandbox.start(SETTINGS), loop).result(PATIENCE)
+    sandbox = asyncio.run_coroutine_threadsafe(Sandbox.start(SETTINGS), loop).result(SERVER_TIMEOUT_SECONDS)
     yield Served(sandbox)
-    asyncio.run_coroutine_threadsafe(sandbox.aclose(), loop).result(PATIENCE)
+    asyncio.run_coroutine_threadsafe(sandbox.aclose(), loop).result(SERVER_TIMEOUT_SECONDS)
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(PATIENCE)
+    thread.join(SERVER_TIMEOUT_SECONDS)
     loop.close()
 
 

@@ -1,4 +1,4 @@
-"""Good records, by the system's clock."""
+"""Make records that are valid by the system's clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REFUSED = "919234567813"
 
 
 def record(number: int = 0, receiver: str | None = None) -> CallRecord:
-    """One record; its receiver ends in a digit that the sandbox delivers, unless one is named."""
+    """Make one record. Without a given receiver, it ends in a digit that the sandbox delivers."""
     now = int(time() * 1000)
     return CallRecord(
         caller="911234567898",
@@ -28,5 +28,5 @@ def record(number: int = 0, receiver: str | None = None) -> CallRecord:
 
 
 def records(count: int) -> Iterator[CallRecord]:
-    """So many different records, one at a time."""
+    """Yield this many different records."""
     return (record(number) for number in range(1, count + 1))

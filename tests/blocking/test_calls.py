@@ -1,4 +1,4 @@
-"""The calls of the blocking client, each over a real socket; and that it has no word of its own to say."""
+"""The calls of the blocking client over a real socket. Their signatures are those of the async client."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_list_that_is_left_early_leaves_a_client_that_works(client: TruecallerCl
     assert client.labels.list().page().items
 
 
-def test_wrong_argument_is_refused_where_the_list_is_made(client: TruecallerClient) -> None:
+def test_wrong_argument_is_refused_when_the_listing_is_made(client: TruecallerClient) -> None:
     with pytest.raises(ValidationError):
         client.labels.list(page=0)
 
@@ -110,14 +110,14 @@ def test_numbers_are_published_waited_for_and_delisted(client: TruecallerClient)
 
 
 def test_copy_shares_thread_tokens_and_close(served: Served, client: TruecallerClient) -> None:
-    calm = client.with_options(retry=NO_RETRY, timeouts=Timeouts(read=60.0)).with_options(api_version="v3")
+    copied = client.with_options(retry=NO_RETRY, timeouts=Timeouts(read=60.0)).with_options(api_version="v3")
     client.calls.push(record(1))
-    calm.calls.push(record(2))
+    copied.calls.push(record(2))
     assert served.stats.mints == 1
-    assert "v3" in repr(calm)
+    assert "v3" in repr(copied)
     assert "v2" in repr(client)
-    calm.close()
-    with pytest.raises(ClientClosed, match="make a new one"):
+    copied.close()
+    with pytest.raises(ClientClosed, match="Make a new one"):
         client.calls.push(record(3))
 
 
@@ -142,13 +142,13 @@ def test_no_form_of_a_client_shows_the_key() -> None:
 
 
 def parameters(function: Any) -> list[tuple[str, object, object]]:
-    """Name, kind and default of each."""
+    """Return name, kind and default of each parameter."""
     return [(one.name, one.kind, one.default) for one in inspect.signature(function).parameters.values()]
 
 
 def test_constructor_has_the_async_arguments_except_session() -> None:
-    theirs = [one for one in parameters(truecaller_async.TruecallerClient.__init__) if one[0] != "session"]
-    assert parameters(TruecallerClient.__init__) == theirs
+    async_ones = [one for one in parameters(truecaller_async.TruecallerClient.__init__) if one[0] != "session"]
+    assert parameters(TruecallerClient.__init__) == async_ones
     for name in ("from_env", "with_options", "push_many"):
         assert parameters(getattr(TruecallerClient, name)) == parameters(
             getattr(truecaller_async.TruecallerClient, name)
@@ -158,13 +158,13 @@ def test_constructor_has_the_async_arguments_except_session() -> None:
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_call_has_the_same_name_and_the_same_arguments(group: str) -> None:
     ours = getattr(TruecallerClient(**GOOD), group)
-    theirs = getattr(truecaller_async.TruecallerClient(**GOOD), group)
-    names = {name for name in dir(theirs) if not name.startswith(("_", "attempt_"))}
+    async_ones = getattr(truecaller_async.TruecallerClient(**GOOD), group)
+    names = {name for name in dir(async_ones) if not name.startswith(("_", "attempt_"))}
     assert {name for name in dir(ours) if not name.startswith("_")} == names
     for name in names:
-        assert parameters(getattr(ours, name)) == parameters(getattr(theirs, name))
+        assert parameters(getattr(ours, name)) == parameters(getattr(async_ones, name))
 
 
 def test_every_resource_group_is_available() -> None:
-    hanging = {name for name in vars(truecaller_async.TruecallerClient(**GOOD)) if not name.startswith("_")}
-    assert hanging == set(GROUPS) == {name for name in vars(TruecallerClient(**GOOD)) if not name.startswith("_")}
+    groups = {name for name in vars(truecaller_async.TruecallerClient(**GOOD)) if not name.startswith("_")}
+    assert groups == set(GROUPS) == {name for name in vars(TruecallerClient(**GOOD)) if not name.startswith("_")}

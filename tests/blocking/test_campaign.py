@@ -1,4 +1,4 @@
-"""A whole campaign without an event loop in sight: every record has its result, wherever the source is read."""
+"""Whole campaigns with the blocking client: every record has a result, for each kind of source."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAIN = threading.main_thread()
 
 
 def finished(campaign: Campaign) -> list[int]:
-    """All results, as the rows of what was delivered."""
+    """Run the campaign; return the rows that were delivered."""
     with campaign as results:
         return sorted(result.row for result in results if result.outcome is Outcome.DELIVERED)
 
@@ -178,16 +178,16 @@ def test_ctrl_c_is_raised_at_once_and_summary_adds_up(client: TruecallerClient) 
 
 
 def test_ctrl_c_while_waiting_loses_no_result(client: TruecallerClient) -> None:
-    asked, go_on = threading.Event(), threading.Event()
+    waiting, go_on = threading.Event(), threading.Event()
 
     def interrupting() -> Iterator[CallRecord]:
-        asked.wait()
+        waiting.wait()
         signal.pthread_kill(MAIN.ident or 0, signal.SIGINT)
         go_on.wait()
         yield from records(3)
 
     def wait() -> None:
-        asked.set()
+        waiting.set()
         next(results)
 
     with client.push_many(interrupting(), options=OPTIONS) as results:

@@ -1,4 +1,4 @@
-"""The generated mirrors: the file is current and its types are right; what the generator makes of one method."""
+"""The generated mirrors: the file is current, its types are correct, and each method is mirrored as specified."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def push(self, record: int) -> None:
     assert _generate._docstring("calls.push", method(text), ["record"]) == (
         "Push one record.\n\n"
         "The `record` is checked first.\n\n"
-        "Returns and raises what `calls.push` of the async client does; its documentation has the details.\n\n"
+        "Blocks until `calls.push` of the async client returns.\n\n"
         "Args:\n    record: One record.\n\n"
         "Raises:\n    ValidationError: The record is wrong."
     )

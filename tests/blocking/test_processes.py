@@ -1,4 +1,4 @@
-"""A blocking client before and after a fork, and at the end of the interpreter: each in a Python of its own."""
+"""A blocking client before and after a fork, and at interpreter exit: each test runs its own interpreter."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def in_a_child(work):
     child = os.fork()
     if not child:
         work()
-        sys.exit(0)  # not os._exit: everything the child has is torn down
+        sys.exit(0)  # not os._exit: the exit handlers of the child must run
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 """
 forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
 
-def said_by(served: Served, script: str, **environment: str) -> str:
-    """What the script prints. It must end well, and complain of nothing."""
+def output_of(served: Served, script: str, **environment: str) -> str:
+    """Return what the script prints. It must exit with 0 and print no warning."""
     done = subprocess.run(  # noqa: S603 - our own script
         [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", BEGIN + IN_A_CHILD + script],
         env={**os.environ, **served.environment, **environment},
@@ -59,7 +59,7 @@ print(in_a_child(lambda: print(client.calls.push(record(1)).status, flush=True))
 print(client.calls.push(record(2)).status)
 client.close()
 """
-    assert said_by(served, script).split() == ["success", "0", "success"]
+    assert output_of(served, script).split() == ["success", "0", "success"]
     assert receivers(served) == {"010", "020"}
     assert served.stats.mints == 2
 
@@ -79,7 +79,7 @@ for number in range(2, 9):
     print(client.calls.push(record(number)).status)
 client.close()
 """
-    assert said_by(served, script).split() == ["True", "success"] * 2 + ["0", "0"] + ["success"] * 7
+    assert output_of(served, script).split() == ["True", "success"] * 2 + ["0", "0"] + ["success"] * 7
     assert served.stats.mints == 3
 
 
@@ -89,15 +89,15 @@ def test_child_that_only_closes_or_drops_the_client_touches_nothing(served: Serv
 import gc
 client = TruecallerClient.from_env()
 client.calls.push(record(1))
-def forget():
+def drop():
     global client
     del client
     gc.collect()
-print(in_a_child(lambda: client.close()), in_a_child(forget), in_a_child(lambda: None))
+print(in_a_child(lambda: client.close()), in_a_child(drop), in_a_child(lambda: None))
 print(client.calls.push(record(2)).status)
 client.close()
 """
-    assert said_by(served, script).split() == ["0", "0", "0", "success"]
+    assert output_of(served, script).split() == ["0", "0", "0", "success"]
     assert served.stats.mints == 1
 
 
@@ -111,7 +111,7 @@ with TruecallerClient.from_env() as client, client.push_many(map(record, range(1
     rows += [result.row for result in results]
 print(len(set(rows)))
 """
-    assert said_by(served, script).split() == ["success", "0", "1200"]
+    assert output_of(served, script).split() == ["success", "0", "1200"]
 
 
 @forking
@@ -126,7 +126,7 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
     print(*pool.map(work, range(2, 12)))
 client.close()
 """
-    assert said_by(served, script).split() == ["success"] * 10
+    assert output_of(served, script).split() == ["success"] * 10
     assert len(served.truth()) == 11
 
 
@@ -138,7 +138,7 @@ client = TruecallerClient.from_env()
 print(client.calls.push(record(1)).status)
 client = {kept}
 """
-    assert said_by(served, script, TRUECALLER_STATE=f"sqlite:///{state}").split() == ["success"]
+    assert output_of(served, script, TRUECALLER_STATE=f"sqlite:///{state}").split() == ["success"]
     with sqlite3.connect(state) as file:
         assert file.execute("SELECT count(*), count(owner), count(idle_since) FROM token").fetchone() == (1, 0, 1)
     file.close()
@@ -151,7 +151,7 @@ options = CampaignOptions(linger=0.02, poll=PollPolicy(first=0.05))
 results = client.push_many(map(record, range(1, 100_000)), options=options).__enter__()
 print(next(results).outcome)
 """
-    assert said_by(served, script).split() == ["delivered"]
+    assert output_of(served, script).split() == ["delivered"]
 
 
 def test_interpreter_ends_although_a_source_is_stuck(served: Served) -> None:
@@ -163,7 +163,7 @@ client = TruecallerClient.from_env()
 options = CampaignOptions(linger=0.02, poll=PollPolicy(first=0.05))
 print(next(client.push_many(stuck(), options=options).__enter__()).outcome)
 """
-    assert said_by(served, script).split() == ["delivered"]
+    assert output_of(served, script).split() == ["delivered"]
 
 
 def test_thread_that_outlives_the_main_one_goes_on(served: Served, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def work():
     print(client.calls.push(record(1)).status)
 threading.Thread(target=work).start()
 """
-    assert said_by(served, script, TRUECALLER_STATE=f"sqlite:///{tmp_path}/state.db").split() == ["success"]
+    assert output_of(served, script, TRUECALLER_STATE=f"sqlite:///{tmp_path}/state.db").split() == ["success"]
 
 
 def test_error_that_ends_the_program_is_the_only_output(served: Served) -> None:
@@ -185,4 +185,4 @@ with contextlib.suppress(PushRejected), TruecallerClient.from_env() as client:
     raise PushRejected(None, "by the script")
 print("ended")
 """
-    assert said_by(served, script).split() == ["ended"]
+    assert output_of(served, script).split() == ["ended"]

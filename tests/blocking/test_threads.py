@@ -1,4 +1,4 @@
-"""Where a blocking client may be used, and what it says where it may not."""
+"""The threads and loops in which a blocking client may be used, and the errors elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.blocking.conftest import OPTIONS, PATIENCE, Served
+from tests.blocking.conftest import OPTIONS, SERVER_TIMEOUT_SECONDS, Served
 from tests.blocking.records import record, records
 from truecaller_async import ClientClosed, ConfigError, TruecallerError
 from truecaller_async.blocking import TruecallerClient
@@ -26,17 +26,17 @@ UNHEARD: dict[str, Any] = {
 
 
 class Told:
-    """An observer that uses the client it observes, on the client's own loop."""
+    """An observer that calls its own client, on the client's own loop."""
 
     def __init__(self) -> None:
         self.client: TruecallerClient | None = None
         self.raised: list[Exception] = []
 
     def request(self, *_: object) -> None:
-        """Not of interest."""
+        """Ignore requests."""
 
     def event(self, name: str, fields: Mapping[str, object]) -> None:
-        """Try to call, and to close."""
+        """Try to call and to close the client."""
         assert self.client is not None
         for use in (self.client.tokens.status, self.client.close):
             try:
@@ -111,7 +111,7 @@ def test_closed_client_raises_wherever_it_is_used(served: Served) -> None:
         lambda: client.__enter__(),
     )
     for use in uses:
-        with pytest.raises(ClientClosed, match="make a new one"):
+        with pytest.raises(ClientClosed, match="Make a new one"):
             use()
 
 
@@ -130,7 +130,7 @@ def test_close_ends_a_call_that_waits_in_another_thread() -> None:
         peer.recv(65536)
         client.close()
         with pytest.raises(ClientClosed):
-            waiting.result(PATIENCE)
+            waiting.result(SERVER_TIMEOUT_SECONDS)
         peer.close()
 
 
@@ -152,7 +152,7 @@ def test_ctrl_c_cancels_the_call_that_is_waited_for() -> None:
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
         with TruecallerClient(**UNHEARD, base_url=address) as client, pytest.raises(KeyboardInterrupt):
             client.calls.push(record(1))
-        thread.join(PATIENCE)
+        thread.join(SERVER_TIMEOUT_SECONDS)
     assert ended.is_set()
 
 
@@ -164,7 +164,7 @@ def test_client_that_is_thrown_away_warns_and_its_thread_ends(served: Served) ->
     del client
     with pytest.warns(ResourceWarning, match="never closed. Write 'with'"):
         dropped.clear()
-    thread.join(PATIENCE)
+    thread.join(SERVER_TIMEOUT_SECONDS)
     assert not thread.is_alive()
 
 

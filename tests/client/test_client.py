@@ -1,4 +1,4 @@
-"""The client: what it refuses, what it never shows, and its end."""
+"""The client: wrong settings, secrets, and the close."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def client_with(**settings: Any) -> TruecallerClient:
     return TruecallerClient(**{**GOOD, **settings})
 
 
-def whole_trace(error: BaseException) -> str:
-    """Everything a crash reporter would collect, from the frames of the library: messages and local variables."""
+def crash_report(error: BaseException) -> str:
+    """Return what a crash reporter would collect from frames of the package: messages and local variables."""
     collected = traceback.TracebackException.from_exception(error, capture_locals=True)
     frames = [frame for frame in collected.stack if "truecaller_async" in frame.filename]
     return f"{collected} {[(frame.name, frame.locals) for frame in frames]}"
@@ -123,7 +123,7 @@ def test_client_is_not_pickled(copier: Any) -> None:
 def test_traceback_of_a_refusal_does_not_contain_the_key(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as refused:
         client_with(**settings)
-    assert CANARY not in whole_trace(refused.value)
+    assert CANARY not in crash_report(refused.value)
 
 
 def test_plain_with_raises_with_advice() -> None:
@@ -169,13 +169,13 @@ def test_variable_wins_over_its_file(tmp_path: Path) -> None:
     assert client._settings.credentials.api_key.reveal() == CANARY
 
 
-@pytest.mark.parametrize(("content", "said"), [(None, "cannot be read"), (b"", "empty"), (b"\xff\xfe", "not UTF-8")])
-def test_file_that_holds_no_credential_is_named(tmp_path: Path, content: bytes | None, said: str) -> None:
+@pytest.mark.parametrize(("content", "reason"), [(None, "cannot be read"), (b"", "empty"), (b"\xff\xfe", "not UTF-8")])
+def test_file_without_a_credential_is_named(tmp_path: Path, content: bytes | None, reason: str) -> None:
     file = tmp_path / "key"
     if content is not None:
         file.write_bytes(content)
     environ = {**ENVIRON, "TRUECALLER_API_KEY": "", "TRUECALLER_API_KEY_FILE": str(file)}
-    with pytest.raises(ConfigError, match=f"TRUECALLER_API_KEY_FILE names .*{said}"):
+    with pytest.raises(ConfigError, match=f"TRUECALLER_API_KEY_FILE names .*{reason}"):
         TruecallerClient.from_env(environ)
 
 
@@ -220,7 +220,7 @@ def test_argument_wins_over_the_environment_and_needs_no_variable() -> None:
 
 
 def fresh_record() -> CallRecord:
-    """A record that is good by the system's clock."""
+    """Make a record that is valid by the system's clock."""
     start = datetime.now(UTC)
     return CallRecord("910000000001", "919900000007", start, start + timedelta(hours=1))
 
@@ -246,13 +246,13 @@ def test_copy_shares_tokens_limits_and_close() -> None:
     async def scene() -> None:
         script = playing(PUSHED)
         client = client_of(script)
-        calm = client.with_options(retry=NO_RETRY, timeouts=Timeouts(read=60.0))
+        copied = client.with_options(retry=NO_RETRY, timeouts=Timeouts(read=60.0))
         await client.calls.push(record())
-        await calm.calls.push(record())
+        await copied.calls.push(record())
         assert script.tokens == ["token-1", "token-1"]
-        assert (calm._settings.retry, calm._settings.timeouts.read) == (NO_RETRY, 60.0)
+        assert (copied._settings.retry, copied._settings.timeouts.read) == (NO_RETRY, 60.0)
         assert client._settings.retry is not NO_RETRY
-        await calm.aclose()
+        await copied.aclose()
         assert script.closed
         with pytest.raises(ClientClosed):
             await client.calls.push(record())
@@ -290,10 +290,10 @@ def test_neither_key_nor_token_nor_number_is_ever_logged(caplog: pytest.LogCaptu
 
     with caplog.at_level(logging.DEBUG):
         run_virtual(scene)
-    said = "".join(f"{line.getMessage()} {line.__dict__}" for line in caplog.records)
-    assert "token.minted" in said
+    logged = "".join(f"{line.getMessage()} {line.__dict__}" for line in caplog.records)
+    assert "token.minted" in logged
     for hidden in ("token-1", "token-2", "the-api-key", record().receiver):
-        assert hidden not in said
+        assert hidden not in logged
 
 
 def test_observer_that_raises_changes_nothing() -> None:

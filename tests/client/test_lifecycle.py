@@ -1,4 +1,4 @@
-"""Where and how long an async client may be used, and what it says elsewhere. Over real sockets."""
+"""The event loop, the process and the lifetime of an async client: over real sockets."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def page(client: TruecallerClient) -> object:
     return await client.labels.list()
 
 
-async def every(client: TruecallerClient) -> None:
+async def every_item(client: TruecallerClient) -> None:
     async for _ in client.labels.list():
         pass
 
@@ -72,7 +72,7 @@ USES: dict[str, Use] = {
     "status": lambda client: client.batches.status("b-1"),
     "wait": lambda client: client.batches.wait("b-1", timeout=0.01),
     "page": page,
-    "every": every,
+    "every item": every_item,
     "numbers": lambda client: client.numbers.publish(SETTINGS.client_account_id, ["911234567898"]),
     "campaign": campaign,
     "token status": lambda client: client.tokens.status(),
@@ -83,10 +83,10 @@ USES: dict[str, Use] = {
 
 
 async def refused(use: Use, client: TruecallerClient) -> str:
-    """What the client says to this use. It must be a `ClientClosed`."""
-    with pytest.raises(ClientClosed) as said:
+    """Return the message of the `ClientClosed` that this use raises."""
+    with pytest.raises(ClientClosed) as message:
         await use(client)
-    return str(said.value)
+    return str(message.value)
 
 
 def client_of(sandbox: Sandbox, **settings: Any) -> TruecallerClient:
@@ -94,7 +94,7 @@ def client_of(sandbox: Sandbox, **settings: Any) -> TruecallerClient:
 
 
 async def in_another_loop(work: Callable[[], Awaitable[str]]) -> str:
-    """Run it in a thread with a loop of its own, while this one goes on."""
+    """Run the work in a thread with its own event loop, while this one runs."""
 
     async def run() -> str:
         return await work()
@@ -107,9 +107,9 @@ async def test_another_loop_is_refused_before_any_io(sandbox: Sandbox, use: Use)
     async with client_of(sandbox) as client:
         await client.calls.push(record())
         counted = sandbox.stats()
-        said = await in_another_loop(lambda: refused(use, client))
-        assert "another event loop" in said
-        assert "one client in each loop" in said
+        message = await in_another_loop(lambda: refused(use, client))
+        assert "another event loop" in message
+        assert "one client in each loop" in message
         assert sandbox.stats() == counted
         assert (await client.calls.push(record(2))).status == "success"
 
@@ -119,7 +119,7 @@ async def test_closed_client_raises_with_advice(sandbox: Sandbox, use: Use) -> N
     client = client_of(sandbox)
     await client.calls.push(record())
     await client.aclose()
-    assert "make a new one" in await refused(use, client)
+    assert "Make a new one" in await refused(use, client)
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=list(USES))
@@ -130,15 +130,15 @@ async def test_client_in_a_forked_child_raises_with_advice(
         await client.calls.push(record())
         with monkeypatch.context() as child:
             child.setattr(os, "getpid", lambda: -1)
-            said = await refused(use, client)
-    assert "fork" in said
-    assert "from_env" in said
+            message = await refused(use, client)
+    assert "fork" in message
+    assert "from_env" in message
 
 
 async def test_client_is_not_closed_from_another_loop_while_its_own_lives(sandbox: Sandbox) -> None:
     client = client_of(sandbox)
     await client.calls.push(record())
-    assert "close it there" in await in_another_loop(lambda: refused(lambda one: one.aclose(), client))
+    assert "Close it there" in await in_another_loop(lambda: refused(lambda one: one.aclose(), client))
     assert (await client.calls.push(record(2))).status == "success"
     await client.aclose()
     await in_another_loop(lambda: _closed(client))
@@ -158,7 +158,7 @@ async def test_second_asyncio_run_is_refused_and_may_still_close_the_client(sand
     assert await asyncio.to_thread(asyncio.run, use()) == "success"
     assert "in one asyncio.run()" in await in_another_loop(lambda: refused(USES["push"], client))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # the first loop took its sockets with it
+        warnings.simplefilter("ignore", ResourceWarning)  # the sockets were closed with the first loop
         await in_another_loop(lambda: _closed(client))
         gc.collect()
 
@@ -170,7 +170,7 @@ async def test_client_created_without_a_loop_binds_to_the_first_loop_used(sandbo
 
 
 async def test_client_works_without_async_with(sandbox: Sandbox) -> None:
-    """As in the lifespan of a web application: made at the start, closed in a finally, used by many handlers."""
+    """As in the lifespan of a web application: made at the start, used by handlers, closed in a finally block."""
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[dict[str, TruecallerClient]]:
@@ -196,7 +196,7 @@ async def test_concurrent_closes_close_once(sandbox: Sandbox) -> None:
 async def test_client_closed_before_its_first_use_stays_closed(sandbox: Sandbox) -> None:
     client = client_of(sandbox)
     await client.aclose()
-    assert "make a new one" in await refused(USES["push"], client)
+    assert "Make a new one" in await refused(USES["push"], client)
     assert sandbox.stats().mints == 0
 
 
@@ -208,7 +208,7 @@ async def test_forked_child_closes_nothing_of_its_parent(sandbox: Sandbox, monke
         child.setattr(os, "getpid", lambda: -1)
         await client.aclose()
         await client.aclose()
-        assert "make a new one" in await refused(USES["push"], client)
+        assert "Make a new one" in await refused(USES["push"], client)
     assert not session.closed
     await session.close()
 
@@ -217,12 +217,12 @@ async def test_client_never_closed_only_warns(sandbox: Sandbox) -> None:
     client = client_of(sandbox)
     await client.calls.push(record())
     session, tasks = client._shared.transport._session, asyncio.all_tasks()  # type: ignore[attr-defined]
-    held = [client, client.with_options(retry=NO_RETRY)]
+    references = [client, client.with_options(retry=NO_RETRY)]
     del client
-    del held[0]
+    del references[0]
     gc.collect()
     with pytest.warns(ResourceWarning, match="never closed.*async with"):
-        held.clear()
+        references.clear()
     assert asyncio.all_tasks() == tasks
     assert not session.closed
     await session.close()
@@ -241,19 +241,19 @@ def test_unused_client_may_be_dropped() -> None:
 @pytest.mark.parametrize("copier", [pickle.dumps, copy.copy, copy.deepcopy])
 def test_client_refuses_copying_with_advice(copier: Callable[[object], object]) -> None:
     client = TruecallerClient(client_account_id=SETTINGS.client_account_id, key_id="key", api_key="the-api-key")
-    with pytest.raises(TypeError, match="in each worker, such as with TruecallerClient") as said:
+    with pytest.raises(TypeError, match="in each worker, such as with TruecallerClient") as message:
         copier(client)
-    assert "the-api-key" not in str(said.value)
+    assert "the-api-key" not in str(message.value)
 
 
 async def test_borrowed_session_is_used_by_every_copy_and_stays_open(sandbox: Sandbox) -> None:
     asked: list[str] = []
 
-    async def note(_: object, __: object, params: aiohttp.TraceRequestStartParams) -> None:
+    async def record_request(_: object, __: object, params: aiohttp.TraceRequestStartParams) -> None:
         asked.append(params.url.path)
 
     trace = aiohttp.TraceConfig()
-    trace.on_request_start.append(note)
+    trace.on_request_start.append(record_request)
     async with aiohttp.ClientSession(trace_configs=[trace]) as session:
         async with client_of(sandbox, session=session) as client:
             await client.calls.push(record(1))
@@ -264,7 +264,7 @@ async def test_borrowed_session_is_used_by_every_copy_and_stays_open(sandbox: Sa
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: bytearray) -> None:
-    """Carry bytes one way, and write them down."""
+    """Copy bytes in one direction, and record them."""
     while data := await reader.read(65536):
         seen += data
         writer.write(data)
@@ -272,8 +272,8 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen:
     writer.close()
 
 
-async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, seen: bytearray) -> None:
-    """Carry bytes both ways between a connection and a port of this machine."""
+async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, seen: bytearray) -> None:
+    """Copy bytes in both directions between a connection and a local port."""
     further_reader, further_writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         await asyncio.gather(pump(reader, further_writer, seen), pump(further_reader, writer, bytearray()))
@@ -286,10 +286,10 @@ async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port
 
 @asynccontextmanager
 async def relay(port: int, seen: bytearray, ssl: SSLContext | None = None) -> AsyncIterator[int]:
-    """A port that carries everything to another; with a context it speaks TLS to who calls."""
+    """Open a port that forwards to another one; with a context it accepts TLS."""
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await carry(reader, writer, port, seen)
+        await forward(reader, writer, port, seen)
 
     async with await asyncio.start_server(accept, "127.0.0.1", 0, ssl=ssl) as server:
         yield server.sockets[0].getsockname()[1]
@@ -297,13 +297,13 @@ async def relay(port: int, seen: bytearray, ssl: SSLContext | None = None) -> As
 
 @asynccontextmanager
 async def tunnel(seen: bytearray) -> AsyncIterator[int]:
-    """A proxy that knows CONNECT and nothing else."""
+    """Open a proxy that supports only CONNECT."""
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         seen.extend(head)
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        await carry(reader, writer, int(head.split(b" ")[1].partition(b":")[2]), bytearray())
+        await forward(reader, writer, int(head.split(b" ")[1].partition(b":")[2]), bytearray())
 
     async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
         yield server.sockets[0].getsockname()[1]

@@ -1,4 +1,4 @@
-"""Settings are checked at birth."""
+"""Options are checked when they are created."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from truecaller_async.options import CALLS, Credentials
 ACCOUNT = "00000000-0000-4000-8000-000000000001"
 CANARY = "c4n4ry-0f-4-k3y"
 
-not_a_duration = st.sampled_from([0, -1, -0.5, float("nan"), float("inf"), True, None, "10"])
+invalid_numbers = st.sampled_from([0, -1, -0.5, float("nan"), float("inf"), True, None, "10"])
 
 
-@given(not_a_duration)
+@given(invalid_numbers)
 @pytest.mark.parametrize(
     "make",
     [

@@ -45,6 +45,7 @@ from truecaller_async.sandbox import SPEEDS, SandboxSettings, SandboxState
 from truecaller_async.telemetry import LoggingObserver
 from truecaller_async.tokens import MemoryTokenStore
 from truecaller_async.tokens.pool import PoolSettings
+from truecaller_async.wiring import Environment, build_resources
 
 BATCH_ROWS = 4
 LOST_BEFORE_INDEX, LOST_AFTER_INDEX = 5, 7
@@ -199,19 +200,13 @@ async def _run(folder: Path, journal: Path, options: CampaignOptions | None) -> 
 
 def _client(server: Server) -> TruecallerClient:
     known = SETTINGS
-    client = object.__new__(TruecallerClient)
-    client._build(
-        ClientSettings(
-            Credentials(known.client_account_id, known.key_id, known.api_key), "v2", RetryPolicy(), Timeouts()
-        ),
-        DirectTransport(server),
-        MemoryTokenStore(),
-        PoolSettings(known.limits, 1),
-        LoggingObserver(),
-        Clock(),
-        Random(7),
+    credentials = Credentials(known.client_account_id, known.key_id, known.api_key)
+    settings = ClientSettings(credentials, "v2", RetryPolicy(), Timeouts())
+    environment = Environment(Clock(), Random(7), LoggingObserver())
+    shared = build_resources(
+        settings, DirectTransport(server), MemoryTokenStore(), PoolSettings(known.limits, 1), environment
     )
-    return client
+    return TruecallerClient._from_parts(settings, shared)
 
 
 def _unpacked(line: str) -> tuple[str, str, Mapping[str, str], bytes, float]:

@@ -1,1 +1,1 @@
-"""Every endpoint in every version: what the documentation prints, and what happens on a wire."""
+"""Every endpoint in every version: the documented requests and answers, and real sockets."""

@@ -1,7 +1,7 @@
-"""The table of endpoints: seventeen rows, as the documentation numbers them, each with the call that reaches it.
+"""The table of the 17 endpoints, numbered as in the documentation, each with the call that uses it.
 
-Every row is tried twice: against answers in the network's place, where the request must be the printed one byte for
-byte, and over a real socket against the sandbox. A row is added here and nowhere else.
+Each row is tested twice: with a mocked network, where the request must equal the documented one byte for byte, and over
+a real socket with the sandbox. A new endpoint is added only here.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from truecaller_async import CallRecord, TruecallerClient
 SURVEY = "survey-2025"
 FROM = datetime(2022, 1, 1, 5, 37, 9, tzinfo=UTC)
 TO = datetime(2022, 1, 7, 10, 36, 17, tzinfo=UTC)
-"""The instants of the printed examples, 1641015429 and 1641551777 in epoch seconds."""
+"""The times of the documented examples, 1641015429 and 1641551777 in epoch seconds."""
 
 
 @attrs.frozen
-class Given:
-    """What a call is made with."""
+class Arguments:
+    """The arguments of a call."""
 
     record: CallRecord
     feature_set_id: str
@@ -33,12 +33,12 @@ class Given:
     batch_id: str = ""
 
 
-Use = Callable[[TruecallerClient, Given], Awaitable[Any]]
+Use = Callable[[TruecallerClient, Arguments], Awaitable[Any]]
 
 
 @attrs.frozen
 class Endpoint:
-    """One row. `call` is its name in limits and counts; `query` is what it asks beside its path."""
+    """One row. `call` is the name of the call in limits and counts; `query` is the query of its URL."""
 
     number: int
     version: str | None
@@ -52,43 +52,43 @@ class Endpoint:
         return f"{self.number}-{self.call}" + (f"-{self.version}" if self.version else "")
 
 
-async def _push(version: str, client: TruecallerClient, given: Given) -> object:
+async def _push(version: str, client: TruecallerClient, given: Arguments) -> object:
     return await client.with_options(api_version=version).calls.push(given.record)
 
 
-async def _submit(version: str, client: TruecallerClient, given: Given) -> object:
+async def _submit(version: str, client: TruecallerClient, given: Arguments) -> object:
     return await client.with_options(api_version=version).batches.submit([given.record])
 
 
-async def _status(version: str, client: TruecallerClient, given: Given) -> object:
+async def _status(version: str, client: TruecallerClient, given: Arguments) -> object:
     return await client.with_options(api_version=version).batches.status(given.batch_id)
 
 
-async def _labels(client: TruecallerClient, given: Given) -> object:
+async def _labels(client: TruecallerClient, given: Arguments) -> object:
     return await client.labels.list(page=1, limit=1000)
 
 
-async def _publish(client: TruecallerClient, given: Given) -> object:
+async def _publish(client: TruecallerClient, given: Arguments) -> object:
     return await client.numbers.publish(given.feature_set_id, [given.number])
 
 
-async def _delist(client: TruecallerClient, given: Given) -> object:
+async def _delist(client: TruecallerClient, given: Arguments) -> object:
     return await client.numbers.delist(given.feature_set_id, [given.number])
 
 
-async def _numbers(client: TruecallerClient, given: Given) -> object:
+async def _numbers(client: TruecallerClient, given: Arguments) -> object:
     return await client.numbers.list(feature_set_id=given.feature_set_id)
 
 
-async def _feature_sets(client: TruecallerClient, given: Given) -> object:
+async def _feature_sets(client: TruecallerClient, given: Arguments) -> object:
     return await client.feature_sets.list()
 
 
-async def _user_feedback(client: TruecallerClient, given: Given) -> object:
+async def _user_feedback(client: TruecallerClient, given: Arguments) -> object:
     return await client.exports.user_feedback(SURVEY, given.folder / "feedback.csv", from_date=FROM)
 
 
-async def _call_me_back(client: TruecallerClient, given: Given) -> object:
+async def _call_me_back(client: TruecallerClient, given: Arguments) -> object:
     return await client.exports.call_me_back(given.folder / "calls.csv", start=FROM, end=TO)
 
 
@@ -141,7 +141,7 @@ DEPRECATED = {endpoint.number for endpoint in ENDPOINTS if endpoint.version == "
 
 
 def record_now(now: datetime, label_id: str) -> CallRecord:
-    """A record that is valid from now on."""
+    """Make a record that is valid from `now` on."""
     return CallRecord(
         "911234567898",
         "919234567898",

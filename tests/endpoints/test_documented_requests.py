@@ -1,7 +1,7 @@
-"""The request of every endpoint is the printed one, byte for byte, and its printed answer is understood.
+"""The request of each endpoint equals the documented one byte for byte, and its documented answer is decoded.
 
-Where a sample has masked numbers or a window longer than its own rule allows, those values are replaced and nothing
-else. The wall clock stands at the moment each sample is about.
+Only masked numbers and windows longer than the documented maximum are replaced in a sample. The wall clock has the time
+of the sample.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from truecaller_async import (
 )
 from truecaller_async.clock import Clock
 
-from .table import DEPRECATED, ENDPOINTS, Endpoint, Given
+from .table import DEPRECATED, ENDPOINTS, Arguments, Endpoint
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 HOST = "https://api.example"
@@ -40,7 +40,7 @@ KEY_ID, API_KEY = "aaaee1b1-7a2f-4c0b-8271-4e2b41c1bf01", "caf1694e-b8a4-4082-82
 CALLER, RECEIVER = "911234567898", "919234567898"
 DAY_MS = 86_400_000
 FIRST_MS = 1_751_879_424_883
-"""When the earliest sample begins; the times of the printed v1 batch, 1 and 2, are placeholders."""
+"""The start of the earliest sample; the times of the documented v1 batch, 1 and 2, are placeholders."""
 LINK = f"{HOST}/files/1"
 
 REQUESTS = {
@@ -86,7 +86,7 @@ def sample(name: str) -> Any:
 
 
 def usable(record: dict[str, Any], *, plus: bool) -> dict[str, Any]:
-    """The printed record with numbers for asterisks and a window of at most a day, its keys in the printed order."""
+    """Return the documented record with real numbers and a window of at most one day, in the same key order."""
     numbers = {"caller": CALLER, "caller_number": CALLER, "receiver": RECEIVER, "receiver_number": RECEIVER}
     starts_at = max(record["starts_at"], FIRST_MS)
     window = min(record["ends_at"] - record["starts_at"], DAY_MS)
@@ -97,8 +97,8 @@ def usable(record: dict[str, Any], *, plus: bool) -> dict[str, Any]:
     }
 
 
-def printed(endpoint: Endpoint) -> Any:
-    """The body of the request as the documentation prints it; None where there is none."""
+def documented(endpoint: Endpoint) -> Any:
+    """Return the documented body of the request; None if it has no body."""
     if endpoint.number not in REQUESTS:
         return None
     body = sample(REQUESTS[endpoint.number])
@@ -111,8 +111,8 @@ def printed(endpoint: Endpoint) -> Any:
 
 
 def record_of(endpoint: Endpoint) -> CallRecord:
-    """The record of the printed body."""
-    body = printed(endpoint)
+    """Return the record of the documented body."""
+    body = documented(endpoint)
     wire = body["call_records"][0] if endpoint.call == "submit" else body
     first, second, name, reason = (
         ("caller", "receiver", "label_name", "call_reason")
@@ -124,9 +124,9 @@ def record_of(endpoint: Endpoint) -> CallRecord:
     )
 
 
-def given_for(endpoint: Endpoint, folder: Path) -> Given:
+def given_for(endpoint: Endpoint, folder: Path) -> Arguments:
     record = record_of(endpoint) if endpoint.call in ("push", "submit") else CallRecord(CALLER, RECEIVER, 1, 2)
-    return Given(record, FEATURE_SET, "911234567891", folder, batch_id_of(endpoint))
+    return Arguments(record, FEATURE_SET, "911234567891", folder, batch_id_of(endpoint))
 
 
 def batch_id_of(endpoint: Endpoint) -> str:
@@ -169,7 +169,7 @@ async def test_request_matches_the_documented_one_and_its_answer_is_parsed(
         answer = await endpoint.use(client, given)
 
     (request,) = http.requests[endpoint.method, normalize_url(url)]
-    body = printed(endpoint)
+    body = documented(endpoint)
     assert request.kwargs["data"] == (None if body is None else json.dumps(body, separators=(",", ":")).encode())
     headers = {name.lower(): value for name, value in request.kwargs["headers"].items()}
     token = None if endpoint.call == "mint" else f"Bearer {sample('token_response')['token']}"

@@ -1,4 +1,4 @@
-"""Every endpoint in every version over a real socket: our client on one side, the sandbox on the other."""
+"""Every endpoint in every version over a real socket, between the client and the sandbox."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from truecaller_async import (
 )
 from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxSettings
 
-from .table import DEPRECATED, ENDPOINTS, Endpoint, Given, record_now
+from .table import DEPRECATED, ENDPOINTS, Arguments, Endpoint, record_now
 
 NUMBER = "911234567891"
 
@@ -34,8 +34,8 @@ async def sandbox() -> AsyncIterator[Sandbox]:
         yield running
 
 
-async def prepared(endpoint: Endpoint, client: TruecallerClient, sandbox: Sandbox, folder: Path) -> Given:
-    """What the call needs to be there before: a batch to ask about, a number that is listed."""
+async def prepared(endpoint: Endpoint, client: TruecallerClient, sandbox: Sandbox, folder: Path) -> Arguments:
+    """Prepare what the call needs: a batch for its status, a listed number."""
     record = record_now(datetime.now(UTC), sandbox.settings.labels[0].id)
     feature_set = sandbox.settings.feature_sets[0].id
     batch_id = ""
@@ -44,11 +44,11 @@ async def prepared(endpoint: Endpoint, client: TruecallerClient, sandbox: Sandbo
     if endpoint.number in (13, 14):
         await client.numbers.publish(feature_set, [NUMBER])
         await client.numbers.wait_listed(feature_set, [NUMBER], timeout=10.0)
-    return Given(record, feature_set, NUMBER, folder, batch_id)
+    return Arguments(record, feature_set, NUMBER, folder, batch_id)
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=str)
-async def test_call_over_a_socket_returns_the_right_answer(
+async def test_call_over_a_socket_returns_the_correct_answer(
     endpoint: Endpoint, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     async with TruecallerClient.from_env(sandbox.environment()) as client:
@@ -61,10 +61,10 @@ async def test_call_over_a_socket_returns_the_right_answer(
     requests = sandbox.stats().requests
     assert requests[endpoint.call]["200"] == before + 1
     assert {status for counts in requests.values() for status in counts} == {"200"}
-    assert_right(endpoint, answer, given, sandbox)
+    assert_answer(endpoint, answer, given, sandbox)
 
 
-def assert_right(endpoint: Endpoint, answer: Any, given: Given, sandbox: Sandbox) -> None:
+def assert_answer(endpoint: Endpoint, answer: Any, given: Arguments, sandbox: Sandbox) -> None:
     match endpoint.call:
         case "push":
             assert isinstance(answer, PushAnswer)

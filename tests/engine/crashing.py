@@ -105,7 +105,7 @@ def live(
     async def main() -> Life:
         world = make_world()
         journal = DyingJournal(survivor, death)
-        asked = CampaignRequest(world.client._core, source, options, lambda: journal, resumed=resumed)
+        asked = CampaignRequest(world.client._campaign_deps, source, options, lambda: journal, resumed=resumed)
         life = Life([], CampaignStream(asked))
         working = asyncio.create_task(_work(world, life, meanwhile))
         dying = asyncio.create_task(journal.died.wait())

@@ -113,7 +113,7 @@ class Campaign:
         """Read all results, in the first run and in the next."""
         resumed = self.survivor.state.started is not None
         asked = CampaignRequest(
-            world.client._core, list(records(ROWS)), self.options, lambda: self.survivor, resumed=resumed
+            world.client._campaign_deps, list(records(ROWS)), self.options, lambda: self.survivor, resumed=resumed
         )
         self.stream = CampaignStream(asked)
         async with self.stream as stream:
@@ -255,7 +255,7 @@ def test_close_can_be_cancelled_at_any_await_and_repeated() -> None:
         world = World(latency=(0.5, 0.5))
         stores.append(Closing())
         makings.clear()
-        world.client._shared.pool._store = stores[-1]
+        world.client._shared.pool._state.store = stores[-1]
         return world
 
     async def close_while_a_token_is_made(world: World) -> None:

@@ -43,7 +43,7 @@ def in_flight(heard: list[JournalEntry]) -> int:
 async def run(
     world: World, ear: RecordingJournal, source: object
 ) -> tuple[list[RecordResult], CampaignStream, Exception | None]:
-    stream = CampaignStream(CampaignRequest(world.client._core, source, CampaignOptions(), lambda: ear))
+    stream = CampaignStream(CampaignRequest(world.client._campaign_deps, source, CampaignOptions(), lambda: ear))
     results: list[RecordResult] = []
     fault = None
     async with world.client, stream:

@@ -69,7 +69,9 @@ def lost_at_first(request: Request, count: int, dice: object) -> str | None:
 def stream_of(world: World, journal: Any, source: object, options: CampaignOptions | None = None) -> CampaignStream:
     """Return a campaign with this journal; resumed if the journal holds a campaign."""
     resumed = isinstance(journal, MemoryJournal) and journal.state.started is not None
-    return CampaignStream(CampaignRequest(world.client._core, source, options, lambda: journal, resumed=resumed))
+    return CampaignStream(
+        CampaignRequest(world.client._campaign_deps, source, options, lambda: journal, resumed=resumed)
+    )
 
 
 def words_by_pair(state: SandboxState) -> dict[str | None, list[str | None]]:

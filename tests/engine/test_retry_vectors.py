@@ -45,7 +45,7 @@ async def play(case: CampaignCase) -> None:
     world, gateway = world_behind(rule, latency=(0.0, 0.0), max_tokens=1)
     gateway.latency = 0.0
     parts, dice = world.client._shared, HighestRandom()
-    parts.rng = parts.executor._rng = parts.pool._rng = dice
+    parts.rng = parts.executor.rng = parts.pool._state.rng = dice
     for before in case.before:
         await prepare(world.client, ends, before)
     ends[call].extend(end_for(word) for word in expand(case.status or case.submit))

@@ -38,6 +38,7 @@ from truecaller_async.resources import ClientSettings
 from truecaller_async.sandbox import SandboxSettings, SandboxState
 from truecaller_async.tokens import MemoryTokenStore
 from truecaller_async.tokens.pool import PoolSettings
+from truecaller_async.wiring import Environment, build_resources
 
 HOUR_MS = 3_600_000
 LABEL = SandboxSettings().labels[0].id
@@ -157,21 +158,16 @@ class World:
         self.state = state or SandboxState(settings or SandboxSettings(limits=limits or Limits.documented()))
         self.transport = SandboxTransport(self.state, Random(seed), latency, fault)
         known = self.state.settings
-        self.client = object.__new__(TruecallerClient)
-        self.client._build(
-            ClientSettings(
-                Credentials(known.client_account_id, known.key_id, known.api_key),
-                "v2",
-                retry or RetryPolicy(),
-                Timeouts(),
-            ),
+        credentials = Credentials(known.client_account_id, known.key_id, known.api_key)
+        client_settings = ClientSettings(credentials, "v2", retry or RetryPolicy(), Timeouts())
+        shared = build_resources(
+            client_settings,
             self.transport,
             MemoryTokenStore(),
             PoolSettings(limits or known.limits, max_tokens),
-            StrictObserver(),
-            VirtualClock(),
-            Random(seed + 1),
+            Environment(VirtualClock(), Random(seed + 1), StrictObserver()),
         )
+        self.client = TruecallerClient._from_parts(client_settings, shared)
 
     async def run(
         self, source: object, options: CampaignOptions | None = None

@@ -39,7 +39,7 @@ class Stopped:
 def stream_of(world: World, journal: Survivor) -> CampaignStream:
     """Return the campaign, new or resumed."""
     resumed = journal.state.started is not None
-    asked = CampaignRequest(world.client._core, list(records(ROWS)), OPTIONS, lambda: journal, resumed=resumed)
+    asked = CampaignRequest(world.client._campaign_deps, list(records(ROWS)), OPTIONS, lambda: journal, resumed=resumed)
     return CampaignStream(asked)
 
 

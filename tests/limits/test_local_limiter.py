@@ -1,4 +1,4 @@
-"""The limiter of one process, on the virtual loop: law 1 by counting."""
+"""The limiter of one process: grants are counted, on a virtual loop."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from truecaller_async.resilience.rate_law import (
     window_seconds,
 )
 
-GRANTS = 260
-"""How many grants one example looks at: more than the largest limit, so that the window closes."""
+GRANTS_COUNT = 260
+"""Grants of one example: more than the largest limit, so that a window is full."""
 
 rules = st.builds(
     RateLimit, st.just("any"), st.integers(1, 200), st.floats(0.5, 120), st.sampled_from(["token", "account"])
@@ -30,7 +30,7 @@ rules = st.builds(
 
 
 async def saturate(limiter: LocalLimiter, token: str, call: str, seconds: float, late: float = 0.0) -> list[float]:
-    """Ask without pause; waits are sat out, and end up to `late` seconds late."""
+    """Ask continuously; wait as told, and up to `late` seconds longer."""
     loop, rng, granted = asyncio.get_running_loop(), Random(1), list[float]()
     end = loop.time() + seconds
     while loop.time() < end:
@@ -42,8 +42,8 @@ async def saturate(limiter: LocalLimiter, token: str, call: str, seconds: float,
     return granted
 
 
-async def visit(limiter: LocalLimiter, token: str, rng: Random, scale: float, grants: int) -> list[float]:
-    """Ask in a random pattern: bursts, pauses, waits that are sat out exactly, late, or not at all."""
+async def acquire_randomly(limiter: LocalLimiter, token: str, rng: Random, scale: float, grants: int) -> list[float]:
+    """Ask in a random pattern: bursts, pauses, and waits that are exact, too long or too short."""
     loop, granted = asyncio.get_running_loop(), list[float]()
     while len(granted) < grants:
         wait = await limiter.try_acquire(token, "push")
@@ -56,24 +56,26 @@ async def visit(limiter: LocalLimiter, token: str, rng: Random, scale: float, gr
     return granted
 
 
-async def crowd(rule: RateLimit, tokens: int, seed: int) -> list[list[float]]:
+async def acquire_concurrently(rule: RateLimit, tokens: int, seed: int) -> list[list[float]]:
     limiter, rng = LocalLimiter(Limits((rule,))), Random(seed)
-    share = GRANTS // tokens
-    visits = [visit(limiter, f"token {n}", Random(rng.random()), rule.per * 2, share) for n in range(tokens)]
-    return list(await asyncio.gather(*visits))
+    share = GRANTS_COUNT // tokens
+    acquirers = [
+        acquire_randomly(limiter, f"token {n}", Random(rng.random()), rule.per * 2, share) for n in range(tokens)
+    ]
+    return list(await asyncio.gather(*acquirers))
 
 
 @settings(max_examples=40)
 @given(rules, st.integers(1, 3), st.integers(0, 2**32))
 def test_no_window_of_any_limit_holds_more_than_the_limit(rule: RateLimit, tokens: int, seed: int) -> None:
-    each = run_virtual(crowd, rule, tokens, seed)
+    each = run_virtual(acquire_concurrently, rule, tokens, seed)
     together = [sorted(time for granted in each for time in granted)]
     for granted in each if rule.scope == "token" else together:
         assert most_in_window(granted, rule.per) <= rule.limit
-        ring = SlidingWindow(rule)
+        window = SlidingWindow(rule)
         for time in granted:
-            assert ring.wait(time) == pytest.approx(0.0, abs=1e-9)
-            ring.record(time)
+            assert window.wait(time) == pytest.approx(0.0, abs=1e-9)
+            window.record(time)
 
 
 @pytest.mark.parametrize(
@@ -93,13 +95,13 @@ def test_saturated_limit_is_used_to_at_least_97_percent(limit: int, per: float, 
 def test_first_burst_and_preceding_idle_time_do_not_recur_in_each_window(limit: int) -> None:
     rule = RateLimit("any", limit, 1.0)
     granted = run_virtual(saturate, LocalLimiter(Limits((rule,))), "token", "push", 10.0)
-    settled = [time for time in granted if time > WARM_UP_SECONDS + 2 * window_seconds(rule)]
-    longest = max(later - time for time, later in pairwise(settled))
+    steady = [time for time in granted if time > WARM_UP_SECONDS + 2 * window_seconds(rule)]
+    longest = max(later - time for time, later in pairwise(steady))
     assert longest <= 1.6 * window_seconds(rule) / limit
 
 
-async def after_a_quiet_time(rule: RateLimit) -> tuple[list[float], list[float]]:
-    """Two saturated times with a quiet one between: when the requests arrive, those in the first moments late."""
+async def saturate_twice(rule: RateLimit) -> tuple[list[float], list[float]]:
+    """Return the arrival times of two saturated periods with an idle one between; the first requests arrive late."""
     limiter, loop, times = LocalLimiter(Limits((rule,))), asyncio.get_running_loop(), list[list[float]]()
     for _ in range(2):
         begins = loop.time()
@@ -114,7 +116,7 @@ async def after_a_quiet_time(rule: RateLimit) -> tuple[list[float], list[float]]
 def test_limit_holds_if_first_requests_wait_for_connections(
     rule: RateLimit,
 ) -> None:
-    for arrived in run_virtual(after_a_quiet_time, rule):
+    for arrived in run_virtual(saturate_twice, rule):
         assert most_in_window(arrived, rule.per) <= rule.limit
 
 
@@ -142,7 +144,7 @@ def test_denied_acquire_charges_nothing() -> None:
 
 
 async def two_rules() -> tuple[float, int]:
-    """The batch limit denies: how long, and how many pushes the token limit still lets through in that time."""
+    """Return the wait for the batch limit, and the pushes that the token limit grants meanwhile."""
     limits = Limits((RateLimit("token", 4, 100.0), RateLimit("batch", 1, 10.0, calls=("submit",))))
     limiter = LocalLimiter(limits)
     assert await limiter.try_acquire("token", "submit") == 0.0
@@ -188,27 +190,27 @@ def test_refusal_slows_its_own_token_only() -> None:
     assert other >= 19
 
 
-async def remembering(ages: list[float]) -> float:
+async def wait_after_restore(ages: list[float]) -> float:
     limiter = LocalLimiter(Limits((RateLimit("any", 3, 60.0),)))
     limiter.restore("token", {"any": ages, "a limit of another time": [1.0]})
     return await limiter.try_acquire("token", "push")
 
 
 def test_releases_of_an_earlier_process_count() -> None:
-    assert run_virtual(remembering, [1.0, 11.2, 31.2]) == pytest.approx(61.2 - 31.2)
-    assert run_virtual(remembering, [1.0, 61.2]) == 0.0
+    assert run_virtual(wait_after_restore, [1.0, 11.2, 31.2]) == pytest.approx(61.2 - 31.2)
+    assert run_virtual(wait_after_restore, [1.0, 61.2]) == 0.0
 
 
-async def forgetting(scope: str) -> float:
+async def wait_after_remove(scope: str) -> float:
     limiter = LocalLimiter(Limits((RateLimit("any", 1, 60.0, scope),)))  # type: ignore[arg-type]
     assert await limiter.try_acquire("token", "push") == 0.0
     limiter.remove("token")
     return await limiter.try_acquire("another", "push")
 
 
-def test_forgotten_token_removes_its_own_limits_only() -> None:
-    assert run_virtual(forgetting, "token") == 0.0
-    assert run_virtual(forgetting, "account") > 60.0
+def test_removed_token_removes_its_own_limits_only() -> None:
+    assert run_virtual(wait_after_remove, "token") == 0.0
+    assert run_virtual(wait_after_remove, "account") > 60.0
 
 
 async def unlimited() -> list[float]:

@@ -1,4 +1,4 @@
-"""A client whose transport plays a script, on the virtual loop."""
+"""A client with a scripted transport, on a virtual loop."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from truecaller_async.resources import ClientSettings
 from truecaller_async.telemetry import LoggingObserver
 from truecaller_async.tokens import MemoryTokenStore
 from truecaller_async.tokens.pool import PoolSettings
+from truecaller_async.wiring import Environment, build_resources
 
 BASE_URL = "https://api.example"
 ACCOUNT = "00000000-0000-4000-8000-000000000001"
@@ -31,7 +32,7 @@ Step: TypeAlias = "Answer | Exception"
 
 
 def answer(status: int, body: object = None, **headers: str) -> Answer:
-    """An answer with this body as JSON; header names with underscores for hyphens."""
+    """Make an answer with this body as JSON. Header names have underscores for hyphens."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(status, named, b"" if body is None else msgspec.json.encode(body))
 
@@ -47,20 +48,20 @@ def throttled(seconds: int | None = None) -> Answer:
     return answer(429, {"slug": "too-many-requests", "message": "slow down"}, **headers)
 
 
-def status_of(*words: str) -> Answer:
-    """The status of batch b-1 with one record for each word."""
+def status_of(*statuses: str) -> Answer:
+    """Make the status of batch b-1, with one record for each of these statuses."""
     rows = [
-        {"id": str(place), "caller_number": "910000000001", "receiver_number": f"9199{place:08d}", "status": word}
-        for place, word in enumerate(words)
+        {"id": str(index), "caller_number": "910000000001", "receiver_number": f"9199{index:08d}", "status": status}
+        for index, status in enumerate(statuses)
     ]
     return answer(200, {"batch_id": "b-1", "data": rows})
 
 
 @attrs.define
 class Script:
-    """The `Transport` port. Each request takes `latency` seconds and gets the next step, the last one for ever.
+    """A `Transport`. Each request takes `latency` seconds and gets the next step; the last step is repeated.
 
-    Every link leads to `file`, unless the fetching `breaks` when all of it was handed on.
+    Every link leads to `file`. If there is a `download_error`, it is raised after the whole file was written.
     """
 
     steps: deque[Step]
@@ -70,8 +71,8 @@ class Script:
     minted: list[float] = attrs.field(factory=list)
     closed: bool = False
     file: Answer = FILE
-    breaks: Exception | None = None
-    fetched: list[tuple[str, int]] = attrs.field(factory=list)
+    download_error: Exception | None = None
+    downloads: list[tuple[str, int]] = attrs.field(factory=list)
 
     async def send(self, request: Request, timeouts: Timeouts) -> Answer:
         now = asyncio.get_running_loop().time()
@@ -91,12 +92,12 @@ class Script:
         self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], cap: int
     ) -> Answer:
         check_link(link, BASE_URL, hosts)
-        self.fetched.append((link.reveal(), cap))
+        self.downloads.append((link.reveal(), cap))
         await asyncio.sleep(self.latency)
         if self.file.status == 200:
             await write(self.file.body)
-        if self.breaks is not None:
-            raise self.breaks
+        if self.download_error is not None:
+            raise self.download_error
         return attrs.evolve(self.file, body=b"")
 
     async def aclose(self) -> None:
@@ -112,7 +113,7 @@ class Script:
 
 
 def playing(*steps: Step, latency: float = 0.1, mints: Iterable[Step] = ()) -> Script:
-    """A transport for these steps; the first requests for a token get `mints`, later ones a token each."""
+    """Make a transport with these steps. The first mint requests get `mints`, later ones a new token."""
     return Script(deque(steps), latency, deque(mints))
 
 
@@ -125,22 +126,17 @@ def client_of(
     observer: Observer | None = None,
     api_version: str = "v2",
 ) -> TruecallerClient:
-    """A client whose parts are all real but the transport and the clocks."""
-    client = object.__new__(TruecallerClient)
-    client._build(
-        ClientSettings(CREDENTIALS, api_version, retry or RetryPolicy(), Timeouts()),
-        script,
-        MemoryTokenStore(),
-        PoolSettings(limits or Limits.documented(), max_tokens),
-        observer or LoggingObserver(),
-        VirtualClock(),
-        Random(7),
+    """Make a client with a scripted transport and virtual clocks; all other parts are real."""
+    settings = ClientSettings(CREDENTIALS, api_version, retry or RetryPolicy(), Timeouts())
+    pool = PoolSettings(limits or Limits.documented(), max_tokens)
+    environment = Environment(VirtualClock(), Random(7), observer or LoggingObserver())
+    return TruecallerClient._from_parts(
+        settings, build_resources(settings, script, MemoryTokenStore(), pool, environment)
     )
-    return client
 
 
 def record(number: int = 0, **other: Any) -> CallRecord:
-    """A good record at the beginning of the virtual clock."""
+    """Make a record that is valid at the start of the virtual clock."""
     start = int(BASE * 1000)
     given: dict[str, Any] = {
         "caller": "+910000000001",

@@ -1,4 +1,4 @@
-"""A deadline is kept: a push that would wait longer fails at once, and nonsense is refused. On the virtual loop."""
+"""Deadlines: a push that would wait longer fails at once, and an invalid deadline is refused."""
 
 from __future__ import annotations
 
@@ -11,15 +11,25 @@ from tests.resources.script import PUSHED, client_of, playing, record, status_of
 from tests.virtual import run_virtual
 from truecaller_async import DeadlineExceeded, Limits, TokenBudgetExhausted, ValidationError
 
-NO_TIME = [0, -1, 0.0, float("nan"), float("inf"), float("-inf"), True, "5", pytest.param(10**400, id="10**400")]
+INVALID_SECONDS = [
+    0,
+    -1,
+    0.0,
+    float("nan"),
+    float("inf"),
+    float("-inf"),
+    True,
+    "5",
+    pytest.param(10**400, id="10**400"),
+]
 
 
 def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-@pytest.mark.parametrize("deadline", NO_TIME)
-def test_deadline_that_is_no_time_is_refused_before_sending(deadline: Any) -> None:
+@pytest.mark.parametrize("deadline", INVALID_SECONDS)
+def test_invalid_deadline_is_refused_before_sending(deadline: Any) -> None:
     async def scene() -> None:
         script = playing(PUSHED)
         with pytest.raises(ValidationError) as caught:
@@ -30,8 +40,8 @@ def test_deadline_that_is_no_time_is_refused_before_sending(deadline: Any) -> No
     run_virtual(scene)
 
 
-@pytest.mark.parametrize("timeout", [*NO_TIME, None])
-def test_wait_that_is_no_time_is_refused_before_sending(timeout: Any) -> None:
+@pytest.mark.parametrize("timeout", [*INVALID_SECONDS, None])
+def test_invalid_timeout_is_refused_before_sending(timeout: Any) -> None:
     async def scene() -> None:
         script = playing(status_of("success"))
         with pytest.raises(ValidationError) as caught:
@@ -42,7 +52,7 @@ def test_wait_that_is_no_time_is_refused_before_sending(timeout: Any) -> None:
     run_virtual(scene)
 
 
-def test_wait_for_no_batch_is_refused_at_once() -> None:
+def test_wait_for_an_invalid_batch_id_is_refused_at_once() -> None:
     async def scene() -> None:
         with pytest.raises(ValidationError, match="batch_id"):
             await client_of(playing(status_of("success"))).batches.wait("../b-1", timeout=60)
@@ -85,7 +95,7 @@ def test_spent_mint_budget_fails_a_deadline_at_once() -> None:
         client = client_of(script, limits=Limits.documented().replace(mint=(1, 1800.0)))
         token = await client._shared.pool.grow()
         assert token is not None
-        client._shared.pool._remove(token.token_id)
+        client._shared.pool._state.remove(token.token_id)
         began = now()
         with pytest.raises(TokenBudgetExhausted):
             await client.calls.push(record(), deadline=5.0)
@@ -112,14 +122,14 @@ def test_queue_of_pushes_delays_none_beyond_its_deadline() -> None:
     async def scene() -> None:
         script = playing(PUSHED)
         client = client_of(script, limits=Limits.documented().replace(token=(1, 10.0)), max_tokens=1)
-        patient = [asyncio.ensure_future(client.calls.push(record(number))) for number in range(4)]
+        waiting = [asyncio.ensure_future(client.calls.push(record(number))) for number in range(4)]
         await asyncio.sleep(1.0)
         began = now()
         with pytest.raises(DeadlineExceeded) as late:
             await client.calls.push(record(9), deadline=3.0)
         assert late.value.sent == "no"
         assert now() - began <= 3.0
-        await asyncio.gather(*patient)
+        await asyncio.gather(*waiting)
         assert len(script.sent) == 4
 
     run_virtual(scene)

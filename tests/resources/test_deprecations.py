@@ -1,4 +1,4 @@
-"""What the vendor deprecated warns once, at the caller's line, and nothing else warns."""
+"""Deprecated calls warn once, at the caller's line; other calls do not warn."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ USES: dict[str, tuple[Use, Step]] = {
 }
 
 
-def warned(use: Use, client: TruecallerClient) -> list[warnings.WarningMessage]:
-    """All warnings of one use, whatever the filters of this run are."""
+def warnings_of(use: Use, client: TruecallerClient) -> list[warnings.WarningMessage]:
+    """Return all warnings of one use, with any warnings filter."""
 
     async def scene() -> list[warnings.WarningMessage]:
         with warnings.catch_warnings(record=True) as seen:
@@ -62,14 +62,14 @@ def warned(use: Use, client: TruecallerClient) -> list[warnings.WarningMessage]:
     return run_virtual(scene)
 
 
-def talking(step: Step, version: str = "v1") -> TruecallerClient:
+def client_answering(step: Step, version: str = "v1") -> TruecallerClient:
     return client_of(playing(step), api_version=version)
 
 
 @pytest.mark.parametrize("name", USES)
 def test_version_1_warns_at_the_line_of_the_caller_and_names_version_2(name: str) -> None:
     use, step = USES[name]
-    (seen,) = warned(use, talking(step))
+    (seen,) = warnings_of(use, client_answering(step))
     assert seen.category is TruecallerDeprecationWarning
     assert str(seen.message).startswith(f"{name}: version 1")
     assert 'client.with_options(api_version="v2")' in str(seen.message)
@@ -80,21 +80,21 @@ def test_version_1_warns_at_the_line_of_the_caller_and_names_version_2(name: str
 @pytest.mark.parametrize("version", ["v2", "v3"])
 def test_current_versions_do_not_warn(name: str, version: str) -> None:
     use, step = USES[name]
-    assert warned(use, talking(step, version)) == []
+    assert warnings_of(use, client_answering(step, version)) == []
 
 
 def test_each_call_of_a_client_warns_once_and_copies_are_the_same_client() -> None:
     async def scene() -> None:
         client = client_of(playing(PUSHED))
-        old, older = (client.with_options(api_version="v1") for _ in range(2))
+        first_copy, second_copy = (client.with_options(api_version="v1") for _ in range(2))
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
             await client.calls.push(record())
-            await old.calls.push(record())
-            await old.calls.push(record())
-            await older.with_options(retry=RetryPolicy(attempts=1)).calls.push(record())
+            await first_copy.calls.push(record())
+            await first_copy.calls.push(record())
+            await second_copy.with_options(retry=RetryPolicy(attempts=1)).calls.push(record())
             client._shared.transport.steps[0] = TAKEN  # type: ignore[attr-defined]
-            await older.batches.submit([record()])
+            await second_copy.batches.submit([record()])
         assert [str(warning.message).partition(":")[0] for warning in seen] == ["calls.push", "batches.submit"]
 
     run_virtual(scene)
@@ -102,19 +102,19 @@ def test_each_call_of_a_client_warns_once_and_copies_are_the_same_client() -> No
 
 def test_another_client_warns_for_itself() -> None:
     use, step = USES["batches.submit"]
-    assert len(warned(use, talking(step))) == len(warned(use, talking(step))) == 1
+    assert len(warnings_of(use, client_answering(step))) == len(warnings_of(use, client_answering(step))) == 1
 
 
-def test_call_in_a_task_of_its_own_warns_too() -> None:
+def test_call_in_its_own_task_warns_too() -> None:
     async def scene() -> None:
-        client = talking(PUSHED)
+        client = client_answering(PUSHED)
         with pytest.warns(TruecallerDeprecationWarning, match=r"calls\.push"):
             await asyncio.create_task(client.calls.push(record()))
 
     run_virtual(scene)
 
 
-def test_warning_that_is_made_an_error_sends_nothing_and_comes_each_time() -> None:
+def test_warning_turned_into_an_error_is_raised_each_time_before_sending() -> None:
     async def scene() -> None:
         script = playing(PUSHED)
         client = client_of(script, api_version="v1")

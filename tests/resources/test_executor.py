@@ -1,4 +1,4 @@
-"""One request, and when it is tried again: on the virtual loop, with a scripted transport."""
+"""Retries of single calls: on a virtual loop, with a scripted transport."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from truecaller_async import (
 
 UNAVAILABLE = answer(503, {"slug": "internal-server-error", "message": "try later"})
 LOST = ResponseLost("the connection broke")
-UNREACHED = NotSent("refused")
+NOT_SENT = NotSent("refused")
 FINAL = status_of("success")
 
 Call = Callable[[TruecallerClient], Awaitable[Any]]
@@ -61,7 +61,7 @@ def status(client: TruecallerClient) -> Awaitable[Any]:
     return client.batches.status("b-1")
 
 
-EVERY = [(push, PUSHED), (submit, TAKEN), (status, FINAL)]
+ALL_CALLS = [(push, PUSHED), (submit, TAKEN), (status, FINAL)]
 WRITES = [(push, PUSHED), (submit, TAKEN)]
 
 
@@ -69,16 +69,16 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def unretryable() -> NotSent:
+def not_retryable() -> NotSent:
     error = NotSent("the certificate was not accepted")
     error.retryable = False
     return error
 
 
-@pytest.mark.parametrize(("call", "good"), EVERY)
+@pytest.mark.parametrize(("call", "good"), ALL_CALLS)
 def test_unsent_request_is_repeated_after_a_backoff(call: Call, good: Any) -> None:
     async def scene() -> None:
-        script = playing(UNREACHED, UNREACHED, good)
+        script = playing(NOT_SENT, NOT_SENT, good)
         await call(client_of(script))
         assert len(script.sent) == 3
         assert 0.2 <= script.times[2] - script.times[0] <= 0.2 + 0.5 + 1.0
@@ -88,7 +88,7 @@ def test_unsent_request_is_repeated_after_a_backoff(call: Call, good: Any) -> No
 
 def test_permanently_unsendable_request_is_not_retried() -> None:
     async def scene() -> None:
-        script = playing(unretryable(), PUSHED)
+        script = playing(not_retryable(), PUSHED)
         with pytest.raises(NotSent):
             await push(client_of(script))
         assert len(script.sent) == 1
@@ -98,10 +98,10 @@ def test_permanently_unsendable_request_is_not_retried() -> None:
 
 @pytest.mark.fault("F20")
 @pytest.mark.parametrize(("call", "good"), WRITES)
-@pytest.mark.parametrize(("trouble", "error"), [(LOST, ResponseLost), (UNAVAILABLE, ServerError)])
-def test_possibly_applied_write_is_never_repeated(call: Call, good: Any, trouble: Any, error: type[Exception]) -> None:
+@pytest.mark.parametrize(("failure", "error"), [(LOST, ResponseLost), (UNAVAILABLE, ServerError)])
+def test_possibly_applied_write_is_never_repeated(call: Call, good: Any, failure: Any, error: type[Exception]) -> None:
     async def scene() -> None:
-        script = playing(trouble, good)
+        script = playing(failure, good)
         with pytest.raises(error):
             await call(client_of(script))
         assert len(script.sent) == 1
@@ -110,10 +110,10 @@ def test_possibly_applied_write_is_never_repeated(call: Call, good: Any, trouble
 
 
 @pytest.mark.fault("F19")
-@pytest.mark.parametrize("trouble", [LOST, UNAVAILABLE])
-def test_read_is_repeated_after_a_lost_answer_and_after_a_5xx(trouble: Any) -> None:
+@pytest.mark.parametrize("failure", [LOST, UNAVAILABLE])
+def test_read_is_repeated_after_a_lost_answer_and_after_a_5xx(failure: Any) -> None:
     async def scene() -> None:
-        script = playing(trouble, trouble, FINAL)
+        script = playing(failure, failure, FINAL)
         assert (await client_of(script).batches.status("b-1")).batch_id == "b-1"
         assert len(script.sent) == 3
 
@@ -121,7 +121,7 @@ def test_read_is_repeated_after_a_lost_answer_and_after_a_5xx(trouble: Any) -> N
 
 
 @pytest.mark.fault("F01")
-@pytest.mark.parametrize(("call", "good"), EVERY)
+@pytest.mark.parametrize(("call", "good"), ALL_CALLS)
 def test_refused_token_is_replaced_once(call: Call, good: Any) -> None:
     async def scene() -> None:
         script = playing(REFUSED_TOKEN, good)
@@ -236,18 +236,18 @@ def test_429_cooldown_applies_to_other_calls() -> None:
 
 @pytest.mark.parametrize("call", [push, submit, status])
 @pytest.mark.parametrize(
-    ("trouble", "error"),
+    ("failure", "error"),
     [
-        (UNREACHED, NotSent),
+        (NOT_SENT, NotSent),
         (LOST, ResponseLost),
         (UNAVAILABLE, ServerError),
         (throttled(1), RateLimited),
         (REFUSED_TOKEN, AuthenticationFailed),
     ],
 )
-def test_without_retries_there_is_one_attempt(call: Call, trouble: Any, error: type[Exception]) -> None:
+def test_without_retries_there_is_one_attempt(call: Call, failure: Any, error: type[Exception]) -> None:
     async def scene() -> None:
-        script = playing(trouble)
+        script = playing(failure)
         with pytest.raises(error):
             await call(client_of(script, retry=NO_RETRY))
         assert len(script.sent) == 1
@@ -270,10 +270,10 @@ def test_error_that_a_retry_cannot_fix_is_raised_at_once(call: Call, code: int, 
     run_virtual(scene)
 
 
-@pytest.mark.parametrize("trouble", [UNREACHED, throttled()])
-def test_attempts_are_bounded(trouble: Any) -> None:
+@pytest.mark.parametrize("failure", [NOT_SENT, throttled()])
+def test_attempts_are_bounded(failure: Any) -> None:
     async def scene() -> None:
-        script = playing(trouble)
+        script = playing(failure)
         with pytest.raises((NotSent, RateLimited)):
             await push(client_of(script, retry=RetryPolicy(attempts=5, total=1000.0), max_tokens=1))
         assert len(script.sent) == 5
@@ -283,7 +283,7 @@ def test_attempts_are_bounded(trouble: Any) -> None:
 
 def test_total_time_of_all_attempts_is_bounded() -> None:
     async def scene() -> None:
-        script = playing(UNREACHED, latency=3.0)
+        script = playing(NOT_SENT, latency=3.0)
         with pytest.raises(NotSent):
             await push(client_of(script, retry=RetryPolicy(attempts=1000, total=30.0, cap=2.0)))
         assert now() <= 33.0 + 3.0
@@ -343,11 +343,11 @@ def test_deadline_ends_the_retries() -> None:
     run_virtual(scene)
 
 
-@pytest.mark.parametrize(("trouble", "claims"), [(UNREACHED, 1), (LOST, 2), (UNAVAILABLE, 2)])
-def test_each_possibly_successful_mint_is_counted(trouble: Any, claims: int) -> None:
+@pytest.mark.parametrize(("failure", "claims"), [(NOT_SENT, 1), (LOST, 2), (UNAVAILABLE, 2)])
+def test_each_possibly_successful_mint_is_counted(failure: Any, claims: int) -> None:
     async def scene() -> None:
         limits = Limits.documented().replace(mint=(3, 1800.0))
-        script = playing(PUSHED, mints=[trouble])
+        script = playing(PUSHED, mints=[failure])
         client = client_of(script, limits=limits)
         await push(client)
         assert len(script.minted) == 2
@@ -365,7 +365,7 @@ def test_mint_requests_end_with_the_budget() -> None:
         client = client_of(script, limits=Limits.documented().replace(mint=(2, 1800.0)))
         with pytest.raises(ServerError) as failed:
             await push(client)
-        assert failed.value.sent == "no"  # of the push, of which this is the error
+        assert failed.value.sent == "no"  # the push itself was not sent
         with pytest.raises(TokenBudgetExhausted):
             await push(client)
         assert len(script.minted) == 2

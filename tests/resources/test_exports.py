@@ -1,4 +1,4 @@
-"""The deprecated exports: a link, a trusted host, a whole file or none."""
+"""The deprecated exports: the link, its trusted hosts, and a file that is complete or absent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from truecaller_async import (
 from truecaller_async.errors import TruecallerDeprecationWarning
 from truecaller_async.models import Answer, Secret
 from truecaller_async.ports import Write
-from truecaller_async.resources import part_file
+from truecaller_async.storage import part_file
 
 FROM = datetime(2022, 1, 1, 5, 37, 9, tzinfo=UTC)
 TO = datetime(2022, 1, 7, 10, 36, 17, tzinfo=UTC)
@@ -53,34 +53,34 @@ def call_me_back(client: TruecallerClient, path: Path, **settings: Any) -> Await
     return client.exports.call_me_back(path, **{"start": FROM, "end": TO, **settings})
 
 
-SAVES = [feedback, call_me_back]
+EXPORTS = [feedback, call_me_back]
 
 
 def linked(link: str = LINK, **settings: Any) -> Script:
-    """A transport whose API answers with a link; nothing takes time."""
+    """Make a transport whose API answers with a link, without latency."""
     script = playing(answer(200, {"url": link}), latency=0.0)
     for name, value in settings.items():
         setattr(script, name, value)
     return script
 
 
-def refused_link(*steps: Step) -> Script:
+def answering(*steps: Step) -> Script:
     return playing(*steps, latency=0.0)
 
 
 def names(folder: Path) -> list[str]:
-    """What is in the folder."""
+    """Return the names of the files in a folder."""
     return [path.name for path in folder.iterdir()]
 
 
-@pytest.mark.parametrize("save", SAVES)
+@pytest.mark.parametrize("save", EXPORTS)
 async def test_export_is_downloaded_and_saved_completely(save: Save, tmp_path: Path) -> None:
     script = linked()
     saved = await save(client_of(script), tmp_path / "log.csv")
     assert saved == tmp_path / "log.csv"
     assert saved.read_bytes() == FILE.body
     assert saved.stat().st_mode & 0o077 == 0
-    assert script.fetched == [(LINK, 1024**3)]
+    assert script.downloads == [(LINK, 1024**3)]
     assert names(tmp_path) == ["log.csv"]
 
 
@@ -104,19 +104,19 @@ async def test_path_may_be_text(tmp_path: Path) -> None:
     assert saved == tmp_path / "log.csv"
 
 
-@pytest.mark.parametrize("save", SAVES)
+@pytest.mark.parametrize("save", EXPORTS)
 async def test_existing_file_is_overwritten_only_on_request(save: Save, tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
-    path.write_text("mine")
+    path.write_text("existing")
     script = linked()
     with pytest.raises(ValidationError, match="overwrite=True"):
         await save(client_of(script), path)
-    assert (path.read_text(), script.sent, script.minted) == ("mine", [], [])
+    assert (path.read_text(), script.sent, script.minted) == ("existing", [], [])
     await save(client_of(script), path, overwrite=True)
     assert path.read_bytes() == FILE.body
 
 
-@pytest.mark.parametrize("save", SAVES)
+@pytest.mark.parametrize("save", EXPORTS)
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -131,10 +131,10 @@ async def test_existing_file_is_overwritten_only_on_request(save: Save, tmp_path
 async def test_invalid_arguments_are_refused_before_sending_or_writing(
     save: Save, wrong: dict[str, Any], tmp_path: Path
 ) -> None:
-    mine = {"hosts", "cap", *(("from_date",) if save is feedback else ("start", "end"))}
+    accepted = {"hosts", "cap", *(("from_date",) if save is feedback else ("start", "end"))}
     script = linked()
     with pytest.raises(ValidationError):
-        await save(client_of(script), tmp_path / "log.csv", **{k: v for k, v in wrong.items() if k in mine})
+        await save(client_of(script), tmp_path / "log.csv", **{k: v for k, v in wrong.items() if k in accepted})
     assert (script.sent, script.minted, names(tmp_path)) == ([], [], [])
 
 
@@ -153,13 +153,13 @@ async def test_missing_folder_is_reported_before_sending(tmp_path: Path) -> None
     assert (script.sent, script.minted) == ([], [])
 
 
-@pytest.mark.parametrize("save", SAVES)
+@pytest.mark.parametrize("save", EXPORTS)
 async def test_only_a_trusted_host_is_followed(save: Save, tmp_path: Path) -> None:
     script = linked("https://bucket.storage.example/log.csv?X-Signature=s3cr3t")
     with pytest.raises(ConfigError, match=r"bucket\.storage\.example.*hosts=") as caught:
         await save(client_of(script), tmp_path / "log.csv")
     assert "s3cr3t" not in str(caught.value)
-    assert (script.fetched, names(tmp_path)) == ([], [])
+    assert (script.downloads, names(tmp_path)) == ([], [])
     await save(client_of(script), tmp_path / "log.csv", hosts=["bucket.storage.example"])
     assert (tmp_path / "log.csv").exists()
 
@@ -171,9 +171,9 @@ def status(code: int) -> Answer:
 @pytest.mark.parametrize(
     ("settings", "kind"),
     [
-        ({"breaks": ResponseLost("broke")}, ResponseLost),
-        ({"breaks": NotSent("refused")}, NotSent),
-        ({"breaks": DecodeError("the file is larger than 7 bytes")}, DecodeError),
+        ({"download_error": ResponseLost("broke")}, ResponseLost),
+        ({"download_error": NotSent("refused")}, NotSent),
+        ({"download_error": DecodeError("the file is larger than 7 bytes")}, DecodeError),
         ({"file": status(206)}, DecodeError),
         ({"file": status(302)}, UnexpectedRedirect),
         ({"file": status(403)}, Forbidden),
@@ -187,7 +187,7 @@ async def test_incomplete_file_is_removed(
     script = linked(**settings)
     with pytest.raises(kind):
         await feedback(client_of(script), tmp_path / "log.csv")
-    assert len(script.fetched) == 1
+    assert len(script.downloads) == 1
     assert names(tmp_path) == []
 
 
@@ -203,10 +203,10 @@ async def test_incomplete_file_is_removed(
 async def test_answer_without_a_usable_link_leaves_no_file(
     step: Step, kind: type[TruecallerError], tmp_path: Path
 ) -> None:
-    script = refused_link(step)
+    script = answering(step)
     with pytest.raises(kind):
         await feedback(client_of(script, retry=RetryPolicy(attempts=1)), tmp_path / "log.csv")
-    assert (script.fetched, names(tmp_path)) == ([], [])
+    assert (script.downloads, names(tmp_path)) == ([], [])
 
 
 async def test_refused_file_does_not_count_against_the_token(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ async def test_full_disk_is_reported_and_leaves_no_file(tmp_path: Path, monkeypa
         Path(path).touch()
         return os.open("/dev/full", os.O_WRONLY)
 
-    monkeypatch.setattr(part_file, "_for_the_owner", on_a_full_disk)
+    monkeypatch.setattr(part_file, "_open_private", on_a_full_disk)
     for body in (b"x" * 1_000_000, b"flushed at the end"):
         script = linked(file=attrs.evolve(FILE, body=body))
         with pytest.raises(ConfigError, match="No space left on device"):
@@ -266,23 +266,23 @@ async def test_link_planted_at_the_part_file_is_not_written_through(
 
 async def test_two_exports_to_one_path_do_not_write_into_each_other(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
-    has_begun, may_go_on = asyncio.Event(), asyncio.Event()
+    has_begun, may_continue = asyncio.Event(), asyncio.Event()
 
     class Slow(Script):
         async def download(self, link: Secret, write: Write, *arguments: Any, **settings: Any) -> Answer:
-            await write(b"of the slow one")
+            await write(b"slow beginning")
             has_begun.set()
-            await may_go_on.wait()
-            await write(b", to its end")
+            await may_continue.wait()
+            await write(b", slow end")
             return attrs.evolve(FILE, body=b"")
 
     slow = asyncio.ensure_future(feedback(client_of(Slow(linked().steps, latency=0.0)), path, overwrite=True))
     await has_begun.wait()
     await feedback(client_of(linked()), path)
     assert path.read_bytes() == FILE.body
-    may_go_on.set()
+    may_continue.set()
     await slow
-    assert path.read_bytes() == b"of the slow one, to its end"
+    assert path.read_bytes() == b"slow beginning, slow end"
     assert names(tmp_path) == ["log.csv"]
 
 
@@ -309,7 +309,7 @@ async def test_undeletable_part_file_does_not_hide_the_error(tmp_path: Path, mon
 
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(ResponseLost, match="broke"):
-        await feedback(client_of(linked(breaks=ResponseLost("broke"))), tmp_path / "log.csv")
+        await feedback(client_of(linked(download_error=ResponseLost("broke"))), tmp_path / "log.csv")
 
 
 async def test_file_that_appeared_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
@@ -317,30 +317,30 @@ async def test_file_that_appeared_meanwhile_is_not_overwritten(tmp_path: Path) -
 
     class Racing(Script):
         async def download(self, *arguments: Any, **settings: Any) -> Answer:
-            path.write_text("another's")
+            path.write_text("of another writer")
             return await super().download(*arguments, **settings)
 
     script = linked()
     racing = Racing(script.steps, latency=0.0)
     with pytest.raises(ValidationError, match="exists already"):
         await feedback(client_of(racing), path)
-    assert path.read_text() == "another's"
+    assert path.read_text() == "of another writer"
     assert names(tmp_path) == ["log.csv"]
 
 
 async def test_observer_sees_a_download_without_a_token(tmp_path: Path) -> None:
     seen: list[tuple[str, bool, int | None, str | None]] = []
 
-    class Watching:
+    class RecordingObserver:
         def request(
             self, call: str, token_id: str | None, status: int | None, seconds: float, error: str | None
         ) -> None:
             seen.append((call, token_id is not None, status, error))
 
         def event(self, name: str, fields: object) -> None:
-            """Not looked at here."""
+            """Ignore events."""
 
-    await feedback(client_of(linked(), observer=Watching()), tmp_path / "log.csv")
+    await feedback(client_of(linked(), observer=RecordingObserver()), tmp_path / "log.csv")
     assert seen == [("mint", False, 200, None), ("exports", True, 200, None), ("download", False, 200, None)]
 
 

@@ -1,4 +1,4 @@
-"""Labels, feature sets and numbers: listed by the calls and in the forms that are documented."""
+"""Lists of labels, feature sets and numbers: the documented requests and answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Listing and delisting numbers, and waiting until they are listed: on the virtual loop."""
+"""Publish and delist numbers, and wait until they are listed: on a virtual loop."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def bodies(script: Script) -> list[list[str]]:
     return [msgspec.json.decode(request.body or b"")["phone_numbers"] for _, request in script.sent]
 
 
-def many(count: int) -> list[str]:
+def numbered(count: int) -> list[str]:
     return [f"91{number:010d}" for number in range(count)]
 
 
-def taken(*numbers: str, status: str = "pending") -> Answer:
+def accepted(*numbers: str, status: str = "pending") -> Answer:
     return answer(200, {"status": status, "new_numbers": numbers, "existing_numbers": []})
 
 
@@ -91,7 +91,7 @@ def test_documented_answers_are_jobs(verb: str, name: str, status: str, bucket: 
 @pytest.mark.parametrize("verb", CHANGES)
 def test_numbers_are_normalised_and_sent_once(verb: str) -> None:
     async def scene() -> None:
-        script = playing(taken(NUMBER))
+        script = playing(accepted(NUMBER))
         numbers = (number for number in ["+91 12345-67891", NUMBER, "911234567892", "+911234567892"])
         await CHANGES[verb](client_of(script))(SET, numbers)
         assert bodies(script) == [[NUMBER, "911234567892"]]
@@ -103,7 +103,7 @@ def test_numbers_are_normalised_and_sent_once(verb: str) -> None:
 @pytest.mark.parametrize("numbers", [[], NUMBER, ["12"], [NUMBER, None]])
 def test_bad_numbers_are_refused_before_anything_is_sent(verb: str, numbers: Any) -> None:
     async def scene() -> None:
-        script = playing(taken())
+        script = playing(accepted())
         with pytest.raises(ValidationError):
             await CHANGES[verb](client_of(script))(SET, numbers)
         assert (script.sent, script.minted) == ([], [])
@@ -114,9 +114,9 @@ def test_bad_numbers_are_refused_before_anything_is_sent(verb: str, numbers: Any
 @pytest.mark.parametrize("verb", CHANGES)
 def test_bad_feature_set_is_refused_before_anything_is_sent(verb: str) -> None:
     async def scene() -> None:
-        script = playing(taken())
+        script = playing(accepted())
         with pytest.raises(ValidationError, match="feature_set_id"):
-            await CHANGES[verb](client_of(script))("../../admin", many(25_000))
+            await CHANGES[verb](client_of(script))("../../admin", numbered(25_000))
         assert (script.sent, script.minted) == ([], [])
 
     run_virtual(scene)
@@ -125,10 +125,10 @@ def test_bad_feature_set_is_refused_before_anything_is_sent(verb: str) -> None:
 @pytest.mark.parametrize("verb", CHANGES)
 def test_many_numbers_are_sent_ten_thousand_per_request_as_one_job(verb: str) -> None:
     async def scene() -> None:
-        script = playing(taken("1"), taken("2", status="failed"), taken("3"))
-        job = await CHANGES[verb](client_of(script))(SET, many(25_000))
+        script = playing(accepted("1"), accepted("2", status="failed"), accepted("3"))
+        job = await CHANGES[verb](client_of(script))(SET, numbered(25_000))
         assert [len(body) for body in bodies(script)] == [10_000, 10_000, 5_000]
-        assert [number for body in bodies(script) for number in body] == many(25_000)
+        assert [number for body in bodies(script) for number in body] == numbered(25_000)
         assert (job.status, job.new_numbers) == ("failed", ("1", "2", "3"))
 
     run_virtual(scene)
@@ -146,9 +146,9 @@ def test_many_numbers_are_sent_ten_thousand_per_request_as_one_job(verb: str) ->
 )
 def test_failed_later_request_reports_the_progress(trouble: Any, kind: type[Exception]) -> None:
     async def scene() -> None:
-        script = playing(taken("1"), trouble, taken("3"))
+        script = playing(accepted("1"), trouble, accepted("3"))
         with pytest.raises(NumberJobIncomplete) as caught:
-            await client_of(script, retry=ONCE).numbers.publish(SET, many(25_000) + many(3))
+            await client_of(script, retry=ONCE).numbers.publish(SET, numbered(25_000) + numbered(3))
         error = caught.value
         assert isinstance(error.__cause__, kind)
         assert isinstance(error.__cause__, TruecallerError)
@@ -156,7 +156,7 @@ def test_failed_later_request_reports_the_progress(trouble: Any, kind: type[Exce
         assert (error.sent, error.retryable) == (error.__cause__.sent, error.__cause__.retryable)
         assert "10000 of 25000 numbers" in str(error)
         assert len(script.sent) == 2
-        assert not [number for number in many(25_000) if number in str(error)]
+        assert not [number for number in numbered(25_000) if number in str(error)]
         twin = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
         assert (twin.job, twin.done, str(twin), twin.sent) == (error.job, error.done, str(error), error.sent)
 
@@ -167,7 +167,7 @@ def test_failed_first_request_raises_its_own_error() -> None:
     async def scene() -> None:
         script = playing(ResponseLost("broke"))
         with pytest.raises(ResponseLost):
-            await client_of(script).numbers.publish(SET, many(25_000))
+            await client_of(script).numbers.publish(SET, numbered(25_000))
         assert len(script.sent) == 1
 
     run_virtual(scene)
@@ -183,7 +183,7 @@ def test_change_is_repeated_only_if_it_was_not_applied(verb: str) -> None:
             (REFUSED_TOKEN, 2),
         ]
         for trouble, requests in troubles:
-            script = playing(trouble, taken(NUMBER))
+            script = playing(trouble, accepted(NUMBER))
             change = CHANGES[verb](client_of(script))
             if requests == 1:
                 with pytest.raises(ServerError):
@@ -283,7 +283,7 @@ def test_hanging_request_does_not_extend_the_wait() -> None:
         client = client_of(script)
         await client._shared.pool.grow()
         script.latency = 1000.0
-        with pytest.raises(DeadlineExceeded, match=r"1 of 1 .*no look came to its end"):
+        with pytest.raises(DeadlineExceeded, match=r"1 of 1 .*no poll was complete"):
             await client.numbers.wait_listed(SET, [NUMBER], timeout=60)
         assert now() == pytest.approx(60.1)
 

@@ -1,4 +1,4 @@
-"""A listing: one page, or every item, as often as one likes, and it always ends."""
+"""Listings: one page or all items, repeatable, and always finite."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from truecaller_async.resources.pagination import Listed
 
 @attrs.define
 class Server:
-    """Answers page n with what `page_of` gives, and remembers what was asked."""
+    """A server whose page n is `page_of(n)`. It records the requested numbers."""
 
     page_of: Callable[[int], Page[str]]
-    asked: list[int] = attrs.field(factory=list)
+    requested: list[int] = attrs.field(factory=list)
 
     async def fetch(self, number: int) -> Page[str]:
-        self.asked.append(number)
+        self.requested.append(number)
         await asyncio.sleep(0)
         return self.page_of(number)
 
@@ -34,7 +34,7 @@ class Server:
 
 
 def serving(items: Sequence[str], size: int, *, total: bool = False) -> Server:
-    """A server of these items in pages of this size, which says how many pages there are, or does not."""
+    """Make a server with these items in pages of this size. `total`: its answers have the number of pages."""
     pages = [tuple(items[start : start + size]) for start in range(0, len(items), size)]
 
     def page_of(number: int) -> Page[str]:
@@ -48,9 +48,9 @@ async def items_of(listing: Listing[str]) -> list[str]:
     return [item async for item in listing]
 
 
-async def gather_into(got: list[str], listing: Listing[str]) -> None:
+async def collect_into(got: list[str], listing: Listing[str]) -> None:
     async for item in listing:
-        got.append(item)  # noqa: PERF401 - kept one by one, because the loop raises
+        got.append(item)  # noqa: PERF401 - one by one, because the loop raises
 
 
 async def test_creating_a_listing_sends_nothing() -> None:
@@ -59,14 +59,14 @@ async def test_creating_a_listing_sends_nothing() -> None:
     assert repr(listing) == "<Listing of things from page 1; await it, or use 'async for'>"
     assert "page 3 with at most 7 a page" in repr(server.listing(3, 7))
     await asyncio.sleep(0)
-    assert server.asked == []
+    assert server.requested == []
 
 
 async def test_awaiting_a_listing_requests_its_page_each_time() -> None:
     server = serving("abcde", 2)
     listing = server.listing(2)
     assert await listing == await listing == Page(("c", "d"), page=2)
-    assert server.asked == [2, 2]
+    assert server.requested == [2, 2]
 
 
 async def test_server_page_information_is_kept() -> None:
@@ -77,7 +77,7 @@ async def test_iterating_a_listing_yields_every_item_each_time() -> None:
     server = serving("abcde", 2, total=True)
     listing = server.listing()
     assert await items_of(listing) == await items_of(listing) == list("abcde")
-    assert server.asked == [1, 2, 3, 1, 2, 3]
+    assert server.requested == [1, 2, 3, 1, 2, 3]
 
 
 async def test_two_loops_over_one_listing_do_not_disturb_each_other() -> None:
@@ -106,28 +106,28 @@ async def test_every_item_from_the_page_on_comes_once(
 
 
 @pytest.mark.parametrize(
-    ("total", "limit", "asked"),
+    ("total", "limit", "requested"),
     [(True, None, [1, 2]), (True, 2, [1, 2]), (False, 2, [1, 2, 3]), (False, None, [1, 2, 3]), (False, 3, [1])],
 )
 async def test_listing_stops_at_total_then_short_page_then_empty_page(
-    total: bool, limit: int | None, asked: list[int]
+    total: bool, limit: int | None, requested: list[int]
 ) -> None:
     server = serving("abcd", 2, total=total)
     await items_of(server.listing(limit=limit))
-    assert server.asked == asked
+    assert server.requested == requested
 
 
 async def test_empty_page_ends_the_listing_whatever_the_total_is() -> None:
     server = Server(lambda number: Page(("a",) if number == 1 else (), total_pages=10**12))
     assert await items_of(server.listing()) == ["a"]
-    assert server.asked == [1, 2]
+    assert server.requested == [1, 2]
 
 
 async def test_loop_left_early_sends_no_more_requests() -> None:
     server = serving("abcdef", 2)
     async for _ in server.listing():
         break
-    assert server.asked == [1]
+    assert server.requested == [1]
 
 
 @pytest.mark.parametrize("total", [None, 100])
@@ -135,28 +135,28 @@ async def test_server_that_ignores_the_page_number_is_detected(total: int | None
     server = Server(lambda _: Page(("a", "b"), total_pages=total))
     got: list[str] = []
     with pytest.raises(DecodeError, match=r"repeats a page: page 3 of the things") as caught:
-        await gather_into(got, server.listing(limit=2))
-    assert (got, server.asked, caught.value.sent) == (["a", "b"], [1, 2, 3], "yes")
+        await collect_into(got, server.listing(limit=2))
+    assert (got, server.requested, caught.value.sent) == (["a", "b"], [1, 2, 3], "yes")
 
 
 async def test_repeated_last_page_is_detected_at_once() -> None:
     server = Server(lambda _: Page(("a", "b"), total_pages=2))
     with pytest.raises(DecodeError, match="page 2 of the things"):
         await items_of(server.listing())
-    assert server.asked == [1, 2]
+    assert server.requested == [1, 2]
 
 
-@pytest.mark.parametrize("told", [True, False])
-async def test_list_growing_by_a_page_during_reading_loses_and_repeats_nothing(told: bool) -> None:
+@pytest.mark.parametrize("with_total", [True, False])
+async def test_list_growing_by_a_page_during_reading_loses_and_repeats_nothing(with_total: bool) -> None:
     old = [("a", "b"), ("c", "d"), ("e",)]
 
     def page_of(number: int) -> Page[str]:
         pages = old if number == 1 else [("y", "z"), *old]
-        return Page(pages[number - 1], total_pages=len(pages) if told else None)
+        return Page(pages[number - 1], total_pages=len(pages) if with_total else None)
 
     server = Server(page_of)
     assert await items_of(server.listing(limit=2)) == list("abcde")
-    assert server.asked == [1, 2, 3, 4]
+    assert server.requested == [1, 2, 3, 4]
 
 
 async def test_zero_total_beside_items_is_ignored() -> None:
@@ -167,11 +167,11 @@ async def test_zero_total_beside_items_is_ignored() -> None:
 
 
 async def test_failed_or_cancelled_step_can_be_repeated() -> None:
-    troubles: list[BaseException] = [Forbidden(403), asyncio.CancelledError()]
+    failures: list[BaseException] = [Forbidden(403), asyncio.CancelledError()]
 
     def page_of(number: int) -> Page[str]:
-        if number == 2 and troubles:
-            raise troubles.pop()
+        if number == 2 and failures:
+            raise failures.pop()
         return Page((str(number),), total_pages=3)
 
     items = aiter(Server(page_of).listing())
@@ -184,8 +184,8 @@ async def test_failed_or_cancelled_step_can_be_repeated() -> None:
 
 
 async def test_page_cycles_and_reordered_pages_are_detected() -> None:
-    circle = itertools.cycle([("a", "b"), ("c", "d"), ("b", "a")])
-    server = Server(lambda _: Page(next(circle)))
+    cycle = itertools.cycle([("a", "b"), ("c", "d"), ("b", "a")])
+    server = Server(lambda _: Page(next(cycle)))
     with pytest.raises(DecodeError, match="page 4"):
         await items_of(server.listing())
 
@@ -204,5 +204,5 @@ async def test_error_is_raised_when_awaited_and_earlier_items_are_kept() -> None
     listing = Server(page_of).listing()
     got: list[str] = []
     with pytest.raises(Forbidden):
-        await gather_into(got, listing)
+        await collect_into(got, listing)
     assert got == ["a"]

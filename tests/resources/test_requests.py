@@ -1,4 +1,4 @@
-"""What goes over the wire for each call: method, address, headers and body as documented."""
+"""The HTTP request of each call: method, URL, headers and body as documented."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ async def client(http: aioresponses) -> AsyncIterator[TruecallerClient]:
 
 
 def sent(http: aioresponses, method: str, url: str) -> tuple[dict[str, str], Any]:
-    """Headers (names in lower case) and body of the one request to this address."""
+    """Return headers (names in lower case) and body of the only request to this URL."""
     (request,) = http.requests[method, normalize_url(url)]
     body = request.kwargs["data"]
     headers = {name.lower(): value for name, value in request.kwargs["headers"].items()}
     return headers, None if body is None else msgspec.json.decode(body)
 
 
-async def test_token_is_asked_for_with_the_key_pair_and_without_authorization(
+async def test_token_is_requested_with_the_key_pair_and_without_authorization(
     http: aioresponses, client: TruecallerClient
 ) -> None:
     http.post(f"{HOST}/v2/clients/{ACCOUNT}/dynamic_call_record", payload={"status_info": {"status": "success"}})
@@ -103,7 +103,7 @@ async def test_batch_is_one_request_with_all_records(http: aioresponses, client:
     assert batch.batch_id == "b-1"
 
 
-async def test_status_is_asked_for_by_the_id_of_the_batch(http: aioresponses, client: TruecallerClient) -> None:
+async def test_status_is_requested_by_the_id_of_the_batch(http: aioresponses, client: TruecallerClient) -> None:
     url = f"{HOST}/v2/clients/{ACCOUNT}/dynamic_call_records?batchId=b-1"
     row = {"id": "r-1", "caller_number": "910000000001", "receiver_number": "919900000007", "status": "success"}
     http.get(url, payload={"batch_id": "b-1", "data": [row]})

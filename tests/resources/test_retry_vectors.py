@@ -1,4 +1,4 @@
-"""The table of retries, run by single calls: see `tests/vectors/retries.toml`."""
+"""Run the retry table (`tests/vectors/retries.toml`) with single calls."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def step(call: str, word: str) -> Answer | Exception:
     end = end_for(word)
     assert end is None or isinstance(end, Answer | Exception)
     if isinstance(end, ResponseLost) and call in READS:
-        return _of_a_read(end)
+        return _lost_read(end)
     return GOOD[call] if end is None else end
 
 
-def _of_a_read(lost: ResponseLost) -> ResponseLost:
-    """The transport knows what was lost: the answer to a read may be asked for again."""
+def _lost_read(lost: ResponseLost) -> ResponseLost:
+    """Make the error of a lost read, as the transport does: it is retryable."""
     error = ResponseLost(str(lost))
     error.retryable = True
     return error
@@ -56,11 +56,11 @@ def client_for(case: SingleCallCase, script: Script) -> TruecallerClient:
     policy = RetryPolicy(attempts=case.attempts or 4, total=case.total or 60.0)
     client = client_of(script, retry=policy, limits=WIDE, max_tokens=case.tokens)
     parts, dice = client._shared, HighestRandom()
-    parts.rng = parts.executor._rng = parts.pool._rng = dice
+    parts.rng = parts.executor.rng = parts.pool._state.rng = dice
     return client
 
 
-def made(client: TruecallerClient, call: str, deadline: float | None = None) -> Awaitable[Any]:
+def make_call(client: TruecallerClient, call: str, deadline: float | None = None) -> Awaitable[Any]:
     if call == "submit":
         return client.batches.submit([record()])
     if call == "status":
@@ -76,14 +76,14 @@ async def prepare(client: TruecallerClient, script: Script, before: str) -> None
     given = steps(call, words.split(", "))
     script.steps.extendleft(reversed(given))
     left = len(script.steps) - len(given)
-    patient = client.with_options(retry=RetryPolicy(total=10_000.0))
+    retrying = client.with_options(retry=RetryPolicy(total=10_000.0))
     while len(script.steps) > left:
         with contextlib.suppress(TruecallerError):
-            await made(patient, call)
+            await make_call(retrying, call)
 
 
-async def meet(client: TruecallerClient, script: Script, meanwhile: list[str]) -> None:
-    """Other calls, a quarter of a second later."""
+async def make_other_calls(client: TruecallerClient, script: Script, meanwhile: list[str]) -> None:
+    """Make other calls, each a quarter of a second later."""
     for other in meanwhile:
         await asyncio.sleep(0.25)
         await prepare(client, script, other)
@@ -104,9 +104,9 @@ async def play(case: SingleCallCase) -> None:
     times = script.minted if case.call == "mint" else list[float]()
     seen_before, began = len(script.sent), now()
     outcome, error = "ok", None
-    others = asyncio.create_task(meet(client, script, case.meanwhile))
+    others = asyncio.create_task(make_other_calls(client, script, case.meanwhile))
     try:
-        await made(client, case.call, case.deadline)
+        await make_call(client, case.call, case.deadline)
     except TruecallerError as raised:
         outcome, error = type(raised).__name__, raised
     await others
@@ -128,7 +128,7 @@ def test_single_call_is_retried_as_the_table_specifies(case: SingleCallCase) -> 
 
 
 def test_table_has_every_error_class_for_reads_and_writes() -> None:
-    """What a read cannot meet with: the refusal of a record. What only a campaign or an input can: the rest."""
+    """Not for reads: `PushRejected`. All other errors belong to campaigns or inputs."""
     common = {
         "NotSent",
         "ResponseLost",

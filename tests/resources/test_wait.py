@@ -1,4 +1,4 @@
-"""Waiting for a batch, on the virtual loop."""
+"""Wait for a batch: on a virtual loop."""
 
 from __future__ import annotations
 

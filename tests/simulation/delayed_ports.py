@@ -258,7 +258,7 @@ class SurvivingJournal:
             found_text = handle.db.execute("PRAGMA integrity_check").fetchone()[0]
             if found_text != "ok":
                 self.errors.append(f"integrity_check: {found_text}")
-            loaded, known = comparable(load_statements(handle.db).state), picture(self.memory.state)
+            loaded, known = comparable(load_statements(handle.db).state), comparable(self.memory.state)
             self.errors += _differences("", loaded, known)
         finally:
             handle.close()

@@ -60,6 +60,7 @@ from truecaller_async.resources import ClientSettings
 from truecaller_async.sandbox import SandboxSettings, SandboxState
 from truecaller_async.telemetry import LoggingObserver
 from truecaller_async.tokens.pool import PoolSettings
+from truecaller_async.wiring import Environment, build_resources
 
 TRUTH_MAX = 10**8
 PAUSE_SECONDS = 5.0
@@ -316,24 +317,20 @@ class Process:
         known = world.network.state.settings
         cost = ProcessRequests(ServiceGuard())
         self.transport = SimulatedTransport(world.network, cost)
-        client = object.__new__(TruecallerClient)
-        client._build(
-            ClientSettings(
-                Credentials(known.client_account_id, known.key_id, known.api_key),
-                scenario.version,
-                scenario.retry,
-                Timeouts(),
-            ),
+        credentials = Credentials(known.client_account_id, known.key_id, known.api_key)
+        settings = ClientSettings(credentials, scenario.version, scenario.retry, Timeouts())
+        observer = TimelineObserver(world.timeline, self.dice, scenario.observer_failure_rate)
+        shared = build_resources(
+            settings,
             self.transport,
             DelayedTokenStore(world.token_store, self.delay),
             PoolSettings(scenario.limits, scenario.max_tokens),
-            TimelineObserver(world.timeline, self.dice, scenario.observer_failure_rate),
-            JumpingClock(scenario.clock_jumps),
-            Random(self.dice.getrandbits(64)),
+            Environment(JumpingClock(scenario.clock_jumps), Random(self.dice.getrandbits(64)), observer),
         )
+        client = TruecallerClient._from_parts(settings, shared)
         pool = client._shared.pool
-        limiter = DelayedLimiter(pool._limiter, self.delay)
-        pool._limiter = limiter
+        limiter = DelayedLimiter(pool._state.limiter, self.delay)
+        pool._state.limiter = limiter
         world.evidence.grants.append(limiter.grants)
         cost.guard = client._shared.executor.guard
         world.evidence.process_requests.append(cost)
@@ -391,7 +388,9 @@ class Process:
         surviving, source = self.world.journals[number], self.world.sources[number]
         journal = DelayedJournal(surviving, self.trigger, self.delay, self.world.timeline, str(number))
         options = history.campaign.options_in(self.number)
-        request = CampaignRequest(client._core, source.open(), options, lambda: journal, resumed=surviving.has_campaign)
+        request = CampaignRequest(
+            client._campaign_deps, source.open(), options, lambda: journal, resumed=surviving.has_campaign
+        )
         return CampaignStream(request)
 
     async def _read(

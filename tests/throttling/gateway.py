@@ -163,7 +163,7 @@ async def run_journaled(
 ) -> tuple[list[RecordResult], Summary, Exception | None]:
     """Run a campaign like `World.run`, new or resumed from this journal; drain it at a time, if given."""
     known = journal.state.started is not None
-    core = world.client._core
+    core = world.client._campaign_deps
     results: list[RecordResult] = []
     fault: Exception | None = None
     async with world.client, CampaignStream(CampaignRequest(core, source, None, lambda: journal, resumed=known)) as run:

@@ -218,7 +218,7 @@ def test_cooldown_set_between_permit_and_request_is_respected(nth: int) -> None:
         world, gateway = world_behind(pass_all, max_tokens=1)
         store = SlowStore(nth)
         pool = world.client._shared.pool
-        pool._store, store.hold = store, pool.start_cooldown
+        pool._state.store, store.hold = store, pool.start_cooldown
         results, summary, fault = await world.run(records(60))
         check_account(results, summary, world.state)
         assert fault is None

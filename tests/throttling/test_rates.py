@@ -89,7 +89,7 @@ def test_run_resumed_with_the_same_token_gets_no_refusal(tmp_path: Path, monkeyp
         sent = list[float]()
         for drain_after in (15.0, 15.0, 15.0, None):
             world, gateway = world_behind(pass_all, state=state, max_tokens=1)
-            world.client._shared.pool._store = SqliteTokenStore(tmp_path / "state.db", "account")
+            world.client._shared.pool._state.store = SqliteTokenStore(tmp_path / "state.db", "account")
             _, summary, fault = await run_journaled(world, journal, rows, drain_after=drain_after)
             assert fault is None
             sent += [passage.came for passage in gateway.of("submit")]

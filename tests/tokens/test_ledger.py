@@ -1,4 +1,4 @@
-"""The ledger of mints when the wall clock is set, for each store, and when two processes share it."""
+"""The ledger of mints: when the wall clock is set, for each store, and when two processes share it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_with_a_spent_budget_a_released_token_is_adopted(tmp_path: Path) -
 
 
 async def test_adopted_token_is_lent_only_once_its_usage_is_known(tmp_path: Path) -> None:
-    """Else its limits would begin anew in the moment between."""
+    """Otherwise its limits would start empty between the two steps."""
 
     class SlowToRemember(SqliteTokenStore):
         async def releases(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:

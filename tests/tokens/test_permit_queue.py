@@ -1,4 +1,4 @@
-"""Single calls go before a campaign, on the virtual loop: how long they wait, and what is left to the campaign."""
+"""Single calls have priority over a campaign: how long they wait, and which share the campaign gets."""
 
 from __future__ import annotations
 
@@ -18,24 +18,28 @@ from truecaller_async.models import Token
 from truecaller_async.options import Limits
 from truecaller_async.resilience.rate_law import WARM_UP_SECONDS, window_seconds
 from truecaller_async.tokens import TokenPool
-from truecaller_async.tokens.permit_queue import CAMPAIGN_SLOT_AFTER_PERMITS, CAMPAIGN_SLOT_LATE_SECONDS, PermitQueue
+from truecaller_async.tokens.permit_queue import (
+    CAMPAIGN_SLOT_AFTER_PERMITS_COUNT,
+    CAMPAIGN_SLOT_LATE_SECONDS,
+    PermitQueue,
+)
 
 LIMIT = 20
 LIMITS = Limits.documented().replace(token=(LIMIT, 1.0), batch=(1_000_000, 1.0))
 INTERVAL = window_seconds(LIMITS.rules[0]) / LIMIT
-SETTLES = 5.0
-A_MOMENT = 0.001
+SETTLING_SECONDS = 5.0
+MOMENT_SECONDS = 0.001
 
 
 @attrs.frozen
 class Campaign:
-    """What a lane for each token of a pool got."""
+    """A campaign with one worker for each token, and the permits that the workers got."""
 
     pool: TokenPool
     sent: list[tuple[float, str, str]] = attrs.field(factory=list)
 
-    async def lane(self, token_id: str, *calls: str) -> None:
-        """Ask without pause, for the first of these calls that is granted, as the engine's lanes do."""
+    async def work(self, token_id: str, *calls: str) -> None:
+        """Ask continuously for the first of these calls that is granted, as the dispatcher of the engine does."""
         while True:
             waits = []
             for call in calls:
@@ -53,17 +57,17 @@ class Campaign:
 
 @asynccontextmanager
 async def saturating(tokens: int, *calls: str, limits: Limits = LIMITS) -> AsyncIterator[Campaign]:
-    """A campaign that has used up all of so many tokens for a while."""
+    """Run a campaign that uses up this many tokens."""
     pool = pool_of(Mint(), max_tokens=tokens, limits=limits)
     while len(pool.live()) < tokens:
         await pool.grow()
     campaign = Campaign(pool)
-    lanes = [asyncio.create_task(campaign.lane(token.token_id, *calls)) for token in pool.live()]
-    await asyncio.sleep(SETTLES)
+    workers = [asyncio.create_task(campaign.work(token.token_id, *calls)) for token in pool.live()]
+    await asyncio.sleep(SETTLING_SECONDS)
     yield campaign
-    for lane in lanes:
-        lane.cancel()
-    await asyncio.gather(*lanes, return_exceptions=True)
+    for worker in workers:
+        worker.cancel()
+    await asyncio.gather(*workers, return_exceptions=True)
 
 
 async def waited(campaign: Campaign, call: str = "push") -> float:
@@ -103,7 +107,7 @@ def test_flood_of_pushes_leaves_a_campaign_about_a_tenth(tokens: int, scope: Lit
             await asyncio.sleep(10.0)
             assert not all(push.done() for push in flood)
             sent = Counter(call for at, _, call in campaign.sent if at >= began)
-            assert 0.05 <= sent["status"] / sent.total() <= 1.5 / (CAMPAIGN_SLOT_AFTER_PERMITS + 1)
+            assert 0.05 <= sent["status"] / sent.total() <= 1.5 / (CAMPAIGN_SLOT_AFTER_PERMITS_COUNT + 1)
             assert sent.total() >= 0.9 * 10.0 / INTERVAL * (tokens if scope == "token" else 1)
             for push in flood:
                 push.cancel()
@@ -125,7 +129,7 @@ def test_single_calls_of_any_kind_are_served_in_request_order() -> None:
             async with asyncio.TaskGroup() as group:
                 for number, call in enumerate(calls):
                     group.create_task(ask(number, call))
-                    await asyncio.sleep(A_MOMENT)
+                    await asyncio.sleep(MOMENT_SECONDS)
             assert served == sorted(served)
 
     run_virtual(scene)
@@ -156,16 +160,16 @@ def test_call_waiting_for_another_limit_blocks_no_campaign() -> None:
 
 
 def scripted(*waits: float) -> PermitQueue:
-    """What the limiter says to each question; at the end it always denies."""
-    said = list(waits)
+    """Return a queue whose limiter answers these waits, then always 0.1 s."""
+    answers = list(waits)
 
-    async def take(token_id: str, call: str) -> float:
-        return said.pop(0) if said else 0.1
+    async def try_acquire(token_id: str, call: str) -> float:
+        return answers.pop(0) if answers else 0.1
 
-    return PermitQueue(take)
+    return PermitQueue(try_acquire)
 
 
-async def a_token() -> Token:
+async def minted_token() -> Token:
     pool = pool_of(Mint())
     await pool.grow()
     return pool.live()[0]
@@ -173,31 +177,31 @@ async def a_token() -> Token:
 
 def test_campaign_that_does_not_use_its_slot_is_not_waited_for() -> None:
     async def scene() -> None:
-        token = await a_token()
-        way = scripted(0.1, 0.1, *[0.0] * CAMPAIGN_SLOT_AFTER_PERMITS, 0.1, 0.1, 0.1, 0.0)
-        places = [way.add("push") for _ in range(CAMPAIGN_SLOT_AFTER_PERMITS + 1)]
-        await way.acquire_low_priority(token, "status")
-        await way.dispatch(token)
-        await way.acquire_low_priority(token, "status")
-        assert [place.has_token for place in places] == [True] * CAMPAIGN_SLOT_AFTER_PERMITS + [False]
-        assert await way.dispatch(token) == {"push": pytest.approx(0.1 + CAMPAIGN_SLOT_LATE_SECONDS)}
+        token = await minted_token()
+        queue = scripted(0.1, 0.1, *[0.0] * CAMPAIGN_SLOT_AFTER_PERMITS_COUNT, 0.1, 0.1, 0.1, 0.0)
+        waiters = [queue.add("push") for _ in range(CAMPAIGN_SLOT_AFTER_PERMITS_COUNT + 1)]
+        await queue.acquire_low_priority(token, "status")
+        await queue.dispatch(token)
+        await queue.acquire_low_priority(token, "status")
+        assert [waiter.has_token for waiter in waiters] == [True] * CAMPAIGN_SLOT_AFTER_PERMITS_COUNT + [False]
+        assert await queue.dispatch(token) == {"push": pytest.approx(0.1 + CAMPAIGN_SLOT_LATE_SECONDS)}
         await asyncio.sleep(0.1 + CAMPAIGN_SLOT_LATE_SECONDS)
-        assert await way.dispatch(token) == {}
-        assert places[-1].has_token
+        assert await queue.dispatch(token) == {}
+        assert waiters[-1].has_token
 
     run_virtual(scene)
 
 
 def test_permit_for_a_concurrently_cancelled_waiter_goes_to_the_next() -> None:
     async def scene() -> None:
-        token, way = await a_token(), scripted(0.0)
-        first, second = way.add("push"), way.add("push")
-        await way.dispatch(token)
+        token, queue = await minted_token(), scripted(0.0)
+        first, second = queue.add("push"), queue.add("push")
+        await queue.dispatch(token)
         assert (first.has_token, second.has_token) == (True, False)
-        way.remove(first)
-        assert way.is_first(second)
+        queue.remove(first)
+        assert queue.is_first(second)
         assert second.collect() == token
-        way.remove(second)
-        assert way.waiting_count("push") == 0
+        queue.remove(second)
+        assert queue.waiting_count("push") == 0
 
     run_virtual(scene)

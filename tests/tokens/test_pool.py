@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.tokens.world import Mint, Stages, answering, now, pool_of
+from tests.tokens.world import EventNames, Mint, answering, now, pool_of
 from tests.virtual import BASE, run_virtual
 from truecaller_async.errors import (
     AuthenticationFailed,
@@ -25,20 +25,21 @@ from truecaller_async.errors import (
 from truecaller_async.models import Token
 from truecaller_async.options import Limits
 from truecaller_async.tokens import MemoryTokenStore, TokenPool
-from truecaller_async.tokens.pool import FRESH_SECONDS, TOKEN_LIFE_SECONDS
+from truecaller_async.tokens.pool import FRESH_SECONDS
+from truecaller_async.tokens.pool_state import TOKEN_LIFE_SECONDS
 
 SLOW = Limits.documented().replace(batch=(1, 10.0))
 REFUSED = AuthenticationFailed(401, "authorization-error", "please login again")
 
-A_LOOK = 1.0
-"""Seconds between two looks at a pool that is waited for."""
+POLL_INTERVAL_SECONDS = 1.0
+"""How often a test checks the pool while it waits."""
 
-LEDGER = 1836.0
-"""Half an hour, and the two per cent by which every window is kept longer."""
+MINT_WINDOW_SECONDS = 1836.0
+"""The 30 minutes of the limit, and the 2 % by which each window is kept longer."""
 
 
 class SlowStore(MemoryTokenStore):
-    """A store with one live token that takes its time to say so."""
+    """A store with one live token; adoption takes 0.1 s."""
 
     def __init__(self, token: Token) -> None:
         super().__init__()
@@ -149,7 +150,7 @@ def test_eleventh_mint_in_half_an_hour_is_refused_with_the_next_time() -> None:
             await pool.grow()
         with pytest.raises(TokenBudgetExhausted) as refusal:
             await pool.grow()
-        assert refusal.value.retry_at.timestamp() == pytest.approx(BASE + LEDGER)
+        assert refusal.value.retry_at.timestamp() == pytest.approx(BASE + MINT_WINDOW_SECONDS)
         assert len(mint.asked) == 10
 
     run_virtual(scene)
@@ -162,9 +163,9 @@ def test_eleventh_mint_waits_if_the_deadline_allows() -> None:
         for _ in range(10):
             await pool.grow()
         with pytest.raises(TokenBudgetExhausted):
-            await pool.grow(deadline=LEDGER - 1.0)
-        assert await pool.grow(deadline=LEDGER + 1.0) is not None
-        assert mint.asked[-1] == pytest.approx(LEDGER, abs=0.01)
+            await pool.grow(deadline=MINT_WINDOW_SECONDS - 1.0)
+        assert await pool.grow(deadline=MINT_WINDOW_SECONDS + 1.0) is not None
+        assert mint.asked[-1] == pytest.approx(MINT_WINDOW_SECONDS, abs=0.01)
 
     run_virtual(scene)
 
@@ -186,13 +187,13 @@ def test_spent_budget_does_not_block_the_live_token() -> None:
 @pytest.mark.parametrize("error", [ServerError(503), ResponseLost("reset"), NotSent("refused"), REFUSED])
 def test_failed_mint_does_not_fail_work_for_a_live_token(error: Exception) -> None:
     async def scene() -> None:
-        stages = Stages()
-        pool = pool_of(mint := answering(None, *[error] * 9), limits=SLOW, stages=stages)
+        observer = EventNames()
+        pool = pool_of(mint := answering(None, *[error] * 9), limits=SLOW, observer=observer)
         for _ in range(6):
             await pool.acquire("submit")
         assert now() < 53.5
         assert len(mint.asked) == 3
-        assert stages.names.count("token_pool.growth_failed") == 2
+        assert observer.names.count("token_pool.growth_failed") == 2
 
     run_virtual(scene)
 
@@ -214,7 +215,7 @@ def test_budget_is_charged_for_possibly_successful_mints(error: Exception, count
         with pytest.raises(type(error)):
             await pool.grow()
         if counted:
-            await asyncio.sleep(600.0)  # so that nothing but the budget stands in the way
+            await asyncio.sleep(600.0)  # after it only the budget can refuse a mint
             with pytest.raises(TokenBudgetExhausted):
                 await pool.grow()
             assert len(mint.asked) == 1
@@ -243,12 +244,12 @@ def test_throttled_mint_is_not_repeated_before_its_time(retry_after: float | Non
 def test_mint_continues_without_the_task_that_requested_it() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint(seconds=5.0))
-        impatient = asyncio.create_task(pool.acquire("push"))
+        cancelled = asyncio.create_task(pool.acquire("push"))
         await asyncio.sleep(1.0)
-        impatient.cancel()
-        patient = await pool.acquire("push")
+        cancelled.cancel()
+        token = await pool.acquire("push")
         assert len(mint.asked) == 1
-        assert patient.secret.reveal() == "token-1"
+        assert token.secret.reveal() == "token-1"
 
     run_virtual(scene)
 
@@ -260,11 +261,11 @@ def test_token_is_renewed_at_four_fifths_of_its_life_without_a_gap() -> None:
         old = await live_token(pool)
         while old in pool.live():
             assert len(pool.live()) <= 2
-            await asyncio.sleep(A_LOOK)
+            await asyncio.sleep(POLL_INTERVAL_SECONDS)
         (new,) = pool.live()
         assert new.token_id != old.token_id
         age = mint.asked[1] - 0.5
-        assert 2_700 <= age <= 3_060 + A_LOOK
+        assert 2_700 <= age <= 3_060 + POLL_INTERVAL_SECONDS
         assert len(mint.asked) == 2
 
     run_virtual(scene)
@@ -318,9 +319,9 @@ def test_repeated_token_keeps_its_cooldown_and_ends_the_growth() -> None:
         pool = pool_of(mint := answering(*["the same"] * 9))
         token = await live_token(pool)
         pool.start_cooldown(token.token_id, 100.0)
-        held_until = pool.cooldown_until(token.token_id)
+        cooldown_until = pool.cooldown_until(token.token_id)
         await pool.grow()
-        assert pool.cooldown_until(token.token_id) == held_until
+        assert pool.cooldown_until(token.token_id) == cooldown_until
         assert await pool.grow() is None
         assert len(mint.asked) == 2
 
@@ -551,7 +552,7 @@ def test_status_has_age_and_remaining_life_of_tokens_and_next_mint_time() -> Non
         await pool.grow()
         status = await pool.status()
         assert (len(status.tokens), status.mints) == (2, 2)
-        assert status.next_mint_in == pytest.approx(LEDGER - 100.0)
+        assert status.next_mint_in == pytest.approx(MINT_WINDOW_SECONDS - 100.0)
         with pytest.raises(TokenBudgetExhausted):
             await pool.grow()
         await asyncio.sleep(status.next_mint_in + 0.001)

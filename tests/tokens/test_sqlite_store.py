@@ -1,4 +1,4 @@
-"""Tokens and ledger on disk: who may read them, who may have them, and what outlives what."""
+"""Tokens and ledger on disk: file access, ownership of tokens, and what survives a restart."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def owner(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has a token."""
+    """Start another process that owns a token."""
     command = [sys.executable, "-c", OWNER, str(path), str(NOW)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own script
         assert process.stdout is not None
@@ -70,7 +70,7 @@ def store_at(path: Path, account: str = "account") -> SqliteTokenStore:
     return SqliteTokenStore(path, account)
 
 
-async def keep_one(path: Path) -> None:
+async def store_one_token(path: Path) -> None:
     store = store_at(path)
     await store.claim_mint(10, 1800.0, NOW)
     await store.add(TOKEN)
@@ -94,7 +94,7 @@ def link_to(path: Path) -> Path:
     return link
 
 
-def let_others_read(path: Path, mode: int) -> None:
+def make_readable(path: Path, mode: int) -> None:
     path.chmod(mode)
 
 
@@ -122,8 +122,8 @@ async def test_file_is_private_with_any_umask(path: Path) -> None:
 @posix_only
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
 async def test_file_that_others_can_read_is_refused_with_advice(path: Path, mode: int) -> None:
-    await keep_one(path)
-    let_others_read(path, mode)
+    await store_one_token(path)
+    make_readable(path, mode)
     store = store_at(path)
     with pytest.raises(ConfigError, match=rf"others can read it .mode {mode:o}.\. Run chmod 600"):
         await store.adopt(NOW)
@@ -133,7 +133,7 @@ async def test_file_that_others_can_read_is_refused_with_advice(path: Path, mode
 @pytest.mark.fault("S05")
 @posix_only
 async def test_link_is_refused(path: Path) -> None:
-    await keep_one(path)
+    await store_one_token(path)
     store = store_at(link_to(path))
     with pytest.raises(ConfigError, match="cannot be opened"):
         await store.adopt(NOW)
@@ -143,7 +143,7 @@ async def test_link_is_refused(path: Path) -> None:
 @pytest.mark.fault("S05")
 @posix_only
 async def test_file_of_another_user_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    await keep_one(path)
+    await store_one_token(path)
     monkeypatch.setattr(os, "getuid", lambda: path.stat().st_uid + 1)
     store = store_at(path)
     with pytest.raises(ConfigError, match=r"belongs to another user\. Choose a file of your own with state="):
@@ -188,14 +188,14 @@ async def test_only_own_file_names_are_created(path: Path) -> None:
 async def test_file_that_is_no_database_is_refused_and_unchanged(path: Path, content: bytes) -> None:
     file_of(path, content)
     store = store_at(path)
-    with pytest.raises(ConfigError, match=r"cannot be used.*move it away"):
+    with pytest.raises(ConfigError, match=r"cannot be used.*Move it away"):
         await store.adopt(NOW)
     await store.aclose()
     assert content_of(path) == content
 
 
 async def test_file_of_a_newer_version_is_refused(path: Path) -> None:
-    await keep_one(path)
+    await store_one_token(path)
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version=99")
     connection.close()
@@ -215,7 +215,7 @@ async def test_api_key_is_never_in_the_file(path: Path) -> None:
         state=f"sqlite:///{path}",
     )
     await client._shared.pool.open()
-    await client._shared.pool._store.add(TOKEN)
+    await client._shared.pool._state.store.add(TOKEN)
     written = b"".join(file.read_bytes() for file in path.parent.iterdir())
     assert b"an-access-token" in written
     assert key.encode() not in written
@@ -224,7 +224,7 @@ async def test_api_key_is_never_in_the_file(path: Path) -> None:
 
 
 async def test_tokens_and_ledger_survive_the_store(path: Path) -> None:
-    await keep_one(path)
+    await store_one_token(path)
     store = store_at(path)
     (token,) = await store.adopt(NOW + 60)
     assert (token.secret, token.created_at, token.expires_at, token.idle_since) == (
@@ -238,14 +238,14 @@ async def test_tokens_and_ledger_survive_the_store(path: Path) -> None:
 
 
 async def test_expired_token_is_not_adopted(path: Path) -> None:
-    await keep_one(path)
+    await store_one_token(path)
     store = store_at(path)
     assert list(await store.adopt(NOW + 3600)) == []
     await store.aclose()
 
 
 async def test_accounts_in_one_file_do_not_see_each_other(path: Path) -> None:
-    await keep_one(path)
+    await store_one_token(path)
     other = store_at(path, "another account")
     assert list(await other.adopt(NOW)) == []
     assert await other.claim_mint(1, 1800.0, NOW) == 0.0
@@ -268,7 +268,7 @@ async def test_tokens_of_a_live_process_are_kept_and_of_a_killed_one_adopted(
 
 
 async def test_two_stores_of_one_process_do_not_share_a_token(path: Path) -> None:
-    await keep_one(path)
+    await store_one_token(path)
     first, second = store_at(path), store_at(path)
     found = [list(await store.adopt(NOW)) for store in (first, second)]
     assert [len(tokens) for tokens in found] == [1, 0]
@@ -288,7 +288,7 @@ async def test_snapshot_creates_neither_file_nor_folder(path: Path) -> None:
 
 
 async def test_snapshot_changes_neither_file_nor_folder(path: Path) -> None:
-    await keep_one(path)
+    await store_one_token(path)
     before = content_of(path), sorted(file.name for file in path.parent.iterdir())
     store = store_at(path)
     assert await users_seen_by(store) == ["none"]
@@ -297,13 +297,13 @@ async def test_snapshot_changes_neither_file_nor_folder(path: Path) -> None:
 
 
 async def test_snapshot_does_not_claim_ownership(path: Path) -> None:
-    await keep_one(path)
-    looker, next_one = store_at(path), store_at(path)
-    assert await users_seen_by(looker) == ["none"]
-    assert len(await next_one.adopt(NOW)) == 1
-    assert await users_seen_by(looker) == ["other"]
-    assert await users_seen_by(next_one) == ["this"]
-    for store in (looker, next_one):
+    await store_one_token(path)
+    reader, next_store = store_at(path), store_at(path)
+    assert await users_seen_by(reader) == ["none"]
+    assert len(await next_store.adopt(NOW)) == 1
+    assert await users_seen_by(reader) == ["other"]
+    assert await users_seen_by(next_store) == ["this"]
+    for store in (reader, next_store):
         await store.aclose()
 
 
@@ -320,7 +320,7 @@ async def test_snapshot_distinguishes_a_live_process_from_a_killed_one(
 
 
 async def test_snapshot_has_only_its_own_account(path: Path) -> None:
-    await keep_one(path)
+    await store_one_token(path)
     other = store_at(path, "another account")
     assert await other.snapshot(NOW, NOW - 60) == StoreSnapshot()
     await other.aclose()
@@ -331,7 +331,7 @@ async def test_snapshot_of_an_empty_file_is_empty_and_foreign_file_is_refused(pa
     file_of(path, content)
     store = store_at(path)
     if content:
-        with pytest.raises(ConfigError, match=r"cannot be used.*move it away"):
+        with pytest.raises(ConfigError, match=r"cannot be used.*Move it away"):
             await store.snapshot(NOW, NOW)
     else:
         assert await store.snapshot(NOW, NOW) == StoreSnapshot()
@@ -342,13 +342,13 @@ async def test_snapshot_of_an_empty_file_is_empty_and_foreign_file_is_refused(pa
 @pytest.mark.fault("S05")
 @posix_only
 async def test_snapshot_refuses_a_link_a_folder_and_a_readable_file(path: Path) -> None:
-    await keep_one(path)
+    await store_one_token(path)
     for unusable in (link_to(path), path.parent):
         store = store_at(unusable)
         with pytest.raises(ConfigError, match="cannot be opened"):
             await store.snapshot(NOW, NOW)
         await store.aclose()
-    let_others_read(path, 0o644)
+    make_readable(path, 0o644)
     store = store_at(path)
     with pytest.raises(ConfigError, match="Run chmod 600"):
         await store.snapshot(NOW, NOW)
@@ -356,7 +356,7 @@ async def test_snapshot_refuses_a_link_a_folder_and_a_readable_file(path: Path) 
 
 
 async def test_snapshot_of_a_file_of_a_newer_version_is_refused(path: Path) -> None:
-    await keep_one(path)
+    await store_one_token(path)
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version=99")
     connection.close()

@@ -1,4 +1,4 @@
-"""A pool with everything real but the network: mints are answered by a script, on the virtual loop."""
+"""A real token pool on a virtual loop, whose mint requests are answered by a script."""
 
 from __future__ import annotations
 
@@ -16,43 +16,44 @@ from truecaller_async.models import Secret
 from truecaller_async.options import Limits
 from truecaller_async.ports import TokenStore
 from truecaller_async.tokens import MemoryTokenStore, TokenPool
-from truecaller_async.tokens.pool import MintBudgetClaim, PoolSettings
+from truecaller_async.tokens.mint_budget import MintBudgetClaim
+from truecaller_async.tokens.pool import PoolSettings
 
 
 @attrs.define
 class Mint:
-    """The token endpoint. Each request takes `seconds`."""
+    """A scripted token endpoint. Each request takes `seconds`."""
 
     seconds: float = 0.5
     answers: deque[Exception | str | None] = attrs.field(factory=deque)
     asked: list[float] = attrs.field(factory=list)
 
-    async def __call__(self, claims: MintBudgetClaim) -> Secret:
-        await claims.claim()
+    async def __call__(self, claim: MintBudgetClaim) -> Secret:
+        await claim.claim()
         self.asked.append(asyncio.get_running_loop().time())
         number = len(self.asked)
         await asyncio.sleep(self.seconds)
         answer = self.answers.popleft() if self.answers else None
         if isinstance(answer, NotSent):
-            await claims.refund()
+            await claim.refund()
         if isinstance(answer, Exception):
             raise answer
         return Secret(answer or f"token-{number}")
 
 
 def answering(*answers: Exception | str | None) -> Mint:
-    """A token endpoint that answers this, first to last; None is a token that was not seen before."""
+    """Return a token endpoint with these answers, in order; None is a new token."""
     return Mint(answers=deque(answers))
 
 
 @attrs.define
-class Stages:
-    """An observer that remembers the names of the stages."""
+class EventNames:
+    """An observer that records the names of the events."""
 
     names: list[str] = attrs.field(factory=list)
 
     def request(self, call: str, token_id: str | None, status: int | None, seconds: float, error: str | None) -> None:
-        """Of no interest here."""
+        """Ignore requests."""
 
     def event(self, name: str, fields: Mapping[str, object]) -> None:
         self.names.append(name)
@@ -64,9 +65,9 @@ def pool_of(
     max_tokens: int = 10,
     limits: Limits | None = None,
     store: TokenStore | None = None,
-    stages: Stages | None = None,
+    observer: EventNames | None = None,
 ) -> TokenPool:
-    """A pool on the running loop's clock."""
+    """Make a pool on the clock of the running loop."""
     known = limits or Limits.documented()
     return TokenPool(
         store or MemoryTokenStore(),
@@ -75,7 +76,7 @@ def pool_of(
         PoolSettings(known, max_tokens),
         clock=VirtualClock(),
         rng=Random(5),
-        observer=stages or Stages(),
+        observer=observer or EventNames(),
     )
 
 

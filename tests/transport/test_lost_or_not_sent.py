@@ -282,7 +282,7 @@ def test_overlapping_slow_answers_each_end_at_their_own_limit() -> None:
             transport = AiohttpTransport(server.url)
             first = asyncio.create_task(seconds(transport, 0, 1))
             await asyncio.sleep(1)
-            with pytest.raises(ClientClosed, match="close it there"):
+            with pytest.raises(ClientClosed, match="Close it there"):
                 await asyncio.to_thread(asyncio.run, transport.aclose())
             later = await asyncio.gather(
                 *(seconds(transport, start, read) for start, read in ((0, 20), (1, 30), (2, 5)))

@@ -63,7 +63,7 @@ async def test_closed_transport_raises() -> None:
         await transport.send(LABELS, PATIENT)
         await transport.aclose()
         await transport.aclose()
-        with pytest.raises(ClientClosed, match="was closed"):
+        with pytest.raises(ClientClosed, match="is closed"):
             await transport.send(LABELS, PATIENT)
 
 
@@ -79,7 +79,7 @@ def test_transport_is_not_closed_from_another_loop_while_its_own_runs() -> None:
     transport = AiohttpTransport(closed_url())
     loop = asyncio.new_event_loop()
     loop.run_until_complete(knock(transport))
-    with pytest.raises(ClientClosed, match="close it there"):
+    with pytest.raises(ClientClosed, match="Close it there"):
         asyncio.run(transport.aclose())
     loop.run_until_complete(transport.aclose())
     loop.close()
@@ -109,7 +109,7 @@ async def test_borrowed_session_is_used_and_never_closed() -> None:
         await transport.send(LABELS, PATIENT)
         await transport.aclose()
         assert not session.closed
-        with pytest.raises(ClientClosed, match="was closed"):
+        with pytest.raises(ClientClosed, match="is closed"):
             await transport.send(LABELS, PATIENT)
 
 

@@ -13,11 +13,11 @@ It has the methods of `truecaller_async.TruecallerClient`, without `await`. Each
 async method and waits for the result; the async method documents the API call and its errors in full.
 
 Invariants:
-- All work runs on one event loop in one background thread, so the client also works if the calling thread runs a loop
-  of its own (a notebook).
-- Any number of threads may use one client at the same time.
-- After `fork()` the child process gets a new client behind the same object.
-- Ctrl-C cancels the call that it interrupts. An interrupted campaign ends in order when its `with` block is left.
+    - All work runs on one event loop in one background thread, so the client also works if the calling thread runs a
+      loop of its own (a notebook).
+    - Any number of threads may use one client at the same time.
+    - After `fork()` the child process gets a new client behind the same object.
+    - Ctrl-C cancels the call that it interrupts. An interrupted campaign ends in order when its `with` block is left.
 """
 
 from truecaller_async.blocking.campaign import Campaign

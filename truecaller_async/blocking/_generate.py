@@ -7,10 +7,10 @@ It needs ruff (the extra `dev`). If the package cannot be imported because resou
 its path instead.
 
 Algorithm:
-Each public attribute of an async client is a resource. The source of its class is parsed. Every public method except
-`attempt_*` (single tries for campaigns) gets a mirror with the same parameters. An `async def` becomes a method that
-waits. A method that returns a `Listing` returns the blocking `Listing`. A parameter that is an `Iterable` is read in
-the caller's thread. The types are imported from where the async module imports them.
+    Each public attribute of an async client is a resource. The source of its class is parsed. Every public method
+    except `attempt_*` (single tries for campaigns) gets a mirror with the same parameters. An `async def` becomes a
+    method that waits. A method that returns a `Listing` returns the blocking `Listing`. A parameter that is an
+    `Iterable` is read in the caller's thread. The types are imported from where the async module imports them.
 """
 
 from __future__ import annotations
@@ -128,7 +128,13 @@ def _docstring(where: str, method: Method, parameters: list[str]) -> str:
     ]
     sections = [paragraph for paragraph in kept if paragraph.startswith(SECTIONS)]
     prose = [paragraph for paragraph in kept if paragraph not in sections]
-    reference = f"Returns and raises what `{where}` of the async client does; its documentation has the details."
+    if isinstance(method, ast.AsyncFunctionDef):
+        reference = f"Blocks until `{where}` of the async client returns."
+    else:
+        reference = (
+            "Returns a blocking `Listing`: call `page()` for one page, use `for` for all items from that page on.\n"
+            f"Both raise what awaiting `{where}` of the async client raises."
+        )
     return "\n\n".join([summary, *prose, reference, *sections])
 
 

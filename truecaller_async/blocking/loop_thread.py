@@ -1,19 +1,17 @@
 """Run one async client on an event loop in a background thread; wait for it in other threads.
 
 Algorithm:
-A `LoopThread` is the loop, the daemon thread and the async client of one process. The first call starts the thread.
-Callers wait in their own threads. The thread stops in this order: abort the campaigns, close the async client (release
-the tokens, close the session), cancel the remaining tasks, close the loop. `close()` waits for that.
-
+    A `LoopThread` is the loop, the daemon thread and the async client of one process. The first call starts the thread.
+    Callers wait in their own threads. The thread stops in this order: abort the campaigns, close the async client
+    (release the tokens, close the session), cancel the remaining tasks, close the loop. `close()` waits for that.
 Invariants:
-After `fork()` the loop thread does not exist in the child. `LoopThreadRegistry` keeps one `LoopThread` per pid; the
-child creates a new one. The inherited objects must not be used or closed: closing would unregister the parent's sockets
-from the parent's loop. They stay alive because the parent's thread frame, which is never unwound in the child,
-references them.
-
+    After `fork()` the loop thread does not exist in the child. `LoopThreadRegistry` keeps one `LoopThread` per pid; the
+    child creates a new one. The inherited objects must not be used or closed: closing would unregister the parent's
+    sockets from the parent's loop. They stay alive because the parent's thread frame, which is never unwound in the
+    child, references them.
 Failure modes:
-If a client is garbage-collected without `close()`, it warns and its thread stops in the background. At interpreter exit
-the threads that still run have `EXIT_GRACE_SECONDS` to stop.
+    - If a client is garbage-collected without `close()`, it warns and its thread stops in the background.
+    - At interpreter exit the threads that still run have `EXIT_GRACE_SECONDS` to stop.
 """
 
 from __future__ import annotations
@@ -147,11 +145,11 @@ class LoopThread:
         return self._loop is not None and not self._stopping and self.in_this_process
 
     def _submit(self, work: Callable[[], Awaitable[T]]) -> concurrent.futures.Future[T]:
-        # Before the lock: in a child another thread of the parent may hold the inherited lock for ever.
+        # Before the lock: in a forked child the inherited lock may be held by a thread that does not exist.
         if not self.in_this_process:
             raise ClientClosed(OTHER_PROCESS)
         self._check_not_own_thread()
-        # Lost wake-up: work submitted after `loop.stop` would never run, and its caller would wait for ever. The check
+        # Lost wake-up: work submitted after `loop.stop` would never run, and its caller would never return. The check
         # and the submission are under the lock that request_stop() takes, so that all work precedes the stop. The loop
         # runs it or cancels it during the shutdown.
         with self._lock:
@@ -200,7 +198,7 @@ class LoopThreadRegistry:
         if self._closed:
             raise ClientClosed(CLOSED)
         pid = os.getpid()
-        # No lock: a fork while another thread holds it would leave it locked in the child for ever. If two threads make
+        # No lock: a fork while another thread holds it would leave it locked in the child. If two threads make
         # a LoopThread at once, the atomic `setdefault` keeps one for both; the other has no thread and no socket yet.
         return self._by_pid.get(pid) or self._by_pid.setdefault(pid, LoopThread(self._make_client))
 
@@ -255,7 +253,7 @@ async def _shut_down(client: TruecallerClient, campaigns: set[CampaignStream]) -
         # (`ResponseLost`, `ClientClosed`), which says whether the request was sent.
         await client.aclose()
     finally:
-        # Callers that still wait get a cancelled future. Without this they would wait for ever.
+        # Callers that still wait get a cancelled future. Without this they would wait without end.
         remaining = asyncio.all_tasks() - {asyncio.current_task()}
         for task in remaining:
             task.cancel()

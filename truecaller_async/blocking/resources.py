@@ -18,55 +18,106 @@ from truecaller_async.models.tokens import TokenStatus
 from truecaller_async.options import PollPolicy
 from truecaller_async.protocol.export_requests import Unit
 from truecaller_async.protocol.number_requests import Id
-from truecaller_async.resources.exports import CAP
+from truecaller_async.resources.exports import FILE_MAX_BYTES
 
 
 class Calls:
-    """`client.calls`: real-time records, pushed one by one just before the call."""
+    """`client.calls`: real-time records, each pushed just before its call."""
 
     def __init__(self, portal: Portal) -> None:
         self._portal = portal
 
     def push(self, record: CallRecord, *, deadline: float | None = None) -> PushAnswer:
-        """Push one record. From "Truecaller for Business: Real-time" of the client's version.
+        """Push one record.
 
-        `deadline` is in seconds from now, a finite number above 0; without one the first permit is waited for as long
-        as the limits require. With one, a push that would have to wait longer fails at once. Version 1 is deprecated
-        and warns `TruecallerDeprecationWarning`.
+        Blocks until `calls.push` of the async client returns.
 
-        Returns and raises what `calls.push` of the async client does; its documentation has the details.
+        Args:
+            record: The record.
+            deadline: Seconds from now, a finite number above 0. A push that would have to wait longer fails at once.
+                Without a deadline it waits for its permit as long as the limits require.
+
+        Returns:
+            The answer of the server.
+
+        Raises:
+            ValidationError: The record or the deadline is wrong. Nothing was sent.
+            PushRejected: The server refused the record.
+            ResponseLost: The answer was lost. The record may have been applied.
+            DeadlineExceeded: The deadline passed, or would.
+            TokenBudgetExhausted: There is no token, and none can be made before the deadline.
+            APIStatusError: Another error of the server: `RateLimited`, `AuthenticationFailed`, `Forbidden`,
+                `ServerError` (the record may have been applied) and others.
+            TruecallerError: No request could be sent: `NotSent`, `WaitTooLong`, `ClientClosed`.
         """
         return self._portal.run(lambda client: client.calls.push(record, deadline=deadline))
 
 
 class Batches:
-    """`client.batches`: batches by hand. For more than a few, `client.push_many` does all of this by itself."""
+    """`client.batches`: batches by hand. For more than a few batches use `client.push_many`."""
 
     def __init__(self, portal: Portal) -> None:
         self._portal = portal
 
     def submit(self, records: Iterable[CallRecord]) -> Batch:
-        """Post 1 to 500 records in one request. From "Truecaller for Business: Batch" of the client's version.
+        """Submit 1 to 500 records in one request.
 
-        Returns and raises what `batches.submit` of the async client does; its documentation has the details.
+        Blocks until `batches.submit` of the async client returns.
+
+        Args:
+            records: The records.
+
+        Returns:
+            The id of the batch.
+
+        Raises:
+            ValidationError: Records are wrong; it has the problems of all of them. Nothing was sent.
+            ResponseLost: The answer was lost. The batch may have been accepted.
+            ServerError: The server answered 5xx. The batch may have been accepted.
+            DecodeError: The batch was accepted, and its id is not readable.
+            APIStatusError: The server refused the batch; see its subclasses.
+            TruecallerError: No request could be sent: `NotSent`, `TokenBudgetExhausted`, `WaitTooLong`, `ClientClosed`.
         """
         records = read_here(records)
         return self._portal.run(lambda client: client.batches.submit(records))
 
     def status(self, batch_id: str) -> BatchStatus:
-        """The status of every record of a batch. From "Truecaller for Business: Batch status" of the version.
+        """Return the status of all records of a batch.
 
-        Returns and raises what `batches.status` of the async client does; its documentation has the details.
+        Blocks until `batches.status` of the async client returns.
+
+        Args:
+            batch_id: The id that `submit` returned.
+
+        Returns:
+            The status.
+
+        Raises:
+            ValidationError: The id is not 1 to 200 printable ASCII characters, or contains `../`. Nothing was sent.
+            NotFound: The server does not know the batch; a new one may be unknown during its first minute.
+            APIStatusError: The server answered with another error; see its subclasses.
+            DecodeError: The answer has no documented form.
+            TruecallerError: No answer: `TransportError`, `TokenBudgetExhausted`, `WaitTooLong`, `ClientClosed`.
         """
         return self._portal.run(lambda client: client.batches.status(batch_id))
 
     def wait(self, batch_id: str, *, timeout: float, poll: PollPolicy | None = None) -> BatchStatus:
-        """Ask for the status until every record is final, at most `timeout` seconds and until the policy's deadline.
+        """Poll the status of a batch until all its records are final.
 
-        Raises `DeadlineExceeded` when no poll is left in that time, `ValidationError` where `timeout` is not a finite
-        number above 0, and what `status` raises. A 404 in the first minute means "not visible yet".
+        Blocks until `batches.wait` of the async client returns.
 
-        Returns and raises what `batches.wait` of the async client does; its documentation has the details.
+        Args:
+            batch_id: The id that `submit` returned.
+            timeout: The longest wait, in seconds. The deadline of `poll` also ends it.
+            poll: When to poll; `PollPolicy()` if None.
+
+        Returns:
+            The final status.
+
+        Raises:
+            DeadlineExceeded: No further poll fits into the time. The batch may still become final.
+            ValidationError: An argument is wrong; `timeout` must be a finite number above 0. Nothing was sent.
+            TruecallerError: What `status` raises.
         """
         return self._portal.run(lambda client: client.batches.wait(batch_id, timeout=timeout, poll=poll))
 
@@ -78,15 +129,26 @@ class Labels:
         self._portal = portal
 
     def list(self, *, page: int = 1, limit: int = 1000) -> Listing[Label]:
-        """The dynamic labels of the account. From "Truecaller for Business: Details of Dynamic Label".
+        """List the dynamic labels of the account.
 
-        Returns and raises what `labels.list` of the async client does; its documentation has the details.
+        From "Truecaller for Business: Details of Dynamic Label". The answer does not contain the number of pages, so
+        `.total_pages` is None, and a page with fewer labels than `limit` is the last.
+
+        Returns a blocking `Listing`: call `page()` for one page, use `for` for all items from that page on.
+        Both raise what awaiting `labels.list` of the async client raises.
+
+        Args:
+            page: The first page, from 1.
+            limit: The most labels of a page.
+
+        Raises:
+            ValidationError: `page` or `limit` is not a whole number from 1.
         """
         return Listing(self._portal, self._portal.client().labels.list(page=page, limit=limit))
 
 
 class FeatureSets:
-    """`client.feature_sets`: what numbers are listed under. They are made in the console."""
+    """`client.feature_sets`: the sets under which numbers are listed. They are made in the console."""
 
     def __init__(self, portal: Portal) -> None:
         self._portal = portal
@@ -100,9 +162,20 @@ class FeatureSets:
         page: int = 1,
         limit: int | None = None,
     ) -> Listing[FeatureSet]:
-        """The feature sets of the account. From "Truecaller for Business: Feature sets".
+        """List the feature sets of the account.
 
-        Returns and raises what `feature_sets.list` of the async client does; its documentation has the details.
+        Returns a blocking `Listing`: call `page()` for one page, use `for` for all items from that page on.
+        Both raise what awaiting `feature_sets.list` of the async client raises.
+
+        Args:
+            department_id: List only the sets of this department.
+            operation_id: List only the sets of this operation.
+            process_id: List only the sets of this process.
+            page: The first page, from 1.
+            limit: The most items of a page; if None, the server decides (50 in the printed sample).
+
+        Raises:
+            ValidationError: `page` or `limit` is not a whole number from 1, a filter is not a UUID, or there are two.
         """
         return Listing(
             self._portal,
@@ -113,7 +186,7 @@ class FeatureSets:
 
 
 class Numbers:
-    """`client.numbers`: the business's own numbers, listed under feature sets."""
+    """`client.numbers`: the phone numbers of the business, listed under feature sets."""
 
     def __init__(self, portal: Portal) -> None:
         self._portal = portal
@@ -128,9 +201,21 @@ class Numbers:
         page: int = 1,
         limit: int | None = None,
     ) -> Listing[Number]:
-        """The numbers of the account and their details. From "Truecaller for Business: Number details".
+        """List the numbers of the account with their details.
 
-        Returns and raises what `numbers.list` of the async client does; its documentation has the details.
+        Returns a blocking `Listing`: call `page()` for one page, use `for` for all items from that page on.
+        Both raise what awaiting `numbers.list` of the async client raises.
+
+        Args:
+            feature_set_id: List only the numbers of this feature set.
+            department_id: List only the numbers of this department.
+            operation_id: List only the numbers of this operation.
+            process_id: List only the numbers of this process or sub-process.
+            page: The first page, from 1.
+            limit: The most items of a page; the server decides if None.
+
+        Raises:
+            ValidationError: `page` or `limit` is not a whole number from 1, a filter is not a UUID, or there are two.
         """
         return Listing(
             self._portal,
@@ -145,22 +230,42 @@ class Numbers:
         )
 
     def publish(self, feature_set_id: Id, numbers: Iterable[str]) -> NumberJob:
-        """List numbers under a feature set. From "Truecaller for Business: List numbers".
+        """List numbers under a feature set.
 
-        `numbers` are any iterable of numbers with country code, with or without `+`; one that comes twice is sent
-        once. More than 10,000 go in several requests, one after the other, and the answers are merged. The job's
-        `status` is "pending" where it was taken; the server ignores a number whose delisting still runs. See
-        `wait_listed`.
+        Blocks until `numbers.publish` of the async client returns.
 
-        Returns and raises what `numbers.publish` of the async client does; its documentation has the details.
+        Args:
+            feature_set_id: The feature set, a UUID.
+            numbers: The numbers with country code, with or without `+`. A duplicate is sent once.
+
+        Returns:
+            The job. Its `status` is "pending" if it was accepted.
+
+        Raises:
+            ValidationError: Numbers are wrong; it has all of them by their index. Nothing was sent.
+            Forbidden: The key has no access to number management.
+            ResponseLost: The answer was lost. The job may have been accepted.
+            NumberJobIncomplete: A request failed after an earlier one was answered; it has the answers so far.
+            APIStatusError: The server answered with another error; see its subclasses.
+            TruecallerError: No request could be sent: `NotSent`, `TokenBudgetExhausted`, `WaitTooLong`, `ClientClosed`.
         """
         numbers = read_here(numbers)
         return self._portal.run(lambda client: client.numbers.publish(feature_set_id, numbers))
 
     def delist(self, feature_set_id: Id, numbers: Iterable[str]) -> NumberJob:
-        """Take numbers off a feature set. From "Truecaller for Business: Delist numbers".
+        """Remove numbers from a feature set.
 
-        Returns and raises what `numbers.delist` of the async client does; its documentation has the details.
+        Blocks until `numbers.delist` of the async client returns.
+
+        Args:
+            feature_set_id: The feature set, a UUID.
+            numbers: The numbers, as for `publish`.
+
+        Returns:
+            The job. Its `status` is "pending" if it was accepted, and "failed" if the numbers were not listed.
+
+        Raises:
+            TruecallerError: As `publish`.
         """
         numbers = read_here(numbers)
         return self._portal.run(lambda client: client.numbers.delist(feature_set_id, numbers))
@@ -168,16 +273,24 @@ class Numbers:
     def wait_listed(
         self, feature_set_id: Id, numbers: Iterable[str], *, timeout: float, poll: PollPolicy | None = None
     ) -> tuple[Number, ...]:
-        """Look at the details of the feature set until every one of these numbers is "listed"; their details, in the
-        order given.
+        """Poll the details of a feature set until all these numbers are "listed".
 
-        Looks at all pages each time, at most for `timeout` seconds and until the policy's deadline. Numbers are cleaned
-        as by `publish`. From "Truecaller for Business: Number details".
+        Blocks until `numbers.wait_listed` of the async client returns.
 
-        Raises `DeadlineExceeded` that says how many are missing and which words they have instead; `ValidationError`
-        before sending, also for a `timeout` that is not a finite number above 0; and what `list` raises.
+        Args:
+            feature_set_id: The feature set, a UUID.
+            numbers: The numbers, as for `publish`.
+            timeout: The longest wait, in seconds. The deadline of `poll` also ends it.
+            poll: When to poll; `PollPolicy()` if None.
 
-        Returns and raises what `numbers.wait_listed` of the async client does; its documentation has the details.
+        Returns:
+            The details of the numbers, in the order given.
+
+        Raises:
+            DeadlineExceeded: No further poll fits into the time. It names how many numbers are missing, and their
+                statuses.
+            ValidationError: An argument is wrong; `timeout` must be a finite number above 0. Nothing was sent.
+            TruecallerError: What `list` raises.
         """
         numbers = read_here(numbers)
         return self._portal.run(
@@ -199,23 +312,34 @@ class Exports:
         from_date: datetime,
         hosts: Collection[str] = (),
         overwrite: bool = False,
-        cap: int = CAP,
+        cap: int = FILE_MAX_BYTES,
     ) -> Path:
-        """Save the answers of a feedback campaign since `from_date` to `path`. From "Truecaller for Business: Export
-        user feedback", deprecated.
+        """Save the answers of a feedback campaign to a file.
 
-        `from_date` is an aware datetime. The form of the file is documented nowhere. It may come from the API's own
-        host, from hosts below truecaller.com, and from the `hosts` given here, such as "files.example" or
-        "files.example:8443".
-        It is written beside `path`, with `.part` at the end of its name, and renamed when it is whole; at most `cap`
-        bytes are taken.
+        From "Truecaller for Business: Export user feedback", deprecated: warns `TruecallerDeprecationWarning`. The form
+        of the file is not documented. It is written beside `path`, with `.part` at the end of its name, and renamed
+        when it is complete; after an error there is no file. The download is tried once.
 
-        Warns `TruecallerDeprecationWarning`. Raises `ValidationError` before sending, also where `path` exists and
-        `overwrite` is false; `ConfigError` where the link leads to another host or the file cannot be written;
-        `DecodeError` where the answer has no link or the file is larger than `cap`; the errors of `APIStatusError` and
-        `TransportError`. After any of them there is no file. The fetching of the file is tried once: ask again.
+        Blocks until `exports.user_feedback` of the async client returns.
 
-        Returns and raises what `exports.user_feedback` of the async client does; its documentation has the details.
+        Args:
+            survey_id: The id of the feedback campaign.
+            path: The path of the new file.
+            from_date: The time from which answers are exported; an aware datetime.
+            hosts: Hosts that the file may come from, such as "files.example" or "files.example:8443", besides the API's
+                own host and hosts below truecaller.com.
+            overwrite: Whether an existing file is replaced.
+            cap: The maximum size of the file, in bytes.
+
+        Returns:
+            The path.
+
+        Raises:
+            ValidationError: An argument is wrong, or the file exists and `overwrite` is False. Nothing was sent.
+            ConfigError: The link leads to another host, or the file cannot be written.
+            DecodeError: The answer has no link, or the file is larger than `cap`.
+            APIStatusError: The server answered with an error; see its subclasses.
+            TruecallerError: No answer: `TransportError`, `TokenBudgetExhausted`, `WaitTooLong`, `ClientClosed`.
         """
         return self._portal.run(
             lambda client: client.exports.user_feedback(
@@ -232,16 +356,27 @@ class Exports:
         unit: Unit = "seconds",
         hosts: Collection[str] = (),
         overwrite: bool = False,
-        cap: int = CAP,
+        cap: int = FILE_MAX_BYTES,
     ) -> Path:
-        """Save the call-me-back log from `start` to `end` to `path`. From "Truecaller for Business: Export call me
-        back", deprecated.
+        """Save the call-me-back log to a file.
 
-        `start` and `end` are aware datetimes. The documentation contradicts itself about the `unit` in which they are
-        sent: its examples are seconds, its text says milliseconds. All else, warning and errors too, as
-        `user_feedback`.
+        Blocks until `exports.call_me_back` of the async client returns.
 
-        Returns and raises what `exports.call_me_back` of the async client does; its documentation has the details.
+        Args:
+            path: The path of the new file.
+            start: The beginning of the log; an aware datetime.
+            end: The end of the log; an aware datetime.
+            unit: The unit in which both are sent, "seconds" or "milliseconds". The documentation contradicts itself:
+                its examples are in seconds, its text says milliseconds.
+            hosts: As `user_feedback`.
+            overwrite: As `user_feedback`.
+            cap: As `user_feedback`.
+
+        Returns:
+            The path.
+
+        Raises:
+            TruecallerError: As `user_feedback`.
         """
         return self._portal.run(
             lambda client: client.exports.call_me_back(
@@ -251,22 +386,36 @@ class Exports:
 
 
 class Tokens:
-    """`client.tokens`: what there is, and what may still be made. Requests take care of tokens by themselves."""
+    """`client.tokens`: live tokens and the budget of new ones. Requests manage tokens by themselves."""
 
     def __init__(self, portal: Portal) -> None:
         self._portal = portal
 
     def status(self) -> TokenStatus:
-        """The live tokens of the account, and the budget of new ones, as this client's state knows them.
+        """Return the live tokens and the budget of new ones, as the client's state knows them.
 
-        Returns and raises what `tokens.status` of the async client does; its documentation has the details.
+        Blocks until `tokens.status` of the async client returns.
+
+        Returns:
+            The status. Its durations are seconds.
+
+        Raises:
+            ConfigError: The state file cannot be read.
+            ClientClosed: The client is closed, or belongs to another event loop or process.
         """
         return self._portal.run(lambda client: client.tokens.status())
 
     def make(self) -> str | None:
-        """Create one more token, which requests then use; its `token_id`. None where `max_tokens` are live, or where
-        another task made one in the meantime.
+        """Create one more token, which requests then use.
 
-        Returns and raises what `tokens.make` of the async client does; its documentation has the details.
+        Blocks until `tokens.make` of the async client returns.
+
+        Returns:
+            The `token_id`. None if `max_tokens` are live, or if another task created a token meanwhile.
+
+        Raises:
+            AuthenticationFailed: The key is refused.
+            TokenBudgetExhausted: No token may be created now.
+            TruecallerError: The errors of `TransportError` and `APIStatusError`, `WaitTooLong` and `ClientClosed`.
         """
         return self._portal.run(lambda client: client.tokens.make())

@@ -25,6 +25,7 @@ from typing import cast
 
 import attrs
 
+from truecaller_async.cancellation import is_being_cancelled
 from truecaller_async.engine.run import Run, settled_entries
 from truecaller_async.errors import SourceError, TruecallerError
 from truecaller_async.models import (
@@ -155,7 +156,7 @@ class Intake:
             return None
         except asyncio.CancelledError:
             # A source that raises CancelledError itself must not look like a cancellation of this task.
-            if _is_cancelled():
+            if is_being_cancelled():
                 raise
             raise SourceError(
                 f"the source was cancelled after row {run.counters.read}", row=run.counters.read
@@ -338,8 +339,3 @@ def _invalid(row: int, original: CallRecord | None, problems: tuple[Problem, ...
     key = original.key if original is not None else None
     field = problems[0].field if problems else None
     return RecordResult(original, row, key, Outcome.INVALID, reason, field)
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0

@@ -1,4 +1,4 @@
-"""Limiters: adapters of the `Limiter` port."""
+"""Limiters: implementations of the `Limiter` port."""
 
 from truecaller_async.limits.local_limiter import LocalLimiter
 

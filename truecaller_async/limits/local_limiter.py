@@ -1,22 +1,23 @@
-"""The limiter of one process.
+"""Keep the rate limits within one process.
 
-Each limit is kept by a gate for each token (or one for the account). A gate has two parts that must both agree: an
-aiolimiter bucket, which spreads the releases, and the ring of `resilience.rate_law`, which holds the window. aiolimiter
-alone will not do: a bucket that admits the limit in steady state lets almost twice the limit through in the first
-window. Nor will the two alone: the ring would give back the first burst, and the silence before it, in each window. So
-a permit of a short window that somebody had to wait for is followed by no burst, and the silence wears off.
-
-`take` never waits. It looks at every gate that counts the call, and only when all of them agree it charges all of
-them; there is no await in between that could suspend, so the check cannot go stale. The clock is the loop's.
+Algorithm:
+    Each limit has one state for each token, or one for the account. A permit needs the consent of two parts:
+    - an aiolimiter bucket spreads the permits; alone it would let almost twice the limit through in the first window;
+    - the sliding window of `resilience.rate_law` holds the limit; alone it would repeat the first burst, and the
+      silence before it, in each window.
+    In a window of at most 5 s, a permit that was waited for is followed by no burst, so that the silence wears off.
+Invariants:
+    - `try_acquire()` never waits. It asks all limits that count the call, and charges all of them only if all agree.
+      Nothing between the check and the charge suspends, so the check cannot become outdated.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
 from aiolimiter import AsyncLimiter
 
+from truecaller_async.clock import loop_time
 from truecaller_async.options import Limits, RateLimit
 from truecaller_async.resilience.rate_law import (
     AdaptiveRate,
@@ -27,115 +28,125 @@ from truecaller_async.resilience.rate_law import (
 )
 
 WAIT_MIN_SECONDS = 1e-4
-"""The shortest wait that is ever asked for: a shorter one may be lost in the clock's resolution."""
+"""The shortest wait that is returned: a shorter one may be lost in the resolution of the clock."""
 
-SPACING_SLACK_INTERVALS = 0.5
-"""Intervals by which the permits of a window may follow each other faster, to make up for some that come late."""
+SPACING_SLACK_FACTOR = 0.5
+"""Intervals, per window, by which permits may follow each other faster. They make up for permits that come late."""
 
 SHORT_WINDOW_MAX_SECONDS = 5.0
-"""Seconds of the longest window whose silences are spread: it takes one of them, which in a long one is worth more."""
+"""The longest window whose permits are spaced. Spacing costs the time of one silence: too much in a long window."""
 
 BISECTION_STEPS_MAX = 7
-"""Steps in which the fill of a bucket is found, to 1/128 of the interval between two permits."""
+"""Steps to find the level of a bucket: exact to 1/128 of the interval between two permits."""
 
 
 class _LimitState:
     """One limit for one token, or for the account."""
 
-    __slots__ = ("_bucket", "_filled_until", "_interval", "_is_shared", "_next", "_spacing", "_warmup", "window")
+    __slots__ = (
+        "_bucket",
+        "_following_at",
+        "_full_until",
+        "_interval",
+        "_is_shared",
+        "_spacing",
+        "_warmup",
+        "window",
+    )
 
     def __init__(self, rule: RateLimit) -> None:
         burst = burst_size(rule)
         self._interval = window_seconds(rule) / rule.limit
         self._bucket = AsyncLimiter(burst, burst * self._interval)
         self._spacing = (
-            self._interval * (1 - SPACING_SLACK_INTERVALS / rule.limit) if rule.per <= SHORT_WINDOW_MAX_SECONDS else 0.0
+            self._interval * (1 - SPACING_SLACK_FACTOR / rule.limit) if rule.per <= SHORT_WINDOW_MAX_SECONDS else 0.0
         )
         self._is_shared = rule.scope == "account"
-        self._filled_until = self._next = float("-inf")
+        self._full_until = self._following_at = float("-inf")
         self._warmup = ConnectionWarmup(rule)
         self.window = SlidingWindow(rule)
 
-    def wait(self, now: float, share: float) -> float:
-        """Seconds until a permit; 0.0 if there is one."""
-        wait = self.window.wait(now, share) or self._until_filled(now)
+    def wait(self, now: float, factor: float) -> float:
+        """Return the seconds until a permit; 0.0 means now. `factor` is the usable part of the limit."""
+        wait = self.window.wait(now, factor) or self._bucket_wait(now)
         if wait > 0:
-            self._next = now + wait + self._spacing / (1.0 if self._is_shared else share)
+            # Used by charge(): the permit after the one that is waited for comes one interval later, not in a burst.
+            self._following_at = now + wait + self._spacing / (1.0 if self._is_shared else factor)
         return wait
 
-    def _until_filled(self, now: float) -> float:
-        if now >= self._filled_until and not self._bucket.has_capacity():
-            self._filled_until = now + self._until_capacity()
-        return max(0.0, self._filled_until - now)
+    def _bucket_wait(self, now: float) -> float:
+        if now >= self._full_until and not self._bucket.has_capacity():
+            self._full_until = now + self._seconds_to_capacity()
+        return max(0.0, self._full_until - now)
 
-    def _until_capacity(self) -> float:
-        """Seconds until the bucket, which only drains meanwhile, has room for one more."""
-        free, short = 0.0, 1.0
+    def _seconds_to_capacity(self) -> float:
+        # aiolimiter does not tell the level of the bucket, only whether an amount fits: bisect between 0 and 1 permit.
+        fits, too_much = 0.0, 1.0
         for _ in range(BISECTION_STEPS_MAX):
-            middle = (free + short) / 2
+            middle = (fits + too_much) / 2
             if self._bucket.has_capacity(middle):
-                free = middle
+                fits = middle
             else:
-                short = middle
-        return (1.0 - free) * self._interval
+                too_much = middle
+        return (1.0 - fits) * self._interval
 
     async def charge(self, now: float) -> None:
-        """Take the permit that `wait` promised; does not suspend."""
+        """Take the permit that `wait()` allowed. Does not suspend, because the bucket has capacity."""
         await self._bucket.acquire()
-        self._filled_until = max(self._filled_until, self._next)
+        self._full_until = max(self._full_until, self._following_at)
         self.window.record(self._warmup.effective_time(now))
 
 
 class LocalLimiter:
-    """Keeps `limits` within this process."""
+    """The `Limiter` of one process. Times are on the clock of the event loop."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._states: dict[tuple[str, str], _LimitState] = {}
-        self._routes: dict[tuple[str, str], tuple[_LimitState, ...]] = {}
+        self._states_of_call: dict[tuple[str, str], tuple[_LimitState, ...]] = {}
         self._rates: dict[str, AdaptiveRate] = {}
 
     async def try_acquire(self, token_id: str, call: str) -> float:
-        """One permit for this call: 0.0 means granted; else the seconds to wait, and nothing was charged."""
-        now = asyncio.get_running_loop().time()
-        gates = self._routes.get((token_id, call)) or self._route(token_id, call)
-        tempo = self._rates.get(token_id)
-        share = tempo.factor(now) if tempo else 1.0
-        wait = max((gate.wait(now, share) for gate in gates), default=0.0)
+        """Try to acquire one permit. See `Limiter.try_acquire`."""
+        now = loop_time()
+        states = self._states_of_call.get((token_id, call)) or self._find_states(token_id, call)
+        rate = self._rates.get(token_id)
+        factor = rate.factor(now) if rate else 1.0
+        wait = max((state.wait(now, factor) for state in states), default=0.0)
         if wait > 0:
             return max(wait, WAIT_MIN_SECONDS)
-        for gate in gates:
-            await gate.charge(now)
+        for state in states:
+            await state.charge(now)
         return 0.0
 
     def slow_down(self, token_id: str) -> None:
-        """Halve the share of its limits that this token uses; it climbs back by a tenth a minute."""
-        self._rates.setdefault(token_id, AdaptiveRate()).slow_down(asyncio.get_running_loop().time())
+        """Halve the rate of this token. It recovers by a tenth of the limit per minute."""
+        self._rates.setdefault(token_id, AdaptiveRate()).slow_down(loop_time())
 
     def restore(self, token_id: str, releases: Mapping[str, Sequence[float]]) -> None:
-        """Count requests sent before this process began: ages in seconds, by the name of the limit."""
-        now = asyncio.get_running_loop().time()
+        """Count requests of an earlier process. See `Limiter.restore`."""
+        now = loop_time()
         for name, ages in releases.items():
             rule = self._limits.named(name)
             if rule is not None:
                 self._state(token_id, rule).window.restore(now - age for age in ages)
 
     def remove(self, token_id: str) -> None:
-        """The token is gone. Limits of the account stay."""
+        """Remove the state of a token. That of the account stays."""
         self._rates.pop(token_id, None)
-        for routes in [route for route in self._routes if route[0] == token_id]:
-            del self._routes[routes]
-        for gates in [gate for gate in self._states if gate[0] == token_id]:
-            del self._states[gates]
+        for key in [key for key in self._states_of_call if key[0] == token_id]:
+            del self._states_of_call[key]
+        for key in [key for key in self._states if key[0] == token_id]:
+            del self._states[key]
 
-    def _route(self, token_id: str, call: str) -> tuple[_LimitState, ...]:
-        gates = tuple(self._state(token_id, rule) for rule in self._limits if rule.counts(call))
-        self._routes[token_id, call] = gates
-        return gates
+    def _find_states(self, token_id: str, call: str) -> tuple[_LimitState, ...]:
+        states = tuple(self._state(token_id, rule) for rule in self._limits if rule.counts(call))
+        self._states_of_call[token_id, call] = states
+        return states
 
     def _state(self, token_id: str, rule: RateLimit) -> _LimitState:
-        owner = token_id if rule.scope == "token" else ""
-        gate = self._states.get((owner, rule.name))
-        if gate is None:
-            gate = self._states[owner, rule.name] = _LimitState(rule)
-        return gate
+        key = (token_id if rule.scope == "token" else "", rule.name)
+        state = self._states.get(key)
+        if state is None:
+            state = self._states[key] = _LimitState(rule)
+        return state

@@ -1,13 +1,15 @@
-"""The calls of the API, grouped as a user thinks of them."""
+"""The calls of the API in groups, and how a call is made."""
 
+from truecaller_async.resources.api_context import ApiContext
 from truecaller_async.resources.batches import Batches
 from truecaller_async.resources.calls import Calls
-from truecaller_async.resources.executor import ApiContext, ClientSettings, RequestExecutor
+from truecaller_async.resources.executor import ClientSettings, RequestExecutor
 from truecaller_async.resources.exports import Exports
 from truecaller_async.resources.feature_sets import FeatureSets
 from truecaller_async.resources.labels import Labels
 from truecaller_async.resources.numbers import Numbers
 from truecaller_async.resources.pagination import Listing
+from truecaller_async.resources.tokens import Tokens
 
 __all__ = [
     "ApiContext",
@@ -20,4 +22,5 @@ __all__ = [
     "Listing",
     "Numbers",
     "RequestExecutor",
+    "Tokens",
 ]

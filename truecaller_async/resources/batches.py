@@ -1,4 +1,4 @@
-"""Batches by hand: submit up to 500 records, ask for their status, wait until all are final."""
+"""Submit batches of up to 500 records by hand, read their status, and wait until they are final."""
 
 from __future__ import annotations
 
@@ -14,84 +14,120 @@ from truecaller_async.protocol.requests import batch_size_problem, status_reques
 from truecaller_async.protocol.responses import read_status, read_status_view, read_submit
 from truecaller_async.protocol.status_summary import StatusView
 from truecaller_async.redaction import shown_value
-from truecaller_async.resources.executor import ApiContext
+from truecaller_async.resources.api_context import ApiContext
 from truecaller_async.resources.poll_timer import PollTimer
 from truecaller_async.validation.record_rules import preflight
 
 
 class Batches:
-    """`client.batches`: batches by hand. For more than a few, `client.push_many` does all of this by itself."""
+    """`client.batches`: batches by hand. For more than a few batches use `client.push_many`."""
 
-    def __init__(self, service: ApiContext) -> None:
-        self._service = service
+    def __init__(self, context: ApiContext) -> None:
+        self._context = context
 
     async def submit(self, records: Iterable[CallRecord]) -> Batch:
-        """Post 1 to 500 records in one request. From "Truecaller for Business: Batch" of the client's version.
+        """Submit 1 to 500 records in one request.
 
-        Never repeated after an answer was lost: `ResponseLost` (or `ServerError`) means the batch may have been
-        taken. Raises `ValidationError` before sending, with the problems of all records, and the errors of
-        `APIStatusError`; `DecodeError` with `.sent == "yes"` where the batch was taken and its id is not readable.
-        Version 1 is deprecated and warns `TruecallerDeprecationWarning`.
+        From "Truecaller for Business: Batch" of the client's version. Version 1 is deprecated and warns
+        `TruecallerDeprecationWarning`. The request is never repeated after a lost answer.
+
+        Args:
+            records: The records.
+
+        Returns:
+            The id of the batch.
+
+        Raises:
+            ValidationError: Records are wrong; it has the problems of all of them. Nothing was sent.
+            ResponseLost: The answer was lost. The batch may have been accepted.
+            ServerError: The server answered 5xx. The batch may have been accepted.
+            DecodeError: The batch was accepted, and its id is not readable.
+            APIStatusError: The server refused the batch; see its subclasses.
+            TruecallerError: No request could be sent: `NotSent`, `TokenBudgetExhausted`, `WaitTooLong`, `ClientClosed`.
         """
-        self._service.warn_version("batches.submit")
-        raise_problems(_judge_records(records))
+        self._context.warn_version("batches.submit")
+        raise_problems(_check_records(records))
         canonical = self._checked(list(islice(records, BATCH_MAX + 1)))
-        return await self._service.call(self._submit_request(RecordColumns.of(canonical)), self._read_submit)
+        return await self._context.call(self._submit_request(RecordColumns.of(canonical)), self._read_submit)
 
     async def status(self, batch_id: str) -> BatchStatus:
-        """The status of every record of a batch. From "Truecaller for Business: Batch status" of the version.
+        """Return the status of all records of a batch.
 
-        Raises `NotFound` for a batch that the server does not know (yet), the errors of `APIStatusError`, and
-        `ValidationError` before sending for an id that is not 1 to 200 printable ASCII characters or holds `../`.
-        Version 1 is deprecated and warns `TruecallerDeprecationWarning`.
+        From "Truecaller for Business: Batch status" of the client's version. Version 1 is deprecated and warns
+        `TruecallerDeprecationWarning`.
+
+        Args:
+            batch_id: The id that `submit` returned.
+
+        Returns:
+            The status.
+
+        Raises:
+            ValidationError: The id is not 1 to 200 printable ASCII characters, or contains `../`. Nothing was sent.
+            NotFound: The server does not know the batch; a new one may be unknown during its first minute.
+            APIStatusError: The server answered with another error; see its subclasses.
+            DecodeError: The answer has no documented form.
+            TruecallerError: No answer: `TransportError`, `TokenBudgetExhausted`, `WaitTooLong`, `ClientClosed`.
         """
-        self._service.warn_version("batches.status")
+        self._context.warn_version("batches.status")
         return await self._status(batch_id, None)
 
     async def wait(self, batch_id: str, *, timeout: float, poll: PollPolicy | None = None) -> BatchStatus:
-        """Ask for the status until every record is final, at most `timeout` seconds and until the policy's deadline.
+        """Poll the status of a batch until all its records are final.
 
-        Raises `DeadlineExceeded` when no poll is left in that time, `ValidationError` where `timeout` is not a finite
-        number above 0, and what `status` raises. A 404 in the first minute means "not visible yet".
+        A 404 during the first 60 seconds means "not visible yet", and polling continues.
+
+        Args:
+            batch_id: The id that `submit` returned.
+            timeout: The longest wait, in seconds. The deadline of `poll` also ends it.
+            poll: When to poll; `PollPolicy()` if None.
+
+        Returns:
+            The final status.
+
+        Raises:
+            DeadlineExceeded: No further poll fits into the time. The batch may still become final.
+            ValidationError: An argument is wrong; `timeout` must be a finite number above 0. Nothing was sent.
+            TruecallerError: What `status` raises.
         """
-        self._service.warn_version("batches.wait")
+        self._context.warn_version("batches.wait")
         raise_problems(check_seconds("timeout", timeout), check_poll(poll))
         self._status_request(batch_id)
-        looks = PollTimer(poll, timeout, self._service.rng)
-        async for _ in looks:
+        timer = PollTimer(poll, timeout, self._context.rng)
+        async for _ in timer:
             try:
-                status = await self._status(batch_id, looks.end)
+                status = await self._status(batch_id, timer.end)
             except NotFound:
-                if looks.age > NOT_VISIBLE_SECONDS:
+                if timer.age > NOT_VISIBLE_SECONDS:
                     raise
             else:
                 if status.records and all(record.outcome is not None for record in status.records):
                     return status
-        raise DeadlineExceeded(f"the batch is not final after {looks.span:g} s; it may still resolve", sent="yes")
+        raise DeadlineExceeded(f"the batch is not final after {timer.span:g} s; it may still resolve", sent="yes")
 
     async def attempt_submit(self, records: RecordColumns, token: Token) -> Batch:
-        """One try with this token, for records in canonical form; raises its error. For the engine's own policy."""
-        return await self._service.attempt(self._submit_request(records), token, self._read_submit)
+        """Submit canonical records in one attempt with this token. Raises its error. For campaigns."""
+        return await self._context.attempt(self._submit_request(records), token, self._read_submit)
 
     async def attempt_status(self, batch_id: str, token: Token) -> StatusView:
-        """The status in one try with this token; raises its error. For the engine, which has its own policy."""
-        service = self._service
+        """Read the status in one attempt with this token. Raises its error. For campaigns."""
+        context = self._context
 
         def read(answer: Answer) -> StatusView:
-            now, account = service.clock.wall(), service.account
-            return read_status_view(service.settings.api_version, answer, batch_id, now=now, account=account)
+            now, account = context.clock.wall(), context.account
+            return read_status_view(context.settings.api_version, answer, batch_id, now=now, account=account)
 
-        return await service.attempt(self._status_request(batch_id), token, read)
+        return await context.attempt(self._status_request(batch_id), token, read)
 
     async def _status(self, batch_id: str, deadline: float | None) -> BatchStatus:
-        return await self._service.call(
+        return await self._context.call(
             self._status_request(batch_id), lambda answer: self._read_status(answer, batch_id), deadline
         )
 
     def _checked(self, records: list[CallRecord]) -> list[CallRecord]:
         if not 1 <= len(records) <= BATCH_MAX:
             raise ValidationError([batch_size_problem(len(records))])
-        now_ms = self._service.now_ms()
+        now_ms = self._context.now_ms()
         checked = [preflight(record, now_ms) for record in records]
         problems = [
             Problem(f"records[{index}].{problem.field}", problem.rule, problem.message, problem.value, problem.hint)
@@ -103,23 +139,23 @@ class Batches:
         return [canonical for canonical, _ in checked]
 
     def _submit_request(self, records: RecordColumns) -> Request:
-        return submit_request(self._service.settings.api_version, self._service.account, records)
+        return submit_request(self._context.settings.api_version, self._context.account, records)
 
     def _status_request(self, batch_id: str) -> Request:
-        return status_request(self._service.settings.api_version, self._service.account, batch_id)
+        return status_request(self._context.settings.api_version, self._context.account, batch_id)
 
     def _read_submit(self, answer: Answer) -> Batch:
-        return read_submit(answer, now=self._service.clock.wall())
+        return read_submit(answer, now=self._context.clock.wall())
 
     def _read_status(self, answer: Answer, batch_id: str) -> BatchStatus:
-        service = self._service
+        context = self._context
         return read_status(
-            service.settings.api_version, answer, batch_id, now=service.clock.wall(), account=service.account
+            context.settings.api_version, answer, batch_id, now=context.clock.wall(), account=context.account
         )
 
 
-def _judge_records(records: object) -> Problem | None:
+def _check_records(records: object) -> Problem | None:
     if isinstance(records, Iterable) and not isinstance(records, str | bytes | Mapping):
         return None
-    hint = "put the records into a list, also where it is only one"
+    hint = "put the records into a list, even a single one"
     return Problem("records", "records.type", "is not a list of records", shown_value(records), hint)

@@ -1,8 +1,11 @@
-"""The two exports that the vendor deprecated, with the remark that they do not work. Webhooks replace them.
+"""Download the two exports.
 
-An export is two steps: the API answers with a link that lives a few minutes, and the link leads to a file. Where files
-are kept is documented nowhere, so a link is followed only to hosts that are trusted (see `protocol.links`), without our
-token, and the file is streamed to disk under a cap.
+Purpose:
+    The vendor deprecated them, and says that they do not work. Webhooks replace them.
+Algorithm:
+    An export has two steps: the API answers with a link that is valid for a few minutes, and the link leads to a file.
+    The hosts of files are not documented. So a link is followed only to trusted hosts (see `protocol.links`) and
+    without the token, and the file is streamed to disk up to a maximum size.
 """
 
 from __future__ import annotations
@@ -20,18 +23,18 @@ from truecaller_async.protocol.export_requests import Unit, call_me_back_request
 from truecaller_async.protocol.links import check_hosts
 from truecaller_async.protocol.responses import read_export
 from truecaller_async.redaction import shown_value
-from truecaller_async.resources.executor import ApiContext
-from truecaller_async.resources.part_file import PartFile
+from truecaller_async.resources.api_context import ApiContext
+from truecaller_async.storage.part_file import PartFile
 
-CAP = 1024**3
-"""Bytes of a file that are taken at most: 1 GiB."""
+FILE_MAX_BYTES = 1024**3
+"""The default maximum size of a file: 1 GiB."""
 
-ADVICE = "the vendor deprecated the exports, and its pages remark that they do not work; use webhooks in their place"
+ADVICE = "the vendor deprecated the exports, and its pages say that they do not work; use webhooks instead"
 
 
 @attrs.frozen
 class _Target:
-    """Where the file goes, from which hosts it may come, and how large it may be."""
+    """The path of the file, the hosts that it may come from, and its maximum size in bytes."""
 
     path: Path
     overwrite: bool
@@ -42,8 +45,8 @@ class _Target:
 class Exports:
     """`client.exports`: the two downloads that the vendor deprecated."""
 
-    def __init__(self, service: ApiContext) -> None:
-        self._service = service
+    def __init__(self, context: ApiContext) -> None:
+        self._context = context
 
     async def user_feedback(
         self,
@@ -53,24 +56,35 @@ class Exports:
         from_date: datetime,
         hosts: Collection[str] = (),
         overwrite: bool = False,
-        cap: int = CAP,
+        cap: int = FILE_MAX_BYTES,
     ) -> Path:
-        """Save the answers of a feedback campaign since `from_date` to `path`. From "Truecaller for Business: Export
-        user feedback", deprecated.
+        """Save the answers of a feedback campaign to a file.
 
-        `from_date` is an aware datetime. The form of the file is documented nowhere. It may come from the API's own
-        host, from hosts below truecaller.com, and from the `hosts` given here, such as "files.example" or
-        "files.example:8443".
-        It is written beside `path`, with `.part` at the end of its name, and renamed when it is whole; at most `cap`
-        bytes are taken.
+        From "Truecaller for Business: Export user feedback", deprecated: warns `TruecallerDeprecationWarning`. The form
+        of the file is not documented. It is written beside `path`, with `.part` at the end of its name, and renamed
+        when it is complete; after an error there is no file. The download is tried once.
 
-        Warns `TruecallerDeprecationWarning`. Raises `ValidationError` before sending, also where `path` exists and
-        `overwrite` is false; `ConfigError` where the link leads to another host or the file cannot be written;
-        `DecodeError` where the answer has no link or the file is larger than `cap`; the errors of `APIStatusError` and
-        `TransportError`. After any of them there is no file. The fetching of the file is tried once: ask again.
+        Args:
+            survey_id: The id of the feedback campaign.
+            path: The path of the new file.
+            from_date: The time from which answers are exported; an aware datetime.
+            hosts: Hosts that the file may come from, such as "files.example" or "files.example:8443", besides the API's
+                own host and hosts below truecaller.com.
+            overwrite: Whether an existing file is replaced.
+            cap: The maximum size of the file, in bytes.
+
+        Returns:
+            The path.
+
+        Raises:
+            ValidationError: An argument is wrong, or the file exists and `overwrite` is False. Nothing was sent.
+            ConfigError: The link leads to another host, or the file cannot be written.
+            DecodeError: The answer has no link, or the file is larger than `cap`.
+            APIStatusError: The server answered with an error; see its subclasses.
+            TruecallerError: No answer: `TransportError`, `TokenBudgetExhausted`, `WaitTooLong`, `ClientClosed`.
         """
-        self._service.warn_deprecated("exports.user_feedback", ADVICE)
-        request = user_feedback_request(self._service.account, survey_id, from_date)
+        self._context.warn_deprecated("exports.user_feedback", ADVICE)
+        request = user_feedback_request(self._context.account, survey_id, from_date)
         return await self._save(request, _target(path, overwrite, hosts, cap))
 
     async def call_me_back(
@@ -82,42 +96,56 @@ class Exports:
         unit: Unit = "seconds",
         hosts: Collection[str] = (),
         overwrite: bool = False,
-        cap: int = CAP,
+        cap: int = FILE_MAX_BYTES,
     ) -> Path:
-        """Save the call-me-back log from `start` to `end` to `path`. From "Truecaller for Business: Export call me
-        back", deprecated.
+        """Save the call-me-back log to a file.
 
-        `start` and `end` are aware datetimes. The documentation contradicts itself about the `unit` in which they are
-        sent: its examples are seconds, its text says milliseconds. All else, warning and errors too, as
-        `user_feedback`.
+        From "Truecaller for Business: Export call me back", deprecated: warns `TruecallerDeprecationWarning`. The file
+        is written as by `user_feedback`.
+
+        Args:
+            path: The path of the new file.
+            start: The beginning of the log; an aware datetime.
+            end: The end of the log; an aware datetime.
+            unit: The unit in which both are sent, "seconds" or "milliseconds". The documentation contradicts itself:
+                its examples are in seconds, its text says milliseconds.
+            hosts: As `user_feedback`.
+            overwrite: As `user_feedback`.
+            cap: As `user_feedback`.
+
+        Returns:
+            The path.
+
+        Raises:
+            TruecallerError: As `user_feedback`.
         """
-        self._service.warn_deprecated("exports.call_me_back", ADVICE)
-        request = call_me_back_request(self._service.account, start, end, unit)
+        self._context.warn_deprecated("exports.call_me_back", ADVICE)
+        request = call_me_back_request(self._context.account, start, end, unit)
         return await self._save(request, _target(path, overwrite, hosts, cap))
 
     async def _save(self, request: Request, target: _Target) -> Path:
         async with PartFile(target.path, overwrite=target.overwrite) as part:
-            link = await self._service.call(request, self._read)
-            await self._service.download(link, part.write, hosts=target.hosts, cap=target.cap)
+            link = await self._context.call(request, self._read)
+            await self._context.download(link, part.write, hosts=target.hosts, cap=target.cap)
         return target.path
 
     def _read(self, answer: Answer) -> Secret:
-        return read_export(answer, now=self._service.clock.wall())
+        return read_export(answer, now=self._context.clock.wall())
 
 
 def _target(path: str | PathLike[str], overwrite: bool, hosts: Collection[str], cap: int) -> _Target:
-    raise_problems(_judge_path(path), check_hosts(hosts), check_int("cap", cap))
+    raise_problems(_check_path(path), check_hosts(hosts), check_int("cap", cap))
     return _Target(Path(path), overwrite, tuple(hosts), cap)
 
 
-def _judge_path(path: object) -> Problem | None:
+def _check_path(path: object) -> Problem | None:
     text = fspath(path) if isinstance(path, str | PathLike) else None
-    if isinstance(text, str) and "\0" not in text and Path(text).name and _can_be_written(text):
+    if isinstance(text, str) and "\0" not in text and Path(text).name and _is_encodable(text):
         return None
     return Problem("path", "path.form", "is not the path of a file", shown_value(path), 'give one such as "export.csv"')
 
 
-def _can_be_written(name: str) -> bool:
+def _is_encodable(name: str) -> bool:
     try:
         fsencode(name)
     except UnicodeEncodeError:

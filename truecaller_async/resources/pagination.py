@@ -1,20 +1,20 @@
-"""A list that comes in pages, as one object.
+"""Iterate a list that the server returns in pages.
 
     page = await client.labels.list()               one page
-    async for label in client.labels.list(): ...    every item from that page on
+    async for label in client.labels.list(): ...    all items from that page on
     async for page in client.labels.list().pages(): ...
 
-A `Listing` is a recipe: making it checks the arguments and asks nothing; each `await` and each loop asks anew. A loop
-holds one page at a time and owns no task, so that it may be left anywhere.
-
-Where does it end? An answer that says how many pages there are is believed, unless it says none and has items; else a
-page shorter than the limit is the last; else the first empty one. An empty page ends it always. A loop that was broken
-by an error, or cancelled while it waited, has not ended: its next step asks for the same page again.
-
-A server that ignores the page number would give the same page for ever. So two pages in a row that came before are a
-`DecodeError`, and so is one that is the last. A single one in the middle is passed over: where as many items as a page
-has were added in between, they pushed a whole page over to the next number. Pages are compared by the digest of their
-items' ids: single items may well come twice, for the same reason.
+Algorithm:
+    - Making a `Listing` checks the arguments and sends nothing. Each `await` and each loop requests anew.
+    - A loop keeps one page at a time and has no task, so it may be left at any point.
+    - The last page is: the page with the number `total_pages` of the answer (ignored if it is 0 and the page has
+      items); without that, a page shorter than the limit; without a limit, the first empty page. An empty page always
+      ends the loop.
+Failure modes:
+    - An error or a cancellation does not end a loop: its next step requests the same page again.
+    - A server that ignores the page number always returns the same page. So two repeated pages in a row, or a
+      repeated last page, raise `DecodeError`. A single repeated page in the middle is skipped: a page of items may have
+      been added meanwhile. Pages are compared by a digest of the identities of their items.
 """
 
 from __future__ import annotations
@@ -33,17 +33,22 @@ Item = TypeVar("Item")
 
 @attrs.frozen
 class Listed(Generic[Item]):
-    """How one kind of thing is listed: its name, the fetching of a page by its number, and what tells items apart."""
+    """One kind of item that can be listed."""
 
     name: str
+    """The plural for messages, such as "labels"."""
+
     fetch: Callable[[int], Awaitable[Page[Item]]]
+    """Requests the page with this number."""
+
     identity: Callable[[Item], object]
+    """Returns a value that identifies an item."""
 
 
 class Listing(Generic[Item]):
-    """Awaited, the page asked for; iterated, every item from that page on.
+    """A list that comes in pages: `await` it for one page, `async for` it for all items from that page on.
 
-    Raises what the call raises, when awaited or iterated, and `DecodeError` where the server repeats its pages.
+    Both raise what the call that made the listing raises, and `DecodeError` if the server repeats its pages.
     """
 
     def __init__(self, listed: Listed[Item], page: int, limit: int | None) -> None:
@@ -58,7 +63,7 @@ class Listing(Generic[Item]):
         return _Items(self.pages())
 
     def pages(self) -> AsyncIterator[Page[Item]]:
-        """Every page from the one asked for on; a page without items is not among them."""
+        """Return an iterator over the pages from the requested one on. A page without items is skipped."""
         return _Pages(self._listed, self._page, self._limit)
 
     def __repr__(self) -> str:
@@ -67,14 +72,14 @@ class Listing(Generic[Item]):
 
 
 class _Pages(Generic[Item]):
-    """One loop over the pages. `_number` is the page to ask for next, None after the last."""
+    """One loop over the pages. `_number` is the next page; None after the last."""
 
     def __init__(self, listed: Listed[Item], number: int, limit: int | None) -> None:
         self._listed = listed
         self._number: int | None = number
         self._limit = limit
         self._seen: set[bytes] = set()
-        self._passed_over = False
+        self._skipped_one = False
 
     def __aiter__(self) -> Self:
         return self
@@ -91,18 +96,18 @@ class _Pages(Generic[Item]):
         raise StopAsyncIteration
 
     def _is_new(self, page: Page[Item], number: int, is_last: bool) -> bool:
-        """Whether the page did not come before. Raises `DecodeError` where that cannot be a change of the list."""
+        """Return whether the page is new. Raises `DecodeError` if the server repeats its pages."""
         digest = _digest(self._listed.identity(item) for item in page.items)
         if digest not in self._seen:
             self._seen.add(digest)
-            self._passed_over = False
+            self._skipped_one = False
             return True
-        if is_last or self._passed_over:
+        if is_last or self._skipped_one:
             raise DecodeError(
-                f"the server repeats a page: page {number} of the {self._listed.name} has the items of an earlier one; "
-                "what came before is right, and whether there is more is not known"
+                f"the server repeats a page: page {number} of the {self._listed.name} has the items of an earlier one. "
+                "The items before are correct; whether there are more is unknown."
             )
-        self._passed_over = True
+        self._skipped_one = True
         return False
 
     def _is_last(self, page: Page[Item], number: int) -> bool:
@@ -114,20 +119,20 @@ class _Pages(Generic[Item]):
 
 
 class _Items(Generic[Item]):
-    """One loop over the items of the pages."""
+    """One loop over the items of all pages."""
 
     def __init__(self, pages: AsyncIterator[Page[Item]]) -> None:
         self._pages = pages
-        self._hand: Iterator[Item] = iter(())
+        self._items: Iterator[Item] = iter(())
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Item:
-        for item in self._hand:
+        for item in self._items:
             return item
-        self._hand = iter((await anext(self._pages)).items)
-        return next(self._hand)
+        self._items = iter((await anext(self._pages)).items)
+        return next(self._items)
 
 
 async def _fetch(listed: Listed[Item], number: int) -> Page[Item]:
@@ -136,5 +141,5 @@ async def _fetch(listed: Listed[Item], number: int) -> Page[Item]:
 
 
 def _digest(identities: Iterable[object]) -> bytes:
-    """The same for the same items in any order."""
+    """Return a digest that does not depend on the order of the items."""
     return hashlib.sha256("\n".join(sorted(map(repr, identities))).encode("utf-8", "surrogatepass")).digest()

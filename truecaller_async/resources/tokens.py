@@ -1,34 +1,47 @@
-"""Tokens, as far as a user has to know of them: what there is, what may still be made, and making one to try a key.
+"""Show the tokens of the account, and create one by hand.
 
-Requests take care of tokens by themselves. `status` is for the question "why does it wait?", and changes nothing.
-`make` is for the question "does this key work?", and costs one of the ten that may be made in half an hour.
+Requests manage tokens by themselves. `status` explains why a request waits, and changes nothing. `make` tests a key; it
+costs one of the 10 tokens that may be created in 30 minutes.
 """
 
 from __future__ import annotations
 
 from truecaller_async.models.tokens import TokenStatus
-from truecaller_async.resources.executor import ApiContext
+from truecaller_async.resources.api_context import ApiContext
 
 
 class Tokens:
-    """`client.tokens`: what there is, and what may still be made. Requests take care of tokens by themselves."""
+    """`client.tokens`: live tokens and the budget of new ones. Requests manage tokens by themselves."""
 
-    def __init__(self, service: ApiContext) -> None:
-        self._service = service
+    def __init__(self, context: ApiContext) -> None:
+        self._context = context
 
     async def status(self) -> TokenStatus:
-        """The live tokens of the account, and the budget of new ones, as this client's state knows them.
+        """Return the live tokens and the budget of new ones, as the client's state knows them.
 
-        Makes no token and no request, and creates no file. Raises `ConfigError` where the state cannot be read.
+        Creates no token and no file, and sends no request.
+
+        Returns:
+            The status. Its durations are seconds.
+
+        Raises:
+            ConfigError: The state file cannot be read.
+            ClientClosed: The client is closed, or belongs to another event loop or process.
         """
-        return await self._service.pool.status()
+        return await self._context.pool.status()
 
     async def make(self) -> str | None:
-        """Create one more token, which requests then use; its `token_id`. None where `max_tokens` are live, or where
-        another task made one in the meantime.
+        """Create one more token, which requests then use.
 
-        From "Truecaller for Business: Generate Access Token". Raises `AuthenticationFailed` where the key is refused,
-        `TokenBudgetExhausted` where none may be made now, and the errors of `TransportError` and `APIStatusError`.
+        From "Truecaller for Business: Generate Access Token".
+
+        Returns:
+            The `token_id`. None if `max_tokens` are live, or if another task created a token meanwhile.
+
+        Raises:
+            AuthenticationFailed: The key is refused.
+            TokenBudgetExhausted: No token may be created now.
+            TruecallerError: The errors of `TransportError` and `APIStatusError`, `WaitTooLong` and `ClientClosed`.
         """
-        token = await self._service.pool.grow()
+        token = await self._context.pool.grow()
         return None if token is None else token.token_id

@@ -1,7 +1,8 @@
-"""Tokens: the pool that lends them, and the stores that keep them."""
+"""Access tokens: the pool that lends them, and the stores that keep them."""
 
 from truecaller_async.tokens.memory_store import MemoryTokenStore
-from truecaller_async.tokens.pool import MintBudgetClaim, TokenPool
+from truecaller_async.tokens.mint_budget import MintBudgetClaim
+from truecaller_async.tokens.pool import TokenPool
 from truecaller_async.tokens.sqlite_store import SqliteTokenStore
 
 __all__ = ["MemoryTokenStore", "MintBudgetClaim", "SqliteTokenStore", "TokenPool"]

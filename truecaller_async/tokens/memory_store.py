@@ -1,9 +1,11 @@
-"""Tokens and ledger of one process: gone when it ends.
+"""Store tokens and the ledger of mints of one process; both are gone when it ends.
 
-The ledger is a sliding log of mints. A claim is written before the request is made, because a request whose answer
-is lost may have created a token all the same. A stamp from the future, by more than processes
-may write out of turn, tells that the wall clock was set back: it is taken for one of now, so that nobody waits longer
-than one window for it.
+Algorithm:
+    The ledger is a sliding log of mints. A claim is written before the request is sent, because a request whose answer
+    is lost may have created a token.
+Failure modes:
+    - The wall clock is set back: mints then have times in the future. One that is further ahead than
+      `OUT_OF_ORDER_SECONDS` counts as made now, so no mint waits longer for it than one window.
 """
 
 from __future__ import annotations
@@ -13,64 +15,73 @@ from collections.abc import Mapping, Sequence
 from truecaller_async.models import Token
 from truecaller_async.models.tokens import StoredToken, StoreSnapshot
 
-OUT_OF_TURN = 60.0
-"""Seconds by which a stamp may be ahead of the one that is written after it."""
+OUT_OF_ORDER_SECONDS = 60.0
+"""How far a time in the ledger may be ahead, because processes do not write in the order of their clocks."""
+
+WAIT_MIN_SECONDS = 0.001
+"""The shortest wait for the budget: 0.0 would mean that the mint is allowed."""
 
 
-def taken_for(stamp: float, now: float) -> float:
-    """The moment for which a stamp of the ledger counts."""
-    return now if stamp > now + OUT_OF_TURN else stamp
+def effective_mint_time(at: float, now: float) -> float:
+    """Return the time at which a mint of the ledger counts: `now` if its own is too far in the future."""
+    return now if at > now + OUT_OF_ORDER_SECONDS else at
+
+
+def wait_for_budget(mints: Sequence[float], limit: int, per: float, now: float) -> float:
+    """Return the seconds until a mint is allowed. `mints` has at least `limit` times, in ascending order."""
+    return max(mints[-limit] + per - now, WAIT_MIN_SECONDS)
 
 
 class MemoryTokenStore:
-    """The `TokenStore` behind `state="memory:"`."""
+    """The `TokenStore` of `state="memory:"`."""
 
     def __init__(self) -> None:
         self._mints: list[float] = []
         self._tokens: dict[str, StoredToken] = {}
 
     async def adopt(self, now: float) -> Sequence[Token]:
-        """A new process has no tokens."""
+        """Return no token: there was no earlier process."""
         return ()
 
     async def add(self, token: Token) -> None:
-        """The pool holds the token; kept here is only that there is one."""
+        """Add a token to the snapshot. The secret stays in the pool."""
         self._tokens[token.token_id] = StoredToken(token.token_id, token.created_at, token.expires_at, "this")
 
     async def discard(self, token_id: str) -> None:
-        """Forget it."""
+        """Remove a token from the snapshot."""
         self._tokens.pop(token_id, None)
 
     async def claim_mint(self, limit: int, per: float, now: float) -> float:
-        """0.0 and written down, or the seconds until a mint is lawful."""
-        self._mints = [taken_for(at, now) for at in self._mints if at > now - per]
+        """Claim one mint. See `TokenStore.claim_mint`."""
+        self._mints = [effective_mint_time(at, now) for at in self._mints if at > now - per]
         if len(self._mints) < limit:
             self._mints.append(now)
             return 0.0
-        return max(sorted(self._mints)[-limit] + per - now, 0.001)
+        return wait_for_budget(sorted(self._mints), limit, per, now)
 
     async def refund_mint(self, now: float) -> None:
-        """Strike out the mint claimed at `now`."""
+        """Remove the mint claimed at `now`."""
         if now in self._mints:
             self._mints.remove(now)
 
     async def record_release(self, token_id: str, rule: str, at: float) -> None:
-        """The limiter of this process remembers for itself."""
+        """Do nothing: the limiter of this process counts its own releases."""
 
     async def releases(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
-        """Nothing of an earlier process is known."""
+        """Return no release: there was no earlier process."""
         return {}
 
     async def snapshot(self, now: float, since: float) -> StoreSnapshot:
-        """What this process knows: there is no other."""
+        """Return the live tokens and the recent mints of this process."""
         live = sorted(
             (token for token in self._tokens.values() if token.expires_at > now), key=lambda token: token.created_at
         )
-        return StoreSnapshot(tuple(live), tuple(sorted(taken_for(at, now) for at in self._mints if at > since)))
+        mints = sorted(effective_mint_time(at, now) for at in self._mints if at > since)
+        return StoreSnapshot(tuple(live), tuple(mints))
 
     async def release_all(self, now: float) -> None:
-        """There is no next process to have them."""
+        """Remove all tokens from the snapshot: no other process can use them."""
         self._tokens.clear()
 
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Do nothing: no file is open."""

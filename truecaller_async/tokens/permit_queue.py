@@ -1,17 +1,17 @@
-"""Who goes first where permits are scarce: single calls before a campaign.
+"""Give scarce permits to single calls before campaigns.
 
-A push just before its call is worthless a moment later, and a campaign has hours; but a campaign asks again at each
-moment when a permit is free, so that a call that only asks now and then would hardly ever find one. So single calls
-wait in line, and whoever comes for a permit first serves the line: with what the token may send now, in the order in
-which they came. What is left is his who came. The limiter itself says what a call waits for: one that is denied by a
-limit in which the campaign has no part holds up nobody else.
+Algorithm:
+    A campaign polls for permits continuously and would starve single calls. So single calls wait in a queue (FIFO, one
+    for each kind of call), and every caller that asks for a permit first serves the queue with what its token may send
+    now, then itself. A single call that the limiter denies delays only calls of its own kind.
 
-Single calls could use up a limit for good. Where they take what a campaign asks for in vain, the campaign has a turn
-after each `CAMPAIGN_SLOT_AFTER_PERMITS` permits of theirs, which leaves it a tenth: calls that wait no shorter than
-the campaign does are served again when it has had its permit, or has not come for it in time.
-
-A permit that was given to a call which is cancelled in the same moment goes to the next one of the same kind; where
-there is none it lapses.
+    To prevent the reverse starvation, a campaign that was denied gets one reserved slot after every
+    `CAMPAIGN_SLOT_AFTER_PERMITS_COUNT` (9) permits given to single calls, so at least a tenth of the permits. During
+    the slot the single calls with an equal or longer wait are not served. It ends with the campaign's permit, or
+    `CAMPAIGN_SLOT_LATE_SECONDS` after the moment at which that permit was due.
+Invariants:
+    - A permit is charged before it is assigned. If its waiter is cancelled at the same moment, the next waiter of the
+      same kind gets it; without one it lapses, so a limit is never exceeded.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ from typing import TypeVar
 
 import attrs
 
+from truecaller_async.clock import loop_time
 from truecaller_async.models import Token
 
 T = TypeVar("T")
 
-CAMPAIGN_SLOT_AFTER_PERMITS = 9
-"""Permits of single calls between two that a waiting campaign has for certain."""
+CAMPAIGN_SLOT_AFTER_PERMITS_COUNT = 9
+"""Permits given to single calls before a waiting campaign has a reserved slot."""
 
 CAMPAIGN_SLOT_LATE_SECONDS = 0.05
-"""Seconds by which a campaign may come late for its turn."""
+"""How late a campaign may come for its slot."""
 
 WAIT_MIN_SECONDS = 0.001
-"""The shortest wait for the end of a turn: a shorter one may be lost in the clock's resolution."""
+"""The shortest wait for the end of a slot: a shorter one may be lost in the resolution of the clock."""
 
 
 class Waiter:
-    """The place in line of one single call."""
+    """One single call in the queue."""
 
     __slots__ = ("_is_paused", "_token", "_wakeup", "call", "number")
 
@@ -51,31 +52,33 @@ class Waiter:
 
     @property
     def has_token(self) -> bool:
-        """Whether it was given a token that it has not collected yet."""
+        """Return whether a token was assigned that the waiter has not collected yet."""
         return self._token is not None
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it would send at once what it is given a permit for."""
+        """Return whether the waiter would use a permit at once."""
         return self._token is None and not self._is_paused
 
     def assign(self, token: Token) -> None:
-        """A permit was taken for it."""
+        """Assign a permit of this token, and wake the waiter."""
         self._token = token
         self.wake()
 
     def collect(self) -> Token | None:
-        """The token for which it has a permit, once."""
+        """Return the assigned token, once; None without one."""
         token, self._token = self._token, None
         return token
 
     def wake(self) -> None:
-        """End its rest."""
+        """End the current `wait()`."""
         if self._wakeup is not None and not self._wakeup.done():
             self._wakeup.set_result(None)
 
     async def wait(self, seconds: float | None = None) -> None:
-        """Until it is woken, at the latest after so long."""
+        """Wait until `wake()` is called, at most these seconds."""
+        # A wake() outside wait() is not stored, and none is lost: the pool checks whether the waiter is first and has a
+        # token right before it waits, without suspending in between.
         loop = asyncio.get_running_loop()
         self._wakeup = loop.create_future()
         timer = None if seconds is None else loop.call_later(seconds, self.wake)
@@ -87,7 +90,7 @@ class Waiter:
                 timer.cancel()
 
     async def run_paused(self, work: Awaitable[T]) -> T:
-        """Do something that takes long; the others are served meanwhile."""
+        """Await slow work (a mint). Meanwhile permits go to the other waiters."""
         self._is_paused = True
         try:
             return await work
@@ -97,15 +100,19 @@ class Waiter:
 
 @attrs.frozen
 class CampaignSlot:
-    """A campaign's: until then these calls are not served."""
+    """The slot reserved for a campaign: until then the single calls in `delayed_calls` are not served."""
 
-    asked_for: str
+    campaign_call: str
     until: float
-    calls: Collection[str]
+    delayed_calls: Collection[str]
 
 
 class PermitQueue:
-    """The line of the single calls of one pool. `take` asks the limiter for a permit of a token for a call."""
+    """The queue of the single calls of one pool.
+
+    Args:
+        try_acquire: Asks the limiter for a permit, given a token id and a call. It returns 0.0, or the seconds to wait.
+    """
 
     def __init__(self, try_acquire: Callable[[str, str], Awaitable[float]]) -> None:
         self._try_acquire = try_acquire
@@ -115,36 +122,41 @@ class PermitQueue:
         self._campaign_slot: CampaignSlot | None = None
 
     def add(self, call: str) -> Waiter:
-        """Stand at the end of the line."""
+        """Add a waiter at the end of the queue."""
         self._last_number += 1
-        place = Waiter(call, self._last_number)
-        self._queues.setdefault(call, OrderedDict())[place] = None
-        return place
+        waiter = Waiter(call, self._last_number)
+        self._queues.setdefault(call, OrderedDict())[waiter] = None
+        return waiter
 
-    def remove(self, place: Waiter) -> None:
-        """Go out of the line. Who is first now looks for a permit himself."""
-        line = self._queues[place.call]
-        del line[place]
-        if not line:
-            del self._queues[place.call]
+    def remove(self, waiter: Waiter) -> None:
+        """Remove a waiter. A permit that it did not collect goes to the next waiter of the same kind."""
+        queue = self._queues[waiter.call]
+        del queue[waiter]
+        if not queue:
+            del self._queues[waiter.call]
             return
-        token = place.collect()
+        token = waiter.collect()
         if token is not None:
-            self._give(token, place.call)
-        next(iter(line)).wake()
+            self._give(token, waiter.call)
+        # Only the first of a queue looks for permits by itself, so the new first must be woken.
+        next(iter(queue)).wake()
 
-    def is_first(self, place: Waiter) -> bool:
-        """Whether nobody waits longer for a permit for the same call."""
-        return next(iter(self._queues[place.call])) is place
+    def is_first(self, waiter: Waiter) -> bool:
+        """Return whether this waiter is the first of its kind of call."""
+        return next(iter(self._queues[waiter.call])) is waiter
 
     def waiting_count(self, call: str) -> int:
-        """How many stand in line for this call."""
+        """Return the number of waiters for this call."""
         return len(self._queues.get(call, ()))
 
     async def dispatch(self, token: Token) -> dict[str, float]:
-        """Give those who wait what this token may send now; for each call that was denied, the seconds to wait."""
+        """Give the waiters all permits that this token has now, oldest waiter first.
+
+        Returns:
+            The seconds to wait, for each call that was denied.
+        """
         denied: dict[str, float] = {}
-        while (call := self._next(denied)) is not None:
+        while (call := self._next_call(denied)) is not None:
             wait = self._campaign_slot_seconds(call) or await self._try_acquire(token.token_id, call)
             if wait > 0:
                 denied[call] = wait
@@ -153,48 +165,50 @@ class PermitQueue:
         return denied
 
     async def acquire_low_priority(self, token: Token, call: str) -> float:
-        """A permit for a campaign, after those who wait: 0.0 if granted, else the seconds to wait."""
+        """Try to acquire a permit for a campaign, after the waiters.
+
+        Returns:
+            0.0 if granted, otherwise the seconds to wait.
+        """
         denied = await self.dispatch(token) if self._queues else {}
         wait = await self._try_acquire(token.token_id, call)
         if wait == 0.0:
             self._permits_since_denial.pop(call, None)
-            if self._campaign_slot is not None and self._campaign_slot.asked_for == call:
+            if self._campaign_slot is not None and self._campaign_slot.campaign_call == call:
                 self._end_campaign_slot()
             return 0.0
-        before = [single for single, longer in denied.items() if longer >= wait]
-        if before and self._permits_since_denial.setdefault(call, 0) >= CAMPAIGN_SLOT_AFTER_PERMITS:
+        # Only calls with an equal or longer wait compete with the campaign for the same limit.
+        competing = [single for single, single_wait in denied.items() if single_wait >= wait]
+        if competing and self._permits_since_denial.setdefault(call, 0) >= CAMPAIGN_SLOT_AFTER_PERMITS_COUNT:
             self._permits_since_denial[call] = 0
-            self._campaign_slot = CampaignSlot(call, _now() + wait + CAMPAIGN_SLOT_LATE_SECONDS, before)
+            self._campaign_slot = CampaignSlot(call, loop_time() + wait + CAMPAIGN_SLOT_LATE_SECONDS, competing)
         return wait
 
-    def _next(self, denied: Collection[str]) -> str | None:
-        """The call of the one who waits longest, but for calls that were denied."""
+    def _next_call(self, denied: Collection[str]) -> str | None:
+        """Return the call of the oldest waiter, except for calls that were denied."""
         fronts = [self._front(call) for call in self._queues if call not in denied]
-        waiting = [place for place in fronts if place is not None]
-        return min(waiting, key=lambda place: place.number).call if waiting else None
+        waiting = [waiter for waiter in fronts if waiter is not None]
+        return min(waiting, key=lambda waiter: waiter.number).call if waiting else None
 
     def _front(self, call: str) -> Waiter | None:
-        return next((place for place in self._queues.get(call, ()) if place.is_waiting), None)
+        return next((waiter for waiter in self._queues.get(call, ()) if waiter.is_waiting), None)
 
     def _give(self, token: Token, call: str) -> None:
-        for asked_for in self._permits_since_denial:
-            self._permits_since_denial[asked_for] += 1
-        place = self._front(call)
-        if place is not None:
-            place.assign(token)
+        for campaign_call in self._permits_since_denial:
+            self._permits_since_denial[campaign_call] += 1
+        # Chosen only now: the waiter for which the permit was asked may have been cancelled during the await.
+        waiter = self._front(call)
+        if waiter is not None:
+            waiter.assign(token)
 
     def _campaign_slot_seconds(self, call: str) -> float:
-        """Seconds for which a campaign has its turn before this call."""
-        if self._campaign_slot is None or call not in self._campaign_slot.calls:
+        """Return the seconds for which a campaign has priority over this call; 0.0 if it has not."""
+        if self._campaign_slot is None or call not in self._campaign_slot.delayed_calls:
             return 0.0
-        left = self._campaign_slot.until - _now()
+        left = self._campaign_slot.until - loop_time()
         return left if left > WAIT_MIN_SECONDS else 0.0
 
     def _end_campaign_slot(self) -> None:
         self._campaign_slot = None
-        for line in self._queues.values():
-            next(iter(line)).wake()
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+        for queue in self._queues.values():
+            next(iter(queue)).wake()

@@ -1,146 +1,63 @@
-"""The pool: which token a request goes out with.
+"""Lend tokens: choose the token with which a request is sent, and wait for its permit.
 
-What is the theory
-------------------
-Tokens are the scarce thing: ten may be created in half an hour, and each carries its own limits. So the pool is lazy:
-it creates one token when the first request comes and one more only when its owner asks it to `grow`, never above
-`max_tokens`. A mint is single-flight, and is written into the ledger of the store before it is made, so that tasks,
-processes and restarts together never ask for an eleventh.
-
-A token lives an hour, counted from the moment it was received, and is renewed at about four fifths of that life
-(spread by a twentieth, so that ten tokens do not all end together). The new one is there before the old one goes.
-
-A token that the server refuses is dropped by its id: a second task that was refused with the same token finds it gone
-already and costs no second mint. Two tokens in a row that were made here and are refused within a minute mean that the
-account has a problem no token can cure: from then on the pool raises `AuthenticationFailed`. An adopted token that is
-refused says nothing: it may have been revoked since.
-
-A *hold* is a deadline on the loop's clock, one for each token, merged by `max`. Nothing releases it; it passes.
-
-Long windows survive a restart: releases under a limit of five seconds or more are noted in the store, and given back
-to the limiter when a stored token is adopted. For shorter windows the token is taken as fully used when its last
-process gave it up.
-
-A mint that has begun is never cancelled: the token would be made, counted, and seen by nobody. A caller who stops
-waiting leaves it to the next one. One that fails with 5xx, or whose answer is lost, may have cost a token of the budget
-(`MintBudgetClaim`), so the next is asked for after a hold that grows threefold, up to two tenths of the budget's
-window.
+Algorithm:
+    - The pool is lazy: the first request creates one token (see `minting`), and one more is created only if its owner
+      calls `grow()` or if too many single calls wait, never more than `max_tokens`.
+    - A token lives one hour and is renewed after about 80 % of it.
+    - A cooldown is a deadline on the loop's clock, one for each token. A longer one replaces a shorter one; nothing
+      ends it early.
+Failure modes:
+    - The server refuses a token: it is discarded by its id, so a second refusal of the same token costs no second mint.
+    - The server refuses two tokens in a row that this process minted less than 60 s ago: no token can help, and the
+      pool raises `AuthenticationFailed` from then on (`fatal_error`). A refused adopted token proves nothing, because
+      it may have been revoked since.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from random import Random
-from typing import Any, TypeAlias
 
 import attrs
 
-from truecaller_async.clock import Clock
-from truecaller_async.errors import (
-    APIStatusError,
-    AuthenticationFailed,
-    ClientClosed,
-    DeadlineExceeded,
-    RateLimited,
-    ResponseLost,
-    ServerError,
-    TokenBudgetExhausted,
-    TruecallerError,
-    WaitTooLong,
-)
+from truecaller_async.clock import Clock, loop_time
+from truecaller_async.errors import AuthenticationFailed, ClientClosed, DeadlineExceeded, TruecallerError, WaitTooLong
 from truecaller_async.loop_binding import LoopBinding
-from truecaller_async.models import Secret, Token
+from truecaller_async.models import Token
 from truecaller_async.models.tokens import TokenInfo, TokenStatus
-from truecaller_async.options import CALLS, COOLDOWN_MAX_SECONDS, Limits, RateLimit
+from truecaller_async.options import CALLS, COOLDOWN_MAX_SECONDS, Limits
 from truecaller_async.ports import Limiter, Observer, TokenStore
-from truecaller_async.resilience.rate_law import SlidingWindow, calls_per_second, window_seconds
+from truecaller_async.resilience.rate_law import calls_per_second
+from truecaller_async.tokens.adoption import TokenAdoption, persisted_rules
+from truecaller_async.tokens.mint_budget import MintBudget
+from truecaller_async.tokens.minting import Mint, TokenMinter, retrieve_exception
 from truecaller_async.tokens.permit_queue import PermitQueue, Waiter
+from truecaller_async.tokens.pool_state import PooledToken, PoolState
 
-TOKEN_LIFE_SECONDS = 3600.0
-RENEW_AT_FACTOR = 0.80
-RENEW_SPREAD_FACTOR = 0.05
 FRESH_SECONDS = 60.0
+"""The age up to which a refused token counts as fresh."""
+
 FRESH_REFUSALS_MAX = 2
-PERSISTED_WINDOW_MIN_SECONDS = 5.0
-RENEWAL_RETRY_SECONDS = 60.0
+"""Refusals in a row of fresh tokens after which the account counts as refused."""
+
 GROWTH_PAUSE_SECONDS = 30.0
-MINT_COOLDOWN_SECONDS = 60.0
-MINT_COOLDOWN_FACTOR = 3.0
-MINT_FAILURES_MAX = 10
+"""How long the pool does not try to grow by itself after a growth that failed."""
+
 BACKLOG_PER_TOKEN_SECONDS = 1.0
 """Seconds of waiting work that justify one more token."""
 
 
-class MintBudgetClaim:
-    """Claims for the requests of one mint: each is written down before it is sent.
-
-    `is_urgent` says whether there is no other token, so that nothing can be sent before this one is made.
-    `asked` counts the requests that may have made a token: two are enough, and one where the mint before failed too.
-    """
-
-    def __init__(
-        self,
-        write: Callable[[], Awaitable[float]],
-        strike: Callable[[float], Awaitable[None]],
-        is_urgent: Callable[[], bool],
-        *,
-        last_failed: bool,
-    ) -> None:
-        self._write = write
-        self._strike = strike
-        self._latest: float | None = None
-        self.is_urgent = is_urgent
-        self._enough = 1 if last_failed else 2
-        self.claimed = 0
-
-    @property
-    def is_exhausted(self) -> bool:
-        """Whether no more may be spent on this mint."""
-        return self.claimed >= self._enough
-
-    async def claim(self) -> None:
-        """The next request will be sent at once. Raises `TokenBudgetExhausted`."""
-        self._latest = await self._write()
-        self.claimed += 1
-
-    async def refund(self) -> None:
-        """The latest request made no token, or was not sent. A second time does nothing."""
-        if self._latest is not None:
-            self.claimed -= 1
-            stamp, self._latest = self._latest, None
-            await self._strike(stamp)
-
-
-Mint: TypeAlias = Callable[[MintBudgetClaim], Awaitable[Secret]]
-"""Makes requests for a new token and returns it; claims each of them before it is sent."""
-
-
-@attrs.define(eq=False)
-class PooledToken:
-    """One token in the pool. Times are on the loop's clock."""
-
-    token: Token
-    created_at: float
-    renew_at: float
-    expires_at: float
-    cooldown_until: float = float("-inf")
-    refusals: int = 0
-    is_own: bool = True
-
-
 @attrs.frozen
 class PoolSettings:
-    """What the pool may do: how many tokens, under which limits."""
+    """The limits that every request must pass, and the number of tokens that may be alive at once."""
 
     limits: Limits
     max_tokens: int
 
 
 class TokenPool:
-    """Lends tokens, one permit at a time."""
+    """Lends the tokens of one account, one permit at a time."""
 
     def __init__(
         self,
@@ -153,67 +70,69 @@ class TokenPool:
         rng: Random,
         observer: Observer,
     ) -> None:
-        self._store = store
-        self._limiter = limiter
-        self._mint = mint
-        self._settings = settings
-        self._clock = clock
-        self._rng = rng
-        self._observer = observer
-        self._tokens: dict[str, PooledToken] = {}
-        self._opening = asyncio.Lock()
-        self._minting = asyncio.Lock()
-        self._renewals: set[asyncio.Task[None]] = set()
-        self._growths: set[asyncio.Task[Token | None]] = set()
-        self._opened = False
-        self._ending: asyncio.Task[None] | None = None
+        self._state = PoolState(store, limiter, settings.limits, settings.max_tokens, clock, rng, observer)
         self.binding = LoopBinding()
-        self._fresh_refusals = 0
-        self.account_verified = False
-        self.fatal_error: AuthenticationFailed | None = None
-        self._mint_cooldown_until = 0.0
-        self._mint_failures = 0
-        self._mint_failure: TruecallerError | None = None
-        rule = self._mint_rule()
-        self._mints = SlidingWindow(rule) if rule else None
-        self._no_growth_before = float("-inf")
-        self._persisted_rules = {call: self._rules_to_persist(call) for call in CALLS}
+        self._budget = MintBudget(self._state)
+        self._adoption = TokenAdoption(self._state)
+        self._minter = TokenMinter(self._state, mint, self._budget, self._adoption, self.binding)
         self._permits = PermitQueue(self._charge)
-        self.minted = 0
-        self.mints_throttled = 0
+        self._persisted_rules = {call: persisted_rules(settings.limits, call) for call in CALLS}
+        self._opening = asyncio.Lock()
+        self._is_open = False
+        self._closing: asyncio.Task[None] | None = None
+        self._fresh_refusals = 0
+        self._no_growth_before = float("-inf")
+        self.account_verified = False
 
     @property
     def max_tokens(self) -> int:
-        """The most tokens that are alive at once."""
-        return self._settings.max_tokens
+        """The number of tokens that may be alive at once."""
+        return self._state.max_tokens
 
     @property
     def limits(self) -> Limits:
-        """The limits every request must pass."""
-        return self._settings.limits
+        """The limits that every request must pass."""
+        return self._state.limits
+
+    @property
+    def fatal_error(self) -> AuthenticationFailed | None:
+        """The refusal that ends all use of the account, once it is certain."""
+        return self._state.fatal_error
+
+    @property
+    def minted(self) -> int:
+        """The number of tokens minted so far."""
+        return self._minter.minted
+
+    @property
+    def mints_throttled(self) -> int:
+        """The number of mint requests that were answered with 429."""
+        return self._budget.throttled_count
 
     async def open(self) -> None:
-        """Adopt the live tokens that the store kept. Done once, before the first use.
+        """Adopt the live tokens of the store. The first call does it; later calls only check the loop.
 
-        Raises `ClientClosed` after the close, and in another event loop or process than that of the first use.
+        Raises:
+            ClientClosed: The pool is closed, or belongs to another event loop or process.
+            ConfigError: The state file cannot be used.
         """
         self.binding.bind()
-        if self._opened:
+        if self._is_open:
             return
         async with self._opening:
-            if not self._opened:
-                await self._adopt()
-                self._opened = True
+            if not self._is_open:
+                await self._adoption.adopt()
+                if self._state.mint_rule:
+                    wall = self._state.clock.wall()
+                    snapshot = await self._state.store.snapshot(wall, wall - self._budget.window_seconds)
+                    self._budget.restore(snapshot, wall)
+                self._is_open = True
 
     async def status(self) -> TokenStatus:
-        """What there is, and when the next may be made. Adopts nothing, makes nothing, and needs no `open`."""
+        """Return the live tokens and the mint budget. Adopts and creates nothing, and needs no `open()`."""
         self.binding.bind()
-        rule, wall = self._mint_rule(), self._clock.wall()
-        window = window_seconds(rule) if rule else 0.0
-        snapshot = await self._store.snapshot(wall, wall - window)
-        wait = self._mint_cooldown_until - self._now()
-        if rule and len(snapshot.mints) >= rule.limit:
-            wait = max(wait, snapshot.mints[-rule.limit] + window - wall)
+        rule, wall = self._state.mint_rule, self._state.clock.wall()
+        snapshot = await self._state.store.snapshot(wall, wall - self._budget.window_seconds)
         return TokenStatus(
             tokens=tuple(
                 TokenInfo(token.token_id, wall - token.created_at, token.expires_at - wall, token.used_by)
@@ -222,203 +141,171 @@ class TokenPool:
             mints=len(snapshot.mints),
             mint_limit=rule.limit if rule else None,
             mint_window=rule.per if rule else None,
-            next_mint_in=max(wait, 0.0),
+            next_mint_in=self._budget.next_mint_in(snapshot, wall),
         )
 
-    async def _adopt(self) -> None:
-        await self._adopt_one()
-        if self._mints and (rule := self._mint_rule()):
-            wall = self._clock.wall()
-            snapshot = await self._store.snapshot(wall, wall - window_seconds(rule))
-            self._mints.restore(self._now() - max(0.0, wall - at) for at in snapshot.mints)
-
-    async def _adopt_one(self) -> bool:
-        """Enter the live tokens of the store that no other living process uses; whether there were any.
-
-        What was sent with one is remembered before it is entered: from then on whoever waits may send with it.
-        """
-        wall = self._clock.wall()
-        adopted = [token for token in await self._store.adopt(wall) if not self.knows(token.token_id)]
-        entered = adopted[: self.max_tokens - len(self._tokens)]
-        for token in entered:
-            self._limiter.restore(token.token_id, await self._remembered(token, wall))
-            self._add(token, made_here=False)
-            self._observer.event(
-                "token.adopted", {"token_id": token.token_id, "remaining_seconds": round(token.expires_at - wall)}
-            )
-        return bool(entered)
-
     def live(self) -> Sequence[Token]:
-        """Tokens that may be used, oldest first, held or not. Starts renewals that are due."""
-        now = self._now()
-        for pooled in [pooled for pooled in self._tokens.values() if pooled.expires_at <= now]:
-            self._remove(pooled.token.token_id)
-        for pooled in self._tokens.values():
-            if pooled.renew_at <= now and not self._renewals:
-                self._start_renewal(pooled)
-        return [pooled.token for pooled in self._tokens.values()]
+        """Return the live tokens, oldest first, also those in cooldown. Starts a renewal that is due."""
+        self._state.remove_expired()
+        self._minter.start_due_renewal()
+        return [pooled.token for pooled in self._state.tokens.values()]
 
     def knows(self, token_id: str) -> bool:
-        """Whether the token is still in the pool."""
-        return token_id in self._tokens
+        """Return whether the token is in the pool."""
+        return self._state.knows(token_id)
 
     def cooldown_until(self, token_id: str) -> float:
-        """The loop's time until which nothing may be sent with this token."""
-        pooled = self._tokens.get(token_id)
-        return pooled.cooldown_until if pooled else float("-inf")
+        """Return the loop time at which the cooldown of the token ends; minus infinity without one."""
+        return self._state.cooldown_until(token_id)
 
     def cooling_down_count(self) -> int:
-        """How many live tokens are on hold."""
-        now = self._now()
-        return sum(pooled.cooldown_until > now for pooled in self._tokens.values())
+        """Return the number of live tokens in cooldown."""
+        now = loop_time()
+        return sum(pooled.cooldown_until > now for pooled in self._state.tokens.values())
 
     def start_cooldown(self, token_id: str, seconds: float) -> None:
-        """Send nothing with this token for so long. A longer hold stays."""
-        pooled = self._tokens.get(token_id)
+        """Send nothing with this token for these seconds. A longer cooldown is kept."""
+        pooled = self._state.tokens.get(token_id)
         if pooled is not None:
-            pooled.cooldown_until = max(pooled.cooldown_until, self._now() + seconds)
+            pooled.cooldown_until = max(pooled.cooldown_until, loop_time() + seconds)
 
     def record_throttled(self, token_id: str) -> int:
-        """The server answered 429 to this token: slow it down. Returns how many times in a row that was.
+        """Record a 429 for this token, and slow it down.
 
-        A second refusal in a row says nothing new about the rate: nothing was let through at the one before.
+        Returns:
+            The number of 429 in a row.
         """
-        pooled = self._tokens.get(token_id)
+        pooled = self._state.tokens.get(token_id)
         if pooled is None:
             return 1
-        if not pooled.refusals:
-            self._limiter.slow_down(token_id)
-        pooled.refusals += 1
-        return pooled.refusals
+        # Only the first of a row: nothing was sent between the first and the second, so it says nothing new.
+        if not pooled.throttled_in_a_row:
+            self._state.limiter.slow_down(token_id)
+        pooled.throttled_in_a_row += 1
+        return pooled.throttled_in_a_row
 
     def record_success(self, token_id: str) -> None:
-        """The server took a request with this token. From then on the account is known to be good: `proven`."""
+        """Record that the server accepted a request with this token. It verifies the account."""
         self._fresh_refusals = 0
         self.account_verified = True
-        pooled = self._tokens.get(token_id)
+        pooled = self._state.tokens.get(token_id)
         if pooled is not None:
-            pooled.refusals = 0
+            pooled.throttled_in_a_row = 0
 
     async def discard(self, token_id: str, error: AuthenticationFailed) -> None:
-        """The server refused this token. Does nothing if it is gone already."""
-        pooled = self._tokens.get(token_id)
+        """Remove a token that the server refused. Does nothing if it was removed already."""
+        pooled = self._state.tokens.get(token_id)
         if pooled is None:
             return
         if pooled.is_own and self._is_fresh(pooled):
             self._fresh_refusals += 1
         if self._fresh_refusals >= FRESH_REFUSALS_MAX:
-            self.fatal_error = error
-        self._remove(token_id)
-        self._observer.event("token.discarded", {"token_id": token_id, "reason": error.slug or error.status})
-        await self._store.discard(token_id)
+            self._state.fatal_error = error
+        self._state.remove(token_id)
+        self._state.observer.event("token.discarded", {"token_id": token_id, "reason": error.slug or error.status})
+        await self._state.store.discard(token_id)
 
     def _is_fresh(self, pooled: PooledToken) -> bool:
-        """By both clocks: in a suspend the one may stand still, and the other may be set."""
-        age = self._clock.wall() - pooled.token.created_at
-        return self._now() - pooled.created_at < FRESH_SECONDS and age < FRESH_SECONDS
+        # By both clocks: in a suspend of the machine the loop's clock may stand still, and the wall clock may be set.
+        age = self._state.clock.wall() - pooled.token.created_at
+        return loop_time() - pooled.created_at < FRESH_SECONDS and age < FRESH_SECONDS
 
     async def try_acquire(self, token_id: str, call: str) -> float:
-        """A permit for a campaign, with this token: 0.0 if granted, else the seconds to wait. Single calls go first."""
-        pooled = self._tokens.get(token_id)
-        if pooled is None or pooled.cooldown_until > self._now():
+        """Try to acquire a permit for a campaign, with this token. Single calls have priority.
+
+        Returns:
+            0.0 if granted, otherwise the seconds to wait; then nothing was charged.
+        """
+        pooled = self._state.tokens.get(token_id)
+        if pooled is None or pooled.cooldown_until > loop_time():
             return await self._charge(token_id, call)
         return await self._permits.acquire_low_priority(pooled.token, call)
 
     async def _charge(self, token_id: str, call: str) -> float:
-        wait = await self._limiter.try_acquire(token_id, call)
+        wait = await self._state.limiter.try_acquire(token_id, call)
         if wait == 0.0:
             for rule in self._persisted_rules.get(call, ()):
-                await self._store.record_release(token_id, rule.name, self._clock.wall())
+                await self._state.store.record_release(token_id, rule.name, self._state.clock.wall())
         return wait
 
     async def acquire(self, call: str, *, deadline: float | None = None) -> Token:
-        """A token that may send this call now; waits for it in the order of asking, before any campaign.
+        """Wait for a permit for a single call: in the order of asking, before any campaign.
 
-        `deadline` is on the loop's clock. Raises `DeadlineExceeded`, `WaitTooLong`, `TokenBudgetExhausted`,
-        `AuthenticationFailed`, or what the mint raised.
+        Args:
+            call: The name of the call.
+            deadline: On the loop's clock, in seconds; no deadline if None.
+
+        Returns:
+            A token with which this call may be sent now.
+
+        Raises:
+            DeadlineExceeded: The limits allow no permit before the deadline.
+            WaitTooLong: The wait for a permit is longer than 300 s.
+            TokenBudgetExhausted: There is no token, and none may be made before the deadline.
+            AuthenticationFailed: The server refuses the account.
+            TruecallerError: What the mint raised.
         """
         await self.open()
-        place = self._permits.add(call)
+        waiter = self._permits.add(call)
         try:
             while True:
-                if not self._permits.is_first(place):
-                    await place.wait()
-                elif (wait := await self._try_serve(place)) > 0:
-                    await self._wait_for_permit(wait, place, deadline)
-                token = place.collect()
-                if (
-                    token is not None
-                    and self.knows(token.token_id)
-                    and self.cooldown_until(token.token_id) <= self._now()
-                ):
+                if not self._permits.is_first(waiter):
+                    await waiter.wait()
+                elif (wait := await self._try_serve(waiter)) > 0:
+                    await self._wait_for_permit(wait, waiter, deadline)
+                token = waiter.collect()
+                # A token with a permit may have been discarded, or put into cooldown, before this task ran.
+                if token and self.knows(token.token_id) and self.cooldown_until(token.token_id) <= loop_time():
                     return token
         finally:
-            self._permits.remove(place)
+            self._permits.remove(waiter)
 
     async def grow(self, *, deadline: float | None = None) -> Token | None:
-        """Create one more token, unless there are `max_tokens`; single-flight, and goes on if its caller is cancelled.
+        """Create one more token, unless `max_tokens` are live. Continues if the caller is cancelled.
 
-        Raises `TokenBudgetExhausted` where the budget has none before `deadline` (at once, if that is None), and
-        what the request itself raised.
+        Args:
+            deadline: How long the mint budget may be waited for, on the loop's clock; not at all if None.
+
+        Returns:
+            The token. None if `max_tokens` are live, or another task or process provided one meanwhile.
+
+        Raises:
+            TokenBudgetExhausted: The budget has no token before the deadline.
+            TruecallerError: What the mint request raised.
         """
         await self.open()
-        task = asyncio.get_running_loop().create_task(self._grow(len(self._tokens), deadline))
-        self._growths.add(task)
-        task.add_done_callback(self._grown)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if self.binding.closed and not _is_cancelled():
-                raise ClientClosed("the client was closed while a token was made") from None
-            raise
-
-    def _grown(self, task: asyncio.Task[Token | None]) -> None:
-        self._growths.discard(task)
-        _forget(task)
-
-    async def _grow(self, before: int, deadline: float | None) -> Token | None:
-        async with self._minting:
-            if self.fatal_error is not None:
-                raise self.fatal_error
-            if len(self._tokens) > before or len(self._tokens) >= self.max_tokens:
-                return None
-            try:
-                return await self._mint_token(deadline)
-            except TokenBudgetExhausted:
-                if await self._adopt_one():  # what another process has given up since
-                    return None
-                raise
+        return await self._minter.grow(deadline)
 
     async def aclose(self) -> None:
-        """Stop renewals, give the tokens up to the next process, close the store. May be called twice.
+        """Stop renewals, release the tokens to the next process, close the store. May be called twice.
 
-        After a fork nothing is touched: tokens and store are the parent's. Raises `ClientClosed` in another event loop
-        while the one of the first use is still open.
+        After a fork nothing is touched: tokens and store belong to the parent process.
+
+        Raises:
+            ClientClosed: The caller runs in another event loop while the loop of the first use is still open.
         """
-        if not self.binding.close() or (self._ending is not None and self._ending.done()):
+        if not self.binding.close() or (self._closing is not None and self._closing.done()):
             return
         loop = asyncio.get_running_loop()
-        if self._ending is None or self._ending.get_loop() is not loop:
-            self._ending = loop.create_task(self._end(loop))
-            self._ending.add_done_callback(_forget)
-        await asyncio.shield(self._ending)
+        # A task of its own: if the caller is cancelled the close goes on, or the store would keep its thread and file.
+        if self._closing is None or self._closing.get_loop() is not loop:
+            self._closing = loop.create_task(self._close(loop))
+            self._closing.add_done_callback(retrieve_exception)
+        await asyncio.shield(self._closing)
 
-    async def _end(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Goes on where the one who closes is cancelled: a store that is left open keeps its thread and its file."""
-        tasks = [task for task in (*self._renewals, *self._growths) if task.get_loop() is loop]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async def _close(self, loop: asyncio.AbstractEventLoop) -> None:
+        await self._minter.cancel_tasks(loop)
         try:
-            if self._opened:
-                await self._store.release_all(self._clock.wall())
+            if self._is_open:
+                await self._state.store.release_all(self._state.clock.wall())
         finally:
-            await self._store.aclose()
+            await self._state.store.aclose()
 
-    async def _try_serve(self, place: Waiter) -> float:
-        """Serve the line with every live token until this place has one: 0.0, or how long it has to wait.
+    async def _try_serve(self, waiter: Waiter) -> float:
+        """Serve the queue with every live token until this waiter has a permit.
 
-        Infinity: there is no token.
+        Returns:
+            0.0 if it has one, otherwise the seconds to wait; infinity if there is no token.
         """
         if self.binding.closed:
             raise ClientClosed("the client was closed while a request waited for a permit; nothing was sent")
@@ -426,187 +313,43 @@ class TokenPool:
             raise self.fatal_error
         soonest = float("inf")
         for token in self.live():
-            wait = self.cooldown_until(token.token_id) - self._now()
+            wait = self.cooldown_until(token.token_id) - loop_time()
             if wait <= 0:
-                wait = (await self._permits.dispatch(token)).get(place.call, 0.0)
-            if place.has_token:
+                wait = (await self._permits.dispatch(token)).get(waiter.call, 0.0)
+            if waiter.has_token:
                 return 0.0
             soonest = min(soonest, wait)
         return soonest
 
-    async def _wait_for_permit(self, wait: float, place: Waiter, deadline: float | None) -> None:
-        call = place.call
+    async def _wait_for_permit(self, wait: float, waiter: Waiter, deadline: float | None) -> None:
+        call = waiter.call
         if wait == float("inf"):
-            await place.run_paused(self.grow(deadline=deadline))
+            await waiter.run_paused(self.grow(deadline=deadline))
             return
-        if self._is_worth_a_token(call, wait) and await place.run_paused(self._has_grown()):
+        if self._backlog_needs_token(call, wait) and await waiter.run_paused(self._grow_for_backlog()):
             return
         if wait > COOLDOWN_MAX_SECONDS:
             raise WaitTooLong(wait, COOLDOWN_MAX_SECONDS)
-        if deadline is not None and self._now() + wait > deadline:
+        if deadline is not None and loop_time() + wait > deadline:
             raise DeadlineExceeded(f"no permit for {call!r} before the deadline: the limits allow one in {wait:.3f} s")
-        await place.wait(wait)
+        await waiter.wait(wait)
 
-    def _is_worth_a_token(self, call: str, wait: float) -> bool:
-        """Whether the tokens that are not on hold need too long for what waits; if all are, whether the hold is long.
-
-        A token just adopted from a process that died has to wait too, and is no reason for another.
-        """
-        able = len(self._tokens) - self.cooling_down_count()
+    def _backlog_needs_token(self, call: str, wait: float) -> bool:
+        able = len(self._state.tokens) - self.cooling_down_count()
         if able == 0:
             return wait > BACKLOG_PER_TOKEN_SECONDS
-        return (
-            self._permits.waiting_count(call) > able * calls_per_second(self.limits, call) * BACKLOG_PER_TOKEN_SECONDS
-        )
+        # Counted in waiting calls, not by `wait`: a token just adopted from a process that died also has to wait, and
+        # that is no reason for another token.
+        rate = able * calls_per_second(self.limits, call)
+        return self._permits.waiting_count(call) > rate * BACKLOG_PER_TOKEN_SECONDS
 
-    async def _has_grown(self) -> bool:
-        """One more token for the backlog. If there is none to be had nobody is harmed: there are others to wait for."""
-        if self._now() < self._no_growth_before or len(self._tokens) >= self.max_tokens:
+    async def _grow_for_backlog(self) -> bool:
+        """Try to create one more token. A failure is only reported: the waiter can wait for the other tokens."""
+        if loop_time() < self._no_growth_before or len(self._state.tokens) >= self.max_tokens:
             return False
         try:
             return await self.grow() is not None
         except TruecallerError as error:
-            self._no_growth_before = self._now() + GROWTH_PAUSE_SECONDS
-            self._observer.event("token_pool.growth_failed", {"message": str(error)})
+            self._no_growth_before = loop_time() + GROWTH_PAUSE_SECONDS
+            self._state.observer.event("token_pool.growth_failed", {"message": str(error)})
             return False
-
-    async def _mint_token(self, deadline: float | None) -> Token:
-        claims = MintBudgetClaim(
-            lambda: self._claim(deadline), self._refund, self._has_none, last_failed=self._mint_failure is not None
-        )
-        try:
-            secret = await self._mint(claims)
-        except (ServerError, ResponseLost) as error:
-            if claims.claimed:
-                self._mint_failed(error)
-            raise
-        except RateLimited as error:
-            wait = MINT_COOLDOWN_SECONDS if error.retry_after is None else min(error.retry_after, TOKEN_LIFE_SECONDS)
-            self._mint_cooldown_until = self._now() + wait
-            self.mints_throttled += 1
-            raise TokenBudgetExhausted(self._instant(wait)) from None
-        except APIStatusError as error:
-            if error.status < 500:
-                await claims.refund()
-            raise
-        self._mint_failures, self._mint_failure = 0, None
-        self.minted += 1
-        token = self._token(secret, self._clock.wall())
-        if self.knows(token.token_id):
-            self._settings = attrs.evolve(self._settings, max_tokens=len(self._tokens))
-            self._observer.event("token.reissued", {"token_id": token.token_id, "live_tokens": len(self._tokens)})
-        self._add(token)
-        await self._store.add(token)
-        self._observer.event("token.minted", {"token_id": token.token_id, "live_tokens": len(self._tokens)})
-        return token
-
-    def _mint_failed(self, error: TruecallerError) -> None:
-        """Whether a token was made nobody knows, so each failure costs a claim: they are spread over the window."""
-        rule = self._mint_rule()
-        most = 2 * window_seconds(rule) / rule.limit if rule else GROWTH_PAUSE_SECONDS
-        hold = min(MINT_COOLDOWN_FACTOR**self._mint_failures, most) if self._mint_failures else 0.0
-        self._mint_failures = min(self._mint_failures + 1, MINT_FAILURES_MAX)
-        self._mint_failure = error
-        self._mint_cooldown_until = max(self._mint_cooldown_until, self._now() + hold)
-
-    def _has_none(self) -> bool:
-        now = self._now()
-        return not any(pooled.expires_at > now for pooled in self._tokens.values())
-
-    async def _claim(self, deadline: float | None) -> float:
-        """Write the mint into the ledger, waiting for its turn up to the deadline; returns its stamp.
-
-        The ledger goes by the wall clock, which may be set; the mints of this process also by the loop's, which may
-        not.
-        """
-        rule = self._mint_rule()
-        while True:
-            wall, now = self._clock.wall(), self._now()
-            wait = max(self._mint_cooldown_until - now, self._mints.wait(now) if self._mints else 0.0)
-            if wait <= 0:
-                wait = await self._store.claim_mint(rule.limit, window_seconds(rule), wall) if rule else 0.0
-            if wait <= 0:
-                if self._mints:
-                    self._mints.record(now)
-                return wall
-            if deadline is None or self._now() + wait > deadline:
-                if self._mint_failure is not None and self._mint_cooldown_until > now:
-                    raise self._mint_failure.with_traceback(None)
-                raise TokenBudgetExhausted(self._instant(wait))
-            await asyncio.sleep(wait)
-
-    async def _refund(self, stamp: float) -> None:
-        if self._mints:
-            self._mints.undo_last()
-        await self._store.refund_mint(stamp)
-
-    def _start_renewal(self, pooled: PooledToken) -> None:
-        task = asyncio.get_running_loop().create_task(self._renew(pooled))
-        self._renewals.add(task)
-        task.add_done_callback(self._renewals.discard)
-
-    async def _renew(self, old: PooledToken) -> None:
-        """Make the successor first, then let the old one go. What fails here is tried again a minute later."""
-        try:
-            async with self._minting:
-                if not self.knows(old.token.token_id):
-                    return
-                successor = await self._mint_token(None)
-            if successor.token_id != old.token.token_id:
-                self._remove(old.token.token_id)
-                await self._store.discard(old.token.token_id)
-        except TruecallerError as error:
-            old.renew_at = self._now() + RENEWAL_RETRY_SECONDS
-            self._observer.event("token.renewal_failed", {"token_id": old.token.token_id, "message": str(error)})
-
-    def _token(self, secret: Secret, wall: float) -> Token:
-        token_id = hashlib.sha256(secret.reveal().encode()).hexdigest()[:12]
-        return Token(token_id, secret, wall, wall + TOKEN_LIFE_SECONDS)
-
-    def _add(self, token: Token, *, made_here: bool = True) -> None:
-        now, wall = self._now(), self._clock.wall()
-        renew = TOKEN_LIFE_SECONDS * (RENEW_AT_FACTOR + self._rng.uniform(-RENEW_SPREAD_FACTOR, RENEW_SPREAD_FACTOR))
-        born = now - (wall - token.created_at)
-        held_until = self.cooldown_until(token.token_id)
-        self._tokens[token.token_id] = PooledToken(
-            token, born, born + renew, born + (token.expires_at - token.created_at), held_until, is_own=made_here
-        )
-
-    def _remove(self, token_id: str) -> None:
-        self._tokens.pop(token_id, None)
-        self._limiter.remove(token_id)
-
-    async def _remembered(self, token: Token, wall: float) -> dict[str, list[float]]:
-        """Ages of the releases of an earlier process, for each limit that counts calls made with a token."""
-        rules = [rule for rule in self.limits if any(rule.counts(call) for call in CALLS if call != "mint")]
-        noted = await self._store.releases(token.token_id, wall - max((rule.per for rule in rules), default=0.0) * 2)
-        idle = wall - token.idle_since if token.idle_since is not None else 0.0
-        return {
-            rule.name: [wall - at for at in noted.get(rule.name, ())]
-            if rule.per >= PERSISTED_WINDOW_MIN_SECONDS
-            else [idle] * rule.limit
-            for rule in rules
-        }
-
-    def _mint_rule(self) -> RateLimit | None:
-        return next((rule for rule in self.limits if rule.counts("mint")), None)
-
-    def _rules_to_persist(self, call: str) -> tuple[RateLimit, ...]:
-        return tuple(rule for rule in self.limits if rule.counts(call) and rule.per >= PERSISTED_WINDOW_MIN_SECONDS)
-
-    def _instant(self, seconds: float) -> datetime:
-        return datetime.fromtimestamp(self._clock.wall() + seconds, UTC)
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
-
-
-def _forget(task: asyncio.Task[Any]) -> None:
-    """Its failure belongs to whoever waits for it; where nobody does any more, asyncio would complain in the log."""
-    if not task.cancelled():
-        task.exception()
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0

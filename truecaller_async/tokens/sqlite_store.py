@@ -1,14 +1,18 @@
-"""Tokens and ledger in one SQLite file: they outlive the process, and processes of one machine share the ledger.
+"""Store tokens and the ledger of mints in one SQLite file, for all processes of one machine.
 
-A crash loop must not lock the account out (10 tokens in 30 minutes), so live tokens and the ledger of mints are kept
-on disk. A token belongs to one living process at a time: while the limits are counted within each process, lending it
-to two would let both send at the full rate. A process that ends gives its tokens up; the tokens of one that died are
-adopted by the next that asks.
-
-The file is created 0600 in a folder 0700, holds no API key, and is refused if others can read it, if it is a link, or
-if it belongs to somebody else. Every method is one job of `storage.sqlite_worker`, in a `BEGIN IMMEDIATE` transaction,
-so another process cannot write between reading the ledger and adding to it. A timestamp in the future is handled as in
-the ledger of `memory`.
+Purpose:
+    A crash loop must not use up the mint budget (10 tokens in 30 minutes). So live tokens and the ledger are on disk.
+Algorithm:
+    - A token belongs to one living process at a time, because each process counts the limits for itself: two of them
+      with one token would both send at the full rate. A process that closes its store releases its tokens. Tokens of a
+      process that died are adopted by the next process that asks.
+    - Each method is one job of `storage.sqlite_worker` in a `BEGIN IMMEDIATE` transaction, so no other process can
+      write between the reading of the ledger and the claim.
+Invariants:
+    - The file has mode 0600 in a folder with 0700. It is refused if it is a link, belongs to another user, or others
+      can read it. It contains no API key.
+Failure modes:
+    - The wall clock is set back: as in `memory_store`.
 """
 
 from __future__ import annotations
@@ -27,13 +31,13 @@ from truecaller_async.models import Secret, Token
 from truecaller_async.models.tokens import StoredToken, StoreSnapshot, User
 from truecaller_async.storage.private_file import PrivateFile
 from truecaller_async.storage.sqlite_worker import SqliteWorker, check_version, connect, open_database
-from truecaller_async.tokens.memory_store import OUT_OF_TURN, taken_for
+from truecaller_async.tokens.memory_store import OUT_OF_ORDER_SECONDS, effective_mint_time, wait_for_budget
 
 STATE_FILE = PrivateFile("state file", "access tokens", "state=")
 T = TypeVar("T")
 
-_open_here: set[str] = set()
-"""Owners that are alive in this very process. A pid alone would not tell: in a container every run has the same."""
+_own_owners: set[str] = set()
+"""The owners of the open stores of this process. The pid is not enough: in a container each run has the same."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS token(
@@ -48,12 +52,17 @@ CREATE INDEX IF NOT EXISTS release_time ON release(account, token_id, released_a
 VERSION = 2
 """The version of the tables. A file of another version is refused."""
 
-KEPT_SECONDS = 24 * 3600.0
-"""Ledger entries and releases older than this are of no use to any limit."""
+RETENTION_SECONDS = 24 * 3600.0
+"""How long mints and releases are kept. Limits have shorter windows."""
 
 
 class SqliteTokenStore:
-    """The `TokenStore` behind `state="sqlite:///path"`, for one account (a hash of base URL, account and key id)."""
+    """The `TokenStore` of `state="sqlite:///path"`.
+
+    Args:
+        path: The file.
+        account: The account whose tokens it uses: a hash of base URL, account id and key id.
+    """
 
     def __init__(self, path: Path, account: str) -> None:
         self._path = path
@@ -64,7 +73,7 @@ class SqliteTokenStore:
         )
 
     async def adopt(self, now: float) -> Sequence[Token]:
-        """The live tokens that no other living process uses; they are ours from now on."""
+        """Adopt the live tokens that no other living process uses. See `TokenStore.adopt`."""
 
         def transaction(db: sqlite3.Connection) -> Sequence[Token]:
             db.execute("DELETE FROM token WHERE account = ? AND expires_at <= ?", (self._account, now))
@@ -83,7 +92,7 @@ class SqliteTokenStore:
         return await self._do(transaction)
 
     async def add(self, token: Token) -> None:
-        """Keep a token of ours."""
+        """Store a new token of this process."""
 
         def transaction(db: sqlite3.Connection) -> None:
             db.execute(
@@ -95,7 +104,7 @@ class SqliteTokenStore:
         await self._do(transaction)
 
     async def discard(self, token_id: str) -> None:
-        """Forget a token, and what was sent with it."""
+        """Delete a token and its releases."""
 
         def transaction(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM token WHERE account = ? AND token_id = ?", (self._account, token_id))
@@ -104,16 +113,16 @@ class SqliteTokenStore:
         await self._do(transaction)
 
     async def claim_mint(self, limit: int, per: float, now: float) -> float:
-        """0.0 and written down, or the seconds until a mint is lawful."""
+        """Claim one mint. See `TokenStore.claim_mint`."""
 
         def transaction(db: sqlite3.Connection) -> float:
-            db.execute("DELETE FROM mint WHERE claimed_at < ?", (now - max(per, KEPT_SECONDS),))
+            db.execute("DELETE FROM mint WHERE claimed_at < ?", (now - max(per, RETENTION_SECONDS),))
             db.execute(
                 "UPDATE mint SET claimed_at = ? WHERE account = ? AND claimed_at > ?",
-                (now, self._account, now + OUT_OF_TURN),
+                (now, self._account, now + OUT_OF_ORDER_SECONDS),
             )
             recent = [
-                row[0]
+                float(row[0])
                 for row in db.execute(
                     "SELECT claimed_at FROM mint WHERE account = ? AND claimed_at > ? ORDER BY claimed_at",
                     (self._account, now - per),
@@ -122,12 +131,12 @@ class SqliteTokenStore:
             if len(recent) < limit:
                 db.execute("INSERT INTO mint(account, claimed_at) VALUES (?, ?)", (self._account, now))
                 return 0.0
-            return max(float(recent[-limit]) + per - now, 0.001)
+            return wait_for_budget(recent, limit, per, now)
 
         return await self._do(transaction)
 
     async def refund_mint(self, now: float) -> None:
-        """Strike out the mint claimed at `now`."""
+        """Delete the mint claimed at `now`."""
         await self._do(
             lambda db: db.execute(
                 "DELETE FROM mint WHERE rowid = (SELECT rowid FROM mint WHERE account = ? AND claimed_at = ? LIMIT 1)",
@@ -136,7 +145,7 @@ class SqliteTokenStore:
         )
 
     async def record_release(self, token_id: str, rule: str, at: float) -> None:
-        """Write down one release."""
+        """Store one release."""
         await self._do(
             lambda db: db.execute(
                 "INSERT INTO release(account, token_id, rule, released_at) VALUES (?, ?, ?, ?)",
@@ -145,11 +154,11 @@ class SqliteTokenStore:
         )
 
     async def releases(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
-        """The releases after `since`; older ones are forgotten."""
+        """Return the releases after `since`. Deletes those that are a day older."""
 
         def transaction(db: sqlite3.Connection) -> Mapping[str, Sequence[float]]:
             db.execute(
-                "DELETE FROM release WHERE account = ? AND released_at < ?", (self._account, since - KEPT_SECONDS)
+                "DELETE FROM release WHERE account = ? AND released_at < ?", (self._account, since - RETENTION_SECONDS)
             )
             found: defaultdict[str, list[float]] = defaultdict(list)
             for rule, at in db.execute(
@@ -163,18 +172,18 @@ class SqliteTokenStore:
         return await self._do(transaction)
 
     async def snapshot(self, now: float, since: float) -> StoreSnapshot:
-        """What the file holds, over a connection of its own that cannot write; an empty shelf where there is no file.
+        """Return the live tokens and the mints after `since`. Empty if there is no file.
 
-        A looker is no owner: the tokens that it sees stay whose they are.
+        It uses a connection of its own that cannot write, and does not become the owner of a token.
         """
         self._worker.check()
         if not self._worker.is_started:
             return await asyncio.to_thread(self._read_snapshot, now, since)
-        # The thread of the worker, unlike `to_thread`, works until the very end of a program.
+        # In the worker's thread: unlike `to_thread`, it can still be used while the program ends.
         return await self._worker.run_without_connection(lambda: self._read_snapshot(now, since))
 
     async def release_all(self, now: float) -> None:
-        """The next process may have our tokens; they were last used now. In a forked child they are the parent's."""
+        """Release the tokens of this process; they were last used at `now`. Does nothing in a forked child."""
         if self._worker.is_inherited:
             return
         await self._do(
@@ -185,17 +194,17 @@ class SqliteTokenStore:
         )
 
     async def aclose(self) -> None:
-        """Close the file. In a forked child nothing is touched: the connection is the parent's."""
+        """Close the file. Does nothing in a forked child: the connection belongs to the parent process."""
         if not self._worker.is_inherited:
-            _open_here.discard(self._owner)
+            _own_owners.discard(self._owner)
         await self._worker.aclose()
 
     async def _do(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
         self._worker.check()
         if not self._owner:
-            # Become an owner of tokens in the process of the first use: the store may have been made before a fork.
+            # Not in __init__: the store may have been made before a fork, and the owner is a process.
             self._owner = f"{os.getpid()}:{os.urandom(8).hex()}"
-            _open_here.add(self._owner)
+            _own_owners.add(self._owner)
         return await self._worker.write(transaction)
 
     def _job_error(self, error: BaseException) -> BaseException:
@@ -205,7 +214,7 @@ class SqliteTokenStore:
         if not STATE_FILE.is_there(self._path):
             return StoreSnapshot()
         try:
-            with contextlib.closing(_open_to_look(self._path)) as db:
+            with contextlib.closing(_open_read_only(self._path)) as db:
                 version = check_version(db, f"{STATE_FILE.name} {self._path}", VERSION)
                 return self._snapshot(db, now, since) if version else StoreSnapshot()
         except sqlite3.Error as error:
@@ -223,11 +232,11 @@ class SqliteTokenStore:
             (self._account, since),
         ).fetchall()
         return StoreSnapshot(
-            tuple(StoredToken(row[0], row[1], row[2], self._user(row[3])) for row in tokens),
-            tuple(taken_for(row[0], now) for row in mints),
+            tuple(StoredToken(row[0], row[1], row[2], self._used_by(row[3])) for row in tokens),
+            tuple(effective_mint_time(row[0], now) for row in mints),
         )
 
-    def _user(self, owner: str | None) -> User:
+    def _used_by(self, owner: str | None) -> User:
         if owner is None:
             return "none"
         if owner == self._owner:
@@ -236,11 +245,13 @@ class SqliteTokenStore:
 
 
 def _unusable(path: Path, error: sqlite3.Error) -> ConfigError:
-    return ConfigError(f"the state file {path} cannot be used: {error}; move it away, or name another with state=")
+    return ConfigError(
+        f"the state file {path} cannot be used: {error}. Move it away, or name another file with state=."
+    )
 
 
-def _open_to_look(path: Path) -> sqlite3.Connection:
-    """A connection that reads only. Not SQLite's own read-only mode, which leaves the files of its log behind."""
+def _open_read_only(path: Path) -> sqlite3.Connection:
+    # Not the read-only mode of SQLite: it leaves the side files (-wal, -shm) behind.
     return connect(f"{path.absolute().as_uri()}?mode=rw", lambda db: db.execute("PRAGMA query_only=ON"), uri=True)
 
 
@@ -255,7 +266,7 @@ def _open(path: Path) -> sqlite3.Connection:
 def _alive(owner: str) -> bool:
     pid = int(owner.partition(":")[0])
     if pid == os.getpid():
-        return owner in _open_here
+        return owner in _own_owners
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -20,7 +20,6 @@ Algorithm:
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import warnings
 from collections.abc import Collection, Coroutine
@@ -30,7 +29,9 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from truecaller_async.cancellation import is_being_cancelled
 from truecaller_async.errors import ClientClosed, ConfigError, DecodeError, NotSent, ResponseLost, TruecallerError
+from truecaller_async.loop_binding import LoopBinding
 from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.options import Timeouts
 from truecaller_async.ports import Write
@@ -39,6 +40,7 @@ from truecaller_async.transport import attempt as attempts
 from truecaller_async.transport import download, failures, headers, proxies
 from truecaller_async.transport.attempt import HttpAttempt
 from truecaller_async.transport.deadlines import DeadlineTimer, body_within, head_within, library_timeout
+from truecaller_async.user_warnings import stacklevel_of_caller
 
 CONNECTIONS_MAX = 128
 """Connections that may be open at once."""
@@ -84,7 +86,7 @@ class AiohttpTransport:
         if ssl is not None and not isinstance(ssl, SSLContext):
             raise ConfigError("ssl must be an ssl.SSLContext; load the certificates to trust into one")
         if ssl is not None and not (ssl.check_hostname and ssl.verify_mode is VerifyMode.CERT_REQUIRED):
-            warnings.warn(UNCHECKED_CERTIFICATE, RuntimeWarning, stacklevel=3)
+            warnings.warn(UNCHECKED_CERTIFICATE, RuntimeWarning, stacklevel=stacklevel_of_caller())
         if session is not None and not isinstance(session, aiohttp.ClientSession):
             raise ConfigError("session must be an aiohttp.ClientSession; leave it out, and the client opens one")
         if isinstance(connections, bool) or not isinstance(connections, int) or connections < 1:
@@ -99,9 +101,7 @@ class AiohttpTransport:
         self._agent = headers.user_agent(user_agent)
         self._connections = connections
         self._deadlines = DeadlineTimer()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid: int | None = None
-        self._closed = False
+        self._binding = LoopBinding()
 
     async def send(self, request: Request, timeouts: Timeouts) -> Answer:
         """Make one attempt and return the complete answer, whatever its status. A redirect is an answer too.
@@ -166,14 +166,10 @@ class AiohttpTransport:
             ClientClosed: The call is from another event loop, and the loop of the session, which alone can close it,
                 is still open.
         """
-        session = self._session
-        if session is None or self._borrowed or os.getpid() != self._pid:
-            self._closed = True
-            return
-        if self._loop is not asyncio.get_running_loop() and self._loop is not None and not self._loop.is_closed():
-            raise ClientClosed("the client was opened in another event loop, which is still open; close it there")
-        self._closed = True
-        await session.close()
+        if self._session is None or self._borrowed:
+            self._binding.closed = True  # nothing to close, so it may be done in any event loop
+        elif self._binding.close():
+            await self._session.close()
 
     async def _explained(
         self, work: Coroutine[Any, Any, Answer], target: str, timeouts: Timeouts, attempt: HttpAttempt
@@ -185,7 +181,7 @@ class AiohttpTransport:
             raise error.with_traceback(None)  # noqa: B904 - the frames of the traceback hold the answer and its URL
         except asyncio.CancelledError:
             # The library cancels its waiters when the session is closed. That is no cancellation by the caller.
-            if _is_cancelled() or not self._closed:
+            if is_being_cancelled() or not self._binding.closed:
                 raise
             failure = self._closed_during_request(target, attempt)
         except Exception as error:  # noqa: BLE001 - any error of the library holds the token
@@ -231,17 +227,10 @@ class AiohttpTransport:
         return URL(self._root + request.path, encoded=True)
 
     def _open_session(self) -> aiohttp.ClientSession:
-        loop = asyncio.get_running_loop()
-        if self._closed:
-            raise ClientClosed("the client was closed; open a new one")
-        if self._loop is None:
-            self._loop, self._pid = loop, os.getpid()
-            self._session = self._session or self._new_session()
-        if self._pid != os.getpid():
-            raise ClientClosed("the client was opened in another process; open a new one after the fork")
-        if self._loop is not loop:
-            raise ClientClosed("the client was opened in another event loop; open a new one in each loop")
-        if self._session is None or self._session.closed:
+        self._binding.bind()
+        if self._session is None:
+            self._session = self._new_session()
+        if self._session.closed:
             raise ClientClosed("the session given as session= is closed; keep it open as long as the client")
         return self._session
 
@@ -296,8 +285,3 @@ def _first_values(response: aiohttp.ClientResponse) -> dict[str, str]:
     for name, value in response.headers.items():
         values.setdefault(name.lower(), value)
     return values
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0

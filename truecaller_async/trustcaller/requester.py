@@ -22,7 +22,7 @@ from typing import Protocol, TypeVar
 
 import attrs
 
-from truecaller_async.clock import Clock
+from truecaller_async.clock import Clock, loop_time
 from truecaller_async.errors import (
     DecodeError,
     NotFound,
@@ -39,7 +39,8 @@ from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.options import COOLDOWN_MAX_SECONDS, Limits, RateLimit, RetryPolicy, Timeouts
 from truecaller_async.ports import Observer, Transport
 from truecaller_async.resilience.backoff import cooldown_seconds
-from truecaller_async.resources.executor import RequestExecutor, Retries
+from truecaller_async.resources.executor import RequestExecutor
+from truecaller_async.resources.retry import NextTry, Retries, call_with_retries
 from truecaller_async.telemetry import SafeObserver
 from truecaller_async.transport import AiohttpTransport
 
@@ -141,34 +142,34 @@ class TrustCallerRequester:
         def decode(answer: Answer) -> T:
             return read(answer, now=self._clock.wall())
 
-        while True:
-            await self._permit(request.call, course)
-            try:
-                result = await self._exchange.attempt(request, None, self._terms.timeouts, decode)
-            except RateLimited as error:
+        async def send(_: None) -> T:
+            result = await self._exchange.attempt(request, None, self._terms.timeouts, decode)
+            self._refusals = 0
+            return result
+
+        async def after_failure(_: None, error: TruecallerError) -> NextTry:
+            if isinstance(error, RateLimited):
                 self._hold(error)
-                course.count(error)
-            except TruecallerError as error:
-                repeatable = error.retryable if isinstance(error, NotSent) else is_harmless
-                if not repeatable or not isinstance(error, NotSent | ResponseLost | ServerError | DecodeError):
-                    raise
-                await course.pause(error)
-            else:
-                self._refusals = 0
-                return result
+                return NextTry.COUNTED
+            is_repeatable = (
+                error.retryable if isinstance(error, NotSent) else is_harmless and isinstance(error, AMBIGUOUS_ERRORS)
+            )
+            return NextTry.AFTER_BACKOFF if is_repeatable else NextTry.NONE
+
+        return await call_with_retries(course, lambda: self._permit(request.call, course), send, after_failure)
 
     async def _permit(self, call: str, course: _RetryState) -> None:
         """Wait for the cooldown and the limit. After a failure, raise it if the wait exceeds the policy."""
         loop = asyncio.get_running_loop()
         while (wait := await self._wait(call)) > 0:
-            if course.failure is not None and loop.time() + wait > course.end:
-                raise course.failure
+            if course.last_failure is not None and loop.time() + wait > course.end:
+                raise course.last_failure
             await asyncio.sleep(wait)
             self.home.check()
 
     async def _wait(self, call: str) -> float:
         """Return the seconds until the next request may be sent. 0.0 means now, and charges the limit."""
-        held = self._held_until - asyncio.get_running_loop().time()
+        held = self._held_until - loop_time()
         return held if held > 0 else await self._limiter.try_acquire(LIMIT_OWNER, call)
 
     def _hold(self, error: RateLimited) -> None:
@@ -176,7 +177,7 @@ class TrustCallerRequester:
         self._refusals += 1
         self._limiter.slow_down(LIMIT_OWNER)
         hold = cooldown_seconds(error.retry_after, self._refusals, self._rng)
-        self._held_until = max(self._held_until, asyncio.get_running_loop().time() + hold)
+        self._held_until = max(self._held_until, loop_time() + hold)
         if hold > COOLDOWN_MAX_SECONDS:
             raise WaitTooLong(hold, COOLDOWN_MAX_SECONDS) from None
 
@@ -186,7 +187,7 @@ class _RetryState(Retries):
 
     may_be_applied = False
 
-    def count(self, error: TruecallerError) -> None:
+    def record_failure(self, error: TruecallerError) -> None:
         """Count a failed attempt. Raise its error if it was the last one."""
         self.may_be_applied = self.may_be_applied or isinstance(error, AMBIGUOUS_ERRORS)
-        super().count(error)
+        super().record_failure(error)

@@ -22,7 +22,7 @@ from truecaller_async.models import Answer, Request
 from truecaller_async.options import RetryPolicy, Timeouts
 from truecaller_async.ports import Observer, Transport
 from truecaller_async.resources import RequestExecutor
-from truecaller_async.resources.executor import Retries
+from truecaller_async.resources.retry import NextTry, Retries, call_with_retries
 from truecaller_async.settings import checked_url
 from truecaller_async.telemetry import LoggingObserver
 from truecaller_async.transport import AiohttpTransport
@@ -81,11 +81,13 @@ async def with_retries(attempt: Callable[[], Awaitable[T]], policy: RetryPolicy)
 
     Raises the error of the last attempt. An error that is not `.retryable`, or is a 429, ends the retries.
     """
+
+    async def prepare() -> None:
+        """Wait for nothing: these calls have no limit."""
+
+    async def after_failure(_: None, error: TruecallerError) -> NextTry:
+        is_repeatable = error.retryable and not isinstance(error, RateLimited)
+        return NextTry.AFTER_BACKOFF if is_repeatable else NextTry.NONE
+
     retries = Retries(policy, Random())  # noqa: S311 - jitter
-    while True:
-        try:
-            return await attempt()
-        except TruecallerError as error:
-            if not error.retryable or isinstance(error, RateLimited):
-                raise
-            await retries.pause(error)
+    return await call_with_retries(retries, prepare, lambda _: attempt(), after_failure)

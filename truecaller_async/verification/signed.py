@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
+from truecaller_async.clock import loop_time
 from truecaller_async.errors import ConfigError, DecodeError, TruecallerError, ValidationError
 from truecaller_async.models import Answer, Problem, Request, Secret
 from truecaller_async.protocol.json_codec import decode_or_none
@@ -201,14 +202,14 @@ class SignedProfiles:
         async with self._fetch_lock:
             if (
                 self._keys is tried_keys
-                and self._now() - max(self._refreshed_at, self._fetched_at) >= EARLY_REFRESH_INTERVAL_SECONDS
+                and loop_time() - max(self._refreshed_at, self._fetched_at) >= EARLY_REFRESH_INTERVAL_SECONDS
             ):
-                self._refreshed_at = self._now()
+                self._refreshed_at = loop_time()
                 await self._fetch()
             return () if self._keys is tried_keys else self._keys
 
     async def _fetch(self) -> None:
-        if self._failure is not None and self._now() - self._failed_at < FAILED_FETCH_CACHE_SECONDS:
+        if self._failure is not None and loop_time() - self._failed_at < FAILED_FETCH_CACHE_SECONDS:
             raise copy(self._failure)
         request = Request(
             "public_keys", "GET", "/v1/key", headers={"Accept": "application/json"}, body_max_bytes=ANSWER_MAX_BYTES
@@ -216,12 +217,12 @@ class SignedProfiles:
         try:
             self._keys = await self._requester.call(request, self._decode_keys)
         except TruecallerError as error:
-            self._failed_at, self._failure = self._now(), copy(error)
+            self._failed_at, self._failure = loop_time(), copy(error)
             raise
-        self._fetched_at, self._failure = self._now(), None
+        self._fetched_at, self._failure = loop_time(), None
 
     def _keys_are_current(self) -> bool:
-        return self._now() - self._fetched_at < KEY_CACHE_SECONDS
+        return loop_time() - self._fetched_at < KEY_CACHE_SECONDS
 
     def _decode_keys(self, answer: Answer) -> tuple[RSAPublicKey, ...]:
         if not 200 <= answer.status < 300:
@@ -258,9 +259,6 @@ class SignedProfiles:
         if await store.consume(profile.request_nonce or "", session) is None:
             rule = "was not issued to this session, has expired, or was used"
             raise _error("requestNonce", "requestNonce.issued", rule, "the user must start again")
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
 
 
 def _require_cryptography() -> None:

@@ -25,6 +25,7 @@ from functools import partial
 from random import Random
 from typing import Any, TypeAlias
 
+from truecaller_async.cancellation import is_being_cancelled
 from truecaller_async.clock import Clock
 from truecaller_async.errors import JournalError
 from truecaller_async.redaction import redact
@@ -169,7 +170,7 @@ class Worker:
                 return await self._store.do(partial(event_queries.record_result, work=work, ending=ending, go_on=go_on))
             except JournalError as error:
                 logger.error("a handled event waits for its mark: %s", error)
-            if self._finishing and _is_being_cancelled():
+            if self._finishing and is_being_cancelled():
                 return None
             await asyncio.sleep(LOOK_EVERY)
 
@@ -180,7 +181,7 @@ class Worker:
         try:
             await self._call(parse_event(work.body))
         except asyncio.CancelledError as error:
-            if _is_being_cancelled():
+            if is_being_cancelled():
                 raise
             return self._failed(work, error)  # the handler's own, such as of a task that it awaited
         except (KeyboardInterrupt, GeneratorExit):
@@ -220,8 +221,3 @@ def fault_of(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - an exception of the handler's that cannot say what it is
         said = None
     return f"{type(error).__name__}{': ' if said else ''}{said or ''}{where}"
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

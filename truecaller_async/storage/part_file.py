@@ -1,10 +1,14 @@
-"""A file that is there whole or not at all.
+"""Write a file that exists completely or not at all.
 
-It is written under its name with a few letters and `.part` behind, readable by its owner only, because exports hold
-phone numbers; when all of it is there, and on the disk, it gets its own name. The letters are drawn anew each time, so
-that two who write the same file do not write into each other's part, and what a killed process left is in nobody's way.
-If anything goes wrong the part is removed. It is written in threads, so that a slow disk does not hold up the event
-loop; opening and removing are done at once, so that no cancelled task leaves anything behind.
+Algorithm:
+    The content is written to a file beside the target, with a random suffix and `.part`. When it is complete and on the
+    disk, it is renamed. The suffix is new each time, so that two writers of one target do not write into each other's
+    file, and the rest of a killed process does not matter.
+Invariants:
+    - Only the owner can read the file (mode 0600), because exports contain phone numbers.
+    - After an error the part file is removed.
+    - Writing runs in threads, so that a slow disk does not block the event loop. Opening and removing do not, so that a
+      cancelled task leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -23,20 +27,25 @@ from truecaller_async.models import Problem
 
 T = TypeVar("T")
 
-LETTERS = 8
+SUFFIX_CHARS = 8
 
 
 class PartFile:
-    """Between `async with` the file is written; leaving it without an error gives it its name.
+    """An `async with` block in which the file is written. Leaving it without an error renames the file.
 
-    Raises `ValidationError` on entering where `path` is a folder or may not be overwritten, `ConfigError` where the
-    file cannot be written.
+    Args:
+        path: The target.
+        overwrite: Whether an existing file is replaced.
+
+    Raises:
+        ValidationError: On entering, `path` is a folder, or exists and may not be overwritten.
+        ConfigError: The file cannot be written.
     """
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         self._path = path
         self._overwrite = overwrite
-        self._part = path.with_name(f"{path.name}.{secrets.token_hex(LETTERS // 2)}.part")
+        self._part = path.with_name(f"{path.name}.{secrets.token_hex(SUFFIX_CHARS // 2)}.part")
         self._file: BinaryIO | None = None
 
     async def __aenter__(self) -> Self:
@@ -49,20 +58,20 @@ class PartFile:
         raise self._failure(reason)
 
     async def write(self, piece: bytes) -> None:
-        """Write this behind what is there. Raises `ConfigError` where the disk refuses it."""
+        """Append to the file. Raises `ConfigError` if it cannot be written."""
         if self._file is not None:
             await self._try(self._file.write, piece)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        kept = False
+        is_complete = False
         try:
             if kind is None:
-                await self._try(self._keep)
-                kept = True
+                await self._try(self._complete)
+                is_complete = True
         finally:
-            if not kept:
+            if not is_complete:
                 self._discard()
 
     async def _try(self, work: Callable[..., T], *arguments: object) -> T:
@@ -73,21 +82,24 @@ class PartFile:
         raise self._failure(reason)
 
     def _failure(self, reason: str) -> ConfigError:
-        return ConfigError(f"the file {self._part} cannot be written: {reason}; nothing of it was kept")
+        return ConfigError(
+            f"the file {self._part} cannot be written: {reason}. Nothing was kept; check the folder, its permissions "
+            "and the free space, then retry."
+        )
 
     def _open(self) -> BinaryIO:
-        self._refuse_existing()
-        return open(self._part, "xb", opener=_for_the_owner)
+        self._check_target()
+        return open(self._part, "xb", opener=_open_private)
 
-    def _keep(self) -> None:
+    def _complete(self) -> None:
         if self._file is not None:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-        self._refuse_existing()
+        self._check_target()
         self._part.replace(self._path)
 
-    def _refuse_existing(self) -> None:
+    def _check_target(self) -> None:
         is_folder = self._path.is_dir()
         if not self._path.exists() or (self._overwrite and not is_folder):
             return
@@ -95,7 +107,7 @@ class PartFile:
         raise ValidationError([Problem("path", "path.exists", "exists already", str(self._path), hint)])
 
     def _discard(self) -> None:
-        """What fails here must not hide what went wrong before: a full disk refuses the close, say."""
+        # Errors are ignored: they would hide the first error. For example, a full disk makes the close fail too.
         with suppress(OSError):
             if self._file is not None:
                 self._file.close()
@@ -107,5 +119,5 @@ def _reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def _for_the_owner(path: str, flags: int) -> int:
+def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)

@@ -1,0 +1,63 @@
+"""Request a new token, with retries that are paid from the budget of new tokens.
+
+Algorithm:
+    - not sent: the claim is refunded, and the request repeated after a backoff;
+    - 5xx, or a lost answer: a token may have been made, so at most one more request follows;
+    - anything else ends the mint. What the claim raises ends it too.
+"""
+
+from __future__ import annotations
+
+from truecaller_async.clock import Clock, loop_time
+from truecaller_async.errors import NotSent, ResponseLost, ServerError, TruecallerError
+from truecaller_async.models import Answer, Secret
+from truecaller_async.protocol.requests import mint_request
+from truecaller_async.protocol.responses import read_mint
+from truecaller_async.resilience.service_guard import Grant
+from truecaller_async.resources.executor import ClientSettings, RequestExecutor
+from truecaller_async.resources.retry import NextTry, Retries, call_with_retries
+from truecaller_async.tokens import MintBudgetClaim
+
+
+class MintingCall:
+    """One mint, with all its requests. Each is claimed before it is sent."""
+
+    def __init__(
+        self, executor: RequestExecutor, settings: ClientSettings, clock: Clock, claim: MintBudgetClaim
+    ) -> None:
+        self._executor = executor
+        self._settings = settings
+        self._clock = clock
+        self._claim = claim
+        self._request = mint_request(settings.credentials)
+        self._retries = Retries(settings.retry, executor.rng)
+
+    async def run(self) -> Secret:
+        """Return the new token, or raise the error of the last request."""
+        return await call_with_retries(self._retries, self._acquire, self._send, self._after_failure)
+
+    async def _acquire(self) -> Grant:
+        while True:
+            # Each probe that fails costs a claim, so only a token that everything waits for is worth one.
+            await self._executor.wait_for_breaker(self._retries, may_probe=self._claim.is_urgent)
+            # The claim may wait for the budget. So it comes before the grant, which must not lie idle.
+            await self._claim.claim()
+            grant = self._executor.guard.try_acquire(loop_time(), is_retry=self._retries.is_retry)
+            if grant is not None:
+                return grant
+            await self._claim.refund()
+
+    async def _send(self, grant: Grant) -> Secret:
+        attempt = self._executor.attempt(self._request, None, self._settings.timeouts, self._decode)
+        return await self._executor.send_with_grant(grant, attempt)
+
+    async def _after_failure(self, _: Grant, error: TruecallerError) -> NextTry:
+        if isinstance(error, NotSent):
+            await self._claim.refund()
+            return NextTry.AFTER_BACKOFF if error.retryable else NextTry.NONE
+        if isinstance(error, ServerError | ResponseLost) and not self._claim.is_exhausted:
+            return NextTry.AFTER_BACKOFF
+        return NextTry.NONE
+
+    def _decode(self, answer: Answer) -> Secret:
+        return read_mint(answer, now=self._clock.wall())

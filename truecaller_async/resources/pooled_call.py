@@ -1,0 +1,135 @@
+"""Make one call with a token of the pool: wait for a permit, try, and repeat it if that is safe.
+
+Algorithm:
+    What follows a failed try:
+    - not sent: retry after a backoff, for every call;
+    - 429: retry at once with another token, while this one is in cooldown;
+    - refused token: retry once, with another token;
+    - 5xx, lost or unreadable answer: retry after a backoff, reads only. A write is not repeated, because it may have
+      been applied; `ResponseLost` says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from truecaller_async.clock import loop_time
+from truecaller_async.errors import (
+    AuthenticationFailed,
+    DeadlineExceeded,
+    DecodeError,
+    NotSent,
+    RateLimited,
+    ResponseLost,
+    ServerError,
+    TruecallerError,
+    WaitTooLong,
+)
+from truecaller_async.models import Answer, Request, Token
+from truecaller_async.options import COOLDOWN_MAX_SECONDS
+from truecaller_async.resilience.backoff import cooldown_seconds
+from truecaller_async.resilience.service_guard import Grant
+from truecaller_async.resources.executor import ClientSettings, RequestExecutor
+from truecaller_async.resources.retry import NextTry, Retries, call_with_retries
+from truecaller_async.tokens import TokenPool
+
+T = TypeVar("T")
+Result = TypeVar("Result")
+
+
+class PooledCall(Generic[T]):
+    """One call to the API, with all its tries. `deadline` is on the loop's clock."""
+
+    def __init__(
+        self,
+        executor: RequestExecutor,
+        pool: TokenPool,
+        settings: ClientSettings,
+        request: Request,
+        read: Callable[[Answer], T],
+        deadline: float | None,
+    ) -> None:
+        self._executor = executor
+        self._pool = pool
+        self._settings = settings
+        self._request = request
+        self._read = read
+        self._deadline = deadline
+        self._retries = Retries(settings.retry, executor.rng, deadline)
+        self._refusals = 0
+
+    async def run(self) -> T:
+        """Return the decoded answer, or raise the error of the last try."""
+        return await call_with_retries(self._retries, self._acquire, self._send, self._after_failure)
+
+    async def _acquire(self) -> tuple[Token, Grant]:
+        executor, retries = self._executor, self._retries
+        while True:
+            await executor.wait_for_breaker(retries, self._deadline, is_closed=lambda: self._pool.binding.closed)
+            token = await self._permit()
+            # The grant last: a grant that waits for a permit would keep others from the probe.
+            grant = executor.guard.try_acquire(loop_time(), is_retry=retries.is_retry)
+            if grant is not None:
+                return token, grant
+
+    async def _permit(self) -> Token:
+        deadline, retries = self._deadline, self._retries
+        try:
+            end = deadline if retries.last_failure is None else retries.end
+            return await self._with_deadline(self._pool.acquire(self._request.call, deadline=end), in_flight=False)
+        except DeadlineExceeded:
+            # After a failure the retry policy bounds the wait too; then that failure is the better explanation.
+            if retries.last_failure is None or retries.end == deadline:
+                raise
+            raise retries.last_failure from None
+        except (ServerError, ResponseLost) as error:
+            # The mint failed. The request that needs the token was not sent, so it may be repeated.
+            error.sent, error.retryable = "no", True
+            raise
+
+    async def _send(self, acquired: tuple[Token, Grant]) -> T:
+        token, grant = acquired
+        attempt = self._executor.attempt(self._request, token, self._settings.timeouts, self._read)
+        result = await self._executor.send_with_grant(grant, self._with_deadline(attempt, in_flight=True))
+        self._pool.record_success(token.token_id)
+        return result
+
+    async def _after_failure(self, acquired: tuple[Token, Grant], error: TruecallerError) -> NextTry:
+        token, _ = acquired
+        if isinstance(error, AuthenticationFailed):
+            await self._pool.discard(token.token_id, error)
+            self._refusals += 1
+            is_last = self._refusals > 1 or self._settings.retry.attempts == 1
+            return NextTry.NONE if is_last else NextTry.UNCOUNTED
+        if isinstance(error, RateLimited):
+            self._start_cooldown(token, error)
+            return NextTry.COUNTED
+        return NextTry.AFTER_BACKOFF if is_repeatable(error, self._request) else NextTry.NONE
+
+    def _start_cooldown(self, token: Token, error: RateLimited) -> None:
+        pool = self._pool
+        in_a_row = pool.record_throttled(token.token_id)
+        cooldown = cooldown_seconds(error.retry_after, in_a_row, self._executor.rng)
+        pool.start_cooldown(token.token_id, cooldown)
+        if cooldown > COOLDOWN_MAX_SECONDS and pool.cooling_down_count() == len(pool.live()):
+            raise WaitTooLong(cooldown, COOLDOWN_MAX_SECONDS) from None
+
+    async def _with_deadline(self, work: Awaitable[Result], *, in_flight: bool) -> Result:
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await work
+        except TimeoutError:
+            pass  # raised below, because the frames of this one hold the request's headers
+        if in_flight:
+            # A write that is cut off here may have been applied.
+            raise DeadlineExceeded("the deadline passed while the request was in flight", sent="maybe")
+        raise DeadlineExceeded("the deadline passed before sending", sent="no")
+
+
+def is_repeatable(error: TruecallerError, request: Request) -> bool:
+    """Return whether a request may be sent again after this error. Not for a 429 or a refused token."""
+    if isinstance(error, NotSent):
+        return error.retryable
+    return request.is_read and isinstance(error, ResponseLost | ServerError | DecodeError)

@@ -1,0 +1,164 @@
+"""Account for new tokens: the ledger of mints, and the backoff after a mint that failed.
+
+Algorithm:
+    A claim is written to the ledger of the store before each mint request, so that tasks, processes and restarts
+    together stay within the limit (10 mints in 30 minutes). The ledger uses the wall clock, which may be set. The mints
+    of this process are also counted on the loop's clock, which may not.
+
+Failure modes:
+    - A request that was not sent, or got a 4xx, made no token: its claim is refunded.
+    - A mint that ends with 5xx, or whose answer is lost, may have made a token: the claim stays, and the next mint
+      waits. The wait is 0 s after the first failure, then grows threefold, at most 2/limit of the window.
+    - 429: the next mint waits for `Retry-After`, 60 s without one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from truecaller_async.clock import loop_time
+from truecaller_async.errors import RateLimited, TokenBudgetExhausted, TruecallerError
+from truecaller_async.models.tokens import StoreSnapshot
+from truecaller_async.resilience.rate_law import SlidingWindow, window_seconds
+from truecaller_async.tokens.pool_state import TOKEN_LIFE_SECONDS, PoolState
+
+THROTTLED_COOLDOWN_SECONDS = 60.0
+"""The wait after a 429 without `Retry-After`."""
+
+BACKOFF_FACTOR = 3.0
+BACKOFF_WITHOUT_LIMIT_MAX_SECONDS = 30.0
+"""The longest wait after failed mints if no limit counts mints."""
+
+FAILURES_MAX = 10
+"""Failures in a row that are counted, so that the power of the factor stays finite."""
+
+REQUESTS_PER_MINT_MAX = 2
+"""Requests of one mint that may have made a token."""
+
+
+class MintBudgetClaim:
+    """Claims the requests of one mint: each is written to the ledger before it is sent.
+
+    `claimed` counts the requests that may have made a token. Two of them exhaust the claim, one if the previous mint
+    failed too. `is_urgent()` returns whether no other token is alive, so that nothing can be sent before this mint.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[], Awaitable[float]],
+        refund: Callable[[float], Awaitable[None]],
+        is_urgent: Callable[[], bool],
+        *,
+        last_mint_failed: bool,
+    ) -> None:
+        self._write = write
+        self._refund = refund
+        self._latest: float | None = None
+        self._claimed_max = 1 if last_mint_failed else REQUESTS_PER_MINT_MAX
+        self.is_urgent = is_urgent
+        self.claimed = 0
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Return whether no further request may be made for this mint."""
+        return self.claimed >= self._claimed_max
+
+    async def claim(self) -> None:
+        """Claim the request that is sent next. Raises `TokenBudgetExhausted`."""
+        self._latest = await self._write()
+        self.claimed += 1
+
+    async def refund(self) -> None:
+        """Return the latest claim: its request made no token, or was not sent. A second call does nothing."""
+        if self._latest is not None:
+            self.claimed -= 1
+            stamp, self._latest = self._latest, None
+            await self._refund(stamp)
+
+
+class MintBudget:
+    """The budget of new tokens of one account, as this process knows it."""
+
+    def __init__(self, state: PoolState) -> None:
+        self._state = state
+        self._rule = state.mint_rule
+        self._window = SlidingWindow(self._rule) if self._rule else None
+        self._cooldown_until = 0.0
+        self._failures = 0
+        self._last_failure: TruecallerError | None = None
+        self.throttled_count = 0
+
+    @property
+    def window_seconds(self) -> float:
+        """The length of the window in which mints are counted; 0.0 without a limit."""
+        return window_seconds(self._rule) if self._rule else 0.0
+
+    def restore(self, snapshot: StoreSnapshot, wall: float) -> None:
+        """Count the mints of other processes that the ledger had at this wall-clock time."""
+        if self._window:
+            self._window.restore(loop_time() - max(0.0, wall - at) for at in snapshot.mints)
+
+    def next_mint_in(self, snapshot: StoreSnapshot, wall: float) -> float:
+        """Return the seconds until the next mint is allowed; 0.0 means now."""
+        wait = self._cooldown_until - loop_time()
+        if self._rule and len(snapshot.mints) >= self._rule.limit:
+            wait = max(wait, snapshot.mints[-self._rule.limit] + self.window_seconds - wall)
+        return max(wait, 0.0)
+
+    def claim(self, deadline: float | None) -> MintBudgetClaim:
+        """Return the claim of one mint. `deadline` is on the loop's clock; None: do not wait for the budget."""
+        return MintBudgetClaim(
+            lambda: self._write(deadline),
+            self._strike,
+            lambda: not self._state.has_unexpired(),
+            last_mint_failed=self._last_failure is not None,
+        )
+
+    def record_success(self) -> None:
+        """End the backoff."""
+        self._failures, self._last_failure = 0, None
+
+    def record_failure(self, error: TruecallerError) -> None:
+        """Start or extend the backoff: the mint may have made a token, so each failure costs a claim."""
+        # With the documented limit (10 in 30 minutes) the longest wait is 6 minutes: 5 claims of a window stay free.
+        longest = (
+            2 * self.window_seconds / self._rule.limit if self._rule is not None else BACKOFF_WITHOUT_LIMIT_MAX_SECONDS
+        )
+        wait = min(BACKOFF_FACTOR**self._failures, longest) if self._failures else 0.0
+        self._failures = min(self._failures + 1, FAILURES_MAX)
+        self._last_failure = error
+        self._cooldown_until = max(self._cooldown_until, loop_time() + wait)
+
+    def record_throttled(self, error: RateLimited) -> TokenBudgetExhausted:
+        """Start the cooldown that a 429 asks for; return the error to raise."""
+        wait = THROTTLED_COOLDOWN_SECONDS if error.retry_after is None else min(error.retry_after, TOKEN_LIFE_SECONDS)
+        self._cooldown_until = loop_time() + wait
+        self.throttled_count += 1
+        return self._exhausted(wait)
+
+    async def _write(self, deadline: float | None) -> float:
+        """Write one mint to the ledger; wait for the budget up to the deadline. Return its wall-clock time."""
+        while True:
+            wall, now = self._state.clock.wall(), loop_time()
+            wait = max(self._cooldown_until - now, self._window.wait(now) if self._window else 0.0)
+            if wait <= 0 and self._rule:
+                wait = await self._state.store.claim_mint(self._rule.limit, self.window_seconds, wall)
+            if wait <= 0:
+                if self._window:
+                    self._window.record(now)
+                return wall
+            if deadline is None or loop_time() + wait > deadline:
+                if self._last_failure is not None and self._cooldown_until > now:
+                    raise self._last_failure.with_traceback(None)
+                raise self._exhausted(wait)
+            await asyncio.sleep(wait)
+
+    async def _strike(self, stamp: float) -> None:
+        if self._window:
+            self._window.undo_last()
+        await self._state.store.refund_mint(stamp)
+
+    def _exhausted(self, wait: float) -> TokenBudgetExhausted:
+        return TokenBudgetExhausted(datetime.fromtimestamp(self._state.clock.wall() + wait, UTC))
