@@ -1,4 +1,4 @@
-"""`truecaller batch status`, over a sandbox."""
+"""`truecaller batch status`, with a sandbox."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import attrs
 import pytest
 
 from truecaller_async import Batch, BatchStatus, CallRecord, RecordStatus, TruecallerClient
-from truecaller_async.cli.commands.batch import counts, ending, exit_for_status
+from truecaller_async.cli.commands.batch import counts, exit_for_status, last_digits
 from truecaller_async.sandbox import Sandbox
 
-from .driving import CALLER, REASON, Shell, receiver
+from .shell import CALLER, REASON, Shell, receiver
 
 WAIT = ("--wait", "--timeout", "2s")
 
@@ -78,7 +78,7 @@ async def test_unfinished_batch_exits_5_with_advice(shell: Shell, sandbox: Sandb
 async def test_unknown_batch_reports_what_to_check(shell: Shell) -> None:
     told = await shell.call("batch", "status", "00000000-0000-4000-8000-000000000000")
     assert (told.code, told.stdout) == (5, "")
-    assert "Check the id that was given" in told.stderr
+    assert "Check the id" in told.stderr
 
 
 @pytest.mark.parametrize("batch_id", ["", "../../token", "a\x1b[2Jb", "x" * 500])
@@ -111,4 +111,4 @@ def test_statuses_are_counted_as_the_server_wrote_them() -> None:
 
 @pytest.mark.parametrize(("number", "shown"), [("919812345678", "*5678"), ("91****5678", "*5678"), (None, None)])
 def test_number_is_shown_by_its_last_digits(number: str | None, shown: str | None) -> None:
-    assert ending(number) == shown
+    assert last_digits(number) == shown

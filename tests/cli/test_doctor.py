@@ -1,4 +1,4 @@
-"""`truecaller doctor`, over a sandbox and over what is wrong on purpose."""
+"""`truecaller doctor`, with a sandbox and with wrong settings."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from truecaller_async.cli.doctor.checks import CheckResult
-from truecaller_async.cli.doctor.output import closing, lines_of
+from truecaller_async.cli.doctor.output import closing_sentence, result_lines
 from truecaller_async.sandbox import FaultPlan, Sandbox, SandboxSettings
 
-from .driving import Finished, Shell
+from .shell import Finished, Shell
 
 ALL = ["configuration", "name", "proxy", "connection", "service", "credentials", "labels"]
 
@@ -27,15 +27,15 @@ def closed_port() -> Iterator[int]:
 
 
 def checks(told: Finished) -> dict[str, Any]:
-    """The checks of a report as JSON, by name."""
+    """Return the checks of the JSON output, by name."""
     report = json.loads(told.stdout)
-    assert report["code"] == told.code
+    assert report["exit_code"] == told.code
     assert [check["check"] for check in report["checks"]] == ALL
     return {check["check"]: check for check in report["checks"]}
 
 
-def states(told: Finished) -> list[str]:
-    return [check["state"] for check in checks(told).values()]
+def statuses(told: Finished) -> list[str]:
+    return [check["status"] for check in checks(told).values()]
 
 
 async def test_healthy_setup_passes_every_check_and_mints_one_token(shell: Shell, sandbox: Sandbox) -> None:
@@ -58,10 +58,10 @@ async def test_doctor_never_shows_a_credential(shell: Shell, sandbox: Sandbox) -
 async def test_stored_token_is_used_again_and_mint_tries_the_key(shell: Shell, sandbox: Sandbox) -> None:
     await shell.call("doctor")
     again = checks(await shell.call("doctor", "--json"))
-    assert "the key itself was not tried" in again["credentials"]["said"]
+    assert "the key itself was not tested" in again["credentials"]["message"]
     assert sandbox.stats().mints == 1
     tried = checks(await shell.call("doctor", "--json", "--mint"))
-    assert "the key was taken" in tried["credentials"]["said"]
+    assert "the key was accepted" in tried["credentials"]["message"]
     assert sandbox.stats().mints == 2
 
 
@@ -69,32 +69,32 @@ async def test_stored_token_that_was_revoked_is_replaced(shell: Shell, sandbox: 
     await shell.call("doctor")
     sandbox.reset()
     told = await shell.call("doctor", "--json")
-    assert (told.code, states(told)) == (0, ["ok"] * 7)
+    assert (told.code, statuses(told)) == (0, ["ok"] * 7)
 
 
 async def test_wrong_key_exits_3_and_skips_labels(shell: Shell) -> None:
     told = await shell.call("doctor", "--json", TRUECALLER_API_KEY="invented-and-wrong")
-    assert (told.code, states(told)) == (3, ["ok"] * 5 + ["fail", "skipped"])
+    assert (told.code, statuses(told)) == (3, ["ok"] * 5 + ["fail", "skipped"])
     assert "TRUECALLER_API_KEY" in checks(told)["credentials"]["advice"]
 
 
 async def test_missing_credentials_do_not_skip_the_network_checks(shell: Shell) -> None:
     told = await shell.call("doctor", "--json", TRUECALLER_KEY_ID=None, TRUECALLER_API_KEY=None)
-    assert (told.code, states(told)) == (3, ["fail", "ok", "ok", "ok", "ok", "skipped", "skipped"])
-    assert checks(told)["configuration"]["said"] == "TRUECALLER_KEY_ID and TRUECALLER_API_KEY are not set"
+    assert (told.code, statuses(told)) == (3, ["fail", "ok", "ok", "ok", "ok", "skipped", "skipped"])
+    assert checks(told)["configuration"]["message"] == "TRUECALLER_KEY_ID and TRUECALLER_API_KEY are not set"
 
 
 async def test_credentials_may_come_from_files(shell: Shell, sandbox: Sandbox) -> None:
     path = shell.file("key", sandbox.settings.api_key.reveal() + "\n")
     told = await shell.call("doctor", "--json", TRUECALLER_API_KEY=None, TRUECALLER_API_KEY_FILE=path)
     assert told.code == 0
-    assert "TRUECALLER_API_KEY_FILE" in checks(told)["configuration"]["said"]
+    assert "TRUECALLER_API_KEY_FILE" in checks(told)["configuration"]["message"]
 
 
 async def test_server_that_does_not_listen_exits_7(shell: Shell, closed_port: int) -> None:
     told = await shell.call("doctor", "--json", TRUECALLER_BASE_URL=f"http://127.0.0.1:{closed_port}")
-    assert (told.code, states(told)) == (7, ["ok"] * 3 + ["fail"] + ["skipped"] * 3)
-    assert checks(told)["service"]["said"] == "needs the check of the connection"
+    assert (told.code, statuses(told)) == (7, ["ok"] * 3 + ["fail"] + ["skipped"] * 3)
+    assert checks(told)["service"]["message"] == "not checked, because the check 'connection' failed"
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ async def test_first_failure_decides_the_exit_code_and_help_lists_it(
     async with await Sandbox.start(SandboxSettings(faults=plan)) as sandbox:
         told = await Shell(tmp_path, sandbox.environment()).call("doctor", "--json")
         said = (await Shell(tmp_path, {}).call("doctor", "--help")).stdout
-    assert (told.code, states(told).count("fail")) == (code, 1)
-    assert f"with {code} where" in " ".join(said.split())
+    assert (told.code, statuses(told).count("fail")) == (code, 1)
+    assert f"with {code} " in " ".join(said.split())
 
 
 @pytest.mark.parametrize("ending", ["503", "reset"])
@@ -129,18 +129,18 @@ async def test_own_figures_are_not_masked_as_phone_numbers(tmp_path: Path) -> No
     plan = FaultPlan.parse('{"faults": [{"call": "labels", "do": ["huge"]}]}')
     async with await Sandbox.start(SandboxSettings(faults=plan)) as sandbox:
         told = await Shell(tmp_path, sandbox.environment()).call("doctor", "--json")
-    assert "answer larger than 8 MiB" in checks(told)["labels"]["said"]
+    assert "answer larger than 8 MiB" in checks(told)["labels"]["message"]
 
 
 async def test_plain_http_server_on_https_url_exits_7(shell: Shell, sandbox: Sandbox) -> None:
     told = await shell.call("doctor", "--json", TRUECALLER_BASE_URL=sandbox.base_url.replace("http:", "https:"))
     assert told.code == 7
-    assert "TLS handshake failed" in checks(told)["connection"]["said"]
+    assert "TLS handshake failed" in checks(told)["connection"]["message"]
 
 
 async def test_invalid_base_url_exits_3(shell: Shell) -> None:
     told = await shell.call("doctor", "--json", TRUECALLER_BASE_URL="api.example")
-    assert (told.code, states(told)) == (3, ["fail", "fail"] + ["skipped"] * 5)
+    assert (told.code, statuses(told)) == (3, ["fail", "fail"] + ["skipped"] * 5)
 
 
 @pytest.mark.parametrize(
@@ -155,16 +155,16 @@ async def test_invalid_base_url_exits_3(shell: Shell) -> None:
 )
 async def test_wrong_setting_exits_3_and_is_named(name: str, value: str, said: str, shell: Shell) -> None:
     told = await shell.call("doctor", "--json", **{name: value})
-    assert (told.code, states(told)[:2]) == (3, ["fail", "ok"])
-    assert said in checks(told)["configuration"]["said"]
+    assert (told.code, statuses(told)[:2]) == (3, ["fail", "ok"])
+    assert said in checks(told)["configuration"]["message"]
 
 
 async def test_unusable_state_file_exits_3_and_creates_nothing(shell: Shell, sandbox: Sandbox) -> None:
     path = shell.file("state.db", "this is no database\n" * 100)
     (shell.folder / "state.db").chmod(0o600)
     told = await shell.call("doctor", "--json", "--state", f"sqlite:///{path}")
-    assert (told.code, states(told)[-2:]) == (3, ["skipped", "skipped"])
-    assert "cannot be used" in checks(told)["configuration"]["said"]
+    assert (told.code, statuses(told)[-2:]) == (3, ["skipped", "skipped"])
+    assert "cannot be used" in checks(told)["configuration"]["message"]
     assert sandbox.stats().mints == 0
 
 
@@ -179,7 +179,7 @@ LONG = CheckResult("connection", "fail", "one two three " * 20, "four five six "
 
 
 def test_terminal_lines_are_wrapped_under_their_text() -> None:
-    lines = lines_of(LONG, 80)
+    lines = result_lines(LONG, 80)
     assert max(map(len, lines)) <= 80
     assert lines[0].startswith("fail     connection     one two")
     assert all(line.startswith(" " * 24) for line in lines[1:])
@@ -187,8 +187,8 @@ def test_terminal_lines_are_wrapped_under_their_text() -> None:
 
 
 def test_piped_output_has_one_line_per_check_and_advice() -> None:
-    assert len(lines_of(LONG, 100_000)) == 2
+    assert len(result_lines(LONG, 100_000)) == 2
 
 
 def test_last_line_names_what_failed() -> None:
-    assert closing([LONG, CheckResult("labels", "ok", "")]) == "1 check failed: connection."
+    assert closing_sentence([LONG, CheckResult("labels", "ok", "")]) == "1 check failed: connection."

@@ -11,7 +11,7 @@ from truecaller_async.engine.signals import signal_handlers, stop_on_signals
 
 
 class Stream:
-    """Something to stop; says what was asked of it."""
+    """Stream that records which way of stopping was requested."""
 
     def __init__(self) -> None:
         self.asked: asyncio.Queue[str] = asyncio.Queue()
@@ -74,7 +74,7 @@ async def test_pending_request_is_done_before_the_block_is_left() -> None:
 @pytest.mark.usefixtures("any_loop")
 async def test_previous_handlers_are_restored_after_an_error() -> None:
     def own(*_: object) -> None:
-        """Somebody else's handler."""
+        """Handler of another library."""
 
     def fail() -> NoReturn:
         with signal_handlers(lambda _: None):

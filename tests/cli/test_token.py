@@ -1,4 +1,4 @@
-"""`truecaller token status`: what the state file holds, without touching it."""
+"""`truecaller token status`: shows the content of the state file without changing it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import attrs
 import pytest
 
-from truecaller_async.cli.commands.token import budget, next_mint_at
+from truecaller_async.cli.commands.token import mint_limit_text, next_mint_at
 from truecaller_async.models.tokens import TokenStatus
 from truecaller_async.sandbox import Sandbox
 
-from .driving import Shell
+from .shell import Shell
 
 NOW = datetime(2025, 10, 9, 8, 53, 20, tzinfo=UTC)
 FRESH = TokenStatus((), 0, 10, 1800.0, 0.0)
@@ -33,8 +33,8 @@ async def test_token_of_an_earlier_command_is_shown_and_not_claimed(shell: Shell
         told = await shell.call("token", "status", TRUECALLER_LIMITS=None)
         header, row, _, closing = told.stdout.splitlines()
         assert header.split() == ["token", "age", "expires", "in", "in", "use", "by"]
-        assert row.split()[-1] == "nobody"
-        assert closing == "1 of 10 tokens made in the last 30 min; the next may be made now."
+        assert row.split()[-1] == "process"
+        assert closing == "1 of 10 tokens minted in the last 30 min; the next one may be minted now."
     assert sandbox.stats().mints == 1
 
 
@@ -71,8 +71,8 @@ def _let_others_read(path: Path) -> None:
 def test_spent_mint_budget_reports_the_next_mint_time() -> None:
     spent = attrs.evolve(FRESH, mints=10, next_mint_in=95.0)
     at = (NOW + timedelta(seconds=95)).astimezone()
-    assert budget(spent, NOW) == (
-        f"10 of 10 tokens made in the last 30 min; the next may be made at {at:%H:%M:%S}, in 1 min 35 s."
+    assert mint_limit_text(spent, NOW) == (
+        f"10 of 10 tokens minted in the last 30 min; the next one may be minted at {at:%H:%M:%S}, in 1 min 35 s."
     )
     assert next_mint_at(spent, NOW) == NOW + timedelta(seconds=95)
 
@@ -80,9 +80,9 @@ def test_spent_mint_budget_reports_the_next_mint_time() -> None:
 @pytest.mark.parametrize(
     ("status", "said"),
     [
-        (FRESH, "0 of 10 tokens made in the last 30 min; the next may be made now."),
-        (TokenStatus((), 0, None, None, 0.0), "Making tokens is not limited; the next may be made now."),
+        (FRESH, "0 of 10 tokens minted in the last 30 min; the next one may be minted now."),
+        (TokenStatus((), 0, None, None, 0.0), "Minting is not limited; the next one may be minted now."),
     ],
 )
 def test_free_mint_budget_reports_now(status: TokenStatus, said: str) -> None:
-    assert budget(status, NOW) == said
+    assert mint_limit_text(status, NOW) == said

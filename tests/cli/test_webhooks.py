@@ -16,13 +16,13 @@ from tests.webhooks.serving import CLIENT, KEY, OTHER_KEY, call_me_back
 from truecaller_async.options import RetryPolicy
 from truecaller_async.webhooks import Event, WebhookOptions, WebhookReceiver
 
-from .driving import Finished, Shell, finished, line_with
+from .shell import Finished, Shell, finished, line_with
 
 KEYS = {"TRUECALLER_WEBHOOK_KEY": f"{KEY}, {OTHER_KEY}"}
 
 
 async def serving(shell: Shell, *options: str) -> tuple[Process, str]:
-    """The running command and its URL without the key."""
+    """Start the command; return its process and its URL without the key."""
     process = await shell.start("webhooks", "serve", "--port", "0", *options)
     said = await line_with(process.stderr, "Listening at ")
     assert "?key=***" in said
@@ -194,7 +194,7 @@ async def test_parked_events_are_listed_without_numbers_and_released(tmp_path: P
     assert "1 attempt  RuntimeError: cannot call ********0007" in listed.stdout
     asked = await shell.call("webhooks", "parked", "--store", store, "--json", "--release")
     assert json.loads(asked.stdout)["event"] == json.loads(call_me_back("e-1"))
-    assert asked.stderr == "1 event tried again.\n"
+    assert asked.stderr == "1 event released.\n"
     process, _ = await serving(shell, "--store", store)
     assert process.stdout is not None
     assert json.loads(await process.stdout.readline())["event_id"] == "e-1"

@@ -10,7 +10,7 @@ from truecaller_async.models import NumberJob, Problem
 def test_invalid_record_lists_each_problem_on_a_line() -> None:
     problems = [Problem("receiver", "phone.missing", "is missing"), Problem("reason", "r", "is short", "ab", "add")]
     assert error_text(errors.ValidationError(problems)).splitlines() == [
-        "Error: what was given is not valid, and nothing was sent:",
+        "Error: the values are not valid, and nothing was sent:",
         "  receiver is missing",
         "  reason 'ab' is short (add)",
     ]
@@ -26,7 +26,7 @@ def test_invalid_record_lists_each_problem_on_a_line() -> None:
         (errors.UnexpectedRedirect(302, location="https://192.168.100.200/"), "TRUECALLER_BASE_URL"),
         (errors.ResponseLost("the answer was lost"), "before you send it again"),
         (errors.ServerError(503), "before you send it again"),
-        (errors.NotFound(404), "the id that was given"),
+        (errors.NotFound(404), "Check the id"),
         (errors.NumberJobIncomplete(NumberJob(), 1, 2, errors.NotSent("x")), "numbers list"),
     ],
 )
@@ -52,8 +52,8 @@ def not_sent(error: errors.TruecallerError) -> errors.TruecallerError:
     [
         (errors.ServerError(503, retryable=True), "Try again later."),
         (lost(is_read=True), "Try again later."),
-        (not_sent(errors.ServerError(503)), "Nothing was sent; try again later."),
-        (not_sent(lost(is_read=False)), "Nothing was sent; try again later."),
+        (not_sent(errors.ServerError(503)), "Nothing was sent. Try again later."),
+        (not_sent(lost(is_read=False)), "Nothing was sent. Try again later."),
     ],
 )
 def test_failed_read_or_unsent_request_gets_no_advice_to_check_the_server(

@@ -6,8 +6,10 @@ from signal import SIGINT, SIGTERM
 import pytest
 
 from truecaller_async import errors
-from truecaller_async.cli.exit_codes import exit_for_campaign, exit_for_error, exit_for_summary
+from truecaller_async.cli.exit_codes import MEANINGS, ExitCode, exit_for_campaign, exit_for_error, exit_for_summary
 from truecaller_async.models import NumberJob, Problem, Summary
+
+from .shell import REPOSITORY
 
 CODES: dict[type[errors.TruecallerError], int] = {
     errors.TruecallerError: 1,
@@ -36,6 +38,13 @@ CODES: dict[type[errors.TruecallerError], int] = {
     errors.ServerError: 7,
     errors.DecodeError: 7,
 }
+
+
+def test_every_exit_code_is_explained_and_documented() -> None:
+    documented = (REPOSITORY / "docs" / "reference" / "cli.md").read_text("utf-8")
+    assert list(MEANINGS) == [*(str(int(code)) for code in ExitCode), "130, 143"]
+    table = [f"| {code} | {meaning} |" for code, meaning in MEANINGS.items()]
+    assert [line for line in table if line not in documented.splitlines()] == []
 
 
 def classes_under(root: type[errors.TruecallerError]) -> set[type[errors.TruecallerError]]:

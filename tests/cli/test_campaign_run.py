@@ -13,14 +13,14 @@ import pytest
 from truecaller_async.clock import Clock
 from truecaller_async.sandbox import Sandbox, SandboxSettings, TruthEntry
 
-from .driving import CALLER, REASON, Shell, adds_up, finished, line_with, read_results, receiver, write_rows
+from .shell import CALLER, REASON, Shell, adds_up, finished, line_with, read_results, receiver, write_rows
 
 PAST_MS = 1_600_000_000_000
 VERDICTS = {13: "Not a Truecaller user", 26: "OS not supported", 39: "App version not supported", 52: "Failed to push"}
 
 
 async def truth_of(sandbox: Sandbox) -> list[TruthEntry]:
-    """What really took effect, as the sandbox tells everybody."""
+    """Return the truth log of the sandbox: the records that took effect."""
     address = f"{sandbox.base_url}/_sandbox/truth?limit=100000"
     async with aiohttp.ClientSession() as http, http.get(address) as answer:
         return [msgspec.json.decode(line, type=TruthEntry) for line in (await answer.read()).splitlines()]
@@ -196,7 +196,7 @@ async def test_twenty_bad_rows_are_listed_and_the_others_counted(shell: Shell) -
     told = [line for line in ended.stderr.splitlines() if line.startswith("bad.csv:")]
     assert len(told) == 20
     assert told[0].startswith("bad.csv:3 (row 1): receiver '")
-    assert "... and 5 more bad rows" in ended.stderr
+    assert "... and 5 more invalid rows" in ended.stderr
     assert "919800" not in ended.stderr + ended.stdout
 
 

@@ -1,4 +1,4 @@
-"""`labels list`, `feature-sets list` and `numbers list`, over a sandbox."""
+"""`labels list`, `feature-sets list` and `numbers list`, with a sandbox."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from truecaller_async import TruecallerClient
 from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxSettings
 
-from .driving import Shell
+from .shell import Shell
 
 NUMBERS = tuple(f"9111400012{ending:02d}" for ending in range(10, 15))
 
@@ -19,7 +19,7 @@ def objects(text: str) -> list[dict[str, object]]:
 
 
 async def listed(sandbox: Sandbox) -> str:
-    """Five numbers in the first feature set, whose id comes back."""
+    """Publish five numbers under the first feature set, and return its id."""
     feature_set_id = sandbox.settings.feature_sets[0].id
     async with TruecallerClient.from_env(sandbox.environment()) as client:
         await client.numbers.publish(feature_set_id, NUMBERS)
