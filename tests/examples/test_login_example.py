@@ -1,4 +1,4 @@
-"""The login backend, as a browser and Truecaller see it."""
+"""The login example: requests of a browser and callbacks of Truecaller."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def example() -> Any:
 
 @asynccontextmanager
 async def backend(profiles: RawServer) -> AsyncIterator[str]:
-    """The example, with profiles from this server."""
+    """Run the example, with profiles from this server; yield its URL."""
     endpoints = Endpoints(hosts=(f"127.0.0.1:{profiles.port}",), allow_loopback=True)
     login = MobileWeb("key", "Harbour Bank", MobileWebOptions(endpoints=endpoints))
     runner = web.AppRunner(example().create_app(login, KEY), access_log=None, auto_decompress=False)
@@ -52,7 +52,7 @@ async def backend(profiles: RawServer) -> AsyncIterator[str]:
 
 
 class Browser:
-    """Opens the page, keeps the cookie, and polls."""
+    """Browser that opens the page, keeps the cookie and polls."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
         self._http = http
@@ -74,8 +74,8 @@ class Browser:
         headers = {"Cookie": self.cookie if cookie is None else cookie}
         async with self._http.post(f"{self._url}/login/poll", data=self.nonce, headers=headers) as answer:
             assert answer.headers["Cache-Control"] == "no-store"
-            told: dict[str, str] = await answer.json()
-            return told
+            status: dict[str, str] = await answer.json()
+            return status
 
 
 async def post(http: aiohttp.ClientSession, url: str, body: bytes, **headers: str) -> tuple[int, bytes]:
@@ -101,18 +101,18 @@ async def test_login_example_signs_in_only_the_browser_that_started() -> None:
         assert {"HttpOnly", "Secure", "SameSite=Lax", "Path=/"} <= {flag.strip() for flag in browser.flags.split(";")}
         assert browser.cookie.startswith("__Host-")
         assert "Domain" not in browser.flags
-        assert await browser.poll() == {"stage": "waiting"}
+        assert await browser.poll() == {"status": "waiting"}
         assert await post(http, url, f'{{"requestId": "{browser.nonce}", "status": "flow_invoked"}}'.encode()) == (
             200,
             b"{}",
         )
-        assert await browser.poll() == {"stage": "opened"}
+        assert await browser.poll() == {"status": "opened"}
         assert await post(http, url, granted(browser.nonce, profiles)) == (200, b"{}")
-        assert await browser.poll(other.cookie) == await browser.poll("") == {"stage": "over"}
+        assert await browser.poll(other.cookie) == await browser.poll("") == {"status": "over"}
         assert profiles.requests == 0
-        assert await browser.poll() == {"stage": "verified", "name": "Rajat"}
-        assert await browser.poll() == {"stage": "over"}
-        assert await other.poll() == {"stage": "waiting"}
+        assert await browser.poll() == {"status": "verified", "name": "Rajat"}
+        assert await browser.poll() == {"status": "over"}
+        assert await other.poll() == {"status": "waiting"}
 
 
 async def test_forged_posts_are_answered_without_effect() -> None:
@@ -128,10 +128,10 @@ async def test_forged_posts_are_answered_without_effect() -> None:
         assert (await post(http, url, b"not json"))[0] == 400
         assert (await post(http, url, b"x" * 70_000))[0] == 413
         assert (await post(http, url, packed, **{"Content-Encoding": "gzip"}))[0] == 400
-        assert await browser.poll() == {"stage": "waiting"}
+        assert await browser.poll() == {"status": "waiting"}
         hostile = granted(browser.nonce, profiles).replace(b"127.0.0.1", b"evil.example")
         assert await post(http, url, hostile) == (200, b"{}")
-        assert await browser.poll() == {"stage": "over"}
+        assert await browser.poll() == {"status": "over"}
         assert profiles.connections == []
 
 
@@ -151,7 +151,7 @@ async def test_cross_site_links_do_not_poll_and_sessions_are_not_accepted() -> N
         for body in (b"\xff\xfe", b"", b"x" * 60_000):
             form = {"Cookie": browser.cookie, "Content-Type": "text/plain; charset=nonsense"}
             async with http.post(f"{url}/login/poll", data=body, headers=form) as answer:
-                assert await answer.json() == {"stage": "over"}
+                assert await answer.json() == {"status": "over"}
 
 
 async def test_callback_without_the_key_is_refused() -> None:
@@ -165,7 +165,7 @@ async def test_callback_without_the_key_is_refused() -> None:
         for key in ("callback", "", KEY[:-1], KEY.upper(), f"{KEY}/"):
             async with http.post(f"{url}/truecaller/{key}", data=granted(browser.nonce, profiles)) as answer:
                 assert answer.status == 404
-        assert await browser.poll() == {"stage": "waiting"}
+        assert await browser.poll() == {"status": "waiting"}
 
 
 @pytest.mark.parametrize("key", ["", "callback", "{key}" * 10, "x" * 31])
@@ -175,10 +175,10 @@ def test_guessable_key_is_refused(key: str) -> None:
 
 
 async def test_login_example_runs_unchanged() -> None:
-    known = {"TRUECALLER_PARTNER_KEY": "key", "TRUECALLER_PARTNER_NAME": "Harbour Bank", "PORT": "0"}
-    known["TRUECALLER_CALLBACK_KEY"] = KEY
+    variables = {"TRUECALLER_PARTNER_KEY": "key", "TRUECALLER_PARTNER_NAME": "Harbour Bank", "PORT": "0"}
+    variables["TRUECALLER_CALLBACK_KEY"] = KEY
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(EXAMPLE), env={**os.environ, **known}, stdout=asyncio.subprocess.PIPE
+        sys.executable, str(EXAMPLE), env={**os.environ, **variables}, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     try:
@@ -186,7 +186,7 @@ async def test_login_example_runs_unchanged() -> None:
         async with aiohttp.ClientSession() as http:
             browser = Browser(http, page.removesuffix("/login"))
             await browser.begin()
-            assert await browser.poll() == {"stage": "waiting"}
+            assert await browser.poll() == {"status": "waiting"}
     finally:
         process.terminate()
         await process.communicate()
