@@ -188,8 +188,8 @@ def test_help_imports_neither_rich_nor_aiohttp_nor_engine(arguments: str, tmp_pa
         "import sys\nfrom truecaller_async.cli.app import app\n"
         f"try:\n    app({arguments})\n"
         "except SystemExit:\n    pass\n"
-        "ours = ['client', 'engine', 'sandbox', 'transport', 'resources', 'protocol']\n"
-        "heavy = {'rich', 'aiohttp', 'sqlite3', *(f'truecaller_async.{room}' for room in ours)} & sys.modules.keys()\n"
+        "names = ['client', 'engine', 'sandbox', 'transport', 'resources', 'protocol']\n"
+        "heavy = {'rich', 'aiohttp', 'sqlite3', *(f'truecaller_async.{name}' for name in names)} & sys.modules.keys()\n"
         "sys.exit(','.join(sorted(heavy)) or 0)"
     )
     result = python(program, tmp_path)

@@ -217,10 +217,10 @@ async def test_changed_or_missing_input_or_second_start_sends_nothing(shell: She
     assert (refused.code, moved.read_bytes()) == (3, whole)
     assert sandbox.stats().requests == before
     assert (shell.folder / "out.csv").read_bytes() == results
-    last = await resumed(shell, journal, "--file", "moved.csv", "--results", "anew.csv")
+    last = await resumed(shell, journal, "--file", "moved.csv", "--results", "rebuilt.csv")
     assert last.code == 5
     assert "cannot be read again" not in last.stderr
-    check_truth(results_in(shell.folder / "anew.csv"), sandbox, ALL)
+    check_truth(results_in(shell.folder / "rebuilt.csv"), sandbox, ALL)
 
 
 async def test_finished_campaign_sends_nothing_and_prints_the_same_summary(shell: Shell, sandbox: Sandbox) -> None:
@@ -308,9 +308,9 @@ async def test_batch_with_lost_answer_waits_for_a_decision(
     wrong = await journal_command(shell, "decide", "j.db", "99", "--applied", "no")
     assert wrong.code == 6
     assert str(undecided["batch"]) in wrong.stderr
-    said = await shell.run("campaign", "decide", "j.db", str(undecided["batch"]), "--applied", decision)
-    assert said.code == 0
-    assert said.stdout.splitlines()[-1] == "Next: truecaller campaign resume j.db"
+    decided = await shell.run("campaign", "decide", "j.db", str(undecided["batch"]), "--applied", decision)
+    assert decided.code == 0
+    assert decided.stdout.splitlines()[-1] == "Next: truecaller campaign resume j.db"
     last = await resumed(shell, "j.db")
     assert last.code == 5
     assert last.summary["unknown"] == (500 if decision == "yes" else 0)
@@ -327,10 +327,10 @@ async def test_results_and_report_can_be_rebuilt(shell: Shell, sandbox: Sandbox)
     process, journal = await start_campaign(shell, "--journal", "j.db", "--results", "out.csv")
     ended = await finished(process)
     assert (ended.code, ended.summary["possibly_duplicated"] > 0) == (5, True)
-    written = await journal_command(shell, "results", journal, "--out", str(shell.folder / "anew.csv.gz"))
+    written = await journal_command(shell, "results", journal, "--out", str(shell.folder / "rebuilt.csv.gz"))
     assert (written.code, written.stdout) == (0, "")
     assert f"{ROWS:,} rows" in written.stderr
-    results, rebuilt = results_in(shell.folder / "out.csv"), results_in(shell.folder / "anew.csv.gz")
+    results, rebuilt = results_in(shell.folder / "out.csv"), results_in(shell.folder / "rebuilt.csv.gz")
     check_truth(rebuilt, sandbox, ALL)
     for line in (*results.values(), *rebuilt.values()):
         line["record_id"] = ""
@@ -374,7 +374,7 @@ async def test_needed_files_are_not_overwritten_and_purge_keeps_the_summary(shel
     ):
         assert (await journal_command(shell, verb, journal, option, str(shell.folder / target))).code == 3
     assert {name: (shell.folder / name).read_bytes() for name in needed} == needed
-    moved, rebuilt = (shell.folder / "long.csv").rename(shell.folder / "moved.csv"), shell.folder / "anew.csv"
+    moved, rebuilt = (shell.folder / "long.csv").rename(shell.folder / "moved.csv"), shell.folder / "rebuilt.csv"
     written = await journal_command(shell, "results", journal, "--out", str(rebuilt))
     assert written.code == 0
     assert "cannot be read again" in written.stderr

@@ -51,7 +51,7 @@ def classes_under(root: type[errors.TruecallerError]) -> set[type[errors.Truecal
     return {root}.union(*(classes_under(child) for child in root.__subclasses__()))
 
 
-def made(cls: type[errors.TruecallerError]) -> errors.TruecallerError:
+def instance_of(cls: type[errors.TruecallerError]) -> errors.TruecallerError:
     arguments: dict[type[errors.TruecallerError], tuple[object, ...]] = {
         errors.ValidationError: ([Problem("reason", "reason.length", "is too short")],),
         errors.TokenBudgetExhausted: (datetime(2030, 1, 1, tzinfo=UTC),),
@@ -72,7 +72,7 @@ def test_every_library_error_has_an_exit_code() -> None:
 
 @pytest.mark.parametrize("cls", CODES)
 def test_each_error_has_its_code(cls: type[errors.TruecallerError]) -> None:
-    assert exit_for_error(made(cls)) == CODES[cls]
+    assert exit_for_error(instance_of(cls)) == CODES[cls]
 
 
 def test_source_that_fails_before_any_row_is_refused_input() -> None:

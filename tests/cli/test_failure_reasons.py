@@ -11,8 +11,8 @@ def result(row: int, outcome: Outcome, reason: str | None = None) -> RecordResul
 def test_rows_with_the_same_problem_are_one_reason_without_values() -> None:
     reasons = FailureReasons()
     for digit in range(5):
-        said = f"receiver '*******{digit}' is not a phone number, optional leading '+'; reason 'a{digit}' is short"
-        reasons.record(result(digit, Outcome.INVALID, said))
+        reason = f"receiver '*******{digit}' is not a phone number, optional leading '+'; reason 'a{digit}' is short"
+        reasons.record(result(digit, Outcome.INVALID, reason))
     assert reasons.top(5) == ((5, "receiver is not a phone number, optional leading '+'; reason is short"),)
 
 

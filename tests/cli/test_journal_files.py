@@ -17,11 +17,11 @@ AT = 1_763_740_800.0
 ALL_NAMES = ("a.db", "a.db-wal", "a.db-shm", "a.db.lock", "a.db.mine")
 
 
-def begun(source: SourceDescriptor | None = None) -> CampaignStarted:
+def started(source: SourceDescriptor | None = None) -> CampaignStarted:
     return CampaignStarted(AT, "1", "account", "v2", {"on_ambiguous": "hold"}, source, b"salt")
 
 
-async def made(path: Path, *entries: CampaignStarted | RunStarted | NoteAdded | SourceEnded) -> Path:
+async def create_journal(path: Path, *entries: CampaignStarted | RunStarted | NoteAdded | SourceEnded) -> Path:
     journal = SqliteJournal(path)
     await journal.open(is_new=True)
     if entries:
@@ -50,13 +50,15 @@ def test_unwritable_journal_folder_is_reported_with_advice(tmp_path: Path) -> No
 
 async def test_journal_is_automatic_only_in_its_own_folder(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    await made(path, begun(), RunStarted(AT, 1), NoteAdded(journal_files.AUTOMATIC_PATH_NOTE, str(path.resolve())))
+    await create_journal(
+        path, started(), RunStarted(AT, 1), NoteAdded(journal_files.AUTOMATIC_PATH_NOTE, str(path.resolve()))
+    )
     state = journal_files.state_in(path)
     assert state is not None
     assert journal_files.is_automatic(path, state)
     moved = path.rename(tmp_path / "b.db")
     assert not journal_files.is_automatic(moved, state)
-    named = await made(tmp_path / "c.db", begun(), RunStarted(AT, 1))
+    named = await create_journal(tmp_path / "c.db", started(), RunStarted(AT, 1))
     assert not journal_files.is_automatic(named, journal_files.state_in(named) or CampaignState())
 
 
@@ -67,9 +69,9 @@ async def test_only_a_journal_without_campaign_is_unused(tmp_path: Path) -> None
     broken.write_bytes(b"something")
     broken.chmod(0o600)
     assert journal_files.is_unused(empty)
-    assert journal_files.is_unused(await made(tmp_path / "tables.db"))
+    assert journal_files.is_unused(await create_journal(tmp_path / "tables.db"))
     assert not journal_files.is_unused(broken)
-    assert not journal_files.is_unused(await made(tmp_path / "begun.db", begun(), RunStarted(AT, 1)))
+    assert not journal_files.is_unused(await create_journal(tmp_path / "started.db", started(), RunStarted(AT, 1)))
     assert not journal_files.is_unused(tmp_path / "none.db")
 
 
@@ -92,7 +94,7 @@ def test_deleted_automatic_journal_is_explained(tmp_path: Path, monkeypatch: pyt
 
 
 async def test_deleting_a_journal_deletes_its_side_files(tmp_path: Path) -> None:
-    path = await made(tmp_path / "a.db", begun())
+    path = await create_journal(tmp_path / "a.db", started())
     for name in ALL_NAMES:
         (tmp_path / name).touch()
     journal_files.delete(path)
@@ -114,6 +116,6 @@ async def test_resume_of_standard_input_asks_for_the_remaining_rows(tmp_path: Pa
         ("file.db", note, (), ""),
     ):
         path = tmp_path / name
-        await made(path, begun(source), RunStarted(AT, 1), *entries)
-        said = journal_files.resume_command(path, journal_files.state_in(path))
-        assert said == f"truecaller campaign resume {path}{ending}"
+        await create_journal(path, started(source), RunStarted(AT, 1), *entries)
+        command = journal_files.resume_command(path, journal_files.state_in(path))
+        assert command == f"truecaller campaign resume {path}{ending}"

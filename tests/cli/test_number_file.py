@@ -87,11 +87,11 @@ def test_file_without_numbers_is_refused(content: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [(b"PK\x03\x04", "zip archive"), (b"\xff\xfe9\x001\x00", "UTF-16"), (b"\x1f\x8b\x08", "gzip"), (b"a\0b", "NUL")],
 )
-def test_binary_file_is_recognised(content: bytes, said: str, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=said):
+def test_binary_file_is_recognised(content: bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=message):
         read(tmp_path, content)
 
 

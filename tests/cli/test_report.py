@@ -29,7 +29,7 @@ HOSTILE = "</title><script>alert(1)</script>\x1b[2J\u202e\"'&"
 
 
 def status(name: StateName = "stopped", text: str = "long.csv", **changes: object) -> CampaignStatus:
-    known = CampaignStatus(
+    base = CampaignStatus(
         journal="j.db",
         input=text,
         results=text,
@@ -48,11 +48,11 @@ def status(name: StateName = "stopped", text: str = "long.csv", **changes: objec
         runs=2,
         next="truecaller campaign resume j.db",
     )
-    return attrs.evolve(known, **changes)  # type: ignore[arg-type]
+    return attrs.evolve(base, **changes)  # type: ignore[arg-type]
 
 
 def report(text: str = "OS not supported", **changes: object) -> CampaignReport:
-    known = CampaignReport(
+    base = CampaignReport(
         status=status(text=text),
         account="account",
         api_version="v2",
@@ -66,7 +66,7 @@ def report(text: str = "OS not supported", **changes: object) -> CampaignReport:
         ambiguous_attempts=[AmbiguousAttempt(3, 1, 500, AT, "token", text, text)],
         undecided_batches=[UndecidedBatch(3, 1, 500, text, "truecaller campaign decide j.db 3 --applied YES_OR_NO")],
     )
-    return attrs.evolve(known, **changes)  # type: ignore[arg-type]
+    return attrs.evolve(base, **changes)  # type: ignore[arg-type]
 
 
 class PageParser(HTMLParser):

@@ -181,7 +181,7 @@ def test_fault_plan_is_read_up_to_four_mebibytes(over: int, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("plan", "code", "said"),
+    ("plan", "code", "message"),
     [
         ('{"faults": [{"call": "push", "do": ["rest"]}]}', 3, "plan.json: the fault plan is wrong: faults[0].do[0] is"),
         ("{", 3, "plan.json: the fault plan is wrong"),
@@ -189,26 +189,26 @@ def test_fault_plan_is_read_up_to_four_mebibytes(over: int, tmp_path: Path) -> N
     ],
 )
 async def test_wrong_fault_plan_is_refused_before_listening(
-    tmp_path: Path, plan: str | None, code: int, said: str
+    tmp_path: Path, plan: str | None, code: int, message: str
 ) -> None:
     if plan is not None:
         (tmp_path / "plan.json").write_text(plan)
     ended = await Shell(tmp_path, {}).run("sandbox", "--port", "0", "--faults", "plan.json")
     assert (ended.code, ended.stdout) == (code, "")
-    assert said in " ".join(ended.stderr.split())
+    assert message in " ".join(ended.stderr.split())
 
 
 async def test_fault_plan_help_names_every_call_and_every_fault(tmp_path: Path) -> None:
-    told = (await Shell(tmp_path, {}).run("sandbox", "--help")).stdout
-    _, _, told = told.partition("A fault plan")
-    words = set(re.split(r"[\s,;:\"]+", told))
+    help_text = (await Shell(tmp_path, {}).run("sandbox", "--help")).stdout
+    _, _, help_text = help_text.partition("A fault plan")
+    words = set(re.split(r"[\s,;:\"]+", help_text))
     assert [name for name in (*CALLS.values(), *FAULT_RESPONSES) if name not in words] == []
 
 
 async def test_example_in_the_help_is_a_valid_plan(tmp_path: Path) -> None:
-    told = (await Shell(tmp_path, {}).run("sandbox", "--help")).stdout
-    _, _, told = told.partition("For example:")
-    example, _, _ = told.partition("]}]}")
+    help_text = (await Shell(tmp_path, {}).run("sandbox", "--help")).stdout
+    _, _, help_text = help_text.partition("For example:")
+    example, _, _ = help_text.partition("]}]}")
     plan = FaultPlan.parse(example + "]}]}")
     assert [fault.do for fault in plan.faults] == [
         ("apply", "reset"),

@@ -20,9 +20,9 @@ FRESH = TokenStatus((), 0, 10, 1800.0, 0.0)
 
 
 async def test_no_stored_token_is_reported_without_request_or_file(shell: Shell, sandbox: Sandbox) -> None:
-    told = await shell.call("token", "status")
-    assert told.code == 0
-    assert "There is no live token" in told.stdout
+    result = await shell.call("token", "status")
+    assert result.code == 0
+    assert "There is no live token" in result.stdout
     assert sandbox.stats().requests == {}
     assert not (shell.folder / "state").exists()
 
@@ -30,8 +30,8 @@ async def test_no_stored_token_is_reported_without_request_or_file(shell: Shell,
 async def test_token_of_an_earlier_command_is_shown_and_not_claimed(shell: Shell, sandbox: Sandbox) -> None:
     await shell.call("labels", "list")
     for _ in range(2):
-        told = await shell.call("token", "status", TRUECALLER_LIMITS=None)
-        header, row, _, closing = told.stdout.splitlines()
+        result = await shell.call("token", "status", TRUECALLER_LIMITS=None)
+        header, row, _, closing = result.stdout.splitlines()
         assert header.split() == ["token", "age", "expires", "in", "in", "use", "by"]
         assert row.split()[-1] == "process"
         assert closing == "1 of 10 tokens minted in the last 30 min; the next one may be minted now."
@@ -39,29 +39,29 @@ async def test_token_of_an_earlier_command_is_shown_and_not_claimed(shell: Shell
 
 
 async def test_token_status_works_with_a_wrong_key(shell: Shell, sandbox: Sandbox) -> None:
-    told = await shell.call("token", "status", TRUECALLER_API_KEY="invented-and-wrong")
-    assert told.code == 0
+    result = await shell.call("token", "status", TRUECALLER_API_KEY="invented-and-wrong")
+    assert result.code == 0
     assert sandbox.stats().requests == {}
 
 
 async def test_json_has_the_same_fields_and_no_secret(shell: Shell, sandbox: Sandbox) -> None:
     await shell.call("labels", "list")
-    told = await shell.call("token", "status", "--json", TRUECALLER_LIMITS=None)
-    found = json.loads(told.stdout)
+    result = await shell.call("token", "status", "--json", TRUECALLER_LIMITS=None)
+    found = json.loads(result.stdout)
     assert found.keys() == {"tokens", "mints", "mint_limit", "mint_window", "next_mint_in", "next_mint_at"}
     (token,) = found["tokens"]
     assert token.keys() == {"token_id", "age", "expires_in", "used_by"}
     assert (found["mints"], found["mint_limit"], token["used_by"]) == (1, 10, "nobody")
-    assert sandbox.settings.api_key.reveal() not in told.stdout
+    assert sandbox.settings.api_key.reveal() not in result.stdout
 
 
 async def test_state_file_readable_by_others_exits_3(shell: Shell) -> None:
     await shell.call("labels", "list")
     state = shell.folder / "state" / "truecaller" / "state.db"
     _let_others_read(state)
-    told = await shell.call("token", "status")
-    assert told.code == 3
-    assert "run chmod 600" in told.stderr
+    result = await shell.call("token", "status")
+    assert result.code == 3
+    assert "run chmod 600" in result.stderr
 
 
 def _let_others_read(path: Path) -> None:
@@ -78,11 +78,11 @@ def test_spent_mint_budget_reports_the_next_mint_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "text"),
     [
         (FRESH, "0 of 10 tokens minted in the last 30 min; the next one may be minted now."),
         (TokenStatus((), 0, None, None, 0.0), "Minting is not limited; the next one may be minted now."),
     ],
 )
-def test_free_mint_budget_reports_now(status: TokenStatus, said: str) -> None:
-    assert mint_limit_text(status, NOW) == said
+def test_free_mint_budget_reports_now(status: TokenStatus, text: str) -> None:
+    assert mint_limit_text(status, NOW) == text

@@ -99,7 +99,10 @@ class JournalInfo:
         return attrs.evolve(self, input=source)
 
     def check_can_write(self, out: str) -> None:
-        """Check that a new file `out` would not overwrite the input, the journal, or the results of an active run.
+        """Check that a new file would not overwrite the input, the journal, or results of an active run.
+
+        Args:
+            out: Path of the new file.
 
         Raises:
             ConfigError: It would.
