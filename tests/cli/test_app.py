@@ -140,6 +140,12 @@ def test_commands_are_listed_in_order_of_first_use() -> None:
     assert len(listed) == len(app.commands)
 
 
+def test_campaign_commands_are_listed_in_order_of_use() -> None:
+    section = invoke("campaign", "--help").output.partition("Commands:\n")[2]
+    names = [line.split()[0] for line in section.splitlines()]
+    assert names == ["run", "resume", "status", "report", "results", "decide", "purge"]
+
+
 def test_root_help_lists_the_exit_codes() -> None:
     section = " ".join(invoke("--help").output.partition("Exit codes:\n")[2].split())
     assert section == " ".join(f"{code} {meaning}" for code, meaning in MEANINGS.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from pathlib import Path
 
 import attrs
 import pytest
@@ -19,10 +20,13 @@ from truecaller_async.cli.report.data import (
     ReasonCount,
     StateName,
     UndecidedBatch,
+    decide_command,
 )
 from truecaller_async.cli.report.html import html_report
 from truecaller_async.cli.report.text import ranges_text, report_lines, status_lines
 from truecaller_async.models import Outcome, RunCost
+
+from .shell import REPOSITORY
 
 AT = datetime(2025, 11, 21, 16, 0, tzinfo=UTC)
 HOSTILE = "</title><script>alert(1)</script>\x1b[2J\u202e\"'&"
@@ -123,6 +127,22 @@ def test_foreign_text_is_escaped_in_the_report() -> None:
 @given(st.text(max_size=40))
 def test_any_text_gives_a_report_with_the_same_tags(text: str) -> None:
     assert parsed(html_report(report(text), AT)).tags == parsed(html_report(report(), AT)).tags
+
+
+def test_every_json_field_is_documented() -> None:
+    page = (REPOSITORY / "docs" / "reference" / "cli.md").read_text("utf-8")
+    names = [field.name for cls in (CampaignStatus, CampaignReport) for field in attrs.fields(cls)]
+    assert [name for name in names if f"`{name}`" not in page] == []
+
+
+def test_times_in_json_have_a_zone() -> None:
+    found = plain(report())
+    assert found["status"]["started_at"] == found["ambiguous_attempts"][0]["sent_at"] == "2025-11-21T16:00:00+00:00"
+    assert found["reasons"] == [{"outcome": "failed", "reason": "OS not supported", "rows": 1}]
+
+
+def test_decide_command_can_be_pasted_into_a_shell() -> None:
+    assert decide_command(Path("j.db"), 3) == "truecaller campaign decide j.db 3 --applied YES_OR_NO"
 
 
 def test_empty_sections_are_hidden() -> None:

@@ -269,11 +269,15 @@ def _run_context(args: RunArgs, rows: InputRows, path: Path | None, at: float) -
         results_path=results,
         journal=path,
         as_json=args.as_json,
-        results=ResultsWriter(open_results, results),
+        results=ResultsWriter(open_results, _results_name(results)),
         total=count_rows(args.file),
         line_of=rows.line_of,
         journal_notes=_journal_notes(args, path, at),
     )
+
+
+def _results_name(results: str | None) -> str | None:
+    return "standard output" if results == STANDARD else results
 
 
 def _journal_notes(args: RunArgs, path: Path | None, at: float) -> dict[str, str]:
@@ -344,7 +348,7 @@ def _resume_context(args: ResumeArgs, info: JournalInfo, note: Callable[[str], N
         results_path=results,
         journal=info.path,
         as_json=args.as_json,
-        results=ResultsWriter(open_results, results),
+        results=ResultsWriter(open_results, _results_name(results)),
         reasons=info.reasons,
         total=None if info.input_path is None else count_rows(info.input_path),
         journal_notes=notes,
