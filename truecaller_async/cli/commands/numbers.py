@@ -70,9 +70,9 @@ def numbers() -> None:
 @list_options
 @account_options
 def list_numbers(**params: Any) -> None:
-    """List the numbers of the account, completely.
+    """List the numbers of the account.
 
-    At most one filter may be given.
+    All digits are shown. At most one filter may be given.
     """
     account, request = AccountOptions.pop_from(params), ListRequest.pop_from(params)
     asyncio.run(_list(account, request, NumberFilter.pop_from(params)))

@@ -153,13 +153,13 @@ def sandbox(host: str, port: int, speed: str, as_json: bool, **options: Any) -> 
                          numbers.list, feature_sets, exports, or * for every request
       nth, probability,  select among these requests: the n-th one, by chance, by seconds since the start;
       from, until        all that are given must match, and all four are optional
-      do                 up to three steps in this order: "apply", "delay:SECONDS", an ending
-    With "apply" the request takes effect, and then the client receives the ending. Without it the request never
-    reaches the API, and the client receives the same ending. /_sandbox/truth lists what took effect. Only the first
+      do                 up to three steps in this order: "apply", "delay:SECONDS", a response
+    With "apply" the request takes effect, and then the client receives the response. Without it the request never
+    reaches the API, and the client receives the same response. /_sandbox/truth lists what took effect. Only the first
     fault that matches is used. SECONDS are above 0 and below 100,000, with at most 6 decimals.
 
     \b
-    Endings:
+    Responses:
       answer             the API's own answer; the default, and only after "apply"
       reset, close       no answer; the connection is reset or closed
       stall              no answer, until the client gives up
