@@ -25,20 +25,20 @@ from truecaller_async.verification import MobileWeb, SignInStatus
 
 COOKIE = "__Host-login"
 """The prefix makes browsers refuse a cookie that another host of the domain has set."""
-PAGE = """<!doctype html><title>Sign in</title><p id="said">Opening Truecaller…</p>
+PAGE = """<!doctype html><title>Sign in</title><p id="message">Opening Truecaller…</p>
 <script>
-const nonce = %(nonce)s, said = document.getElementById("said");
+const nonce = %(nonce)s, message = document.getElementById("message");
 location.href = %(link)s;
-async function ask(left) {
+async function poll(left) {
   const answer = await (await fetch("/login/poll", {method: "POST", body: nonce})).json();
-  if (answer.status === "verified") { said.textContent = "Hello, " + answer.name; return; }
+  if (answer.status === "verified") { message.textContent = "Hello, " + answer.name; return; }
   if (left === 0 || answer.status === "rejected" || answer.status === "over") {
-    said.textContent = "Please sign in with a code instead.";
+    message.textContent = "Please sign in with a code instead.";
     return;
   }
-  setTimeout(ask, 3000, left - 1);
+  setTimeout(poll, 3000, left - 1);
 }
-setTimeout(ask, 3000, 5);
+setTimeout(poll, 3000, 5);
 </script>"""
 
 LOGIN = web.AppKey("login", MobileWeb)
@@ -84,9 +84,9 @@ async def poll(request: web.Request) -> web.Response:
 
 
 def create_app(login: MobileWeb, key: str) -> web.Application:
-    """Create the whole backend. It closes `login`; `key` is the end of the callback's path."""
+    """Create the backend, which closes `login` at its end; `key` is the last part of the callback path."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{32,}", key):
-        raise SystemExit("TRUECALLER_CALLBACK_KEY must be 32 or more URL-safe characters, made at random")
+        raise SystemExit("TRUECALLER_CALLBACK_KEY must be at least 32 random URL-safe characters")
     app = web.Application(client_max_size=64 * 1024)
     app[LOGIN] = login
     app.add_routes([web.get("/login", begin), web.post("/login/poll", poll), web.post(f"/truecaller/{key}", callback)])

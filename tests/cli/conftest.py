@@ -7,17 +7,17 @@ import pytest
 
 from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxSettings
 
-from .driving import Shell
+from .shell import Shell
 
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """A quick one without limits in the way."""
+    """Yield a sandbox without limits that resolves batches after 0.1 s."""
     async with await Sandbox.start(SandboxSettings(limits=SPEEDS["off"], resolve_after=0.1, list_after=0.1)) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def shell(sandbox: Sandbox, tmp_path: Path) -> Shell:
-    """Commands with the sandbox's account."""
+    """Return a shell with the account of the sandbox."""
     return Shell(tmp_path, sandbox.environment())

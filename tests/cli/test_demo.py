@@ -15,7 +15,7 @@ from truecaller_async.sandbox.batches.applied_posts import BY_LAST_DIGITS
 from truecaller_async.sandbox.settings import SandboxSettings
 from truecaller_async.validation.record_rules import preflight
 
-from .driving import Shell, adds_up, environment
+from .shell import Shell, adds_up, environment
 
 NOW = 1_800_000_000.0
 
@@ -33,7 +33,7 @@ async def test_demo_delivers_everything_without_configuration(tmp_path: Path) ->
     summary = demo.summary
     assert (summary["read"], summary["delivered"], summary["batches"]) == (1200, 1200, 3)
     assert adds_up(summary)
-    assert summary["refusals"] == 0
+    assert summary["refused_by_sandbox"] == 0
     assert not (tmp_path / "state").exists()
 
 
@@ -42,13 +42,13 @@ async def test_demo_ends_with_the_outcome_summary(tmp_path: Path) -> None:
     assert demo.code == 0
     figures = dict(line.split()[:2] for line in demo.stdout.splitlines() if len(line.split()) > 1)
     assert (figures["delivered"], figures["read"], figures["batches"]) == ("600", "600", "2")
-    assert "0 requests over a limit, by the sandbox's own count" in demo.stdout
+    assert "0 requests over a limit, counted by the sandbox" in demo.stdout
     assert demo.stdout.splitlines()[-1] == "All 600 records delivered."
     assert max(map(len, demo.stdout.splitlines())) <= 80
 
 
 def read_to_the_end(terminal: int) -> str:
-    """All that is drawn on a terminal until its last user closes it."""
+    """Return everything that is written to a terminal until it is closed."""
     drawn = b""
     while True:
         try:
@@ -96,4 +96,4 @@ async def test_json_progress_is_separate_from_log_lines(tmp_path: Path) -> None:
     events = [json.loads(line) for line in demo.stdout.splitlines()]
     assert {event["event"] for event in events[:-1]} == {"progress"}
     assert events[0]["total"] == 600
-    assert "sandbox listens" in demo.stderr
+    assert "to a sandbox on" in demo.stderr

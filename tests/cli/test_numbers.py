@@ -1,4 +1,4 @@
-"""`numbers publish` and `numbers delist`, over a sandbox; and how an answer is read."""
+"""`numbers publish` and `numbers delist` with a sandbox, and the meaning of answers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from truecaller_async import NumberJob
 from truecaller_async.cli.commands.numbers import NOT_DELISTED, REFUSED, JobOutcome
 from truecaller_async.sandbox import Sandbox
 
-from .driving import Shell
+from .shell import Shell
 
 FIRST, SECOND = "911140001234", "911140001235"
-OF_ANOTHER_ACCOUNT, OF_ANOTHER_TYPE = "911140001265", "911140001278"
+OTHER_ACCOUNT, OTHER_TYPE = "911140001265", "911140001278"
 
 
 @pytest.fixture
@@ -29,40 +29,40 @@ def requests(sandbox: Sandbox) -> int:
 
 async def test_published_numbers_are_polled_until_listed(shell: Shell, feature_set: str) -> None:
     path = shell.file("numbers.txt", f"+{FIRST}\n{SECOND}\n{FIRST}\n")
-    told = await shell.call("numbers", "publish", feature_set, path, "--wait", "2s")
-    assert told.code == 0
-    assert told.stdout.splitlines()[1].split() == ["new", "2", f"{FIRST},", SECOND]
-    assert told.stdout.splitlines()[-1] == "Job taken; the service says 'pending'."
-    assert "1 repeated number" in told.stderr
-    assert told.stderr.splitlines()[-1] == "2 numbers listed."
+    result = await shell.call("numbers", "publish", feature_set, path, "--wait", "2s")
+    assert result.code == 0
+    assert result.stdout.splitlines()[1].split() == ["new", "2", f"{FIRST},", SECOND]
+    assert result.stdout.splitlines()[-1] == "Job accepted; its status is 'pending'."
+    assert "1 repeated number" in result.stderr
+    assert result.stderr.splitlines()[-1] == "2 numbers listed."
 
 
 async def test_numbers_are_read_from_standard_input(shell: Shell, feature_set: str) -> None:
-    told = await shell.call("numbers", "publish", feature_set, "-", "--json", stdin=f"number\n{FIRST}\n")
-    job = json.loads(told.stdout)
-    assert (told.code, job["status"], job["new_numbers"]) == (0, "pending", [FIRST])
+    result = await shell.call("numbers", "publish", feature_set, "-", "--json", stdin=f"number\n{FIRST}\n")
+    job = json.loads(result.stdout)
+    assert (result.code, job["status"], job["new_numbers"]) == (0, "pending", [FIRST])
 
 
 async def test_refused_numbers_exit_5_and_are_not_waited_for(shell: Shell, feature_set: str) -> None:
-    path = shell.file("numbers.txt", f"{FIRST}\n{OF_ANOTHER_ACCOUNT}\n{OF_ANOTHER_TYPE}\n")
-    told = await shell.call("numbers", "publish", feature_set, path, "--wait", "2s")
-    assert told.code == 5
-    assert "Refused: 2 numbers." in told.stdout
-    assert "1 number listed." in told.stderr
+    path = shell.file("numbers.txt", f"{FIRST}\n{OTHER_ACCOUNT}\n{OTHER_TYPE}\n")
+    result = await shell.call("numbers", "publish", feature_set, path, "--wait", "2s")
+    assert result.code == 5
+    assert "Refused: 2 numbers." in result.stdout
+    assert "1 number listed." in result.stderr
 
 
 async def test_numbers_not_listed_in_time_exit_6(shell: Shell, feature_set: str) -> None:
     path = shell.file("numbers.txt", FIRST)
-    told = await shell.call("numbers", "publish", feature_set, path, "--wait", "0.02s")
-    assert told.code == 6
-    assert "not listed" in told.stderr
+    result = await shell.call("numbers", "publish", feature_set, path, "--wait", "0.02s")
+    assert result.code == 6
+    assert "not listed" in result.stderr
 
 
 async def test_delisting_unlisted_numbers_exits_5(shell: Shell, feature_set: str) -> None:
     path = shell.file("numbers.txt", FIRST)
-    told = await shell.call("numbers", "delist", feature_set, path)
-    assert told.code == 5
-    assert told.stdout.splitlines()[-1] == "The service did not take the job; it says 'failed'."
+    result = await shell.call("numbers", "delist", feature_set, path)
+    assert result.code == 5
+    assert result.stdout.splitlines()[-1] == "The service did not accept the job; its status is 'failed'."
 
 
 async def test_partial_delisting_exits_5_and_complete_delisting_exits_0(shell: Shell, feature_set: str) -> None:
@@ -87,9 +87,9 @@ async def test_partial_delisting_exits_5_and_complete_delisting_exits_0(shell: S
 async def test_bad_number_file_exits_4_and_sends_nothing(
     verb: str, name: str, content: str | bytes, shell: Shell, sandbox: Sandbox, feature_set: str
 ) -> None:
-    told = await shell.call("numbers", verb, feature_set, shell.file(name, content))
-    assert (told.code, told.stdout) == (4, "")
-    assert name in told.stderr
+    result = await shell.call("numbers", verb, feature_set, shell.file(name, content))
+    assert (result.code, result.stdout) == (4, "")
+    assert name in result.stderr
     assert requests(sandbox) == 0
 
 
@@ -97,15 +97,15 @@ async def test_bad_number_file_exits_4_and_sends_nothing(
 async def test_missing_number_file_exits_4_and_sends_nothing(
     path: str, shell: Shell, sandbox: Sandbox, feature_set: str
 ) -> None:
-    told = await shell.call("numbers", "publish", feature_set, str(shell.folder / path))
-    assert (told.code, requests(sandbox)) == (4, 0)
+    result = await shell.call("numbers", "publish", feature_set, str(shell.folder / path))
+    assert (result.code, requests(sandbox)) == (4, 0)
 
 
 async def test_unknown_feature_set_reports_what_to_check(shell: Shell) -> None:
     path = shell.file("numbers.txt", FIRST)
-    told = await shell.call("numbers", "publish", "00000000-0000-4000-8000-000000000000", path)
-    assert (told.code, told.stdout) == (5, "")
-    assert "Check the id that was given" in told.stderr
+    result = await shell.call("numbers", "publish", "00000000-0000-4000-8000-000000000000", path)
+    assert (result.code, result.stdout) == (5, "")
+    assert "Check the id" in result.stderr
 
 
 def published(job: NumberJob) -> JobOutcome:
@@ -114,15 +114,15 @@ def published(job: NumberJob) -> JobOutcome:
 
 def test_number_in_no_bucket_is_not_accepted() -> None:
     outcome = published(NumberJob("pending", new_numbers=(f"+{SECOND}",)))
-    assert (outcome.unnamed, outcome.taken, outcome.code) == ((FIRST,), (SECOND,), 5)
-    assert "says nothing of 1 number" in outcome.verdict
+    assert (outcome.unmentioned, outcome.accepted, outcome.code) == ((FIRST,), (SECOND,), 5)
+    assert "does not mention 1 number" in outcome.sentence
 
 
 @pytest.mark.parametrize("bucket", REFUSED)
 def test_each_negative_bucket_is_a_refusal(bucket: str) -> None:
     changes: dict[str, Any] = {bucket: (SECOND,)}
     outcome = published(attrs.evolve(NumberJob("pending", new_numbers=(FIRST,)), **changes))
-    assert (outcome.refused, outcome.taken, outcome.code) == ((SECOND,), (FIRST,), 5)
+    assert (outcome.refused, outcome.accepted, outcome.code) == ((SECOND,), (FIRST,), 5)
 
 
 def test_new_numbers_are_accepted_by_listing_and_refused_by_delisting() -> None:
@@ -133,4 +133,4 @@ def test_new_numbers_are_accepted_by_listing_and_refused_by_delisting() -> None:
 
 def test_failed_job_is_partial_whatever_its_buckets_contain() -> None:
     outcome = published(NumberJob("Failed", new_numbers=(FIRST, SECOND)))
-    assert (outcome.code, outcome.verdict) == (5, "The service did not take the job; it says 'Failed'.")
+    assert (outcome.code, outcome.sentence) == (5, "The service did not accept the job; its status is 'Failed'.")

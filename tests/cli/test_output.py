@@ -1,4 +1,4 @@
-"""Tables and JSON: nothing is cut, nothing draws on the terminal, and a narrow one is told what it does not see."""
+"""Tables and JSON: complete, safe for the terminal, and with a note if columns are dropped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from truecaller_async.cli.output import Column, fitting, plain, print_json, print_table
 from truecaller_async.models import Label, NumberJob
 
-NAME, ID, EXTRA = Column("name"), Column("id", spare=True), Column("extra", spare=True)
+NAME, ID, EXTRA = Column("name"), Column("id", optional=True), Column("extra", optional=True)
 ROWS = [["a", "x" * 36, "y" * 30], ["bb", "x" * 36, ""]]
 
 

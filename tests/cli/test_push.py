@@ -4,7 +4,7 @@ import json
 
 from truecaller_async.sandbox import Sandbox
 
-from .driving import CALLER, REASON, Shell, receiver
+from .shell import CALLER, REASON, Shell, receiver
 
 
 async def test_record_is_pushed_with_a_window_that_starts_now(shell: Shell, sandbox: Sandbox) -> None:
@@ -45,9 +45,9 @@ async def test_record_refused_by_the_server_exits_5_with_its_message(shell: Shel
 async def test_refusal_as_json_is_an_object_and_exits_5(shell: Shell) -> None:
     pushed = await shell.run("push", "--caller", CALLER, "--receiver", receiver(1, 13), "--json")
     assert pushed.code == 5
-    refused = json.loads(pushed.stdout)["refused"]
-    assert refused["message"] == "Not a Truecaller user"
-    assert refused.keys() == {"status", "field", "message"}
+    rejected = json.loads(pushed.stdout)["rejected"]
+    assert rejected["message"] == "Not a Truecaller user"
+    assert rejected.keys() == {"status", "field", "message"}
 
 
 async def test_wrong_key_exits_3(shell: Shell) -> None:

@@ -11,13 +11,13 @@ import aiohttp
 import click
 import pytest
 
-from truecaller_async.cli.commands.sandbox import PLAN_MAX, fault_plan
+from truecaller_async.cli.commands.sandbox import PLAN_MAX_BYTES, fault_plan
 from truecaller_async.options import Limits
 from truecaller_async.sandbox import SPEEDS, FaultPlan, ResponseVariant, Sandbox
 from truecaller_async.sandbox.faults.plan import CALLS
 from truecaller_async.sandbox.faults.responses import FAULT_RESPONSES
 
-from .driving import CALLER, Shell, finished, receiver
+from .shell import CALLER, Shell, finished, receiver
 
 
 @pytest.mark.parametrize("stop", [SIGINT, SIGTERM])
@@ -36,7 +36,7 @@ async def test_sandbox_prints_usable_variables_and_stops_cleanly(tmp_path: Path,
     process.send_signal(stop)
     ended = await finished(process)
     assert (ended.code, ended.stdout) == (0, "")
-    assert ended.stderr.startswith("Sandbox: 2 requests, 1 token created, 0 batches, 1 record applied, 0 requests")
+    assert ended.stderr.startswith("Sandbox: 2 requests, 1 token minted, 0 batches, 1 record applied, 0 requests")
 
 
 async def test_sandbox_prints_shell_lines(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ async def test_seed_generates_another_account(tmp_path: Path) -> None:
 
 
 async def test_number_delay_and_response_variants_are_options(tmp_path: Path) -> None:
-    options = ("--list-after", "0", "--oddity", "bare-empty-numbers", "--oddity", "parse-failure", "--json")
+    options = ("--list-after", "0", "--variant", "bare-empty-numbers", "--variant", "parse-failure", "--json")
     process = await Shell(tmp_path, {}).start("sandbox", "--port", "0", *options)
     assert process.stdout is not None
     variables = json.loads(await process.stdout.readline())
@@ -118,13 +118,13 @@ async def test_undocumented_behaviour_is_selected_by_options(tmp_path: Path) -> 
 
 
 async def test_unknown_variant_is_wrong_usage_and_lists_the_names(tmp_path: Path) -> None:
-    ended = await Shell(tmp_path, {}).run("sandbox", "--oddity", "unheard-of")
+    ended = await Shell(tmp_path, {}).run("sandbox", "--variant", "unheard-of")
     assert ended.code == 2
     assert all(name in " ".join(ended.stderr.split()) for name in ResponseVariant)
 
 
 async def test_two_envelope_variants_are_a_wrong_setting(tmp_path: Path) -> None:
-    both = ("--oddity", "camel-status-info", "--oddity", "flat-status-info")
+    both = ("--variant", "camel-status-info", "--variant", "flat-status-info")
     ended = await Shell(tmp_path, {}).run("sandbox", "--port", "0", *both)
     assert (ended.code, ended.stdout) == (3, "")
     assert "one envelope at most" in ended.stderr
@@ -143,7 +143,7 @@ async def test_fault_plan_is_followed_and_counted(tmp_path: Path) -> None:
     assert codes[0] != 0
     assert codes[1] == 0
     assert "2 records applied" in ended.stderr
-    begins = "Sandbox: 3 requests reached the API, 1 was met by a fault, 0 of them never reached it, 1 token created"
+    begins = "Sandbox: 3 requests reached the API, 1 was met by a fault, 0 of them never reached it, 1 token minted"
     assert ended.stderr.startswith(begins)
 
 
@@ -158,7 +158,7 @@ async def test_requests_hidden_from_the_api_by_faults_are_reported_at_the_end(tm
                 assert answer.status == 429
     process.send_signal(SIGTERM)
     ended = await finished(process)
-    begins = "Sandbox: 0 requests reached the API, 2 were met by a fault, 2 of them never reached it, 0 tokens created"
+    begins = "Sandbox: 0 requests reached the API, 2 were met by a fault, 2 of them never reached it, 0 tokens minted"
     assert ended.stderr.startswith(begins)
 
 
@@ -172,7 +172,7 @@ async def test_endless_file_is_no_fault_plan(tmp_path: Path) -> None:
 @pytest.mark.parametrize("over", [0, 1])
 def test_fault_plan_is_read_up_to_four_mebibytes(over: int, tmp_path: Path) -> None:
     plan = b'{"faults": []}'
-    (tmp_path / "plan.json").write_bytes(plan + b" " * (PLAN_MAX - len(plan) + over))
+    (tmp_path / "plan.json").write_bytes(plan + b" " * (PLAN_MAX_BYTES - len(plan) + over))
     if over:
         with pytest.raises(click.BadParameter, match="larger than 4 MiB"):
             fault_plan(str(tmp_path / "plan.json"))
@@ -181,7 +181,7 @@ def test_fault_plan_is_read_up_to_four_mebibytes(over: int, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("plan", "code", "said"),
+    ("plan", "code", "message"),
     [
         ('{"faults": [{"call": "push", "do": ["rest"]}]}', 3, "plan.json: the fault plan is wrong: faults[0].do[0] is"),
         ("{", 3, "plan.json: the fault plan is wrong"),
@@ -189,26 +189,26 @@ def test_fault_plan_is_read_up_to_four_mebibytes(over: int, tmp_path: Path) -> N
     ],
 )
 async def test_wrong_fault_plan_is_refused_before_listening(
-    tmp_path: Path, plan: str | None, code: int, said: str
+    tmp_path: Path, plan: str | None, code: int, message: str
 ) -> None:
     if plan is not None:
         (tmp_path / "plan.json").write_text(plan)
     ended = await Shell(tmp_path, {}).run("sandbox", "--port", "0", "--faults", "plan.json")
     assert (ended.code, ended.stdout) == (code, "")
-    assert said in " ".join(ended.stderr.split())
+    assert message in " ".join(ended.stderr.split())
 
 
 async def test_fault_plan_help_names_every_call_and_every_fault(tmp_path: Path) -> None:
-    told = (await Shell(tmp_path, {}).run("sandbox", "--help")).stdout
-    _, _, told = told.partition("A fault plan")
-    words = set(re.split(r"[\s,;:\"]+", told))
+    help_text = (await Shell(tmp_path, {}).run("sandbox", "--help")).stdout
+    _, _, help_text = help_text.partition("A fault plan")
+    words = set(re.split(r"[\s,;:\"]+", help_text))
     assert [name for name in (*CALLS.values(), *FAULT_RESPONSES) if name not in words] == []
 
 
 async def test_example_in_the_help_is_a_valid_plan(tmp_path: Path) -> None:
-    told = (await Shell(tmp_path, {}).run("sandbox", "--help")).stdout
-    _, _, told = told.partition("For example:")
-    example, _, _ = told.partition("]}]}")
+    help_text = (await Shell(tmp_path, {}).run("sandbox", "--help")).stdout
+    _, _, help_text = help_text.partition("For example:")
+    example, _, _ = help_text.partition("]}]}")
     plan = FaultPlan.parse(example + "]}]}")
     assert [fault.do for fault in plan.faults] == [
         ("apply", "reset"),

@@ -11,26 +11,26 @@ from truecaller_async.engine.signals import signal_handlers, stop_on_signals
 
 
 class Stream:
-    """Something to stop; says what was asked of it."""
+    """Stream that records which way of stopping was requested."""
 
     def __init__(self) -> None:
-        self.asked: asyncio.Queue[str] = asyncio.Queue()
+        self.requested: asyncio.Queue[str] = asyncio.Queue()
         self.abort_may_end = asyncio.Event()
 
     async def drain(self) -> None:
-        self.asked.put_nowait("drain")
+        self.requested.put_nowait("drain")
 
     async def abort(self) -> None:
-        self.asked.put_nowait("abort")
+        self.requested.put_nowait("abort")
         await self.abort_may_end.wait()
 
 
-@pytest.fixture(params=["the loop takes signals", "the loop takes none"])
+@pytest.fixture(params=["the loop supports signal handlers", "the loop supports no signal handlers"])
 async def any_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> NoReturn:
         raise NotImplementedError
 
-    if request.param == "the loop takes none":
+    if request.param == "the loop supports no signal handlers":
         loop = asyncio.get_running_loop()
         monkeypatch.setattr(loop, "add_signal_handler", refuse)
         monkeypatch.setattr(loop, "remove_signal_handler", refuse)
@@ -39,27 +39,27 @@ async def any_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 @pytest.mark.fault("F57")
 @pytest.mark.usefixtures("any_loop")
 async def test_first_signal_drains_and_the_second_aborts() -> None:
-    stream, told = Stream(), list[int]()
-    async with stop_on_signals(stream, told.append) as stopping:
+    stream, notified = Stream(), list[int]()
+    async with stop_on_signals(stream, notified.append) as stopping:
         assert stopping.first_signal is None
         os.kill(os.getpid(), signal.SIGTERM)
-        assert await stream.asked.get() == "drain"
+        assert await stream.requested.get() == "drain"
         os.kill(os.getpid(), signal.SIGINT)
-        assert await stream.asked.get() == "abort"
+        assert await stream.requested.get() == "abort"
         stream.abort_may_end.set()
-    assert told == [1, 2]
+    assert notified == [1, 2]
     assert stopping.first_signal is signal.SIGTERM
 
 
 @pytest.mark.fault("F57")
 async def test_third_signal_changes_nothing() -> None:
-    stream, told = Stream(), list[int]()
+    stream, notified = Stream(), list[int]()
     stream.abort_may_end.set()
-    async with stop_on_signals(stream, told.append) as stopping:
+    async with stop_on_signals(stream, notified.append) as stopping:
         for _ in range(4):
             stopping.on_signal(signal.SIGINT)
-    assert [stream.asked.get_nowait() for _ in range(stream.asked.qsize())] == ["drain", "abort"]
-    assert told == [1, 2]
+    assert [stream.requested.get_nowait() for _ in range(stream.requested.qsize())] == ["drain", "abort"]
+    assert notified == [1, 2]
 
 
 @pytest.mark.fault("F57")
@@ -67,14 +67,14 @@ async def test_pending_request_is_done_before_the_block_is_left() -> None:
     stream = Stream()
     async with stop_on_signals(stream, lambda _: None) as stopping:
         stopping.on_signal(signal.SIGINT)
-    assert stream.asked.get_nowait() == "drain"
+    assert stream.requested.get_nowait() == "drain"
 
 
 @pytest.mark.fault("F57")
 @pytest.mark.usefixtures("any_loop")
 async def test_previous_handlers_are_restored_after_an_error() -> None:
     def own(*_: object) -> None:
-        """Somebody else's handler."""
+        """Handler of another library."""
 
     def fail() -> NoReturn:
         with signal_handlers(lambda _: None):

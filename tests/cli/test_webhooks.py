@@ -16,17 +16,17 @@ from tests.webhooks.serving import CLIENT, KEY, OTHER_KEY, call_me_back
 from truecaller_async.options import RetryPolicy
 from truecaller_async.webhooks import Event, WebhookOptions, WebhookReceiver
 
-from .driving import Finished, Shell, finished, line_with
+from .shell import Finished, Shell, finished, line_with
 
 KEYS = {"TRUECALLER_WEBHOOK_KEY": f"{KEY}, {OTHER_KEY}"}
 
 
 async def serving(shell: Shell, *options: str) -> tuple[Process, str]:
-    """The running command and its URL without the key."""
+    """Start the command; return its process and its URL without the key."""
     process = await shell.start("webhooks", "serve", "--port", "0", *options)
-    said = await line_with(process.stderr, "Listening at ")
-    assert "?key=***" in said
-    return process, said.split()[2].partition("?")[0]
+    line = await line_with(process.stderr, "Listening at ")
+    assert "?key=***" in line
+    return process, line.split()[2].partition("?")[0]
 
 
 async def post(url: str, body: bytes, key: str = KEY) -> int:
@@ -45,7 +45,7 @@ async def test_webhook_command_prints_each_event_once_and_stops_cleanly(tmp_path
     assert url.endswith("/hook")
     for key in (KEY, OTHER_KEY):
         assert await post(url, call_me_back("e-1"), key) == 200
-    assert await post(url, call_me_back("e-1"), "another-key-of-nobody") == 404
+    assert await post(url, call_me_back("e-1"), "an-unknown-key-of-chars") == 404
     assert process.stdout is not None
     assert json.loads(await process.stdout.readline()) == json.loads(call_me_back("e-1"))
     ended = await stopped(process, stop)
@@ -144,7 +144,7 @@ async def test_keys_from_a_file_work_and_restart_delivers_waiting_events(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("keys", "options", "said"),
+    ("keys", "options", "message"),
     [
         ("", [], "TRUECALLER_WEBHOOK_KEY is not set"),
         ("short-key", [], "16 to 512"),
@@ -159,10 +159,10 @@ async def test_keys_from_a_file_work_and_restart_delivers_waiting_events(tmp_pat
         (KEY, ["--store", "redis://h"], "store must be"),
     ],
 )
-async def test_wrong_settings_exit_3_with_advice(tmp_path: Path, keys: str, options: list[str], said: str) -> None:
+async def test_wrong_settings_exit_3_with_advice(tmp_path: Path, keys: str, options: list[str], message: str) -> None:
     ended = await Shell(tmp_path, {"TRUECALLER_WEBHOOK_KEY": keys}).run("webhooks", "serve", "--port", "0", *options)
     assert (ended.code, ended.stdout) == (3, "")
-    assert said in ended.stderr
+    assert message in ended.stderr
     assert "short-key" not in ended.stderr
 
 
@@ -194,7 +194,7 @@ async def test_parked_events_are_listed_without_numbers_and_released(tmp_path: P
     assert "1 attempt  RuntimeError: cannot call ********0007" in listed.stdout
     asked = await shell.call("webhooks", "parked", "--store", store, "--json", "--release")
     assert json.loads(asked.stdout)["event"] == json.loads(call_me_back("e-1"))
-    assert asked.stderr == "1 event tried again.\n"
+    assert asked.stderr == "1 event released.\n"
     process, _ = await serving(shell, "--store", store)
     assert process.stdout is not None
     assert json.loads(await process.stdout.readline())["event_id"] == "e-1"

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import truecaller_async.cli.app
-import truecaller_async.cli.campaign.job
 import truecaller_async.cli.campaign.journal_info
 import truecaller_async.cli.campaign.runner
 import truecaller_async.cli.campaign.summary

@@ -1,4 +1,4 @@
-"""The examples run as they stand, against a sandbox on a real socket."""
+"""The examples run unchanged, against a sandbox on a real socket."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "output"),
     [
         ("push_one.py", "dial: success"),
         ("push_one.py", "Not a Truecaller user"),
@@ -25,16 +25,16 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
         ("blocking.py", "delivered=480"),
     ],
 )
-async def test_example_runs(name: str, said: str) -> None:
+async def test_example_runs(name: str, output: str) -> None:
     settings = SandboxSettings(limits=SPEEDS["fast"], resolve_after=0.5)
     async with await Sandbox.start(settings) as sandbox:
-        known = {"TRUECALLER_SANDBOX_LABEL_ID": settings.labels[0].id, **sandbox.environment()}
+        variables = {"TRUECALLER_SANDBOX_LABEL_ID": settings.labels[0].id, **sandbox.environment()}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, str(EXAMPLES / name), env={**os.environ, **known}, stdout=asyncio.subprocess.PIPE
+            sys.executable, str(EXAMPLES / name), env={**os.environ, **variables}, stdout=asyncio.subprocess.PIPE
         )
         out, _ = await process.communicate()
     assert process.returncode == 0
-    assert said in out.decode()
+    assert output in out.decode()
 
 
 async def test_durable_campaign_example_runs_twice(tmp_path: Path) -> None:

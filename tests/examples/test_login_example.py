@@ -1,4 +1,4 @@
-"""The login backend, as a browser and Truecaller see it."""
+"""The login example: requests of a browser and callbacks of Truecaller."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def example() -> Any:
 
 @asynccontextmanager
 async def backend(profiles: RawServer) -> AsyncIterator[str]:
-    """The example, with profiles from this server."""
+    """Run the example, with profiles from this server; yield its URL."""
     endpoints = Endpoints(hosts=(f"127.0.0.1:{profiles.port}",), allow_loopback=True)
     login = MobileWeb("key", "Harbour Bank", MobileWebOptions(endpoints=endpoints))
     runner = web.AppRunner(example().create_app(login, KEY), access_log=None, auto_decompress=False)
@@ -52,7 +52,7 @@ async def backend(profiles: RawServer) -> AsyncIterator[str]:
 
 
 class Browser:
-    """Opens the page, keeps the cookie, and polls."""
+    """Browser that opens the page, keeps the cookie and polls."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
         self._http = http
@@ -74,8 +74,8 @@ class Browser:
         headers = {"Cookie": self.cookie if cookie is None else cookie}
         async with self._http.post(f"{self._url}/login/poll", data=self.nonce, headers=headers) as answer:
             assert answer.headers["Cache-Control"] == "no-store"
-            told: dict[str, str] = await answer.json()
-            return told
+            status: dict[str, str] = await answer.json()
+            return status
 
 
 async def post(http: aiohttp.ClientSession, url: str, body: bytes, **headers: str) -> tuple[int, bytes]:
@@ -175,10 +175,10 @@ def test_guessable_key_is_refused(key: str) -> None:
 
 
 async def test_login_example_runs_unchanged() -> None:
-    known = {"TRUECALLER_PARTNER_KEY": "key", "TRUECALLER_PARTNER_NAME": "Harbour Bank", "PORT": "0"}
-    known["TRUECALLER_CALLBACK_KEY"] = KEY
+    variables = {"TRUECALLER_PARTNER_KEY": "key", "TRUECALLER_PARTNER_NAME": "Harbour Bank", "PORT": "0"}
+    variables["TRUECALLER_CALLBACK_KEY"] = KEY
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(EXAMPLE), env={**os.environ, **known}, stdout=asyncio.subprocess.PIPE
+        sys.executable, str(EXAMPLE), env={**os.environ, **variables}, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     try:

@@ -1,4 +1,4 @@
-"""The webhook examples run as they stand, each a server of its own, against a sandbox; events come over a socket."""
+"""The webhook examples run unchanged as separate servers, against a sandbox; events come over a socket."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def running(sandbox: Sandbox, folder: Path, *arguments: str) -> AsyncIterator[Process]:
-    known = {"TRUECALLER_SANDBOX_LABEL_ID": sandbox.settings.labels[0].id, **sandbox.environment()}
-    ours = {"TRUECALLER_WEBHOOK_KEY": KEY, "XDG_STATE_HOME": str(folder), "PYTHONPATH": str(EXAMPLES.parent)}
+    account = {"TRUECALLER_SANDBOX_LABEL_ID": sandbox.settings.labels[0].id, **sandbox.environment()}
+    settings = {"TRUECALLER_WEBHOOK_KEY": KEY, "XDG_STATE_HOME": str(folder), "PYTHONPATH": str(EXAMPLES.parent)}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, env={**os.environ, **known, **ours}, stdout=PIPE, stderr=PIPE
+        sys.executable, *arguments, env={**os.environ, **account, **settings}, stdout=PIPE, stderr=PIPE
     )
     try:
         yield process

@@ -21,7 +21,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.cli.driving import Shell, finished
+from tests.cli.shell import Shell, finished
 from tests.virtual import run_virtual
 from truecaller_async import CallRecord, TruecallerClient
 from truecaller_async.errors import ConfigError

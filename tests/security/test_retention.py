@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.driving import CALLER, Shell, receiver, write_rows
+from tests.cli.shell import CALLER, Shell, receiver, write_rows
 from truecaller_async.cli.campaign import journal_files
-from truecaller_async.cli.campaign.retention import DAYS, keep_retention
+from truecaller_async.cli.campaign.journal_files import RETENTION_DAYS, purge_old_journals
 from truecaller_async.journal.handle import JournalHandle, open_handle
 from truecaller_async.journal.reader import JournalReader
 from truecaller_async.models import (
@@ -35,7 +35,7 @@ PAYLOAD = b"what was kept of one record"
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folder of the default journals."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    return journal_files.claimed("first.csv", NOW).parent
+    return journal_files.create_automatic("first.csv", NOW).parent
 
 
 def unfinished(path: Path, *, is_default: bool = True) -> JournalHandle:
@@ -50,7 +50,10 @@ def unfinished(path: Path, *, is_default: bool = True) -> JournalHandle:
     handle.transact(
         [
             handle.statements.build(
-                (*entries, *([NoteAdded(journal_files.OWN, os.path.realpath(path))] if is_default else []))
+                (
+                    *entries,
+                    *([NoteAdded(journal_files.AUTOMATIC_PATH_NOTE, os.path.realpath(path))] if is_default else []),
+                )
             )
         ]
     )
@@ -59,7 +62,7 @@ def unfinished(path: Path, *, is_default: bool = True) -> JournalHandle:
 
 def made(name: str = "input.csv", *, days: float, is_default: bool = True, path: Path | None = None) -> Path:
     """Create the journal of a campaign that was stopped the given number of days ago."""
-    path = path or journal_files.claimed(name, NOW)
+    path = path or journal_files.create_automatic(name, NOW)
     unfinished(path, is_default=is_default).close()
     aged(path, days)
     return path
@@ -79,18 +82,18 @@ def is_purged(path: Path) -> bool:
 def test_purge_after_thirty_days_keeps_the_summary_and_logs_one_line(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old = [made("a.csv", days=DAYS + 0.1), made("b.csv", days=400)]
-    young = made("c.csv", days=DAYS - 0.1)
+    old = [made("a.csv", days=RETENTION_DAYS + 0.1), made("b.csv", days=400)]
+    young = made("c.csv", days=RETENTION_DAYS - 0.1)
     assert all(PAYLOAD in path.read_bytes() for path in old)
-    keep_retention(NOW)
+    purge_old_journals(NOW)
     assert [is_purged(path) for path in (*old, young)] == [True, True, False]
     assert not any(PAYLOAD in path.read_bytes() for path in old)
     assert PAYLOAD in young.read_bytes()
     with JournalReader(old[0]) as reader:
         assert reader.state().outcome_counts() == {Outcome.UNSENT: 1}
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"Purged 2 journals in {folder} that nobody had written to for 30 days")
-    keep_retention(NOW + 400 * DAY, spared=young)
+    assert line.startswith(f"Purged 2 journals in {folder} without a write for 30 days")
+    purge_old_journals(NOW + 400 * DAY, keep=young)
     assert capsys.readouterr().err == "", "what is purged is not purged again"
 
 
@@ -133,17 +136,17 @@ def test_named_or_recent_journal_is_never_purged(
 ) -> None:
     path = make(folder)
     before = path.read_bytes()
-    keep_retention(NOW)
+    purge_old_journals(NOW)
     assert path.read_bytes() == before
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.fault("S37")
 def test_active_journal_and_journal_to_resume_are_never_purged(folder: Path) -> None:
-    path, resumed = journal_files.claimed("running.csv", NOW), made("resumed.csv", days=99)
+    path, resumed = journal_files.create_automatic("running.csv", NOW), made("resumed.csv", days=99)
     running = unfinished(path)
     aged(path, 99)
-    keep_retention(NOW, spared=resumed)
+    purge_old_journals(NOW, keep=resumed)
     assert not is_purged(path)
     assert not is_purged(resumed)
     running.close()
@@ -158,9 +161,9 @@ async def test_run_and_resume_apply_retention_and_read_commands_do_not(
         rows = write_rows(tmp_path / "new.csv", "caller,receiver,reason", [(CALLER, receiver(1), "A parcel is here")])
         named = str(tmp_path / "named.db")
         for verb in (("run", str(rows), "--journal", named), ("resume", named)):
-            old = journal_files.claimed("old.csv", NOW, {"XDG_STATE_HOME": shell.env["XDG_STATE_HOME"]})
+            old = journal_files.create_automatic("old.csv", NOW, {"XDG_STATE_HOME": shell.env["XDG_STATE_HOME"]})
             unfinished(old).close()
-            os.utime(old, (time.time() - (DAYS + 1) * DAY,) * 2)
+            os.utime(old, (time.time() - (RETENTION_DAYS + 1) * DAY,) * 2)
             assert (await shell.call("campaign", "status", str(old))).code == 0
             assert not is_purged(old)
             ended = await shell.run("campaign", *verb, "--json")

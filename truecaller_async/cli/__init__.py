@@ -1,28 +1,20 @@
-"""The command line: `truecaller`.
+"""Command line `truecaller`: options to client calls, results to output and exit codes.
 
-A thin shell. Every command makes a client, gives it work, and tells a person, or a program, what became of it: data
-goes to stdout, progress and notes go to stderr, and one number, the exit code, says how it ended. Nothing is decided
-here that the library decides; what is decided here is only how it is said.
+The commands contain no business logic: the library decides, and the command line formats. Data goes to stdout;
+progress, notes and errors go to stderr; the exit code says how the command ended.
 
-How the room is laid out:
+Modules:
+    - `app`: the root command; the only place where an exception becomes a message and an exit code.
+    - `exit_codes`, `error_messages`: exit codes, and an error as a message with advice.
+    - `account_options`, `param_types`, `list_command`, `number_file`: options and inputs of several commands.
+    - `formatting`, `output`: numbers and texts; tables and JSON.
+    - `commands/`: one module for each command group.
+    - `campaign/`: input, run, progress, results and summary of a campaign.
+    - `report/`: status and report of a journal, as data, text and HTML.
+    - `doctor/`: the checks of `truecaller doctor`.
 
-    app          the commands together, and the one place where errors become words and exit codes
-    exits        the exit codes               faults      an error as a message
-    params       durations and limits         connection  the options of the account, and the client they make
-    demo  sandbox  doctor  push  campaign     one file for each group of commands
-    batch  labels  feature_sets  numbers      listing  filters  number_file    what the lists have in common
-    token
-    surroundings  verdicts  report            what the doctor finds, says of it, and how
-    job          one run of a campaign         watching    while it runs       conclusion  what is said at its end
-    rows  bad_rows  reasons  recording        what a campaign reads, tells and writes
-    journals  past                            where journals lie, and what they tell of earlier runs
-    desk  findings                            looking at a journal: status, results, report, settle, purge
-    standing  page  retelling                 how that is shown: lines, a page of HTML, results once more
-    course       where it is, in figures      live  lines     how that is shown
-    account      how it ended                 phrases     figures and texts as people read them
-    output       tables and JSON on stdout
-
-click and rich come with the extra `cli`. Without them this module can still be imported, and `main` says what to do.
+click and rich come with the extra `cli`. This package can be imported without them; `main` then says how to install
+them.
 """
 
 from __future__ import annotations
@@ -30,22 +22,26 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
-NEEDED = ("click", "rich")
-INSTALL = 'The command line needs click and rich: pip install "truecaller-async[cli]"'
+REQUIRED = ("click", "rich")
+INSTALL = 'The command line needs click and rich. Install them: pip install "truecaller-async[cli]"'
+INTERRUPTED_STATUS = 130
+MISSING_DEPENDENCY_STATUS = 3
 
 
 def main() -> None:
-    """The entry point `truecaller`. Ends the process with one of the codes of `exits`."""
+    """Run the entry point `truecaller`, and exit with one of the codes of `exit_codes`."""
     try:
-        if find_spec("rich") is None:  # told at once, and not in the middle of a campaign
+        # rich is imported late; check for it now, so that it is not missed in the middle of a campaign.
+        if find_spec("rich") is None:
             raise ModuleNotFoundError("rich is missing", name="rich")
+        # Imported here, because click may not be installed.
         from truecaller_async.cli.app import app
-    except KeyboardInterrupt:  # before there is a command that could say so
+    except KeyboardInterrupt:  # during the import, before a command can handle it
         sys.stderr.write("Interrupted.\n")
-        sys.exit(130)
+        sys.exit(INTERRUPTED_STATUS)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in NEEDED:
+        if (error.name or "").partition(".")[0] not in REQUIRED:
             raise
         sys.stderr.write(INSTALL + "\n")
-        sys.exit(3)
+        sys.exit(MISSING_DEPENDENCY_STATUS)
     app()

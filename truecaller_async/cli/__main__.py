@@ -1,4 +1,4 @@
-"""`python -m truecaller_async.cli` is `truecaller`."""
+"""Run `truecaller` as `python -m truecaller_async.cli`."""
 
 from truecaller_async.cli import main
 

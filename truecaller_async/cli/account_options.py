@@ -1,8 +1,8 @@
-"""The account's side of a command: the options that say how the service is talked to, and the client they make.
+"""Options of every command that uses an account, and the client that they configure.
 
-Credentials come from the environment only: an option is seen by everybody who lists processes. What has a variable of
-its own can be overridden by an option. State is kept on disk unless something else is asked for, because commands are
-short, and each that made its own tokens would spend the budget of ten in half an hour.
+Credentials come from the environment only, because other users of the machine can list the arguments of a process.
+Settings with an environment variable can be overridden by an option. Tokens are kept in a file by default, because
+commands are short: if each one minted its own token, ten commands would use up the mint limit of half an hour.
 """
 
 from __future__ import annotations
@@ -28,21 +28,35 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @attrs.frozen
 class AccountOptions:
-    """The values of the options. None means: as the environment says, or the default."""
+    """Values of the account options; None means the environment variable or the default."""
 
     limits: tuple[str, ...] = ()
+    """Values of `--limit`, such as `batch=60/60`."""
     tokens: int | None = None
+    """Maximum number of live tokens."""
     api_version: str | None = None
+    """Version of the API."""
     state: str | None = None
+    """State URL: `memory:` or `sqlite:///PATH`."""
     read_timeout: float = 30.0
+    """Seconds without a byte after which a request fails."""
 
     @classmethod
-    def out_of(cls, given: dict[str, Any]) -> AccountOptions:
-        """Takes its own values out of the parameters of a command."""
-        return cls(**{field.name: given.pop(field.name, field.default) for field in attrs.fields(cls)})
+    def pop_from(cls, params: dict[str, Any]) -> AccountOptions:
+        """Remove the account options from the parameters of a command, and return them."""
+        return cls(**{field.name: params.pop(field.name, field.default) for field in attrs.fields(cls)})
 
     def client(self, environ: Mapping[str, str] = os.environ, *, observer: Observer | None = None) -> TruecallerClient:
-        """The client. Raises `ConfigError`."""
+        """Create the client.
+
+        Args:
+            environ: Environment variables.
+            observer: Receives requests and events; None logs them.
+
+        Raises:
+            ConfigError: A setting is missing or wrong.
+        """
+        # The client imports aiohttp; --help must not.
         from truecaller_async.client import TruecallerClient
         from truecaller_async.settings import settings_from
 
@@ -50,8 +64,8 @@ class AccountOptions:
         settings["timeouts"] = Timeouts(read=self.read_timeout)
         settings["state"] = self.state_url(environ)
         if self.limits:
-            known = settings.get("limits")
-            base = known if isinstance(known, Limits) else Limits.documented()
+            from_environment = settings.get("limits")
+            base = from_environment if isinstance(from_environment, Limits) else Limits.documented()
             settings["limits"] = base.parse(",".join(self.limits))
         if self.tokens is not None:
             settings["max_tokens"] = self.tokens
@@ -60,12 +74,12 @@ class AccountOptions:
         return TruecallerClient(**settings, observer=observer)  # type: ignore[arg-type]
 
     def state_url(self, environ: Mapping[str, str] = os.environ) -> str:
-        """Where tokens live: the option, else the variable, else a file of the user's."""
+        """Return the state URL: the option, or else the environment variable, or else the default file."""
         return self.state or environ.get("TRUECALLER_STATE") or default_state(environ)
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:
-    """`truecaller` in the user's folder for what programs keep."""
+    """Return the folder `truecaller` in `$XDG_STATE_HOME`, or in `~/.local/state`."""
     folder = Path(environ.get("XDG_STATE_HOME", ""))
     if not folder.is_absolute():
         folder = Path.home() / ".local" / "state"
@@ -73,12 +87,12 @@ def state_folder(environ: Mapping[str, str]) -> Path:
 
 
 def default_state(environ: Mapping[str, str]) -> str:
-    """`state.db` in that folder, as a state URL."""
+    """Return the state URL of `state.db` in the state folder."""
     return f"sqlite:///{state_folder(environ) / 'state.db'}"
 
 
-def connection_options(command: Command) -> Command:
-    """The options that every command has that works with an account."""
+def account_options(command: Command) -> Command:
+    """Add the account options to a command."""
     for option in (
         click.option(
             "--read-timeout",
@@ -86,20 +100,22 @@ def connection_options(command: Command) -> Command:
             metavar="DURATION",
             default="30s",
             show_default=True,
-            help="Silence after which an answer is given up.",
+            help="Fail a request after this time without a byte.",
         ),
         click.option(
-            "--state", metavar="URL", help="Where tokens live: memory: or sqlite:///PATH.  [default: a file of yours]"
+            "--state",
+            metavar="URL",
+            help="Where tokens are kept: memory: or sqlite:///PATH.  [default: a file in $XDG_STATE_HOME/truecaller]",
         ),
         click.option("--api-version", type=click.Choice(VERSIONS), help="Version of the API.  [default: v2]"),
-        click.option("--tokens", type=int, help="Tokens alive at once, at most.  [default: 10]"),
+        click.option("--tokens", type=int, help="Maximum number of live tokens.  [default: 10]"),
         click.option(
             "--limit",
             "limits",
             type=limit,
             metavar="NAME=LIMIT/SECONDS",
             multiple=True,
-            help="A limit of your account, such as batch=60/60; may be repeated.",
+            help="A limit of the account, such as batch=60/60; repeatable.",
         ),
     ):
         command = option(command)

@@ -1,17 +1,7 @@
-"""The exit codes: one number that says how a command ended.
+"""Exit codes of the command line.
 
-    0      every record delivered, or a duplicate of one; nothing to do
-    1      a defect of ours
-    2      wrong usage
-    3      configuration or credentials
-    4      input refused before anything was sent
-    5      finished, but some records are not delivered
-    6      budget, deadline or journal: stopped with records unsent, or the journal cannot be used
-    7      the service was not reached, or gave no answer that can be relied on
-    130    interrupted (SIGINT); 143 terminated (SIGTERM)
-
-Where more than one would fit, the cause goes before its consequence: a signal before a fault, a fault before the
-counts.
+If more than one code fits, the cause has precedence over its consequence: a signal over an error, an error over the
+counts of a campaign.
 """
 
 from __future__ import annotations
@@ -25,16 +15,35 @@ from truecaller_async.models import Summary
 
 
 class ExitCode(IntEnum):
-    """The codes that do not stand for a signal."""
+    """Exit codes, except those of a process that a signal stopped."""
 
     DONE = 0
-    DEFECT = 1
+    INTERNAL_ERROR = 1
     USAGE = 2
     CONFIG = 3
     INPUT = 4
     PARTIAL = 5
     STOPPED = 6
     UNREACHABLE = 7
+
+
+SIGNAL_OFFSET_CODE = 128
+"""Added to the number of the signal that stopped a process, as shells do."""
+
+MEANINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "0": "every record was delivered, or is a duplicate of one; nothing to do",
+        "1": "internal error",
+        "2": "wrong usage",
+        "3": "configuration or credentials",
+        "4": "the input was refused before anything was sent",
+        "5": "finished, and some records are not delivered",
+        "6": "limit, deadline or journal: stopped with records unsent, or the journal cannot be used",
+        "7": "the service was not reached, or gave no usable answer",
+        "130, 143": "interrupted (SIGINT), terminated (SIGTERM)",
+    }
+)
+"""Meaning of each exit code, for `truecaller --help` and the documentation."""
 
 
 BY_ERROR: Mapping[type[errors.TruecallerError], ExitCode] = MappingProxyType(
@@ -57,26 +66,23 @@ BY_ERROR: Mapping[type[errors.TruecallerError], ExitCode] = MappingProxyType(
         errors.TransportError: ExitCode.UNREACHABLE,
         errors.ServerError: ExitCode.UNREACHABLE,
         errors.DecodeError: ExitCode.UNREACHABLE,
-        errors.TruecallerError: ExitCode.DEFECT,
+        errors.TruecallerError: ExitCode.INTERNAL_ERROR,
     }
 )
-"""The code of an error; one that is not named has the code of the class it comes from."""
-
-SIGNALLED = 128
-"""A process that a signal ended has this plus the signal's number, as shells have it."""
+"""Exit code of each error class; a class that is missing has the code of its nearest base class."""
 
 
 def exit_for_error(error: errors.TruecallerError) -> int:
-    """The code of a command that ended with this error."""
+    """Return the exit code of a command that ended with an error."""
     if isinstance(error, errors.SourceError) and error.row == 0:
         return ExitCode.INPUT
     return next(BY_ERROR[cls] for cls in type(error).__mro__ if cls in BY_ERROR)
 
 
 def exit_for_summary(summary: Summary) -> int:
-    """The code of a campaign that ran to its end."""
-    good = summary.delivered + summary.duplicate
-    if good == summary.read:
+    """Return the exit code of a campaign that ran to its end."""
+    successful = summary.delivered + summary.duplicate
+    if successful == summary.read:
         return ExitCode.DONE
     if summary.unsent:
         return ExitCode.STOPPED
@@ -85,8 +91,8 @@ def exit_for_summary(summary: Summary) -> int:
     return ExitCode.PARTIAL
 
 
-def exit_for_campaign(summary: Summary, fault: errors.TruecallerError | None, signum: int | None) -> int:
-    """The code of a campaign, however it ended."""
+def exit_for_campaign(summary: Summary, error: errors.TruecallerError | None, signum: int | None) -> int:
+    """Return the exit code of a campaign: of the signal, the error, or the counts, in this order."""
     if signum is not None:
-        return SIGNALLED + signum
-    return exit_for_summary(summary) if fault is None else exit_for_error(fault)
+        return SIGNAL_OFFSET_CODE + signum
+    return exit_for_summary(summary) if error is None else exit_for_error(error)

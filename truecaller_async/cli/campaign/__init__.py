@@ -1,1 +1,1 @@
-"""What the campaign commands share: reading input, running, displaying and writing results."""
+"""Read the input of a campaign, run it, display its progress, and write results and summary."""

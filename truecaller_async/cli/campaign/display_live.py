@@ -1,7 +1,7 @@
-"""Progress on a terminal: a few lines that stay where they are, redrawn four times a second.
+"""Live progress display on a terminal, redrawn four times per second.
 
-It is drawn on stderr, so that stdout can go to a file meanwhile, and no wider than 80 columns. Notes are printed above
-it. At the end only the two bars are left.
+It is drawn on stderr, at most 80 columns wide, so stdout can be redirected to a file. Notes are printed above it. When
+the campaign has ended, only the two progress bars remain.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from truecaller_async.cli.campaign.progress_view import ProgressView
 from truecaller_async.cli.formatting import number
 
 BAR_WIDTH = 30
-WIDTH = 80
+MAX_WIDTH = 80
 
 
 class LiveDisplay:
-    """The display for a person who looks on."""
+    """Display for a terminal."""
 
-    first = 0.1
-    every = 0.25
+    first_seconds = 0.1
+    interval_seconds = 0.25
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
 
-    def render(self, course: ProgressView) -> None:
-        """Draw it anew."""
-        self._live.update(picture(course), refresh=True)
+    def render(self, view: ProgressView) -> None:
+        """Redraw the progress."""
+        self._live.update(drawing(view), refresh=True)
 
     def note(self, text: str) -> None:
-        """Above the bars."""
+        """Print a message above the progress."""
         self._console.print(Text(text), soft_wrap=True)
 
     def __enter__(self) -> Self:
@@ -50,32 +50,32 @@ class LiveDisplay:
         self._live.stop()
 
 
-def picture(course: ProgressView) -> RenderableType:
-    """What is drawn."""
-    progress = course.progress
+def drawing(view: ProgressView) -> RenderableType:
+    """Return the drawing of the progress: two bars, and the details while the campaign runs."""
+    progress = view.progress
     bars = Table.grid(padding=(0, 2, 0, 0))
-    _bar(bars, course, "sent", progress.sent, course.sendable)
-    _bar(bars, course, "resolved", progress.resolved, course.rows)
+    _add_bar(bars, view, "sent", progress.sent, view.sendable)
+    _add_bar(bars, view, "resolved", progress.resolved, view.rows)
     if progress.finished:
         return bars
-    return Group(bars, _facts(course))
+    return Group(bars, _details(view))
 
 
-def _bar(bars: Table, course: ProgressView, name: str, count: int, whole: int | None) -> None:
-    bar = ProgressBar(total=whole, completed=count, width=BAR_WIDTH, pulse=whole is None)
-    share = f"{100 * count // whole}%" if whole else ""
-    bars.add_row(f"{name:8}", bar, course.part_of(count, whole), share)
+def _add_bar(bars: Table, view: ProgressView, name: str, count: int, total: int | None) -> None:
+    bar = ProgressBar(total=total, completed=count, width=BAR_WIDTH, pulse=total is None)
+    percent = f"{100 * count // total}%" if total else ""
+    bars.add_row(f"{name:8}", bar, view.part_of(count, total), percent)
 
 
-def _facts(course: ProgressView) -> Table:
-    facts = Table.grid(padding=(0, 2, 0, 0))
-    facts.width = WIDTH
-    facts.add_column(no_wrap=True)
-    facts.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    facts.add_row(f"{'rate':8}", course.rate)
-    facts.add_row("tokens", course.tokens)
-    for place, sentence in enumerate(course.waiting):
-        facts.add_row("waiting" if place == 0 else "", Text(sentence, style="yellow"))
-    for place, (count, reason) in enumerate(course.reasons):
-        facts.add_row("failures" if place == 0 else "", Text(f"{number(count)}  {reason}"))
-    return facts
+def _details(view: ProgressView) -> Table:
+    details = Table.grid(padding=(0, 2, 0, 0))
+    details.width = MAX_WIDTH
+    details.add_column(no_wrap=True)
+    details.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    details.add_row(f"{'rate':8}", view.rate)
+    details.add_row("tokens", view.tokens)
+    for index, sentence in enumerate(view.waiting):
+        details.add_row("waiting" if index == 0 else "", Text(sentence, style="yellow"))
+    for index, (count, reason) in enumerate(view.reasons):
+        details.add_row("failures" if index == 0 else "", Text(f"{number(count)}  {reason}"))
+    return details

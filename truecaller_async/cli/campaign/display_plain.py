@@ -1,6 +1,6 @@
-"""Progress without a terminal: lines that a log keeps, for a person or for a program.
+"""Progress without a terminal: plain lines on stderr, or JSON lines on stdout.
 
-The first line comes after a second, so that one sees that it runs; then there is one every ten seconds.
+The first line is written after one second, then one line every ten seconds.
 """
 
 from __future__ import annotations
@@ -17,22 +17,32 @@ import click
 from truecaller_async.cli.campaign.progress_view import ProgressView
 from truecaller_async.models import Summary
 
-FIRST_AFTER = 1.0
-EVERY = 10.0
+FIRST_SECONDS = 1.0
+INTERVAL_SECONDS = 10.0
 
 
 class Display(Protocol):
-    """Shows where a campaign is. A context manager. `first` and `every` are seconds between two showings."""
+    """Shows the progress of a campaign and notes to the user. A context manager."""
 
-    first: float
-    every: float
+    first_seconds: float
+    """Seconds from the start to the first `render`."""
+    interval_seconds: float
+    """Seconds between two calls of `render`."""
 
-    def render(self, course: ProgressView) -> None:
-        """The campaign is here."""
+    def render(self, view: ProgressView) -> None:
+        """Show the current progress.
+
+        Args:
+            view: The progress at this moment.
+        """
         ...
 
     def note(self, text: str) -> None:
-        """Something a person should read, now."""
+        """Show a message to the user immediately.
+
+        Args:
+            text: One or more lines.
+        """
         ...
 
     def __enter__(self) -> Self: ...
@@ -43,18 +53,18 @@ class Display(Protocol):
 
 
 class PlainDisplay:
-    """Plain lines on stderr."""
+    """Display that writes plain lines to stderr."""
 
-    first = FIRST_AFTER
-    every = EVERY
+    first_seconds = FIRST_SECONDS
+    interval_seconds = INTERVAL_SECONDS
 
-    def render(self, course: ProgressView) -> None:
-        """One line, while there is something to wait for."""
-        if not course.progress.finished:
-            click.echo(line_of(course), err=True)
+    def render(self, view: ProgressView) -> None:
+        """Write one line, unless the campaign has ended."""
+        if not view.progress.finished:
+            click.echo(progress_line(view), err=True)
 
     def note(self, text: str) -> None:
-        """To stderr."""
+        """Write a message to stderr."""
         click.echo(text, err=True)
 
     def __enter__(self) -> Self:
@@ -63,56 +73,56 @@ class PlainDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing to put away."""
+        pass
 
 
 class JsonDisplay(PlainDisplay):
-    """Progress as JSON lines on stdout; notes stay on stderr."""
+    """Display that writes progress as JSON lines to stdout, and notes to stderr."""
 
-    def render(self, course: ProgressView) -> None:
-        """One event, while there is something to wait for."""
-        if not course.progress.finished:
-            click.echo(json.dumps(progress_event(course)))
+    def render(self, view: ProgressView) -> None:
+        """Write one event, unless the campaign has ended."""
+        if not view.progress.finished:
+            click.echo(json.dumps(progress_event(view)))
 
 
-def line_of(course: ProgressView) -> str:
-    """The campaign in one line."""
-    progress = course.progress
-    said = [
-        f"sent {course.part_of(progress.sent, course.sendable)}",
-        f"resolved {course.part_of(progress.resolved, course.rows)}",
-        course.rate,
-        f"tokens {course.tokens}",
-        *course.waiting,
+def progress_line(view: ProgressView) -> str:
+    """Return the progress in one line."""
+    progress = view.progress
+    parts = [
+        f"sent {view.part_of(progress.sent, view.sendable)}",
+        f"resolved {view.part_of(progress.resolved, view.rows)}",
+        view.rate,
+        f"tokens {view.tokens}",
+        *view.waiting,
     ]
-    return "; ".join(said)
+    return "; ".join(parts)
 
 
-def progress_event(course: ProgressView) -> dict[str, Any]:
-    """The event that a program reads while the campaign runs."""
-    fields = attrs.asdict(course.progress)
+def progress_event(view: ProgressView) -> dict[str, Any]:
+    """Return the progress as a JSON event."""
+    fields = attrs.asdict(view.progress)
     del fields["finished"], fields["reasons"]
-    until = course.progress.waiting_until
+    until = view.progress.waiting_until
     return {
         "event": "progress",
-        "total": course.rows,
-        **{name: _rounded(value) for name, value in fields.items()},
+        "total": view.rows,
+        **{name: _json_value(value) for name, value in fields.items()},
         "waiting_until": None if until is None else until.isoformat(timespec="seconds"),
-        "seconds_left": _rounded(course.seconds_left),
-        "reasons": [{"records": count, "reason": reason} for count, reason in course.reasons],
+        "seconds_left": _json_value(view.seconds_left),
+        "reasons": [{"records": count, "reason": reason} for count, reason in view.reasons],
     }
 
 
 def summary_event(summary: Summary, **more: object) -> dict[str, Any]:
-    """The last event of a campaign."""
-    fields = {name: _rounded(value) for name, value in attrs.asdict(summary).items()}
+    """Return the summary as the last JSON event of a campaign, with more fields at its end."""
+    fields = {name: _json_value(value) for name, value in attrs.asdict(summary).items()}
     return {"event": "summary", **fields, **more}
 
 
-def _rounded(value: Any) -> Any:
-    """A value for JSON, which has no infinity."""
+def _json_value(value: Any) -> Any:
+    """Round floats to 3 decimals; replace infinity, which JSON does not have, by None."""
     if isinstance(value, Mapping):
-        return {name: _rounded(item) for name, item in value.items()}
+        return {name: _json_value(item) for name, item in value.items()}
     if not isinstance(value, float):
         return value
     return round(value, 3) if math.isfinite(value) else None

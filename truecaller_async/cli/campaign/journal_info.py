@@ -1,4 +1,4 @@
-"""What a journal tells of the runs before this one."""
+"""Read from a journal what a later command needs to know about the earlier runs of a campaign."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from truecaller_async.cli.campaign.failure_reasons import KINDS_KEPT, FailureReasons
-from truecaller_async.cli.campaign.journal_files import FILL, INPUT, RESULTS, reader_of
+from truecaller_async.cli.campaign.failure_reasons import KINDS_MAX, FailureReasons
+from truecaller_async.cli.campaign.journal_files import DEFAULTS_NOTE, INPUT_NOTE, RESULTS_NOTE, reader_of
 from truecaller_async.cli.campaign.rebuild_results import FinalRows, ResultRebuilder
 from truecaller_async.errors import ConfigError, JournalError
 from truecaller_async.models import CampaignStarted
@@ -23,100 +23,123 @@ if TYPE_CHECKING:
     from truecaller_async.planning.campaign_state import CampaignState
 
 
-def out_is(out: str, remembered: str | None) -> bool:
-    """Whether that is the file of results of the runs before."""
-    return remembered is not None and Path(out).resolve() == Path(remembered).resolve()
+def _is_same_file(path: str, other: str | None) -> bool:
+    return other is not None and Path(path).resolve() == Path(other).resolve()
 
 
 @attrs.frozen
 class JournalInfo:
-    """The campaign of a journal as it stood when it was looked at."""
+    """The campaign of a journal at the moment at which the journal was read."""
 
     path: Path
+    """Path of the journal."""
     state: CampaignState
-    begun: CampaignStarted
+    """State of the campaign."""
+    started: CampaignStarted
+    """The first entry of the journal."""
     reasons: FailureReasons
+    """Failure reasons of the earlier runs."""
     is_running: bool = False
+    """A process works on the campaign."""
     input: FileSource | None = None
-    """Given by `moved`; None is the input that the journal names."""
+    """Set by `with_input`; None is the input that the journal names."""
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """Look at a journal. Raises `JournalError`."""
+        """Read a journal.
+
+        Raises:
+            JournalError: The journal cannot be read or contains no campaign.
+        """
         reasons = FailureReasons()
         with reader_of(path) as reader:
             state = reader.state()
             is_running = reader.owner() is not None
-            for outcome, reason, count in reader.reasons(KINDS_KEPT):
+            for outcome, reason, count in reader.reasons(KINDS_MAX):
                 reasons.add(outcome, reason, count)
         if state.started is None:
-            raise JournalError(f"{path} holds no campaign yet")
+            raise JournalError(f"{path} contains no campaign yet")
         return cls(path, state, state.started, reasons, is_running)
 
     @property
     def notes(self) -> Mapping[str, str]:
-        """What the runs before have noted."""
+        """Return the notes of the earlier runs."""
         return self.state.notes
 
     @property
     def name(self) -> str:
-        """What the input is called in messages."""
-        return self.notes.get(INPUT) or self.input_path or "the input"
+        """Return the name of the input in messages."""
+        return self.notes.get(INPUT_NOTE) or self.input_path or "the input"
 
     @property
     def input_path(self) -> str | None:
-        """The file of the input, where it is one."""
+        """Return the path of the input; None if it is not a file."""
         if self.input is not None:
             return None if self.input.path is None else str(self.input.path)
-        return None if self.begun.source is None else self.begun.source.path
+        return None if self.started.source is None else self.started.source.path
 
     @property
-    def lost_input(self) -> bool:
-        """Whether rows were never read, and the journal cannot read them."""
-        return self.begun.source is None and not self.state.source_exhausted
+    def has_unreadable_rows(self) -> bool:
+        """Return whether rows were never read, and the journal cannot reopen the input."""
+        return self.started.source is None and not self.state.source_exhausted
 
-    def moved(self, file: str) -> Self:
-        """The same with its input in that file: where it was moved, or a copy of what came from standard input.
+    def with_input(self, file: str) -> Self:
+        """Return a copy whose input is `file`: the moved file, or a copy of standard input.
 
-        Columns and fill are those of the first run. Raises `SourceError`.
+        Column mapping and defaults are those of the first run.
+
+        Raises:
+            SourceError: The file cannot be read.
         """
-        if self.begun.source is not None:
-            source = reopen_source(attrs.evolve(self.begun.source, path=str(Path(file).absolute())))
+        if self.started.source is not None:
+            source = reopen_source(attrs.evolve(self.started.source, path=str(Path(file).absolute())))
         else:
-            fill = self.notes.get(FILL)
-            source = open_source(file, None if fill is None else ColumnDefaults(**json.loads(fill)))
+            defaults = self.notes.get(DEFAULTS_NOTE)
+            source = open_source(file, None if defaults is None else ColumnDefaults(**json.loads(defaults)))
         return attrs.evolve(self, input=source)
 
-    def check_free(self, out: str) -> None:
-        """Raises `ConfigError` where a new file of that name would destroy what is still needed.
+    def check_can_write(self, out: str) -> None:
+        """Check that a new file would not overwrite the input, the journal, or results of an active run.
 
-        That is the input, the journal, and the results of a run that goes on: it would write to a file without a name.
+        Args:
+            out: Path of the new file.
+
+        Raises:
+            ConfigError: It would.
         """
         check_not_input(out, self.input_path)
         check_not_input(out, self.path, what="journal")
-        if self.is_running and out_is(out, self.notes.get(RESULTS)):
-            raise ConfigError(f"the campaign is running and writes its results to {out}; choose another file")
+        if self.is_running and _is_same_file(out, self.notes.get(RESULTS_NOTE)):
+            raise ConfigError(f"the campaign is running and writes its results to {out}. Choose another file.")
 
-    def retelling(self, tell: Callable[[str], None]) -> ResultRebuilder:
-        """Its results once more."""
-        source = self.begun.source
+    def rebuilder(self, note: Callable[[str], None]) -> ResultRebuilder:
+        """Return a rebuilder of the results; `note` shows its messages."""
+        source = self.started.source
         if source is None:
             source = None if self.input is None else self.input.descriptor()
         elif self.input_path is not None:
-            source = attrs.evolve(source, path=self.input_path)  # its size and time as noted: a changed file is told
-        return ResultRebuilder(self.path, source, tell)
+            # Size and time stay those of the first run, so that a changed file is reported.
+            source = attrs.evolve(source, path=self.input_path)
+        return ResultRebuilder(self.path, source, note)
 
-    def reopened_results(self, results: str, *, goes_on: bool, tell: Callable[[str], None]) -> ResultSink:
-        """The file of results with every row in it that was final then, ready for more.
+    def open_results(self, path: str, *, append: bool, note: Callable[[str], None]) -> ResultSink:
+        """Open a results file that contains every final row, ready for more.
 
-        `goes_on` is for the file of the runs before; another one is written anew. Raises `ConfigError`, `JournalError`
-        and `OSError`.
+        Args:
+            path: The results file.
+            append: Repair and continue the file of the earlier runs; otherwise the file is replaced.
+            note: Shows a message to the user.
+
+        Raises:
+            ConfigError: The file is not a results file, or is the input.
+            JournalError: The journal cannot be read.
+            OSError: The file cannot be written.
         """
         is_final = FinalRows(self.state)
-        there = repair_results_file(Path(results), is_final) if goes_on else RowSet()
-        sink = open_sink(results, source=self.input_path, append=goes_on)
+        present = repair_results_file(Path(path), is_final) if append else RowSet()
+        sink = open_sink(path, source=self.input_path, append=append)
         try:
-            self.retelling(tell).what_is_missing(sink, there, is_final)
+            self.rebuilder(note).write_missing(sink, present, is_final)
         except BaseException:
             sink.close()
             raise

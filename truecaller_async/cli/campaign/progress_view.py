@@ -1,4 +1,4 @@
-"""Where a campaign is at one moment, in the figures that a person asks for: how far, how fast, how long still."""
+"""Format the progress of a campaign: counts, rate, time left, and what limits the rate."""
 
 from __future__ import annotations
 
@@ -10,42 +10,46 @@ from truecaller_async.cli.formatting import duration, number
 from truecaller_async.models import Outcome, Progress
 
 NEVER_SENT = (Outcome.INVALID, Outcome.EXPIRED, Outcome.DUPLICATE)
-REASONS_SHOWN = 5
+REASONS_MAX = 5
 SERVICE = "service"
-PROBED = "the service does not answer; it is probed now and then"
-BOUND = {
-    "limits": "held by the limits",
-    "source": "held by the source",
-    "reader": "held by writing results",
-    "max_unresolved": "held by unresolved records",
+PROBING = "the service does not answer; probes are sent until it does"
+LIMITED_BY = {
+    "limits": "limited by the rate limits",
+    "source": "limited by the source",
+    "reader": "limited by writing results",
+    "max_unresolved": "limited by max_unresolved",
 }
+"""Text for each value of `Progress.limited_by`, except `service`."""
 
 
 @attrs.frozen
 class ProgressView:
-    """`total` is how many rows are expected, None where nobody knows; `reasons` are (records, reason)."""
+    """Progress at one moment, with what the display adds to it."""
 
     progress: Progress
+    """The progress of the campaign stream."""
     total: int | None = None
+    """Expected number of rows; None if unknown."""
     reasons: tuple[tuple[int, str], ...] = ()
+    """The most frequent failure reasons, as (records, reason)."""
 
     @property
     def rows(self) -> int | None:
-        """The rows there are, as far as it is known: the count may be too low, and at the end it is exact."""
+        """Return the number of rows: exact when finished, otherwise an estimate; None if unknown."""
         if self.progress.finished:
             return self.progress.read
         return None if self.total is None else max(self.total, self.progress.read)
 
     @property
     def sendable(self) -> int | None:
-        """The rows there are, without those that will not be sent."""
+        """Return the number of rows without those that are never sent; None if unknown."""
         if self.rows is None:
             return None
         return self.rows - sum(self.progress.outcomes.get(outcome, 0) for outcome in NEVER_SENT)
 
     @property
     def seconds_left(self) -> float | None:
-        """Until everything is sent, at the present rate; None where nobody knows, or the service does not answer."""
+        """Return the seconds until all rows are sent; None if unknown or the service does not answer."""
         if self.progress.limited_by == SERVICE:
             return None
         if self.sendable is None or self.progress.rate <= 0 or self.progress.sent >= self.sendable:
@@ -55,33 +59,33 @@ class ProgressView:
 
     @property
     def rate(self) -> str:
-        """How fast, how fast it may be, and how long still."""
+        """Return the rate, the permitted rate, the time left, and what limits the rate."""
         progress = self.progress
         if not progress.tokens_live:
             return "waiting for a token"
-        said = [f"{number(progress.rate)} of {number(progress.permitted_rate)} records/s"]
+        parts = [f"{number(progress.rate)} of {number(progress.permitted_rate)} records/s"]
         if self.seconds_left is not None:
-            said.append(f"{duration(self.seconds_left)} left")
-        if progress.limited_by in BOUND:
-            said.append(BOUND[progress.limited_by])
-        return ", ".join(said)
+            parts.append(f"{duration(self.seconds_left)} left")
+        if progress.limited_by in LIMITED_BY:
+            parts.append(LIMITED_BY[progress.limited_by])
+        return ", ".join(parts)
 
     @property
     def tokens(self) -> str:
-        """How many tokens there are."""
+        """Return the number of tokens: live, cooling down, and the maximum."""
         progress = self.progress
-        return f"{progress.tokens_live} live, {progress.tokens_cooling_down} on hold, {progress.tokens_max} at most"
+        return f"{progress.tokens_live} live, {progress.tokens_cooling_down} cooling down, {progress.tokens_max} max"
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """What has to come before anything is sent."""
-        until, said = self.progress.waiting_until, []
+        """Return what must happen before anything is sent."""
+        until, conditions = self.progress.waiting_until, []
         if until is not None:
-            said.append(f"no token may be created before {until.astimezone():%H:%M:%S}")
+            conditions.append(f"no token may be minted before {until.astimezone():%H:%M:%S}")
         if self.progress.limited_by == SERVICE:
-            said.append(PROBED)
-        return tuple(said)
+            conditions.append(PROBING)
+        return tuple(conditions)
 
-    def part_of(self, count: int, whole: int | None) -> str:
-        """ "3,000 of 5,000" or, with an open end, "3,000"."""
-        return number(count) if whole is None else f"{number(count)} of {number(whole)}"
+    def part_of(self, count: int, total: int | None) -> str:
+        """Return "3,000 of 5,000", or "3,000" if the total is unknown."""
+        return number(count) if total is None else f"{number(count)} of {number(total)}"

@@ -1,8 +1,8 @@
-"""Results once more, from the journal and the input.
+"""Rebuild the results of a campaign from its journal and its input.
 
-The journal has a word for each row, and no more than it needs: not the key of a delivered row, and never the id that
-the server gave a record. So the input is read again in step with it, for the keys. Where the input is gone, or is not
-what it was, the keys stay empty and a note says so.
+The journal stores the outcome of each row, but not the key of a delivered row and no record id. The input is therefore
+read again in step with the journal, to get the keys. If the input cannot be read or has changed, the keys stay empty or
+may be wrong, and a note reports it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import attrs
 from truecaller_async.cli.formatting import number
 from truecaller_async.errors import ConfigError, SourceError
 from truecaller_async.models import RecordResult, Row, SourceDescriptor
+from truecaller_async.sources import is_unchanged, reopen_source
 
 if TYPE_CHECKING:
     from truecaller_async.journal.reader import RowOutcome
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
     from truecaller_async.sinks import ResultSink
     from truecaller_async.sinks.results_file import RowSet
 
-AT_ONCE = 1000
+WRITE_ROWS = 1000
 NO_INPUT = "Note: the input of this campaign cannot be read again, so the column key is empty"
 
 Item = TypeVar("Item")
 
 
 class FinalRows:
-    """Which rows had their final word at one moment."""
+    """The set of rows that had a final outcome at one moment."""
 
     def __init__(self, state: CampaignState) -> None:
         self.last = state.position.row
@@ -46,69 +47,75 @@ class FinalRows:
 
 @attrs.frozen
 class ResultRebuilder:
-    """What a journal and the note of its source have to tell. `tell` takes a message for a person."""
+    """Writes results of a journal to a sink."""
 
     journal: Path
+    """Path of the journal."""
     source: SourceDescriptor | None
-    tell: Callable[[str], None]
+    """How to reopen the input; None if it cannot be reopened."""
+    note: Callable[[str], None]
+    """Shows a message to the user."""
 
-    def into(self, sink: ResultSink, wanted: Callable[[RowOutcome], bool]) -> int:
-        """Write the wanted words, and say how many. Raises `JournalError`, and `OSError` as the file system does."""
-        from truecaller_async.journal.reader import JournalReader
+    def write(self, sink: ResultSink, include: Callable[[RowOutcome], bool]) -> int:
+        """Write the included rows and return their number.
+
+        Raises:
+            JournalError: The journal cannot be read.
+            OSError: The results cannot be written.
+        """
+        from truecaller_async.journal.reader import JournalReader  # imports SQLite
 
         count = 0
         with JournalReader(self.journal) as reader:
-            for results in _lists(self._results(filter(wanted, reader.row_outcomes()))):
+            for results in _chunks(self._results(filter(include, reader.row_outcomes()))):
                 sink.write(results)
                 count += len(results)
         return count
 
-    def what_is_missing(self, sink: ResultSink, there: RowSet, is_final: FinalRows) -> None:
-        """Write the rows that were final at that moment and are not there; raises like `into`."""
-        if len(there) < len(is_final):
-            self.into(sink, lambda word: is_final(word.row) and word.row not in there)
+    def write_missing(self, sink: ResultSink, present: RowSet, is_final: FinalRows) -> None:
+        """Write the final rows that are not present yet; raises like `write`."""
+        if len(present) < len(is_final):
+            self.write(sink, lambda outcome: is_final(outcome.row) and outcome.row not in present)
 
-    def _results(self, words: Iterable[RowOutcome]) -> Iterator[RecordResult]:
+    def _results(self, outcomes: Iterable[RowOutcome]) -> Iterator[RecordResult]:
         keys = self._keys()
         next(keys)
-        for word in words:
+        for outcome in outcomes:
             yield RecordResult(
                 None,
-                word.row,
-                keys.send(word.row),
-                word.outcome,
-                word.reason,
-                word.field,
-                word.batch_id,
-                attempts=word.attempts,
-                possibly_duplicated=word.possibly_duplicated,
-                final=word.final,
+                outcome.row,
+                keys.send(outcome.row),
+                outcome.outcome,
+                outcome.reason,
+                outcome.field,
+                outcome.batch_id,
+                attempts=outcome.attempts,
+                possibly_duplicated=outcome.possibly_duplicated,
+                final=outcome.final,
             )
 
     def _keys(self) -> Generator[str | None, int, None]:
-        """Sent the numbers of rows, ascending, it gives their keys."""
+        """Receive row numbers in ascending order with `send`, and yield the key of each."""
         wanted = yield None
         try:
             for row in self._rows():
                 while row.number == wanted:
                     wanted = yield None if row.record is None else row.record.key
         except (SourceError, ConfigError) as error:
-            self.tell(f"{NO_INPUT} from row {number(wanted)} on: {error}")
+            self.note(f"{NO_INPUT} from row {number(wanted)} on: {error}")
         while True:
             yield None
 
     def _rows(self) -> Iterator[Row]:
-        from truecaller_async.sources import is_unchanged, reopen_source
-
         if self.source is None:
-            self.tell(f"{NO_INPUT}.")
+            self.note(f"{NO_INPUT}.")
             return iter(())
         rows = reopen_source(self.source).rows()
         if not is_unchanged(self.source):
-            self.tell(f"Note: {self.source.path} was written since; the column key is as the file has it now.")
+            self.note(f"Note: {self.source.path} has changed since the campaign; the column key is read as it is now.")
         return rows
 
 
-def _lists(items: Iterator[Item]) -> Iterator[list[Item]]:
-    while some := list(islice(items, AT_ONCE)):
-        yield some
+def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
+    while chunk := list(islice(items, WRITE_ROWS)):
+        yield chunk

@@ -1,14 +1,15 @@
-"""Writing results to a file while they come.
+"""Write results to a file while a campaign runs.
 
-Results are written in lists, because every write ends with a flush: as soon as there are many, and from time to time.
-A file that cannot be written any more (a full disk) does not cost the account: the fault is kept, the campaign is
-drained by whoever looks at it, and what was already known is counted.
-
-The file holds rows that have their final word, and no others, because a later run will tell of those again. Only when
-a campaign ran to its end the rest is written too, as it stands. (Where nothing can be resumed, every word is final.)
-
-The file may need work before it can be gone on with, which is done in a thread (`prepare`), so that the campaign need
-not wait for it. Meanwhile results are held, and whoever brings them waits when there are too many.
+Algorithm:
+    Results are buffered, because each write flushes the file. They are written 500 at a time, and at each `flush`.
+    An existing file may need repair before more can be appended. `prepare` does that in a thread, and up to 100,000
+    results are buffered meanwhile.
+Invariants:
+    - While the campaign runs, the file contains final results only: a later run returns the other rows again.
+    - If the campaign ran to its end, `close` also writes the rows without a final outcome.
+Failure modes:
+    - If the file cannot be written (a full disk), `error` is set and later results are dropped. The caller drains the
+      campaign, and the summary stays complete.
 """
 
 from __future__ import annotations
@@ -22,93 +23,102 @@ from truecaller_async.errors import ConfigError, TruecallerError
 from truecaller_async.models import RecordResult
 from truecaller_async.sinks import ResultSink
 
-ROOM = 500
-HELD_MAX = 100_000
+WRITE_ROWS = 500
+BUFFER_MAX_ROWS = 100_000
 
 
 class ResultsWriter:
-    """Takes results one by one; without a sink it forgets them. `fault` is set when the file cannot be written.
+    """Buffers results and writes them to a sink; without a sink it drops them.
 
-    `sink` is a sink, or what opens one in `prepare`.
+    Args:
+        sink: A sink, or a function that opens one; `prepare` calls it in a thread. None writes nothing.
+        name: Name of the file in messages.
     """
+
+    error: TruecallerError | None
+    """Set as soon as the file cannot be opened or written."""
 
     def __init__(self, sink: ResultSink | Callable[[], ResultSink] | None, name: str | None) -> None:
         self._sink = sink if isinstance(sink, ResultSink) else None
-        self._opening = None if isinstance(sink, ResultSink) else sink
+        self._open_sink = None if isinstance(sink, ResultSink) else sink
         self._name = name
-        self._held: list[RecordResult] = []
-        self._kept_back: list[RecordResult] = []
+        self._buffer: list[RecordResult] = []
+        self._not_final: list[RecordResult] = []
         self._prepared: asyncio.Future[None] | None = None
-        self.fault: TruecallerError | None = None
+        self.error = None
 
     def prepare(self) -> None:
-        """Begin to open the file, where that is still to be done."""
-        if self._opening is not None:
-            self._prepared = asyncio.ensure_future(self._prepare(self._opening))
+        """Start to open the file in a thread, unless it is open."""
+        if self._open_sink is not None:
+            self._prepared = asyncio.ensure_future(self._prepare(self._open_sink))
 
     async def prepared(self) -> None:
-        """The file is open, or will never be."""
+        """Wait until the file is open, or `error` is set."""
         if self._prepared is not None:
             await self._prepared
 
     @property
     def is_full(self) -> bool:
-        """Whether so much is held that its bringer should wait until the file is open."""
-        return len(self._held) >= HELD_MAX
+        """Return whether the caller must wait for `prepared` before it records more results."""
+        return len(self._buffer) >= BUFFER_MAX_ROWS
 
     def record(self, result: RecordResult) -> None:
-        """One result."""
-        if self._forgets:
+        """Buffer one result, and write the buffer if it has 500 results."""
+        if self._drops_results:
             return
         if not result.final:
-            self._kept_back.append(attrs.evolve(result, record=None))
+            self._not_final.append(attrs.evolve(result, record=None))
             return
-        self._held.append(result)
-        if len(self._held) >= ROOM:
+        self._buffer.append(result)
+        if len(self._buffer) >= WRITE_ROWS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held, if the file is open."""
-        if self._sink is None or not self._held:
+        """Write the buffered results if the file is open."""
+        if self._sink is None or not self._buffer:
             return
-        held, self._held = self._held, []
+        results, self._buffer = self._buffer, []
         try:
-            self._sink.write(held)
+            self._sink.write(results)
         except OSError as error:
-            self._broken(error)
+            self._write_failed(error)
 
-    def close(self, *, is_whole: bool = True) -> None:
-        """Write the rest and close the file; rows without a final word only when the campaign ran to its end."""
-        if is_whole and not self._forgets:
-            self._held += self._kept_back
+    def close(self, *, is_complete: bool = True) -> None:
+        """Write the buffered results and close the file.
+
+        Args:
+            is_complete: The campaign ran to its end, so rows without a final outcome are written too.
+        """
+        if is_complete and not self._drops_results:
+            self._buffer += self._not_final
         self.flush()
         try:
             if self._sink is not None:
                 self._sink.close()
         except OSError as error:
-            self._broken(error)
+            self._write_failed(error)
 
     @property
-    def _forgets(self) -> bool:
-        return self.fault is not None or (self._sink is None and self._opening is None)
+    def _drops_results(self) -> bool:
+        return self.error is not None or (self._sink is None and self._open_sink is None)
 
-    async def _prepare(self, opening: Callable[[], ResultSink]) -> None:
+    async def _prepare(self, open_sink: Callable[[], ResultSink]) -> None:
         try:
-            self._sink = await asyncio.to_thread(opening)
+            self._sink = await asyncio.to_thread(open_sink)
         except OSError as error:
-            self._broken(error)
+            self._write_failed(error)
         except TruecallerError as error:
-            self._give_up(error)
+            self._fail(error)
 
-    def _broken(self, error: OSError) -> None:
-        self._give_up(
+    def _write_failed(self, error: OSError) -> None:
+        self._fail(
             ConfigError(
-                f"results cannot be written to {self._name}: {error.strerror or error}; the campaign was stopped, "
-                "and the account says how many records were delivered, but the file does not name them all"
+                f"results cannot be written to {self._name}: {error.strerror or error}. The campaign was stopped. "
+                "The summary counts all records, but the file does not contain all of them."
             )
         )
 
-    def _give_up(self, error: TruecallerError) -> None:
-        self.fault = self.fault or error
-        self._held.clear()
-        self._kept_back.clear()
+    def _fail(self, error: TruecallerError) -> None:
+        self.error = self.error or error
+        self._buffer.clear()
+        self._not_final.clear()

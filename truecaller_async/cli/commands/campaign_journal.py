@@ -1,10 +1,11 @@
-"""Looking at the journal of a campaign, and deciding over it: `truecaller campaign status`, `results` and so on.
+"""Commands on the journal of a campaign: `status`, `report`, `results`, `decide`, `purge`.
 
-Nothing here needs an account or sends anything. What only looks may be done while a run is going.
+They need no account and send nothing. `status`, `report` and `results` also work while the campaign runs.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -15,49 +16,52 @@ from truecaller_async.cli.output import print_json
 from truecaller_async.clock import Clock
 from truecaller_async.errors import ConfigError
 
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-JOURNAL = click.argument("journal", type=click.Path(path_type=Path))
+# Modules that import SQLite or the source readers are imported inside the commands, so that --help stays fast.
+
+JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+JOURNAL_ARGUMENT = click.argument("journal", type=click.Path(path_type=Path))
 
 
 @click.command()
-@JOURNAL
-@AS_JSON
+@JOURNAL_ARGUMENT
+@JSON_OPTION
 def status(journal: Path, as_json: bool) -> None:
-    """Where a campaign stands, also while it runs.
+    """Show the state of a campaign, also while it runs.
 
-    JOURNAL is the file that the run named. Nothing is sent, and nothing is changed.
+    JOURNAL is the file whose path `campaign run` printed. Nothing is sent or changed.
     """
-    from truecaller_async.cli.report.data import state_of
-    from truecaller_async.cli.report.text import lines_of
+    from truecaller_async.cli.report.data import status_of
+    from truecaller_async.cli.report.text import status_lines
 
-    state = state_of(journal)
+    found = status_of(journal)
     if as_json:
-        print_json(state)
+        print_json(found)
     else:
-        click.echo("\n".join(lines_of(state)))
+        click.echo("\n".join(status_lines(found)))
 
 
 @click.command()
-@JOURNAL
-@click.option("--out", required=True, metavar="FILE", help="Where to: .csv or .jsonl, also with .gz.")
-@click.option("--file", metavar="PATH", help="Where the input is now, if it was moved: the keys are read from it.")
-@AS_JSON
+@JOURNAL_ARGUMENT
+@click.option("--out", required=True, metavar="FILE", help="The new file: .csv or .jsonl, also with .gz.")
+@click.option("--file", metavar="PATH", help="Where the input is now, if it was moved; the keys are read from it.")
+@JSON_OPTION
 def results(journal: Path, out: str, file: str | None, as_json: bool) -> None:
-    """Write the whole file of results anew, from the journal and the input.
+    """Write a new, complete results file.
 
-    Every row that was read is in it once, as it stands. The file is there whole or not at all. The ids that the server
-    gave to records are not in the journal, so the column record_id is empty.
+    It is written from the journal and the input. Every row that was read is written once, with its present outcome.
+    The file is replaced as a whole or not at all. The column record_id is empty, because the journal does not store
+    these ids.
     """
     from truecaller_async.cli.campaign.journal_info import JournalInfo
     from truecaller_async.sinks.result_sink import atomic_sink
 
-    past = JournalInfo.of(journal)
+    info = JournalInfo.of(journal)
     if file is not None:
-        past = past.moved(file)
-    past.check_free(out)
+        info = info.with_input(file)
+    info.check_can_write(out)
     try:
         with atomic_sink(Path(out)) as sink:
-            count = past.retelling(lambda text: click.echo(text, err=True)).into(sink, lambda _: True)
+            count = info.rebuilder(lambda text: click.echo(text, err=True)).write(sink, lambda _: True)
     except OSError as error:
         raise ConfigError(f"results cannot be written to {out}: {error.strerror or error}") from error
     if as_json:
@@ -67,83 +71,94 @@ def results(journal: Path, out: str, file: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@JOURNAL
-@click.option("--html", metavar="OUT", help="Write it as a page of its own, which needs nothing else to be shown.")
-@AS_JSON
+@JOURNAL_ARGUMENT
+@click.option("--html", metavar="OUT", help="Write the report to an HTML file that needs no other file.")
+@JSON_OPTION
 def report(journal: Path, html: str | None, as_json: bool) -> None:
-    """The account of a campaign: what became of the records, and every answer that was lost."""
+    """Show outcomes, lost answers and undecided batches.
+
+    An undecided batch was sent, its answer was lost, and it waits for `campaign decide`.
+    """
     from truecaller_async.cli.report.data import report_on
 
     found = report_on(journal)
     if html is not None:
         from truecaller_async.cli.campaign.journal_info import JournalInfo
-        from truecaller_async.cli.report.html import page_of
+        from truecaller_async.cli.report.html import html_report
         from truecaller_async.sinks.result_sink import atomic_replacement, check_not_input
 
-        JournalInfo.of(journal).check_free(html)
-        check_not_input(html, found.state.results, what="results")
+        JournalInfo.of(journal).check_can_write(html)
+        check_not_input(html, found.status.results, what="results")
         try:
             with atomic_replacement(Path(html)) as new:
-                new.write_text(page_of(found, Clock().wall()), encoding="utf-8", errors="backslashreplace")
+                new.write_text(
+                    html_report(found, datetime.fromtimestamp(Clock().wall(), UTC)),
+                    encoding="utf-8",
+                    errors="backslashreplace",
+                )
         except OSError as error:
-            raise ConfigError(f"the page cannot be written to {html}: {error.strerror or error}") from error
+            raise ConfigError(f"the report cannot be written to {html}: {error.strerror or error}") from error
     if as_json:
         print_json(found)
     elif html is not None:
-        click.echo(f"The report was written to {html}.", err=True)
+        click.echo(f"Report written to {html}.", err=True)
     else:
-        from truecaller_async.cli.report.text import lines_of_report
+        from truecaller_async.cli.report.text import report_lines
 
-        click.echo("\n".join(lines_of_report(found)))
+        click.echo("\n".join(report_lines(found)))
 
 
 @click.command()
-@JOURNAL
+@JOURNAL_ARGUMENT
 @click.argument("batch", type=int)
-@click.option("--applied", type=click.Choice(["yes", "no"]), required=True, help="Whether Truecaller had taken it.")
-@AS_JSON
+@click.option("--applied", type=click.Choice(["yes", "no"]), required=True, help="Whether Truecaller applied it.")
+@JSON_OPTION
 def decide(journal: Path, batch: int, applied: str, as_json: bool) -> None:
-    """Say whether a batch whose answer was lost had been applied.
+    """Record whether a batch whose answer was lost had been applied.
 
-    BATCH is its number, as report shows it. `yes` leaves its rows unknown for good: they were taken, and nobody can ask
-    what became of them. `no` lets a resume send them again. Only who knows should say it: `no` about a batch that had
-    been applied sends it twice.
+    BATCH is the number of the batch, as `campaign report` shows it.
+
+    \b
+    yes  its rows stay unknown: their status cannot be requested, because
+         the batch id was in the lost answer
+    no   the next resume sends them again; if the batch had been applied
+         after all, its records are sent twice
     """
-    from truecaller_async.journal.maintenance import decide as settle_batch
+    from truecaller_async.journal.maintenance import decide as record_decision
 
     was_applied = applied == "yes"
-    settle_batch(journal, batch, was_applied, Clock().wall())
-    following = journal_files.resume_command(journal, journal_files.standing_of(journal))
+    record_decision(journal, batch, was_applied, Clock().wall())
+    next_command = journal_files.resume_command(journal, journal_files.state_in(journal))
     if as_json:
-        print_json({"journal": str(journal), "batch": batch, "applied": was_applied, "next": following})
+        print_json({"journal": str(journal), "batch": batch, "applied": was_applied, "next": next_command})
         return
-    meaning = "its rows are unknown for good, and it is not sent again" if was_applied else "a resume sends it again"
-    click.echo(f"Batch {batch} {'was' if was_applied else 'was not'} applied: {meaning}.")
-    click.echo(f"Next: {following}")
+    effect = "its rows stay unknown, and it is not sent again" if was_applied else "the next resume sends it again"
+    click.echo(f"Batch {batch} {'was' if was_applied else 'was not'} applied: {effect}.")
+    click.echo(f"Next: {next_command}")
 
 
 @click.command()
-@JOURNAL
-@click.option("--force", is_flag=True, help="Also where rows have no final word yet; then nothing can be resumed.")
-@AS_JSON
+@JOURNAL_ARGUMENT
+@click.option("--force", is_flag=True, help="Also if rows have no final outcome; the campaign cannot be resumed then.")
+@JSON_OPTION
 def purge(journal: Path, force: bool, as_json: bool) -> None:
-    """Erase everything that speaks of single rows, and keep the account.
+    """Erase everything about single rows, and keep the summary.
 
-    What is erased cannot be had back from the file: afterwards it is neither resumed, nor are results written from it.
+    This cannot be undone: the campaign cannot be resumed afterwards, and its results cannot be written again.
     """
     from truecaller_async.journal.maintenance import purge as purge_journal
 
-    before = journal.stat().st_size if journal.is_file() else 0
+    bytes_before = journal.stat().st_size if journal.is_file() else 0
     purge_journal(journal, force=force)
-    after = journal.stat().st_size
+    bytes_after = journal.stat().st_size
     if as_json:
-        print_json({"journal": str(journal), "bytes_before": before, "bytes_after": after})
+        print_json({"journal": str(journal), "bytes_before": bytes_before, "bytes_after": bytes_after})
         return
     click.echo(
-        "Erased: the records that were kept, the prints of the input, the word on each row, and the batches. "
-        f"Kept: the account ({before:,} bytes are {after:,} now)."
+        "Erased: stored records, fingerprints of the input, outcomes of single rows, and batches. "
+        f"Kept: the summary ({bytes_before:,} bytes before, {bytes_after:,} now)."
     )
     click.echo(f"Next: {journal_files.command('report', journal)}")
 
 
-COMMANDS = (status, results, report, decide, purge)
+COMMANDS = (status, report, results, decide, purge)

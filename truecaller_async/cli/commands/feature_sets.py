@@ -1,4 +1,4 @@
-"""`truecaller feature-sets list`: what is shown and offered when one of their numbers calls."""
+"""Command `truecaller feature-sets list`: list the feature sets of the account."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from truecaller_async.cli.account_options import AccountOptions, connection_options
-from truecaller_async.cli.list_command import ListColumns, ListRequest, listing_options, print_list
-from truecaller_async.cli.number_filters import DEPARTMENT, OPERATION, PROCESS, NumberFilter, filter_options
+from truecaller_async.cli.account_options import AccountOptions, account_options
+from truecaller_async.cli.list_command import (
+    DEPARTMENT,
+    OPERATION,
+    PROCESS,
+    ListColumns,
+    ListRequest,
+    NumberFilter,
+    filter_options,
+    list_options,
+    print_list,
+)
 from truecaller_async.cli.output import Column
 
 if TYPE_CHECKING:
@@ -21,35 +30,35 @@ COLUMNS = (
     Column("feature set id"),
     Column("name"),
     Column("status"),
-    Column("department", spare=True),
-    Column("operation", spare=True),
-    Column("process", spare=True),
-    Column("label id", spare=True),
+    Column("department", optional=True),
+    Column("operation", optional=True),
+    Column("process", optional=True),
+    Column("label id", optional=True),
 )
 
 
 @click.group(name="feature-sets")
 def feature_sets() -> None:
-    """Feature sets, which numbers are listed under."""
+    """Show the feature sets under which numbers are listed."""
 
 
 @feature_sets.command(name="list")
 @filter_options(DEPARTMENT, OPERATION, PROCESS)
-@listing_options
-@connection_options
-def list_feature_sets(**given: Any) -> None:
+@list_options
+@account_options
+def list_feature_sets(**params: Any) -> None:
     """List the feature sets of the account.
 
-    At most one of the filters may be given. The id of a set is what `numbers publish` wants.
+    At most one filter may be given. `numbers publish` needs the id of a feature set.
     """
-    connection, wanted, only = AccountOptions.out_of(given), ListRequest.out_of(given), NumberFilter.out_of(given)
-    asyncio.run(_list(connection, wanted, only))
+    account, request = AccountOptions.pop_from(params), ListRequest.pop_from(params)
+    asyncio.run(_list(account, request, NumberFilter.pop_from(params)))
 
 
-async def _list(connection: AccountOptions, wanted: ListRequest, only: NumberFilter) -> None:
-    async with connection.client() as client:
-        listing = client.feature_sets.list(**only.argument, **wanted.paging)
-        await print_list(listing, wanted, ListColumns("feature set", COLUMNS, _row))
+async def _list(account: AccountOptions, request: ListRequest, number_filter: NumberFilter) -> None:
+    async with account.client() as client:
+        listing = client.feature_sets.list(**number_filter.arguments, **request.arguments)
+        await print_list(listing, request, ListColumns("feature set", COLUMNS, _row))
 
 
 def _row(found: FeatureSet) -> Sequence[object]:

@@ -1,4 +1,4 @@
-"""`truecaller labels list`: the dynamic labels of the account, whose ids records name."""
+"""Command `truecaller labels list`: list the dynamic labels of the account."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from truecaller_async.cli.account_options import AccountOptions, connection_options
-from truecaller_async.cli.list_command import ListColumns, ListRequest, listing_options, print_list
+from truecaller_async.cli.account_options import AccountOptions, account_options
+from truecaller_async.cli.list_command import ListColumns, ListRequest, list_options, print_list
 from truecaller_async.cli.output import Column
 
 if TYPE_CHECKING:
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
     from truecaller_async.models import Label
 
-COLUMNS = (Column("label id"), Column("name"), Column("type", spare=True), Column("created", spare=True))
+COLUMNS = (Column("label id"), Column("name"), Column("type", optional=True), Column("created", optional=True))
 
 
 @click.group()
 def labels() -> None:
-    """Dynamic labels, which calls may show."""
+    """Show the dynamic labels that calls may show."""
 
 
 @labels.command(name="list")
-@listing_options
-@connection_options
-def list_labels(**given: Any) -> None:
-    """List the labels of the account.
+@list_options
+@account_options
+def list_labels(**params: Any) -> None:
+    """List the dynamic labels of the account.
 
-    Labels are made in the console only. A record names one by its id.
+    Labels are created in the console. A record refers to a label by its id.
     """
-    connection, wanted = AccountOptions.out_of(given), ListRequest.out_of(given)
-    asyncio.run(_list(connection, wanted))
+    account, request = AccountOptions.pop_from(params), ListRequest.pop_from(params)
+    asyncio.run(_list(account, request))
 
 
-async def _list(connection: AccountOptions, wanted: ListRequest) -> None:
-    async with connection.client() as client:
-        await print_list(client.labels.list(**wanted.paging), wanted, ListColumns("label", COLUMNS, _row))
+async def _list(account: AccountOptions, request: ListRequest) -> None:
+    async with account.client() as client:
+        await print_list(client.labels.list(**request.arguments), request, ListColumns("label", COLUMNS, _row))
 
 
 def _row(label: Label) -> Sequence[object]:

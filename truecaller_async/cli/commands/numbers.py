@@ -1,7 +1,8 @@
-"""`truecaller numbers`: which numbers of the business are listed, and listing and delisting them.
+"""Commands `truecaller numbers list`, `publish` and `delist`: the numbers of the business.
 
-Listing is a job: the service takes the numbers, sorts them into buckets, and does the work afterwards. What a bucket
-means is read from its name, because no page explains it. The numbers are the business's own, and are shown whole.
+Publishing is a job: the service accepts the numbers, sorts them into buckets, and lists them later. The documentation
+does not explain the buckets, so their meaning is inferred from their names. The numbers belong to the business and are
+shown completely.
 """
 
 from __future__ import annotations
@@ -13,13 +14,19 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from truecaller_async.cli.account_options import AccountOptions, connection_options
+from truecaller_async.cli.account_options import AccountOptions, account_options
 from truecaller_async.cli.exit_codes import ExitCode
-from truecaller_async.cli.formatting import counted, masked, number
-from truecaller_async.cli.formatting import duration as in_words
-from truecaller_async.cli.list_command import ListColumns, ListRequest, listing_options, print_list
+from truecaller_async.cli.formatting import counted, duration, masked, number
+from truecaller_async.cli.list_command import (
+    FILTERS,
+    ListColumns,
+    ListRequest,
+    NumberFilter,
+    filter_options,
+    list_options,
+    print_list,
+)
 from truecaller_async.cli.number_file import read_numbers
-from truecaller_async.cli.number_filters import ALL, NumberFilter, filter_options
 from truecaller_async.cli.output import Column, print_json, print_table
 from truecaller_async.cli.param_types import identifier, parse_duration
 from truecaller_async.errors import NumberJobIncomplete
@@ -33,199 +40,209 @@ COLUMNS = (
     Column("number", justify="right"),
     Column("status"),
     Column("label"),
-    Column("feature set", spare=True),
-    Column("call me back", spare=True),
-    Column("department", spare=True),
-    Column("operation", spare=True),
-    Column("process", spare=True),
+    Column("feature set", optional=True),
+    Column("call me back", optional=True),
+    Column("department", optional=True),
+    Column("operation", optional=True),
+    Column("process", optional=True),
 )
-BUCKETS = (
+BUCKET_COLUMNS = (
     Column("bucket"),
     Column("numbers", justify="right"),
     Column("which"),
 )
 SHOWN_MAX = 3
 REFUSED = ("invalid_numbers", "others_numbers", "other_feature_set_numbers", "other_phonetype_numbers")
-"""The buckets whose names say no to a listing."""
+"""Buckets whose names mean that a number is not published."""
 NOT_DELISTED = ("new_numbers", *REFUSED)
-"""To a delisting also the numbers that were never listed, as the printed sample has it."""
+"""Buckets that mean that a number is not delisted: also numbers that were never listed, as in the documented sample."""
 FAILED = "failed"
-BUCKET = "_numbers"
+BUCKET_SUFFIX = "_numbers"
 
 
 @click.group()
 def numbers() -> None:
-    """The business's own numbers: see, list and delist them."""
+    """Show, publish and delist the numbers of the business."""
 
 
 @numbers.command(name="list")
-@filter_options(*ALL)
-@listing_options
-@connection_options
-def list_numbers(**given: Any) -> None:
-    """List the numbers of the account, whole.
+@filter_options(*FILTERS)
+@list_options
+@account_options
+def list_numbers(**params: Any) -> None:
+    """List the numbers of the account.
 
-    At most one of the filters may be given.
+    All digits are shown. At most one filter may be given.
     """
-    connection, wanted, only = AccountOptions.out_of(given), ListRequest.out_of(given), NumberFilter.out_of(given)
-    asyncio.run(_list(connection, wanted, only))
+    account, request = AccountOptions.pop_from(params), ListRequest.pop_from(params)
+    asyncio.run(_list(account, request, NumberFilter.pop_from(params)))
 
 
-async def _list(connection: AccountOptions, wanted: ListRequest, only: NumberFilter) -> None:
-    async with connection.client() as client:
-        await print_list(
-            client.numbers.list(**only.argument, **wanted.paging), wanted, ListColumns("number", COLUMNS, _row)
-        )
+async def _list(account: AccountOptions, request: ListRequest, number_filter: NumberFilter) -> None:
+    async with account.client() as client:
+        listing = client.numbers.list(**number_filter.arguments, **request.arguments)
+        await print_list(listing, request, ListColumns("number", COLUMNS, _row))
 
 
 def _row(found: Number) -> Sequence[object]:
     process = " / ".join(filter(None, (found.process, found.subprocess)))
-    place = (found.department, found.operation, process)
-    return found.phone_number, found.status, found.label_name, found.feature_set_name, found.call_me_back, *place
+    owner = (found.department, found.operation, process)
+    return found.phone_number, found.status, found.label_name, found.feature_set_name, found.call_me_back, *owner
 
 
 @numbers.command()
 @click.argument("feature_set_id", type=identifier, metavar="FEATURE_SET")
 @click.argument("file")
 @click.option(
-    "--wait", type=parse_duration, metavar="DURATION", help="Wait so long until all numbers taken are listed."
+    "--wait",
+    type=parse_duration,
+    metavar="DURATION",
+    help="Wait for at most this time until all accepted numbers are listed.",
 )
-@connection_options
-@click.option("--json", "as_json", is_flag=True, help="The job as one JSON object, with all numbers.")
-def publish(feature_set_id: str, file: str, wait: float | None, as_json: bool, **given: Any) -> None:
+@account_options
+@click.option("--json", "as_json", is_flag=True, help="Print the job as one JSON object, with all numbers.")
+def publish(feature_set_id: str, file: str, wait: float | None, as_json: bool, **params: Any) -> None:
     """List the numbers of FILE under a feature set.
 
-    FILE has one number a line, or is CSV with a column phone_number or number; - is standard input. A bad line refuses
-    the whole file before anything is sent.
+    FILE has one number per line, or is CSV with a column phone_number or number; - is standard input. If a line is bad,
+    the whole file is refused before anything is sent.
     """
-    connection, given_numbers = AccountOptions.out_of(given), _numbers_of(file)
-    click.get_current_context().exit(asyncio.run(_publish(connection, feature_set_id, given_numbers, wait, as_json)))
+    account, submitted = AccountOptions.pop_from(params), _numbers_in(file)
+    click.get_current_context().exit(asyncio.run(_publish(account, feature_set_id, submitted, wait, as_json)))
 
 
 @numbers.command()
 @click.argument("feature_set_id", type=identifier, metavar="FEATURE_SET")
 @click.argument("file")
-@connection_options
-@click.option("--json", "as_json", is_flag=True, help="The job as one JSON object, with all numbers.")
-def delist(feature_set_id: str, file: str, as_json: bool, **given: Any) -> None:
+@account_options
+@click.option("--json", "as_json", is_flag=True, help="Print the job as one JSON object, with all numbers.")
+def delist(feature_set_id: str, file: str, as_json: bool, **params: Any) -> None:
     """Delist the numbers of FILE from a feature set.
 
-    FILE is as for publish. The work is done some time after the job was taken.
+    FILE is as for publish. The service delists the numbers some time after it accepted the job.
     """
-    connection, given_numbers = AccountOptions.out_of(given), _numbers_of(file)
-    click.get_current_context().exit(asyncio.run(_delist(connection, feature_set_id, given_numbers, as_json)))
+    account, submitted = AccountOptions.pop_from(params), _numbers_in(file)
+    click.get_current_context().exit(asyncio.run(_delist(account, feature_set_id, submitted, as_json)))
 
 
-def _numbers_of(file: str) -> tuple[str, ...]:
-    """The numbers; a file with a bad line, or without any number, ends the command."""
-    read = read_numbers(file)
-    if read.refusal is not None:
-        click.echo(read.refusal, err=True)
+def _numbers_in(file: str) -> tuple[str, ...]:
+    """Return the numbers of a file; exit with 4 if it has a bad line or no number."""
+    content = read_numbers(file)
+    if content.refusal is not None:
+        click.echo(content.refusal, err=True)
         click.get_current_context().exit(ExitCode.INPUT)
-    if read.again:
-        click.echo(f"Note: {counted(read.again, 'repeated number')} in {read.name}; each is sent once.", err=True)
-    return read.numbers
+    if content.repeated:
+        repeated = counted(content.repeated, "repeated number")
+        click.echo(f"Note: {repeated} in {content.name}; each number is sent once.", err=True)
+    return content.numbers
 
 
 async def _publish(
-    connection: AccountOptions, feature_set_id: str, given: tuple[str, ...], wait: float | None, as_json: bool
+    account: AccountOptions, feature_set_id: str, submitted: tuple[str, ...], wait: float | None, as_json: bool
 ) -> int:
-    async with connection.client() as client:
-        outcome = await _outcome(client.numbers.publish(feature_set_id, given), given, REFUSED, as_json)
-        if wait is not None and outcome.taken and not outcome.has_failed:
-            count = counted(len(outcome.taken), "number")
+    async with account.client() as client:
+        job = client.numbers.publish(feature_set_id, submitted)
+        outcome = await _printed_outcome(job, submitted, REFUSED, as_json)
+        if wait is not None and outcome.accepted and not outcome.has_failed:
+            count = counted(len(outcome.accepted), "number")
             click.echo(
-                f"Waiting for {count} to be listed, {in_words(wait)} at most. Ctrl-C ends the waiting, not the job.",
+                f"Waiting at most {duration(wait)} for {count} to be listed. Ctrl-C ends the waiting, not the job.",
                 err=True,
             )
-            await client.numbers.wait_listed(feature_set_id, outcome.taken, timeout=wait)
+            await client.numbers.wait_listed(feature_set_id, outcome.accepted, timeout=wait)
             click.echo(f"{count} listed.", err=True)
     return outcome.code
 
 
-async def _delist(connection: AccountOptions, feature_set_id: str, given: tuple[str, ...], as_json: bool) -> int:
-    async with connection.client() as client:
-        return (await _outcome(client.numbers.delist(feature_set_id, given), given, NOT_DELISTED, as_json)).code
+async def _delist(account: AccountOptions, feature_set_id: str, submitted: tuple[str, ...], as_json: bool) -> int:
+    async with account.client() as client:
+        job = client.numbers.delist(feature_set_id, submitted)
+        return (await _printed_outcome(job, submitted, NOT_DELISTED, as_json)).code
 
 
-async def _outcome(
-    work: Awaitable[NumberJob], given: tuple[str, ...], refusing: tuple[str, ...], as_json: bool
+async def _printed_outcome(
+    job: Awaitable[NumberJob], submitted: tuple[str, ...], refusing: tuple[str, ...], as_json: bool
 ) -> JobOutcome:
-    """What became of the job, told; also where it broke off, as far as it came."""
+    """Wait for a job, print and return its outcome; if only a part was sent, print that part and raise."""
     try:
-        outcome = JobOutcome(await work, given, refusing)
+        outcome = JobOutcome(await job, submitted, refusing)
     except NumberJobIncomplete as error:
-        _tell(JobOutcome(error.job, given[: error.done], refusing), as_json)
+        _print_outcome(JobOutcome(error.job, submitted[: error.done], refusing), as_json)
         raise
-    _tell(outcome, as_json)
+    _print_outcome(outcome, as_json)
     return outcome
 
 
 @attrs.frozen
 class JobOutcome:
-    """An answer, read: `given` are the numbers that it is about, `refusing` the buckets that mean no."""
+    """Meaning of the answer to a job."""
 
     job: NumberJob
-    given: tuple[str, ...]
+    """The answer of the service."""
+    submitted: tuple[str, ...]
+    """The numbers that were sent."""
     refusing: tuple[str, ...]
+    """Names of the buckets whose numbers are refused."""
 
     @property
     def has_failed(self) -> bool:
-        """Whether the service did not take the job."""
+        """Return whether the service rejected the whole job."""
         return (self.job.status or "").casefold() == FAILED
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """The numbers that the service will not work on."""
+        """Return the numbers in buckets that mean a refusal."""
         return tuple(found for bucket in self.refusing for found in getattr(self.job, bucket))
 
     @property
-    def unnamed(self) -> tuple[str, ...]:
-        """The numbers that no bucket names. Listing one whose delisting still runs is ignored, say the pages."""
-        named = {found.removeprefix("+") for found in itertools.chain.from_iterable(self.buckets.values())}
-        return tuple(found for found in self.given if found not in named)
+    def unmentioned(self) -> tuple[str, ...]:
+        """Return the numbers in no bucket. The documentation: a number that is being delisted is ignored."""
+        mentioned = {found.removeprefix("+") for found in itertools.chain.from_iterable(self.buckets.values())}
+        return tuple(found for found in self.submitted if found not in mentioned)
 
     @property
-    def taken(self) -> tuple[str, ...]:
-        """The numbers that are worked on, in the order given."""
-        out = {found.removeprefix("+") for found in (*self.refused, *self.unnamed)}
-        return tuple(found for found in self.given if found not in out)
+    def accepted(self) -> tuple[str, ...]:
+        """Return the numbers that the service processes, in the order in which they were sent."""
+        not_accepted = {found.removeprefix("+") for found in (*self.refused, *self.unmentioned)}
+        return tuple(found for found in self.submitted if found not in not_accepted)
 
     @property
     def code(self) -> int:
-        """Done, or in part: the job failed, or not all of its numbers were taken."""
-        return ExitCode.PARTIAL if self.has_failed or self.refused or self.unnamed else ExitCode.DONE
+        """Return the exit code: 0 if all numbers were accepted, otherwise 5."""
+        return ExitCode.PARTIAL if self.has_failed or self.refused or self.unmentioned else ExitCode.DONE
 
     @property
     def buckets(self) -> dict[str, tuple[str, ...]]:
-        """The buckets that have numbers, by name."""
-        names = (field.name for field in attrs.fields(type(self.job)) if field.name.endswith(BUCKET))
-        return {name.removesuffix(BUCKET): found for name in names if (found := getattr(self.job, name))}
+        """Return the buckets that are not empty, by name without `_numbers`."""
+        names = (field.name for field in attrs.fields(type(self.job)) if field.name.endswith(BUCKET_SUFFIX))
+        return {name.removesuffix(BUCKET_SUFFIX): found for name in names if (found := getattr(self.job, name))}
 
     @property
-    def verdict(self) -> str:
-        """The whole in a few words."""
+    def sentence(self) -> str:
+        """Return the outcome as text."""
         if self.has_failed:
-            return f"The service did not take the job; it says '{masked(self.job.status or '')}'."
-        said = [f"Job taken; the service says '{masked(self.job.status)}'." if self.job.status else "Job taken."]
+            return f"The service did not accept the job; its status is '{masked(self.job.status or '')}'."
+        status = f"; its status is '{masked(self.job.status)}'" if self.job.status else ""
+        sentences = [f"Job accepted{status}."]
         if self.refused:
-            said.append(f"Refused: {counted(len(self.refused), 'number')}.")
-        if self.unnamed:
-            said.append(f"The answer says nothing of {counted(len(self.unnamed), 'number')}; are they being delisted?")
-        return " ".join(said)
+            sentences.append(f"Refused: {counted(len(self.refused), 'number')}.")
+        if self.unmentioned:
+            unmentioned = counted(len(self.unmentioned), "number")
+            sentences.append(f"The answer does not mention {unmentioned}; check whether they are being delisted.")
+        return " ".join(sentences)
 
 
-def _tell(outcome: JobOutcome, as_json: bool) -> None:
+def _print_outcome(outcome: JobOutcome, as_json: bool) -> None:
     if as_json:
         print_json(outcome.job)
         return
-    rows = [(name.replace("_", " "), number(len(found)), _some(found)) for name, found in outcome.buckets.items()]
+    rows = [(name.replace("_", " "), number(len(found)), _first(found)) for name, found in outcome.buckets.items()]
     if rows:
-        print_table(BUCKETS, rows)
+        print_table(BUCKET_COLUMNS, rows)
         click.echo()
-    click.echo(outcome.verdict)
+    click.echo(outcome.sentence)
 
 
-def _some(found: tuple[str, ...]) -> str:
+def _first(found: tuple[str, ...]) -> str:
     more = len(found) - SHOWN_MAX
     return ", ".join(found[:SHOWN_MAX]) + (f" and {number(more)} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""`truecaller push`: one real-time record, just before the call."""
+"""Command `truecaller push`: push one real-time record just before its call."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from truecaller_async.cli.account_options import AccountOptions, connection_options
+from truecaller_async.cli.account_options import AccountOptions, account_options
 from truecaller_async.cli.formatting import masked
 from truecaller_async.cli.output import print_json
 from truecaller_async.cli.param_types import parse_duration
@@ -17,10 +17,10 @@ from truecaller_async.models import CallRecord, PushAnswer
 
 
 @click.command()
-@click.option("--caller", required=True, help="The number that calls, with country code.")
-@click.option("--receiver", required=True, help="The number that is called, with country code.")
+@click.option("--caller", required=True, help="The calling number, with country code.")
+@click.option("--receiver", required=True, help="The called number, with country code.")
 @click.option("--label-id", metavar="ID", help="A dynamic label of the account.")
-@click.option("--label-name", metavar="TEXT", help="A name in place of the label's own, 3-40 characters.")
+@click.option("--label-name", metavar="TEXT", help="A name instead of the label's own, 3-40 characters.")
 @click.option("--reason", metavar="TEXT", help="The reason of the call, 10-100 characters.")
 @click.option(
     "--for",
@@ -29,37 +29,37 @@ from truecaller_async.models import CallRecord, PushAnswer
     metavar="DURATION",
     default="4h",
     show_default=True,
-    help="How long it is shown.",
+    help="How long the record is valid, from now on.",
 )
-@click.option("--deadline", type=parse_duration, metavar="DURATION", help="Give up when it is not pushed by then.")
-@connection_options
-@click.option("--json", "as_json", is_flag=True, help="The answer as one JSON object.")
-def push(**given: Any) -> None:
-    """Push one record, just before its call.
+@click.option("--deadline", type=parse_duration, metavar="DURATION", help="Fail if it is not pushed within this time.")
+@account_options
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON object.")
+def push(**params: Any) -> None:
+    """Push one record just before its call.
 
-    It is valid from now on. Prints the answer of the service; with --json also where that is a no.
+    The record is valid from now on. Prints the answer of the service; with --json also if the record is rejected.
     """
-    connection = AccountOptions.out_of(given)
-    as_json, deadline, window = given.pop("as_json"), given.pop("deadline"), given.pop("window")
-    now = int(Clock().wall() * 1000)
-    record = CallRecord(starts_at=now, ends_at=now + round(window * 1000), **given)
+    account = AccountOptions.pop_from(params)
+    as_json, deadline, window = params.pop("as_json"), params.pop("deadline"), params.pop("window")
+    now_ms = int(Clock().wall() * 1000)
+    record = CallRecord(starts_at=now_ms, ends_at=now_ms + round(window * 1000), **params)
     try:
-        answer = asyncio.run(_push(connection, record, deadline))
+        answer = asyncio.run(_push(account, record, deadline))
     except PushRejected as error:
         if as_json:
-            print_json({"refused": {"status": error.status, "field": error.field, "message": error.message}})
+            print_json({"rejected": {"status": error.status, "field": error.field, "message": error.message}})
         raise
     if as_json:
         print_json(answer)
     else:
-        click.echo(_said(answer))
+        click.echo(_answer_text(answer))
 
 
-async def _push(connection: AccountOptions, record: CallRecord, deadline: float | None) -> PushAnswer:
-    async with connection.client() as client:
+async def _push(account: AccountOptions, record: CallRecord, deadline: float | None) -> PushAnswer:
+    async with account.client() as client:
         return await client.calls.push(record, deadline=deadline)
 
 
-def _said(answer: PushAnswer) -> str:
-    said = ": ".join(masked(part) for part in (answer.status, answer.message) if part)
-    return f"Pushed ({said})." if said else "Pushed."
+def _answer_text(answer: PushAnswer) -> str:
+    text = ": ".join(masked(part) for part in (answer.status, answer.message) if part)
+    return f"Pushed ({text})." if text else "Pushed."

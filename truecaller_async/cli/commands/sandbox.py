@@ -1,4 +1,4 @@
-"""`truecaller sandbox`: the sandbox as a server of its own, until it is told to stop."""
+"""Command `truecaller sandbox`: serve a sandbox until it is interrupted."""
 
 from __future__ import annotations
 
@@ -18,33 +18,44 @@ from truecaller_async.errors import ConfigError
 if TYPE_CHECKING:
     from truecaller_async.sandbox import FaultPlan, ResponseVariant, Sandbox, SandboxSettings
 
-PLAN_MAX = 4 * 1024 * 1024
-"""Bytes of a file that may be a fault plan."""
+# Modules that import aiohttp are imported inside the functions, so that --help stays fast.
 
-COMMENT = "# A sandbox: nothing here reaches a phone. Set these where your client runs; Ctrl-C stops it."
+PLAN_MAX_BYTES = 4 * 1024 * 1024
+"""Maximum size of a fault plan file."""
+
+COMMENT = (
+    "# Sandbox: nothing is sent to Truecaller. Set these variables where your client runs. Ctrl-C stops the sandbox."
+)
 
 
-def oddity(text: str) -> ResponseVariant:
-    """The oddity of that name."""
+def response_variant(text: str) -> ResponseVariant:
+    """Return the response variant with that name."""
     from truecaller_async.sandbox import ResponseVariant
 
     try:
         return ResponseVariant(text)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no oddity: the names are {', '.join(ResponseVariant)}") from None
+        raise click.BadParameter(
+            f"{text!r} is not a response variant: choose from {', '.join(ResponseVariant)}"
+        ) from None
 
 
 def fault_plan(path: str) -> FaultPlan:
-    """The plan in that file."""
+    """Read a fault plan from a file.
+
+    Raises:
+        click.BadParameter: The file cannot be read, or is larger than 4 MiB.
+        ConfigError: The plan is wrong.
+    """
     from truecaller_async.sandbox import FaultPlan
 
     try:
         with Path(path).open("rb") as file:
-            text = file.read(PLAN_MAX + 1)
+            text = file.read(PLAN_MAX_BYTES + 1)
     except OSError as error:
         raise click.BadParameter(f"{path!r} cannot be read: {error.strerror}") from None
-    if len(text) > PLAN_MAX:
-        raise click.BadParameter(f"{path!r} is no fault plan: it is larger than 4 MiB")
+    if len(text) > PLAN_MAX_BYTES:
+        raise click.BadParameter(f"{path!r} is not a fault plan: it is larger than 4 MiB")
     try:
         return FaultPlan.parse(text)
     except ConfigError as wrong:
@@ -53,14 +64,14 @@ def fault_plan(path: str) -> FaultPlan:
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 is any free port.")
 @click.option(
     "--limits",
     "speed",
     type=click.Choice(["real", "fast", "off"]),
     default="real",
     show_default=True,
-    help="The documented limits, a minute in six seconds, or none.",
+    help="The documented limits, limits with a minute shortened to six seconds, or none.",
 )
 @click.option(
     "--resolve-after",
@@ -68,7 +79,7 @@ def fault_plan(path: str) -> FaultPlan:
     metavar="DURATION",
     default="2s",
     show_default=True,
-    help="From the acceptance of a batch to its final statuses.",
+    help="Time from the acceptance of a batch to its final statuses.",
 )
 @click.option(
     "--list-after",
@@ -76,7 +87,7 @@ def fault_plan(path: str) -> FaultPlan:
     metavar="DURATION",
     default="2s",
     show_default=True,
-    help="From the publishing of a number until it is listed, and from its delisting until it is gone.",
+    help="Time until a published number is listed, and until a delisted number is gone.",
 )
 @click.option(
     "--token-life",
@@ -84,14 +95,14 @@ def fault_plan(path: str) -> FaultPlan:
     metavar="DURATION",
     default="1h",
     show_default=True,
-    help="How long a token works.",
+    help="How long a token is valid.",
 )
 @click.option(
     "--batch-validation",
     type=click.Choice(["whole", "per_record"]),
     default="whole",
     show_default=True,
-    help="A record that breaks a rule refuses the whole batch, or fails alone.",
+    help="An invalid record fails the whole batch, or only itself.",
 )
 @click.option("--label-required", is_flag=True, help="Refuse records without a label id.")
 @click.option(
@@ -99,75 +110,73 @@ def fault_plan(path: str) -> FaultPlan:
     type=click.Choice(["object", "string", "text"]),
     default="object",
     show_default=True,
-    help="An export answers an object with the link, the link as JSON, or as plain text.",
+    help="Form of the answer with the link of an export: a JSON object, a JSON string, or plain text.",
 )
 @click.option(
-    "--oddity",
+    "--variant",
     "oddities",
-    type=oddity,
+    type=response_variant,
     multiple=True,
     metavar="NAME",
-    help="An answer in another documented form, or one that is not as it should be; repeatable. A name that does not "
-    "exist lists all.",
+    help="Use another documented form of an answer, or an incorrect one; repeatable. An unknown name lists all names.",
 )
 @click.option(
     "--webhook",
     envvar="TRUECALLER_SANDBOX_WEBHOOK",
     metavar="URL",
-    help="Where webhook events are fired, on demand: POST /_sandbox/webhooks. On this machine, or https. "
-    "Its key is a secret: better set TRUECALLER_SANDBOX_WEBHOOK.",
+    help="Where webhook events are sent on request (POST /_sandbox/webhooks): a URL on this machine, or https. "
+    "The key in it is a secret, so prefer the variable TRUECALLER_SANDBOX_WEBHOOK.",
 )
 @click.option(
     "--faults",
     type=fault_plan,
     metavar="PLAN.json",
-    help="What goes wrong, and when: connections that break, gateways that answer, answers that lie.",
+    help="A fault plan: which requests fail, when and how; see below.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed invents the same account.")
-@click.option("--json", "as_json", is_flag=True, help="The variables as one line of JSON.")
-def sandbox(host: str, port: int, speed: str, as_json: bool, **chosen: Any) -> None:
-    """Serve a sandbox to try a client against.
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed generates the same account.")
+@click.option("--json", "as_json", is_flag=True, help="Print the variables as one line of JSON.")
+def sandbox(host: str, port: int, speed: str, as_json: bool, **options: Any) -> None:
+    """Serve a sandbox that behaves like the documented API.
 
-    Prints the variables that point a client at it, and runs until it is interrupted. The TrustCaller API is served as
-    well, below /trustcaller/api/v1.
+    Prints the environment variables for a client, and runs until it is interrupted. The TrustCaller API is served under
+    /trustcaller/api/v1.
 
     \b
-    Webhook events are fired by a POST with the type application/json, all of whose fields may be left out:
+    Webhook events are sent by a POST of type application/json. All fields are optional:
       curl -H "Content-Type: application/json" http://127.0.0.1:8080/_sandbox/webhooks \\
            -d '{"kind": "slot_picker", "count": 10, "duplicates": 0.3, "shuffle": true}'
-    Kinds are slot_picker, sim_info_missing, not_interested, user_feedback and all. A GET of the same path is the log.
+    Kinds are slot_picker, sim_info_missing, not_interested, user_feedback and all. GET returns their log.
 
     \b
     A fault plan is a JSON file; each fault is an object with these fields:
       call               token, push, batch.submit, batch.status, labels, numbers.publish, numbers.delist,
                          numbers.list, feature_sets, exports, or * for every request
-      nth, probability,  which of these requests: the n-th, by dice, so many seconds after the start;
-      from, until        all of them must be true, and all four may be left out
-      do                 what is done: "apply" or not, then "delay:SECONDS" or not, then at most one ending
-    With "apply" the request takes effect, and then the client gets the ending; without it the request never reaches
-    the API, and the client gets the same. /_sandbox/truth tells which it was. The first fault that strikes is done.
-    SECONDS are above 0 and below 100,000, with 6 decimals at most.
+      nth, probability,  select among these requests: the n-th one, by chance, by seconds since the start;
+      from, until        all that are given must match, and all four are optional
+      do                 up to three steps in this order: "apply", "delay:SECONDS", a response
+    With "apply" the request takes effect, and then the client receives the response. Without it the request never
+    reaches the API, and the client receives the same response. /_sandbox/truth lists what took effect. Only the first
+    fault that matches is used. SECONDS are above 0 and below 100,000, with at most 6 decimals.
 
     \b
-    Endings:
-      answer             the API's own answer; where none is given, and only after "apply"
-      reset, close       nothing, and the connection is reset, or closed
-      stall              nothing, until the client gives up
-      400 401 403 404    the API's own refusals; parse-token, its 500 for a token that it cannot read
-      500 502 503 504    the API's own error, and pages of a gateway; also 520
-      429                a gateway's throttle. 429:WAIT and 503:WAIT have a Retry-After: seconds, date+5 (five
-                         seconds after the Date of the answer, as a date), or any other text, such as 429:soon
-      301 302 303        a redirect, also 307 and 308; 302:URL says where to
-      html               200 with a web page, as a captive portal says it
-      text, half         the answer, said to be plain text; half of it, said to be all
-      empty              200 without a body; object, list and null are {}, [] and null
-      bad-utf8, nan      200 with a body that cannot be read; also deep, digits, surrogate
-      cut                half of the answer, its length told; cut-chunked, in chunks; cut-unmarked, no length told
-      long-length        lies about the length; also short-length, two-lengths
-      huge, endless      200 with a body of 1 GiB, or without end; bomb, 200 MiB packed into 200 kB
-      drip               the answer byte by byte, a tenth of a second between two, or drip:SECONDS;
-                         drip-headers, the same of its head
-      garbage            a status line that is none; not-http, another protocol; long-header, one of 16 kB
+    Responses:
+      answer             the API's own answer; the default, and only after "apply"
+      reset, close       no answer; the connection is reset or closed
+      stall              no answer, until the client gives up
+      400 401 403 404    the API's own errors; parse-token: its 500 for a token that it cannot parse
+      500 502 503 504    the API's own 500, the HTML page of a gateway; also 520
+      429                a throttle. 429:WAIT and 503:WAIT have a Retry-After: seconds, date+5 (a date five
+                         seconds after the Date of the answer), or any other text, such as 429:soon
+      301 302 303        a redirect, also 307 and 308; 302:URL sets its target
+      html               200 with a web page, as from a captive portal
+      text, half         the answer as plain text; half of it, declared complete
+      empty              200 without a body; object, list and null: 200 with {}, [] and null
+      bad-utf8, nan      200 with an unreadable body; also deep, digits, surrogate
+      cut                half of the answer, with its length; cut-chunked: in chunks; cut-unmarked: without a length
+      long-length        a wrong Content-Length; also short-length, two-lengths
+      huge, endless      200 with a body of 1 GiB, or without an end; bomb: 200 MiB compressed to 200 kB
+      drip               the answer byte by byte, 0.1 s apart, or drip:SECONDS; drip-headers: its head byte by byte
+      garbage            an invalid status line; not-http: another protocol; long-header: a header of 16 kB
 
     \b
     For example:
@@ -179,7 +188,7 @@ def sandbox(host: str, port: int, speed: str, as_json: bool, **chosen: Any) -> N
     """
     from truecaller_async.sandbox import SPEEDS, SandboxSettings
 
-    settings = SandboxSettings(limits=SPEEDS[speed], **chosen)
+    settings = SandboxSettings(limits=SPEEDS[speed], **options)
     asyncio.run(_serve(settings, host, port, as_json))
 
 
@@ -187,22 +196,22 @@ async def _serve(settings: SandboxSettings, host: str, port: int, as_json: bool)
     from truecaller_async.engine.signals import signal_handlers
     from truecaller_async.sandbox import Sandbox
 
-    asked = asyncio.Event()
+    stop_requested = asyncio.Event()
 
     def stop(signum: Signals) -> None:
-        asked.set()
+        stop_requested.set()
 
     with signal_handlers(stop):
         try:
             server = await Sandbox.start(settings, host, port)
         except OSError as error:
             raise ConfigError(
-                f"the sandbox cannot listen on {host} port {port}: {error.strerror or error}; "
-                "stop what listens there, or choose another with --host or --port (0 takes a free one)"
+                f"the sandbox cannot listen on {host} port {port}: {error.strerror or error}. "
+                "Stop the program that uses the port, or choose another with --host or --port (0 is any free port)."
             ) from None
         async with server:
             click.echo(_variables(server, as_json))
-            await asked.wait()
+            await stop_requested.wait()
     click.echo(_counters(server), err=True)
 
 
@@ -218,18 +227,17 @@ def _counters(server: Sandbox) -> str:
     stats = server.stats()
     requests = counted(stats.reached, "request")
     if server.settings.faults is not None:
-        requests = (
-            f"{requests} reached the API, {_met(stats.struck)}, {number(stats.kept_away)} of them never reached it"
-        )
-    said = [
+        blocked = number(stats.kept_away)
+        requests = f"{requests} reached the API, {_faulted_text(stats.struck)}, {blocked} of them never reached it"
+    parts = [
         requests,
-        counted(stats.mints, "token") + " created",
+        counted(stats.mints, "token") + " minted",
         counted(stats.batches, "batch"),
         counted(stats.records_applied, "record") + " applied",
-        counted(stats.refused, "request") + " refused for a limit",
+        counted(stats.refused, "request") + " over a limit",
     ]
-    return "Sandbox: " + ", ".join(said) + "."
+    return "Sandbox: " + ", ".join(parts) + "."
 
 
-def _met(struck: int) -> str:
-    return f"{number(struck)} {'was' if struck == 1 else 'were'} met by a fault"
+def _faulted_text(count: int) -> str:
+    return f"{number(count)} {'was' if count == 1 else 'were'} met by a fault"

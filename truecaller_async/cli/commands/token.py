@@ -1,6 +1,6 @@
-"""`truecaller token status`: the tokens of the account in the state file, and what is left of the budget of new ones.
+"""Command `truecaller token status`: show the stored tokens and the mint limit.
 
-It looks, and nothing more: no token is made, none is taken over, no request is sent.
+The command only reads: it mints no token, takes over no token, and sends no request.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from truecaller_async.cli.account_options import AccountOptions, connection_options
+from truecaller_async.cli.account_options import AccountOptions, account_options
 from truecaller_async.cli.formatting import duration, number
 from truecaller_async.cli.output import Column, plain, print_json, print_table
 from truecaller_async.clock import Clock
@@ -20,24 +20,26 @@ if TYPE_CHECKING:
     from truecaller_async.models.tokens import TokenStatus
 
 COLUMNS = (Column("token"), Column("age", justify="right"), Column("expires in", justify="right"), Column("in use by"))
-USERS = {"this": "this process", "other": "another process", "none": "no process"}
+USERS = {"this": "this process", "other": "another process"}
+"""Text for values of `TokenInfo.used_by`; any other value is a token that no process uses."""
+UNUSED = "no process"
 
 
 @click.group()
 def token() -> None:
-    """Access tokens, of which ten may be made in half an hour."""
+    """Show the access tokens and the mint limit."""
 
 
 @token.command()
-@connection_options
-@click.option("--json", "as_json", is_flag=True, help="The same as one JSON object.")
-def status(as_json: bool, **given: Any) -> None:
-    """Show the live tokens and the budget of new ones.
+@account_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(as_json: bool, **params: Any) -> None:
+    """Show the live tokens and the mint limit.
 
-    Makes no token and sends nothing. A token's id is a hash of it, and opens nothing.
+    Mints no token and sends nothing. The id of a token is a hash of it, and gives no access.
     """
-    connection = AccountOptions.out_of(given)
-    found = asyncio.run(_status(connection))
+    account = AccountOptions.pop_from(params)
+    found = asyncio.run(_status(account))
     now = datetime.fromtimestamp(Clock().wall(), UTC)
     if as_json:
         at = next_mint_at(found, now)
@@ -47,34 +49,34 @@ def status(as_json: bool, **given: Any) -> None:
         print_table(
             COLUMNS,
             [
-                (each.token_id, duration(each.age), duration(each.expires_in), USERS[each.used_by])
+                (each.token_id, duration(each.age), duration(each.expires_in), USERS.get(each.used_by, UNUSED))
                 for each in found.tokens
             ],
         )
         click.echo()
     else:
-        click.echo("There is no live token; the next request makes one.")
-    click.echo(budget(found, now))
+        click.echo("There is no live token; the next request mints one.")
+    click.echo(mint_limit_text(found, now))
 
 
-async def _status(connection: AccountOptions) -> TokenStatus:
-    async with connection.client() as client:
+async def _status(account: AccountOptions) -> TokenStatus:
+    async with account.client() as client:
         return await client.tokens.status()
 
 
 def next_mint_at(found: TokenStatus, now: datetime) -> datetime:
-    """The instant at which a token may be made."""
+    """Return the time from which on a token may be minted."""
     return now + timedelta(seconds=found.next_mint_in)
 
 
-def budget(found: TokenStatus, now: datetime) -> str:
-    """What was spent, and when the next may be made."""
+def mint_limit_text(found: TokenStatus, now: datetime) -> str:
+    """Return how many tokens were minted, and when the next one may be minted."""
     if found.next_mint_in > 0:
         at = next_mint_at(found, now).astimezone()
-        when = f"the next may be made at {at:%H:%M:%S}, in {duration(found.next_mint_in)}"
+        when = f"the next one may be minted at {at:%H:%M:%S}, in {duration(found.next_mint_in)}"
     else:
-        when = "the next may be made now"
+        when = "the next one may be minted now"
     if found.mint_limit is None or found.mint_window is None:
-        return f"Making tokens is not limited; {when}."
-    spent = f"{number(found.mints)} of {number(found.mint_limit)} tokens made in the last {duration(found.mint_window)}"
-    return f"{spent}; {when}."
+        return f"Minting is not limited; {when}."
+    window = duration(found.mint_window)
+    return f"{number(found.mints)} of {number(found.mint_limit)} tokens minted in the last {window}; {when}."

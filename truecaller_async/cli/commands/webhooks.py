@@ -1,7 +1,7 @@
-"""`truecaller webhooks`: a receiver of Truecaller's events as a server of its own, until it is told to stop.
+"""Commands `truecaller webhooks serve` and `parked`: receive events, and list parked ones.
 
-Keys come from the environment only, as all secrets do. Without `--forward` events are lines of JSON on standard output.
-`truecaller webhooks parked` lists the events whose handing on failed for the last time, and has them tried again.
+The keys come from the environment only, like all secrets. Without `--forward`, events are printed as JSON lines.
+`parked` lists the events whose last forwarding attempt failed, and `--release` tries them again.
 """
 
 from __future__ import annotations
@@ -25,75 +25,86 @@ from truecaller_async.models import Secret
 if TYPE_CHECKING:
     from truecaller_async.webhooks import ParkedEvent, WebhookReceiver, WebhookStats
 
-KEY = "TRUECALLER_WEBHOOK_KEY"  # the variable's name
+# Modules that import aiohttp or SQLite are imported inside the functions, so that --help stays fast.
+
+KEY_VARIABLE = "TRUECALLER_WEBHOOK_KEY"
 
 
 @attrs.frozen
 class ListenAddress:
-    """Where to listen."""
+    """Address of the webhook server."""
 
     host: str
+    """Host name or IP address."""
     port: int
+    """Port number; 0 is any free port."""
     path: str
+    """Path of the webhook URL."""
 
 
 @click.group()
 def webhooks() -> None:
-    """Events that Truecaller sends.
-
-    They are "call me back" and "user feedback".
-    """
+    """Receive the events "call me back" and "user feedback"."""
 
 
 @webhooks.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="0 takes a free one.")
-@click.option("--path", default="/truecaller", show_default=True, help="Path of the webhook.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="0 is any free port.")
+@click.option("--path", default="/truecaller", show_default=True, help="Path of the webhook URL.")
 @click.option(
-    "--store", metavar="URL", help="Where events are kept: memory: or sqlite:///PATH.  [default: a file of yours]"
+    "--store",
+    metavar="URL",
+    help="Where events are kept: memory: or sqlite:///PATH.  [default: a file in $XDG_STATE_HOME/truecaller]",
 )
 @click.option(
     "--forward",
     metavar="CMD|URL|FILE",
-    help="Hand each event on: to a command (JSON on its standard input, no shell), to a URL (a POST), or to a file "
+    help="Forward each event to a command (JSON on its standard input, no shell), to a URL (a POST), or to a file "
     "that ends in .jsonl.  [default: standard output]",
 )
 def serve(host: str, port: int, path: str, store: str | None, forward: str | None) -> None:
-    """Receive events, keep them, answer, and hand them on.
+    """Receive, store, acknowledge and forward events.
 
-    The keys are in TRUECALLER_WEBHOOK_KEY, separated by commas, or in the file that TRUECALLER_WEBHOOK_KEY_FILE names.
-    Put a proxy with TLS in front. Events are not signed: whoever has the URL can forge one.
+    The keys are in TRUECALLER_WEBHOOK_KEY, separated by commas, or in the file named by TRUECALLER_WEBHOOK_KEY_FILE.
+    Put a TLS proxy in front of the server. Events are not signed: the key in the URL is the only protection against
+    forged events.
     """
     asyncio.run(_serve(ListenAddress(host, port, path), store, forward, keys_from(os.environ)))
 
 
 @webhooks.command()
-@click.option("--store", metavar="URL", help="The store of the receiver.  [default: a file of yours]")
-@click.option("--release", is_flag=True, help="Have all of them tried again, by the server that has this store.")
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON for each, with the event itself.")
+@click.option(
+    "--store", metavar="URL", help="The store of the server.  [default: a file in $XDG_STATE_HOME/truecaller]"
+)
+@click.option("--release", is_flag=True, help="Let the server that uses this store try all of them again.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line per event, with its body.")
 def parked(store: str | None, release: bool, as_json: bool) -> None:
-    """List the events that were given up after their last try."""
+    """List the events whose last forwarding attempt failed."""
     from truecaller_async.webhooks.store_path import path_of
 
     path = path_of(store)
     if path is None:
-        raise ConfigError("what is in memory: is not there for others; name the file with --store sqlite:///PATH")
+        raise ConfigError("a store in memory: cannot be read by another process. Name the file: --store sqlite:///PATH")
     found = asyncio.run(_parked(path, release)) if path.exists() else ()
     for event in found:
-        click.echo(_line(event) if as_json else _row(event))
-    done = "tried again" if release else "parked"
-    click.echo(f"{counted(len(found), 'event')} {done}.", err=True)
+        click.echo(_json_line(event) if as_json else _text_line(event))
+    result = "released" if release else "parked"
+    click.echo(f"{counted(len(found), 'event')} {result}.", err=True)
 
 
 def keys_from(environ: Mapping[str, str]) -> list[Secret]:
-    """The keys that the environment names. Raises `ConfigError` where there is none."""
+    """Return the webhook keys of the environment.
+
+    Raises:
+        ConfigError: There is none.
+    """
     from truecaller_async.settings import text_in
 
-    keys = [Secret(key) for part in (text_in(environ, KEY) or "").split(",") if (key := part.strip())]
+    keys = [Secret(key) for part in (text_in(environ, KEY_VARIABLE) or "").split(",") if (key := part.strip())]
     if not keys:
         raise ConfigError(
-            f"{KEY} is not set; set it to a key of your own, or to two during a change, separated by a comma; make one "
-            "with: python -c 'import secrets; print(secrets.token_urlsafe(24))'"
+            f"{KEY_VARIABLE} is not set. Set it to a key, or during a key change to two keys separated by a comma. "
+            "Create a key with: python -c 'import secrets; print(secrets.token_urlsafe(24))'"
         )
     return keys
 
@@ -115,58 +126,58 @@ async def _parked(path: Path, release: bool) -> tuple[ParkedEvent, ...]:
     return found
 
 
-def _row(event: ParkedEvent) -> str:
-    came = event.received_at.isoformat(timespec="seconds")
-    return f"{printable(event.event_id)}  {came}  {counted(event.attempts, 'attempt')}  {printable(event.fault)}"
+def _text_line(event: ParkedEvent) -> str:
+    received_at = event.received_at.isoformat(timespec="seconds")
+    return f"{printable(event.event_id)}  {received_at}  {counted(event.attempts, 'attempt')}  {printable(event.fault)}"
 
 
-def _line(event: ParkedEvent) -> str:
-    known = attrs.asdict(event, filter=attrs.filters.exclude("body"))
-    came = event.received_at.isoformat(timespec="seconds")
-    return json.dumps({**known, "received_at": came, "event": json.loads(event.body)})
+def _json_line(event: ParkedEvent) -> str:
+    fields = attrs.asdict(event, filter=attrs.filters.exclude("body"))
+    received_at = event.received_at.isoformat(timespec="seconds")
+    return json.dumps({**fields, "received_at": received_at, "event": json.loads(event.body)})
 
 
-async def _serve(place: ListenAddress, store: str | None, target: str | None, keys: list[Secret]) -> None:
+async def _serve(address: ListenAddress, store: str | None, target: str | None, keys: list[Secret]) -> None:
     from truecaller_async.engine.signals import signal_handlers
     from truecaller_async.webhooks import WebhookReceiver
     from truecaller_async.webhooks.forwarding import forward_to
 
-    asked = asyncio.Event()
+    stop_requested = asyncio.Event()
 
     def stop(signum: Signals) -> None:
-        asked.set()
+        stop_requested.set()
 
     forward = forward_to(target)
     receiver = WebhookReceiver(forward, keys, store)
     try:
         with signal_handlers(stop):
-            await _listen(receiver, place, asked)
+            await _listen(receiver, address, stop_requested)
     finally:
         await forward.aclose()
-    click.echo(_told(await receiver.stats()), err=True)
+    click.echo(_stats_text(await receiver.stats()), err=True)
 
 
-async def _listen(receiver: WebhookReceiver, place: ListenAddress, asked: asyncio.Event) -> None:
+async def _listen(receiver: WebhookReceiver, address: ListenAddress, stop_requested: asyncio.Event) -> None:
     from truecaller_async.webhooks.server import WebhookServer
 
     try:
-        server = await WebhookServer.start(receiver, place.host, place.port, place.path)
+        server = await WebhookServer.start(receiver, address.host, address.port, address.path)
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on {place.host} port {place.port}: {error.strerror or error}; "
-            "stop what listens there, or choose another with --host or --port (0 takes a free one)"
+            f"cannot listen on {address.host} port {address.port}: {error.strerror or error}. "
+            "Stop the program that uses the port, or choose another with --host or --port (0 is any free port)."
         ) from None
     async with server:
         click.echo(f"Listening at {server.url}?key=***  (Ctrl-C stops it)", err=True)
-        await asked.wait()
+        await stop_requested.wait()
 
 
-def _told(stats: WebhookStats) -> str:
-    said = (
+def _stats_text(stats: WebhookStats) -> str:
+    parts = (
         f"{counted(stats.received, 'event')} received",
         f"{counted(stats.duplicates, 'duplicate')} among them",
         f"{number(stats.handled)} handled",
         f"{number(stats.waiting)} waiting",
         f"{number(stats.parked)} parked",
     )
-    return f"Webhooks: {', '.join(said)}."
+    return f"Webhooks: {', '.join(parts)}."

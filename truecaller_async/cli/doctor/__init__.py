@@ -1,1 +1,1 @@
-"""The checks of `truecaller doctor` and their output."""
+"""Checks of `truecaller doctor`: the environment, the meaning of each result, and the output."""

@@ -1,6 +1,6 @@
-"""How the doctor speaks: a line for each check as it is known, for people; one object at the end, for programs.
+"""Print the results of the doctor: one line per check as it is done, or one JSON object.
 
-On a terminal the texts are folded at 80 columns. Into a pipe each check is one line, and its advice another.
+On a terminal the texts are wrapped at 80 columns. In a pipe each check is one line, and its advice another one.
 """
 
 from __future__ import annotations
@@ -18,75 +18,83 @@ from truecaller_async.cli.doctor.checks import CheckResult, exit_for
 from truecaller_async.cli.formatting import counted, printable
 from truecaller_async.cli.output import plain, print_json
 
-WIDTH = 80
-WIDE = 100_000
-STATE_WIDTH, CHECK_WIDTH = 9, 15
+TERMINAL_WIDTH = 80
+UNLIMITED_WIDTH = 100_000
+STATUS_WIDTH, CHECK_WIDTH = 9, 15
 COLOURS: Mapping[str, str] = MappingProxyType(
     {"ok": "green", "warn": "yellow", "fail": "red", "skipped": "bright_black"}
 )
 
 
 class DoctorOutput(Protocol):
-    """Told of each verdict, and of all at the end."""
+    """Receives the result of each check, and all results at the end."""
 
-    def add(self, verdict: CheckResult) -> None:
-        """One check is done."""
+    def add(self, result: CheckResult) -> None:
+        """Receive the result of one check.
+
+        Args:
+            result: The result.
+        """
         ...
 
-    def finish(self, verdicts: Sequence[CheckResult]) -> None:
-        """All are."""
+    def finish(self, results: Sequence[CheckResult]) -> None:
+        """Receive all results.
+
+        Args:
+            results: The results, in the order of the checks.
+        """
         ...
 
 
 class TextOutput:
-    """Lines on stdout."""
+    """Prints lines to stdout."""
 
-    def add(self, verdict: CheckResult) -> None:
-        """The check, and what to do in lines of its own."""
-        state, *rest = lines_of(verdict, WIDTH if sys.stdout.isatty() else WIDE)
-        word, said = state[:STATE_WIDTH], state[STATE_WIDTH:]
-        coloured = click.style(word, fg=COLOURS[verdict.state])
-        click.echo("\n".join([coloured + said, *rest]), color=False if os.environ.get("NO_COLOR") else None)
+    def add(self, result: CheckResult) -> None:
+        """Print one check, and its advice on lines of its own."""
+        first, *rest = result_lines(result, TERMINAL_WIDTH if sys.stdout.isatty() else UNLIMITED_WIDTH)
+        coloured = click.style(first[:STATUS_WIDTH], fg=COLOURS[result.status])
+        lines = [coloured + first[STATUS_WIDTH:], *rest]
+        click.echo("\n".join(lines), color=False if os.environ.get("NO_COLOR") else None)
 
-    def finish(self, verdicts: Sequence[CheckResult]) -> None:
-        """The whole in one sentence."""
-        click.echo(f"\n{closing(verdicts)}")
+    def finish(self, results: Sequence[CheckResult]) -> None:
+        """Print how many checks failed."""
+        click.echo(f"\n{closing_sentence(results)}")
 
 
 class JsonOutput:
-    """One JSON object on stdout."""
+    """Prints one JSON object to stdout."""
 
-    def add(self, verdict: CheckResult) -> None:
-        """Kept for the end."""
+    def add(self, result: CheckResult) -> None:
+        """Do nothing; `finish` prints all results."""
 
-    def finish(self, verdicts: Sequence[CheckResult]) -> None:
-        """The exit code, and each check with its state, what was said and what to do."""
-        checks = [plain(verdict) for verdict in verdicts]
+    def finish(self, results: Sequence[CheckResult]) -> None:
+        """Print the exit code, and each check with its status, message and advice."""
+        checks = [plain(result) for result in results]
         for check in checks:
             del check["code"]
-        print_json({"code": exit_for(verdicts), "checks": checks})
+        print_json({"exit_code": exit_for(results), "checks": checks})
 
 
-def lines_of(verdict: CheckResult, width: int) -> list[str]:
-    """The verdict in lines of at most that width: state, check, what was found; then the advice."""
-    indent = " " * (STATE_WIDTH + CHECK_WIDTH)
-    head = f"{verdict.state:{STATE_WIDTH}}{verdict.check:{CHECK_WIDTH}}"
+def result_lines(result: CheckResult, width: int) -> list[str]:
+    """Return status, check and message, then the advice, in lines of at most `width` characters."""
+    indent = " " * (STATUS_WIDTH + CHECK_WIDTH)
+    head = f"{result.status:{STATUS_WIDTH}}{result.check:{CHECK_WIDTH}}"
     return [
-        *_folded(head, verdict.said, indent, width),
-        *(_folded(f"{indent}-> ", verdict.advice, f"{indent}   ", width) if verdict.advice else ()),
+        *_wrapped(head, result.message, indent, width),
+        *(_wrapped(f"{indent}-> ", result.advice, f"{indent}   ", width) if result.advice else ()),
     ]
 
 
-def closing(verdicts: Sequence[CheckResult]) -> str:
-    """How it is, on the whole."""
-    failed = [verdict.check for verdict in verdicts if verdict.state == "fail"]
-    warned = sum(verdict.state == "warn" for verdict in verdicts)
+def closing_sentence(results: Sequence[CheckResult]) -> str:
+    """Return which checks failed, or how many warnings there are."""
+    failed = [result.check for result in results if result.status == "fail"]
+    warnings = sum(result.status == "warn" for result in results)
     if failed:
         return f"{counted(len(failed), 'check')} failed: {', '.join(failed)}."
-    return f"All checks passed, with {counted(warned, 'warning')}." if warned else "All checks passed."
+    return f"All checks passed, with {counted(warnings, 'warning')}." if warnings else "All checks passed."
 
 
-def _folded(first: str, text: str, indent: str, width: int) -> list[str]:
+def _wrapped(first: str, text: str, indent: str, width: int) -> list[str]:
     return textwrap.wrap(
         printable(text),
         width,

@@ -1,1 +1,1 @@
-"""The campaign report: its data, as text and as HTML."""
+"""Format status and report of a campaign, read from its journal, as text, JSON and HTML."""

@@ -1,20 +1,21 @@
-"""What a journal says of its campaign, as values that can be shown as lines, as JSON and as a page.
+"""Status and report of a campaign, read from its journal, as values for text, JSON and HTML output.
 
-A look (`State`) is cheap and is taken while a run is going. A report (`Report`) reads every word that is not quiet.
-Times are wall-clock seconds.
+`CampaignStatus` is cheap to read and can be read while the campaign runs. `CampaignReport` also reads every row that is
+not simply delivered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
 from truecaller_async.cli.campaign import journal_files
-from truecaller_async.cli.campaign.failure_reasons import KINDS_KEPT, kind_of
-from truecaller_async.cli.formatting import masked, moment
+from truecaller_async.cli.campaign.failure_reasons import KINDS_MAX, kind_of
+from truecaller_async.cli.formatting import local_time, masked
 from truecaller_async.errors import JournalError
 from truecaller_async.models import Outcome, RunCost
 from truecaller_async.planning.batch_state import BatchState as BatchState
@@ -24,286 +25,367 @@ from truecaller_async.sources import count_rows
 if TYPE_CHECKING:
     from truecaller_async.journal.reader import JournaledAttempt, JournalReader, RowOutcome
 
-Name: TypeAlias = Literal["running", "stopped", "held back", "finished", "purged"]
+StateName: TypeAlias = Literal["running", "stopped", "undecided", "finished", "purged"]
 
-RANGES_KEPT = 1000
-OPEN_AS = {
+RANGES_MAX = 1000
+OPEN_KINDS = {
     BatchState.PLANNED: "planned",
     BatchState.STOPPED: "planned",
     BatchState.REJECTED: "planned",
     BatchState.IN_FLIGHT: "in_flight",
     BatchState.ACCEPTED: "pending",
 }
-"""How the rows of an open batch are counted; those of any other are unknown."""
+"""How the rows of an open batch are counted, by the state of the batch; in any other state they are `unknown`."""
 
 
 @attrs.frozen(kw_only=True)
-class JournalState:
-    """Where a campaign stands.
-
-    `pid` is the process that works on it, 0 where that is not known, None where nobody does. `total` is about how many
-    rows the input has. `final` counts rows by their final word, `open` the others: planned, in_flight, pending
-    (accepted and not resolved), unknown (the answer was lost). `next` is the command to type.
-    """
+class CampaignStatus:
+    """Status of a campaign."""
 
     journal: str
+    """Path of the journal."""
     input: str
+    """Name of the input."""
     results: str | None
-    state: Name
+    """Path of the results file; None if there is none."""
+    state: StateName
+    """What the campaign is doing, or how it ended."""
     pid: int | None
-    began_at: float
-    last_run_at: float
-    last_write: float
+    """Process that works on the campaign; 0 if its id is unknown, None if there is none."""
+    started_at: datetime
+    """Start of the first run."""
+    last_run_at: datetime
+    """Start of the latest run."""
+    last_write_at: datetime
+    """Latest write to the journal."""
     read: int
+    """Rows read from the input."""
     total: int | None
-    source_ended: bool
+    """Rows of the input; an estimate until all are read, None if unknown."""
+    source_exhausted: bool
+    """The input was read to its end."""
     final: Mapping[str, int]
+    """Rows with a final outcome, by outcome."""
     open: Mapping[str, int]
+    """Rows without a final outcome: planned, in_flight, pending (accepted), unknown (the answer was lost)."""
     batches: int
+    """Accepted batches."""
     possibly_duplicated: int
+    """Rows that were sent again after an ambiguous attempt."""
     runs: int
+    """Number of runs."""
     next: str
+    """The next command."""
 
     @property
     def is_running(self) -> bool:
-        """Whether a process works on it."""
+        """Return whether a process works on the campaign."""
         return self.pid is not None
 
 
 @attrs.frozen
-class LostAttempt:
-    """A send whose answer was lost: what was `seen` of it, and what was `done`; no long number is in these texts."""
+class AmbiguousAttempt:
+    """An attempt whose answer was lost. Long numbers are masked in its texts."""
 
     batch: int
+    """Number of the batch."""
     first_row: int
+    """First row of the batch."""
     rows: int
-    at: float
-    token: str
-    seen: str
-    done: str
+    """Number of rows of the batch."""
+    sent_at: datetime
+    """When it was sent."""
+    token_id: str
+    """The token that was used."""
+    cause: str
+    """Why there is no answer."""
+    action: str
+    """Whether the batch was sent again, and if not, why."""
+    resent_at: datetime | None = None
+    """When the batch was sent again; None if it was not."""
+
+
+@attrs.frozen
+class ReasonCount:
+    """Number of rows with the same outcome and kind of reason."""
+
+    outcome: str
+    """Outcome of the rows."""
+    reason: str
+    """Reason, without the values of single rows."""
+    rows: int
+    """Number of rows."""
 
 
 @attrs.frozen
 class UndecidedBatch:
-    """A batch that an operator may settle, and the command."""
+    """A batch whose answer was lost, and for which the operator can record a decision."""
 
     batch: int
+    """Number of the batch."""
     first_row: int
+    """First row of the batch."""
     rows: int
-    seen: str
+    """Number of rows of the batch."""
+    cause: str
+    """Why there is no answer."""
     command: str
+    """The command that records the decision."""
 
 
 @attrs.frozen(kw_only=True)
 class CampaignReport:
-    """The whole account.
+    """Report on a campaign."""
 
-    `outcomes` has every row that was read, as it stands. `reasons` are (outcome, reason, rows), `twice` the rows that
-    were possibly delivered twice as (first, last). `effort` is the cost of all runs, `latest` that of the latest.
-    """
-
-    state: JournalState
+    status: CampaignStatus
+    """Status of the campaign."""
     account: str
+    """Id of the Truecaller account."""
     api_version: str
-    library: str
+    """Version of the API."""
+    library_version: str
+    """Version of this package that started the campaign."""
     on_ambiguous: str
+    """Policy for ambiguous attempts."""
     outcomes: Mapping[str, int]
-    reasons: Sequence[tuple[str, str, int]]
+    """Rows read, by present outcome."""
+    reasons: Sequence[ReasonCount]
+    """Failure reasons, the most frequent first."""
     cost: RunCost
-    latest: RunCost
-    twice: Sequence[tuple[int, int]]
-    lost: Sequence[LostAttempt]
-    held: Sequence[UndecidedBatch]
+    """Cost of all runs."""
+    latest_run: RunCost
+    """Cost of the latest run."""
+    possibly_duplicated_rows: Sequence[tuple[int, int]]
+    """Rows that were sent again after an ambiguous attempt, as (first, last); at most 1,000 ranges."""
+    ambiguous_attempts: Sequence[AmbiguousAttempt]
+    """Attempts whose answer was lost."""
+    undecided_batches: Sequence[UndecidedBatch]
+    """Batches that need a decision."""
 
 
-def state_of(path: Path) -> JournalState:
-    """A look. Raises `JournalError`."""
+def status_of(path: Path) -> CampaignStatus:
+    """Read the status of a campaign.
+
+    Raises:
+        JournalError: The journal cannot be read or contains no campaign.
+    """
     with journal_files.reader_of(path) as reader:
-        return _state(path, reader, reader.state())
+        return _status(path, reader, reader.state())
 
 
 def report_on(path: Path) -> CampaignReport:
-    """The report. Raises `JournalError`."""
+    """Read the report of a campaign.
+
+    Raises:
+        JournalError: The journal cannot be read or contains no campaign.
+    """
     with journal_files.reader_of(path) as reader:
-        standing = reader.state()
-        state = _state(path, reader, standing)
-        begun = standing.started
-        assert begun is not None  # noqa: S101 - `_state` has refused a journal without
+        state = reader.state()
+        status = _status(path, reader, state)
+        started = state.started
+        assert started is not None  # noqa: S101 - `_status` raises if the journal has no campaign
         return CampaignReport(
-            state=state,
-            account=begun.account,
-            api_version=begun.api_version,
-            library=begun.library,
-            on_ambiguous=str(begun.options["on_ambiguous"]),
-            outcomes={outcome: standing.outcome_counts()[outcome] for outcome in Outcome},
+            status=status,
+            account=started.account,
+            api_version=started.api_version,
+            library_version=started.library,
+            on_ambiguous=str(started.options["on_ambiguous"]),
+            outcomes={outcome: state.outcome_counts()[outcome] for outcome in Outcome},
             reasons=_reasons(reader),
-            cost=_effort(standing),
-            latest=RunCost(**attrs.asdict(standing.cost, recurse=False)),
-            **_troubles(path, reader, state),
+            cost=_total_cost(state),
+            latest_run=RunCost(**attrs.asdict(state.cost, recurse=False)),
+            **_ambiguity(path, reader, status),
         )
 
 
-def held_in(path: Path) -> list[UndecidedBatch]:
-    """The batches that an operator may settle. Raises `JournalError`."""
+def undecided_batches(path: Path) -> list[UndecidedBatch]:
+    """Return the batches that need a decision.
+
+    Raises:
+        JournalError: The journal cannot be read.
+    """
     with journal_files.reader_of(path) as reader:
-        return _held(path, reader)
+        return _undecided(path, reader)
 
 
-def _state(path: Path, reader: JournalReader, standing: CampaignState) -> JournalState:
-    begun = standing.started
-    if begun is None:
-        raise JournalError(f"{path} holds no campaign yet")
+def _status(path: Path, reader: JournalReader, state: CampaignState) -> CampaignStatus:
+    started = state.started
+    if started is None:
+        raise JournalError(f"{path} contains no campaign yet")
     pid = reader.owner()
-    name = _name(pid, standing, is_purged=reader.purged())
-    last_run = standing.last_run
-    source = begun.source
-    return JournalState(
+    name = _state_name(pid, state, is_purged=reader.purged())
+    last_run = state.last_run
+    source = started.source
+    return CampaignStatus(
         journal=str(path),
-        input=standing.notes.get(journal_files.INPUT) or ("the input" if source is None else source.path),
-        results=standing.notes.get(journal_files.RESULTS),
+        input=state.notes.get(journal_files.INPUT_NOTE) or ("the input" if source is None else source.path),
+        results=state.notes.get(journal_files.RESULTS_NOTE),
         state=name,
         pid=pid,
-        began_at=begun.at,
-        last_run_at=begun.at if last_run is None else last_run.at,
-        last_write=_last_write(path),
-        read=standing.position.row,
-        total=standing.position.row
-        if standing.source_exhausted
-        else None
-        if source is None
-        else count_rows(source.path),
-        source_ended=standing.source_exhausted,
-        final={outcome: standing.outcomes[outcome] for outcome in Outcome},
-        open=_open(standing.open, is_running=pid is not None),
-        batches=standing.accepted,
-        possibly_duplicated=standing.possibly_duplicated
-        + sum(batch.open_count for batch in standing.open if batch.possibly_duplicated),
-        runs=standing.runs,
-        next=_next(name, path, standing),
+        started_at=_utc(started.at),
+        last_run_at=_utc(started.at if last_run is None else last_run.at),
+        last_write_at=_last_write_at(path),
+        read=state.position.row,
+        total=_total_rows(state),
+        source_exhausted=state.source_exhausted,
+        final={outcome: state.outcomes[outcome] for outcome in Outcome},
+        open=_open_rows(state.open, is_running=pid is not None),
+        batches=state.accepted,
+        possibly_duplicated=state.possibly_duplicated
+        + sum(batch.open_count for batch in state.open if batch.possibly_duplicated),
+        runs=state.runs,
+        next=_next_command(name, path, state),
     )
 
 
-def _name(pid: int | None, standing: CampaignState, *, is_purged: bool) -> Name:
+def _total_rows(state: CampaignState) -> int | None:
+    if state.source_exhausted:
+        return state.position.row
+    source = None if state.started is None else state.started.source
+    return None if source is None else count_rows(source.path)
+
+
+def _state_name(pid: int | None, state: CampaignState, *, is_purged: bool) -> StateName:
     if is_purged:
         return "purged"
     if pid is not None:
         return "running"
-    if standing.complete:
+    if state.complete:
         return "finished"
-    held = all(batch.state is BatchState.ABANDONED for batch in standing.open)
-    return "held back" if standing.source_exhausted and held else "stopped"
+    only_abandoned = all(batch.state is BatchState.ABANDONED for batch in state.open)
+    return "undecided" if state.source_exhausted and only_abandoned else "stopped"
 
 
-def _next(name: Name, path: Path, standing: CampaignState) -> str:
+def _next_command(name: StateName, path: Path, state: CampaignState) -> str:
     match name:
         case "running":
             return journal_files.command("status", path)
         case "finished" | "purged":
             return journal_files.command("report", path)
-        case "held back":
-            return settle_command(path, standing.open[0].seq)
+        case "undecided":
+            return decide_command(path, state.open[0].seq)
         case "stopped":
-            return journal_files.resume_command(path, standing)
+            return journal_files.resume_command(path, state)
 
 
-def settle_command(path: Path, seq: int) -> str:
-    """What an operator types who knows whether that batch was applied."""
-    return journal_files.command("settle", path, str(seq)) + " --applied yes|no"
+def decide_command(path: Path, batch: int) -> str:
+    """Return the shell command that records whether a batch was applied."""
+    return journal_files.command("decide", path, str(batch)) + " --applied YES_OR_NO"
 
 
-def _open(batches: Iterable[JournaledBatch], *, is_running: bool) -> dict[str, int]:
-    """A batch that was in flight when its run was killed may have been applied: its rows are unknown."""
+def _open_rows(batches: Iterable[JournaledBatch], *, is_running: bool) -> dict[str, int]:
     counts = dict.fromkeys(("planned", "in_flight", "pending", "unknown"), 0)
     for batch in batches:
-        kind = OPEN_AS.get(batch.state, "unknown")
+        kind = OPEN_KINDS.get(batch.state, "unknown")
+        # A batch that was in flight when its run was killed may have been applied.
         counts["unknown" if kind == "in_flight" and not is_running else kind] += batch.open_count
     return counts
 
 
-def _last_write(path: Path) -> float:
-    """The journal itself, or the log beside it that is not merged yet."""
-    found = [path, path.with_name(f"{path.name}-wal")]
-    return max(file.stat().st_mtime for file in found if file.exists())
+def _utc(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
 
 
-def _effort(standing: CampaignState) -> RunCost:
-    return RunCost(**attrs.asdict(add_costs(standing.cost_before, standing.cost), recurse=False))
+def _last_write_at(path: Path) -> datetime:
+    # The newest entries may be in the write-ahead log, which SQLite merges into the file later.
+    files = [path, path.with_name(f"{path.name}-wal")]
+    return _utc(max(file.stat().st_mtime for file in files if file.exists()))
 
 
-def _reasons(reader: JournalReader) -> list[tuple[str, str, int]]:
-    """The most frequent first; rows that are wrong in the same way are one reason."""
+def _total_cost(state: CampaignState) -> RunCost:
+    return RunCost(**attrs.asdict(add_costs(state.cost_before, state.cost), recurse=False))
+
+
+def _reasons(reader: JournalReader) -> list[ReasonCount]:
     kinds: dict[tuple[str, str], int] = {}
-    for outcome, reason, count in reader.reasons(KINDS_KEPT):
+    for outcome, reason, count in reader.reasons(KINDS_MAX):
         if outcome is not Outcome.DUPLICATE:
             kind = (str(outcome), kind_of(reason or "no reason given"))
             kinds[kind] = kinds.get(kind, 0) + count
-    return sorted(((*kind, count) for kind, count in kinds.items()), key=lambda item: -item[2])
+    return sorted((ReasonCount(*kind, rows) for kind, rows in kinds.items()), key=lambda item: -item.rows)
 
 
-def _troubles(path: Path, reader: JournalReader, state: JournalState) -> dict[str, Any]:
-    """What may have gone wrong: rows that were sent twice, lost answers, and what waits for a word."""
-    attempts = [attempt for attempt in reader.lost() if attempt.event or not state.is_running]
-    homes: dict[int, _Home] = {attempt.seq: _Home() for attempt in attempts}
-    twice = _Ranges()
-    if (attempts or state.possibly_duplicated) and state.state != "purged":
-        for word in reader.row_outcomes():
-            if word.possibly_duplicated:
-                twice.add(word.row)
-            if word.seq in homes:
-                homes[word.seq].add(word)
-    lost = [_lost(attempt, reader.attempts(attempt.seq), homes[attempt.seq]) for attempt in attempts]
-    return {"twice": twice.found, "lost": lost, "held": _held(path, reader)}
+def _ambiguity(path: Path, reader: JournalReader, status: CampaignStatus) -> dict[str, Any]:
+    """Return the fields of the report about ambiguous attempts; all rows are read only if there are any."""
+    attempts = [attempt for attempt in reader.lost() if attempt.event or not status.is_running]
+    batch_rows: dict[int, _BatchRows] = {attempt.seq: _BatchRows() for attempt in attempts}
+    duplicated = _RowRanges()
+    if (attempts or status.possibly_duplicated) and status.state != "purged":
+        for outcome in reader.row_outcomes():
+            if outcome.possibly_duplicated:
+                duplicated.add(outcome.row)
+            if outcome.seq in batch_rows:
+                batch_rows[outcome.seq].add(outcome)
+    return {
+        "possibly_duplicated_rows": duplicated.ranges,
+        "ambiguous_attempts": [
+            _ambiguous_attempt(attempt, reader.attempts(attempt.seq), batch_rows[attempt.seq]) for attempt in attempts
+        ],
+        "undecided_batches": _undecided(path, reader),
+    }
 
 
-def _held(path: Path, reader: JournalReader) -> list[UndecidedBatch]:
+def _undecided(path: Path, reader: JournalReader) -> list[UndecidedBatch]:
     return [
-        UndecidedBatch(batch.seq, batch.row, batch.rows, _seen(batch.attempts[-1]), settle_command(path, batch.seq))
+        UndecidedBatch(batch.seq, batch.row, batch.rows, _cause(batch.attempts[-1]), decide_command(path, batch.seq))
         for batch in reader.decidable()
     ]
 
 
 @attrs.define
-class _Home:
-    """The rows of a batch, and what is said of the first of them."""
+class _BatchRows:
+    """Rows of one batch, and the reason of its first row."""
 
     first_row: int = 0
     rows: int = 0
     reason: str | None = None
     is_open: bool = False
 
-    def add(self, word: RowOutcome) -> None:
+    def add(self, outcome: RowOutcome) -> None:
         if not self.rows:
-            self.first_row, self.reason = word.row, word.reason
+            self.first_row, self.reason = outcome.row, outcome.reason
         self.rows += 1
-        self.is_open = self.is_open or not word.final
+        self.is_open = self.is_open or not outcome.final
 
 
-def _lost(attempt: JournaledAttempt, attempts: Sequence[JournaledAttempt], home: _Home) -> LostAttempt:
-    again = next((other for other in attempts if other.attempt > attempt.attempt), None)
-    if again is not None:
-        done = f"sent again at {moment(again.at)}"
-    elif home.is_open:
-        done = "not sent again yet"
+def _ambiguous_attempt(
+    attempt: JournaledAttempt, attempts: Sequence[JournaledAttempt], batch_rows: _BatchRows
+) -> AmbiguousAttempt:
+    second_attempt = next((other for other in attempts if other.attempt > attempt.attempt), None)
+    resent_at = None if second_attempt is None else _utc(second_attempt.at)
+    if resent_at is not None:
+        action = f"sent again at {local_time(resent_at)}"
+    elif batch_rows.is_open:
+        action = "not sent again yet"
     else:
-        done = f"not sent again: {masked(home.reason or 'every row has its final word')}"
-    return LostAttempt(attempt.seq, home.first_row, home.rows, attempt.at, attempt.token_id, _seen(attempt), done)
+        action = f"not sent again: {masked(batch_rows.reason or 'every row has its final outcome')}"
+    return AmbiguousAttempt(
+        attempt.seq,
+        batch_rows.first_row,
+        batch_rows.rows,
+        _utc(attempt.at),
+        attempt.token_id,
+        _cause(attempt),
+        action,
+        resent_at,
+    )
 
 
-def _seen(attempt: JournaledAttempt) -> str:
+def _cause(attempt: JournaledAttempt) -> str:
     if attempt.event is None:
         return "the process ended before the answer came"
     return masked(attempt.detail or "no answer came")
 
 
-class _Ranges:
-    """Ascending rows as (first, last), the first thousand of them."""
+class _RowRanges:
+    """Collects ascending rows as (first, last) ranges, at most 1,000 of them."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[int, int]] = []
+        self.ranges: list[tuple[int, int]] = []
 
     def add(self, row: int) -> None:
-        found = self.found
-        if found and found[-1][1] == row - 1:
-            found[-1] = (found[-1][0], row)
-        elif len(found) < RANGES_KEPT:
-            found.append((row, row))
+        ranges = self.ranges
+        if ranges and ranges[-1][1] == row - 1:
+            ranges[-1] = (ranges[-1][0], row)
+        elif len(ranges) < RANGES_MAX:
+            ranges.append((row, row))

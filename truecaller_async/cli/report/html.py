@@ -1,29 +1,31 @@
-"""The report as one page of HTML that needs nothing else: no script, no font, no other file, no network.
+"""Format the report of a campaign as one self-contained HTML page.
 
-It follows the reader's light or dark, folds its tables on a narrow screen, and prints. Every text goes through
-`escape`.
+The page uses no scripts, fonts, other files or network. It follows the light or dark mode of the browser, adapts to
+narrow screens, and can be printed. All texts are escaped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from html import escape
 
 from truecaller_async._version import __version__
-from truecaller_async.cli.formatting import counted, duration, moment, number, printable
-from truecaller_async.cli.report.data import CampaignReport, JournalState
-from truecaller_async.cli.report.text import OPEN_SAID, ranges_said, rows_read, rows_said, said_of_state
+from truecaller_async.cli.formatting import counted, duration, local_time, number, printable
+from truecaller_async.cli.report.data import CampaignReport, CampaignStatus
+from truecaller_async.cli.report.text import OPEN_TEXTS, ranges_text, read_text, row_range_text, state_text
 
-RANGES_ON_PAGE = 200
-MEANING = {
-    "delivered": "the server says success",
-    "failed": "the server says no",
-    "invalid": "refused before sending",
+RANGES_MAX = 200
+MEANINGS = {
+    "delivered": "the server reports success",
+    "failed": "the server reports failure",
+    "invalid": "refused by validation before sending",
     "expired": "its window closed before it could be sent",
-    "duplicate": "equal to an earlier row, which was sent once",
-    "unknown": "sent, and no final word",
+    "duplicate": "the same content as an earlier row, which was sent once",
+    "unknown": "sent, without a final status",
     "unsent": "not sent",
 }
+"""Meaning of each outcome."""
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --paper: #fbfbf9; --soft: #5b6675; --line: #d9dde3; --card: #fff;
@@ -80,45 +82,50 @@ footer { margin-top: 2.5rem; font-size: .85rem; color: var(--soft); }
 """
 
 
-def page_of(report: CampaignReport, at: float) -> str:
-    """The page. `at` is now, in wall-clock seconds."""
-    return "\n".join(_page(report, at)) + "\n"
+def html_report(report: CampaignReport, now: datetime) -> str:
+    """Return the HTML page.
+
+    Args:
+        report: The report.
+        now: The current time, with a zone.
+    """
+    return "\n".join(_page(report, now)) + "\n"
 
 
-def _page(report: CampaignReport, at: float) -> Iterator[str]:
-    state = report.state
+def _page(report: CampaignReport, now: datetime) -> Iterator[str]:
+    status = report.status
     yield "<!doctype html>"
     yield '<html lang="en">'
     yield '<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     yield '<meta name="robots" content="noindex"><meta name="referrer" content="no-referrer">'
     yield '<link rel="icon" href="data:,">'
-    yield f"<title>Campaign {_text(state.input)}</title><style>{STYLE}</style></head>"
+    yield f"<title>Campaign {_text(status.input)}</title><style>{STYLE}</style></head>"
     yield "<body><main>"
-    yield f"<h1>Campaign {_text(state.input)}</h1>"
-    yield f'<p><span class="state">{_text(said_of_state(state).capitalize())}.</span> '
+    yield f"<h1>Campaign {_text(status.input)}</h1>"
+    yield f'<p><span class="state">{_text(state_text(status).capitalize())}.</span> '
     yield f"{_text(_sentence(report))}</p>"
     yield from _bar(report)
     yield from _outcomes(report)
-    yield from _open(state)
+    yield from _open_rows(status)
     yield from _reasons(report)
-    yield from _twice(report)
-    yield from _lost(report)
-    yield from _held(report)
-    yield from _facts(report)
+    yield from _possibly_duplicated(report)
+    yield from _ambiguous_attempts(report)
+    yield from _undecided_batches(report)
+    yield from _details(report)
     yield "</main>"
-    yield f"<footer>Written {_text(moment(at))} by truecaller {_text(__version__)} from the journal.</footer>"
+    yield f"<footer>Written {_text(local_time(now))} by truecaller {_text(__version__)} from the journal.</footer>"
     yield "</body></html>"
 
 
 def _sentence(report: CampaignReport) -> str:
-    if not report.state.read:
+    if not report.status.read:
         return "No row was read."
-    return f"{number(report.outcomes['delivered'])} of {counted(report.state.read, 'row')} delivered."
+    return f"{number(report.outcomes['delivered'])} of {counted(report.status.read, 'row')} delivered."
 
 
 def _bar(report: CampaignReport) -> Iterator[str]:
-    """A picture of the table below it, for the eye only."""
-    if report.state.read:
+    # The bar repeats the table below it, so screen readers skip it.
+    if report.status.read:
         parts = (
             f'<span class="{escape(outcome)}" style="flex:{count}"></span>'
             for outcome, count in report.outcomes.items()
@@ -128,24 +135,24 @@ def _bar(report: CampaignReport) -> Iterator[str]:
 
 
 def _outcomes(report: CampaignReport) -> Iterator[str]:
-    yield "<h2>Account</h2>"
+    yield "<h2>Outcomes</h2>"
     yield '<table class="counts"><thead><tr><th>Outcome</th><th class="count">Rows</th><th>Meaning</th></tr></thead>'
     yield "<tbody>"
     for outcome, count in report.outcomes.items():
-        quiet = "" if count else ' class="none"'
-        yield f'<tr{quiet}><th>{_text(outcome)}</th><td class="count">{number(count)}</td>'
-        yield f"<td>{_text(MEANING[outcome])}</td></tr>"
-    yield f'<tr class="whole"><th>read</th><td class="count">{number(report.state.read)}</td>'
-    yield f"<td>{_text(rows_read(report.state))}</td></tr></tbody></table>"
+        row_class = "" if count else ' class="none"'
+        yield f'<tr{row_class}><th>{_text(outcome)}</th><td class="count">{number(count)}</td>'
+        yield f"<td>{_text(MEANINGS[outcome])}</td></tr>"
+    yield f'<tr class="whole"><th>read</th><td class="count">{number(report.status.read)}</td>'
+    yield f"<td>{_text(read_text(report.status))}</td></tr></tbody></table>"
 
 
-def _open(state: JournalState) -> Iterator[str]:
-    rows = [(kind, count) for kind, count in state.open.items() if count]
+def _open_rows(status: CampaignStatus) -> Iterator[str]:
+    rows = [(kind, count) for kind, count in status.open.items() if count]
     if rows:
-        yield "<h2>Without a final word</h2>"
+        yield "<h2>Without a final outcome</h2>"
         yield from _table(
             ("State", "Rows", "Meaning"),
-            ((kind.replace("_", " "), number(count), OPEN_SAID[kind]) for kind, count in rows),
+            ((kind.replace("_", " "), number(count), OPEN_TEXTS[kind]) for kind, count in rows),
         )
 
 
@@ -154,77 +161,77 @@ def _reasons(report: CampaignReport) -> Iterator[str]:
         yield "<h2>Reasons</h2>"
         yield from _table(
             ("Outcome", "Rows", "Reason"),
-            ((outcome, number(count), reason) for outcome, reason, count in report.reasons),
+            ((each.outcome, number(each.rows), each.reason) for each in report.reasons),
         )
 
 
-def _twice(report: CampaignReport) -> Iterator[str]:
-    if report.state.possibly_duplicated:
+def _possibly_duplicated(report: CampaignReport) -> Iterator[str]:
+    if report.status.possibly_duplicated:
         yield "<h2>Possibly delivered twice</h2>"
-        yield f"<p>{counted(report.state.possibly_duplicated, 'row')} sent again after an answer was lost. A second "
-        yield "delivery replaces the first, or shows the same once more; it is the price of not losing them.</p>"
-        if report.twice:
-            yield f"<p>Rows {_text(ranges_said(report.twice, RANGES_ON_PAGE))}.</p>"
+        yield f"<p>{counted(report.status.possibly_duplicated, 'row')} sent again after an answer was lost. If the "
+        yield "first attempt was applied as well, these records were delivered twice.</p>"
+        if report.possibly_duplicated_rows:
+            yield f"<p>Rows {_text(ranges_text(report.possibly_duplicated_rows, RANGES_MAX))}.</p>"
 
 
-def _lost(report: CampaignReport) -> Iterator[str]:
-    if report.lost:
+def _ambiguous_attempts(report: CampaignReport) -> Iterator[str]:
+    if report.ambiguous_attempts:
         yield "<h2>Lost answers</h2>"
-        yield "<p>A batch was sent, and no answer came that says whether it was taken.</p>"
+        yield "<p>These batches were sent, and no answer came that says whether they were applied.</p>"
         yield from _table(
-            ("Batch", "Rows", "When", "Token", "What was seen", "What was done"),
+            ("Batch", "Rows", "When", "Token", "Cause", "Action"),
             (
                 (
-                    str(lost.batch),
-                    rows_said(lost.first_row, lost.rows),
-                    moment(lost.at),
-                    lost.token,
-                    lost.seen,
-                    lost.done,
+                    str(attempt.batch),
+                    row_range_text(attempt.first_row, attempt.rows),
+                    local_time(attempt.sent_at),
+                    attempt.token_id,
+                    attempt.cause,
+                    attempt.action,
                 )
-                for lost in report.lost
+                for attempt in report.ambiguous_attempts
             ),
             counts=(),
         )
 
 
-def _held(report: CampaignReport) -> Iterator[str]:
-    if report.held:
-        yield "<h2>Held for your word</h2>"
-        yield "<p>If you know whether Truecaller took one of these batches, say so. <em>yes</em> leaves its rows "
-        yield "unknown for good, <em>no</em> lets a resume send them again.</p>"
-        for held in report.held:
-            where = rows_said(held.first_row, held.rows)
-            yield f"<p>Batch {held.batch}, {_text(where)}: {_text(held.seen)}<br>"
-            yield f"<code>{escape(held.command)}</code></p>"
+def _undecided_batches(report: CampaignReport) -> Iterator[str]:
+    if report.undecided_batches:
+        yield "<h2>Batches that need a decision</h2>"
+        yield "<p>If you know whether Truecaller applied one of these batches, record it. After <em>yes</em> its rows "
+        yield "stay unknown; after <em>no</em> the next resume sends them again.</p>"
+        for batch in report.undecided_batches:
+            rows = row_range_text(batch.first_row, batch.rows)
+            yield f"<p>Batch {batch.batch}, {_text(rows)}: {_text(batch.cause)}<br>"
+            yield f"<code>{escape(batch.command)}</code></p>"
 
 
-def _facts(report: CampaignReport) -> Iterator[str]:
-    state, cost = report.state, report.cost
-    requests = ", ".join(f"{number(count)} {call}" for call, count in cost.requests.items() if count)
-    yield "<h2>Cost and circumstances</h2><dl>"
-    facts: Sequence[tuple[str, str]] = (
-        ("Requests", f"{number(sum(cost.requests.values()))}{f' ({requests})' if requests else ''}"),
-        ("Batches accepted", number(state.batches)),
+def _details(report: CampaignReport) -> Iterator[str]:
+    status, cost = report.status, report.cost
+    by_call = ", ".join(f"{number(count)} {call}" for call, count in cost.requests.items() if count)
+    yield "<h2>Cost and settings</h2><dl>"
+    details: Sequence[tuple[str, str]] = (
+        ("Requests", f"{number(sum(cost.requests.values()))}{f' ({by_call})' if by_call else ''}"),
+        ("Batches accepted", number(status.batches)),
         ("Retries", number(cost.retries)),
-        ("Refusals", counted(cost.throttled, "answer") + " 429 (too many requests)"),
-        ("Tokens made", number(cost.tokens_minted)),
-        ("Time at work", f"{duration(cost.elapsed)} in {counted(state.runs, 'run')}"),
-        ("Began", moment(state.began_at)),
-        ("Last write", moment(state.last_write)),
-        ("A lost answer", report.on_ambiguous),
-        ("Account", f"{report.account}, API {report.api_version}, truecaller {report.library}"),
-        ("Results", state.results or "no file"),
+        ("Throttled", counted(cost.throttled, "answer") + " with status 429"),
+        ("Tokens minted", number(cost.tokens_minted)),
+        ("Elapsed", f"{duration(cost.elapsed)} in {counted(status.runs, 'run')}"),
+        ("Started", local_time(status.started_at)),
+        ("Last write", local_time(status.last_write_at)),
+        ("On ambiguous", report.on_ambiguous),
+        ("Account", f"{report.account}, API {report.api_version}, truecaller {report.library_version}"),
+        ("Results", status.results or "no file"),
     )
-    for name, value in facts:
+    for name, value in details:
         yield f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>"
-    yield f"<dt>Journal</dt><dd>{_text(state.journal)}</dd>"
-    yield f"<dt>Next</dt><dd><code>{escape(state.next)}</code></dd></dl>"
+    yield f"<dt>Journal</dt><dd>{_text(status.journal)}</dd>"
+    yield f"<dt>Next</dt><dd><code>{escape(status.next)}</code></dd></dl>"
 
 
 def _table(names: Sequence[str], rows: Iterable[Sequence[str]], counts: Sequence[int] = (1,)) -> Iterator[str]:
-    """A table whose rows become blocks on a narrow screen."""
-    classes = [' class="count"' if place in counts else "" for place in range(len(names))]
+    """Yield a table whose rows become blocks on a narrow screen; `counts` are its numeric columns."""
+    classes = [' class="count"' if index in counts else "" for index in range(len(names))]
     heads = "".join(f"<th{kind}>{_text(name)}</th>" for name, kind in zip(names, classes, strict=True))
     yield f'<table class="wide {"counts" if counts else "lost"}"><thead><tr>{heads}</tr></thead><tbody>'
     for row in rows:

@@ -10,7 +10,7 @@ from truecaller_async.models import NumberJob, Problem
 def test_invalid_record_lists_each_problem_on_a_line() -> None:
     problems = [Problem("receiver", "phone.missing", "is missing"), Problem("reason", "r", "is short", "ab", "add")]
     assert error_text(errors.ValidationError(problems)).splitlines() == [
-        "Error: what was given is not valid, and nothing was sent:",
+        "Error: the values are not valid, and nothing was sent:",
         "  receiver is missing",
         "  reason 'ab' is short (add)",
     ]
@@ -26,7 +26,7 @@ def test_invalid_record_lists_each_problem_on_a_line() -> None:
         (errors.UnexpectedRedirect(302, location="https://192.168.100.200/"), "TRUECALLER_BASE_URL"),
         (errors.ResponseLost("the answer was lost"), "before you send it again"),
         (errors.ServerError(503), "before you send it again"),
-        (errors.NotFound(404), "the id that was given"),
+        (errors.NotFound(404), "Check the id"),
         (errors.NumberJobIncomplete(NumberJob(), 1, 2, errors.NotSent("x")), "numbers list"),
     ],
 )
@@ -36,7 +36,7 @@ def test_error_message_has_cause_and_advice(error: errors.TruecallerError, advic
     assert advice in second
 
 
-def lost(*, is_read: bool) -> errors.ResponseLost:
+def response_lost(*, is_read: bool) -> errors.ResponseLost:
     error = errors.ResponseLost("the answer was lost")
     error.retryable = is_read
     return error
@@ -51,9 +51,9 @@ def not_sent(error: errors.TruecallerError) -> errors.TruecallerError:
     ("error", "advice"),
     [
         (errors.ServerError(503, retryable=True), "Try again later."),
-        (lost(is_read=True), "Try again later."),
-        (not_sent(errors.ServerError(503)), "Nothing was sent; try again later."),
-        (not_sent(lost(is_read=False)), "Nothing was sent; try again later."),
+        (response_lost(is_read=True), "Try again later."),
+        (not_sent(errors.ServerError(503)), "Nothing was sent. Try again later."),
+        (not_sent(response_lost(is_read=False)), "Nothing was sent. Try again later."),
     ],
 )
 def test_failed_read_or_unsent_request_gets_no_advice_to_check_the_server(
@@ -63,9 +63,9 @@ def test_failed_read_or_unsent_request_gets_no_advice_to_check_the_server(
 
 
 def test_full_number_in_a_server_message_is_masked() -> None:
-    said = error_text(errors.PushRejected("receiver", "919812345678 is not reachable"))
-    assert "********5678 is not reachable" in said
-    assert "919812" not in said
+    text = error_text(errors.PushRejected("receiver", "919812345678 is not reachable"))
+    assert "********5678 is not reachable" in text
+    assert "919812" not in text
 
 
 def test_error_text_cannot_control_the_terminal() -> None:
@@ -73,7 +73,7 @@ def test_error_text_cannot_control_the_terminal() -> None:
 
 
 def test_internal_error_is_one_line_without_numbers() -> None:
-    said = internal_error_text(KeyError("919812345678\nmore"))
-    assert len(said.splitlines()) == 1
-    assert "KeyError" in said
-    assert "919812" not in said
+    text = internal_error_text(KeyError("919812345678\nmore"))
+    assert len(text.splitlines()) == 1
+    assert "KeyError" in text
+    assert "919812" not in text

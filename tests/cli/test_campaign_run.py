@@ -13,14 +13,14 @@ import pytest
 from truecaller_async.clock import Clock
 from truecaller_async.sandbox import Sandbox, SandboxSettings, TruthEntry
 
-from .driving import CALLER, REASON, Shell, adds_up, finished, line_with, read_results, receiver, write_rows
+from .shell import CALLER, REASON, Shell, adds_up, finished, line_with, read_results, receiver, write_rows
 
 PAST_MS = 1_600_000_000_000
 VERDICTS = {13: "Not a Truecaller user", 26: "OS not supported", 39: "App version not supported", 52: "Failed to push"}
 
 
 async def truth_of(sandbox: Sandbox) -> list[TruthEntry]:
-    """What really took effect, as the sandbox tells everybody."""
+    """Return the truth log of the sandbox: the records that took effect."""
     address = f"{sandbox.base_url}/_sandbox/truth?limit=100000"
     async with aiohttp.ClientSession() as http, http.get(address) as answer:
         return [msgspec.json.decode(line, type=TruthEntry) for line in (await answer.read()).splitlines()]
@@ -77,9 +77,9 @@ async def test_every_result_row_agrees_with_the_truth_log(shell: Shell, sandbox:
 
 
 @pytest.mark.parametrize(
-    ("server_ahead", "said"), [(600.0, "10 min behind the"), (-600.0, "10 min ahead of the"), (0.0, "")]
+    ("server_ahead", "message"), [(600.0, "10 min behind the"), (-600.0, "10 min ahead of the"), (0.0, "")]
 )
-async def test_wrong_clock_is_logged_once(server_ahead: float, said: str, tmp_path: Path) -> None:
+async def test_wrong_clock_is_logged_once(server_ahead: float, message: str, tmp_path: Path) -> None:
     settings, clock = SandboxSettings(resolve_after=0.1), Clock()
     async with await Sandbox.start(settings, clock=lambda: clock.wall() + server_ahead) as sandbox:
         shell = Shell(tmp_path, sandbox.environment())
@@ -87,8 +87,8 @@ async def test_wrong_clock_is_logged_once(server_ahead: float, said: str, tmp_pa
         ended = await shell.run("campaign", "run", "good.csv")
     assert ended.code == 0
     notes = [line for line in ended.stderr.splitlines() if line.startswith("Note: the clock")]
-    assert len(notes) == bool(said)
-    assert said in "".join(notes)
+    assert len(notes) == bool(message)
+    assert message in "".join(notes)
 
 
 async def test_all_delivered_exits_0_with_summary_table(shell: Shell) -> None:
@@ -141,7 +141,7 @@ async def test_empty_file_exits_0_with_a_warning(shell: Shell, sandbox: Sandbox)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("missing.csv", None, "no such file"),
         ("folder", "folder", "folder"),
@@ -151,7 +151,7 @@ async def test_empty_file_exits_0_with_a_warning(shell: Shell, sandbox: Sandbox)
     ],
 )
 async def test_unreadable_file_exits_4_and_keeps_older_results(
-    shell: Shell, sandbox: Sandbox, name: str, content: str | None, said: str
+    shell: Shell, sandbox: Sandbox, name: str, content: str | None, message: str
 ) -> None:
     if content == "folder":
         (shell.folder / name).mkdir()
@@ -160,7 +160,7 @@ async def test_unreadable_file_exits_4_and_keeps_older_results(
     (shell.folder / "out.csv").write_text("older results\n")
     ended = await shell.run("campaign", "run", name, "--results", "out.csv")
     assert (ended.code, ended.stdout) == (4, "")
-    assert said in ended.stderr
+    assert message in ended.stderr
     assert name in ended.stderr
     assert (shell.folder / "out.csv").read_text() == "older results\n"
     assert sandbox.stats().requests == {}
@@ -182,8 +182,8 @@ async def test_row_with_seven_problems_reports_all_of_them(shell: Shell, sandbox
     write_rows(shell.folder / "bad.csv", header, [bad])
     ended = await shell.run("campaign", "run", "bad.csv", "--json")
     assert (ended.code, ended.summary["invalid"]) == (4, 1)
-    told = [line for line in ended.stderr.splitlines() if line.startswith("bad.csv:2 (row 1): ")]
-    assert [line.split(": ")[1].split()[0] for line in told] == header.split(",")
+    messages = [line for line in ended.stderr.splitlines() if line.startswith("bad.csv:2 (row 1): ")]
+    assert [line.split(": ")[1].split()[0] for line in messages] == header.split(",")
     assert "scientific notation" in ended.stderr
     assert sandbox.stats().requests == {}
 
@@ -193,10 +193,10 @@ async def test_twenty_bad_rows_are_listed_and_the_others_counted(shell: Shell) -
     (shell.folder / "bad.csv").write_text("\n".join(lines))
     ended = await shell.run("campaign", "run", "bad.csv")
     assert ended.code == 4
-    told = [line for line in ended.stderr.splitlines() if line.startswith("bad.csv:")]
-    assert len(told) == 20
-    assert told[0].startswith("bad.csv:3 (row 1): receiver '")
-    assert "... and 5 more bad rows" in ended.stderr
+    messages = [line for line in ended.stderr.splitlines() if line.startswith("bad.csv:")]
+    assert len(messages) == 20
+    assert messages[0].startswith("bad.csv:3 (row 1): receiver '")
+    assert "... and 5 more invalid rows" in ended.stderr
     assert "919800" not in ended.stderr + ended.stdout
 
 

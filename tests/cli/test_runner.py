@@ -1,4 +1,4 @@
-"""A campaign that is watched in this very process."""
+"""Campaign runs in this process, and the choice of the display."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROWS = 20_000
 
 
 class FullDisk(StringIO):
-    """A file that takes its first line only."""
+    """File that accepts only its first line."""
 
     def write(self, text: str) -> int:
         if self.tell():
@@ -37,15 +37,15 @@ async def test_unwritable_results_drain_the_campaign_and_summary_is_complete() -
         await Sandbox.start(SandboxSettings(limits=limits, resolve_after=0.0)) as sandbox,
         TruecallerClient.from_env(sandbox.environment(), max_tokens=1) as client,
     ):
-        recorder = ResultsWriter(open_sink(FullDisk()), "out.csv")
-        watch = CampaignRunner(PlainDisplay(), recorder, FailureReasons(), ROWS, (seen.append,))
+        writer = ResultsWriter(open_sink(FullDisk()), "out.csv")
+        runner = CampaignRunner(PlainDisplay(), writer, FailureReasons(), ROWS, (seen.append,))
         records = generated(ROWS, sandbox.settings.labels[0].id, Clock().wall())
-        ending = await watch.over(client.push_many(records))
-    assert str(ending.fault).startswith("results cannot be written to out.csv: No space left on device")
-    assert ending.summary.adds_up
-    assert len(seen) == ending.summary.read
-    assert 0 < ending.summary.delivered < ROWS
-    assert ending.summary.unknown == 0
+        end = await runner.run(client.push_many(records))
+    assert str(end.error).startswith("results cannot be written to out.csv: No space left on device")
+    assert end.summary.adds_up
+    assert len(seen) == end.summary.read
+    assert 0 < end.summary.delivered < ROWS
+    assert end.summary.unknown == 0
 
 
 def test_writer_without_file_drops_results_and_failed_writer_accepts_none() -> None:
@@ -53,11 +53,11 @@ def test_writer_without_file_drops_results_and_failed_writer_accepts_none() -> N
     nothing = ResultsWriter(None, None)
     nothing.record(result)
     nothing.close()
-    assert nothing.fault is None
+    assert nothing.error is None
     broken = ResultsWriter(open_sink(FullDisk()), "out.csv")
     broken.record(result)
     broken.flush()
-    assert broken.fault is not None
+    assert broken.error is not None
     broken.record(result)
     broken.close()
 

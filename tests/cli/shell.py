@@ -1,4 +1,4 @@
-"""Running the command line as a process of its own, against a sandbox on a real socket."""
+"""Run the command line as a separate process, against a sandbox on a real socket."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REASON = "Calling about your delivery"
 
 @attrs.frozen
 class Finished:
-    """What a command left behind."""
+    """Exit code and output of a command that has ended."""
 
     code: int
     stdout: str
@@ -32,21 +32,21 @@ class Finished:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The last event on stdout."""
+        """Return the last JSON event on stdout, the summary."""
         last: dict[str, Any] = json.loads(self.stdout.splitlines()[-1])
         assert last["event"] == "summary"
         return last
 
 
 def environment(folder: Path, variables: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a command: nothing of ours but these variables, and its state in that folder."""
+    """Return the environment of a command: its state in `folder`, and no other TRUECALLER_ variables."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRUECALLER_", "COV_"))}
-    own = {"XDG_STATE_HOME": str(folder / "state"), "PYTHONPATH": str(REPOSITORY), "PYTHONUTF8": "1"}
-    return {**kept, **own, **(variables or {})}
+    fixed = {"XDG_STATE_HOME": str(folder / "state"), "PYTHONPATH": str(REPOSITORY), "PYTHONUTF8": "1"}
+    return {**kept, **fixed, **(variables or {})}
 
 
 async def started(*arguments: str, env: Mapping[str, str], folder: Path) -> Process:
-    """A running command."""
+    """Start a command."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -61,14 +61,14 @@ async def started(*arguments: str, env: Mapping[str, str], folder: Path) -> Proc
 
 
 async def finished(process: Process, stdin: bytes = b"") -> Finished:
-    """What it leaves behind from here on, given this on standard input."""
+    """Write to standard input, wait for the end, and return the rest of the output."""
     stdout, stderr = await process.communicate(stdin)
     assert process.returncode is not None
     return Finished(process.returncode, stdout.decode(), stderr.decode())
 
 
 async def line_with(stream: asyncio.StreamReader | None, text: str) -> str:
-    """The next line that has this text."""
+    """Read lines until one contains the text, and return it."""
     assert stream is not None
     while line := (await stream.readline()).decode():
         if text in line:
@@ -77,7 +77,7 @@ async def line_with(stream: asyncio.StreamReader | None, text: str) -> str:
 
 
 class Shell:
-    """Runs commands in one folder with one account: `run` as a process of its own, `call` in a thread of this one."""
+    """Runs commands in one folder with one account: `run` in a process, `call` in a thread."""
 
     def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
         self.folder = folder
@@ -90,27 +90,27 @@ class Shell:
         return await finished(await self.start(*arguments, **variables))
 
     async def call(self, *arguments: str, stdin: str | bytes | None = None, **variables: str | None) -> Finished:
-        """The same command without the cost of a process; None unsets a variable."""
-        ours = dict.fromkeys(name for name in os.environ if name.startswith("TRUECALLER_"))
-        runner = CliRunner(env={**ours, **self.env, "NO_COLOR": "1", **variables})
+        """Run a command in a thread, which is faster than a process; None unsets a variable."""
+        unset = dict.fromkeys(name for name in os.environ if name.startswith("TRUECALLER_"))
+        runner = CliRunner(env={**unset, **self.env, "NO_COLOR": "1", **variables})
         result = await asyncio.to_thread(runner.invoke, app, arguments, stdin)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return Finished(result.exit_code, result.stdout, result.stderr)
 
     def file(self, name: str, content: str | bytes) -> str:
-        """A file in the folder."""
+        """Write a file in the folder, and return its path."""
         path = self.folder / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return str(path)
 
 
 def receiver(number: int, ending: int = 0) -> str:
-    """A receiver; its ending chooses the sandbox's verdict, 0 is delivered."""
+    """Return a receiver; its ending selects the outcome in the sandbox, 0 is delivered."""
     return f"9198{number:06d}{ending:02d}"
 
 
 def write_rows(path: Path, header: str, rows: Iterable[Iterable[object]]) -> Path:
-    """A CSV file."""
+    """Write a CSV file."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(header.split(","))
@@ -119,7 +119,7 @@ def write_rows(path: Path, header: str, rows: Iterable[Iterable[object]]) -> Pat
 
 
 def read_results(path: Path) -> dict[int, dict[str, str]]:
-    """The lines of a results file by row; a row that stands there twice is an error."""
+    """Return the lines of a results file by row; fail if a row occurs twice."""
     with path.open(newline="") as file:
         lines = list(csv.DictReader(file))
     results = {int(line["row"]): line for line in lines}
@@ -131,5 +131,5 @@ OUTCOMES = ("delivered", "failed", "invalid", "expired", "duplicate", "unknown",
 
 
 def adds_up(summary: Mapping[str, Any]) -> bool:
-    """Law 2."""
+    """Return whether `read` is the sum of the outcomes."""
     return bool(summary["read"] == sum(summary[outcome] for outcome in OUTCOMES))

@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle: the account is complete, nothing in flight is lost, and the code says what happened.
+"""Ctrl-C during a run: the summary is complete, no request in flight is lost, and the exit code is right.
 
 Here with a journal in memory, where the file of results has every row; `test_durable` has the other journals.
 """
@@ -15,7 +15,7 @@ import pytest
 from truecaller_async.options import Limits
 from truecaller_async.sandbox import Sandbox, SandboxSettings
 
-from .driving import CALLER, REASON, Finished, Shell, adds_up, finished, line_with, read_results, receiver, write_rows
+from .shell import CALLER, REASON, Finished, Shell, adds_up, finished, line_with, read_results, receiver, write_rows
 
 ROWS = 20_000
 SLOW = Limits.documented().replace(batch=(4, 2.0))
@@ -23,14 +23,14 @@ SLOW = Limits.documented().replace(batch=(4, 2.0))
 
 @pytest.fixture(params=[0.1])
 async def slow(request: pytest.FixtureRequest) -> AsyncIterator[Sandbox]:
-    """A sandbox that takes two batches a second; forty are to come."""
+    """Yield a sandbox with a limit of two batches per second; a test sends forty."""
     settings = SandboxSettings(limits=SLOW, resolve_after=request.param)
     async with await Sandbox.start(settings) as sandbox:
         yield sandbox
 
 
 async def sending(sandbox: Sandbox, folder: Path, *options: str) -> Process:
-    """A campaign that has begun to send."""
+    """Start a campaign, and wait until it sends."""
     path = write_rows(
         folder / "long.csv", "caller,receiver,reason", ((CALLER, receiver(n), REASON) for n in range(ROWS))
     )
@@ -51,7 +51,7 @@ def applied(sandbox: Sandbox) -> set[str | None]:
     return {entry.receiver for entry in sandbox.state.truth(0, ROWS)}
 
 
-def check_account(ended: Finished, sandbox: Sandbox, folder: Path) -> None:
+def check_results(ended: Finished, sandbox: Sandbox, folder: Path) -> None:
     summary = ended.summary
     assert adds_up(summary)
     results = read_results(folder / "out.csv")
@@ -70,13 +70,13 @@ async def test_first_signal_finishes_requests_in_flight(
     process.send_signal(stop)
     ended = await finished(process)
     assert ended.code == code
-    check_account(ended, slow, tmp_path)
+    check_results(ended, slow, tmp_path)
     assert ended.summary["unknown"] == 0
     assert {receiver(row - 1) for row in delivered(tmp_path)} == applied(slow)
     assert f"Stopped by {stop.name}." in ended.stderr
     assert "marked `unsent` in out.csv" in ended.stderr
     assert ended.summary["journal"] is None
-    assert ended.stderr.splitlines()[-1].startswith("Nothing can be resumed")
+    assert ended.stderr.splitlines()[-1].startswith("The campaign cannot be resumed")
 
 
 @pytest.mark.fault("F57")
@@ -89,7 +89,7 @@ async def test_second_signal_stops_waiting_for_final_outcomes(slow: Sandbox, tmp
     ended = await finished(process)
     assert ended.code == 130
     assert "Stopping now" in ended.stderr
-    check_account(ended, slow, tmp_path)
+    check_results(ended, slow, tmp_path)
     assert ended.summary["unknown"] == len(applied(slow))
     assert "marked `unknown` in out.csv" in ended.stderr
 

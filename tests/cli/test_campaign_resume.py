@@ -1,4 +1,4 @@
-"""A campaign that is killed, stopped or starved, and finished by one command: every row once, and all of it true."""
+"""Campaigns that are killed, stopped or cut off, and finished by `campaign resume`: every row once, and correct."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from truecaller_async.options import Limits
 from truecaller_async.sandbox import Sandbox, SandboxSettings
 from truecaller_async.sandbox.faults.plan import FaultPlan
 
-from .driving import CALLER, REASON, Finished, Shell, adds_up, finished, line_with, receiver, write_rows
+from .shell import CALLER, REASON, Finished, Shell, adds_up, finished, line_with, receiver, write_rows
 
 ROWS = 3000
 HEADER = "caller,receiver,reason,key"
@@ -31,13 +31,13 @@ DROPPED = b'{"faults": [{"call": "batch.submit", "nth": 2, "do": ["reset"]}]}'
 
 @pytest.fixture
 async def plan() -> bytes | None:
-    """What goes wrong; a test may say otherwise."""
+    """Return the fault plan; tests replace it by parametrization."""
     return None
 
 
 @pytest.fixture
 async def sandbox(plan: bytes | None) -> AsyncIterator[Sandbox]:
-    """One that takes eight batches a second from a token; six are to come."""
+    """Yield a sandbox with a limit of eight batches per second; a test sends six."""
     faults = None if plan is None else FaultPlan.parse(plan)
     settings = SandboxSettings(limits=LIMITS, resolve_after=0.3, list_after=0.1, faults=faults)
     async with await Sandbox.start(settings) as sandbox:
@@ -45,7 +45,7 @@ async def sandbox(plan: bytes | None) -> AsyncIterator[Sandbox]:
 
 
 def row_of(number: int) -> tuple[str, str, str, str]:
-    """Every fortieth is refused by the server's verdict, every hundredth is no number."""
+    """Return a row; every fortieth fails on the server, every hundredth has an invalid receiver."""
     called = "12" if number % 100 == 99 else receiver(number, 13 if number % 40 == 7 else 0)
     return CALLER, called, REASON, f"key {number}"
 
@@ -54,8 +54,8 @@ def write_input(folder: Path, rows: int = ROWS) -> Path:
     return write_rows(folder / "long.csv", HEADER, (row_of(number) for number in range(1, rows + 1)))
 
 
-async def begun(shell: Shell, *options: str, name: str = "long.csv") -> tuple[Process, str]:
-    """A campaign that runs, and its journal."""
+async def start_campaign(shell: Shell, *options: str, name: str = "long.csv") -> tuple[Process, str]:
+    """Start a campaign; return its process and the path of its journal."""
     write_input(shell.folder)
     process = await shell.start("campaign", "run", name, "--tokens", "1", "--json", *options)
     return process, await journal_of(process)
@@ -65,10 +65,10 @@ async def journal_of(process: Process) -> str:
     return (await line_with(process.stderr, "Journal: ")).partition("Journal: ")[2].strip()
 
 
-async def until_taken(sandbox: Sandbox, batches: int) -> None:
-    """So many batches have reached the sandbox."""
+async def batches_reached(sandbox: Sandbox, batches: int) -> None:
+    """Wait until so many batches have reached the sandbox."""
     async with asyncio.timeout(30):
-        while sandbox.stats().batches < batches:  # noqa: ASYNC110 - the sandbox rings no bell
+        while sandbox.stats().batches < batches:  # noqa: ASYNC110 - the sandbox has no event to wait for
             await asyncio.sleep(0.01)
 
 
@@ -81,13 +81,13 @@ async def resumed(shell: Shell, journal: str, *options: str) -> Finished:
     return await shell.run("campaign", "resume", journal, "--tokens", "1", "--json", *options)
 
 
-async def looked(shell: Shell, verb: str, journal: str, *options: str) -> Finished:
-    """A command that sends nothing, which needs no process of its own."""
+async def journal_command(shell: Shell, verb: str, journal: str, *options: str) -> Finished:
+    """Run a journal command, which sends nothing, in a thread."""
     return await shell.call("campaign", verb, str(shell.folder / journal), *options)
 
 
 def results_in(path: Path) -> dict[int, dict[str, str]]:
-    """The lines of a results file by row; none may stand there twice."""
+    """Return the lines of a results file by row; fail if a row occurs twice."""
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     lines = list(csv.DictReader(io.StringIO(data.decode(), newline=""), strict=True))
     results = {int(line["row"]): line for line in lines}
@@ -96,7 +96,7 @@ def results_in(path: Path) -> dict[int, dict[str, str]]:
 
 
 def check_truth(results: dict[int, dict[str, str]], sandbox: Sandbox, rows: Sequence[int]) -> None:
-    """Each of these rows stands there, with what really became of it; what took effect twice says that it may have."""
+    """Compare the results with the truth log; rows applied twice must be `possibly_duplicated`."""
     assert sorted(results) == list(rows)
     truth = sandbox.state.truth(0, 10 * ROWS)
     times = Counter(entry.receiver for entry in truth)
@@ -114,8 +114,8 @@ ALL = range(1, ROWS + 1)
 
 @pytest.mark.fault("F57")
 async def test_stopped_campaign_is_finished_by_the_printed_command(shell: Shell, sandbox: Sandbox) -> None:
-    process, journal = await begun(shell, "--results", "out.csv")
-    await until_taken(sandbox, 2)
+    process, journal = await start_campaign(shell, "--results", "out.csv")
+    await batches_reached(sandbox, 2)
     first = await stopped(process, SIGINT)
     assert first.code == 130
     assert first.stderr.splitlines()[-1] == f"Resume with: truecaller campaign resume {journal}"
@@ -142,13 +142,13 @@ async def test_bad_row_after_resume_is_reported_with_its_line(shell: Shell, sand
     path = write_input(shell.folder, 10 * ROWS)
     process = await shell.start("campaign", "run", str(path), "--tokens", "1", "--json")
     journal = await journal_of(process)
-    await until_taken(sandbox, 1)
+    await batches_reached(sandbox, 1)
     await stopped(process, SIGKILL)
     again = await shell.start("campaign", "resume", journal, "--tokens", "1", "--json")
-    told = await line_with(again.stderr, "(row ")
-    row = int(told.partition("(row ")[2].partition(")")[0])
+    line = await line_with(again.stderr, "(row ")
+    row = int(line.partition("(row ")[2].partition(")")[0])
     assert row > 99
-    assert f"long.csv:{row + 1} (row {row})" in told
+    assert f"long.csv:{row + 1} (row {row})" in line
     await stopped(again, SIGINT)
 
 
@@ -157,9 +157,9 @@ async def test_bad_row_after_resume_is_reported_with_its_line(shell: Shell, sand
 async def test_killed_campaign_is_finished_with_every_row_once(
     shell: Shell, sandbox: Sandbox, name: str, moments: tuple[int, ...]
 ) -> None:
-    process, journal = await begun(shell, "--results", name)
+    process, journal = await start_campaign(shell, "--results", name)
     for taken in moments:
-        await until_taken(sandbox, taken)
+        await batches_reached(sandbox, taken)
         await stopped(process, SIGKILL)
         process = await shell.start(
             "campaign", "resume", journal, "--tokens", "1", "--json", "--results", str(shell.folder / name)
@@ -172,59 +172,59 @@ async def test_killed_campaign_is_finished_with_every_row_once(
 
 
 async def test_foreign_file_at_the_results_path_stops_the_command(shell: Shell, sandbox: Sandbox) -> None:
-    process, journal = await begun(shell, "--results", "out.csv")
-    await until_taken(sandbox, 2)
+    process, journal = await start_campaign(shell, "--results", "out.csv")
+    await batches_reached(sandbox, 2)
     await stopped(process, SIGKILL)
-    (shell.folder / "out.csv").write_text("dear diary\n")
+    (shell.folder / "out.csv").write_text("some other file\n")
     second = await resumed(shell, journal)
     assert second.code == 3
     assert "does not start like a results file" in second.stderr
     assert second.stderr.splitlines()[-1] == f"Resume with: truecaller campaign resume {journal}"
-    assert (shell.folder / "out.csv").read_text() == "dear diary\n"
-    (shell.folder / "other.csv").write_text("what stood here goes\n")
+    assert (shell.folder / "out.csv").read_text() == "some other file\n"
+    (shell.folder / "other.csv").write_text("old content\n")
     last = await resumed(shell, journal, "--results", "other.csv")
     assert last.code == 5
-    assert (shell.folder / "out.csv").read_text() == "dear diary\n"
+    assert (shell.folder / "out.csv").read_text() == "some other file\n"
     results = results_in(shell.folder / "other.csv")
     assert sorted(results) == list(ALL)
 
 
 @pytest.mark.fault("B33")
 async def test_changed_or_missing_input_or_second_start_sends_nothing(shell: Shell, sandbox: Sandbox) -> None:
-    process, journal = await begun(shell, "--results", "out.csv", "--journal", "j.db")
-    await until_taken(sandbox, 2)
+    process, journal = await start_campaign(shell, "--results", "out.csv", "--journal", "j.db")
+    await batches_reached(sandbox, 2)
     await stopped(process, SIGINT)
     before, results = sandbox.stats().requests, (shell.folder / "out.csv").read_bytes()
     path = shell.folder / "long.csv"
-    begun_again = await shell.run("campaign", "run", "long.csv", "--results", "out.csv", "--journal", "j.db")
-    assert begun_again.code == 6
-    assert "truecaller campaign resume j.db" in begun_again.stderr
+    second_run = await shell.run("campaign", "run", "long.csv", "--results", "out.csv", "--journal", "j.db")
+    assert second_run.code == 6
+    assert "truecaller campaign resume j.db" in second_run.stderr
     whole = path.read_bytes()
     rows = [row_of(number) for number in ALL]
     rows[700] = (CALLER, receiver(999_999), REASON, "another")
     write_rows(path, HEADER, rows)
-    changed = await looked(shell, "resume", journal)
+    changed = await journal_command(shell, "resume", journal)
     assert changed.code == 4
     assert "row 701" in changed.stderr
     assert receiver(999_999) not in changed.stderr
     path.unlink()
-    lost = await looked(shell, "resume", journal)
+    lost = await journal_command(shell, "resume", journal)
     assert lost.code == 4
     assert "long.csv" in lost.stderr
     moved = shell.folder / "moved.csv"
     moved.write_bytes(whole)
-    over = await looked(shell, "resume", journal, "--file", str(moved), "--results", str(moved))
-    assert (over.code, moved.read_bytes()) == (3, whole)
+    refused = await journal_command(shell, "resume", journal, "--file", str(moved), "--results", str(moved))
+    assert (refused.code, moved.read_bytes()) == (3, whole)
     assert sandbox.stats().requests == before
     assert (shell.folder / "out.csv").read_bytes() == results
-    last = await resumed(shell, journal, "--file", "moved.csv", "--results", "anew.csv")
+    last = await resumed(shell, journal, "--file", "moved.csv", "--results", "rebuilt.csv")
     assert last.code == 5
     assert "cannot be read again" not in last.stderr
-    check_truth(results_in(shell.folder / "anew.csv"), sandbox, ALL)
+    check_truth(results_in(shell.folder / "rebuilt.csv"), sandbox, ALL)
 
 
 async def test_finished_campaign_sends_nothing_and_prints_the_same_summary(shell: Shell, sandbox: Sandbox) -> None:
-    process, journal = await begun(shell, "--results", "out.csv", "--journal", "kept.db")
+    process, journal = await start_campaign(shell, "--results", "out.csv", "--journal", "kept.db")
     first = await finished(process)
     assert (first.code, journal) == (5, "kept.db")
     assert "Resume with" not in first.stderr
@@ -241,7 +241,7 @@ async def test_finished_campaign_sends_nothing_and_prints_the_same_summary(shell
 
 
 async def test_automatic_journal_is_deleted_when_no_longer_needed(shell: Shell, sandbox: Sandbox) -> None:
-    process, journal = await begun(shell)
+    process, journal = await start_campaign(shell)
     folder = Path(journal).parent
     assert [path.stat().st_mode & 0o777 for path in (folder, folder / journal)] == [0o700, 0o600]
     ended = await finished(process)
@@ -254,18 +254,18 @@ async def test_automatic_journal_is_deleted_when_no_longer_needed(shell: Shell, 
 async def test_second_process_on_a_journal_is_refused_and_status_names_the_first(
     shell: Shell, sandbox: Sandbox
 ) -> None:
-    process, journal = await begun(shell, "--results", "out.csv", "--limit", "batch=2/2")
-    await until_taken(sandbox, 1)
-    for verb in (("resume",), ("settle", "1", "--applied", "no"), ("purge", "--force")):
-        other = await looked(shell, verb[0], journal, *verb[1:])
+    process, journal = await start_campaign(shell, "--results", "out.csv", "--limit", "batch=2/2")
+    await batches_reached(sandbox, 1)
+    for verb in (("resume",), ("decide", "1", "--applied", "no"), ("purge", "--force")):
+        other = await journal_command(shell, verb[0], journal, *verb[1:])
         assert other.code == 6
         assert str(process.pid) in other.stderr
     results = shell.folder / "out.csv"
-    assert (await looked(shell, "results", journal, "--out", str(results))).code == 3
-    state = json.loads((await looked(shell, "status", journal, "--json")).stdout)
+    assert (await journal_command(shell, "results", journal, "--out", str(results))).code == 3
+    state = json.loads((await journal_command(shell, "status", journal, "--json")).stdout)
     assert (state["state"], state["pid"]) == ("running", process.pid)
     assert sum(state["final"].values()) + sum(state["open"].values()) == state["read"]
-    lines = (await looked(shell, "status", journal)).stdout
+    lines = (await journal_command(shell, "status", journal)).stdout
     assert f"running, process {process.pid}" in lines
     ended = await stopped(process, SIGTERM)
     assert ended.code == 143
@@ -274,9 +274,9 @@ async def test_second_process_on_a_journal_is_refused_and_status_names_the_first
     check_truth(known, sandbox, sorted(known))
 
 
-@pytest.mark.parametrize(("plan", "word"), [(LOST, "yes"), (DROPPED, "no")])
+@pytest.mark.parametrize(("plan", "decision"), [(LOST, "yes"), (DROPPED, "no")])
 async def test_batch_with_lost_answer_waits_for_a_decision(
-    shell: Shell, sandbox: Sandbox, plan: bytes, word: str
+    shell: Shell, sandbox: Sandbox, plan: bytes, decision: str
 ) -> None:
     write_input(shell.folder)
     first = await shell.run(
@@ -294,59 +294,59 @@ async def test_batch_with_lost_answer_waits_for_a_decision(
         )
     )
     assert (first.code, first.summary["unknown"]) == (5, 500)
-    assert "settle j.db" in first.stderr
+    assert "decide j.db" in first.stderr
     assert first.stderr.splitlines()[-1] == "Resume with: truecaller campaign resume j.db"
     results = results_in(shell.folder / "out.csv")
-    held = [row for row, line in results.items() if line["outcome"] == "unknown"]
-    assert (sorted(results), len(held)) == (list(ALL), 500)
-    state = json.loads((await looked(shell, "status", "j.db", "--json")).stdout)
-    assert (state["state"], state["open"]["unknown"]) == ("held back", 500)
+    unknown_rows = [row for row, line in results.items() if line["outcome"] == "unknown"]
+    assert (sorted(results), len(unknown_rows)) == (list(ALL), 500)
+    state = json.loads((await journal_command(shell, "status", "j.db", "--json")).stdout)
+    assert (state["state"], state["open"]["unknown"]) == ("undecided", 500)
     report = json.loads((await shell.run("campaign", "report", "j.db", "--json")).stdout)
-    (lost,), (waits,) = report["lost"], report["held"]
-    assert (lost["batch"], lost["first_row"], lost["rows"]) == (waits["batch"], min(held), 500)
-    assert waits["command"] in first.stderr
-    wrong = await looked(shell, "settle", "j.db", "99", "--applied", "no")
+    (lost,), (undecided,) = report["ambiguous_attempts"], report["undecided_batches"]
+    assert (lost["batch"], lost["first_row"], lost["rows"]) == (undecided["batch"], min(unknown_rows), 500)
+    assert undecided["command"] in first.stderr
+    wrong = await journal_command(shell, "decide", "j.db", "99", "--applied", "no")
     assert wrong.code == 6
-    assert str(waits["batch"]) in wrong.stderr
-    said = await shell.run("campaign", "settle", "j.db", str(waits["batch"]), "--applied", word)
-    assert said.code == 0
-    assert said.stdout.splitlines()[-1] == "Next: truecaller campaign resume j.db"
+    assert str(undecided["batch"]) in wrong.stderr
+    decided = await shell.run("campaign", "decide", "j.db", str(undecided["batch"]), "--applied", decision)
+    assert decided.code == 0
+    assert decided.stdout.splitlines()[-1] == "Next: truecaller campaign resume j.db"
     last = await resumed(shell, "j.db")
     assert last.code == 5
-    assert last.summary["unknown"] == (500 if word == "yes" else 0)
+    assert last.summary["unknown"] == (500 if decision == "yes" else 0)
     assert "Resume with" not in last.stderr
     results = results_in(shell.folder / "out.csv")
-    if word == "yes":
-        assert sorted(row for row, line in results.items() if line["outcome"] == "unknown") == sorted(held)
+    if decision == "yes":
+        assert sorted(row for row, line in results.items() if line["outcome"] == "unknown") == sorted(unknown_rows)
     else:
         check_truth(results, sandbox, ALL)
 
 
 @pytest.mark.parametrize("plan", [LOST])
 async def test_results_and_report_can_be_rebuilt(shell: Shell, sandbox: Sandbox) -> None:
-    process, journal = await begun(shell, "--journal", "j.db", "--results", "out.csv")
+    process, journal = await start_campaign(shell, "--journal", "j.db", "--results", "out.csv")
     ended = await finished(process)
     assert (ended.code, ended.summary["possibly_duplicated"] > 0) == (5, True)
-    written = await looked(shell, "results", journal, "--out", str(shell.folder / "anew.csv.gz"))
+    written = await journal_command(shell, "results", journal, "--out", str(shell.folder / "rebuilt.csv.gz"))
     assert (written.code, written.stdout) == (0, "")
     assert f"{ROWS:,} rows" in written.stderr
-    results, anew = results_in(shell.folder / "out.csv"), results_in(shell.folder / "anew.csv.gz")
-    check_truth(anew, sandbox, ALL)
-    for line in (*results.values(), *anew.values()):
+    results, rebuilt = results_in(shell.folder / "out.csv"), results_in(shell.folder / "rebuilt.csv.gz")
+    check_truth(rebuilt, sandbox, ALL)
+    for line in (*results.values(), *rebuilt.values()):
         line["record_id"] = ""
-    assert anew == results
-    report = await looked(shell, "report", journal, "--json", "--html", str(shell.folder / "report.html"))
+    assert rebuilt == results
+    report = await journal_command(shell, "report", journal, "--json", "--html", str(shell.folder / "report.html"))
     found = json.loads(report.stdout)
     assert found["outcomes"]["delivered"] == ended.summary["delivered"]
-    possibly_duplicated = sum(last - first + 1 for first, last in found["twice"])
-    assert found["state"]["possibly_duplicated"] == possibly_duplicated == ended.summary["possibly_duplicated"]
-    (lost,) = found["lost"]
-    assert lost["done"].startswith("sent again at ")
+    possibly_duplicated = sum(last - first + 1 for first, last in found["possibly_duplicated_rows"])
+    assert found["status"]["possibly_duplicated"] == possibly_duplicated == ended.summary["possibly_duplicated"]
+    (attempt,) = found["ambiguous_attempts"]
+    assert attempt["action"].startswith("sent again at ")
     page = (shell.folder / "report.html").read_text()
     assert not any(mark in page for mark in ("<script", "http://", "https://", "src="))
     assert "Lost answers" in page
-    assert lost["token"] in page
-    lines = (await looked(shell, "report", journal)).stdout
+    assert attempt["token_id"] in page
+    lines = (await journal_command(shell, "report", journal)).stdout
     assert "Not a Truecaller user" in lines
     assert "Possibly delivered twice" in lines
     for text in (page, lines, report.stdout, written.stderr):
@@ -363,8 +363,8 @@ async def test_input_journal_and_results_must_be_three_files(shell: Shell, sandb
 
 
 async def test_needed_files_are_not_overwritten_and_purge_keeps_the_summary(shell: Shell, sandbox: Sandbox) -> None:
-    process, journal = await begun(shell, "--journal", "j.csv", "--results", "out.csv")
-    await until_taken(sandbox, 2)
+    process, journal = await start_campaign(shell, "--journal", "j.csv", "--results", "out.csv")
+    await batches_reached(sandbox, 2)
     await stopped(process, SIGINT)
     needed = {name: (shell.folder / name).read_bytes() for name in ("long.csv", "j.csv", "out.csv")}
     for verb, option, target in (
@@ -372,26 +372,26 @@ async def test_needed_files_are_not_overwritten_and_purge_keeps_the_summary(shel
         ("results", "--out", "j.csv"),
         *(("report", "--html", name) for name in needed),
     ):
-        assert (await looked(shell, verb, journal, option, str(shell.folder / target))).code == 3
+        assert (await journal_command(shell, verb, journal, option, str(shell.folder / target))).code == 3
     assert {name: (shell.folder / name).read_bytes() for name in needed} == needed
-    moved, anew = (shell.folder / "long.csv").rename(shell.folder / "moved.csv"), shell.folder / "anew.csv"
-    written = await looked(shell, "results", journal, "--out", str(anew))
+    moved, rebuilt = (shell.folder / "long.csv").rename(shell.folder / "moved.csv"), shell.folder / "rebuilt.csv"
+    written = await journal_command(shell, "results", journal, "--out", str(rebuilt))
     assert written.code == 0
     assert "cannot be read again" in written.stderr
-    results = results_in(anew)
+    results = results_in(rebuilt)
     assert {line["key"] for line in results.values()} == {""}
     assert {"unsent", "delivered"} <= {line["outcome"] for line in results.values()}
-    assert (await looked(shell, "results", journal, "--out", str(anew), "--file", str(moved))).code == 0
-    assert {line["key"] for line in results_in(anew).values()} == {f"key {row}" for row in results}
-    refused = await looked(shell, "purge", journal)
+    assert (await journal_command(shell, "results", journal, "--out", str(rebuilt), "--file", str(moved))).code == 0
+    assert {line["key"] for line in results_in(rebuilt).values()} == {f"key {row}" for row in results}
+    refused = await journal_command(shell, "purge", journal)
     assert refused.code == 6
-    purged = await looked(shell, "purge", journal, "--force")
+    purged = await journal_command(shell, "purge", journal, "--force")
     assert purged.code == 0
-    assert "Kept: the account" in purged.stdout
-    report = json.loads((await looked(shell, "report", journal, "--json")).stdout)
-    assert (report["state"]["state"], sum(report["outcomes"].values())) == ("purged", report["state"]["read"])
-    assert (await looked(shell, "resume", journal)).code == 6
-    assert (await looked(shell, "results", journal, "--out", str(shell.folder / "x.csv"))).code == 6
+    assert "Kept: the summary" in purged.stdout
+    report = json.loads((await journal_command(shell, "report", journal, "--json")).stdout)
+    assert (report["status"]["state"], sum(report["outcomes"].values())) == ("purged", report["status"]["read"])
+    assert (await journal_command(shell, "resume", journal)).code == 6
+    assert (await journal_command(shell, "results", journal, "--out", str(shell.folder / "x.csv"))).code == 6
     assert not (shell.folder / "x.csv").exists()
 
 
@@ -416,7 +416,7 @@ async def test_campaign_from_standard_input_is_finished_without_it(shell: Shell,
     process.stdin.write(text)
     process.stdin.write_eof()
     journal = await journal_of(process)
-    await until_taken(sandbox, 2)
+    await batches_reached(sandbox, 2)
     await stopped(process, SIGKILL)
     last = await resumed(shell, journal)
     read = last.summary["read"]
@@ -439,7 +439,7 @@ async def test_idle_standard_input_does_not_delay_sending_and_can_be_interrupted
     process = await shell.start("campaign", "run", "-", "--tokens", "1", "--json")
     assert process.stdin is not None
     process.stdin.write(rows)
-    await until_taken(sandbox, 1)
+    await batches_reached(sandbox, 1)
     process.send_signal(SIGINT)
     assert await asyncio.wait_for(process.wait(), 30) == 130
     ended = await finished(process)
@@ -451,7 +451,7 @@ async def test_idle_standard_input_does_not_delay_sending_and_can_be_interrupted
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
 async def test_resume_after_results_disk_was_full_writes_all_results(shell: Shell, sandbox: Sandbox) -> None:
     (shell.folder / "out.csv").symlink_to("/dev/full")
-    process, journal = await begun(shell, "--results", "out.csv")
+    process, journal = await start_campaign(shell, "--results", "out.csv")
     ended = await finished(process)
     assert ended.code == 3
     assert "No space left" in ended.stderr
@@ -464,8 +464,8 @@ async def test_resume_after_results_disk_was_full_writes_all_results(shell: Shel
 @pytest.mark.fault("F49")
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits cannot be set for another process here")
 async def test_unwritable_journal_stops_sending_and_a_resume_finishes(shell: Shell, sandbox: Sandbox) -> None:
-    process, journal = await begun(shell, "--journal", "j.db")
-    await until_taken(sandbox, 2)
+    process, journal = await start_campaign(shell, "--journal", "j.db")
+    await batches_reached(sandbox, 2)
     size = (shell.folder / "j.db-wal").stat().st_size
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, size))
     ended = await finished(process)

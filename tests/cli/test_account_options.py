@@ -10,7 +10,7 @@ from truecaller_async.cli.account_options import VERSIONS, AccountOptions, defau
 from truecaller_async.protocol.versions.registry import VERSIONS as OURS
 from truecaller_async.sandbox import Sandbox, SandboxSettings
 
-from .driving import CALLER, REASON, Shell, receiver
+from .shell import CALLER, REASON, Shell, receiver
 
 ACCOUNT = {
     "TRUECALLER_CLIENT_ACCOUNT_ID": SandboxSettings().client_account_id,

@@ -6,8 +6,10 @@ from signal import SIGINT, SIGTERM
 import pytest
 
 from truecaller_async import errors
-from truecaller_async.cli.exit_codes import exit_for_campaign, exit_for_error, exit_for_summary
+from truecaller_async.cli.exit_codes import MEANINGS, ExitCode, exit_for_campaign, exit_for_error, exit_for_summary
 from truecaller_async.models import NumberJob, Problem, Summary
+
+from .shell import REPOSITORY
 
 CODES: dict[type[errors.TruecallerError], int] = {
     errors.TruecallerError: 1,
@@ -38,11 +40,18 @@ CODES: dict[type[errors.TruecallerError], int] = {
 }
 
 
+def test_every_exit_code_is_explained_and_documented() -> None:
+    documented = (REPOSITORY / "docs" / "reference" / "cli.md").read_text("utf-8")
+    assert list(MEANINGS) == [*(str(int(code)) for code in ExitCode), "130, 143"]
+    table = [f"| {code} | {meaning} |" for code, meaning in MEANINGS.items()]
+    assert [line for line in table if line not in documented.splitlines()] == []
+
+
 def classes_under(root: type[errors.TruecallerError]) -> set[type[errors.TruecallerError]]:
     return {root}.union(*(classes_under(child) for child in root.__subclasses__()))
 
 
-def made(cls: type[errors.TruecallerError]) -> errors.TruecallerError:
+def instance_of(cls: type[errors.TruecallerError]) -> errors.TruecallerError:
     arguments: dict[type[errors.TruecallerError], tuple[object, ...]] = {
         errors.ValidationError: ([Problem("reason", "reason.length", "is too short")],),
         errors.TokenBudgetExhausted: (datetime(2030, 1, 1, tzinfo=UTC),),
@@ -63,7 +72,7 @@ def test_every_library_error_has_an_exit_code() -> None:
 
 @pytest.mark.parametrize("cls", CODES)
 def test_each_error_has_its_code(cls: type[errors.TruecallerError]) -> None:
-    assert exit_for_error(made(cls)) == CODES[cls]
+    assert exit_for_error(instance_of(cls)) == CODES[cls]
 
 
 def test_source_that_fails_before_any_row_is_refused_input() -> None:

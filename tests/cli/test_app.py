@@ -1,4 +1,4 @@
-"""What every command has in common: usage, errors, and running without the libraries."""
+"""All commands: help, usage errors, exceptions, and missing libraries."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ import pytest
 from click.testing import CliRunner, Result
 
 from truecaller_async import ConfigError, __version__
-from truecaller_async.cli.app import Commands, app
+from truecaller_async.cli.app import RootGroup, app
+from truecaller_async.cli.exit_codes import MEANINGS
 
-from .driving import REPOSITORY, environment
+from .shell import REPOSITORY, environment
 
 
 def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments)
 
 
-def group_of(error: BaseException) -> Commands:
+def group_of(error: BaseException) -> RootGroup:
     @click.command()
     def fail() -> None:
         raise error
 
-    return Commands(commands={"fail": fail})
+    return RootGroup(commands={"fail": fail})
 
 
 def python(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A program that is run by an interpreter of its own."""
+    """Run a program in a new interpreter."""
     return subprocess.run(  # noqa: S603 - our own interpreter and our own program
         [sys.executable, "-c", program],
         env=environment(folder),
@@ -110,7 +111,7 @@ def test_wrong_usage_exits_2_and_points_to_help(line: str) -> None:
 
 
 def options_of(command: click.Command) -> set[str]:
-    """The names of all options of a command and of those under it."""
+    """Return the names of all options of a command and its subcommands."""
     below = command.commands.values() if isinstance(command, click.Group) else ()
     own = {name for parameter in command.params for name in parameter.opts}
     return own.union(*(options_of(each) for each in below))
@@ -133,9 +134,22 @@ def test_no_option_has_two_meanings() -> None:
 
 
 def test_commands_are_listed_in_order_of_first_use() -> None:
-    listed = [line.split()[0] for line in invoke("--help").output.partition("Commands:\n")[2].splitlines()]
+    section = invoke("--help").output.partition("Commands:\n")[2].partition("\n\n")[0]
+    listed = [line.split()[0] for line in section.splitlines()]
     assert listed[:4] == ["demo", "sandbox", "doctor", "push"]
     assert len(listed) == len(app.commands)
+
+
+def test_campaign_commands_are_listed_in_order_of_use() -> None:
+    section = invoke("campaign", "--help").output.partition("Commands:\n")[2]
+    names = [line.split()[0] for line in section.splitlines()]
+    assert names == ["run", "resume", "status", "report", "results", "decide", "purge"]
+
+
+def test_root_help_lists_the_exit_codes() -> None:
+    section = " ".join(invoke("--help").output.partition("Exit codes:\n")[2].split())
+    assert section == " ".join(f"{code} {meaning}" for code, meaning in MEANINGS.items())
+    assert "Exit codes:" not in invoke("campaign", "--help").output
 
 
 def test_library_error_becomes_message_and_exit_code() -> None:
@@ -180,8 +194,8 @@ def test_help_imports_neither_rich_nor_aiohttp_nor_engine(arguments: str, tmp_pa
         "import sys\nfrom truecaller_async.cli.app import app\n"
         f"try:\n    app({arguments})\n"
         "except SystemExit:\n    pass\n"
-        "ours = ['client', 'engine', 'sandbox', 'transport', 'resources', 'protocol']\n"
-        "heavy = {'rich', 'aiohttp', 'sqlite3', *(f'truecaller_async.{room}' for room in ours)} & sys.modules.keys()\n"
+        "names = ['client', 'engine', 'sandbox', 'transport', 'resources', 'protocol']\n"
+        "heavy = {'rich', 'aiohttp', 'sqlite3', *(f'truecaller_async.{name}' for name in names)} & sys.modules.keys()\n"
         "sys.exit(','.join(sorted(heavy)) or 0)"
     )
     result = python(program, tmp_path)
