@@ -65,7 +65,7 @@ async def test_seed_generates_another_account(tmp_path: Path) -> None:
 
 
 async def test_number_delay_and_response_variants_are_options(tmp_path: Path) -> None:
-    options = ("--list-after", "0", "--oddity", "bare-empty-numbers", "--oddity", "parse-failure", "--json")
+    options = ("--list-after", "0", "--variant", "bare-empty-numbers", "--variant", "parse-failure", "--json")
     process = await Shell(tmp_path, {}).start("sandbox", "--port", "0", *options)
     assert process.stdout is not None
     variables = json.loads(await process.stdout.readline())
@@ -118,13 +118,13 @@ async def test_undocumented_behaviour_is_selected_by_options(tmp_path: Path) -> 
 
 
 async def test_unknown_variant_is_wrong_usage_and_lists_the_names(tmp_path: Path) -> None:
-    ended = await Shell(tmp_path, {}).run("sandbox", "--oddity", "unheard-of")
+    ended = await Shell(tmp_path, {}).run("sandbox", "--variant", "unheard-of")
     assert ended.code == 2
     assert all(name in " ".join(ended.stderr.split()) for name in ResponseVariant)
 
 
 async def test_two_envelope_variants_are_a_wrong_setting(tmp_path: Path) -> None:
-    both = ("--oddity", "camel-status-info", "--oddity", "flat-status-info")
+    both = ("--variant", "camel-status-info", "--variant", "flat-status-info")
     ended = await Shell(tmp_path, {}).run("sandbox", "--port", "0", *both)
     assert (ended.code, ended.stdout) == (3, "")
     assert "one envelope at most" in ended.stderr

@@ -24,7 +24,7 @@ from truecaller_async.models import Request
 from truecaller_async.sandbox import SandboxSettings
 
 COUNT = 60
-"""Records of the one batch; two or three of them are struck by each oddity."""
+"""Records of the one batch; two or three of them are affected by each response variant."""
 
 DEADLINE = 600.0
 ODD = ("masked-numbers", "shuffled-rows", "missing-rows", "repeated-rows", "contradicting-rows", "foreign-rows")
@@ -51,7 +51,7 @@ async def campaign(
     names: Collection[str], way: Literal["auto", "watermark"], *, telling: bool, failing: bool = True
 ) -> list[RecordResult]:
     """One campaign of one batch; what is true of every one of them is checked here."""
-    world = World(settings=SandboxSettings(oddities=names, resolve_spread=5.0, late_for=60.0))
+    world = World(settings=SandboxSettings(response_variants=names, resolve_spread=5.0, late_for=60.0))
     options = CampaignOptions(correlate=way, poll=PollPolicy(deadline=DEADLINE))
     given = list(source(telling=telling, failing=failing))
     results, summary, fault = await world.run(given, options)
@@ -196,7 +196,7 @@ def test_foreign_rows_are_logged_once_and_not_counted(
 @pytest.mark.parametrize("isolate", ["realtime", "bisect"])
 def test_parts_of_a_refused_batch_keep_their_watermarks(isolate: Literal["realtime", "bisect"]) -> None:
     async def main() -> None:
-        world = World(settings=SandboxSettings(oddities={"masked-numbers", "shuffled-rows"}))
+        world = World(settings=SandboxSettings(response_variants={"masked-numbers", "shuffled-rows"}))
         given = list(source(telling=False))
         given[17] = attrs.evolve(given[17], label_id=STRANGE)
         results, summary, fault = await world.run(given, CampaignOptions(correlate="watermark", isolate=isolate))
@@ -211,7 +211,7 @@ def test_parts_of_a_refused_batch_keep_their_watermarks(isolate: Literal["realti
 @pytest.mark.fault("F37", "F45")
 def test_batch_that_lost_a_record_before_sending_keeps_its_watermarks() -> None:
     async def main() -> None:
-        settings = SandboxSettings(oddities={"masked-numbers", "shuffled-rows"})
+        settings = SandboxSettings(response_variants={"masked-numbers", "shuffled-rows"})
         world = World(settings=settings, fault=not_sent_for_a_while)
         given = list(source(telling=False))
         given[17] = attrs.evolve(given[17], ends_at=int(BASE * 1000) + 70_000)

@@ -69,7 +69,7 @@ def test_links_that_are_too_old_are_forgotten(driver: Driver) -> None:
     for _ in range(5):
         export(driver, ASKED[0])
         driver.now += 600
-    assert len(driver.state._exports._links) == 1
+    assert len(driver.state._export_api._links) == 1
 
 
 def test_of_too_many_links_the_oldest_is_forgotten(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +123,6 @@ def test_invalid_host_is_not_repeated(driver: Driver, host: str) -> None:
     ("path", "sample"), [(ASKED[0], "user_feedback_v1_error"), (ASKED[1], "call_me_back_v1_error")]
 )
 def test_exports_can_have_the_vendors_known_defect(path: str, sample: str) -> None:
-    driver = Driver(SandboxSettings(oddities={"broken-exports"}))
+    driver = Driver(SandboxSettings(response_variants={"broken-exports"}))
     reply = export(driver, path)
     assert (reply.status, said(reply)) == (400, printed(sample))

@@ -21,7 +21,7 @@ import schemathesis
 
 from truecaller_async.options import CALLS, Limits
 from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxResponse, SandboxSettings
-from truecaller_async.sandbox.app import description
+from truecaller_async.sandbox.app import openapi_yaml
 from truecaller_async.sandbox.routing import ROUTES, Route
 
 from .driving import NOW, PATHS, Driver
@@ -44,7 +44,7 @@ checks.positive_data_acceptance.enabled = false
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return schemathesis.openapi.from_file(description()).raw_schema
+    return schemathesis.openapi.from_file(openapi_yaml()).raw_schema
 
 
 def operations(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -95,7 +95,7 @@ def test_examples_are_accepted_by_a_default_sandbox(document: dict[str, Any], dr
 
 
 def test_document_is_openapi() -> None:
-    schemathesis.openapi.from_file(description()).validate()
+    schemathesis.openapi.from_file(openapi_yaml()).validate()
 
 
 def follow(document: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
@@ -163,7 +163,7 @@ async def test_document_is_served_beside_the_api() -> None:
     async with await Sandbox.start() as sandbox, aiohttp.ClientSession(sandbox.base_url) as http:
         async with http.get("/openapi.yaml") as answer:
             assert (answer.status, answer.content_type) == (200, "application/yaml")
-            assert await answer.text() == description()
+            assert await answer.text() == openapi_yaml()
         async with http.get("/") as answer:
             assert "/openapi.yaml" in await answer.text()
 

@@ -47,7 +47,7 @@ MARVELS = (
     ResponseVariant.FOREIGN_ROWS,
     ResponseVariant.OLD_NAMES_IN_ROWS,
 )
-"""The oddities that concern a campaign."""
+"""The response variants that concern a campaign."""
 
 
 @attrs.frozen
@@ -59,7 +59,7 @@ class Server:
     resolve_after: float
     resolve_spread: float
     validation: Literal["whole", "per_record"]
-    oddities: tuple[ResponseVariant, ...]
+    response_variants: tuple[ResponseVariant, ...]
     late_for: float
     faults: FaultPlan
     ahead: float
@@ -318,7 +318,7 @@ class _Drawing:
             dice.choice((0.0, 0.5, 2.0, 20.0)),
             dice.choice((0.0, 0.0, 5.0)),
             dice.choice(("whole", "whole", "per_record")),
-            tuple(oddity for oddity in MARVELS if self._luck(0.15)),
+            tuple(variant for variant in MARVELS if self._luck(0.15)),
             dice.choice((1.0, 10.0, 70.0)),
             self._faults(),
             dice.choice((0.0, 0.0, -20.0, 600.0, -600.0)) if self._luck(0.3) else 0.0,

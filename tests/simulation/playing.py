@@ -143,7 +143,7 @@ def _world(fate: Fate, evidence: Evidence, folder: Path) -> World:
         resolve_after=server.resolve_after,
         resolve_spread=server.resolve_spread,
         batch_validation=server.validation,
-        oddities=frozenset(server.oddities),
+        response_variants=frozenset(server.response_variants),
         late_for=server.late_for,
         faults=server.faults,
         truth_limit=TRUTH_MAX,
@@ -177,7 +177,7 @@ def _play(world: World) -> None:
     evidence.ended_at = now
     evidence.truth, evidence.stats = state.truth(0, TRUTH_MAX), state.stats()
     evidence.arrivals = world.ether.arrivals
-    evidence.secrets |= (set(state._login._tokens) | world.ether.tokens) - {""}
+    evidence.secrets |= (set(state._token_api._tokens) | world.ether.tokens) - {""}
 
 
 def _operate(world: World, number: int, now: float) -> None:

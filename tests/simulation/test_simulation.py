@@ -44,7 +44,10 @@ def test_scenarios_of_the_suite_cover_what_the_readme_promises() -> None:
     assert ends["disk full"] > 5
     assert min(acts[what] for what in ("drain", "abort", "cancel", "leave")) > 3
     assert min(journals[kind] for kind in ("none", "memory", "sqlite")) > 20
-    assert {oddity for fate in fates for oddity in fate.server.oddities} >= {"masked-numbers", "foreign-rows"}
+    assert {variant for fate in fates for variant in fate.server.response_variants} >= {
+        "masked-numbers",
+        "foreign-rows",
+    }
     decisions = Counter(said for fate in fates for campaign in fate.campaigns for said in campaign.decisions if said)
     policies = Counter(campaign.policy for fate in fates for campaign in fate.campaigns if campaign.policy)
     assert min(decisions[kind] for kind in ("informed", "careless")) > 20

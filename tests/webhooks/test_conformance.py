@@ -14,7 +14,7 @@ import pytest
 from yarl import URL
 
 from truecaller_async.webhooks import Event, WebhookReceiver
-from truecaller_async.webhooks.request_checks import BODY_MAX
+from truecaller_async.webhooks.request_checks import BODY_MAX_BYTES
 
 from .serving import (
     CLIENT,
@@ -108,7 +108,7 @@ async def test_another_method_is_405_with_a_valid_key(serve: Serve, method: str)
 @pytest.mark.fault("S28")
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_body_over_the_cap_is_413_with_and_without_a_length(serve: Serve, chunked: bool) -> None:
-    large = call_me_back("e-1", filler="x" * BODY_MAX)
+    large = call_me_back("e-1", filler="x" * BODY_MAX_BYTES)
 
     async def pieces() -> Any:
         for start in range(0, len(large), 8192):
@@ -121,7 +121,7 @@ async def test_body_over_the_cap_is_413_with_and_without_a_length(serve: Serve, 
 
 @pytest.mark.fault("S28")
 async def test_length_over_the_cap_is_refused_before_the_body_comes(serve: Serve) -> None:
-    head = f"POST /hook?key={KEY} HTTP/1.1\r\nHost: h\r\nContent-Length: {BODY_MAX + 1}\r\n\r\n"
+    head = f"POST /hook?key={KEY} HTTP/1.1\r\nHost: h\r\nContent-Length: {BODY_MAX_BYTES + 1}\r\n\r\n"
     async with serve(receiver()) as url:
         assert (await asyncio.wait_for(said_to(url, head.encode()), 5)).startswith(b"HTTP/1.1 413")
 
@@ -129,9 +129,9 @@ async def test_length_over_the_cap_is_refused_before_the_body_comes(serve: Serve
 @pytest.mark.fault("S28")
 async def test_body_of_exactly_the_cap_is_accepted(serve: Serve) -> None:
     body = call_me_back("e-1", filler="")
-    body = call_me_back("e-1", filler="x" * (BODY_MAX - len(body)))
+    body = call_me_back("e-1", filler="x" * (BODY_MAX_BYTES - len(body)))
     async with serve(receiver()) as url:
-        assert len(body) == BODY_MAX
+        assert len(body) == BODY_MAX_BYTES
         assert (await post(f"{url}?key={KEY}", body))[0] == 200
 
 

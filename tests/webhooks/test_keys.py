@@ -29,7 +29,7 @@ def test_single_text_is_refused_as_a_key_list() -> None:
 
 def test_key_may_be_a_secret_and_the_key_ring_hides_it() -> None:
     ring = Keyring([Secret(KEY)])
-    assert ring.opens(b"/", b"key=" + KEY.encode())
+    assert ring.accepts(b"/", b"key=" + KEY.encode())
     assert KEY not in repr(ring) + repr(vars(ring)["_digests"])
 
 
@@ -42,7 +42,7 @@ def test_key_may_be_a_secret_and_the_key_ring_hides_it() -> None:
     ],
 )
 def test_key_is_recognised_in_any_percent_encoding(path: bytes, query: bytes) -> None:
-    assert Keyring(["a+plus/key-of-the-hook"]).opens(path, query)
+    assert Keyring(["a+plus/key-of-the-hook"]).accepts(path, query)
 
 
 def test_every_candidate_is_compared_with_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +57,7 @@ def test_every_candidate_is_compared_with_every_key(monkeypatch: pytest.MonkeyPa
     counts = []
     for query in (b"", b"key=x", b"key=" + KEY.encode(), b"key=" + OTHER_KEY.encode(), b"key=\xff"):
         seen.clear()
-        ring.opens(b"/hook", query)
+        ring.accepts(b"/hook", query)
         assert all(seen)
         counts.append(len(seen))
     assert set(counts) == {4}

@@ -21,7 +21,7 @@ from truecaller_async.errors import ConfigError, JournalError
 from truecaller_async.options import RetryPolicy
 from truecaller_async.webhooks import Event, WebhookOptions, WebhookReceiver
 from truecaller_async.webhooks.event_queries import VERSION
-from truecaller_async.webhooks.worker import DEATHS_BORNE
+from truecaller_async.webhooks.worker import EXTRA_CRASH_ATTEMPTS
 
 from .serving import AT_ONCE, BUSINESS, CLIENT, KEY, Recorder, call_me_back, ignore, receiver
 
@@ -98,7 +98,7 @@ async def test_hanging_handler_of_one_number_does_not_block_the_others() -> None
 
 
 async def test_lanes_take_turns_if_they_outnumber_the_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("truecaller_async.webhooks.worker.IN_A_ROW", 2)
+    monkeypatch.setattr("truecaller_async.webhooks.worker.LANE_TURN_EVENTS", 2)
     recorder, begun, go = Recorder(), asyncio.Event(), asyncio.Event()
 
     async def handler(event: Event) -> None:
@@ -232,7 +232,7 @@ async def test_event_that_kills_the_process_repeatedly_is_parked(tmp_path: Path)
         await asyncio.Event().wait()
 
     retry = RetryPolicy(attempts=1)
-    for _ in range(1 + DEATHS_BORNE):  # a handler that is cut off leaves what a process that dies leaves
+    for _ in range(1 + EXTRA_CRASH_ATTEMPTS):  # a handler that is cut off leaves what a process that dies leaves
         begun.clear()
         async with receiver(deadly, store, options=WebhookOptions(retry=retry, finish_within=0)) as of:
             await of.accept(call_me_back("deadly"))
@@ -308,7 +308,7 @@ async def test_stop_finishes_ready_events_and_accepts_no_more() -> None:
 async def test_stop_with_an_unwritable_store_still_records_the_end(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("truecaller_async.webhooks.worker.LOOK_EVERY", 0.001)
+    monkeypatch.setattr("truecaller_async.webhooks.worker.POLL_INTERVAL_SECONDS", 0.001)
     begun, go = asyncio.Event(), asyncio.Event()
 
     async def handler(event: Event) -> None:
@@ -417,7 +417,9 @@ async def test_sqlite_settings_survive_power_loss_and_erase_numbers(tmp_path: Pa
     async with receiver(store=tmp_path / "webhooks.db") as of:
         assert of._store is not None
         names = ("journal_mode", "synchronous", "secure_delete", "user_version")
-        asked = [await of._store.do(lambda db, name=name: db.execute(f"PRAGMA {name}").fetchone()[0]) for name in names]  # type: ignore[misc]
+        asked = [
+            await of._store.run(lambda db, name=name: db.execute(f"PRAGMA {name}").fetchone()[0]) for name in names
+        ]  # type: ignore[misc]
     assert asked == ["wal", 2, 1, VERSION]
 
 
@@ -536,7 +538,7 @@ async def test_an_act_that_fails_undoes_itself_only_and_the_next_one_works() -> 
 
     async with receiver() as of:
         assert of._store is not None
-        ended = await asyncio.gather(of.accept(call_me_back("e-1")), of._store.do(broken), return_exceptions=True)
+        ended = await asyncio.gather(of.accept(call_me_back("e-1")), of._store.run(broken), return_exceptions=True)
         assert getattr(ended[0], "status", None) == 200
         assert isinstance(ended[1], JournalError)
         assert (await of.accept(call_me_back("e-1"))).status == 200

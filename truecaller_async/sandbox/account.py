@@ -13,9 +13,9 @@ import uuid
 import attrs
 
 
-def invented(seed: int, what: str) -> str:
+def seeded_uuid(seed: int, name: str) -> str:
     """A UUID that depends on nothing but the seed and the name of the thing."""
-    bits = random.Random(f"{what} {seed}").getrandbits(128)  # noqa: S311 - repeatable on purpose, guards nothing
+    bits = random.Random(f"{name} {seed}").getrandbits(128)  # noqa: S311 - repeatable on purpose, guards nothing
     return str(uuid.UUID(int=bits, version=4))
 
 
@@ -65,8 +65,8 @@ class SandboxFeatureSet:
 def default_labels(seed: int) -> tuple[SandboxLabel, ...]:
     """Two labels of the seed's own, and the two of the documentation."""
     return (
-        SandboxLabel(invented(seed, "label 1"), "Harbour Savings Bank"),
-        SandboxLabel(invented(seed, "label 2"), "Blue Fern Clinic", category=1, sub_category=16),
+        SandboxLabel(seeded_uuid(seed, "label 1"), "Harbour Savings Bank"),
+        SandboxLabel(seeded_uuid(seed, "label 2"), "Blue Fern Clinic", category=1, sub_category=16),
         *DOCUMENTED_LABELS,
     )
 
@@ -75,7 +75,7 @@ def default_feature_sets(seed: int) -> tuple[SandboxFeatureSet, ...]:
     """Three sets: two processes of one department, and a fresh set of another."""
 
     def an_id(what: str) -> str:
-        return invented(seed, what)
+        return seeded_uuid(seed, what)
 
     cards_id, delivery_id, calling_delivery_id = an_id("cards"), an_id("delivery"), an_id("calling delivery")
     return (

@@ -22,8 +22,8 @@ import msgspec
 from truecaller_async.sandbox.account import SandboxLabel
 
 JSON = "application/json"
-EMAIL = "console@sandbox.example"
-MADE_AT = "2025-03-04T05:06:07.080910Z"
+CONSOLE_EMAIL = "console@sandbox.example"
+CONSOLE_CREATED_AT = "2025-03-04T05:06:07.080910Z"
 """When everything was made that the console makes, and by whom."""
 
 _encode = msgspec.json.Encoder().encode
@@ -88,7 +88,7 @@ class SandboxResponse:
         late = f", {self.delay:g} s late" if self.delay else ""
         return f"Reply({self.status}, {len(self.body)} bytes, {self.mode}{late})"
 
-    def dated(self, now: float) -> SandboxResponse:
+    def with_date(self, now: float) -> SandboxResponse:
         """With the server's clock on it, as every answer has."""
         return attrs.evolve(self, headers={"date": http_date(now), **self.headers})
 
@@ -129,14 +129,14 @@ def rate_limited(wait: float) -> SandboxResponse:
     return error(429, "rate-limit-error", f"too many requests, retry after {seconds} s", {"retry-after": str(seconds)})
 
 
-def unparsed() -> SandboxResponse:
+def token_parse_failure() -> SandboxResponse:
     """A token that cannot be read. Documented text, inferred status."""
     return error(500, "internal-server-error", "500/50011 - Failed to parse token")
 
 
 def token(value: str, now: float) -> SandboxResponse:
     """A new token."""
-    return answer({"token": value, "created_at": stamp(now)})
+    return answer({"token": value, "created_at": rfc3339(now)})
 
 
 def labels(page: Iterable[SandboxLabel]) -> SandboxResponse:
@@ -149,8 +149,8 @@ def labels(page: Iterable[SandboxLabel]) -> SandboxResponse:
                 "logo_url": f"https://media.sandbox.example/logos/{label.id}.png",
                 "category": label.category,
                 "sub_category": label.sub_category,
-                "created_by_email": EMAIL,
-                "created_at": MADE_AT,
+                "created_by_email": CONSOLE_EMAIL,
+                "created_at": CONSOLE_CREATED_AT,
                 "label_type": "dynamic",
             }
             for label in page
@@ -163,7 +163,7 @@ def http_date(now: float) -> str:
     return formatdate(math.floor(now), usegmt=True)
 
 
-def stamp(now: float, digits: int = 2) -> str:
+def rfc3339(now: float, digits: int = 2) -> str:
     """RFC 3339 in UTC, cut and not rounded, with as many fractional digits as the samples have: two, three or six."""
     moment = datetime.fromtimestamp(now, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{f'{moment.microsecond:06d}'[:digits]}Z"

@@ -38,23 +38,23 @@ from truecaller_async.models import Secret
 from truecaller_async.options import Limits
 from truecaller_async.sandbox.answers import SandboxResponse, answer, error, invalid, not_allowed
 from truecaller_async.sandbox.endpoints.exports import PATH as EXPORTS
-from truecaller_async.sandbox.faults.raw_http import RawHttp, whole
+from truecaller_async.sandbox.faults.raw_http import RawHttp, full_response
 from truecaller_async.sandbox.settings import SandboxSettings
 from truecaller_async.sandbox.state import SandboxState, Stats
 from truecaller_async.sandbox.trustcaller.api import PREFIX as TRUSTCALLER
 from truecaller_async.sandbox.trustcaller.api import TrustCallerState
 from truecaller_async.sandbox.webhooks.api import PATH as WEBHOOKS
 from truecaller_async.sandbox.webhooks.api import WebhookApi
-from truecaller_async.sandbox.webhooks.events import Contact, EventMaker, WebhookEvent
+from truecaller_async.sandbox.webhooks.events import Contact, EventFactory, WebhookEvent
 from truecaller_async.sandbox.webhooks.sender import WebhookOrder, WebhookSender, events_of
 
-BODY_MAX = 4 * 1024 * 1024
-TRUTH_PAGE = 1000
-TRUTH_PAGE_MAX = 100_000
-CONTACTS = 1000
+BODY_MAX_BYTES = 4 * 1024 * 1024
+TRUTH_PAGE_RECORDS = 1000
+TRUTH_PAGE_RECORDS_MAX = 100_000
+CONTACTS_MAX = 1000
 """The latest records that events may be about."""
-ANSWER_READ = 64 * 1024
-GRACE = 1.0
+ANSWER_READ_BYTES = 64 * 1024
+SHUTDOWN_GRACE_SECONDS = 1.0
 """Seconds that requests in progress are given when the sandbox closes."""
 
 PAGE = """\
@@ -77,13 +77,13 @@ _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 _log = logging.getLogger("aiohttp.server.truecaller_sandbox")
 
 
-def _is_no_request(record: logging.LogRecord) -> bool:
+def _is_safe_to_log(record: logging.LogRecord) -> bool:
     """Whether it may be logged. Of a request that cannot be read the library would show the bytes, token and all."""
     unreadable = (HttpProcessingError, web.RequestPayloadError)
     return record.exc_info is None or not isinstance(record.exc_info[1], unreadable)
 
 
-_log.addFilter(_is_no_request)
+_log.addFilter(_is_safe_to_log)
 
 
 class Sandbox:
@@ -99,11 +99,11 @@ class Sandbox:
         self._state = SandboxState(settings, clock())
         self._trustcaller = TrustCallerState(settings.trustcaller)
         self._webhooks = SandboxWebhooks(settings, clock, sleep)
-        self._wire = RawHttp(sleep)
-        app = web.Application(client_max_size=BODY_MAX)
+        self._raw_http = RawHttp(sleep)
+        app = web.Application(client_max_size=BODY_MAX_BYTES)
         self._route(app.router)
         self._runner = web.AppRunner(
-            app, access_log=None, logger=_log, shutdown_timeout=GRACE, handler_cancellation=True
+            app, access_log=None, logger=_log, shutdown_timeout=SHUTDOWN_GRACE_SECONDS, handler_cancellation=True
         )
 
     @classmethod
@@ -129,7 +129,7 @@ class Sandbox:
         except OSError:
             await sandbox.aclose()
             raise
-        sandbox.base_url = f"http://{_reached_at(host)}:{sandbox._runner.addresses[0][1]}"
+        sandbox.base_url = f"http://{_url_host(host)}:{sandbox._runner.addresses[0][1]}"
         return sandbox
 
     @property
@@ -149,7 +149,7 @@ class Sandbox:
             "TRUECALLER_KEY_ID": self.settings.key_id,
             "TRUECALLER_API_KEY": self.settings.api_key.reveal(),
             "TRUECALLER_BASE_URL": self.base_url,
-            "TRUECALLER_LIMITS": figures_of(self.settings.limits),
+            "TRUECALLER_LIMITS": limits_text(self.settings.limits),
             "TRUSTCALLER_TOKEN": self.settings.trustcaller.token.reveal(),
             "TRUSTCALLER_BASE_URL": f"{self.base_url}{TRUSTCALLER}",
         }
@@ -180,7 +180,7 @@ class Sandbox:
     async def aclose(self) -> None:
         """Stop sending and listening, and close every connection. May be called twice."""
         await self._webhooks.aclose()
-        self._wire.stop()
+        self._raw_http.stop()
         await self._runner.cleanup()
 
     async def __aenter__(self) -> Self:
@@ -205,54 +205,54 @@ class Sandbox:
             router.add_route("*", path, _only("GET"))
         router.add_post("/_sandbox/reset", self._reset)
         router.add_route("*", "/_sandbox/reset", _only("POST"))
-        router.add_route("*", WEBHOOKS, self._order)
+        router.add_route("*", WEBHOOKS, self._handle_webhooks)
         router.add_route("*", "/{path:.*}", self._handle)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await _body_of(request)
         if isinstance(body, SandboxResponse):
-            return whole(body)
+            return full_response(body)
         headers = _headers_of(request)
         is_neighbour = request.path.startswith(f"{TRUSTCALLER}/")
         handle = self._trustcaller.handle if is_neighbour else self._state.handle
         reply = handle(request.method, request.path_qs, headers, body, self._clock())
-        return await self._wire.answer(request, reply)
+        return await self._raw_http.answer(request, reply)
 
-    async def _order(self, request: web.Request) -> web.Response:
-        desk = WebhookApi(self.settings.webhook, self.send_webhooks, self._webhooks.postman)
+    async def _handle_webhooks(self, request: web.Request) -> web.Response:
+        desk = WebhookApi(self.settings.webhook, self.send_webhooks, self._webhooks.sender)
         body = await _body_of(request)
         if isinstance(body, SandboxResponse):
-            return whole(body)
+            return full_response(body)
         pending = self._webhooks.pending
-        return whole(desk.handle(request.method, request.query_string, _headers_of(request), body, pending))
+        return full_response(desk.handle(request.method, request.query_string, _headers_of(request), body, pending))
 
     def _contacts(self) -> list[Contact]:
-        latest = self._state.truth(max(0, self.stats().records_applied - CONTACTS), CONTACTS)
+        latest = self._state.truth(max(0, self.stats().records_applied - CONTACTS_MAX), CONTACTS_MAX)
         return [Contact(one.caller, one.receiver) for one in latest if one.caller and one.receiver]
 
     async def _page(self, request: web.Request) -> web.Response:
         return web.Response(text=PAGE)
 
     async def _openapi(self, request: web.Request) -> web.Response:
-        return web.Response(text=description(), content_type="application/yaml")
+        return web.Response(text=openapi_yaml(), content_type="application/yaml")
 
     async def _export(self, request: web.Request) -> web.Response:
-        return whole(self._state.export_file(request.match_info["name"], self._clock()))
+        return full_response(self._state.export_file(request.match_info["name"], self._clock()))
 
     async def _stats(self, request: web.Request) -> web.Response:
-        return whole(answer(self.stats()))
+        return full_response(answer(self.stats()))
 
     async def _truth(self, request: web.Request) -> web.Response:
         after = request.query.get("after", "0")
-        limit = request.query.get("limit", str(TRUTH_PAGE))
+        limit = request.query.get("limit", str(TRUTH_PAGE_RECORDS))
         if not (_NUMBER.fullmatch(after) and _NUMBER.fullmatch(limit)):
-            return whole(error(400, "invalid-input", "after and limit must be whole numbers"))
-        entries = self._state.truth(int(after), min(int(limit), TRUTH_PAGE_MAX))
+            return full_response(error(400, "invalid-input", "after and limit must be whole numbers"))
+        entries = self._state.truth(int(after), min(int(limit), TRUTH_PAGE_RECORDS_MAX))
         return web.Response(body=msgspec.json.Encoder().encode_lines(entries), content_type="application/x-ndjson")
 
     async def _reset(self, request: web.Request) -> web.Response:
         self.reset()
-        return whole(answer({"reset": True}))
+        return full_response(answer({"reset": True}))
 
 
 class SandboxWebhooks:
@@ -264,9 +264,9 @@ class SandboxWebhooks:
         self._settings = settings.webhook_sender
         self._clock = clock
         names = [feature_set.name for feature_set in settings.feature_sets]
-        self._maker = EventMaker(settings.seed, settings.client_account_id, names)
+        self._factory = EventFactory(settings.seed, settings.client_account_id, names)
         self._rng = random.Random(f"volleys {settings.seed}")  # noqa: S311 - repeatable on purpose, guards nothing
-        self.postman = WebhookSender(settings.webhook_sender, self._post, sleep, clock)
+        self.sender = WebhookSender(settings.webhook_sender, self._post, sleep, clock)
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -276,14 +276,14 @@ class SandboxWebhooks:
 
     def send(self, order: WebhookOrder, contacts: Sequence[Contact]) -> list[WebhookEvent]:
         """Begin to send; the events, in the order of sending."""
-        events = events_of(order, self._maker, self._rng, contacts, self._clock())
-        self.postman.configure(order.url)
+        events = events_of(order, self._factory, self._rng, contacts, self._clock())
+        self.sender.configure(order.url)
         queue = iter(events)
         for _ in range(order.senders):
-            self._begin(self._send(queue, order.url))
+            self._spawn(self._send(queue, order.url))
         return events
 
-    async def settled(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until nothing is on its way and nothing waits for a retry."""
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -296,9 +296,9 @@ class SandboxWebhooks:
     async def aclose(self) -> None:
         """Stop, and wait until all have stopped. May be called twice."""
         self.stop()
-        await self.settled()
+        await self.wait_until_idle()
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -306,8 +306,8 @@ class SandboxWebhooks:
     async def _send(self, queue: Iterator[WebhookEvent], url: Secret) -> None:
         """One sender: the next event, until there is none. What fails waits beside it for its retries."""
         for event in queue:
-            if not await self.postman.attempt(event, url):
-                self._begin(self.postman.deliver(event, url))
+            if not await self.sender.attempt(event, url):
+                self._spawn(self.sender.deliver(event, url))
 
     async def _post(self, url: Secret, body: bytes) -> int | str:
         """The status of the answer, or the name of what went wrong. What the library raises holds the URL."""
@@ -319,18 +319,18 @@ class SandboxWebhooks:
         posting = aiohttp.request("POST", target, data=body, headers=headers, allow_redirects=False, timeout=timeout)
         try:
             async with posting as answered:
-                await answered.content.read(ANSWER_READ)
+                await answered.content.read(ANSWER_READ_BYTES)
                 return answered.status
         except (aiohttp.ClientError, OSError, ValueError) as wrong:
             return type(wrong).__name__
 
 
-def description() -> str:
+def openapi_yaml() -> str:
     """The API of this sandbox in OpenAPI 3.1, as YAML."""
     return files(__package__).joinpath("openapi.yaml").read_text("utf-8")
 
 
-def figures_of(limits: Limits) -> str:
+def limits_text(limits: Limits) -> str:
     """The limits in the form of TRUECALLER_LIMITS: `batch=60/60,token=100/1,mint=10/1800`."""
     return ",".join(f"{rule.name}={rule.limit}/{_seconds(rule.per)}" for rule in limits)
 
@@ -344,7 +344,7 @@ async def _body_of(request: web.Request) -> bytes | SandboxResponse:
     try:
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
-        return error(413, "payload-too-large", f"a body has at most {BODY_MAX} bytes")
+        return error(413, "payload-too-large", f"a body has at most {BODY_MAX_BYTES} bytes")
     except (web.RequestPayloadError, ConnectionError):
         # A caller that is gone in the middle of its body hears nothing; it is no fault of the server to log.
         return invalid("the body is not what its headers say")
@@ -355,13 +355,13 @@ def _headers_of(request: web.Request) -> dict[str, str]:
 
 
 def _only(method: str) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def refuse(request: web.Request) -> web.Response:
-        return whole(not_allowed(method))
+    async def not_allowed_handler(request: web.Request) -> web.Response:
+        return full_response(not_allowed(method))
 
-    return refuse
+    return not_allowed_handler
 
 
-def _reached_at(host: str) -> str:
+def _url_host(host: str) -> str:
     """The host of a URL that leads here from this machine; of all addresses, the loopback one."""
     try:
         address = ip_address(host)

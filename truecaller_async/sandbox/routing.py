@@ -36,7 +36,7 @@ class Route:
     form: Form = V1
 
 
-def _of_records(form: Form, prefix: str) -> tuple[Route, ...]:
+def _record_routes(form: Form, prefix: str) -> tuple[Route, ...]:
     one, many = f"{prefix}{_ACCOUNT}/dynamic_call_record", f"{prefix}{_ACCOUNT}/dynamic_call_records"
     return (
         Route("POST", one, "push", "push", form),
@@ -46,9 +46,9 @@ def _of_records(form: Form, prefix: str) -> tuple[Route, ...]:
 
 
 ROUTES = (
-    *_of_records(FORMS["v2"], "/v2"),
-    *_of_records(FORMS["v3"], "/v3"),
-    *_of_records(V1, ""),
+    *_record_routes(FORMS["v2"], "/v2"),
+    *_record_routes(FORMS["v3"], "/v3"),
+    *_record_routes(V1, ""),
     Route("POST", f"{_ACCOUNT}/token", "mint", "mint"),
     Route("GET", f"{_ACCOUNT}/labels", "labels", "labels"),
     Route("POST", f"{_SET}/publish", "numbers", "publish"),
@@ -86,15 +86,15 @@ class RouteTarget:
     """What a request is about. `names` are the segments of the path that its template leaves open."""
 
     route: Route
-    names: Mapping[str, str]
+    path_values: Mapping[str, str]
     query: str
 
     @property
     def account(self) -> str:
         """The account in the path."""
-        return self.names["clientAccountId"]
+        return self.path_values["clientAccountId"]
 
-    def asked(self, name: str) -> str | None:
+    def query_value(self, name: str) -> str | None:
         """The first value of a query parameter; None where it is missing or empty."""
         values = parse_qs(self.query).get(name)
         return values[0] if values else None

@@ -25,7 +25,7 @@ from truecaller_async.sandbox.account import (
     SandboxLabel,
     default_feature_sets,
     default_labels,
-    invented,
+    seeded_uuid,
 )
 from truecaller_async.sandbox.faults.plan import FaultPlan
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
@@ -43,7 +43,7 @@ SPEEDS: Mapping[str, Limits] = MappingProxyType(
 
 "off" has figures rather than no rules, so that a client that is told the sandbox's limits does not hold itself back."""
 
-FINAL_WORDS = ("success", "failed")
+FINAL_STATUSES = ("success", "failed")
 """The words of a record's final status in the answers of this sandbox."""
 
 
@@ -56,15 +56,15 @@ def _url(value: str | Secret | None) -> Secret | None:
 
 
 def _account(settings: SandboxSettings) -> str:
-    return invented(settings.seed, "account")
+    return seeded_uuid(settings.seed, "account")
 
 
 def _key_id(settings: SandboxSettings) -> str:
-    return invented(settings.seed, "key")
+    return seeded_uuid(settings.seed, "key")
 
 
 def _api_key(settings: SandboxSettings) -> Secret:
-    return Secret(invented(settings.seed, "secret"))
+    return Secret(seeded_uuid(settings.seed, "secret"))
 
 
 def _labels(settings: SandboxSettings) -> tuple[SandboxLabel, ...]:
@@ -79,13 +79,13 @@ def _trustcaller(settings: SandboxSettings) -> TrustCallerSettings:
     return TrustCallerSettings(seed=settings.seed)
 
 
-def _oddities(names: Iterable[str]) -> frozenset[ResponseVariant]:
+def _response_variants(names: Iterable[str]) -> frozenset[ResponseVariant]:
     try:
         return frozenset(ResponseVariant(name) for name in names)
     except ValueError:
         known = ", ".join(ResponseVariant)
         raise ConfigError(
-            f"SandboxSettings.oddities is {names!r}: it must be a collection of names out of {known}"
+            f"SandboxSettings.response_variants is {names!r}: it must be a collection of names out of {known}"
         ) from None
 
 
@@ -103,11 +103,11 @@ class SandboxSettings:
     `feature_sets`: what the account has.
 
     `list_after`: from the publishing of a number until it is listed, and from its delisting until it is gone.
-    `passage`: in between the number details show it with the status "pending" ("shown"), or as it was before
+    `pending_numbers`: in between the number details show it with the status "pending" ("shown"), or as it was before
     ("hidden"). `page_limit`: numbers or feature sets on a page where the request does not say. `numbers_limit`: numbers
     that the account may have, listed or on their way; a listing that would need more is refused. `export_shape`: an
     export answers `{"url": ...}` ("object"), the URL as a JSON string ("string"), or as plain text ("text").
-    `oddities`: other forms of answers, by name. `late_for`: how long a batch is unknown where batches are late,
+    `response_variants`: other forms of answers, by name. `late_for`: how long a batch is unknown where batches are late,
     and after the final words how long rows are missing where rows are late.
     `trustcaller`: the neighbour's account, on its own path. `webhook`: the URL to which events are fired where an order
     names none, on this machine or https; `firing`: how they are delivered. `faults`: what goes wrong, and when.
@@ -132,11 +132,11 @@ class SandboxSettings:
     truth_limit: int = 2_000_000
     feature_sets: tuple[SandboxFeatureSet, ...] = attrs.field(default=attrs.Factory(_feature_sets, takes_self=True))
     list_after: float = 2.0
-    passage: Literal["shown", "hidden"] = "shown"
+    pending_numbers: Literal["shown", "hidden"] = "shown"
     page_limit: int = 50
     numbers_limit: int = 100_000
     export_shape: Literal["object", "string", "text"] = "object"
-    oddities: frozenset[ResponseVariant] = attrs.field(default=frozenset(), converter=_oddities)
+    response_variants: frozenset[ResponseVariant] = attrs.field(default=frozenset(), converter=_response_variants)
     late_for: float = 1.0
     trustcaller: TrustCallerSettings = attrs.field(default=attrs.Factory(_trustcaller, takes_self=True))
     webhook: Secret | None = attrs.field(default=None, converter=_url)
@@ -144,35 +144,40 @@ class SandboxSettings:
     faults: FaultPlan | None = None
 
     def __attrs_post_init__(self) -> None:
-        _demand(UUID.fullmatch(self.client_account_id), "client_account_id", "a UUID", self.client_account_id)
-        _demand(self.key_id, "key_id", "text", self.key_id)
-        _demand(self.api_key, "api_key", "text", "")
-        _demand(self.token_life > 0, "token_life", "more than 0 seconds", self.token_life)
-        _demand(self.resolve_after >= 0, "resolve_after", "0 seconds or more", self.resolve_after)
-        _demand(self.resolve_spread >= 0, "resolve_spread", "0 seconds or more", self.resolve_spread)
-        _demand(self.truth_limit >= 1, "truth_limit", "1 record or more", self.truth_limit)
-        final = self.pending_status in FINAL_WORDS
-        _demand(self.pending_status and not final, "pending_status", "a word that is not final", self.pending_status)
+        _require(UUID.fullmatch(self.client_account_id), "client_account_id", "a UUID", self.client_account_id)
+        _require(self.key_id, "key_id", "text", self.key_id)
+        _require(self.api_key, "api_key", "text", "")
+        _require(self.token_life > 0, "token_life", "more than 0 seconds", self.token_life)
+        _require(self.resolve_after >= 0, "resolve_after", "0 seconds or more", self.resolve_after)
+        _require(self.resolve_spread >= 0, "resolve_spread", "0 seconds or more", self.resolve_spread)
+        _require(self.truth_limit >= 1, "truth_limit", "1 record or more", self.truth_limit)
+        final = self.pending_status in FINAL_STATUSES
+        _require(self.pending_status and not final, "pending_status", "a word that is not final", self.pending_status)
         known = self.batch_validation in ("whole", "per_record")
-        _demand(known, "batch_validation", "'whole' or 'per_record'", self.batch_validation)
+        _require(known, "batch_validation", "'whole' or 'per_record'", self.batch_validation)
         if self.webhook is not None:
             origin_of(self.webhook)
         self._check_management()
 
     def _check_management(self) -> None:
-        _demand(self.list_after >= 0, "list_after", "0 seconds or more", self.list_after)
-        _demand(self.late_for >= 0, "late_for", "0 seconds or more", self.late_for)
-        _demand(self.page_limit >= 1, "page_limit", "1 or more", self.page_limit)
-        _demand(self.numbers_limit >= 1, "numbers_limit", "1 or more", self.numbers_limit)
-        _demand(self.passage in ("shown", "hidden"), "passage", "'shown' or 'hidden'", self.passage)
+        _require(self.list_after >= 0, "list_after", "0 seconds or more", self.list_after)
+        _require(self.late_for >= 0, "late_for", "0 seconds or more", self.late_for)
+        _require(self.page_limit >= 1, "page_limit", "1 or more", self.page_limit)
+        _require(self.numbers_limit >= 1, "numbers_limit", "1 or more", self.numbers_limit)
+        _require(
+            self.pending_numbers in ("shown", "hidden"), "pending_numbers", "'shown' or 'hidden'", self.pending_numbers
+        )
         shapes = ("object", "string", "text")
-        _demand(self.export_shape in shapes, "export_shape", "'object', 'string' or 'text'", self.export_shape)
-        both = {ResponseVariant.CAMEL_STATUS_INFO, ResponseVariant.FLAT_STATUS_INFO} <= self.oddities
-        _demand(
-            not both, "oddities", "one envelope at most, camel-status-info or flat-status-info", sorted(self.oddities)
+        _require(self.export_shape in shapes, "export_shape", "'object', 'string' or 'text'", self.export_shape)
+        both = {ResponseVariant.CAMEL_STATUS_INFO, ResponseVariant.FLAT_STATUS_INFO} <= self.response_variants
+        _require(
+            not both,
+            "response_variants",
+            "one envelope at most, camel-status-info or flat-status-info",
+            sorted(self.response_variants),
         )
 
 
-def _demand(kept: object, name: str, rule: str, value: object) -> None:
-    if not kept:
+def _require(condition: object, name: str, rule: str, value: object) -> None:
+    if not condition:
         raise ConfigError(f"SandboxSettings.{name} is {value!r}: it must be {rule}")

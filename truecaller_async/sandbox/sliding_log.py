@@ -16,24 +16,24 @@ from collections import Counter, deque
 
 from truecaller_async.options import Limits, RateLimit
 
-ACCOUNT = 0
+ACCOUNT_HOLDER_ID = 0
 """The holder of limits that are the account's; tokens are numbered from 1."""
 
 
 class SlidingLog:
     """The moments of the admitted requests in the last `per` seconds. `peak` is the most that were ever in it."""
 
-    __slots__ = ("_limit", "_moments", "_per", "peak")
+    __slots__ = ("_limit", "_per", "_timestamps", "peak")
 
     def __init__(self, limit: int, per: float) -> None:
         self._limit = limit
         self._per = per
-        self._moments: deque[float] = deque()
+        self._timestamps: deque[float] = deque()
         self.peak = 0
 
     def wait(self, now: float) -> float:
         """Seconds until one more request has room; 0.0 if it has now. `now` never runs backwards."""
-        moments = self._moments
+        moments = self._timestamps
         while moments and moments[0] + self._per <= now:
             moments.popleft()
         over = len(moments) - self._limit
@@ -41,8 +41,8 @@ class SlidingLog:
 
     def admit(self, now: float) -> None:
         """One request is charged, whether it has room or not."""
-        self._moments.append(now)
-        self.peak = max(self.peak, len(self._moments))
+        self._timestamps.append(now)
+        self.peak = max(self.peak, len(self._timestamps))
 
 
 class AdmissionControl:
@@ -52,13 +52,13 @@ class AdmissionControl:
         self._rules = tuple(limits)
         self._enforce = enforce
         self._logs: dict[tuple[str, int], SlidingLog] = {}
-        self._past_peaks: Counter[str] = Counter()
+        self._removed_peaks: Counter[str] = Counter()
         self.violations: Counter[str] = Counter()
         self.admitted = 0
 
     def admit(self, call: str, token: int, now: float) -> float:
         """Charge one request: 0.0 means admitted; else the seconds until it would be, and nothing was charged."""
-        rules = [rule for rule in self._rules if _counts(rule, call)]
+        rules = [rule for rule in self._rules if _applies_to(rule, call)]
         logs = [self._log(rule, token) for rule in rules]
         waits = [log.wait(now) for log in logs]
         for rule, wait in zip(rules, waits, strict=True):
@@ -77,22 +77,22 @@ class AdmissionControl:
         for rule in self._rules:
             log = self._logs.pop((rule.name, token), None)
             if log is not None:
-                self._past_peaks[rule.name] = max(self._past_peaks[rule.name], log.peak)
+                self._removed_peaks[rule.name] = max(self._removed_peaks[rule.name], log.peak)
 
     def peaks(self) -> dict[str, int]:
         """By limit: the most requests that were ever admitted in one window, of whichever token."""
-        peaks = {rule.name: self._past_peaks[rule.name] for rule in self._rules}
+        peaks = {rule.name: self._removed_peaks[rule.name] for rule in self._rules}
         for (name, _), log in self._logs.items():
             peaks[name] = max(peaks[name], log.peak)
         return peaks
 
     def _log(self, rule: RateLimit, token: int) -> SlidingLog:
-        holder = ACCOUNT if rule.scope == "account" else token
+        holder = ACCOUNT_HOLDER_ID if rule.scope == "account" else token
         log = self._logs.get((rule.name, holder))
         if log is None:
             log = self._logs[rule.name, holder] = SlidingLog(rule.limit, rule.per)
         return log
 
 
-def _counts(rule: RateLimit, call: str) -> bool:
+def _applies_to(rule: RateLimit, call: str) -> bool:
     return call in rule.calls or ("*" in rule.calls and call != "mint")

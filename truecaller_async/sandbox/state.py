@@ -40,14 +40,14 @@ from truecaller_async.sandbox.endpoints.exports import ExportApi
 from truecaller_async.sandbox.endpoints.number_api import NumberApi
 from truecaller_async.sandbox.endpoints.pagination import page_of
 from truecaller_async.sandbox.endpoints.token_api import TokenApi
-from truecaller_async.sandbox.faults.plan import Injector, reaches_api
+from truecaller_async.sandbox.faults.plan import FaultInjector, reaches_api
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
 from truecaller_async.sandbox.routing import RouteTarget, find
 from truecaller_async.sandbox.settings import SandboxSettings
 from truecaller_async.sandbox.sliding_log import AdmissionControl
 from truecaller_async.sandbox.truth import TruthEntry, TruthLog, digest_of
 
-LABELS_ON_A_PAGE = 1000
+LABELS_PAGE_SIZE = 1000
 
 
 @attrs.frozen
@@ -80,17 +80,17 @@ class Stats:
     last_submit: float | None
 
     @property
-    def reached(self) -> int:
+    def reached_api(self) -> int:
         """Requests that reached the API."""
         return sum(sum(statuses.values()) for statuses in self.requests.values())
 
     @property
-    def struck(self) -> int:
+    def faulted(self) -> int:
         """Requests that were met by a fault, whether they reached the API or not."""
         return sum(sum(done.values()) for done in self.faults.values())
 
     @property
-    def kept_away(self) -> int:
+    def blocked_by_faults(self) -> int:
         """Requests that a fault kept from the API."""
         return sum(count for done in self.faults.values() for name, count in done.items() if not reaches_api(name))
 
@@ -112,16 +112,16 @@ class SandboxState:
 
     def __init__(self, settings: SandboxSettings | None = None, began: float | None = None) -> None:
         self.settings = settings or SandboxSettings()
-        self._faults = Injector(self.settings.faults, began)
+        self._faults = FaultInjector(self.settings.faults, began)
         self._rng = random.Random(f"ids {self.settings.seed}")  # noqa: S311 - repeatable on purpose, guards nothing
         self._now = 0.0
         self._admission = AdmissionControl(self.settings.limits, enforce=self.settings.enforce)
-        self._login = TokenApi(self.settings, self._admission, self._rng)
-        self._management = NumberApi(self.settings)
-        self._exports = ExportApi(self.settings, self._new_id)
+        self._token_api = TokenApi(self.settings, self._admission, self._rng)
+        self._number_api = NumberApi(self.settings)
+        self._export_api = ExportApi(self.settings, self._new_id)
         self._truth = TruthLog(self.settings.truth_limit)
-        self._answers = RecordAnswers(self.settings.oddities)
-        self._view = StatusRenderer.of(self.settings)
+        self._record_answers = RecordAnswers(self.settings.response_variants)
+        self._status_renderer = StatusRenderer.from_settings(self.settings)
         self._requests: Counter[tuple[str, int]] = Counter()
         self._first_submit: float | None = None
         self._last_submit: float | None = None
@@ -138,12 +138,14 @@ class SandboxState:
         """
         self._now = now = max(self._now, now)
         target = find(method, path_qs)
-        fault = self._faults.strike(None if isinstance(target, SandboxResponse) else target.route.action, now)
+        fault = self._faults.select(None if isinstance(target, SandboxResponse) else target.route.action, now)
         if fault is None:
-            return self._reached(target, headers, body, now).dated(now)
-        return fault.end(self._reached(target, headers, body, now) if fault.applies else None, now).dated(now)
+            return self._answer_at_api(target, headers, body, now).with_date(now)
+        return fault.respond(self._answer_at_api(target, headers, body, now) if fault.applies else None, now).with_date(
+            now
+        )
 
-    def _reached(
+    def _answer_at_api(
         self, target: RouteTarget | SandboxResponse, headers: Mapping[str, str], body: bytes, now: float
     ) -> SandboxResponse:
         """The request is at the API."""
@@ -158,16 +160,16 @@ class SandboxState:
         """The counts so far."""
         return Stats(
             requests=_by_call(self._requests),
-            faults=_by_call(self._faults.done),
+            faults=_by_call(self._faults.injected),
             admitted=self._admission.admitted,
             refused=sum(count for (_, status), count in self._requests.items() if status == 429),
             violations=dict(self._admission.violations),
             peaks=self._admission.peaks(),
-            mints=self._login.minted,
-            tokens_live=self._login.live(self._now),
+            mints=self._token_api.minted,
+            tokens_live=self._token_api.live_count(self._now),
             batches=self._truth.batches,
             records_applied=self._truth.records,
-            records_kept=self._truth.kept,
+            records_kept=self._truth.kept_records,
             duplicates=dict(self._truth.duplicates),
             first_submit=self._first_submit,
             last_submit=self._last_submit,
@@ -180,13 +182,13 @@ class SandboxState:
     def export_file(self, name: str, now: float) -> SandboxResponse:
         """The file behind the link of an export; no token is asked for and nothing is counted."""
         self._now = now = max(self._now, now)
-        return self._exports.file(name, now)
+        return self._export_api.file(name, now)
 
     def _answer(self, target: RouteTarget, headers: Mapping[str, str], body: bytes, now: float) -> SandboxResponse:
         call = target.route.call
         if call == "mint":
-            return self._login.mint(target.account, body, now)
-        token = self._login.token_of(headers, now)
+            return self._token_api.mint(target.account, body, now)
+        token = self._token_api.token_of(headers, now)
         if isinstance(token, SandboxResponse):
             return token
         if target.account != self.settings.client_account_id:
@@ -197,50 +199,50 @@ class SandboxState:
         if call in ("push", "submit"):
             post = _Post(call, target.route.form, token, body, now, self._new_batch_id(target.route.form))
             return self._submit(post) if call == "submit" else self._push(post)
-        return self._managed(target, body, now) if call == "numbers" else self._read(target, headers, now)
+        return self._answer_numbers(target, body, now) if call == "numbers" else self._answer_read(target, headers, now)
 
-    def _managed(self, target: RouteTarget, body: bytes, now: float) -> SandboxResponse:
+    def _answer_numbers(self, target: RouteTarget, body: bytes, now: float) -> SandboxResponse:
         action = target.route.action
         if action == "publish":
-            return self._management.publish(target, body, now)
+            return self._number_api.publish(target, body, now)
         if action == "delist":
-            return self._management.delist(target, body, now)
-        return self._management.numbers(target, now)
+            return self._number_api.delist(target, body, now)
+        return self._number_api.numbers(target, now)
 
-    def _read(self, target: RouteTarget, headers: Mapping[str, str], now: float) -> SandboxResponse:
+    def _answer_read(self, target: RouteTarget, headers: Mapping[str, str], now: float) -> SandboxResponse:
         action = target.route.action
         if action == "status":
             return self._status(target, now)
         if action == "labels":
             return self._labels(target)
         if action == "feature_sets":
-            return self._management.feature_sets(target)
+            return self._number_api.feature_sets(target)
         if action == "user_feedback":
-            return self._exports.user_feedback(target, headers, now)
-        return self._exports.call_me_back(target, headers, now)
+            return self._export_api.user_feedback(target, headers, now)
+        return self._export_api.call_me_back(target, headers, now)
 
     def _submit(self, post: _Post) -> SandboxResponse:
         records = post.form.read_batch(post.body)
         if isinstance(records, RecordRejection):
-            return self._answers.refused_batch(post.form, records, post.new_id)
+            return self._record_answers.refused_batch(post.form, records, post.new_id)
         refused = self._refused(post, records)
         if refused and self.settings.batch_validation == "whole":
-            return self._answers.refused_batch(post.form, refused[min(refused)], post.new_id)
+            return self._record_answers.refused_batch(post.form, refused[min(refused)], post.new_id)
         self._apply(post, records, refused)
         if self._first_submit is None:
             self._first_submit = post.now
         self._last_submit = post.now
-        return self._answers.accepted_batch(post.form, post.new_id)
+        return self._record_answers.accepted_batch(post.form, post.new_id)
 
     def _push(self, post: _Post) -> SandboxResponse:
         record = post.form.read_record(post.body)
         if isinstance(record, RecordRejection):
-            return self._answers.refused_push(post.form, record, post.new_id)
+            return self._record_answers.refused_push(post.form, record, post.new_id)
         refused = self._refused(post, [record])
         if refused:
-            return self._answers.refused_push(post.form, refused[0], post.new_id)
+            return self._record_answers.refused_push(post.form, refused[0], post.new_id)
         self._apply(post, [record], refused)
-        return self._answers.pushed(post.form, verdict_on(record), post.new_id)
+        return self._record_answers.pushed(post.form, verdict_on(record), post.new_id)
 
     def _refused(self, post: _Post, records: Sequence[Record]) -> dict[int, RecordRejection]:
         """The records that break a rule, by index."""
@@ -270,23 +272,23 @@ class SandboxState:
                 digest=digest,
                 post=self._truth.posts + 1,
                 first=self._truth.records + 1,
-                attempt=self._truth.attempt(digest),
+                attempt=self._truth.next_attempt(digest),
             )
         )
 
     def _status(self, target: RouteTarget, now: float) -> SandboxResponse:
-        batch_id = target.asked("batchId")
+        batch_id = target.query_value("batchId")
         if batch_id is None:
             return invalid("batchId is required")
         applied = self._truth.batch(batch_id)
-        late = ResponseVariant.LATE_BATCHES in self.settings.oddities
+        late = ResponseVariant.LATE_BATCHES in self.settings.response_variants
         if applied is None or (late and now < applied.at + self.settings.late_for):
             return not_found("no batch of this account has this batchId")
-        return self._view.answer(target.route.form, applied, now)
+        return self._status_renderer.answer(target.route.form, applied, now)
 
     def _labels(self, target: RouteTarget) -> SandboxResponse:
-        page = page_of(target, LABELS_ON_A_PAGE)
-        return page if isinstance(page, SandboxResponse) else answers.labels(page.cut(self.settings.labels))
+        page = page_of(target, LABELS_PAGE_SIZE)
+        return page if isinstance(page, SandboxResponse) else answers.labels(page.slice_of(self.settings.labels))
 
     def _new_id(self) -> str:
         return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
@@ -294,7 +296,7 @@ class SandboxState:
     def _new_batch_id(self, form: Form) -> str:
         """A UUID, or text in the form of the one sample that is none."""
         new_id = self._new_id()
-        if form is V1 or ResponseVariant.OPAQUE_BATCH_IDS not in self.settings.oddities:
+        if form is V1 or ResponseVariant.OPAQUE_BATCH_IDS not in self.settings.response_variants:
             return new_id
         marks = new_id.replace("-", "")
         return f"d{marks[:4]}-{marks[4:9]}-o{marks[9:14]}-{marks[14:23]}"

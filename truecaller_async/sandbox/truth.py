@@ -66,11 +66,11 @@ class TruthLog:
         self._bodies: Counter[bytes] = Counter()
         self.posts = 0
         self.records = 0
-        self.kept = 0
+        self.kept_records = 0
         self.batches = 0
         self.duplicates: Counter[str] = Counter()
 
-    def attempt(self, digest: bytes) -> int:
+    def next_attempt(self, digest: bytes) -> int:
         """Which time it is that this body is applied: 1, 2, ..."""
         return self._bodies[digest] + 1
 
@@ -80,14 +80,14 @@ class TruthLog:
         self._posts[applied.post] = applied
         self._bodies[applied.digest] += 1
         self.records += len(applied.records)
-        self.kept += len(applied.records)
+        self.kept_records += len(applied.records)
         if applied.attempt > 1:
             self.duplicates[applied.call] += 1
         if applied.call == "submit":
             self.batches += 1
         if applied.batch_id is not None:
             self._batches[applied.batch_id] = applied
-        self._forget_the_oldest()
+        self._evict_oldest()
 
     def batch(self, batch_id: str) -> AppliedPost | None:
         """The POST that was answered with this batch id, if it is remembered."""
@@ -112,11 +112,11 @@ class TruthLog:
         """The number of the oldest post that is remembered."""
         return self.posts - len(self._posts) + 1
 
-    def _forget_the_oldest(self) -> None:
+    def _evict_oldest(self) -> None:
         """The newest post stays, however large it is."""
-        while self.kept > self._limit and len(self._posts) > 1:
+        while self.kept_records > self._limit and len(self._posts) > 1:
             oldest = self._posts.pop(self._oldest)
-            self.kept -= len(oldest.records)
+            self.kept_records -= len(oldest.records)
             if oldest.batch_id is not None:
                 del self._batches[oldest.batch_id]
             self._bodies[oldest.digest] -= 1

@@ -18,7 +18,7 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
-READ_WITHIN = 10.0
+BODY_TIMEOUT_SECONDS = 10.0
 """Seconds in which a whole body must come. Truecaller itself gives up after 20."""
 
 
@@ -28,9 +28,9 @@ async def serve(receiver: Receiver, scope: Message, receive: Receive, send: Send
         case "http":
             reply = await _answer(receiver, scope, receive)
             if reply is not None:
-                await _say(reply, send)
+                await _send_response(reply, send)
         case "lifespan":
-            await _live(receiver, receive, send)
+            await _run_lifespan(receiver, receive, send)
         case "websocket":
             await send({"type": "websocket.close", "code": 1008})
 
@@ -40,10 +40,10 @@ async def _answer(receiver: Receiver, scope: Message, receive: Receive) -> Webho
     if refused := receiver.refusal(_head(scope)):
         return refused
     try:
-        async with asyncio.timeout(READ_WITHIN):
+        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
             body = await _body(receive)
     except TimeoutError:
-        return request_checks.TOO_SLOW
+        return request_checks.TIMED_OUT
     return await receiver.accept(body) if isinstance(body, bytes) else body
 
 
@@ -65,16 +65,16 @@ async def _body(receive: Receive) -> bytes | WebhookResponse | None:
         if not body.add(message.get("body", b"")):
             return request_checks.TOO_LARGE
         if not message.get("more_body", False):
-            return body.whole()
+            return body.content()
 
 
-async def _say(reply: WebhookResponse, send: Send) -> None:
+async def _send_response(reply: WebhookResponse, send: Send) -> None:
     headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
 
 
-async def _live(receiver: Receiver, receive: Receive, send: Send) -> None:
+async def _run_lifespan(receiver: Receiver, receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":

@@ -26,7 +26,7 @@ import attrs
 
 from truecaller_async.webhooks.options import ParkedEvent, WebhookStats
 
-WAITING, BEGUN, LATER, HANDLED, PARKED = range(5)
+WAITING, CLAIMED, RETRY_LATER, HANDLED, PARKED = range(5)
 
 VERSION = 1
 SCHEMA = """
@@ -42,13 +42,13 @@ CREATE INDEX IF NOT EXISTS event_parked ON event(seq) WHERE state = 4;
 CREATE TABLE IF NOT EXISTS counter(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 
-FORGOTTEN_AT_ONCE = 5_000
+DELETE_MAX_ROWS = 5_000
 """Rows that one transaction forgets, so that an answer never waits for a large one."""
 
-PARKED_SHOWN = 1_000
+PARKED_LIST_MAX = 1_000
 
 
-NO_NUMBER = "-"
+NO_NUMBER_LANE = "-"
 """The lane of events without a business number. A lane is never the empty text: that is where the round begins."""
 
 
@@ -82,52 +82,52 @@ class HandlerResult:
     due: float | None = None
 
 
-def insert(db: sqlite3.Connection, arrival: NewEvent) -> bool:
+def insert(db: sqlite3.Connection, event: NewEvent) -> bool:
     """Write the event down. False where it is there already."""
     done = db.execute(
         "INSERT OR IGNORE INTO event(event_id, lane, created, received, state, body) VALUES (?, ?, ?, ?, ?, ?)",
-        (arrival.event_id, arrival.lane, arrival.created, arrival.received, WAITING, arrival.body),
+        (event.event_id, event.lane, event.created, event.received, WAITING, event.body),
     )
-    _count(db, "received")
+    _add_to_counter(db, "received")
     if not done.rowcount:
-        _count(db, "duplicates")
+        _add_to_counter(db, "duplicates")
     return bool(done.rowcount)
 
 
-def take_over(db: sqlite3.Connection) -> int:
+def requeue_interrupted(db: sqlite3.Connection) -> int:
     """What a process that died had begun waits again. How many that are."""
     found = db.execute("UPDATE event SET state = ? WHERE state = 1", (WAITING,)).rowcount
-    _count(db, "possibly_twice", found)
+    _add_to_counter(db, "possibly_twice", found)
     return found
 
 
-def wake(db: sqlite3.Connection, now: float, latest: float) -> None:
+def requeue_due(db: sqlite3.Connection, now: float, latest: float) -> None:
     """Failed events whose time has come wait again; so do those due after `latest`, for the clock was set back."""
     db.execute(
         "UPDATE event SET state = ?, due = NULL WHERE state = 2 AND (due <= ? OR due > ?)", (WAITING, now, latest)
     )
 
 
-def claim(db: sqlite3.Connection, after: str, busy: Collection[str], most: int) -> list[ClaimedEvent]:
+def claim(db: sqlite3.Connection, after: str, busy: Collection[str], limit: int) -> list[ClaimedEvent]:
     """The next event of each of up to `most` lanes that are not busy, from the lane behind `after` round to it."""
-    lanes = [lane for lane in _lanes(db, after, len(busy) + most) if lane not in busy]
-    return [work for lane in lanes[:most] if (work := _begin(db, lane)) is not None]
+    lanes = [lane for lane in _waiting_lanes(db, after, len(busy) + limit) if lane not in busy]
+    return [work for lane in lanes[:limit] if (work := _claim_next(db, lane)) is not None]
 
 
 def record_result(
-    db: sqlite3.Connection, work: ClaimedEvent, ending: HandlerResult, *, go_on: bool
+    db: sqlite3.Connection, event: ClaimedEvent, result: HandlerResult, *, claim_next: bool
 ) -> ClaimedEvent | None:
     """Write down how it ended. To `go_on` is to begin the next event of the lane, if there is one."""
-    if ending.fault is None:
-        db.execute("UPDATE event SET state = ?, body = NULL, fault = NULL WHERE seq = ?", (HANDLED, work.seq))
-        _count(db, "handled")
+    if result.fault is None:
+        db.execute("UPDATE event SET state = ?, body = NULL, fault = NULL WHERE seq = ?", (HANDLED, event.seq))
+        _add_to_counter(db, "handled")
     else:
-        state = PARKED if ending.due is None else LATER
+        state = PARKED if result.due is None else RETRY_LATER
         db.execute(
-            "UPDATE event SET state = ?, due = ?, fault = ? WHERE seq = ?", (state, ending.due, ending.fault, work.seq)
+            "UPDATE event SET state = ?, due = ?, fault = ? WHERE seq = ?", (state, result.due, result.fault, event.seq)
         )
-        _count(db, "failed")
-    return _begin(db, work.lane) if go_on else None
+        _add_to_counter(db, "failed")
+    return _claim_next(db, event.lane) if claim_next else None
 
 
 def next_due(db: sqlite3.Connection) -> float | None:
@@ -136,7 +136,7 @@ def next_due(db: sqlite3.Connection) -> float | None:
     return due
 
 
-def forget(db: sqlite3.Connection, before: float, keep: int) -> int:
+def delete_old(db: sqlite3.Connection, before: float, keep: int) -> int:
     """Forget handled events that came before this instant, and all but the newest `keep`. How many were forgotten.
 
     One bound and no OR, so that the index ends the search and not the last of a million rows.
@@ -147,7 +147,7 @@ def forget(db: sqlite3.Connection, before: float, keep: int) -> int:
     done = db.execute(
         "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE state = 3 AND received <= ?"
         " ORDER BY received LIMIT ?)",
-        (max(before, floor[0]) if floor else before, FORGOTTEN_AT_ONCE),
+        (max(before, floor[0]) if floor else before, DELETE_MAX_ROWS),
     )
     return done.rowcount
 
@@ -156,7 +156,7 @@ def parked(db: sqlite3.Connection) -> tuple[ParkedEvent, ...]:
     """The events that were given up, oldest first, up to 1,000."""
     rows = db.execute(
         "SELECT event_id, received, attempts, fault, body FROM event WHERE state = 4 ORDER BY seq LIMIT ?",
-        (PARKED_SHOWN,),
+        (PARKED_LIST_MAX,),
     )
     return tuple(ParkedEvent(row[0], datetime.fromtimestamp(row[1], UTC), *row[2:]) for row in rows)
 
@@ -175,28 +175,28 @@ def stats(db: sqlite3.Connection) -> WebhookStats:
     """All counts."""
     counted = dict(db.execute("SELECT name, value FROM counter").fetchall())
     standing = {
-        "waiting": sum(_standing(db, state) for state in (WAITING, BEGUN, LATER)),
-        "parked": _standing(db, PARKED),
+        "waiting": sum(_count_in_state(db, state) for state in (WAITING, CLAIMED, RETRY_LATER)),
+        "parked": _count_in_state(db, PARKED),
     }
     return WebhookStats(**counted, **standing)
 
 
-def _standing(db: sqlite3.Connection, state: int) -> int:
+def _count_in_state(db: sqlite3.Connection, state: int) -> int:
     # The state is written out: a parameter would keep SQLite from using the partial index.
     number: int = db.execute(f"SELECT COUNT(*) FROM event WHERE state = {state:d}").fetchone()[0]  # noqa: S608
     return number
 
 
-def _lanes(db: sqlite3.Connection, after: str, most: int) -> list[str]:
+def _waiting_lanes(db: sqlite3.Connection, after: str, limit: int) -> list[str]:
     """Up to so many lanes in which something waits, in turn. Each is one step in the index, however long the lane."""
-    behind = _lanes_behind(db, after, most)
-    around = _lanes_behind(db, "", most - len(behind))
+    behind = _lanes_after(db, after, limit)
+    around = _lanes_after(db, "", limit - len(behind))
     return behind + [lane for lane in around if lane <= after]
 
 
-def _lanes_behind(db: sqlite3.Connection, lane: str, most: int) -> list[str]:
+def _lanes_after(db: sqlite3.Connection, lane: str, limit: int) -> list[str]:
     found: list[str] = []
-    while len(found) < most:
+    while len(found) < limit:
         (lane,) = db.execute("SELECT MIN(lane) FROM event WHERE state = 0 AND lane > ?", (lane,)).fetchone()
         if lane is None:
             break
@@ -204,18 +204,18 @@ def _lanes_behind(db: sqlite3.Connection, lane: str, most: int) -> list[str]:
     return found
 
 
-def _begin(db: sqlite3.Connection, lane: str) -> ClaimedEvent | None:
+def _claim_next(db: sqlite3.Connection, lane: str) -> ClaimedEvent | None:
     row = db.execute(
         "SELECT seq, received, attempts, body FROM event WHERE state = 0 AND lane = ? ORDER BY created, seq LIMIT 1",
         (lane,),
     ).fetchone()
     if row is None:
         return None
-    db.execute("UPDATE event SET state = ?, attempts = attempts + 1 WHERE seq = ?", (BEGUN, row[0]))
+    db.execute("UPDATE event SET state = ?, attempts = attempts + 1 WHERE seq = ?", (CLAIMED, row[0]))
     return ClaimedEvent(row[0], lane, row[1], row[2] + 1, row[3])
 
 
-def _count(db: sqlite3.Connection, name: str, by: int = 1) -> None:
+def _add_to_counter(db: sqlite3.Connection, name: str, by: int = 1) -> None:
     db.execute(
         "INSERT INTO counter(name, value) VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET value = value + excluded.value",
         (name, by),

@@ -23,7 +23,7 @@ from truecaller_async.webhooks.event_queries import SCHEMA, VERSION
 from truecaller_async.webhooks.store_path import STORE_FILE
 
 T = TypeVar("T")
-Act: TypeAlias = Callable[[sqlite3.Connection], T]
+Operation: TypeAlias = Callable[[sqlite3.Connection], T]
 
 
 class EventStore:
@@ -48,11 +48,11 @@ class EventStore:
             self._worker.begin_close()
             raise
 
-    async def do(self, act: Act[T]) -> T:
+    async def run(self, operation: Operation[T]) -> T:
         """One act, on disk when this returns. Raises `JournalError` where it is not, or where the store is closed."""
-        return await self._worker.write(act)
+        return await self._worker.write(operation)
 
-    def own(self) -> bool:
+    def try_own(self) -> bool:
         """Whether this store, of all that share the file, is the one whose process handles the events.
 
         Raises `JournalError` where that cannot be known.
@@ -60,7 +60,7 @@ class EventStore:
         if self._path is None or not file_lock.HAS_LOCKS or self._lock is not None:
             return True
         try:
-            self._lock = _locked(self._path.with_name(self._path.name + ".lock"))
+            self._lock = _try_lock_file(self._path.with_name(self._path.name + ".lock"))
         except OSError as error:
             raise JournalError(f"the lock beside {self._path} cannot be had: {error.strerror}") from None
         return self._lock is not None
@@ -79,7 +79,7 @@ class EventStore:
         )
 
 
-def _locked(path: Path) -> int | None:
+def _try_lock_file(path: Path) -> int | None:
     """The handle of the locked file, None where another has the lock."""
     handle = file_lock.open_lock_file(path)
     try:

@@ -33,7 +33,7 @@ EVENT_ID_MAX = 256
 """Characters of an event id; a UUID has 36."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MILLISECONDS_FROM = 10**11
+MILLISECONDS_MIN = 10**11
 """An instant above this is told in milliseconds: as seconds it would be in the year 5138."""
 
 SECONDS = re.compile(r"[0-9]{1,17}(?:\.[0-9]{1,9})?", re.ASCII)
@@ -133,7 +133,7 @@ def parse_event(body: bytes | str) -> Event:
         event_id=event_id,
         client_account_id=_text(raw.get("client_account_id")),
         event_type=_text(raw.get("event_type")),
-        created_at=_instant(raw.get("created_at")),
+        created_at=_timestamp(raw.get("created_at")),
         raw=raw,
     )
 
@@ -142,16 +142,16 @@ def _call_me_back(event_id: str, raw: dict[str, Any], payload: dict[str, Any]) -
     return CallMeBack(
         event_id=event_id,
         client_account_id=_text(raw.get("client_account_id")),
-        created_at=_instant(raw.get("created_at")),
+        created_at=_timestamp(raw.get("created_at")),
         business_number=_number(payload.get("business_number")),
         feature_set=_text(payload.get("feature_set")),
         client_number=_number(payload.get("client_number")),
-        requested_at=_instant(payload.get("requested_at")),
+        requested_at=_timestamp(payload.get("requested_at")),
         requested_date=_text(payload.get("requested_date")),
         requested_slot=_text(payload.get("requested_slot")),
-        preferred_from=_instant(payload.get("preferred_from_time")),
-        preferred_to=_instant(payload.get("preferred_to_time")),
-        is_interested=_switch(payload.get("is_interested")),
+        preferred_from=_timestamp(payload.get("preferred_from_time")),
+        preferred_to=_timestamp(payload.get("preferred_to_time")),
+        is_interested=_boolean(payload.get("is_interested")),
         alternate_number=_number(payload.get("alternate_number")),
         config_name=_text(payload.get("cmb_config_name")),
         raw=raw,
@@ -163,12 +163,12 @@ def _user_feedback(event_id: str, raw: dict[str, Any], payload: dict[str, Any]) 
     return UserFeedback(
         event_id=event_id,
         client_account_id=_text(raw.get("client_account_id")),
-        created_at=_instant(raw.get("created_at")),
+        created_at=_timestamp(raw.get("created_at")),
         campaign=_text(payload.get("name")),
         business_number=_number(payload.get("business_number")),
         feature_set=_text(payload.get("feature_set")),
         client_number=_number(payload.get("client_number")),
-        requested_at=_instant(payload.get("requested_at")),
+        requested_at=_timestamp(payload.get("requested_at")),
         responses=tuple(
             FeedbackResponse(question=text_of(answer.get("question")), response=text_of(answer.get("response")))
             for answer in (answers if isinstance(answers, list) else ())
@@ -181,7 +181,7 @@ def _user_feedback(event_id: str, raw: dict[str, Any], payload: dict[str, Any]) 
 def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(_decoded(body), dict):
         raise DecodeError("expected an object")
-    value: dict[str, Any] = _unambiguous(body)
+    value: dict[str, Any] = _decoded_strictly(body)
     return value
 
 
@@ -203,16 +203,16 @@ def _decoded(body: bytes) -> object:
     raise DecodeError(said, path=path)
 
 
-def _unambiguous(body: bytes) -> Any:
+def _decoded_strictly(body: bytes) -> Any:
     """The same again with an eye on names that come twice, of which the first reader kept the last."""
     try:
-        return json.loads(body, object_pairs_hook=_once)
+        return json.loads(body, object_pairs_hook=_reject_duplicates)
     except (ValueError, RecursionError):
         pass
     raise DecodeError("the body nests too deep, or has an object in which one name comes twice")
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError
@@ -242,18 +242,18 @@ def _number(value: object) -> str | None:
     return digits if digits.isascii() and digits.isdigit() else None
 
 
-def _switch(value: object) -> bool | None:
+def _boolean(value: object) -> bool | None:
     return {"true": True, "false": False}.get((_text(value) or "").lower())
 
 
-def _instant(value: object) -> datetime | None:
+def _timestamp(value: object) -> datetime | None:
     text = _text(value)
     if text is None or isinstance(value, bool):
         return None
     if not SECONDS.fullmatch(text):
         return parse_time(text)
     seconds = float(text)
-    if seconds > MILLISECONDS_FROM:
+    if seconds > MILLISECONDS_MIN:
         seconds /= 1000
     try:
         return EPOCH + timedelta(seconds=seconds)

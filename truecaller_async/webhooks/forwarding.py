@@ -28,17 +28,17 @@ from truecaller_async.settings import checked_url
 from truecaller_async.transport import AiohttpTransport
 from truecaller_async.webhooks.events import Event
 
-FILES = (".jsonl", ".ndjson")
-KEYS_IN = "TRUECALLER_WEBHOOK_KEY"
+FILE_SUFFIXES = (".jsonl", ".ndjson")
+KEY_VARIABLE_PREFIX = "TRUECALLER_WEBHOOK_KEY"
 """How the names of the variables begin in which our keys are."""
 
-COMMAND_ENDS_WITHIN = 60.0
+COMMAND_TIMEOUT_SECONDS = 60.0
 """Seconds after which a command is ended and counts as failed."""
 
-PATIENCE = Timeouts(connect=10, read=30)
+FORWARD_TIMEOUTS = Timeouts(connect=10, read=30)
 
 
-class Forward:
+class Forwarder:
     """A handler that hands events on. Close it at the end."""
 
     async def __call__(self, event: Event) -> None:
@@ -49,7 +49,7 @@ class Forward:
         """Let go of what is open."""
 
 
-class ToFile(Forward):
+class ToFile(Forwarder):
     """One line more in a file."""
 
     def __init__(self, path: Path) -> None:
@@ -80,7 +80,7 @@ class ToFile(Forward):
             os.close(handle)
 
 
-class ToCommand(Forward):
+class ToCommand(Forwarder):
     """One run of a command."""
 
     def __init__(self, words: list[str]) -> None:
@@ -92,10 +92,10 @@ class ToCommand(Forward):
             *self._words, stdin=PIPE, env=_without_keys(os.environ), start_new_session=True
         )
         try:
-            async with asyncio.timeout(COMMAND_ENDS_WITHIN):
+            async with asyncio.timeout(COMMAND_TIMEOUT_SECONDS):
                 await process.communicate(line_of(event))
         except TimeoutError:
-            raise ChildProcessError(f"the command did not end within {COMMAND_ENDS_WITHIN:g} s") from None
+            raise ChildProcessError(f"the command did not end within {COMMAND_TIMEOUT_SECONDS:g} s") from None
         finally:
             if process.returncode is None:
                 process.kill()
@@ -104,7 +104,7 @@ class ToCommand(Forward):
             raise ChildProcessError(f"the command ended with {process.returncode}")
 
 
-class ToUrl(Forward):
+class ToUrl(Forwarder):
     """One POST."""
 
     def __init__(self, url: str) -> None:
@@ -117,7 +117,9 @@ class ToUrl(Forward):
     async def __call__(self, event: Event) -> None:
         """Send it. Raises what the transport raises, and `APIStatusError` for an answer that is no 2xx."""
         headers = {"Content-Type": "application/json"}
-        answer = await self._transport.send(Request("forward", "POST", self._path, line_of(event), headers), PATIENCE)
+        answer = await self._transport.send(
+            Request("forward", "POST", self._path, line_of(event), headers), FORWARD_TIMEOUTS
+        )
         if not 200 <= answer.status < 300:
             raise APIStatusError(answer.status, message="the event that was forwarded was not taken")
 
@@ -126,7 +128,7 @@ class ToUrl(Forward):
         await self._transport.aclose()
 
 
-class ToOutput(Forward):
+class ToOutput(Forwarder):
     """One line on standard output; whoever reads it may be slow."""
 
     def __init__(self) -> None:
@@ -142,7 +144,7 @@ class ToOutput(Forward):
         sys.stdout.flush()
 
 
-def forward_to(target: str | None) -> Forward:
+def forwarder_for(target: str | None) -> Forwarder:
     """The handler for a URL (http:// or https://), a file (ends in .jsonl or .ndjson), or else a command.
 
     None is standard output.
@@ -163,7 +165,7 @@ def forward_to(target: str | None) -> Forward:
     else:
         reason = "nothing to forward to is named; give a command, a URL, or a file that ends in .jsonl"
     known = bool(words) and shutil.which(words[0]) is not None
-    if target.endswith(FILES) and not (known and len(words) > 1):  # `tee -a events.jsonl` is a command
+    if target.endswith(FILE_SUFFIXES) and not (known and len(words) > 1):  # `tee -a events.jsonl` is a command
         return ToFile(Path(target).expanduser())
     if not words:
         raise ConfigError(reason)
@@ -173,7 +175,7 @@ def forward_to(target: str | None) -> Forward:
 
 
 def _without_keys(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if not name.startswith(KEYS_IN)}
+    return {name: value for name, value in environ.items() if not name.startswith(KEY_VARIABLE_PREFIX)}
 
 
 def line_of(event: Event) -> bytes:

@@ -28,7 +28,7 @@ KEY_MIN = 16
 KEY_MAX = 512
 
 VISIBLE = re.compile(r"[!-~]+", re.ASCII)
-IN_A_QUERY = re.compile(r"(?P<name>\bkey=)[^&\s\"'#]*", re.IGNORECASE)
+KEY_PARAMETER = re.compile(r"(?P<name>\bkey=)[^&\s\"'#]*", re.IGNORECASE)
 
 
 class Keyring:
@@ -45,15 +45,15 @@ class Keyring:
         longest_first = sorted(forms, key=len, reverse=True)
         self._forms = re.compile("|".join(re.escape(form) for form in longest_first))
 
-    def opens(self, path: bytes, query: bytes) -> bool:
+    def accepts(self, path: bytes, query: bytes) -> bool:
         """Whether a good key stands in this URL, both parts as they came, percent-encoded."""
-        digests = [_digest(offer) for offer in (_in_query(query), _in_path(path))]
+        digests = [_digest(offer) for offer in (_query_key(query), _path_key(path))]
         same = [hmac.compare_digest(offered, key) for offered in digests for key in self._digests]
         return any(same)
 
-    def hidden(self, text: str) -> str:
+    def redacted(self, text: str) -> str:
         """The text with `***` in place of every key of ours, and of whatever stands where a key would stand."""
-        return self._forms.sub("***", IN_A_QUERY.sub(r"\g<name>***", text))
+        return self._forms.sub("***", KEY_PARAMETER.sub(r"\g<name>***", text))
 
     def __repr__(self) -> str:
         return f"Keyring({len(self._digests)} keys)"
@@ -73,23 +73,23 @@ class HideKeys(logging.Filter):
             record.exc_info = None  # an exception over a broken request quotes it
         for name, value in list(vars(record).items()):
             if isinstance(value, str):
-                setattr(record, name, self._keys.hidden(value))
+                setattr(record, name, self._keys.redacted(value))
         if isinstance(record.args, tuple):
-            record.args = tuple(map(self._spared, record.args))
+            record.args = tuple(map(self._redacted_arg, record.args))
         elif record.args:
-            record.args = {name: self._spared(arg) for name, arg in record.args.items()}
+            record.args = {name: self._redacted_arg(arg) for name, arg in record.args.items()}
         return True
 
-    def _spared(self, arg: object) -> object:
+    def _redacted_arg(self, arg: object) -> object:
         """Numbers stay numbers, for the sake of `%d`; all else becomes text, such as uvicorn's scope of a request."""
-        return arg if arg is None or isinstance(arg, int | float) else self._keys.hidden(str(arg))
+        return arg if arg is None or isinstance(arg, int | float) else self._keys.redacted(str(arg))
 
 
-def _checked(place: int, key: Secret | str) -> str:
+def _checked(position: int, key: Secret | str) -> str:
     text = key.reveal() if isinstance(key, Secret) else key
     if not isinstance(text, str) or not VISIBLE.fullmatch(text) or not KEY_MIN <= len(text) <= KEY_MAX:
         raise ConfigError(
-            f"key {place} of the webhook must be {KEY_MIN} to {KEY_MAX} visible ASCII characters without spaces; "
+            f"key {position} of the webhook must be {KEY_MIN} to {KEY_MAX} visible ASCII characters without spaces; "
             "make one with: python -c 'import secrets; print(secrets.token_urlsafe(24))'"
         )
     return text
@@ -99,12 +99,12 @@ def _digest(offer: bytes) -> bytes:
     return sha256(offer).digest()
 
 
-def _in_query(query: bytes) -> bytes:
+def _query_key(query: bytes) -> bytes:
     """The first parameter `key`; empty where there is none, which is no key."""
     pairs = (pair.partition(b"=") for pair in query.split(b"&"))
     return next((unquote_to_bytes(value) for name, _, value in pairs if name == b"key"), b"")
 
 
-def _in_path(path: bytes) -> bytes:
+def _path_key(path: bytes) -> bytes:
     """The last segment of the path that is not empty."""
     return unquote_to_bytes(path.rstrip(b"/").rpartition(b"/")[2])

@@ -9,8 +9,8 @@ import attrs
 from truecaller_async.errors import ConfigError
 from truecaller_async.options import RetryPolicy
 
-DAY = 86_400.0
-PATIENT = RetryPolicy(attempts=12, total=DAY, initial=1.0, cap=900.0)
+DAY_SECONDS = 86_400.0
+DEFAULT_RETRY = RetryPolicy(attempts=12, total=DAY_SECONDS, initial=1.0, cap=900.0)
 """Twelve tries, which take about an hour and a half on the average."""
 
 
@@ -26,11 +26,11 @@ class WebhookOptions:
     repeats for about 79 hours.
     """
 
-    retry: RetryPolicy = PATIENT
+    retry: RetryPolicy = DEFAULT_RETRY
     concurrency: int = 8
     handle_within: float = 300.0
     finish_within: float = 10.0
-    keep_for: float = 7 * DAY
+    keep_for: float = 7 * DAY_SECONDS
     keep_at_most: int = 1_000_000
 
     def __attrs_post_init__(self) -> None:

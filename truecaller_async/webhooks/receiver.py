@@ -44,7 +44,7 @@ from truecaller_async.clock import Clock
 from truecaller_async.errors import ConfigError, DecodeError, JournalError
 from truecaller_async.models import Secret
 from truecaller_async.webhooks import asgi, event_queries, request_checks
-from truecaller_async.webhooks.event_queries import NO_NUMBER, NewEvent
+from truecaller_async.webhooks.event_queries import NO_NUMBER_LANE, NewEvent
 from truecaller_async.webhooks.event_store import EventStore
 from truecaller_async.webhooks.events import CallMeBack, Event, UserFeedback, parse_event
 from truecaller_async.webhooks.keys import HideKeys, Keyring
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 Message: TypeAlias = MutableMapping[str, Any]
 
-SERVER_LOGS = (
+SERVER_LOGGERS = (
     *("uvicorn.access", "hypercorn.access", "gunicorn.access", "aiohttp.access"),
     *("uvicorn.error", "uvicorn.asgi", "hypercorn.error", "gunicorn.error", "aiohttp.server"),
 )
@@ -101,7 +101,7 @@ class WebhookReceiver:
         self._filter = HideKeys(self._keys)
         self._store: EventStore | None = None
         self._worker: Worker | None = None
-        self._last: WebhookStats | None = None
+        self._final_stats: WebhookStats | None = None
 
     async def start(self) -> None:
         """Open the store and begin to handle what waits in it; nothing where it is open.
@@ -114,7 +114,7 @@ class WebhookReceiver:
         await store.open()
         self._store = store
         self._worker = Worker(store, self._handler, self._options, self._clock)
-        for name in SERVER_LOGS:
+        for name in SERVER_LOGGERS:
             logging.getLogger(name).addFilter(self._filter)
 
     async def aclose(self) -> None:
@@ -128,9 +128,9 @@ class WebhookReceiver:
             await worker.stop()
         if store is not None:
             with contextlib.suppress(JournalError):
-                self._last = await store.do(event_queries.stats)
+                self._final_stats = await store.run(event_queries.stats)
             await store.aclose()
-        for name in SERVER_LOGS:
+        for name in SERVER_LOGGERS:
             logging.getLogger(name).removeFilter(self._filter)
 
     async def __aenter__(self) -> Self:
@@ -176,29 +176,29 @@ class WebhookReceiver:
             event = parse_event(body)
         except DecodeError as error:
             logger.warning("refused a body that is no event, although the key was right: %s", error)
-            return request_checks.NO_EVENT
+            return request_checks.BAD_EVENT
         if self._account is not None and (event.client_account_id or "").lower() != self._account:
             logger.warning("refused an event of another account, although the key was right")
-            return request_checks.NOT_YOURS
-        return await self._keep(event, body)
+            return request_checks.WRONG_ACCOUNT
+        return await self._store_event(event, body)
 
     async def stats(self) -> WebhookStats:
         """The counts, from the store; after the close, as they were at the end.
 
         Raises `JournalError` where the store cannot be read, or the receiver was never open.
         """
-        if self._store is None and self._last is not None:
-            return self._last
-        return await self._opened().do(event_queries.stats)
+        if self._store is None and self._final_stats is not None:
+            return self._final_stats
+        return await self._open_store().run(event_queries.stats)
 
     async def parked(self) -> tuple[ParkedEvent, ...]:
         """The events that were given up, oldest first, up to 1,000. Raises as `stats`."""
-        return await self._opened().do(event_queries.parked)
+        return await self._open_store().run(event_queries.parked)
 
     async def release(self, event_id: str | None = None) -> int:
         """Try this parked event again, or all of them; how many they are. Raises as `stats`."""
         now = self._clock.wall()
-        released = await self._opened().do(lambda db: event_queries.release(db, event_id, now))
+        released = await self._open_store().run(lambda db: event_queries.release(db, event_id, now))
         if self._worker is not None:
             self._worker.wake()
         return released
@@ -206,21 +206,21 @@ class WebhookReceiver:
     def __repr__(self) -> str:
         return f"WebhookReceiver({self._path or 'memory:'}, {'open' if self._store else 'not open'})"
 
-    async def _keep(self, event: Event, body: bytes) -> WebhookResponse:
+    async def _store_event(self, event: Event, body: bytes) -> WebhookResponse:
         now = self._clock.wall()
         number = event.business_number if isinstance(event, CallMeBack | UserFeedback) else None
         created = event.created_at.timestamp() if event.created_at else now
-        arrival = NewEvent(event.event_id, number or NO_NUMBER, created, now, body)
+        arrival = NewEvent(event.event_id, number or NO_NUMBER_LANE, created, now, body)
         try:
-            await self._opened().do(lambda db: event_queries.insert(db, arrival))
+            await self._open_store().run(lambda db: event_queries.insert(db, arrival))
         except JournalError as error:
             logger.error("an event was not kept, and answered 503 so that it comes again: %s", error)
-            return request_checks.NOT_KEPT
+            return request_checks.NOT_STORED
         if self._worker is not None:
             self._worker.wake()
         return request_checks.RECEIVED
 
-    def _opened(self) -> EventStore:
+    def _open_store(self) -> EventStore:
         if self._store is None:
             raise JournalError("the receiver is not open; write async with receiver: in the server's start and end")
         return self._store

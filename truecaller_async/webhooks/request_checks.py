@@ -20,14 +20,14 @@ import attrs
 
 from truecaller_async.webhooks.keys import Keyring
 
-BODY_MAX = 64 * 1024
+BODY_MAX_BYTES = 64 * 1024
 """Bytes of a body at most. The documented ones are below 1 KiB."""
 
-EMPTY = b"{}"
+EMPTY_OBJECT = b"{}"
 HEADERS: Mapping[str, str] = MappingProxyType(
     {
         "Content-Type": "application/json",
-        "Content-Length": str(len(EMPTY)),
+        "Content-Length": str(len(EMPTY_OBJECT)),
         "Cache-Control": "no-store",
         "Referrer-Policy": "no-referrer",
     }
@@ -40,7 +40,7 @@ class WebhookResponse:
 
     status: int
     extra: Mapping[str, str] = MappingProxyType({})
-    body: bytes = EMPTY
+    body: bytes = EMPTY_OBJECT
 
     @property
     def closes(self) -> bool:
@@ -54,14 +54,14 @@ class WebhookResponse:
 
 
 RECEIVED = WebhookResponse(200)
-NO_EVENT = WebhookResponse(400)
-NOT_YOURS = WebhookResponse(403)
+BAD_EVENT = WebhookResponse(400)
+WRONG_ACCOUNT = WebhookResponse(403)
 NOT_FOUND = WebhookResponse(404)
-ONLY_POST = WebhookResponse(405, MappingProxyType({"Allow": "POST"}))
-TOO_SLOW = WebhookResponse(408)
+METHOD_NOT_ALLOWED = WebhookResponse(405, MappingProxyType({"Allow": "POST"}))
+TIMED_OUT = WebhookResponse(408)
 TOO_LARGE = WebhookResponse(413)
-ENCODED = WebhookResponse(415)
-NOT_KEPT = WebhookResponse(503)
+UNSUPPORTED_ENCODING = WebhookResponse(415)
+NOT_STORED = WebhookResponse(503)
 """The event could not be written down: it must come again."""
 
 
@@ -77,14 +77,14 @@ class RequestHead:
 
 def refusal(head: RequestHead, keys: Keyring) -> WebhookResponse | None:
     """The answer to a request that is not to be read; None where it is."""
-    if not keys.opens(head.path, head.query):
+    if not keys.accepts(head.path, head.query):
         return NOT_FOUND
     if head.method != "POST":
-        return ONLY_POST
+        return METHOD_NOT_ALLOWED
     if head.headers.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
-        return ENCODED
+        return UNSUPPORTED_ENCODING
     declared = head.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared[:20]) > BODY_MAX:
+    if declared.isascii() and declared.isdigit() and int(declared[:20]) > BODY_MAX_BYTES:
         return TOO_LARGE
     return None
 
@@ -117,11 +117,11 @@ class RequestBody:
 
     def add(self, piece: bytes) -> bool:
         """Take one more piece. False means that it is too much, and nothing more should be read."""
-        if len(self._pieces) + len(piece) > BODY_MAX:
+        if len(self._pieces) + len(piece) > BODY_MAX_BYTES:
             return False
         self._pieces += piece
         return True
 
-    def whole(self) -> bytes:
+    def content(self) -> bytes:
         """What came."""
         return bytes(self._pieces)

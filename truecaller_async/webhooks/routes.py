@@ -16,10 +16,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.webhooks import request_checks
-from truecaller_async.webhooks.asgi import READ_WITHIN
+from truecaller_async.webhooks.asgi import BODY_TIMEOUT_SECONDS
 from truecaller_async.webhooks.request_checks import Receiver, RequestBody, RequestHead, WebhookResponse
 
-BROKEN = (HttpProcessingError, web.RequestPayloadError, ClientError, ConnectionError)
+BODY_ERRORS = (HttpProcessingError, web.RequestPayloadError, ClientError, ConnectionError)
 """What reading a body raises that is no body."""
 
 
@@ -30,7 +30,7 @@ def routes(receiver: Receiver, path: str) -> list[web.RouteDef]:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         reply = await _answer(receiver, request)
-        return await _say(reply, request)
+        return await _send_response(reply, request)
 
     plain = path.rstrip("/")
     return [web.route("*", place, handle) for place in (plain or "/", f"{plain}/{{key}}")]
@@ -52,12 +52,12 @@ async def _answer(receiver: Receiver, request: web.Request) -> WebhookResponse:
     if refused := receiver.refusal(_head(request)):
         return refused
     try:
-        async with asyncio.timeout(READ_WITHIN):
+        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
             body = await _body(request)
     except TimeoutError:
-        return request_checks.TOO_SLOW
-    except BROKEN:
-        return request_checks.NO_EVENT
+        return request_checks.TIMED_OUT
+    except BODY_ERRORS:
+        return request_checks.BAD_EVENT
     return request_checks.TOO_LARGE if body is None else await receiver.accept(body)
 
 
@@ -73,10 +73,10 @@ async def _body(request: web.Request) -> bytes | None:
     while piece := await request.content.readany():
         if not body.add(piece):
             return None
-    return body.whole()
+    return body.content()
 
 
-async def _say(reply: WebhookResponse, request: web.Request) -> web.StreamResponse:
+async def _send_response(reply: WebhookResponse, request: web.Request) -> web.StreamResponse:
     response = web.Response(status=reply.status, body=reply.body, headers=reply.headers)
     if not reply.closes:
         return response

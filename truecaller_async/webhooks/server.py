@@ -15,7 +15,7 @@ from aiohttp.abc import AbstractAccessLogger
 
 from truecaller_async.webhooks.receiver import WebhookReceiver
 
-GRACE = 5.0
+SHUTDOWN_GRACE_SECONDS = 5.0
 """Seconds that requests in progress are given when the server closes."""
 
 logger = logging.getLogger("truecaller_async.webhooks.access")
@@ -47,7 +47,7 @@ class WebhookServer:
             access_log=logger,
             auto_decompress=False,
             lingering_time=0,
-            shutdown_timeout=GRACE,
+            shutdown_timeout=SHUTDOWN_GRACE_SECONDS,
         )
 
     @classmethod

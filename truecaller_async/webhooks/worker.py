@@ -37,17 +37,17 @@ from truecaller_async.webhooks.options import WebhookOptions
 
 Handler: TypeAlias = Callable[[Event], Awaitable[object] | object]
 
-LOOK_EVERY = 0.5
+POLL_INTERVAL_SECONDS = 0.5
 """Seconds after which the ledger is looked at without being told: another process may have written into it."""
 
-TIDY_EVERY = 60.0
-IN_A_ROW = 64
+CLEANUP_INTERVAL_SECONDS = 60.0
+LANE_TURN_EVENTS = 64
 """Events after which a lane makes room for the others."""
 
-DEATHS_BORNE = 3
+EXTRA_CRASH_ATTEMPTS = 3
 """How often a process may die over an event beyond the attempts that the policy allows a handler that fails."""
 
-LET_GO_WITHIN = 1.0
+CANCEL_WAIT_SECONDS = 1.0
 """Seconds in which a handler that was cancelled should have ended."""
 
 logger = logging.getLogger("truecaller_async.webhooks")
@@ -63,130 +63,134 @@ class Worker:
         self._clock = clock
         self._rng = Random()  # noqa: S311 - spreads retries, guards nothing
         self._threads = ThreadPoolExecutor(options.concurrency, thread_name_prefix="truecaller-handler")
-        self._woken = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._lanes: dict[str, asyncio.Task[None]] = {}
         self._last_lane = ""
-        self._finishing = False
+        self._stopping = False
         self._owns = False
-        self._tidied = float("-inf")
+        self._last_cleanup = float("-inf")
         self._task = asyncio.create_task(self._run())
 
     def wake(self) -> None:
         """Something was written down."""
-        self._woken.set()
+        self._wakeup.set()
 
     async def stop(self) -> None:
         """Handle what is ready, up to the bound, then let go."""
-        self._finishing = True
+        self._stopping = True
         self.wake()
         await asyncio.wait([self._task], timeout=self._options.finish_within)
         left = [task for task in (self._task, *self._lanes.values()) if not task.done()]
         for task in left:
             task.cancel()
         if left:
-            await asyncio.wait(left, timeout=LET_GO_WITHIN)
+            await asyncio.wait(left, timeout=CANCEL_WAIT_SECONDS)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self) -> None:
         while True:
-            wait = LOOK_EVERY
-            self._woken.clear()
+            wait = POLL_INTERVAL_SECONDS
+            self._wakeup.clear()
             try:
-                wait = await self._round()
+                wait = await self._start_ready()
             except JournalError as error:
                 logger.error("events wait: %s", error)
-            if self._finishing and not self._lanes:
+            if self._stopping and not self._lanes:
                 return
-            await self._slept(wait)
+            await self._wait_for_work(wait)
 
-    async def _round(self) -> float:
+    async def _start_ready(self) -> float:
         """Start what can be started; the seconds until there may be more."""
         if not await self._is_owner():
-            return LOOK_EVERY
+            return POLL_INTERVAL_SECONDS
         now = self._clock.wall()
         if free := self._options.concurrency - len(self._lanes):
             busy = tuple(self._lanes)
-            found, due = await self._store.do(partial(self._look, now=now, busy=busy, most=free))
+            found, due = await self._store.run(partial(self._claim_ready, now=now, busy=busy, limit=free))
             for work in found:
                 self._start(work)
-            await self._tidy(now)
-            return LOOK_EVERY if due is None else min(LOOK_EVERY, max(0.0, due - now))
-        return LOOK_EVERY
+            await self._delete_old(now)
+            return POLL_INTERVAL_SECONDS if due is None else min(POLL_INTERVAL_SECONDS, max(0.0, due - now))
+        return POLL_INTERVAL_SECONDS
 
-    def _look(
-        self, db: sqlite3.Connection, now: float, busy: tuple[str, ...], most: int
+    def _claim_ready(
+        self, db: sqlite3.Connection, now: float, busy: tuple[str, ...], limit: int
     ) -> tuple[list[ClaimedEvent], float | None]:
-        event_queries.wake(db, now, now + self._options.retry.cap)
-        return event_queries.claim(db, self._last_lane, busy, most), event_queries.next_due(db)
+        event_queries.requeue_due(db, now, now + self._options.retry.cap)
+        return event_queries.claim(db, self._last_lane, busy, limit), event_queries.next_due(db)
 
     async def _is_owner(self) -> bool:
-        if not self._owns and self._store.own():
-            again = await self._store.do(event_queries.take_over)
+        if not self._owns and self._store.try_own():
+            again = await self._store.run(event_queries.requeue_interrupted)
             self._owns = True
             if again:
                 logger.warning("%d events were with a handler when a process died, and are handled again", again)
         return self._owns
 
-    async def _tidy(self, now: float) -> None:
-        if now - self._tidied < TIDY_EVERY:
+    async def _delete_old(self, now: float) -> None:
+        if now - self._last_cleanup < CLEANUP_INTERVAL_SECONDS:
             return
         options = self._options
-        forgotten = await self._store.do(
-            lambda db: event_queries.forget(db, now - options.keep_for, options.keep_at_most)
+        forgotten = await self._store.run(
+            lambda db: event_queries.delete_old(db, now - options.keep_for, options.keep_at_most)
         )
-        if forgotten < event_queries.FORGOTTEN_AT_ONCE:
-            self._tidied = now
+        if forgotten < event_queries.DELETE_MAX_ROWS:
+            self._last_cleanup = now
 
-    async def _slept(self, seconds: float) -> None:
+    async def _wait_for_work(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
-                await self._woken.wait()
+                await self._wakeup.wait()
         except TimeoutError:
             pass
 
     def _start(self, work: ClaimedEvent) -> None:
         self._last_lane = work.lane
-        task = self._lanes[work.lane] = asyncio.create_task(self._serve(work))
-        task.add_done_callback(partial(self._ended, work.lane))
+        task = self._lanes[work.lane] = asyncio.create_task(self._run_lane(work))
+        task.add_done_callback(partial(self._lane_done, work.lane))
 
-    def _ended(self, lane: str, _: asyncio.Task[None]) -> None:
+    def _lane_done(self, lane: str, _: asyncio.Task[None]) -> None:
         del self._lanes[lane]
         self.wake()
 
-    async def _serve(self, work: ClaimedEvent) -> None:
+    async def _run_lane(self, work: ClaimedEvent) -> None:
         """One lane: an event, and the next, and the next, until it is the others' turn."""
         following: ClaimedEvent | None = work
-        for turn in range(1, IN_A_ROW + 1):
+        for turn in range(1, LANE_TURN_EVENTS + 1):
             if following is None:
                 return
-            ending = await self._handled(following)
-            following = await self._settled(following, ending, go_on=turn < IN_A_ROW)
+            ending = await self._handle(following)
+            following = await self._record_result(following, ending, claim_next=turn < LANE_TURN_EVENTS)
 
-    async def _settled(self, work: ClaimedEvent, ending: HandlerResult, *, go_on: bool) -> ClaimedEvent | None:
+    async def _record_result(
+        self, event: ClaimedEvent, result: HandlerResult, *, claim_next: bool
+    ) -> ClaimedEvent | None:
         """Written down, however long it takes: without the mark it would be handled again."""
         while True:
             try:
-                return await self._store.do(partial(event_queries.record_result, work=work, ending=ending, go_on=go_on))
+                return await self._store.run(
+                    partial(event_queries.record_result, event=event, result=result, claim_next=claim_next)
+                )
             except JournalError as error:
                 logger.error("a handled event waits for its mark: %s", error)
-            if self._finishing and _is_being_cancelled():
+            if self._stopping and _is_being_cancelled():
                 return None
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(POLL_INTERVAL_SECONDS)
 
-    async def _handled(self, work: ClaimedEvent) -> HandlerResult:
-        if work.attempts > self._options.retry.attempts + DEATHS_BORNE:
-            logger.error("an event is parked: the process ended %d times while it was handled", work.attempts - 1)
+    async def _handle(self, claimed: ClaimedEvent) -> HandlerResult:
+        if claimed.attempts > self._options.retry.attempts + EXTRA_CRASH_ATTEMPTS:
+            logger.error("an event is parked: the process ended %d times while it was handled", claimed.attempts - 1)
             return HandlerResult("the process ended each time while this event was handled")
         try:
-            await self._call(parse_event(work.body))
+            await self._call(parse_event(claimed.body))
         except asyncio.CancelledError as error:
             if _is_being_cancelled():
                 raise
-            return self._failed(work, error)  # the handler's own, such as of a task that it awaited
+            return self._failure(claimed, error)  # the handler's own, such as of a task that it awaited
         except (KeyboardInterrupt, GeneratorExit):
             raise  # the program's end, and no doing of the handler's
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises is a failed try, and is told
-            return self._failed(work, error)
+            return self._failure(claimed, error)
         return HandlerResult()
 
     async def _call(self, event: Event) -> None:
@@ -200,18 +204,18 @@ class Worker:
             async with asyncio.timeout(self._options.handle_within):
                 await answer
 
-    def _failed(self, work: ClaimedEvent, error: BaseException) -> HandlerResult:
-        fault = fault_of(error)
+    def _failure(self, claimed: ClaimedEvent, error: BaseException) -> HandlerResult:
+        fault = describe_failure(error)
         retry, now = self._options.retry, self._clock.wall()
-        due = now + full_jitter(work.attempts, retry.initial, retry.cap, self._rng)
-        if work.attempts >= retry.attempts or due > work.received + retry.total:
-            logger.error("an event is parked after %d attempts: %s", work.attempts, fault)
+        due = now + full_jitter(claimed.attempts, retry.initial, retry.cap, self._rng)
+        if claimed.attempts >= retry.attempts or due > claimed.received + retry.total:
+            logger.error("an event is parked after %d attempts: %s", claimed.attempts, fault)
             return HandlerResult(fault)
-        logger.warning("the handler failed, attempt %d of %d: %s", work.attempts, retry.attempts, fault)
+        logger.warning("the handler failed, attempt %d of %d: %s", claimed.attempts, retry.attempts, fault)
         return HandlerResult(fault, due)
 
 
-def fault_of(error: BaseException) -> str:
+def describe_failure(error: BaseException) -> str:
     """What went wrong and where in the handler, as a log may have it: short, with numbers masked."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""

@@ -24,14 +24,16 @@ PLAN_MAX = 4 * 1024 * 1024
 COMMENT = "# A sandbox: nothing here reaches a phone. Set these where your client runs; Ctrl-C stops it."
 
 
-def oddity(text: str) -> ResponseVariant:
-    """The oddity of that name."""
+def response_variant(text: str) -> ResponseVariant:
+    """Return the response variant with that name."""
     from truecaller_async.sandbox import ResponseVariant
 
     try:
         return ResponseVariant(text)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no oddity: the names are {', '.join(ResponseVariant)}") from None
+        raise click.BadParameter(
+            f"{text!r} is not a response variant: choose from {', '.join(ResponseVariant)}"
+        ) from None
 
 
 def fault_plan(path: str) -> FaultPlan:
@@ -102,9 +104,9 @@ def fault_plan(path: str) -> FaultPlan:
     help="An export answers an object with the link, the link as JSON, or as plain text.",
 )
 @click.option(
-    "--oddity",
-    "oddities",
-    type=oddity,
+    "--variant",
+    "response_variants",
+    type=response_variant,
     multiple=True,
     metavar="NAME",
     help="An answer in another documented form, or one that is not as it should be; repeatable. A name that does not "
@@ -216,11 +218,10 @@ def _variables(server: Sandbox, as_json: bool) -> str:
 
 def _counters(server: Sandbox) -> str:
     stats = server.stats()
-    requests = counted(stats.reached, "request")
+    requests = counted(stats.reached_api, "request")
     if server.settings.faults is not None:
-        requests = (
-            f"{requests} reached the API, {_met(stats.struck)}, {number(stats.kept_away)} of them never reached it"
-        )
+        blocked = number(stats.blocked_by_faults)
+        requests = f"{requests} reached the API, {_met(stats.faulted)}, {blocked} of them never reached it"
     said = [
         requests,
         counted(stats.mints, "token") + " created",

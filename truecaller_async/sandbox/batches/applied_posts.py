@@ -44,7 +44,7 @@ BY_LAST_DIGITS: Mapping[str, RecordVerdict] = MappingProxyType(
     }
 )
 
-_SCATTER = 0.6180339887498949
+_SCATTER_FACTOR = 0.6180339887498949
 """Multiples of the golden ratio fill the unit interval evenly, in an order that is not the order of the rows."""
 
 _ID_MASK = 0xFFFF_FFFF_FFFF
@@ -92,6 +92,6 @@ class AppliedPost:
         head, tail = self.id_seed[:24], int(self.id_seed[24:], 16)
         age, spread = now - self.final_at, self.spread
         for index, record in enumerate(self.records):
-            final = age >= spread * (index * _SCATTER % 1.0)
+            final = age >= spread * (index * _SCATTER_FACTOR % 1.0)
             status = self.verdict(index) if final else pending
             yield f"{head}{(tail + index) & _ID_MASK:012x}", record, status

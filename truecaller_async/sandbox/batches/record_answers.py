@@ -5,7 +5,7 @@ the message in v1; `{"batch_id"}` for a batch of v2 and v3. Documented texts are
 
 The sandbox's own choices, because nothing is printed: all of v3's answers are v2's; a refused record or batch is a
 400 in every version, and a real-time record that is valid but cannot be shown is a 200 that says so. The other forms
-that the documentation has are oddities.
+that the documentation has are response_variants.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ PUSHED_V1 = "Records Uploaded Successfully"
 
 @attrs.frozen
 class RecordAnswers:
-    """The answers to what is posted, with the oddities of this sandbox."""
+    """The answers to what is posted, with the response_variants of this sandbox."""
 
-    oddities: Collection[ResponseVariant]
+    variants: Collection[ResponseVariant]
 
     def accepted_batch(self, form: Form, batch_id: str) -> SandboxResponse:
         """A batch was taken."""
@@ -45,7 +45,7 @@ class RecordAnswers:
         """A real-time record was valid; the verdict says whether it could be shown."""
         done = verdict.status == "success"
         if form is V1:
-            if done and ResponseVariant.EMPTY_V1_PUSH in self.oddities:
+            if done and ResponseVariant.EMPTY_V1_PUSH in self.variants:
                 return SandboxResponse(200, {}, b"")
             return _v1("success" if done else "failure", verdict.message or PUSHED_V1, batch_id, 200)
         return self._wrapped(RecordVerdict("success" if done else "error", message=verdict.message or PUSHED), 200)
@@ -58,12 +58,12 @@ class RecordAnswers:
 
     @property
     def _refused(self) -> int:
-        return 200 if ResponseVariant.FAILURE_IN_200 in self.oddities else 400
+        return 200 if ResponseVariant.FAILURE_IN_200 in self.variants else 400
 
     def _wrapped(self, verdict: RecordVerdict, status: int) -> SandboxResponse:
-        if ResponseVariant.FLAT_STATUS_INFO in self.oddities:
+        if ResponseVariant.FLAT_STATUS_INFO in self.variants:
             return answer(verdict, status)
-        name = "statusInfo" if ResponseVariant.CAMEL_STATUS_INFO in self.oddities else "status_info"
+        name = "statusInfo" if ResponseVariant.CAMEL_STATUS_INFO in self.variants else "status_info"
         return answer({name: verdict}, status)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import attrs
 import msgspec
 
-from truecaller_async.sandbox.answers import SandboxResponse, answer, stamp
+from truecaller_async.sandbox.answers import SandboxResponse, answer, rfc3339
 from truecaller_async.sandbox.batches.applied_posts import AppliedPost, RecordVerdict
 from truecaller_async.sandbox.batches.records import V1, Form
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
@@ -38,7 +38,7 @@ class _Row(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
         return f"{type(self).__name__}({self.id!r})"
 
 
-class _RowOfOldNames(_Row, kw_only=True, omit_defaults=True, gc=False):
+class _RowWithV1Names(_Row, kw_only=True, omit_defaults=True, gc=False):
     caller_number: str | None = msgspec.field(name="caller")
     receiver_number: str | None = msgspec.field(name="receiver")
     dynamic_label_name: str | None = msgspec.field(default=None, name="label_name")
@@ -78,42 +78,42 @@ class StatusRenderer:
     pending: RecordVerdict
     mask_numbers: bool
     shuffle: bool
-    row: type[_Row]
-    odd_rows: StatusRowFaults
+    row_type: type[_Row]
+    row_faults: StatusRowFaults
 
     @classmethod
-    def of(cls, settings: SandboxSettings) -> StatusRenderer:
+    def from_settings(cls, settings: SandboxSettings) -> StatusRenderer:
         """The view that the settings ask for."""
-        oddities = settings.oddities
+        response_variants = settings.response_variants
         return cls(
             settings.client_account_id,
             RecordVerdict(settings.pending_status),
-            settings.mask_numbers or ResponseVariant.MASKED_NUMBERS in oddities,
-            ResponseVariant.SHUFFLED_ROWS in oddities,
-            _RowOfOldNames if ResponseVariant.OLD_NAMES_IN_ROWS in oddities else _Row,
-            StatusRowFaults(oddities, settings.late_for),
+            settings.mask_numbers or ResponseVariant.MASKED_NUMBERS in response_variants,
+            ResponseVariant.SHUFFLED_ROWS in response_variants,
+            _RowWithV1Names if ResponseVariant.OLD_NAMES_IN_ROWS in response_variants else _Row,
+            StatusRowFaults(response_variants, settings.late_for),
         )
 
     def answer(self, form: Form, applied: AppliedPost, now: float) -> SandboxResponse:
         """The status of every record of a batch at that moment."""
         own = (SandboxStatusRow(*said) for said in applied.statuses(now, self.pending))
-        lines = self._shown(form, self.odd_rows.of_batch(applied, own, now))
+        lines = self._rendered(form, self.row_faults.apply(applied, own, now))
         if self.shuffle:
             # The batch's own order, so that two polls and two runs see the same one.
             random.Random(applied.id_seed).shuffle(lines)  # noqa: S311 - repeatable on purpose, guards nothing
         if form is V1:
-            created_at = stamp(applied.at, 3)
+            created_at = rfc3339(applied.at, 3)
             return answer([_row_v1(line, applied.batch_id, self.client_account_id, created_at) for line in lines])
-        created_at = stamp(applied.at)
-        data = [_row(self.row, line, created_at) for line in lines]
+        created_at = rfc3339(applied.at)
+        data = [_row(self.row_type, line, created_at) for line in lines]
         return answer(_Status(self.client_account_id, applied.batch_id, data))
 
-    def _shown(self, form: Form, lines: Iterable[SandboxStatusRow]) -> list[_Shown]:
+    def _rendered(self, form: Form, lines: Iterable[SandboxStatusRow]) -> list[_RenderedRow]:
         show = _asterisks if self.mask_numbers else _with_plus if form.plus else _digits
         return [(show(line.record.caller), show(line.record.receiver), line) for line in lines]
 
 
-_Shown = tuple[str | None, str | None, SandboxStatusRow]
+_RenderedRow = tuple[str | None, str | None, SandboxStatusRow]
 """A row before it has its version's names: caller and receiver as shown, and the rest."""
 
 
@@ -129,7 +129,7 @@ def _asterisks(number: str | None) -> str | None:
     return "*" * len(number) if number else number
 
 
-def _row(kind: type[_Row], shown: _Shown, created_at: str) -> _Row:
+def _row(kind: type[_Row], shown: _RenderedRow, created_at: str) -> _Row:
     caller, receiver, (record_id, record, verdict, _) = shown
     return kind(
         id=record_id,
@@ -145,7 +145,7 @@ def _row(kind: type[_Row], shown: _Shown, created_at: str) -> _Row:
     )
 
 
-def _row_v1(shown: _Shown, batch_id: str | None, account: str, created_at: str) -> _RowV1:
+def _row_v1(shown: _RenderedRow, batch_id: str | None, account: str, created_at: str) -> _RowV1:
     caller, receiver, (record_id, record, verdict, elsewhere) = shown
     return _RowV1(
         id=record_id,

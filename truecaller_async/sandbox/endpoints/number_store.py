@@ -38,7 +38,7 @@ Buckets = dict[str, list[str]]
 
 
 @attrs.define(repr=False)
-class Entry:
+class NumberEntry:
     """One number in its feature set. Moments are wall-clock seconds; `gone_at` is None until it is delisted."""
 
     number: str
@@ -46,7 +46,7 @@ class Entry:
     published_at: float
     listed_at: float
     delisted_at: float | None = None
-    gone_at: float | None = None
+    removed_at: float | None = None
 
     def __repr__(self) -> str:
         return f"Entry({mask_number(self.number)})"
@@ -64,47 +64,47 @@ class Entry:
 class NumberStore:
     """Every number of the account, in the order in which they were published."""
 
-    def __init__(self, list_after: float, room: int) -> None:
+    def __init__(self, list_after: float, capacity: int) -> None:
         self._list_after = list_after
-        self._room = room
-        self._entries: dict[str, Entry] = {}
+        self._capacity = capacity
+        self._entries: dict[str, NumberEntry] = {}
 
     def publish(self, feature_set_id: str, numbers: Iterable[str], now: float) -> Buckets | None:
         """Put numbers on their way into a feature set; each in the bucket that says what became of it.
 
         None where there is no room for all that are new; then none was put in.
         """
-        buckets = self._sorted(feature_set_id, numbers, now)
+        buckets = self._into_buckets(feature_set_id, numbers, now)
         new_numbers = buckets.get("new_numbers", ())
-        if len(self._entries) + len(new_numbers) > self._room:
-            self._forget_the_gone(now)
-        if len(self._entries) + len(new_numbers) > self._room:
+        if len(self._entries) + len(new_numbers) > self._capacity:
+            self._remove_delisted(now)
+        if len(self._entries) + len(new_numbers) > self._capacity:
             return None
         for number in new_numbers:
             # Put in anew, so that a number that was gone and comes back is the last one again.
             self._entries.pop(number, None)
-            self._entries[number] = Entry(number, feature_set_id, now, now + self._list_after)
+            self._entries[number] = NumberEntry(number, feature_set_id, now, now + self._list_after)
         return buckets
 
     def delist(self, feature_set_id: str, numbers: Iterable[str], now: float) -> Buckets:
         """Put numbers of a feature set on their way out; each in the bucket that says what becomes of it."""
-        buckets = self._sorted(feature_set_id, numbers, now)
+        buckets = self._into_buckets(feature_set_id, numbers, now)
         for number in buckets.get("existing_numbers", ()):
             entry = self._entries[number]
-            entry.delisted_at, entry.gone_at = now, now + self._list_after
+            entry.delisted_at, entry.removed_at = now, now + self._list_after
         return buckets
 
-    def entries(self, now: float) -> Iterator[Entry]:
+    def entries(self, now: float) -> Iterator[NumberEntry]:
         """The numbers that are in a feature set, or on their way in or out."""
-        return (entry for entry in self._entries.values() if _is_there(entry, now))
+        return (entry for entry in self._entries.values() if _is_present(entry, now))
 
-    def _sorted(self, feature_set_id: str, numbers: Iterable[str], now: float) -> Buckets:
+    def _into_buckets(self, feature_set_id: str, numbers: Iterable[str], now: float) -> Buckets:
         buckets: Buckets = {}
         for number in dict.fromkeys(numbers):
             buckets.setdefault(self._bucket(feature_set_id, number, now), []).append(number)
         return buckets
 
-    def _forget_the_gone(self, now: float) -> None:
+    def _remove_delisted(self, now: float) -> None:
         self._entries = {entry.number: entry for entry in self.entries(now)}
 
     def _bucket(self, feature_set_id: str, number: str, now: float) -> str:
@@ -113,12 +113,12 @@ class NumberStore:
         if number[-2:] in BY_LAST_DIGITS:
             return BY_LAST_DIGITS[number[-2:]]
         entry = self._entries.get(number)
-        if entry is None or not _is_there(entry, now):
+        if entry is None or not _is_present(entry, now):
             return "new_numbers"
-        if entry.gone_at is not None:
+        if entry.removed_at is not None:
             return "processing_numbers"
         return "existing_numbers" if entry.feature_set_id == feature_set_id else "other_feature_set_numbers"
 
 
-def _is_there(entry: Entry, now: float) -> bool:
-    return entry.gone_at is None or now < entry.gone_at
+def _is_present(entry: NumberEntry, now: float) -> bool:
+    return entry.removed_at is None or now < entry.removed_at

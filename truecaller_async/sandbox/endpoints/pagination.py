@@ -26,12 +26,12 @@ class PageRequest:
     number: int
     limit: int
 
-    def cut(self, items: Sequence[T]) -> Sequence[T]:
+    def slice_of(self, items: Sequence[T]) -> Sequence[T]:
         """The items on this page; none beyond the last one."""
         start = (self.number - 1) * self.limit
         return items[start : start + self.limit]
 
-    def total(self, count: int) -> int:
+    def page_count(self, count: int) -> int:
         """How many pages so many items fill; none for no items."""
         return -(-count // self.limit)
 
@@ -40,7 +40,7 @@ def page_of(target: RouteTarget, limit: int) -> PageRequest | SandboxResponse:
     """The page that a request asks for, with `limit` items where it does not say how many."""
     asked = {"page": 1, "limit": limit}
     for name in asked:
-        text = target.asked(name)
+        text = target.query_value(name)
         if text is None:
             continue
         if not _WHOLE.fullmatch(text):

@@ -22,9 +22,9 @@ from truecaller_async.sandbox.answers import SandboxResponse, error, forbidden, 
 from truecaller_async.sandbox.batches.records import INVALID_INPUT
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
 from truecaller_async.sandbox.settings import SandboxSettings
-from truecaller_async.sandbox.sliding_log import ACCOUNT, AdmissionControl
+from truecaller_async.sandbox.sliding_log import ACCOUNT_HOLDER_ID, AdmissionControl
 
-TOKEN_LENGTH = 64
+TOKEN_CHARS = 64
 _TOKEN_LETTERS = string.ascii_letters + string.digits
 
 
@@ -54,15 +54,15 @@ class TokenApi:
 
     def mint(self, account: str, body: bytes, now: float) -> SandboxResponse:
         """A new token for the account in the path, or why there is none."""
-        wrong = self._wrong(account, body)
+        wrong = self._rejection(account, body)
         if wrong is not None:
             return wrong
-        wait = self._admission.admit("mint", ACCOUNT, now)
+        wait = self._admission.admit("mint", ACCOUNT_HOLDER_ID, now)
         if wait:
             return answers.rate_limited(wait)
         self.minted += 1
         self._drop_expired(now)
-        value = "".join(self._rng.choices(_TOKEN_LETTERS, k=TOKEN_LENGTH))
+        value = "".join(self._rng.choices(_TOKEN_LETTERS, k=TOKEN_CHARS))
         self._tokens[value] = _Token(self.minted, now + self._settings.token_life)
         return answers.token(value, now)
 
@@ -75,15 +75,15 @@ class TokenApi:
         token = self._tokens.get(value.strip()) if scheme.lower() == "bearer" else None
         if token is not None and now < token.expires:
             return token.number
-        if ResponseVariant.PARSE_FAILURE in self._settings.oddities:
-            return answers.unparsed()
+        if ResponseVariant.PARSE_FAILURE in self._settings.response_variants:
+            return answers.token_parse_failure()
         return error(401, "authorization-error", "please login again")
 
-    def live(self, now: float) -> int:
+    def live_count(self, now: float) -> int:
         """How many tokens work at that moment."""
         return sum(now < token.expires for token in self._tokens.values())
 
-    def _wrong(self, account: str, body: bytes) -> SandboxResponse | None:
+    def _rejection(self, account: str, body: bytes) -> SandboxResponse | None:
         try:
             keys = msgspec.json.decode(body, type=_Keys)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -45,14 +45,14 @@ import msgspec
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.sandbox.answers import SandboxResponse
-from truecaller_async.sandbox.faults.parser import cut_in_the_middle, repeated_fields, shown, unmarked
+from truecaller_async.sandbox.faults.parser import duplicate_fields, short_repr, shorten_middle, without_bom
 from truecaller_async.sandbox.faults.responses import FAULT_RESPONSES, SECONDS, find, rule_for, seconds_of
 
-JOINT = "+"
+STEP_SEPARATOR = "+"
 APPLY = "apply"
 DELAY = "delay"
 ANSWER = "answer"
-ANY = "*"
+ANY_CALL = "*"
 
 CALLS: Mapping[str, str] = MappingProxyType(
     {
@@ -88,17 +88,17 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def name(self) -> str:
         """What is done, in one word."""
-        return JOINT.join(self.do)
+        return STEP_SEPARATOR.join(self.do)
 
     @property
     def applies(self) -> bool:
         """Whether the request reaches the API."""
         return self.do[0] == APPLY
 
-    def end(self, said: SandboxResponse | None, now: float) -> SandboxResponse:
+    def respond(self, api_answer: SandboxResponse | None, now: float) -> SandboxResponse:
         """What the client gets, where the API said that at this moment, or was not asked."""
         ending, argument = find(self.do[-1]) or (FAULT_RESPONSES[ANSWER], None)
-        reply = ending.make(said, argument, now)
+        reply = ending.make(api_answer, argument, now)
         late = next((step for step in self.do if _is_delay(step)), None)
         return reply if late is None else attrs.evolve(reply, delay=seconds_of(late.partition(":")[2]))
 
@@ -114,52 +114,52 @@ class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         for index, fault in enumerate(self.faults):
-            for field, value, rule in _mistakes(fault):
-                raise _refusal(f"faults[{index}].{field} is {shown(value)}: it must be {rule}")
+            for field, value, rule in _problems(fault):
+                raise _plan_error(f"faults[{index}].{field} is {short_repr(value)}: it must be {rule}")
 
     @classmethod
     def parse(cls, text: str | bytes) -> Self:
         """The plan in this JSON, which may begin with a byte order mark. Raises `ConfigError`."""
-        text = unmarked(text)
+        text = without_bom(text)
         try:
             plan = msgspec.json.decode(text, type=cls)
-            again = next(repeated_fields(text), None)
+            again = next(duplicate_fields(text), None)
         except (msgspec.DecodeError, ValueError, RecursionError) as wrong:
-            raise _refusal(cut_in_the_middle(str(wrong))) from None
+            raise _plan_error(shorten_middle(str(wrong))) from None
         if again is not None:
-            raise _refusal(f"{again} stands there twice: a field may stand in an object once")
+            raise _plan_error(f"{again} stands there twice: a field may stand in an object once")
         return plan
 
 
-class Injector:
+class FaultInjector:
     """A plan under way. `done` counts what was done, by call and by its name."""
 
     def __init__(self, plan: FaultPlan | None, began: float | None) -> None:
         self._faults = plan.faults if plan else ()
         self._began = began
         self._seen = [0] * len(self._faults)
-        self._dice = [
+        self._rngs = [
             random.Random(f"fault {plan.seed if plan else 0} {index}")  # noqa: S311 - repeatable on purpose
             for index in range(len(self._faults))
         ]
-        self.done: Counter[tuple[str, str]] = Counter()
+        self.injected: Counter[tuple[str, str]] = Counter()
 
-    def strike(self, action: str | None, now: float) -> Fault | None:
+    def select(self, action: str | None, now: float) -> Fault | None:
         """What goes wrong with one more request, if anything does."""
         self._began = now if self._began is None else self._began
         call, age = CALLS[action] if action else OTHER, now - self._began
-        struck = [fault for index, fault in enumerate(self._faults) if self._is_struck(index, fault, call, age)]
+        struck = [fault for index, fault in enumerate(self._faults) if self._matches(index, fault, call, age)]
         if not struck:
             return None
-        self.done[call, struck[0].name] += 1
+        self.injected[call, struck[0].name] += 1
         return struck[0]
 
-    def _is_struck(self, index: int, fault: Fault, call: str, age: float) -> bool:
+    def _matches(self, index: int, fault: Fault, call: str, age: float) -> bool:
         """Every fault counts and throws its dice for every request of its call, whatever comes of it."""
-        if fault.call not in (ANY, call):
+        if fault.call not in (ANY_CALL, call):
             return False
         self._seen[index] += 1
-        luck = self._dice[index].random()
+        luck = self._rngs[index].random()
         return (
             (fault.nth is None or fault.nth == self._seen[index])
             and (fault.probability is None or luck < fault.probability)
@@ -170,19 +170,19 @@ class Injector:
 
 def reaches_api(name: str) -> bool:
     """Whether a request reaches the API that meets the fault of this name."""
-    return name.partition(JOINT)[0] == APPLY
+    return name.partition(STEP_SEPARATOR)[0] == APPLY
 
 
-def _refusal(what: str) -> ConfigError:
+def _plan_error(what: str) -> ConfigError:
     return ConfigError(f"the fault plan is wrong: {what}")
 
 
-def _mistakes(fault: Fault) -> Iterator[tuple[str, object, str]]:
+def _problems(fault: Fault) -> Iterator[tuple[str, object, str]]:
     """Field, value and rule of what is wrong."""
-    known = sorted({*CALLS.values(), ANY})
+    known = sorted({*CALLS.values(), ANY_CALL})
     if fault.call not in known:
         yield "call", fault.call, f"one of {', '.join(known)}"
-    yield from _wrong_steps(fault.do)
+    yield from _step_problems(fault.do)
     if fault.nth is not None and fault.nth < 1:
         yield "nth", fault.nth, "1 or more"
     if fault.probability is not None and not 0.0 <= fault.probability <= 1.0:
@@ -193,7 +193,7 @@ def _mistakes(fault: Fault) -> Iterator[tuple[str, object, str]]:
         yield "until", fault.until, "more than 0 seconds, and later than `from`"
 
 
-def _wrong_steps(do: tuple[str, ...]) -> Iterator[tuple[str, object, str]]:
+def _step_problems(do: tuple[str, ...]) -> Iterator[tuple[str, object, str]]:
     first = int(do[:1] == (APPLY,))
     late = first + int(any(_is_delay(step) for step in do[first : first + 1]))
     endings = do[late:]

@@ -23,23 +23,23 @@ from truecaller_async.sandbox.batches.applied_posts import BY_LAST_DIGITS, SUCCE
 from truecaller_async.sandbox.batches.records import Record
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
 
-EVERY = 25
-NOBODYS_CODE = "999"
+FAULT_INTERVAL_RECORDS = 25
+UNASSIGNED_COUNTRY_CODE = "999"
 HOUR_MS = 60 * 60 * 1000
 
-ODD_ROWS = (
+ROW_VARIANTS = (
     ResponseVariant.MISSING_ROWS,
     ResponseVariant.LATE_ROWS,
     ResponseVariant.REPEATED_ROWS,
     ResponseVariant.CONTRADICTING_ROWS,
     ResponseVariant.FOREIGN_ROWS,
 )
-GONE = frozenset({ResponseVariant.MISSING_ROWS, ResponseVariant.LATE_ROWS})
+REMOVING_VARIANTS = frozenset({ResponseVariant.MISSING_ROWS, ResponseVariant.LATE_ROWS})
 
 FAILED = BY_LAST_DIGITS["13"]
 
 
-class Elsewhere(NamedTuple):
+class ForeignBatch(NamedTuple):
     """Another batch, of another account."""
 
     batch_id: str
@@ -52,40 +52,38 @@ class SandboxStatusRow(NamedTuple):
     record_id: str
     record: Record
     verdict: RecordVerdict
-    elsewhere: Elsewhere | None = None
+    foreign_batch: ForeignBatch | None = None
 
 
 @attrs.frozen
 class StatusRowFaults:
     """The oddities that are on. `late_for`: seconds from the last final word of a batch to its late rows."""
 
-    oddities: frozenset[ResponseVariant]
+    variants: frozenset[ResponseVariant]
     late_for: float
 
-    def of_batch(
-        self, applied: AppliedPost, lines: Iterable[SandboxStatusRow], now: float
-    ) -> Iterable[SandboxStatusRow]:
+    def apply(self, applied: AppliedPost, rows: Iterable[SandboxStatusRow], now: float) -> Iterable[SandboxStatusRow]:
         """The rows that are shown at that moment, out of one for each record in the order of the request."""
-        at = {oddity: _places(oddity, applied) for oddity in ODD_ROWS if oddity in self.oddities}
+        at = {oddity: _affected_indexes(oddity, applied) for oddity in ROW_VARIANTS if oddity in self.variants}
         if now >= applied.final_at + applied.spread + self.late_for:
             at.pop(ResponseVariant.LATE_ROWS, None)
-        return _changed(applied, lines, at) if at else lines
+        return _with_faults(applied, rows, at) if at else rows
 
 
-def _places(oddity: ResponseVariant, applied: AppliedPost) -> range:
+def _affected_indexes(oddity: ResponseVariant, applied: AppliedPost) -> range:
     """Which records of a batch an oddity concerns, by index."""
-    dice, count = _dice(oddity, applied), len(applied.records)
-    return range(dice.randrange(min(EVERY, count)), count, EVERY)
+    dice, count = _rng_for(oddity, applied), len(applied.records)
+    return range(dice.randrange(min(FAULT_INTERVAL_RECORDS, count)), count, FAULT_INTERVAL_RECORDS)
 
 
-def _changed(
+def _with_faults(
     applied: AppliedPost, lines: Iterable[SandboxStatusRow], at: Mapping[ResponseVariant, range]
 ) -> Iterator[SandboxStatusRow]:
-    others = _dice("others", applied)
-    elsewhere = Elsewhere(_an_id(others), _an_id(others))
+    others = _rng_for("others", applied)
+    elsewhere = ForeignBatch(_random_uuid(others), _random_uuid(others))
     for index, line in enumerate(lines):
         met = {oddity for oddity, places in at.items() if index in places}
-        if met.isdisjoint(GONE):
+        if met.isdisjoint(REMOVING_VARIANTS):
             yield line
             if ResponseVariant.REPEATED_ROWS in met:
                 yield line
@@ -93,14 +91,14 @@ def _changed(
                 yield line._replace(verdict=_opposite(line.verdict))
         if ResponseVariant.FOREIGN_ROWS in met:
             verdict = _opposite(applied.verdict(index))
-            yield SandboxStatusRow(_an_id(others), _anothers(line.record, others), verdict, elsewhere)
+            yield SandboxStatusRow(_random_uuid(others), _foreign_record(line.record, others), verdict, elsewhere)
 
 
-def _anothers(record: Record, dice: random.Random) -> Record:
+def _foreign_record(record: Record, dice: random.Random) -> Record:
     """A record of another batch of the same kind."""
     return Record(
-        _nobodys_number(dice),
-        _nobodys_number(dice),
+        _unassigned_number(dice),
+        _unassigned_number(dice),
         None if record.starts_at is None else record.starts_at - HOUR_MS,
         None if record.ends_at is None else record.ends_at - HOUR_MS,
         record.label_id,
@@ -113,13 +111,13 @@ def _opposite(verdict: RecordVerdict) -> RecordVerdict:
     return FAILED if verdict == SUCCESS else SUCCESS
 
 
-def _dice(name: str, applied: AppliedPost) -> random.Random:
+def _rng_for(name: str, applied: AppliedPost) -> random.Random:
     return random.Random(f"{name} {applied.id_seed}")  # noqa: S311 - repeatable on purpose, guards nothing
 
 
-def _an_id(dice: random.Random) -> str:
+def _random_uuid(dice: random.Random) -> str:
     return str(uuid.UUID(int=dice.getrandbits(128), version=4))
 
 
-def _nobodys_number(dice: random.Random) -> str:
-    return f"{NOBODYS_CODE}{dice.randrange(10**9):09d}"
+def _unassigned_number(dice: random.Random) -> str:
+    return f"{UNASSIGNED_COUNTRY_CODE}{dice.randrange(10**9):09d}"

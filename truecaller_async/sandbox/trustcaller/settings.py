@@ -18,15 +18,15 @@ import attrs
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import Secret
 
-FIRST_KEY = 6
+FIRST_KEY_ID = 6
 API_ACCESS = "api_access"
 KEYS_MANAGE = "api_keys_manage"
 PERMISSIONS = frozenset({API_ACCESS, KEYS_MANAGE})
 
-INVENTED_NUMBERS = 24
-INVENTED_CALLS = 40
+INVENTED_NUMBERS_COUNT = 24
+INVENTED_CALLS_COUNT = 40
 LETTERS = string.ascii_letters + string.digits
-TOKEN_LETTERS = 40
+TOKEN_CHARS = 40
 
 _TOKEN = re.compile(r"[!-~]+", re.ASCII)
 
@@ -73,21 +73,21 @@ TEST_NUMBERS = {"8613": "8613912345678", "4479": "447900000123", "1200": "120000
 """Public test numbers by prefix. The first is the documentation's."""
 
 
-def token_letters(rng: random.Random, key_id: int) -> str:
+def random_token(rng: random.Random, key_id: int) -> str:
     """A token in the form of the sample: the key's number, a bar, and letters."""
-    return f"{key_id}|{''.join(rng.choices(LETTERS, k=TOKEN_LETTERS))}"
+    return f"{key_id}|{''.join(rng.choices(LETTERS, k=TOKEN_CHARS))}"
 
 
 def _token(settings: TrustCallerSettings) -> Secret:
     rng = random.Random(f"trustcaller token {settings.seed}")  # noqa: S311 - repeatable on purpose, guards nothing
-    return Secret(token_letters(rng, FIRST_KEY))
+    return Secret(random_token(rng, FIRST_KEY_ID))
 
 
 def _secret(value: str | Secret) -> Secret:
     return value if isinstance(value, Secret) else Secret(value)
 
 
-def _words(values: Iterable[str]) -> frozenset[str]:
+def _frozen(values: Iterable[str]) -> frozenset[str]:
     return frozenset(values)
 
 
@@ -95,7 +95,7 @@ def _numbers(settings: TrustCallerSettings) -> tuple[SandboxNumber, ...]:
     rng = random.Random(f"trustcaller numbers {settings.seed}")  # noqa: S311 - repeatable on purpose
     invented = (
         SandboxNumber(DOCUMENTED_NUMBER.id + place, f"1200004{rng.randrange(10**8):08d}")
-        for place in range(1, INVENTED_NUMBERS + 1)
+        for place in range(1, INVENTED_NUMBERS_COUNT + 1)
     )
     return (DOCUMENTED_NUMBER, *invented)
 
@@ -105,7 +105,7 @@ def _calls(settings: TrustCallerSettings) -> tuple[SandboxCall, ...]:
     rng = random.Random(f"trustcaller calls {settings.seed}")  # noqa: S311 - repeatable on purpose
     numbers = [one.number for one in settings.numbers] or [DOCUMENTED_NUMBER.number]
     invented = []
-    for place in range(1, INVENTED_CALLS + 1):
+    for place in range(1, INVENTED_CALLS_COUNT + 1):
         duration = rng.randrange(0, 600)
         invented.append(
             SandboxCall(
@@ -137,24 +137,24 @@ class TrustCallerSettings:
 
     seed: int = 0
     token: Secret = attrs.field(default=attrs.Factory(_token, takes_self=True), converter=_secret)
-    permissions: frozenset[str] = attrs.field(default=PERMISSIONS, converter=_words)
+    permissions: frozenset[str] = attrs.field(default=PERMISSIONS, converter=_frozen)
     limit: int = 60
     per: float = 60.0
     numbers: tuple[SandboxNumber, ...] = attrs.field(default=attrs.Factory(_numbers, takes_self=True))
     calls: tuple[SandboxCall, ...] = attrs.field(default=attrs.Factory(_calls, takes_self=True))
-    live: frozenset[str] = attrs.field(default=frozenset({DOCUMENTED_NUMBER.number}), converter=_words)
+    live: frozenset[str] = attrs.field(default=frozenset({DOCUMENTED_NUMBER.number}), converter=_frozen)
 
     def __attrs_post_init__(self) -> None:
-        _demand(_TOKEN.fullmatch(self.token.reveal()), "token", "printable text without spaces")
-        _demand(self.permissions <= PERMISSIONS, "permissions", f"out of {_listed(PERMISSIONS)}")
-        _demand(self.limit >= 1, "limit", "1 request or more")
-        _demand(self.per > 0, "per", "more than 0 seconds")
+        _require(_TOKEN.fullmatch(self.token.reveal()), "token", "printable text without spaces")
+        _require(self.permissions <= PERMISSIONS, "permissions", f"out of {_listed(PERMISSIONS)}")
+        _require(self.limit >= 1, "limit", "1 request or more")
+        _require(self.per > 0, "per", "more than 0 seconds")
 
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
 
 
-def _demand(kept: object, name: str, rule: str) -> None:
-    if not kept:
+def _require(condition: object, name: str, rule: str) -> None:
+    if not condition:
         raise ConfigError(f"TrustCallerSettings.{name} cannot be used: it must be {rule}")

@@ -23,9 +23,9 @@ from truecaller_async.sandbox.webhooks.events import EventKind, WebhookEvent
 from truecaller_async.sandbox.webhooks.sender import WebhookOrder, WebhookSender
 
 PATH = "/_sandbox/webhooks"
-PAGE = 1000
+PAGE_SIZE = 1000
 PAGE_MAX = 100_000
-ALL = "all"
+ALL_KINDS = "all"
 METHODS = "GET, POST, DELETE"
 
 _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
@@ -33,7 +33,7 @@ _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 class _Order(msgspec.Struct, forbid_unknown_fields=True):
     url: str | None = None
-    kind: str = ALL
+    kind: str = ALL_KINDS
     count: int = 1
     duplicates: float = 0.0
     shuffle: bool = False
@@ -47,33 +47,33 @@ class WebhookApi:
     """Takes orders. `usual` is the URL where an order names none, `fire` carries one out and gives its events."""
 
     def __init__(
-        self, usual: Secret | None, fire: Callable[[WebhookOrder], list[WebhookEvent]], sender: WebhookSender
+        self, default_url: Secret | None, send: Callable[[WebhookOrder], list[WebhookEvent]], sender: WebhookSender
     ) -> None:
-        self._usual = usual
-        self._fire = fire
+        self._default_url = default_url
+        self._send = send
         self._sender = sender
 
     def handle(self, method: str, query: str, headers: Mapping[str, str], body: bytes, pending: int) -> SandboxResponse:
         """Answer one request; `pending` is how many sendings are not at their end. Raises nothing."""
         if method == "GET":
-            return self._told(query, pending)
+            return self._log_page(query, pending)
         if method == "POST":
-            return self._ordered(headers, body)
+            return self._accept_order(headers, body)
         if method == "DELETE":
             self._sender.clear()
             return answer({"deleted": True})
         return not_allowed(METHODS)
 
-    def _ordered(self, headers: Mapping[str, str], body: bytes) -> SandboxResponse:
+    def _accept_order(self, headers: Mapping[str, str], body: bytes) -> SandboxResponse:
         if headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
             return error(415, "unsupported-media-type", f"an order must be of the type {JSON}")
         try:
-            events = self._fire(self._volley(body))
+            events = self._send(self._parse_order(body))
         except ConfigError as wrong:
             return invalid(str(wrong))
-        return answer({"fired": len(events), "event_ids": [event.event_id for event in events]}, 202)
+        return answer({"queued": len(events), "event_ids": [event.event_id for event in events]}, 202)
 
-    def _volley(self, body: bytes) -> WebhookOrder:
+    def _parse_order(self, body: bytes) -> WebhookOrder:
         try:
             order = msgspec.json.decode(body or b"{}", type=_Order)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -81,21 +81,21 @@ class WebhookApi:
                 'the order is not of the form {"url": text, "kind": text, "count": number, "duplicates": number, '
                 '"shuffle": true or false, "senders": number}'
             ) from None
-        url = self._usual if order.url is None else Secret(order.url)
+        url = self._default_url if order.url is None else Secret(order.url)
         if url is None:
             raise ConfigError('name a "url" in the order, or start the sandbox with --webhook')
         return WebhookOrder(
             url=url,
-            kinds=tuple(EventKind) if order.kind == ALL else (order.kind,),
+            kinds=tuple(EventKind) if order.kind == ALL_KINDS else (order.kind,),
             count=order.count,
             duplicates=order.duplicates,
             shuffle=order.shuffle,
             senders=order.senders,
         )
 
-    def _told(self, query: str, pending: int) -> SandboxResponse:
+    def _log_page(self, query: str, pending: int) -> SandboxResponse:
         asked = dict(parse_qsl(query))
-        after, limit = asked.get("after", "0"), asked.get("limit", str(PAGE))
+        after, limit = asked.get("after", "0"), asked.get("limit", str(PAGE_SIZE))
         if not (_NUMBER.fullmatch(after) and _NUMBER.fullmatch(limit)):
             return invalid("after and limit must be whole numbers")
         attempts = self._sender.attempts(int(after), min(int(limit), PAGE_MAX))

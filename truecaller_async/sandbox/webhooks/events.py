@@ -22,12 +22,12 @@ from enum import StrEnum
 import attrs
 import msgspec
 
-DAY = 86_400
-HALF_HOUR = 1_800
+DAY_SECONDS = 86_400
+HALF_HOUR_SECONDS = 1_800
 NO_NUMBER = "Phone number not available"
-NOTHING = "NA"
+NOT_AVAILABLE = "NA"
 CONFIG_NAME = "Call me back"
-CAMPAIGN = "After the call"
+CAMPAIGN_NAME = "After the call"
 QUESTIONS = ("How was the call?", "Was your question answered?")
 ANSWERS = (("1", "2", "3", "4", "5"), ("Yes", "In part", "No"))
 
@@ -58,7 +58,7 @@ class WebhookEvent:
     body: bytes = attrs.field(repr=False)
 
 
-class EventMaker:
+class EventFactory:
     """Makes events of one account; the same seed makes the same events, at the same moments about the same calls."""
 
     def __init__(self, seed: int, client_account_id: str, feature_sets: Sequence[str]) -> None:
@@ -69,7 +69,7 @@ class EventMaker:
     def make(self, kind: EventKind, contacts: Sequence[Contact], now: float) -> WebhookEvent:
         """One event of this kind, requested at that moment (wall-clock seconds)."""
         event_id = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
-        contact = self._rng.choice(contacts) if contacts else self._invented()
+        contact = self._rng.choice(contacts) if contacts else self._invented_contact()
         at = int(now)
         is_feedback = kind is EventKind.USER_FEEDBACK
         payload = self._survey(contact, at) if is_feedback else self._call_me_back(kind, contact, at)
@@ -82,7 +82,7 @@ class EventMaker:
         }
         return WebhookEvent(event_id, kind, msgspec.json.encode(body))
 
-    def _invented(self) -> Contact:
+    def _invented_contact(self) -> Contact:
         digits = self._rng.randrange
         return Contact(f"9190000{digits(10**5):05d}", f"9198000{digits(10**5):05d}")
 
@@ -102,19 +102,19 @@ class EventMaker:
         half_hours = self._rng.randrange(1, 20)
         if kind is EventKind.NOT_INTERESTED:
             return {
-                "requested_date": NOTHING,
-                "requested_slot": NOTHING,
+                "requested_date": NOT_AVAILABLE,
+                "requested_slot": NOT_AVAILABLE,
                 "preferred_from_time": None,
                 "preferred_to_time": None,
                 "is_interested": False,
             }
-        start = (at // HALF_HOUR + half_hours) * HALF_HOUR + DAY
+        start = (at // HALF_HOUR_SECONDS + half_hours) * HALF_HOUR_SECONDS + DAY_SECONDS
         day = datetime.fromtimestamp(start, UTC)
         return {
             "requested_date": f"{day:%Y-%m-%d}",
             "requested_slot": WEEKDAYS[day.weekday()],
             "preferred_from_time": str(start),
-            "preferred_to_time": str(start + HALF_HOUR),
+            "preferred_to_time": str(start + HALF_HOUR_SECONDS),
             "is_interested": True,
         }
 
@@ -124,7 +124,7 @@ class EventMaker:
             for question, answers in zip(QUESTIONS, ANSWERS, strict=True)
         ]
         return {
-            "name": CAMPAIGN,
+            "name": CAMPAIGN_NAME,
             "business_number": f"+{contact.business}",
             "feature_set": self._rng.choice(self._feature_sets),
             "client_number": contact.person,

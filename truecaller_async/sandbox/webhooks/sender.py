@@ -28,16 +28,16 @@ import attrs
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import Secret
-from truecaller_async.sandbox.webhooks.events import Contact, EventKind, EventMaker, WebhookEvent
+from truecaller_async.sandbox.webhooks.events import Contact, EventFactory, EventKind, WebhookEvent
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 RETRIES = (2 * MINUTE, 6 * MINUTE, 30 * MINUTE, HOUR, 5 * HOUR, DAY, 2 * DAY)
 """Seconds from an attempt to the next. From "Truecaller for Business: Webhooks"."""
 
-ACCEPTED = 200
+ACCEPTED_STATUS = 200
 COUNT_MAX = 200_000
 SENDERS_MAX = 64
-KEPT = 300_000
+LOG_MAX_ATTEMPTS = 300_000
 """Attempts that the log remembers."""
 
 Post: TypeAlias = Callable[[Secret, bytes], Awaitable["int | str"]]
@@ -54,7 +54,7 @@ class DeliveryState(StrEnum):
     FAILED = "webhook failed"
 
 
-def _waits(values: Iterable[float]) -> tuple[float, ...]:
+def _float_tuple(values: Iterable[float]) -> tuple[float, ...]:
     return tuple(values)
 
 
@@ -66,7 +66,7 @@ class WebhookSenderSettings:
     each silence and the whole of an attempt may take. Raises `ConfigError` where a value is out of its range.
     """
 
-    retries: tuple[float, ...] = attrs.field(default=RETRIES, converter=_waits)
+    retries: tuple[float, ...] = attrs.field(default=RETRIES, converter=_float_tuple)
     connect: float = 20.0
     read: float = 20.0
     total: float = 60.0
@@ -108,29 +108,31 @@ class WebhookOrder:
 
     def __attrs_post_init__(self) -> None:
         origin_of(self.url)
-        _demand(self.kinds, f"kinds must be one or more out of {', '.join(EventKind)}")
-        _demand(1 <= self.count <= COUNT_MAX, f"count must be from 1 to {COUNT_MAX}")
-        _demand(0 <= self.duplicates <= 1, "duplicates must be a share from 0 to 1, such as 0.3")
-        _demand(1 <= self.senders <= SENDERS_MAX, f"senders must be from 1 to {SENDERS_MAX}")
+        _require(self.kinds, f"kinds must be one or more out of {', '.join(EventKind)}")
+        _require(1 <= self.count <= COUNT_MAX, f"count must be from 1 to {COUNT_MAX}")
+        _require(0 <= self.duplicates <= 1, "duplicates must be a share from 0 to 1, such as 0.3")
+        _require(1 <= self.senders <= SENDERS_MAX, f"senders must be from 1 to {SENDERS_MAX}")
 
 
-def _demand(kept: object, rule: str) -> None:
-    if not kept:
+def _require(condition: object, rule: str) -> None:
+    if not condition:
         raise ConfigError(f"the webhooks cannot be sent so: {rule}")
 
 
 def origin_of(url: Secret) -> str:
     """Scheme, host and port of a URL that may be sent to. Raises `ConfigError`, and shows nothing of it."""
     text = url.reveal()
-    _demand(text.isprintable() and text.isascii() and " " not in text, "the URL must be printable ASCII without spaces")
+    _require(
+        text.isprintable() and text.isascii() and " " not in text, "the URL must be printable ASCII without spaces"
+    )
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
     except ValueError:
         host, port = "", None
-    _demand(host and parts.scheme in ("http", "https"), "the URL must be of the form https://host/path?key=...")
-    _demand("@" not in parts.netloc, "the URL must have no user name or password")
-    _demand(parts.scheme == "https" or _is_this_machine(host), "the URL must be https, except on this machine")
+    _require(host and parts.scheme in ("http", "https"), "the URL must be of the form https://host/path?key=...")
+    _require("@" not in parts.netloc, "the URL must have no user name or password")
+    _require(parts.scheme == "https" or _is_this_machine(host), "the URL must be https, except on this machine")
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}:{port}" if port else f"{parts.scheme}://{shown}"
 
@@ -143,14 +145,14 @@ def _is_this_machine(host: str) -> bool:
 
 
 def events_of(
-    volley: WebhookOrder, maker: EventMaker, rng: random.Random, contacts: Sequence[Contact], now: float
+    order: WebhookOrder, factory: EventFactory, rng: random.Random, contacts: Sequence[Contact], now: float
 ) -> list[WebhookEvent]:
     """The events of an order, in the order in which they are sent; a duplicate follows its event, or is anywhere."""
-    kinds = volley.kinds
-    events = [maker.make(kinds[place % len(kinds)], contacts, now) for place in range(volley.count)]
-    possibly_duplicated = set(rng.sample(range(volley.count), round(volley.count * volley.duplicates)))
+    kinds = order.kinds
+    events = [factory.make(kinds[place % len(kinds)], contacts, now) for place in range(order.count)]
+    possibly_duplicated = set(rng.sample(range(order.count), round(order.count * order.duplicates)))
     sent = [event for place, event in enumerate(events) for _ in range(2 if place in possibly_duplicated else 1)]
-    if volley.shuffle:
+    if order.shuffle:
         rng.shuffle(sent)
     return sent
 
@@ -188,7 +190,7 @@ class WebhookSender:
         self._sleep = sleep
         self._clock = clock
         self._configured: set[Secret] = set()
-        self._log: deque[DeliveryAttempt] = deque(maxlen=KEPT)
+        self._log: deque[DeliveryAttempt] = deque(maxlen=LOG_MAX_ATTEMPTS)
         self._written = 0
         self.states: Counter[DeliveryState] = Counter()
 
@@ -200,7 +202,7 @@ class WebhookSender:
         """All webhooks are deleted: what is still to be sent or retried ends at its next attempt."""
         self._configured.clear()
 
-    def attempts(self, after: int = 0, limit: int = KEPT) -> list[DeliveryAttempt]:
+    def attempts(self, after: int = 0, limit: int = LOG_MAX_ATTEMPTS) -> list[DeliveryAttempt]:
         """The next `limit` lines of the log whose number is above `after`."""
         first = self._written - len(self._log)
         start = max(0, after - first)
@@ -210,15 +212,15 @@ class WebhookSender:
         """One attempt. Whether that was the end of it, be it delivered or given up."""
         at = self._clock()
         if url not in self._configured:
-            self._note(
+            self._log_attempt(
                 at, event, url, attempt, None, DeliveryState.NOT_FOUND if attempt == 1 else DeliveryState.DELETED
             )
             return True
         said = await self._post(url, event.body)
         state = DeliveryState.RESCHEDULED if attempt <= len(self._settings.retries) else DeliveryState.FAILED
-        if said == ACCEPTED:
+        if said == ACCEPTED_STATUS:
             state = DeliveryState.DELIVERED
-        self._note(at, event, url, attempt, said, state)
+        self._log_attempt(at, event, url, attempt, said, state)
         return state is not DeliveryState.RESCHEDULED
 
     async def deliver(self, event: WebhookEvent, url: Secret) -> None:
@@ -228,12 +230,12 @@ class WebhookSender:
             if await self.attempt(event, url, attempt):
                 return
 
-    def _note(
-        self, at: float, event: WebhookEvent, url: Secret, attempt: int, said: int | str | None, state: DeliveryState
+    def _log_attempt(
+        self, at: float, event: WebhookEvent, url: Secret, attempt: int, result: int | str | None, state: DeliveryState
     ) -> None:
         self._written += 1
         self.states[state] += 1
-        status, error = (said, None) if isinstance(said, int) else (None, said)
+        status, error = (result, None) if isinstance(result, int) else (None, result)
         target = origin_of(url)
         self._log.append(
             DeliveryAttempt(self._written, at, event.event_id, event.kind, attempt, target, status, error, state)

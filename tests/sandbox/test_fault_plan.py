@@ -181,7 +181,7 @@ def test_requests_hidden_from_the_api_are_counted_separately() -> None:
     for _ in range(3):
         driver.ask("GET", driver.path("v1", "labels"))
     stats = driver.state.stats()
-    assert (stats.reached, stats.struck, stats.kept_away) == (3, 3, 1)
+    assert (stats.reached_api, stats.faulted, stats.blocked_by_faults) == (3, 3, 1)
     assert "reached" not in msgspec.json.decode(msgspec.json.encode(stats))
 
 
@@ -215,7 +215,7 @@ def test_applied_request_is_logged_and_charged_whatever_is_answered(name: str) -
 
 def said_instead(name: str, said: SandboxResponse | None) -> SandboxResponse:
     """What an ending makes of an answer, dated."""
-    return FAULT_RESPONSES[name].make(said, None, NOW).dated(NOW)
+    return FAULT_RESPONSES[name].make(said, None, NOW).with_date(NOW)
 
 
 def said_by(reply: SandboxResponse) -> str:

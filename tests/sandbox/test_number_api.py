@@ -81,7 +81,7 @@ def test_number_being_delisted_is_pending_and_then_gone(driver: Driver) -> None:
 
 
 def test_transition_may_be_hidden() -> None:
-    driver = Driver(SandboxSettings(passage="hidden", list_after=5.0))
+    driver = Driver(SandboxSettings(pending_numbers="hidden", list_after=5.0))
     driver.move("publish", [NUMBER])
     assert shown(driver) == {}
     driver.now = NOW + 5
@@ -93,9 +93,9 @@ def test_transition_may_be_hidden() -> None:
     assert shown(driver) == {}
 
 
-@pytest.mark.parametrize(("passage", "expected"), [("shown", {NUMBER: "pending"}), ("hidden", {})])
-def test_delisting_overrides_a_running_listing(passage: str, expected: dict[str, str]) -> None:
-    driver = Driver(SandboxSettings(passage=passage))  # type: ignore[arg-type]
+@pytest.mark.parametrize(("pending_numbers", "expected"), [("shown", {NUMBER: "pending"}), ("hidden", {})])
+def test_delisting_overrides_a_running_listing(pending_numbers: str, expected: dict[str, str]) -> None:
+    driver = Driver(SandboxSettings(pending_numbers=pending_numbers))  # type: ignore[arg-type]
     driver.move("publish", [NUMBER])
     driver.now = NOW + 1
     assert filled(driver, "delist", [NUMBER]) == {"existing_numbers": [NUMBER]}
@@ -262,7 +262,7 @@ Step = tuple[str, str, str, float]
     )
 )
 def test_number_is_in_one_bucket_at_most_and_in_one_set_at_most(steps: list[Step]) -> None:
-    book, now = NumberStore(2.0, room=10), NOW
+    book, now = NumberStore(2.0, capacity=10), NOW
     for action, feature_set, number, pause in steps:
         now += pause
         before = {entry.number: entry.feature_set_id for entry in book.entries(now)}
@@ -299,6 +299,6 @@ def test_number_uses_its_room_until_it_is_gone() -> None:
 
 
 def test_number_store_shows_no_full_number() -> None:
-    book = NumberStore(2.0, room=10)
+    book = NumberStore(2.0, capacity=10)
     book.publish("set-1", [NUMBER], NOW)
     assert [repr(entry) for entry in book.entries(NOW)] == ["Entry(********1234)"]

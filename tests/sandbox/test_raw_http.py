@@ -25,7 +25,7 @@ from truecaller_async import (
     TruecallerError,
 )
 from truecaller_async.sandbox import SPEEDS, Fault, FaultPlan, Sandbox, SandboxResponse, SandboxSettings
-from truecaller_async.sandbox.app import GRACE
+from truecaller_async.sandbox.app import SHUTDOWN_GRACE_SECONDS
 
 CUTS = ("reset", "close")
 MIB = 1024 * 1024
@@ -226,7 +226,7 @@ async def test_slow_fault_ends_when_the_sandbox_closes(name: str, caplog: pytest
     own = asyncio.all_tasks()
     async with served(lasting(name)) as (sandbox, _):
         writer = await begun(sandbox)
-        async with asyncio.timeout(GRACE / 2):
+        async with asyncio.timeout(SHUTDOWN_GRACE_SECONDS / 2):
             await sandbox.aclose()
             await none_but(own)
         writer.close()

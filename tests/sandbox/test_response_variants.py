@@ -13,7 +13,7 @@ import schemathesis
 from truecaller_async.errors import ConfigError
 from truecaller_async.options import UUID
 from truecaller_async.sandbox import ResponseVariant, SandboxSettings
-from truecaller_async.sandbox.app import description
+from truecaller_async.sandbox.app import openapi_yaml
 
 from .driving import NOW, Driver, batch_id_of, printed, record, said
 
@@ -26,7 +26,7 @@ ENDS_AT_IS_OVER: dict[str, Any] = {
 
 
 def odd(*names: str, **settings: Any) -> Driver:
-    return Driver(SandboxSettings(oddities=names, **settings))
+    return Driver(SandboxSettings(response_variants=names, **settings))
 
 
 def rows_of(driver: Driver, count: int = 20) -> list[Any]:
@@ -37,14 +37,14 @@ def rows_of(driver: Driver, count: int = 20) -> list[Any]:
 
 
 def test_no_variant_is_active_by_default() -> None:
-    assert SandboxSettings().oddities == frozenset()
-    assert SandboxSettings(oddities=["late-batches"]).oddities == {ResponseVariant.LATE_BATCHES}
+    assert SandboxSettings().response_variants == frozenset()
+    assert SandboxSettings(response_variants=["late-batches"]).response_variants == {ResponseVariant.LATE_BATCHES}
 
 
 @pytest.mark.parametrize("names", [["unheard-of"], "masked-numbers"])
 def test_unknown_variant_is_refused_with_the_known_ones(names: Any) -> None:
-    with pytest.raises(ConfigError, match=r"SandboxSettings\.oddities .* masked-numbers, camel-status-info"):
-        SandboxSettings(oddities=names)
+    with pytest.raises(ConfigError, match=r"SandboxSettings\.response_variants .* masked-numbers, camel-status-info"):
+        SandboxSettings(response_variants=names)
 
 
 def test_answer_has_one_envelope_at_most() -> None:
@@ -286,7 +286,7 @@ def test_abnormal_rows_are_stable_between_polls_and_clients() -> None:
 
 @pytest.mark.parametrize("version", ["v1", "v2", "v3"])
 def test_abnormal_rows_match_the_openapi_schema(version: str) -> None:
-    document = schemathesis.openapi.from_file(description()).raw_schema
+    document = schemathesis.openapi.from_file(openapi_yaml()).raw_schema
     schema = {"$ref": f"#/components/schemas/Status{version.upper()}", "components": document["components"]}
     driver = odd(*ODD_ROWS)
     batch_id = batch_of(driver, version=version)

@@ -35,7 +35,7 @@ from truecaller_async.sandbox import (
     WebhookOrder,
     WebhookSenderSettings,
 )
-from truecaller_async.sandbox.webhooks.events import Contact, EventMaker
+from truecaller_async.sandbox.webhooks.events import Contact, EventFactory
 from truecaller_async.sandbox.webhooks.sender import RETRIES, DeliveryAttempt, WebhookSender, events_of, origin_of
 
 from .driving import NOW
@@ -55,8 +55,8 @@ PRINTED = {
 """The documentation's samples."""
 
 
-def a_maker(seed: int = 0) -> EventMaker:
-    return EventMaker(seed, ACCOUNT, ["Fresh Flower Delivery"])
+def a_maker(seed: int = 0) -> EventFactory:
+    return EventFactory(seed, ACCOUNT, ["Fresh Flower Delivery"])
 
 
 def body_of(kind: EventKind, now: float = NOW, contacts: Sequence[Contact] = CONTACTS) -> dict[str, Any]:
@@ -319,10 +319,10 @@ async def sandbox(naps: Naps) -> AsyncIterator[Sandbox]:
 
 async def test_both_events_come_over_a_socket_as_they_were_made(sandbox: Sandbox, receiver: Receiver) -> None:
     events = sandbox.send_webhooks(WebhookOrder(url=receiver.url, count=4))
-    await sandbox.webhooks.settled()
+    await sandbox.webhooks.wait_until_idle()
     path = f"/hook/{KEY}?key={KEY}"
     assert receiver.requests == [("POST", path, "application/json", event.body) for event in events]
-    assert sandbox.webhooks.postman.states == {DeliveryState.DELIVERED: 4}
+    assert sandbox.webhooks.sender.states == {DeliveryState.DELIVERED: 4}
 
 
 async def test_failing_webhook_is_called_eight_times_on_schedule(
@@ -330,23 +330,23 @@ async def test_failing_webhook_is_called_eight_times_on_schedule(
 ) -> None:
     receiver.answers = [503]
     [event] = sandbox.send_webhooks(WebhookOrder(url=receiver.url, kinds=("user_feedback",)))
-    await sandbox.webhooks.settled()
+    await sandbox.webhooks.wait_until_idle()
     assert receiver.event_ids == [event.event_id] * 8
     assert tuple(naps.taken) == RETRIES
-    assert sandbox.webhooks.postman.states == {DeliveryState.RESCHEDULED: 7, DeliveryState.FAILED: 1}
+    assert sandbox.webhooks.sender.states == {DeliveryState.RESCHEDULED: 7, DeliveryState.FAILED: 1}
 
 
 async def test_redirect_is_not_followed(sandbox: Sandbox, receiver: Receiver) -> None:
     receiver.answers = [307, 200]
     sandbox.send_webhooks(WebhookOrder(url=receiver.url))
-    await sandbox.webhooks.settled()
+    await sandbox.webhooks.wait_until_idle()
     assert {path for _, path, _, _ in receiver.requests} == {f"/hook/{KEY}?key={KEY}"}
-    assert [attempt.status for attempt in sandbox.webhooks.postman.attempts()] == [307, 200]
+    assert [attempt.status for attempt in sandbox.webhooks.sender.attempts()] == [307, 200]
 
 
 async def test_several_senders_send_everything_once(sandbox: Sandbox, receiver: Receiver) -> None:
     events = sandbox.send_webhooks(WebhookOrder(url=receiver.url, count=40, duplicates=0.3, shuffle=True, senders=4))
-    await sandbox.webhooks.settled()
+    await sandbox.webhooks.wait_until_idle()
     assert len(events) == 52
     assert Counter(receiver.event_ids) == Counter(event.event_id for event in events)
 
@@ -363,8 +363,8 @@ async def test_silent_webhook_is_abandoned_after_the_read_timeout(naps: Naps) ->
     port = server.sockets[0].getsockname()[1]
     async with server, await Sandbox.start(settings, sleep=naps) as sandbox:
         sandbox.send_webhooks(WebhookOrder(url=f"http://127.0.0.1:{port}/"))
-        await sandbox.webhooks.settled()
-        log = sandbox.webhooks.postman.attempts()
+        await sandbox.webhooks.wait_until_idle()
+        log = sandbox.webhooks.sender.attempts()
     assert [(attempt.error, attempt.state) for attempt in log] == [
         ("SocketTimeoutError", DeliveryState.RESCHEDULED),
         ("SocketTimeoutError", DeliveryState.FAILED),
@@ -377,7 +377,7 @@ async def test_events_are_about_the_latest_records(sandbox: Sandbox, receiver: R
     async with TruecallerClient.from_env(sandbox.environment()) as client:
         await client.calls.push(record)
     sandbox.send_webhooks(WebhookOrder(url=receiver.url, kinds=("slot_picker",)))
-    await sandbox.webhooks.settled()
+    await sandbox.webhooks.wait_until_idle()
     payload = msgspec.json.decode(receiver.requests[0][3])["cmb_payload"]
     assert (payload["business_number"], payload["client_number"]) == ("911234500001", "919234500001")
 
@@ -416,8 +416,8 @@ async def test_webhooks_are_sent_and_inspected_over_http(
     caplog.set_level(logging.DEBUG)
     order = {"url": receiver.url, "kind": "user_feedback", "count": 2, "duplicates": 0.5, "shuffle": True, "senders": 1}
     status, told = await asked(sandbox, "POST", json=order)
-    assert (status, told["fired"]) == (202, 3)
-    await sandbox.webhooks.settled()
+    assert (status, told["queued"]) == (202, 3)
+    await sandbox.webhooks.wait_until_idle()
     assert receiver.event_ids == told["event_ids"]
     status, log = await asked(sandbox, "GET")
     assert (log["states"], log["pending"]) == ({"delivered": 3}, 0)
@@ -441,7 +441,7 @@ async def test_order_without_a_url_uses_the_previous_url(receiver: Receiver, nap
     async with await Sandbox.start(SandboxSettings(webhook=receiver.url), sleep=naps) as sandbox:
         headers = {"Content-Type": "application/json"}
         status, told = await asked(sandbox, "POST", headers=headers)
-        await sandbox.webhooks.settled()
+        await sandbox.webhooks.wait_until_idle()
     assert (status, receiver.event_ids) == (202, told["event_ids"])
 
 
@@ -449,8 +449,8 @@ async def test_delete_ends_the_retries_and_reset_clears_the_log(sandbox: Sandbox
     sandbox.send_webhooks(WebhookOrder(url=receiver.url, count=3))
     status, told = await asked(sandbox, "DELETE")
     assert (status, told) == (200, {"deleted": True})
-    await sandbox.webhooks.settled()
-    assert sum(sandbox.webhooks.postman.states.values()) == 3
+    await sandbox.webhooks.wait_until_idle()
+    assert sum(sandbox.webhooks.sender.states.values()) == 3
     sandbox.reset()
     _, log = await asked(sandbox, "GET")
     assert log == {"states": {}, "pending": 0, "attempts": []}
@@ -473,7 +473,7 @@ async def test_bad_order_is_refused_and_sends_nothing(sandbox: Sandbox, content:
     assert refused == status
     assert KEY not in str(told)
     assert sandbox.webhooks.pending == 0
-    assert sandbox.webhooks.postman.attempts() == []
+    assert sandbox.webhooks.sender.attempts() == []
 
 
 async def test_other_methods_and_bad_pages_are_refused(sandbox: Sandbox) -> None:
