@@ -1,18 +1,20 @@
-"""The sandbox on a socket: aiohttp.web around `SandboxState`, and nothing that decides.
+"""Server of the sandbox: an aiohttp.web application around `SandboxState`, without decisions of its own.
 
-Beside the API itself, which any client in any language can be pointed at, there are seven paths of the sandbox's own:
+Paths in addition to the API, which need no token:
+    GET  /                       plain text that describes the sandbox
+    GET  /openapi.yaml           the served API in OpenAPI 3.1
+    GET  /_sandbox/stats         counters as JSON (`state.Stats`)
+    GET  /_sandbox/truth         applied records as JSON lines (`truth.TruthEntry`); ?after=N&limit=M
+    GET  /_sandbox/exports/NAME  the file of an export link
+    POST /_sandbox/reset         delete all state and restart from the same seed
+    POST /_sandbox/webhooks      send webhook events to a URL; GET returns the delivery log (`webhooks.api`)
 
-    GET  /                       a page of plain text that says what this is
-    GET  /openapi.yaml           the API that is served here, as OpenAPI 3.1
-    GET  /_sandbox/stats         what was counted, as JSON (`state.Stats`)
-    GET  /_sandbox/truth         every applied record, as JSON lines (`truth.TruthEntry`); ?after=N&limit=M pages
-    GET  /_sandbox/exports/NAME  the file behind the link of an export
-    POST /_sandbox/reset         forget everything and begin anew, from the same seed
-    POST /_sandbox/webhooks      fire webhook events at a URL; GET is their log (`firing_desk`)
+The TrustCaller API is served below /trustcaller/api/v1, with its own token.
 
-They need no token. TrustCaller, another service, is served below /trustcaller/api/v1, with its own token. No request
-is logged: there are tokens and phone numbers in it. A request that is no HTTP is answered by aiohttp itself, a 400 in
-plain text. Neither it nor one whose body is too large or cannot be unpacked is counted, or met by a fault.
+Invariants:
+    - No request is logged, because requests contain tokens and phone numbers.
+    - A request that is not valid HTTP gets a 400 in plain text from aiohttp. Such a request, and one whose body is too
+      large or cannot be unpacked, is not counted and not affected by faults.
 """
 
 from __future__ import annotations
@@ -49,13 +51,16 @@ from truecaller_async.sandbox.webhooks.events import Contact, EventFactory, Webh
 from truecaller_async.sandbox.webhooks.sender import WebhookOrder, WebhookSender, events_of
 
 BODY_MAX_BYTES = 4 * 1024 * 1024
+"""Maximum size of a request body."""
 TRUTH_PAGE_RECORDS = 1000
+"""Default page size of the truth log."""
 TRUTH_PAGE_RECORDS_MAX = 100_000
 CONTACTS_MAX = 1000
-"""The latest records that events may be about."""
+"""Number of latest records from which webhook events take their phone numbers."""
 ANSWER_READ_BYTES = 64 * 1024
+"""Bytes that are read from the answer of a webhook receiver."""
 SHUTDOWN_GRACE_SECONDS = 1.0
-"""Seconds that requests in progress are given when the sandbox closes."""
+"""Time for running requests to finish when the sandbox closes."""
 
 PAGE = """\
 A sandbox of the Truecaller for Business API: call personalisation v1, v2 and v3, tokens, labels, number management
@@ -78,7 +83,10 @@ _log = logging.getLogger("aiohttp.server.truecaller_sandbox")
 
 
 def _is_safe_to_log(record: logging.LogRecord) -> bool:
-    """Whether it may be logged. Of a request that cannot be read the library would show the bytes, token and all."""
+    """Return whether a log record contains no request data.
+
+    aiohttp logs the bytes of a request that it cannot parse, and these include the token.
+    """
     unreadable = (HttpProcessingError, web.RequestPayloadError)
     return record.exc_info is None or not isinstance(record.exc_info[1], unreadable)
 
@@ -87,7 +95,7 @@ _log.addFilter(_is_safe_to_log)
 
 
 class Sandbox:
-    """A running server: `async with await Sandbox.start() as sandbox: ... sandbox.base_url`."""
+    """Running sandbox server: `async with await Sandbox.start() as sandbox: ... sandbox.base_url`."""
 
     def __init__(
         self, settings: SandboxSettings, clock: Callable[[], float], sleep: Callable[[float], Awaitable[object]]
@@ -116,11 +124,20 @@ class Sandbox:
         clock: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> Self:
-        """Listen, and come back when connections are taken. Port 0 takes a free one.
+        """Start listening; the server accepts connections when this returns.
 
-        `clock` gives wall-clock seconds, and `sleep` waits between the tries of a webhook and where a fault has an
-        answer come late; a test may put its own.
-        Raises OSError where the port cannot be had.
+        Args:
+            settings: settings of the sandbox; by default `SandboxSettings()`.
+            host: address to listen on.
+            port: port to listen on; 0 chooses a free port.
+            clock: returns wall-clock seconds; for tests.
+            sleep: waits for a number of seconds; used for webhook retries and late answers; for tests.
+
+        Returns:
+            The running server.
+
+        Raises:
+            OSError: if the address cannot be used.
         """
         sandbox = cls(settings or SandboxSettings(), clock or Clock().wall, sleep)
         await sandbox._runner.setup()
@@ -134,16 +151,19 @@ class Sandbox:
 
     @property
     def state(self) -> SandboxState:
-        """The account as it is now; a reset puts a new one in its place."""
+        """Current account; `reset()` replaces it."""
         return self._state
 
     @property
     def trustcaller(self) -> TrustCallerState:
-        """The TrustCaller account as it is now; a reset puts a new one in its place."""
+        """Current TrustCaller account; `reset()` replaces it."""
         return self._trustcaller
 
     def environment(self) -> dict[str, str]:
-        """The variables that point a client here. The keys are invented ones and open nothing else."""
+        """Return the environment variables that configure a client for this server.
+
+        The keys are generated and are valid only here.
+        """
         return {
             "TRUECALLER_CLIENT_ACCOUNT_ID": self.settings.client_account_id,
             "TRUECALLER_KEY_ID": self.settings.key_id,
@@ -155,30 +175,36 @@ class Sandbox:
         }
 
     def stats(self) -> Stats:
-        """What was counted since the start or the last reset."""
+        """Return the counters since the start or the last reset."""
         return self._state.stats()
 
     @property
     def webhooks(self) -> SandboxWebhooks:
-        """The webhooks that were fired, and what came of them; a reset puts new ones in their place."""
+        """Webhook deliveries and their log; `reset()` replaces them."""
         return self._webhooks
 
     def send_webhooks(self, order: WebhookOrder) -> list[WebhookEvent]:
-        """Begin to send events about the latest records, and come back at once with them in the order of sending.
+        """Start sending events about the latest records, without waiting for the deliveries.
 
-        How it went is seen in `webhooks`. Must be called where the sandbox runs.
+        Call it in the event loop of the sandbox. `webhooks` shows the result of the deliveries.
+
+        Args:
+            order: URL, kinds and number of the events.
+
+        Returns:
+            The events in the order of sending.
         """
         return self._webhooks.send(order, self._contacts())
 
     def reset(self) -> None:
-        """Forget tokens, batches, counts and webhooks; the ids begin anew from the seed. Nothing more is sent."""
+        """Delete tokens, batches, counters and webhooks; ids restart from the seed, deliveries stop."""
         self._webhooks.stop()
         self._webhooks = SandboxWebhooks(self.settings, self._clock, self._sleep)
         self._state = SandboxState(self.settings, self._clock())
         self._trustcaller = TrustCallerState(self.settings.trustcaller)
 
     async def aclose(self) -> None:
-        """Stop sending and listening, and close every connection. May be called twice."""
+        """Stop deliveries, stop listening and close all connections. A second call does nothing."""
         await self._webhooks.aclose()
         self._raw_http.stop()
         await self._runner.cleanup()
@@ -192,7 +218,7 @@ class Sandbox:
         await self.aclose()
 
     def _route(self, router: web.UrlDispatcher) -> None:
-        """The sandbox's own paths, and everything else to the API."""
+        """Register the sandbox's own paths; all other paths belong to the API."""
         read = {
             "/": self._page,
             "/openapi.yaml": self._openapi,
@@ -256,7 +282,7 @@ class Sandbox:
 
 
 class SandboxWebhooks:
-    """Events on their way to a webhook. `postman` has the log of all attempts."""
+    """Webhook deliveries of one sandbox."""
 
     def __init__(
         self, settings: SandboxSettings, clock: Callable[[], float], sleep: Callable[[float], Awaitable[object]]
@@ -271,11 +297,11 @@ class SandboxWebhooks:
 
     @property
     def pending(self) -> int:
-        """How many senders are busy, and events wait for a retry."""
+        """Number of busy senders plus number of events that wait for a retry."""
         return len(self._tasks)
 
     def send(self, order: WebhookOrder, contacts: Sequence[Contact]) -> list[WebhookEvent]:
-        """Begin to send; the events, in the order of sending."""
+        """Start sending the events of an order; return them in the order of sending."""
         events = events_of(order, self._factory, self._rng, contacts, self._clock())
         self.sender.configure(order.url)
         queue = iter(events)
@@ -284,17 +310,17 @@ class SandboxWebhooks:
         return events
 
     async def wait_until_idle(self) -> None:
-        """Wait until nothing is on its way and nothing waits for a retry."""
+        """Wait until no event is being sent and none waits for a retry."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     def stop(self) -> None:
-        """Nothing more is sent."""
+        """Cancel all deliveries."""
         for task in self._tasks:
             task.cancel()
 
     async def aclose(self) -> None:
-        """Stop, and wait until all have stopped. May be called twice."""
+        """Cancel all deliveries and wait for their end. A second call does nothing."""
         self.stop()
         await self.wait_until_idle()
 
@@ -304,13 +330,16 @@ class SandboxWebhooks:
         task.add_done_callback(self._tasks.discard)
 
     async def _send(self, queue: Iterator[WebhookEvent], url: Secret) -> None:
-        """One sender: the next event, until there is none. What fails waits beside it for its retries."""
+        """Send events from the queue until it is empty; failed events are retried in separate tasks."""
         for event in queue:
             if not await self.sender.attempt(event, url):
                 self._spawn(self.sender.deliver(event, url))
 
     async def _post(self, url: Secret, body: bytes) -> int | str:
-        """The status of the answer, or the name of what went wrong. What the library raises holds the URL."""
+        """Return the status of the answer, or the class name of the exception.
+
+        The text of an aiohttp exception contains the URL, which is a secret.
+        """
         timeout = aiohttp.ClientTimeout(
             total=self._settings.total, sock_connect=self._settings.connect, sock_read=self._settings.read
         )
@@ -326,12 +355,12 @@ class SandboxWebhooks:
 
 
 def openapi_yaml() -> str:
-    """The API of this sandbox in OpenAPI 3.1, as YAML."""
+    """Return the OpenAPI 3.1 description of the served API, as YAML."""
     return files(__package__).joinpath("openapi.yaml").read_text("utf-8")
 
 
 def limits_text(limits: Limits) -> str:
-    """The limits in the form of TRUECALLER_LIMITS: `batch=60/60,token=100/1,mint=10/1800`."""
+    """Format limits for TRUECALLER_LIMITS: `batch=60/60,token=100/1,mint=10/1800`."""
     return ",".join(f"{rule.name}={rule.limit}/{_seconds(rule.per)}" for rule in limits)
 
 
@@ -340,7 +369,7 @@ def _seconds(per: float) -> str:
 
 
 async def _body_of(request: web.Request) -> bytes | SandboxResponse:
-    """The body, or why it cannot be had."""
+    """Return the body, or an error answer if it cannot be read."""
     try:
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
@@ -362,7 +391,7 @@ def _only(method: str) -> Callable[[web.Request], Awaitable[web.Response]]:
 
 
 def _url_host(host: str) -> str:
-    """The host of a URL that leads here from this machine; of all addresses, the loopback one."""
+    """Return the host of a URL that reaches this server from this machine; loopback if unspecified."""
     try:
         address = ip_address(host)
     except ValueError:

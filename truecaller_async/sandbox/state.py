@@ -1,23 +1,22 @@
-"""The account behind the sandbox: its tokens, its limits, its batches, its numbers. No socket, no clock, no chance.
+"""State of one sandbox account: tokens, limits, batches, numbers. Deterministic, without sockets or clock.
 
-`SandboxState.handle` takes one request and the moment (wall-clock seconds) and gives one reply; the same requests at
-the same moments give the same replies, ids included. A clock that steps back stands still until it has caught up.
+`SandboxState.handle` takes one request and the time in wall-clock seconds, and returns one answer. The same requests at
+the same times give the same answers, including ids. If the clock goes back, the previous time is used until the clock
+has caught up.
 
-A request goes through these doors in this order, unless a fault plan has it end otherwise (`faults`):
-
-1. the path and method (404, 405);
-2. the token: a missing header is 401 "Missing authorization header", an unknown or expired token 401 "please login
-   again". Both texts are documented, their status is inferred;
-3. the account in the path: another one is 403, documented text, inferred status;
-4. the limits (`counting`), each counted as documented. That a refusal is 429 with `Retry-After` is the sandbox's
-   choice: the documentation names 429 in prose and prints no answer;
-5. the content (`records`, `management`, `exports`). A request that fails here was admitted and has been charged. What
-   it says of its content type is not looked at, nor are fields and parameters that nobody has heard of.
-
-The rooms beside it do the work: `login` the tokens, `management` the numbers and feature sets, `exports` the links;
-the records are dealt with here.
-
-A batch id that is not known is 404 (undocumented). A batch may be asked for through the path of any version.
+Algorithm:
+    Checks of a request in this order, unless a fault plan ends it earlier:
+    1. path and method (404, 405);
+    2. token: a missing header is 401 "Missing authorization header", an unknown or expired token is 401 "please login
+       again". The texts are documented, the statuses are inferred;
+    3. account in the path: another account is 403 (documented text, inferred status);
+    4. rate limits (`sliding_log`), counted as documented. The 429 with `Retry-After` is chosen by the sandbox, because
+       the documentation mentions 429 in prose only;
+    5. content (`batches`, `endpoints`). A request that fails here was admitted and counted. The content type, unknown
+       fields and unknown parameters are ignored.
+Invariants:
+    - An unknown batch id is 404 (undocumented).
+    - The status of a batch can be requested through the path of any version.
 """
 
 from __future__ import annotations
@@ -48,56 +47,67 @@ from truecaller_async.sandbox.sliding_log import AdmissionControl
 from truecaller_async.sandbox.truth import TruthEntry, TruthLog, digest_of
 
 LABELS_PAGE_SIZE = 1000
+"""Labels on a page if the request names no limit."""
 
 
 @attrs.frozen
 class Stats:
-    """What the server has counted since it began.
-
-    `requests`: what the API was asked, by call, by the status of its answer; one that a fault hid is among them, a
-    request that a fault kept from the API is not. `faults`: what a fault plan did, by call, by name ("apply+reset"); a
-    name that does not begin with "apply" is of requests that the API never saw, and they are found nowhere else.
-    `admitted` and `refused`: requests that met the limits and passed, or got a 429. `violations`: by limit, requests
-    that found no room under it, refused or not. `peaks`: by limit, the most requests admitted in any one window of one
-    token (or of the account). `tokens_live`: at the latest request. `duplicates`: by call, POSTs applied whose very
-    body had been applied before. `records_kept`: how many the truth log still has. `first_submit`, `last_submit`: when
-    the first and the latest batch were accepted, wall-clock seconds.
-    """
+    """Counters since the start or the last reset."""
 
     requests: dict[str, dict[str, int]]
+    """Requests that reached the API, by call and by status of the answer.
+
+    A request whose answer a fault replaced is included; a request that a fault kept from the API is not.
+    """
     faults: dict[str, dict[str, int]]
+    """Injected faults, by call and by name, for example "apply+reset".
+
+    A name that does not begin with "apply" counts requests that did not reach the API; no other counter includes them.
+    """
     admitted: int
+    """Requests that passed the rate limits."""
     refused: int
+    """Requests that were answered with 429 by the rate limits."""
     violations: dict[str, int]
+    """By limit: requests over the limit, rejected or not."""
     peaks: dict[str, int]
+    """By limit: the most requests admitted in one window of one token, or of the account."""
     mints: int
+    """Tokens created."""
     tokens_live: int
+    """Tokens valid at the time of the latest request."""
     batches: int
+    """Batches accepted."""
     records_applied: int
+    """Records that took effect."""
     records_kept: int
+    """Records that the truth log still stores."""
     duplicates: dict[str, int]
+    """By call: POSTs whose body had been applied before."""
     first_submit: float | None
+    """Wall-clock seconds of the first accepted batch."""
     last_submit: float | None
+    """Wall-clock seconds of the latest accepted batch."""
 
     @property
     def reached_api(self) -> int:
-        """Requests that reached the API."""
+        """Number of requests that reached the API."""
         return sum(sum(statuses.values()) for statuses in self.requests.values())
 
     @property
     def faulted(self) -> int:
-        """Requests that were met by a fault, whether they reached the API or not."""
+        """Number of requests with an injected fault, whether or not they reached the API."""
         return sum(sum(done.values()) for done in self.faults.values())
 
     @property
     def blocked_by_faults(self) -> int:
-        """Requests that a fault kept from the API."""
+        """Number of requests that a fault kept from the API."""
         return sum(count for done in self.faults.values() for name, count in done.items() if not reaches_api(name))
 
 
 @attrs.frozen(repr=False)
 class _Post:
-    """A write that passed the limits. `new_id` is the batch id of the answer, where the answer has one."""
+    """Admitted POST of records; `new_id` is the batch id for the answer."""
 
     call: str
     form: Form
@@ -108,7 +118,7 @@ class _Post:
 
 
 class SandboxState:
-    """One account, from nothing. It began at that moment (wall-clock seconds), or with its first request."""
+    """One account; `began` is its start in wall-clock seconds, by default the time of the first request."""
 
     def __init__(self, settings: SandboxSettings | None = None, began: float | None = None) -> None:
         self.settings = settings or SandboxSettings()
@@ -132,9 +142,14 @@ class SandboxState:
         }
 
     def handle(self, method: str, path_qs: str, headers: Mapping[str, str], body: bytes, now: float) -> SandboxResponse:
-        """Answer one request. Header names are lower case; `now` is wall-clock seconds, and the answer's `Date`.
+        """Answer one request. Raises nothing.
 
-        Raises nothing.
+        Args:
+            method: HTTP method.
+            path_qs: path and query.
+            headers: headers with lower-case names.
+            body: body in bytes.
+            now: wall-clock seconds; also the `Date` of the answer.
         """
         self._now = now = max(self._now, now)
         target = find(method, path_qs)
@@ -148,7 +163,6 @@ class SandboxState:
     def _answer_at_api(
         self, target: RouteTarget | SandboxResponse, headers: Mapping[str, str], body: bytes, now: float
     ) -> SandboxResponse:
-        """The request is at the API."""
         if isinstance(target, SandboxResponse):
             call, reply = "other", target
         else:
@@ -157,7 +171,7 @@ class SandboxState:
         return reply
 
     def stats(self) -> Stats:
-        """The counts so far."""
+        """Return the counters so far."""
         return Stats(
             requests=_by_call(self._requests),
             faults=_by_call(self._faults.injected),
@@ -176,11 +190,11 @@ class SandboxState:
         )
 
     def truth(self, after: int = 0, limit: int = 1000) -> list[TruthEntry]:
-        """The next `limit` applied records whose number is above `after`, in the order in which they were applied."""
+        """Return the next `limit` applied records with a number above `after`, in order."""
         return self._truth.entries(after, limit)
 
     def export_file(self, name: str, now: float) -> SandboxResponse:
-        """The file behind the link of an export; no token is asked for and nothing is counted."""
+        """Return the file of an export link; needs no token and is not counted."""
         self._now = now = max(self._now, now)
         return self._export_api.file(name, now)
 
@@ -245,7 +259,7 @@ class SandboxState:
         return self._record_answers.pushed(post.form, verdict_on(record), post.new_id)
 
     def _refused(self, post: _Post, records: Sequence[Record]) -> dict[int, RecordRejection]:
-        """The records that break a rule, by index."""
+        """Return the rejections of the records that break a rule, by index."""
         refusal_of, now_ms = self._inspectors[post.form.version].refusal, math.floor(post.now * 1000)
         return {
             index: refusal
@@ -254,7 +268,10 @@ class SandboxState:
         }
 
     def _apply(self, post: _Post, records: Sequence[Record], refused: Mapping[int, RecordRejection]) -> None:
-        """From here on it has happened. A real-time record is final at once; only v1 tells an id for it."""
+        """Record that a POST took effect.
+
+        A real-time record is final at once; only v1 returns an id for it.
+        """
         batched = post.call == "submit"
         digest = digest_of(post.body)
         self._truth.append(
@@ -294,7 +311,7 @@ class SandboxState:
         return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
 
     def _new_batch_id(self, form: Form) -> str:
-        """A UUID, or text in the form of the one sample that is none."""
+        """Return a UUID, or an id in the form of the one documented sample that is not a UUID."""
         new_id = self._new_id()
         if form is V1 or ResponseVariant.OPAQUE_BATCH_IDS not in self.settings.response_variants:
             return new_id

@@ -1,9 +1,9 @@
-"""The status of a batch, row by row, in the form of the path that asks.
+"""Status of a batch, as rows in the format of the requested version.
 
-Documented: a bare array of flat rows in v1, an object with `data` in v2; moments have three fractional digits in v1
-and two in v2, as in the samples. The sandbox's own choices: v3's answer is v2's, with a `+` before every number; a v1
-row that failed has its message beside the status; a field that was not sent is left out of a row. The rows are in the
-order of the request, one for each record, unless an oddity says otherwise.
+Documented: a bare array of flat rows in v1, an object with `data` in v2; times have three fractional digits in v1 and
+two in v2, as in the samples. Chosen by the sandbox: v3 answers like v2 with a `+` before every number; a failed row of
+v1 has its message next to the status; a field that was not sent is omitted. There is one row per record, in the order
+of the request, unless a response variant changes that.
 """
 
 from __future__ import annotations
@@ -72,18 +72,24 @@ class _Status(msgspec.Struct):
 
 @attrs.frozen
 class StatusRenderer:
-    """How statuses are shown: for whom, the word before the final one, and in which form."""
+    """Renders batch statuses."""
 
     client_account_id: str
+    """Account in the answers."""
     pending: RecordVerdict
+    """Status before the final one."""
     mask_numbers: bool
+    """True: numbers are shown as asterisks."""
     shuffle: bool
+    """True: rows are in a random order that is fixed for the batch."""
     row_type: type[_Row]
+    """Class of the rows of v2 and v3."""
     row_faults: StatusRowFaults
+    """Defects of rows."""
 
     @classmethod
     def from_settings(cls, settings: SandboxSettings) -> StatusRenderer:
-        """The view that the settings ask for."""
+        """Create a renderer from the settings."""
         response_variants = settings.response_variants
         return cls(
             settings.client_account_id,
@@ -95,7 +101,7 @@ class StatusRenderer:
         )
 
     def answer(self, form: Form, applied: AppliedPost, now: float) -> SandboxResponse:
-        """The status of every record of a batch at that moment."""
+        """Return the status of every record of a batch at this time in wall-clock seconds."""
         own = (SandboxStatusRow(*said) for said in applied.statuses(now, self.pending))
         lines = self._rendered(form, self.row_faults.apply(applied, own, now))
         if self.shuffle:
@@ -114,7 +120,7 @@ class StatusRenderer:
 
 
 _RenderedRow = tuple[str | None, str | None, SandboxStatusRow]
-"""A row before it has its version's names: caller and receiver as shown, and the rest."""
+"""Row before the names of its version are applied: shown caller, shown receiver, and the row."""
 
 
 def _digits(number: str | None) -> str | None:

@@ -1,12 +1,14 @@
-"""The deprecated exports: a link to a file, and the file.
+"""Deprecated exports: a link to a file, and the file.
 
-Documented: the two paths, their required parameters, that the answer is a URL, and that the link lives 10 minutes. The
-body of the answer is printed nowhere; its shape is a setting. Everything else is the sandbox's own: parameters that
-are missing or no whole numbers are 400 `{"message"}`, the form of the exports' documented error; the file is CSV with
-invented lines, the same for the same link; a link that is too old, or was never given, is 404; of more than
-`LINKS_MAX` links the oldest are forgotten.
+Documented: the two paths, their required parameters, the answer is a URL, the link is valid for 10 minutes. The body of
+the answer is not documented; its form is a setting. Chosen by the sandbox:
 
-The link leads to the host by which the sandbox was asked, and needs no token.
+- missing or non-integer parameters are 400 `{"message"}`, the documented form of an export error;
+- the file is CSV with generated lines, always the same for the same link;
+- an expired or unknown link is 404;
+- if there are more than `LINKS_MAX` links, the oldest are removed.
+
+The link has the host of the request and needs no token.
 """
 
 from __future__ import annotations
@@ -25,10 +27,13 @@ from truecaller_async.sandbox.settings import SandboxSettings
 
 PATH = "/_sandbox/exports/"
 LINK_LIFE_SECONDS = 600.0
+"""Time for which a link is valid."""
 LINKS_MAX = 10_000
+"""Links that are stored."""
 FILE_LINES = 12
+"""Lines of a file."""
 FILE_SPAN_SECONDS = 86_400.0
-"""The lines of a file are from so many seconds before its link was given."""
+"""Maximum age of the lines of a file when its link is created."""
 
 NO_EXPORT = "No CMB found for client Id"
 _HOST = re.compile(r"[\w.:\[\]-]{1,255}", re.ASCII)
@@ -37,7 +42,7 @@ _SECONDS = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 @attrs.frozen
 class _FileKind:
-    """One kind of file: its columns, and the words of its last column."""
+    """Kind of file: its columns and the possible values of the last one."""
 
     columns: tuple[str, ...]
     last_column_values: tuple[str, ...]
@@ -54,7 +59,7 @@ class _Link:
 
 
 class ExportApi:
-    """The links of one account. `new_id` gives a new UUID."""
+    """Export links of one account; `new_id` returns a new UUID."""
 
     def __init__(self, settings: SandboxSettings, new_id: Callable[[], str]) -> None:
         self._settings = settings
@@ -62,15 +67,15 @@ class ExportApi:
         self._links: OrderedDict[str, _Link] = OrderedDict()
 
     def user_feedback(self, target: RouteTarget, headers: Mapping[str, str], now: float) -> SandboxResponse:
-        """A link to the answers of a survey."""
+        """Return a link to the answers of a survey."""
         return self._request_link(FEEDBACK, target, ("from_date",), headers, now)
 
     def call_me_back(self, target: RouteTarget, headers: Mapping[str, str], now: float) -> SandboxResponse:
-        """A link to the requests for a call back."""
+        """Return a link to the requests for a call back."""
         return self._request_link(CALLBACK, target, ("from", "to"), headers, now)
 
     def file(self, name: str, now: float) -> SandboxResponse:
-        """The file behind a link, by the last segment of its path."""
+        """Return the file of a link, by the last segment of its path."""
         link = self._links.get(name)
         if link is None or now >= link.given_at + LINK_LIFE_SECONDS:
             return not_found(f"no such file: a link lives {LINK_LIFE_SECONDS / 60:.0f} minutes")

@@ -1,13 +1,15 @@
-"""Number management: feature sets, the listing and delisting of numbers, and their details.
+"""Number management: feature sets, publishing and delisting of numbers, number details.
 
-Documented: the fields of all answers; a list of 1 to 10,000 numbers; that number details take one filter at a time;
-the two names of the pagination, `pagination_info` and `pagination_information`; that a delisting of numbers that were
-never listed is "failed". The sandbox's own choices, because nothing is printed: the one-filter rule holds for feature
-sets too; a filter that nothing has matches nothing; an unknown feature set is 404; a delisting is "pending" as soon as
-one of its numbers is on its way out, and a listing is always "pending"; a listing for which the account has no room is
-400 `invalid-input`; a list of numbers that is no list of texts is 400 `invalid-input`; details of a
-number whose feature set is without a label have an empty `label_name`, and `call_me_back` "disabled" is the opposite
-of the printed "enabled".
+Documented: the fields of all answers; a request has 1 to 10,000 numbers; number details take one filter at a time; the
+pagination is called `pagination_info` or `pagination_information`; a delisting of numbers that were never listed is
+"failed". Chosen by the sandbox:
+
+- the rule of one filter also applies to feature sets; a filter value without a match gives an empty page;
+- an unknown feature set is 404;
+- a delisting is "pending" if at least one of its numbers is being removed; a listing is always "pending";
+- a listing above the account's number limit, and a list that does not contain texts, is 400 `invalid-input`;
+- number details without a label have an empty `label_name`; `call_me_back` is "disabled" as the opposite of the
+  documented "enabled".
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ class _Numbers(msgspec.Struct):
 
 
 class NumberApi:
-    """The feature sets of one account and the numbers in them."""
+    """Feature sets of one account and their numbers."""
 
     def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
@@ -65,7 +67,7 @@ class NumberApi:
         self._store = NumberStore(settings.list_after, settings.numbers_limit)
 
     def feature_sets(self, target: RouteTarget) -> SandboxResponse:
-        """A page of feature sets."""
+        """Return a page of feature sets."""
         asked = _filter_of(target, SET_FILTERS)
         page = page_of(target, self._settings.page_limit)
         if isinstance(asked, SandboxResponse):
@@ -85,7 +87,7 @@ class NumberApi:
         )
 
     def publish(self, target: RouteTarget, body: bytes, now: float) -> SandboxResponse:
-        """Numbers on their way into a feature set."""
+        """Start publishing numbers in a feature set."""
         numbers = self._numbers_of(target, body)
         if isinstance(numbers, SandboxResponse):
             return numbers
@@ -107,7 +109,7 @@ class NumberApi:
         )
 
     def delist(self, target: RouteTarget, body: bytes, now: float) -> SandboxResponse:
-        """Numbers on their way out of a feature set."""
+        """Start removing numbers from a feature set."""
         numbers = self._numbers_of(target, body)
         if isinstance(numbers, SandboxResponse):
             return numbers
@@ -125,7 +127,7 @@ class NumberApi:
         )
 
     def numbers(self, target: RouteTarget, now: float) -> SandboxResponse:
-        """A page of number details."""
+        """Return a page of number details."""
         asked = _filter_of(target, NUMBER_FILTERS)
         page = page_of(target, self._settings.page_limit)
         if isinstance(asked, SandboxResponse):
@@ -161,7 +163,7 @@ class NumberApi:
         return numbers
 
     def _status_of(self, entry: NumberEntry, now: float) -> str | None:
-        """The status that a number shows; None where it shows none yet."""
+        """Return the status of a number; None if the number is not shown yet."""
         listed = entry.was_listed(now)
         if self._settings.pending_numbers == "hidden":
             return "listed" if listed else None
@@ -213,7 +215,7 @@ class NumberApi:
 
 
 def _filter_of(target: RouteTarget, names: tuple[str, ...]) -> tuple[str, str] | SandboxResponse | None:
-    """The one filter that is asked for, as name and value."""
+    """Return name and value of the requested filter."""
     asked = [(name, value) for name in names if (value := target.query_value(name)) is not None]
     if len(asked) > 1:
         return invalid(f"one filter at a time, not {' and '.join(name for name, _ in asked)}")

@@ -1,6 +1,6 @@
-"""Pages of a list: `page` and `limit` as every list of the API takes them, the first page being 1.
+"""Pagination of lists: `page` (from 1) and `limit`.
 
-What is said of a `page` or a `limit` that is no whole number from 1 is the sandbox's own.
+The error for a value that is not a positive integer is chosen by the sandbox.
 """
 
 from __future__ import annotations
@@ -21,23 +21,25 @@ _WHOLE = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
 @attrs.frozen
 class PageRequest:
-    """Which piece of a list is asked for."""
+    """Requested page of a list."""
 
     number: int
+    """Page number, from 1."""
     limit: int
+    """Items on a page."""
 
     def slice_of(self, items: Sequence[T]) -> Sequence[T]:
-        """The items on this page; none beyond the last one."""
+        """Return the items on this page; none beyond the last page."""
         start = (self.number - 1) * self.limit
         return items[start : start + self.limit]
 
     def page_count(self, count: int) -> int:
-        """How many pages so many items fill; none for no items."""
+        """Return the number of pages for `count` items; 0 for no items."""
         return -(-count // self.limit)
 
 
 def page_of(target: RouteTarget, limit: int) -> PageRequest | SandboxResponse:
-    """The page that a request asks for, with `limit` items where it does not say how many."""
+    """Return the requested page, or a 400 answer; `limit` is the default page size."""
     asked = {"page": 1, "limit": limit}
     for name in asked:
         text = target.query_value(name)

@@ -1,4 +1,4 @@
-"""What goes wrong between a client and the sandbox, as a plan: data, seeded, the same in every run.
+"""Fault plans: which requests get which fault. Deterministic for a seed.
 
 A plan is JSON, or the classes below:
 
@@ -8,28 +8,21 @@ A plan is JSON, or the classes below:
         {"call": "batch.submit", "probability": 0.03, "do": ["reset"]},
         {"call": "*", "from": 10.0, "until": 20.0, "do": ["503"]}]}
 
-`call` is one of `CALLS`, or "*" for every request to the API, paths that do not exist too; TrustCaller and the paths
-below /_sandbox/ are never concerned. The other fields say which of these requests it strikes; those that are there must
-all be true, and without any it is every request:
+`call` is a name of `CALLS`, or "*" for every request to the API, including unknown paths; TrustCaller and the paths
+below /_sandbox/ get no faults. The other fields select requests of that call; all that are present must match:
 
-    nth           the n-th request of that call, counted from 1
-    probability   as the dice fall: each fault has its own, so the same request meets the same luck in every run
-    from, until   seconds since the sandbox began or was reset; `until` is the first moment after it
+    nth           the n-th request of the call, from 1
+    probability   drawn per request; each fault has its own random generator, so all runs draw the same values
+    from, until   seconds since the start or the last reset; `until` is exclusive
 
-The first fault of the list that strikes a request is the one that is done, and the later ones are passed over for it;
-`["apply"]`, by which nothing goes wrong, exempts a call from what follows.
+The first matching fault of the list is injected. `["apply"]` injects nothing, so it exempts a call from later faults.
+`do` is a list of steps in this order:
 
-`do` is the steps, in this order:
+    apply           the request reaches the API and is counted by the limits. Without it the API does not see it
+    delay:SECONDS   seconds before the first byte: above 0, below 100,000, at most 6 decimals
+    RESPONSE        a name of `FAULT_RESPONSES`; by default "answer", the API's own answer, which needs "apply"
 
-    apply           the request reaches the API, takes effect if it is a good one, and is charged to its limits like any
-                    other. Without it the API never sees the request: nothing is applied, charged, or found wrong.
-    delay:SECONDS   the first byte of the answer is so late: above 0, below 100,000, with 6 decimals at most
-    ENDING          one out of `endings.ENDINGS`: what the client gets. Without one it is "answer", the API's own
-                    answer, and that needs "apply"
-
-An ending after "apply" hides what happened, which is the point of it. So every fault exists twice, and a client that
-treats both alike is found out by the truth log. Mind that after "apply" some endings are lies that no client can see
-through: everywhere else a 429, a 400 or a 401 means that nothing was applied.
+A fault response after "apply" hides that the request took effect; the truth log shows it.
 """
 
 from __future__ import annotations
@@ -69,34 +62,48 @@ CALLS: Mapping[str, str] = MappingProxyType(
         "call_me_back": "exports",
     }
 )
-"""The name of a call in a plan, by the action of its route."""
+"""Names of calls in a plan, by action of the route."""
 
 OTHER = "other"
-"""Requests that no route knows. Only "*" strikes them."""
+"""Call name of requests without a route; only "*" matches it."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line of a plan: which requests, and what is done to them. `since` is `from` in JSON."""
+    """One fault of a plan: which requests it matches, and its steps.
+
+    Times are seconds since the start of the sandbox.
+    """
 
     call: str
+    """Name of the call, or "*"."""
     do: tuple[str, ...]
+    """Steps."""
     nth: int | None = None
+    """Number of the request of this call, from 1."""
     probability: float | None = None
+    """Probability from 0 to 1."""
     since: float | None = msgspec.field(default=None, name="from")
+    """Start in seconds, inclusive; `from` in JSON."""
     until: float | None = None
+    """End in seconds, exclusive."""
 
     @property
     def name(self) -> str:
-        """What is done, in one word."""
+        """Steps joined with "+", as in `Stats.faults`."""
         return STEP_SEPARATOR.join(self.do)
 
     @property
     def applies(self) -> bool:
-        """Whether the request reaches the API."""
+        """True if the request reaches the API."""
         return self.do[0] == APPLY
 
     def respond(self, api_answer: SandboxResponse | None, now: float) -> SandboxResponse:
-        """What the client gets, where the API said that at this moment, or was not asked."""
+        """Return the answer that the client gets.
+
+        Args:
+            api_answer: answer of the API; None if the request did not reach it.
+            now: wall-clock seconds.
+        """
         ending, argument = find(self.do[-1]) or (FAULT_RESPONSES[ANSWER], None)
         reply = ending.make(api_answer, argument, now)
         late = next((step for step in self.do if _is_delay(step)), None)
@@ -104,13 +111,16 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Faults in the order in which they are looked at, and the seed of their dice.
+    """Faults in the order in which they are checked, and the seed of their probabilities.
 
-    Raises `ConfigError` with the place and the rule where a plan is wrong.
+    Raises:
+        ConfigError: if the plan is wrong; the message names the JSON path and the rule.
     """
 
     faults: tuple[Fault, ...]
+    """Faults in order."""
     seed: int = 0
+    """Seed of the probabilities."""
 
     def __post_init__(self) -> None:
         for index, fault in enumerate(self.faults):
@@ -119,7 +129,11 @@ class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def parse(cls, text: str | bytes) -> Self:
-        """The plan in this JSON, which may begin with a byte order mark. Raises `ConfigError`."""
+        """Read a plan from JSON, with or without a byte order mark.
+
+        Raises:
+            ConfigError: if the text is not a valid plan.
+        """
         text = without_bom(text)
         try:
             plan = msgspec.json.decode(text, type=cls)
@@ -132,7 +146,7 @@ class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FaultInjector:
-    """A plan under way. `done` counts what was done, by call and by its name."""
+    """Selects faults for requests; `injected` counts them by call and by name."""
 
     def __init__(self, plan: FaultPlan | None, began: float | None) -> None:
         self._faults = plan.faults if plan else ()
@@ -145,7 +159,7 @@ class FaultInjector:
         self.injected: Counter[tuple[str, str]] = Counter()
 
     def select(self, action: str | None, now: float) -> Fault | None:
-        """What goes wrong with one more request, if anything does."""
+        """Return the fault for one more request, or None."""
         self._began = now if self._began is None else self._began
         call, age = CALLS[action] if action else OTHER, now - self._began
         struck = [fault for index, fault in enumerate(self._faults) if self._matches(index, fault, call, age)]
@@ -155,7 +169,7 @@ class FaultInjector:
         return struck[0]
 
     def _matches(self, index: int, fault: Fault, call: str, age: float) -> bool:
-        """Every fault counts and throws its dice for every request of its call, whatever comes of it."""
+        """Return whether a fault matches. Updates its counter and its generator for every request of its call."""
         if fault.call not in (ANY_CALL, call):
             return False
         self._seen[index] += 1
@@ -169,7 +183,7 @@ class FaultInjector:
 
 
 def reaches_api(name: str) -> bool:
-    """Whether a request reaches the API that meets the fault of this name."""
+    """Return whether a request with the fault of this name reaches the API."""
     return name.partition(STEP_SEPARATOR)[0] == APPLY
 
 
@@ -178,7 +192,7 @@ def _plan_error(what: str) -> ConfigError:
 
 
 def _problems(fault: Fault) -> Iterator[tuple[str, object, str]]:
-    """Field, value and rule of what is wrong."""
+    """Yield field, value and rule of each error."""
     known = sorted({*CALLS.values(), ANY_CALL})
     if fault.call not in known:
         yield "call", fault.call, f"one of {', '.join(known)}"

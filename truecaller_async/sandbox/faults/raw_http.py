@@ -1,11 +1,12 @@
-"""What is written on the socket for a reply: by the HTTP library where it is a whole answer, byte by byte where not.
+"""Writer of answers: aiohttp writes complete answers, this module writes damaged ones byte by byte.
 
-`head_of` and `written_of` say, without any I/O, which bytes a manner is made of. `RawHttp` writes them, waits where
-there is something to wait for, and ends the connection: no manner leaves one that could be used again. A body that is
-too large to be built is made piece by piece while it is written, no faster than the client reads.
+`encode_head` and the encoders return the bytes of a delivery mode, without I/O. `RawHttp` writes them, waits if the
+mode has delays, and then closes the connection: no damaged answer leaves a reusable connection. A very large body is
+generated in pieces while it is written, no faster than the client reads.
 
-Nothing here outlives its client. The server cancels a request whose connection is gone (`handler_cancellation`), and
-with it the waiting; and `RawHttp.stop` breaks every connection on which something is still being written or waited for.
+Invariants:
+    - No task outlives its client: aiohttp cancels the handler of a closed connection (`handler_cancellation`).
+    - `RawHttp.stop` aborts each connection with an incomplete answer.
 """
 
 from __future__ import annotations
@@ -24,18 +25,21 @@ from truecaller_async.sandbox.answers import DeliveryMode, SandboxResponse
 
 MIB_BYTES = 1024 * 1024
 HUGE_BODY_BYTES = 1024 * MIB_BYTES
+"""Body size of `DeliveryMode.HUGE`."""
 BOMB_UNPACKED_BYTES = 200 * MIB_BYTES
+"""Unpacked body size of `DeliveryMode.BOMB`."""
 PIECE_BYTES = 64 * 1024
+"""Size of one piece of a generated body."""
 EXCESS_LENGTH_BYTES = 100
-"""Bytes that a lying length promises and that never come."""
+"""Bytes by which a false `Content-Length` exceeds the body."""
 LONG_HEADER = b"x-long: " + b"x" * 16 * 1024 + b"\r\n"
 
 NO_LINGER = struct.pack("ii", 1, 0)
-"""A socket that is closed with this option on resets its connection."""
+"""Value of SO_LINGER with which closing a socket resets the connection."""
 
 
 def encode_head(reply: SandboxResponse, framing: bytes | None = None) -> bytes:
-    """The head of an answer: its status line, its headers, and how long its body is said to be."""
+    """Return the status line, the headers and the framing headers of an answer."""
     phrase = next((known.phrase for known in HTTPStatus if known == reply.status), "Unknown")
     lines = [f"HTTP/1.1 {reply.status} {phrase}", *(f"{name}: {value}" for name, value in reply.headers.items())]
     framing = _length(len(reply.body)) if framing is None else framing
@@ -103,14 +107,14 @@ RAW_ENCODERS: Mapping[DeliveryMode, Callable[[SandboxResponse], bytes]] = Mappin
         DeliveryMode.LONG_HEADER: _long_header,
     }
 )
-"""The bytes of the manners that are written at once."""
+"""Encoders of the delivery modes that are written in one piece."""
 
 LEFT_OPEN_MODES = (DeliveryMode.STALL, DeliveryMode.LONG_LENGTH)
-"""After these bytes the connection stays open, and nothing more is said."""
+"""Delivery modes in which the connection stays open after the last byte."""
 
 
 def drip_parts(reply: SandboxResponse) -> tuple[bytes, bytes, bytes]:
-    """What is written at once, what byte by byte behind it, and what at once behind that."""
+    """Return the bytes written at once, the bytes written one by one, and the bytes written after them."""
     if reply.mode is DeliveryMode.DRIP:
         return encode_head(reply), reply.body, b""
     return b"", encode_head(reply), reply.body
@@ -138,18 +142,22 @@ def _bomb() -> Iterator[bytes]:
 STREAMED_BODIES: Mapping[DeliveryMode, Callable[[], Iterator[bytes]]] = MappingProxyType(
     {DeliveryMode.HUGE: _huge, DeliveryMode.ENDLESS: _endless, DeliveryMode.BOMB: _bomb}
 )
-"""The bodies that are made while they are written."""
+"""Generators of the bodies that are produced while they are written."""
 
 
 class RawHttp:
-    """Writes replies. `sleep` waits where a reply is late or comes slowly."""
+    """Writes answers to connections; `sleep` waits for delays."""
 
     def __init__(self, sleep: Callable[[float], Awaitable[object]]) -> None:
         self._sleep = sleep
         self._open_transports: set[asyncio.Transport] = set()
 
     async def answer(self, request: web.Request, reply: SandboxResponse) -> web.StreamResponse:
-        """Say this reply to this request. What is returned is for the library, which may find the connection gone."""
+        """Write an answer for a request.
+
+        Returns:
+            A response for aiohttp, which can find the connection closed.
+        """
         transport = request.transport
         if transport is None:
             return web.Response()
@@ -162,7 +170,7 @@ class RawHttp:
             self._open_transports.discard(transport)
 
     def stop(self) -> None:
-        """Break the connections on which an answer is not complete."""
+        """Abort all connections with an incomplete answer."""
         for transport in self._open_transports:
             transport.abort()
 
@@ -190,7 +198,7 @@ class RawHttp:
 
 
 def full_response(reply: SandboxResponse) -> web.Response:
-    """A whole answer, as the library writes it."""
+    """Return a complete answer for aiohttp."""
     return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
 
 
@@ -204,7 +212,7 @@ async def _write(transport: asyncio.Transport, reply: SandboxResponse) -> None:
 
 
 async def _stream(request: web.Request, reply: SandboxResponse) -> web.StreamResponse:
-    """A body without an end of its own, or with one that few will wait for."""
+    """Write a generated body: huge, endless, or a compression bomb."""
     response = web.StreamResponse(status=reply.status, headers=reply.headers)
     if reply.mode is DeliveryMode.HUGE:
         response.content_length = HUGE_BODY_BYTES

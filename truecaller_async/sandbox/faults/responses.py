@@ -1,13 +1,13 @@
-"""Endings: what a client gets in the place of an answer, by one word, some with an argument behind a colon.
+"""Fault responses: what a client gets instead of the API's answer, by name, some with an argument after a colon.
 
-An ending is told what the API said, or None where the request never reached it. It makes one `Reply` of that:
+A fault response receives the API's answer, or None if the request did not reach the API. It returns one of these:
 
-- one of its own, such as the page of a gateway, and the API's answer is hidden;
-- the API's answer, damaged, cut, dripped or lied about; where there is none, `STAND_IN` is damaged in its place;
-- a connection that ends, or does not.
+- a fixed answer, such as the error page of a gateway; the API's answer is discarded;
+- the API's answer with damage, or in a damaging delivery mode. If the API gave none, `PLACEHOLDER` is damaged;
+- a connection that is closed or stays silent.
 
-`ENDINGS` is the whole repertoire, in the order in which people should read it. A moment in a header, such as
-`Retry-After` with a date, is told against the clock that is in the same answer's `Date`.
+`FAULT_RESPONSES` lists all of them in the order of the documentation. A date in a header, such as `Retry-After`, is
+relative to the `Date` of the same answer.
 """
 
 from __future__ import annotations
@@ -32,23 +32,26 @@ from truecaller_async.sandbox.answers import (
 )
 
 ResponseFactory: TypeAlias = Callable[[SandboxResponse | None, str | None, float], SandboxResponse]
-"""What the API said, the argument where one is given, and the server's clock."""
+"""Takes the API's answer, the argument of the step, and wall-clock seconds."""
 
 NESTED_LISTS_COUNT = 100_000
+"""Nesting depth of the body of "deep"."""
 LONG_NUMBER_DIGITS = 5_000
+"""Length of the integers of "digits"."""
 DEFAULT_DRIP_SECONDS = "0.1"
+"""Default argument of "drip" and "drip-headers"."""
 REDIRECT_URL = "https://elsewhere.example/"
 
 _SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,6})?", re.ASCII)
 _DATE = re.compile(r"date([+-][0-9]{1,8})", re.ASCII)
 
 PLACEHOLDER = answer({"message": "this request did not reach the API"})
-"""What is damaged where the API was not asked."""
+"""Answer that is damaged if the request did not reach the API."""
 
 
 @attrs.frozen
 class Argument:
-    """What may stand behind the colon. `rule` ends the sentence "it must be"."""
+    """Argument of a step. `rule` completes the sentence "it must be"."""
 
     name: str
     rule: str
@@ -57,7 +60,7 @@ class Argument:
 
 @attrs.frozen
 class FaultResponse:
-    """How the reply is made, and what argument it takes, if any."""
+    """Factory of an answer, and the argument that it takes."""
 
     make: ResponseFactory
     argument: Argument | None = None
@@ -68,7 +71,10 @@ def _is_seconds(text: str) -> bool:
 
 
 def _is_retry_after(text: str) -> bool:
-    """A date that is written wrongly would go out as a word, and nobody would notice."""
+    """Return whether the text is a valid argument.
+
+    A misspelled date is rejected, because it would be sent as plain text without a warning.
+    """
     if text[:4].lower() == "date":
         return _DATE.fullmatch(text) is not None
     return text.isprintable()
@@ -84,12 +90,12 @@ URL = Argument("URL", "any text on one line", str.isprintable)
 
 
 def seconds_of(text: str) -> float:
-    """The seconds in a good argument."""
+    """Return the seconds of a valid argument."""
     return float(text)
 
 
 def find(step: str) -> tuple[FaultResponse, str | None] | None:
-    """The ending that this step names, and its argument; None where it is no ending, or its argument is wrong."""
+    """Return the fault response and the argument that a step names; None if the step is not valid."""
     name, colon, argument = step.partition(":")
     ending = FAULT_RESPONSES.get(name)
     if ending is None:
@@ -101,7 +107,7 @@ def find(step: str) -> tuple[FaultResponse, str | None] | None:
 
 
 def rule_for(step: str) -> str:
-    """What a step must be that is no ending."""
+    """Return the rule that an invalid step breaks."""
     name, colon, _ = step.partition(":")
     ending = FAULT_RESPONSES.get(name)
     if ending is None or not colon:
@@ -112,18 +118,18 @@ def rule_for(step: str) -> str:
 
 
 def _fixed(reply: SandboxResponse) -> ResponseFactory:
-    """Always this reply."""
+    """Return a factory that always returns this answer."""
     return lambda _said, _argument, _now: reply
 
 
 def _gateway_page(status: int, title: str) -> SandboxResponse:
-    """What a gateway says in the place of the API."""
+    """Return the error page of a gateway."""
     text = f"<html>\n<head><title>{status} {title}</title></head>\n<body><h1>{status} {title}</h1></body>\n</html>\n"
     return SandboxResponse(status, {"content-type": "text/html"}, text.encode())
 
 
 def _with_retry_after(reply: SandboxResponse) -> ResponseFactory:
-    """This reply; with an argument, that is its `Retry-After`."""
+    """Return a factory that adds its argument as `Retry-After`."""
 
     def make(_said: SandboxResponse | None, argument: str | None, now: float) -> SandboxResponse:
         if argument is None:
@@ -143,12 +149,12 @@ def _redirect(status: int) -> ResponseFactory:
 
 
 def _json_body(body: bytes) -> ResponseFactory:
-    """A 200 in JSON with this body."""
+    """Return a factory for a 200 with this body, declared as JSON."""
     return _fixed(attrs.evolve(PLACEHOLDER, body=body))
 
 
 def _answer_to_damage(api_answer: SandboxResponse | None) -> SandboxResponse:
-    """What there is to be damaged: an answer with a body."""
+    """Return the API's answer if it has a body, otherwise the placeholder."""
     return api_answer if api_answer is not None and api_answer.body else PLACEHOLDER
 
 
@@ -163,7 +169,7 @@ def _half(said: SandboxResponse | None, _argument: str | None, _now: float) -> S
 
 
 def _delivered(mode: DeliveryMode) -> ResponseFactory:
-    """The API's own answer, in this manner."""
+    """Return a factory for the API's answer in this delivery mode."""
     return lambda said, _argument, _now: attrs.evolve(_answer_to_damage(said), mode=mode)
 
 
@@ -181,7 +187,7 @@ def _unchanged(said: SandboxResponse | None, _argument: str | None, _now: float)
 
 
 def _in_every_field(value: bytes) -> bytes:
-    """An answer in which every call finds this value where it looks."""
+    """Return a JSON object that has this value in each field that a client reads."""
     names = (b"token", b"batch_id", b"status", b"message", b"data", b"numbers", b"feature_sets", b"url")
     return b"{" + b", ".join(b'"%s": %s' % (name, value) for name in names) + b"}"
 
@@ -232,4 +238,4 @@ FAULT_RESPONSES: Mapping[str, FaultResponse] = MappingProxyType(
         "long-header": FaultResponse(_delivered(DeliveryMode.LONG_HEADER)),
     }
 )
-"""Everything that can be said in the place of the API's own answer, by name."""
+"""All fault responses by name."""

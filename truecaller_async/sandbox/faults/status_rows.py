@@ -1,13 +1,13 @@
-"""Rows of a status that should not be as they are: missing, late, twice, at odds with each other, of another batch.
+"""Defects of batch status rows: missing, late, repeated, contradicting, or of another batch.
 
-One record in `EVERY` is concerned by each of these oddities, and at least one in every batch. Which one comes from the
-oddity's name and the batch's own seed, so that two polls and two runs of the same seed see the same rows; several
-oddities may meet at one record, and where its row is missing there is nothing to repeat.
-
-A foreign row is about numbers that nobody has (no country has the code 999) and a window an hour earlier, and says the
-opposite of the row that it follows: a client that takes it for its own claims something false. In v1 it names the
-other batch and the other account. Where everything that a row shows could be ours, no client could tell; such a row is
-not made here.
+Algorithm:
+    Each variant affects one record in `FAULT_INTERVAL_RECORDS`, and at least one per batch. The variant's name and the
+    seed of the batch select the records, so two polls and two runs with the same seed get the same rows. Several
+    variants can affect the same record; if its row is missing, nothing is repeated.
+Invariants:
+    - A foreign row has numbers that cannot exist (country code 999 is unassigned), a window one hour earlier, and the
+      opposite status of the row before it. A client that accepts it reports a wrong result.
+    - In v1 a foreign row names its own batch and account. Rows that no client could distinguish are not generated.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from truecaller_async.sandbox.batches.records import Record
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
 
 FAULT_INTERVAL_RECORDS = 25
+"""One of this many records is affected."""
 UNASSIGNED_COUNTRY_CODE = "999"
+"""Country code without numbers."""
 HOUR_MS = 60 * 60 * 1000
 
 ROW_VARIANTS = (
@@ -34,20 +36,22 @@ ROW_VARIANTS = (
     ResponseVariant.CONTRADICTING_ROWS,
     ResponseVariant.FOREIGN_ROWS,
 )
+"""Variants that this module implements."""
 REMOVING_VARIANTS = frozenset({ResponseVariant.MISSING_ROWS, ResponseVariant.LATE_ROWS})
+"""Variants that remove a row."""
 
 FAILED = BY_LAST_DIGITS["13"]
 
 
 class ForeignBatch(NamedTuple):
-    """Another batch, of another account."""
+    """Batch of another account."""
 
     batch_id: str
     client_account_id: str
 
 
 class SandboxStatusRow(NamedTuple):
-    """A row: the record's id, the record, its status, and where it belongs if not here."""
+    """One status row; `foreign_batch` is None in a row of the requested batch."""
 
     record_id: str
     record: Record
@@ -57,13 +61,15 @@ class SandboxStatusRow(NamedTuple):
 
 @attrs.frozen
 class StatusRowFaults:
-    """The oddities that are on. `late_for`: seconds from the last final word of a batch to its late rows."""
+    """Enabled row variants."""
 
     variants: frozenset[ResponseVariant]
+    """All enabled variants; others than row variants are ignored."""
     late_for: float
+    """Seconds from the last final status of a batch to its late rows."""
 
     def apply(self, applied: AppliedPost, rows: Iterable[SandboxStatusRow], now: float) -> Iterable[SandboxStatusRow]:
-        """The rows that are shown at that moment, out of one for each record in the order of the request."""
+        """Return the rows to show at this time, given one row per record in the order of the request."""
         at = {oddity: _affected_indexes(oddity, applied) for oddity in ROW_VARIANTS if oddity in self.variants}
         if now >= applied.final_at + applied.spread + self.late_for:
             at.pop(ResponseVariant.LATE_ROWS, None)
@@ -71,7 +77,7 @@ class StatusRowFaults:
 
 
 def _affected_indexes(oddity: ResponseVariant, applied: AppliedPost) -> range:
-    """Which records of a batch an oddity concerns, by index."""
+    """Return the indexes of the records that a variant affects."""
     dice, count = _rng_for(oddity, applied), len(applied.records)
     return range(dice.randrange(min(FAULT_INTERVAL_RECORDS, count)), count, FAULT_INTERVAL_RECORDS)
 
@@ -95,7 +101,7 @@ def _with_faults(
 
 
 def _foreign_record(record: Record, dice: random.Random) -> Record:
-    """A record of another batch of the same kind."""
+    """Return a record of another batch with a similar content."""
     return Record(
         _unassigned_number(dice),
         _unassigned_number(dice),

@@ -1,17 +1,16 @@
-"""The TrustCaller account behind the sandbox, on a path of its own. No socket, no clock, no chance.
+"""State of the TrustCaller account of the sandbox. Deterministic, without sockets or clock.
 
-`TrustCallerState.handle` takes one request and the moment and gives one reply; the same requests at the same moments
-give the same replies, tokens included.
+`TrustCallerState.handle` takes one request and the time, and returns one answer. The same requests at the same times
+give the same answers, including tokens.
 
-A request goes through these doors in this order: the path and method (404, 405); `Accept: application/json` (406); the
-token (401); the limit (429 with `Retry-After`), counted by an exact sliding log over all keys; the permissions (403);
-the content (422, 404). What is refused before the limit is not counted.
+Checks of a request in this order: path and method (404, 405); `Accept: application/json` (406); token (401); rate limit
+over all keys (429 with `Retry-After`); permissions (403); content (422, 404). The rate limit counts no request that was
+rejected before it.
 
-Documented: every answer of 200 and 201, and the bodies of 401, 403, 422 and of the 404 of a call. The sandbox's own
-choices, because nothing is printed: the bodies of 404 elsewhere, 405, 406 and 429; that the limit is the account's;
-that a date is a day in UTC and that `to` is the last day of the calls; that a key may revoke itself; that key
-management needs both permissions. Links to other pages are whole and forget the filters, as such links are apt to, so
-that a client that follows them instead of counting is found out.
+Documented: all answers of 200 and 201; the bodies of 401, 403, 422 and of the 404 of a call. Chosen by the sandbox: the
+bodies of other 404, of 405, 406 and 429; the limit applies to the account; a date is a day in UTC, and `to` is
+inclusive; a key can revoke itself; key management needs both permissions. Links to other pages are absolute and omit
+the filters, so that a client that follows them instead of counting pages gets wrong results.
 """
 
 from __future__ import annotations
@@ -47,7 +46,9 @@ PER_PAGE = 100
 PER_PAGE_MAX = 1000
 NAME_MAX = 64
 MASKED_DIGITS = 3
+"""Digits of a caller number that are masked in answers."""
 CACHED_FOR_SECONDS = 300
+"""Value of `cached_for_seconds` in the list of test numbers."""
 
 _POSITIVE_INT = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
@@ -56,7 +57,7 @@ _DIGITS = re.compile(r"[0-9]+", re.ASCII)
 
 @attrs.define
 class _Key:
-    """A key of the account. `secret` is told once."""
+    """Key of the account; `secret` is returned once, at its creation."""
 
     id: int
     name: str
@@ -67,8 +68,6 @@ class _Key:
 
 @attrs.frozen(repr=False)
 class _Request:
-    """One request that came in at the door."""
-
     query: Mapping[str, str]
     body: bytes
     now: float
@@ -80,7 +79,7 @@ Handler: TypeAlias = Callable[[_Request], SandboxResponse]
 
 
 class RefusedError(Exception):
-    """The content of a request is refused: the reply that says so."""
+    """Raised to reject the content of a request; contains the answer."""
 
     def __init__(self, reply: SandboxResponse) -> None:
         self.reply = reply
@@ -88,7 +87,7 @@ class RefusedError(Exception):
 
 
 class TrustCallerState:
-    """One account, from nothing. `requests` counts by status; `peak` is the most admitted in one window."""
+    """One TrustCaller account; `requests` counts answers by status."""
 
     def __init__(self, settings: TrustCallerSettings | None = None) -> None:
         self.settings = settings or TrustCallerSettings()
@@ -112,11 +111,19 @@ class TrustCallerState:
 
     @property
     def peak(self) -> int:
-        """The most requests that were admitted in any one window."""
+        """Most requests admitted in one window."""
         return self._log.peak
 
     def handle(self, method: str, path_qs: str, headers: Mapping[str, str], body: bytes, now: float) -> SandboxResponse:
-        """Answer one request. Header names are lower case; `now` is wall-clock seconds. Raises nothing."""
+        """Answer one request. Raises nothing.
+
+        Args:
+            method: HTTP method.
+            path_qs: path and query.
+            headers: headers with lower-case names.
+            body: body in bytes.
+            now: wall-clock seconds.
+        """
         self._now = now = max(self._now, now)
         reply = self._answer(method, path_qs, headers, body, now)
         self.requests[reply.status] += 1
@@ -236,7 +243,7 @@ class TrustCallerState:
 
 
 def _route_of(path: str) -> tuple[str, int | None]:
-    """The pattern of a path, and the id in it. `check` is a word and no id."""
+    """Return the pattern of a path and the id in it. `/calls/check` has no id."""
     head, _, last = path.rpartition("/")
     if head in ("/calls", "/auth/keys") and _POSITIVE_INT.fullmatch(last):
         return f"{head}/*", int(last)

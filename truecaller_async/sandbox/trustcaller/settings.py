@@ -1,8 +1,8 @@
-"""What the sandbox's TrustCaller account has: its first key, its permissions, its numbers, its calls.
+"""Settings of the TrustCaller account of the sandbox: first key, permissions, numbers, calls.
 
-The defaults hold the documentation's own samples (number 12345, call 98765, the test number of prefix 8613), so that
-its example programs find what they ask for, and beside them some of the seed's own, so that there are pages to turn
-and days to choose from. The account's first key has the id 6: the first one that is made has the 7 of the samples.
+The defaults contain the samples of the documentation (number 12345, call 98765, the test number with prefix 8613), so
+that its example programs find them, and generated entries, so that lists have several pages and days. The first key
+has the id 6, so that the first created key has the id 7 of the samples.
 """
 
 from __future__ import annotations
@@ -24,40 +24,60 @@ KEYS_MANAGE = "api_keys_manage"
 PERMISSIONS = frozenset({API_ACCESS, KEYS_MANAGE})
 
 INVENTED_NUMBERS_COUNT = 24
+"""Generated numbers."""
 INVENTED_CALLS_COUNT = 40
+"""Generated calls."""
 LETTERS = string.ascii_letters + string.digits
 TOKEN_CHARS = 40
+"""Random characters of a token."""
 
 _TOKEN = re.compile(r"[!-~]+", re.ASCII)
 
 
 @attrs.frozen
 class SandboxNumber:
-    """A reserved number of the account. From "TrustCaller API: List numbers"."""
+    """Reserved number of the account.
+
+    From "TrustCaller API: List numbers".
+    """
 
     id: int
+    """Id of the number."""
     number: str
+    """Number, digits only."""
     created_at: datetime = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
+    """Time of reservation."""
     ivr_id: int | None = None
+    """Id of the assigned IVR, if any."""
 
 
 @attrs.frozen(kw_only=True)
 class SandboxCall:
-    """A call detail record. From "TrustCaller API: List calls". `duration` is seconds, `pdd` milliseconds.
+    """Call detail record.
 
-    `caller` is the whole number; what the answers show of it has its last three digits masked.
+    From "TrustCaller API: List calls".
     """
 
     id: int
+    """Id of the call."""
     caller: str
+    """Complete caller number; answers mask its last three digits."""
     number: str
+    """Called number of the account."""
     start_at: datetime
+    """Start of the call."""
     duration: int
+    """Duration in seconds."""
     pdd: int = 850
+    """Post-dial delay in milliseconds."""
     call_unique_id: str
+    """Id of the call in the telephone network."""
     call_acceptable: bool = True
+    """Value of the field of the same name."""
     short_call: bool = False
+    """True if the call was shorter than 6 seconds."""
     hang_cause: str = "NORMAL_CLEARING"
+    """Cause of the end of the call."""
 
 
 DOCUMENTED_NUMBER = SandboxNumber(12345, "120000486562997")
@@ -70,11 +90,11 @@ DOCUMENTED_CALL = SandboxCall(
     call_unique_id="abc123-xyz789",
 )
 TEST_NUMBERS = {"8613": "8613912345678", "4479": "447900000123", "1200": "120000486562997"}
-"""Public test numbers by prefix. The first is the documentation's."""
+"""Public test numbers by prefix. The first is in the documentation."""
 
 
 def random_token(rng: random.Random, key_id: int) -> str:
-    """A token in the form of the sample: the key's number, a bar, and letters."""
+    """Return a token in the form of the sample: id of the key, a bar, and random characters."""
     return f"{key_id}|{''.join(rng.choices(LETTERS, k=TOKEN_CHARS))}"
 
 
@@ -101,7 +121,7 @@ def _numbers(settings: TrustCallerSettings) -> tuple[SandboxNumber, ...]:
 
 
 def _calls(settings: TrustCallerSettings) -> tuple[SandboxCall, ...]:
-    """The documented call, and others at intervals before it."""
+    """Return the documented call, and generated calls before it."""
     rng = random.Random(f"trustcaller calls {settings.seed}")  # noqa: S311 - repeatable on purpose
     numbers = [one.number for one in settings.numbers] or [DOCUMENTED_NUMBER.number]
     invented = []
@@ -125,24 +145,31 @@ def _calls(settings: TrustCallerSettings) -> tuple[SandboxCall, ...]:
 
 @attrs.frozen(kw_only=True)
 class TrustCallerSettings:
-    """The settings of the sandbox's TrustCaller account. Durations are seconds.
+    """Settings of the sandbox's TrustCaller account. Durations are seconds.
 
-    `token`: the account's first key. `permissions`: what an administrator has granted, out of api_access and
-    api_keys_manage. `limit` requests are admitted in any `per` seconds, of all keys together: whether the service
-    counts them by key, account or address is documented nowhere, and this is the strictest reading. `numbers`,
-    `calls`: what the account has. `live`: the numbers on which a live call is present.
-
-    Raises `ConfigError` where a value is out of its range.
+    Raises:
+        ConfigError: if a value is out of its range.
     """
 
     seed: int = 0
+    """Seed of all generated values."""
     token: Secret = attrs.field(default=attrs.Factory(_token, takes_self=True), converter=_secret)
+    """First key of the account."""
     permissions: frozenset[str] = attrs.field(default=PERMISSIONS, converter=_frozen)
+    """Granted permissions: api_access, api_keys_manage, or both."""
     limit: int = 60
+    """Requests in `per` seconds, for all keys together.
+
+    Whether the service counts by key, account or address is not documented; this is the strictest interpretation.
+    """
     per: float = 60.0
+    """Window of the limit in seconds."""
     numbers: tuple[SandboxNumber, ...] = attrs.field(default=attrs.Factory(_numbers, takes_self=True))
+    """Reserved numbers."""
     calls: tuple[SandboxCall, ...] = attrs.field(default=attrs.Factory(_calls, takes_self=True))
+    """Call detail records."""
     live: frozenset[str] = attrs.field(default=frozenset({DOCUMENTED_NUMBER.number}), converter=_frozen)
+    """Numbers with an active call."""
 
     def __attrs_post_init__(self) -> None:
         _require(_TOKEN.fullmatch(self.token.reveal()), "token", "printable text without spaces")

@@ -1,11 +1,12 @@
-"""The path /_sandbox/webhooks, by which a program in any language has webhooks fired, and looks at what came of them.
+"""Path /_sandbox/webhooks: order webhook events and read the delivery log, from a program in any language.
 
-    POST    {"url", "kind", "count", "duplicates", "shuffle", "senders"}, all optional where a URL was named before
-    GET     the log of attempts; ?after=N&limit=M pages
-    DELETE  the webhooks are deleted: what is still pending ends as "webhook deleted"
+    POST    {"url", "kind", "count", "duplicates", "shuffle", "senders"}; "url" is optional if the sandbox has a
+            default URL, all others are optional
+    GET     the delivery log; ?after=N&limit=M
+    DELETE  delete the webhooks: pending deliveries end with "webhook deleted"
 
-A POST must be of the type application/json, so that a web page in somebody's browser cannot have anything sent. No
-answer shows the path or the query of a URL.
+A POST must have the type application/json, so that a web page in a browser cannot send one to another origin. Answers
+contain no path and no query of a URL, because these can contain the key.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from truecaller_async.sandbox.webhooks.sender import WebhookOrder, WebhookSender
 
 PATH = "/_sandbox/webhooks"
 PAGE_SIZE = 1000
+"""Default page size of the delivery log."""
 PAGE_MAX = 100_000
 ALL_KINDS = "all"
 METHODS = "GET, POST, DELETE"
@@ -44,7 +46,13 @@ class _Order(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class WebhookApi:
-    """Takes orders. `usual` is the URL where an order names none, `fire` carries one out and gives its events."""
+    """Handler of /_sandbox/webhooks.
+
+    Args:
+        default_url: URL for orders that name none.
+        send: sends the events of an order and returns them.
+        sender: has the delivery log.
+    """
 
     def __init__(
         self, default_url: Secret | None, send: Callable[[WebhookOrder], list[WebhookEvent]], sender: WebhookSender
@@ -54,7 +62,15 @@ class WebhookApi:
         self._sender = sender
 
     def handle(self, method: str, query: str, headers: Mapping[str, str], body: bytes, pending: int) -> SandboxResponse:
-        """Answer one request; `pending` is how many sendings are not at their end. Raises nothing."""
+        """Answer one request. Raises nothing.
+
+        Args:
+            method: HTTP method.
+            query: query string.
+            headers: headers with lower-case names.
+            body: body in bytes.
+            pending: number of deliveries that have not ended.
+        """
         if method == "GET":
             return self._log_page(query, pending)
         if method == "POST":

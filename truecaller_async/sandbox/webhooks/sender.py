@@ -1,16 +1,17 @@
-"""Webhooks from the sender's side: what is sent, when it is sent again, and when it is given up.
+"""Delivery of webhook events: order of sending, retries, and the delivery log.
 
-Documented: an answer of exactly 200 is a delivery and anything else is not; after a first failure up to seven retries,
-2 min, 6 min, 30 min, 1 h, 5 h, 1 day and 2 days after the attempt before; a connection and a read may take 20 s each,
-the whole 60 s; the configuration is read again for every attempt, so that a deleted webhook ends its retries; the words
-of the states. Other pages print another schedule and other timeouts, so all of them are settings.
+Documented: an answer of exactly 200 is a delivery, any other answer is a failure; up to seven retries, 2 min, 6 min,
+30 min, 1 h, 5 h, 1 day and 2 days after the attempt before; 20 s for a connection and for a read, 60 s in total; the
+configuration is read for every attempt, so that deleting a webhook ends its retries; the names of the states. Other
+pages of the documentation have another schedule and other timeouts, so all of them are settings.
 
-The sandbox's own choices: one POST with `Content-Type: application/json` for each event, to a URL on this machine or
-behind https; redirects are not followed, they are no 200.
+Chosen by the sandbox: one POST with `Content-Type: application/json` per event, to a URL on this machine or with https;
+redirects are not followed, because they are not a 200.
 
-An order says how many events are sent, how many of them twice, and whether out of order. Which, is drawn from the seed.
-Nothing here does I/O or reads a clock: the sending, the waiting and the time are given. A URL is a secret, because the
-webhook's key is in it, as a parameter or as a part of the path: only scheme, host and port are ever shown.
+Invariants:
+    - An order is deterministic for a seed: which events are duplicated, and the order of a shuffle.
+    - No I/O and no clock: posting, waiting and the time are parameters.
+    - A URL is a secret, because it contains the key of the webhook. Only scheme, host and port are shown.
 """
 
 from __future__ import annotations
@@ -35,23 +36,31 @@ RETRIES = (2 * MINUTE, 6 * MINUTE, 30 * MINUTE, HOUR, 5 * HOUR, DAY, 2 * DAY)
 """Seconds from an attempt to the next. From "Truecaller for Business: Webhooks"."""
 
 ACCEPTED_STATUS = 200
+"""HTTP status that confirms a delivery."""
 COUNT_MAX = 200_000
+"""Events of one order."""
 SENDERS_MAX = 64
+"""Concurrent senders of one order."""
 LOG_MAX_ATTEMPTS = 300_000
-"""Attempts that the log remembers."""
+"""Attempts that the log stores."""
 
 Post: TypeAlias = Callable[[Secret, bytes], Awaitable["int | str"]]
-"""Sends a body to a URL: the status of the answer, or the name of the failure."""
+"""Posts a body to a URL; returns the status of the answer, or the name of the failure."""
 
 
 class DeliveryState(StrEnum):
-    """What an attempt left an event in. All but "delivered" are the console's words."""
+    """State of an event after an attempt. All except "delivered" are values of the vendor's console."""
 
     DELIVERED = "delivered"
+    """The answer was 200."""
     RESCHEDULED = "rescheduled error"
+    """The attempt failed; a retry follows."""
     NOT_FOUND = "webhook_not_found"
+    """The webhook did not exist at the first attempt."""
     DELETED = "webhook deleted"
+    """The webhook was deleted before this retry."""
     FAILED = "webhook failed"
+    """The last retry failed."""
 
 
 def _float_tuple(values: Iterable[float]) -> tuple[float, ...]:
@@ -60,16 +69,20 @@ def _float_tuple(values: Iterable[float]) -> tuple[float, ...]:
 
 @attrs.frozen(kw_only=True)
 class WebhookSenderSettings:
-    """How webhooks are delivered. Durations are seconds.
+    """Timeouts and retries of webhook deliveries. Durations are seconds.
 
-    `retries`: the waits before each retry, from the attempt before. `connect`, `read`, `total`: how long a connection,
-    each silence and the whole of an attempt may take. Raises `ConfigError` where a value is out of its range.
+    Raises:
+        ConfigError: if a value is out of its range.
     """
 
     retries: tuple[float, ...] = attrs.field(default=RETRIES, converter=_float_tuple)
+    """Seconds from an attempt to the next, one value per retry."""
     connect: float = 20.0
+    """Seconds for the connection."""
     read: float = 20.0
+    """Seconds without a byte of the answer."""
     total: float = 60.0
+    """Seconds for one attempt."""
 
     def __attrs_post_init__(self) -> None:
         if any(delay < 0 for delay in self.retries):
@@ -93,18 +106,24 @@ def _kinds(names: Iterable[str]) -> tuple[EventKind, ...]:
 
 @attrs.frozen(kw_only=True)
 class WebhookOrder:
-    """An order to send `count` events to `url`, the `kinds` in turn.
+    """Order to send events to a URL.
 
-    `duplicates` of them, as a share from 0 to 1, are sent twice; with `shuffle` they come in any order; `senders` send
-    at the same time. Raises `ConfigError` where a value cannot be used, and shows nothing of the URL.
+    Raises:
+        ConfigError: if a value cannot be used; the message contains no part of the URL.
     """
 
     url: Secret = attrs.field(converter=_secret)
+    """URL of the receiver; a secret."""
     kinds: tuple[EventKind, ...] = attrs.field(default=tuple(EventKind), converter=_kinds)
+    """Forms of the events, used in turn."""
     count: int = 1
+    """Number of different events."""
     duplicates: float = 0.0
+    """Fraction from 0 to 1 of the events that are sent twice."""
     shuffle: bool = False
+    """True: the events are sent in a random order."""
     senders: int = 1
+    """Number of concurrent senders."""
 
     def __attrs_post_init__(self) -> None:
         origin_of(self.url)
@@ -120,7 +139,11 @@ def _require(condition: object, rule: str) -> None:
 
 
 def origin_of(url: Secret) -> str:
-    """Scheme, host and port of a URL that may be sent to. Raises `ConfigError`, and shows nothing of it."""
+    """Return scheme, host and port of a URL that is allowed as a target.
+
+    Raises:
+        ConfigError: if the URL is not allowed; the message contains no part of it.
+    """
     text = url.reveal()
     _require(
         text.isprintable() and text.isascii() and " " not in text, "the URL must be printable ASCII without spaces"
@@ -147,7 +170,7 @@ def _is_this_machine(host: str) -> bool:
 def events_of(
     order: WebhookOrder, factory: EventFactory, rng: random.Random, contacts: Sequence[Contact], now: float
 ) -> list[WebhookEvent]:
-    """The events of an order, in the order in which they are sent; a duplicate follows its event, or is anywhere."""
+    """Return the events of an order in the order of sending; unless shuffled, a duplicate follows its event."""
     kinds = order.kinds
     events = [factory.make(kinds[place % len(kinds)], contacts, now) for place in range(order.count)]
     possibly_duplicated = set(rng.sample(range(order.count), round(order.count * order.duplicates)))
@@ -159,24 +182,30 @@ def events_of(
 
 @attrs.frozen
 class DeliveryAttempt:
-    """One line of the log. `number` counts the lines, `attempt` the tries for this sending, both from 1.
-
-    `status` is that of the answer; where none came it is None, and `error` says why. `at` is wall-clock seconds.
-    """
+    """One entry of the delivery log."""
 
     number: int
+    """Number of the entry, from 1."""
     at: float
+    """Wall-clock seconds."""
     event_id: str
+    """Id of the event."""
     kind: EventKind
+    """Form of the event."""
     attempt: int
+    """Number of the attempt for this delivery, from 1."""
     target: str
+    """Scheme, host and port of the URL."""
     status: int | None
+    """HTTP status of the answer; None if there was none."""
     error: str | None
+    """Class of the failure if there was no answer."""
     state: DeliveryState
+    """State after the attempt."""
 
 
 class WebhookSender:
-    """Delivers events and keeps the log. `states` counts the attempts by what they left."""
+    """Delivers events and keeps the delivery log; `states` counts the attempts by resulting state."""
 
     def __init__(
         self,
@@ -195,21 +224,21 @@ class WebhookSender:
         self.states: Counter[DeliveryState] = Counter()
 
     def configure(self, url: Secret) -> None:
-        """A webhook with this URL exists from now on."""
+        """Register a webhook with this URL."""
         self._configured.add(url)
 
     def clear(self) -> None:
-        """All webhooks are deleted: what is still to be sent or retried ends at its next attempt."""
+        """Delete all webhooks: pending deliveries end at their next attempt."""
         self._configured.clear()
 
     def attempts(self, after: int = 0, limit: int = LOG_MAX_ATTEMPTS) -> list[DeliveryAttempt]:
-        """The next `limit` lines of the log whose number is above `after`."""
+        """Return the next `limit` entries of the log with a number above `after`."""
         first = self._written - len(self._log)
         start = max(0, after - first)
         return list(islice(self._log, start, start + limit))
 
     async def attempt(self, event: WebhookEvent, url: Secret, attempt: int = 1) -> bool:
-        """One attempt. Whether that was the end of it, be it delivered or given up."""
+        """Make one attempt; return True if the delivery has ended, with success or without."""
         at = self._clock()
         if url not in self._configured:
             self._log_attempt(
@@ -224,7 +253,7 @@ class WebhookSender:
         return state is not DeliveryState.RESCHEDULED
 
     async def deliver(self, event: WebhookEvent, url: Secret) -> None:
-        """The retries after a first attempt that failed."""
+        """Make the retries after a failed first attempt."""
         for attempt, delay in enumerate(self._settings.retries, 2):
             await self._sleep(delay)
             if await self.attempt(event, url, attempt):
