@@ -1,4 +1,4 @@
-"""What the benchmarks do with what they have measured: arithmetic, tables, the picture, the history, the verdict."""
+"""Processing of benchmark results: arithmetic, tables, chart, history, regression check."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_campaign_overhead_over_push_is_reported_in_intervals() -> None:
 
 
 def guarded(share: float, lead: float) -> tuple[Timing, Timing, Timing]:
-    """Ours, the limit and the witness, in processor time."""
+    """Return timings of the library, the limit and the reference, as processor time."""
     ours = Timing(records=1000, seconds=1.0, cpu=1.0)
     return ours, Timing(1000, 1.0, share), Timing(1000, 1.0, lead)
 

@@ -60,11 +60,11 @@ def test_every_route_has_a_name_for_plans() -> None:
     ("fault", "place", "rule"),
     [
         ({"call": "batches.submit", "do": ["reset"]}, "call", "batch.submit"),
-        ({"call": "push", "do": []}, "do", "ENDING"),
+        ({"call": "push", "do": []}, "do", "RESPONSE"),
         ({"call": "push", "do": ["answer"]}, "do", "only after"),
-        ({"call": "push", "do": ["reset", "apply"]}, "do", "ENDING"),
-        ({"call": "push", "do": ["apply", "apply"]}, "do", "ENDING"),
-        ({"call": "push", "do": ["apply", "500", "reset"]}, "do", "ENDING"),
+        ({"call": "push", "do": ["reset", "apply"]}, "do", "RESPONSE"),
+        ({"call": "push", "do": ["apply", "apply"]}, "do", "RESPONSE"),
+        ({"call": "push", "do": ["apply", "500", "reset"]}, "do", "RESPONSE"),
         ({"call": "push", "do": ["501"]}, "do[0]", "504"),
         ({"call": "push", "do": ["apply", "501"]}, "do[1]", "504"),
         ({"call": "push", "do": ["reset:1"]}, "do[0]", "'reset' without an argument"),
@@ -86,11 +86,11 @@ def test_every_route_has_a_name_for_plans() -> None:
         ({"call": "push", "do": ["302:a\nb"]}, "do[0]", "302:URL"),
         ({"call": "push", "do": ["delay:-1", "503"]}, "do", "delay:SECONDS"),
         ({"call": "push", "do": ["apply", "delay:soon"]}, "do[1]", "delay:SECONDS, with seconds above 0"),
-        ({"call": "push", "do": ["delay:1"]}, "do", "ENDING"),
+        ({"call": "push", "do": ["delay:1"]}, "do", "RESPONSE"),
         ({"call": "push", "do": ["delay:1", "answer"]}, "do", "only after"),
-        ({"call": "push", "do": ["delay:1", "apply"]}, "do", "before ENDING"),
-        ({"call": "push", "do": ["503", "delay:1"]}, "do", "before ENDING"),
-        ({"call": "push", "do": ["delay:1", "delay:1", "503"]}, "do", "before ENDING"),
+        ({"call": "push", "do": ["delay:1", "apply"]}, "do", "before RESPONSE"),
+        ({"call": "push", "do": ["503", "delay:1"]}, "do", "before RESPONSE"),
+        ({"call": "push", "do": ["delay:1", "delay:1", "503"]}, "do", "before RESPONSE"),
         ({"call": "push", "do": "reset"}, "do", "array"),
         ({"call": "push", "do": [500]}, "do", "str"),
         ({"call": "push", "do": ["reset"], "nth": 0}, "nth", "1 or more"),
@@ -143,7 +143,7 @@ def test_repeated_field_is_refused_with_its_position(text: str, place: str) -> N
     for plan in (text, text.encode()):
         with pytest.raises(ConfigError) as refused:
             FaultPlan.parse(plan)
-        assert f": {place} stands there twice" in str(refused.value)
+        assert f": {place} occurs more than once" in str(refused.value)
 
 
 def test_byte_order_mark_is_dropped() -> None:
@@ -214,7 +214,7 @@ def test_applied_request_is_logged_and_charged_whatever_is_answered(name: str) -
 
 
 def said_instead(name: str, said: SandboxResponse | None) -> SandboxResponse:
-    """What an ending makes of an answer, dated."""
+    """What a response makes of an answer, dated."""
     return FAULT_RESPONSES[name].make(said, None, NOW).with_date(NOW)
 
 
@@ -349,7 +349,7 @@ def test_without_a_plan_nothing_is_counted_as_a_fault() -> None:
 
 def test_every_fault_kind_is_implemented_by_a_response() -> None:
     api = SandboxResponse(200, {}, b'{"batch_id": "b-1"}')
-    assert {ending.make(api, None, NOW).mode for ending in FAULT_RESPONSES.values()} == set(DeliveryMode)
+    assert {response.make(api, None, NOW).mode for response in FAULT_RESPONSES.values()} == set(DeliveryMode)
 
 
 @pytest.mark.parametrize(

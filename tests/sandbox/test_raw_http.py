@@ -66,9 +66,9 @@ def fault(call: str, *do: str) -> Fault:
 
 @pytest.mark.parametrize("call", ["batch.submit", "push"])
 @pytest.mark.parametrize("applied", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("ending", [*CUTS, *FIVES])
-async def test_write_with_a_lost_answer_may_be_applied(ending: str, applied: bool, call: str) -> None:
-    do = ("apply", ending) if applied else (ending,)
+@pytest.mark.parametrize("response", [*CUTS, *FIVES])
+async def test_write_with_a_lost_answer_may_be_applied(response: str, applied: bool, call: str) -> None:
+    do = ("apply", response) if applied else (response,)
     async with served(fault(call, *do)) as (sandbox, client):
 
         async def write(number: int) -> None:
@@ -78,23 +78,23 @@ async def test_write_with_a_lost_answer_may_be_applied(ending: str, applied: boo
                 await client.batches.submit([a_record(number), a_record(number + 1)])
 
         await write(10)
-        with pytest.raises(ResponseLost if ending in CUTS else ServerError) as lost:
+        with pytest.raises(ResponseLost if response in CUTS else ServerError) as lost:
             await write(20)
         await write(30)
         stats = sandbox.stats()
         entries = sandbox.state.truth()
-    assert lost.value.sent == ("maybe" if ending in CUTS else "yes")
+    assert lost.value.sent == ("maybe" if response in CUTS else "yes")
     assert not lost.value.retryable
     if isinstance(lost.value, ServerError):
-        assert lost.value.status == int(ending)
+        assert lost.value.status == int(response)
     tens = {int(entry.receiver[-2:]) // 10 * 10 for entry in entries if entry.receiver}
     assert tens == ({10, 20, 30} if applied else {10, 30})
     assert stats.faults == {call: {"+".join(do): 1}}
 
 
-@pytest.mark.parametrize("ending", [*CUTS, *FIVES])
-async def test_read_with_a_lost_answer_may_be_repeated(ending: str) -> None:
-    async with served(fault("batch.status", "apply", ending)) as (sandbox, client):
+@pytest.mark.parametrize("response", [*CUTS, *FIVES])
+async def test_read_with_a_lost_answer_may_be_repeated(response: str) -> None:
+    async with served(fault("batch.status", "apply", response)) as (sandbox, client):
         batch = await client.batches.submit([a_record()])
         await client.batches.status(batch.batch_id)
         with pytest.raises((ResponseLost, ServerError)) as lost:
@@ -107,9 +107,9 @@ async def test_read_with_a_lost_answer_may_be_repeated(ending: str) -> None:
 
 
 @pytest.mark.parametrize("call", ["token", "labels", "numbers.list", "feature_sets"])
-@pytest.mark.parametrize("ending", ["reset", "503"])
-async def test_every_call_can_have_a_fault(call: str, ending: str) -> None:
-    async with served(Fault(call=call, nth=1, do=(ending,))) as (sandbox, client):
+@pytest.mark.parametrize("response", ["reset", "503"])
+async def test_every_call_can_have_a_fault(call: str, response: str) -> None:
+    async with served(Fault(call=call, nth=1, do=(response,))) as (sandbox, client):
         calls: dict[str, Callable[[], Awaitable[object]]] = {
             "token": client.labels.list,
             "labels": client.labels.list,
@@ -119,7 +119,7 @@ async def test_every_call_can_have_a_fault(call: str, ending: str) -> None:
         with pytest.raises(TruecallerError) as lost:
             await calls[call]()
         await calls[call]()
-        assert sandbox.stats().faults == {call: {ending: 1}}
+        assert sandbox.stats().faults == {call: {response: 1}}
     assert isinstance(lost.value, ResponseLost | ServerError)
 
 

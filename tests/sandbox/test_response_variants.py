@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from collections import Counter
 from itertools import combinations, pairwise
 from typing import Any
@@ -53,8 +55,14 @@ def test_answer_has_one_envelope_at_most() -> None:
 
 
 def test_every_variant_is_described() -> None:
-    assert ResponseVariant.__doc__ is not None
-    assert [name for name in ResponseVariant.__members__ if f"`{name}`:" not in ResponseVariant.__doc__] == []
+    (definition,) = ast.parse(inspect.getsource(ResponseVariant)).body
+    assert isinstance(definition, ast.ClassDef)
+    described = {
+        ast.unparse(member.targets[0])
+        for member, below in pairwise(definition.body)
+        if isinstance(member, ast.Assign) and isinstance(below, ast.Expr)
+    }
+    assert described == set(ResponseVariant.__members__)
 
 
 def test_masked_numbers() -> None:

@@ -109,7 +109,7 @@ async def test_two_encoding_headers_are_an_encoding() -> None:
 
 async def test_endless_body_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("truecaller_async.webhooks.asgi.BODY_TIMEOUT_SECONDS", 0.01)
-    monkeypatch.setattr("truecaller_async.webhooks.routes.READ_WITHIN", 0.01)
+    monkeypatch.setattr("truecaller_async.webhooks.routes.BODY_TIMEOUT_SECONDS", 0.01)
     head = f"POST /hook?key={KEY} HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n"
     for serve in (by_uvicorn, by_aiohttp):
         async with serve(receiver()) as url:

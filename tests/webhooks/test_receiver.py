@@ -241,7 +241,7 @@ async def test_event_that_kills_the_process_repeatedly_is_parked(tmp_path: Path)
         await of.accept(call_me_back("next", 1_753_945_999))
         assert await recorder.until(1) == ["next"]
         assert [event.event_id for event in await of.parked()] == ["deadly"]
-        assert "process ended" in (await of.parked())[0].fault
+        assert "process died" in (await of.parked())[0].fault
         await of.release()
         assert await recorder.until(2) == ["next", "deadly"]
 
@@ -325,7 +325,7 @@ async def test_stop_with_an_unwritable_store_still_records_the_end(
     for on in (1, 0):
         await store._worker.run(lambda db, on=on: db.execute(f"PRAGMA query_only={on}"))  # type: ignore[misc]
         go.set()
-        while "waits for its mark" not in caplog.text:  # noqa: ASYNC110 - a log has no event
+        while "is not stored yet" not in caplog.text:  # noqa: ASYNC110 - a log has no event
             await asyncio.sleep(0)
     await stop
     stats = await of.stats()
@@ -417,10 +417,11 @@ async def test_sqlite_settings_survive_power_loss_and_erase_numbers(tmp_path: Pa
     async with receiver(store=tmp_path / "webhooks.db") as of:
         assert of._store is not None
         names = ("journal_mode", "synchronous", "secure_delete", "user_version")
-        asked = [
-            await of._store.run(lambda db, name=name: db.execute(f"PRAGMA {name}").fetchone()[0]) for name in names
-        ]  # type: ignore[misc]
-    assert asked == ["wal", 2, 1, VERSION]
+        found = [
+            await of._store.run(lambda db, name=name: db.execute(f"PRAGMA {name}").fetchone()[0])  # type: ignore[misc]
+            for name in names
+        ]
+    assert found == ["wal", 2, 1, VERSION]
 
 
 async def test_new_file_being_read_by_another_process_is_retried(

@@ -19,7 +19,7 @@ Packages:
 Modules:
     account, answers, routing, settings, sliding_log, truth, state (one account), app (the server)
 Invariants:
-    - All modules except `app`, `faults.raw_http` and `webhooks.sender` callbacks do no I/O and read no clock.
+    - Only `app` and `faults.raw_http` do I/O or read a clock.
     - No code is shared with the client's limiter or decoder, so an error cannot exist in both and stay unnoticed.
 """
 

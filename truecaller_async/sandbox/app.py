@@ -65,20 +65,20 @@ SHUTDOWN_GRACE_SECONDS = 1.0
 PAGE = """\
 A sandbox of the Truecaller for Business API: call personalisation v1, v2 and v3, tokens, labels, number management
 and the deprecated exports.
-Nothing here reaches a phone. The limits, the refusals and the statuses are those of the public documentation;
-where it is silent the sandbox chose, and its documentation says so.
-Its neighbour, the TrustCaller API, is below /trustcaller/api/v1.
+Nothing here reaches a phone. Limits, rejections and statuses are those of the public documentation. If it has no
+rule, the sandbox has chosen one; the documentation of the sandbox lists these choices.
+The TrustCaller API is served below /trustcaller/api/v1.
 
 GET  /openapi.yaml                        the whole API in OpenAPI 3.1
-GET  /_sandbox/stats                      what was counted
-GET  /_sandbox/truth?after=0&limit=1000   every applied record, one JSON object a line
-POST /_sandbox/reset                      begin anew
-POST /_sandbox/webhooks                   fire webhook events at a URL; GET is their log
+GET  /_sandbox/stats                      counters
+GET  /_sandbox/truth?after=0&limit=1000   applied records, one JSON object per line
+POST /_sandbox/reset                      delete all state and restart
+POST /_sandbox/webhooks                   send webhook events to a URL; GET returns the delivery log
 """
 
 _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 
-# A child of the library's own logger, so that a fault of the server is seen where nobody has configured logging.
+# A child of aiohttp's logger, so that server errors are visible without a logging configuration.
 _log = logging.getLogger("aiohttp.server.truecaller_sandbox")
 
 
@@ -245,16 +245,16 @@ class Sandbox:
         return await self._raw_http.answer(request, reply)
 
     async def _handle_webhooks(self, request: web.Request) -> web.Response:
-        desk = WebhookApi(self.settings.webhook, self.send_webhooks, self._webhooks.sender)
+        api = WebhookApi(self.settings.webhook, self.send_webhooks, self._webhooks.sender)
         body = await _body_of(request)
         if isinstance(body, SandboxResponse):
             return full_response(body)
         pending = self._webhooks.pending
-        return full_response(desk.handle(request.method, request.query_string, _headers_of(request), body, pending))
+        return full_response(api.handle(request.method, request.query_string, _headers_of(request), body, pending))
 
     def _contacts(self) -> list[Contact]:
         latest = self._state.truth(max(0, self.stats().records_applied - CONTACTS_MAX), CONTACTS_MAX)
-        return [Contact(one.caller, one.receiver) for one in latest if one.caller and one.receiver]
+        return [Contact(entry.caller, entry.receiver) for entry in latest if entry.caller and entry.receiver]
 
     async def _page(self, request: web.Request) -> web.Response:
         return web.Response(text=PAGE)
@@ -291,7 +291,7 @@ class SandboxWebhooks:
         self._clock = clock
         names = [feature_set.name for feature_set in settings.feature_sets]
         self._factory = EventFactory(settings.seed, settings.client_account_id, names)
-        self._rng = random.Random(f"volleys {settings.seed}")  # noqa: S311 - repeatable on purpose, guards nothing
+        self._rng = random.Random(f"webhook orders {settings.seed}")  # noqa: S311 - repeatable on purpose, guards nothing
         self.sender = WebhookSender(settings.webhook_sender, self._post, sleep, clock)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -324,8 +324,8 @@ class SandboxWebhooks:
         self.stop()
         await self.wait_until_idle()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -345,13 +345,13 @@ class SandboxWebhooks:
         )
         target = URL(url.reveal(), encoded=True)
         headers = {"Content-Type": "application/json"}
-        posting = aiohttp.request("POST", target, data=body, headers=headers, allow_redirects=False, timeout=timeout)
+        request = aiohttp.request("POST", target, data=body, headers=headers, allow_redirects=False, timeout=timeout)
         try:
-            async with posting as answered:
-                await answered.content.read(ANSWER_READ_BYTES)
-                return answered.status
-        except (aiohttp.ClientError, OSError, ValueError) as wrong:
-            return type(wrong).__name__
+            async with request as response:
+                await response.content.read(ANSWER_READ_BYTES)
+                return response.status
+        except (aiohttp.ClientError, OSError, ValueError) as failure:
+            return type(failure).__name__
 
 
 def openapi_yaml() -> str:
@@ -375,8 +375,8 @@ async def _body_of(request: web.Request) -> bytes | SandboxResponse:
     except web.HTTPRequestEntityTooLarge:
         return error(413, "payload-too-large", f"a body has at most {BODY_MAX_BYTES} bytes")
     except (web.RequestPayloadError, ConnectionError):
-        # A caller that is gone in the middle of its body hears nothing; it is no fault of the server to log.
-        return invalid("the body is not what its headers say")
+        # A client that disconnects in the middle of its body gets no answer; this is not a server error to log.
+        return invalid("the body does not match its headers")
 
 
 def _headers_of(request: web.Request) -> dict[str, str]:

@@ -186,7 +186,7 @@ class SandboxSettings:
         _require(self.resolve_spread >= 0, "resolve_spread", "0 seconds or more", self.resolve_spread)
         _require(self.truth_limit >= 1, "truth_limit", "1 record or more", self.truth_limit)
         final = self.pending_status in FINAL_STATUSES
-        _require(self.pending_status and not final, "pending_status", "a word that is not final", self.pending_status)
+        _require(self.pending_status and not final, "pending_status", "a status that is not final", self.pending_status)
         known = self.batch_validation in ("whole", "per_record")
         _require(known, "batch_validation", "'whole' or 'per_record'", self.batch_validation)
         if self.webhook is not None:
@@ -203,11 +203,11 @@ class SandboxSettings:
         )
         shapes = ("object", "string", "text")
         _require(self.export_shape in shapes, "export_shape", "'object', 'string' or 'text'", self.export_shape)
-        both = {ResponseVariant.CAMEL_STATUS_INFO, ResponseVariant.FLAT_STATUS_INFO} <= self.response_variants
+        both_envelopes = {ResponseVariant.CAMEL_STATUS_INFO, ResponseVariant.FLAT_STATUS_INFO} <= self.response_variants
         _require(
-            not both,
+            not both_envelopes,
             "response_variants",
-            "one envelope at most, camel-status-info or flat-status-info",
+            "a set with one envelope at most: camel-status-info or flat-status-info",
             sorted(self.response_variants),
         )
 

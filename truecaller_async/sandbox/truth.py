@@ -67,8 +67,8 @@ class TruthEntry(msgspec.Struct, frozen=True, kw_only=True):
 class TruthLog:
     """Log of applied POSTs with a bounded number of records.
 
-    `records` and `batches` count all that were ever applied. `duplicates` counts, by call, the POSTs whose body had been
-    applied before.
+    `records` and `batches` count all that were ever applied. `duplicates` counts, by call, the POSTs whose body had
+    been applied before.
     """
 
     def __init__(self, limit: int) -> None:

@@ -1,7 +1,8 @@
-"""The receiver as an ASGI 3 application: `http` and `lifespan`; a web socket is refused.
+"""ASGI 3 interface of the receiver: `http` and `lifespan`; web sockets are closed.
 
-A server that speaks ASGI unpacks no body, so a packed one costs nothing. Whatever goes wrong is an answer and never an
-exception, because a server makes a 500 of those, and Truecaller would send the same again seven times.
+ASGI servers do not decompress request bodies, so a compressed body costs nothing. Every error becomes an answer and
+never an exception: a server would turn an exception into a 500, and Truecaller would send the event up to seven more
+times.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 BODY_TIMEOUT_SECONDS = 10.0
-"""Seconds in which a whole body must come. Truecaller itself gives up after 20."""
+"""Time for a whole body. Truecaller gives up after 20 seconds."""
 
 
 async def serve(receiver: Receiver, scope: Message, receive: Receive, send: Send) -> None:
-    """One scope of an ASGI server."""
+    """Handle one scope of an ASGI server."""
     match scope["type"]:
         case "http":
             reply = await _answer(receiver, scope, receive)
@@ -36,9 +37,9 @@ async def serve(receiver: Receiver, scope: Message, receive: Receive, send: Send
 
 
 async def _answer(receiver: Receiver, scope: Message, receive: Receive) -> WebhookResponse | None:
-    """What to answer; None where nobody is there any more."""
-    if refused := receiver.refusal(_head(scope)):
-        return refused
+    """Return the answer, or None if the client has disconnected."""
+    if rejection := receiver.refusal(_head(scope)):
+        return rejection
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
             body = await _body(receive)

@@ -145,13 +145,13 @@ def sandbox(host: str, port: int, speed: str, as_json: bool, **chosen: Any) -> N
                          numbers.list, feature_sets, exports, or * for every request
       nth, probability,  which of these requests: the n-th, by dice, so many seconds after the start;
       from, until        all of them must be true, and all four may be left out
-      do                 what is done: "apply" or not, then "delay:SECONDS" or not, then at most one ending
-    With "apply" the request takes effect, and then the client gets the ending; without it the request never reaches
+      do                 what is done: "apply" or not, then "delay:SECONDS" or not, then at most one response
+    With "apply" the request takes effect, and then the client gets the response; without it the request never reaches
     the API, and the client gets the same. /_sandbox/truth tells which it was. The first fault that strikes is done.
     SECONDS are above 0 and below 100,000, with 6 decimals at most.
 
     \b
-    Endings:
+    Responses:
       answer             the API's own answer; where none is given, and only after "apply"
       reset, close       nothing, and the connection is reset, or closed
       stall              nothing, until the client gives up

@@ -133,12 +133,12 @@ def _malformed(error: Exception) -> RecordRejection:
 def _shared(records: list[RecordV1] | list[Record]) -> list[Record]:
     """Return the records with one shared copy of each repeated text, to save memory."""
     texts: dict[str | None, str | None] = {}
-    one = texts.setdefault
+    shared = texts.setdefault
     for record in records:
-        record.caller = one(record.caller, record.caller)
-        record.label_id = one(record.label_id, record.label_id)
-        record.label_name = one(record.label_name, record.label_name)
-        record.reason = one(record.reason, record.reason)
+        record.caller = shared(record.caller, record.caller)
+        record.label_id = shared(record.label_id, record.label_id)
+        record.label_name = shared(record.label_name, record.label_name)
+        record.reason = shared(record.reason, record.reason)
     return list(records)
 
 

@@ -102,25 +102,25 @@ class StatusRenderer:
 
     def answer(self, form: Form, applied: AppliedPost, now: float) -> SandboxResponse:
         """Return the status of every record of a batch at this time in wall-clock seconds."""
-        own = (SandboxStatusRow(*said) for said in applied.statuses(now, self.pending))
-        lines = self._rendered(form, self.row_faults.apply(applied, own, now))
+        plain_rows = (SandboxStatusRow(*status) for status in applied.statuses(now, self.pending))
+        rows = self._rendered(form, self.row_faults.apply(applied, plain_rows, now))
         if self.shuffle:
-            # The batch's own order, so that two polls and two runs see the same one.
-            random.Random(applied.id_seed).shuffle(lines)  # noqa: S311 - repeatable on purpose, guards nothing
+            # Seeded by the batch, so that two polls and two runs get the same order.
+            random.Random(applied.id_seed).shuffle(rows)  # noqa: S311 - repeatable on purpose, guards nothing
         if form is V1:
             created_at = rfc3339(applied.at, 3)
-            return answer([_row_v1(line, applied.batch_id, self.client_account_id, created_at) for line in lines])
+            return answer([_row_v1(row, applied.batch_id, self.client_account_id, created_at) for row in rows])
         created_at = rfc3339(applied.at)
-        data = [_row(self.row_type, line, created_at) for line in lines]
+        data = [_row(self.row_type, row, created_at) for row in rows]
         return answer(_Status(self.client_account_id, applied.batch_id, data))
 
-    def _rendered(self, form: Form, lines: Iterable[SandboxStatusRow]) -> list[_RenderedRow]:
+    def _rendered(self, form: Form, rows: Iterable[SandboxStatusRow]) -> list[_RenderedRow]:
         show = _asterisks if self.mask_numbers else _with_plus if form.plus else _digits
-        return [(show(line.record.caller), show(line.record.receiver), line) for line in lines]
+        return [(show(row.record.caller), show(row.record.receiver), row) for row in rows]
 
 
 _RenderedRow = tuple[str | None, str | None, SandboxStatusRow]
-"""Row before the names of its version are applied: shown caller, shown receiver, and the row."""
+"""Row before the names of its version are applied: rendered caller, rendered receiver, and the row."""
 
 
 def _digits(number: str | None) -> str | None:
@@ -135,8 +135,8 @@ def _asterisks(number: str | None) -> str | None:
     return "*" * len(number) if number else number
 
 
-def _row(kind: type[_Row], shown: _RenderedRow, created_at: str) -> _Row:
-    caller, receiver, (record_id, record, verdict, _) = shown
+def _row(kind: type[_Row], rendered: _RenderedRow, created_at: str) -> _Row:
+    caller, receiver, (record_id, record, verdict, _) = rendered
     return kind(
         id=record_id,
         caller_number=caller,
@@ -151,12 +151,12 @@ def _row(kind: type[_Row], shown: _RenderedRow, created_at: str) -> _Row:
     )
 
 
-def _row_v1(shown: _RenderedRow, batch_id: str | None, account: str, created_at: str) -> _RowV1:
-    caller, receiver, (record_id, record, verdict, elsewhere) = shown
+def _row_v1(rendered: _RenderedRow, batch_id: str | None, account: str, created_at: str) -> _RowV1:
+    caller, receiver, (record_id, record, verdict, foreign_batch) = rendered
     return _RowV1(
         id=record_id,
-        client_account_id=elsewhere.client_account_id if elsewhere else account,
-        batch_id=elsewhere.batch_id if elsewhere else batch_id,
+        client_account_id=foreign_batch.client_account_id if foreign_batch else account,
+        batch_id=foreign_batch.batch_id if foreign_batch else batch_id,
         caller=caller,
         receiver=receiver,
         label_id=record.label_id,

@@ -78,7 +78,7 @@ class ExportApi:
         """Return the file of a link, by the last segment of its path."""
         link = self._links.get(name)
         if link is None or now >= link.given_at + LINK_LIFE_SECONDS:
-            return not_found(f"no such file: a link lives {LINK_LIFE_SECONDS / 60:.0f} minutes")
+            return not_found(f"no such file: a link is valid for {LINK_LIFE_SECONDS / 60:.0f} minutes")
         return SandboxResponse(200, {"content-type": "text/csv"}, _csv(name, link).encode())
 
     def _request_link(

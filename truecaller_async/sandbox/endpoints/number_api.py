@@ -62,22 +62,24 @@ class NumberApi:
 
     def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
-        self._sets: Mapping[str, SandboxFeatureSet] = {one.id: one for one in settings.feature_sets}
+        self._sets: Mapping[str, SandboxFeatureSet] = {
+            feature_set.id: feature_set for feature_set in settings.feature_sets
+        }
         self._label_names = {label.id: label.name for label in settings.labels}
         self._store = NumberStore(settings.list_after, settings.numbers_limit)
 
     def feature_sets(self, target: RouteTarget) -> SandboxResponse:
         """Return a page of feature sets."""
-        asked = _filter_of(target, SET_FILTERS)
+        requested = _filter_of(target, SET_FILTERS)
         page = page_of(target, self._settings.page_limit)
-        if isinstance(asked, SandboxResponse):
-            return asked
+        if isinstance(requested, SandboxResponse):
+            return requested
         if isinstance(page, SandboxResponse):
             return page
-        found = [one for one in self._settings.feature_sets if _matches_filter(one, asked)]
+        found = [feature_set for feature_set in self._settings.feature_sets if _matches_filter(feature_set, requested)]
         return answer(
             {
-                "feature_sets": [self._feature_set_json(one) for one in page.slice_of(found)],
+                "feature_sets": [self._feature_set_json(feature_set) for feature_set in page.slice_of(found)],
                 "pagination_info": {
                     "total_page_count": page.page_count(len(found)),
                     "current_page": page.number,
@@ -128,23 +130,25 @@ class NumberApi:
 
     def numbers(self, target: RouteTarget, now: float) -> SandboxResponse:
         """Return a page of number details."""
-        asked = _filter_of(target, NUMBER_FILTERS)
+        requested = _filter_of(target, NUMBER_FILTERS)
         page = page_of(target, self._settings.page_limit)
-        if isinstance(asked, SandboxResponse):
-            return asked
+        if isinstance(requested, SandboxResponse):
+            return requested
         if isinstance(page, SandboxResponse):
             return page
-        wanted = {one.id for one in self._settings.feature_sets if _matches_filter(one, asked)}
+        matching_ids = {
+            feature_set.id for feature_set in self._settings.feature_sets if _matches_filter(feature_set, requested)
+        }
         found = [
-            (entry, word)
+            (entry, status)
             for entry in self._store.entries(now)
-            if entry.feature_set_id in wanted and (word := self._status_of(entry, now)) is not None
+            if entry.feature_set_id in matching_ids and (status := self._status_of(entry, now)) is not None
         ]
         if not found and ResponseVariant.BARE_EMPTY_NUMBERS in self._settings.response_variants:
             return answer([])
         return answer(
             {
-                "numbers": [self._number_json(entry, word, now) for entry, word in page.slice_of(found)],
+                "numbers": [self._number_json(entry, status, now) for entry, status in page.slice_of(found)],
                 "pagination_information": {"total_page_count": page.page_count(len(found))},
             }
         )
@@ -216,18 +220,18 @@ class NumberApi:
 
 def _filter_of(target: RouteTarget, names: tuple[str, ...]) -> tuple[str, str] | SandboxResponse | None:
     """Return name and value of the requested filter."""
-    asked = [(name, value) for name in names if (value := target.query_value(name)) is not None]
-    if len(asked) > 1:
-        return invalid(f"one filter at a time, not {' and '.join(name for name, _ in asked)}")
-    return asked[0] if asked else None
+    requested = [(name, value) for name in names if (value := target.query_value(name)) is not None]
+    if len(requested) > 1:
+        return invalid(f"one filter at a time, not {' and '.join(name for name, _ in requested)}")
+    return requested[0] if requested else None
 
 
 def _matches_filter(feature_set: SandboxFeatureSet, wanted: tuple[str, str] | None) -> bool:
     if wanted is None:
         return True
     name, value = wanted
-    own: str = feature_set.id if name == "feature_set_id" else getattr(feature_set, name)
-    return own == value
+    actual: str = feature_set.id if name == "feature_set_id" else getattr(feature_set, name)
+    return actual == value
 
 
 def _with_all_buckets(names: tuple[str, ...], buckets: Buckets) -> Buckets:

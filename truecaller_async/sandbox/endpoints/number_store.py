@@ -89,7 +89,7 @@ class NumberStore:
         if len(self._entries) + len(new_numbers) > self._capacity:
             return None
         for number in new_numbers:
-            # Put in anew, so that a number that was gone and comes back is the last one again.
+            # Remove the old entry first: a number that is published again moves to the end of the order.
             self._entries.pop(number, None)
             self._entries[number] = NumberEntry(number, feature_set_id, now, now + self._list_after)
         return buckets

@@ -40,12 +40,12 @@ class PageRequest:
 
 def page_of(target: RouteTarget, limit: int) -> PageRequest | SandboxResponse:
     """Return the requested page, or a 400 answer; `limit` is the default page size."""
-    asked = {"page": 1, "limit": limit}
-    for name in asked:
+    values = {"page": 1, "limit": limit}
+    for name in values:
         text = target.query_value(name)
         if text is None:
             continue
         if not _WHOLE.fullmatch(text):
             return invalid(f"{name} must be a whole number from 1")
-        asked[name] = int(text)
-    return PageRequest(asked["page"], asked["limit"])
+        values[name] = int(text)
+    return PageRequest(values["page"], values["limit"])

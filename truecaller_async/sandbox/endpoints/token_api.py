@@ -55,9 +55,9 @@ class TokenApi:
 
     def mint(self, account: str, body: bytes, now: float) -> SandboxResponse:
         """Return a new token for the account in the path, or an error."""
-        wrong = self._rejection(account, body)
-        if wrong is not None:
-            return wrong
+        rejection = self._rejection(account, body)
+        if rejection is not None:
+            return rejection
         wait = self._admission.admit("mint", ACCOUNT_HOLDER_ID, now)
         if wait:
             return answers.rate_limited(wait)

@@ -104,10 +104,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             api_answer: answer of the API; None if the request did not reach it.
             now: wall-clock seconds.
         """
-        ending, argument = find(self.do[-1]) or (FAULT_RESPONSES[ANSWER], None)
-        reply = ending.make(api_answer, argument, now)
-        late = next((step for step in self.do if _is_delay(step)), None)
-        return reply if late is None else attrs.evolve(reply, delay=seconds_of(late.partition(":")[2]))
+        response, argument = find(self.do[-1]) or (FAULT_RESPONSES[ANSWER], None)
+        reply = response.make(api_answer, argument, now)
+        delay_step = next((step for step in self.do if _is_delay(step)), None)
+        return reply if delay_step is None else attrs.evolve(reply, delay=seconds_of(delay_step.partition(":")[2]))
 
 
 class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,11 +137,11 @@ class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         text = without_bom(text)
         try:
             plan = msgspec.json.decode(text, type=cls)
-            again = next(duplicate_fields(text), None)
-        except (msgspec.DecodeError, ValueError, RecursionError) as wrong:
-            raise _plan_error(shorten_middle(str(wrong))) from None
-        if again is not None:
-            raise _plan_error(f"{again} stands there twice: a field may stand in an object once")
+            duplicate = next(duplicate_fields(text), None)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise _plan_error(shorten_middle(str(error))) from None
+        if duplicate is not None:
+            raise _plan_error(f"{duplicate} occurs more than once in one object. Remove the duplicates")
         return plan
 
 
@@ -162,21 +162,21 @@ class FaultInjector:
         """Return the fault for one more request, or None."""
         self._began = now if self._began is None else self._began
         call, age = CALLS[action] if action else OTHER, now - self._began
-        struck = [fault for index, fault in enumerate(self._faults) if self._matches(index, fault, call, age)]
-        if not struck:
+        matching = [fault for index, fault in enumerate(self._faults) if self._matches(index, fault, call, age)]
+        if not matching:
             return None
-        self.injected[call, struck[0].name] += 1
-        return struck[0]
+        self.injected[call, matching[0].name] += 1
+        return matching[0]
 
     def _matches(self, index: int, fault: Fault, call: str, age: float) -> bool:
         """Return whether a fault matches. Updates its counter and its generator for every request of its call."""
         if fault.call not in (ANY_CALL, call):
             return False
         self._seen[index] += 1
-        luck = self._rngs[index].random()
+        draw = self._rngs[index].random()
         return (
             (fault.nth is None or fault.nth == self._seen[index])
-            and (fault.probability is None or luck < fault.probability)
+            and (fault.probability is None or draw < fault.probability)
             and (fault.since is None or fault.since <= age)
             and (fault.until is None or age < fault.until)
         )
@@ -187,8 +187,8 @@ def reaches_api(name: str) -> bool:
     return name.partition(STEP_SEPARATOR)[0] == APPLY
 
 
-def _plan_error(what: str) -> ConfigError:
-    return ConfigError(f"the fault plan is wrong: {what}")
+def _plan_error(problem: str) -> ConfigError:
+    return ConfigError(f"the fault plan is invalid: {problem}")
 
 
 def _problems(fault: Fault) -> Iterator[tuple[str, object, str]]:
@@ -209,17 +209,17 @@ def _problems(fault: Fault) -> Iterator[tuple[str, object, str]]:
 
 def _step_problems(do: tuple[str, ...]) -> Iterator[tuple[str, object, str]]:
     first = int(do[:1] == (APPLY,))
-    late = first + int(any(_is_delay(step) for step in do[first : first + 1]))
-    endings = do[late:]
-    if len(endings) > 1 or APPLY in endings or (not first and endings in ((), (ANSWER,))):
+    delay_step = first + int(any(_is_delay(step) for step in do[first : first + 1]))
+    responses = do[delay_step:]
+    if len(responses) > 1 or APPLY in responses or (not first and responses in ((), (ANSWER,))):
         rule = (
-            '["apply"], [ENDING] or ["apply", ENDING], with "delay:SECONDS" before ENDING if it is to be late, '
+            '["apply"], [RESPONSE] or ["apply", RESPONSE], with "delay:SECONDS" before RESPONSE to delay it, '
             'and "answer" only after "apply"'
         )
         yield "do", list(do), rule
-    elif endings and find(endings[0]) is None:
-        rule = f"{DELAY}:SECONDS, with {SECONDS.rule}" if _names_delay(endings[0]) else rule_for(endings[0])
-        yield f"do[{late}]", endings[0], rule
+    elif responses and find(responses[0]) is None:
+        rule = f"{DELAY}:SECONDS, with {SECONDS.rule}" if _names_delay(responses[0]) else rule_for(responses[0])
+        yield f"do[{delay_step}]", responses[0], rule
 
 
 def _names_delay(step: str) -> bool:

@@ -189,12 +189,12 @@ class RawHttp:
         return web.Response()
 
     async def _drip(self, transport: asyncio.Transport, reply: SandboxResponse) -> None:
-        before, slowly, behind = drip_parts(reply)
-        transport.write(before + slowly[:1])
-        for place in range(1, len(slowly)):
+        head, dripped, rest = drip_parts(reply)
+        transport.write(head + dripped[:1])
+        for index in range(1, len(dripped)):
             await self._sleep(reply.pace)
-            transport.write(slowly[place : place + 1])
-        transport.write(behind)
+            transport.write(dripped[index : index + 1])
+        transport.write(rest)
 
 
 def full_response(reply: SandboxResponse) -> web.Response:
@@ -223,7 +223,7 @@ async def _stream(request: web.Request, reply: SandboxResponse) -> web.StreamRes
         await response.prepare(request)
         for piece in STREAMED_BODIES[reply.mode]():
             await response.write(piece)
-            await asyncio.sleep(0)  # a write that finds room gives nobody else a turn
+            await asyncio.sleep(0)  # a write without backpressure does not yield to other tasks
     except ConnectionError:
-        pass  # the client has had enough, as it should
+        pass  # the client closed the connection
     return response

@@ -119,7 +119,7 @@ def rule_for(step: str) -> str:
 
 def _fixed(reply: SandboxResponse) -> ResponseFactory:
     """Return a factory that always returns this answer."""
-    return lambda _said, _argument, _now: reply
+    return lambda _api_answer, _argument, _now: reply
 
 
 def _gateway_page(status: int, title: str) -> SandboxResponse:
@@ -131,7 +131,7 @@ def _gateway_page(status: int, title: str) -> SandboxResponse:
 def _with_retry_after(reply: SandboxResponse) -> ResponseFactory:
     """Return a factory that adds its argument as `Retry-After`."""
 
-    def make(_said: SandboxResponse | None, argument: str | None, now: float) -> SandboxResponse:
+    def make(_api_answer: SandboxResponse | None, argument: str | None, now: float) -> SandboxResponse:
         if argument is None:
             return reply
         date = _DATE.fullmatch(argument)
@@ -142,7 +142,7 @@ def _with_retry_after(reply: SandboxResponse) -> ResponseFactory:
 
 
 def _redirect(status: int) -> ResponseFactory:
-    def make(_said: SandboxResponse | None, argument: str | None, _now: float) -> SandboxResponse:
+    def make(_api_answer: SandboxResponse | None, argument: str | None, _now: float) -> SandboxResponse:
         return SandboxResponse(status, {"location": REDIRECT_URL if argument is None else argument}, b"")
 
     return make
@@ -158,32 +158,32 @@ def _answer_to_damage(api_answer: SandboxResponse | None) -> SandboxResponse:
     return api_answer if api_answer is not None and api_answer.body else PLACEHOLDER
 
 
-def _as_text(said: SandboxResponse | None, _argument: str | None, _now: float) -> SandboxResponse:
-    reply = _answer_to_damage(said)
+def _as_text(api_answer: SandboxResponse | None, _argument: str | None, _now: float) -> SandboxResponse:
+    reply = _answer_to_damage(api_answer)
     return attrs.evolve(reply, headers={**reply.headers, "content-type": "text/plain; charset=utf-8"})
 
 
-def _half(said: SandboxResponse | None, _argument: str | None, _now: float) -> SandboxResponse:
-    reply = _answer_to_damage(said)
+def _half(api_answer: SandboxResponse | None, _argument: str | None, _now: float) -> SandboxResponse:
+    reply = _answer_to_damage(api_answer)
     return attrs.evolve(reply, body=reply.body[: len(reply.body) // 2])
 
 
 def _delivered(mode: DeliveryMode) -> ResponseFactory:
     """Return a factory for the API's answer in this delivery mode."""
-    return lambda said, _argument, _now: attrs.evolve(_answer_to_damage(said), mode=mode)
+    return lambda api_answer, _argument, _now: attrs.evolve(_answer_to_damage(api_answer), mode=mode)
 
 
 def _dripped(mode: DeliveryMode) -> ResponseFactory:
-    def make(said: SandboxResponse | None, argument: str | None, _now: float) -> SandboxResponse:
-        return attrs.evolve(_answer_to_damage(said), mode=mode, pace=seconds_of(argument or DEFAULT_DRIP_SECONDS))
+    def make(api_answer: SandboxResponse | None, argument: str | None, _now: float) -> SandboxResponse:
+        return attrs.evolve(_answer_to_damage(api_answer), mode=mode, pace=seconds_of(argument or DEFAULT_DRIP_SECONDS))
 
     return make
 
 
-def _unchanged(said: SandboxResponse | None, _argument: str | None, _now: float) -> SandboxResponse:
-    if said is None:
-        raise AssertionError("a request that is answered by the API has reached it")
-    return said
+def _unchanged(api_answer: SandboxResponse | None, _argument: str | None, _now: float) -> SandboxResponse:
+    if api_answer is None:
+        raise AssertionError('the step "answer" needs the answer of the API')
+    return api_answer
 
 
 def _in_every_field(value: bytes) -> bytes:

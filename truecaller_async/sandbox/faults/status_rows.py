@@ -70,41 +70,43 @@ class StatusRowFaults:
 
     def apply(self, applied: AppliedPost, rows: Iterable[SandboxStatusRow], now: float) -> Iterable[SandboxStatusRow]:
         """Return the rows to show at this time, given one row per record in the order of the request."""
-        at = {oddity: _affected_indexes(oddity, applied) for oddity in ROW_VARIANTS if oddity in self.variants}
+        affected = {
+            variant: _affected_indexes(variant, applied) for variant in ROW_VARIANTS if variant in self.variants
+        }
         if now >= applied.final_at + applied.spread + self.late_for:
-            at.pop(ResponseVariant.LATE_ROWS, None)
-        return _with_faults(applied, rows, at) if at else rows
+            affected.pop(ResponseVariant.LATE_ROWS, None)
+        return _with_faults(applied, rows, affected) if affected else rows
 
 
-def _affected_indexes(oddity: ResponseVariant, applied: AppliedPost) -> range:
+def _affected_indexes(variant: ResponseVariant, applied: AppliedPost) -> range:
     """Return the indexes of the records that a variant affects."""
-    dice, count = _rng_for(oddity, applied), len(applied.records)
-    return range(dice.randrange(min(FAULT_INTERVAL_RECORDS, count)), count, FAULT_INTERVAL_RECORDS)
+    rng, count = _rng_for(variant, applied), len(applied.records)
+    return range(rng.randrange(min(FAULT_INTERVAL_RECORDS, count)), count, FAULT_INTERVAL_RECORDS)
 
 
 def _with_faults(
-    applied: AppliedPost, lines: Iterable[SandboxStatusRow], at: Mapping[ResponseVariant, range]
+    applied: AppliedPost, rows: Iterable[SandboxStatusRow], affected: Mapping[ResponseVariant, range]
 ) -> Iterator[SandboxStatusRow]:
-    others = _rng_for("others", applied)
-    elsewhere = ForeignBatch(_random_uuid(others), _random_uuid(others))
-    for index, line in enumerate(lines):
-        met = {oddity for oddity, places in at.items() if index in places}
-        if met.isdisjoint(REMOVING_VARIANTS):
-            yield line
-            if ResponseVariant.REPEATED_ROWS in met:
-                yield line
-            if ResponseVariant.CONTRADICTING_ROWS in met and line.verdict == applied.verdict(index):
-                yield line._replace(verdict=_opposite(line.verdict))
-        if ResponseVariant.FOREIGN_ROWS in met:
+    rng = _rng_for("others", applied)
+    foreign_batch = ForeignBatch(_random_uuid(rng), _random_uuid(rng))
+    for index, row in enumerate(rows):
+        affecting = {variant for variant, indexes in affected.items() if index in indexes}
+        if affecting.isdisjoint(REMOVING_VARIANTS):
+            yield row
+            if ResponseVariant.REPEATED_ROWS in affecting:
+                yield row
+            if ResponseVariant.CONTRADICTING_ROWS in affecting and row.verdict == applied.verdict(index):
+                yield row._replace(verdict=_opposite(row.verdict))
+        if ResponseVariant.FOREIGN_ROWS in affecting:
             verdict = _opposite(applied.verdict(index))
-            yield SandboxStatusRow(_random_uuid(others), _foreign_record(line.record, others), verdict, elsewhere)
+            yield SandboxStatusRow(_random_uuid(rng), _foreign_record(row.record, rng), verdict, foreign_batch)
 
 
-def _foreign_record(record: Record, dice: random.Random) -> Record:
+def _foreign_record(record: Record, rng: random.Random) -> Record:
     """Return a record of another batch with a similar content."""
     return Record(
-        _unassigned_number(dice),
-        _unassigned_number(dice),
+        _unassigned_number(rng),
+        _unassigned_number(rng),
         None if record.starts_at is None else record.starts_at - HOUR_MS,
         None if record.ends_at is None else record.ends_at - HOUR_MS,
         record.label_id,
@@ -121,9 +123,9 @@ def _rng_for(name: str, applied: AppliedPost) -> random.Random:
     return random.Random(f"{name} {applied.id_seed}")  # noqa: S311 - repeatable on purpose, guards nothing
 
 
-def _random_uuid(dice: random.Random) -> str:
-    return str(uuid.UUID(int=dice.getrandbits(128), version=4))
+def _random_uuid(rng: random.Random) -> str:
+    return str(uuid.UUID(int=rng.getrandbits(128), version=4))
 
 
-def _unassigned_number(dice: random.Random) -> str:
-    return f"{UNASSIGNED_COUNTRY_CODE}{dice.randrange(10**9):09d}"
+def _unassigned_number(rng: random.Random) -> str:
+    return f"{UNASSIGNED_COUNTRY_CODE}{rng.randrange(10**9):09d}"

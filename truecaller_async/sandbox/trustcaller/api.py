@@ -144,9 +144,9 @@ class TrustCallerState:
             return refused
         host = headers.get("host", "")
         url = f"http://{host if host.isascii() else ''}{path}"
-        asked = _Request(dict(parse_qsl(query, keep_blank_values=True)), body, now, url, item)
+        request = _Request(dict(parse_qsl(query, keep_blank_values=True)), body, now, url, item)
         try:
-            return handlers[method](asked)
+            return handlers[method](request)
         except RefusedError as refusal:
             return refusal.reply
 
@@ -171,11 +171,11 @@ class TrustCallerState:
         given = Secret(value.strip())
         return next((key for key in self._keys.values() if key.secret == given), None)
 
-    def _numbers(self, asked: _Request) -> SandboxResponse:
-        return _page(asked, self.settings.numbers, _number_json)
+    def _numbers(self, request: _Request) -> SandboxResponse:
+        return _page(request, self.settings.numbers, _number_json)
 
-    def _test_numbers(self, asked: _Request) -> SandboxResponse:
-        prefix = asked.query.get("prefix")
+    def _test_numbers(self, request: _Request) -> SandboxResponse:
+        prefix = request.query.get("prefix")
         if prefix is not None and not _DIGITS.fullmatch(prefix):
             raise _invalid("prefix", "The prefix field must only contain digits.")
         found = [
@@ -187,30 +187,30 @@ class TrustCallerState:
             {"data": found, "count": len(found), "cached_for_seconds": CACHED_FOR_SECONDS, "filtered_by_prefix": prefix}
         )
 
-    def _call_list(self, asked: _Request) -> SandboxResponse:
-        first, last = _day(asked, "from"), _day(asked, "to")
+    def _call_list(self, request: _Request) -> SandboxResponse:
+        first, last = _day(request, "from"), _day(request, "to")
         found = [
             call
             for call in self._calls
             if (first is None or call.start_at.astimezone(UTC).date() >= first)
             and (last is None or call.start_at.astimezone(UTC).date() <= last)
         ]
-        return _page(asked, found, _call_json)
+        return _page(request, found, _call_json)
 
-    def _call(self, asked: _Request) -> SandboxResponse:
+    def _call(self, request: _Request) -> SandboxResponse:
         for call in self._calls:
-            if call.id == asked.item_id:
+            if call.id == request.item_id:
                 return answer({"data": _call_json(call)})
         return _not_found("Call record not found.")
 
-    def _check(self, asked: _Request) -> SandboxResponse:
-        number = asked.query.get("number")
+    def _check(self, request: _Request) -> SandboxResponse:
+        number = request.query.get("number")
         if not number:
             raise _invalid("number", "The number field is required.")
-        own = {one.number for one in self.settings.numbers}
-        return answer({"call_received": number in own and number in self.settings.live})
+        own_numbers = {entry.number for entry in self.settings.numbers}
+        return answer({"call_received": number in own_numbers and number in self.settings.live})
 
-    def _key_list(self, asked: _Request) -> SandboxResponse:
+    def _key_list(self, request: _Request) -> SandboxResponse:
         found = [
             {
                 "id": key.id,
@@ -222,22 +222,22 @@ class TrustCallerState:
         ]
         return answer({"data": found, "count": len(found)})
 
-    def _create_key(self, asked: _Request) -> SandboxResponse:
-        name = _key_name(asked.body)
+    def _create_key(self, request: _Request) -> SandboxResponse:
+        name = _key_name(request.body)
         self._last_key += 1
-        key = _Key(self._last_key, name, Secret(random_token(self._rng, self._last_key)), asked.now)
+        key = _Key(self._last_key, name, Secret(random_token(self._rng, self._last_key)), request.now)
         self._keys[key.id] = key
-        told = {
+        created = {
             "id": key.id,
             "name": key.name,
             "token": key.secret.reveal(),
             "created_at": _rfc3339(key.created_at),
             "message": "Save this token now. It cannot be retrieved later.",
         }
-        return answer(told, 201)
+        return answer(created, 201)
 
-    def _revoke_key(self, asked: _Request) -> SandboxResponse:
-        if self._keys.pop(asked.item_id or 0, None) is None:
+    def _revoke_key(self, request: _Request) -> SandboxResponse:
+        if self._keys.pop(request.item_id or 0, None) is None:
             return _not_found("API key not found.")
         return _message(200, "API key revoked.")
 
@@ -250,13 +250,13 @@ def _route_of(path: str) -> tuple[str, int | None]:
     return ("" if path.endswith("*") else path), None
 
 
-def _page(asked: _Request, items: Sequence[Any], to_json: Callable[[Any], dict[str, object]]) -> SandboxResponse:
-    number = _positive_int(asked, "page", 1, None)
-    per_page = _positive_int(asked, "per_page", PER_PAGE, PER_PAGE_MAX)
+def _page(request: _Request, items: Sequence[Any], to_json: Callable[[Any], dict[str, object]]) -> SandboxResponse:
+    number = _positive_int(request, "page", 1, None)
+    per_page = _positive_int(request, "per_page", PER_PAGE, PER_PAGE_MAX)
     last = max(1, -(-len(items) // per_page))
 
     def link(page: int) -> str | None:
-        return f"{asked.url}?page={page}" if 1 <= page <= last else None
+        return f"{request.url}?page={page}" if 1 <= page <= last else None
 
     cut = items[(number - 1) * per_page : number * per_page]
     return answer(
@@ -268,27 +268,27 @@ def _page(asked: _Request, items: Sequence[Any], to_json: Callable[[Any], dict[s
     )
 
 
-def _positive_int(asked: _Request, name: str, usual: int, most: int | None) -> int:
-    text = asked.query.get(name)
+def _positive_int(request: _Request, name: str, default: int, maximum: int | None) -> int:
+    text = request.query.get(name)
     if text is None:
-        return usual
-    spoken = name.replace("_", " ")
+        return default
+    label = name.replace("_", " ")
     if not _POSITIVE_INT.fullmatch(text):
-        raise _invalid(name, f"The {spoken} field must be at least 1.")
-    if most is not None and int(text) > most:
-        raise _invalid(name, f"The {spoken} field must not be greater than {most}.")
+        raise _invalid(name, f"The {label} field must be at least 1.")
+    if maximum is not None and int(text) > maximum:
+        raise _invalid(name, f"The {label} field must not be greater than {maximum}.")
     return int(text)
 
 
-def _day(asked: _Request, name: str) -> date | None:
-    text = asked.query.get(name)
+def _day(request: _Request, name: str) -> date | None:
+    text = request.query.get(name)
     if text is None:
         return None
     try:
         if _DAY.fullmatch(text):
             return date.fromisoformat(text)
     except ValueError:
-        pass  # a day such as 2026-02-30 is refused as any other text
+        pass  # a day such as 2026-02-30 is rejected like any other text
     raise _invalid(name, f"The {name} field must match the format Y-m-d.")
 
 

@@ -75,7 +75,7 @@ class SandboxCall:
     call_acceptable: bool = True
     """Value of the field of the same name."""
     short_call: bool = False
-    """True if the call was shorter than 6 seconds."""
+    """True if the call is marked as short; generated calls below 6 seconds are."""
     hang_cause: str = "NORMAL_CLEARING"
     """Cause of the end of the call."""
 
@@ -114,8 +114,8 @@ def _frozen(values: Iterable[str]) -> frozenset[str]:
 def _numbers(settings: TrustCallerSettings) -> tuple[SandboxNumber, ...]:
     rng = random.Random(f"trustcaller numbers {settings.seed}")  # noqa: S311 - repeatable on purpose
     invented = (
-        SandboxNumber(DOCUMENTED_NUMBER.id + place, f"1200004{rng.randrange(10**8):08d}")
-        for place in range(1, INVENTED_NUMBERS_COUNT + 1)
+        SandboxNumber(DOCUMENTED_NUMBER.id + index, f"1200004{rng.randrange(10**8):08d}")
+        for index in range(1, INVENTED_NUMBERS_COUNT + 1)
     )
     return (DOCUMENTED_NUMBER, *invented)
 
@@ -125,14 +125,14 @@ def _calls(settings: TrustCallerSettings) -> tuple[SandboxCall, ...]:
     rng = random.Random(f"trustcaller calls {settings.seed}")  # noqa: S311 - repeatable on purpose
     numbers = [one.number for one in settings.numbers] or [DOCUMENTED_NUMBER.number]
     invented = []
-    for place in range(1, INVENTED_CALLS_COUNT + 1):
+    for index in range(1, INVENTED_CALLS_COUNT + 1):
         duration = rng.randrange(0, 600)
         invented.append(
             SandboxCall(
-                id=DOCUMENTED_CALL.id - place,
+                id=DOCUMENTED_CALL.id - index,
                 caller=f"8823{rng.randrange(10**6):06d}",
                 number=rng.choice(numbers),
-                start_at=DOCUMENTED_CALL.start_at - timedelta(hours=8 * place, seconds=rng.randrange(3600)),
+                start_at=DOCUMENTED_CALL.start_at - timedelta(hours=8 * index, seconds=rng.randrange(3600)),
                 duration=duration,
                 pdd=rng.randrange(200, 3000),
                 call_unique_id=f"{rng.getrandbits(24):06x}-{rng.getrandbits(24):06x}",
@@ -184,4 +184,4 @@ def _listed(names: Iterable[str]) -> str:
 
 def _require(condition: object, name: str, rule: str) -> None:
     if not condition:
-        raise ConfigError(f"TrustCallerSettings.{name} cannot be used: it must be {rule}")
+        raise ConfigError(f"TrustCallerSettings.{name} is invalid: it must be {rule}")

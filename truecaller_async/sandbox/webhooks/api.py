@@ -82,11 +82,11 @@ class WebhookApi:
 
     def _accept_order(self, headers: Mapping[str, str], body: bytes) -> SandboxResponse:
         if headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
-            return error(415, "unsupported-media-type", f"an order must be of the type {JSON}")
+            return error(415, "unsupported-media-type", f"an order must have the content type {JSON}")
         try:
             events = self._send(self._parse_order(body))
-        except ConfigError as wrong:
-            return invalid(str(wrong))
+        except ConfigError as problem:
+            return invalid(str(problem))
         return answer({"queued": len(events), "event_ids": [event.event_id for event in events]}, 202)
 
     def _parse_order(self, body: bytes) -> WebhookOrder:
@@ -94,12 +94,12 @@ class WebhookApi:
             order = msgspec.json.decode(body or b"{}", type=_Order)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise ConfigError(
-                'the order is not of the form {"url": text, "kind": text, "count": number, "duplicates": number, '
-                '"shuffle": true or false, "senders": number}'
+                'the order is not valid: it must have the form {"url": text, "kind": text, "count": number, '
+                '"duplicates": number, "shuffle": true or false, "senders": number}'
             ) from None
         url = self._default_url if order.url is None else Secret(order.url)
         if url is None:
-            raise ConfigError('name a "url" in the order, or start the sandbox with --webhook')
+            raise ConfigError('the order has no "url": add one, or start the sandbox with --webhook')
         return WebhookOrder(
             url=url,
             kinds=tuple(EventKind) if order.kind == ALL_KINDS else (order.kind,),
@@ -110,8 +110,8 @@ class WebhookApi:
         )
 
     def _log_page(self, query: str, pending: int) -> SandboxResponse:
-        asked = dict(parse_qsl(query))
-        after, limit = asked.get("after", "0"), asked.get("limit", str(PAGE_SIZE))
+        parameters = dict(parse_qsl(query))
+        after, limit = parameters.get("after", "0"), parameters.get("limit", str(PAGE_SIZE))
         if not (_NUMBER.fullmatch(after) and _NUMBER.fullmatch(limit)):
             return invalid("after and limit must be whole numbers")
         attempts = self._sender.attempts(int(after), min(int(limit), PAGE_MAX))

@@ -11,7 +11,7 @@ redirects are not followed, because they are not a 200.
 Invariants:
     - An order is deterministic for a seed: which events are duplicated, and the order of a shuffle.
     - No I/O and no clock: posting, waiting and the time are parameters.
-    - A URL is a secret, because it contains the key of the webhook. Only scheme, host and port are shown.
+    - A URL is a secret, because it contains the key of the webhook. Only scheme, host and port are shown_host.
 """
 
 from __future__ import annotations
@@ -87,10 +87,10 @@ class WebhookSenderSettings:
     def __attrs_post_init__(self) -> None:
         if any(delay < 0 for delay in self.retries):
             raise ConfigError(
-                "WebhookSenderSettings.retries has a negative wait: give 0 seconds or more for each retry"
+                "WebhookSenderSettings.retries has a negative value: use 0 seconds or more for each retry"
             )
         if min(self.connect, self.read, self.total) <= 0:
-            raise ConfigError("WebhookSenderSettings has a timeout of 0 or less: give more than 0 seconds")
+            raise ConfigError("WebhookSenderSettings has a timeout of 0 or less: use more than 0 seconds")
 
 
 def _secret(value: str | Secret) -> Secret:
@@ -101,7 +101,7 @@ def _kinds(names: Iterable[str]) -> tuple[EventKind, ...]:
     try:
         return tuple(EventKind(name) for name in names)
     except ValueError:
-        raise ConfigError(f"a kind of event is not known: give one or more out of {', '.join(EventKind)}") from None
+        raise ConfigError(f"unknown kind of event: choose from {', '.join(EventKind)}") from None
 
 
 @attrs.frozen(kw_only=True)
@@ -127,15 +127,15 @@ class WebhookOrder:
 
     def __attrs_post_init__(self) -> None:
         origin_of(self.url)
-        _require(self.kinds, f"kinds must be one or more out of {', '.join(EventKind)}")
+        _require(self.kinds, f"kinds must be one or more of {', '.join(EventKind)}")
         _require(1 <= self.count <= COUNT_MAX, f"count must be from 1 to {COUNT_MAX}")
-        _require(0 <= self.duplicates <= 1, "duplicates must be a share from 0 to 1, such as 0.3")
+        _require(0 <= self.duplicates <= 1, "duplicates must be a fraction from 0 to 1, such as 0.3")
         _require(1 <= self.senders <= SENDERS_MAX, f"senders must be from 1 to {SENDERS_MAX}")
 
 
 def _require(condition: object, rule: str) -> None:
     if not condition:
-        raise ConfigError(f"the webhooks cannot be sent so: {rule}")
+        raise ConfigError(f"the webhook order is invalid: {rule}")
 
 
 def origin_of(url: Secret) -> str:
@@ -156,8 +156,8 @@ def origin_of(url: Secret) -> str:
     _require(host and parts.scheme in ("http", "https"), "the URL must be of the form https://host/path?key=...")
     _require("@" not in parts.netloc, "the URL must have no user name or password")
     _require(parts.scheme == "https" or _is_this_machine(host), "the URL must be https, except on this machine")
-    shown = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{shown}:{port}" if port else f"{parts.scheme}://{shown}"
+    shown_host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown_host}:{port}" if port else f"{parts.scheme}://{shown_host}"
 
 
 def _is_this_machine(host: str) -> bool:
@@ -172,9 +172,9 @@ def events_of(
 ) -> list[WebhookEvent]:
     """Return the events of an order in the order of sending; unless shuffled, a duplicate follows its event."""
     kinds = order.kinds
-    events = [factory.make(kinds[place % len(kinds)], contacts, now) for place in range(order.count)]
+    events = [factory.make(kinds[index % len(kinds)], contacts, now) for index in range(order.count)]
     possibly_duplicated = set(rng.sample(range(order.count), round(order.count * order.duplicates)))
-    sent = [event for place, event in enumerate(events) for _ in range(2 if place in possibly_duplicated else 1)]
+    sent = [event for index, event in enumerate(events) for _ in range(2 if index in possibly_duplicated else 1)]
     if order.shuffle:
         rng.shuffle(sent)
     return sent
@@ -245,11 +245,11 @@ class WebhookSender:
                 at, event, url, attempt, None, DeliveryState.NOT_FOUND if attempt == 1 else DeliveryState.DELETED
             )
             return True
-        said = await self._post(url, event.body)
+        result = await self._post(url, event.body)
         state = DeliveryState.RESCHEDULED if attempt <= len(self._settings.retries) else DeliveryState.FAILED
-        if said == ACCEPTED_STATUS:
+        if result == ACCEPTED_STATUS:
             state = DeliveryState.DELIVERED
-        self._log_attempt(at, event, url, attempt, said, state)
+        self._log_attempt(at, event, url, attempt, result, state)
         return state is not DeliveryState.RESCHEDULED
 
     async def deliver(self, event: WebhookEvent, url: Secret) -> None:
