@@ -1,4 +1,4 @@
-"""Generator of docs/faults.md: faults, attacks and bad inputs by number, with the tests that cover each.
+"""Generator of docs/faults.md: faults, attacks and bad inputs by number, with their tests.
 
 The numbers, their texts and figures are data: tests/vectors/faults.toml. A test names its numbers with the marker
 `@pytest.mark.fault("F47", "F48")`. The markers are read from the syntax trees of the test files; nothing is imported.

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.webhooks.serving import CLIENT, KEY, OTHER_KEY, call_me_back
+from tests.webhooks.servers import CLIENT, KEY, OTHER_KEY, call_me_back
 from truecaller_async.options import RetryPolicy
 from truecaller_async.webhooks import Event, WebhookOptions, WebhookReceiver
 

@@ -1,4 +1,4 @@
-"""What a sandbox is told: repeatable defaults, named speeds, refusals of wrong values."""
+"""Settings of the sandbox: reproducible defaults, named speeds, rejected values."""
 
 from __future__ import annotations
 

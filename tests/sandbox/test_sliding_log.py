@@ -17,7 +17,7 @@ gaps = st.lists(st.integers(0, 24).map(lambda eighths: eighths / 8), max_size=80
 
 
 def in_window(moments: list[float], end: float, per: float) -> int:
-    """How many lie in the half-open window of that length which ends at that moment, by looking at each."""
+    """Count the times in the half-open window of this length that ends at this time, one by one."""
     return sum(end - per < moment <= end for moment in moments)
 
 

@@ -1,4 +1,4 @@
-"""Handing events on, without the command around it."""
+"""Forwarding of events, without the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from truecaller_async.webhooks import parse_event
 from truecaller_async.webhooks.forwarding import forwarder_for
 
-from .serving import call_me_back
+from .servers import call_me_back
 
 
 async def test_disk_that_fills_within_a_line_leaves_no_partial_line(

@@ -10,7 +10,7 @@ from truecaller_async.errors import ConfigError
 from truecaller_async.models import Secret
 from truecaller_async.webhooks import HideKeys, Keyring
 
-from .serving import KEY, OTHER_KEY
+from .servers import KEY, OTHER_KEY
 
 
 @pytest.mark.parametrize(
@@ -90,10 +90,10 @@ def test_filter_hides_keys_in_arguments_that_are_no_text() -> None:
     scope = {"query_string": f"key={KEY}".encode(), "raw_path": f"/hook/{KEY}".encode(), "other": b"key=some-old-key"}
     for line in (record("%s started scope=%s after %.1f s", "127.0.0.1", scope, 0.5), record("%s", scope)):
         assert HideKeys(Keyring([KEY])).filter(line)
-        said = line.getMessage()
-        assert "query_string" in said
-        assert KEY not in said
-        assert "some-old-key" not in said
+        message = line.getMessage()
+        assert "query_string" in message
+        assert KEY not in message
+        assert "some-old-key" not in message
 
 
 def test_filter_hides_keys_in_a_traceback() -> None:

@@ -1,4 +1,4 @@
-"""A receiver that is killed loses nothing that it answered. The long run is `python -m benchmarks webhooks`."""
+"""A killed receiver loses no confirmed event. The long run is `python -m benchmarks webhooks`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers of the sandbox that are not specific to one call: errors, rate limits, tokens, labels, dates.
+"""Answers of the sandbox that are common to several calls: errors, rate limits, tokens, labels.
 
 Documented: the token answer; `{"slug", "message"}` as the form of an error; the labels. Documented texts are used
 unchanged. Chosen by the sandbox: the slugs `not-found` (404), `method-not-allowed` (405) and `rate-limit-error` (429);

@@ -1,4 +1,4 @@
-"""Server of the sandbox: an aiohttp.web application around `SandboxState`, without decisions of its own.
+"""HTTP server of the sandbox: an aiohttp.web application around `SandboxState`.
 
 Paths in addition to the API, which need no token:
     GET  /                       plain text that describes the sandbox

@@ -1,4 +1,4 @@
-"""State of one sandbox account: tokens, limits, batches, numbers. Deterministic, without sockets or clock.
+"""State of one sandbox account: tokens, limits, batches, numbers. No I/O and no clock.
 
 `SandboxState.handle` takes one request and the time in wall-clock seconds, and returns one answer. The same requests at
 the same times give the same answers, including ids. If the clock goes back, the previous time is used until the clock

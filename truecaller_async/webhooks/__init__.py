@@ -1,4 +1,4 @@
-"""Receiver for Truecaller's webhooks "call me back" and "user feedback": stores each event once and handles it.
+"""Receiver for Truecaller's webhooks "call me back" and "user feedback", with a durable queue.
 
 **Events are not signed: anyone with the URL can forge one. Check the facts with the API before acting.**
 

@@ -64,7 +64,7 @@ class FeedbackResponse:
 
 @attrs.frozen(kw_only=True)
 class CallMeBack:
-    """A user who missed or rejected a call asked for a call back, or declined one.
+    """Request of a user for a call back after a missed or rejected call, or its refusal.
 
     All attributes except `event_id` can be None. Phone numbers are digits without `+`.
     """
@@ -103,7 +103,7 @@ class CallMeBack:
 
 @attrs.frozen(kw_only=True)
 class UserFeedback:
-    """A user answered a feedback campaign after a call.
+    """Answers of a user to a feedback campaign after a call.
 
     All attributes except `event_id` can be None; `responses` can be empty. Phone numbers are digits without `+`.
     """

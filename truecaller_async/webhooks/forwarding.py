@@ -1,4 +1,4 @@
-"""Handlers of `truecaller webhooks serve`: forward events to a command, a URL, a file or standard output.
+"""Handlers of `truecaller webhooks serve`: forward events to a command, URL, file or stdout.
 
 The forwarded data is the object as Truecaller sent it, as one line of JSON.
 

@@ -1,4 +1,4 @@
-"""`WebhookReceiver`: receives Truecaller's events over HTTP, stores them, answers, and calls a handler.
+"""`WebhookReceiver`: receives events over HTTP, stores them, answers, and calls a handler.
 
     async def on_event(event: CallMeBack | UserFeedback | UnknownEvent) -> None: ...
 

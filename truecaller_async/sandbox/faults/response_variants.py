@@ -1,4 +1,4 @@
-"""Response variants: other documented forms of an answer, and status rows with defects, each with a name.
+"""Response variants: other documented forms of an answer, and defects of status rows, by name.
 
 Without variants the sandbox answers as the newest copy of the documentation says. Variants can be combined, except the
 two envelopes `CAMEL_STATUS_INFO` and `FLAT_STATUS_INFO`. `faults.status_rows` implements the row defects.

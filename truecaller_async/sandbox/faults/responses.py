@@ -1,4 +1,4 @@
-"""Fault responses: what a client gets instead of the API's answer, by name, some with an argument after a colon.
+"""Fault responses: what a client gets instead of the API's answer, by name, some with an argument.
 
 A fault response receives the API's answer, or None if the request did not reach the API. It returns one of these:
 

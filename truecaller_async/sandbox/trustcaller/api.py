@@ -1,4 +1,4 @@
-"""State of the TrustCaller account of the sandbox. Deterministic, without sockets or clock.
+"""State of the TrustCaller account of the sandbox. No I/O and no clock.
 
 `TrustCallerState.handle` takes one request and the time, and returns one answer. The same requests at the same times
 give the same answers, including tokens.

@@ -1,4 +1,4 @@
-"""Path /_sandbox/webhooks: order webhook events and read the delivery log, from a program in any language.
+"""Path /_sandbox/webhooks: order webhook events and read the delivery log over HTTP.
 
     POST    {"url", "kind", "count", "duplicates", "shuffle", "senders"}; "url" is optional if the sandbox has a
             default URL, all others are optional

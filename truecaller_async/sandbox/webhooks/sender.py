@@ -170,7 +170,7 @@ def _is_this_machine(host: str) -> bool:
 def events_of(
     order: WebhookOrder, factory: EventFactory, rng: random.Random, contacts: Sequence[Contact], now: float
 ) -> list[WebhookEvent]:
-    """Return the events of an order in the order of sending; unless shuffled, a duplicate follows its event."""
+    """Return the events of an order as they are sent; unless shuffled, a duplicate follows its event."""
     kinds = order.kinds
     events = [factory.make(kinds[index % len(kinds)], contacts, now) for index in range(order.count)]
     possibly_duplicated = set(rng.sample(range(order.count), round(order.count * order.duplicates)))
