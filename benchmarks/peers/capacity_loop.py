@@ -36,7 +36,7 @@ PAUSE_AFTER_REFUSAL = 15.0
 
 @attrs.define
 class Work:
-    """A batch: still to be posted, or, when it has its id, to be asked for."""
+    """A batch to post or, if it has an id, to poll."""
 
     batch: Sequence[Row]
     attempts_left: int = ATTEMPTS
@@ -46,7 +46,7 @@ class Work:
 
 @attrs.define
 class Tracker:
-    """What the loop knows of its tasks."""
+    """Counters of the loop's tasks."""
 
     again: deque[Work] = attrs.field(factory=deque)
     found: list[Outcome] = attrs.field(factory=list)
@@ -56,7 +56,7 @@ class Tracker:
 
 
 def push_all(url: str, token: str, rows: Sequence[Row]) -> list[Outcome]:
-    """The loop, until everything is done."""
+    """Run the loop until all batches are done."""
     return asyncio.run(_push_all(address(url), token, rows))
 
 

@@ -22,7 +22,7 @@ from benchmarks.peers import (
 
 
 def push_all(url: str, token: str, rows: Sequence[Row]) -> list[Outcome]:
-    """All batches at once, held back by the semaphore."""
+    """Start all batches at once, limited by the semaphore."""
     return asyncio.run(_push_all(address(url), token, rows))
 
 

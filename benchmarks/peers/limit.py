@@ -18,7 +18,7 @@ BEFORE_ID, BEHIND_ID = len(b'{"batch_id":"'), len(b'"}')
 
 
 async def post_all(url: str, token: str, bodies: Iterable[bytes], context: ssl.SSLContext | None = None) -> None:
-    """Post each body and fetch its status, so many at once."""
+    """Post each body and request its status, a number of them at the same time."""
     connector = aiohttp.TCPConnector(limit=IN_FLIGHT, ssl=context or True)
     kind = {"Content-Type": "application/json"}
     async with aiohttp.ClientSession(connector=connector, headers=headers(token) | kind) as http:

@@ -19,12 +19,12 @@ CHUNK_BYTES_MAX = 10_000_000
 
 
 def push_all(url: str, token: str, rows: Sequence[Row]) -> list[Outcome]:
-    """Every result of the stream."""
+    """Return all results of the stream."""
     return list(streaming_bulk(url, token, rows))
 
 
 def streaming_bulk(url: str, token: str, rows: Iterable[Row]) -> Iterator[Outcome]:
-    """One outcome for each row."""
+    """Yield one outcome per row."""
     with requests.Session() as http:
         http.headers.update(headers(token) | {"Content-Type": "application/json"})
         http.trust_env = False

@@ -1,4 +1,4 @@
-"""Horizontal bars as SVG: a card with its own background, light or dark as the reader's system is."""
+"""Horizontal bar chart as SVG, with a light and a dark style."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ STYLE = """\
 
 @attrs.frozen
 class Bar:
-    """One bar: its name, its length in any unit, what is written behind it, and its colour."""
+    """One bar: name, length in any unit, label behind it, and colour."""
 
     name: str
     value: float
-    shown: str
+    label: str
     kind: Literal["limit", "ours", "peer"]
 
 
-def draw(title: str, notes: Sequence[str], bars: Sequence[Bar]) -> str:
-    """The picture: a title, two notes at most below it, and the bars, the longest of which fills the room."""
+def render(title: str, notes: Sequence[str], bars: Sequence[Bar]) -> str:
+    """Render a title, at most two notes, and the bars; the longest bar has the full width."""
     height = TOP + PITCH * len(bars) + BOTTOM
     room = WIDTH - 2 * MARGIN - NAME_WIDTH - VALUE_WIDTH
     longest = max(bar.value for bar in bars)
@@ -67,7 +67,7 @@ def _drawn(bar: Bar, top: float, length: float) -> list[str]:
     return [
         _text(MARGIN, line, bar.name),
         f'  <rect class="{bar.kind}" x="{left}" y="{top}" width="{max(length, 1):.1f}" height="{BAR}" rx="3"/>',
-        _text(left + length + 8, line, bar.shown),
+        _text(left + length + 8, line, bar.label),
     ]
 
 
