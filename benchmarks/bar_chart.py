@@ -22,14 +22,14 @@ STYLE = """\
     .note { font-size: 12px; fill: #59636e }
     .card { fill: #ffffff; stroke: #d1d9e0 }
     .limit { fill: #8c959f }
-    .ours { fill: #0969da }
+    .library { fill: #0969da }
     .peer { fill: #c69026 }
     @media (prefers-color-scheme: dark) {
       text { fill: #f0f6fc }
       .note { fill: #9198a1 }
       .card { fill: #0d1117; stroke: #3d444d }
       .limit { fill: #6e7681 }
-      .ours { fill: #4493f8 }
+      .library { fill: #4493f8 }
       .peer { fill: #d4a72c }
     }"""
 
@@ -41,7 +41,7 @@ class Bar:
     name: str
     value: float
     label: str
-    kind: Literal["limit", "ours", "peer"]
+    kind: Literal["limit", "library", "peer"]
 
 
 def render(title: str, notes: Sequence[str], bars: Sequence[Bar]) -> str:

@@ -37,7 +37,7 @@ SECONDS = 1.0
 TRIAL, TRIAL_GROWS = 0.2, 4
 """Minimum duration of a valid trial as a fraction of `SECONDS`, and the factor to the next trial."""
 
-TOKEN = "invented"  # noqa: S105 - the server asks nobody
+TOKEN = "invented"  # noqa: S105 - the server checks no token
 LIMITS = Limits.documented().replace(token=(1_000_000, 1.0), batch=(1_000_000, 1.0))
 """Enforced limits that never delay a request."""
 

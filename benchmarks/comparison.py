@@ -28,7 +28,7 @@ class TableRow:
     """
 
     title: str
-    kind: Literal["limit", "ours", "peer"]
+    kind: Literal["limit", "library", "peer"]
     reference: str = "limit"
     share: float | None = None
     rate: float | None = None
@@ -46,18 +46,18 @@ class TableRow:
 
 TABLE_ROWS = {
     "limit": TableRow("LIMIT: raw aiohttp, nothing decoded", "limit"),
-    "checked": TableRow("push_many, records already checked", "ours", share=0.60),
-    "shipped": TableRow("push_many as shipped", "ours", share=0.45),
-    "file": TableRow("push_many, CSV to CSV, journal on disk", "ours", rate=100_000),
+    "checked": TableRow("push_many, records already checked", "library", share=0.60),
+    "shipped": TableRow("push_many as shipped", "library", share=0.45),
+    "file": TableRow("push_many, CSV to CSV, journal on disk", "library", rate=100_000),
     "aiolimiter": TableRow("aiohttp + aiolimiter + tenacity", "peer", times=2.0),
     "loop": TableRow("one loop with capacity counters", "peer", times=2.5),
     "requests": TableRow("requests + 16 threads", "peer", times=2.7),
     "bulk": TableRow("streaming bulk helper", "peer", times=3.5),
     "httpx": TableRow("httpx + gather + Semaphore", "peer", times=6.0),
     "tls_limit": TableRow("LIMIT with TLS", "limit"),
-    "tls": TableRow("push_many as shipped, with TLS", "ours", reference="tls_limit"),
+    "tls": TableRow("push_many as shipped, with TLS", "library", reference="tls_limit"),
     "uvloop_limit": TableRow("LIMIT on uvloop", "limit"),
-    "uvloop": TableRow("push_many as shipped, on uvloop", "ours", reference="uvloop_limit"),
+    "uvloop": TableRow("push_many as shipped, on uvloop", "library", reference="uvloop_limit"),
 }
 SHORT_TABLE_CASES = ("limit", "checked", "shipped", "file", "aiolimiter", "loop", "requests", "bulk", "httpx")
 

@@ -50,8 +50,8 @@ def committed(measurements: Sequence[dict[str, Any]]) -> tuple[float, float]:
 
 def evaluate(rounds: Sequence[tuple[Timing, Timing, Timing]], committed_values: tuple[float, float]) -> list[Figure]:
     """Return whether four fifths of a committed value remain. A round is `push_many`, limit, reference."""
-    shares = [cpu_share(ours, limit) for ours, limit, _ in rounds]
-    leads = [cpu_share(ours, witness) for ours, _, witness in rounds]
+    shares = [cpu_share(shipped, limit) for shipped, limit, _ in rounds]
+    leads = [cpu_share(shipped, reference) for shipped, _, reference in rounds]
     share, lead = committed_values
     met = median(shares) >= REMAINING_FACTOR * share or median(leads) >= REMAINING_FACTOR * lead
     return [

@@ -86,7 +86,7 @@ class Clients:
 CLIENTS = (Clients(20, 0.97, 0.0), Clients(100, 0.95, 0.01))
 
 
-def _ours(rule: RateLimit) -> Permit:
+def _local_limiter(rule: RateLimit) -> Permit:
     limiter = LocalLimiter(Limits((rule,)))
 
     async def permit() -> None:
@@ -113,10 +113,10 @@ def _asynciolimiter(rule: RateLimit) -> Permit:
     return asynciolimiter.Limiter(rule.limit / rule.per).wait
 
 
-OURS = "ours"
+LIBRARY = "LocalLimiter"
 LIMITERS: Mapping[str, Callable[[RateLimit], Permit]] = MappingProxyType(
     {
-        OURS: _ours,
+        LIBRARY: _local_limiter,
         "AsyncLimiter(limit, per)": _as_written,
         "AsyncLimiter(1, per / limit)": _spread_out,
         "asynciolimiter.Limiter": _asynciolimiter,
@@ -196,7 +196,7 @@ def _figures(name: str, account: LimiterResult, used: float, refused: int) -> li
     """Return the result; for `LocalLimiter` with targets."""
     print(f"  {name}: {account}", flush=True)
     figures = [Figure(f"{name}: used, refused by log / window / bucket", str(account))]
-    if not name.endswith(OURS):
+    if not name.endswith(LIBRARY):
         return figures
     return [
         *figures,

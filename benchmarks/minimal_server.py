@@ -30,7 +30,7 @@ import msgspec
 from benchmarks.workload import ACCOUNT
 
 SPAWN = multiprocessing.get_context("spawn")
-PATIENCE = 30.0
+TIMEOUT_SECONDS = 30.0
 HOST = "127.0.0.1"
 DAY = timedelta(days=1)
 STORED_STATUSES_MAX = 1_000
@@ -55,17 +55,17 @@ class ServerAddress:
 @contextmanager
 def minimal_server(certificate: Path | None = None) -> Iterator[ServerAddress]:
     """Run the server in another process for the block; `certificate` is a PEM file with its key, for TLS."""
-    ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=_serve, args=(theirs, certificate), daemon=True)
+    parent_end, child_end = SPAWN.Pipe()
+    process = SPAWN.Process(target=_serve, args=(child_end, certificate), daemon=True)
     process.start()
-    theirs.close()
+    child_end.close()
     try:
-        if not ours.poll(PATIENCE):
-            raise TimeoutError(f"the server did not start within {PATIENCE:g} seconds")
-        yield ServerAddress(ours.recv())
+        if not parent_end.poll(TIMEOUT_SECONDS):
+            raise TimeoutError(f"the server did not start within {TIMEOUT_SECONDS:g} seconds")
+        yield ServerAddress(parent_end.recv())
     finally:
-        ours.close()
-        process.join(PATIENCE)
+        parent_end.close()
+        process.join(TIMEOUT_SECONDS)
         if process.is_alive():
             process.terminate()
 

@@ -46,14 +46,14 @@ class Server:
 @contextmanager
 def sandbox(*, limits: Limits, resolve_after: float, truth_limit: int = 2_000_000) -> Iterator[Server]:
     """Run a new sandbox in another process on loopback for the duration of the block."""
-    ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=_serve, args=(theirs, limits, resolve_after, truth_limit), daemon=True)
+    parent_end, child_end = SPAWN.Pipe()
+    process = SPAWN.Process(target=_serve, args=(child_end, limits, resolve_after, truth_limit), daemon=True)
     process.start()
-    theirs.close()
+    child_end.close()
     try:
-        yield Server(_received(ours, dict), ours)
+        yield Server(_received(parent_end, dict), parent_end)
     finally:
-        ours.close()
+        parent_end.close()
         process.join(TIMEOUT_SECONDS)
         if process.is_alive():
             process.terminate()

@@ -25,7 +25,7 @@ from time import monotonic, process_time
 import attrs
 import msgspec
 
-from benchmarks.minimal_server import HEAD_END, LENGTH, PATIENCE, SPAWN, pin_to_core
+from benchmarks.minimal_server import HEAD_END, LENGTH, SPAWN, TIMEOUT_SECONDS, pin_to_core
 from truecaller_async.options import RateLimit
 from truecaller_async.sandbox.sliding_log import SlidingLog
 
@@ -109,15 +109,15 @@ class StrictServer:
 @contextmanager
 def strict_server(rule: RateLimit) -> Iterator[StrictServer]:
     """Run the server in another process for the duration of the block."""
-    ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=_serve, args=(theirs, rule), daemon=True)
+    parent_end, child_end = SPAWN.Pipe()
+    process = SPAWN.Process(target=_serve, args=(child_end, rule), daemon=True)
     process.start()
-    theirs.close()
+    child_end.close()
     try:
-        yield StrictServer(str(_received(ours)), ours)
+        yield StrictServer(str(_received(parent_end)), parent_end)
     finally:
-        ours.close()
-        process.join(PATIENCE)
+        parent_end.close()
+        process.join(TIMEOUT_SECONDS)
         if process.is_alive():
             process.terminate()
 
@@ -194,8 +194,8 @@ def _beyond(arrivals: Sequence[float], rule: RateLimit, begins: float) -> int:
 
 
 def _received(pipe: Connection) -> object:
-    if not pipe.poll(PATIENCE):
-        raise TimeoutError(f"the server did not answer within {PATIENCE:g} seconds")
+    if not pipe.poll(TIMEOUT_SECONDS):
+        raise TimeoutError(f"the server did not answer within {TIMEOUT_SECONDS:g} seconds")
     return pipe.recv()
 
 

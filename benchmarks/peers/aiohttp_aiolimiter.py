@@ -1,4 +1,4 @@
-"""aiohttp with a limiter in front of each request and retries around it: what most would call done properly."""
+"""Use aiohttp with a limiter before each request and retries around it, a widely recommended pattern."""
 
 from __future__ import annotations
 

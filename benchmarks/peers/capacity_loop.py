@@ -1,8 +1,8 @@
-"""One loop with a counter of capacity: the pattern of the well-known scripts for parallel requests.
+"""Loop with capacity counters, the pattern of well-known scripts for parallel requests.
 
-The loop takes a piece of work, from the queue of what is to be tried again or asked again, or else from the source. It
-fills its counter of requests by the time that went by, starts a task when there is capacity for it, and sleeps for a
-millisecond. It ends when there is no work and no task.
+Each iteration takes a work item, from the queue of retries and polls or from the source. It refills its request counter
+by the elapsed time, starts a task if there is capacity, and sleeps for a millisecond. The loop ends when there is
+neither work nor a task.
 """
 
 from __future__ import annotations

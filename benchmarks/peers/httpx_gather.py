@@ -1,4 +1,4 @@
-"""httpx with `asyncio.gather` and a semaphore: a task for each batch, sixteen of which may work."""
+"""The pattern `asyncio.gather` with a semaphore in httpx: one task per batch, sixteen active."""
 
 from __future__ import annotations
 

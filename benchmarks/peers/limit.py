@@ -1,7 +1,7 @@
-"""LIMIT: what the HTTP library alone can do on this machine.
+"""LIMIT: the maximum speed of the HTTP library on this machine.
 
-Bodies that were encoded beforehand are posted, and each status is fetched as bytes and let go. Nothing is encoded,
-decoded, checked, limited or told. Whoever sends records over this library comes at best close to it.
+Bodies that were encoded before are posted, and each status is read as bytes and dropped. Nothing is encoded, decoded,
+validated, limited or returned. A program that uses this library can at best come close to it.
 """
 
 from __future__ import annotations

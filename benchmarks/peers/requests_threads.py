@@ -1,4 +1,4 @@
-"""requests in sixteen threads: the program of who does not want to know of asyncio."""
+"""The library requests in sixteen threads, a pattern without asyncio."""
 
 from __future__ import annotations
 

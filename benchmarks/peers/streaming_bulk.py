@@ -1,7 +1,7 @@
-"""The helper for streaming bulk requests, as clients of search engines have it: a generator in, a generator out.
+"""Helper for streaming bulk requests, as in clients of search engines: generator in, generator out.
 
-Records become JSON one by one, so that a chunk is bounded in records and in bytes. One chunk is sent at a time, polled
-until it is final, and its results are yielded before the next one is made.
+Records are encoded one by one, so that a chunk is bounded in records and in bytes. One chunk is sent at a time, polled
+until it is final, and its results are yielded before the next one is created.
 """
 
 from __future__ import annotations

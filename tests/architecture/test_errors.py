@@ -1,4 +1,4 @@
-"""Errors travel between processes unchanged, and nothing that may be printed shows a secret."""
+"""Errors survive pickling and copying unchanged, and no printable object shows a secret."""
 
 from __future__ import annotations
 

@@ -113,11 +113,11 @@ def test_pages_contain_the_table_markers() -> None:
 
 
 def test_chart_is_well_formed_and_stays_inside_its_area() -> None:
-    bars = [bar_chart.Bar("a < b & c", 300.0, "300", "limit"), bar_chart.Bar("ours", 150.0, "150", "ours")]
+    bars = [bar_chart.Bar("a < b & c", 300.0, "300", "limit"), bar_chart.Bar("library", 150.0, "150", "library")]
     root = ElementTree.fromstring(bar_chart.render("Title & more", ("one", "two"), bars))  # noqa: S314 - our own text
     width, height = float(root.attrib["width"]), float(root.attrib["height"])
     texts = [text.text for text in root.iter(f"{SVG}text")]
-    assert texts == ["Title & more", "one", "two", "a < b & c", "300", "ours", "150"]
+    assert texts == ["Title & more", "one", "two", "a < b & c", "300", "library", "150"]
     drawn = [box for box in root.iter(f"{SVG}rect") if box.attrib["class"] != "card"]
     lengths = [float(box.attrib["width"]) for box in drawn]
     assert lengths[0] == 2 * lengths[1]
@@ -136,8 +136,8 @@ def test_campaign_overhead_over_push_is_reported_in_intervals() -> None:
 
 def guarded(share: float, lead: float) -> tuple[Timing, Timing, Timing]:
     """Return timings of the library, the limit and the reference, as processor time."""
-    ours = Timing(records=1000, seconds=1.0, cpu=1.0)
-    return ours, Timing(1000, 1.0, share), Timing(1000, 1.0, lead)
+    shipped = Timing(records=1000, seconds=1.0, cpu=1.0)
+    return shipped, Timing(1000, 1.0, share), Timing(1000, 1.0, lead)
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_guard_passes_until_both_figures_lost_a_fifth(share: float, lead: float,
 
 def test_guard_needs_the_committed_figures() -> None:
     kept = [
-        {"cases": {"shipped": {"cpu_share": ours}, "loop": {"cpu_share": loop}}}
-        for ours, loop in ((0.6, 0.2), (0.5, 0.1))
+        {"cases": {"shipped": {"cpu_share": shipped}, "loop": {"cpu_share": loop}}}
+        for shipped, loop in ((0.6, 0.2), (0.5, 0.1))
     ]
     assert guard.committed(kept) == pytest.approx((0.5, 3.0))
     with pytest.raises(ValueError, match="--write"):

@@ -1,6 +1,6 @@
-"""The sliding log against a brute-force count, and the limits that share it.
+"""The sliding log against a brute-force count, and admission under several limits.
 
-Moments are multiples of 1/8 second, so that sums and comparisons are exact.
+Times are multiples of 1/8 second, so that sums and comparisons are exact.
 """
 
 from __future__ import annotations

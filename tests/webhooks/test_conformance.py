@@ -325,10 +325,10 @@ async def test_neither_key_nor_number_is_in_any_log(serving: Serve, caplog: pyte
         for line in (f"POST /hook?key={KEY} NONSENSE/9", f"POST /hook/{KEY}\x01 HTTP/1.1", f"P@ST /{KEY} HTTP/1.1"):
             await raw_answer(url, f"{line}\r\nHost: h\r\nBroken header\r\n\r\n".encode())
     lines = [str(vars(record)) + record.getMessage() for record in caplog.records]
-    ours = [line for line in lines if "asyncio" not in line.partition("levelname")[0]]
-    assert any("hook" in line and "200" in line for line in ours), "there is no access log to look at"
+    access_lines = [line for line in lines if "asyncio" not in line.partition("levelname")[0]]
+    assert any("hook" in line and "200" in line for line in access_lines), "there is no access log to look at"
     for hidden in (KEY, WRONG, CLIENT):
-        assert [line for line in ours if hidden in line] == []
+        assert [line for line in access_lines if hidden in line] == []
 
 
 def bomb() -> bytes:
