@@ -111,7 +111,7 @@ class Child:
     """Started campaign; call `ready`, then `begin`, then `cost`."""
 
     def __init__(self, campaign: Campaign) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - our own line
+        self._process = subprocess.Popen(  # noqa: S603 - a fixed command
             [sys.executable, "-m", __spec__.name, json.dumps(attrs.asdict(campaign))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

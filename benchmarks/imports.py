@@ -38,7 +38,7 @@ def compare(rounds: int = ROUNDS) -> list[Figure]:
     commands = {BASE: ("-c", BASE), **{code: ("-c", code) for code in IMPORTS}, "help": HELP}
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for arguments in commands.values():
-        _timed(arguments)  # compiles what is not compiled yet
+        _timed(arguments)  # compile first
     for _ in range(rounds):
         for name, arguments in commands.items():
             seconds[name].append(_timed(arguments))
@@ -61,7 +61,7 @@ def _figure(code: str, seconds: float, base: float, allowed: float) -> Figure:
 def _timed(arguments: Sequence[str]) -> float:
     environment = {name: value for name, value in os.environ.items() if name != NO_BYTECODE}
     began = perf_counter()
-    subprocess.run(  # noqa: S603 - our own line
+    subprocess.run(  # noqa: S603 - a fixed command
         [sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, env=environment
     )
     return perf_counter() - began

@@ -45,7 +45,7 @@ LINES = 16
 def compare(small: int = SMALL, large: int = LARGE) -> list[Figure]:
     """Return the memory peaks of both sizes with limits that never delay a request."""
     with minimal_server() as server:
-        cost_of(Campaign(url=server.url, records=workload.CYCLE))  # from now on the server knows every batch
+        cost_of(Campaign(url=server.url, records=workload.CYCLE))  # afterwards the server knows every batch
         little, much = _measured(server.url, small), _measured(server.url, large)
         paused = cost_of(Campaign(url=server.url, records=PAUSED, warm=workload.BATCH, pause=PAUSE))
     return [
@@ -87,7 +87,7 @@ async def _part(url: str, limits: Limits, polls: PollPolicy, counted: Callable[[
         tracemalloc.start()
         stream = client.push_many(workload.records(UNRESOLVED), options=CampaignOptions(poll=polls))
         async with stream:
-            while counted(stream.progress) < UNRESOLVED:  # noqa: ASYNC110 - nothing tells of it
+            while counted(stream.progress) < UNRESOLVED:  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(0.05)
             gc.collect()
             taken = tracemalloc.take_snapshot()

@@ -66,7 +66,7 @@ def measure(rounds: int = ROUNDS, *, largest: bool = False) -> list[Figure]:
     """Run all parts."""
     sizes = (*SIZES, LARGEST) if largest else SIZES
     with minimal_server() as server, tempfile.TemporaryDirectory() as folder:
-        cost_of(Campaign(url=server.url, records=CYCLE))  # from now on the server knows every batch
+        cost_of(Campaign(url=server.url, records=CYCLE))  # afterwards the server knows every batch
         return [
             *_by_size(server.url, sizes, rounds),
             *_with_journal(server.url, Path(folder), (*JOURNALED, LARGEST) if largest else JOURNALED, rounds),

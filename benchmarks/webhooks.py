@@ -162,7 +162,7 @@ async def _send(url: str, work: Iterator[int], answered: list[int], seconds: lis
     async with aiohttp.ClientSession() as http:
         for number in work:
             start = perf_counter()
-            while not await _taken(http, url, body(number)):  # noqa: ASYNC110 - each look is a request
+            while not await _taken(http, url, body(number)):  # noqa: ASYNC110 - each check is a request
                 await asyncio.sleep(REPEAT_SECONDS)
             answered.append(number)
             if seconds is not None:
@@ -218,6 +218,6 @@ async def _listen(pipe: Connection, port: int, store: Path, handled: Path | None
             wanted = await asyncio.to_thread(pipe.recv)
         except EOFError:
             return
-        while (stats := await receiver.stats()).handled < wanted:  # noqa: ASYNC110 - each look awaits the store
+        while (stats := await receiver.stats()).handled < wanted:  # noqa: ASYNC110 - each check awaits the store
             await asyncio.sleep(0.02)
         pipe.send(stats)

@@ -99,7 +99,7 @@ def test_type_checkers_and_runtime_see_the_same_names() -> None:
 
 def test_star_import_has_everything_and_unknown_name_raises() -> None:
     brought: dict[str, object] = {}
-    exec("from truecaller_async import *", brought)  # noqa: S102 - there is no other way to write it in a function
+    exec("from truecaller_async import *", brought)  # noqa: S102 - a star import is not possible in a function
     assert set(literal_all(top_level_module())) <= brought.keys()
     with pytest.raises(AttributeError, match="has no attribute 'Nonsense'"):
         _ = truecaller_async.Nonsense

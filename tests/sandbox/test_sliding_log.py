@@ -43,7 +43,7 @@ def test_wait_is_the_shortest_one_that_frees_room(gaps: list[float], limit: int,
         assert in_window(admitted, now + wait, per) < limit
         if wait:
             assert in_window(admitted, now + wait - 1 / 16, per) >= limit
-        log.admit(now)  # as without enforcement: the window may hold more than the limit
+        log.admit(now)  # without enforcement the window can contain more than the limit
         admitted.append(now)
 
 

@@ -143,7 +143,7 @@ async def test_encoded_body_is_415(serve: Serve, encoding: str) -> None:
         status, _ = await post(
             f"{url}?key={KEY}", gzip.compress(sample("user_feedback")), headers=headers, compress=None
         )
-    by_aiohttp_itself = serve is by_aiohttp and encoding in ("br", "zstd")  # it asks for a library, and refuses
+    by_aiohttp_itself = serve is by_aiohttp and encoding in ("br", "zstd")  # needs a missing library: rejected
     assert status == 415 or (by_aiohttp_itself and status == 400)
 
 

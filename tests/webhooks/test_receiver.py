@@ -51,7 +51,7 @@ class StepBack(SetClock):
 
 async def wait_for_counts(of: WebhookReceiver, **wanted: int) -> None:
     """Wait until the counters have these values."""
-    while wanted.items() - attrs.asdict(await of.stats()).items():  # noqa: ASYNC110 - each look awaits the store
+    while wanted.items() - attrs.asdict(await of.stats()).items():  # noqa: ASYNC110 - each check awaits the store
         await asyncio.sleep(0)
 
 
@@ -232,7 +232,7 @@ async def test_event_that_kills_the_process_repeatedly_is_parked(tmp_path: Path)
         await asyncio.Event().wait()
 
     retry = RetryPolicy(attempts=1)
-    for _ in range(1 + EXTRA_CRASH_ATTEMPTS):  # a handler that is cut off leaves what a process that dies leaves
+    for _ in range(1 + EXTRA_CRASH_ATTEMPTS):  # a cancelled handler leaves the same state as a dead process
         begun.clear()
         async with receiver(deadly, store, options=WebhookOptions(retry=retry, finish_within=0)) as of:
             await of.accept(call_me_back("deadly"))
@@ -325,7 +325,7 @@ async def test_stop_with_an_unwritable_store_still_records_the_end(
     for on in (1, 0):
         await store._worker.run(lambda db, on=on: db.execute(f"PRAGMA query_only={on}"))  # type: ignore[misc]
         go.set()
-        while "is not stored yet" not in caplog.text:  # noqa: ASYNC110 - a log has no event
+        while "is not stored yet" not in caplog.text:  # noqa: ASYNC110 - no event signals a log record
             await asyncio.sleep(0)
     await stop
     stats = await of.stats()

@@ -160,6 +160,7 @@ class WebhookReceiver:
         Raises:
             ConfigError: if the path cannot be used.
         """
+        # Imported here: an application without aiohttp routes must not import aiohttp.
         from truecaller_async.webhooks.routes import routes
 
         return routes(self, path)
@@ -170,6 +171,7 @@ class WebhookReceiver:
         Raises:
             ConfigError: if the path cannot be used.
         """
+        # Imported here: an application without aiohttp routes must not import aiohttp.
         from truecaller_async.webhooks.routes import add
 
         add(self, app, path)

@@ -1,7 +1,6 @@
 """Fault plans: which requests get which fault. Deterministic for a seed.
 
 A plan is JSON, or the classes below:
-
     {"seed": 7, "faults": [
         {"call": "token", "do": ["apply"]},
         {"call": "batch.submit", "nth": 3, "do": ["apply", "reset"]},
