@@ -91,7 +91,7 @@ def test_speed_off_refuses_nothing() -> None:
     assert driver.state.stats().violations == {}
 
 
-def test_clock_stepping_back_frees_no_room(driver: Driver) -> None:
+def test_clock_stepping_back_frees_no_capacity(driver: Driver) -> None:
     for _ in range(60):
         driver.submit()
     driver.now = NOW - 3600

@@ -281,7 +281,7 @@ def test_number_is_in_one_bucket_at_most_and_in_one_set_at_most(steps: list[Step
             assert after == before
 
 
-def test_listing_without_room_is_refused_completely() -> None:
+def test_listing_above_the_capacity_is_rejected_completely() -> None:
     driver = Driver(SandboxSettings(numbers_limit=2))
     driver.change_numbers("publish", [NUMBER])
     reply = driver.change_numbers("publish", [NUMBER, OTHER, "911140001236"])
@@ -291,7 +291,7 @@ def test_listing_without_room_is_refused_completely() -> None:
     assert filled_buckets(driver, "publish", [NUMBER, OTHER]) == {"existing_numbers": [NUMBER], "new_numbers": [OTHER]}
 
 
-def test_number_uses_its_room_until_it_is_gone() -> None:
+def test_number_counts_until_it_is_removed() -> None:
     driver = Driver(SandboxSettings(numbers_limit=2))
     driver.change_numbers("publish", [NUMBER, OTHER])
     driver.change_numbers("delist", [NUMBER])

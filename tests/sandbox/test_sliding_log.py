@@ -22,7 +22,7 @@ def in_window(moments: list[float], end: float, per: float) -> int:
 
 
 @given(gaps=gaps, limit=st.integers(1, 6), per=st.integers(1, 40).map(lambda eighths: eighths / 8))
-def test_request_is_admitted_exactly_if_the_window_has_room(gaps: list[float], limit: int, per: float) -> None:
+def test_request_is_admitted_exactly_if_the_window_has_capacity(gaps: list[float], limit: int, per: float) -> None:
     log = SlidingLog(limit, per)
     admitted: list[float] = []
     for now in accumulate(gaps):
@@ -35,7 +35,7 @@ def test_request_is_admitted_exactly_if_the_window_has_room(gaps: list[float], l
 
 
 @given(gaps=gaps, limit=st.integers(1, 6), per=st.integers(1, 40).map(lambda eighths: eighths / 8))
-def test_wait_is_the_shortest_one_that_frees_room(gaps: list[float], limit: int, per: float) -> None:
+def test_wait_is_the_shortest_one_that_frees_capacity(gaps: list[float], limit: int, per: float) -> None:
     log = SlidingLog(limit, per)
     admitted: list[float] = []
     for now in accumulate(gaps):
