@@ -1,24 +1,23 @@
-"""The figures of the main job, measured side by side: counts and ratios; only `journal` and `resume` aim at times.
+"""Benchmarks: counts and ratios measured side by side; only `journal` and `resume` have targets in seconds.
 
-    python -m benchmarks           all of them but the guard, and one table
-    python -m benchmarks speed     records a second and processor time, beside five programs that a user would write
-    python -m benchmarks stages    where the time of a record goes, step by step
-    python -m benchmarks guard     in half a minute: did the share of the limit fall since it was last committed?
-    python -m benchmarks clean     how much of the permitted rate a campaign over real HTTP uses, and what it breaks
-    python -m benchmarks memory    what ten times the records cost in memory
-    python -m benchmarks virtual   the documented limits, on a clock that jumps
-    python -m benchmarks limiters  five limiters before strict servers, and what is used of the permitted rate
-    python -m benchmarks polling   polls that found nothing, and how late a result is known
-    python -m benchmarks scaling   what a record costs as records, tokens and processes grow
-    python -m benchmarks imports   what an import costs, beside the HTTP library's
-    python -m benchmarks journal   what a record costs in the journal on disk, and how fast a long one is opened again
-    python -m benchmarks resume    how soon a campaign of ten million rows goes on after a crash
-    python -m benchmarks webhooks  what a receiver that is killed ten times has lost, and how fast it answers
+    python -m benchmarks           all parts except the guard, and one table
+    python -m benchmarks speed     records per second and CPU time, next to five hand-written programs
+    python -m benchmarks stages    CPU time of a record, step by step
+    python -m benchmarks guard     in half a minute: has the share of the limit fallen since the last committed one?
+    python -m benchmarks clean     used share of the permitted rate over HTTP, and violations
+    python -m benchmarks memory    memory for ten times as many records
+    python -m benchmarks virtual   the documented limits on a virtual clock
+    python -m benchmarks limiters  five limiters against strict servers, and the used share of the rate
+    python -m benchmarks polling   polls without news, and the delay of results
+    python -m benchmarks scaling   cost per record as records, tokens and processes grow
+    python -m benchmarks imports   cost of an import, next to the HTTP library
+    python -m benchmarks journal   cost per record of the journal on disk, and the time to reopen a long one
+    python -m benchmarks resume    time to resume a campaign of ten million rows after a crash
+    python -m benchmarks webhooks  events lost by a receiver that is killed ten times, and its response time
 
-Each part measures and gives back figures; a figure knows its target and whether it was met. The server is on loopback
-and in a process of its own, so that it cannot borrow the client's memory or its core: the sandbox, or, where the client
-shall be the one that is measured, a server that costs next to nothing (`lean`). Only the virtual run has both in one
-process, because there time does not depend on the machine.
+Each part returns figures; a figure knows its target and whether it was met. The server runs on loopback in a process of
+its own, so that it uses neither the memory nor the core of the client: the sandbox, or `minimal_server` if only the
+client is to be measured. Only the virtual run has both in one process, because its time does not depend on the machine.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from __future__ import annotations
 import attrs
 
 MARKS = {True: "met", False: "MISSED", None: ""}
-"""How it is said whether a target was met."""
+"""Texts for a met target, a missed target, and no target."""
 
 
 @attrs.frozen
 class Figure:
-    """One line of the table. `met` is None where there is no target, only something to know."""
+    """One row of the table; `met` is None if the figure has no target."""
 
     name: str
     value: str
@@ -40,22 +39,22 @@ class Figure:
 
 
 def exactly(name: str, value: int, target: int) -> Figure:
-    """A count that must be this one."""
+    """Return a figure for a count that must be equal to its target."""
     return Figure(name, f"{value:,}", f"= {target:,}", value == target)
 
 
 def at_most(name: str, value: float, target: float, unit: str = "") -> Figure:
-    """A figure that must not be above its target."""
+    """Return a figure that must not exceed its target."""
     return Figure(name, f"{value:,.4g}{unit}", f"<= {target:g}{unit}", value <= target)
 
 
 def at_least(name: str, value: float, target: float, unit: str = "", spread: str = "") -> Figure:
-    """A figure that must not be below its target."""
+    """Return a figure that must not be below its target."""
     shown = f"{value:,.0f}" if value >= 1_000 else f"{value:.2f}"
     return Figure(name, f"{shown}{unit}{spread}", f">= {target:,g}{unit}", value >= target)
 
 
 def share(name: str, value: float, target: float, spread: str = "") -> Figure:
-    """A part of the permitted rate that must be reached. A little above 1 is lawful: see `clean_run`."""
+    """Return a figure for a share of the permitted rate. Slightly above 1 is possible: see `clean_run`."""
     shown = f"{100 * value:.2f} %{spread}"
     return Figure(name, shown, f">= {100 * target:g} %", value >= target)

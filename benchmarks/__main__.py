@@ -27,14 +27,14 @@ from benchmarks import (
 )
 
 PARTS: dict[str, Callable[[Namespace], list[Figure]]] = {
-    "memory": lambda _: memory.compare(),  # first, while this process is small: see the page of that module
-    "speed": lambda asked: speed.measure(asked.rounds, write=asked.write),
-    "clean": lambda asked: clean_run.over_http(asked.records, asked.rounds),
+    "memory": lambda _: memory.compare(),  # first, while this process is small: see the docstring of that module
+    "speed": lambda arguments: speed.measure(arguments.rounds, write=arguments.write),
+    "clean": lambda arguments: clean_run.over_http(arguments.records, arguments.rounds),
     "virtual": lambda _: clean_run.on_virtual_clock(),
-    "stages": lambda asked: stages.measure(asked.rounds),
+    "stages": lambda arguments: stages.measure(arguments.rounds),
     "limiters": lambda _: limiters.measure(),
     "polling": lambda _: polling.measure(),
-    "scaling": lambda asked: scaling.measure(asked.rounds),
+    "scaling": lambda arguments: scaling.measure(arguments.rounds),
     "imports": lambda _: imports.compare(),
     "webhooks": lambda _: webhooks.measure(),
     "journal": lambda _: journal.measure(),
@@ -45,23 +45,25 @@ ONLY_WHEN_NAMED = {"guard"}
 
 
 def main() -> int:
-    """Run the parts that were asked for; without a name, all that make sense together."""
-    asked = _arguments().parse_args()
-    chosen = [asked.part] if asked.part else [name for name in PARTS if name not in ONLY_WHEN_NAMED]
+    """Run the requested part; without one, all parts except the guard."""
+    arguments = _arguments().parse_args()
+    chosen = [arguments.part] if arguments.part else [name for name in PARTS if name not in ONLY_WHEN_NAMED]
     load = os.getloadavg()[0]
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {load:.2f} before the start")
     figures = []
     for name in chosen:
         print(name, flush=True)
-        figures += PARTS[name](asked)
+        figures += PARTS[name](arguments)
     _print_table(figures)
     return 1 if any(figure.met is False for figure in figures) else 0
 
 
 def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The figures of the main job.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Benchmarks of the package.")
     parser.add_argument("part", nargs="?", choices=sorted(PARTS), help="one part; all but the guard if left out")
-    parser.add_argument("--write", action="store_true", help="put what speed found into the pages and the history")
+    parser.add_argument(
+        "--write", action="store_true", help="write the results of speed to the documents and the history"
+    )
     parser.add_argument("--records", type=_records, default=clean_run.RECORDS, help="records of a clean round")
     parser.add_argument("--rounds", type=_rounds, default=5, help="rounds of clean and speed; the median counts")
     return parser

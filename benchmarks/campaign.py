@@ -1,12 +1,12 @@
-"""One campaign in a process of its own, and what it cost there.
+"""Runner of one campaign in a process of its own, which measures its cost.
 
-The child loads the library, the records and nothing else, so that its memory is that of a program that pushes. It makes
-its tokens, pushes a few thousand records to be warm, says that it is ready and waits; so several of them can begin at
-the same moment. Then it streams records from a generator, looks at each result and lets it go. Between the word to
-begin and its last result are the processor time, the seconds and the peak that it tells.
+The child imports only the library and the records, so that its memory is that of a program that pushes. It creates its
+tokens, pushes a few thousand records to warm up, reports that it is ready and waits, so several children can start at
+the same moment. Then it streams records from a generator and reads each result without keeping it. CPU time, seconds
+and peak memory are measured from the start signal to the last result.
 
-The peak is the one that the system keeps for this program alone (`VmHWM`). Where there is no such file it is
-`ru_maxrss`, which begins with the peak of the process that started it.
+The peak is the one that the system keeps for this program (`VmHWM`). Without such a file it is `ru_maxrss`, which
+starts with the peak of the parent process.
 """
 
 from __future__ import annotations
@@ -38,49 +38,51 @@ from truecaller_async import (
 )
 
 NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
-"""Not for the child: compiling its imports would be its peak."""
+"""Arguments that are not for the child: compiling its imports would be its memory peak."""
 
 STATUS = Path("/proc/self/status")
-UNIT = 1 if sys.platform == "darwin" else 1024
-"""Bytes in which the system counts `ru_maxrss`."""
+MAXRSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
+"""Unit of `ru_maxrss`."""
 
 LIMITS = Limits.documented().replace(token=(10_000, 1.0), batch=(300_000, 60.0))
-"""Limits that are on and do not bind: 5,000 batches a second for a token. Like the documented ones they have a window
-so long that each batch is noted in a state file."""
+"""Enforced limits that never delay a request: 5,000 batches per second and token.
+
+Like the documented ones they have a window that is long enough for each batch to be recorded in a state file.
+"""
 
 PROMPT = PollPolicy(first=0.05)
-"""The server resolves at once; so few records are unresolved at a time."""
+"""Polls for a server that resolves at once, so that few records are unresolved."""
 
 AS_SHIPPED = PollPolicy()
-"""The first polls come after two seconds: by then as many records as may be are unresolved."""
+"""Default polls, two seconds after sending: the number of unresolved records reaches its maximum."""
 
-BEGAN = workload.hour()
-"""The start of every window: the same for all children of one program, because the server answers with the first."""
+WINDOW_START_MS = workload.hour()
+"""Start of all windows; equal for all children, because the server answers with the first one."""
 
-WARM = 2_000
-LOOK_EVERY = 0.1
+WARM_UP_RECORDS = 2_000
+POLL_INTERVAL_SECONDS = 0.1
 
 
 @attrs.frozen(kw_only=True)
 class Campaign:
-    """What the child is to do.
+    """Task of a child.
 
-    `certificate`: a file with the server's own, where it speaks TLS. `prompt`: polls come as soon as a batch is
-    resolved. `pause`: each time after so many results the reader waits until as many as may be are ready. `mints`: so
-    many tokens in half an hour. `hungry`: in the end it asks for tokens until none may be made any more, as processes
-    do that compete for them.
+    `certificate`: file with the server's certificate if it uses TLS. `prompt`: poll as soon as a batch is resolved.
+    `pause`: after this number of results the reader waits until the maximum number of results is ready. `mints`: tokens
+    that can be created in half an hour. `hungry`: at the end, request tokens until none can be created, as competing
+    processes do.
     """
 
     url: str
     records: int
     certificate: str | None = None
-    start: int = BEGAN
+    start: int = WINDOW_START_MS
     core: int = 0
     tokens: int = 1
     mints: int = 10
     state: str = "memory:"
     journal: str | None = None
-    warm: int = WARM
+    warm: int = WARM_UP_RECORDS
     prompt: bool = True
     pause: int = 0
     hungry: bool = False
@@ -88,10 +90,10 @@ class Campaign:
 
 @attrs.frozen
 class Cost:
-    """What it cost: seconds of the clock and of the processor, and memory in MB of a million bytes.
+    """Cost of a campaign: wall-clock and CPU seconds, and memory in MB (a million bytes).
 
-    `before` is the peak of the program when the campaign began, `loaded` the one when its imports were done. `open`:
-    the most records that were seen unresolved at a time.
+    `loaded` is the memory peak after the imports, `before` the peak at the start of the campaign. `open` is the largest
+    observed number of unresolved records.
     """
 
     delivered: int
@@ -106,10 +108,10 @@ class Cost:
 
 
 class Child:
-    """A started campaign. `ready`, then `begin`, then `cost`."""
+    """Started campaign; call `ready`, then `begin`, then `cost`."""
 
     def __init__(self, campaign: Campaign) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - our own line
+        self._process = subprocess.Popen(  # noqa: S603 - a fixed command
             [sys.executable, "-m", __spec__.name, json.dumps(attrs.asdict(campaign))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -118,24 +120,24 @@ class Child:
         )
 
     def ready(self) -> None:
-        """Wait until it is warm."""
+        """Wait until the child is warm."""
         self._line()
 
     def begin(self) -> None:
-        """It may begin."""
+        """Start the campaign."""
         self._say()
 
     def cost(self) -> Cost:
-        """Wait for its end."""
+        """Wait for the end of the campaign and return its cost."""
         return Cost(**json.loads(self._line()))
 
-    def finish(self) -> int:
-        """It may do what it does at the very end. How many tokens it made in all."""
+    def release(self) -> int:
+        """Let the child finish; return the number of tokens that it created."""
         self._say()
         return int(self._line())
 
     def end(self) -> None:
-        """Nothing of it stays, whatever happened."""
+        """End the process in any case."""
         if self._process.poll() is None:
             with contextlib.suppress(OSError, subprocess.TimeoutExpired):
                 self._process.communicate(timeout=10)
@@ -152,13 +154,13 @@ class Child:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"a campaign ended with {self._process.wait()} and told nothing")
+            raise RuntimeError(f"a campaign ended with {self._process.wait()} and reported no cost")
         return line
 
 
 @contextlib.contextmanager
 def started(campaigns: Sequence[Campaign]) -> Iterator[list[Child]]:
-    """Children that are warm, for the length of the block."""
+    """Run warm children for the duration of the block."""
     children = [Child(campaign) for campaign in campaigns]
     try:
         for child in children:
@@ -170,11 +172,11 @@ def started(campaigns: Sequence[Campaign]) -> Iterator[list[Child]]:
 
 
 def cost_of(campaign: Campaign) -> Cost:
-    """One campaign, from its beginning to its end."""
+    """Run one campaign and return its cost."""
     with started([campaign]) as children:
         children[0].begin()
         cost = children[0].cost()
-        children[0].finish()
+        children[0].release()
     return cost
 
 
@@ -193,19 +195,19 @@ async def _run(campaign: Campaign, loaded: float) -> None:
         generator = _generator_cost()
         await _push(client, attrs.evolve(campaign, records=campaign.warm, journal=None))
         before = peak_mb()
-        _wait_for_word("ready")
+        _wait_for_line("ready")
         cpu, clock = process_time(), perf_counter()
         delivered, most = await _push(client, campaign)
         seconds, spent = perf_counter() - clock, process_time() - cpu
         cost = Cost(delivered, seconds, spent, generator, loaded, before, peak_mb(), most, minted)
-        _wait_for_word(json.dumps(attrs.asdict(cost)))
+        _wait_for_line(json.dumps(attrs.asdict(cost)))
         if campaign.hungry:
             minted += await _minted(client, campaign.mints)
     print(minted, flush=True)
 
 
 async def _push(client: TruecallerClient, campaign: Campaign) -> tuple[int, int]:
-    """How many were delivered, and the most that were seen unresolved at a time."""
+    """Return the number of delivered records and the largest observed number of unresolved ones."""
     delivered, pause = 0, campaign.pause
     options = CampaignOptions(poll=PROMPT if campaign.prompt else AS_SHIPPED)
     records = workload.records(campaign.records, campaign.start)
@@ -223,18 +225,18 @@ async def _most_open(results: CampaignStream) -> int:
     most = 0
     while not (progress := results.progress).finished:
         most = max(most, progress.read - progress.resolved)
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_INTERVAL_SECONDS)
     return most
 
 
 async def _pile_up(results: CampaignStream, most: int) -> None:
-    """Wait until about so many records in all are resolved, or there are no more."""
+    """Wait until about this number of records is resolved, or the source has ended."""
     while not (progress := results.progress).finished and progress.resolved < most - workload.BATCH:  # noqa: ASYNC110
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_INTERVAL_SECONDS)
 
 
 async def _minted(client: TruecallerClient, count: int) -> int:
-    """Make so many tokens, or as many as may be made."""
+    """Create this number of tokens, or as many as the budget allows."""
     with contextlib.suppress(TokenBudgetExhausted):
         for made in range(count):
             if await client.tokens.make() is None:
@@ -244,42 +246,42 @@ async def _minted(client: TruecallerClient, count: int) -> int:
 
 
 def _generator_cost(count: int = 20_000) -> float:
-    """Processor seconds in which the generator makes one record."""
+    """Return the CPU seconds in which the generator creates one record."""
     began = process_time()
     for _ in islice(workload.records(count), count):
         pass
     return (process_time() - began) / count
 
 
-def _wait_for_word(said: str) -> None:
-    print(said, flush=True)
+def _wait_for_line(message: str) -> None:
+    print(message, flush=True)
     sys.stdin.readline()
 
 
 def peak_mb() -> float:
-    """The most memory that this program has had, in MB of a million bytes."""
+    """Return the memory peak of this program in MB (a million bytes)."""
     if STATUS.exists():
         lines = STATUS.read_text().splitlines()
         return next(int(line.split()[1]) * 1024 / 1_000_000 for line in lines if line.startswith("VmHWM"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT / 1_000_000
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT_BYTES / 1_000_000
 
 
 def client_cores() -> list[int]:
-    """The cores of which this process may choose, but for the last, which is the server's; none without a choice."""
+    """Return the usable cores except the last, which the server uses; empty without core selection."""
     if not hasattr(os, "sched_getaffinity"):
         return []
     cores = sorted(os.sched_getaffinity(0))
     return cores[:-1] or cores
 
 
-def sit_apart(number: int) -> None:
-    """Run on one of these cores."""
+def pin_to_client_core(number: int) -> None:
+    """Run this process on one of the client cores."""
     if cores := client_cores():
         os.sched_setaffinity(0, {cores[number % len(cores)]})
 
 
 if __name__ == "__main__":
-    told = Campaign(**json.loads(sys.argv[1]))
+    campaign = Campaign(**json.loads(sys.argv[1]))
     at_first = peak_mb()
-    sit_apart(told.core)
-    asyncio.run(_run(told, at_first))
+    pin_to_client_core(campaign.core)
+    asyncio.run(_run(campaign, at_first))

@@ -1,9 +1,10 @@
-"""What is timed: the limit, our own variants and the peers, each in a fresh process that sits on one core.
+"""Timed cases: the limit, variants of `push_many`, and the peers, each in a fresh process on one core.
 
-The process loads what the case needs, sends a few thousand records to be warm, then more and more until it knows how
-fast it is, and prepares as many as take about a second: encoded bodies, dictionaries, `CallRecord`s or a file. Then the
-clock runs. Whoever prepares gives back what is to be timed, which answers how many records were delivered; fewer than
-all is an error and no figure.
+Algorithm:
+    The process imports the code of the case and sends a few thousand records to warm up. Then it sends more and more
+    until it knows its speed, and prepares as many as take about a second: encoded bodies, dictionaries, `CallRecord`s
+    or a file. Then the timing starts. A prepare function returns the function to time, which returns the number of
+    delivered records; fewer than all is an error and gives no figure.
 """
 
 from __future__ import annotations
@@ -26,29 +27,29 @@ from typing import Any, TypeAlias
 import attrs
 
 from benchmarks import workload
-from benchmarks.lean import SPAWN, sit_on
+from benchmarks.minimal_server import SPAWN, pin_to_core
 from truecaller_async import CampaignOptions, Limits, Outcome, PollPolicy, RecordResult, TruecallerClient
 
-WARM = 3_000
+WARM_UP_RECORDS = 3_000
 SECONDS = 1.0
-"""What a timing is meant to last."""
+"""Intended duration of a timing."""
 
 TRIAL, TRIAL_GROWS = 0.2, 4
-"""The part of that which a trial must have lasted to be trusted, and how much larger the next one is."""
+"""Minimum duration of a valid trial as a fraction of `SECONDS`, and the factor to the next trial."""
 
-TOKEN = "invented"  # noqa: S105 - the server asks nobody
+TOKEN = "invented"  # noqa: S105 - the server checks no token
 LIMITS = Limits.documented().replace(token=(1_000_000, 1.0), batch=(1_000_000, 1.0))
-"""Limits that are on and do not bind."""
+"""Enforced limits that never delay a request."""
 
 POLL = PollPolicy(first=0.05)
-RESULTS_AT_ONCE = 500
+WRITE_BATCH_ROWS = 500
 SCHEDULED = Path("/proc/self/schedstat")
 COLUMNS = ("caller", "receiver", "starts_at", "ends_at", "label_id", "label_name", "reason")
 
 
 @attrs.frozen
-class Place:
-    """The server, the certificate where it speaks TLS, and the start of every record's window."""
+class Target:
+    """URL of the server, its certificate if it uses TLS, and the start of all records' windows."""
 
     url: str
     start: int
@@ -56,11 +57,11 @@ class Place:
 
     @property
     def context(self) -> ssl.SSLContext | None:
-        """What trusts the server."""
+        """TLS context that trusts the server."""
         return None if self.certificate is None else ssl.create_default_context(cafile=self.certificate)
 
     def client(self, limits: Limits = LIMITS) -> TruecallerClient:
-        """A client as shipped, but for the limits."""
+        """Return a client with default options, except for the limits."""
         return TruecallerClient(
             client_account_id=workload.ACCOUNT,
             key_id="invented",
@@ -74,9 +75,9 @@ class Place:
 
 @attrs.frozen
 class Timing:
-    """One case, once.
+    """Result of one run of one case.
 
-    Seconds: by the wall; of the processor, the kernel's included; and of `delay`, while another process had the core.
+    All in seconds: `seconds` of wall clock, `cpu` including the kernel, `delay` while another process had the core.
     """
 
     records: int
@@ -86,57 +87,57 @@ class Timing:
 
     @property
     def rate(self) -> float:
-        """Records a second."""
+        """Records per second."""
         return self.records / self.seconds
 
     @property
     def cpu_per_million(self) -> float:
-        """Processor seconds for a million records."""
+        """CPU seconds per million records."""
         return 1e6 * self.cpu / self.records
 
     @property
-    def disturbed(self) -> float:
-        """The part of the time that others took."""
+    def waiting_share(self) -> float:
+        """Fraction of the time in which the process waited for its core."""
         return self.delay / self.seconds
 
 
 Run: TypeAlias = Callable[[], int]
-Prepare: TypeAlias = Callable[[Place, int, Path], Run]
-"""What is to be timed with so many records; files of its own go into the folder."""
+Prepare: TypeAlias = Callable[[Target, int, Path], Run]
+"""Takes the target, the number of records and a folder; returns the function to time."""
 
 Runner: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
-def timed(case: str, place: Place, seconds: float = SECONDS) -> Timing:
-    """This case once, in a process of its own, for about so many seconds."""
+def timed(case: str, target: Target, seconds: float = SECONDS) -> Timing:
+    """Run a case once in a new process for about this number of seconds."""
     with ProcessPoolExecutor(1, mp_context=SPAWN) as process:
-        return process.submit(_timed, case, place, seconds).result()
+        return process.submit(_timed, case, target, seconds).result()
 
 
-def warm_up(place: Place) -> None:
-    """Have the server see every batch, so that from then on it decodes none."""
+def warm_up(target: Target) -> None:
+    """Send every batch to the server once, so that it decodes none afterwards."""
     with ProcessPoolExecutor(1, mp_context=SPAWN) as process:
-        process.submit(_warm_up, place).result()
+        process.submit(_warm_up, target).result()
 
 
-def _timed(case: str, place: Place, seconds: float) -> Timing:
-    sit_on(0)
+def _timed(case: str, target: Target, seconds: float) -> Timing:
+    pin_to_core(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _clocked(CASES[case], place, WARM, folder)
-        trial = _clocked(CASES[case], place, TRIAL_GROWS * WARM, folder)
+        _measured(CASES[case], target, WARM_UP_RECORDS, folder)
+        trial = _measured(CASES[case], target, TRIAL_GROWS * WARM_UP_RECORDS, folder)
         while trial.seconds < TRIAL * seconds:
-            trial = _clocked(CASES[case], place, TRIAL_GROWS * trial.records, folder)
-        return _clocked(CASES[case], place, _whole_batches(trial.rate * seconds), folder)
+            trial = _measured(CASES[case], target, TRIAL_GROWS * trial.records, folder)
+        return _measured(CASES[case], target, _whole_batches(trial.rate * seconds), folder)
 
 
-def _warm_up(place: Place) -> None:
-    sit_on(0)
-    _limit(place, workload.CYCLE, Path())()
+def _warm_up(target: Target) -> None:
+    pin_to_core(0)
+    _limit(target, workload.CYCLE, Path())()
 
 
-def _clocked(prepare: Prepare, place: Place, count: int, folder: Path) -> Timing:
-    run = prepare(place, count, Path(tempfile.mkdtemp(dir=folder)))
+def _measured(prepare: Prepare, target: Target, count: int, folder: Path) -> Timing:
+    run = prepare(target, count, Path(tempfile.mkdtemp(dir=folder)))
     gc.collect()
     delay, cpu, began = _delay(), process_time(), perf_counter()
     delivered = run()
@@ -147,7 +148,7 @@ def _clocked(prepare: Prepare, place: Place, count: int, folder: Path) -> Timing
 
 
 def _delay() -> float:
-    """Seconds that the main thread has waited for its core so far; 0 where the system does not say."""
+    """Return the seconds for which the main thread has waited for its core; 0 if the system has no such value."""
     return int(SCHEDULED.read_text().split()[1]) / 1e9 if SCHEDULED.exists() else 0.0
 
 
@@ -161,80 +162,80 @@ def _run_on_uvloop(main: Coroutine[Any, Any, Any]) -> Any:
     return uvloop.run(main)
 
 
-def _limit(place: Place, count: int, folder: Path, runner: Runner = asyncio.run) -> Run:
+def _limit(target: Target, count: int, folder: Path, runner: Runner = asyncio.run) -> Run:
     from benchmarks.peers.limit import post_all
 
-    rows = workload.mappings(min(count, workload.CYCLE), place.start)
+    rows = workload.mappings(min(count, workload.CYCLE), target.start)
     bodies = [json.dumps({"call_records": batch}, separators=(",", ":")).encode() for batch in workload.chunks(rows)]
-    context = place.context
+    context = target.context
 
     def run() -> int:
         work = islice(cycle(bodies), count // workload.BATCH)
-        runner(post_all(place.url, TOKEN, work, context))
+        runner(post_all(target.url, TOKEN, work, context))
         return count
 
     return run
 
 
 def _peer(name: str) -> Prepare:
-    def prepare(place: Place, count: int, folder: Path) -> Run:
+    def prepare(target: Target, count: int, folder: Path) -> Run:
         push_all = import_module(f"benchmarks.peers.{name}").push_all
-        rows = list(workload.mappings(count, place.start))
-        return lambda: sum(word == "success" for _, word in push_all(place.url, TOKEN, rows))
+        rows = list(workload.mappings(count, target.start))
+        return lambda: sum(status == "success" for _, status in push_all(target.url, TOKEN, rows))
 
     return prepare
 
 
-def _ours(place: Place, count: int, folder: Path, runner: Runner = asyncio.run, *, validate: bool = True) -> Run:
-    records = list(workload.records(count, place.start))
+def _push_many(target: Target, count: int, folder: Path, runner: Runner = asyncio.run, *, validate: bool = True) -> Run:
+    records = list(workload.records(count, target.start))
     options = CampaignOptions(poll=POLL, validate=validate)
-    return lambda: int(runner(_pushed(place, records, options)))
+    return lambda: int(runner(_pushed(target, records, options)))
 
 
-async def _pushed(place: Place, records: Sequence[object], options: CampaignOptions) -> int:
+async def _pushed(target: Target, records: Sequence[object], options: CampaignOptions) -> int:
     delivered = 0
-    async with place.client() as client, client.push_many(records, options=options) as results:
+    async with target.client() as client, client.push_many(records, options=options) as results:
         async for result in results:
             delivered += result.outcome is Outcome.DELIVERED
     return delivered
 
 
-def _file(place: Place, count: int, folder: Path) -> Run:
+def _file(target: Target, count: int, folder: Path) -> Run:
     source = folder / "calls.csv"
     with source.open("w", newline="") as file:
         lines = csv.writer(file)
         lines.writerow(COLUMNS)
-        lines.writerows(_lines(workload.records(count, place.start)))
-    return lambda: asyncio.run(_pushed_from_file(place, source))
+        lines.writerows(_lines(workload.records(count, target.start)))
+    return lambda: asyncio.run(_pushed_from_file(target, source))
 
 
 def _lines(records: Iterable[object]) -> Iterator[list[object]]:
     return ([getattr(record, column) for column in COLUMNS] for record in records)
 
 
-async def _pushed_from_file(place: Place, source: Path) -> int:
-    """As `truecaller campaign run` does it: results are written when there are many, and the rest at the end."""
+async def _pushed_from_file(target: Target, source: Path) -> int:
+    """Push as `truecaller campaign run` does: write results in large groups, and the rest at the end."""
     from truecaller_async import open_sink, read_csv
 
     journal, options = source.with_name("journal.db"), CampaignOptions(poll=POLL)
-    held: list[RecordResult] = []
-    client = place.client()
+    results: list[RecordResult] = []
+    client = target.client()
     stream = client.push_many(read_csv(source), journal=journal, options=options)
     with open_sink(source.with_name("results.csv"), source=source) as sink:
         async with client, stream:
             async for result in stream:
-                held.append(result)
-                if len(held) >= RESULTS_AT_ONCE:
-                    sink.write(held)
-                    held.clear()
-        sink.write(held)
+                results.append(result)
+                if len(results) >= WRITE_BATCH_ROWS:
+                    sink.write(results)
+                    results.clear()
+        sink.write(results)
     return stream.summary.delivered
 
 
 CASES: dict[str, Prepare] = {
     "limit": _limit,
-    "shipped": _ours,
-    "checked": partial(_ours, validate=False),
+    "shipped": _push_many,
+    "checked": partial(_push_many, validate=False),
     "file": _file,
     "aiolimiter": _peer("aiohttp_aiolimiter"),
     "loop": _peer("capacity_loop"),
@@ -242,7 +243,7 @@ CASES: dict[str, Prepare] = {
     "bulk": _peer("streaming_bulk"),
     "httpx": _peer("httpx_gather"),
     "tls_limit": _limit,
-    "tls": _ours,
+    "tls": _push_many,
     "uvloop_limit": partial(_limit, runner=_run_on_uvloop),
-    "uvloop": partial(_ours, runner=_run_on_uvloop),
+    "uvloop": partial(_push_many, runner=_run_on_uvloop),
 }

@@ -1,14 +1,14 @@
-"""A campaign in which nothing goes wrong: does it use what it may, and nothing beyond?
+"""Campaign without errors: used share of the permitted rate, and violations.
 
-The share of the permitted rate is the number of batches between the first and the last, over what all tokens might
-have sent in that time; the first batch of each token is left out, because it opens the count. It is told twice: by
-the client's own summary, which ends at 1, and from the sandbox's clock, which knows nothing of the client's rate law.
-A token may begin with a small burst of batches, all within its limit, so a short run may come out a little above 1;
-what is really over a limit is counted as a violation, and none is allowed.
+The share is the number of batches between the first and the last one, divided by the number that all tokens could have
+sent in that time; the first batch of each token is omitted, because it starts the count. It is computed twice: by the
+client's own summary, which is at most 1, and with the clock of the sandbox, which does not know the client's rate law.
+A token can start with a small burst within its limit, so a short run can be slightly above 1. Requests over a limit are
+counted as violations, and none is allowed.
 
-Over HTTP the limits are the documented ones with a minute in six seconds, so that a round takes seconds and the rate
-is ten times harder to keep. On the virtual clock they are the documented ones themselves; a run must be the same
-every time it is run, and how long it really takes is told for the reader, not as a target.
+Over HTTP the limits are the documented ones with a minute in six seconds, so that a round takes seconds and the rate is
+ten times harder to keep. On the virtual clock they are the documented ones; all runs must be identical, and the
+elapsed real time is shown without a target.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ from truecaller_async.sandbox import SandboxSettings, Stats
 TOKENS = 10
 RECORDS = 100_000
 RECORDS_MIN = 20_000
-"""Fewer batches than four for each token tell nothing about a rate."""
+"""Minimum: fewer than four batches per token say nothing about a rate."""
 
 FAST = Limits.documented().replace(batch=(60, 6.0))
 RESOLVE_AFTER = 1.0
 SHARE_HTTP = 0.95
 SHARE_VIRTUAL = 0.97
 VIRTUAL_COUNTS = (100_000, 1_000_000)
-REMEMBERED = 300_000
-"""Applied records that the sandbox of a virtual run keeps: more than can be unresolved, less than all."""
+STORED_RECORDS = 300_000
+"""Applied records that the sandbox of a virtual run stores: more than can be unresolved, fewer than all."""
 
 
 @attrs.frozen
 class Round:
-    """One campaign: what the client says of it, and what the sandbox counted."""
+    """One campaign: summary of the client, and counters of the sandbox."""
 
     summary: Summary
     stats: Stats
 
     @property
     def shares(self) -> tuple[float, float]:
-        """The used part of the permitted rate: by the sandbox's count, and by the client's own."""
+        """Used share of the permitted rate, by the counters of the sandbox and by the client's summary."""
         stats, own = self.stats, self.summary.rate_utilisation
         assert stats.first_submit is not None
         assert stats.last_submit is not None
@@ -63,13 +63,13 @@ class Round:
 
     @property
     def faults(self) -> int:
-        """Requests over a limit, and requests that were refused for it."""
+        """Requests over a limit plus requests that were rejected for it."""
         return sum(self.stats.violations.values()) + self.stats.refused + self.summary.throttled
 
 
 @attrs.frozen
 class VirtualRun:
-    """One campaign on the virtual clock. `digest` is of every result in its order."""
+    """One campaign on the virtual clock; `digest` covers all results in order."""
 
     summary: Summary
     digest: str
@@ -78,7 +78,7 @@ class VirtualRun:
 
 
 def over_http(count: int = RECORDS, rounds: int = 5) -> list[Figure]:
-    """`rounds` campaigns of `count` records, each against a fresh sandbox: the worst count, the median share."""
+    """Run campaigns against fresh sandboxes; return the worst count and the median share."""
     found = []
     for number in range(1, rounds + 1):
         found.append(one := _round(count))
@@ -94,7 +94,7 @@ def over_http(count: int = RECORDS, rounds: int = 5) -> list[Figure]:
 
 
 def on_virtual_clock(counts: Sequence[int] = VIRTUAL_COUNTS) -> list[Figure]:
-    """A campaign of each size at the documented limits, run twice."""
+    """Run a campaign of each size twice with the documented limits."""
     return [figure for count in counts for figure in _virtual_figures(count)]
 
 
@@ -135,7 +135,7 @@ def _virtual_run(count: int) -> VirtualRun:
 
 
 async def _virtual_campaign(count: int) -> tuple[Summary, str, int]:
-    world = World(settings=SandboxSettings(truth_limit=REMEMBERED), max_tokens=TOKENS)
+    world = World(settings=SandboxSettings(truth_limit=STORED_RECORDS), max_tokens=TOKENS)
     digest = hashlib.blake2b(digest_size=16)
     async with world.client, world.client.push_many(virtual_records(count)) as results:
         async for result in results:

@@ -1,9 +1,8 @@
-"""What an import costs, beside the HTTP library that any client of this kind needs, and how soon the help is there.
+"""Cost of an import, next to the HTTP library that every such client needs, and the time until the help is shown.
 
-Fresh interpreters, one after the other and in turns, so that a busy moment of the machine hits all of them; the median
-of each counts. They find compiled modules and may write them, as in every installation. The target of the imports is
-relative, 1.15 times the import of aiohttp and 30 ms more, both measured in the same run; `truecaller --help` is there
-in 250 ms, the start of the interpreter included.
+Fresh interpreters run in turns, so that load on the machine affects all of them; the median counts. They use compiled
+modules and can write them, as in an installation. The target of the imports is 1.15 times the import of aiohttp plus
+30 ms, both measured in the same run; `truecaller --help` must finish in 250 ms including the start of the interpreter.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ IMPORTS = (
     "from truecaller_async import TruecallerClient",
     "from truecaller_async.blocking import TruecallerClient",
 )
-AIMED_AT = IMPORTS[:2]
-"""Those with a target. The blocking client loads a little more, and is told for the reader."""
+TARGETS = IMPORTS[:2]
+"""Imports with a target. The blocking client imports slightly more and is shown for information."""
 
 FACTOR = 1.15
 EXTRA = 0.030
@@ -35,11 +34,11 @@ NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 
 
 def compare(rounds: int = ROUNDS) -> list[Figure]:
-    """The seconds of each import, and how they compare with what they may be."""
+    """Return the seconds of each import, compared with their targets."""
     commands = {BASE: ("-c", BASE), **{code: ("-c", code) for code in IMPORTS}, "help": HELP}
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for arguments in commands.values():
-        _timed(arguments)  # compiles what is not compiled yet
+        _timed(arguments)  # compile first
     for _ in range(rounds):
         for name, arguments in commands.items():
             seconds[name].append(_timed(arguments))
@@ -54,7 +53,7 @@ def compare(rounds: int = ROUNDS) -> list[Figure]:
 
 def _figure(code: str, seconds: float, base: float, allowed: float) -> Figure:
     value = f"{_shown(seconds)}, {seconds / base:.2f} x"
-    if code not in AIMED_AT:
+    if code not in TARGETS:
         return Figure(f"imports: {code}", value)
     return Figure(f"imports: {code}", value, f"<= {_shown(allowed)}", seconds <= allowed)
 
@@ -62,7 +61,7 @@ def _figure(code: str, seconds: float, base: float, allowed: float) -> Figure:
 def _timed(arguments: Sequence[str]) -> float:
     environment = {name: value for name, value in os.environ.items() if name != NO_BYTECODE}
     began = perf_counter()
-    subprocess.run(  # noqa: S603 - our own line
+    subprocess.run(  # noqa: S603 - a fixed command
         [sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, env=environment
     )
     return perf_counter() - began

@@ -1,13 +1,12 @@
-"""The journal on disk: what a record costs in it, how many a second it takes, and how fast a long one is opened again.
+"""Journal on disk: cost per record, records per second, and the time to reopen a long journal.
 
-Batches of 500 go through their whole life: planned with 509 bytes of prints, intent, end of the attempt, words; one
-record of twenty failed, for one of three reasons. Each of the four is a write that is awaited, as the engine does it,
-and so many batches are in flight at once. The processor time is that of the whole process, the kernel's included. The
-slow disk is a connection whose commits take 5 ms longer.
+Batches of 500 pass through all steps: planned with 509 bytes of fingerprints, attempt started, attempt ended,
+outcomes; one record of twenty failed, for one of three reasons. Each of the four writes is awaited, as the engine does
+it, with a number of batches in flight. CPU time is that of the whole process including the kernel. The slow disk is a
+connection whose commits take 5 ms longer.
 
-With one in flight, each of the four writes is a commit and two changes of the thread of its own, and these are most of
-what is seen. What else runs on the machine makes them dearer by a third, so the median of five rounds counts there, and
-the cheapest and the dearest round are told beside it.
+With one batch in flight, each write is one commit and two thread switches, which dominate. Load on the machine makes
+them up to a third slower, so the median of five rounds counts, with the cheapest and the most expensive round.
 """
 
 from __future__ import annotations
@@ -60,17 +59,17 @@ BEGUN = CampaignStarted(1.76e9, "0", "account", "v2", {}, SourceDescriptor("csv"
 
 
 class SlowDisk(sqlite3.Connection):
-    """Its commits take 5 ms longer."""
+    """Connection whose commits take 5 ms longer."""
 
     def commit(self) -> None:
-        """Commit, in the end."""
+        """Commit after the delay."""
         time.sleep(COMMIT_LONGER)
         super().commit()
 
 
 @attrs.frozen
 class Load:
-    """One run: seconds of the clock and of the processor, and the bytes of the file, for each record."""
+    """One run: wall-clock seconds, CPU seconds, and bytes of the file."""
 
     records: int
     seconds: float
@@ -79,12 +78,12 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Records a second."""
+        """Records per second."""
         return self.records / self.seconds
 
 
 def measure() -> list[Figure]:
-    """All figures, side by side in one run."""
+    """Return all figures of one run."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "campaign.db"
         rounds = {
@@ -149,7 +148,7 @@ async def _written(path: Path, lanes: int, batches: int, factory: type[sqlite3.C
 
 
 def life(seq: int) -> Iterator[tuple[JournalEntry, ...]]:
-    """The writes of one batch."""
+    """Yield the writes of one batch."""
     rows = tuple(range((seq - 1) * SIZE + 1, seq * SIZE + 1))
     at = 1.76e9 + seq / 10
     yield BatchPlanned(seq, rows), RowsRead(SourcePosition(rows[-1], rows[-1] + 1, 80 * rows[-1]), os.urandom(PRINTS))
@@ -164,13 +163,13 @@ def life(seq: int) -> Iterator[tuple[JournalEntry, ...]]:
 
 
 def _long(path: Path) -> list[Figure]:
-    """Ten million rows, of which the last 64 batches are open: accepted, and no word yet."""
-    held = open_handle(path, is_new=True)
-    held.transact([held.statements.build((BEGUN, RunStarted(1.76e9, os.getpid())))])
+    """Write ten million rows, of which the last 64 batches are accepted without an outcome."""
+    handle = open_handle(path, is_new=True)
+    handle.transact([handle.statements.build((BEGUN, RunStarted(1.76e9, os.getpid())))])
     for seq in range(1, LONG_BATCHES + 1):
         writes = list(life(seq))
-        held.transact(held.statements.build(entries) for entries in (writes[:-1] if _stays_open(seq) else writes))
-    held.close()
+        handle.transact(handle.statements.build(entries) for entries in (writes[:-1] if _stays_open(seq) else writes))
+    handle.close()
     start = perf_counter()
     open_batches = asyncio.run(_opened(path))
     seconds = perf_counter() - start

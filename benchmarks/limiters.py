@@ -1,22 +1,21 @@
-"""Limiters side by side: how much of a limit each uses, and what strict servers would refuse of it.
+"""Comparison of limiters: used share of a limit, and rejections by strict servers.
 
     python -m benchmarks.limiters
 
-Ours is `LocalLimiter` through `take`, as the engine asks it. Beside it stand aiolimiter with the limit as it is written
-(`AsyncLimiter(limit, per)`) and spread out (`AsyncLimiter(1, per / limit)`), and two more libraries as their pages say.
-Each is asked without pause, one request after the other, at 100 in a second over a socket, where a strict server wrote
-down when each request came, and, if it goes by the clock of the loop, at 60 in a minute on the virtual clock. `strict`
-says how servers count. The allowed number is the limit times the windows that passed.
+`LocalLimiter` is used through `try_acquire`, as the engine does. The others are aiolimiter with the limit as written
+(`AsyncLimiter(limit, per)`) and evenly spread (`AsyncLimiter(1, per / limit)`), and two more libraries as documented.
+Each is used without pause, one request after the other: with 100 per second over a socket, where a strict server
+records the arrival times, and, if it uses the clock of the event loop, with 60 per minute on the virtual clock.
+`strict` describes the servers. The permitted number is the limit times the elapsed windows.
 
-Then the whole client: ten tokens, and more pushes at once than they may make, on the virtual clock against the sandbox
-and over sockets against a strict server. The share is of the time after the first two windows of a token: the burst of
-the beginning would flatter it, and the wait after it (`WARM_UP_SECONDS` in `resilience/rate_law.py`) comes once. It
-cannot be above the law's own margin: 1 / 1.02, or 98.04 %, and a little for where the count ends.
+Then the whole client: ten tokens and more concurrent pushes than they can send, on the virtual clock against the
+sandbox, and over sockets against a strict server. The share excludes the first two windows of a token, because of the
+initial burst and the single wait after it (`WARM_UP_SECONDS` in `resilience/rate_law.py`). It cannot exceed the margin
+of the rate law: 1 / 1.02, or 98.04 %, plus a little for the end of the count.
 
-Over sockets the machine has a say. In a window of a second the margin is 20 ms, and where other programs keep the
-client or the server from its core for longer, one request is late and the next one early; more than 50 ms cost permits
-as well. So there are rounds until nobody was kept waiting for longer than half the margin, and of five that were the
-one with the least waiting counts.
+Over sockets the machine has an effect. In a window of one second the margin is 20 ms. If other programs keep the client
+or the server from its core for longer, one request is late and the next one early; above 50 ms permits are lost too. So
+rounds are repeated until neither was delayed for more than half the margin; after five rounds the least delayed counts.
 """
 
 from __future__ import annotations
@@ -35,8 +34,15 @@ import pyrate_limiter
 from aiolimiter import AsyncLimiter
 
 from benchmarks import Figure, at_most, exactly, share, workload
-from benchmarks.lean import SPAWN, sit_on
-from benchmarks.strict import Seen, refused_by_bucket, refused_by_log, refused_by_window, strict_server, watched
+from benchmarks.minimal_server import SPAWN, pin_to_core
+from benchmarks.strict import (
+    ServerLog,
+    measure_loop_delay,
+    refused_by_bucket,
+    refused_by_log,
+    refused_by_window,
+    strict_server,
+)
 from tests.engine.world import World
 from tests.engine.world import record as virtual_record
 from tests.throttling.gateway import run_on_swift_loop
@@ -55,14 +61,14 @@ TOKENS = 10
 CLIENT_SECONDS = 8.0
 WINDOWS_LEFT_OUT = 2
 CLIENT_ROUNDS = 5
-UNDISTURBED = 0.01
-"""Seconds for which other programs may keep client or server waiting, and no other round is tried."""
+DELAY_MAX_SECONDS = 0.01
+"""Maximum delay by other programs in a valid round; otherwise the round is repeated."""
 
 LATENCY = (0.001, 0.008)
-"""Of a request on the virtual clock, each way."""
+"""Seconds of a request on the virtual clock, each way."""
 
 PUSHERS = 200
-"""Pushes at once: enough that ten tokens never wait for one, too few to be worth an eleventh."""
+"""Concurrent pushes: enough that ten tokens never wait for one, too few for an eleventh token."""
 
 Permit: TypeAlias = "Callable[[], Awaitable[object]]"
 Work: TypeAlias = "Callable[..., Coroutine[object, object, None]]"
@@ -70,7 +76,7 @@ Work: TypeAlias = "Callable[..., Coroutine[object, object, None]]"
 
 @attrs.frozen
 class Clients:
-    """What is asked of the whole client at so many requests a second and token. `refused` is a part of all requests."""
+    """Measurement of the whole client at a rate per second and token; `refused` is a fraction of all requests."""
 
     rate: int
     share: float
@@ -80,7 +86,7 @@ class Clients:
 CLIENTS = (Clients(20, 0.97, 0.0), Clients(100, 0.95, 0.01))
 
 
-def _ours(rule: RateLimit) -> Permit:
+def _local_limiter(rule: RateLimit) -> Permit:
     limiter = LocalLimiter(Limits((rule,)))
 
     async def permit() -> None:
@@ -107,10 +113,10 @@ def _asynciolimiter(rule: RateLimit) -> Permit:
     return asynciolimiter.Limiter(rule.limit / rule.per).wait
 
 
-OURS = "ours"
+LIBRARY = "LocalLimiter"
 LIMITERS: Mapping[str, Callable[[RateLimit], Permit]] = MappingProxyType(
     {
-        OURS: _ours,
+        LIBRARY: _local_limiter,
         "AsyncLimiter(limit, per)": _as_written,
         "AsyncLimiter(1, per / limit)": _spread_out,
         "asynciolimiter.Limiter": _asynciolimiter,
@@ -121,9 +127,12 @@ ON_THE_LOOPS_CLOCK = tuple(LIMITERS)[:4]
 
 
 @attrs.frozen
-class Account:
-    """What came of one limiter: the part of what was allowed, from the third window on too, the requests in the first,
-    and the refusals of strict servers."""
+class LimiterResult:
+    """Result of one limiter.
+
+    Used share of the permitted rate, in total and from the third window on; requests in the first window; and
+    rejections by strict servers.
+    """
 
     share: float
     steady: float
@@ -133,8 +142,8 @@ class Account:
     by_bucket: int
 
     @classmethod
-    def of(cls, arrivals: Sequence[float], rule: RateLimit, seconds: float) -> Account:
-        """The account of requests that arrived at these moments."""
+    def from_arrivals(cls, arrivals: Sequence[float], rule: RateLimit, seconds: float) -> LimiterResult:
+        """Compute the result from the arrival times of requests."""
         return cls(
             len(arrivals) / (rule.limit * seconds / rule.per),
             _steady_share([arrivals], rule),
@@ -146,7 +155,7 @@ class Account:
 
     @property
     def refused(self) -> int:
-        """By the server that refuses most."""
+        """Rejections by the strictest server."""
         return max(self.by_log, self.by_window, self.by_bucket)
 
     def __str__(self) -> str:
@@ -156,10 +165,10 @@ class Account:
 
 
 def measure() -> list[Figure]:
-    """Everything: about two minutes, most of it real seconds in which little is done."""
+    """Run all parts: about two minutes, mostly waiting."""
     figures = _virtual() + _over_sockets()
-    for asked in CLIENTS:
-        figures += _virtual_client(asked) + _client(asked)
+    for clients in CLIENTS:
+        figures += _virtual_client(clients) + _client(clients)
     return figures
 
 
@@ -167,7 +176,7 @@ def _virtual() -> list[Figure]:
     name = f"limiters, {SLOW.limit} in {SLOW.per:g} s, virtual"
     figures = []
     for limiter in ON_THE_LOOPS_CLOCK:
-        account = Account.of(run_virtual(_moments, limiter), SLOW, SLOW_SECONDS)
+        account = LimiterResult.from_arrivals(run_virtual(_permit_times, limiter), SLOW, SLOW_SECONDS)
         figures += _figures(f"{name}, {limiter}", account, SHARE_VIRTUAL, 0)
     return figures
 
@@ -176,64 +185,64 @@ def _over_sockets() -> list[Figure]:
     name = f"limiters, {FAST.limit} in {FAST.per:g} s, sockets"
     figures = []
     for limiter in LIMITERS:
-        seen, _ = _seen(FAST, _requests, limiter)
+        seen, _ = _server_log(FAST, _requests, limiter)
         (arrivals,) = seen.arrivals.values()
-        account = Account.of(arrivals, FAST, FAST_SECONDS)
+        account = LimiterResult.from_arrivals(arrivals, FAST, FAST_SECONDS)
         figures += _figures(f"{name}, {limiter}", account, SHARE_SOCKETS, seen.requests // 100)
     return figures
 
 
-def _figures(name: str, account: Account, used: float, refused: int) -> list[Figure]:
-    """The account, and for ours whether it is good enough."""
+def _figures(name: str, account: LimiterResult, used: float, refused: int) -> list[Figure]:
+    """Return the result; for `LocalLimiter` with targets."""
     print(f"  {name}: {account}", flush=True)
-    told = [Figure(f"{name}: used, refused by log / window / bucket", str(account))]
-    if not name.endswith(OURS):
-        return told
+    figures = [Figure(f"{name}: used, refused by log / window / bucket", str(account))]
+    if not name.endswith(LIBRARY):
+        return figures
     return [
-        *told,
+        *figures,
         share(f"{name}: used from the third window on", account.steady, used),
         at_most(f"{name}: refused", account.refused, refused),
     ]
 
 
-def _virtual_client(asked: Clients) -> list[Figure]:
-    arrivals, refused = run_on_swift_loop(_virtual_pushes, asked.rate)
-    name = f"limiters, client, virtual, {TOKENS} tokens of {asked.rate} in 1 s"
+def _virtual_client(clients: Clients) -> list[Figure]:
+    arrivals, refused = run_on_swift_loop(_virtual_pushes, clients.rate)
+    name = f"limiters, client, virtual, {TOKENS} tokens of {clients.rate} in 1 s"
     return [
         share(
             f"{name}: permitted rate used",
-            _steady_share(arrivals.values(), RateLimit("token", asked.rate, 1.0)),
+            _steady_share(arrivals.values(), RateLimit("token", clients.rate, 1.0)),
             SHARE_VIRTUAL,
         ),
         exactly(f"{name}: refused", refused, 0),
     ]
 
 
-def _client(asked: Clients) -> list[Figure]:
-    name = f"limiters, client, sockets, {TOKENS} tokens of {asked.rate} in 1 s"
-    rule = RateLimit("token", asked.rate, 1.0)
+def _client(clients: Clients) -> list[Figure]:
+    name = f"limiters, client, sockets, {TOKENS} tokens of {clients.rate} in 1 s"
+    rule = RateLimit("token", clients.rate, 1.0)
     best, least = None, float("inf")
     for number in range(1, CLIENT_ROUNDS + 1):
-        seen, waited = _seen(rule, _pushes, asked.rate)
+        seen, waited = _server_log(rule, _pushes, clients.rate)
         assert len(seen.arrivals) == TOKENS
         used = _steady_share(seen.arrivals.values(), rule)
-        told = f"{seen.refused} of {seen.requests} refused, kept waiting for {1000 * waited:.0f} ms"
-        print(f"  {name}, round {number}: {100 * used:.2f} %, {told}", flush=True)
+        text = f"{seen.refused} of {seen.requests} refused, kept waiting for {1000 * waited:.0f} ms"
+        print(f"  {name}, round {number}: {100 * used:.2f} %, {text}", flush=True)
         if waited < least:
             best, least = (used, seen), waited
-        if waited <= UNDISTURBED:
+        if waited <= DELAY_MAX_SECONDS:
             break
     assert best is not None
     used, seen = best
     return [
-        share(f"{name}: permitted rate used", used, asked.share),
-        at_most(f"{name}: refused", 100 * seen.refused / seen.requests, 100 * asked.refused, " %"),
+        share(f"{name}: permitted rate used", used, clients.share),
+        at_most(f"{name}: refused", 100 * seen.refused / seen.requests, 100 * clients.refused, " %"),
         Figure(f"{name}: kept waiting by other programs", f"{1000 * least:.0f} ms"),
     ]
 
 
 def _steady_share(tokens: Iterable[Sequence[float]], rule: RateLimit) -> float:
-    """The used part of the permitted rate, from a little after the first request of each token to its last."""
+    """Return the used share of the permitted rate, after the first windows of each token."""
     sent = allowed = 0.0
     for moments in tokens:
         begins = moments[0] + WINDOWS_LEFT_OUT * rule.per
@@ -242,22 +251,22 @@ def _steady_share(tokens: Iterable[Sequence[float]], rule: RateLimit) -> float:
     return sent / allowed
 
 
-def _seen(rule: RateLimit, work: Work, argument: object) -> tuple[Seen, float]:
-    """What the server saw of `work`, in a process of its own, and how long either was kept waiting at most."""
+def _server_log(rule: RateLimit, work: Work, argument: object) -> tuple[ServerLog, float]:
+    """Run `work` in a process of its own; return the server's log and the longest delay of either side."""
     with strict_server(rule) as server:
         with ProcessPoolExecutor(1, mp_context=SPAWN) as process:
             waited = process.submit(_work, work, server.url, argument).result()
-        seen = server.seen()
+        seen = server.log()
         return seen, max(waited, seen.waited)
 
 
 def _work(work: Work, url: str, argument: object) -> float:
-    sit_on(0)
-    return asyncio.run(watched(work(url, argument)))
+    pin_to_core(0)
+    return asyncio.run(measure_loop_delay(work(url, argument)))
 
 
-async def _moments(limiter: str) -> list[float]:
-    """When the permits come."""
+async def _permit_times(limiter: str) -> list[float]:
+    """Return the times of the permits."""
     loop, permit = asyncio.get_running_loop(), LIMITERS[limiter](SLOW)
     end, moments = loop.time() + SLOW_SECONDS, list[float]()
     while loop.time() < end:
@@ -267,7 +276,7 @@ async def _moments(limiter: str) -> list[float]:
 
 
 async def _requests(url: str, limiter: str) -> None:
-    """A request for each permit; none waits for another's answer."""
+    """Send a request for each permit, without waiting for answers."""
     loop, permit = asyncio.get_running_loop(), LIMITERS[limiter](FAST)
     headers = {"Authorization": "Bearer x"}
     async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as requests:
@@ -296,7 +305,7 @@ async def _pushes(url: str, rate: int) -> None:
 
 
 async def _virtual_pushes(rate: int) -> tuple[dict[bytes, list[float]], int]:
-    """The same in one process: when the pushes left, by token, and how many were refused."""
+    """Push in one process on the virtual clock; return the times by token and the rejections."""
     world = World(limits=_limits(rate), max_tokens=TOKENS, latency=LATENCY)
     await _push_all(world.client, virtual_record(1))
     left: dict[bytes, list[float]] = {}
@@ -311,7 +320,7 @@ def _limits(rate: int) -> Limits:
 
 
 async def _push_all(client: TruecallerClient, record: CallRecord) -> None:
-    """With all tokens, more pushes than they may make, until the time is over."""
+    """Push more than all tokens can send, until the time has ended."""
     loop = asyncio.get_running_loop()
 
     async def push() -> None:

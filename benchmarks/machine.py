@@ -1,4 +1,4 @@
-"""What a measurement was made on, in a line or two."""
+"""Description of the machine and the software of a measurement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CPU_FACTS = Path("/proc/cpuinfo")
 
 
 def facts() -> dict[str, object]:
-    """The machine and the software, as the history keeps them."""
+    """Return the machine and the software in the form of the history."""
     return {
         "cpu": cpu(),
         "cores": os.cpu_count(),
@@ -25,7 +25,7 @@ def facts() -> dict[str, object]:
 
 
 def cpu() -> str:
-    """The processor's name, as far as the system tells it."""
+    """Return the name of the processor."""
     if CPU_FACTS.exists():
         for line in CPU_FACTS.read_text().splitlines():
             if line.startswith("model name"):
@@ -33,8 +33,8 @@ def cpu() -> str:
     return platform.processor() or platform.machine()
 
 
-def told(known: Mapping[str, object]) -> str:
-    """The facts for a reader: where it ran, and under what load."""
+def description(known: Mapping[str, object]) -> str:
+    """Return a text with the machine and its load."""
     return (
         f"{known['cpu']}, {known['cores']} cores, {known['system']}, Python {known['python']}, "
         f"load {known['load']:.2f} before the start"

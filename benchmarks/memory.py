@@ -1,18 +1,17 @@
-"""What ten times the records cost in memory: nothing, if the stream is one.
+"""Memory for ten times as many records: the increase must be zero if the stream keeps nothing.
 
     python -m benchmarks.memory                      1,000,000 and 10,000,000 records
-    python -m benchmarks.memory 100000 1000000       other numbers of them
-    python -m benchmarks.memory --parts              what the memory of unresolved records is made of
+    python -m benchmarks.memory 100000 1000000       other sizes
+    python -m benchmarks.memory --parts              memory of unresolved records by part
 
-Each campaign runs in a process of its own (`benchmarks.campaign`), which loads nothing but the library and streams
-records from a generator, looks at each result and lets it go. The options are those of the library: the first polls
-come after two seconds, so that as many records as may be (`max_unresolved`, 100,000) are unresolved for much of the
-run, and the peak is the one of a service that is slow. The peak is told in three steps: what the imports take, what a
-client takes that has sent its first records, and the campaign. A third campaign has a reader that pauses now and
-then until as many results as may be are ready.
+Each campaign runs in a process of its own (`benchmarks.campaign`), which imports only the library, streams records from
+a generator, and reads each result without keeping it. The options are the defaults: the first polls come after two
+seconds, so that the maximum number of records (`max_unresolved`, 100,000) is unresolved for much of the run, as with a
+slow service. The peak is reported in three steps: after the imports, after the first records, and of the campaign. In a
+third campaign the reader pauses from time to time until the maximum number of results is ready.
 
-`--parts` has Python count what each line has allocated and not let go (`tracemalloc`) while 100,000 records are on
-their way: all waiting for a permit, all sent and not yet polled, or all resolved and their results not yet read.
+`--parts` reports the memory per source line (`tracemalloc`) while 100,000 records are in progress: all waiting for a
+permit, all sent and not polled, or all resolved with unread results.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from pathlib import Path
 
 from benchmarks import MARKS, Figure, at_most, exactly, workload
 from benchmarks.campaign import LIMITS, PROMPT, Campaign, Cost, cost_of
-from benchmarks.lean import lean_server
+from benchmarks.minimal_server import minimal_server
 from truecaller_async import CampaignOptions, Limits, PollPolicy, Progress, TruecallerClient
 
 SMALL = 1_000_000
@@ -44,9 +43,9 @@ LINES = 16
 
 
 def compare(small: int = SMALL, large: int = LARGE) -> list[Figure]:
-    """The peaks of the client with so many records and with so many more, limits that do not bind."""
-    with lean_server() as server:
-        cost_of(Campaign(url=server.url, records=workload.CYCLE))  # from now on the server knows every batch
+    """Return the memory peaks of both sizes with limits that never delay a request."""
+    with minimal_server() as server:
+        cost_of(Campaign(url=server.url, records=workload.CYCLE))  # afterwards the server knows every batch
         little, much = _measured(server.url, small), _measured(server.url, large)
         paused = cost_of(Campaign(url=server.url, records=PAUSED, warm=workload.BATCH, pause=PAUSE))
     return [
@@ -68,8 +67,8 @@ def _measured(url: str, count: int) -> Cost:
 
 
 def parts() -> None:
-    """Print where the memory of records on their way is, in bytes of one of them."""
-    with lean_server() as server:
+    """Print the memory of records in progress by part, in bytes per record."""
+    with minimal_server() as server:
         print("waiting for a permit")
         asyncio.run(_part(server.url, TIGHT, LATE, lambda progress: progress.planned + workload.BATCH))
         print("sent, not yet polled")
@@ -88,7 +87,7 @@ async def _part(url: str, limits: Limits, polls: PollPolicy, counted: Callable[[
         tracemalloc.start()
         stream = client.push_many(workload.records(UNRESOLVED), options=CampaignOptions(poll=polls))
         async with stream:
-            while counted(stream.progress) < UNRESOLVED:  # noqa: ASYNC110 - nothing tells of it
+            while counted(stream.progress) < UNRESOLVED:  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(0.05)
             gc.collect()
             taken = tracemalloc.take_snapshot()
@@ -115,11 +114,11 @@ def main() -> int:
     parser.add_argument("small", nargs="?", type=int, default=SMALL, help="records of the smaller campaign")
     parser.add_argument("large", nargs="?", type=int, default=LARGE, help="records of the larger one")
     parser.add_argument("--parts", action="store_true", help="what the memory of unresolved records is made of")
-    asked = parser.parse_args()
-    if asked.parts:
+    arguments = parser.parse_args()
+    if arguments.parts:
         parts()
         return 0
-    figures = compare(asked.small, asked.large)
+    figures = compare(arguments.small, arguments.large)
     for figure in figures:
         print(f"| {figure.name} | {figure.value} | {figure.target} | {MARKS[figure.met]} |")
     return 1 if any(figure.met is False for figure in figures) else 0

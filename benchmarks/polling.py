@@ -1,19 +1,18 @@
-"""How many polls are wasted, and how late an answer is known: what learning when to poll is worth.
+"""Empty polls, and the delay until a result is known: the effect of the adaptive first poll.
 
     python -m benchmarks.polling
 
-A poll is wasted if no record became final by it. Never to poll wastes nothing either, so beside it stands how long a
-batch was final before we knew. Both are counted at the server: a whole campaign runs against the sandbox on the virtual
-clock, a batch each 0.3 seconds for a quarter of an hour, and how long each takes is drawn when it is taken. The first
-half is the beginning, the second the steady state. What is shown is the same on every machine.
+A poll is empty if no record became final since the poll before. Not polling at all has no empty polls, so the time is
+also measured for which a batch was final before the client knew it. Both are counted at the server: a campaign runs
+against the sandbox on the virtual clock, with a batch every 0.3 seconds for a quarter of an hour, and a random duration
+for each batch. The first half is the start, the second half the steady state. The figures are equal on every machine.
 
-What could be had at best: who knows how long batches take in general, and nothing of the single one, and wastes no more
-than w polls a batch, polls first where all but w of them are final. Between 2 and 10 seconds, all equally likely, and
-with 0.2 wasted that is after 8.4 s, and the median batch has then been final for 2.4 s (for 3.2 s with 0.1). Where one
-batch in ten takes ten times as long as the others, the poll that finds the others is wasted on it, and so are those
-that go looking for its end: 0.2 could be reached only by polling all batches at the end of the slowest, or by learning
-more than one time. That case has no target, and neither has the one whose records become final one by one, where a
-poll that finds a part is not wasted.
+The optimum: a client that knows the distribution of durations, but not the single one, and accepts w empty polls per
+batch, polls first when all but a fraction w are final. For durations uniform between 2 and 10 seconds and w = 0.2, that
+is after 8.4 s, and the median batch has been final for 2.4 s (3.2 s for w = 0.1). If one batch of ten takes ten times
+as long as the others, the poll that finds the others is empty for it, and so are the polls until its end: w = 0.2 would
+need a poll of all batches at the end of the slowest, or more than one learned duration. That case has no target, and
+neither has the one in which records become final one by one, because a poll that finds some of them is not empty.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ from truecaller_async.sandbox.settings import SPEEDS
 
 BATCHES = 3_000
 BATCH = 5
-EVERY = 0.3
-"""Seconds from one batch to the next. The limits are off, and a batch is small, because only the polls matter here."""
+BATCH_INTERVAL_SECONDS = 0.3
+"""Seconds between batches. Limits are off and batches are small: only the polls matter here."""
 
 LINGER = 0.02
 WASTED_MAX = 0.2
@@ -49,7 +48,7 @@ FINAL = b'"success"'
 
 @attrs.frozen
 class Case:
-    """How long batches take: drawn for each, given how much of the campaign is over. Their records may be spread."""
+    """Distribution of the duration of batches, given the elapsed fraction of the campaign."""
 
     name: str
     seconds: Callable[[Random, float], float]
@@ -70,65 +69,65 @@ CASES = (
 
 
 @attrs.define
-class Life:
-    """What the server saw of one batch. `final_at`: its last record became final; `known_at`: that was told."""
+class BatchHistory:
+    """Data of one batch at the server; `final_at`: last record final; `known_at`: the client got this status."""
 
     size: int
     final_at: float
-    told: int = 0
+    final_records: int = 0
     wasted: int = 0
     known_at: float | None = None
 
 
-class Watched(SandboxState):
-    """A sandbox in which each batch takes its own time, and polls are judged."""
+class MeasuredSandbox(SandboxState):
+    """Sandbox in which each batch has its own duration and polls are evaluated."""
 
     def __init__(self, case: Case) -> None:
         super().__init__(SandboxSettings(resolve_spread=case.spread, limits=SPEEDS["off"]))
         self._case = case
         self._dice = Random(case.name)
-        self.lives: dict[str, Life] = {}
+        self.histories: dict[str, BatchHistory] = {}
 
     def handle(self, method: str, path_qs: str, headers: Mapping[str, str], body: bytes, now: float) -> SandboxResponse:
-        """Answer as the sandbox does, and keep the account of each batch."""
-        seconds = self._case.seconds(self._dice, min(1.0, len(self.lives) / BATCHES))
+        """Answer as the sandbox does, and record the history of each batch."""
+        seconds = self._case.seconds(self._dice, min(1.0, len(self.histories) / BATCHES))
         self.settings = attrs.evolve(self.settings, resolve_after=seconds)
         reply = super().handle(method, path_qs, headers, body, now)
         if reply.status == 200 and b'"batch_id"' in reply.body:
             batch_id = msgspec.json.decode(reply.body)["batch_id"]
             if method == "POST":
-                self.lives[batch_id] = Life(body.count(RECEIVER), now + seconds + self._case.spread)
+                self.histories[batch_id] = BatchHistory(body.count(RECEIVER), now + seconds + self._case.spread)
             else:
-                _judge(self.lives[batch_id], reply.body.count(FINAL), now)
+                _record_poll(self.histories[batch_id], reply.body.count(FINAL), now)
         return reply
 
 
 @attrs.frozen
 class Half:
-    """One half of a campaign, in the order in which its batches were taken: empty polls per batch, seconds unknown."""
+    """One half of a campaign by order of acceptance: empty polls per batch, and seconds of delay."""
 
     wasted: float
     late: float
     late_mean: float
 
     @classmethod
-    def of(cls, lives: Sequence[Life]) -> Half:
-        """The account of these batches, all of which are known."""
-        late = [life.known_at - life.final_at for life in lives if life.known_at is not None]
-        assert len(late) == len(lives), "a batch was never found final"
-        return cls(fmean(life.wasted for life in lives), median(late), fmean(late))
+    def from_histories(cls, histories: Sequence[BatchHistory]) -> Half:
+        """Summarise these batches, all of which are known to be final."""
+        late = [history.known_at - history.final_at for history in histories if history.known_at is not None]
+        assert len(late) == len(histories), "a batch was never found final"
+        return cls(fmean(history.wasted for history in histories), median(late), fmean(late))
 
 
 def measure() -> list[Figure]:
-    """Every case."""
+    """Run all cases."""
     return [figure for case in CASES for figure in _figures(case)]
 
 
 def campaign(case: Case) -> tuple[Half, Half]:
-    """The beginning and the steady state of one campaign."""
-    lives = run_on_swift_loop(_run, case)
-    middle = len(lives) // 2
-    return Half.of(lives[:middle]), Half.of(lives[middle:])
+    """Return the first half and the steady state of one campaign."""
+    histories = run_on_swift_loop(_run, case)
+    middle = len(histories) // 2
+    return Half.from_histories(histories[:middle]), Half.from_histories(histories[middle:])
 
 
 def _figures(case: Case) -> list[Figure]:
@@ -143,31 +142,31 @@ def _figures(case: Case) -> list[Figure]:
     ]
 
 
-async def _run(case: Case) -> list[Life]:
-    state = Watched(case)
+async def _run(case: Case) -> list[BatchHistory]:
+    state = MeasuredSandbox(case)
     world = World(state=state, max_tokens=1)
     options = CampaignOptions(linger=LINGER)
     async with world.client, world.client.push_many(_source(), options=options) as results:
         async for _ in results:
             pass
     assert results.summary.delivered == BATCHES * BATCH
-    return list(state.lives.values())
+    return list(state.histories.values())
 
 
 async def _source() -> AsyncIterator[CallRecord]:
-    """A few records at a time, so that each few are a batch."""
+    """Yield records in groups, so that each group becomes a batch."""
     for batch in range(BATCHES):
         for number in range(batch * BATCH, (batch + 1) * BATCH):
             yield record(number, hours=HOURS)
-        await asyncio.sleep(EVERY)
+        await asyncio.sleep(BATCH_INTERVAL_SECONDS)
 
 
-def _judge(life: Life, final: int, now: float) -> None:
-    """One poll was answered: what was new in it?"""
-    life.wasted += final == life.told
-    life.told = max(life.told, final)
-    if final == life.size and life.known_at is None:
-        life.known_at = now
+def _record_poll(history: BatchHistory, final: int, now: float) -> None:
+    """Record whether a poll returned a new final record."""
+    history.wasted += final == history.final_records
+    history.final_records = max(history.final_records, final)
+    if final == history.size and history.known_at is None:
+        history.known_at = now
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""Going on with a long campaign: how soon after a crash is the server asked about a batch again?
+"""Resume of a long campaign: time from a crash until the first request about a batch.
 
-A journal of ten million rows is built by the journal's own hand, with the CSV file that it speaks of: every row with
-its print, 20,000 batches, and a crash near the end that left 40 of them accepted, 3 in flight and 20 planned. The end
-of the source had not been seen, so the rows of the window for repetitions are read again as well. Each round resumes a
-copy of that journal in this process, against a sandbox in another one. The clock runs from entering `client.resume` to
-the end of the first request about a batch, so that minting the token and the answer are in it; then the run is
-abandoned.
+A journal of ten million rows is built with its CSV file: every row has a fingerprint, in 20,000 batches, with a crash
+near the end that left 40 batches accepted, 3 in flight and 20 planned. The end of the source had not been reached, so
+the rows of the duplicate window are read again too. Each round resumes a copy of that journal in this process, against
+a sandbox in another one. The time is measured from entering `client.resume` to the end of the first request about a
+batch, including the creation of the token; then the run is aborted.
 
-Where the file was touched, all rows are read and compared before anything is sent: that is told for information.
+If the file was touched, all rows are read and compared before anything is sent; that time is shown without a target.
 """
 
 from __future__ import annotations
@@ -54,36 +53,36 @@ IN_FLIGHT = 3
 PLANNED = 20
 ROUNDS = 3
 SECONDS_MAX = 5.0
-PATIENCE = 600.0
-"""Seconds in which the first request must have been made; a hang is an error and no figure."""
+TIMEOUT_SECONDS = 600.0
+"""Time for the first request; a hang is an error and gives no figure."""
 
-TOGETHER = 100
-"""Batches whose lives are one commit while the journal is built."""
+COMMIT_BATCHES = 100
+"""Batches per commit while the journal is built."""
 
 SALT = bytes(range(16))
 HEADER = "caller,receiver,starts_at,ends_at,reason\n"
 
 
 class FirstRequest:
-    """An observer that notes when the first request about a batch was over."""
+    """Observer that records the end of the first request about a batch."""
 
     def __init__(self) -> None:
         self.at = 0.0
         self.there = asyncio.Event()
 
     def request(self, call: str, token_id: str | None, status: int | None, seconds: float, error: str | None) -> None:
-        """One HTTP attempt ended."""
+        """Record one HTTP attempt."""
         if call in ("submit", "status") and not self.there.is_set():
             self.at = perf_counter()
             self.there.set()
 
     def event(self, name: str, fields: Mapping[str, object]) -> None:
-        """Nothing to note."""
+        """Ignore events."""
 
 
 @attrs.frozen
 class Crash:
-    """What the crash left: the file, the journal, and how many batches were open."""
+    """State after the crash: file, journal, and number of open batches."""
 
     source: Path
     journal: Path
@@ -92,7 +91,7 @@ class Crash:
 
 
 def measure() -> list[Figure]:
-    """The median of three rounds, and one in which the file was touched."""
+    """Return the median of three rounds, and one round with a touched file."""
     with (
         tempfile.TemporaryDirectory() as folder,
         sandbox(limits=SPEEDS["off"], resolve_after=1.0) as server,
@@ -128,12 +127,12 @@ async def _first_request(journal: Path, environment: Mapping[str, str]) -> float
     async with TruecallerClient.from_env(environment, observer=first) as client:
         start = perf_counter()
         async with client.resume(journal):
-            await asyncio.wait_for(first.there.wait(), PATIENCE)
+            await asyncio.wait_for(first.there.wait(), TIMEOUT_SECONDS)
     return first.at - start
 
 
 def _crashed(folder: Path, environment: Mapping[str, str]) -> Crash:
-    """Build the file and the journal, as a campaign would have left them."""
+    """Build the file and the journal of a crashed campaign."""
     rows = ROWS if shutil.disk_usage(folder).free >= DISK_MIN else ROWS_WITHOUT_DISK
     if rows < ROWS:
         print(f"  less than {DISK_MIN:,} bytes are free: only {rows:,} rows", flush=True)
@@ -141,7 +140,7 @@ def _crashed(folder: Path, environment: Mapping[str, str]) -> Crash:
     start = perf_counter()
     _write_file(source, rows)
     file = read_csv(source, defaults=ColumnDefaults(label_id=LABEL))
-    held = open_handle(journal, is_new=True)
+    handle = open_handle(journal, is_new=True)
     begun = CampaignStarted(
         time(),
         "0",
@@ -151,10 +150,10 @@ def _crashed(folder: Path, environment: Mapping[str, str]) -> Crash:
         file.descriptor(),
         SALT,
     )
-    held.transact([held.statements.build((begun, RunStarted(time(), os.getpid())))])
-    _write_journal(held, file, rows // SIZE)
-    open_batches = len(held.statements.state.open)
-    held.close()
+    handle.transact([handle.statements.build((begun, RunStarted(time(), os.getpid())))])
+    _write_journal(handle, file, rows // SIZE)
+    open_batches = len(handle.statements.state.open)
+    handle.close()
     print(f"  built in {perf_counter() - start:.0f} s", flush=True)
     return Crash(source, journal, rows, open_batches)
 
@@ -168,21 +167,21 @@ def _write_file(path: Path, rows: int) -> None:
             file.write("".join(f"911234567898,9198{number:07d}0{rest}" for number in range(first, first + 10_000)))
 
 
-def _write_journal(held: JournalHandle, file: FileSource, batches: int) -> None:
+def _write_journal(handle: JournalHandle, file: FileSource, batches: int) -> None:
     fingerprints = RowFingerprints(SALT)
     lines = file.rows()
-    for first in range(1, batches + 1, TOGETHER):
+    for first in range(1, batches + 1, COMMIT_BATCHES):
         lives = (
             entries
-            for seq in range(first, min(first + TOGETHER, batches + 1))
+            for seq in range(first, min(first + COMMIT_BATCHES, batches + 1))
             for entries in _life(seq, list(islice(lines, SIZE)), fingerprints, batches)
         )
-        held.transact(held.statements.build(entries) for entries in lives)
+        handle.transact(handle.statements.build(entries) for entries in lives)
     lines.close()
 
 
 def _life(seq: int, rows: list[Row], fingerprints: RowFingerprints, batches: int) -> Iterator[tuple[JournalEntry, ...]]:
-    """The writes of one batch, up to where the crash left it: first the planned ones are open, then those before."""
+    """Yield the writes of one batch up to the crash; the last batches are planned, those before them open."""
     numbers, end, at = tuple(row.number for row in rows), rows[-1].end, time()
     assert end is not None
     yield (

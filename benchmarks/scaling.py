@@ -1,13 +1,13 @@
-"""What grows: with the records of a campaign, with its tokens, with the processes that share one state.
+"""Growth of the cost with the records of a campaign, its tokens, and the processes that share one state.
 
     python -m benchmarks.scaling               up to a million records
     python -m benchmarks.scaling --largest     up to ten million
-    python -m benchmarks.scaling --write       and put the table into the page SCALING.md
+    python -m benchmarks.scaling --write       and write the table to SCALING.md
 
-Each campaign runs in a fresh process (`benchmarks.campaign`) against the lean server, which answers the same 120,000
-records over and over and does not grow. What is compared runs in turns, medians count, and the targets are ratios: the
-processor time of a record must not depend on how many there are. With a state file and the documented kind of limits
-each batch is noted in that file, by all processes; that writing is also measured alone, because it is what they share.
+Each campaign runs in a fresh process (`benchmarks.campaign`) against the minimal server, which repeats the answers for
+120,000 records and does not grow. Compared runs alternate, medians count, and the targets are ratios: the CPU time per
+record must not depend on the number of records. With a state file and limits of the documented kind, each batch is
+recorded in that file by all processes; this write is also measured alone, because the processes share it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from msgspec.json import decode, encode
 
 from benchmarks import MARKS, Figure, at_most, exactly
 from benchmarks.campaign import Campaign, Cost, client_cores, cost_of, started
-from benchmarks.lean import SPAWN, Answers, lean_server, self_signed
-from benchmarks.machine import facts, told
+from benchmarks.machine import description, facts
+from benchmarks.minimal_server import SPAWN, Answers, minimal_server, self_signed
 from benchmarks.tables import markdown, write
 from benchmarks.workload import BATCH, CYCLE, mappings, records
 from truecaller_async import read_csv
@@ -42,8 +42,8 @@ PAGE = Path(__file__).with_name("SCALING.md")
 ROUNDS = 5
 SIZES = (10_000, 100_000, 1_000_000)
 LARGEST = 10_000_000
-BASE = 100_000
-"""The size with which the larger ones are compared."""
+BASE_RECORDS = 100_000
+"""Size with which larger campaigns are compared."""
 
 JOURNALED = (100_000, 1_000_000)
 TOKENS = (1, 10, 20)
@@ -51,11 +51,11 @@ TOKENS_TOLD = 100_000
 PROCESSES = (1, 2, 3, 4)
 PROCESSES_TOLD = 240_000
 TLS_TOLD = 100_000
-BUDGET = 10
-"""Tokens that may be made in half an hour."""
+BUDGET_TOKENS = 10
+"""Tokens that can be created in half an hour."""
 
-LINEAR = 1.15
-"""A record may cost so many times what it costs in the smaller campaign; above it the cost is taken to grow."""
+LINEAR_FACTOR = 1.15
+"""Maximum cost of a record relative to the smaller campaign; above it the cost counts as growing."""
 
 FLAT_MB = 20.0
 NOTES_SECONDS = 2.0
@@ -63,10 +63,10 @@ ROWS = 200_000
 
 
 def measure(rounds: int = ROUNDS, *, largest: bool = False) -> list[Figure]:
-    """Everything, one part after the other."""
+    """Run all parts."""
     sizes = (*SIZES, LARGEST) if largest else SIZES
-    with lean_server() as server, tempfile.TemporaryDirectory() as folder:
-        cost_of(Campaign(url=server.url, records=CYCLE))  # from now on the server knows every batch
+    with minimal_server() as server, tempfile.TemporaryDirectory() as folder:
+        cost_of(Campaign(url=server.url, records=CYCLE))  # afterwards the server knows every batch
         return [
             *_by_size(server.url, sizes, rounds),
             *_with_journal(server.url, Path(folder), (*JOURNALED, LARGEST) if largest else JOURNALED, rounds),
@@ -82,23 +82,27 @@ def measure(rounds: int = ROUNDS, *, largest: bool = False) -> list[Figure]:
 def _by_size(url: str, sizes: Sequence[int], rounds: int) -> list[Figure]:
     costs = _in_turns({size: Campaign(url=url, records=size) for size in sizes}, rounds)
     generator = median(cost.generator for found in costs.values() for cost in found)
-    base_peak = max(cost.peak for cost in costs[BASE])
+    base_peak = max(cost.peak for cost in costs[BASE_RECORDS])
     top_peak = max(cost.peak for cost in costs[max(sizes)])
     return [
         exactly("scaling: records without their result", _missing(costs), 0),
         *(_told(f"scaling: {size:,} records", found) for size, found in costs.items()),
         Figure("scaling: of that the generator of the records", f"{1e6 * generator:.2f} us"),
         *(
-            at_most(f"scaling: a record of {size:,} / of {BASE:,}", _ratio(costs, size, BASE), LINEAR)
+            at_most(
+                f"scaling: a record of {size:,} / of {BASE_RECORDS:,}", _ratio(costs, size, BASE_RECORDS), LINEAR_FACTOR
+            )
             for size in sizes
-            if size > BASE
+            if size > BASE_RECORDS
         ),
-        at_most(f"scaling: peak with {max(sizes):,} above that with {BASE:,}", top_peak - base_peak, FLAT_MB, " MB"),
+        at_most(
+            f"scaling: peak with {max(sizes):,} above that with {BASE_RECORDS:,}", top_peak - base_peak, FLAT_MB, " MB"
+        ),
     ]
 
 
 def _with_journal(url: str, folder: Path, sizes: Sequence[int], rounds: int) -> list[Figure]:
-    """On disk, and with the records in it until their last word, because a generator cannot be read again."""
+    """Measure with a journal that contains the records, because a generator cannot be read again."""
     costs: dict[int, list[Cost]] = {size: [] for size in sizes}
     bytes_each: dict[int, float] = {}
     for number in range(rounds):
@@ -116,9 +120,13 @@ def _with_journal(url: str, folder: Path, sizes: Sequence[int], rounds: int) -> 
             for size, found in costs.items()
         ),
         *(
-            at_most(f"scaling: with journal, a record of {size:,} / of {BASE:,}", _ratio(costs, size, BASE), LINEAR)
+            at_most(
+                f"scaling: with journal, a record of {size:,} / of {BASE_RECORDS:,}",
+                _ratio(costs, size, BASE_RECORDS),
+                LINEAR_FACTOR,
+            )
             for size in sizes
-            if size > BASE
+            if size > BASE_RECORDS
         ),
     ]
 
@@ -131,7 +139,7 @@ def _by_tokens(url: str, rounds: int) -> list[Figure]:
     return [
         *(_told(f"scaling: {_counted(tokens, 'token')}", found) for tokens, found in costs.items()),
         *(
-            at_most(f"scaling: a record with {tokens} tokens / with 1", _ratio(costs, tokens, 1), LINEAR)
+            at_most(f"scaling: a record with {tokens} tokens / with 1", _ratio(costs, tokens, 1), LINEAR_FACTOR)
             for tokens in TOKENS[1:]
         ),
     ]
@@ -152,25 +160,30 @@ def _by_processes(url: str, folder: Path, rounds: int) -> list[Figure]:
             for count, found in costs.items()
         ),
         *(_against_one(count, _ratio(costs, count, 1)) for count in PROCESSES[1:]),
-        exactly("scaling: tokens made by hungry processes that share a state, at most", max(minted), BUDGET),
-        exactly("scaling: tokens made by hungry processes that share a state, at least", min(minted), BUDGET),
+        exactly("scaling: tokens made by hungry processes that share a state, at most", max(minted), BUDGET_TOKENS),
+        exactly("scaling: tokens made by hungry processes that share a state, at least", min(minted), BUDGET_TOKENS),
     ]
 
 
 def _against_one(count: int, ratio: float) -> Figure:
-    """Processes that must share a core also cost each other its caches: then there is something to know, and no aim."""
+    """Return a figure; without a target if the processes must share a core and its caches."""
     name, cores = f"scaling: a record with {count} processes / with 1", client_cores()
     return (
-        at_most(name, ratio, LINEAR)
+        at_most(name, ratio, LINEAR_FACTOR)
         if count <= len(cores)
         else Figure(name, f"{ratio:.4g}, fewer cores than processes")
     )
 
 
 def _together(url: str, state: str, count: int) -> tuple[Cost, int]:
-    """Processes that begin at one moment, each with its part: what they cost in all, and the tokens they made."""
+    """Start processes at the same moment; return their total cost and the number of created tokens."""
     each = Campaign(
-        url=url, records=PROCESSES_TOLD // count, tokens=BUDGET // count, mints=BUDGET, state=state, hungry=True
+        url=url,
+        records=PROCESSES_TOLD // count,
+        tokens=BUDGET_TOKENS // count,
+        mints=BUDGET_TOKENS,
+        state=state,
+        hungry=True,
     )
     with started([attrs.evolve(each, core=core) for core in range(count)]) as children:
         began = perf_counter()
@@ -178,7 +191,7 @@ def _together(url: str, state: str, count: int) -> tuple[Cost, int]:
             child.begin()
         costs = [child.cost() for child in children]
         seconds = perf_counter() - began
-        minted = sum(child.finish() for child in children)
+        minted = sum(child.release() for child in children)
     return attrs.evolve(
         max(costs, key=lambda cost: cost.peak),
         delivered=sum(cost.delivered for cost in costs),
@@ -190,7 +203,7 @@ def _together(url: str, state: str, count: int) -> tuple[Cost, int]:
 def _with_tls(url: str, folder: Path, rounds: int) -> list[Figure]:
     certificate = self_signed(folder)
     plain = Campaign(url=url, records=TLS_TOLD)
-    with lean_server(certificate) as server:
+    with minimal_server(certificate) as server:
         encrypted = attrs.evolve(plain, url=server.url, certificate=str(certificate))
         cost_of(attrs.evolve(encrypted, records=CYCLE))
         costs = _in_turns({0: plain, 1: encrypted}, rounds)
@@ -204,7 +217,7 @@ def _with_tls(url: str, folder: Path, rounds: int) -> list[Figure]:
 
 
 def _network() -> Figure:
-    """Bytes of a record in a submit and in a status, without headers."""
+    """Return the bytes of a record in a submit and in a status, without headers."""
     answers = Answers()
     body = encode({"call_records": list(islice(mappings(BATCH), BATCH))})
     batch_id = decode(answers.submit(body))["batch_id"]
@@ -213,7 +226,7 @@ def _network() -> Figure:
 
 
 def _state_file(folder: Path) -> list[Figure]:
-    """How many batches a second can be noted in the one file, by so many processes."""
+    """Return the batches per second that this number of processes can record in one file."""
     figures = []
     for count in PROCESSES:
         path = folder / f"notes-{count}.state"
@@ -231,7 +244,7 @@ def _state_file(folder: Path) -> list[Figure]:
 
 
 def _notes(path: Path, since: float, until: float) -> tuple[int, float, float]:
-    """Notes written between these times of the wall clock, their processor seconds, and the seconds of the slowest."""
+    """Write records between two wall-clock times; return their number, CPU seconds, and the slowest in seconds."""
     return asyncio.run(_noting(path, since, until))
 
 
@@ -251,7 +264,7 @@ async def _noting(path: Path, since: float, until: float) -> tuple[int, float, f
 
 
 def _reader(folder: Path) -> Figure:
-    """What a row costs on its way out of a CSV file, into a record."""
+    """Return the cost of converting a row of a CSV file to a record."""
     path = folder / "rows.csv"
     with path.open("w") as file:
         file.write("caller,receiver,starts_at,ends_at,label_id,label_name,reason\n")
@@ -265,7 +278,7 @@ def _reader(folder: Path) -> Figure:
 
 
 def _in_turns(campaigns: Mapping[int, Campaign], rounds: int) -> dict[int, list[Cost]]:
-    """Each of them once a round; the largest, which is long enough to be its own median, only in the first."""
+    """Run each once per round; the largest only in the first round, because it is long enough."""
     costs: dict[int, list[Cost]] = {key: [] for key in campaigns}
     for number in range(rounds):
         for key, campaign in campaigns.items():
@@ -296,7 +309,7 @@ def _rate(costs: Sequence[Cost]) -> float:
 
 
 def _ratio(costs: Mapping[int, Sequence[Cost]], key: int, base: int) -> float:
-    """How much more a record cost, within each round; the rounds that both have."""
+    """Return the ratio of the cost per record within each round that has both."""
     return median(_us(cost) / _us(other) for cost, other in zip(costs[key], costs[base], strict=False))
 
 
@@ -316,7 +329,7 @@ def main() -> int:
     parser.add_argument("--largest", action="store_true", help=f"also {LARGEST:,} records")
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.name}")
     asked = parser.parse_args()
-    machine = told(facts())
+    machine = description(facts())
     print(machine, flush=True)
     figures = measure(asked.rounds, largest=asked.largest)
     rows = [(figure.name.removeprefix(PREFIX), figure.value, figure.target, MARKS[figure.met]) for figure in figures]

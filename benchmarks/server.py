@@ -1,7 +1,7 @@
-"""The other side of a measurement: a sandbox in a process of its own, and the records that are sent to it.
+"""Sandbox in a process of its own, and the records that are sent to it.
 
-The child says over a pipe how to reach it, waits until it is asked for its counts, gives them and ends. If the
-parent dies the pipe closes, and the child ends as well.
+The child reports its address through a pipe, waits for the request for its counters, returns them and ends. If the
+parent dies, the pipe closes and the child ends.
 """
 
 from __future__ import annotations
@@ -21,46 +21,46 @@ from truecaller_async.sandbox import Sandbox, SandboxSettings, Stats
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
-"""Seconds in which the child must have started or ended; a hang is an error and no figure."""
+TIMEOUT_SECONDS = 30.0
+"""Time for the child to start or end; a hang is an error and gives no figure."""
 
 LABEL = SandboxSettings().labels[0].id
 HOUR_MS = 3_600_000
 SPAWN = multiprocessing.get_context("spawn")
-"""A child begins empty: with fork it would own a copy of the parent's memory."""
+"""Start method: with fork, a child would have a copy of the parent's memory."""
 
 
 @attrs.frozen
 class Server:
-    """A running sandbox: the variables that point a client at it, and its counts."""
+    """Running sandbox: environment variables for a client, and counters."""
 
     environment: Mapping[str, str]
     pipe: Connection
 
     def stats(self) -> Stats:
-        """What was counted, as the sandbox saw it. Asked once, at the end: the sandbox stops listening."""
+        """Return the counters of the sandbox. Call once, at the end: the sandbox stops listening."""
         self.pipe.send("stats")
         return _received(self.pipe, Stats)
 
 
 @contextmanager
 def sandbox(*, limits: Limits, resolve_after: float, truth_limit: int = 2_000_000) -> Iterator[Server]:
-    """A fresh sandbox in another process, on loopback, for the length of the block."""
-    ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=_serve, args=(theirs, limits, resolve_after, truth_limit), daemon=True)
+    """Run a new sandbox in another process on loopback for the duration of the block."""
+    parent_end, child_end = SPAWN.Pipe()
+    process = SPAWN.Process(target=_serve, args=(child_end, limits, resolve_after, truth_limit), daemon=True)
     process.start()
-    theirs.close()
+    child_end.close()
     try:
-        yield Server(_received(ours, dict), ours)
+        yield Server(_received(parent_end, dict), parent_end)
     finally:
-        ours.close()
-        process.join(PATIENCE)
+        parent_end.close()
+        process.join(TIMEOUT_SECONDS)
         if process.is_alive():
             process.terminate()
 
 
 def records(count: int) -> Iterator[CallRecord]:
-    """So many different records, one at a time. A receiver that ends in 0 is one that the sandbox delivers."""
+    """Yield this number of different records. A receiver that ends in 0 is delivered by the sandbox."""
     now = int(time() * 1000)
     return (
         CallRecord(
@@ -76,8 +76,8 @@ def records(count: int) -> Iterator[CallRecord]:
 
 
 def _received(pipe: Connection, kind: type[T]) -> T:
-    if not pipe.poll(PATIENCE):
-        raise TimeoutError(f"the sandbox did not answer within {PATIENCE:g} seconds")
+    if not pipe.poll(TIMEOUT_SECONDS):
+        raise TimeoutError(f"the sandbox did not answer within {TIMEOUT_SECONDS:g} seconds")
     answer = pipe.recv()
     assert isinstance(answer, kind)
     return answer

@@ -1,8 +1,8 @@
-"""How fast is a campaign, beside the limit of the HTTP library and beside what a user would write instead?
+"""Speed of a campaign, compared with the limit of the HTTP library and with hand-written programs.
 
-Every case runs once in every round, in a fresh process on the first core, against a server on the last one; a round
-goes through the cases in the other direction than the one before, so that a machine that gets slower favours none. What
-counts is the median of the shares within a round (`standings`). The pushes of each round go into one distribution.
+Every case runs once per round, in a fresh process on the first core, against a server on the last one. Every second
+round has the reverse order, so that a machine that slows down favours no case. The median of the shares within a round
+counts (`comparison`). The pushes of all rounds form one distribution.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from statistics import median
 
 import attrs
 
-from benchmarks import Figure, at_most, history, machine, picture, realtime, standings, tables, workload
-from benchmarks.cases import Place, Timing, timed, warm_up
-from benchmarks.lean import lean_server, self_signed
-from benchmarks.standings import LINES, Standing
+from benchmarks import Figure, at_most, bar_chart, comparison, history, machine, realtime, tables, workload
+from benchmarks.cases import Target, Timing, timed, warm_up
+from benchmarks.comparison import TABLE_ROWS, CaseResult
+from benchmarks.minimal_server import minimal_server, self_signed
 
 HERE = Path(__file__).parent
 SHORT_PAGE, OWN_PAGE = HERE.parent / "docs" / "explanation" / "performance.md", HERE / "README.md"
@@ -36,7 +36,7 @@ COMPARED = """\
 
 @attrs.frozen
 class Pushes:
-    """All pushes of all rounds, in seconds, and the part of the permitted rate that was used meanwhile."""
+    """Seconds of all pushes of all rounds, and the used share of the permitted rate during them."""
 
     quiet: tuple[float, ...]
     busy: tuple[float, ...]
@@ -51,57 +51,57 @@ class Pushes:
         alone, beside = _percentiles(self.quiet), _percentiles(self.busy)
         return (
             f"alone {alone}, during a campaign that uses {100 * min(self.used):.0f} % of the permitted rate {beside}: "
-            f"p99 is {self.added:.2f} intervals of the limiter ({1000 * realtime.INTERVAL:.0f} ms) more"
+            f"p99 is {self.added:.2f} intervals of the limiter ({1000 * realtime.INTERVAL_SECONDS:.0f} ms) more"
         )
 
 
 def measure(rounds: int, *, write: bool = False) -> list[Figure]:
-    """All rounds; `write` puts what was found into the pages, the picture and the history."""
+    """Run all rounds; with `write`, update the documents, the chart and the history."""
     known = machine.facts()
-    print(f"  {machine.told(known)}\n  {', '.join(f'{name} {version}' for name, version in _libraries(known))}")
+    print(f"  {machine.description(known)}\n  {', '.join(f'{name} {version}' for name, version in _libraries(known))}")
     print(COMPARED, flush=True)
     with _both_servers() as (plain, tls):
         timings, pushes = _rounds(plain, tls, rounds)
-    found = standings.standings(timings)
-    print(f"\n{standings.full_table(found)}\n\nA push in real time: {pushes}\n", flush=True)
+    found = comparison.compare(timings)
+    print(f"\n{comparison.full_table(found)}\n\nA push in real time: {pushes}\n", flush=True)
     if write:
-        others = median(timing.disturbed for one in timings for timing in one.values())
+        others = median(timing.waiting_share for one in timings for timing in one.values())
         _write(found, pushes, {**known, "core_lost": round(others, 3)}, rounds)
     return [
-        *standings.figures(found),
+        *comparison.figures(found),
         at_most("speed: p99 of a push that a campaign adds, in intervals", pushes.added, INTERVALS_MAX),
     ]
 
 
 @contextmanager
-def warm_server(certificate: Path | None = None) -> Iterator[Place]:
-    """A server that has seen every batch."""
-    with lean_server(certificate) as server:
-        place = Place(server.url, workload.hour(), certificate)
-        warm_up(place)
-        yield place
+def warm_server(certificate: Path | None = None) -> Iterator[Target]:
+    """Run a server that has seen every batch."""
+    with minimal_server(certificate) as server:
+        target = Target(server.url, workload.hour(), certificate)
+        warm_up(target)
+        yield target
 
 
-def one_round(places: Mapping[str, Place], number: int) -> dict[str, Timing]:
-    """Each case once, at its place and in a fresh process; every second round the other way round."""
+def one_round(places: Mapping[str, Target], number: int) -> dict[str, Timing]:
+    """Run each case once in a fresh process; every second round in reverse order."""
     order = list(places) if number % 2 else list(places)[::-1]
     timings = {case: timed(case, places[case]) for case in order}
     shown = ", ".join(f"{case} {timings[case].rate:,.0f}" for case in places)
-    others = max(timing.disturbed for timing in timings.values())
+    others = max(timing.waiting_share for timing in timings.values())
     print(f"  round {number}, records/s: {shown}; others had the core {100 * others:.0f} % at most", flush=True)
     return timings
 
 
 @contextmanager
-def _both_servers() -> Iterator[tuple[Place, Place]]:
+def _both_servers() -> Iterator[tuple[Target, Target]]:
     with tempfile.TemporaryDirectory() as folder:
         certificate = self_signed(Path(folder))
         with warm_server() as plain, warm_server(certificate) as tls:
             yield plain, tls
 
 
-def _rounds(plain: Place, tls: Place, rounds: int) -> tuple[list[Mapping[str, Timing]], Pushes]:
-    places = {case: tls if case.startswith("tls") else plain for case in LINES}
+def _rounds(plain: Target, tls: Target, rounds: int) -> tuple[list[Mapping[str, Timing]], Pushes]:
+    places = {case: tls if case.startswith("tls") else plain for case in TABLE_ROWS}
     timings: list[Mapping[str, Timing]] = []
     pushed = []
     for number in range(1, rounds + 1):
@@ -120,9 +120,9 @@ def _percentiles(seconds: Sequence[float]) -> str:
     return f"p50 {half:.1f} ms and p99 {most:.1f} ms ({len(seconds)} pushes)"
 
 
-def _bar(state: Standing) -> picture.Bar:
-    line = state.line
-    return picture.Bar(line.title, median(state.rates), standings.shown_rate(state), line.kind)
+def _bar(state: CaseResult) -> bar_chart.Bar:
+    line = state.row
+    return bar_chart.Bar(line.title, median(state.rates), comparison.rounded_rate(state), line.kind)
 
 
 def _libraries(known: Mapping[str, object]) -> list[tuple[str, str]]:
@@ -131,22 +131,24 @@ def _libraries(known: Mapping[str, object]) -> list[tuple[str, str]]:
     return list(libraries.items())
 
 
-def _write(found: Mapping[str, Standing], pushes: Pushes, known: Mapping[str, object], rounds: int) -> None:
+def _write(found: Mapping[str, CaseResult], pushes: Pushes, known: Mapping[str, object], rounds: int) -> None:
     day = datetime.now(UTC).date().isoformat()
-    where = f"{day}, {machine.told(known)}, {100 * float(str(known['core_lost'])):.0f} % of the core lost to others"
+    where = (
+        f"{day}, {machine.description(known)}, {100 * float(str(known['core_lost'])):.0f} % of the core lost to others"
+    )
     versions = ", ".join(f"{name} {version}" for name, version in _libraries(known))
     legend = _wrapped(f"{where}; {versions}. Medians of {rounds} rounds.")
     told = _wrapped(f"A push in real time: {pushes}.")
-    tables.write(SHORT_PAGE, NAME, f"{standings.short_table(found)}\n\n{legend}")
-    tables.write(OWN_PAGE, NAME, f"{standings.full_table(found)}\n\n{legend}\n\n{told}")
-    bars = [_bar(state) for state in standings.plain(found)]
-    PICTURE.write_text(picture.draw("Records a second on one core", (where,), bars), "utf-8")
+    tables.write(SHORT_PAGE, NAME, f"{comparison.short_table(found)}\n\n{legend}")
+    tables.write(OWN_PAGE, NAME, f"{comparison.full_table(found)}\n\n{legend}\n\n{told}")
+    bars = [_bar(state) for state in comparison.without_tls_and_uvloop(found)]
+    PICTURE.write_text(bar_chart.render("Records a second on one core", (where,), bars), "utf-8")
     history.append(
         {
             "date": day,
             "rounds": rounds,
             "machine": dict(known),
-            "cases": standings.kept(found),
+            "cases": comparison.medians(found),
             "push_added_intervals": round(pushes.added, 3),
         }
     )

@@ -1,9 +1,9 @@
-"""Where the time of a record goes: what `push_many` does with a batch, step by step, and the HTTP around it.
+"""CPU time of a record: what `push_many` does with a batch, step by step, and the HTTP around it.
 
-Each step is done for `BATCHES` batches as the engine does it, with `APART` of them between the sending and the answer,
-in one process and without HTTP; HTTP is then measured without the steps, by raw aiohttp and by our transport, against
-the cheap server. What the whole costs beyond the sum of both is the engine's own work for each batch (turns of the
-loop, tasks, permits, timers), and the memory: a record that comes back after thousands of others is out of every cache.
+Each step runs for `BATCHES` batches as in the engine, with `APART` batches between sending and answer, in one process
+and without HTTP. HTTP is then measured without the steps, with raw aiohttp and with the transport, against the minimal
+server. The rest of the total is the engine's work per batch (loop iterations, tasks, permits, timers) and cache misses:
+a record that is used again after thousands of others is in no cache.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from time import process_time
 from typing import Any
 
 from benchmarks import Figure, workload
-from benchmarks.cases import POLL, TOKEN, Place
-from benchmarks.lean import SPAWN, Answers, sit_on
+from benchmarks.cases import POLL, TOKEN, Target
+from benchmarks.minimal_server import SPAWN, Answers, pin_to_core
 from benchmarks.peers.limit import post_all
 from benchmarks.speed import warm_server
 from truecaller_async import CallRecord, CampaignOptions, Outcome
@@ -45,7 +45,7 @@ PATH = f"/v2/clients/{workload.ACCOUNT}/dynamic_call_records"
 
 
 class Steps:
-    """The life of some batches, with the processor time of each step."""
+    """The steps of some batches, with the CPU time of each step."""
 
     def __init__(self, records: list[CallRecord], start: int) -> None:
         self.spent: defaultdict[str, float] = defaultdict(float)
@@ -58,7 +58,7 @@ class Steps:
         self.delivered = 0
 
     def run(self) -> None:
-        """All batches, to their results."""
+        """Process all batches up to their results."""
         for seq in range(len(self._records) // BATCH_MAX):
             self._send(seq)
             if len(self._away) > APART:
@@ -112,26 +112,26 @@ class Steps:
 
 
 def measure(rounds: int = ROUNDS) -> list[Figure]:
-    """Microseconds of the processor for a record: of each step, of the HTTP, and of the whole."""
-    with warm_server() as place, ProcessPoolExecutor(1, mp_context=SPAWN) as process:
-        found = [process.submit(_round, place).result() for _ in range(rounds)]
+    """Return CPU microseconds per record of each step, of HTTP, and in total."""
+    with warm_server() as target, ProcessPoolExecutor(1, mp_context=SPAWN) as process:
+        found = [process.submit(_round, target).result() for _ in range(rounds)]
     medians = {step: median(one[step] for one in found) for step in found[0]}
     return [Figure(f"stages: {step}", f"{spent:.2f} us") for step, spent in medians.items()]
 
 
-def _round(place: Place) -> dict[str, float]:
-    sit_on(0)
-    records = list(workload.records(BATCHES * BATCH_MAX, place.start))
-    steps = Steps(records, place.start)
+def _round(target: Target) -> dict[str, float]:
+    pin_to_core(0)
+    records = list(workload.records(BATCHES * BATCH_MAX, target.start))
+    steps = Steps(records, target.start)
     steps.run()
     assert steps.delivered == len(records)
     bodies = [_body(records, seq) for seq in range(BATCHES)]
     spent = {
         **steps.spent,
         "all steps": sum(steps.spent.values()),
-        "HTTP, raw aiohttp": _timed(lambda: post_all(place.url, TOKEN, bodies)),
-        "HTTP, our transport": _timed(lambda: _carry(place, bodies)),
-        "push_many": _timed(lambda: _campaign(place, records)),
+        "HTTP, raw aiohttp": _timed(lambda: post_all(target.url, TOKEN, bodies)),
+        "HTTP, our transport": _timed(lambda: _carry(target, bodies)),
+        "push_many": _timed(lambda: _campaign(target, records)),
     }
     return {step: 1e6 * seconds / len(records) for step, seconds in spent.items()}
 
@@ -151,7 +151,7 @@ def _body(records: list[CallRecord], seq: int) -> bytes:
 
 
 def _timed(main: Callable[[], Coroutine[Any, Any, None]]) -> float:
-    """Processor seconds of the second time: the first one is for everything to be loaded and connected."""
+    """Return the CPU seconds of the second run; the first one imports and connects."""
     asyncio.run(main())
     gc.collect()
     began = process_time()
@@ -159,8 +159,8 @@ def _timed(main: Callable[[], Coroutine[Any, Any, None]]) -> float:
     return process_time() - began
 
 
-async def _carry(place: Place, bodies: list[bytes]) -> None:
-    transport, timeouts, token, work = AiohttpTransport(place.url), Timeouts(), Secret(TOKEN), iter(bodies)
+async def _carry(target: Target, bodies: list[bytes]) -> None:
+    transport, timeouts, token, work = AiohttpTransport(target.url), Timeouts(), Secret(TOKEN), iter(bodies)
 
     async def one_after_the_other() -> None:
         for body in work:
@@ -172,7 +172,7 @@ async def _carry(place: Place, bodies: list[bytes]) -> None:
     await transport.aclose()
 
 
-async def _campaign(place: Place, records: list[CallRecord]) -> None:
-    async with place.client() as client, client.push_many(records, options=CampaignOptions(poll=POLL)) as results:
+async def _campaign(target: Target, records: list[CallRecord]) -> None:
+    async with target.client() as client, client.push_many(records, options=CampaignOptions(poll=POLL)) as results:
         async for _ in results:
             pass

@@ -1,14 +1,14 @@
-"""Servers that hold a client to its limit to the letter, in three ways, and one of them on a socket.
+"""Servers that enforce a limit exactly, with three counting methods; one of them on a socket.
 
-No two services count alike. A *sliding log* admits a request while fewer than the limit were admitted in the time up to
-it. A *fixed window* counts from one full second, or minute, to the next; where its seconds begin a client cannot know,
-so the worst of ten beginnings is told. A *bucket* of a few permits fills at the rate of the limit. None of them charges
-a request that it refuses. They are functions of the moments at which requests arrive.
+- *Sliding log*: admits a request if fewer than the limit were admitted in the time before it.
+- *Fixed window*: counts per full second or minute. The client cannot know the start, so the worst of ten counts.
+- *Bucket*: a few permits, refilled at the rate of the limit.
 
-The one on a socket is a sliding log for each token. It speaks just enough HTTP/1.1, answers everything with a success
-but what is over the limit, and costs next to nothing, so that what it sees is how well a client keeps time. It runs in
-a process and, where that can be chosen, on a core of its own. Where other programs keep it from that core, it sees
-requests late, and says by how much.
+None of them counts a rejected request. They are functions of the arrival times of requests.
+
+The server on a socket is a sliding log per token. It implements a minimum of HTTP/1.1, answers all requests within the
+limit with success, and costs very little, so it measures the timing of the client. It runs in a process and, if
+possible, on a core of its own. If other programs keep it from its core, it sees requests late and reports the delay.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from time import monotonic, process_time
 import attrs
 import msgspec
 
-from benchmarks.lean import HEAD_END, LENGTH, PATIENCE, SPAWN, sit_on
+from benchmarks.minimal_server import HEAD_END, LENGTH, SPAWN, TIMEOUT_SECONDS, pin_to_core
 from truecaller_async.options import RateLimit
 from truecaller_async.sandbox.sliding_log import SlidingLog
 
 BEGINNINGS = 10
-BUCKET_PART = 10
-"""A bucket holds this part of the limit."""
+BUCKET_FRACTION = 10
+"""Size of the bucket as a fraction of the limit."""
 
 TOKEN = re.compile(rb"\r\nauthorization: *bearer +(\S+)", re.IGNORECASE)
-ROUNDING = 1e-9
-"""Of a moment: 1 / 3 of a bucket comes back in thirds."""
+ROUNDING_SECONDS = 1e-9
+"""Tolerance for rounding: a third of a bucket is refilled in three parts."""
 
-TICK = 0.002
-"""Seconds between two looks at how late the loop is."""
+TICK_SECONDS = 0.002
+"""Seconds between two measurements of the loop's delay."""
 
 SUCCESS = msgspec.json.encode({"status_info": {"status": "success"}})
 REFUSAL = msgspec.json.encode({"slug": "rate-limit-error", "message": "too many requests"})
 
 
 def refused_by_log(arrivals: Sequence[float], rule: RateLimit) -> int:
-    """How many of these requests a sliding log refuses."""
+    """Return how many of these requests a sliding log rejects."""
     log, refused = SlidingLog(rule.limit, rule.per), 0
     for moment in arrivals:
         if log.wait(moment):
@@ -56,18 +56,18 @@ def refused_by_log(arrivals: Sequence[float], rule: RateLimit) -> int:
 
 
 def refused_by_window(arrivals: Sequence[float], rule: RateLimit) -> int:
-    """How many a fixed window refuses, whose beginning is the worst for them."""
+    """Return how many a fixed window with the worst start rejects."""
     return max(_beyond(arrivals, rule, rule.per * part / BEGINNINGS) for part in range(BEGINNINGS))
 
 
 def refused_by_bucket(arrivals: Sequence[float], rule: RateLimit) -> int:
-    """How many a small bucket refuses."""
-    size = max(1, rule.limit // BUCKET_PART)
+    """Return how many a small bucket rejects."""
+    size = max(1, rule.limit // BUCKET_FRACTION)
     rate = rule.limit / rule.per
     filled, before, refused = float(size), arrivals[0], 0
     for moment in arrivals:
         filled, before = min(size, filled + (moment - before) * rate), moment
-        if filled < 1 - ROUNDING:
+        if filled < 1 - ROUNDING_SECONDS:
             refused += 1
         else:
             filled -= 1
@@ -75,10 +75,10 @@ def refused_by_bucket(arrivals: Sequence[float], rule: RateLimit) -> int:
 
 
 @attrs.frozen
-class Seen:
-    """What a strict server on a socket saw: when the requests came, by token, and how many it refused.
+class ServerLog:
+    """Arrival times by token, and the number of rejections, of a strict server.
 
-    `waited`: seconds for which other programs kept it waiting, at most.
+    `waited`: longest time in seconds for which other programs kept the server from its core.
     """
 
     arrivals: dict[bytes, list[float]]
@@ -87,43 +87,43 @@ class Seen:
 
     @property
     def requests(self) -> int:
-        """All of them."""
+        """Number of all requests."""
         return sum(map(len, self.arrivals.values()))
 
 
 @attrs.frozen
 class StrictServer:
-    """A running one."""
+    """Running strict server."""
 
     url: str
     pipe: Connection
 
-    def seen(self) -> Seen:
-        """Asked once, at the end: the server stops listening."""
+    def log(self) -> ServerLog:
+        """Return the log. Call once, at the end: the server stops listening."""
         self.pipe.send("seen")
         seen = _received(self.pipe)
-        assert isinstance(seen, Seen)
+        assert isinstance(seen, ServerLog)
         return seen
 
 
 @contextmanager
 def strict_server(rule: RateLimit) -> Iterator[StrictServer]:
-    """The server in another process, for the length of the block."""
-    ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=_serve, args=(theirs, rule), daemon=True)
+    """Run the server in another process for the duration of the block."""
+    parent_end, child_end = SPAWN.Pipe()
+    process = SPAWN.Process(target=_serve, args=(child_end, rule), daemon=True)
     process.start()
-    theirs.close()
+    child_end.close()
     try:
-        yield StrictServer(str(_received(ours)), ours)
+        yield StrictServer(str(_received(parent_end)), parent_end)
     finally:
-        ours.close()
-        process.join(PATIENCE)
+        parent_end.close()
+        process.join(TIMEOUT_SECONDS)
         if process.is_alive():
             process.terminate()
 
 
-class Counting:
-    """The logs of all tokens."""
+class TokenLogs:
+    """Sliding logs of all tokens."""
 
     def __init__(self, rule: RateLimit) -> None:
         self._logs = defaultdict[bytes, SlidingLog](lambda: SlidingLog(rule.limit, rule.per))
@@ -131,7 +131,7 @@ class Counting:
         self.refused = 0
 
     def admits(self, token: bytes) -> bool:
-        """One request of this token came now."""
+        """Return whether a request of this token at this time is admitted."""
         now = monotonic()
         self.arrivals[token].append(now)
         log = self._logs[token]
@@ -142,16 +142,16 @@ class Counting:
         return True
 
 
-class Connected(asyncio.Protocol):
-    """One connection, one request at a time."""
+class HttpProtocol(asyncio.Protocol):
+    """One connection with one request at a time."""
 
-    def __init__(self, counting: Counting) -> None:
+    def __init__(self, counting: TokenLogs) -> None:
         self._counting = counting
         self._buffer = b""
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The client may send."""
+        """Store the transport."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
@@ -176,13 +176,13 @@ class Connected(asyncio.Protocol):
         self._transport.write(headers + said)
 
 
-async def watched(work: Coroutine[object, object, object]) -> float:
-    """Do the work; the longest time by which the loop was late and which was not spent in this process."""
+async def measure_loop_delay(work: Coroutine[object, object, object]) -> float:
+    """Run the work; return the longest delay of the loop that this process did not cause."""
     loop, waited = asyncio.get_running_loop(), 0.0
     task = loop.create_task(work)
     while not task.done():
-        due, spent = loop.time() + TICK, process_time()
-        await asyncio.sleep(TICK)
+        due, spent = loop.time() + TICK_SECONDS, process_time()
+        await asyncio.sleep(TICK_SECONDS)
         waited = max(waited, loop.time() - due - (process_time() - spent))
     await task
     return waited
@@ -194,23 +194,23 @@ def _beyond(arrivals: Sequence[float], rule: RateLimit, begins: float) -> int:
 
 
 def _received(pipe: Connection) -> object:
-    if not pipe.poll(PATIENCE):
-        raise TimeoutError(f"the server did not answer within {PATIENCE:g} seconds")
+    if not pipe.poll(TIMEOUT_SECONDS):
+        raise TimeoutError(f"the server did not answer within {TIMEOUT_SECONDS:g} seconds")
     return pipe.recv()
 
 
 def _serve(pipe: Connection, rule: RateLimit) -> None:
-    sit_on(-1)
+    pin_to_core(-1)
     asyncio.run(_listen(pipe, rule))
 
 
 async def _listen(pipe: Connection, rule: RateLimit) -> None:
-    counting = Counting(rule)
-    server = await asyncio.get_running_loop().create_server(lambda: Connected(counting), "127.0.0.1", 0)
+    counting = TokenLogs(rule)
+    server = await asyncio.get_running_loop().create_server(lambda: HttpProtocol(counting), "127.0.0.1", 0)
     async with server:
         pipe.send(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         try:
-            waited = await watched(asyncio.to_thread(pipe.recv))
+            waited = await measure_loop_delay(asyncio.to_thread(pipe.recv))
         except EOFError:
             return
-        pipe.send(Seen(dict(counting.arrivals), counting.refused, waited))
+        pipe.send(ServerLog(dict(counting.arrivals), counting.refused, waited))

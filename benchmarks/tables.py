@@ -11,15 +11,15 @@ from pathlib import Path
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The table as text, a line for each row."""
+    """Return the table as text with one line per row."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def put(text: str, name: str, content: str) -> str:
-    """The page with this content between the two comments of that name.
+def replace_table(text: str, name: str, content: str) -> str:
+    """Return the document with this content between the two comments of this name.
 
-    Raises `ValueError` where they do not both stand there, once and in this order.
+    Raises `ValueError` unless each comment occurs once, in this order.
     """
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
@@ -29,5 +29,5 @@ def put(text: str, name: str, content: str) -> str:
 
 
 def write(path: Path, name: str, content: str) -> None:
-    """Put it into the file. Raises as `put`."""
-    path.write_text(put(path.read_text("utf-8"), name, content), "utf-8")
+    """Write the content to the file. Raises as `replace_table`."""
+    path.write_text(replace_table(path.read_text("utf-8"), name, content), "utf-8")

@@ -1,12 +1,12 @@
-"""Webhooks under fire: is every event that was answered 200 handled, whatever dies in between?
+"""Receiver under kills: is every event that was answered with 200 handled?
 
-A receiver runs in a process of its own and is killed with SIGKILL again and again, while four senders send shuffled
-events of which three in ten come twice. A sender repeats an event until it is answered 200, as Truecaller would. The
-handler writes each event's id to a file in one call, so what was handled is known however the process ended. An event
-may be handled twice only where a kill fell between its handling and its mark; the receiver itself must have counted
-at least as many as possible.
+A receiver runs in a process of its own and is killed with SIGKILL repeatedly, while four senders send shuffled events,
+three of ten of them twice. A sender repeats an event until it is answered with 200, as Truecaller does. The handler
+writes the id of each event to a file in one system call, so the handled events are known after a kill. An event can be
+handled twice only if a kill happened between its handler and its stored result; the receiver must have counted at least
+that many in `possibly_twice`.
 
-Then, with a handler that never comes back, how long an answer takes.
+Then the response time is measured with a handler that never returns.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import aiohttp
 import attrs
 
 from benchmarks import Figure, at_most, exactly
-from benchmarks.server import PATIENCE, SPAWN
+from benchmarks.server import SPAWN, TIMEOUT_SECONDS
 from truecaller_async.webhooks import Event, WebhookOptions, WebhookReceiver, WebhookStats
 from truecaller_async.webhooks.server import WebhookServer
 
@@ -39,15 +39,15 @@ SENDERS = 4
 LANES = 20
 BLOCKED_EVENTS = 5_000
 P99_MS = 500.0
-AGAIN_AFTER = 0.02
-"""Seconds that a sender waits before it repeats."""
+REPEAT_SECONDS = 0.02
+"""Seconds before a sender repeats an event."""
 
 KEY = "0nly-f0r-m34sur1ng-0n-l00pb4ck"
 
 
 @attrs.frozen
 class KillRun:
-    """What came of it. `unhandled` were answered 200 and never handled, `twice` is how often one was handled again."""
+    """Result: `unhandled` were answered with 200 and never handled; `twice` counts repeated handler calls."""
 
     sent: int
     distinct: int
@@ -58,7 +58,7 @@ class KillRun:
 
 
 def measure() -> list[Figure]:
-    """The run with kills, and the answers with a blocked handler."""
+    """Run with kills, and measure the answers with a blocked handler."""
     with tempfile.TemporaryDirectory() as folder:
         run = asyncio.run(killed(EVENTS, KILLS, Path(folder)))
         print(f"  {run}", flush=True)
@@ -79,7 +79,7 @@ def measure() -> list[Figure]:
 
 
 async def killed(count: int, kills: int, folder: Path, seed: int = 1) -> KillRun:
-    """Send `count` events, three in ten of them a second time, and kill the receiver `kills` times meanwhile."""
+    """Send `count` events, three of ten twice, and kill the receiver `kills` times meanwhile."""
     rng = random.Random(seed)
     distinct = count - int(count * TWICE_SHARE)
     numbers = [*range(distinct), *rng.sample(range(distinct), count - distinct)]
@@ -101,7 +101,7 @@ async def killed(count: int, kills: int, folder: Path, seed: int = 1) -> KillRun
 
 
 async def blocked(count: int, folder: Path) -> list[float]:
-    """Seconds of each answer, where the handler never comes back."""
+    """Return the seconds of each answer while the handler never returns."""
     receiver = Receiver(folder, None)
     await receiver.start()
     seconds: list[float] = []
@@ -114,19 +114,19 @@ async def blocked(count: int, folder: Path) -> list[float]:
 
 
 def event_id(number: int) -> str:
-    """The id of an event."""
+    """Return the id of an event."""
     return f"00000000-0000-4000-8000-{number:012d}"
 
 
 def body(number: int) -> bytes:
-    """An event as Truecaller would send it, on one of twenty business numbers."""
+    """Return an event as Truecaller sends it, with one of twenty business numbers."""
     payload = {"business_number": f"9100000000{number % LANES:02d}", "client_number": "919900000007"}
     event = {"event_id": event_id(number), "event_type": "cmb", "created_at": str(1_760_000_000 + number)}
     return json.dumps({**event, "cmb_payload": payload}).encode()
 
 
 class Receiver:
-    """A receiver in a process of its own, always on the same port and the same store."""
+    """Receiver in a process of its own, always with the same port and store."""
 
     def __init__(self, folder: Path, handled: Path | None) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -136,7 +136,7 @@ class Receiver:
         self.url = f"http://127.0.0.1:{self._port}/hook?key={KEY}"
 
     async def start(self) -> None:
-        """Come back when it listens."""
+        """Start the process; return when it listens."""
         self._pipe, theirs = SPAWN.Pipe()
         self._process = SPAWN.Process(target=_serve, args=(theirs, self._port, self._store, self._handled), daemon=True)
         self._process.start()
@@ -144,16 +144,16 @@ class Receiver:
         await asyncio.to_thread(_received, self._pipe)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Kill the process with SIGKILL."""
         self._process.kill()
-        self._process.join(PATIENCE)
+        self._process.join(TIMEOUT_SECONDS)
         self._pipe.close()
 
     async def finish(self, handled: int) -> WebhookStats:
-        """Come back when so many were handled."""
+        """Wait until this number of events was handled."""
         self._pipe.send(handled)
         stats = await asyncio.to_thread(_received, self._pipe)
-        self._process.join(PATIENCE)
+        self._process.join(TIMEOUT_SECONDS)
         assert isinstance(stats, WebhookStats)
         return stats
 
@@ -162,8 +162,8 @@ async def _send(url: str, work: Iterator[int], answered: list[int], seconds: lis
     async with aiohttp.ClientSession() as http:
         for number in work:
             start = perf_counter()
-            while not await _taken(http, url, body(number)):  # noqa: ASYNC110 - each look is a request
-                await asyncio.sleep(AGAIN_AFTER)
+            while not await _taken(http, url, body(number)):  # noqa: ASYNC110 - each check is a request
+                await asyncio.sleep(REPEAT_SECONDS)
             answered.append(number)
             if seconds is not None:
                 seconds.append(perf_counter() - start)
@@ -178,7 +178,7 @@ async def _taken(http: aiohttp.ClientSession, url: str, event: bytes) -> bool:
 
 
 async def _kill(receiver: Receiver, answered: list[int], marks: Iterable[int]) -> None:
-    """Kill it when so many were answered, and start it again."""
+    """Kill the receiver after this number of answers, and start it again."""
     for mark in marks:
         while len(answered) < mark:  # noqa: ASYNC110 - the list has no event
             await asyncio.sleep(0.001)
@@ -187,7 +187,7 @@ async def _kill(receiver: Receiver, answered: list[int], marks: Iterable[int]) -
 
 
 def _received(pipe: Connection) -> object:
-    if not pipe.poll(10 * PATIENCE):
+    if not pipe.poll(10 * TIMEOUT_SECONDS):
         raise TimeoutError("the receiver did not answer")
     return pipe.recv()
 
@@ -218,6 +218,6 @@ async def _listen(pipe: Connection, port: int, store: Path, handled: Path | None
             wanted = await asyncio.to_thread(pipe.recv)
         except EOFError:
             return
-        while (stats := await receiver.stats()).handled < wanted:  # noqa: ASYNC110 - each look awaits the store
+        while (stats := await receiver.stats()).handled < wanted:  # noqa: ASYNC110 - each check awaits the store
             await asyncio.sleep(0.02)
         pipe.send(stats)

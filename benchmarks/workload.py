@@ -1,8 +1,8 @@
-"""What every competitor is given: the same records, the same account, the same times.
+"""Workload of all cases: the same records, account and times.
 
-The records go round: after `CYCLE` of them the same ones come again, so that the server can keep its answers and does
-not grow with the length of a run. The cycle is longer than the 100,000 rows within which the SDK takes equal rows for
-one. A body of 500 is about 137 KB and its status about 203 KB, as in real life: all optional fields are in use.
+The records repeat after `CYCLE` of them, so that the server can store its answers and does not grow with the length of
+a run. The cycle is longer than the 100,000 rows within which the library detects duplicates. A body of 500 records is
+about 137 kB and its status about 203 kB, as in production: all optional fields are used.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ NAMES = ("label_id", "dynamic_label_name", "dynamic_call_reason", "caller_number
 
 
 def hour() -> int:
-    """The start of this hour, in milliseconds."""
+    """Return the start of the current hour in milliseconds."""
     return int(time() * 1000) // HOUR_MS * HOUR_MS
 
 
 def window(start: int | None = None) -> tuple[int, int]:
-    """Start and end of every record's window, in milliseconds."""
+    """Return start and end of every record's window in milliseconds."""
     begin = hour() if start is None else start
     return begin, begin + 6 * HOUR_MS
 
 
 def records(count: int, start: int | None = None) -> Iterator[CallRecord]:
-    """So many records, each a new object, as a program would build them from its own rows.
+    """Yield records as new objects, as a program would create them from its own rows.
 
-    Their window begins at `start`, at this hour if that is None. Whoever sends the same records more than once gives
-    it: the server answers with the window that it was sent first.
+    `start` is the start of their window, by default the current hour. Give it if the same records are sent several
+    times: the server answers with the window of the first time.
     """
     begin, end = window(start)
     return (CallRecord(CALLER, receiver(number), begin, end, LABEL, NAME, REASON, None) for number in range(count))
 
 
 def receiver(number: int) -> str:
-    """The number that is called, of the n-th record."""
+    """Return the called number of the n-th record."""
     return f"9198{number % CYCLE:08d}"
 
 
 def mappings(count: int, start: int | None = None) -> Iterator[dict[str, object]]:
-    """The same records in the names of the wire, for who writes the JSON by hand."""
+    """Yield the same records with wire names, for programs that write JSON themselves."""
     begin, end = window(start)
     for number in range(count):
         texts = dict(zip(NAMES, (LABEL, NAME, REASON, CALLER, receiver(number)), strict=True))
@@ -59,6 +59,6 @@ def mappings(count: int, start: int | None = None) -> Iterator[dict[str, object]
 
 
 def chunks(rows: Iterator[Mapping[str, object]]) -> Iterator[list[Mapping[str, object]]]:
-    """Rows in batches."""
+    """Yield rows in batches."""
     while batch := list(islice(rows, BATCH)):
         yield batch

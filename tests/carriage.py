@@ -26,7 +26,7 @@ from truecaller_async.errors import DecodeError, ResponseLost, TruecallerError
 from truecaller_async.models import Answer, Request
 from truecaller_async.options import Timeouts
 from truecaller_async.sandbox import DeliveryMode, SandboxResponse
-from truecaller_async.sandbox.faults.raw_http import head_of
+from truecaller_async.sandbox.faults.raw_http import encode_head
 
 ANSWER_READS = 10.0
 """Number of read timeouts within which the body must be complete."""
@@ -74,7 +74,7 @@ def _end_of_exchange(reply: SandboxResponse, timeouts: Timeouts) -> tuple[float,
         latest = reply.delay + ANSWER_READS * timeouts.read
         return _dripped(reply, len(reply.body), timeouts, latest)
     if reply.mode is DeliveryMode.DRIP_HEADERS:
-        return _dripped(reply, len(head_of(reply)), timeouts, timeouts.connect + 2 * timeouts.read)
+        return _dripped(reply, len(encode_head(reply)), timeouts, timeouts.connect + 2 * timeouts.read)
     return reply.delay, BROKEN.get(reply.mode, "")
 
 

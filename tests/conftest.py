@@ -1,4 +1,4 @@
-"""What every test may use."""
+"""Fixtures and settings for all tests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ class _Response(ClientResponse):
 
 @pytest.fixture
 def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
-    """Answers in the network's place. aioresponses does not know an argument that newer aiohttp demands: we give it."""
+    """Replace the network with programmed answers.
+
+    aioresponses does not pass an argument that newer versions of aiohttp require; this fixture adds it.
+    """
     if "stream_writer" in inspect.signature(ClientResponse.__init__).parameters:
         monkeypatch.setattr(core, "ClientResponse", _Response)
     with aioresponses() as answers:
@@ -44,7 +47,7 @@ def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
 
 @pytest.fixture(autouse=True)
 def only_catalogued_events() -> Iterator[None]:
-    """Fail a test during which a client of the test world reported an event that the catalogue does not list."""
+    """Fail a test in which a client reported an event that the catalogue does not list."""
     yield
     observer = sys.modules.get("tests.engine.strict_observer")
     assert observer is None or observer.drain_violations() == []

@@ -1,12 +1,12 @@
-"""What a user would write instead: five programs in five well-known patterns, and the limit that none can pass.
+"""Hand-written programs for comparison: five common patterns, and the limit of the HTTP library.
 
-Each of the five is one function, `push_all(url, token, rows)`: it posts the rows in batches of 500, asks for the status
-of each batch until all of its records are final, and gives back one plain outcome for each record. Each is written as
-somebody would who knows the library well: connections are kept and reused, as many requests are in flight as the
-others have, an answer that is no success is an error, and JSON is made and read by the library's own means. What they
-are spared is everything that is hard: no checks of the input, no pool of tokens, nothing that survives a crash.
+Each of the five is one function, `push_all(url, token, rows)`: it posts the rows in batches of 500, polls the status of
+each batch until all of its records are final, and returns one plain outcome per record. Each is written with good
+knowledge of its library: connections are reused, all have the same number of requests in flight, an answer that is not
+a success is an error, and the library's own JSON functions are used. They omit the difficult parts: no validation of
+the input, no pool of tokens, no recovery after a crash.
 
-Here is what all of them would have to know of the API.
+This module contains the parts of the API that all of them need.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""aiohttp with a limiter in front of each request and retries around it: what most would call done properly."""
+"""Use aiohttp with a limiter before each request and retries around it, a widely recommended pattern."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from benchmarks.peers import (
 
 
 def push_all(url: str, token: str, rows: Sequence[Row]) -> list[Outcome]:
-    """Sixteen workers on one session and one limiter."""
+    """Push with sixteen workers on one session and one limiter."""
     return asyncio.run(_push_all(address(url), token, rows))
 
 
@@ -56,7 +56,7 @@ async def _work(account: Account, work: Iterator[Sequence[Row]], found: list[Out
 
 
 class Account:
-    """The two requests, limited and repeated."""
+    """The two requests, rate-limited and retried."""
 
     def __init__(self, http: aiohttp.ClientSession, to: str) -> None:
         self._http = http
@@ -67,7 +67,7 @@ class Account:
         retry=retry_if_exception_type(aiohttp.ClientError), stop=stop_after_attempt(5), wait=wait_random_exponential()
     )
     async def post(self, batch: Sequence[Row]) -> str:
-        """Post a batch; its id."""
+        """Post a batch and return its id."""
         async with self._limiter, self._http.post(self._to, json={"call_records": batch}) as answer:
             said = await answer.json()
         return str(said["batch_id"])
@@ -76,7 +76,7 @@ class Account:
         retry=retry_if_exception_type(aiohttp.ClientError), stop=stop_after_attempt(5), wait=wait_random_exponential()
     )
     async def status(self, batch_id: str) -> dict[str, Any]:
-        """The status of a batch."""
+        """Return the status of a batch."""
         async with self._limiter, self._http.get(self._to, params={"batchId": batch_id}) as answer:
             said: dict[str, Any] = await answer.json()
         return said

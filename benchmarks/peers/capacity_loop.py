@@ -1,8 +1,8 @@
-"""One loop with a counter of capacity: the pattern of the well-known scripts for parallel requests.
+"""Loop with capacity counters, the pattern of well-known scripts for parallel requests.
 
-The loop takes a piece of work, from the queue of what is to be tried again or asked again, or else from the source. It
-fills its counter of requests by the time that went by, starts a task when there is capacity for it, and sleeps for a
-millisecond. It ends when there is no work and no task.
+Each iteration takes a work item, from the queue of retries and polls or from the source. It refills its request counter
+by the elapsed time, starts a task if there is capacity, and sleeps for a millisecond. The loop ends when there is
+neither work nor a task.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PAUSE_AFTER_REFUSAL = 15.0
 
 @attrs.define
 class Work:
-    """A batch: still to be posted, or, when it has its id, to be asked for."""
+    """A batch to post or, if it has an id, to poll."""
 
     batch: Sequence[Row]
     attempts_left: int = ATTEMPTS
@@ -46,7 +46,7 @@ class Work:
 
 @attrs.define
 class Tracker:
-    """What the loop knows of its tasks."""
+    """Counters of the loop's tasks."""
 
     again: deque[Work] = attrs.field(factory=deque)
     found: list[Outcome] = attrs.field(factory=list)
@@ -56,7 +56,7 @@ class Tracker:
 
 
 def push_all(url: str, token: str, rows: Sequence[Row]) -> list[Outcome]:
-    """The loop, until everything is done."""
+    """Run the loop until all batches are done."""
     return asyncio.run(_push_all(address(url), token, rows))
 
 

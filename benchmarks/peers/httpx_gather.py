@@ -1,4 +1,4 @@
-"""httpx with `asyncio.gather` and a semaphore: a task for each batch, sixteen of which may work."""
+"""The pattern `asyncio.gather` with a semaphore in httpx: one task per batch, sixteen active."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from benchmarks.peers import (
 
 
 def push_all(url: str, token: str, rows: Sequence[Row]) -> list[Outcome]:
-    """All batches at once, held back by the semaphore."""
+    """Start all batches at once, limited by the semaphore."""
     return asyncio.run(_push_all(address(url), token, rows))
 
 

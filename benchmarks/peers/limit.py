@@ -1,7 +1,7 @@
-"""LIMIT: what the HTTP library alone can do on this machine.
+"""LIMIT: the maximum speed of the HTTP library on this machine.
 
-Bodies that were encoded beforehand are posted, and each status is fetched as bytes and let go. Nothing is encoded,
-decoded, checked, limited or told. Whoever sends records over this library comes at best close to it.
+Bodies that were encoded before are posted, and each status is read as bytes and dropped. Nothing is encoded, decoded,
+validated, limited or returned. A program that uses this library can at best come close to it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BEFORE_ID, BEHIND_ID = len(b'{"batch_id":"'), len(b'"}')
 
 
 async def post_all(url: str, token: str, bodies: Iterable[bytes], context: ssl.SSLContext | None = None) -> None:
-    """Post each body and fetch its status, so many at once."""
+    """Post each body and request its status, a number of them at the same time."""
     connector = aiohttp.TCPConnector(limit=IN_FLIGHT, ssl=context or True)
     kind = {"Content-Type": "application/json"}
     async with aiohttp.ClientSession(connector=connector, headers=headers(token) | kind) as http:

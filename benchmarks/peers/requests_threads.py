@@ -1,4 +1,4 @@
-"""requests in sixteen threads: the program of who does not want to know of asyncio."""
+"""The library requests in sixteen threads, a pattern without asyncio."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from benchmarks.peers import (
 
 
 def push_all(url: str, token: str, rows: Sequence[Row]) -> list[Outcome]:
-    """One batch in each thread, from its post to its last status."""
+    """Process one batch per thread, from its post to its last status."""
     with requests.Session() as http, ThreadPoolExecutor(IN_FLIGHT) as threads:
         http.headers.update(headers(token))
         http.trust_env = False

@@ -1,7 +1,7 @@
-"""The helper for streaming bulk requests, as clients of search engines have it: a generator in, a generator out.
+"""Helper for streaming bulk requests, as in clients of search engines: generator in, generator out.
 
-Records become JSON one by one, so that a chunk is bounded in records and in bytes. One chunk is sent at a time, polled
-until it is final, and its results are yielded before the next one is made.
+Records are encoded one by one, so that a chunk is bounded in records and in bytes. One chunk is sent at a time, polled
+until it is final, and its results are yielded before the next one is created.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ CHUNK_BYTES_MAX = 10_000_000
 
 
 def push_all(url: str, token: str, rows: Sequence[Row]) -> list[Outcome]:
-    """Every result of the stream."""
+    """Return all results of the stream."""
     return list(streaming_bulk(url, token, rows))
 
 
 def streaming_bulk(url: str, token: str, rows: Iterable[Row]) -> Iterator[Outcome]:
-    """One outcome for each row."""
+    """Yield one outcome per row."""
     with requests.Session() as http:
         http.headers.update(headers(token) | {"Content-Type": "application/json"})
         http.trust_env = False

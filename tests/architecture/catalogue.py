@@ -1,4 +1,4 @@
-"""Renders docs/faults.md: the faults, attacks and bad inputs by number, with the tests that cover each.
+"""Generator of docs/faults.md: faults, attacks and bad inputs by number, with their tests.
 
 The numbers, their texts and figures are data: tests/vectors/faults.toml. A test names its numbers with the marker
 `@pytest.mark.fault("F47", "F48")`. The markers are read from the syntax trees of the test files; nothing is imported.
@@ -63,7 +63,7 @@ def faults(text: str | None = None) -> list[Fault]:
 
 
 def marked(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each number of each marked test function in the text of one file, with the name of the function."""
+    """Yield number and function name of each marked test function in the text of one file."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
             for decorator in node.decorator_list:
@@ -71,22 +71,22 @@ def marked(text: str) -> Iterator[tuple[str, str]]:
                     yield from ((str(ast.literal_eval(number)), node.name) for number in decorator.args)
 
 
-def files_of_tests(folder: Path) -> list[Path]:
+def find_test_files(folder: Path) -> list[Path]:
     """Return the test files below a folder, sorted by path."""
     return sorted(folder.rglob("test_*.py"))
 
 
-def names_of_tests(text: str) -> Iterator[str]:
+def find_test_names(text: str) -> Iterator[str]:
     """Yield the names of the test functions in the text of one file, in its order."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
             yield node.name
 
 
-def covered(folder: Path) -> dict[str, list[Case]]:
+def covering_tests(folder: Path) -> dict[str, list[Case]]:
     """Return the marked tests below a folder by number."""
     found: dict[str, list[Case]] = {}
-    for path in files_of_tests(folder):
+    for path in find_test_files(folder):
         for number, name in marked(path.read_text("utf-8")):
             found.setdefault(number, []).append(Case(path.relative_to(REPOSITORY).as_posix(), name))
     return found
@@ -114,4 +114,4 @@ def row(fault: Fault, tests: list[Case]) -> str:
 
 if __name__ == "__main__":
     PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page(faults(), covered(REPOSITORY / "tests")), "utf-8")
+    PAGE.write_text(page(faults(), covering_tests(REPOSITORY / "tests")), "utf-8")

@@ -1,5 +1,8 @@
-"""The plugin for virtual time asks for the current event loop before each test; without this, a test that needs none
-would be given one that nobody closes, and the session would end with a warning about it."""
+"""Removal of the current event loop at the start of the session.
+
+The plugin for virtual time requests the current event loop before each test. Without this hook, a test that needs no
+loop would get a new one that is never closed, and the session would end with a warning.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The package as text: its modules, what they import and which names they use. Nothing is imported to find out."""
+"""Modules of the package as syntax trees: their imports, names and calls. Nothing is imported."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ REPOSITORY = Path(__file__).parents[2]
 
 @attrs.frozen
 class Use:
-    """One dotted name as it would be written in full, such as `aiohttp.ClientSession`, and where."""
+    """One dotted name in full, such as `aiohttp.ClientSession`, with its line."""
 
     name: str
     line: int
     typing_only: bool = False
 
-    def is_about(self, name: str) -> bool:
-        """Whether this is that module or name, or something inside it."""
+    def is_within(self, name: str) -> bool:
+        """Return whether this is the module or name, or part of it."""
         return self.name == name or self.name.startswith(name + ".")
 
 
 @attrs.frozen
 class Module:
-    """One file. `package` is the part after the name of the package, and empty for the package itself."""
+    """One file of the package.
+
+    `package` is the first part of the name below the top level; for the top-level package it is empty.
+    """
 
     name: str
     tree: ast.Module
@@ -43,7 +46,7 @@ class Module:
         return package_of(self.name)
 
     def imports(self) -> list[Use]:
-        """Every import, wherever it stands; a `from` import names what it brings."""
+        """Return all imports at any level; a `from` import yields each imported name."""
         deferred = set(self._typing_only())
         found: list[Use] = []
         for node in ast.walk(self.tree):
@@ -55,7 +58,7 @@ class Module:
         return found
 
     def uses(self) -> list[Use]:
-        """Every import, and every dotted name in the code that begins with something imported, written in full."""
+        """Return all imports, and all dotted names that begin with an imported name, in full."""
         names = self._names()
         return self.imports() + [
             Use(names[first] + rest, node.lineno)
@@ -66,7 +69,7 @@ class Module:
         ]
 
     def calls(self) -> list[Use]:
-        """Every dotted name that is called, written in full; what was not imported is written as it stands."""
+        """Return all called dotted names, in full if they were imported."""
         names = self._names()
         return [
             Use(names.get(first, first) + rest, node.lineno)
@@ -101,7 +104,7 @@ class Module:
 
 
 def _dotted(node: ast.expr) -> list[tuple[str, str]]:
-    """The first name of a dotted expression and the rest with its dots; nothing where it is no such expression."""
+    """Return the first name of a dotted expression and the rest; an empty list for other expressions."""
     rest = ""
     while isinstance(node, ast.Attribute):
         rest = f".{node.attr}{rest}"
@@ -110,13 +113,13 @@ def _dotted(node: ast.expr) -> list[tuple[str, str]]:
 
 
 def package_of(module: str) -> str:
-    """The package of a module's full name."""
+    """Return the package of a full module name."""
     return module.partition(".")[2].partition(".")[0]
 
 
 @cache
 def modules() -> tuple[Module, ...]:
-    """All modules of the package."""
+    """Return all modules of the package."""
     root = REPOSITORY / PACKAGE
     return tuple(_read(path) for path in sorted(root.rglob("*.py")))
 

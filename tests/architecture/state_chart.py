@@ -1,4 +1,4 @@
-"""Draw the state machine of a batch as a Mermaid diagram, as it stands in ARCHITECTURE.md.
+"""Draw the state machine of a batch as a Mermaid diagram for ARCHITECTURE.md.
 
 After a change of `TRANSITIONS`, print the diagram and paste it between the markers:
 
@@ -16,14 +16,14 @@ BEGIN = "<!-- state chart: begin -->"
 END = "<!-- state chart: end -->"
 
 
-def diagram(arrows: Mapping[tuple[BatchState, BatchEvent], BatchState]) -> str:
-    """Return the fenced diagram: one line for each arrow, in the order of the table."""
-    lines = [f"    {state} --> {after}: {event}" for (state, event), after in arrows.items()]
+def diagram(transitions: Mapping[tuple[BatchState, BatchEvent], BatchState]) -> str:
+    """Return the fenced diagram: one line per transition, in the order of the table."""
+    lines = [f"    {state} --> {after}: {event}" for (state, event), after in transitions.items()]
     return "\n".join(["```mermaid", "stateDiagram-v2", f"    [*] --> {BatchState.PLANNED}", *lines, "```"])
 
 
 def chart_of(document: str) -> str:
-    """Return the text between the markers. Raises `ValueError` unless each marker is there once."""
+    """Return the text between the markers. Raises `ValueError` unless each marker occurs once."""
     if document.count(BEGIN) != 1 or document.count(END) != 1:
         raise ValueError(f"the document must have one {BEGIN} and one {END}")
     return document.partition(BEGIN)[2].partition(END)[0].strip()

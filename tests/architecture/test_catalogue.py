@@ -1,4 +1,4 @@
-"""docs/faults.md is current, each number has a test or a reason, and test names follow the rules."""
+"""Check that docs/faults.md is current, and that each number has a test or a reason."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .catalogue import (
     PAGE,
     Case,
     Fault,
-    covered,
+    covering_tests,
     faults,
-    files_of_tests,
+    find_test_files,
+    find_test_names,
     marked,
-    names_of_tests,
     page,
     row,
 )
@@ -41,7 +41,7 @@ def catalogue() -> list[Fault]:
 
 @pytest.fixture(scope="module")
 def tests() -> dict[str, list[Case]]:
-    return covered(REPOSITORY / "tests")
+    return covering_tests(REPOSITORY / "tests")
 
 
 def test_page_is_current(catalogue: list[Fault], tests: dict[str, list[Case]]) -> None:
@@ -80,8 +80,8 @@ def test_no_figure_mentions_an_expected_failure_that_is_gone(
 
 
 def test_markers_are_decorators_of_tests_with_literal_numbers() -> None:
-    """A marker in another place, such as `pytestmark`, would not be collected."""
-    for path in files_of_tests(REPOSITORY / "tests"):
+    """Reject markers in other places, such as `pytestmark`: they would not be collected."""
+    for path in find_test_files(REPOSITORY / "tests"):
         text = path.read_text("utf-8")
         calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)]
         used = sum(ast.unparse(node) == MARKER for node in calls)
@@ -99,9 +99,9 @@ def test_markers_are_decorators_of_tests_with_literal_numbers() -> None:
 def test_no_name_breaks_a_rule(is_bad: Callable[[str, int], object]) -> None:
     bad = {
         path.name: [
-            name for name, count in Counter(names_of_tests(path.read_text("utf-8"))).items() if is_bad(name, count)
+            name for name, count in Counter(find_test_names(path.read_text("utf-8"))).items() if is_bad(name, count)
         ]
-        for path in files_of_tests(REPOSITORY / "tests")
+        for path in find_test_files(REPOSITORY / "tests")
     }
     assert {path: names for path, names in bad.items() if names} == {}
 
@@ -123,7 +123,7 @@ def test_markers_are_collected_from_test_functions(text: str, found: list[tuple[
 
 def test_names_are_collected_at_any_level() -> None:
     text = "def test_a(): ...\nasync def test_b(): ...\nclass TestC:\n    def test_d(self): ...\ndef help(): ...\n"
-    assert sorted(names_of_tests(text)) == ["test_a", "test_b", "test_d"]
+    assert sorted(find_test_names(text)) == ["test_a", "test_b", "test_d"]
 
 
 @pytest.mark.parametrize("bad", [f'{GOOD}figures = "0"\n', '[F01]\ntitle = "a fault"\n'], ids=["unknown", "missing"])

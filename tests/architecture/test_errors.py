@@ -1,4 +1,4 @@
-"""Errors travel between processes unchanged, and nothing that may be printed shows a secret."""
+"""Errors survive pickling and copying unchanged, and no printable object shows a secret."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_every_error_has_an_example() -> None:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 def test_error_survives_pickling(error: TruecallerError, protocol: int) -> None:
-    assert_same(pickle.loads(pickle.dumps(error, protocol)), error)  # noqa: S301 - our own bytes
+    assert_same(pickle.loads(pickle.dumps(error, protocol)), error)  # noqa: S301 - bytes of this test
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)

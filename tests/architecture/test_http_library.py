@@ -1,4 +1,4 @@
-"""What we rely on in the HTTP library, and what it could change under us."""
+"""Check the properties of aiohttp on which the transport relies."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from aiohttp import client_exceptions
 
 from truecaller_async.transport import FAILURES, AiohttpTransport
 
-NOT_OF_THE_CLIENT = {"WebSocketError", "EofStream", "BadContentDispositionHeader", "BadContentDispositionParam"}
-"""Exceptions of web sockets, of the stream's inside and of the multipart reader, none of which is used here."""
+UNUSED_EXCEPTIONS = {"WebSocketError", "EofStream", "BadContentDispositionHeader", "BadContentDispositionParam"}
+"""Exceptions of web sockets, stream internals and the multipart reader, which are not used."""
 
 
 def exceptions_of(module: object) -> set[type[BaseException]]:
@@ -17,13 +17,13 @@ def exceptions_of(module: object) -> set[type[BaseException]]:
 
 def test_every_aiohttp_exception_is_in_the_table() -> None:
     own = {cls for cls in exceptions_of(client_exceptions) if cls.__module__ == client_exceptions.__name__}
-    public = {cls for cls in exceptions_of(aiohttp) if cls.__name__ not in NOT_OF_THE_CLIENT}
+    public = {cls for cls in exceptions_of(aiohttp) if cls.__name__ not in UNUSED_EXCEPTIONS}
     assert len(own) > 20
     assert {cls.__name__ for cls in (own | public) - FAILURES.keys()} == set()
 
 
 def test_excluded_exceptions_still_exist_and_are_no_client_errors() -> None:
-    for name in NOT_OF_THE_CLIENT:
+    for name in UNUSED_EXCEPTIONS:
         assert not issubclass(getattr(aiohttp, name), aiohttp.ClientError)
 
 

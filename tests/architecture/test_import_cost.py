@@ -1,4 +1,4 @@
-"""What an import loads, and what it leaves for the moment when it is needed. Modules are counted, never seconds."""
+"""Check which modules an import loads. The tests count modules and measure no time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEAVY = {
     "truecaller_async.tokens",
     "truecaller_async.transport",
 }
-"""What the name of the client does without."""
+"""Modules that importing the client class must not load."""
 
 CLIENT = (
     "TruecallerClient(client_account_id='00000000-0000-4000-8000-000000000001', key_id='the-key-id', api_key='the-key')"
@@ -33,19 +33,19 @@ CLIENT = (
 
 
 def loaded_by(code: str) -> set[str]:
-    """The modules that a fresh interpreter has after running this."""
+    """Return the modules that a fresh interpreter has loaded after running this code."""
     script = f"{code}\nimport sys\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)  # noqa: S603
     return set(done.stdout.split())
 
 
-def ours(modules: set[str]) -> set[str]:
+def package_modules(modules: set[str]) -> set[str]:
     return {name for name in modules if name.partition(".")[0] == "truecaller_async"}
 
 
 def test_importing_the_package_loads_no_submodule_and_no_library() -> None:
     modules = loaded_by("import truecaller_async")
-    assert ours(modules) == BASE
+    assert package_modules(modules) == BASE
     assert modules & {"aiohttp", "asyncio", "attrs", "attr", "cattrs", "msgspec"} == set()
 
 

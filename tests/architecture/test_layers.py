@@ -1,4 +1,4 @@
-"""A package imports only from the layers below it, and nothing goes in a cycle."""
+"""Check that a package imports only from lower layers, and that no imports form a cycle."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from .sources import PACKAGE, Module, Use, modules, package_of
 
 ROOT = ""
-"""The package of the package's own `__init__`."""
+"""Package name of the modules at the top level."""
 
 LAYER = {
     "_version": 0,
@@ -69,18 +69,22 @@ SAME_LAYER = {
     "testing": {ROOT, "sandbox"},
     "cli": {ROOT, "sandbox", "dashboard", "webhooks", "distributed"},
 }
-"""The packages of its own layer that a package may import."""
+"""Packages of the same layer that a package may import."""
 
 FORBIDDEN = {
     "engine": {"truecaller_async.transport"},
     "sandbox": {"truecaller_async.limits", "truecaller_async.resilience.rate_law"},
 }
-"""Below, and barred all the same: the engine calls resources; the sandbox must not share a mistake in the rate law."""
+"""Imports from lower layers that are forbidden.
+
+The engine sends requests through `resources`. The sandbox shares no rate-limit code with the client, so an error
+cannot exist in both.
+"""
 
 
 def target_of(use: Use, known: Iterable[str]) -> str | None:
-    """The module of ours that an import reaches, None where it is not ours."""
-    if not use.is_about(PACKAGE):
+    """Return the module of the package that an import reaches; None for other libraries."""
+    if not use.is_within(PACKAGE):
         return None
     name = use.name
     while name not in known and name.count(".") > 1:
@@ -89,7 +93,7 @@ def target_of(use: Use, known: Iterable[str]) -> str | None:
 
 
 def violations(module: Module, known: Iterable[str]) -> list[str]:
-    """The imports of a module that the table forbids, as sentences."""
+    """Return the imports of a module that the table forbids, as sentences."""
     found: list[str] = []
     for use in module.imports():
         target = target_of(use, known)
@@ -101,13 +105,13 @@ def violations(module: Module, known: Iterable[str]) -> list[str]:
 
 
 def _allowed(package: str, target: str) -> bool:
-    if any(Use(target, 0).is_about(barred) for barred in FORBIDDEN.get(package, ())):
+    if any(Use(target, 0).is_within(barred) for barred in FORBIDDEN.get(package, ())):
         return False
     return LAYER[package_of(target)] < LAYER[package] or package_of(target) in SAME_LAYER.get(package, ())
 
 
-def cycle(graph: Mapping[str, Iterable[str]]) -> list[str]:
-    """One cycle of the graph, empty where there is none."""
+def find_cycle(graph: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return one cycle of the graph, or an empty list."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -115,7 +119,7 @@ def cycle(graph: Mapping[str, Iterable[str]]) -> list[str]:
     return []
 
 
-def reached(module: Module, known: Iterable[str]) -> set[str]:
+def imported_modules(module: Module, known: Iterable[str]) -> set[str]:
     return {target for use in module.imports() if (target := target_of(use, known)) is not None} - {module.name}
 
 
@@ -125,16 +129,16 @@ def test_every_package_belongs_to_a_layer() -> None:
 
 def test_imports_point_to_lower_layers_only() -> None:
     known = {module.name for module in modules()}
-    assert [said for module in modules() for said in violations(module, known)] == []
+    assert [violation for module in modules() for violation in violations(module, known)] == []
 
 
 def test_modules_have_no_import_cycle() -> None:
     known = {module.name for module in modules()}
-    assert cycle({module.name: reached(module, known) for module in modules()}) == []
+    assert find_cycle({module.name: imported_modules(module, known) for module in modules()}) == []
 
 
 def test_layer_table_has_no_cycle() -> None:
-    assert cycle(SAME_LAYER) == []
+    assert find_cycle(SAME_LAYER) == []
     assert all(LAYER[package] == LAYER[other] for package, others in SAME_LAYER.items() for other in others)
 
 
@@ -165,5 +169,5 @@ def test_forbidden_imports_are_detected() -> None:
 
 
 def test_import_cycle_is_detected() -> None:
-    assert cycle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
-    assert not cycle({"a": {"b", "c"}, "b": {"c"}})
+    assert find_cycle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+    assert not find_cycle({"a": {"b", "c"}, "b": {"c"}})

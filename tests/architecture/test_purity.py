@@ -1,4 +1,4 @@
-"""Decisions are pure: no clock, no chance, no I/O. And each library has its packages."""
+"""Check that decision code is pure, and that each library is used in its packages only."""
 
 from __future__ import annotations
 
@@ -36,35 +36,35 @@ PACKAGES_OF = {
     "click": {"cli"},
     "rich": {"cli"},
 }
-"""Where a library, or a part of one, may be named at all."""
+"""Packages that may use a library, or a part of it."""
 
-ONLY_A_TYPE_IN = {"aiohttp.ClientSession": {"client", "wiring", "trustcaller"}}
-"""Where it may be named as a type, and never called."""
+TYPE_ONLY_IN = {"aiohttp.ClientSession": {"client", "wiring", "trustcaller"}}
+"""Packages that may use it as a type, but not call it."""
 
 
 def impurities(module: Module) -> list[str]:
-    """The uses in a module that a pure package may not have; `Random` as a type is allowed."""
+    """Return the uses in a module that are forbidden in a pure package; `Random` as a type is allowed."""
     typed = {use.name for use in module.imports() if use.typing_only} & {"random.Random"}
-    found = [use for use in module.uses() if any(use.is_about(impure) for impure in IMPURE) and use.name not in typed]
+    found = [use for use in module.uses() if any(use.is_within(impure) for impure in IMPURE) and use.name not in typed]
     found += [use for use in module.calls() if use.name == "open"]
     return [f"{module.name}:{use.line} {use.name}" for use in found]
 
 
 def intrusions(module: Module, name: str) -> list[str]:
-    """The uses of a library outside its packages, and calls where it may only be a type."""
-    where = module.calls() if module.package in ONLY_A_TYPE_IN.get(name, ()) else module.uses()
-    if module.package in PACKAGES_OF[name] - ONLY_A_TYPE_IN.get(name, set()):
+    """Return the uses of a library outside its packages, and calls if only the type is allowed."""
+    where = module.calls() if module.package in TYPE_ONLY_IN.get(name, ()) else module.uses()
+    if module.package in PACKAGES_OF[name] - TYPE_ONLY_IN.get(name, set()):
         return []
-    return [f"{module.name}:{use.line} {use.name}" for use in where if use.is_about(name)]
+    return [f"{module.name}:{use.line} {use.name}" for use in where if use.is_within(name)]
 
 
 def test_pure_packages_use_no_clock_no_randomness_and_no_io() -> None:
-    assert [said for module in modules() if module.package in PURE for said in impurities(module)] == []
+    assert [use for module in modules() if module.package in PURE for use in impurities(module)] == []
 
 
 @pytest.mark.parametrize("name", PACKAGES_OF)
 def test_third_party_library_is_imported_only_in_its_packages(name: str) -> None:
-    assert [said for module in modules() for said in intrusions(module, name)] == []
+    assert [use for module in modules() for use in intrusions(module, name)] == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Nothing in the repository depends on the machine it was written on."""
+"""Check that no file depends on the machine on which it was written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OUTSIDE_TESTS = {"a temporary path": re.compile(rf"(?<![\w./-])/(?:var/)?tmp{END
 
 
 def files() -> list[Path]:
-    """Every file that is committed, or would be by `git add`."""
+    """Return all files that are committed, or that `git add` would add."""
     if GIT is None or not (REPOSITORY / ".git").exists():
         pytest.skip("not a git repository: there is nothing to be committed")
     listed = subprocess.run(  # noqa: S603 - a fixed command
@@ -41,7 +41,7 @@ def files() -> list[Path]:
 
 
 def names(text: str, patterns: dict[str, re.Pattern[str]]) -> list[str]:
-    """What the text names, as sentences with the line."""
+    """Return the matches in a text as sentences with the line number."""
     return [
         f"{text.count(chr(10), 0, found.start()) + 1}: {what} {found[0]!r}"
         for what, pattern in patterns.items()
@@ -50,12 +50,12 @@ def names(text: str, patterns: dict[str, re.Pattern[str]]) -> list[str]:
 
 
 def test_no_file_names_a_machine_path_sibling_project_or_registry() -> None:
-    said = []
+    found: list[str] = []
     for path in files():
         where = path.relative_to(REPOSITORY)
         patterns = NOWHERE if where.parts[0] == "tests" else NOWHERE | OUTSIDE_TESTS
-        said += [f"{where}:{name}" for name in names(path.read_text("utf-8", "replace"), patterns)]
-    assert said == []
+        found += [f"{where}:{name}" for name in names(path.read_text("utf-8", "replace"), patterns)]
+    assert found == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Check that the chart in ARCHITECTURE.md shows exactly the arrows and the events of `planning.batch_state`."""
+"""Check that the chart in ARCHITECTURE.md has exactly the transitions and events of `batch_state`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROW = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def chart() -> str:
-    """The chart of ARCHITECTURE.md."""
+    """Return the chart of ARCHITECTURE.md."""
     return chart_of((REPOSITORY / "ARCHITECTURE.md").read_text("utf-8"))
 
 

@@ -1,4 +1,4 @@
-"""The settings of the tools agree with the tree: each name in them exists, and property tests have no deadline."""
+"""Check that the configuration of the tools names existing files, and that property tests have no deadline."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hypothesis import settings
 from .sources import REPOSITORY
 
 PROJECT: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
-WRITTEN_ELSEWHERE: frozenset[str] = frozenset()
-"""Part of the source distribution as soon as they exist."""
+OPTIONAL_FILES: frozenset[str] = frozenset()
+"""Files that the source distribution includes if they exist."""
 
 
 def noxfile_lists() -> dict[str, list[str]]:
-    """The lists of texts that the noxfile assigns, by name."""
+    """Return the lists of texts that the noxfile assigns, by name."""
     tree = ast.parse((REPOSITORY / "noxfile.py").read_text("utf-8"))
     found = {}
     for node in tree.body:
@@ -46,7 +46,7 @@ def test_nox_runs_the_suite_on_each_interpreter_that_the_package_supports() -> N
 
 def test_the_source_distribution_names_only_what_exists() -> None:
     included = [name.removeprefix("/") for name in PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]]
-    assert [name for name in included if name not in WRITTEN_ELSEWHERE and not (REPOSITORY / name).exists()] == []
+    assert [name for name in included if name not in OPTIONAL_FILES and not (REPOSITORY / name).exists()] == []
 
 
 def test_each_changelog_fragment_has_a_known_type() -> None:

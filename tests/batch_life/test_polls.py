@@ -59,7 +59,7 @@ def test_unresolved_batch_is_polled_at_bounded_cost_until_the_deadline() -> None
 @pytest.mark.parametrize("seconds", [0.5, 5.0, 55.0])
 def test_batch_not_visible_at_first_is_polled_and_not_resent(seconds: float) -> None:
     async def main() -> None:
-        world = world_of(oddities={"late-batches"}, late_for=seconds)
+        world = world_of(response_variants={"late-batches"}, late_for=seconds)
         results, summary, fault = await world.run(records(500))
         check_account(results, summary, world.state)
         assert fault is None
@@ -73,7 +73,7 @@ def test_batch_not_visible_at_first_is_polled_and_not_resent(seconds: float) -> 
 @pytest.mark.fault("F43")
 def test_batch_with_permanent_404_ends_unknown_after_a_minute() -> None:
     async def main() -> None:
-        world = world_of(oddities={"late-batches"}, late_for=NEVER)
+        world = world_of(response_variants={"late-batches"}, late_for=NEVER)
         results, summary, fault = await world.run(records(500))
         check_account(results, summary, world.state)
         assert fault is None

@@ -16,10 +16,10 @@ UNREACHED = "Not a Truecaller user"
 
 
 @pytest.mark.fault("F39")
-@pytest.mark.parametrize("oddities", [(), ("failure-in-200",), ("flat-status-info",), ("camel-status-info",)])
-def test_realtime_record_refused_in_a_200_is_never_a_success(oddities: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("response_variants", [(), ("failure-in-200",), ("flat-status-info",), ("camel-status-info",)])
+def test_realtime_record_refused_in_a_200_is_never_a_success(response_variants: tuple[str, ...]) -> None:
     async def main() -> None:
-        world = world_of(oddities=oddities)
+        world = world_of(response_variants=response_variants)
         async with world.client as client:
             with pytest.raises(PushRejected) as caught:
                 await client.calls.push(record(1, receiver="919800000013"))
@@ -36,7 +36,7 @@ def test_realtime_record_refused_in_a_200_is_never_a_success(oddities: tuple[str
 @pytest.mark.fault("F39")
 def test_campaign_records_refused_in_a_200_fail_with_the_message() -> None:
     async def main() -> None:
-        world = world_of(oddities=("failure-in-200",))
+        world = world_of(response_variants=("failure-in-200",))
         unreached = [record(number, receiver=f"9198{number:06d}13") for number in range(1, 61)]
         results, summary, fault = await world.run([record(0, label_id=STRANGE), *unreached, *records(100)])
         check_account(results, summary, world.state)

@@ -183,8 +183,12 @@ def test_fault_plan_is_read_up_to_four_mebibytes(over: int, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("plan", "code", "message"),
     [
-        ('{"faults": [{"call": "push", "do": ["rest"]}]}', 3, "plan.json: the fault plan is wrong: faults[0].do[0] is"),
-        ("{", 3, "plan.json: the fault plan is wrong"),
+        (
+            '{"faults": [{"call": "push", "do": ["rest"]}]}',
+            3,
+            "plan.json: the fault plan is invalid: faults[0].do[0] is",
+        ),
+        ("{", 3, "plan.json: the fault plan is invalid"),
         (None, 2, "'plan.json' cannot be read"),
     ],
 )

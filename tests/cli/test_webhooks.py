@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.webhooks.serving import CLIENT, KEY, OTHER_KEY, call_me_back
+from tests.webhooks.servers import CLIENT, KEY, OTHER_KEY, call_me_back
 from truecaller_async.options import RetryPolicy
 from truecaller_async.webhooks import Event, WebhookOptions, WebhookReceiver
 
@@ -98,7 +98,7 @@ async def test_failing_command_is_retried_and_no_number_is_shown(tmp_path: Path)
     script = shell.file("fail.py", "import sys\nsys.exit(3)\n")
     process, url = await serving(shell, "--forward", f"{sys.executable} {script}")
     assert await post(url, call_me_back("e-1")) == 200
-    await line_with(process.stderr, "the command ended with 3")
+    await line_with(process.stderr, "the command ended with exit code 3")
     ended = await stopped(process)
     assert "1 waiting" in ended.stderr
     assert CLIENT not in ended.stderr
@@ -134,7 +134,7 @@ async def test_keys_from_a_file_work_and_restart_delivers_waiting_events(tmp_pat
     failing = shell.file("fail.py", "import sys\nsys.exit(3)\n")
     process, url = await serving(shell, "--forward", f"{sys.executable} {failing}")
     assert await post(url, call_me_back("e-1")) == 200
-    await line_with(process.stderr, "the command ended with 3")
+    await line_with(process.stderr, "the command ended with exit code 3")
     process.kill()
     await process.communicate()
     process, url = await serving(shell, "--forward", "events.jsonl")
@@ -150,11 +150,11 @@ async def test_keys_from_a_file_work_and_restart_delivers_waiting_events(tmp_pat
         ("short-key", [], "16 to 512"),
         (KEY, ["--forward", "http://example.com/in"], "only https"),
         (KEY, ["--forward", "https://:0/"], "URL"),
-        (KEY, ["--forward", "https://someone:word@example.com/in"], "no user and no password"),
+        (KEY, ["--forward", "https://someone:word@example.com/in"], "contains a user or a password"),
         (KEY, ["--forward", "'"], "cannot be read"),
         (KEY, ["--forward", "no-program-of-this-name --now"], "not found"),
         (KEY, ["--forward", "no-folder-of-this-name/events.jsonl"], "cannot be written"),
-        (KEY, ["--forward", ""], "nothing to forward to"),
+        (KEY, ["--forward", ""], "the target to forward to is empty"),
         (KEY, ["--path", "hook"], "begin with a slash"),
         (KEY, ["--store", "redis://h"], "store must be"),
     ],

@@ -53,7 +53,7 @@ async def use_event_store(path: Path) -> None:
     store = EventStore(path)
     try:
         await store.open()
-        await store.do(stats)
+        await store.run(stats)
     finally:
         await store.aclose()
 

@@ -87,7 +87,7 @@ class Server:
     def __init__(self, folder: Path, seed: int) -> None:
         plan = folder / "plan.json"
         plan.write_text(json.dumps({"seed": seed, **PLAN}))
-        arguments = ["--port", "0", "--limits", "off", "--resolve-after", "0.1", "--oddity", "late-batches", "--json"]
+        arguments = ["--port", "0", "--limits", "off", "--resolve-after", "0.1", "--variant", "late-batches", "--json"]
         self._command = [sys.executable, "-m", "truecaller_async.cli", "sandbox", *arguments]
         self._command += ["--faults", str(plan), "--seed", str(seed)]
         self._errors = folder / "sandbox.log"

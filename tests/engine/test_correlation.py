@@ -52,7 +52,7 @@ async def campaign(
     names: Collection[str], way: Literal["auto", "watermark"], *, telling: bool, failing: bool = True
 ) -> list[RecordResult]:
     """Run a campaign of one batch, and check what holds for every case."""
-    world = World(settings=SandboxSettings(oddities=names, resolve_spread=5.0, late_for=60.0))
+    world = World(settings=SandboxSettings(response_variants=names, resolve_spread=5.0, late_for=60.0))
     options = CampaignOptions(correlate=way, poll=PollPolicy(deadline=DEADLINE))
     given = list(source(telling=telling, failing=failing))
     results, summary, fault = await world.run(given, options)
@@ -197,7 +197,7 @@ def test_foreign_rows_are_logged_once_and_not_counted(
 @pytest.mark.parametrize("isolate", ["realtime", "bisect"])
 def test_parts_of_a_refused_batch_keep_their_watermarks(isolate: Literal["realtime", "bisect"]) -> None:
     async def main() -> None:
-        world = World(settings=SandboxSettings(oddities={"masked-numbers", "shuffled-rows"}))
+        world = World(settings=SandboxSettings(response_variants={"masked-numbers", "shuffled-rows"}))
         given = list(source(telling=False))
         given[17] = attrs.evolve(given[17], label_id=STRANGE)
         results, summary, fault = await world.run(given, CampaignOptions(correlate="watermark", isolate=isolate))
@@ -212,7 +212,7 @@ def test_parts_of_a_refused_batch_keep_their_watermarks(isolate: Literal["realti
 @pytest.mark.fault("F37", "F45")
 def test_batch_that_lost_a_record_before_sending_keeps_its_watermarks() -> None:
     async def main() -> None:
-        settings = SandboxSettings(oddities={"masked-numbers", "shuffled-rows"})
+        settings = SandboxSettings(response_variants={"masked-numbers", "shuffled-rows"})
         world = World(settings=settings, fault=not_sent_for_a_while)
         given = list(source(telling=False))
         given[17] = attrs.evolve(given[17], ends_at=int(BASE * 1000) + 70_000)

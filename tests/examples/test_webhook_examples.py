@@ -14,7 +14,7 @@ from signal import SIGTERM
 
 import aiohttp
 
-from tests.webhooks.serving import KEY, call_me_back, sample
+from tests.webhooks.servers import KEY, call_me_back, sample
 from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxSettings
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

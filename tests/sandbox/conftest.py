@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from .driving import Driver
+from .driver import Driver
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The sandbox on a real socket, with a clock of the test's own."""
+"""The sandbox on a real socket, with a clock that the test controls."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import pytest
 from truecaller_async.options import Limits
 from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxResponse, SandboxSettings, SandboxState
 
-from .driving import NOW, record
+from .driver import NOW, record
 
 
-class HandClock:
-    """Wall time that moves only when it is told to."""
+class ManualClock:
+    """Wall clock that changes only if the test sets it."""
 
     def __init__(self) -> None:
         self.now = NOW
@@ -29,12 +29,12 @@ class HandClock:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-async def sandbox(clock: HandClock) -> AsyncIterator[Sandbox]:
+async def sandbox(clock: ManualClock) -> AsyncIterator[Sandbox]:
     async with await Sandbox.start(clock=clock) as sandbox:
         yield sandbox
 
@@ -46,7 +46,7 @@ async def http(sandbox: Sandbox) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def logged_in(http: aiohttp.ClientSession, variables: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """The path of the account and the header of a new token, from nothing but the variables."""
+    """Return the path of the account and the header of a new token, using only the environment variables."""
     account = f"/clients/{variables['TRUECALLER_CLIENT_ACCOUNT_ID']}"
     login = {"key_id": variables["TRUECALLER_KEY_ID"], "api_key": variables["TRUECALLER_API_KEY"]}
     async with http.post(f"{account}/token", json=login) as answer:
@@ -54,21 +54,23 @@ async def logged_in(http: aiohttp.ClientSession, variables: Mapping[str, str]) -
         return account, {"Authorization": f"Bearer {(await answer.json())['token']}"}
 
 
-async def test_batch_completes_over_the_socket(sandbox: Sandbox, http: aiohttp.ClientSession, clock: HandClock) -> None:
+async def test_batch_completes_over_the_socket(
+    sandbox: Sandbox, http: aiohttp.ClientSession, clock: ManualClock
+) -> None:
     account, headers = await logged_in(http, sandbox.environment())
     path = f"/v2{account}/dynamic_call_records"
     async with http.post(path, json={"call_records": [record()] * 3}, headers=headers) as answer:
         assert answer.status == 200
         batch_id = (await answer.json())["batch_id"]
-    words = []
+    statuses = []
     for moment in (0, 2):
         clock.now = NOW + moment
         async with http.get(path, params={"batchId": batch_id}, headers=headers) as answer:
-            words.append({row["status_info"]["status"] for row in (await answer.json())["data"]})
-    assert words == [{"pending"}, {"success"}]
+            statuses.append({row["status_info"]["status"] for row in (await answer.json())["data"]})
+    assert statuses == [{"pending"}, {"success"}]
 
 
-async def test_refusal_carries_retry_after_over_the_socket(clock: HandClock) -> None:
+async def test_refusal_carries_retry_after_over_the_socket(clock: ManualClock) -> None:
     settings = SandboxSettings(limits=Limits.documented().replace(batch=(1, 60.0)))
     async with (
         await Sandbox.start(settings, clock=clock) as sandbox,
@@ -155,7 +157,7 @@ async def test_control_paths_report_their_methods(
         assert await answer.json() == {"slug": "method-not-allowed", "message": f"this path takes {allowed}"}
 
 
-async def test_sandbox_on_all_addresses_is_reached_over_the_loopback(clock: HandClock) -> None:
+async def test_sandbox_on_all_addresses_is_reached_over_the_loopback(clock: ManualClock) -> None:
     async with (
         await Sandbox.start(host="0.0.0.0", clock=clock) as sandbox,  # noqa: S104 - as a container would
         aiohttp.ClientSession(sandbox.base_url) as http,
@@ -215,11 +217,11 @@ async def test_internal_server_error_is_logged(
 
 
 async def test_link_of_an_export_leads_to_its_file_without_a_token(
-    sandbox: Sandbox, http: aiohttp.ClientSession, clock: HandClock
+    sandbox: Sandbox, http: aiohttp.ClientSession, clock: ManualClock
 ) -> None:
     account, headers = await logged_in(http, sandbox.environment())
-    asked = {"from": "1641015429", "to": "1641551777"}
-    async with http.get(f"{account}/openapi/callback-logs/summary", params=asked, headers=headers) as answer:
+    requested = {"from": "1641015429", "to": "1641551777"}
+    async with http.get(f"{account}/openapi/callback-logs/summary", params=requested, headers=headers) as answer:
         link = (await answer.json())["url"]
     assert link.startswith(f"{sandbox.base_url}/_sandbox/exports/")
     async with http.get(link) as answer:
@@ -229,7 +231,7 @@ async def test_link_of_an_export_leads_to_its_file_without_a_token(
         assert answer.status == 404
 
 
-async def test_second_close_is_harmless_and_the_port_is_free(clock: HandClock) -> None:
+async def test_second_close_is_harmless_and_the_port_is_free(clock: ManualClock) -> None:
     first = await Sandbox.start(clock=clock)
     port = int(first.base_url.rpartition(":")[2])
     await first.aclose()

@@ -1,4 +1,4 @@
-"""The limits as a client meets them."""
+"""Rate limits of the sandbox, as a client observes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from truecaller_async.options import Limits, RateLimit
 from truecaller_async.sandbox import SPEEDS, SandboxResponse, SandboxSettings
 
-from .driving import NOW, Driver, said
+from .driver import NOW, Driver, json_of
 
 
 def test_sixty_first_batch_in_a_minute_is_refused_with_the_wait(driver: Driver) -> None:
@@ -19,7 +19,7 @@ def test_sixty_first_batch_in_a_minute_is_refused_with_the_wait(driver: Driver) 
     driver.now = NOW + 20.25
     refused = driver.submit()
     assert refused.status == 429
-    assert said(refused)["slug"] == "rate-limit-error"
+    assert json_of(refused)["slug"] == "rate-limit-error"
     assert refused.headers["retry-after"] == "40"
     driver.now = NOW + 59.75
     assert driver.submit().status == 429
@@ -63,7 +63,7 @@ def test_refused_batch_is_not_applied_and_not_charged(driver: Driver) -> None:
 
 def test_batch_refused_for_its_content_has_been_charged(driver: Driver) -> None:
     for _ in range(60):
-        driver.ask("POST", driver.path("v2", "dynamic_call_records"), b"{}")
+        driver.send_authorised("POST", driver.path("v2", "dynamic_call_records"), b"{}")
     assert driver.submit().status == 429
 
 
@@ -91,7 +91,7 @@ def test_speed_off_refuses_nothing() -> None:
     assert driver.state.stats().violations == {}
 
 
-def test_clock_stepping_back_frees_no_room(driver: Driver) -> None:
+def test_clock_stepping_back_frees_no_capacity(driver: Driver) -> None:
     for _ in range(60):
         driver.submit()
     driver.now = NOW - 3600
@@ -122,7 +122,7 @@ def test_peak_of_an_expired_token_stays_in_the_stats(driver: Driver) -> None:
 def test_limit_can_name_each_of_the_other_calls(call: str, path: str) -> None:
     driver = Driver(SandboxSettings(limits=Limits((RateLimit("few", 1, 60.0, calls=(call,)),))))
     method = "POST" if path.endswith("publish") else "GET"
-    replies = [driver.ask(method, driver.path("v1", path), {}) for _ in range(2)]
+    replies = [driver.send_authorised(method, driver.path("v1", path), {}) for _ in range(2)]
     assert replies[0].status in (200, 404)
     assert replies[1].status == 429
     assert driver.state.stats().requests[call]["429"] == 1

@@ -1,9 +1,9 @@
-"""`openapi.yaml` and the server say the same: route by route here, and request by request through schemathesis.
+"""Agreement of `openapi.yaml` with the server: per route here, and per request with schemathesis.
 
-schemathesis makes requests out of the document, good ones and bad ones, and looks at each answer: no fault of the
-server, only documented statuses, content types, headers and bodies; bad requests refused and good ones taken; other
-methods refused with an `Allow` header; nothing without a token. It is a process of its own, because it brings its own
-loop and its own warnings, and it talks to the sandbox's socket and to nothing else.
+schemathesis generates valid and invalid requests from the document and checks each answer: no server error, only
+documented statuses, content types, headers and bodies; invalid requests are rejected and valid ones accepted; other
+methods are rejected with an `Allow` header; no access without a token. It runs in its own process, because it has its
+own event loop and warnings, and connects only to the socket of the sandbox.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import schemathesis
 
 from truecaller_async.options import CALLS, Limits
 from truecaller_async.sandbox import SPEEDS, Sandbox, SandboxResponse, SandboxSettings
-from truecaller_async.sandbox.app import description
+from truecaller_async.sandbox.app import openapi_yaml
 from truecaller_async.sandbox.routing import ROUTES, Route
 
-from .driving import NOW, PATHS, Driver
+from .driver import NOW, PATHS, Driver
 
 EXAMPLES = 15
-"""Requests per operation in each phase that makes them up."""
+"""Generated requests per operation in each phase."""
 
 CONFIG = """\
 [parameters]
@@ -44,11 +44,11 @@ checks.positive_data_acceptance.enabled = false
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return schemathesis.openapi.from_file(description()).raw_schema
+    return schemathesis.openapi.from_file(openapi_yaml()).raw_schema
 
 
 def operations(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
-    """Every operation by method and path."""
+    """Return all operations by method and path."""
     return {
         (method.upper(), path): operation
         for path, item in document["paths"].items()
@@ -95,39 +95,41 @@ def test_examples_are_accepted_by_a_default_sandbox(document: dict[str, Any], dr
 
 
 def test_document_is_openapi() -> None:
-    schemathesis.openapi.from_file(description()).validate()
+    schemathesis.openapi.from_file(openapi_yaml()).validate()
 
 
-def follow(document: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
-    """What a reference leads to; anything else itself."""
+def resolve(document: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
+    """Return the target of a reference; any other value unchanged."""
     for name in value.get("$ref", "").split("/")[1:]:
         document = document[name]
     return document if "$ref" in value else value
 
 
-def mistakes(document: dict[str, Any], schema: dict[str, Any], value: object) -> list[str]:
-    """What a schema of the document has against a value."""
+def schema_errors(document: dict[str, Any], schema: dict[str, Any], value: object) -> list[str]:
+    """Return the violations of a schema of the document by a value."""
     judge = jsonschema_rs.validator_for(schema | {"components": document["components"]}, validate_formats=True)
     return [error.message for error in judge.iter_errors(value)]
 
 
 def test_every_json_body_has_an_example_that_fits_its_schema(document: dict[str, Any]) -> None:
     for key, operation in operations(document).items():
-        for said in (operation.get("requestBody", {"content": {}}), *operation["responses"].values()):
-            body = follow(document, said)["content"].get("application/json")
+        for part in (operation.get("requestBody", {"content": {}}), *operation["responses"].values()):
+            body = resolve(document, part)["content"].get("application/json")
             if body is None:
                 continue
-            examples = [follow(document, example)["value"] for example in body.get("examples", {}).values()]
+            examples = [resolve(document, example)["value"] for example in body.get("examples", {}).values()]
             examples += [body["example"]] if "example" in body else []
             assert examples, key
-            assert [mistakes(document, body["schema"], example) for example in examples] == [[]] * len(examples), key
+            assert [schema_errors(document, body["schema"], example) for example in examples] == [[]] * len(examples), (
+                key
+            )
 
 
 OTHER_ACCOUNT = "00000000-0000-4000-8000-000000000000"
 
 
-def refusals(route: Route, driver: Driver) -> dict[str, SandboxResponse]:
-    """What a call says to all that is wrong with a request, by what is wrong."""
+def rejections(route: Route, driver: Driver) -> dict[str, SandboxResponse]:
+    """Return the answers to invalid requests, by their error."""
 
     def path_in(account: str, feature_set: str) -> str:
         return route.path.format(clientAccountId=account, featureSetId=feature_set, surveyId="survey-1")
@@ -137,25 +139,25 @@ def refusals(route: Route, driver: Driver) -> dict[str, SandboxResponse]:
     keys = {"key_id": driver.settings.key_id, "api_key": driver.settings.api_key.reveal()}
     wrong = "?page=x" if route.action in ("labels", "numbers", "feature_sets") else ""
     return {
-        "body": driver.ask(route.method, path + wrong, b"[]"),
+        "body": driver.send_authorised(route.method, path + wrong, b"[]"),
         "token": driver.send(route.method, path, {**keys, "api_key": "x"}, authorization="Bearer x"),
-        "account": driver.ask(route.method, path_in(OTHER_ACCOUNT, feature_set), keys),
-        "id": driver.ask(route.method, f"{path_in(account, 'unknown')}?batchId=unknown", keys),
-        "limit": [driver.ask(route.method, path, keys) for _ in range(20)][-1],
+        "account": driver.send_authorised(route.method, path_in(OTHER_ACCOUNT, feature_set), keys),
+        "id": driver.send_authorised(route.method, f"{path_in(account, 'unknown')}?batchId=unknown", keys),
+        "limit": [driver.send_authorised(route.method, path, keys) for _ in range(20)][-1],
     }
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 def test_every_refusal_is_described(document: dict[str, Any], route: Route) -> None:
     driver = Driver(SandboxSettings(limits=Limits.documented().replace(token=(10, 60.0), batch=(10, 60.0))))
-    said = refusals(route, driver)
-    statuses = {what: said[what].status for what in ("body", "token", "account", "limit")}
+    answers = rejections(route, driver)
+    statuses = {what: answers[what].status for what in ("body", "token", "account", "limit")}
     assert statuses == {"body": 400, "token": 401, "account": 403, "limit": 429}
     described = operations(document)[route.method, route.path]["responses"]
-    for what, reply in said.items():
-        answer = follow(document, described[str(reply.status)])
+    for what, reply in answers.items():
+        answer = resolve(document, described[str(reply.status)])
         schema = answer["content"][reply.headers["content-type"]]["schema"]
-        assert mistakes(document, schema, msgspec.json.decode(reply.body)) == [], what
+        assert schema_errors(document, schema, msgspec.json.decode(reply.body)) == [], what
         assert {name.lower() for name in answer.get("headers", ())} <= reply.headers.keys(), what
 
 
@@ -163,13 +165,13 @@ async def test_document_is_served_beside_the_api() -> None:
     async with await Sandbox.start() as sandbox, aiohttp.ClientSession(sandbox.base_url) as http:
         async with http.get("/openapi.yaml") as answer:
             assert (answer.status, answer.content_type) == (200, "application/yaml")
-            assert await answer.text() == description()
+            assert await answer.text() == openapi_yaml()
         async with http.get("/") as answer:
             assert "/openapi.yaml" in await answer.text()
 
 
 async def run(*arguments: str, folder: Path) -> tuple[int | None, str]:
-    """One run of schemathesis: its exit code and what it printed."""
+    """Run schemathesis; return its exit code and its output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""What a sandbox is told: repeatable defaults, named speeds, refusals of wrong values."""
+"""Settings of the sandbox: reproducible defaults, named speeds, rejected values."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def test_key_is_not_shown() -> None:
         ("late_for", -1.0),
         ("page_limit", 0),
         ("numbers_limit", 0),
-        ("passage", "sometimes"),
+        ("pending_numbers", "sometimes"),
         ("export_shape", "pigeon"),
-        ("oddities", {"unheard-of"}),
+        ("response_variants", {"unheard-of"}),
     ],
 )
 def test_wrong_setting_is_refused_by_name(name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""The sandbox's TrustCaller account: every documented answer, its permissions and its limit, without a socket."""
+"""TrustCaller account of the sandbox: documented answers, permissions and limit, without a socket."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from hypothesis import strategies as st
 from truecaller_async.errors import ConfigError
 from truecaller_async.sandbox import Sandbox, SandboxResponse, SandboxSettings, TrustCallerSettings, TrustCallerState
 
-from .driving import NOW, said
+from .driver import NOW, json_of
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "trustcaller"
 BASE = "/trustcaller/api/v1"
 QUERIES = ["page", "per_page", "prefix", "from", "to", "number"]
 
 
-def printed(name: str) -> Any:
-    """A sample of the documentation."""
+def documented_sample(name: str) -> Any:
+    """Return a sample of the documentation."""
     return msgspec.json.decode((SAMPLES / f"{name}.json").read_bytes())
 
 
 def shape(value: Any) -> Any:
-    """What a value is made of: names and types, of an array the shape of its first item."""
+    """Return the structure of a value: names and types; of an array, the shape of its first item."""
     if isinstance(value, dict):
         return {name: shape(part) for name, part in value.items()}
     if isinstance(value, list):
@@ -37,15 +37,15 @@ def shape(value: Any) -> Any:
 
 
 class Caller:
-    """A client of the account, which has the time in its hand."""
+    """Client of the account that sets the time itself."""
 
     def __init__(self, settings: TrustCallerSettings | None = None) -> None:
         self.state = TrustCallerState(settings)
         self.token = self.state.settings.token.reveal()
         self.now = NOW
 
-    def ask(self, method: str, path: str, body: object = b"", **headers: str) -> SandboxResponse:
-        """One request with the token; a header given as empty is left out."""
+    def send(self, method: str, path: str, body: object = b"", **headers: str) -> SandboxResponse:
+        """Send a request with the token; an empty header is omitted."""
         raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
         named = {
             "host": "127.0.0.1:8080",
@@ -57,10 +57,10 @@ class Caller:
         return self.state.handle(method, BASE + path, present, raw, self.now)
 
     def get(self, path: str) -> Any:
-        """The JSON of a 200."""
-        reply = self.ask("GET", path)
+        """Return the JSON of a 200."""
+        reply = self.send("GET", path)
         assert reply.status == 200, reply.body
-        return said(reply)
+        return json_of(reply)
 
 
 @pytest.fixture
@@ -69,12 +69,12 @@ def caller() -> Caller:
 
 
 def test_documented_number_is_the_first_of_the_list(caller: Caller) -> None:
-    told, sample = caller.get("/numbers?per_page=50"), printed("numbers_response")
-    assert told["data"][0] == sample["data"][0]
-    assert told.keys() == sample.keys()
-    assert told["links"].keys() == sample["links"].keys()
-    assert told["meta"] == {"current_page": 1, "per_page": 50, "total": 25}
-    assert (told["links"]["prev"], told["links"]["next"]) == (None, None)
+    answered, sample = caller.get("/numbers?per_page=50"), documented_sample("numbers_response")
+    assert answered["data"][0] == sample["data"][0]
+    assert answered.keys() == sample.keys()
+    assert answered["links"].keys() == sample["links"].keys()
+    assert answered["meta"] == {"current_page": 1, "per_page": 50, "total": 25}
+    assert (answered["links"]["prev"], answered["links"]["next"]) == (None, None)
 
 
 def test_pages_are_complete_and_the_links_drop_the_filters(caller: Caller) -> None:
@@ -91,7 +91,7 @@ def test_pages_are_complete_and_the_links_drop_the_filters(caller: Caller) -> No
 
 
 def test_test_numbers_with_the_prefix_are_the_sample(caller: Caller) -> None:
-    assert caller.get("/test-numbers?prefix=8613") == printed("test_numbers_response")
+    assert caller.get("/test-numbers?prefix=8613") == documented_sample("test_numbers_response")
     everything = caller.get("/test-numbers")
     assert everything["count"] == len(everything["data"]) > 1
     assert everything["filtered_by_prefix"] is None
@@ -99,10 +99,10 @@ def test_test_numbers_with_the_prefix_are_the_sample(caller: Caller) -> None:
 
 
 def test_documented_call_is_the_newest_and_can_be_had_alone(caller: Caller) -> None:
-    told, sample = caller.get("/calls"), printed("calls_response")
-    assert told["data"][0] == sample["data"][0]
-    assert caller.get("/calls/98765") == printed("call_response")
-    starts = [call["start_at"] for call in told["data"]]
+    answered, sample = caller.get("/calls"), documented_sample("calls_response")
+    assert answered["data"][0] == sample["data"][0]
+    assert caller.get("/calls/98765") == documented_sample("call_response")
+    starts = [call["start_at"] for call in answered["data"]]
     assert starts == sorted(starts, reverse=True)
 
 
@@ -117,8 +117,8 @@ def test_callers_are_masked_in_every_call(caller: Caller) -> None:
 
 
 def test_missing_call_is_the_documented_404(caller: Caller) -> None:
-    reply = caller.ask("GET", "/calls/1")
-    assert (reply.status, said(reply)) == (404, printed("call_error_404"))
+    reply = caller.send("GET", "/calls/1")
+    assert (reply.status, json_of(reply)) == (404, documented_sample("call_error_404"))
 
 
 @pytest.mark.parametrize(
@@ -135,30 +135,30 @@ def test_own_number_without_a_call_is_not_live() -> None:
 
 def test_check_without_a_number_is_the_documented_422(caller: Caller) -> None:
     for path in ("/calls/check", "/calls/check?number="):
-        reply = caller.ask("GET", path)
-        assert (reply.status, said(reply)) == (422, printed("error_422"))
+        reply = caller.send("GET", path)
+        assert (reply.status, json_of(reply)) == (422, documented_sample("error_422"))
 
 
 def test_key_is_created_listed_used_and_revoked(caller: Caller) -> None:
-    made = caller.ask("POST", "/auth/keys", printed("create_key_request"))
-    told = said(made)
+    made = caller.send("POST", "/auth/keys", documented_sample("create_key_request"))
+    answered = json_of(made)
     assert made.status == 201
-    assert shape(told) == shape(printed("create_key_response"))
-    assert (told["id"], told["name"]) == (7, "Production server")
-    assert told["token"].startswith("7|")
+    assert shape(answered) == shape(documented_sample("create_key_response"))
+    assert (answered["id"], answered["name"]) == (7, "Production server")
+    assert answered["token"].startswith("7|")
     first = caller.token
     listed = caller.get("/auth/keys")
     assert listed["count"] == 2
     assert [key["last_used_at"] is None for key in listed["data"]] == [False, True]
-    assert told["token"] not in str(listed)
-    caller.token = told["token"]
-    assert shape(caller.get("/auth/keys")["data"][1]) == shape(printed("list_keys_response")["data"][0])
+    assert answered["token"] not in str(listed)
+    caller.token = answered["token"]
+    assert shape(caller.get("/auth/keys")["data"][1]) == shape(documented_sample("list_keys_response")["data"][0])
     caller.token = first
-    revoked = caller.ask("DELETE", "/auth/keys/7")
-    assert (revoked.status, said(revoked)) == (200, printed("revoke_key_response"))
-    assert caller.ask("DELETE", "/auth/keys/7").status == 404
-    caller.token = told["token"]
-    assert caller.ask("GET", "/numbers").status == 401
+    revoked = caller.send("DELETE", "/auth/keys/7")
+    assert (revoked.status, json_of(revoked)) == (200, documented_sample("revoke_key_response"))
+    assert caller.send("DELETE", "/auth/keys/7").status == 404
+    caller.token = answered["token"]
+    assert caller.send("GET", "/numbers").status == 401
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ def test_key_is_created_listed_used_and_revoked(caller: Caller) -> None:
     ],
 )
 def test_key_without_a_valid_name_is_a_422(caller: Caller, body: object, message: str) -> None:
-    reply = caller.ask("POST", "/auth/keys", body)
-    assert (reply.status, said(reply)) == (422, {"message": message, "errors": {"name": [message]}})
+    reply = caller.send("POST", "/auth/keys", body)
+    assert (reply.status, json_of(reply)) == (422, {"message": message, "errors": {"name": [message]}})
     assert caller.get("/auth/keys")["count"] == 1
 
 
@@ -192,15 +192,15 @@ def test_key_without_a_valid_name_is_a_422(caller: Caller, body: object, message
     ],
 )
 def test_bad_query_is_a_422_that_names_the_field(caller: Caller, path: str, field: str) -> None:
-    reply = caller.ask("GET", path)
+    reply = caller.send("GET", path)
     assert reply.status == 422
-    assert list(said(reply)["errors"]) == [field]
+    assert list(json_of(reply)["errors"]) == [field]
 
 
 @pytest.mark.parametrize("header", ["", "Bearer 1|another", "Basic abc", "Bearer ", "Bearer \udcff"])
 def test_invalid_token_is_the_documented_401(caller: Caller, header: str) -> None:
-    reply = caller.ask("GET", "/numbers", authorization=header)
-    assert (reply.status, said(reply)) == (401, printed("error_401"))
+    reply = caller.send("GET", "/numbers", authorization=header)
+    assert (reply.status, json_of(reply)) == (401, documented_sample("error_401"))
 
 
 @pytest.mark.parametrize(
@@ -214,28 +214,28 @@ def test_invalid_token_is_the_documented_401(caller: Caller, header: str) -> Non
     ],
 )
 def test_missing_permission_is_the_documented_403(granted: Collection[str], path: str, status: int) -> None:
-    reply = Caller(TrustCallerSettings(permissions=frozenset(granted))).ask("GET", path)
+    reply = Caller(TrustCallerSettings(permissions=frozenset(granted))).send("GET", path)
     assert reply.status == status
     if status == 403:
-        assert said(reply) == printed("error_403")
+        assert json_of(reply) == documented_sample("error_403")
 
 
 def test_sixty_requests_a_minute_pass_and_the_next_gets_a_wait(caller: Caller) -> None:
-    assert [caller.ask("GET", "/numbers").status for _ in range(60)] == [200] * 60
+    assert [caller.send("GET", "/numbers").status for _ in range(60)] == [200] * 60
     caller.now += 59.5
-    refused = caller.ask("GET", "/numbers")
+    refused = caller.send("GET", "/numbers")
     assert (refused.status, refused.headers["retry-after"]) == (429, "1")
     caller.now += 0.5
-    assert caller.ask("GET", "/numbers").status == 200
+    assert caller.send("GET", "/numbers").status == 200
     assert (caller.state.peak, caller.state.requests[429]) == (60, 1)
 
 
 def test_second_key_has_no_limit_of_its_own(caller: Caller) -> None:
-    made = said(caller.ask("POST", "/auth/keys", {"name": "n"}))
+    made = json_of(caller.send("POST", "/auth/keys", {"name": "n"}))
     for _ in range(59):
-        caller.ask("GET", "/numbers")
+        caller.send("GET", "/numbers")
     caller.token = made["token"]
-    assert caller.ask("GET", "/numbers").status == 429
+    assert caller.send("GET", "/numbers").status == 429
 
 
 @pytest.mark.parametrize(
@@ -250,20 +250,20 @@ def test_second_key_has_no_limit_of_its_own(caller: Caller) -> None:
     ],
 )
 def test_unknown_path_or_method_is_reported(caller: Caller, method: str, path: str, status: int) -> None:
-    reply = caller.ask(method, path)
+    reply = caller.send(method, path)
     assert reply.status == status
-    assert list(said(reply)) == ["message"]
+    assert list(json_of(reply)) == ["message"]
 
 
 def test_invalid_host_header_is_harmless(caller: Caller) -> None:
-    reply = caller.ask("GET", "/numbers", host="\udcff")
-    assert said(reply)["links"]["first"] == f"http://{BASE}/numbers?page=1"
+    reply = caller.send("GET", "/numbers", host="\udcff")
+    assert json_of(reply)["links"]["first"] == f"http://{BASE}/numbers?page=1"
 
 
 def test_request_that_does_not_accept_json_is_refused(caller: Caller) -> None:
-    reply = caller.ask("GET", "/numbers", accept="*/*")
+    reply = caller.send("GET", "/numbers", accept="*/*")
     assert reply.status == 406
-    assert "Accept: application/json" in said(reply)["message"]
+    assert "Accept: application/json" in json_of(reply)["message"]
 
 
 METHODS = st.sampled_from(["GET", "POST", "DELETE", "PUT"])
@@ -276,27 +276,27 @@ PATHS = st.sampled_from(
 def test_every_request_gets_a_json_answer(method: str, path: str, query: dict[str, str], body: bytes | str) -> None:
     caller = Caller()
     raw = body if isinstance(body, bytes) else msgspec.json.encode({"name": body})
-    reply = caller.ask(method, f"{path}?{urlencode(query)}", raw)
+    reply = caller.send(method, f"{path}?{urlencode(query)}", raw)
     assert reply.status in (200, 201, 404, 405, 422)
-    assert isinstance(said(reply), dict)
+    assert isinstance(json_of(reply), dict)
 
 
 def test_same_seed_gives_the_same_account_and_another_seed_does_not() -> None:
-    def told(seed: int) -> list[bytes]:
+    def answered(seed: int) -> list[bytes]:
         caller = Caller(TrustCallerSettings(seed=seed))
         paths = ("/numbers", "/calls", "/auth/keys")
-        return [caller.token.encode(), caller.ask("POST", "/auth/keys", {"name": "n"}).body] + [
-            caller.ask("GET", path).body for path in paths
+        return [caller.token.encode(), caller.send("POST", "/auth/keys", {"name": "n"}).body] + [
+            caller.send("GET", path).body for path in paths
         ]
 
-    assert told(1) == told(1)
-    assert all(one != other for one, other in zip(told(1)[:4], told(2)[:4], strict=True))
+    assert answered(1) == answered(1)
+    assert all(one != other for one, other in zip(answered(1)[:4], answered(2)[:4], strict=True))
 
 
-@pytest.mark.parametrize("wrong", [{"limit": 0}, {"per": 0.0}, {"permissions": {"all"}}, {"token": "a b"}], ids=str)
-def test_setting_out_of_its_range_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(wrong))):
-        TrustCallerSettings(**wrong)
+@pytest.mark.parametrize("invalid", [{"limit": 0}, {"per": 0.0}, {"permissions": {"all"}}, {"token": "a b"}], ids=str)
+def test_setting_out_of_its_range_is_refused(invalid: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(invalid))):
+        TrustCallerSettings(**invalid)
 
 
 def test_no_setting_shows_the_token() -> None:

@@ -1,4 +1,4 @@
-"""The truth log and the counts: what really took effect."""
+"""Truth log and counters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from truecaller_async.sandbox import SandboxSettings, TruthEntry
 
-from .driving import NOW, Driver, batch_id_of, record
+from .driver import NOW, Driver, batch_id_of, record
 
 
 def numbered(first: int, count: int) -> list[dict[str, object]]:

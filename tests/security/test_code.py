@@ -49,8 +49,8 @@ OWN_NAMES = {
 
 def dangers(module: Module) -> list[str]:
     """Return the forbidden imports and calls, shells, and formatted SQL of a module."""
-    found = [use for use in module.imports() if any(use.is_about(name) for name in FORBIDDEN)]
-    found += [use for use in module.calls() if any(use.is_about(name) for name in FORBIDDEN)]
+    found = [use for use in module.imports() if any(use.is_within(name) for name in FORBIDDEN)]
+    found += [use for use in module.calls() if any(use.is_within(name) for name in FORBIDDEN)]
     found_places = [f"{module.name}:{use.line} {use.name}" for use in found]
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Call):

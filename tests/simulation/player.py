@@ -160,7 +160,7 @@ def _world(scenario: Scenario, evidence: Evidence, folder: Path) -> SimulatedWor
         resolve_after=server.resolve_after,
         resolve_spread=server.resolve_spread,
         batch_validation=server.validation,
-        oddities=frozenset(server.oddities),
+        response_variants=frozenset(server.response_variants),
         late_for=server.late_for,
         faults=server.faults,
         truth_limit=TRUTH_MAX,
@@ -200,7 +200,7 @@ def _play(world: SimulatedWorld) -> None:
     evidence.ended_at = now
     evidence.truth, evidence.stats = state.truth(0, TRUTH_MAX), state.stats()
     evidence.arrivals = world.network.arrivals
-    evidence.secrets |= (set(state._login._tokens) | world.network.tokens) - {""}
+    evidence.secrets |= (set(state._token_api._tokens) | world.network.tokens) - {""}
 
 
 def _decide(world: SimulatedWorld, number: int, now: float) -> None:

@@ -59,7 +59,7 @@ class Server:
     resolve_after: float
     resolve_spread: float
     validation: Literal["whole", "per_record"]
-    oddities: tuple[ResponseVariant, ...]
+    response_variants: tuple[ResponseVariant, ...]
     late_for: float
     faults: FaultPlan
     clock_offset: float
@@ -328,7 +328,7 @@ class _Generator:
             dice.choice((0.0, 0.5, 2.0, 20.0)),
             dice.choice((0.0, 0.0, 5.0)),
             dice.choice(("whole", "whole", "per_record")),
-            tuple(oddity for oddity in CAMPAIGN_VARIANTS if self._happens(0.15)),
+            tuple(variant for variant in CAMPAIGN_VARIANTS if self._happens(0.15)),
             dice.choice((1.0, 10.0, 70.0)),
             self._faults(),
             dice.choice((0.0, 0.0, -20.0, 600.0, -600.0)) if self._happens(0.3) else 0.0,

@@ -50,7 +50,7 @@ def test_scenarios_of_the_suite_cover_what_the_readme_promises() -> None:
     assert ends["disk full"] > 5
     assert min(actions[what] for what in ("drain", "abort", "cancel", "leave")) > 3
     assert min(journals[kind] for kind in ("none", "memory", "sqlite")) > 20
-    assert {oddity for scenario in scenarios for oddity in scenario.server.oddities} >= {
+    assert {variant for scenario in scenarios for variant in scenario.server.response_variants} >= {
         "masked-numbers",
         "foreign-rows",
     }

@@ -1,4 +1,4 @@
-"""What ASGI frameworks and odd servers make of the receiver."""
+"""The receiver in ASGI frameworks and with unusual servers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from starlette.routing import Route
 
 from truecaller_async.webhooks import WebhookReceiver
 
-from .serving import KEY, Recorder, by_aiohttp, by_uvicorn, call_me_back, listening, receiver, sample
+from .servers import KEY, RecordingHandler, by_aiohttp, by_uvicorn, call_me_back, listening, receiver, sample
 
 
 def framework(kind: str, of: WebhookReceiver) -> Any:
-    """An application that has the receiver at /hook and opens it in its lifespan."""
+    """Return an application that mounts the receiver at /hook and opens it in its lifespan."""
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
@@ -35,7 +35,7 @@ def framework(kind: str, of: WebhookReceiver) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("kind", "place"),
+    ("kind", "suffix"),
     [
         ("FastAPI, mounted", "/hook/?key={}"),
         ("FastAPI, mounted", "/hook/{}"),
@@ -43,20 +43,20 @@ def framework(kind: str, of: WebhookReceiver) -> Any:
         ("Starlette, one route", "/hook/{}"),
     ],
 )
-async def test_framework_serves_the_receiver_beside_its_own_routes(kind: str, place: str) -> None:
-    recorder = Recorder()
+async def test_framework_serves_the_receiver_beside_its_own_routes(kind: str, suffix: str) -> None:
+    recorder = RecordingHandler()
     async with listening(framework(kind, receiver(recorder))) as url, aiohttp.ClientSession() as http:
         for key, status in ((KEY, 200), ("n0t-th3-k3y-0f-th3-w3bh00k", 404)):
-            at = url + place.format(key)
+            at = url + suffix.format(key)
             async with http.post(at, data=sample("user_feedback"), allow_redirects=False) as answer:
                 assert (answer.status, await answer.read()) == (status, b"{}")
-        async with http.get(url + place.format(KEY)) as answer:
+        async with http.get(url + suffix.format(KEY)) as answer:
             assert answer.status == 405
         await recorder.until(1)
 
 
 class Wire:
-    """One connection to an ASGI application: what it is told, and what it says."""
+    """Connection to an ASGI application: the messages it receives, and those it sends."""
 
     def __init__(self, *messages: dict[str, Any]) -> None:
         self._messages = list(messages)
@@ -108,8 +108,8 @@ async def test_two_encoding_headers_are_an_encoding() -> None:
 
 
 async def test_endless_body_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("truecaller_async.webhooks.asgi.READ_WITHIN", 0.01)
-    monkeypatch.setattr("truecaller_async.webhooks.routes.READ_WITHIN", 0.01)
+    monkeypatch.setattr("truecaller_async.webhooks.asgi.BODY_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr("truecaller_async.webhooks.routes.BODY_TIMEOUT_SECONDS", 0.01)
     head = f"POST /hook?key={KEY} HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n"
     for serve in (by_uvicorn, by_aiohttp):
         async with serve(receiver()) as url:

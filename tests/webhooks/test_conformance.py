@@ -1,4 +1,4 @@
-"""What every way of serving the receiver does, over real sockets: one suite for uvicorn, aiohttp and our own server."""
+"""Behaviour of the receiver over real sockets, for uvicorn, aiohttp and `WebhookServer`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import pytest
 from yarl import URL
 
 from truecaller_async.webhooks import Event, WebhookReceiver
-from truecaller_async.webhooks.request_checks import BODY_MAX
+from truecaller_async.webhooks.request_checks import BODY_MAX_BYTES
 
-from .serving import (
+from .servers import (
     CLIENT,
     KEY,
     OTHER_KEY,
     SERVERS,
-    Recorder,
+    RecordingHandler,
     Serve,
     by_aiohttp,
     by_uvicorn,
@@ -40,14 +40,14 @@ def serve(request: pytest.FixtureRequest) -> Serve:
 
 
 async def post(url: str, body: Any, **settings: Any) -> tuple[int, bytes]:
-    """Status and body of one POST on a connection of its own."""
+    """Return status and body of one POST on a new connection."""
     settings.setdefault("headers", JSON_TYPE)
     async with aiohttp.ClientSession() as http, http.post(url, data=body, **settings) as answer:
         return answer.status, await answer.read()
 
 
-async def said_to(url: str, request: bytes) -> bytes:
-    """All that is answered to these bytes, until the server closes."""
+async def raw_answer(url: str, request: bytes) -> bytes:
+    """Return all bytes that the server sends until it closes."""
     host, _, port = url.removeprefix("http://").partition("/")[0].partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(request)
@@ -57,7 +57,7 @@ async def said_to(url: str, request: bytes) -> bytes:
 
 
 async def test_event_is_answered_200_with_an_empty_object_and_handled(serve: Serve) -> None:
-    recorder = Recorder()
+    recorder = RecordingHandler()
     async with serve(receiver(recorder)) as url, aiohttp.ClientSession() as http:
         async with http.post(f"{url}?key={KEY}", data=sample("cmb_slot_picker")) as answer:
             assert (answer.status, await answer.read()) == (200, b"{}")
@@ -67,19 +67,19 @@ async def test_event_is_answered_200_with_an_empty_object_and_handled(serve: Ser
 
 
 @pytest.mark.fault("S26")
-@pytest.mark.parametrize("place", ["?key={}", "/{}", "?other=1&key={}", "/{}?utm=1"])
-async def test_key_is_accepted_as_parameter_or_last_segment(serve: Serve, place: str) -> None:
+@pytest.mark.parametrize("suffix", ["?key={}", "/{}", "?other=1&key={}", "/{}?utm=1"])
+async def test_key_is_accepted_as_parameter_or_last_segment(serve: Serve, suffix: str) -> None:
     async with serve(receiver()) as url:
-        assert (await post(url + place.format(KEY), sample("user_feedback")))[0] == 200
-        assert (await post(url + place.format(WRONG), sample("user_feedback"))) == (404, b"{}")
+        assert (await post(url + suffix.format(KEY), sample("user_feedback")))[0] == 200
+        assert (await post(url + suffix.format(WRONG), sample("user_feedback"))) == (404, b"{}")
 
 
 @pytest.mark.fault("S26")
 async def test_both_keys_are_valid_during_a_rotation(serve: Serve) -> None:
-    async with serve(WebhookReceiver(Recorder(), [KEY, OTHER_KEY], "memory:")) as url:
+    async with serve(WebhookReceiver(RecordingHandler(), [KEY, OTHER_KEY], "memory:")) as url:
         assert (await post(f"{url}?key={KEY}", sample("user_feedback")))[0] == 200
-        for place in (f"?key={OTHER_KEY}", f"/{KEY}", f"/{OTHER_KEY}"):
-            assert (await post(url + place, sample("user_feedback")))[0] == 200
+        for suffix in (f"?key={OTHER_KEY}", f"/{KEY}", f"/{OTHER_KEY}"):
+            assert (await post(url + suffix, sample("user_feedback")))[0] == 200
 
 
 @pytest.mark.fault("S26")
@@ -108,7 +108,7 @@ async def test_another_method_is_405_with_a_valid_key(serve: Serve, method: str)
 @pytest.mark.fault("S28")
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_body_over_the_cap_is_413_with_and_without_a_length(serve: Serve, chunked: bool) -> None:
-    large = call_me_back("e-1", filler="x" * BODY_MAX)
+    large = call_me_back("e-1", filler="x" * BODY_MAX_BYTES)
 
     async def pieces() -> Any:
         for start in range(0, len(large), 8192):
@@ -121,17 +121,17 @@ async def test_body_over_the_cap_is_413_with_and_without_a_length(serve: Serve, 
 
 @pytest.mark.fault("S28")
 async def test_length_over_the_cap_is_refused_before_the_body_comes(serve: Serve) -> None:
-    head = f"POST /hook?key={KEY} HTTP/1.1\r\nHost: h\r\nContent-Length: {BODY_MAX + 1}\r\n\r\n"
+    head = f"POST /hook?key={KEY} HTTP/1.1\r\nHost: h\r\nContent-Length: {BODY_MAX_BYTES + 1}\r\n\r\n"
     async with serve(receiver()) as url:
-        assert (await asyncio.wait_for(said_to(url, head.encode()), 5)).startswith(b"HTTP/1.1 413")
+        assert (await asyncio.wait_for(raw_answer(url, head.encode()), 5)).startswith(b"HTTP/1.1 413")
 
 
 @pytest.mark.fault("S28")
 async def test_body_of_exactly_the_cap_is_accepted(serve: Serve) -> None:
     body = call_me_back("e-1", filler="")
-    body = call_me_back("e-1", filler="x" * (BODY_MAX - len(body)))
+    body = call_me_back("e-1", filler="x" * (BODY_MAX_BYTES - len(body)))
     async with serve(receiver()) as url:
-        assert len(body) == BODY_MAX
+        assert len(body) == BODY_MAX_BYTES
         assert (await post(f"{url}?key={KEY}", body))[0] == 200
 
 
@@ -143,7 +143,7 @@ async def test_encoded_body_is_415(serve: Serve, encoding: str) -> None:
         status, _ = await post(
             f"{url}?key={KEY}", gzip.compress(sample("user_feedback")), headers=headers, compress=None
         )
-    by_aiohttp_itself = serve is by_aiohttp and encoding in ("br", "zstd")  # it asks for a library, and refuses
+    by_aiohttp_itself = serve is by_aiohttp and encoding in ("br", "zstd")  # needs a missing library: rejected
     assert status == 415 or (by_aiohttp_itself and status == 400)
 
 
@@ -189,7 +189,7 @@ async def test_body_that_is_no_event_is_400(serve: Serve, name: str) -> None:
 async def test_truncated_body_causes_no_500_and_the_next_request_is_served(serve: Serve) -> None:
     head = f"POST /hook?key={KEY} HTTP/1.1\r\nHost: h\r\n"
     async with serve(receiver()) as url:
-        broken = await said_to(url, f"{head}Transfer-Encoding: chunked\r\n\r\nZZ\r\n".encode())
+        broken = await raw_answer(url, f"{head}Transfer-Encoding: chunked\r\n\r\nZZ\r\n".encode())
         assert b" 500 " not in broken
         assert (await post(f"{url}?key={KEY}", sample("user_feedback")))[0] == 200
 
@@ -213,15 +213,15 @@ async def test_disconnect_before_the_refusal_leaves_no_traceback(
 async def test_refusal_closes_the_connection(serve: Serve) -> None:
     head = "POST /hook?key={} HTTP/1.1\r\nHost: h\r\nContent-Length: 60000\r\n\r\n"
     async with serve(receiver()) as url:
-        answer = await asyncio.wait_for(said_to(url, head.format(WRONG).encode()), 10)
+        answer = await asyncio.wait_for(raw_answer(url, head.format(WRONG).encode()), 10)
         assert answer.startswith(b"HTTP/1.1 404")
-        answer = await asyncio.wait_for(said_to(url, (head.format(KEY).replace("60000", "9" * 30)).encode()), 10)
+        answer = await asyncio.wait_for(raw_answer(url, (head.format(KEY).replace("60000", "9" * 30)).encode()), 10)
         assert answer.split(b" ")[1] in (b"413", b"400")
 
 
 @pytest.mark.fault("S30")
 async def test_repeated_event_is_answered_and_not_handled_again(serve: Serve) -> None:
-    recorder = Recorder()
+    recorder = RecordingHandler()
     of = receiver(recorder)
     async with serve(of) as url:
         for _ in range(3):
@@ -234,7 +234,7 @@ async def test_repeated_event_is_answered_and_not_handled_again(serve: Serve) ->
 
 @pytest.mark.fault("S30")
 async def test_equal_concurrent_events_are_handled_once(serve: Serve) -> None:
-    recorder = Recorder()
+    recorder = RecordingHandler()
     async with serve(receiver(recorder)) as url:
         answers = await asyncio.gather(*(post(f"{url}?key={KEY}", call_me_back("e-1")) for _ in range(20)))
         await post(f"{url}?key={KEY}", call_me_back("e-2", 1_753_945_761))
@@ -268,14 +268,14 @@ async def test_failing_handler_is_invisible_to_the_sender(serve: Serve) -> None:
 
 
 async def set_read_only(of: WebhookReceiver, on: bool) -> None:
-    """As a disk that is full, or not any more. Between transactions: within one SQLite would not commit it."""
+    """Simulate a full disk. Between transactions: inside one, SQLite would not commit it."""
     store = of._store
     assert store is not None
     await store._worker.run(lambda db: db.execute(f"PRAGMA query_only={int(on)}"))
 
 
 async def test_unwritable_store_is_503_so_that_the_event_is_sent_again(serve: Serve, tmp_path: Path) -> None:
-    recorder = Recorder()
+    recorder = RecordingHandler()
     of = receiver(recorder, tmp_path / "webhooks.db")
     async with serve(of) as url:
         assert (await post(f"{url}?key={KEY}", call_me_back("e-1")))[0] == 200
@@ -319,20 +319,20 @@ async def test_neither_key_nor_number_is_in_any_log(serving: Serve, caplog: pyte
         raise RuntimeError(f"cannot call {CLIENT}")
 
     async with serving(receiver(failing)) as url:
-        for place in (f"?key={KEY}", f"/{KEY}", f"?a=b&key={KEY}&c=d", f"?key={WRONG}"):
-            await post(url + place, call_me_back("e-1"))
+        for suffix in (f"?key={KEY}", f"/{KEY}", f"?a=b&key={KEY}&c=d", f"?key={WRONG}"):
+            await post(url + suffix, call_me_back("e-1"))
         await post(f"{url}?key={KEY}", BROKEN["half"])
         for line in (f"POST /hook?key={KEY} NONSENSE/9", f"POST /hook/{KEY}\x01 HTTP/1.1", f"P@ST /{KEY} HTTP/1.1"):
-            await said_to(url, f"{line}\r\nHost: h\r\nBroken header\r\n\r\n".encode())
+            await raw_answer(url, f"{line}\r\nHost: h\r\nBroken header\r\n\r\n".encode())
     lines = [str(vars(record)) + record.getMessage() for record in caplog.records]
-    ours = [line for line in lines if "asyncio" not in line.partition("levelname")[0]]
-    assert any("hook" in line and "200" in line for line in ours), "there is no access log to look at"
+    access_lines = [line for line in lines if "asyncio" not in line.partition("levelname")[0]]
+    assert any("hook" in line and "200" in line for line in access_lines), "there is no access log to look at"
     for hidden in (KEY, WRONG, CLIENT):
-        assert [line for line in ours if hidden in line] == []
+        assert [line for line in access_lines if hidden in line] == []
 
 
 def bomb() -> bytes:
-    """About 200 kB of gzip that are 200 MB of zeros."""
+    """Return about 200 kB of gzip that unpack to 200 MB of zeros."""
     return gzip.compress(bytes(200_000_000), 9)
 
 

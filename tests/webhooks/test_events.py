@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from truecaller_async.errors import DecodeError
 from truecaller_async.webhooks import CallMeBack, FeedbackResponse, UnknownEvent, UserFeedback, parse_event
 
-from .serving import sample
+from .servers import sample
 
 ACCOUNT = "91c173bb-28d8-4030-9722-8663ff9589f3"
 
@@ -97,10 +97,10 @@ def test_event_of_another_kind_or_without_payload_is_kept(kind: str | None) -> N
 
 @pytest.mark.parametrize("left_out", [{}, {"event_id": None}, {"event_id": " "}])
 def test_event_without_an_id_is_identified_by_its_bytes(left_out: dict[str, Any]) -> None:
-    first, again, other = (parse_event(json.dumps({**left_out, "test": turn})) for turn in (1, 1, 2))
+    first, repeated, other = (parse_event(json.dumps({**left_out, "test": turn})) for turn in (1, 1, 2))
     assert isinstance(first, UnknownEvent)
     assert re.fullmatch("body-[0-9a-f]{64}", first.event_id)
-    assert first.event_id == again.event_id != other.event_id
+    assert first.event_id == repeated.event_id != other.event_id
 
 
 def test_extra_keys_are_kept_in_raw() -> None:
@@ -219,8 +219,8 @@ BODIES = st.fixed_dictionaries(
 )
 
 
-def place_or_id(body: bytes | str) -> str:
-    """Where it is no event, or its id."""
+def path_or_id(body: bytes | str) -> str:
+    """Return the JSON path of the error, or the id of the event."""
     try:
         return parse_event(body).event_id
     except DecodeError as error:
@@ -229,7 +229,7 @@ def place_or_id(body: bytes | str) -> str:
 
 @given(st.binary() | st.text() | JSON_VALUES.map(json.dumps))
 def test_any_body_is_an_event_or_a_decode_error_with_json_path(body: bytes | str) -> None:
-    assert place_or_id(body)
+    assert path_or_id(body)
 
 
 @given(BODIES)

@@ -10,7 +10,7 @@ from truecaller_async.errors import ConfigError
 from truecaller_async.models import Secret
 from truecaller_async.webhooks import HideKeys, Keyring
 
-from .serving import KEY, OTHER_KEY
+from .servers import KEY, OTHER_KEY
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_single_text_is_refused_as_a_key_list() -> None:
 
 def test_key_may_be_a_secret_and_the_key_ring_hides_it() -> None:
     ring = Keyring([Secret(KEY)])
-    assert ring.opens(b"/", b"key=" + KEY.encode())
+    assert ring.accepts(b"/", b"key=" + KEY.encode())
     assert KEY not in repr(ring) + repr(vars(ring)["_digests"])
 
 
@@ -42,7 +42,7 @@ def test_key_may_be_a_secret_and_the_key_ring_hides_it() -> None:
     ],
 )
 def test_key_is_recognised_in_any_percent_encoding(path: bytes, query: bytes) -> None:
-    assert Keyring(["a+plus/key-of-the-hook"]).opens(path, query)
+    assert Keyring(["a+plus/key-of-the-hook"]).accepts(path, query)
 
 
 def test_every_candidate_is_compared_with_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +57,7 @@ def test_every_candidate_is_compared_with_every_key(monkeypatch: pytest.MonkeyPa
     counts = []
     for query in (b"", b"key=x", b"key=" + KEY.encode(), b"key=" + OTHER_KEY.encode(), b"key=\xff"):
         seen.clear()
-        ring.opens(b"/hook", query)
+        ring.accepts(b"/hook", query)
         assert all(seen)
         counts.append(len(seen))
     assert set(counts) == {4}
@@ -90,10 +90,10 @@ def test_filter_hides_keys_in_arguments_that_are_no_text() -> None:
     scope = {"query_string": f"key={KEY}".encode(), "raw_path": f"/hook/{KEY}".encode(), "other": b"key=some-old-key"}
     for line in (record("%s started scope=%s after %.1f s", "127.0.0.1", scope, 0.5), record("%s", scope)):
         assert HideKeys(Keyring([KEY])).filter(line)
-        said = line.getMessage()
-        assert "query_string" in said
-        assert KEY not in said
-        assert "some-old-key" not in said
+        message = line.getMessage()
+        assert "query_string" in message
+        assert KEY not in message
+        assert "some-old-key" not in message
 
 
 def test_filter_hides_keys_in_a_traceback() -> None:

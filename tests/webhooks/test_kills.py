@@ -1,4 +1,4 @@
-"""A receiver that is killed loses nothing that it answered. The long run is `python -m benchmarks webhooks`."""
+"""A killed receiver loses no confirmed event. The long run is `python -m benchmarks webhooks`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ async def test_answered_events_are_handled_and_repeats_are_counted(tmp_path: Pat
     assert (run.sent, run.distinct, run.unhandled) == (2_000, 1_400, 0)
     assert run.possibly_duplicated <= run.stats.possibly_twice
     assert (run.stats.handled, run.stats.waiting, run.stats.parked, run.stats.failed) == (1_400, 0, 0, 0)
-    # An answer may be lost in a kill, and then the event comes again.
+    # A kill can lose an answer; then the sender repeats the event.
     assert run.stats.received - run.stats.duplicates == 1_400
     assert run.stats.duplicates >= 600

@@ -1,4 +1,4 @@
-"""Keeping and handling, without a server in between."""
+"""Storing and handling of events, without an HTTP server."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from truecaller_async.errors import ConfigError, JournalError
 from truecaller_async.options import RetryPolicy
 from truecaller_async.webhooks import Event, WebhookOptions, WebhookReceiver
 from truecaller_async.webhooks.event_queries import VERSION
-from truecaller_async.webhooks.worker import DEATHS_BORNE
+from truecaller_async.webhooks.worker import EXTRA_CRASH_ATTEMPTS
 
-from .serving import AT_ONCE, BUSINESS, CLIENT, KEY, Recorder, call_me_back, ignore, receiver
+from .servers import BUSINESS, CLIENT, FAST_RETRIES, KEY, RecordingHandler, call_me_back, ignore, receiver
 
 HOUR = 3600
 
 
 class SetClock(Clock):
-    """A wall clock that stands still until it is set."""
+    """Wall clock that changes only if the test sets it."""
 
     def __init__(self) -> None:
         self.now = 1_760_000_000.0
@@ -49,9 +49,9 @@ class StepBack(SetClock):
         return said
 
 
-async def counts(of: WebhookReceiver, **wanted: int) -> None:
-    """Wait until the counts are these."""
-    while wanted.items() - attrs.asdict(await of.stats()).items():  # noqa: ASYNC110 - each look awaits the store
+async def wait_for_counts(of: WebhookReceiver, **wanted: int) -> None:
+    """Wait until the counters have these values."""
+    while wanted.items() - attrs.asdict(await of.stats()).items():  # noqa: ASYNC110 - each check awaits the store
         await asyncio.sleep(0)
 
 
@@ -77,12 +77,12 @@ async def test_events_of_one_number_are_handled_in_created_at_order() -> None:
         for created in (1004, 1002, 1005, 1003, 1001):
             await of.accept(call_me_back(f"e-{created}", created))
         go.set()
-        await counts(of, handled=6)
+        await wait_for_counts(of, handled=6)
     assert seen == ["first", "e-1001", "e-1002", "e-1003", "e-1004", "e-1005"]
 
 
 async def test_hanging_handler_of_one_number_does_not_block_the_others() -> None:
-    recorder, never = Recorder(), asyncio.Event()
+    recorder, never = RecordingHandler(), asyncio.Event()
 
     async def handler(event: Event) -> None:
         if event.raw["cmb_payload"]["business_number"] == BUSINESS:
@@ -98,8 +98,8 @@ async def test_hanging_handler_of_one_number_does_not_block_the_others() -> None
 
 
 async def test_lanes_take_turns_if_they_outnumber_the_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("truecaller_async.webhooks.worker.IN_A_ROW", 2)
-    recorder, begun, go = Recorder(), asyncio.Event(), asyncio.Event()
+    monkeypatch.setattr("truecaller_async.webhooks.worker.LANE_TURN_EVENTS", 2)
+    recorder, begun, go = RecordingHandler(), asyncio.Event(), asyncio.Event()
 
     async def handler(event: Event) -> None:
         begun.set()
@@ -118,7 +118,7 @@ async def test_lanes_take_turns_if_they_outnumber_the_handlers(monkeypatch: pyte
 
 
 async def test_event_of_another_number_is_handled_before_a_long_lane_ends() -> None:
-    recorder, begun, go = Recorder(), asyncio.Event(), asyncio.Event()
+    recorder, begun, go = RecordingHandler(), asyncio.Event(), asyncio.Event()
 
     async def handler(event: Event) -> None:
         begun.set()
@@ -136,7 +136,7 @@ async def test_event_of_another_number_is_handled_before_a_long_lane_ends() -> N
 
 @pytest.mark.parametrize("kind", ["coroutine function", "function", "object", "function that gives an awaitable"])
 async def test_handler_may_be_of_any_kind_and_a_plain_one_may_block(kind: str) -> None:
-    recorder = Recorder()
+    recorder = RecordingHandler()
     loop, home = asyncio.get_running_loop(), threading.current_thread()
 
     def blocking(event: Event) -> None:
@@ -152,7 +152,7 @@ async def test_handler_may_be_of_any_kind_and_a_plain_one_may_block(kind: str) -
     async with receiver(handlers[kind]) as of:
         await of.accept(call_me_back("e-1"))
         assert await recorder.until(1) == ["e-1"]
-        await counts(of, handled=1, failed=0)
+        await wait_for_counts(of, handled=1, failed=0)
 
 
 async def test_failing_handler_is_retried_then_parked_and_released(
@@ -168,8 +168,8 @@ async def test_failing_handler_is_retried_then_parked_and_released(
 
     async with receiver(handler) as of:
         await of.accept(call_me_back("e-1"))
-        await counts(of, parked=1)
-        assert (await of.stats()).failed == len(calls) == AT_ONCE.retry.attempts
+        await wait_for_counts(of, parked=1)
+        assert (await of.stats()).failed == len(calls) == FAST_RETRIES.retry.attempts
         (parked,) = await of.parked()
         assert (parked.event_id, parked.attempts) == ("e-1", 3)
         assert "RuntimeError: cannot reach ********0007" in parked.fault
@@ -177,7 +177,7 @@ async def test_failing_handler_is_retried_then_parked_and_released(
         mended = True
         assert await of.release("another") == 0
         assert await of.release("e-1") == 1
-        await counts(of, handled=1, parked=0, waiting=0)
+        await wait_for_counts(of, handled=1, parked=0, waiting=0)
     assert "is parked after 3 attempts" in caplog.text
 
 
@@ -187,7 +187,7 @@ async def test_cancelled_error_of_a_handler_is_an_ordinary_failure() -> None:
 
     async with receiver(handler) as of:
         await of.accept(call_me_back("e-1"))
-        await counts(of, parked=1, failed=3)
+        await wait_for_counts(of, parked=1, failed=3)
 
 
 async def test_handler_that_never_returns_fails_after_its_timeout() -> None:
@@ -195,11 +195,11 @@ async def test_handler_that_never_returns_fails_after_its_timeout() -> None:
         if event.event_id == "e-1":
             await asyncio.Event().wait()
 
-    quick = attrs.evolve(AT_ONCE, concurrency=1, handle_within=0.01)
+    quick = attrs.evolve(FAST_RETRIES, concurrency=1, handle_within=0.01)
     async with receiver(handler, options=quick) as of:
         await of.accept(call_me_back("e-1"))
         await of.accept(call_me_back("e-2", business="919999999999"))
-        await counts(of, parked=1, failed=3, handled=1)
+        await wait_for_counts(of, parked=1, failed=3, handled=1)
         assert "TimeoutError" in (await of.parked())[0].fault
 
 
@@ -219,12 +219,12 @@ async def test_any_handler_exception_is_a_failure_and_the_next_event_is_handled(
     async with receiver(handler) as of:
         await of.accept(call_me_back("e-1"))
         await of.accept(call_me_back("e-2"))
-        await counts(of, parked=1, failed=3, handled=1)
+        await wait_for_counts(of, parked=1, failed=3, handled=1)
         assert fault.__name__ in (await of.parked())[0].fault
 
 
 async def test_event_that_kills_the_process_repeatedly_is_parked(tmp_path: Path) -> None:
-    store, recorder = tmp_path / "webhooks.db", Recorder()
+    store, recorder = tmp_path / "webhooks.db", RecordingHandler()
     begun = asyncio.Event()
 
     async def deadly(event: Event) -> None:
@@ -232,7 +232,7 @@ async def test_event_that_kills_the_process_repeatedly_is_parked(tmp_path: Path)
         await asyncio.Event().wait()
 
     retry = RetryPolicy(attempts=1)
-    for _ in range(1 + DEATHS_BORNE):  # a handler that is cut off leaves what a process that dies leaves
+    for _ in range(1 + EXTRA_CRASH_ATTEMPTS):  # a cancelled handler leaves the same state as a dead process
         begun.clear()
         async with receiver(deadly, store, options=WebhookOptions(retry=retry, finish_within=0)) as of:
             await of.accept(call_me_back("deadly"))
@@ -241,13 +241,13 @@ async def test_event_that_kills_the_process_repeatedly_is_parked(tmp_path: Path)
         await of.accept(call_me_back("next", 1_753_945_999))
         assert await recorder.until(1) == ["next"]
         assert [event.event_id for event in await of.parked()] == ["deadly"]
-        assert "process ended" in (await of.parked())[0].fault
+        assert "process died" in (await of.parked())[0].fault
         await of.release()
         assert await recorder.until(2) == ["next", "deadly"]
 
 
 async def test_clock_set_back_does_not_delay_a_retry() -> None:
-    clock, recorder = SetClock(), Recorder()
+    clock, recorder = SetClock(), RecordingHandler()
 
     async def handler(event: Event) -> None:
         await recorder(event)
@@ -255,7 +255,7 @@ async def test_clock_set_back_does_not_delay_a_retry() -> None:
             clock.now -= 365 * 24 * HOUR
             raise RuntimeError
 
-    async with receiver(handler, clock=StepBack(clock), options=AT_ONCE) as of:
+    async with receiver(handler, clock=StepBack(clock), options=FAST_RETRIES) as of:
         await of.accept(call_me_back("e-1"))
         assert await recorder.until(2) == ["e-1", "e-1"]
 
@@ -270,12 +270,12 @@ async def test_event_older_than_the_policy_total_is_parked() -> None:
     retry = RetryPolicy(attempts=100, total=2.5 * HOUR, initial=1e-9, cap=1e-9)
     async with receiver(handler, options=WebhookOptions(retry=retry), clock=clock) as of:
         await of.accept(call_me_back("e-1"))
-        await counts(of, parked=1, failed=3)
+        await wait_for_counts(of, parked=1, failed=3)
 
 
 async def test_restart_handles_waiting_events_and_remembers_handled_ones(tmp_path: Path) -> None:
     store = tmp_path / "webhooks.db"
-    never, recorder = asyncio.Event(), Recorder()
+    never, recorder = asyncio.Event(), RecordingHandler()
 
     async def hang(event: Event) -> None:
         if event.event_id != "done":
@@ -283,18 +283,18 @@ async def test_restart_handles_waiting_events_and_remembers_handled_ones(tmp_pat
 
     async with receiver(hang, store, options=WebhookOptions(finish_within=0)) as of:
         await of.accept(call_me_back("done", business="1"))
-        await counts(of, handled=1)
+        await wait_for_counts(of, handled=1)
         for number in range(3):
             await of.accept(call_me_back(f"e-{number}", number))
     async with receiver(recorder, store) as of:
         await of.accept(call_me_back("done", business="1"))
         assert await recorder.until(3) == ["e-0", "e-1", "e-2"]
-        await counts(of, handled=4, received=5, duplicates=1, possibly_twice=1, waiting=0)
+        await wait_for_counts(of, handled=4, received=5, duplicates=1, possibly_twice=1, waiting=0)
     assert recorder.seen == ["e-0", "e-1", "e-2"]
 
 
 async def test_stop_finishes_ready_events_and_accepts_no_more() -> None:
-    recorder = Recorder()
+    recorder = RecordingHandler()
     of = receiver(recorder)
     await of.start()
     for number in range(50):
@@ -308,7 +308,7 @@ async def test_stop_finishes_ready_events_and_accepts_no_more() -> None:
 async def test_stop_with_an_unwritable_store_still_records_the_end(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("truecaller_async.webhooks.worker.LOOK_EVERY", 0.001)
+    monkeypatch.setattr("truecaller_async.webhooks.worker.POLL_INTERVAL_SECONDS", 0.001)
     begun, go = asyncio.Event(), asyncio.Event()
 
     async def handler(event: Event) -> None:
@@ -325,7 +325,7 @@ async def test_stop_with_an_unwritable_store_still_records_the_end(
     for on in (1, 0):
         await store._worker.run(lambda db, on=on: db.execute(f"PRAGMA query_only={on}"))  # type: ignore[misc]
         go.set()
-        while "waits for its mark" not in caplog.text:  # noqa: ASYNC110 - a log has no event
+        while "is not stored yet" not in caplog.text:  # noqa: ASYNC110 - no event signals a log record
             await asyncio.sleep(0)
     await stop
     stats = await of.stats()
@@ -333,7 +333,7 @@ async def test_stop_with_an_unwritable_store_still_records_the_end(
 
 
 async def test_one_of_two_receivers_on_a_store_handles_and_the_other_takes_over(tmp_path: Path) -> None:
-    first, second = Recorder(), Recorder()
+    first, second = RecordingHandler(), RecordingHandler()
     store = tmp_path / "webhooks.db"
     async with receiver(first, store) as owner:
         await owner.accept(call_me_back("e-1"))
@@ -342,7 +342,7 @@ async def test_one_of_two_receivers_on_a_store_handles_and_the_other_takes_over(
             await other.accept(call_me_back("e-1"))
             await other.accept(call_me_back("e-2"))
             await first.until(2)
-            await counts(other, handled=2, received=3, duplicates=1)
+            await wait_for_counts(other, handled=2, received=3, duplicates=1)
             await owner.aclose()
             await other.accept(call_me_back("e-3"))
             await second.until(1)
@@ -350,21 +350,21 @@ async def test_one_of_two_receivers_on_a_store_handles_and_the_other_takes_over(
 
 
 @pytest.mark.fault("S30")
-@pytest.mark.parametrize(("age", "again"), [(79 * HOUR, False), (6.9 * 24 * HOUR, False), (7.1 * 24 * HOUR, True)])
+@pytest.mark.parametrize(("age", "repeated"), [(79 * HOUR, False), (6.9 * 24 * HOUR, False), (7.1 * 24 * HOUR, True)])
 async def test_event_is_remembered_for_a_week_and_older_ones_are_accepted(
-    age: float, again: bool, tmp_path: Path
+    age: float, repeated: bool, tmp_path: Path
 ) -> None:
-    clock, recorder = SetClock(), Recorder()
+    clock, recorder = SetClock(), RecordingHandler()
     body = call_me_back("e-1", int(clock.now - 79 * HOUR))
     async with receiver(recorder, tmp_path / "webhooks.db", clock=clock) as of:
         await of.accept(body)
-        await counts(of, handled=1)
+        await wait_for_counts(of, handled=1)
     clock.now += age
     async with receiver(recorder, tmp_path / "webhooks.db", clock=clock) as of:
         await of.accept(body)
-        while again and len(recorder.seen) < 2:
+        while repeated and len(recorder.seen) < 2:
             await of.accept(body)
-    assert recorder.seen == (["e-1", "e-1"] if again else ["e-1"])
+    assert recorder.seen == (["e-1", "e-1"] if repeated else ["e-1"])
 
 
 async def test_handled_events_are_remembered_up_to_the_bound(tmp_path: Path) -> None:
@@ -373,7 +373,7 @@ async def test_handled_events_are_remembered_up_to_the_bound(tmp_path: Path) -> 
         for number in range(20):
             clock.now += 1
             await of.accept(call_me_back(f"e-{number}"))
-        await counts(of, handled=20)
+        await wait_for_counts(of, handled=20)
     async with receiver(ignore, store, options=WebhookOptions(keep_at_most=5), clock=clock):
         pass
     assert first_row(store, "SELECT GROUP_CONCAT(event_id) FROM event") == ("e-15,e-16,e-17,e-18,e-19",)
@@ -381,9 +381,9 @@ async def test_handled_events_are_remembered_up_to_the_bound(tmp_path: Path) -> 
 
 async def test_file_is_private_and_has_no_number_of_a_handled_event(tmp_path: Path) -> None:
     store = tmp_path / "deep" / "webhooks.db"
-    async with receiver(Recorder(), store) as of:
+    async with receiver(RecordingHandler(), store) as of:
         await of.accept(call_me_back("e-1"))
-        await counts(of, handled=1)
+        await wait_for_counts(of, handled=1)
     assert stat.S_IMODE(store.stat().st_mode) == 0o600
     assert stat.S_IMODE(store.parent.stat().st_mode) == 0o700
     assert CLIENT.encode() not in b"".join(path.read_bytes() for path in store.parent.iterdir())
@@ -417,8 +417,11 @@ async def test_sqlite_settings_survive_power_loss_and_erase_numbers(tmp_path: Pa
     async with receiver(store=tmp_path / "webhooks.db") as of:
         assert of._store is not None
         names = ("journal_mode", "synchronous", "secure_delete", "user_version")
-        asked = [await of._store.do(lambda db, name=name: db.execute(f"PRAGMA {name}").fetchone()[0]) for name in names]  # type: ignore[misc]
-    assert asked == ["wal", 2, 1, VERSION]
+        found = [
+            await of._store.run(lambda db, name=name: db.execute(f"PRAGMA {name}").fetchone()[0])  # type: ignore[misc]
+            for name in names
+        ]
+    assert found == ["wal", 2, 1, VERSION]
 
 
 async def test_new_file_being_read_by_another_process_is_retried(
@@ -454,18 +457,18 @@ async def test_without_a_store_named_a_file_in_the_users_state_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    async with WebhookReceiver(Recorder(), [KEY]):
+    async with WebhookReceiver(RecordingHandler(), [KEY]):
         assert (tmp_path / "truecaller" / "webhooks.db").exists()
 
 
 @pytest.mark.parametrize("store", ["", "redis://host", "webhooks.db", 7, Path()])
 def test_store_of_another_kind_is_a_config_error(store: Any) -> None:
     with pytest.raises(ConfigError, match="store must be"):
-        WebhookReceiver(Recorder(), [KEY], store)
+        WebhookReceiver(RecordingHandler(), [KEY], store)
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "invalid",
     [
         {"concurrency": 0},
         {"concurrency": True},
@@ -476,9 +479,9 @@ def test_store_of_another_kind_is_a_config_error(store: Any) -> None:
         {"retry": 3},
     ],
 )
-def test_invalid_numbers_are_config_errors(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(wrong))):
-        WebhookOptions(**wrong)
+def test_invalid_numbers_are_config_errors(invalid: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(invalid))):
+        WebhookOptions(**invalid)
 
 
 async def test_closed_receiver_raises_and_answers_503(caplog: pytest.LogCaptureFixture) -> None:
@@ -490,7 +493,7 @@ async def test_closed_receiver_raises_and_answers_503(caplog: pytest.LogCaptureF
 
 
 async def test_event_with_an_extreme_timestamp_is_kept_and_handled() -> None:
-    recorder = Recorder()
+    recorder = RecordingHandler()
     async with receiver(recorder) as of:
         for number, created in enumerate(["", "99999999999999999", "253402300799", "-5", "NA"]):
             assert (await of.accept(call_me_back(f"e-{number}", created_at=created))).status == 200  # type: ignore[arg-type]
@@ -506,12 +509,12 @@ async def test_parked_events_have_their_arrival_time() -> None:
     options = WebhookOptions(retry=RetryPolicy(attempts=1))
     async with receiver(handler, options=options, clock=clock) as of:
         await of.accept(call_me_back("e-1"))
-        await counts(of, parked=1)
+        await wait_for_counts(of, parked=1)
         assert (await of.parked())[0].received_at == datetime.fromtimestamp(clock.now, UTC)
 
 
-def opened_and_closed(path: str) -> None:
-    """In a process of its own: what a worker of a server does with the store."""
+def open_and_close(path: str) -> None:
+    """Open and close the store in a separate process, as a worker of a server does."""
 
     async def live() -> None:
         async with receiver(store=Path(path)) as of:
@@ -524,9 +527,9 @@ async def test_several_processes_may_open_one_new_store_at_the_same_moment(tmp_p
     store = tmp_path / "webhooks.db"
     with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as processes:
         loop = asyncio.get_running_loop()
-        await asyncio.gather(*(loop.run_in_executor(processes, opened_and_closed, str(store)) for _ in range(8)))
+        await asyncio.gather(*(loop.run_in_executor(processes, open_and_close, str(store)) for _ in range(8)))
     async with receiver(store=store) as of:
-        await counts(of, received=8, duplicates=7, handled=1)
+        await wait_for_counts(of, received=8, duplicates=7, handled=1)
 
 
 async def test_an_act_that_fails_undoes_itself_only_and_the_next_one_works() -> None:
@@ -536,8 +539,8 @@ async def test_an_act_that_fails_undoes_itself_only_and_the_next_one_works() -> 
 
     async with receiver() as of:
         assert of._store is not None
-        ended = await asyncio.gather(of.accept(call_me_back("e-1")), of._store.do(broken), return_exceptions=True)
+        ended = await asyncio.gather(of.accept(call_me_back("e-1")), of._store.run(broken), return_exceptions=True)
         assert getattr(ended[0], "status", None) == 200
         assert isinstance(ended[1], JournalError)
         assert (await of.accept(call_me_back("e-1"))).status == 200
-        await counts(of, received=2, duplicates=1)
+        await wait_for_counts(of, received=2, duplicates=1)

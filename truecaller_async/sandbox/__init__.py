@@ -1,43 +1,26 @@
-"""A faithful server of the Truecaller for Business API, to try a client against.
+"""HTTP server that behaves like the Truecaller for Business API, for tests of API clients.
 
-It is a product of its own: real HTTP on a socket, so a client in any language can be pointed at it. It serves every
-call of the API in every version, and describes them in `openapi.yaml`. It keeps state (tokens with a life and a budget,
-limits per token, batches and listings that take their time) and writes down what really took effect, so that a
-client's account of a campaign can be checked against the truth.
+The sandbox is independent of the client library: it listens on a socket, serves every call of the API in every
+version, and describes them in `openapi.yaml`. It keeps state (tokens, rate limits, batches, number listings) and a
+log of all records that took effect, so that a client's result counts can be compared with that log.
 
     async with await Sandbox.start(SandboxSettings(limits=SPEEDS["fast"])) as sandbox:
         os.environ.update(sandbox.environment())
         ...
         sandbox.state.stats().violations     # requests over a limit, by limit
-        sandbox.state.truth()                # every record that took effect
+        sandbox.state.truth()                # all records that took effect
 
-How the room is laid out, each file using only those before it:
-
-    account      what the console made           oddities     other forms of answers, by name
-    answers      what is said, in general        endings      what a client gets instead, by name
-    faults       what goes wrong, as a plan      settings     what it is told
-    counting     the limits, an exact sliding log
-    records      what is sent, and what is refused in it
-    applied      what took effect, and verdicts  truth        the log of it
-    odd_rows     its rows that are odd           status_rows  the status of a batch
-    record_answers   what is said to a record or a batch
-    routing      which call a request is         pages        pages of a list
-    login        tokens                          numbers      the book of the account's numbers
-    management   numbers and feature sets        exports      links and files
-    state        one account, pure               wire         bytes on the socket
-    app          the server
-
-and of the neighbour, TrustCaller, which has its own path and its own token:
-
-    trustcaller_settings   what its account has  trustcaller  the account, pure
-
-and of the webhooks, which it fires on demand:
-
-    webhook_events   their bodies                firing       what is sent when, and the log
-    firing_desk      the path to order them by
-
-`state` and everything before it do no I/O and read no clock. The room shares no code with the client's own limiter or
-decoder: a mistake that both make would be seen by nobody.
+Packages:
+    faults        fault plans, fault responses, response variants, raw HTTP output
+    batches       record rules, applied POSTs, answers to them, batch status
+    endpoints     tokens, numbers and feature sets, exports, pagination
+    webhooks      event bodies, delivery with retries, the path that orders events
+    trustcaller   the TrustCaller API, which has its own path and token
+Modules:
+    account, answers, routing, settings, sliding_log, truth, state (one account), app (the server)
+Invariants:
+    - Only `app` and `faults.raw_http` do I/O or read a clock.
+    - No code is shared with the client's limiter or decoder, so an error cannot exist in both and stay unnoticed.
 """
 
 from truecaller_async.sandbox.account import SandboxFeatureSet, SandboxLabel

@@ -1,8 +1,9 @@
-"""What the account has in the console: its labels and its feature sets. Both are made there and only read here.
+"""Labels and feature sets of the sandbox account.
 
-The defaults are invented from a seed: the same seed gives the same ids on every machine. They exist nowhere else, but
-for the two label ids of the documentation's own samples, which are there so that its requests can be tried as printed;
-the label id in its OpenAPI renderings is a placeholder and belongs to nobody.
+They are created in the vendor's console; the API only reads them. The default values are generated from the seed: the
+same seed gives the same ids on every machine. The two label ids of the documentation's samples are included, so that
+its sample requests work unchanged. The label id in the documentation's OpenAPI renderings is a placeholder and is not
+included.
 """
 
 from __future__ import annotations
@@ -13,20 +14,27 @@ import uuid
 import attrs
 
 
-def invented(seed: int, what: str) -> str:
-    """A UUID that depends on nothing but the seed and the name of the thing."""
-    bits = random.Random(f"{what} {seed}").getrandbits(128)  # noqa: S311 - repeatable on purpose, guards nothing
+def seeded_uuid(seed: int, name: str) -> str:
+    """Return a UUID that depends only on the seed and the name."""
+    bits = random.Random(f"{name} {seed}").getrandbits(128)  # noqa: S311 - repeatable on purpose, guards nothing
     return str(uuid.UUID(int=bits, version=4))
 
 
 @attrs.frozen
 class SandboxLabel:
-    """A dynamic label of the account. From "Truecaller for Business: Dynamic labels"."""
+    """Dynamic label of the account.
+
+    From "Truecaller for Business: Dynamic labels".
+    """
 
     id: str
+    """UUID of the label."""
     name: str
+    """Display name."""
     category: int = 10
+    """Category number."""
     sub_category: int = 142
+    """Sub-category number."""
 
 
 DOCUMENTED_LABELS = (
@@ -37,45 +45,59 @@ DOCUMENTED_LABELS = (
 
 @attrs.frozen(kw_only=True)
 class SandboxFeatureSet:
-    """A feature set of the account. From "Truecaller for Business: Feature sets".
+    """Feature set of the account; it belongs to a department, an operation and a process.
 
-    It stands in a department, an operation and a process. `operation_id` is what a filter means by an operation;
-    `calling_operation_id` and `calling_operation_name` stand beside it in the documented sample. A fresh set has
-    neither label nor call reason. `status` "draft" is the only word that is printed.
+    From "Truecaller for Business: Feature sets".
     """
 
     id: str
+    """UUID of the feature set."""
     name: str
+    """Display name."""
     department_id: str
+    """UUID of the department; a filter of the list."""
     department_name: str
+    """Display name of the department."""
     operation_id: str
+    """UUID of the operation; a filter of the list."""
     calling_operation_id: str
+    """UUID that the documented sample shows next to `operation_id`."""
     calling_operation_name: str
+    """Display name of the operation."""
     process_id: str
+    """UUID of the process; a filter of the list."""
     process_name: str
+    """Display name of the process."""
     sub_process_name: str = ""
+    """Display name of the sub-process; can be empty."""
     description: str = ""
+    """Free text."""
     status: str = "draft"
+    """Status; "draft" is the only documented value."""
     label_id: str | None = None
+    """UUID of the label; None in a new feature set."""
     call_reason_id: str | None = None
+    """UUID of the call reason; None in a new feature set."""
     call_me_back: bool = False
+    """True if users can ask to be called back."""
     survey: bool = False
+    """True if a feedback survey is attached."""
 
 
 def default_labels(seed: int) -> tuple[SandboxLabel, ...]:
-    """Two labels of the seed's own, and the two of the documentation."""
+    """Return two labels generated from the seed, and the two labels of the documentation."""
     return (
-        SandboxLabel(invented(seed, "label 1"), "Harbour Savings Bank"),
-        SandboxLabel(invented(seed, "label 2"), "Blue Fern Clinic", category=1, sub_category=16),
+        SandboxLabel(seeded_uuid(seed, "label 1"), "Harbour Savings Bank"),
+        SandboxLabel(seeded_uuid(seed, "label 2"), "Blue Fern Clinic", category=1, sub_category=16),
         *DOCUMENTED_LABELS,
     )
 
 
 def default_feature_sets(seed: int) -> tuple[SandboxFeatureSet, ...]:
-    """Three sets: two processes of one department, and a fresh set of another."""
+    """Return three feature sets: two processes of one department, and a new set of another."""
 
     def an_id(what: str) -> str:
-        return invented(seed, what)
+        return seeded_uuid(seed, what)
 
     cards_id, delivery_id, calling_delivery_id = an_id("cards"), an_id("delivery"), an_id("calling delivery")
     return (

@@ -1,11 +1,11 @@
-"""What the server says, whatever it is about: a reply, an error, a refusal for a limit, a token, a moment.
+"""Answers of the sandbox that are common to several calls: errors, rate limits, tokens, labels.
 
-Documented: the token; `{"slug", "message"}` for what is wrong with a call; the labels. Texts that the documentation
-prints are used word by word. The sandbox's own choices, because nothing is printed: 404, 405 and 429 have the slugs
-`not-found`, `method-not-allowed` and `rate-limit-error`; `Retry-After` is whole seconds, rounded up.
+Documented: the token answer; `{"slug", "message"}` as the form of an error; the labels. Documented texts are used
+unchanged. Chosen by the sandbox: the slugs `not-found` (404), `method-not-allowed` (405) and `rate-limit-error` (429);
+`Retry-After` is whole seconds, rounded up.
 
-A reply is a value, and so is the `DeliveryMode` in which it goes on the wire: a whole answer, or one that is cut,
-dripped, hidden or lied about. `wire` does what it says; a transport without sockets can read it just as well.
+An answer is a `SandboxResponse` value. Its `DeliveryMode` says how it is written to the socket: complete, cut, slow,
+or with wrong framing. `faults.raw_http` writes it; a transport without sockets can interpret the same value.
 """
 
 from __future__ import annotations
@@ -22,47 +22,49 @@ import msgspec
 from truecaller_async.sandbox.account import SandboxLabel
 
 JSON = "application/json"
-EMAIL = "console@sandbox.example"
-MADE_AT = "2025-03-04T05:06:07.080910Z"
-"""When everything was made that the console makes, and by whom."""
+CONSOLE_EMAIL = "console@sandbox.example"
+"""E-mail address shown as the creator of objects that are created in the console."""
+CONSOLE_CREATED_AT = "2025-03-04T05:06:07.080910Z"
+"""Creation time shown for objects that are created in the console."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class DeliveryMode(StrEnum):
-    """How a reply goes on the wire."""
+    """Way in which an answer is written to the socket."""
 
     WHOLE = "whole"
+    """The complete answer."""
     RESET = "reset"
-    """Nothing is said, and the connection is reset (TCP RST)."""
+    """No answer; the connection is reset (TCP RST)."""
     CLOSE = "close"
-    """Nothing is said, and the connection is closed (TCP FIN)."""
+    """No answer; the connection is closed (TCP FIN)."""
     STALL = "stall"
-    """Nothing is said, and the connection stays open until the client gives up."""
+    """No answer; the connection stays open until the client closes it."""
     CUT = "cut"
-    """The length is told; half of the body comes, then the end of the stream."""
+    """Correct `Content-Length`, half of the body, then the end of the stream."""
     CUT_CHUNKED = "cut-chunked"
-    """In chunks; half of the body comes, then the end of the stream."""
+    """Chunked encoding, half of the body, then the end of the stream."""
     CUT_UNMARKED = "cut-unmarked"
-    """The end of the stream is the only end there is; half of the body comes before it."""
+    """No length and no chunks, half of the body, then the end of the stream."""
     LONG_LENGTH = "long-length"
-    """A longer length than the body's is told, and the connection stays open."""
+    """A `Content-Length` that is larger than the body; the connection stays open."""
     SHORT_LENGTH = "short-length"
-    """Half of the body's length is told, and the whole body comes."""
+    """A `Content-Length` of half of the body, and the whole body."""
     TWO_LENGTHS = "two-lengths"
-    """Two different lengths are told."""
+    """Two `Content-Length` headers with different values."""
     HUGE = "huge"
-    """A body of 1 GiB, and its true length."""
+    """A body of 1 GiB with the correct length."""
     ENDLESS = "endless"
-    """A body in chunks, without an end."""
+    """A chunked body without end."""
     BOMB = "bomb"
-    """A body of 200 MiB, packed into 200 kB."""
+    """A gzip body of about 200 kB that unpacks to 200 MiB."""
     DRIP = "drip"
     """The head at once, and the body byte by byte."""
     DRIP_HEADERS = "drip-headers"
     """The head byte by byte, and the body at once."""
     GARBAGE = "garbage"
-    """The status line is none."""
+    """A malformed status line."""
     NOT_HTTP = "not-http"
     """The greeting of another protocol."""
     LONG_HEADER = "long-header"
@@ -71,76 +73,84 @@ class DeliveryMode(StrEnum):
 
 @attrs.frozen(repr=False)
 class SandboxResponse:
-    """One answer, and how it goes on the wire. Header names are lower case.
-
-    `manner`: where it is not `WHOLE`, the client gets a part of the answer, or nothing of it. `delay`: seconds before
-    the first byte. `pace`: seconds between two bytes that are dripped.
-    """
+    """One HTTP answer and its delivery. Durations are seconds."""
 
     status: int
+    """HTTP status."""
     headers: Mapping[str, str]
+    """Headers; the names are lower case."""
     body: bytes
+    """Body in bytes."""
     mode: DeliveryMode = DeliveryMode.WHOLE
+    """Delivery mode; unless it is `WHOLE`, the client gets a damaged answer or none."""
     delay: float = 0.0
+    """Seconds before the first byte."""
     pace: float = 0.0
+    """Seconds between two bytes in the modes `DRIP` and `DRIP_HEADERS`."""
 
     def __repr__(self) -> str:
         late = f", {self.delay:g} s late" if self.delay else ""
         return f"Reply({self.status}, {len(self.body)} bytes, {self.mode}{late})"
 
-    def dated(self, now: float) -> SandboxResponse:
-        """With the server's clock on it, as every answer has."""
+    def with_date(self, now: float) -> SandboxResponse:
+        """Return the answer with a `Date` header, as every answer has one."""
         return attrs.evolve(self, headers={"date": http_date(now), **self.headers})
 
 
 def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> SandboxResponse:
-    """Any value as JSON."""
+    """Return an answer with the value as JSON."""
     return SandboxResponse(status, {"content-type": JSON, **(headers or {})}, _encode(value))
 
 
 def error(status: int, slug: str, message: str, headers: Mapping[str, str] | None = None) -> SandboxResponse:
-    """The common form of an error."""
+    """Return an error in the documented form."""
     return answer({"slug": slug, "message": message}, status, headers)
 
 
 def invalid(message: str) -> SandboxResponse:
-    """A request that is wrong in itself."""
+    """Return a 400 for an invalid request."""
     return error(400, "invalid-input", message)
 
 
 def not_found(message: str) -> SandboxResponse:
-    """Something that is not there. Undocumented."""
+    """Return a 404; undocumented."""
     return error(404, "not-found", message)
 
 
 def not_allowed(allowed: str) -> SandboxResponse:
-    """Another method than the path takes. Undocumented."""
+    """Return a 405 with the allowed methods; undocumented."""
     return error(405, "method-not-allowed", f"this path takes {allowed}", {"allow": allowed})
 
 
 def forbidden() -> SandboxResponse:
-    """Documented text, inferred status."""
+    """Return a 403. The text is documented, the status is inferred."""
     return error(403, "forbidden-error", "not authorized. please contact your admin.")
 
 
 def rate_limited(wait: float) -> SandboxResponse:
-    """No room under a limit for another `wait` seconds. Undocumented: the documentation only says 429 in prose."""
+    """Return a 429 with `Retry-After`.
+
+    The documentation mentions 429 in prose only; the body is chosen by the sandbox.
+
+    Args:
+        wait: seconds until the limit has capacity for another request.
+    """
     seconds = math.ceil(wait)
     return error(429, "rate-limit-error", f"too many requests, retry after {seconds} s", {"retry-after": str(seconds)})
 
 
-def unparsed() -> SandboxResponse:
-    """A token that cannot be read. Documented text, inferred status."""
+def token_parse_failure() -> SandboxResponse:
+    """Return a 500 for an unreadable token. The text is documented, the status is inferred."""
     return error(500, "internal-server-error", "500/50011 - Failed to parse token")
 
 
 def token(value: str, now: float) -> SandboxResponse:
-    """A new token."""
-    return answer({"token": value, "created_at": stamp(now)})
+    """Return the answer with a new token."""
+    return answer({"token": value, "created_at": rfc3339(now)})
 
 
 def labels(page: Iterable[SandboxLabel]) -> SandboxResponse:
-    """A page of labels: a bare array."""
+    """Return a page of labels; the body is a bare array."""
     return answer(
         [
             {
@@ -149,8 +159,8 @@ def labels(page: Iterable[SandboxLabel]) -> SandboxResponse:
                 "logo_url": f"https://media.sandbox.example/logos/{label.id}.png",
                 "category": label.category,
                 "sub_category": label.sub_category,
-                "created_by_email": EMAIL,
-                "created_at": MADE_AT,
+                "created_by_email": CONSOLE_EMAIL,
+                "created_at": CONSOLE_CREATED_AT,
                 "label_type": "dynamic",
             }
             for label in page
@@ -159,11 +169,16 @@ def labels(page: Iterable[SandboxLabel]) -> SandboxResponse:
 
 
 def http_date(now: float) -> str:
-    """The form of dates in headers: whole seconds, cut and not rounded."""
+    """Format a time for a header: whole seconds, rounded down."""
     return formatdate(math.floor(now), usegmt=True)
 
 
-def stamp(now: float, digits: int = 2) -> str:
-    """RFC 3339 in UTC, cut and not rounded, with as many fractional digits as the samples have: two, three or six."""
+def rfc3339(now: float, digits: int = 2) -> str:
+    """Format a time as RFC 3339 in UTC, rounded down.
+
+    Args:
+        now: wall-clock seconds.
+        digits: number of fractional digits; the documented samples have two, three or six.
+    """
     moment = datetime.fromtimestamp(now, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{f'{moment.microsecond:06d}'[:digits]}Z"

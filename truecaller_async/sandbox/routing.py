@@ -1,10 +1,8 @@
-"""Which call a request is.
+"""Routing: find the call that a method and a path name.
 
-v1 has no version segment, and there is no `/v1/`; the singular path is one real-time record, the plural one is a
-batch; a token, the labels, number management and the exports belong to no version. All of that is documented. The
-answers to a path or a method that is none of these, 404 and 405, are the sandbox's own.
-
-`ROUTES` is the whole table; `openapi.yaml` describes the same routes under the same templates.
+Documented: v1 has no version segment, and `/v1/` does not exist; the singular path is one real-time record, the plural
+path is a batch; tokens, labels, number management and exports have no version. Chosen by the sandbox: 404 and 405 for
+other paths and methods. `openapi.yaml` describes the routes of `ROUTES` with the same path templates.
 """
 
 from __future__ import annotations
@@ -27,16 +25,21 @@ _OPENAPI = f"{_ACCOUNT}/openapi"
 
 @attrs.frozen
 class Route:
-    """One method of one path. `call` is the name by which limits know it, `action` what is done."""
+    """One method of one path."""
 
     method: str
+    """HTTP method."""
     path: str
+    """Path template."""
     call: str
+    """Name of the call in the rate limits."""
     action: str
+    """Name of the operation that answers the request."""
     form: Form = V1
+    """Wire format of records."""
 
 
-def _of_records(form: Form, prefix: str) -> tuple[Route, ...]:
+def _record_routes(form: Form, prefix: str) -> tuple[Route, ...]:
     one, many = f"{prefix}{_ACCOUNT}/dynamic_call_record", f"{prefix}{_ACCOUNT}/dynamic_call_records"
     return (
         Route("POST", one, "push", "push", form),
@@ -46,9 +49,9 @@ def _of_records(form: Form, prefix: str) -> tuple[Route, ...]:
 
 
 ROUTES = (
-    *_of_records(FORMS["v2"], "/v2"),
-    *_of_records(FORMS["v3"], "/v3"),
-    *_of_records(V1, ""),
+    *_record_routes(FORMS["v2"], "/v2"),
+    *_record_routes(FORMS["v3"], "/v3"),
+    *_record_routes(V1, ""),
     Route("POST", f"{_ACCOUNT}/token", "mint", "mint"),
     Route("GET", f"{_ACCOUNT}/labels", "labels", "labels"),
     Route("POST", f"{_SET}/publish", "numbers", "publish"),
@@ -58,12 +61,11 @@ ROUTES = (
     Route("GET", f"{_OPENAPI}/feedback_stack/{{surveyId}}/export_report", "exports", "user_feedback"),
     Route("GET", f"{_OPENAPI}/callback-logs/summary", "exports", "call_me_back"),
 )
+"""All routes of the API."""
 
 
 @attrs.frozen
 class _Path:
-    """All methods of one path."""
-
     pattern: re.Pattern[str]
     routes: Mapping[str, Route]
 
@@ -83,25 +85,28 @@ _PATHS = _paths()
 
 @attrs.frozen
 class RouteTarget:
-    """What a request is about. `names` are the segments of the path that its template leaves open."""
+    """Route of a request with its path values and query."""
 
     route: Route
-    names: Mapping[str, str]
+    """Matched route."""
+    path_values: Mapping[str, str]
+    """Values of the path segments that are variable in the template."""
     query: str
+    """Query string."""
 
     @property
     def account(self) -> str:
-        """The account in the path."""
-        return self.names["clientAccountId"]
+        """Client account id in the path."""
+        return self.path_values["clientAccountId"]
 
-    def asked(self, name: str) -> str | None:
-        """The first value of a query parameter; None where it is missing or empty."""
+    def query_value(self, name: str) -> str | None:
+        """Return the first value of a query parameter; None if it is missing or empty."""
         values = parse_qs(self.query).get(name)
         return values[0] if values else None
 
 
 def find(method: str, path_qs: str) -> RouteTarget | SandboxResponse:
-    """The call that this method and path name, or the answer that there is none."""
+    """Return the route for this method and path, or a 404 or 405 answer."""
     path, _, query = path_qs.partition("?")
     for known in _PATHS:
         found = known.pattern.fullmatch(path)

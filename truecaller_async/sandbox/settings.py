@@ -1,12 +1,12 @@
-"""What a sandbox is told before it starts: who may call, how often, and what it says where the documentation is silent.
+"""Settings of a sandbox: account, limits, timing, and answers for which the documentation has no rule.
 
-Everything has a default, and the defaults are drawn from `seed`: the same seed gives the same account, key, labels,
-feature sets, tokens and ids on every machine, so that a failing run can be repeated.
+Every setting has a default, generated from `seed`: the same seed gives the same account, key, labels, feature sets,
+tokens and ids on every machine, so a failing run can be repeated.
 
-The documentation leaves open what a batch does with one bad record, which words a status may have, how long a batch
-or a listing takes, how large a page is, and what an export's answer looks like. Each of these is a setting here, so
-that a client can be tried against every reading. Where the documentation has two readings, the other one is an
-`ResponseVariant`.
+The documentation does not say what a batch does with one invalid record, which status values exist, how long a batch
+or a number listing takes, how large a page is, or what the answer of an export looks like. Each of these is a setting,
+so that a client can be tested against every interpretation. If the documentation contains two different forms, the
+alternative form is a `ResponseVariant`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from truecaller_async.sandbox.account import (
     SandboxLabel,
     default_feature_sets,
     default_labels,
-    invented,
+    seeded_uuid,
 )
 from truecaller_async.sandbox.faults.plan import FaultPlan
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
@@ -39,12 +39,16 @@ SPEEDS: Mapping[str, Limits] = MappingProxyType(
         "off": Limits.documented().replace(batch=(1_000_000, 1.0), token=(1_000_000, 1.0), mint=(1_000_000, 1.0)),
     }
 )
-"""Limits by name: the documented ones; a minute in six seconds; figures that nobody reaches ("off").
+"""Rate limits by name.
 
-"off" has figures rather than no rules, so that a client that is told the sandbox's limits does not hold itself back."""
+- "real": the documented limits;
+- "fast": one documented minute takes six seconds;
+- "off": limits that no client reaches. They are numbers and not an empty set, so that a client that is configured with
+  the sandbox's limits does not slow down.
+"""
 
-FINAL_WORDS = ("success", "failed")
-"""The words of a record's final status in the answers of this sandbox."""
+FINAL_STATUSES = ("success", "failed")
+"""Final status values of a record in the answers of this sandbox."""
 
 
 def _secret(value: str | Secret) -> Secret:
@@ -56,15 +60,15 @@ def _url(value: str | Secret | None) -> Secret | None:
 
 
 def _account(settings: SandboxSettings) -> str:
-    return invented(settings.seed, "account")
+    return seeded_uuid(settings.seed, "account")
 
 
 def _key_id(settings: SandboxSettings) -> str:
-    return invented(settings.seed, "key")
+    return seeded_uuid(settings.seed, "key")
 
 
 def _api_key(settings: SandboxSettings) -> Secret:
-    return Secret(invented(settings.seed, "secret"))
+    return Secret(seeded_uuid(settings.seed, "secret"))
 
 
 def _labels(settings: SandboxSettings) -> tuple[SandboxLabel, ...]:
@@ -79,100 +83,135 @@ def _trustcaller(settings: SandboxSettings) -> TrustCallerSettings:
     return TrustCallerSettings(seed=settings.seed)
 
 
-def _oddities(names: Iterable[str]) -> frozenset[ResponseVariant]:
+def _response_variants(names: Iterable[str]) -> frozenset[ResponseVariant]:
     try:
         return frozenset(ResponseVariant(name) for name in names)
     except ValueError:
         known = ", ".join(ResponseVariant)
         raise ConfigError(
-            f"SandboxSettings.oddities is {names!r}: it must be a collection of names out of {known}"
+            f"SandboxSettings.response_variants is {names!r}: it must be a collection of names out of {known}"
         ) from None
 
 
 @attrs.frozen(kw_only=True)
 class SandboxSettings:
-    """The settings of one sandbox. Durations are seconds.
+    """Settings of one sandbox. Durations are seconds.
 
-    `limits`: what is counted; `enforce=False` counts and admits all the same. `token_life`: how long a token works.
-    `resolve_after`: from the acceptance of a batch to its final statuses; with `resolve_spread` its records become
-    final one after the other, in a scrambled order, over so many seconds more. `pending_status`: the status before
-    that. `batch_validation`: a record that breaks a rule refuses the whole batch ("whole"), or fails alone
-    ("per_record"). `label_required`: a record without `label_id` is refused. `mask_numbers`: status answers show
-    asterisks for numbers. `truth_limit`: applied records that are remembered; beyond it the oldest batches are
-    forgotten, their status is then unknown. One takes about 0.2 kB of memory in a full batch, 1.1 kB alone. `labels`,
-    `feature_sets`: what the account has.
-
-    `list_after`: from the publishing of a number until it is listed, and from its delisting until it is gone.
-    `passage`: in between the number details show it with the status "pending" ("shown"), or as it was before
-    ("hidden"). `page_limit`: numbers or feature sets on a page where the request does not say. `numbers_limit`: numbers
-    that the account may have, listed or on their way; a listing that would need more is refused. `export_shape`: an
-    export answers `{"url": ...}` ("object"), the URL as a JSON string ("string"), or as plain text ("text").
-    `oddities`: other forms of answers, by name. `late_for`: how long a batch is unknown where batches are late,
-    and after the final words how long rows are missing where rows are late.
-    `trustcaller`: the neighbour's account, on its own path. `webhook`: the URL to which events are fired where an order
-    names none, on this machine or https; `firing`: how they are delivered. `faults`: what goes wrong, and when.
-
-    Raises `ConfigError` where a value is out of its range.
+    Raises:
+        ConfigError: if a value is out of its range.
     """
 
     seed: int = 0
+    """Seed of all generated values."""
     client_account_id: str = attrs.field(default=attrs.Factory(_account, takes_self=True))
+    """UUID of the account."""
     key_id: str = attrs.field(default=attrs.Factory(_key_id, takes_self=True))
+    """Id of the API key."""
     api_key: Secret = attrs.field(default=attrs.Factory(_api_key, takes_self=True), converter=_secret)
+    """API key."""
     labels: tuple[SandboxLabel, ...] = attrs.field(default=attrs.Factory(_labels, takes_self=True))
+    """Labels of the account."""
     limits: Limits = attrs.field(factory=Limits.documented)
+    """Rate limits."""
     enforce: bool = True
+    """False: requests over a limit are counted as violations and admitted."""
     token_life: float = 3600.0
+    """Seconds for which a token is valid."""
     resolve_after: float = 2.0
+    """Seconds from the acceptance of a batch to its first final status."""
     resolve_spread: float = 0.0
+    """Seconds over which the records of a batch become final, in a scrambled order."""
     pending_status: str = "pending"
+    """Status of a record before its final status."""
     batch_validation: Literal["whole", "per_record"] = "whole"
+    """Effect of an invalid record.
+
+    - "whole": the whole batch is rejected;
+    - "per_record": only this record fails.
+    """
     label_required: bool = False
+    """True: a record without `label_id` is rejected."""
     mask_numbers: bool = False
+    """True: status answers contain asterisks instead of numbers."""
     truth_limit: int = 2_000_000
+    """Applied records that are stored.
+
+    If there are more, the oldest batches are removed, and their status is then unknown. A record takes about 0.2 kB of
+    memory in a full batch, and 1.1 kB as a real-time record.
+    """
     feature_sets: tuple[SandboxFeatureSet, ...] = attrs.field(default=attrs.Factory(_feature_sets, takes_self=True))
+    """Feature sets of the account."""
     list_after: float = 2.0
-    passage: Literal["shown", "hidden"] = "shown"
+    """Seconds from publishing a number until it is listed, and from delisting until removal."""
+    pending_numbers: Literal["shown", "hidden"] = "shown"
+    """Number details during this time.
+
+    - "shown": the number has the status "pending";
+    - "hidden": the number is shown as before the change.
+    """
     page_limit: int = 50
+    """Numbers or feature sets on a page if the request names no limit."""
     numbers_limit: int = 100_000
+    """Numbers of the account, listed or pending; a listing above it is rejected."""
     export_shape: Literal["object", "string", "text"] = "object"
-    oddities: frozenset[ResponseVariant] = attrs.field(default=frozenset(), converter=_oddities)
+    """Answer of an export.
+
+    - "object": `{"url": ...}`;
+    - "string": the URL as a JSON string;
+    - "text": the URL as plain text.
+    """
+    response_variants: frozenset[ResponseVariant] = attrs.field(default=frozenset(), converter=_response_variants)
+    """Alternative forms of answers, by name."""
     late_for: float = 1.0
+    """Seconds of delay in two response variants.
+
+    - `LATE_BATCHES`: time for which a new batch is unknown;
+    - `LATE_ROWS`: time from the final statuses until the late rows appear.
+    """
     trustcaller: TrustCallerSettings = attrs.field(default=attrs.Factory(_trustcaller, takes_self=True))
+    """Settings of the TrustCaller account, which has its own path."""
     webhook: Secret | None = attrs.field(default=None, converter=_url)
+    """Default URL for webhook events: a URL on this machine, or https."""
     webhook_sender: WebhookSenderSettings = attrs.field(factory=WebhookSenderSettings)
+    """Timeouts and retries of webhook deliveries."""
     faults: FaultPlan | None = None
+    """Fault plan."""
 
     def __attrs_post_init__(self) -> None:
-        _demand(UUID.fullmatch(self.client_account_id), "client_account_id", "a UUID", self.client_account_id)
-        _demand(self.key_id, "key_id", "text", self.key_id)
-        _demand(self.api_key, "api_key", "text", "")
-        _demand(self.token_life > 0, "token_life", "more than 0 seconds", self.token_life)
-        _demand(self.resolve_after >= 0, "resolve_after", "0 seconds or more", self.resolve_after)
-        _demand(self.resolve_spread >= 0, "resolve_spread", "0 seconds or more", self.resolve_spread)
-        _demand(self.truth_limit >= 1, "truth_limit", "1 record or more", self.truth_limit)
-        final = self.pending_status in FINAL_WORDS
-        _demand(self.pending_status and not final, "pending_status", "a word that is not final", self.pending_status)
+        _require(UUID.fullmatch(self.client_account_id), "client_account_id", "a UUID", self.client_account_id)
+        _require(self.key_id, "key_id", "text", self.key_id)
+        _require(self.api_key, "api_key", "text", "")
+        _require(self.token_life > 0, "token_life", "more than 0 seconds", self.token_life)
+        _require(self.resolve_after >= 0, "resolve_after", "0 seconds or more", self.resolve_after)
+        _require(self.resolve_spread >= 0, "resolve_spread", "0 seconds or more", self.resolve_spread)
+        _require(self.truth_limit >= 1, "truth_limit", "1 record or more", self.truth_limit)
+        final = self.pending_status in FINAL_STATUSES
+        _require(self.pending_status and not final, "pending_status", "a status that is not final", self.pending_status)
         known = self.batch_validation in ("whole", "per_record")
-        _demand(known, "batch_validation", "'whole' or 'per_record'", self.batch_validation)
+        _require(known, "batch_validation", "'whole' or 'per_record'", self.batch_validation)
         if self.webhook is not None:
             origin_of(self.webhook)
         self._check_management()
 
     def _check_management(self) -> None:
-        _demand(self.list_after >= 0, "list_after", "0 seconds or more", self.list_after)
-        _demand(self.late_for >= 0, "late_for", "0 seconds or more", self.late_for)
-        _demand(self.page_limit >= 1, "page_limit", "1 or more", self.page_limit)
-        _demand(self.numbers_limit >= 1, "numbers_limit", "1 or more", self.numbers_limit)
-        _demand(self.passage in ("shown", "hidden"), "passage", "'shown' or 'hidden'", self.passage)
+        _require(self.list_after >= 0, "list_after", "0 seconds or more", self.list_after)
+        _require(self.late_for >= 0, "late_for", "0 seconds or more", self.late_for)
+        _require(self.page_limit >= 1, "page_limit", "1 or more", self.page_limit)
+        _require(self.numbers_limit >= 1, "numbers_limit", "1 or more", self.numbers_limit)
+        _require(
+            self.pending_numbers in ("shown", "hidden"), "pending_numbers", "'shown' or 'hidden'", self.pending_numbers
+        )
         shapes = ("object", "string", "text")
-        _demand(self.export_shape in shapes, "export_shape", "'object', 'string' or 'text'", self.export_shape)
-        both = {ResponseVariant.CAMEL_STATUS_INFO, ResponseVariant.FLAT_STATUS_INFO} <= self.oddities
-        _demand(
-            not both, "oddities", "one envelope at most, camel-status-info or flat-status-info", sorted(self.oddities)
+        _require(self.export_shape in shapes, "export_shape", "'object', 'string' or 'text'", self.export_shape)
+        both_envelopes = {ResponseVariant.CAMEL_STATUS_INFO, ResponseVariant.FLAT_STATUS_INFO} <= self.response_variants
+        _require(
+            not both_envelopes,
+            "response_variants",
+            "a set with one envelope at most: camel-status-info or flat-status-info",
+            sorted(self.response_variants),
         )
 
 
-def _demand(kept: object, name: str, rule: str, value: object) -> None:
-    if not kept:
+def _require(condition: object, name: str, rule: str, value: object) -> None:
+    if not condition:
         raise ConfigError(f"SandboxSettings.{name} is {value!r}: it must be {rule}")

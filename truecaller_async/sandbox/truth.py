@@ -1,11 +1,11 @@
-"""The truth log: every record that took effect, in the order in which it did.
+"""Truth log: all records that took effect, in order.
 
-A client's own account of a campaign can be compared with it, record by record. An entry is written when a record is
-applied, and says at once what its final word will be. Numbers are given as plain digits, whatever the version.
+A client's results can be compared with it, record by record. An entry is written when a record is applied, and contains
+the final outcome in advance. Numbers are plain digits in all versions.
 
-Memory is bounded: beyond `limit` records the oldest posts are forgotten, and with them the statuses of their batches
-and their bodies (a repeat of one is then no duplicate). The numbering goes on, so a reader who pages with `after` sees
-the gap.
+Memory is bounded: if more than `limit` records are stored, the oldest POSTs are removed, together with the status of
+their batches and the digests of their bodies (a repeated body is then not detected as a duplicate). Numbering
+continues, so a reader that pages with `after` can detect the gap.
 """
 
 from __future__ import annotations
@@ -21,42 +21,54 @@ from truecaller_async.sandbox.batches.applied_posts import AppliedPost
 
 
 class TruthEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One applied record.
-
-    `n` numbers the records from 1, `post` the POSTs; `attempt` is 1 the first time that this body was applied, 2 the
-    second time. `call` is "submit" or "push"; `batch_id` is None where the client was told none. `index` is the
-    place in the batch from 0. `token` is the number of the token, `applied_at` wall-clock seconds, `starts_at` and
-    `ends_at` milliseconds. `outcome` is "success" or "failed".
-    """
+    """One applied record."""
 
     n: int
+    """Number of the record, from 1."""
     post: int
+    """Number of the POST, from 1."""
     attempt: int
+    """1 the first time that this body was applied, 2 the second time."""
     call: str
+    """"submit" or "push"."""
     version: str
+    """Version of the API: "v1", "v2" or "v3"."""
     token: int
+    """Number of the token."""
     applied_at: float
+    """Wall-clock seconds."""
     batch_id: str | None
+    """Batch id; None if the answer contained none."""
     index: int
+    """Index of the record in the batch, from 0."""
     caller: str | None
+    """Caller number, digits only."""
     receiver: str | None
+    """Receiver number, digits only."""
     label_id: str | None
+    """Label id as sent."""
     label_name: str | None
+    """Label name as sent."""
     reason: str | None
+    """Call reason as sent."""
     starts_at: int | None
+    """Start of the window in milliseconds."""
     ends_at: int | None
+    """End of the window in milliseconds."""
     outcome: str
+    """"success" or "failed"."""
     message: str | None
+    """Message of a failed record."""
 
     def __repr__(self) -> str:
         return f"TruthEntry(n={self.n}, receiver={mask_number(self.receiver)!r}, outcome={self.outcome!r})"
 
 
 class TruthLog:
-    """Everything applied, as far as it is remembered.
+    """Log of applied POSTs with a bounded number of records.
 
-    `records` and `batches` count all that ever was; `duplicates` counts, by call, the POSTs whose very body had been
-    applied before.
+    `records` and `batches` count all that were ever applied. `duplicates` counts, by call, the POSTs whose body had
+    been applied before.
     """
 
     def __init__(self, limit: int) -> None:
@@ -66,35 +78,35 @@ class TruthLog:
         self._bodies: Counter[bytes] = Counter()
         self.posts = 0
         self.records = 0
-        self.kept = 0
+        self.kept_records = 0
         self.batches = 0
         self.duplicates: Counter[str] = Counter()
 
-    def attempt(self, digest: bytes) -> int:
-        """Which time it is that this body is applied: 1, 2, ..."""
+    def next_attempt(self, digest: bytes) -> int:
+        """Return the attempt number of the next POST with this body: 1, 2, ..."""
         return self._bodies[digest] + 1
 
     def append(self, applied: AppliedPost) -> None:
-        """One more POST took effect."""
+        """Store an applied POST."""
         self.posts += 1
         self._posts[applied.post] = applied
         self._bodies[applied.digest] += 1
         self.records += len(applied.records)
-        self.kept += len(applied.records)
+        self.kept_records += len(applied.records)
         if applied.attempt > 1:
             self.duplicates[applied.call] += 1
         if applied.call == "submit":
             self.batches += 1
         if applied.batch_id is not None:
             self._batches[applied.batch_id] = applied
-        self._forget_the_oldest()
+        self._evict_oldest()
 
     def batch(self, batch_id: str) -> AppliedPost | None:
-        """The POST that was answered with this batch id, if it is remembered."""
+        """Return the POST that was answered with this batch id, or None if it is not stored."""
         return self._batches.get(batch_id)
 
     def entries(self, after: int = 0, limit: int = 1000) -> list[TruthEntry]:
-        """The next `limit` entries with `n` above `after`."""
+        """Return the next `limit` entries with `n` above `after`."""
         found: list[TruthEntry] = []
         numbers = range(self._oldest, self.posts + 1)
         start = bisect_right(numbers, after + 1, key=lambda number: self._posts[number].first)
@@ -109,14 +121,14 @@ class TruthLog:
 
     @property
     def _oldest(self) -> int:
-        """The number of the oldest post that is remembered."""
+        """Number of the oldest stored POST."""
         return self.posts - len(self._posts) + 1
 
-    def _forget_the_oldest(self) -> None:
-        """The newest post stays, however large it is."""
-        while self.kept > self._limit and len(self._posts) > 1:
+    def _evict_oldest(self) -> None:
+        """Remove the oldest POSTs above the limit; the newest POST always stays."""
+        while self.kept_records > self._limit and len(self._posts) > 1:
             oldest = self._posts.pop(self._oldest)
-            self.kept -= len(oldest.records)
+            self.kept_records -= len(oldest.records)
             if oldest.batch_id is not None:
                 del self._batches[oldest.batch_id]
             self._bodies[oldest.digest] -= 1
@@ -125,7 +137,7 @@ class TruthLog:
 
 
 def digest_of(body: bytes) -> bytes:
-    """A short name of a body, by which the same body is known again."""
+    """Return a digest of a body, used to detect repeated bodies."""
     return hashlib.blake2b(body, digest_size=16).digest()
 
 

@@ -1,22 +1,21 @@
-"""Truecaller's webhooks: "call me back" and "user feedback", received once, kept, and handled.
+"""Receiver for Truecaller's webhooks "call me back" and "user feedback", with a durable queue.
 
-**Events are not signed: anyone with the URL can forge one. Fetch the truth by the API before acting.**
+**Events are not signed: anyone with the URL can forge one. Check the facts with the API before acting.**
 
-    parse_event       a body becomes an event; no I/O
-    WebhookReceiver   an ASGI application, and routes for aiohttp, around a durable queue
-    WebhookServer     a server around the receiver, as `truecaller webhooks serve` runs it
+    parse_event       converts a body to an event; no I/O
+    WebhookReceiver   ASGI application, and routes for aiohttp, around a durable queue
+    WebhookServer     HTTP server around the receiver, as `truecaller webhooks serve` runs it
 
-How the room is laid out, each file using only those before it:
+Modules, each using only those before it:
+    events           event classes and parsing      keys           key in the URL; removal of keys from logs
+    request_checks   rejected requests, answers     options        options, counters
+    event_queries    SQL of the event table         store_path     location of the database
+    event_store      database and ownership lock    worker         handler calls and retries
+    asgi             ASGI interface                 routes         aiohttp routes
+    receiver         the public class               server         HTTP server
+    forwarding       handlers of that server
 
-    events    what comes                keys      the key in the URL, and how it stays out of logs
-    gate      what is refused           options   figures and counts
-    ledger    the book of events        files     where it lies
-    store     the book on disk          worker    handling, again and again
-    asgi      for ASGI servers          routes    for aiohttp
-    receiver  all of it                 server    alone on a port
-    forwarding   what that server does with events
-
-`events`, `keys`, `gate` and `options` do no I/O and read no clock.
+`events`, `keys`, `request_checks` and `options` do no I/O and read no clock.
 """
 
 from truecaller_async.webhooks.events import (

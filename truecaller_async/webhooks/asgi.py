@@ -1,7 +1,8 @@
-"""The receiver as an ASGI 3 application: `http` and `lifespan`; a web socket is refused.
+"""ASGI 3 interface of the receiver: `http` and `lifespan`; web sockets are closed.
 
-A server that speaks ASGI unpacks no body, so a packed one costs nothing. Whatever goes wrong is an answer and never an
-exception, because a server makes a 500 of those, and Truecaller would send the same again seven times.
+ASGI servers do not decompress request bodies, so a compressed body costs nothing. Every error becomes an answer and
+never an exception: a server would turn an exception into a 500, and Truecaller would send the event up to seven more
+times.
 """
 
 from __future__ import annotations
@@ -18,32 +19,32 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
-READ_WITHIN = 10.0
-"""Seconds in which a whole body must come. Truecaller itself gives up after 20."""
+BODY_TIMEOUT_SECONDS = 10.0
+"""Time for a whole body. Truecaller gives up after 20 seconds."""
 
 
 async def serve(receiver: Receiver, scope: Message, receive: Receive, send: Send) -> None:
-    """One scope of an ASGI server."""
+    """Handle one scope of an ASGI server."""
     match scope["type"]:
         case "http":
             reply = await _answer(receiver, scope, receive)
             if reply is not None:
-                await _say(reply, send)
+                await _send_response(reply, send)
         case "lifespan":
-            await _live(receiver, receive, send)
+            await _run_lifespan(receiver, receive, send)
         case "websocket":
             await send({"type": "websocket.close", "code": 1008})
 
 
 async def _answer(receiver: Receiver, scope: Message, receive: Receive) -> WebhookResponse | None:
-    """What to answer; None where nobody is there any more."""
-    if refused := receiver.refusal(_head(scope)):
-        return refused
+    """Return the answer, or None if the client has disconnected."""
+    if rejection := receiver.refusal(_head(scope)):
+        return rejection
     try:
-        async with asyncio.timeout(READ_WITHIN):
+        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
             body = await _body(receive)
     except TimeoutError:
-        return request_checks.TOO_SLOW
+        return request_checks.TIMED_OUT
     return await receiver.accept(body) if isinstance(body, bytes) else body
 
 
@@ -65,16 +66,16 @@ async def _body(receive: Receive) -> bytes | WebhookResponse | None:
         if not body.add(message.get("body", b"")):
             return request_checks.TOO_LARGE
         if not message.get("more_body", False):
-            return body.whole()
+            return body.content()
 
 
-async def _say(reply: WebhookResponse, send: Send) -> None:
+async def _send_response(reply: WebhookResponse, send: Send) -> None:
     headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
 
 
-async def _live(receiver: Receiver, receive: Receive, send: Send) -> None:
+async def _run_lifespan(receiver: Receiver, receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":

@@ -1,19 +1,21 @@
-"""The book of events: what is done to it, each act a function on an open SQLite connection within a transaction.
+"""SQL of the event table. Each function runs inside a transaction on an open connection.
 
-One row for each event, so "have we seen it" and "is it to be handled" cannot disagree: the insert that finds the id
-free is the insert into the queue. A row goes this way:
+There is one row per event: the insert that detects a duplicate id is also the insert into the queue, so both cannot
+disagree.
 
-    (insert) -> WAITING -> BEGUN -> HANDLED -> (forgotten after a week)
-                   ^         |
-                   |         +-> LATER (failed; its time comes) -> WAITING
-                   |         +-> PARKED (failed for the last time) -> WAITING by `release`
-                   +---------+   the process died: counted as possibly twice
-
-BEGUN is written before the handler is called, with one more attempt, so that the worker can see an event that kills the
-process each time and park it. With the mark HANDLED the body goes: what is kept is an id and an hour, no phone number.
-
-Events of one business number form a lane, and a lane is handled in the order of `created`, one at a time. Lanes take
-turns. A failed event does not hold up its lane.
+Algorithm:
+    States of a row:
+    (insert) -> WAITING -> CLAIMED -> HANDLED -> (deleted after a week)
+                   ^          |
+                   |          +-> RETRY_LATER (handler failed; `due` is set) -> WAITING
+                   |          +-> PARKED (failed for the last time) -> WAITING by `release`
+                   +----------+   the process died: counted in `possibly_twice`
+Invariants:
+    - CLAIMED is written, and the attempt counted, before the handler is called. So the worker can detect an event that
+      kills the process each time, and park it.
+    - HANDLED deletes the body: the row keeps an id and a time, but no phone number.
+    - Events of one business number form a lane. A lane is handled in the order of `created`, one event at a time. Lanes
+      take turns. A failed event does not delay its lane.
 """
 
 from __future__ import annotations
@@ -26,10 +28,10 @@ import attrs
 
 from truecaller_async.webhooks.options import ParkedEvent, WebhookStats
 
-WAITING, BEGUN, LATER, HANDLED, PARKED = range(5)
+WAITING, CLAIMED, RETRY_LATER, HANDLED, PARKED = range(5)
 
 VERSION = 2
-"""The version of the tables. A file of another version is refused."""
+"""Version of the schema. A file of another version is refused."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS event(
@@ -44,163 +46,184 @@ CREATE INDEX IF NOT EXISTS event_parked ON event(seq) WHERE state = 4;
 CREATE TABLE IF NOT EXISTS counter(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 
-FORGOTTEN_AT_ONCE = 5_000
-"""Rows that one transaction forgets, so that an answer never waits for a large one."""
+DELETE_MAX_ROWS = 5_000
+"""Rows that one transaction deletes, so that no request waits for a long transaction."""
 
-PARKED_SHOWN = 1_000
+PARKED_LIST_MAX = 1_000
+"""Parked events that are listed."""
 
 
-NO_NUMBER = "-"
-"""The lane of events without a business number. A lane is never the empty text: that is where the round begins."""
+NO_NUMBER_LANE = "-"
+"""Lane of events without a business number. It is not the empty text, which is before the first lane."""
 
 
 @attrs.frozen
 class NewEvent:
-    """An event to write down. Instants are seconds since the epoch."""
+    """Event to insert. Times are seconds since the epoch."""
 
     event_id: str
+    """Id of the event."""
     lane: str
+    """Business number, or `NO_NUMBER_LANE`."""
     created: float
+    """Time at which Truecaller created it."""
     received: float
+    """Time at which it was received."""
     body: bytes = attrs.field(repr=False)
+    """Body as sent."""
 
 
 @attrs.frozen
 class ClaimedEvent:
-    """An event to handle, and how often that was begun, this time included."""
+    """Event that was claimed for handling."""
 
     seq: int
+    """Primary key of the row."""
     lane: str
+    """Lane of the event."""
     received: float
+    """Time at which it was received, in seconds since the epoch."""
     attempts: int
+    """Number of attempts, including this one."""
     body: bytes = attrs.field(repr=False)
+    """Body as sent."""
 
 
 @attrs.frozen
 class HandlerResult:
-    """How a handling ended: well, or with a `fault`; then `due` is when to try again, None for never."""
+    """Result of one handler call."""
 
     fault: str | None = None
+    """Text of the failure; None after success."""
     due: float | None = None
+    """Time of the next attempt in seconds since the epoch; None if there is none."""
 
 
-def insert(db: sqlite3.Connection, arrival: NewEvent) -> bool:
-    """Write the event down. False where it is there already."""
+def insert(db: sqlite3.Connection, event: NewEvent) -> bool:
+    """Insert an event; return False if its id is already stored."""
     done = db.execute(
         "INSERT OR IGNORE INTO event(event_id, lane, created_at, received_at, state, body) VALUES (?, ?, ?, ?, ?, ?)",
-        (arrival.event_id, arrival.lane, arrival.created, arrival.received, WAITING, arrival.body),
+        (event.event_id, event.lane, event.created, event.received, WAITING, event.body),
     )
-    _count(db, "received")
+    _add_to_counter(db, "received")
     if not done.rowcount:
-        _count(db, "duplicates")
+        _add_to_counter(db, "duplicates")
     return bool(done.rowcount)
 
 
-def take_over(db: sqlite3.Connection) -> int:
-    """What a process that died had begun waits again. How many that are."""
+def requeue_interrupted(db: sqlite3.Connection) -> int:
+    """Requeue events that a dead process had claimed; return their number."""
     found = db.execute("UPDATE event SET state = ? WHERE state = 1", (WAITING,)).rowcount
-    _count(db, "possibly_twice", found)
+    _add_to_counter(db, "possibly_twice", found)
     return found
 
 
-def wake(db: sqlite3.Connection, now: float, latest: float) -> None:
-    """Failed events whose time has come wait again; so do those due after `latest`, for the clock was set back."""
+def requeue_due(db: sqlite3.Connection, now: float, latest: float) -> None:
+    """Requeue failed events that are due.
+
+    Events due after `latest` are requeued too: such a time exists only if the clock was set back.
+    """
     db.execute(
         "UPDATE event SET state = ?, retry_at = NULL WHERE state = 2 AND (retry_at <= ? OR retry_at > ?)",
         (WAITING, now, latest),
     )
 
 
-def claim(db: sqlite3.Connection, after: str, busy: Collection[str], most: int) -> list[ClaimedEvent]:
-    """The next event of each of up to `most` lanes that are not busy, from the lane behind `after` round to it."""
-    lanes = [lane for lane in _lanes(db, after, len(busy) + most) if lane not in busy]
-    return [work for lane in lanes[:most] if (work := _begin(db, lane)) is not None]
+def claim(db: sqlite3.Connection, after: str, busy: Collection[str], limit: int) -> list[ClaimedEvent]:
+    """Claim the next event of each of up to `limit` lanes.
+
+    Lanes that are in `busy` are skipped. The search starts after the lane `after` and wraps around.
+    """
+    lanes = [lane for lane in _waiting_lanes(db, after, len(busy) + limit) if lane not in busy]
+    return [claimed for lane in lanes[:limit] if (claimed := _claim_next(db, lane)) is not None]
 
 
 def record_result(
-    db: sqlite3.Connection, work: ClaimedEvent, ending: HandlerResult, *, go_on: bool
+    db: sqlite3.Connection, event: ClaimedEvent, result: HandlerResult, *, claim_next: bool
 ) -> ClaimedEvent | None:
-    """Write down how it ended. To `go_on` is to begin the next event of the lane, if there is one."""
-    if ending.fault is None:
-        db.execute("UPDATE event SET state = ?, body = NULL, error = NULL WHERE seq = ?", (HANDLED, work.seq))
-        _count(db, "handled")
+    """Store the result of a handler call; with `claim_next`, claim the next event of the lane."""
+    if result.fault is None:
+        db.execute("UPDATE event SET state = ?, body = NULL, error = NULL WHERE seq = ?", (HANDLED, event.seq))
+        _add_to_counter(db, "handled")
     else:
-        state = PARKED if ending.due is None else LATER
+        state = PARKED if result.due is None else RETRY_LATER
         db.execute(
             "UPDATE event SET state = ?, retry_at = ?, error = ? WHERE seq = ?",
-            (state, ending.due, ending.fault, work.seq),
+            (state, result.due, result.fault, event.seq),
         )
-        _count(db, "failed")
-    return _begin(db, work.lane) if go_on else None
+        _add_to_counter(db, "failed")
+    return _claim_next(db, event.lane) if claim_next else None
 
 
 def next_due(db: sqlite3.Connection) -> float | None:
-    """When the next failed event is to be tried again."""
+    """Return the earliest time at which a failed event is due."""
     due: float | None = db.execute("SELECT MIN(retry_at) FROM event WHERE state = 2").fetchone()[0]
     return due
 
 
-def forget(db: sqlite3.Connection, before: float, keep: int) -> int:
-    """Forget handled events that came before this instant, and all but the newest `keep`. How many were forgotten.
+def delete_old(db: sqlite3.Connection, before: float, keep: int) -> int:
+    """Delete handled events received before this time, and all but the newest `keep`.
 
-    One bound and no OR, so that the index ends the search and not the last of a million rows.
+    Returns:
+        The number of deleted rows, at most `DELETE_MAX_ROWS`.
     """
-    floor = db.execute(
+    # One bound without OR, so that the index limits the search to the deleted rows.
+    oldest_kept = db.execute(
         "SELECT received_at FROM event WHERE state = 3 ORDER BY received_at DESC LIMIT 1 OFFSET ?", (keep,)
     ).fetchone()
     done = db.execute(
         "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE state = 3 AND received_at <= ?"
         " ORDER BY received_at LIMIT ?)",
-        (max(before, floor[0]) if floor else before, FORGOTTEN_AT_ONCE),
+        (max(before, oldest_kept[0]) if oldest_kept else before, DELETE_MAX_ROWS),
     )
     return done.rowcount
 
 
 def parked(db: sqlite3.Connection) -> tuple[ParkedEvent, ...]:
-    """The events that were given up, oldest first, up to 1,000."""
+    """Return the parked events, oldest first, at most `PARKED_LIST_MAX`."""
     rows = db.execute(
         "SELECT event_id, received_at, attempts, error, body FROM event WHERE state = 4 ORDER BY seq LIMIT ?",
-        (PARKED_SHOWN,),
+        (PARKED_LIST_MAX,),
     )
     return tuple(ParkedEvent(row[0], datetime.fromtimestamp(row[1], UTC), *row[2:]) for row in rows)
 
 
 def release(db: sqlite3.Connection, event_id: str | None, now: float) -> int:
-    """This parked event, or all of them, wait again as if they had just come. How many that are."""
+    """Requeue one parked event, or all, as if received now; return their number."""
     one = "" if event_id is None else " AND event_id = ?"
     done = db.execute(
-        f"UPDATE event SET state = ?, attempts = 0, received_at = ? WHERE state = 4{one}",  # noqa: S608 - our own text
+        f"UPDATE event SET state = ?, attempts = 0, received_at = ? WHERE state = 4{one}",  # noqa: S608 - a fixed text
         (WAITING, now) if event_id is None else (WAITING, now, event_id),
     )
     return done.rowcount
 
 
 def stats(db: sqlite3.Connection) -> WebhookStats:
-    """All counts."""
+    """Return all counters."""
     counted = dict(db.execute("SELECT name, value FROM counter").fetchall())
-    standing = {
-        "waiting": sum(_standing(db, state) for state in (WAITING, BEGUN, LATER)),
-        "parked": _standing(db, PARKED),
+    current = {
+        "waiting": sum(_count_in_state(db, state) for state in (WAITING, CLAIMED, RETRY_LATER)),
+        "parked": _count_in_state(db, PARKED),
     }
-    return WebhookStats(**counted, **standing)
+    return WebhookStats(**counted, **current)
 
 
-def _standing(db: sqlite3.Connection, state: int) -> int:
-    # The state is written out: a parameter would keep SQLite from using the partial index.
+def _count_in_state(db: sqlite3.Connection, state: int) -> int:
+    # The state is a literal: with a parameter SQLite would not use the partial index.
     number: int = db.execute(f"SELECT COUNT(*) FROM event WHERE state = {state:d}").fetchone()[0]  # noqa: S608
     return number
 
 
-def _lanes(db: sqlite3.Connection, after: str, most: int) -> list[str]:
-    """Up to so many lanes in which something waits, in turn. Each is one step in the index, however long the lane."""
-    behind = _lanes_behind(db, after, most)
-    around = _lanes_behind(db, "", most - len(behind))
+def _waiting_lanes(db: sqlite3.Connection, after: str, limit: int) -> list[str]:
+    """Return lanes with waiting events in turn; one index lookup per lane, whatever its length."""
+    behind = _lanes_after(db, after, limit)
+    around = _lanes_after(db, "", limit - len(behind))
     return behind + [lane for lane in around if lane <= after]
 
 
-def _lanes_behind(db: sqlite3.Connection, lane: str, most: int) -> list[str]:
+def _lanes_after(db: sqlite3.Connection, lane: str, limit: int) -> list[str]:
     found: list[str] = []
-    while len(found) < most:
+    while len(found) < limit:
         (lane,) = db.execute("SELECT MIN(lane) FROM event WHERE state = 0 AND lane > ?", (lane,)).fetchone()
         if lane is None:
             break
@@ -208,7 +231,7 @@ def _lanes_behind(db: sqlite3.Connection, lane: str, most: int) -> list[str]:
     return found
 
 
-def _begin(db: sqlite3.Connection, lane: str) -> ClaimedEvent | None:
+def _claim_next(db: sqlite3.Connection, lane: str) -> ClaimedEvent | None:
     row = db.execute(
         "SELECT seq, received_at, attempts, body FROM event WHERE state = 0 AND lane = ?"
         " ORDER BY created_at, seq LIMIT 1",
@@ -216,11 +239,11 @@ def _begin(db: sqlite3.Connection, lane: str) -> ClaimedEvent | None:
     ).fetchone()
     if row is None:
         return None
-    db.execute("UPDATE event SET state = ?, attempts = attempts + 1 WHERE seq = ?", (BEGUN, row[0]))
+    db.execute("UPDATE event SET state = ?, attempts = attempts + 1 WHERE seq = ?", (CLAIMED, row[0]))
     return ClaimedEvent(row[0], lane, row[1], row[2] + 1, row[3])
 
 
-def _count(db: sqlite3.Connection, name: str, by: int = 1) -> None:
+def _add_to_counter(db: sqlite3.Connection, name: str, by: int = 1) -> None:
     db.execute(
         "INSERT INTO counter(name, value) VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET value = value + excluded.value",
         (name, by),

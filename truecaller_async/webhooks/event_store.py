@@ -1,11 +1,11 @@
-"""The ledger on disk: one job of `storage.sqlite_worker` for each act.
+"""Event table on disk; every operation is one job of `storage.sqlite_worker`.
 
-An event is answered 200 only when it is safe on disk (`synchronous=FULL`), so acts that come while a transaction is
-written go together in the next one. An act that fails is a `JournalError`, and the sender gets the answer 503.
+An event is answered with 200 only after it is durable (`synchronous=FULL`). Operations that arrive during a transaction
+share the next one. A failed operation raises `JournalError`, and the sender gets a 503.
 
-Several processes may share the file (a server with several workers). All write events down; one at a time handles them,
-the one that holds the lock on the file beside it, which the system takes away when a process ends, however it ends.
-Where the system has no such lock (Windows), run one process.
+Several processes can share the file, for example several workers of one server. All of them insert events. One process
+at a time handles them: the owner of the lock on the file next to the database. The operating system releases the lock
+when the process ends. On systems without such locks (Windows), run one process.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from truecaller_async.webhooks.event_queries import SCHEMA, VERSION
 from truecaller_async.webhooks.store_path import STORE_FILE
 
 T = TypeVar("T")
-Act: TypeAlias = Callable[[sqlite3.Connection], T]
+Operation: TypeAlias = Callable[[sqlite3.Connection], T]
 
 
 class EventStore:
-    """The ledger in a file, or in memory where `path` is None."""
+    """Event table in a file, or in memory if `path` is None."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -41,32 +41,43 @@ class EventStore:
         self._lock: int | None = None
 
     async def open(self) -> None:
-        """Open the file, creating it where there is none. Raises `ConfigError` where it cannot be used."""
+        """Open the file; create it if it does not exist.
+
+        Raises:
+            ConfigError: if the file cannot be used.
+        """
         try:
             await self._worker.run(lambda db: None)
         except BaseException:
             self._worker.begin_close()
             raise
 
-    async def do(self, act: Act[T]) -> T:
-        """One act, on disk when this returns. Raises `JournalError` where it is not, or where the store is closed."""
-        return await self._worker.write(act)
+    async def run(self, operation: Operation[T]) -> T:
+        """Run one operation; its changes are durable when this returns.
 
-    def own(self) -> bool:
-        """Whether this store, of all that share the file, is the one whose process handles the events.
+        Raises:
+            JournalError: if the operation failed, or the store is closed.
+        """
+        return await self._worker.write(operation)
 
-        Raises `JournalError` where that cannot be known.
+    def try_own(self) -> bool:
+        """Return whether the process of this store handles the events, and try to acquire the lock for it.
+
+        Raises:
+            JournalError: if the lock file cannot be opened.
         """
         if self._path is None or not file_lock.HAS_LOCKS or self._lock is not None:
             return True
         try:
-            self._lock = _locked(self._path.with_name(self._path.name + ".lock"))
+            self._lock = _try_lock_file(self._path.with_name(self._path.name + ".lock"))
         except OSError as error:
-            raise JournalError(f"the lock beside {self._path} cannot be had: {error.strerror}") from None
+            raise JournalError(
+                f"the lock file next to {self._path} cannot be opened: {error.strerror}. Check its permissions"
+            ) from None
         return self._lock is not None
 
     async def aclose(self) -> None:
-        """Write what is pending, close the file, give up the lock. May be called twice."""
+        """Write pending operations, close the file and release the lock. A second call does nothing."""
         await self._worker.aclose()
         lock, self._lock = self._lock, None
         if lock is not None:
@@ -74,13 +85,13 @@ class EventStore:
 
     def _job_error(self, error: BaseException) -> BaseException:
         return JournalError(
-            f"the store of events {self._path or 'in memory'} cannot be written: {error}; "
-            "see to free space and to the rights on it"
+            f"the store of events {self._path or 'in memory'} cannot be written: {error}. "
+            "Free disk space and check the file permissions"
         )
 
 
-def _locked(path: Path) -> int | None:
-    """The handle of the locked file, None where another has the lock."""
+def _try_lock_file(path: Path) -> int | None:
+    """Return the handle of the locked file, or None if another process has the lock."""
     handle = file_lock.open_lock_file(path)
     try:
         if file_lock.try_lock(handle):
@@ -98,4 +109,4 @@ def _open(path: Path | None) -> sqlite3.Connection:
     try:
         return open_database(path, STORE_FILE.name, schema=SCHEMA, version=VERSION, power_safe=True)
     except sqlite3.Error as error:
-        raise ConfigError(f"the store {path} cannot be used: {error}; name another with store=") from None
+        raise ConfigError(f"the store {path} cannot be used: {error}. Choose another with store=") from None

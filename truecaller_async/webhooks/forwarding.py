@@ -1,10 +1,13 @@
-"""What `truecaller webhooks serve` does with events: hands them to a command, a URL, a file or standard output.
+"""Handlers of `truecaller webhooks serve`: forward events to a command, URL, file or stdout.
 
-Each is a handler. What is handed on is the object that Truecaller sent, as one line of JSON. A command gets it on
-standard input and runs without a shell, its output is ours; it has handled the event when it ends with 0. It inherits
-neither the webhook's keys nor the Ctrl-C that is meant for us. A URL gets a POST; any 2xx is "handled". A file gets one
-more line, whole and on disk; where we create it, it is ours alone to read. Whatever else happens is a failure, and the
-receiver tries again.
+The forwarded data is the object as Truecaller sent it, as one line of JSON.
+
+- Command: gets the line on standard input, runs without a shell, and inherits standard output. Exit code 0 means
+  handled. It inherits neither the variables with webhook keys nor Ctrl-C (it runs in a new session).
+- URL: gets a POST; any 2xx means handled.
+- File: the line is appended and synced to disk. A new file is readable by its owner only.
+
+Any other result is a failure, and the receiver retries.
 """
 
 from __future__ import annotations
@@ -28,29 +31,34 @@ from truecaller_async.settings import checked_url
 from truecaller_async.transport import AiohttpTransport
 from truecaller_async.webhooks.events import Event
 
-FILES = (".jsonl", ".ndjson")
-KEYS_IN = "TRUECALLER_WEBHOOK_KEY"
-"""How the names of the variables begin in which our keys are."""
+FILE_SUFFIXES = (".jsonl", ".ndjson")
+KEY_VARIABLE_PREFIX = "TRUECALLER_WEBHOOK_KEY"
+"""Prefix of the environment variables that contain webhook keys."""
 
-COMMAND_ENDS_WITHIN = 60.0
-"""Seconds after which a command is ended and counts as failed."""
+COMMAND_TIMEOUT_SECONDS = 60.0
+"""Time after which a command is killed and counts as failed."""
 
-PATIENCE = Timeouts(connect=10, read=30)
+FORWARD_TIMEOUTS = Timeouts(connect=10, read=30)
+"""Timeouts of a POST."""
 
 
-class Forward:
-    """A handler that hands events on. Close it at the end."""
+class Forwarder:
+    """Handler that forwards events. Close it after use."""
 
     async def __call__(self, event: Event) -> None:
-        """Hand one event on. Raises whatever tells that it was not."""
+        """Forward one event.
+
+        Raises:
+            Exception: if the event was not forwarded; the receiver retries.
+        """
         raise NotImplementedError
 
     async def aclose(self) -> None:
-        """Let go of what is open."""
+        """Release resources."""
 
 
-class ToFile(Forward):
-    """One line more in a file."""
+class ToFile(Forwarder):
+    """Appends events to a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -61,7 +69,11 @@ class ToFile(Forward):
             raise ConfigError(f"the file {path} to forward to cannot be written: {error.strerror}") from None
 
     async def __call__(self, event: Event) -> None:
-        """Append it. Raises OSError."""
+        """Append the event.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
         async with self._lock:
             await asyncio.to_thread(self._append, line_of(event))
 
@@ -73,67 +85,85 @@ class ToFile(Forward):
         try:
             before = os.fstat(handle).st_size
             if os.write(handle, line) != len(line):
-                os.ftruncate(handle, before)  # half a line would spoil the next one
+                os.ftruncate(handle, before)  # an incomplete line would damage the next one
                 raise OSError("the disk is full")
             os.fsync(handle)
         finally:
             os.close(handle)
 
 
-class ToCommand(Forward):
-    """One run of a command."""
+class ToCommand(Forwarder):
+    """Runs a command for each event."""
 
     def __init__(self, words: list[str]) -> None:
         self._words = words
 
     async def __call__(self, event: Event) -> None:
-        """Run it. Raises OSError where it cannot be run, failed, or took too long."""
+        """Run the command.
+
+        Raises:
+            OSError: if the command cannot be started, failed, or exceeded `COMMAND_TIMEOUT_SECONDS`.
+        """
         process = await asyncio.create_subprocess_exec(
             *self._words, stdin=PIPE, env=_without_keys(os.environ), start_new_session=True
         )
         try:
-            async with asyncio.timeout(COMMAND_ENDS_WITHIN):
+            async with asyncio.timeout(COMMAND_TIMEOUT_SECONDS):
                 await process.communicate(line_of(event))
         except TimeoutError:
-            raise ChildProcessError(f"the command did not end within {COMMAND_ENDS_WITHIN:g} s") from None
+            raise ChildProcessError(
+                f"the command did not end within {COMMAND_TIMEOUT_SECONDS:g} s and was killed"
+            ) from None
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
         if process.returncode:
-            raise ChildProcessError(f"the command ended with {process.returncode}")
+            raise ChildProcessError(f"the command ended with exit code {process.returncode}")
 
 
-class ToUrl(Forward):
-    """One POST."""
+class ToUrl(Forwarder):
+    """Posts events to a URL."""
 
     def __init__(self, url: str) -> None:
         parts = URL(url)
         if parts.user is not None or parts.password is not None:
-            raise ConfigError("the URL to forward to must have no user and no password in it; they would not be sent")
+            raise ConfigError(
+                "the URL to forward to contains a user or a password, which would not be sent. Remove them"
+            )
         self._transport = AiohttpTransport(checked_url(str(parts.origin())))
         self._path = parts.raw_path_qs
 
     async def __call__(self, event: Event) -> None:
-        """Send it. Raises what the transport raises, and `APIStatusError` for an answer that is no 2xx."""
+        """Post the event.
+
+        Raises:
+            APIStatusError: if the answer is not a 2xx. Errors of the transport are raised unchanged.
+        """
         headers = {"Content-Type": "application/json"}
-        answer = await self._transport.send(Request("forward", "POST", self._path, line_of(event), headers), PATIENCE)
+        answer = await self._transport.send(
+            Request("forward", "POST", self._path, line_of(event), headers), FORWARD_TIMEOUTS
+        )
         if not 200 <= answer.status < 300:
-            raise APIStatusError(answer.status, message="the event that was forwarded was not taken")
+            raise APIStatusError(answer.status, message="the forwarded event was rejected")
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._transport.aclose()
 
 
-class ToOutput(Forward):
-    """One line on standard output; whoever reads it may be slow."""
+class ToOutput(Forwarder):
+    """Writes events to standard output; in a thread, because the reader can be slow."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
 
     async def __call__(self, event: Event) -> None:
-        """Write it. Raises OSError."""
+        """Write the event.
+
+        Raises:
+            OSError: if standard output cannot be written.
+        """
         async with self._lock:
             await asyncio.to_thread(self._write, line_of(event).decode())
 
@@ -142,12 +172,14 @@ class ToOutput(Forward):
         sys.stdout.flush()
 
 
-def forward_to(target: str | None) -> Forward:
-    """The handler for a URL (http:// or https://), a file (ends in .jsonl or .ndjson), or else a command.
+def forwarder_for(target: str | None) -> Forwarder:
+    """Return the handler for a target.
 
-    None is standard output.
+    Args:
+        target: URL (http:// or https://), file (ends with .jsonl or .ndjson), or command; None is standard output.
 
-    Raises `ConfigError` where it is none of them, or a URL that is not https and leads beyond this machine.
+    Raises:
+        ConfigError: if the target is none of these, or a URL that is not https and not on this machine.
     """
     if target is None:
         return ToOutput()
@@ -155,27 +187,27 @@ def forward_to(target: str | None) -> Forward:
         try:
             return ToUrl(target)
         except ValueError:
-            raise ConfigError("the URL to forward to is none; write one such as https://host/path") from None
+            raise ConfigError("the URL to forward to is not valid. Use the form https://host/path") from None
     try:
         words = shlex.split(target)
     except ValueError as error:
         words, reason = [], f"the command to forward to cannot be read: {error}"
     else:
-        reason = "nothing to forward to is named; give a command, a URL, or a file that ends in .jsonl"
+        reason = "the target to forward to is empty. Use a command, a URL, or a file that ends with .jsonl"
     known = bool(words) and shutil.which(words[0]) is not None
-    if target.endswith(FILES) and not (known and len(words) > 1):  # `tee -a events.jsonl` is a command
+    if target.endswith(FILE_SUFFIXES) and not (known and len(words) > 1):  # `tee -a events.jsonl` is a command
         return ToFile(Path(target).expanduser())
     if not words:
         raise ConfigError(reason)
     if not known:
-        raise ConfigError("the program to forward to is not found, or must not be run; give its path")
+        raise ConfigError("the program to forward to was not found or is not executable. Use its full path")
     return ToCommand(words)
 
 
 def _without_keys(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if not name.startswith(KEYS_IN)}
+    return {name: value for name, value in environ.items() if not name.startswith(KEY_VARIABLE_PREFIX)}
 
 
 def line_of(event: Event) -> bytes:
-    """What was sent, as one line of JSON."""
+    """Return the event as sent, as one line of JSON."""
     return json.dumps(event.raw, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

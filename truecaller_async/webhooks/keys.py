@@ -1,14 +1,15 @@
-"""The key in the webhook's URL: the only thing by which a sender is known. Pure.
+"""Key in the URL of the webhook, the only authentication of a sender. No I/O.
 
-Events are not signed. The console takes a URL and nothing else, so a key that we made up stands in it, as the query
-parameter `key` or as the last segment of the path. During a rotation several keys are good.
+Events are not signed, and the console only takes a URL. So the URL contains a random key, as the query parameter `key`
+or as the last segment of the path. During a rotation several keys are valid. A key is visible ASCII, so a `+` in it
+is not a space.
 
-The comparison takes the same time whatever was offered: every offer is compared with every key, over digests, so that
-neither the length nor the first difference shows; and on bytes, because text that is not ASCII would make it fail.
-A key is visible ASCII, so a `+` in it is a plus and never a space.
-
-A key must not come into a log, and servers log URLs. `Keyring.hidden` is the text without keys, `HideKeys` a filter
-that does it to whatever a logger is about to write.
+Invariants:
+    - The time of the comparison does not depend on the offered value: each offered value is compared with each key, as
+      digests, so neither the length nor the first difference is observable.
+    - The comparison uses bytes, because `hmac.compare_digest` fails on text that is not ASCII.
+    - Keys must not appear in logs, and servers log URLs. `Keyring.redacted` removes keys from a text; the filter
+      `HideKeys` applies it to log records.
 """
 
 from __future__ import annotations
@@ -24,72 +25,81 @@ from truecaller_async.errors import ConfigError
 from truecaller_async.models import Secret
 
 KEY_MIN = 16
-"""Characters of a key at least: 16 random letters and digits are 95 bits."""
+"""Minimum length of a key: 16 random letters and digits have 95 bits."""
 KEY_MAX = 512
+"""Maximum length of a key."""
 
 VISIBLE = re.compile(r"[!-~]+", re.ASCII)
-IN_A_QUERY = re.compile(r"(?P<name>\bkey=)[^&\s\"'#]*", re.IGNORECASE)
+KEY_PARAMETER = re.compile(r"(?P<name>\bkey=)[^&\s\"'#]*", re.IGNORECASE)
 
 
 class Keyring:
-    """The keys that are good now. Raises `ConfigError` where there is none, or one that is no good as a key."""
+    """Valid keys.
+
+    Raises:
+        ConfigError: if there is no key, or a key is not usable.
+    """
 
     def __init__(self, keys: Sequence[Secret | str]) -> None:
         if isinstance(keys, str | Secret):
             raise ConfigError("keys must be a list of keys, such as [key]")
         texts = [_checked(place, key) for place, key in enumerate(keys, 1)]
         if not texts:
-            raise ConfigError("keys is empty: at least one key is needed, or anybody could send events")
+            raise ConfigError("keys is empty: at least one key is required, otherwise anyone could send events")
         self._digests = [_digest(text.encode()) for text in texts]
         forms = {form for text in texts for form in (text, quote(text, safe=""))}
         longest_first = sorted(forms, key=len, reverse=True)
         self._forms = re.compile("|".join(re.escape(form) for form in longest_first))
 
-    def opens(self, path: bytes, query: bytes) -> bool:
-        """Whether a good key stands in this URL, both parts as they came, percent-encoded."""
-        digests = [_digest(offer) for offer in (_in_query(query), _in_path(path))]
+    def accepts(self, path: bytes, query: bytes) -> bool:
+        """Return whether the URL contains a valid key; path and query are percent-encoded, as received."""
+        digests = [_digest(offer) for offer in (_query_key(query), _path_key(path))]
         same = [hmac.compare_digest(offered, key) for offered in digests for key in self._digests]
         return any(same)
 
-    def hidden(self, text: str) -> str:
-        """The text with `***` in place of every key of ours, and of whatever stands where a key would stand."""
-        return self._forms.sub("***", IN_A_QUERY.sub(r"\g<name>***", text))
+    def redacted(self, text: str) -> str:
+        """Return the text with `***` in place of each valid key and of each value of a parameter `key`."""
+        return self._forms.sub("***", KEY_PARAMETER.sub(r"\g<name>***", text))
 
     def __repr__(self) -> str:
         return f"Keyring({len(self._digests)} keys)"
 
 
 class HideKeys(logging.Filter):
-    """A filter for a server's logs: the line is written, the key in it is not."""
+    """Logging filter that removes keys from log records."""
 
     def __init__(self, keys: Keyring) -> None:
         super().__init__()
         self._keys = keys
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Hides keys in the message, in its arguments, in a traceback, and in what a formatter finds on the record."""
+        """Remove keys from the message, its arguments, the traceback and other text attributes of the record."""
         if record.exc_info:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
-            record.exc_info = None  # an exception over a broken request quotes it
+            record.exc_info = None  # a parse error quotes the request
         for name, value in list(vars(record).items()):
             if isinstance(value, str):
-                setattr(record, name, self._keys.hidden(value))
+                setattr(record, name, self._keys.redacted(value))
         if isinstance(record.args, tuple):
-            record.args = tuple(map(self._spared, record.args))
+            record.args = tuple(map(self._redacted_arg, record.args))
         elif record.args:
-            record.args = {name: self._spared(arg) for name, arg in record.args.items()}
+            record.args = {name: self._redacted_arg(arg) for name, arg in record.args.items()}
         return True
 
-    def _spared(self, arg: object) -> object:
-        """Numbers stay numbers, for the sake of `%d`; all else becomes text, such as uvicorn's scope of a request."""
-        return arg if arg is None or isinstance(arg, int | float) else self._keys.hidden(str(arg))
+    def _redacted_arg(self, arg: object) -> object:
+        """Return an argument without keys.
+
+        Numbers stay numbers, because formats such as `%d` need them. Other values become text, for example the scope
+        that uvicorn logs.
+        """
+        return arg if arg is None or isinstance(arg, int | float) else self._keys.redacted(str(arg))
 
 
-def _checked(place: int, key: Secret | str) -> str:
+def _checked(position: int, key: Secret | str) -> str:
     text = key.reveal() if isinstance(key, Secret) else key
     if not isinstance(text, str) or not VISIBLE.fullmatch(text) or not KEY_MIN <= len(text) <= KEY_MAX:
         raise ConfigError(
-            f"key {place} of the webhook must be {KEY_MIN} to {KEY_MAX} visible ASCII characters without spaces; "
+            f"key {position} of the webhook must be {KEY_MIN} to {KEY_MAX} visible ASCII characters without spaces; "
             "make one with: python -c 'import secrets; print(secrets.token_urlsafe(24))'"
         )
     return text
@@ -99,12 +109,12 @@ def _digest(offer: bytes) -> bytes:
     return sha256(offer).digest()
 
 
-def _in_query(query: bytes) -> bytes:
-    """The first parameter `key`; empty where there is none, which is no key."""
+def _query_key(query: bytes) -> bytes:
+    """Return the first parameter `key`, or an empty value."""
     pairs = (pair.partition(b"=") for pair in query.split(b"&"))
     return next((unquote_to_bytes(value) for name, _, value in pairs if name == b"key"), b"")
 
 
-def _in_path(path: bytes) -> bytes:
-    """The last segment of the path that is not empty."""
+def _path_key(path: bytes) -> bytes:
+    """Return the last non-empty segment of the path."""
     return unquote_to_bytes(path.rstrip(b"/").rpartition(b"/")[2])

@@ -1,4 +1,4 @@
-"""How a receiver works through what it was sent, and what it tells of it."""
+"""Options and counters of a webhook receiver."""
 
 from __future__ import annotations
 
@@ -9,29 +9,41 @@ import attrs
 from truecaller_async.errors import ConfigError
 from truecaller_async.options import RetryPolicy
 
-DAY = 86_400.0
-PATIENT = RetryPolicy(attempts=12, total=DAY, initial=1.0, cap=900.0)
-"""Twelve tries, which take about an hour and a half on the average."""
+DAY_SECONDS = 86_400.0
+DEFAULT_RETRY = RetryPolicy(attempts=12, total=DAY_SECONDS, initial=1.0, cap=900.0)
+"""Twelve attempts, which take about 1.5 hours on average."""
 
 
 @attrs.frozen
 class WebhookOptions:
-    """The figures of a `WebhookReceiver`. Raises `ConfigError` where one makes no sense.
+    """Options of a `WebhookReceiver`. Durations are seconds.
 
-    `retry`: a handler that failed is called again with growing waits, `retry.attempts` times at most and within
-    `retry.total` seconds of the event's arrival; then the event is parked. `concurrency`: handlers at work at once.
-    `handle_within`: seconds after which a coroutine that handles an event is ended, as a failure; a plain function
-    cannot be ended. `finish_within`: seconds that a stop waits for what is queued. `keep_for`: seconds, and
-    `keep_at_most`: number, of handled events whose ids are remembered, so that a repetition is known; Truecaller
-    repeats for about 79 hours.
+    Raises:
+        ConfigError: if a value is out of its range.
     """
 
-    retry: RetryPolicy = PATIENT
+    retry: RetryPolicy = DEFAULT_RETRY
+    """Retry policy for a handler that failed.
+
+    The event is parked after `retry.attempts` attempts, or if the next attempt would be more than `retry.total` seconds
+    after the event was received.
+    """
     concurrency: int = 8
+    """Maximum number of concurrent handlers."""
     handle_within: float = 300.0
+    """Seconds after which a coroutine handler is cancelled and counts as failed.
+
+    A plain function cannot be cancelled.
+    """
     finish_within: float = 10.0
-    keep_for: float = 7 * DAY
+    """Seconds that `aclose` waits for queued events to be handled."""
+    keep_for: float = 7 * DAY_SECONDS
+    """Seconds for which ids of handled events are stored, to detect repetitions.
+
+    Truecaller repeats an event for about 79 hours.
+    """
     keep_at_most: int = 1_000_000
+    """Maximum number of handled events whose ids are stored."""
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.retry, RetryPolicy):
@@ -51,28 +63,35 @@ class WebhookOptions:
 
 @attrs.frozen
 class WebhookStats:
-    """Counts since the store was made, over restarts and over all processes that share it.
-
-    `received` events were answered 200; `duplicates` of them were known already. `handled` were handled, `failed` is
-    how often a handler failed, `parked` are given up and wait for `release`, `waiting` wait for their handler or its
-    next try. `possibly_twice` were with a handler when a process died, and were handed out again.
-    """
+    """Counters since the store was created, over restarts and all processes that share the store."""
 
     received: int = 0
+    """Events that were answered with 200."""
     duplicates: int = 0
+    """Received events that were already known."""
     handled: int = 0
+    """Events whose handler succeeded."""
     failed: int = 0
+    """Failed handler calls."""
     parked: int = 0
+    """Events that failed for the last time and wait for `release`."""
     waiting: int = 0
+    """Events that wait for their handler or for a retry, or are being handled."""
     possibly_twice: int = 0
+    """Events that a process had claimed when it died, and that were handled again."""
 
 
 @attrs.frozen
 class ParkedEvent:
-    """An event whose handler failed for the last time. `fault` is the last failure, with numbers masked."""
+    """Event whose handler failed for the last time."""
 
     event_id: str
+    """Id of the event."""
     received_at: datetime
+    """Time at which it was received."""
     attempts: int
+    """Number of handler calls."""
     fault: str
+    """Last failure, with phone numbers masked."""
     body: bytes = attrs.field(repr=False)
+    """Body as sent."""

@@ -1,34 +1,27 @@
-"""`WebhookReceiver`: takes Truecaller's events over HTTP, keeps them, answers, and hands them to a function of yours.
+"""`WebhookReceiver`: receives events over HTTP, stores them, answers, and calls a handler.
 
     async def on_event(event: CallMeBack | UserFeedback | UnknownEvent) -> None: ...
 
     receiver = WebhookReceiver(on_event, keys=[os.environ["TRUECALLER_WEBHOOK_KEY"]])
 
-**Events are not signed: whoever has the URL can forge one, and may read every word of it. Before you act on an event,
-fetch the truth by the API, or from your own books: does this person have an order, did we call this number?**
+**Events are not signed: anyone with the URL can forge one. Before acting on an event, check the facts with the API or
+with your own data: does this customer have an order, was this number called?**
 
-In FastAPI, Starlette or any other ASGI framework, mount it and open it in the lifespan:
+In an ASGI framework (FastAPI, Starlette) mount the receiver and open it in the lifespan: `async with receiver: yield`,
+then `app.mount("/truecaller", receiver)`; the URL in the console is https://your.host/truecaller/?key=... with the
+slash before the question mark. In aiohttp, `receiver.add_to(app, "/truecaller")` does both. The receiver is also an
+ASGI application with lifespan (`uvicorn module:receiver`), and `truecaller webhooks serve` runs it.
 
-    @asynccontextmanager
-    async def lifespan(app):
-        async with receiver:
-            yield
-
-    app = FastAPI(lifespan=lifespan)
-    app.mount("/truecaller", receiver)         # console: https://your.host/truecaller/?key=...  (mind the slash)
-
-In aiohttp, `receiver.add_to(app, "/truecaller")` does both. It is also an ASGI application by itself (`uvicorn
-module:receiver`), lifespan included, and `truecaller webhooks serve` is a server around it.
-
-What is promised: an event that was answered 200 is on disk, and is handled at least once, over crashes and restarts. An
-event that comes again within a week is answered and not handled again. The one way to be handled twice is a handler
-whose mark is missing: its process died, or a stop ran out of patience with it (a function in a thread cannot be
-stopped, and may still be at work). `stats().possibly_twice` counts them. Events of one business number are handled in
-the order of `created_at`, as far as they are there; compare it where a newer state must not be overwritten.
-
-The key must not come into a log. While the receiver is open a filter hides keys in the logs of uvicorn, hypercorn,
-gunicorn and aiohttp. A proxy writes its own: in nginx use a `log_format` with `$uri` in place of `$request`
-and `$request_uri`, and the key as a query parameter; load balancers whose log format is fixed should not log this path.
+Invariants:
+    - An event that was answered with 200 is on disk, and is handled at least once, over crashes and restarts.
+    - An event that is repeated within a week is answered and not handled again.
+    - An event is handled twice only if its result was not stored: the process died, or `aclose` timed out while the
+      handler was running (a function in a thread cannot be cancelled). `stats().possibly_twice` counts them.
+    - Waiting events of one business number are handled in the order of `created_at`. Compare it if an older event must
+      not overwrite a newer state.
+    - While the receiver is open, a filter removes keys from the logs of uvicorn, hypercorn, gunicorn and aiohttp. The
+      log of a proxy needs its own configuration: in nginx, use a `log_format` with `$uri` instead of `$request` and
+      `$request_uri`, and the key as a query parameter.
 """
 
 from __future__ import annotations
@@ -44,7 +37,7 @@ from truecaller_async.clock import Clock
 from truecaller_async.errors import ConfigError, DecodeError, JournalError
 from truecaller_async.models import Secret
 from truecaller_async.webhooks import asgi, event_queries, request_checks
-from truecaller_async.webhooks.event_queries import NO_NUMBER, NewEvent
+from truecaller_async.webhooks.event_queries import NO_NUMBER_LANE, NewEvent
 from truecaller_async.webhooks.event_store import EventStore
 from truecaller_async.webhooks.events import CallMeBack, Event, UserFeedback, parse_event
 from truecaller_async.webhooks.keys import HideKeys, Keyring
@@ -58,24 +51,30 @@ if TYPE_CHECKING:
 
 Message: TypeAlias = MutableMapping[str, Any]
 
-SERVER_LOGS = (
+SERVER_LOGGERS = (
     *("uvicorn.access", "hypercorn.access", "gunicorn.access", "aiohttp.access"),
     *("uvicorn.error", "uvicorn.asgi", "hypercorn.error", "gunicorn.error", "aiohttp.server"),
 )
-"""Servers write the URL of a request, and some quote a request that they cannot read."""
+"""Loggers that write the URL of a request, or quote a request that the server cannot parse."""
 
 logger = logging.getLogger("truecaller_async.webhooks")
 
 
 class WebhookReceiver:
-    """Receives events at a URL with a key in it, and calls `handler` with each, after the answer.
+    """Receives events at a URL with a key, and calls `handler` with each event after the answer.
 
-    `handler` is a coroutine function, or a plain one, which then runs in a thread. `keys` are one or more secrets of 16
-    characters or more; give two while the console changes from one to the other. `store` is where events are kept:
-    `sqlite:///PATH`, a path, `memory:` for trying out, or, left out, a file in the user's folder for state.
-    `client_account_id` lets only events of this account in.
+    The constructor opens nothing and needs no event loop.
 
-    Raises `ConfigError` where one of these cannot be used. Opens nothing and needs no event loop.
+    Args:
+        handler: coroutine function, or plain function that then runs in a thread; takes one event.
+        keys: one or more secrets of at least 16 characters; give two while the console changes from one to the other.
+        store: `sqlite:///PATH`, a path, or `memory:` for experiments; by default a file in the user's state directory.
+        client_account_id: if given, events of other accounts are rejected.
+        options: retries, concurrency and retention.
+        clock: source of time; for tests.
+
+    Raises:
+        ConfigError: if an argument cannot be used.
     """
 
     def __init__(
@@ -101,12 +100,13 @@ class WebhookReceiver:
         self._filter = HideKeys(self._keys)
         self._store: EventStore | None = None
         self._worker: Worker | None = None
-        self._last: WebhookStats | None = None
+        self._final_stats: WebhookStats | None = None
 
     async def start(self) -> None:
-        """Open the store and begin to handle what waits in it; nothing where it is open.
+        """Open the store and start handling stored events. Does nothing if the receiver is open.
 
-        Raises `ConfigError` where the store cannot be used.
+        Raises:
+            ConfigError: if the store cannot be used.
         """
         if self._store is not None:
             return
@@ -114,13 +114,13 @@ class WebhookReceiver:
         await store.open()
         self._store = store
         self._worker = Worker(store, self._handler, self._options, self._clock)
-        for name in SERVER_LOGS:
+        for name in SERVER_LOGGERS:
             logging.getLogger(name).addFilter(self._filter)
 
     async def aclose(self) -> None:
-        """Take no more, handle what is ready for up to `finish_within` seconds, and close. Raises nothing when closed.
+        """Stop accepting events, handle queued events for up to `finish_within` seconds, and close.
 
-        What is left waits in the store for the next start.
+        Remaining events stay in the store for the next start. Raises nothing if the receiver is closed.
         """
         store, worker = self._store, self._worker
         self._store = self._worker = None
@@ -128,9 +128,9 @@ class WebhookReceiver:
             await worker.stop()
         if store is not None:
             with contextlib.suppress(JournalError):
-                self._last = await store.do(event_queries.stats)
+                self._final_stats = await store.run(event_queries.stats)
             await store.aclose()
-        for name in SERVER_LOGS:
+        for name in SERVER_LOGGERS:
             logging.getLogger(name).removeFilter(self._filter)
 
     async def __aenter__(self) -> Self:
@@ -148,57 +148,82 @@ class WebhookReceiver:
         receive: Callable[[], Awaitable[Message]],
         send: Callable[[Message], Awaitable[None]],
     ) -> None:
-        """The receiver as an ASGI application."""
+        """Serve one ASGI scope."""
         await asgi.serve(self, scope, receive, send)
 
     def routes(self, path: str = "/") -> list[web.RouteDef]:
-        """Routes for aiohttp: this path, and this path with the key behind it. Open the receiver yourself.
+        """Return routes for aiohttp: the path, and the path followed by a key. The caller opens the receiver.
 
-        Raises `ConfigError` where the path does not begin with a slash.
+        Args:
+            path: path of the webhook; begins with a slash.
+
+        Raises:
+            ConfigError: if the path cannot be used.
         """
+        # Imported here: an application without aiohttp routes must not import aiohttp.
         from truecaller_async.webhooks.routes import routes
 
         return routes(self, path)
 
     def add_to(self, app: web.Application, path: str = "/") -> None:
-        """Add the routes to an aiohttp application, and open and close the receiver with it. Raises as `routes`."""
+        """Add the routes to an aiohttp application, which then opens and closes the receiver.
+
+        Raises:
+            ConfigError: if the path cannot be used.
+        """
+        # Imported here: an application without aiohttp routes must not import aiohttp.
         from truecaller_async.webhooks.routes import add
 
         add(self, app, path)
 
     def refusal(self, head: RequestHead) -> WebhookResponse | None:
-        """The answer to a request that is not to be read; None where its body may be read and given to `take`."""
+        """Return the answer to a request that must not be read; None if the body can be read."""
         return request_checks.refusal(head, self._keys)
 
     async def accept(self, body: bytes) -> WebhookResponse:
-        """Keep the event of this body, and say what to answer. It is on disk when that is a 200."""
+        """Store the event of this body and return the answer; after a 200 it is on disk."""
         try:
             event = parse_event(body)
         except DecodeError as error:
-            logger.warning("refused a body that is no event, although the key was right: %s", error)
-            return request_checks.NO_EVENT
+            logger.warning("rejected a body with a valid key: it is not an event: %s", error)
+            return request_checks.BAD_EVENT
         if self._account is not None and (event.client_account_id or "").lower() != self._account:
-            logger.warning("refused an event of another account, although the key was right")
-            return request_checks.NOT_YOURS
-        return await self._keep(event, body)
+            logger.warning("rejected an event with a valid key: it belongs to another account")
+            return request_checks.WRONG_ACCOUNT
+        return await self._store_event(event, body)
 
     async def stats(self) -> WebhookStats:
-        """The counts, from the store; after the close, as they were at the end.
+        """Return the counters; after `aclose`, the counters at that time.
 
-        Raises `JournalError` where the store cannot be read, or the receiver was never open.
+        Raises:
+            JournalError: if the store cannot be read, or the receiver was never open.
         """
-        if self._store is None and self._last is not None:
-            return self._last
-        return await self._opened().do(event_queries.stats)
+        if self._store is None and self._final_stats is not None:
+            return self._final_stats
+        return await self._open_store().run(event_queries.stats)
 
     async def parked(self) -> tuple[ParkedEvent, ...]:
-        """The events that were given up, oldest first, up to 1,000. Raises as `stats`."""
-        return await self._opened().do(event_queries.parked)
+        """Return the parked events, oldest first, at most 1,000.
+
+        Raises:
+            JournalError: if the store cannot be read, or the receiver is not open.
+        """
+        return await self._open_store().run(event_queries.parked)
 
     async def release(self, event_id: str | None = None) -> int:
-        """Try this parked event again, or all of them; how many they are. Raises as `stats`."""
+        """Requeue one parked event, or all of them.
+
+        Args:
+            event_id: id of the event; None requeues all.
+
+        Returns:
+            The number of requeued events.
+
+        Raises:
+            JournalError: if the store cannot be written, or the receiver is not open.
+        """
         now = self._clock.wall()
-        released = await self._opened().do(lambda db: event_queries.release(db, event_id, now))
+        released = await self._open_store().run(lambda db: event_queries.release(db, event_id, now))
         if self._worker is not None:
             self._worker.wake()
         return released
@@ -206,21 +231,21 @@ class WebhookReceiver:
     def __repr__(self) -> str:
         return f"WebhookReceiver({self._path or 'memory:'}, {'open' if self._store else 'not open'})"
 
-    async def _keep(self, event: Event, body: bytes) -> WebhookResponse:
+    async def _store_event(self, event: Event, body: bytes) -> WebhookResponse:
         now = self._clock.wall()
         number = event.business_number if isinstance(event, CallMeBack | UserFeedback) else None
         created = event.created_at.timestamp() if event.created_at else now
-        arrival = NewEvent(event.event_id, number or NO_NUMBER, created, now, body)
+        new_event = NewEvent(event.event_id, number or NO_NUMBER_LANE, created, now, body)
         try:
-            await self._opened().do(lambda db: event_queries.insert(db, arrival))
+            await self._open_store().run(lambda db: event_queries.insert(db, new_event))
         except JournalError as error:
-            logger.error("an event was not kept, and answered 503 so that it comes again: %s", error)
-            return request_checks.NOT_KEPT
+            logger.error("an event was not stored and was answered with 503, so that it is sent again: %s", error)
+            return request_checks.NOT_STORED
         if self._worker is not None:
             self._worker.wake()
         return request_checks.RECEIVED
 
-    def _opened(self) -> EventStore:
+    def _open_store(self) -> EventStore:
         if self._store is None:
-            raise JournalError("the receiver is not open; write async with receiver: in the server's start and end")
+            raise JournalError("the receiver is not open. Use `async with receiver:` in the lifespan of the server")
         return self._store

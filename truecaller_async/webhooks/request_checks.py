@@ -1,11 +1,12 @@
-"""What a request must be to be read at all, and what it is answered. Pure; the same for every server.
+"""Checks of a request before its body is read, and the answers. No I/O; the same for every server.
 
-The order matters. The key comes first, so that whoever has none learns nothing: not which methods there are, not how
-large a body may be; every such request is answered 404 and an empty object. Then the method (405), the encoding (415)
-and the size (413), all before a byte of the body is looked at: 200 kB of gzip can be gigabytes of text.
+Order of the checks:
+    1. key: without a valid key every request gets a 404 with an empty object, so it learns neither the allowed methods
+       nor the size limit;
+    2. method (405), encoding (415), size (413), all before the body is read: 200 kB of gzip can be gigabytes of text.
 
-The answer's body is always `{}`. Truecaller takes exactly 200 for "received"; a third party says that the body must be
-JSON. A refusal closes the connection: what is left of the body is then neither read nor unpacked by anybody.
+The body of an answer is always `{}`. Truecaller takes exactly 200 as a confirmation; according to a third party the
+body must be JSON. A rejection closes the connection, so the rest of the body is neither read nor decompressed.
 
 From "Truecaller for Business: Webhooks, error scenarios".
 """
@@ -20,14 +21,14 @@ import attrs
 
 from truecaller_async.webhooks.keys import Keyring
 
-BODY_MAX = 64 * 1024
-"""Bytes of a body at most. The documented ones are below 1 KiB."""
+BODY_MAX_BYTES = 64 * 1024
+"""Maximum size of a body. The documented ones are below 1 KiB."""
 
-EMPTY = b"{}"
+EMPTY_OBJECT = b"{}"
 HEADERS: Mapping[str, str] = MappingProxyType(
     {
         "Content-Type": "application/json",
-        "Content-Length": str(len(EMPTY)),
+        "Content-Length": str(len(EMPTY_OBJECT)),
         "Cache-Control": "no-store",
         "Referrer-Policy": "no-referrer",
     }
@@ -36,15 +37,18 @@ HEADERS: Mapping[str, str] = MappingProxyType(
 
 @attrs.frozen
 class WebhookResponse:
-    """An answer: a status, `{}`, and these headers. Anything but a 200 closes the connection."""
+    """Answer: a status, `{}` as the body, and headers."""
 
     status: int
+    """HTTP status."""
     extra: Mapping[str, str] = MappingProxyType({})
-    body: bytes = EMPTY
+    """Headers in addition to the common ones."""
+    body: bytes = EMPTY_OBJECT
+    """Body in bytes."""
 
     @property
     def closes(self) -> bool:
-        """Whether nothing more may be read from this connection."""
+        """True if the connection must be closed: after every status except 200."""
         return self.status != 200
 
     @property
@@ -54,74 +58,82 @@ class WebhookResponse:
 
 
 RECEIVED = WebhookResponse(200)
-NO_EVENT = WebhookResponse(400)
-NOT_YOURS = WebhookResponse(403)
+BAD_EVENT = WebhookResponse(400)
+WRONG_ACCOUNT = WebhookResponse(403)
 NOT_FOUND = WebhookResponse(404)
-ONLY_POST = WebhookResponse(405, MappingProxyType({"Allow": "POST"}))
-TOO_SLOW = WebhookResponse(408)
+METHOD_NOT_ALLOWED = WebhookResponse(405, MappingProxyType({"Allow": "POST"}))
+TIMED_OUT = WebhookResponse(408)
 TOO_LARGE = WebhookResponse(413)
-ENCODED = WebhookResponse(415)
-NOT_KEPT = WebhookResponse(503)
-"""The event could not be written down: it must come again."""
+UNSUPPORTED_ENCODING = WebhookResponse(415)
+NOT_STORED = WebhookResponse(503)
+"""The event could not be stored; the sender must repeat it."""
 
 
 @attrs.frozen
 class RequestHead:
-    """A request without its body. `path` and `query` as they came; names of headers are lower case."""
+    """Request without its body."""
 
     method: str
+    """HTTP method."""
     path: bytes
+    """Path as received, percent-encoded."""
     query: bytes
+    """Query as received, percent-encoded."""
     headers: Mapping[str, str]
+    """Headers with lower-case names."""
 
 
 def refusal(head: RequestHead, keys: Keyring) -> WebhookResponse | None:
-    """The answer to a request that is not to be read; None where it is."""
-    if not keys.opens(head.path, head.query):
+    """Return the answer to a request that must not be read; None if the body can be read."""
+    if not keys.accepts(head.path, head.query):
         return NOT_FOUND
     if head.method != "POST":
-        return ONLY_POST
+        return METHOD_NOT_ALLOWED
     if head.headers.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
-        return ENCODED
+        return UNSUPPORTED_ENCODING
     declared = head.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared[:20]) > BODY_MAX:
+    if declared.isascii() and declared.isdigit() and int(declared[:20]) > BODY_MAX_BYTES:
         return TOO_LARGE
     return None
 
 
 class Receiver(Protocol):
-    """What a server needs of the receiver."""
+    """Interface of the receiver for HTTP servers."""
 
     async def start(self) -> None:
-        """Open it. Raises `ConfigError`."""
+        """Open the receiver.
+
+        Raises:
+            ConfigError: if the store cannot be used.
+        """
         ...
 
     async def aclose(self) -> None:
-        """Close it."""
+        """Close the receiver."""
         ...
 
     def refusal(self, head: RequestHead) -> WebhookResponse | None:
-        """The answer to a request that is not to be read; None where it is."""
+        """Return the answer to a request that must not be read; None if the body can be read."""
         ...
 
     async def accept(self, body: bytes) -> WebhookResponse:
-        """Keep what came, and say what to answer. Raises nothing."""
+        """Store the event of this body and return the answer. Raises nothing."""
         ...
 
 
 class RequestBody:
-    """A body that grows piece by piece, up to the cap."""
+    """Body that is read in pieces, up to `BODY_MAX_BYTES`."""
 
     def __init__(self) -> None:
         self._pieces = bytearray()
 
     def add(self, piece: bytes) -> bool:
-        """Take one more piece. False means that it is too much, and nothing more should be read."""
-        if len(self._pieces) + len(piece) > BODY_MAX:
+        """Append a piece; return False if the body is too large and reading must stop."""
+        if len(self._pieces) + len(piece) > BODY_MAX_BYTES:
             return False
         self._pieces += piece
         return True
 
-    def whole(self) -> bytes:
-        """What came."""
+    def content(self) -> bytes:
+        """Return the bytes so far."""
         return bytes(self._pieces)

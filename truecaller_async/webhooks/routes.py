@@ -1,8 +1,8 @@
-"""The receiver in an aiohttp application.
+"""Routes of the receiver for aiohttp.
 
-aiohttp unpacks a packed body as it comes in, and goes on doing so after the answer, for as long as it lingers for the
-rest. 200 kB of gzip would so stop the loop for half a second, however soon it was refused. So a refusal closes the
-connection with its own hand, right behind the answer.
+aiohttp decompresses a body while it arrives, and continues after the answer until the lingering time ends: 200 kB of
+gzip would block the event loop for half a second, even if the request was rejected at once. So a rejection closes the
+connection directly after the answer.
 """
 
 from __future__ import annotations
@@ -16,48 +16,52 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.webhooks import request_checks
-from truecaller_async.webhooks.asgi import READ_WITHIN
+from truecaller_async.webhooks.asgi import BODY_TIMEOUT_SECONDS
 from truecaller_async.webhooks.request_checks import Receiver, RequestBody, RequestHead, WebhookResponse
 
-BROKEN = (HttpProcessingError, web.RequestPayloadError, ClientError, ConnectionError)
-"""What reading a body raises that is no body."""
+BODY_ERRORS = (HttpProcessingError, web.RequestPayloadError, ClientError, ConnectionError)
+"""Exceptions that reading an invalid body raises."""
 
 
 def routes(receiver: Receiver, path: str) -> list[web.RouteDef]:
-    """This path, and this path with one more segment. Raises `ConfigError` where it does not begin with a slash."""
+    """Return routes for the path, and for the path followed by one more segment.
+
+    Raises:
+        ConfigError: if the path cannot be used.
+    """
     if not isinstance(path, str) or not path.startswith("/") or any(mark in path for mark in "?#{}"):
         raise ConfigError("path must begin with a slash and have no ?, #, { or } in it, such as /truecaller")
 
     async def handle(request: web.Request) -> web.StreamResponse:
         reply = await _answer(receiver, request)
-        return await _say(reply, request)
+        return await _send_response(reply, request)
 
     plain = path.rstrip("/")
-    return [web.route("*", place, handle) for place in (plain or "/", f"{plain}/{{key}}")]
+    return [web.route("*", pattern, handle) for pattern in (plain or "/", f"{plain}/{{key}}")]
 
 
 def add(receiver: Receiver, app: web.Application, path: str) -> None:
-    """The routes, and the receiver's life with the application's."""
+    """Add the routes to the application, and open and close the receiver with it."""
 
-    async def live(_: web.Application) -> AsyncIterator[None]:
+    async def lifespan(_: web.Application) -> AsyncIterator[None]:
         await receiver.start()
         yield
         await receiver.aclose()
 
     app.add_routes(routes(receiver, path))
-    app.cleanup_ctx.append(live)
+    app.cleanup_ctx.append(lifespan)
 
 
 async def _answer(receiver: Receiver, request: web.Request) -> WebhookResponse:
-    if refused := receiver.refusal(_head(request)):
-        return refused
+    if rejection := receiver.refusal(_head(request)):
+        return rejection
     try:
-        async with asyncio.timeout(READ_WITHIN):
+        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
             body = await _body(request)
     except TimeoutError:
-        return request_checks.TOO_SLOW
-    except BROKEN:
-        return request_checks.NO_EVENT
+        return request_checks.TIMED_OUT
+    except BODY_ERRORS:
+        return request_checks.BAD_EVENT
     return request_checks.TOO_LARGE if body is None else await receiver.accept(body)
 
 
@@ -68,20 +72,20 @@ def _head(request: web.Request) -> RequestHead:
 
 
 async def _body(request: web.Request) -> bytes | None:
-    """None where it is too large."""
+    """Return the body; None if it is too large."""
     body = RequestBody()
     while piece := await request.content.readany():
         if not body.add(piece):
             return None
-    return body.whole()
+    return body.content()
 
 
-async def _say(reply: WebhookResponse, request: web.Request) -> web.StreamResponse:
+async def _send_response(reply: WebhookResponse, request: web.Request) -> web.StreamResponse:
     response = web.Response(status=reply.status, body=reply.body, headers=reply.headers)
     if not reply.closes:
         return response
     response.force_close()
-    with contextlib.suppress(ConnectionError):  # whoever was refused may have hung up already
+    with contextlib.suppress(ConnectionError):  # the client may have disconnected
         await response.prepare(request)
         await response.write_eof()
     if request.transport is not None:

@@ -1,7 +1,7 @@
-"""A server with nothing but the receiver in it: aiohttp, with all that this job does not need switched off.
+"""HTTP server that contains only the receiver: aiohttp with unneeded features switched off.
 
-Nothing is unpacked, nothing is lingered for, and the access log names the route and never the URL, because the key is
-in the URL. TLS is the proxy's matter.
+Bodies are not decompressed, and connections do not linger. The access log contains the route and never the URL,
+because the URL contains the key. TLS is left to a proxy.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from aiohttp.abc import AbstractAccessLogger
 
 from truecaller_async.webhooks.receiver import WebhookReceiver
 
-GRACE = 5.0
-"""Seconds that requests in progress are given when the server closes."""
+SHUTDOWN_GRACE_SECONDS = 5.0
+"""Time for running requests to finish when the server closes."""
 
 logger = logging.getLogger("truecaller_async.webhooks.access")
 
 
 class KeylessAccessLogger(AbstractAccessLogger):
-    """An access log without query and key: method, route, status, bytes, seconds. For `AppRunner`."""
+    """Access logger for `AppRunner`: method, route, status, bytes, seconds; no query and no key."""
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        """One line for one request. Of a path that leads nowhere nothing is told: there may be a key in it."""
+        """Log one request. A path without a route is not logged, because it can contain a key."""
         resource = request.match_info.route.resource if isinstance(request, web.Request) else None
         route = resource.canonical if resource is not None else "(no route)"
         size = response.body_length
@@ -33,7 +33,7 @@ class KeylessAccessLogger(AbstractAccessLogger):
 
 
 class WebhookServer:
-    """A running server: `async with await WebhookServer.start(receiver) as server: ... server.url`."""
+    """Running server: `async with await WebhookServer.start(receiver) as server: ... server.url`."""
 
     def __init__(self, receiver: WebhookReceiver, path: str) -> None:
         self.url = ""
@@ -47,16 +47,27 @@ class WebhookServer:
             access_log=logger,
             auto_decompress=False,
             lingering_time=0,
-            shutdown_timeout=GRACE,
+            shutdown_timeout=SHUTDOWN_GRACE_SECONDS,
         )
 
     @classmethod
     async def start(
         cls, receiver: WebhookReceiver, host: str = "127.0.0.1", port: int = 0, path: str = "/truecaller"
     ) -> Self:
-        """Open the receiver and listen. Port 0 takes a free one.
+        """Open the receiver and start listening.
 
-        Raises `ConfigError` where the store or the path cannot be used, OSError where the port cannot be had.
+        Args:
+            receiver: receiver to serve.
+            host: address to listen on.
+            port: port to listen on; 0 chooses a free port.
+            path: path of the webhook.
+
+        Returns:
+            The running server.
+
+        Raises:
+            ConfigError: if the store or the path cannot be used.
+            OSError: if the address cannot be used.
         """
         server = cls(receiver, path)
         try:

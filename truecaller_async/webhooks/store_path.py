@@ -1,4 +1,4 @@
-"""The file that events are kept in."""
+"""Location of the event database."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ STORE_FILE = PrivateFile("store", "phone numbers", "store=")
 
 
 def path_of(store: str | Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The file behind `store`: None is a file of the user's own, `memory:` is no file, which is None here.
+    """Return the file for a value of `store`, or None for `memory:`.
 
-    Raises `ConfigError` where it is none of None, `memory:`, `sqlite:///PATH` and a path.
+    Args:
+        store: None for a file in the user's state directory, `memory:`, `sqlite:///PATH`, or a path.
+        environ: environment variables.
+
+    Raises:
+        ConfigError: if the value is none of these.
     """
     if store is None:
         return _default(environ)
@@ -26,7 +31,9 @@ def path_of(store: str | Path | None, environ: Mapping[str, str] = os.environ) -
     if isinstance(store, str) and store.startswith(SQLITE):
         store = Path(store.removeprefix(SQLITE)).expanduser()
     if not isinstance(store, Path) or not store.name:
-        raise ConfigError("store must be memory:, sqlite:///PATH or a pathlib.Path; left out, a file of yours is used")
+        raise ConfigError(
+            "store must be memory:, sqlite:///PATH or a pathlib.Path; without it a file in your state directory is used"
+        )
     return store
 
 

@@ -1,15 +1,17 @@
-"""Handling: what was written down goes to the handler, after the answer and apart from it.
+"""Worker: calls the handler with stored events, separately from the HTTP answer.
 
-The sender has its 200 and is gone, so from here on nobody else tries again: what fails is tried again by us, with full
-jitter, and parked when the policy is through. A handler that fails is the program's own matter and never an answer.
+The sender has its 200 and does not repeat the event. So the worker retries failed handlers with full jitter, and parks
+the event when the retry policy is exhausted. An exception of a handler never becomes an HTTP answer.
 
-A handler that is a coroutine function runs in the loop; a plain function runs in a thread of its own pool, so that it
-may block. Before each call the ledger says BEGUN, after it HANDLED, and the mark takes the next event of the lane
-along: one transaction for each event. A process that dies in between leaves BEGUN: the next one hands it out again,
-and parks it where that goes on beyond the policy, lest one event keep killing the process.
-A handler must therefore bear to see one event twice; it can tell by `event_id`.
-
-A stop first lets what is ready be handled, up to a bound, then lets go: what is left waits on disk for the next start.
+Algorithm:
+    A coroutine function runs in the event loop, a plain function in a thread of its own pool, so that it can block.
+    Before each call the event is CLAIMED; afterwards one transaction stores HANDLED and claims the next event of the
+    lane: one transaction per event.
+Failure modes:
+    - The process dies during a call: the event stays CLAIMED, and the next process requeues it. If this happens more
+      often than the policy and `EXTRA_CRASH_ATTEMPTS` allow, the event is parked, because it may kill the process.
+    - A handler must therefore tolerate receiving an event twice; `event_id` identifies it.
+    - `stop` handles ready events for a limited time, then cancels. The rest stays on disk for the next start.
 """
 
 from __future__ import annotations
@@ -38,24 +40,25 @@ from truecaller_async.webhooks.options import WebhookOptions
 
 Handler: TypeAlias = Callable[[Event], Awaitable[object] | object]
 
-LOOK_EVERY = 0.5
-"""Seconds after which the ledger is looked at without being told: another process may have written into it."""
+POLL_INTERVAL_SECONDS = 0.5
+"""Interval between checks of the store: another process can insert events without notice."""
 
-TIDY_EVERY = 60.0
-IN_A_ROW = 64
-"""Events after which a lane makes room for the others."""
+CLEANUP_INTERVAL_SECONDS = 60.0
+"""Interval between deletions of old events."""
+LANE_TURN_EVENTS = 64
+"""Events of one lane that are handled before other lanes get a turn."""
 
-DEATHS_BORNE = 3
-"""How often a process may die over an event beyond the attempts that the policy allows a handler that fails."""
+EXTRA_CRASH_ATTEMPTS = 3
+"""Attempts beyond the retry policy before an event is parked because its process died each time."""
 
-LET_GO_WITHIN = 1.0
-"""Seconds in which a handler that was cancelled should have ended."""
+CANCEL_WAIT_SECONDS = 1.0
+"""Time for a cancelled handler to end."""
 
 logger = logging.getLogger("truecaller_async.webhooks")
 
 
 class Worker:
-    """Hands events to the handler until it is stopped."""
+    """Calls the handler with events until it is stopped."""
 
     def __init__(self, store: EventStore, handler: Handler, options: WebhookOptions, clock: Clock) -> None:
         self._store = store
@@ -64,135 +67,142 @@ class Worker:
         self._clock = clock
         self._rng = Random()  # noqa: S311 - spreads retries, guards nothing
         self._threads = ThreadPoolExecutor(options.concurrency, thread_name_prefix="truecaller-handler")
-        self._woken = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._lanes: dict[str, asyncio.Task[None]] = {}
         self._last_lane = ""
-        self._finishing = False
+        self._stopping = False
         self._owns = False
-        self._tidied = float("-inf")
+        self._last_cleanup = float("-inf")
         self._task = asyncio.create_task(self._run())
 
     def wake(self) -> None:
-        """Something was written down."""
-        self._woken.set()
+        """Notify the worker that an event was inserted."""
+        self._wakeup.set()
 
     async def stop(self) -> None:
-        """Handle what is ready, up to the bound, then let go."""
-        self._finishing = True
+        """Handle ready events for up to `finish_within` seconds, then cancel."""
+        self._stopping = True
         self.wake()
         await asyncio.wait([self._task], timeout=self._options.finish_within)
-        left = [task for task in (self._task, *self._lanes.values()) if not task.done()]
-        for task in left:
+        unfinished = [task for task in (self._task, *self._lanes.values()) if not task.done()]
+        for task in unfinished:
             task.cancel()
-        if left:
-            await asyncio.wait(left, timeout=LET_GO_WITHIN)
+        if unfinished:
+            await asyncio.wait(unfinished, timeout=CANCEL_WAIT_SECONDS)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self) -> None:
         while True:
-            wait = LOOK_EVERY
-            self._woken.clear()
+            wait = POLL_INTERVAL_SECONDS
+            # Clear before the check: an insert during the check sets the event again, so no wakeup is lost.
+            self._wakeup.clear()
             try:
-                wait = await self._round()
+                wait = await self._start_ready()
             except JournalError as error:
-                logger.error("events wait: %s", error)
-            if self._finishing and not self._lanes:
+                logger.error("the store cannot be used, events are waiting: %s", error)
+            if self._stopping and not self._lanes:
                 return
-            await self._slept(wait)
+            await self._wait_for_work(wait)
 
-    async def _round(self) -> float:
-        """Start what can be started; the seconds until there may be more."""
+    async def _start_ready(self) -> float:
+        """Start handlers for ready events; return the seconds until the next check."""
         if not await self._is_owner():
-            return LOOK_EVERY
+            return POLL_INTERVAL_SECONDS
         now = self._clock.wall()
         if free := self._options.concurrency - len(self._lanes):
             busy = tuple(self._lanes)
-            found, due = await self._store.do(partial(self._look, now=now, busy=busy, most=free))
-            for work in found:
-                self._start(work)
-            await self._tidy(now)
-            return LOOK_EVERY if due is None else min(LOOK_EVERY, max(0.0, due - now))
-        return LOOK_EVERY
+            claimed_events, due = await self._store.run(partial(self._claim_ready, now=now, busy=busy, limit=free))
+            for claimed in claimed_events:
+                self._start(claimed)
+            await self._delete_old(now)
+            return POLL_INTERVAL_SECONDS if due is None else min(POLL_INTERVAL_SECONDS, max(0.0, due - now))
+        return POLL_INTERVAL_SECONDS
 
-    def _look(
-        self, db: sqlite3.Connection, now: float, busy: tuple[str, ...], most: int
+    def _claim_ready(
+        self, db: sqlite3.Connection, now: float, busy: tuple[str, ...], limit: int
     ) -> tuple[list[ClaimedEvent], float | None]:
-        event_queries.wake(db, now, now + self._options.retry.cap)
-        return event_queries.claim(db, self._last_lane, busy, most), event_queries.next_due(db)
+        event_queries.requeue_due(db, now, now + self._options.retry.cap)
+        return event_queries.claim(db, self._last_lane, busy, limit), event_queries.next_due(db)
 
     async def _is_owner(self) -> bool:
-        if not self._owns and self._store.own():
-            again = await self._store.do(event_queries.take_over)
+        if not self._owns and self._store.try_own():
+            interrupted = await self._store.run(event_queries.requeue_interrupted)
             self._owns = True
-            if again:
-                logger.warning("%d events were with a handler when a process died, and are handled again", again)
+            if interrupted:
+                logger.warning("%d events were being handled when a process died, and are handled again", interrupted)
         return self._owns
 
-    async def _tidy(self, now: float) -> None:
-        if now - self._tidied < TIDY_EVERY:
+    async def _delete_old(self, now: float) -> None:
+        if now - self._last_cleanup < CLEANUP_INTERVAL_SECONDS:
             return
         options = self._options
-        forgotten = await self._store.do(
-            lambda db: event_queries.forget(db, now - options.keep_for, options.keep_at_most)
+        deleted = await self._store.run(
+            lambda db: event_queries.delete_old(db, now - options.keep_for, options.keep_at_most)
         )
-        if forgotten < event_queries.FORGOTTEN_AT_ONCE:
-            self._tidied = now
+        if deleted < event_queries.DELETE_MAX_ROWS:
+            self._last_cleanup = now
 
-    async def _slept(self, seconds: float) -> None:
+    async def _wait_for_work(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
-                await self._woken.wait()
+                await self._wakeup.wait()
         except TimeoutError:
             pass
 
-    def _start(self, work: ClaimedEvent) -> None:
-        self._last_lane = work.lane
-        task = self._lanes[work.lane] = asyncio.create_task(self._serve(work))
-        task.add_done_callback(partial(self._ended, work.lane))
+    def _start(self, claimed: ClaimedEvent) -> None:
+        self._last_lane = claimed.lane
+        task = self._lanes[claimed.lane] = asyncio.create_task(self._run_lane(claimed))
+        task.add_done_callback(partial(self._lane_done, claimed.lane))
 
-    def _ended(self, lane: str, _: asyncio.Task[None]) -> None:
+    def _lane_done(self, lane: str, _: asyncio.Task[None]) -> None:
         del self._lanes[lane]
         self.wake()
 
-    async def _serve(self, work: ClaimedEvent) -> None:
-        """One lane: an event, and the next, and the next, until it is the others' turn."""
-        following: ClaimedEvent | None = work
-        for turn in range(1, IN_A_ROW + 1):
-            if following is None:
+    async def _run_lane(self, first: ClaimedEvent) -> None:
+        """Handle up to `LANE_TURN_EVENTS` events of one lane in order."""
+        claimed: ClaimedEvent | None = first
+        for turn in range(1, LANE_TURN_EVENTS + 1):
+            if claimed is None:
                 return
-            ending = await self._handled(following)
-            following = await self._settled(following, ending, go_on=turn < IN_A_ROW)
+            result = await self._handle(claimed)
+            claimed = await self._record_result(claimed, result, claim_next=turn < LANE_TURN_EVENTS)
 
-    async def _settled(self, work: ClaimedEvent, ending: HandlerResult, *, go_on: bool) -> ClaimedEvent | None:
-        """Written down, however long it takes: without the mark it would be handled again."""
+    async def _record_result(
+        self, event: ClaimedEvent, result: HandlerResult, *, claim_next: bool
+    ) -> ClaimedEvent | None:
+        """Store the result. Retries until it succeeds: without it the event would be handled again."""
         while True:
             try:
-                return await self._store.do(partial(event_queries.record_result, work=work, ending=ending, go_on=go_on))
+                return await self._store.run(
+                    partial(event_queries.record_result, event=event, result=result, claim_next=claim_next)
+                )
             except JournalError as error:
-                logger.error("a handled event waits for its mark: %s", error)
-            if self._finishing and is_being_cancelled():
+                logger.error("the result of a handled event is not stored yet: %s", error)
+            # A cancelled task must end: the event stays CLAIMED and is requeued at the next start.
+            if self._stopping and is_being_cancelled():
                 return None
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(POLL_INTERVAL_SECONDS)
 
-    async def _handled(self, work: ClaimedEvent) -> HandlerResult:
-        if work.attempts > self._options.retry.attempts + DEATHS_BORNE:
-            logger.error("an event is parked: the process ended %d times while it was handled", work.attempts - 1)
-            return HandlerResult("the process ended each time while this event was handled")
+    async def _handle(self, claimed: ClaimedEvent) -> HandlerResult:
+        if claimed.attempts > self._options.retry.attempts + EXTRA_CRASH_ATTEMPTS:
+            logger.error("an event is parked: the process died %d times while handling it", claimed.attempts - 1)
+            return HandlerResult("the process died each time while handling this event")
         try:
-            await self._call(parse_event(work.body))
+            await self._call(parse_event(claimed.body))
         except asyncio.CancelledError as error:
             if is_being_cancelled():
                 raise
-            return self._failed(work, error)  # the handler's own, such as of a task that it awaited
+            # Raised by the handler itself, for example by a cancelled task that it awaited.
+            return self._failure(claimed, error)
         except (KeyboardInterrupt, GeneratorExit):
-            raise  # the program's end, and no doing of the handler's
-        except BaseException as error:  # noqa: BLE001 - whatever a handler raises is a failed try, and is told
-            return self._failed(work, error)
+            raise  # the program ends; not a failure of the handler
+        except BaseException as error:  # noqa: BLE001 - any exception of a handler is a failed attempt
+            return self._failure(claimed, error)
         return HandlerResult()
 
     async def _call(self, event: Event) -> None:
         if inspect.iscoroutinefunction(self._handler) or inspect.iscoroutinefunction(
-            getattr(self._handler, "__call__", None)  # noqa: B004 - an object whose call is a coroutine function
+            getattr(self._handler, "__call__", None)  # noqa: B004 - an object with a coroutine function as __call__
         ):
             answer: Any = self._handler(event)
         else:
@@ -201,23 +211,23 @@ class Worker:
             async with asyncio.timeout(self._options.handle_within):
                 await answer
 
-    def _failed(self, work: ClaimedEvent, error: BaseException) -> HandlerResult:
-        fault = fault_of(error)
+    def _failure(self, claimed: ClaimedEvent, error: BaseException) -> HandlerResult:
+        fault = describe_failure(error)
         retry, now = self._options.retry, self._clock.wall()
-        due = now + full_jitter(work.attempts, retry.initial, retry.cap, self._rng)
-        if work.attempts >= retry.attempts or due > work.received + retry.total:
-            logger.error("an event is parked after %d attempts: %s", work.attempts, fault)
+        due = now + full_jitter(claimed.attempts, retry.initial, retry.cap, self._rng)
+        if claimed.attempts >= retry.attempts or due > claimed.received + retry.total:
+            logger.error("an event is parked after %d attempts: %s", claimed.attempts, fault)
             return HandlerResult(fault)
-        logger.warning("the handler failed, attempt %d of %d: %s", work.attempts, retry.attempts, fault)
+        logger.warning("the handler failed, attempt %d of %d: %s", claimed.attempts, retry.attempts, fault)
         return HandlerResult(fault, due)
 
 
-def fault_of(error: BaseException) -> str:
-    """What went wrong and where in the handler, as a log may have it: short, with numbers masked."""
+def describe_failure(error: BaseException) -> str:
+    """Describe an exception for logs: short, with its position, and with phone numbers masked."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
     try:
-        said = redact(str(error), 200)
-    except Exception:  # noqa: BLE001 - an exception of the handler's that cannot say what it is
-        said = None
-    return f"{type(error).__name__}{': ' if said else ''}{said or ''}{where}"
+        message = redact(str(error), 200)
+    except Exception:  # noqa: BLE001 - str() of a handler's exception can fail
+        message = None
+    return f"{type(error).__name__}{': ' if message else ''}{message or ''}{where}"

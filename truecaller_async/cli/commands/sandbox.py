@@ -114,7 +114,7 @@ def fault_plan(path: str) -> FaultPlan:
 )
 @click.option(
     "--variant",
-    "oddities",
+    "response_variants",
     type=response_variant,
     multiple=True,
     metavar="NAME",
@@ -225,10 +225,10 @@ def _variables(server: Sandbox, as_json: bool) -> str:
 
 def _counters(server: Sandbox) -> str:
     stats = server.stats()
-    requests = counted(stats.reached, "request")
+    requests = counted(stats.reached_api, "request")
     if server.settings.faults is not None:
-        blocked = number(stats.kept_away)
-        requests = f"{requests} reached the API, {_faulted_text(stats.struck)}, {blocked} of them never reached it"
+        blocked = number(stats.blocked_by_faults)
+        requests = f"{requests} reached the API, {_faulted_text(stats.faulted)}, {blocked} of them never reached it"
     parts = [
         requests,
         counted(stats.mints, "token") + " minted",

@@ -117,10 +117,10 @@ async def _parked(path: Path, release: bool) -> tuple[ParkedEvent, ...]:
     store = EventStore(path)
     await store.open()
     try:
-        found = await store.do(event_queries.parked)
+        found = await store.run(event_queries.parked)
         if release:
             for event in found:
-                await store.do(partial(event_queries.release, event_id=event.event_id, now=Clock().wall()))
+                await store.run(partial(event_queries.release, event_id=event.event_id, now=Clock().wall()))
     finally:
         await store.aclose()
     return found
@@ -140,14 +140,14 @@ def _json_line(event: ParkedEvent) -> str:
 async def _serve(address: ListenAddress, store: str | None, target: str | None, keys: list[Secret]) -> None:
     from truecaller_async.engine.signals import signal_handlers
     from truecaller_async.webhooks import WebhookReceiver
-    from truecaller_async.webhooks.forwarding import forward_to
+    from truecaller_async.webhooks.forwarding import forwarder_for
 
     stop_requested = asyncio.Event()
 
     def stop(signum: Signals) -> None:
         stop_requested.set()
 
-    forward = forward_to(target)
+    forward = forwarder_for(target)
     receiver = WebhookReceiver(forward, keys, store)
     try:
         with signal_handlers(stop):

@@ -1,11 +1,10 @@
-"""What the server says to a record and to a batch: taken, or refused.
+"""Answers to a POST of records: accepted or rejected.
 
-Documented shapes: `status_info` for a real-time record of v2; `{"status", "message"}` with the batch id at the end of
-the message in v1; `{"batch_id"}` for a batch of v2 and v3. Documented texts are used word by word.
+Documented: `status_info` for a real-time record of v2; `{"status", "message"}` with the batch id at the end of the
+message in v1; `{"batch_id"}` for a batch of v2 and v3. Documented texts are used unchanged.
 
-The sandbox's own choices, because nothing is printed: all of v3's answers are v2's; a refused record or batch is a
-400 in every version, and a real-time record that is valid but cannot be shown is a 200 that says so. The other forms
-that the documentation has are oddities.
+Chosen by the sandbox: v3 answers like v2; a rejected record or batch is a 400 in every version; a real-time record
+that is valid but cannot be shown is a 200 with a failure. The other documented forms are response variants.
 """
 
 from __future__ import annotations
@@ -25,45 +24,46 @@ PUSHED_V1 = "Records Uploaded Successfully"
 
 @attrs.frozen
 class RecordAnswers:
-    """The answers to what is posted, with the oddities of this sandbox."""
+    """Answers to POSTs of records, with the response variants of the sandbox."""
 
-    oddities: Collection[ResponseVariant]
+    variants: Collection[ResponseVariant]
+    """Enabled response variants."""
 
     def accepted_batch(self, form: Form, batch_id: str) -> SandboxResponse:
-        """A batch was taken."""
+        """Return the answer to an accepted batch."""
         if form is V1:
             return _v1("success", PUSHED_V1, batch_id, 200)
         return answer({"batch_id": batch_id})
 
     def refused_batch(self, form: Form, refusal: RecordRejection, batch_id: str) -> SandboxResponse:
-        """A whole batch was refused."""
+        """Return the answer to a rejected batch."""
         if form is V1:
             return _v1("failure", refusal.message, batch_id, self._refused)
         return invalid(_in_body(refusal.message))
 
     def pushed(self, form: Form, verdict: RecordVerdict, batch_id: str) -> SandboxResponse:
-        """A real-time record was valid; the verdict says whether it could be shown."""
+        """Return the answer to a valid real-time record; the verdict says whether it can be shown."""
         done = verdict.status == "success"
         if form is V1:
-            if done and ResponseVariant.EMPTY_V1_PUSH in self.oddities:
+            if done and ResponseVariant.EMPTY_V1_PUSH in self.variants:
                 return SandboxResponse(200, {}, b"")
             return _v1("success" if done else "failure", verdict.message or PUSHED_V1, batch_id, 200)
         return self._wrapped(RecordVerdict("success" if done else "error", message=verdict.message or PUSHED), 200)
 
     def refused_push(self, form: Form, refusal: RecordRejection, batch_id: str) -> SandboxResponse:
-        """A real-time record was refused."""
+        """Return the answer to a rejected real-time record."""
         if form is V1:
             return _v1("failure", refusal.message, batch_id, self._refused)
         return self._wrapped(RecordVerdict("error", refusal.field, _in_body(refusal.message)), self._refused)
 
     @property
     def _refused(self) -> int:
-        return 200 if ResponseVariant.FAILURE_IN_200 in self.oddities else 400
+        return 200 if ResponseVariant.FAILURE_IN_200 in self.variants else 400
 
     def _wrapped(self, verdict: RecordVerdict, status: int) -> SandboxResponse:
-        if ResponseVariant.FLAT_STATUS_INFO in self.oddities:
+        if ResponseVariant.FLAT_STATUS_INFO in self.variants:
             return answer(verdict, status)
-        name = "statusInfo" if ResponseVariant.CAMEL_STATUS_INFO in self.oddities else "status_info"
+        name = "statusInfo" if ResponseVariant.CAMEL_STATUS_INFO in self.variants else "status_info"
         return answer({name: verdict}, status)
 
 

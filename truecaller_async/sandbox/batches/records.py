@@ -1,16 +1,19 @@
-"""What a client sends, and what the documentation refuses in it.
+"""Call records of a client, and the documented rules for them.
 
-A `Form` is one version of the wire: its field names and its form of a number. The three versions are in `FORMS`.
-Numbers are 7 to 15 digits with country code: v1 forbids the `+`, v3 demands it, v2 prints both and takes both.
+A `Form` is one version of the wire format: its field names and its number format. `FORMS` has the three versions.
+Numbers have 7 to 15 digits with country code: v1 forbids the `+`, v3 requires it, v2 accepts both.
 
-Documented rules: `caller`, `receiver`, `starts_at` and `ends_at` are there, and the times are int64 milliseconds;
-`ends_at` is not before the current time and at most 24 hours after `starts_at` (both in the documented words); a
-name has 3 to 40 characters, a reason 10 to 100; special characters in a reason, or a full stop, comma, hyphen or
-space at its ends, are "Invalid input"; a label belongs to the account. The wording of all refusals but those three is
-the sandbox's own. Where the documentation prints no rule none is made up: a window that ends before it starts, or
-that began long ago, is taken.
+Documented rules:
+    - `caller`, `receiver`, `starts_at` and `ends_at` are required; the times are int64 milliseconds;
+    - `ends_at` is not before the current time, and at most 24 hours after `starts_at` (documented messages);
+    - a name has 3 to 40 characters, a reason 10 to 100;
+    - special characters in a reason, or a full stop, comma, hyphen or space at its ends, are "Invalid input"
+      (documented message);
+    - a label must belong to the account.
+The other messages are chosen by the sandbox. Rules that are not documented are not checked: a window that ends before
+it starts, or that started long ago, is accepted.
 
-One record is looked at once, by `Inspector.refusal`; the first broken rule is the answer, as a real server gives it.
+`Inspector.refusal` checks a record once and returns the first broken rule.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import msgspec
 from truecaller_async.models import mask_number
 
 RECORDS_MAX = 500
+"""Records in a batch."""
 DAY_MS = 24 * 60 * 60 * 1000
 
 INVALID_INPUT = "Invalid input"
@@ -38,7 +42,7 @@ _FIELD = re.compile(r"\.(\w+)(?:\[\d+\])?`$")
 
 
 class Record(msgspec.Struct, gc=False):
-    """A call record under the names of v2 and v3."""
+    """Call record with the field names of v2 and v3."""
 
     caller: str | None = msgspec.field(default=None, name="caller_number")
     receiver: str | None = msgspec.field(default=None, name="receiver_number")
@@ -53,7 +57,7 @@ class Record(msgspec.Struct, gc=False):
 
 
 class RecordV1(Record, gc=False):
-    """A call record under the names of v1."""
+    """Call record with the field names of v1."""
 
     caller: str | None = msgspec.field(default=None, name="caller")
     receiver: str | None = msgspec.field(default=None, name="receiver")
@@ -71,33 +75,42 @@ class _BatchV1(msgspec.Struct):
 
 @attrs.frozen
 class RecordRejection:
-    """Why a record, or a whole body, is refused. `field` is the wire's name; None where no single field is to blame."""
+    """Reason why a record or a whole body is rejected."""
 
     field: str | None
+    """Wire name of the field; None if no single field is the cause."""
     message: str
+    """Text for the answer."""
 
 
 @attrs.frozen
 class Form:
-    """One version of the wire. `plus`: numbers in answers carry a `+`."""
+    """One version of the wire format."""
 
     version: str
+    """"v1", "v2" or "v3"."""
     number: re.Pattern[str]
+    """Pattern of a valid number."""
     number_rule: str
+    """Text of the rule for numbers."""
     plus: bool
+    """True if numbers in answers have a `+`."""
     names: Mapping[str, str]
+    """Wire names by attribute name."""
     record: msgspec.json.Decoder[Record]
+    """Decoder of a real-time body."""
     batch: msgspec.json.Decoder[_Batch] | msgspec.json.Decoder[_BatchV1]
+    """Decoder of a batch body."""
 
     def read_record(self, body: bytes) -> Record | RecordRejection:
-        """The record of a real-time body."""
+        """Decode a real-time body."""
         try:
             return self.record.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return _malformed(error)
 
     def read_batch(self, body: bytes) -> list[Record] | RecordRejection:
-        """The records of a batch body: 1 to 500 of them."""
+        """Decode a batch body of 1 to 500 records."""
         try:
             records = self.batch.decode(body).call_records
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -112,20 +125,20 @@ class Form:
 
 
 def _malformed(error: Exception) -> RecordRejection:
-    """The field is named where the decoder knows it; what it was given is not repeated."""
+    """Return a rejection that names the field if the decoder knows it; the value is not repeated."""
     found = _FIELD.search(str(error))
     return RecordRejection(found[1], f"{found[1]} is malformed") if found else RecordRejection(None, INVALID_INPUT)
 
 
 def _shared(records: list[RecordV1] | list[Record]) -> list[Record]:
-    """The same records, with one copy of each text that repeats: campaigns repeat the caller, the name, the reason."""
+    """Return the records with one shared copy of each repeated text, to save memory."""
     texts: dict[str | None, str | None] = {}
-    one = texts.setdefault
+    shared = texts.setdefault
     for record in records:
-        record.caller = one(record.caller, record.caller)
-        record.label_id = one(record.label_id, record.label_id)
-        record.label_name = one(record.label_name, record.label_name)
-        record.reason = one(record.reason, record.reason)
+        record.caller = shared(record.caller, record.caller)
+        record.label_id = shared(record.label_id, record.label_id)
+        record.label_name = shared(record.label_name, record.label_name)
+        record.reason = shared(record.reason, record.reason)
     return list(records)
 
 
@@ -159,7 +172,7 @@ V3 = attrs.evolve(
     plus=True,
 )
 FORMS: Mapping[str, Form] = {form.version: form for form in (V1, V2, V3)}
-"""The versions of the wire by name."""
+"""Versions of the wire format by name."""
 
 
 class Inspector:
@@ -172,7 +185,7 @@ class Inspector:
         self._label_required = label_required
 
     def refusal(self, record: Record, now_ms: int) -> RecordRejection | None:
-        """Why the record is refused at that moment; None if it is taken."""
+        """Return why the record is rejected at this time in milliseconds, or None."""
         return self._numbers(record) or self._times(record, now_ms) or self._texts(record)
 
     def _numbers(self, record: Record) -> RecordRejection | None:

@@ -1,9 +1,9 @@
-"""The status of a batch, row by row, in the form of the path that asks.
+"""Status of a batch, as rows in the format of the requested version.
 
-Documented: a bare array of flat rows in v1, an object with `data` in v2; moments have three fractional digits in v1
-and two in v2, as in the samples. The sandbox's own choices: v3's answer is v2's, with a `+` before every number; a v1
-row that failed has its message beside the status; a field that was not sent is left out of a row. The rows are in the
-order of the request, one for each record, unless an oddity says otherwise.
+Documented: a bare array of flat rows in v1, an object with `data` in v2; times have three fractional digits in v1 and
+two in v2, as in the samples. Chosen by the sandbox: v3 answers like v2 with a `+` before every number; a failed row of
+v1 has its message next to the status; a field that was not sent is omitted. There is one row per record, in the order
+of the request, unless a response variant changes that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import attrs
 import msgspec
 
-from truecaller_async.sandbox.answers import SandboxResponse, answer, stamp
+from truecaller_async.sandbox.answers import SandboxResponse, answer, rfc3339
 from truecaller_async.sandbox.batches.applied_posts import AppliedPost, RecordVerdict
 from truecaller_async.sandbox.batches.records import V1, Form
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
@@ -38,7 +38,7 @@ class _Row(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
         return f"{type(self).__name__}({self.id!r})"
 
 
-class _RowOfOldNames(_Row, kw_only=True, omit_defaults=True, gc=False):
+class _RowWithV1Names(_Row, kw_only=True, omit_defaults=True, gc=False):
     caller_number: str | None = msgspec.field(name="caller")
     receiver_number: str | None = msgspec.field(name="receiver")
     dynamic_label_name: str | None = msgspec.field(default=None, name="label_name")
@@ -72,49 +72,55 @@ class _Status(msgspec.Struct):
 
 @attrs.frozen
 class StatusRenderer:
-    """How statuses are shown: for whom, the word before the final one, and in which form."""
+    """Renders batch statuses."""
 
     client_account_id: str
+    """Account in the answers."""
     pending: RecordVerdict
+    """Status before the final one."""
     mask_numbers: bool
+    """True: numbers are shown as asterisks."""
     shuffle: bool
-    row: type[_Row]
-    odd_rows: StatusRowFaults
+    """True: rows are in a random order that is fixed for the batch."""
+    row_type: type[_Row]
+    """Class of the rows of v2 and v3."""
+    row_faults: StatusRowFaults
+    """Defects of rows."""
 
     @classmethod
-    def of(cls, settings: SandboxSettings) -> StatusRenderer:
-        """The view that the settings ask for."""
-        oddities = settings.oddities
+    def from_settings(cls, settings: SandboxSettings) -> StatusRenderer:
+        """Create a renderer from the settings."""
+        response_variants = settings.response_variants
         return cls(
             settings.client_account_id,
             RecordVerdict(settings.pending_status),
-            settings.mask_numbers or ResponseVariant.MASKED_NUMBERS in oddities,
-            ResponseVariant.SHUFFLED_ROWS in oddities,
-            _RowOfOldNames if ResponseVariant.OLD_NAMES_IN_ROWS in oddities else _Row,
-            StatusRowFaults(oddities, settings.late_for),
+            settings.mask_numbers or ResponseVariant.MASKED_NUMBERS in response_variants,
+            ResponseVariant.SHUFFLED_ROWS in response_variants,
+            _RowWithV1Names if ResponseVariant.OLD_NAMES_IN_ROWS in response_variants else _Row,
+            StatusRowFaults(response_variants, settings.late_for),
         )
 
     def answer(self, form: Form, applied: AppliedPost, now: float) -> SandboxResponse:
-        """The status of every record of a batch at that moment."""
-        own = (SandboxStatusRow(*said) for said in applied.statuses(now, self.pending))
-        lines = self._shown(form, self.odd_rows.of_batch(applied, own, now))
+        """Return the status of every record of a batch at this time in wall-clock seconds."""
+        plain_rows = (SandboxStatusRow(*status) for status in applied.statuses(now, self.pending))
+        rows = self._rendered(form, self.row_faults.apply(applied, plain_rows, now))
         if self.shuffle:
-            # The batch's own order, so that two polls and two runs see the same one.
-            random.Random(applied.id_seed).shuffle(lines)  # noqa: S311 - repeatable on purpose, guards nothing
+            # Seeded by the batch, so that two polls and two runs get the same order.
+            random.Random(applied.id_seed).shuffle(rows)  # noqa: S311 - repeatable on purpose, guards nothing
         if form is V1:
-            created_at = stamp(applied.at, 3)
-            return answer([_row_v1(line, applied.batch_id, self.client_account_id, created_at) for line in lines])
-        created_at = stamp(applied.at)
-        data = [_row(self.row, line, created_at) for line in lines]
+            created_at = rfc3339(applied.at, 3)
+            return answer([_row_v1(row, applied.batch_id, self.client_account_id, created_at) for row in rows])
+        created_at = rfc3339(applied.at)
+        data = [_row(self.row_type, row, created_at) for row in rows]
         return answer(_Status(self.client_account_id, applied.batch_id, data))
 
-    def _shown(self, form: Form, lines: Iterable[SandboxStatusRow]) -> list[_Shown]:
+    def _rendered(self, form: Form, rows: Iterable[SandboxStatusRow]) -> list[_RenderedRow]:
         show = _asterisks if self.mask_numbers else _with_plus if form.plus else _digits
-        return [(show(line.record.caller), show(line.record.receiver), line) for line in lines]
+        return [(show(row.record.caller), show(row.record.receiver), row) for row in rows]
 
 
-_Shown = tuple[str | None, str | None, SandboxStatusRow]
-"""A row before it has its version's names: caller and receiver as shown, and the rest."""
+_RenderedRow = tuple[str | None, str | None, SandboxStatusRow]
+"""Row before the names of its version are applied: rendered caller, rendered receiver, and the row."""
 
 
 def _digits(number: str | None) -> str | None:
@@ -129,8 +135,8 @@ def _asterisks(number: str | None) -> str | None:
     return "*" * len(number) if number else number
 
 
-def _row(kind: type[_Row], shown: _Shown, created_at: str) -> _Row:
-    caller, receiver, (record_id, record, verdict, _) = shown
+def _row(kind: type[_Row], rendered: _RenderedRow, created_at: str) -> _Row:
+    caller, receiver, (record_id, record, verdict, _) = rendered
     return kind(
         id=record_id,
         caller_number=caller,
@@ -145,12 +151,12 @@ def _row(kind: type[_Row], shown: _Shown, created_at: str) -> _Row:
     )
 
 
-def _row_v1(shown: _Shown, batch_id: str | None, account: str, created_at: str) -> _RowV1:
-    caller, receiver, (record_id, record, verdict, elsewhere) = shown
+def _row_v1(rendered: _RenderedRow, batch_id: str | None, account: str, created_at: str) -> _RowV1:
+    caller, receiver, (record_id, record, verdict, foreign_batch) = rendered
     return _RowV1(
         id=record_id,
-        client_account_id=elsewhere.client_account_id if elsewhere else account,
-        batch_id=elsewhere.batch_id if elsewhere else batch_id,
+        client_account_id=foreign_batch.client_account_id if foreign_batch else account,
+        batch_id=foreign_batch.batch_id if foreign_batch else batch_id,
         caller=caller,
         receiver=receiver,
         label_id=record.label_id,

@@ -1,1 +1,1 @@
-"""Tokens, numbers, feature sets, exports and pages of lists in the sandbox."""
+"""Calls without call records: tokens, numbers, feature sets, exports, and pagination of lists."""

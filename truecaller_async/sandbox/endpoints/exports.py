@@ -1,12 +1,14 @@
-"""The deprecated exports: a link to a file, and the file.
+"""Deprecated exports: a link to a file, and the file.
 
-Documented: the two paths, their required parameters, that the answer is a URL, and that the link lives 10 minutes. The
-body of the answer is printed nowhere; its shape is a setting. Everything else is the sandbox's own: parameters that
-are missing or no whole numbers are 400 `{"message"}`, the form of the exports' documented error; the file is CSV with
-invented lines, the same for the same link; a link that is too old, or was never given, is 404; of more than
-`LINKS_MAX` links the oldest are forgotten.
+Documented: the two paths, their required parameters, the answer is a URL, the link is valid for 10 minutes. The body of
+the answer is not documented; its form is a setting. Chosen by the sandbox:
 
-The link leads to the host by which the sandbox was asked, and needs no token.
+- missing or non-integer parameters are 400 `{"message"}`, the documented form of an export error;
+- the file is CSV with generated lines, always the same for the same link;
+- an expired or unknown link is 404;
+- if there are more than `LINKS_MAX` links, the oldest are removed.
+
+The link has the host of the request and needs no token.
 """
 
 from __future__ import annotations
@@ -18,17 +20,20 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from truecaller_async.sandbox.answers import SandboxResponse, answer, not_found, stamp
+from truecaller_async.sandbox.answers import SandboxResponse, answer, not_found, rfc3339
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
 from truecaller_async.sandbox.routing import RouteTarget
 from truecaller_async.sandbox.settings import SandboxSettings
 
 PATH = "/_sandbox/exports/"
-LINK_LIFE = 600.0
+LINK_LIFE_SECONDS = 600.0
+"""Time for which a link is valid."""
 LINKS_MAX = 10_000
-LINES = 12
-SPAN = 86_400.0
-"""The lines of a file are from so many seconds before its link was given."""
+"""Links that are stored."""
+FILE_LINES = 12
+"""Lines of a file."""
+FILE_SPAN_SECONDS = 86_400.0
+"""Maximum age of the lines of a file when its link is created."""
 
 NO_EXPORT = "No CMB found for client Id"
 _HOST = re.compile(r"[\w.:\[\]-]{1,255}", re.ASCII)
@@ -36,25 +41,25 @@ _SECONDS = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
 @attrs.frozen
-class _Kind:
-    """One kind of file: its columns, and the words of its last column."""
+class _FileKind:
+    """Kind of file: its columns and the possible values of the last one."""
 
     columns: tuple[str, ...]
-    words: tuple[str, ...]
+    last_column_values: tuple[str, ...]
 
 
-FEEDBACK = _Kind(("phone_number", "at", "answer"), ("helpful", "not helpful", "wrong person"))
-CALLBACK = _Kind(("phone_number", "at", "slot"), ("morning", "afternoon", "not interested"))
+FEEDBACK = _FileKind(("phone_number", "at", "answer"), ("helpful", "not helpful", "wrong person"))
+CALLBACK = _FileKind(("phone_number", "at", "slot"), ("morning", "afternoon", "not interested"))
 
 
 @attrs.frozen
 class _Link:
-    kind: _Kind
+    kind: _FileKind
     given_at: float
 
 
 class ExportApi:
-    """The links of one account. `new_id` gives a new UUID."""
+    """Export links of one account; `new_id` returns a new UUID."""
 
     def __init__(self, settings: SandboxSettings, new_id: Callable[[], str]) -> None:
         self._settings = settings
@@ -62,37 +67,37 @@ class ExportApi:
         self._links: OrderedDict[str, _Link] = OrderedDict()
 
     def user_feedback(self, target: RouteTarget, headers: Mapping[str, str], now: float) -> SandboxResponse:
-        """A link to the answers of a survey."""
-        return self._asked(FEEDBACK, target, ("from_date",), headers, now)
+        """Return a link to the answers of a survey."""
+        return self._request_link(FEEDBACK, target, ("from_date",), headers, now)
 
     def call_me_back(self, target: RouteTarget, headers: Mapping[str, str], now: float) -> SandboxResponse:
-        """A link to the requests for a call back."""
-        return self._asked(CALLBACK, target, ("from", "to"), headers, now)
+        """Return a link to the requests for a call back."""
+        return self._request_link(CALLBACK, target, ("from", "to"), headers, now)
 
     def file(self, name: str, now: float) -> SandboxResponse:
-        """The file behind a link, by the last segment of its path."""
+        """Return the file of a link, by the last segment of its path."""
         link = self._links.get(name)
-        if link is None or now >= link.given_at + LINK_LIFE:
-            return not_found(f"no such file: a link lives {LINK_LIFE / 60:.0f} minutes")
-        return SandboxResponse(200, {"content-type": "text/csv"}, _lines(name, link).encode())
+        if link is None or now >= link.given_at + LINK_LIFE_SECONDS:
+            return not_found(f"no such file: a link is valid for {LINK_LIFE_SECONDS / 60:.0f} minutes")
+        return SandboxResponse(200, {"content-type": "text/csv"}, _csv(name, link).encode())
 
-    def _asked(
-        self, kind: _Kind, target: RouteTarget, required: tuple[str, ...], headers: Mapping[str, str], now: float
+    def _request_link(
+        self, kind: _FileKind, target: RouteTarget, required: tuple[str, ...], headers: Mapping[str, str], now: float
     ) -> SandboxResponse:
         for name in required:
-            value = target.asked(name)
+            value = target.query_value(name)
             if value is None:
                 return answer({"message": f"{name} is required"}, 400)
             if not _SECONDS.fullmatch(value):
                 return answer({"message": f"{name} must be a whole number"}, 400)
-        if ResponseVariant.BROKEN_EXPORTS in self._settings.oddities:
+        if ResponseVariant.BROKEN_EXPORTS in self._settings.response_variants:
             return answer({"message": NO_EXPORT}, 400)
-        return self._answer(f"http://{_host(headers)}{PATH}{self._link(kind, now)}")
+        return self._answer(f"http://{_host(headers)}{PATH}{self._new_link(kind, now)}")
 
-    def _link(self, kind: _Kind, now: float) -> str:
+    def _new_link(self, kind: _FileKind, now: float) -> str:
         name = f"{self._new_id()}.csv"
         self._links[name] = _Link(kind, now)
-        while len(self._links) > LINKS_MAX or next(iter(self._links.values())).given_at + LINK_LIFE <= now:
+        while len(self._links) > LINKS_MAX or next(iter(self._links.values())).given_at + LINK_LIFE_SECONDS <= now:
             self._links.popitem(last=False)
         return name
 
@@ -107,10 +112,16 @@ def _host(headers: Mapping[str, str]) -> str:
     return host if _HOST.fullmatch(host) else "sandbox.example"
 
 
-def _lines(name: str, link: _Link) -> str:
+def _csv(name: str, link: _Link) -> str:
     rng = random.Random(name)  # noqa: S311 - repeatable on purpose, guards nothing
     rows = [link.kind.columns]
-    for _ in range(LINES):
+    for _ in range(FILE_LINES):
         number = f"9198{rng.randrange(10**8):08d}"
-        rows.append((number, stamp(link.given_at - rng.uniform(0, SPAN)), rng.choice(link.kind.words)))
+        rows.append(
+            (
+                number,
+                rfc3339(link.given_at - rng.uniform(0, FILE_SPAN_SECONDS)),
+                rng.choice(link.kind.last_column_values),
+            )
+        )
     return "".join(",".join(row) + "\n" for row in rows)

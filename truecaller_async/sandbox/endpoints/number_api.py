@@ -1,13 +1,15 @@
-"""Number management: feature sets, the listing and delisting of numbers, and their details.
+"""Number management: feature sets, publishing and delisting of numbers, number details.
 
-Documented: the fields of all answers; a list of 1 to 10,000 numbers; that number details take one filter at a time;
-the two names of the pagination, `pagination_info` and `pagination_information`; that a delisting of numbers that were
-never listed is "failed". The sandbox's own choices, because nothing is printed: the one-filter rule holds for feature
-sets too; a filter that nothing has matches nothing; an unknown feature set is 404; a delisting is "pending" as soon as
-one of its numbers is on its way out, and a listing is always "pending"; a listing for which the account has no room is
-400 `invalid-input`; a list of numbers that is no list of texts is 400 `invalid-input`; details of a
-number whose feature set is without a label have an empty `label_name`, and `call_me_back` "disabled" is the opposite
-of the printed "enabled".
+Documented: the fields of all answers; a request has 1 to 10,000 numbers; number details take one filter at a time; the
+pagination is called `pagination_info` or `pagination_information`; a delisting of numbers that were never listed is
+"failed". Chosen by the sandbox:
+
+- the rule of one filter also applies to feature sets; a filter value without a match gives an empty page;
+- an unknown feature set is 404;
+- a delisting is "pending" if at least one of its numbers is being removed; a listing is always "pending";
+- a listing above the account's number limit, and a list that does not contain texts, is 400 `invalid-input`;
+- number details without a label have an empty `label_name`; `call_me_back` is "disabled" as the opposite of the
+  documented "enabled".
 """
 
 from __future__ import annotations
@@ -17,9 +19,17 @@ from collections.abc import Mapping
 import msgspec
 
 from truecaller_async.sandbox.account import SandboxFeatureSet
-from truecaller_async.sandbox.answers import EMAIL, MADE_AT, SandboxResponse, answer, invalid, not_found, stamp
+from truecaller_async.sandbox.answers import (
+    CONSOLE_CREATED_AT,
+    CONSOLE_EMAIL,
+    SandboxResponse,
+    answer,
+    invalid,
+    not_found,
+    rfc3339,
+)
 from truecaller_async.sandbox.batches.records import INVALID_INPUT
-from truecaller_async.sandbox.endpoints.number_store import Buckets, Entry, NumberStore
+from truecaller_async.sandbox.endpoints.number_store import Buckets, NumberEntry, NumberStore
 from truecaller_async.sandbox.endpoints.pagination import page_of
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
 from truecaller_async.sandbox.routing import RouteTarget
@@ -37,7 +47,7 @@ _BUCKETS = (
     "invalid_numbers",
     "other_feature_set_numbers",
 )
-_WHEN_PUBLISHED = ("migrated_numbers", "delisted_numbers", "updated_numbers")
+_PUBLISH_ONLY_BUCKETS = ("migrated_numbers", "delisted_numbers", "updated_numbers")
 
 
 class _Numbers(msgspec.Struct):
@@ -48,28 +58,30 @@ class _Numbers(msgspec.Struct):
 
 
 class NumberApi:
-    """The feature sets of one account and the numbers in them."""
+    """Feature sets of one account and their numbers."""
 
     def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
-        self._sets: Mapping[str, SandboxFeatureSet] = {one.id: one for one in settings.feature_sets}
+        self._sets: Mapping[str, SandboxFeatureSet] = {
+            feature_set.id: feature_set for feature_set in settings.feature_sets
+        }
         self._label_names = {label.id: label.name for label in settings.labels}
-        self._book = NumberStore(settings.list_after, settings.numbers_limit)
+        self._store = NumberStore(settings.list_after, settings.numbers_limit)
 
     def feature_sets(self, target: RouteTarget) -> SandboxResponse:
-        """A page of feature sets."""
-        asked = _filter_of(target, SET_FILTERS)
+        """Return a page of feature sets."""
+        requested = _filter_of(target, SET_FILTERS)
         page = page_of(target, self._settings.page_limit)
-        if isinstance(asked, SandboxResponse):
-            return asked
+        if isinstance(requested, SandboxResponse):
+            return requested
         if isinstance(page, SandboxResponse):
             return page
-        found = [one for one in self._settings.feature_sets if _fits(one, asked)]
+        found = [feature_set for feature_set in self._settings.feature_sets if _matches_filter(feature_set, requested)]
         return answer(
             {
-                "feature_sets": [self._shown_set(one) for one in page.cut(found)],
+                "feature_sets": [self._feature_set_json(feature_set) for feature_set in page.slice_of(found)],
                 "pagination_info": {
-                    "total_page_count": page.total(len(found)),
+                    "total_page_count": page.page_count(len(found)),
                     "current_page": page.number,
                     "page_limit": page.limit,
                 },
@@ -77,63 +89,72 @@ class NumberApi:
         )
 
     def publish(self, target: RouteTarget, body: bytes, now: float) -> SandboxResponse:
-        """Numbers on their way into a feature set."""
+        """Start publishing numbers in a feature set."""
         numbers = self._numbers_of(target, body)
         if isinstance(numbers, SandboxResponse):
             return numbers
-        buckets = self._book.publish(target.names["featureSetId"], numbers, now)
+        buckets = self._store.publish(target.path_values["featureSetId"], numbers, now)
         if buckets is None:
             return invalid(f"an account has at most {self._settings.numbers_limit} numbers: delist some first")
         head = {
             "client_account_id": self._settings.client_account_id,
-            "created_by_email": EMAIL,
+            "created_by_email": CONSOLE_EMAIL,
             "phone_type": "verified",
         }
-        return answer({**head, **_filled(_BUCKETS, buckets), "status": "pending", **_filled(_WHEN_PUBLISHED, buckets)})
+        return answer(
+            {
+                **head,
+                **_with_all_buckets(_BUCKETS, buckets),
+                "status": "pending",
+                **_with_all_buckets(_PUBLISH_ONLY_BUCKETS, buckets),
+            }
+        )
 
     def delist(self, target: RouteTarget, body: bytes, now: float) -> SandboxResponse:
-        """Numbers on their way out of a feature set."""
+        """Start removing numbers from a feature set."""
         numbers = self._numbers_of(target, body)
         if isinstance(numbers, SandboxResponse):
             return numbers
-        buckets = self._book.delist(target.names["featureSetId"], numbers, now)
+        buckets = self._store.delist(target.path_values["featureSetId"], numbers, now)
         leaving = "existing_numbers" in buckets or "processing_numbers" in buckets
-        odd = not leaving and ResponseVariant.FAILED_DELIST_IS_400 in self._settings.oddities
+        odd = not leaving and ResponseVariant.FAILED_DELIST_IS_400 in self._settings.response_variants
         return answer(
             {
                 "client_account_id": self._settings.client_account_id,
                 "phone_type": "",
-                **_filled(("processing_numbers", *_BUCKETS), buckets),
+                **_with_all_buckets(("processing_numbers", *_BUCKETS), buckets),
                 "status": "pending" if leaving else "failed",
             },
             400 if odd else 200,
         )
 
     def numbers(self, target: RouteTarget, now: float) -> SandboxResponse:
-        """A page of number details."""
-        asked = _filter_of(target, NUMBER_FILTERS)
+        """Return a page of number details."""
+        requested = _filter_of(target, NUMBER_FILTERS)
         page = page_of(target, self._settings.page_limit)
-        if isinstance(asked, SandboxResponse):
-            return asked
+        if isinstance(requested, SandboxResponse):
+            return requested
         if isinstance(page, SandboxResponse):
             return page
-        wanted = {one.id for one in self._settings.feature_sets if _fits(one, asked)}
+        matching_ids = {
+            feature_set.id for feature_set in self._settings.feature_sets if _matches_filter(feature_set, requested)
+        }
         found = [
-            (entry, word)
-            for entry in self._book.entries(now)
-            if entry.feature_set_id in wanted and (word := self._word(entry, now)) is not None
+            (entry, status)
+            for entry in self._store.entries(now)
+            if entry.feature_set_id in matching_ids and (status := self._status_of(entry, now)) is not None
         ]
-        if not found and ResponseVariant.BARE_EMPTY_NUMBERS in self._settings.oddities:
+        if not found and ResponseVariant.BARE_EMPTY_NUMBERS in self._settings.response_variants:
             return answer([])
         return answer(
             {
-                "numbers": [self._shown_number(entry, word, now) for entry, word in page.cut(found)],
-                "pagination_information": {"total_page_count": page.total(len(found))},
+                "numbers": [self._number_json(entry, status, now) for entry, status in page.slice_of(found)],
+                "pagination_information": {"total_page_count": page.page_count(len(found))},
             }
         )
 
     def _numbers_of(self, target: RouteTarget, body: bytes) -> list[str] | SandboxResponse:
-        if target.names["featureSetId"] not in self._sets:
+        if target.path_values["featureSetId"] not in self._sets:
             return not_found("no feature set of this account has this id")
         try:
             numbers = msgspec.json.decode(body, type=_Numbers).phone_numbers
@@ -145,73 +166,73 @@ class NumberApi:
             return invalid(f"phone_numbers must have 1 to {NUMBERS_MAX} numbers, not {len(numbers)}")
         return numbers
 
-    def _word(self, entry: Entry, now: float) -> str | None:
-        """The status that a number shows; None where it shows none yet."""
+    def _status_of(self, entry: NumberEntry, now: float) -> str | None:
+        """Return the status of a number; None if the number is not shown yet."""
         listed = entry.was_listed(now)
-        if self._settings.passage == "hidden":
+        if self._settings.pending_numbers == "hidden":
             return "listed" if listed else None
-        return "listed" if listed and entry.gone_at is None else "pending"
+        return "listed" if listed and entry.removed_at is None else "pending"
 
-    def _shown_number(self, entry: Entry, word: str, now: float) -> dict[str, object]:
+    def _number_json(self, entry: NumberEntry, status: str, now: float) -> dict[str, object]:
         owner = self._sets[entry.feature_set_id]
         return {
             "phone_number": entry.number,
             "phone_type": "verified",
-            "status": word,
+            "status": status,
             "client_account_id": self._settings.client_account_id,
-            "created_by_email": EMAIL,
+            "created_by_email": CONSOLE_EMAIL,
             "department": owner.department_name,
             "operation": owner.calling_operation_name,
             "process": owner.process_name,
             "subprocess": owner.sub_process_name,
             "feature_set_name": owner.name,
             "call_me_back": "enabled" if owner.call_me_back else "disabled",
-            "created_at": stamp(entry.published_at, 6),
-            "updated_at": stamp(entry.changed_at(now), 6),
+            "created_at": rfc3339(entry.published_at, 6),
+            "updated_at": rfc3339(entry.changed_at(now), 6),
             "label_name": self._label_names.get(owner.label_id or "", ""),
         }
 
-    def _shown_set(self, one: SandboxFeatureSet) -> dict[str, object]:
+    def _feature_set_json(self, feature_set: SandboxFeatureSet) -> dict[str, object]:
         return {
-            "id": one.id,
-            "name": one.name,
-            "description": one.description,
-            "status": one.status,
-            "process_id": one.process_id,
+            "id": feature_set.id,
+            "name": feature_set.name,
+            "description": feature_set.description,
+            "status": feature_set.status,
+            "process_id": feature_set.process_id,
             "client_account_id": self._settings.client_account_id,
-            "label_id": one.label_id,
-            "call_reason_id": one.call_reason_id,
+            "label_id": feature_set.label_id,
+            "call_reason_id": feature_set.call_reason_id,
             "video_caller_id": None,
             "business_profile_id": None,
-            "call_me_back": one.call_me_back,
-            "survey": one.survey,
-            "department_id": one.department_id,
-            "department_name": one.department_name,
-            "operation_id": one.operation_id,
-            "calling_operation_id": one.calling_operation_id,
-            "calling_operation_name": one.calling_operation_name,
-            "process_name": one.process_name,
-            "sub_process_name": one.sub_process_name,
-            "created_at": MADE_AT,
-            "updated_at": MADE_AT,
+            "call_me_back": feature_set.call_me_back,
+            "survey": feature_set.survey,
+            "department_id": feature_set.department_id,
+            "department_name": feature_set.department_name,
+            "operation_id": feature_set.operation_id,
+            "calling_operation_id": feature_set.calling_operation_id,
+            "calling_operation_name": feature_set.calling_operation_name,
+            "process_name": feature_set.process_name,
+            "sub_process_name": feature_set.sub_process_name,
+            "created_at": CONSOLE_CREATED_AT,
+            "updated_at": CONSOLE_CREATED_AT,
         }
 
 
 def _filter_of(target: RouteTarget, names: tuple[str, ...]) -> tuple[str, str] | SandboxResponse | None:
-    """The one filter that is asked for, as name and value."""
-    asked = [(name, value) for name in names if (value := target.asked(name)) is not None]
-    if len(asked) > 1:
-        return invalid(f"one filter at a time, not {' and '.join(name for name, _ in asked)}")
-    return asked[0] if asked else None
+    """Return name and value of the requested filter."""
+    requested = [(name, value) for name in names if (value := target.query_value(name)) is not None]
+    if len(requested) > 1:
+        return invalid(f"one filter at a time, not {' and '.join(name for name, _ in requested)}")
+    return requested[0] if requested else None
 
 
-def _fits(one: SandboxFeatureSet, asked: tuple[str, str] | None) -> bool:
-    if asked is None:
+def _matches_filter(feature_set: SandboxFeatureSet, wanted: tuple[str, str] | None) -> bool:
+    if wanted is None:
         return True
-    name, value = asked
-    own: str = one.id if name == "feature_set_id" else getattr(one, name)
-    return own == value
+    name, value = wanted
+    actual: str = feature_set.id if name == "feature_set_id" else getattr(feature_set, name)
+    return actual == value
 
 
-def _filled(names: tuple[str, ...], buckets: Buckets) -> Buckets:
+def _with_all_buckets(names: tuple[str, ...], buckets: Buckets) -> Buckets:
     return {name: buckets.get(name, []) for name in names}

@@ -1,6 +1,6 @@
-"""Pages of a list: `page` and `limit` as every list of the API takes them, the first page being 1.
+"""Pagination of lists: `page` (from 1) and `limit`.
 
-What is said of a `page` or a `limit` that is no whole number from 1 is the sandbox's own.
+The error for a value that is not a positive integer is chosen by the sandbox.
 """
 
 from __future__ import annotations
@@ -21,29 +21,31 @@ _WHOLE = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
 @attrs.frozen
 class PageRequest:
-    """Which piece of a list is asked for."""
+    """Requested page of a list."""
 
     number: int
+    """Page number, from 1."""
     limit: int
+    """Items on a page."""
 
-    def cut(self, items: Sequence[T]) -> Sequence[T]:
-        """The items on this page; none beyond the last one."""
+    def slice_of(self, items: Sequence[T]) -> Sequence[T]:
+        """Return the items on this page; none beyond the last page."""
         start = (self.number - 1) * self.limit
         return items[start : start + self.limit]
 
-    def total(self, count: int) -> int:
-        """How many pages so many items fill; none for no items."""
+    def page_count(self, count: int) -> int:
+        """Return the number of pages for `count` items; 0 for no items."""
         return -(-count // self.limit)
 
 
 def page_of(target: RouteTarget, limit: int) -> PageRequest | SandboxResponse:
-    """The page that a request asks for, with `limit` items where it does not say how many."""
-    asked = {"page": 1, "limit": limit}
-    for name in asked:
-        text = target.asked(name)
+    """Return the requested page, or a 400 answer; `limit` is the default page size."""
+    values = {"page": 1, "limit": limit}
+    for name in values:
+        text = target.query_value(name)
         if text is None:
             continue
         if not _WHOLE.fullmatch(text):
             return invalid(f"{name} must be a whole number from 1")
-        asked[name] = int(text)
-    return PageRequest(asked["page"], asked["limit"])
+        values[name] = int(text)
+    return PageRequest(values["page"], values["limit"])

@@ -1,9 +1,9 @@
-"""Tokens: how they are created, how long they live, whose a request is.
+"""Tokens: creation, lifetime, and authentication of requests.
 
-Documented: the texts for missing fields, a missing header and a token that is no good; their statuses are inferred.
-Missing fields are asked for in the order `api_key`, `key_id`; wrong credentials are a 401 `authorization-error` with
-a text of the sandbox's own. Only tokens that were created are charged to the mint limit. Tokens live side by side; a
-new one ends no other. `X-Public-Access` is not demanded: the copies of the documentation disagree.
+Documented: the texts for missing fields, a missing header and an invalid token; their statuses are inferred. Chosen by
+the sandbox: missing fields are reported in the order `api_key`, `key_id`; wrong credentials are a 401
+`authorization-error`. Only created tokens are counted by the mint limit. A new token does not invalidate older ones.
+`X-Public-Access` is not required, because the copies of the documentation disagree.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from truecaller_async.sandbox.answers import SandboxResponse, error, forbidden, 
 from truecaller_async.sandbox.batches.records import INVALID_INPUT
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
 from truecaller_async.sandbox.settings import SandboxSettings
-from truecaller_async.sandbox.sliding_log import ACCOUNT, AdmissionControl
+from truecaller_async.sandbox.sliding_log import ACCOUNT_HOLDER_ID, AdmissionControl
 
-TOKEN_LENGTH = 64
+TOKEN_CHARS = 64
+"""Length of a token."""
 _TOKEN_LETTERS = string.ascii_letters + string.digits
 
 
@@ -43,7 +44,7 @@ class _Token:
 
 
 class TokenApi:
-    """The tokens of one account. `minted` counts all that were ever created; they are numbered from 1."""
+    """Tokens of one account; `minted` counts all created tokens, which are numbered from 1."""
 
     def __init__(self, settings: SandboxSettings, admission: AdmissionControl, rng: random.Random) -> None:
         self._settings = settings
@@ -53,21 +54,21 @@ class TokenApi:
         self.minted = 0
 
     def mint(self, account: str, body: bytes, now: float) -> SandboxResponse:
-        """A new token for the account in the path, or why there is none."""
-        wrong = self._wrong(account, body)
-        if wrong is not None:
-            return wrong
-        wait = self._admission.admit("mint", ACCOUNT, now)
+        """Return a new token for the account in the path, or an error."""
+        rejection = self._rejection(account, body)
+        if rejection is not None:
+            return rejection
+        wait = self._admission.admit("mint", ACCOUNT_HOLDER_ID, now)
         if wait:
             return answers.rate_limited(wait)
         self.minted += 1
         self._drop_expired(now)
-        value = "".join(self._rng.choices(_TOKEN_LETTERS, k=TOKEN_LENGTH))
+        value = "".join(self._rng.choices(_TOKEN_LETTERS, k=TOKEN_CHARS))
         self._tokens[value] = _Token(self.minted, now + self._settings.token_life)
         return answers.token(value, now)
 
     def token_of(self, headers: Mapping[str, str], now: float) -> int | SandboxResponse:
-        """The number of the token that a request carries, or why it may not pass."""
+        """Return the number of the token of a request, or an error answer."""
         header = headers.get("authorization")
         if not header:
             return error(401, "authorization-error", "Missing authorization header")
@@ -75,15 +76,15 @@ class TokenApi:
         token = self._tokens.get(value.strip()) if scheme.lower() == "bearer" else None
         if token is not None and now < token.expires:
             return token.number
-        if ResponseVariant.PARSE_FAILURE in self._settings.oddities:
-            return answers.unparsed()
+        if ResponseVariant.PARSE_FAILURE in self._settings.response_variants:
+            return answers.token_parse_failure()
         return error(401, "authorization-error", "please login again")
 
-    def live(self, now: float) -> int:
-        """How many tokens work at that moment."""
+    def live_count(self, now: float) -> int:
+        """Return the number of tokens that are valid at this time."""
         return sum(now < token.expires for token in self._tokens.values())
 
-    def _wrong(self, account: str, body: bytes) -> SandboxResponse | None:
+    def _rejection(self, account: str, body: bytes) -> SandboxResponse | None:
         try:
             keys = msgspec.json.decode(body, type=_Keys)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -96,7 +97,7 @@ class TokenApi:
         return None if account == self._settings.client_account_id else forbidden()
 
     def _drop_expired(self, now: float) -> None:
-        """Tokens live equally long, so the first that was made is the first that expires."""
+        """Remove expired tokens. All tokens live equally long, so the oldest expires first."""
         while self._tokens and next(iter(self._tokens.values())).expires <= now:
             _, token = self._tokens.popitem(last=False)
             self._admission.remove(token.number)

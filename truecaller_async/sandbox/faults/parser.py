@@ -1,4 +1,4 @@
-"""A fault plan as a text: what a reader of JSON passes over in silence, and what of it may be said back."""
+"""Checks and error texts of a fault plan that the JSON decoder does not provide."""
 
 from __future__ import annotations
 
@@ -7,46 +7,48 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 
-SHOWN = 60
-"""Characters of a wrong value that are said back."""
+VALUE_MAX_CHARS = 60
+"""Maximum length of a wrong value in an error message."""
 
-HEAD, TAIL = 90, 60
-"""Characters of a long sentence that are kept: what is wrong stands at its beginning, the place at its end."""
+HEAD_CHARS, TAIL_CHARS = 90, 60
+"""Lengths of the start (the problem) and the end (the JSON path) that remain of a long error message."""
 
 
-def unmarked(text: str | bytes) -> str | bytes:
-    """Without the byte order mark that some editors write."""
+def without_bom(text: str | bytes) -> str | bytes:
+    """Return the text without the byte order mark that some editors write."""
     return text.removeprefix("\ufeff") if isinstance(text, str) else text.removeprefix(codecs.BOM_UTF8)
 
 
-def repeated_fields(text: str | bytes) -> Iterator[str]:
-    """The places of fields that stand in one object more than once, in JSON that was found good but for that.
+def duplicate_fields(text: str | bytes) -> Iterator[str]:
+    """Yield the JSON paths of fields that occur more than once in one object.
 
-    Of such fields a reader takes one, and nobody can see which.
+    The text must be valid JSON. A decoder would silently use one of the values.
     """
-    return _repeated(json.loads(text, object_pairs_hook=tuple), "")
+    return _duplicates(json.loads(text, object_pairs_hook=tuple), "")
 
 
-def _repeated(value: object, place: str) -> Iterator[str]:
-    """An object is a tuple of pairs here, and an array a list."""
+def _duplicates(value: object, json_path: str) -> Iterator[str]:
+    """Yield JSON paths; an object is a tuple of pairs here, and an array is a list."""
     if isinstance(value, tuple):
-        before = f"{place}." if place else ""
+        before = f"{json_path}." if json_path else ""
         for name, count in Counter(name for name, _ in value).items():
             if count > 1:
                 yield before + name
         for name, inner in value:
-            yield from _repeated(inner, before + name)
+            yield from _duplicates(inner, before + name)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _repeated(inner, f"{place}[{index}]")
+            yield from _duplicates(inner, f"{json_path}[{index}]")
 
 
-def shown(value: object) -> str:
-    """A value as it is said back."""
+def short_repr(value: object) -> str:
+    """Return the repr of a value, cut to `VALUE_MAX_CHARS`."""
     text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    return text if len(text) <= VALUE_MAX_CHARS else f"{text[:VALUE_MAX_CHARS]}..."
 
 
-def cut_in_the_middle(sentence: str) -> str:
-    """A sentence in which a long value may stand."""
-    return sentence if len(sentence) <= HEAD + TAIL else f"{sentence[:HEAD]}...{sentence[-TAIL:]}"
+def shorten_middle(sentence: str) -> str:
+    """Remove the middle of a sentence that contains a long value."""
+    return (
+        sentence if len(sentence) <= HEAD_CHARS + TAIL_CHARS else f"{sentence[:HEAD_CHARS]}...{sentence[-TAIL_CHARS:]}"
+    )

@@ -1,11 +1,12 @@
-"""What is written on the socket for a reply: by the HTTP library where it is a whole answer, byte by byte where not.
+"""Writer of answers: aiohttp writes complete answers, this module writes damaged ones byte by byte.
 
-`head_of` and `written_of` say, without any I/O, which bytes a manner is made of. `RawHttp` writes them, waits where
-there is something to wait for, and ends the connection: no manner leaves one that could be used again. A body that is
-too large to be built is made piece by piece while it is written, no faster than the client reads.
+`encode_head` and the encoders return the bytes of a delivery mode, without I/O. `RawHttp` writes them, waits if the
+mode has delays, and then closes the connection: no damaged answer leaves a reusable connection. A very large body is
+generated in pieces while it is written, no faster than the client reads.
 
-Nothing here outlives its client. The server cancels a request whose connection is gone (`handler_cancellation`), and
-with it the waiting; and `RawHttp.stop` breaks every connection on which something is still being written or waited for.
+Invariants:
+    - No task outlives its client: aiohttp cancels the handler of a closed connection (`handler_cancellation`).
+    - `RawHttp.stop` aborts each connection with an incomplete answer.
 """
 
 from __future__ import annotations
@@ -22,20 +23,23 @@ from aiohttp import web
 
 from truecaller_async.sandbox.answers import DeliveryMode, SandboxResponse
 
-MIB = 1024 * 1024
-HUGE = 1024 * MIB
-UNPACKED = 200 * MIB
-PIECE = 64 * 1024
-TOO_LONG = 100
-"""Bytes that a lying length promises and that never come."""
+MIB_BYTES = 1024 * 1024
+HUGE_BODY_BYTES = 1024 * MIB_BYTES
+"""Body size of `DeliveryMode.HUGE`."""
+BOMB_UNPACKED_BYTES = 200 * MIB_BYTES
+"""Unpacked body size of `DeliveryMode.BOMB`."""
+PIECE_BYTES = 64 * 1024
+"""Size of one piece of a generated body."""
+EXCESS_LENGTH_BYTES = 100
+"""Bytes by which a false `Content-Length` exceeds the body."""
 LONG_HEADER = b"x-long: " + b"x" * 16 * 1024 + b"\r\n"
 
 NO_LINGER = struct.pack("ii", 1, 0)
-"""A socket that is closed with this option on resets its connection."""
+"""Value of SO_LINGER with which closing a socket resets the connection."""
 
 
-def head_of(reply: SandboxResponse, framing: bytes | None = None) -> bytes:
-    """The head of an answer: its status line, its headers, and how long its body is said to be."""
+def encode_head(reply: SandboxResponse, framing: bytes | None = None) -> bytes:
+    """Return the status line, the headers and the framing headers of an answer."""
     phrase = next((known.phrase for known in HTTPStatus if known == reply.status), "Unknown")
     lines = [f"HTTP/1.1 {reply.status} {phrase}", *(f"{name}: {value}" for name, value in reply.headers.items())]
     framing = _length(len(reply.body)) if framing is None else framing
@@ -47,32 +51,32 @@ def _length(length: int) -> bytes:
 
 
 def _cut(reply: SandboxResponse) -> bytes:
-    return head_of(reply) + reply.body[: len(reply.body) // 2]
+    return encode_head(reply) + reply.body[: len(reply.body) // 2]
 
 
 def _cut_chunked(reply: SandboxResponse) -> bytes:
     chunk = b"%x\r\n" % len(reply.body) + reply.body[: len(reply.body) // 2]
-    return head_of(reply, b"transfer-encoding: chunked\r\n") + chunk
+    return encode_head(reply, b"transfer-encoding: chunked\r\n") + chunk
 
 
 def _cut_unmarked(reply: SandboxResponse) -> bytes:
-    return head_of(reply, b"") + reply.body[: len(reply.body) // 2]
+    return encode_head(reply, b"") + reply.body[: len(reply.body) // 2]
 
 
 def _long_length(reply: SandboxResponse) -> bytes:
-    return head_of(reply, _length(len(reply.body) + TOO_LONG)) + reply.body
+    return encode_head(reply, _length(len(reply.body) + EXCESS_LENGTH_BYTES)) + reply.body
 
 
 def _short_length(reply: SandboxResponse) -> bytes:
-    return head_of(reply, _length(len(reply.body) // 2)) + reply.body
+    return encode_head(reply, _length(len(reply.body) // 2)) + reply.body
 
 
 def _two_lengths(reply: SandboxResponse) -> bytes:
-    return head_of(reply, _length(len(reply.body)) + _length(len(reply.body) + 1)) + reply.body
+    return encode_head(reply, _length(len(reply.body)) + _length(len(reply.body) + 1)) + reply.body
 
 
 def _garbage(reply: SandboxResponse) -> bytes:
-    return b"HTTP/one.one OK then\r\n" + head_of(reply).partition(b"\r\n")[2] + reply.body
+    return b"HTTP/one.one OK then\r\n" + encode_head(reply).partition(b"\r\n")[2] + reply.body
 
 
 def _not_http(_: SandboxResponse) -> bytes:
@@ -80,14 +84,14 @@ def _not_http(_: SandboxResponse) -> bytes:
 
 
 def _long_header(reply: SandboxResponse) -> bytes:
-    return head_of(reply, _length(len(reply.body)) + LONG_HEADER) + reply.body
+    return encode_head(reply, _length(len(reply.body)) + LONG_HEADER) + reply.body
 
 
 def _nothing(_: SandboxResponse) -> bytes:
     return b""
 
 
-WRITTEN: Mapping[DeliveryMode, Callable[[SandboxResponse], bytes]] = MappingProxyType(
+RAW_ENCODERS: Mapping[DeliveryMode, Callable[[SandboxResponse], bytes]] = MappingProxyType(
     {
         DeliveryMode.RESET: _nothing,
         DeliveryMode.CLOSE: _nothing,
@@ -103,77 +107,81 @@ WRITTEN: Mapping[DeliveryMode, Callable[[SandboxResponse], bytes]] = MappingProx
         DeliveryMode.LONG_HEADER: _long_header,
     }
 )
-"""The bytes of the manners that are written at once."""
+"""Encoders of the delivery modes that are written in one piece."""
 
-STAYING = (DeliveryMode.STALL, DeliveryMode.LONG_LENGTH)
-"""After these bytes the connection stays open, and nothing more is said."""
+LEFT_OPEN_MODES = (DeliveryMode.STALL, DeliveryMode.LONG_LENGTH)
+"""Delivery modes in which the connection stays open after the last byte."""
 
 
-def dripped_of(reply: SandboxResponse) -> tuple[bytes, bytes, bytes]:
-    """What is written at once, what byte by byte behind it, and what at once behind that."""
+def drip_parts(reply: SandboxResponse) -> tuple[bytes, bytes, bytes]:
+    """Return the bytes written at once, the bytes written one by one, and the bytes written after them."""
     if reply.mode is DeliveryMode.DRIP:
-        return head_of(reply), reply.body, b""
-    return b"", head_of(reply), reply.body
+        return encode_head(reply), reply.body, b""
+    return b"", encode_head(reply), reply.body
 
 
 def _huge() -> Iterator[bytes]:
-    piece = b" " * PIECE
-    for _ in range(HUGE // PIECE):
+    piece = b" " * PIECE_BYTES
+    for _ in range(HUGE_BODY_BYTES // PIECE_BYTES):
         yield piece
 
 
 def _endless() -> Iterator[bytes]:
-    piece = b" " * PIECE
+    piece = b" " * PIECE_BYTES
     while True:
         yield piece
 
 
 def _bomb() -> Iterator[bytes]:
     packer = zlib.compressobj(9, wbits=31)
-    for _ in range(UNPACKED // MIB):
-        yield packer.compress(b" " * MIB) + packer.flush(zlib.Z_SYNC_FLUSH)
+    for _ in range(BOMB_UNPACKED_BYTES // MIB_BYTES):
+        yield packer.compress(b" " * MIB_BYTES) + packer.flush(zlib.Z_SYNC_FLUSH)
     yield packer.flush()
 
 
-STREAMED: Mapping[DeliveryMode, Callable[[], Iterator[bytes]]] = MappingProxyType(
+STREAMED_BODIES: Mapping[DeliveryMode, Callable[[], Iterator[bytes]]] = MappingProxyType(
     {DeliveryMode.HUGE: _huge, DeliveryMode.ENDLESS: _endless, DeliveryMode.BOMB: _bomb}
 )
-"""The bodies that are made while they are written."""
+"""Generators of the bodies that are produced while they are written."""
 
 
 class RawHttp:
-    """Writes replies. `sleep` waits where a reply is late or comes slowly."""
+    """Writes answers to connections; `sleep` waits for delays."""
 
     def __init__(self, sleep: Callable[[float], Awaitable[object]]) -> None:
         self._sleep = sleep
-        self._held: set[asyncio.Transport] = set()
+        self._open_transports: set[asyncio.Transport] = set()
 
     async def answer(self, request: web.Request, reply: SandboxResponse) -> web.StreamResponse:
-        """Say this reply to this request. What is returned is for the library, which may find the connection gone."""
+        """Write an answer for a request.
+
+        Returns:
+            A response for aiohttp, which can find the connection closed.
+        """
         transport = request.transport
         if transport is None:
             return web.Response()
-        self._held.add(transport)
+        self._open_transports.add(transport)
         try:
             if reply.delay:
                 await self._sleep(reply.delay)
-            return await self._said(request, transport, reply)
+            return await self._respond(request, transport, reply)
         finally:
-            self._held.discard(transport)
+            self._open_transports.discard(transport)
 
     def stop(self) -> None:
-        """Break the connections on which an answer is not complete."""
-        for transport in self._held:
+        """Abort all connections with an incomplete answer."""
+        for transport in self._open_transports:
             transport.abort()
 
-    async def _said(
+    async def _respond(
         self, request: web.Request, transport: asyncio.Transport, reply: SandboxResponse
     ) -> web.StreamResponse:
         if reply.mode is DeliveryMode.WHOLE:
-            return whole(reply)
-        if reply.mode in STREAMED:
+            return full_response(reply)
+        if reply.mode in STREAMED_BODIES:
             return await _stream(request, reply)
-        if reply.mode in WRITTEN:
+        if reply.mode in RAW_ENCODERS:
             await _write(transport, reply)
         else:
             await self._drip(transport, reply)
@@ -181,22 +189,22 @@ class RawHttp:
         return web.Response()
 
     async def _drip(self, transport: asyncio.Transport, reply: SandboxResponse) -> None:
-        before, slowly, behind = dripped_of(reply)
-        transport.write(before + slowly[:1])
-        for place in range(1, len(slowly)):
+        head, dripped, rest = drip_parts(reply)
+        transport.write(head + dripped[:1])
+        for index in range(1, len(dripped)):
             await self._sleep(reply.pace)
-            transport.write(slowly[place : place + 1])
-        transport.write(behind)
+            transport.write(dripped[index : index + 1])
+        transport.write(rest)
 
 
-def whole(reply: SandboxResponse) -> web.Response:
-    """A whole answer, as the library writes it."""
+def full_response(reply: SandboxResponse) -> web.Response:
+    """Return a complete answer for aiohttp."""
     return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
 
 
 async def _write(transport: asyncio.Transport, reply: SandboxResponse) -> None:
-    transport.write(WRITTEN[reply.mode](reply))
-    if reply.mode in STAYING:
+    transport.write(RAW_ENCODERS[reply.mode](reply))
+    if reply.mode in LEFT_OPEN_MODES:
         await asyncio.get_running_loop().create_future()
     if reply.mode is DeliveryMode.RESET:
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
@@ -204,18 +212,18 @@ async def _write(transport: asyncio.Transport, reply: SandboxResponse) -> None:
 
 
 async def _stream(request: web.Request, reply: SandboxResponse) -> web.StreamResponse:
-    """A body without an end of its own, or with one that few will wait for."""
+    """Write a generated body: huge, endless, or a compression bomb."""
     response = web.StreamResponse(status=reply.status, headers=reply.headers)
     if reply.mode is DeliveryMode.HUGE:
-        response.content_length = HUGE
+        response.content_length = HUGE_BODY_BYTES
     if reply.mode is DeliveryMode.BOMB:
         response.headers["content-encoding"] = "gzip"
     response.force_close()
     try:
         await response.prepare(request)
-        for piece in STREAMED[reply.mode]():
+        for piece in STREAMED_BODIES[reply.mode]():
             await response.write(piece)
-            await asyncio.sleep(0)  # a write that finds room gives nobody else a turn
+            await asyncio.sleep(0)  # a write without backpressure does not yield to other tasks
     except ConnectionError:
-        pass  # the client has had enough, as it should
+        pass  # the client closed the connection
     return response

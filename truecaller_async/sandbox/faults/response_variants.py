@@ -1,8 +1,7 @@
-"""Where the documentation contradicts itself, or has a reading that a client should survive, each under a name.
+"""Response variants: other documented forms of an answer, and defects of status rows, by name.
 
-A sandbox without oddities answers as the newest copy of the documentation prints it. Each name here switches one other
-form on; they may be mixed, but for the two envelopes, of which an answer can have only one. What some rows of a
-status do, and which, is decided in `odd_rows`.
+Without variants the sandbox answers as the newest copy of the documentation says. Variants can be combined, except the
+two envelopes `CAMEL_STATUS_INFO` and `FLAT_STATUS_INFO`. `faults.status_rows` implements the row defects.
 """
 
 from __future__ import annotations
@@ -12,44 +11,44 @@ from enum import StrEnum, unique
 
 @unique
 class ResponseVariant(StrEnum):
-    """One other form of an answer. The values are the names that the command line takes.
-
-    `MASKED_NUMBERS`: asterisks for the numbers in a status answer, as in its samples.
-    `CAMEL_STATUS_INFO`: a real-time answer of v2 and v3 is wrapped in `statusInfo`, as one rendering prints it.
-    `FLAT_STATUS_INFO`: it is not wrapped at all, as in the earliest rendering.
-    `PARSE_FAILURE`: a token that is unknown or expired is a 500 "500/50011 - Failed to parse token", not a 401.
-    `EMPTY_V1_PUSH`: a real-time record of v1 that was taken is a 200 without a body.
-    `FAILURE_IN_200`: a refused record, and a refused batch of v1, is a 200 that says so; documented bodies, whose
-    status is printed nowhere.
-    `OPAQUE_BATCH_IDS`: batch ids of v2 and v3 are no UUIDs, as in one sample.
-    `SHUFFLED_ROWS`: the rows of a status answer are not in the order of the request, which nothing promises.
-    `LATE_BATCHES`: a new batch is unknown (404) for `SandboxSettings.late_for` seconds.
-    `MISSING_ROWS`: some records of a batch have no row in its status, for ever.
-    `LATE_ROWS`: some rows appear only `SandboxSettings.late_for` seconds after the others are final.
-    `REPEATED_ROWS`: some rows are there twice, equal.
-    `CONTRADICTING_ROWS`: some rows, once final, are there twice, with success and with failed.
-    `FOREIGN_ROWS`: between the rows are some of another batch, about other numbers. Only v1 rows say whose they are.
-    `OLD_NAMES_IN_ROWS`: the rows of a v2 and v3 status have the names of v1, as in an early rendering.
-    `BARE_EMPTY_NUMBERS`: number details that match nothing are a bare `[]`.
-    `FAILED_DELIST_IS_400`: a delisting that failed has the status 400, which is printed nowhere.
-    `BROKEN_EXPORTS`: the exports answer the documented error, as the vendor's remark "not working" says.
-    """
+    """Alternative form of an answer. The values are the names that the command line accepts."""
 
     MASKED_NUMBERS = "masked-numbers"
+    """Status answers have asterisks instead of numbers, as in the documented samples."""
     CAMEL_STATUS_INFO = "camel-status-info"
+    """A real-time answer of v2 and v3 is wrapped in `statusInfo`, as in one rendering."""
     FLAT_STATUS_INFO = "flat-status-info"
+    """A real-time answer of v2 and v3 is not wrapped, as in the earliest rendering."""
     PARSE_FAILURE = "parse-failure"
+    """An unknown or expired token is 500 "500/50011 - Failed to parse token", not 401."""
     EMPTY_V1_PUSH = "empty-v1-push"
+    """An accepted real-time record of v1 is a 200 without a body."""
     FAILURE_IN_200 = "failure-in-200"
+    """A rejected record, and a rejected batch of v1, is a 200 with a failure in its body.
+
+    The bodies are documented; their status is not.
+    """
     OPAQUE_BATCH_IDS = "opaque-batch-ids"
+    """Batch ids of v2 and v3 are not UUIDs, as in one sample."""
     SHUFFLED_ROWS = "shuffled-rows"
+    """Status rows are not in the order of the request; no order is documented."""
     LATE_BATCHES = "late-batches"
+    """A new batch is unknown (404) for `SandboxSettings.late_for` seconds."""
     MISSING_ROWS = "missing-rows"
+    """Some records of a batch never get a status row."""
     LATE_ROWS = "late-rows"
+    """Some rows appear `SandboxSettings.late_for` seconds after the others are final."""
     REPEATED_ROWS = "repeated-rows"
+    """Some rows occur twice, with equal content."""
     CONTRADICTING_ROWS = "contradicting-rows"
+    """Some rows, once final, occur twice: with success and with failed."""
     FOREIGN_ROWS = "foreign-rows"
+    """Some rows belong to another batch and other numbers. Only v1 rows name their batch."""
     OLD_NAMES_IN_ROWS = "old-names-in-rows"
+    """Status rows of v2 and v3 have the field names of v1, as in an early rendering."""
     BARE_EMPTY_NUMBERS = "bare-empty-numbers"
+    """Number details without a match are a bare `[]`."""
     FAILED_DELIST_IS_400 = "failed-delist-is-400"
+    """A failed delisting has the status 400; its status is not documented."""
     BROKEN_EXPORTS = "broken-exports"
+    """Exports return the documented error, because the vendor marks them "not working"."""

@@ -1,13 +1,13 @@
-"""Endings: what a client gets in the place of an answer, by one word, some with an argument behind a colon.
+"""Fault responses: what a client gets instead of the API's answer, by name, some with an argument.
 
-An ending is told what the API said, or None where the request never reached it. It makes one `Reply` of that:
+A fault response receives the API's answer, or None if the request did not reach the API. It returns one of these:
 
-- one of its own, such as the page of a gateway, and the API's answer is hidden;
-- the API's answer, damaged, cut, dripped or lied about; where there is none, `STAND_IN` is damaged in its place;
-- a connection that ends, or does not.
+- a fixed answer, such as the error page of a gateway; the API's answer is discarded;
+- the API's answer with damage, or in a damaging delivery mode. If the API gave none, `PLACEHOLDER` is damaged;
+- a connection that is closed or stays silent.
 
-`ENDINGS` is the whole repertoire, in the order in which people should read it. A moment in a header, such as
-`Retry-After` with a date, is told against the clock that is in the same answer's `Date`.
+`FAULT_RESPONSES` lists all of them in the order of the documentation. A date in a header, such as `Retry-After`, is
+relative to the `Date` of the same answer.
 """
 
 from __future__ import annotations
@@ -28,27 +28,30 @@ from truecaller_async.sandbox.answers import (
     http_date,
     invalid,
     not_found,
-    unparsed,
+    token_parse_failure,
 )
 
-Make: TypeAlias = Callable[[SandboxResponse | None, str | None, float], SandboxResponse]
-"""What the API said, the argument where one is given, and the server's clock."""
+ResponseFactory: TypeAlias = Callable[[SandboxResponse | None, str | None, float], SandboxResponse]
+"""Takes the API's answer, the argument of the step, and wall-clock seconds."""
 
-DEPTH = 100_000
-DIGITS = 5_000
-PACE = "0.1"
-ELSEWHERE = "https://elsewhere.example/"
+NESTED_LISTS_COUNT = 100_000
+"""Nesting depth of the body of "deep"."""
+LONG_NUMBER_DIGITS = 5_000
+"""Length of the integers of "digits"."""
+DEFAULT_DRIP_SECONDS = "0.1"
+"""Default argument of "drip" and "drip-headers"."""
+REDIRECT_URL = "https://elsewhere.example/"
 
 _SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,6})?", re.ASCII)
 _DATE = re.compile(r"date([+-][0-9]{1,8})", re.ASCII)
 
-STAND_IN = answer({"message": "this request did not reach the API"})
-"""What is damaged where the API was not asked."""
+PLACEHOLDER = answer({"message": "this request did not reach the API"})
+"""Answer that is damaged if the request did not reach the API."""
 
 
 @attrs.frozen
 class Argument:
-    """What may stand behind the colon. `rule` ends the sentence "it must be"."""
+    """Argument of a step. `rule` completes the sentence "it must be"."""
 
     name: str
     rule: str
@@ -57,9 +60,9 @@ class Argument:
 
 @attrs.frozen
 class FaultResponse:
-    """How the reply is made, and what argument it takes, if any."""
+    """Factory of an answer, and the argument that it takes."""
 
-    make: Make
+    make: ResponseFactory
     argument: Argument | None = None
 
 
@@ -67,8 +70,11 @@ def _is_seconds(text: str) -> bool:
     return _SECONDS.fullmatch(text) is not None and float(text) > 0
 
 
-def _is_wait(text: str) -> bool:
-    """A date that is written wrongly would go out as a word, and nobody would notice."""
+def _is_retry_after(text: str) -> bool:
+    """Return whether the text is a valid argument.
+
+    A misspelled date is rejected, because it would be sent as plain text without a warning.
+    """
     if text[:4].lower() == "date":
         return _DATE.fullmatch(text) is not None
     return text.isprintable()
@@ -78,18 +84,18 @@ SECONDS = Argument("SECONDS", "seconds above 0 and below 100,000, with 6 decimal
 WAIT = Argument(
     "WAIT",
     'date+N or date-N, where N is 1 to 8 digits, or any text on one line that does not begin with "date"',
-    _is_wait,
+    _is_retry_after,
 )
 URL = Argument("URL", "any text on one line", str.isprintable)
 
 
 def seconds_of(text: str) -> float:
-    """The seconds in a good argument."""
+    """Return the seconds of a valid argument."""
     return float(text)
 
 
 def find(step: str) -> tuple[FaultResponse, str | None] | None:
-    """The ending that this step names, and its argument; None where it is no ending, or its argument is wrong."""
+    """Return the fault response and the argument that a step names; None if the step is not valid."""
     name, colon, argument = step.partition(":")
     ending = FAULT_RESPONSES.get(name)
     if ending is None:
@@ -101,7 +107,7 @@ def find(step: str) -> tuple[FaultResponse, str | None] | None:
 
 
 def rule_for(step: str) -> str:
-    """What a step must be that is no ending."""
+    """Return the rule that an invalid step breaks."""
     name, colon, _ = step.partition(":")
     ending = FAULT_RESPONSES.get(name)
     if ending is None or not colon:
@@ -111,21 +117,21 @@ def rule_for(step: str) -> str:
     return f"{name}:{ending.argument.name}, with {ending.argument.rule}"
 
 
-def _own(reply: SandboxResponse) -> Make:
-    """Always this reply."""
-    return lambda _said, _argument, _now: reply
+def _fixed(reply: SandboxResponse) -> ResponseFactory:
+    """Return a factory that always returns this answer."""
+    return lambda _api_answer, _argument, _now: reply
 
 
-def _page(status: int, title: str) -> SandboxResponse:
-    """What a gateway says in the place of the API."""
+def _gateway_page(status: int, title: str) -> SandboxResponse:
+    """Return the error page of a gateway."""
     text = f"<html>\n<head><title>{status} {title}</title></head>\n<body><h1>{status} {title}</h1></body>\n</html>\n"
     return SandboxResponse(status, {"content-type": "text/html"}, text.encode())
 
 
-def _later(reply: SandboxResponse) -> Make:
-    """This reply; with an argument, that is its `Retry-After`."""
+def _with_retry_after(reply: SandboxResponse) -> ResponseFactory:
+    """Return a factory that adds its argument as `Retry-After`."""
 
-    def make(_said: SandboxResponse | None, argument: str | None, now: float) -> SandboxResponse:
+    def make(_api_answer: SandboxResponse | None, argument: str | None, now: float) -> SandboxResponse:
         if argument is None:
             return reply
         date = _DATE.fullmatch(argument)
@@ -135,101 +141,101 @@ def _later(reply: SandboxResponse) -> Make:
     return make
 
 
-def _redirect(status: int) -> Make:
-    def make(_said: SandboxResponse | None, argument: str | None, _now: float) -> SandboxResponse:
-        return SandboxResponse(status, {"location": ELSEWHERE if argument is None else argument}, b"")
+def _redirect(status: int) -> ResponseFactory:
+    def make(_api_answer: SandboxResponse | None, argument: str | None, _now: float) -> SandboxResponse:
+        return SandboxResponse(status, {"location": REDIRECT_URL if argument is None else argument}, b"")
 
     return make
 
 
-def _body(body: bytes) -> Make:
-    """A 200 in JSON with this body."""
-    return _own(attrs.evolve(STAND_IN, body=body))
+def _json_body(body: bytes) -> ResponseFactory:
+    """Return a factory for a 200 with this body, declared as JSON."""
+    return _fixed(attrs.evolve(PLACEHOLDER, body=body))
 
 
-def _damaged(said: SandboxResponse | None) -> SandboxResponse:
-    """What there is to be damaged: an answer with a body."""
-    return said if said is not None and said.body else STAND_IN
+def _answer_to_damage(api_answer: SandboxResponse | None) -> SandboxResponse:
+    """Return the API's answer if it has a body, otherwise the placeholder."""
+    return api_answer if api_answer is not None and api_answer.body else PLACEHOLDER
 
 
-def _as_text(said: SandboxResponse | None, _argument: str | None, _now: float) -> SandboxResponse:
-    reply = _damaged(said)
+def _as_text(api_answer: SandboxResponse | None, _argument: str | None, _now: float) -> SandboxResponse:
+    reply = _answer_to_damage(api_answer)
     return attrs.evolve(reply, headers={**reply.headers, "content-type": "text/plain; charset=utf-8"})
 
 
-def _half(said: SandboxResponse | None, _argument: str | None, _now: float) -> SandboxResponse:
-    reply = _damaged(said)
+def _half(api_answer: SandboxResponse | None, _argument: str | None, _now: float) -> SandboxResponse:
+    reply = _answer_to_damage(api_answer)
     return attrs.evolve(reply, body=reply.body[: len(reply.body) // 2])
 
 
-def _in(manner: DeliveryMode) -> Make:
-    """The API's own answer, in this manner."""
-    return lambda said, _argument, _now: attrs.evolve(_damaged(said), mode=manner)
+def _delivered(mode: DeliveryMode) -> ResponseFactory:
+    """Return a factory for the API's answer in this delivery mode."""
+    return lambda api_answer, _argument, _now: attrs.evolve(_answer_to_damage(api_answer), mode=mode)
 
 
-def _dripped(manner: DeliveryMode) -> Make:
-    def make(said: SandboxResponse | None, argument: str | None, _now: float) -> SandboxResponse:
-        return attrs.evolve(_damaged(said), mode=manner, pace=seconds_of(argument or PACE))
+def _dripped(mode: DeliveryMode) -> ResponseFactory:
+    def make(api_answer: SandboxResponse | None, argument: str | None, _now: float) -> SandboxResponse:
+        return attrs.evolve(_answer_to_damage(api_answer), mode=mode, pace=seconds_of(argument or DEFAULT_DRIP_SECONDS))
 
     return make
 
 
-def _as_it_is(said: SandboxResponse | None, _argument: str | None, _now: float) -> SandboxResponse:
-    if said is None:
-        raise AssertionError("a request that is answered by the API has reached it")
-    return said
+def _unchanged(api_answer: SandboxResponse | None, _argument: str | None, _now: float) -> SandboxResponse:
+    if api_answer is None:
+        raise AssertionError('the step "answer" needs the answer of the API')
+    return api_answer
 
 
-def _everywhere(value: bytes) -> bytes:
-    """An answer in which every call finds this value where it looks."""
+def _in_every_field(value: bytes) -> bytes:
+    """Return a JSON object that has this value in each field that a client reads."""
     names = (b"token", b"batch_id", b"status", b"message", b"data", b"numbers", b"feature_sets", b"url")
     return b"{" + b", ".join(b'"%s": %s' % (name, value) for name in names) + b"}"
 
 
 FAULT_RESPONSES: Mapping[str, FaultResponse] = MappingProxyType(
     {
-        "answer": FaultResponse(_as_it_is),
-        "reset": FaultResponse(_in(DeliveryMode.RESET)),
-        "close": FaultResponse(_in(DeliveryMode.CLOSE)),
-        "stall": FaultResponse(_in(DeliveryMode.STALL)),
-        "400": FaultResponse(_own(invalid("the request is not valid"))),
-        "401": FaultResponse(_own(error(401, "authorization-error", "please login again"))),
-        "403": FaultResponse(_own(forbidden())),
-        "404": FaultResponse(_own(not_found("there is no such thing"))),
-        "parse-token": FaultResponse(_own(unparsed())),
-        "500": FaultResponse(_own(error(500, "internal-server-error", "something went wrong"))),
-        "502": FaultResponse(_own(_page(502, "Bad Gateway"))),
-        "503": FaultResponse(_later(_page(503, "Service Unavailable")), WAIT),
-        "504": FaultResponse(_own(_page(504, "Gateway Timeout"))),
-        "520": FaultResponse(_own(_page(520, "Unknown Error"))),
-        "429": FaultResponse(_later(answer({"message": "Too Many Requests"}, 429)), WAIT),
+        "answer": FaultResponse(_unchanged),
+        "reset": FaultResponse(_delivered(DeliveryMode.RESET)),
+        "close": FaultResponse(_delivered(DeliveryMode.CLOSE)),
+        "stall": FaultResponse(_delivered(DeliveryMode.STALL)),
+        "400": FaultResponse(_fixed(invalid("the request is not valid"))),
+        "401": FaultResponse(_fixed(error(401, "authorization-error", "please login again"))),
+        "403": FaultResponse(_fixed(forbidden())),
+        "404": FaultResponse(_fixed(not_found("there is no such thing"))),
+        "parse-token": FaultResponse(_fixed(token_parse_failure())),
+        "500": FaultResponse(_fixed(error(500, "internal-server-error", "something went wrong"))),
+        "502": FaultResponse(_fixed(_gateway_page(502, "Bad Gateway"))),
+        "503": FaultResponse(_with_retry_after(_gateway_page(503, "Service Unavailable")), WAIT),
+        "504": FaultResponse(_fixed(_gateway_page(504, "Gateway Timeout"))),
+        "520": FaultResponse(_fixed(_gateway_page(520, "Unknown Error"))),
+        "429": FaultResponse(_with_retry_after(answer({"message": "Too Many Requests"}, 429)), WAIT),
         **{str(status): FaultResponse(_redirect(status), URL) for status in (301, 302, 303, 307, 308)},
-        "html": FaultResponse(_own(_page(200, "Sign in"))),
+        "html": FaultResponse(_fixed(_gateway_page(200, "Sign in"))),
         "text": FaultResponse(_as_text),
         "half": FaultResponse(_half),
-        "empty": FaultResponse(_body(b"")),
-        "object": FaultResponse(_body(b"{}")),
-        "list": FaultResponse(_body(b"[]")),
-        "null": FaultResponse(_body(b"null")),
-        "bad-utf8": FaultResponse(_body(_everywhere(b'"\xff\xfe"'))),
-        "nan": FaultResponse(_body(_everywhere(b"NaN"))),
-        "deep": FaultResponse(_body(b"[" * DEPTH)),
-        "digits": FaultResponse(_body(_everywhere(b"9" * DIGITS))),
-        "surrogate": FaultResponse(_body(_everywhere(b'"\\ud800"'))),
-        "cut": FaultResponse(_in(DeliveryMode.CUT)),
-        "cut-chunked": FaultResponse(_in(DeliveryMode.CUT_CHUNKED)),
-        "cut-unmarked": FaultResponse(_in(DeliveryMode.CUT_UNMARKED)),
-        "long-length": FaultResponse(_in(DeliveryMode.LONG_LENGTH)),
-        "short-length": FaultResponse(_in(DeliveryMode.SHORT_LENGTH)),
-        "two-lengths": FaultResponse(_in(DeliveryMode.TWO_LENGTHS)),
-        "huge": FaultResponse(_own(attrs.evolve(STAND_IN, mode=DeliveryMode.HUGE))),
-        "endless": FaultResponse(_own(attrs.evolve(STAND_IN, mode=DeliveryMode.ENDLESS))),
-        "bomb": FaultResponse(_own(attrs.evolve(STAND_IN, mode=DeliveryMode.BOMB))),
+        "empty": FaultResponse(_json_body(b"")),
+        "object": FaultResponse(_json_body(b"{}")),
+        "list": FaultResponse(_json_body(b"[]")),
+        "null": FaultResponse(_json_body(b"null")),
+        "bad-utf8": FaultResponse(_json_body(_in_every_field(b'"\xff\xfe"'))),
+        "nan": FaultResponse(_json_body(_in_every_field(b"NaN"))),
+        "deep": FaultResponse(_json_body(b"[" * NESTED_LISTS_COUNT)),
+        "digits": FaultResponse(_json_body(_in_every_field(b"9" * LONG_NUMBER_DIGITS))),
+        "surrogate": FaultResponse(_json_body(_in_every_field(b'"\\ud800"'))),
+        "cut": FaultResponse(_delivered(DeliveryMode.CUT)),
+        "cut-chunked": FaultResponse(_delivered(DeliveryMode.CUT_CHUNKED)),
+        "cut-unmarked": FaultResponse(_delivered(DeliveryMode.CUT_UNMARKED)),
+        "long-length": FaultResponse(_delivered(DeliveryMode.LONG_LENGTH)),
+        "short-length": FaultResponse(_delivered(DeliveryMode.SHORT_LENGTH)),
+        "two-lengths": FaultResponse(_delivered(DeliveryMode.TWO_LENGTHS)),
+        "huge": FaultResponse(_fixed(attrs.evolve(PLACEHOLDER, mode=DeliveryMode.HUGE))),
+        "endless": FaultResponse(_fixed(attrs.evolve(PLACEHOLDER, mode=DeliveryMode.ENDLESS))),
+        "bomb": FaultResponse(_fixed(attrs.evolve(PLACEHOLDER, mode=DeliveryMode.BOMB))),
         "drip": FaultResponse(_dripped(DeliveryMode.DRIP), SECONDS),
         "drip-headers": FaultResponse(_dripped(DeliveryMode.DRIP_HEADERS), SECONDS),
-        "garbage": FaultResponse(_in(DeliveryMode.GARBAGE)),
-        "not-http": FaultResponse(_in(DeliveryMode.NOT_HTTP)),
-        "long-header": FaultResponse(_in(DeliveryMode.LONG_HEADER)),
+        "garbage": FaultResponse(_delivered(DeliveryMode.GARBAGE)),
+        "not-http": FaultResponse(_delivered(DeliveryMode.NOT_HTTP)),
+        "long-header": FaultResponse(_delivered(DeliveryMode.LONG_HEADER)),
     }
 )
-"""Everything that can be said in the place of the API's own answer, by name."""
+"""All fault responses by name."""

@@ -1,13 +1,13 @@
-"""Rows of a status that should not be as they are: missing, late, twice, at odds with each other, of another batch.
+"""Defects of batch status rows: missing, late, repeated, contradicting, or of another batch.
 
-One record in `EVERY` is concerned by each of these oddities, and at least one in every batch. Which one comes from the
-oddity's name and the batch's own seed, so that two polls and two runs of the same seed see the same rows; several
-oddities may meet at one record, and where its row is missing there is nothing to repeat.
-
-A foreign row is about numbers that nobody has (no country has the code 999) and a window an hour earlier, and says the
-opposite of the row that it follows: a client that takes it for its own claims something false. In v1 it names the
-other batch and the other account. Where everything that a row shows could be ours, no client could tell; such a row is
-not made here.
+Algorithm:
+    Each variant affects one record in `FAULT_INTERVAL_RECORDS`, and at least one per batch. The variant's name and the
+    seed of the batch select the records, so two polls and two runs with the same seed get the same rows. Several
+    variants can affect the same record; if its row is missing, nothing is repeated.
+Invariants:
+    - A foreign row has numbers that cannot exist (country code 999 is unassigned), a window one hour earlier, and the
+      opposite status of the row before it. A client that accepts it reports a wrong result.
+    - In v1 a foreign row names its own batch and account. Rows that no client could distinguish are not generated.
 """
 
 from __future__ import annotations
@@ -23,84 +23,90 @@ from truecaller_async.sandbox.batches.applied_posts import BY_LAST_DIGITS, SUCCE
 from truecaller_async.sandbox.batches.records import Record
 from truecaller_async.sandbox.faults.response_variants import ResponseVariant
 
-EVERY = 25
-NOBODYS_CODE = "999"
+FAULT_INTERVAL_RECORDS = 25
+"""One of this many records is affected."""
+UNASSIGNED_COUNTRY_CODE = "999"
+"""Country code without numbers."""
 HOUR_MS = 60 * 60 * 1000
 
-ODD_ROWS = (
+ROW_VARIANTS = (
     ResponseVariant.MISSING_ROWS,
     ResponseVariant.LATE_ROWS,
     ResponseVariant.REPEATED_ROWS,
     ResponseVariant.CONTRADICTING_ROWS,
     ResponseVariant.FOREIGN_ROWS,
 )
-GONE = frozenset({ResponseVariant.MISSING_ROWS, ResponseVariant.LATE_ROWS})
+"""Variants that this module implements."""
+REMOVING_VARIANTS = frozenset({ResponseVariant.MISSING_ROWS, ResponseVariant.LATE_ROWS})
+"""Variants that remove a row."""
 
 FAILED = BY_LAST_DIGITS["13"]
 
 
-class Elsewhere(NamedTuple):
-    """Another batch, of another account."""
+class ForeignBatch(NamedTuple):
+    """Batch of another account."""
 
     batch_id: str
     client_account_id: str
 
 
 class SandboxStatusRow(NamedTuple):
-    """A row: the record's id, the record, its status, and where it belongs if not here."""
+    """One status row; `foreign_batch` is None in a row of the requested batch."""
 
     record_id: str
     record: Record
     verdict: RecordVerdict
-    elsewhere: Elsewhere | None = None
+    foreign_batch: ForeignBatch | None = None
 
 
 @attrs.frozen
 class StatusRowFaults:
-    """The oddities that are on. `late_for`: seconds from the last final word of a batch to its late rows."""
+    """Enabled row variants."""
 
-    oddities: frozenset[ResponseVariant]
+    variants: frozenset[ResponseVariant]
+    """All enabled variants; others than row variants are ignored."""
     late_for: float
+    """Seconds from the last final status of a batch to its late rows."""
 
-    def of_batch(
-        self, applied: AppliedPost, lines: Iterable[SandboxStatusRow], now: float
-    ) -> Iterable[SandboxStatusRow]:
-        """The rows that are shown at that moment, out of one for each record in the order of the request."""
-        at = {oddity: _places(oddity, applied) for oddity in ODD_ROWS if oddity in self.oddities}
+    def apply(self, applied: AppliedPost, rows: Iterable[SandboxStatusRow], now: float) -> Iterable[SandboxStatusRow]:
+        """Return the rows to show at this time, given one row per record in the order of the request."""
+        affected = {
+            variant: _affected_indexes(variant, applied) for variant in ROW_VARIANTS if variant in self.variants
+        }
         if now >= applied.final_at + applied.spread + self.late_for:
-            at.pop(ResponseVariant.LATE_ROWS, None)
-        return _changed(applied, lines, at) if at else lines
+            affected.pop(ResponseVariant.LATE_ROWS, None)
+        return _with_faults(applied, rows, affected) if affected else rows
 
 
-def _places(oddity: ResponseVariant, applied: AppliedPost) -> range:
-    """Which records of a batch an oddity concerns, by index."""
-    dice, count = _dice(oddity, applied), len(applied.records)
-    return range(dice.randrange(min(EVERY, count)), count, EVERY)
+def _affected_indexes(variant: ResponseVariant, applied: AppliedPost) -> range:
+    """Return the indexes of the records that a variant affects."""
+    rng, count = _rng_for(variant, applied), len(applied.records)
+    return range(rng.randrange(min(FAULT_INTERVAL_RECORDS, count)), count, FAULT_INTERVAL_RECORDS)
 
 
-def _changed(
-    applied: AppliedPost, lines: Iterable[SandboxStatusRow], at: Mapping[ResponseVariant, range]
+def _with_faults(
+    applied: AppliedPost, rows: Iterable[SandboxStatusRow], affected: Mapping[ResponseVariant, range]
 ) -> Iterator[SandboxStatusRow]:
-    others = _dice("others", applied)
-    elsewhere = Elsewhere(_an_id(others), _an_id(others))
-    for index, line in enumerate(lines):
-        met = {oddity for oddity, places in at.items() if index in places}
-        if met.isdisjoint(GONE):
-            yield line
-            if ResponseVariant.REPEATED_ROWS in met:
-                yield line
-            if ResponseVariant.CONTRADICTING_ROWS in met and line.verdict == applied.verdict(index):
-                yield line._replace(verdict=_opposite(line.verdict))
-        if ResponseVariant.FOREIGN_ROWS in met:
+    rng = _rng_for("others", applied)
+    foreign_batch = ForeignBatch(_random_uuid(rng), _random_uuid(rng))
+    for index, row in enumerate(rows):
+        affecting = {variant for variant, indexes in affected.items() if index in indexes}
+        if affecting.isdisjoint(REMOVING_VARIANTS):
+            yield row
+            if ResponseVariant.REPEATED_ROWS in affecting:
+                yield row
+            if ResponseVariant.CONTRADICTING_ROWS in affecting and row.verdict == applied.verdict(index):
+                yield row._replace(verdict=_opposite(row.verdict))
+        if ResponseVariant.FOREIGN_ROWS in affecting:
             verdict = _opposite(applied.verdict(index))
-            yield SandboxStatusRow(_an_id(others), _anothers(line.record, others), verdict, elsewhere)
+            yield SandboxStatusRow(_random_uuid(rng), _foreign_record(row.record, rng), verdict, foreign_batch)
 
 
-def _anothers(record: Record, dice: random.Random) -> Record:
-    """A record of another batch of the same kind."""
+def _foreign_record(record: Record, rng: random.Random) -> Record:
+    """Return a record of another batch with a similar content."""
     return Record(
-        _nobodys_number(dice),
-        _nobodys_number(dice),
+        _unassigned_number(rng),
+        _unassigned_number(rng),
         None if record.starts_at is None else record.starts_at - HOUR_MS,
         None if record.ends_at is None else record.ends_at - HOUR_MS,
         record.label_id,
@@ -113,13 +119,13 @@ def _opposite(verdict: RecordVerdict) -> RecordVerdict:
     return FAILED if verdict == SUCCESS else SUCCESS
 
 
-def _dice(name: str, applied: AppliedPost) -> random.Random:
+def _rng_for(name: str, applied: AppliedPost) -> random.Random:
     return random.Random(f"{name} {applied.id_seed}")  # noqa: S311 - repeatable on purpose, guards nothing
 
 
-def _an_id(dice: random.Random) -> str:
-    return str(uuid.UUID(int=dice.getrandbits(128), version=4))
+def _random_uuid(rng: random.Random) -> str:
+    return str(uuid.UUID(int=rng.getrandbits(128), version=4))
 
 
-def _nobodys_number(dice: random.Random) -> str:
-    return f"{NOBODYS_CODE}{dice.randrange(10**9):09d}"
+def _unassigned_number(rng: random.Random) -> str:
+    return f"{UNASSIGNED_COUNTRY_CODE}{rng.randrange(10**9):09d}"

@@ -1,1 +1,1 @@
-"""The TrustCaller API of the sandbox."""
+"""TrustCaller API of the sandbox: its settings, and the state that answers requests."""

@@ -1,1 +1,1 @@
-"""Webhooks of the sandbox: event bodies, the sender, and the path to order them."""
+"""Webhooks of the sandbox: event bodies, delivery with retries, and the path that orders events."""

@@ -1,11 +1,12 @@
-"""The path /_sandbox/webhooks, by which a program in any language has webhooks fired, and looks at what came of them.
+"""Path /_sandbox/webhooks: order webhook events and read the delivery log over HTTP.
 
-    POST    {"url", "kind", "count", "duplicates", "shuffle", "senders"}, all optional where a URL was named before
-    GET     the log of attempts; ?after=N&limit=M pages
-    DELETE  the webhooks are deleted: what is still pending ends as "webhook deleted"
+    POST    {"url", "kind", "count", "duplicates", "shuffle", "senders"}; "url" is optional if the sandbox has a
+            default URL, all others are optional
+    GET     the delivery log; ?after=N&limit=M
+    DELETE  delete the webhooks: pending deliveries end with "webhook deleted"
 
-A POST must be of the type application/json, so that a web page in somebody's browser cannot have anything sent. No
-answer shows the path or the query of a URL.
+A POST must have the type application/json, so that a web page in a browser cannot send one to another origin. Answers
+contain no path and no query of a URL, because these can contain the key.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from truecaller_async.sandbox.webhooks.events import EventKind, WebhookEvent
 from truecaller_async.sandbox.webhooks.sender import WebhookOrder, WebhookSender
 
 PATH = "/_sandbox/webhooks"
-PAGE = 1000
+PAGE_SIZE = 1000
+"""Default page size of the delivery log."""
 PAGE_MAX = 100_000
-ALL = "all"
+ALL_KINDS = "all"
 METHODS = "GET, POST, DELETE"
 
 _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
@@ -33,7 +35,7 @@ _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 class _Order(msgspec.Struct, forbid_unknown_fields=True):
     url: str | None = None
-    kind: str = ALL
+    kind: str = ALL_KINDS
     count: int = 1
     duplicates: float = 0.0
     shuffle: bool = False
@@ -44,58 +46,72 @@ class _Order(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class WebhookApi:
-    """Takes orders. `usual` is the URL where an order names none, `fire` carries one out and gives its events."""
+    """Handler of /_sandbox/webhooks.
+
+    Args:
+        default_url: URL for orders that name none.
+        send: sends the events of an order and returns them.
+        sender: has the delivery log.
+    """
 
     def __init__(
-        self, usual: Secret | None, fire: Callable[[WebhookOrder], list[WebhookEvent]], sender: WebhookSender
+        self, default_url: Secret | None, send: Callable[[WebhookOrder], list[WebhookEvent]], sender: WebhookSender
     ) -> None:
-        self._usual = usual
-        self._fire = fire
+        self._default_url = default_url
+        self._send = send
         self._sender = sender
 
     def handle(self, method: str, query: str, headers: Mapping[str, str], body: bytes, pending: int) -> SandboxResponse:
-        """Answer one request; `pending` is how many sendings are not at their end. Raises nothing."""
+        """Answer one request. Raises nothing.
+
+        Args:
+            method: HTTP method.
+            query: query string.
+            headers: headers with lower-case names.
+            body: body in bytes.
+            pending: number of deliveries that have not ended.
+        """
         if method == "GET":
-            return self._told(query, pending)
+            return self._log_page(query, pending)
         if method == "POST":
-            return self._ordered(headers, body)
+            return self._accept_order(headers, body)
         if method == "DELETE":
             self._sender.clear()
             return answer({"deleted": True})
         return not_allowed(METHODS)
 
-    def _ordered(self, headers: Mapping[str, str], body: bytes) -> SandboxResponse:
+    def _accept_order(self, headers: Mapping[str, str], body: bytes) -> SandboxResponse:
         if headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
-            return error(415, "unsupported-media-type", f"an order must be of the type {JSON}")
+            return error(415, "unsupported-media-type", f"an order must have the content type {JSON}")
         try:
-            events = self._fire(self._volley(body))
-        except ConfigError as wrong:
-            return invalid(str(wrong))
-        return answer({"fired": len(events), "event_ids": [event.event_id for event in events]}, 202)
+            events = self._send(self._parse_order(body))
+        except ConfigError as problem:
+            return invalid(str(problem))
+        return answer({"queued": len(events), "event_ids": [event.event_id for event in events]}, 202)
 
-    def _volley(self, body: bytes) -> WebhookOrder:
+    def _parse_order(self, body: bytes) -> WebhookOrder:
         try:
             order = msgspec.json.decode(body or b"{}", type=_Order)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise ConfigError(
-                'the order is not of the form {"url": text, "kind": text, "count": number, "duplicates": number, '
-                '"shuffle": true or false, "senders": number}'
+                'the order is not valid: it must have the form {"url": text, "kind": text, "count": number, '
+                '"duplicates": number, "shuffle": true or false, "senders": number}'
             ) from None
-        url = self._usual if order.url is None else Secret(order.url)
+        url = self._default_url if order.url is None else Secret(order.url)
         if url is None:
-            raise ConfigError('name a "url" in the order, or start the sandbox with --webhook')
+            raise ConfigError('the order has no "url": add one, or start the sandbox with --webhook')
         return WebhookOrder(
             url=url,
-            kinds=tuple(EventKind) if order.kind == ALL else (order.kind,),
+            kinds=tuple(EventKind) if order.kind == ALL_KINDS else (order.kind,),
             count=order.count,
             duplicates=order.duplicates,
             shuffle=order.shuffle,
             senders=order.senders,
         )
 
-    def _told(self, query: str, pending: int) -> SandboxResponse:
-        asked = dict(parse_qsl(query))
-        after, limit = asked.get("after", "0"), asked.get("limit", str(PAGE))
+    def _log_page(self, query: str, pending: int) -> SandboxResponse:
+        parameters = dict(parse_qsl(query))
+        after, limit = parameters.get("after", "0"), parameters.get("limit", str(PAGE_SIZE))
         if not (_NUMBER.fullmatch(after) and _NUMBER.fullmatch(limit)):
             return invalid("after and limit must be whole numbers")
         attempts = self._sender.attempts(int(after), min(int(limit), PAGE_MAX))

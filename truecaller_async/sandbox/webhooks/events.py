@@ -1,14 +1,14 @@
-"""The bodies of the two webhook events, in the four forms that the documentation prints.
+"""Bodies of webhook events, in the four documented forms.
 
-    slot_picker        a user chose a day and a half hour to be called back
-    sim_info_missing   the same, but the phone could not say its number: a sentence stands in its place
-    not_interested     a user does not want to be called back
+    slot_picker        a user chose a day and a half hour for a call back
+    sim_info_missing   the same, but the phone could not read its number: a sentence replaces the number
+    not_interested     a user does not want a call back
     user_feedback      a user answered the questions after a call
 
-They are about calls that the sandbox has seen: a business number and a person it called, drawn from those given, or
-invented where there are none. Every time is a decimal string of seconds. The chosen half hour is on the next day, and
-date and weekday are those of its beginning in UTC. The sandbox's own choice: in `sim_info_missing` date, weekday and
-window agree, where the printed sample contradicts itself.
+The events are about calls that the sandbox received: a business number and a called number of the given contacts, or
+generated numbers if there are none. Times are decimal texts of seconds. The chosen half hour is on the next day; date
+and weekday are those of its start in UTC. Chosen by the sandbox: in `sim_info_missing` date, weekday and window agree;
+the documented sample contradicts itself.
 """
 
 from __future__ import annotations
@@ -22,28 +22,32 @@ from enum import StrEnum
 import attrs
 import msgspec
 
-DAY = 86_400
-HALF_HOUR = 1_800
+DAY_SECONDS = 86_400
+HALF_HOUR_SECONDS = 1_800
 NO_NUMBER = "Phone number not available"
-NOTHING = "NA"
+NOT_AVAILABLE = "NA"
 CONFIG_NAME = "Call me back"
-CAMPAIGN = "After the call"
+CAMPAIGN_NAME = "After the call"
 QUESTIONS = ("How was the call?", "Was your question answered?")
 ANSWERS = (("1", "2", "3", "4", "5"), ("Yes", "In part", "No"))
 
 
 class EventKind(StrEnum):
-    """The forms of an event. All but the last are of the type `cmb`."""
+    """Forms of an event. All except `USER_FEEDBACK` have the event type `cmb`."""
 
     SLOT_PICKER = "slot_picker"
+    """A user chose a time for a call back."""
     SIM_INFO_MISSING = "sim_info_missing"
+    """The same, without the number of the phone."""
     NOT_INTERESTED = "not_interested"
+    """A user does not want a call back."""
     USER_FEEDBACK = "user_feedback"
+    """A user answered a survey."""
 
 
 @attrs.frozen
 class Contact:
-    """A call between a business number and a person, both as digits."""
+    """Business number and called number of a call, digits only."""
 
     business: str = attrs.field(repr=False)
     person: str = attrs.field(repr=False)
@@ -51,15 +55,18 @@ class Contact:
 
 @attrs.frozen
 class WebhookEvent:
-    """One event as it is sent. `event_id` is the same in every repetition."""
+    """One event as it is sent."""
 
     event_id: str
+    """Id; equal in all repetitions."""
     kind: EventKind
+    """Form of the event."""
     body: bytes = attrs.field(repr=False)
+    """JSON in bytes."""
 
 
-class EventMaker:
-    """Makes events of one account; the same seed makes the same events, at the same moments about the same calls."""
+class EventFactory:
+    """Generates events of one account; deterministic for a seed, times and contacts."""
 
     def __init__(self, seed: int, client_account_id: str, feature_sets: Sequence[str]) -> None:
         self._rng = random.Random(f"webhook events {seed}")  # noqa: S311 - repeatable on purpose, guards nothing
@@ -67,9 +74,9 @@ class EventMaker:
         self._feature_sets = tuple(feature_sets) or ("Calls",)
 
     def make(self, kind: EventKind, contacts: Sequence[Contact], now: float) -> WebhookEvent:
-        """One event of this kind, requested at that moment (wall-clock seconds)."""
+        """Return one event of this kind, requested at `now` (wall-clock seconds)."""
         event_id = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
-        contact = self._rng.choice(contacts) if contacts else self._invented()
+        contact = self._rng.choice(contacts) if contacts else self._invented_contact()
         at = int(now)
         is_feedback = kind is EventKind.USER_FEEDBACK
         payload = self._survey(contact, at) if is_feedback else self._call_me_back(kind, contact, at)
@@ -82,7 +89,7 @@ class EventMaker:
         }
         return WebhookEvent(event_id, kind, msgspec.json.encode(body))
 
-    def _invented(self) -> Contact:
+    def _invented_contact(self) -> Contact:
         digits = self._rng.randrange
         return Contact(f"9190000{digits(10**5):05d}", f"9198000{digits(10**5):05d}")
 
@@ -102,19 +109,19 @@ class EventMaker:
         half_hours = self._rng.randrange(1, 20)
         if kind is EventKind.NOT_INTERESTED:
             return {
-                "requested_date": NOTHING,
-                "requested_slot": NOTHING,
+                "requested_date": NOT_AVAILABLE,
+                "requested_slot": NOT_AVAILABLE,
                 "preferred_from_time": None,
                 "preferred_to_time": None,
                 "is_interested": False,
             }
-        start = (at // HALF_HOUR + half_hours) * HALF_HOUR + DAY
+        start = (at // HALF_HOUR_SECONDS + half_hours) * HALF_HOUR_SECONDS + DAY_SECONDS
         day = datetime.fromtimestamp(start, UTC)
         return {
             "requested_date": f"{day:%Y-%m-%d}",
             "requested_slot": WEEKDAYS[day.weekday()],
             "preferred_from_time": str(start),
-            "preferred_to_time": str(start + HALF_HOUR),
+            "preferred_to_time": str(start + HALF_HOUR_SECONDS),
             "is_interested": True,
         }
 
@@ -124,7 +131,7 @@ class EventMaker:
             for question, answers in zip(QUESTIONS, ANSWERS, strict=True)
         ]
         return {
-            "name": CAMPAIGN,
+            "name": CAMPAIGN_NAME,
             "business_number": f"+{contact.business}",
             "feature_set": self._rng.choice(self._feature_sets),
             "client_number": contact.person,
@@ -134,4 +141,4 @@ class EventMaker:
 
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-"""English whatever the locale, as the samples are."""
+"""English names in every locale, as in the samples."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from truecaller_async.sandbox import SandboxLabel, SandboxSettings
 
-from .driving import Driver, said
+from .driver import Driver, json_of
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,8 @@ from .driving import Driver, said
     ],
 )
 def test_path_that_is_not_documented_is_not_found(driver: Driver, path: str) -> None:
-    reply = driver.ask("GET", path.format(account=driver.settings.client_account_id))
-    assert (reply.status, said(reply)["slug"]) == (404, "not-found")
+    reply = driver.send_authorised("GET", path.format(account=driver.settings.client_account_id))
+    assert (reply.status, json_of(reply)["slug"]) == (404, "not-found")
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,12 @@ def test_path_that_is_not_documented_is_not_found(driver: Driver, path: str) -> 
     ],
 )
 def test_wrong_method_is_answered_with_the_allowed_ones(driver: Driver, method: str, name: str, allowed: str) -> None:
-    reply = driver.ask(method, driver.path("v1", name))
+    reply = driver.send_authorised(method, driver.path("v1", name))
     assert (reply.status, reply.headers["allow"]) == (405, allowed)
 
 
 def test_labels_are_a_bare_array_with_the_documented_fields(driver: Driver) -> None:
-    first, *others = said(driver.ask("GET", driver.path("v1", "labels")))
+    first, *others = json_of(driver.send_authorised("GET", driver.path("v1", "labels")))
     assert first.keys() == {
         "id", "name", "logo_url", "category", "sub_category", "created_by_email", "created_at", "label_type",
     }  # fmt: skip
@@ -62,23 +62,26 @@ def test_labels_come_in_pages() -> None:
     labels = tuple(SandboxLabel(f"id-{number}", f"Label {number}") for number in range(5))
     driver = Driver(SandboxSettings(labels=labels))
     pages = [
-        [label["id"] for label in said(driver.ask("GET", driver.path("v1", f"labels?page={page}&limit=2")))]
+        [
+            label["id"]
+            for label in json_of(driver.send_authorised("GET", driver.path("v1", f"labels?page={page}&limit=2")))
+        ]
         for page in (1, 2, 3, 4)
     ]
     assert pages == [["id-0", "id-1"], ["id-2", "id-3"], ["id-4"], []]
-    assert len(said(driver.ask("GET", driver.path("v1", "labels")))) == 5
+    assert len(json_of(driver.send_authorised("GET", driver.path("v1", "labels")))) == 5
 
 
 @pytest.mark.parametrize("query", ["page=0", "limit=-1", "page=two", "limit=1.5", "page=٣"])
 def test_page_is_a_positive_integer(driver: Driver, query: str) -> None:
-    reply = driver.ask("GET", driver.path("v1", f"labels?{query}"))
-    assert (reply.status, said(reply)["slug"]) == (400, "invalid-input")
-    assert said(reply)["message"] == f"{query.partition('=')[0]} must be a whole number from 1"
+    reply = driver.send_authorised("GET", driver.path("v1", f"labels?{query}"))
+    assert (reply.status, json_of(reply)["slug"]) == (400, "invalid-input")
+    assert json_of(reply)["message"] == f"{query.partition('=')[0]} must be a whole number from 1"
 
 
 def test_response_repr_hides_its_body(driver: Driver) -> None:
     reply = driver.mint()
-    assert said(reply)["token"] not in repr(reply)
+    assert json_of(reply)["token"] not in repr(reply)
 
 
 @given(
@@ -104,6 +107,6 @@ def test_response_repr_hides_its_body(driver: Driver) -> None:
 )
 def test_no_request_breaks_the_server(method: str, path: str, name: str, query: str, body: object) -> None:
     driver = Driver()
-    reply = driver.ask(method, driver.path(path, f"{name}?{query}"), body)
+    reply = driver.send_authorised(method, driver.path(path, f"{name}?{query}"), body)
     assert reply.status in (200, 400, 404, 405)
-    said(reply)
+    json_of(reply)

@@ -1,4 +1,4 @@
-"""Horizontal bars as SVG: a card with its own background, light or dark as the reader's system is."""
+"""Horizontal bar chart as SVG, with a light and a dark style."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ STYLE = """\
     .note { font-size: 12px; fill: #59636e }
     .card { fill: #ffffff; stroke: #d1d9e0 }
     .limit { fill: #8c959f }
-    .ours { fill: #0969da }
+    .library { fill: #0969da }
     .peer { fill: #c69026 }
     @media (prefers-color-scheme: dark) {
       text { fill: #f0f6fc }
       .note { fill: #9198a1 }
       .card { fill: #0d1117; stroke: #3d444d }
       .limit { fill: #6e7681 }
-      .ours { fill: #4493f8 }
+      .library { fill: #4493f8 }
       .peer { fill: #d4a72c }
     }"""
 
 
 @attrs.frozen
 class Bar:
-    """One bar: its name, its length in any unit, what is written behind it, and its colour."""
+    """One bar: name, length in any unit, label behind it, and colour."""
 
     name: str
     value: float
-    shown: str
-    kind: Literal["limit", "ours", "peer"]
+    label: str
+    kind: Literal["limit", "library", "peer"]
 
 
-def draw(title: str, notes: Sequence[str], bars: Sequence[Bar]) -> str:
-    """The picture: a title, two notes at most below it, and the bars, the longest of which fills the room."""
+def render(title: str, notes: Sequence[str], bars: Sequence[Bar]) -> str:
+    """Render a title, at most two notes, and the bars; the longest bar has the full width."""
     height = TOP + PITCH * len(bars) + BOTTOM
     room = WIDTH - 2 * MARGIN - NAME_WIDTH - VALUE_WIDTH
     longest = max(bar.value for bar in bars)
@@ -67,7 +67,7 @@ def _drawn(bar: Bar, top: float, length: float) -> list[str]:
     return [
         _text(MARGIN, line, bar.name),
         f'  <rect class="{bar.kind}" x="{left}" y="{top}" width="{max(length, 1):.1f}" height="{BAR}" rx="3"/>',
-        _text(left + length + 8, line, bar.shown),
+        _text(left + length + 8, line, bar.label),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Fault plans on a real socket: what our own client makes of them, beside what really happened."""
+"""Fault plans on a real socket: errors of the client, compared with the truth log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from truecaller_async import (
     TruecallerError,
 )
 from truecaller_async.sandbox import SPEEDS, Fault, FaultPlan, Sandbox, SandboxResponse, SandboxSettings
-from truecaller_async.sandbox.app import GRACE
+from truecaller_async.sandbox.app import SHUTDOWN_GRACE_SECONDS
 
 CUTS = ("reset", "close")
 MIB = 1024 * 1024
@@ -34,7 +34,7 @@ FIVES = ("500", "502", "503", "504")
 
 @asynccontextmanager
 async def served(*faults: Fault, seed: int = 0) -> AsyncIterator[tuple[Sandbox, TruecallerClient]]:
-    """A sandbox with this plan, and our client of it, which tries once."""
+    """Start a sandbox with this plan, and a client that tries once."""
     settings = SandboxSettings(faults=FaultPlan(faults, seed), limits=SPEEDS["off"], resolve_after=0.0)
     async with await Sandbox.start(settings) as sandbox:
         client = TruecallerClient(
@@ -49,7 +49,7 @@ async def served(*faults: Fault, seed: int = 0) -> AsyncIterator[tuple[Sandbox, 
             yield sandbox, client
 
 
-def a_record(number: int = 1) -> CallRecord:
+def make_record(number: int = 1) -> CallRecord:
     now = datetime.now(UTC)
     return CallRecord(
         caller="911234500001",
@@ -60,42 +60,42 @@ def a_record(number: int = 1) -> CallRecord:
 
 
 def fault(call: str, *do: str) -> Fault:
-    """The second request of that call; the first one leaves a connection to be used again."""
+    """Return a fault for the second request of this call; the first leaves a reusable connection."""
     return Fault(call=call, nth=2, do=do)
 
 
 @pytest.mark.parametrize("call", ["batch.submit", "push"])
 @pytest.mark.parametrize("applied", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("ending", [*CUTS, *FIVES])
-async def test_write_with_a_lost_answer_may_be_applied(ending: str, applied: bool, call: str) -> None:
-    do = ("apply", ending) if applied else (ending,)
+@pytest.mark.parametrize("response", [*CUTS, *FIVES])
+async def test_write_with_a_lost_answer_may_be_applied(response: str, applied: bool, call: str) -> None:
+    do = ("apply", response) if applied else (response,)
     async with served(fault(call, *do)) as (sandbox, client):
 
         async def write(number: int) -> None:
             if call == "push":
-                await client.calls.push(a_record(number))
+                await client.calls.push(make_record(number))
             else:
-                await client.batches.submit([a_record(number), a_record(number + 1)])
+                await client.batches.submit([make_record(number), make_record(number + 1)])
 
         await write(10)
-        with pytest.raises(ResponseLost if ending in CUTS else ServerError) as lost:
+        with pytest.raises(ResponseLost if response in CUTS else ServerError) as lost:
             await write(20)
         await write(30)
         stats = sandbox.stats()
         entries = sandbox.state.truth()
-    assert lost.value.sent == ("maybe" if ending in CUTS else "yes")
+    assert lost.value.sent == ("maybe" if response in CUTS else "yes")
     assert not lost.value.retryable
     if isinstance(lost.value, ServerError):
-        assert lost.value.status == int(ending)
+        assert lost.value.status == int(response)
     tens = {int(entry.receiver[-2:]) // 10 * 10 for entry in entries if entry.receiver}
     assert tens == ({10, 20, 30} if applied else {10, 30})
     assert stats.faults == {call: {"+".join(do): 1}}
 
 
-@pytest.mark.parametrize("ending", [*CUTS, *FIVES])
-async def test_read_with_a_lost_answer_may_be_repeated(ending: str) -> None:
-    async with served(fault("batch.status", "apply", ending)) as (sandbox, client):
-        batch = await client.batches.submit([a_record()])
+@pytest.mark.parametrize("response", [*CUTS, *FIVES])
+async def test_read_with_a_lost_answer_may_be_repeated(response: str) -> None:
+    async with served(fault("batch.status", "apply", response)) as (sandbox, client):
+        batch = await client.batches.submit([make_record()])
         await client.batches.status(batch.batch_id)
         with pytest.raises((ResponseLost, ServerError)) as lost:
             await client.batches.status(batch.batch_id)
@@ -107,9 +107,9 @@ async def test_read_with_a_lost_answer_may_be_repeated(ending: str) -> None:
 
 
 @pytest.mark.parametrize("call", ["token", "labels", "numbers.list", "feature_sets"])
-@pytest.mark.parametrize("ending", ["reset", "503"])
-async def test_every_call_can_have_a_fault(call: str, ending: str) -> None:
-    async with served(Fault(call=call, nth=1, do=(ending,))) as (sandbox, client):
+@pytest.mark.parametrize("response", ["reset", "503"])
+async def test_every_call_can_have_a_fault(call: str, response: str) -> None:
+    async with served(Fault(call=call, nth=1, do=(response,))) as (sandbox, client):
         calls: dict[str, Callable[[], Awaitable[object]]] = {
             "token": client.labels.list,
             "labels": client.labels.list,
@@ -119,30 +119,30 @@ async def test_every_call_can_have_a_fault(call: str, ending: str) -> None:
         with pytest.raises(TruecallerError) as lost:
             await calls[call]()
         await calls[call]()
-        assert sandbox.stats().faults == {call: {ending: 1}}
+        assert sandbox.stats().faults == {call: {response: 1}}
     assert isinstance(lost.value, ResponseLost | ServerError)
 
 
 async def test_gateway_429_is_a_throttle_without_a_wait() -> None:
     async with served(fault("push", "429")) as (sandbox, client):
-        await client.calls.push(a_record(1))
+        await client.calls.push(make_record(1))
         with pytest.raises(RateLimited) as limited:
-            await client.calls.push(a_record(2))
+            await client.calls.push(make_record(2))
         assert sandbox.stats().records_applied == 1
         assert sandbox.stats().refused == 0
     assert limited.value.retry_after is None
 
 
 async def first_bytes(sandbox: Sandbox, path: str, most: int = 100) -> bytes:
-    """What comes back on a bare connection, as far as its end."""
+    """Return the bytes received on a raw connection until its end."""
     host, _, port = sandbox.base_url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
         writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-        said = bytearray()
-        while len(said) < most and (piece := await reader.read(most - len(said))):
-            said += piece
-        return bytes(said)
+        received = bytearray()
+        while len(received) < most and (piece := await reader.read(most - len(received))):
+            received += piece
+        return bytes(received)
     finally:
         writer.close()
 
@@ -184,57 +184,57 @@ LASTING = ("stall", "long-length", "drip:60", "drip-headers:60", "huge", "endles
 """What takes its time: it never ends, or not before a client has read more than it should."""
 
 
-def lasting(name: str) -> Fault:
+def endless_fault(name: str) -> Fault:
     return Fault(call="*", do=("apply", name))
 
 
-async def begun(sandbox: Sandbox) -> asyncio.StreamWriter:
-    """A bare connection on which a request is being answered, and none of it is read."""
-    asked, handle = asyncio.Event(), sandbox.state.handle
+async def unread_connection(sandbox: Sandbox) -> asyncio.StreamWriter:
+    """Return a raw connection on which an answer is being sent, without reading it."""
+    requested, handle = asyncio.Event(), sandbox.state.handle
 
     def heard(*request: Any) -> SandboxResponse:
-        asked.set()
+        requested.set()
         return handle(*request)
 
     sandbox.state.handle = heard  # type: ignore[method-assign, assignment]
     host, _, port = sandbox.base_url.removeprefix("http://").partition(":")
     _, writer = await asyncio.open_connection(host, int(port), limit=1024)
     writer.write(b"GET /anything HTTP/1.1\r\nHost: x\r\n\r\n")
-    await asked.wait()
+    await requested.wait()
     return writer
 
 
-async def none_but(tasks: set[asyncio.Task[Any]]) -> None:
-    """Wait until no other task is left."""
+async def wait_for_other_tasks(tasks: set[asyncio.Task[Any]]) -> None:
+    """Wait until only these tasks are left."""
     while others := asyncio.all_tasks() - tasks:
         await asyncio.wait(others)
 
 
 @pytest.mark.parametrize("name", LASTING)
 async def test_slow_fault_ends_when_the_client_disconnects(name: str) -> None:
-    async with served(lasting(name)) as (sandbox, _):
+    async with served(endless_fault(name)) as (sandbox, _):
         own = asyncio.all_tasks()
-        writer = await begun(sandbox)
+        writer = await unread_connection(sandbox)
         assert asyncio.all_tasks() - own
         writer.close()
         async with asyncio.timeout(5):
-            await none_but(own)
+            await wait_for_other_tasks(own)
 
 
 @pytest.mark.parametrize("name", LASTING)
 async def test_slow_fault_ends_when_the_sandbox_closes(name: str, caplog: pytest.LogCaptureFixture) -> None:
     own = asyncio.all_tasks()
-    async with served(lasting(name)) as (sandbox, _):
-        writer = await begun(sandbox)
-        async with asyncio.timeout(GRACE / 2):
+    async with served(endless_fault(name)) as (sandbox, _):
+        writer = await unread_connection(sandbox)
+        async with asyncio.timeout(SHUTDOWN_GRACE_SECONDS / 2):
             await sandbox.aclose()
-            await none_but(own)
+            await wait_for_other_tasks(own)
         writer.close()
     assert caplog.records == []
 
 
 async def test_huge_answer_is_never_built_in_memory() -> None:
-    async with served(lasting("huge")) as (sandbox, _), aiohttp.ClientSession() as http:
+    async with served(endless_fault("huge")) as (sandbox, _), aiohttp.ClientSession() as http:
         tracemalloc.start()
         try:
             async with http.get(f"{sandbox.base_url}/anything") as answer:
@@ -249,7 +249,7 @@ async def test_huge_answer_is_never_built_in_memory() -> None:
 
 async def test_bomb_is_200_mib_in_200_kb() -> None:
     async with (
-        served(lasting("bomb")) as (sandbox, _),
+        served(endless_fault("bomb")) as (sandbox, _),
         aiohttp.ClientSession(auto_decompress=False) as http,
         http.get(f"{sandbox.base_url}/anything") as answer,
     ):
@@ -282,11 +282,11 @@ async def test_bomb_is_200_mib_in_200_kb() -> None:
 )
 async def test_bytes_are_those_of_the_fault_response(name: str, pattern: bytes) -> None:
     async with served(Fault(call="*", do=(name,))) as (sandbox, _):
-        said = await first_bytes(sandbox, "/anything", MIB)
-    assert re.fullmatch(pattern, said, re.DOTALL | re.IGNORECASE), said
+        received = await first_bytes(sandbox, "/anything", MIB)
+    assert re.fullmatch(pattern, received, re.DOTALL | re.IGNORECASE), received
 
 
 async def test_date_of_an_answer_is_the_sandboxs_clock() -> None:
     async with await Sandbox.start(clock=lambda: 1_800_000_000.0) as sandbox:
-        said = await first_bytes(sandbox, "/anything", MIB)
-    assert b"\r\ndate: Fri, 15 Jan 2027 08:00:00 GMT\r\n".lower() in said.lower()
+        received = await first_bytes(sandbox, "/anything", MIB)
+    assert b"\r\ndate: Fri, 15 Jan 2027 08:00:00 GMT\r\n".lower() in received.lower()

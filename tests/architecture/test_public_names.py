@@ -1,8 +1,8 @@
-"""The public face is a literal list that tells the whole truth, and everything on it explains itself.
+"""Check that the public names are a literal list, and that all of them have complete docstrings.
 
-What a docstring must say is what can be checked: where a parameter or a field is a duration, the word "second"; where
-something is asked of the world (whatever is awaited, and every call of the blocking client), what it raises, by the
-word itself or by naming the call that says it ("As `publish`").
+A docstring must contain the word "second" if a parameter or a field is a duration. The docstring of a coroutine, and of
+every call of the blocking client, must say what it raises: with the word itself, or by naming the call that does
+("As `publish`").
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def is_submodule(value: object) -> bool:
     return isinstance(value, ModuleType) and value.__name__.startswith(PACKAGE + ".")
 
 
-def literal_all(face: Module) -> list[str]:
-    """The names of `__all__`, as far as it is written as one literal list of strings."""
-    for node in face.tree.body:
+def literal_all(module: Module) -> list[str]:
+    """Return the names of `__all__`, which must be one literal list of strings."""
+    for node in module.tree.body:
         targets = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         )
@@ -46,12 +46,12 @@ def literal_all(face: Module) -> list[str]:
     raise AssertionError("there is no __all__")
 
 
-def face() -> Module:
+def top_level_module() -> Module:
     return next(module for module in modules() if module.name == PACKAGE)
 
 
 def documented_constants() -> set[str]:
-    """Names given a value at the top of a module, with a string right below."""
+    """Return the names that are assigned at the top of a module and have a docstring below."""
     found: set[str] = set()
     for module in modules():
         for node, below in zip(module.tree.body, module.tree.body[1:], strict=False):
@@ -66,7 +66,7 @@ def _targets(node: ast.stmt) -> list[ast.expr]:
     return [node.target] if isinstance(node, ast.AnnAssign) else []
 
 
-def explains_itself(name: str) -> bool:
+def is_documented(name: str) -> bool:
     value = getattr(truecaller_async, name)
     if inspect.isclass(value):
         return bool(vars(value).get("__doc__"))
@@ -76,37 +76,37 @@ def explains_itself(name: str) -> bool:
 
 
 def listed_for_type_checkers() -> set[str]:
-    """The names that `__init__` imports where only a type checker looks."""
-    return {use.name.rpartition(".")[2] for use in face().imports() if use.typing_only}
+    """Return the names that `__init__` imports for type checkers only."""
+    return {use.name.rpartition(".")[2] for use in top_level_module().imports() if use.typing_only}
 
 
 def test_all_is_a_literal_list_of_the_public_names() -> None:
-    names = literal_all(face())
+    names = literal_all(top_level_module())
     assert len(names) == len(set(names))
     assert [name for name in names if not hasattr(truecaller_async, name)] == []
     public = {name for name in dir(truecaller_async) if not name.startswith("_")}
-    modules_of_ours = {name for name in public if is_submodule(getattr(truecaller_async, name))}
-    assert {name for name in names if not is_dunder(name)} == public - modules_of_ours
+    submodules = {name for name in public if is_submodule(getattr(truecaller_async, name))}
+    assert {name for name in names if not is_dunder(name)} == public - submodules
 
 
 def test_type_checkers_and_runtime_see_the_same_names() -> None:
-    assert listed_for_type_checkers() == {name for name in literal_all(face()) if not is_dunder(name)}
-    for name, home in truecaller_async._MODULE_OF.items():
-        assert Use(f"{home}.{name}", 0, typing_only=True) in [
-            Use(use.name, 0, use.typing_only) for use in face().imports()
+    assert listed_for_type_checkers() == {name for name in literal_all(top_level_module()) if not is_dunder(name)}
+    for name, module in truecaller_async._MODULE_OF.items():
+        assert Use(f"{module}.{name}", 0, typing_only=True) in [
+            Use(use.name, 0, use.typing_only) for use in top_level_module().imports()
         ]
 
 
 def test_star_import_has_everything_and_unknown_name_raises() -> None:
     brought: dict[str, object] = {}
-    exec("from truecaller_async import *", brought)  # noqa: S102 - there is no other way to write it in a function
-    assert set(literal_all(face())) <= brought.keys()
+    exec("from truecaller_async import *", brought)  # noqa: S102 - a star import is not possible in a function
+    assert set(literal_all(top_level_module())) <= brought.keys()
     with pytest.raises(AttributeError, match="has no attribute 'Nonsense'"):
         _ = truecaller_async.Nonsense
 
 
 def test_every_public_name_has_documentation() -> None:
-    assert [name for name in literal_all(face()) if not explains_itself(name)] == []
+    assert [name for name in literal_all(top_level_module()) if not is_documented(name)] == []
 
 
 def test_every_module_has_a_docstring() -> None:
@@ -119,18 +119,18 @@ CLIENT: dict[str, Any] = {
     "api_key": "the-api-key",
 }
 DURATIONS = re.compile(r"timeout|deadline|total|initial|cap|connect|read|first|per|linger|expiry_margin|wait|elapsed")
-"""Names of floats that are durations. A float with another name is none, such as a rate."""
+"""Names of floats that are durations. A float with another name is not one, such as a rate."""
 RAISES = re.compile(r"\braises\b|\bas `\w+`")
 
 
-def said_of(value: Any) -> str:
-    """Its docstring in one line of small letters."""
+def docstring_of(value: Any) -> str:
+    """Return the docstring in one line of lower-case letters."""
     return " ".join((value.__doc__ or "").lower().split())
 
 
 def reachable_classes() -> dict[str, type]:
-    """Every class with a public name, and those of the objects that hang on a client, by how one comes to it."""
-    found = {name: getattr(truecaller_async, name) for name in literal_all(face())}
+    """Return all public classes, and the classes of a client's attributes, by their access path."""
+    found = {name: getattr(truecaller_async, name) for name in literal_all(top_level_module())}
     found |= {f"blocking.{name}": getattr(blocking, name) for name in blocking.__all__}
     for prefix, client in (
         ("client", truecaller_async.TruecallerClient(**CLIENT)),
@@ -141,7 +141,7 @@ def reachable_classes() -> dict[str, type]:
 
 
 def members(cls: type) -> Iterator[tuple[str, Any]]:
-    """Public methods and properties that this class wrote itself."""
+    """Yield public methods and properties that the class defines itself."""
     for name, value in vars(cls).items():
         plain = value.__func__ if isinstance(value, classmethod | staticmethod) else value
         if not name.startswith("_") and (inspect.isfunction(plain) or isinstance(plain, property)):
@@ -149,8 +149,8 @@ def members(cls: type) -> Iterator[tuple[str, Any]]:
 
 
 def callables() -> dict[str, Any]:
-    """Every public function, and every method and property of a reachable class, by its name."""
-    found = {name: getattr(truecaller_async, name) for name in literal_all(face())}
+    """Return public functions, and methods and properties of reachable classes, by name."""
+    found = {name: getattr(truecaller_async, name) for name in literal_all(top_level_module())}
     functions = {name: value for name, value in found.items() if inspect.isfunction(value)}
     return functions | {
         f"{where}.{name}": value for where, cls in reachable_classes().items() for name, value in members(cls)
@@ -158,15 +158,15 @@ def callables() -> dict[str, Any]:
 
 
 def durations_of(function: Any) -> list[str]:
-    """The parameters that are durations."""
+    """Return the parameters that are durations."""
     if isinstance(function, property):
         return []
     parameters = inspect.signature(function).parameters.values()
     return [one.name for one in parameters if "float" in str(one.annotation) and DURATIONS.search(one.name)]
 
 
-def asks_the_world(where: str, value: Any) -> bool:
-    """Whether it is awaited, or is a call of the blocking client that waits."""
+def does_io(where: str, value: Any) -> bool:
+    """Return whether the callable does I/O: a coroutine, or a call of the blocking client."""
     if inspect.iscoroutinefunction(value) or inspect.isasyncgenfunction(value):
         return True
     return where.startswith("blocking") and not isinstance(value, property)
@@ -189,7 +189,9 @@ def test_every_resource_group_and_class_has_its_own_docstring() -> None:
 
 
 def test_duration_parameters_state_their_unit() -> None:
-    silent = [where for where, value in callables().items() if durations_of(value) and "second" not in said_of(value)]
+    silent = [
+        where for where, value in callables().items() if durations_of(value) and "second" not in docstring_of(value)
+    ]
     assert silent == []
 
 
@@ -198,7 +200,7 @@ def test_duration_fields_state_their_unit() -> None:
     for where, cls in reachable_classes().items():
         fields = attrs.fields(cls) if attrs.has(cls) else ()
         timed = [one.name for one in fields if "float" in str(one.type) and DURATIONS.fullmatch(one.name)]
-        if timed and "second" not in said_of(cls):
+        if timed and "second" not in docstring_of(cls):
             silent.append(f"{where}: {', '.join(timed)}")
     assert silent == []
 
@@ -207,6 +209,6 @@ def test_functions_with_io_document_what_they_raise() -> None:
     silent = [
         where
         for where, value in callables().items()
-        if asks_the_world(where, value) and not RAISES.search(said_of(value))
+        if does_io(where, value) and not RAISES.search(docstring_of(value))
     ]
     assert silent == []

@@ -1,4 +1,4 @@
-"""Which records are refused, with which words, in each version."""
+"""Rejected records and the messages, in each version."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from truecaller_async.sandbox import SandboxSettings
 
-from .driving import HOUR_MS, NOW, Driver, batch_id_of, record, said
+from .driver import HOUR_MS, NOW, Driver, batch_id_of, json_of, record
 
 NOW_MS = int(NOW * 1000)
 DAY_MS = 24 * HOUR_MS
@@ -20,12 +20,12 @@ VERSIONS = ("v1", "v2", "v3")
 
 
 def refusal(driver: Driver, version: str, **changes: object) -> str | None:
-    """What a batch with one such record hears; None where it is taken."""
+    """Return the message for a batch with one such record; None if it is accepted."""
     reply = driver.submit(record(version, **changes), version=version)
     if reply.status == 200:
         return None
     assert reply.status == 400
-    return str(said(reply)["message"]).removeprefix("Request body is invalid: ").partition(". BatchID: ")[0]
+    return str(json_of(reply)["message"]).removeprefix("Request body is invalid: ").partition(". BatchID: ")[0]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -137,7 +137,7 @@ def test_time_that_is_no_int64_is_malformed(driver: Driver, value: object) -> No
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"call_records": 5}', b'{"call_records": [5]}', b"\xff\xfe"])
 def test_body_that_cannot_be_read_is_a_400(driver: Driver, version: str, body: bytes) -> None:
-    reply = driver.ask("POST", driver.path(version, "dynamic_call_records"), body)
+    reply = driver.send_authorised("POST", driver.path(version, "dynamic_call_records"), body)
     assert reply.status == 400
 
 
@@ -145,16 +145,18 @@ def test_body_that_cannot_be_read_is_a_400(driver: Driver, version: str, body: b
 def test_batch_has_1_to_500_records(driver: Driver, count: int) -> None:
     driver.submit(*[record()] * 500)
     assert driver.state.stats().records_applied == 500
-    reply = driver.ask("POST", driver.path("v2", "dynamic_call_records"), {"call_records": [record()] * count})
+    reply = driver.send_authorised(
+        "POST", driver.path("v2", "dynamic_call_records"), {"call_records": [record()] * count}
+    )
     assert reply.status == 400
-    assert said(reply)["message"].endswith(f"call_records must have 1 to 500 records, not {count}")
+    assert json_of(reply)["message"].endswith(f"call_records must have 1 to 500 records, not {count}")
 
 
 def test_refused_v2_batch_has_the_documented_message(driver: Driver) -> None:
     reply = driver.submit(record(), record(ends_at=NOW_MS - 1), record())
     assert reply.status == 400
     message = "Request body is invalid: ends_at cannot be older than current time"
-    assert said(reply) == {"slug": "invalid-input", "message": message}
+    assert json_of(reply) == {"slug": "invalid-input", "message": message}
 
 
 def test_one_bad_record_refuses_the_batch_and_nothing_is_applied(driver: Driver) -> None:
@@ -165,14 +167,14 @@ def test_one_bad_record_refuses_the_batch_and_nothing_is_applied(driver: Driver)
 
 def test_first_bad_record_determines_the_batch_error(driver: Driver) -> None:
     reply = driver.submit(record(), record(dynamic_label_name="ab"), record(receiver_number="abc"))
-    assert said(reply)["message"] == "Request body is invalid: dynamic_label_name must have 3 to 40 characters"
+    assert json_of(reply)["message"] == "Request body is invalid: dynamic_label_name must have 3 to 40 characters"
 
 
 def test_validated_per_record_only_the_bad_records_fail() -> None:
     driver = Driver(SandboxSettings(batch_validation="per_record"))
     batch_id = batch_id_of(driver.submit(record(), record(dynamic_call_reason="short"), record()))
     driver.now += 2
-    infos = [row["status_info"] for row in said(driver.status(batch_id))["data"]]
+    infos = [row["status_info"] for row in json_of(driver.status(batch_id))["data"]]
     assert infos[1] == {
         "status": "failed",
         "field": "dynamic_call_reason",
@@ -184,7 +186,7 @@ def test_validated_per_record_only_the_bad_records_fail() -> None:
 
 def test_v2_does_not_know_the_names_of_v1(driver: Driver) -> None:
     reply = driver.submit(record("v1"), version="v2")
-    assert said(reply)["message"] == "Request body is invalid: caller_number is required"
+    assert json_of(reply)["message"] == "Request body is invalid: caller_number is required"
 
 
 def test_unknown_fields_are_ignored(driver: Driver) -> None:

@@ -1,4 +1,4 @@
-"""The receiver behind each kind of server, on a real socket, and bodies to send to it."""
+"""The receiver in each kind of server on a real socket, and event bodies."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ KEY = "k3y-0f-th3-w3bh00k-wh1ch-n0b0dy-s33s"
 OTHER_KEY = "th3-n3xt-k3y-4ft3r-th3-r0t4t10n"
 BUSINESS, CLIENT = "910000000001", "919900000007"
 
-AT_ONCE = WebhookOptions(retry=RetryPolicy(attempts=3, total=60, initial=0.001, cap=0.001))
+FAST_RETRIES = WebhookOptions(retry=RetryPolicy(attempts=3, total=60, initial=0.001, cap=0.001))
 
 Serve: TypeAlias = Callable[[WebhookReceiver], AbstractAsyncContextManager[str]]
 
 
 def sample(name: str) -> bytes:
-    """A documented body."""
+    """Return a documented body."""
     return (SAMPLES / f"webhook_{name}.json").read_bytes()
 
 
 def call_me_back(event_id: str, created_at: int = 1_753_945_760, business: str = BUSINESS, **changed: Any) -> bytes:
-    """A body of our own."""
+    """Return a generated body."""
     payload = {"business_number": business, "client_number": CLIENT, "is_interested": True}
     event = {"event_id": event_id, "event_type": "cmb", "created_at": str(created_at), "cmb_payload": payload}
     return json.dumps({**event, **changed}).encode()
 
 
-class Recorder:
-    """A handler that remembers, and can be waited for."""
+class RecordingHandler:
+    """Handler that records event ids and can be awaited."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -51,7 +51,7 @@ class Recorder:
         self._news.set()
 
     async def until(self, count: int) -> list[str]:
-        """So many events, as soon as they are there."""
+        """Wait for this number of events."""
         while len(self.seen) < count:
             self._news.clear()
             await self._news.wait()
@@ -59,17 +59,17 @@ class Recorder:
 
 
 async def ignore(event: Event) -> None:
-    """A handler that has nothing to do."""
+    """Handle an event without an effect."""
 
 
 def receiver(handler: Any = ignore, store: str | Path = "memory:", **settings: Any) -> WebhookReceiver:
-    """A receiver with the key above."""
-    return WebhookReceiver(handler, [KEY], store, **{"options": AT_ONCE, **settings})
+    """Return a receiver with the key of this module."""
+    return WebhookReceiver(handler, [KEY], store, **{"options": FAST_RETRIES, **settings})
 
 
 @asynccontextmanager
 async def listening(app: Any, **settings: Any) -> AsyncIterator[str]:
-    """uvicorn around an application, on loopback; the URL without a slash at its end."""
+    """Run uvicorn with an application on loopback; yield the URL without a final slash."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         options = {"log_config": None, "ws": "none", "timeout_graceful_shutdown": 5, **settings}
         server = uvicorn.Server(uvicorn.Config(app, **options))
@@ -85,14 +85,14 @@ async def listening(app: Any, **settings: Any) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def by_uvicorn(of: WebhookReceiver) -> AsyncIterator[str]:
-    """The receiver as the whole application, with its own lifespan."""
+    """Serve the receiver as the whole application, with its own lifespan."""
     async with listening(of) as url:
         yield f"{url}/hook"
 
 
 @asynccontextmanager
 async def by_aiohttp(of: WebhookReceiver) -> AsyncIterator[str]:
-    """The receiver in somebody's aiohttp application, with aiohttp's own settings."""
+    """Serve the receiver in an aiohttp application with default settings."""
     app = web.Application()
     of.add_to(app, "/hook")
     runner = web.AppRunner(app)
@@ -105,10 +105,10 @@ async def by_aiohttp(of: WebhookReceiver) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def alone(of: WebhookReceiver) -> AsyncIterator[str]:
-    """The receiver's own server."""
+async def by_own_server(of: WebhookReceiver) -> AsyncIterator[str]:
+    """Serve the receiver with `WebhookServer`."""
     async with await WebhookServer.start(of, path="/hook") as server:
         yield server.url
 
 
-SERVERS: dict[str, Serve] = {"uvicorn": by_uvicorn, "aiohttp": by_aiohttp, "alone": alone}
+SERVERS: dict[str, Serve] = {"uvicorn": by_uvicorn, "aiohttp": by_aiohttp, "alone": by_own_server}

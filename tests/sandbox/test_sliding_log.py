@@ -1,6 +1,6 @@
-"""The sliding log against a brute-force count, and the limits that share it.
+"""The sliding log against a brute-force count, and admission under several limits.
 
-Moments are multiples of 1/8 second, so that sums and comparisons are exact.
+Times are multiples of 1/8 second, so that sums and comparisons are exact.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ gaps = st.lists(st.integers(0, 24).map(lambda eighths: eighths / 8), max_size=80
 
 
 def in_window(moments: list[float], end: float, per: float) -> int:
-    """How many lie in the half-open window of that length which ends at that moment, by looking at each."""
+    """Count the times in the half-open window of this length that ends at this time, one by one."""
     return sum(end - per < moment <= end for moment in moments)
 
 
 @given(gaps=gaps, limit=st.integers(1, 6), per=st.integers(1, 40).map(lambda eighths: eighths / 8))
-def test_request_is_admitted_exactly_if_the_window_has_room(gaps: list[float], limit: int, per: float) -> None:
+def test_request_is_admitted_exactly_if_the_window_has_capacity(gaps: list[float], limit: int, per: float) -> None:
     log = SlidingLog(limit, per)
     admitted: list[float] = []
     for now in accumulate(gaps):
@@ -35,7 +35,7 @@ def test_request_is_admitted_exactly_if_the_window_has_room(gaps: list[float], l
 
 
 @given(gaps=gaps, limit=st.integers(1, 6), per=st.integers(1, 40).map(lambda eighths: eighths / 8))
-def test_wait_is_the_shortest_one_that_frees_room(gaps: list[float], limit: int, per: float) -> None:
+def test_wait_is_the_shortest_one_that_frees_capacity(gaps: list[float], limit: int, per: float) -> None:
     log = SlidingLog(limit, per)
     admitted: list[float] = []
     for now in accumulate(gaps):
@@ -43,7 +43,7 @@ def test_wait_is_the_shortest_one_that_frees_room(gaps: list[float], limit: int,
         assert in_window(admitted, now + wait, per) < limit
         if wait:
             assert in_window(admitted, now + wait - 1 / 16, per) >= limit
-        log.admit(now)  # as without enforcement: the window may hold more than the limit
+        log.admit(now)  # without enforcement the window can contain more than the limit
         admitted.append(now)
 
 

@@ -1,4 +1,4 @@
-"""Fault plans, without a socket: which requests are struck, what is applied and charged, what is said."""
+"""Fault plans without a socket: matching requests, effects on the API, and fault responses."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from truecaller_async.sandbox.faults.plan import CALLS
 from truecaller_async.sandbox.faults.responses import FAULT_RESPONSES
 from truecaller_async.sandbox.routing import ROUTES
 
-from .driving import NOW, Driver, batch_id_of, record, said
+from .driver import NOW, Driver, batch_id_of, json_of, record
 
 
-def under(*faults: dict[str, Any], seed: int = 0, **settings: Any) -> Driver:
-    """A client of a sandbox with this plan."""
+def driver_with(*faults: dict[str, Any], seed: int = 0, **settings: Any) -> Driver:
+    """Return a client of a sandbox with this plan."""
     plan = FaultPlan.parse(msgspec.json.encode({"seed": seed, "faults": faults}))
     return Driver(SandboxSettings(faults=plan, **settings))
 
@@ -30,8 +30,8 @@ NAMES = [name for name in FAULT_RESPONSES if name != "answer"]
 
 
 def statuses(driver: Driver, count: int) -> list[int]:
-    """What so many reads of the labels are answered."""
-    return [driver.ask("GET", driver.path("v1", "labels")).status for _ in range(count)]
+    """Return the HTTP statuses of this number of reads of the labels."""
+    return [driver.send_authorised("GET", driver.path("v1", "labels")).status for _ in range(count)]
 
 
 def test_json_plan_and_class_plan_are_the_same() -> None:
@@ -57,14 +57,14 @@ def test_every_route_has_a_name_for_plans() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "place", "rule"),
+    ("fault", "json_path", "rule"),
     [
         ({"call": "batches.submit", "do": ["reset"]}, "call", "batch.submit"),
-        ({"call": "push", "do": []}, "do", "ENDING"),
+        ({"call": "push", "do": []}, "do", "RESPONSE"),
         ({"call": "push", "do": ["answer"]}, "do", "only after"),
-        ({"call": "push", "do": ["reset", "apply"]}, "do", "ENDING"),
-        ({"call": "push", "do": ["apply", "apply"]}, "do", "ENDING"),
-        ({"call": "push", "do": ["apply", "500", "reset"]}, "do", "ENDING"),
+        ({"call": "push", "do": ["reset", "apply"]}, "do", "RESPONSE"),
+        ({"call": "push", "do": ["apply", "apply"]}, "do", "RESPONSE"),
+        ({"call": "push", "do": ["apply", "500", "reset"]}, "do", "RESPONSE"),
         ({"call": "push", "do": ["501"]}, "do[0]", "504"),
         ({"call": "push", "do": ["apply", "501"]}, "do[1]", "504"),
         ({"call": "push", "do": ["reset:1"]}, "do[0]", "'reset' without an argument"),
@@ -86,11 +86,11 @@ def test_every_route_has_a_name_for_plans() -> None:
         ({"call": "push", "do": ["302:a\nb"]}, "do[0]", "302:URL"),
         ({"call": "push", "do": ["delay:-1", "503"]}, "do", "delay:SECONDS"),
         ({"call": "push", "do": ["apply", "delay:soon"]}, "do[1]", "delay:SECONDS, with seconds above 0"),
-        ({"call": "push", "do": ["delay:1"]}, "do", "ENDING"),
+        ({"call": "push", "do": ["delay:1"]}, "do", "RESPONSE"),
         ({"call": "push", "do": ["delay:1", "answer"]}, "do", "only after"),
-        ({"call": "push", "do": ["delay:1", "apply"]}, "do", "before ENDING"),
-        ({"call": "push", "do": ["503", "delay:1"]}, "do", "before ENDING"),
-        ({"call": "push", "do": ["delay:1", "delay:1", "503"]}, "do", "before ENDING"),
+        ({"call": "push", "do": ["delay:1", "apply"]}, "do", "before RESPONSE"),
+        ({"call": "push", "do": ["503", "delay:1"]}, "do", "before RESPONSE"),
+        ({"call": "push", "do": ["delay:1", "delay:1", "503"]}, "do", "before RESPONSE"),
         ({"call": "push", "do": "reset"}, "do", "array"),
         ({"call": "push", "do": [500]}, "do", "str"),
         ({"call": "push", "do": ["reset"], "nth": 0}, "nth", "1 or more"),
@@ -102,16 +102,16 @@ def test_every_route_has_a_name_for_plans() -> None:
         ({"call": "push", "do": ["reset"], "from": 5, "until": 5}, "until", "later"),
     ],
 )
-def test_wrong_plan_is_refused_with_position_and_rule(fault: dict[str, Any], place: str, rule: str) -> None:
+def test_wrong_plan_is_refused_with_position_and_rule(fault: dict[str, Any], json_path: str, rule: str) -> None:
     good = {"call": "token", "do": ["apply"]}
     with pytest.raises(ConfigError) as refused:
-        under(good, good, fault)
-    assert f"faults[2].{place}" in str(refused.value)
+        driver_with(good, good, fault)
+    assert f"faults[2].{json_path}" in str(refused.value)
     assert rule in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected_text"),
     [
         (b"{", "truncated"),
         (b"\xff", "malformed"),
@@ -123,13 +123,13 @@ def test_wrong_plan_is_refused_with_position_and_rule(fault: dict[str, Any], pla
         (b"[" * 100_000, "fault plan"),
     ],
 )
-def test_what_is_no_plan_at_all_is_refused(text: bytes, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_what_is_no_plan_at_all_is_refused(text: bytes, expected_text: str) -> None:
+    with pytest.raises(ConfigError, match=expected_text):
         FaultPlan.parse(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "json_path"),
     [
         ('{"seed": 1, "faults": [], "seed": 1}', "seed"),
         ('{"faults": [{"call": "push", "do": ["reset"], "do": ["apply"]}], "seed": 1}', "faults[0].do"),
@@ -139,11 +139,11 @@ def test_what_is_no_plan_at_all_is_refused(text: bytes, said: str) -> None:
         ),
     ],
 )
-def test_repeated_field_is_refused_with_its_position(text: str, place: str) -> None:
+def test_repeated_field_is_refused_with_its_position(text: str, json_path: str) -> None:
     for plan in (text, text.encode()):
         with pytest.raises(ConfigError) as refused:
             FaultPlan.parse(plan)
-        assert f": {place} stands there twice" in str(refused.value)
+        assert f": {json_path} occurs more than once" in str(refused.value)
 
 
 def test_byte_order_mark_is_dropped() -> None:
@@ -162,26 +162,28 @@ def test_byte_order_mark_is_dropped() -> None:
 )
 def test_long_wrong_value_is_not_quoted_completely(fault: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as refused:
-        under(fault)
-    said = str(refused.value)
-    assert "faults[0]" in said
-    assert "..." in said
-    assert not re.search(r"(.)\1{60}", said)
-    assert len(said) < 700
+        driver_with(fault)
+    message = str(refused.value)
+    assert "faults[0]" in message
+    assert "..." in message
+    assert not re.search(r"(.)\1{60}", message)
+    assert len(message) < 700
 
 
 def test_wrong_value_is_quoted_up_to_sixty_characters() -> None:
     with pytest.raises(ConfigError, match=f"call is '{'x' * 59}\\.\\.\\.: it must be"):
-        under({"call": "x" * 61, "do": ["reset"]})
+        driver_with({"call": "x" * 61, "do": ["reset"]})
 
 
 def test_requests_hidden_from_the_api_are_counted_separately() -> None:
-    driver = under({"call": "labels", "nth": 1, "do": ["429:date+5"]}, {"call": "labels", "do": ["apply", "reset"]})
+    driver = driver_with(
+        {"call": "labels", "nth": 1, "do": ["429:date+5"]}, {"call": "labels", "do": ["apply", "reset"]}
+    )
     driver.log_in()
     for _ in range(3):
-        driver.ask("GET", driver.path("v1", "labels"))
+        driver.send_authorised("GET", driver.path("v1", "labels"))
     stats = driver.state.stats()
-    assert (stats.reached, stats.struck, stats.kept_away) == (3, 3, 1)
+    assert (stats.reached_api, stats.faulted, stats.blocked_by_faults) == (3, 3, 1)
     assert "reached" not in msgspec.json.decode(msgspec.json.encode(stats))
 
 
@@ -192,8 +194,8 @@ def test_plan_of_classes_is_checked_as_well() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_unapplied_request_leaves_only_its_count(name: str) -> None:
-    driver = under({"call": "batch.submit", "do": [name]})
-    assert driver.submit() == said_instead(name, None)
+    driver = driver_with({"call": "batch.submit", "do": [name]})
+    assert driver.submit() == response_to(name, None)
     stats = driver.state.stats()
     assert (stats.batches, stats.records_applied, stats.peaks["batch"], stats.peaks["token"]) == (0, 0, 0, 0)
     assert stats.requests.keys() == {"mint"}
@@ -203,33 +205,33 @@ def test_unapplied_request_leaves_only_its_count(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_applied_request_is_logged_and_charged_whatever_is_answered(name: str) -> None:
-    driver = under({"call": "batch.submit", "do": ["apply", name]})
+    driver = driver_with({"call": "batch.submit", "do": ["apply", name]})
     reply = driver.submit(record(), record(receiver_number="919234500013"))
     stats = driver.state.stats()
-    assert reply == said_instead(name, Driver().submit(record(), record(receiver_number="919234500013")))
+    assert reply == response_to(name, Driver().submit(record(), record(receiver_number="919234500013")))
     assert (stats.batches, stats.peaks["batch"], stats.peaks["token"]) == (1, 1, 1)
     assert stats.requests["submit"] == {"200": 1}
     assert stats.faults == {"batch.submit": {f"apply+{name}": 1}}
     assert [entry.outcome for entry in driver.state.truth()] == ["success", "failed"]
 
 
-def said_instead(name: str, said: SandboxResponse | None) -> SandboxResponse:
-    """What an ending makes of an answer, dated."""
-    return FAULT_RESPONSES[name].make(said, None, NOW).dated(NOW)
+def response_to(name: str, api_answer: SandboxResponse | None) -> SandboxResponse:
+    """Return the dated fault response to an answer of the API."""
+    return FAULT_RESPONSES[name].make(api_answer, None, NOW).with_date(NOW)
 
 
-def said_by(reply: SandboxResponse) -> str:
+def described(reply: SandboxResponse) -> str:
     return str(reply.status) if reply.mode is DeliveryMode.WHOLE else reply.mode
 
 
 @pytest.mark.parametrize("do", [["apply"], ["apply", "answer"]])
 def test_applied_and_answered_request_is_as_without_a_plan(do: list[str]) -> None:
-    driver = under({"call": "batch.submit", "do": do})
-    assert driver.words(batch_id_of(driver.submit())) == ["pending"]
+    driver = driver_with({"call": "batch.submit", "do": do})
+    assert driver.statuses(batch_id_of(driver.submit())) == ["pending"]
 
 
 def test_request_refused_by_the_api_is_not_applied_by_a_plan() -> None:
-    driver = under({"call": "batch.submit", "do": ["apply", "reset"]})
+    driver = driver_with({"call": "batch.submit", "do": ["apply", "reset"]})
     assert driver.submit(record(ends_at=1)).mode is DeliveryMode.RESET
     assert driver.state.truth() == []
     assert driver.state.stats().requests["submit"] == {"400": 1}
@@ -237,20 +239,20 @@ def test_request_refused_by_the_api_is_not_applied_by_a_plan() -> None:
 
 def test_limit_counts_applied_requests_and_not_requests_cut_before() -> None:
     limits = Limits.documented().replace(batch=(2, 60.0))
-    before = under({"call": "batch.submit", "nth": 1, "do": ["reset"]}, limits=limits)
-    after = under({"call": "batch.submit", "nth": 1, "do": ["apply", "reset"]}, limits=limits)
-    assert [said_by(before.submit()) for _ in range(4)] == ["reset", "200", "200", "429"]
-    assert [said_by(after.submit()) for _ in range(4)] == ["reset", "200", "429", "429"]
+    before = driver_with({"call": "batch.submit", "nth": 1, "do": ["reset"]}, limits=limits)
+    after = driver_with({"call": "batch.submit", "nth": 1, "do": ["apply", "reset"]}, limits=limits)
+    assert [described(before.submit()) for _ in range(4)] == ["reset", "200", "200", "429"]
+    assert [described(after.submit()) for _ in range(4)] == ["reset", "200", "429", "429"]
     assert before.state.stats().batches == after.state.stats().batches == 2
 
 
 @pytest.mark.parametrize("name", ["500", "502", "503", "504", "520", "429"])
 def test_gateway_has_its_own_message(name: str) -> None:
-    reply = under({"call": "labels", "do": [name]}).ask("GET", "/clients/any/labels")
+    reply = driver_with({"call": "labels", "do": [name]}).send_authorised("GET", "/clients/any/labels")
     assert reply.status == int(name)
     if name in ("500", "429"):
         assert reply.headers["content-type"] == "application/json"
-        assert said(reply)["message"]
+        assert json_of(reply)["message"]
     else:
         assert reply.headers["content-type"] == "text/html"
         assert reply.body.startswith(b"<html>")
@@ -258,25 +260,25 @@ def test_gateway_has_its_own_message(name: str) -> None:
 
 
 def test_nth_counts_the_requests_of_its_call() -> None:
-    driver = under({"call": "labels", "nth": 2, "do": ["503"]})
+    driver = driver_with({"call": "labels", "nth": 2, "do": ["503"]})
     driver.push()
     assert statuses(driver, 4) == [200, 503, 200, 200]
 
 
 def test_nth_of_the_wildcard_counts_all_requests() -> None:
-    driver = under({"call": "*", "nth": 3, "do": ["503"]})
+    driver = driver_with({"call": "*", "nth": 3, "do": ["503"]})
     driver.push()
     assert statuses(driver, 2) == [503, 200]
 
 
 def test_wildcard_applies_to_unknown_paths_as_well() -> None:
-    driver = under({"call": "*", "do": ["502"]})
+    driver = driver_with({"call": "*", "do": ["502"]})
     assert driver.send("GET", "/nowhere").status == 502
     assert driver.state.stats().faults == {"other": {"502": 1}}
 
 
 def test_window_is_counted_from_the_start() -> None:
-    driver = under({"call": "labels", "from": 10.0, "until": 20.0, "do": ["500"]})
+    driver = driver_with({"call": "labels", "from": 10.0, "until": 20.0, "do": ["500"]})
     driver.log_in()
     seen = []
     for age in (0.0, 9.75, 10.0, 19.75, 20.0):
@@ -286,7 +288,7 @@ def test_window_is_counted_from_the_start() -> None:
 
 
 def test_all_conditions_of_a_fault_must_be_true() -> None:
-    driver = under({"call": "labels", "nth": 2, "until": 5.0, "do": ["500"]})
+    driver = driver_with({"call": "labels", "nth": 2, "until": 5.0, "do": ["500"]})
     driver.log_in()
     driver.now = NOW + 4.0
     assert statuses(driver, 1) == [200]
@@ -295,7 +297,7 @@ def test_all_conditions_of_a_fault_must_be_true() -> None:
 
 
 def test_first_matching_fault_is_applied() -> None:
-    driver = under(
+    driver = driver_with(
         {"call": "token", "do": ["apply"]},
         {"call": "labels", "nth": 2, "do": ["502"]},
         {"call": "*", "do": ["503"]},
@@ -305,8 +307,10 @@ def test_first_matching_fault_is_applied() -> None:
     assert driver.state.stats().faults == {"labels": {"502": 1, "503": 2}, "token": {"apply": 1}}
 
 
-def luck(seed: int, *before: dict[str, Any], probability: float = 0.25, count: int = 400) -> list[int]:
-    driver = under(*before, {"call": "labels", "probability": probability, "do": ["503"]}, seed=seed, limits=UNLIMITED)
+def drawn(seed: int, *before: dict[str, Any], probability: float = 0.25, count: int = 400) -> list[int]:
+    driver = driver_with(
+        *before, {"call": "labels", "probability": probability, "do": ["503"]}, seed=seed, limits=UNLIMITED
+    )
     return statuses(driver, count)
 
 
@@ -314,19 +318,19 @@ UNLIMITED = Limits.documented().replace(token=(1_000_000, 1.0))
 
 
 def test_random_faults_are_reproducible_and_have_the_right_frequency() -> None:
-    assert luck(1) == luck(1)
-    assert luck(1) != luck(2)
-    assert 70 <= luck(1).count(503) <= 130
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+    assert 70 <= drawn(1).count(503) <= 130
 
 
 def test_probability_one_is_certain_and_zero_is_impossible() -> None:
-    assert set(luck(1, probability=1.0)) == {503}
-    assert set(luck(1, probability=0.0)) == {200}
+    assert set(drawn(1, probability=1.0)) == {503}
+    assert set(drawn(1, probability=0.0)) == {200}
 
 
 def test_probability_does_not_depend_on_other_calls_or_time() -> None:
-    quiet = under({"call": "labels", "probability": 0.5, "do": ["503"]})
-    busy = under({"call": "labels", "probability": 0.5, "do": ["503"]})
+    quiet = driver_with({"call": "labels", "probability": 0.5, "do": ["503"]})
+    busy = driver_with({"call": "labels", "probability": 0.5, "do": ["503"]})
     expected = statuses(quiet, 40)
     seen = []
     for _ in range(40):
@@ -337,7 +341,7 @@ def test_probability_does_not_depend_on_other_calls_or_time() -> None:
 
 
 def test_plan_restarts_with_a_new_state() -> None:
-    settings = under({"call": "labels", "nth": 1, "do": ["503"]}).settings
+    settings = driver_with({"call": "labels", "nth": 1, "do": ["503"]}).settings
     assert statuses(Driver(settings), 2) == statuses(Driver(settings), 2) == [503, 200]
 
 
@@ -349,7 +353,7 @@ def test_without_a_plan_nothing_is_counted_as_a_fault() -> None:
 
 def test_every_fault_kind_is_implemented_by_a_response() -> None:
     api = SandboxResponse(200, {}, b'{"batch_id": "b-1"}')
-    assert {ending.make(api, None, NOW).mode for ending in FAULT_RESPONSES.values()} == set(DeliveryMode)
+    assert {response.make(api, None, NOW).mode for response in FAULT_RESPONSES.values()} == set(DeliveryMode)
 
 
 @pytest.mark.parametrize(
@@ -371,25 +375,25 @@ def test_every_fault_kind_is_implemented_by_a_response() -> None:
     ],
 )
 def test_throttle_has_the_given_wait(step: str, status: int, wait: str | None) -> None:
-    reply = under({"call": "labels", "do": [step]}).ask("GET", "/clients/any/labels")
+    reply = driver_with({"call": "labels", "do": [step]}).send_authorised("GET", "/clients/any/labels")
     assert (reply.status, reply.headers.get("retry-after")) == (status, wait)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.001, 0.999])
 def test_retry_date_is_relative_to_the_date_of_the_same_answer(fraction: float) -> None:
-    driver = under({"call": "labels", "do": ["429:date+5"]})
+    driver = driver_with({"call": "labels", "do": ["429:date+5"]})
     driver.now += fraction
-    headers = driver.ask("GET", "/clients/any/labels").headers
+    headers = driver.send_authorised("GET", "/clients/any/labels").headers
     wait = parsedate_to_datetime(headers["retry-after"]) - parsedate_to_datetime(headers["date"])
     assert wait.total_seconds() == 5
 
 
 def test_every_answer_has_the_date_of_the_sandbox() -> None:
-    driver = under({"call": "labels", "nth": 2, "do": ["503"]})
+    driver = driver_with({"call": "labels", "nth": 2, "do": ["503"]})
     driver.log_in()
     for later in (0.0, 100.0, 3600.0):
         driver.now = NOW + later
-        assert driver.ask("GET", driver.path("v1", "labels")).headers["date"] == http_date(NOW + later)
+        assert driver.send_authorised("GET", driver.path("v1", "labels")).headers["date"] == http_date(NOW + later)
     driver.now = NOW
     assert driver.send("GET", "/nowhere").headers["date"] == http_date(NOW + 3600)
 
@@ -398,7 +402,7 @@ def test_every_answer_has_the_date_of_the_sandbox() -> None:
 @pytest.mark.parametrize("location", [None, "", "https://other.example/v2?x=1:2"])
 def test_redirect_leads_to_the_given_target(status: int, location: str | None) -> None:
     step = str(status) if location is None else f"{status}:{location}"
-    reply = under({"call": "labels", "do": [step]}).ask("GET", "/clients/any/labels")
+    reply = driver_with({"call": "labels", "do": [step]}).send_authorised("GET", "/clients/any/labels")
     assert reply.status == status
     assert reply.headers["location"] == ("https://elsewhere.example/" if location is None else location)
 
@@ -415,19 +419,19 @@ def test_redirect_leads_to_the_given_target(status: int, location: str | None) -
     ],
 )
 def test_api_may_refuse_with_its_own_message(name: str, status: int, slug: str) -> None:
-    reply = under({"call": "labels", "do": [name]}).ask("GET", "/clients/any/labels")
-    assert (reply.status, said(reply)["slug"]) == (status, slug)
+    reply = driver_with({"call": "labels", "do": [name]}).send_authorised("GET", "/clients/any/labels")
+    assert (reply.status, json_of(reply)["slug"]) == (status, slug)
     assert reply.headers["content-type"] == "application/json"
 
 
 def test_unparsable_token_is_refused_with_the_documented_message() -> None:
-    reply = under({"call": "labels", "do": ["parse-token"]}).ask("GET", "/clients/any/labels")
-    assert said(reply)["message"] == "500/50011 - Failed to parse token"
+    reply = driver_with({"call": "labels", "do": ["parse-token"]}).send_authorised("GET", "/clients/any/labels")
+    assert json_of(reply)["message"] == "500/50011 - Failed to parse token"
 
 
 @pytest.mark.parametrize(("do", "manner"), [(["delay:2", "reset"], "reset"), (["apply", "delay:2"], "whole")])
 def test_delay_applies_to_the_following_action(do: list[str], manner: str) -> None:
-    driver = under({"call": "batch.submit", "do": do})
+    driver = driver_with({"call": "batch.submit", "do": do})
     reply = driver.submit()
     assert (reply.delay, reply.mode) == (2.0, manner)
     assert driver.state.stats().faults == {"batch.submit": {"+".join(do): 1}}
@@ -436,12 +440,13 @@ def test_delay_applies_to_the_following_action(do: list[str], manner: str) -> No
 @pytest.mark.parametrize("name", ["drip", "drip-headers"])
 def test_drip_has_the_given_rate(name: str) -> None:
     paces = [
-        under({"call": "labels", "do": [step]}).ask("GET", "/clients/any/labels").pace for step in (name, f"{name}:7")
+        driver_with({"call": "labels", "do": [step]}).send_authorised("GET", "/clients/any/labels").pace
+        for step in (name, f"{name}:7")
     ]
     assert paces == [0.1, 7.0]
 
 
 @pytest.mark.parametrize("name", ["cut", "text", "half", "drip"])
 def test_damaged_answer_is_the_answer_of_the_api(name: str) -> None:
-    driver = under({"call": "batch.submit", "do": ["apply", name]})
+    driver = driver_with({"call": "batch.submit", "do": ["apply", name]})
     assert driver.submit().body.startswith(b'{"batch_id":"')

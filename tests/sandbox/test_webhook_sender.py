@@ -1,4 +1,4 @@
-"""Webhooks fired by the sandbox: the bodies, the schedule in virtual time, and the whole way over sockets."""
+"""Webhook events of the sandbox: bodies, schedule in virtual time, and delivery over sockets."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from truecaller_async.sandbox import (
     WebhookOrder,
     WebhookSenderSettings,
 )
-from truecaller_async.sandbox.webhooks.events import Contact, EventMaker
+from truecaller_async.sandbox.webhooks.events import Contact, EventFactory
 from truecaller_async.sandbox.webhooks.sender import RETRIES, DeliveryAttempt, WebhookSender, events_of, origin_of
 
-from .driving import NOW
+from .driver import NOW
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "webhooks"
 KEY = "k3y-wh1ch-n0b0dy-m4y-s33"
@@ -55,17 +55,17 @@ PRINTED = {
 """The documentation's samples."""
 
 
-def a_maker(seed: int = 0) -> EventMaker:
-    return EventMaker(seed, ACCOUNT, ["Fresh Flower Delivery"])
+def event_factory(seed: int = 0) -> EventFactory:
+    return EventFactory(seed, ACCOUNT, ["Fresh Flower Delivery"])
 
 
 def body_of(kind: EventKind, now: float = NOW, contacts: Sequence[Contact] = CONTACTS) -> dict[str, Any]:
-    body: dict[str, Any] = msgspec.json.decode(a_maker().make(kind, contacts, now).body)
+    body: dict[str, Any] = msgspec.json.decode(event_factory().make(kind, contacts, now).body)
     return body
 
 
 def form(value: Any) -> Any:
-    """A value with every text that says something replaced, and of a list the first item."""
+    """Return a value with all texts replaced, except fixed ones; of a list, the first item."""
     if isinstance(value, dict):
         return {name: form(part) for name, part in value.items()}
     if isinstance(value, list):
@@ -110,7 +110,7 @@ def test_numbers_are_generated_if_no_call_was_seen() -> None:
 
 
 def drawn(seed: int = 0, **order: Any) -> list[WebhookEvent]:
-    return events_of(WebhookOrder(url=URL, **order), a_maker(seed), Random(seed), CONTACTS, NOW)
+    return events_of(WebhookOrder(url=URL, **order), event_factory(seed), Random(seed), CONTACTS, NOW)
 
 
 def test_kinds_come_in_turn() -> None:
@@ -189,10 +189,12 @@ def test_order_out_of_its_range_is_refused(order: dict[str, Any]) -> None:
         WebhookOrder(url=URL, **order)
 
 
-@pytest.mark.parametrize("wrong", [{"retries": (-1.0,)}, {"read": 0.0}, {"webhook": "http://hooks.example/"}], ids=str)
-def test_setting_out_of_its_range_is_refused(wrong: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "invalid", [{"retries": (-1.0,)}, {"read": 0.0}, {"webhook": "http://hooks.example/"}], ids=str
+)
+def test_setting_out_of_its_range_is_refused(invalid: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        SandboxSettings(**wrong) if "webhook" in wrong else WebhookSenderSettings(**wrong)
+        SandboxSettings(**invalid) if "webhook" in invalid else WebhookSenderSettings(**invalid)
 
 
 def test_no_repr_shows_the_key() -> None:
@@ -202,16 +204,16 @@ def test_no_repr_shows_the_key() -> None:
 def delivered(
     answers: Sequence[int | str], *, then: Callable[[WebhookSender], object] | None = None, configured: bool = True
 ) -> list[DeliveryAttempt]:
-    """The log of one event whose attempts get these answers, the last for ever; `then` happens after the first."""
-    event = a_maker().make(EventKind.SLOT_PICKER, CONTACTS, NOW)
+    """Return the log of one event with these answers, the last repeated; `then` runs after the first attempt."""
+    event = event_factory().make(EventKind.SLOT_PICKER, CONTACTS, NOW)
 
     async def work() -> list[DeliveryAttempt]:
-        said = iter(answers)
+        results = iter(answers)
         last: int | str = answers[-1]
 
         async def post(url: Secret, body: bytes) -> int | str:
             assert (url, body) == (URL, event.body)
-            return next(said, last)
+            return next(results, last)
 
         sender = WebhookSender(WebhookSenderSettings(), post, asyncio.sleep, asyncio.get_running_loop().time)
         if configured:
@@ -258,7 +260,7 @@ def test_webhook_that_does_not_exist_is_not_called() -> None:
 
 
 class Receiver:
-    """A webhook on this machine. It answers by `answers`, the last for ever, and remembers what came."""
+    """Webhook on this machine that answers with `answers`, the last repeated, and stores requests."""
 
     def __init__(self, *answers: int) -> None:
         self.answers = list(answers) or [200]
@@ -296,8 +298,8 @@ async def receiver() -> AsyncIterator[Receiver]:
     await runner.cleanup()
 
 
-class Naps:
-    """Waiting that takes no time and remembers how long it should have been."""
+class RecordedSleep:
+    """Sleep that returns at once and records its durations."""
 
     def __init__(self) -> None:
         self.taken: list[float] = []
@@ -307,64 +309,64 @@ class Naps:
 
 
 @pytest.fixture
-def naps() -> Naps:
-    return Naps()
+def recorded_sleep() -> RecordedSleep:
+    return RecordedSleep()
 
 
 @pytest.fixture
-async def sandbox(naps: Naps) -> AsyncIterator[Sandbox]:
-    async with await Sandbox.start(clock=lambda: NOW, sleep=naps) as sandbox:
+async def sandbox(recorded_sleep: RecordedSleep) -> AsyncIterator[Sandbox]:
+    async with await Sandbox.start(clock=lambda: NOW, sleep=recorded_sleep) as sandbox:
         yield sandbox
 
 
 async def test_both_events_come_over_a_socket_as_they_were_made(sandbox: Sandbox, receiver: Receiver) -> None:
     events = sandbox.send_webhooks(WebhookOrder(url=receiver.url, count=4))
-    await sandbox.webhooks.settled()
+    await sandbox.webhooks.wait_until_idle()
     path = f"/hook/{KEY}?key={KEY}"
     assert receiver.requests == [("POST", path, "application/json", event.body) for event in events]
-    assert sandbox.webhooks.postman.states == {DeliveryState.DELIVERED: 4}
+    assert sandbox.webhooks.sender.states == {DeliveryState.DELIVERED: 4}
 
 
 async def test_failing_webhook_is_called_eight_times_on_schedule(
-    sandbox: Sandbox, receiver: Receiver, naps: Naps
+    sandbox: Sandbox, receiver: Receiver, recorded_sleep: RecordedSleep
 ) -> None:
     receiver.answers = [503]
     [event] = sandbox.send_webhooks(WebhookOrder(url=receiver.url, kinds=("user_feedback",)))
-    await sandbox.webhooks.settled()
+    await sandbox.webhooks.wait_until_idle()
     assert receiver.event_ids == [event.event_id] * 8
-    assert tuple(naps.taken) == RETRIES
-    assert sandbox.webhooks.postman.states == {DeliveryState.RESCHEDULED: 7, DeliveryState.FAILED: 1}
+    assert tuple(recorded_sleep.taken) == RETRIES
+    assert sandbox.webhooks.sender.states == {DeliveryState.RESCHEDULED: 7, DeliveryState.FAILED: 1}
 
 
 async def test_redirect_is_not_followed(sandbox: Sandbox, receiver: Receiver) -> None:
     receiver.answers = [307, 200]
     sandbox.send_webhooks(WebhookOrder(url=receiver.url))
-    await sandbox.webhooks.settled()
+    await sandbox.webhooks.wait_until_idle()
     assert {path for _, path, _, _ in receiver.requests} == {f"/hook/{KEY}?key={KEY}"}
-    assert [attempt.status for attempt in sandbox.webhooks.postman.attempts()] == [307, 200]
+    assert [attempt.status for attempt in sandbox.webhooks.sender.attempts()] == [307, 200]
 
 
 async def test_several_senders_send_everything_once(sandbox: Sandbox, receiver: Receiver) -> None:
     events = sandbox.send_webhooks(WebhookOrder(url=receiver.url, count=40, duplicates=0.3, shuffle=True, senders=4))
-    await sandbox.webhooks.settled()
+    await sandbox.webhooks.wait_until_idle()
     assert len(events) == 52
     assert Counter(receiver.event_ids) == Counter(event.event_id for event in events)
 
 
 async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A peer that takes everything and says nothing."""
+    """Accept a request and send no answer."""
     await reader.read()
     writer.close()
 
 
-async def test_silent_webhook_is_abandoned_after_the_read_timeout(naps: Naps) -> None:
+async def test_silent_webhook_is_abandoned_after_the_read_timeout(recorded_sleep: RecordedSleep) -> None:
     settings = SandboxSettings(webhook_sender=WebhookSenderSettings(retries=(1.0,), read=0.05))
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, await Sandbox.start(settings, sleep=naps) as sandbox:
+    async with server, await Sandbox.start(settings, sleep=recorded_sleep) as sandbox:
         sandbox.send_webhooks(WebhookOrder(url=f"http://127.0.0.1:{port}/"))
-        await sandbox.webhooks.settled()
-        log = sandbox.webhooks.postman.attempts()
+        await sandbox.webhooks.wait_until_idle()
+        log = sandbox.webhooks.sender.attempts()
     assert [(attempt.error, attempt.state) for attempt in log] == [
         ("SocketTimeoutError", DeliveryState.RESCHEDULED),
         ("SocketTimeoutError", DeliveryState.FAILED),
@@ -377,7 +379,7 @@ async def test_events_are_about_the_latest_records(sandbox: Sandbox, receiver: R
     async with TruecallerClient.from_env(sandbox.environment()) as client:
         await client.calls.push(record)
     sandbox.send_webhooks(WebhookOrder(url=receiver.url, kinds=("slot_picker",)))
-    await sandbox.webhooks.settled()
+    await sandbox.webhooks.wait_until_idle()
     payload = msgspec.json.decode(receiver.requests[0][3])["cmb_payload"]
     assert (payload["business_number"], payload["client_number"]) == ("911234500001", "919234500001")
 
@@ -401,8 +403,8 @@ async def test_close_cancels_waiting_retries(receiver: Receiver) -> None:
 Answered = tuple[int, dict[str, Any]]
 
 
-async def asked(sandbox: Sandbox, method: str, query: str = "", **content: Any) -> Answered:
-    """One request to the path of the webhooks."""
+async def send_to_api(sandbox: Sandbox, method: str, query: str = "", **content: Any) -> Answered:
+    """Send a request to the path of the webhooks."""
     async with (
         aiohttp.ClientSession() as session,
         session.request(method, f"{sandbox.base_url}/_sandbox/webhooks{query}", **content) as answer,
@@ -415,16 +417,16 @@ async def test_webhooks_are_sent_and_inspected_over_http(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     order = {"url": receiver.url, "kind": "user_feedback", "count": 2, "duplicates": 0.5, "shuffle": True, "senders": 1}
-    status, told = await asked(sandbox, "POST", json=order)
-    assert (status, told["fired"]) == (202, 3)
-    await sandbox.webhooks.settled()
-    assert receiver.event_ids == told["event_ids"]
-    status, log = await asked(sandbox, "GET")
+    status, answered = await send_to_api(sandbox, "POST", json=order)
+    assert (status, answered["queued"]) == (202, 3)
+    await sandbox.webhooks.wait_until_idle()
+    assert receiver.event_ids == answered["event_ids"]
+    status, log = await send_to_api(sandbox, "GET")
     assert (log["states"], log["pending"]) == ({"delivered": 3}, 0)
     assert log["attempts"][0] == {
         "number": 1,
         "at": NOW,
-        "event_id": told["event_ids"][0],
+        "event_id": answered["event_ids"][0],
         "kind": "user_feedback",
         "attempt": 1,
         "target": receiver.url.partition("/hook")[0],
@@ -432,27 +434,27 @@ async def test_webhooks_are_sent_and_inspected_over_http(
         "error": None,
         "state": "delivered",
     }
-    _, rest = await asked(sandbox, "GET", "?after=1&limit=1")
+    _, rest = await send_to_api(sandbox, "GET", "?after=1&limit=1")
     assert [attempt["number"] for attempt in rest["attempts"]] == [2]
-    assert KEY not in str(log) + str(told) + caplog.text
+    assert KEY not in str(log) + str(answered) + caplog.text
 
 
-async def test_order_without_a_url_uses_the_previous_url(receiver: Receiver, naps: Naps) -> None:
-    async with await Sandbox.start(SandboxSettings(webhook=receiver.url), sleep=naps) as sandbox:
+async def test_order_without_a_url_uses_the_previous_url(receiver: Receiver, recorded_sleep: RecordedSleep) -> None:
+    async with await Sandbox.start(SandboxSettings(webhook=receiver.url), sleep=recorded_sleep) as sandbox:
         headers = {"Content-Type": "application/json"}
-        status, told = await asked(sandbox, "POST", headers=headers)
-        await sandbox.webhooks.settled()
-    assert (status, receiver.event_ids) == (202, told["event_ids"])
+        status, answered = await send_to_api(sandbox, "POST", headers=headers)
+        await sandbox.webhooks.wait_until_idle()
+    assert (status, receiver.event_ids) == (202, answered["event_ids"])
 
 
 async def test_delete_ends_the_retries_and_reset_clears_the_log(sandbox: Sandbox, receiver: Receiver) -> None:
     sandbox.send_webhooks(WebhookOrder(url=receiver.url, count=3))
-    status, told = await asked(sandbox, "DELETE")
-    assert (status, told) == (200, {"deleted": True})
-    await sandbox.webhooks.settled()
-    assert sum(sandbox.webhooks.postman.states.values()) == 3
+    status, answered = await send_to_api(sandbox, "DELETE")
+    assert (status, answered) == (200, {"deleted": True})
+    await sandbox.webhooks.wait_until_idle()
+    assert sum(sandbox.webhooks.sender.states.values()) == 3
     sandbox.reset()
-    _, log = await asked(sandbox, "GET")
+    _, log = await send_to_api(sandbox, "GET")
     assert log == {"states": {}, "pending": 0, "attempts": []}
 
 
@@ -469,16 +471,16 @@ BAD_ORDERS: list[tuple[dict[str, Any], int]] = [
 
 @pytest.mark.parametrize(("content", "status"), BAD_ORDERS, ids=str)
 async def test_bad_order_is_refused_and_sends_nothing(sandbox: Sandbox, content: dict[str, Any], status: int) -> None:
-    refused, told = await asked(sandbox, "POST", **content)
+    refused, answered = await send_to_api(sandbox, "POST", **content)
     assert refused == status
-    assert KEY not in str(told)
+    assert KEY not in str(answered)
     assert sandbox.webhooks.pending == 0
-    assert sandbox.webhooks.postman.attempts() == []
+    assert sandbox.webhooks.sender.attempts() == []
 
 
 async def test_other_methods_and_bad_pages_are_refused(sandbox: Sandbox) -> None:
-    assert (await asked(sandbox, "PUT"))[0] == 405
-    assert (await asked(sandbox, "GET", "?after=x"))[0] == 400
+    assert (await send_to_api(sandbox, "PUT"))[0] == 405
+    assert (await send_to_api(sandbox, "GET", "?after=x"))[0] == 400
 
 
 async def test_command_sends_to_the_given_url_and_shows_no_key(receiver: Receiver, tmp_path: Path) -> None:
@@ -488,9 +490,9 @@ async def test_command_sends_to_the_given_url_and_shows_no_key(receiver: Receive
     url = f"{json.loads(line)['TRUECALLER_BASE_URL']}/_sandbox/webhooks"
     async with aiohttp.ClientSession() as session:
         async with session.post(url, json={"kind": "not_interested"}) as answer:
-            told = await answer.json()
+            answered = await answer.json()
         await receiver.came.wait()
-    assert receiver.event_ids == told["event_ids"]
+    assert receiver.event_ids == answered["event_ids"]
     process.send_signal(SIGTERM)
     ended = await finished(process)
     assert ended.code == 0

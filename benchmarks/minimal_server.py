@@ -1,12 +1,12 @@
-"""A server that costs next to nothing, so that what is measured is the client.
+"""Server with minimal cost, so that a benchmark measures the client.
 
-It speaks just enough HTTP/1.1 for the five calls of a campaign and holds nobody to a limit. Every batch is taken, and
-every record is a success the first time it is asked for. It never decodes in the measured part: the first time it sees
-a batch it reads the records and writes the rows of the status; from then on the batch is known by its first and its
-last receiver and the rows are there. So whoever measures sends the same records once before.
+It implements the part of HTTP/1.1 that the five calls of a campaign need, and enforces no limits. Every batch is
+accepted, and every record is a success at the first poll. In the measured part it decodes nothing: when it sees a batch
+for the first time, it reads the records and prepares the status rows; afterwards the batch is recognised by its first
+and last receiver. So the benchmark sends the same records once before the measurement.
 
-It runs in a process of its own, on a core of its own where the system lets it choose, says over a pipe where it
-listens, and ends with its parent. With a certificate (`self_signed` makes one) it listens with TLS.
+It runs in a process of its own, on its own core if the system allows it, reports its address through a pipe, and ends
+with its parent. With a certificate (see `self_signed`) it uses TLS.
 """
 
 from __future__ import annotations
@@ -30,55 +30,55 @@ import msgspec
 from benchmarks.workload import ACCOUNT
 
 SPAWN = multiprocessing.get_context("spawn")
-PATIENCE = 30.0
+TIMEOUT_SECONDS = 30.0
 HOST = "127.0.0.1"
 DAY = timedelta(days=1)
-KEPT = 1_000
-"""Statuses that are kept; 200 KB each."""
+STORED_STATUSES_MAX = 1_000
+"""Statuses that are stored; 200 kB each."""
 
 HEAD_END = b"\r\n\r\n"
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 RECEIVER = re.compile(rb'"receiver_number": ?"(\d+)"')
-EDGE = 600
-"""Bytes at either end of a body in which a whole record is sure to be."""
+EDGE_BYTES = 600
+"""Length of the start and end of a body that contains a whole record."""
 
 encode = msgspec.json.encode
 
 
 @attrs.frozen
-class Lean:
-    """Where the server listens."""
+class ServerAddress:
+    """Address of the server."""
 
     url: str
 
 
 @contextmanager
-def lean_server(certificate: Path | None = None) -> Iterator[Lean]:
-    """The server in another process, for the length of the block. `certificate`: a PEM file with its key, for TLS."""
-    ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=_serve, args=(theirs, certificate), daemon=True)
+def minimal_server(certificate: Path | None = None) -> Iterator[ServerAddress]:
+    """Run the server in another process for the block; `certificate` is a PEM file with its key, for TLS."""
+    parent_end, child_end = SPAWN.Pipe()
+    process = SPAWN.Process(target=_serve, args=(child_end, certificate), daemon=True)
     process.start()
-    theirs.close()
+    child_end.close()
     try:
-        if not ours.poll(PATIENCE):
-            raise TimeoutError(f"the server did not start within {PATIENCE:g} seconds")
-        yield Lean(ours.recv())
+        if not parent_end.poll(TIMEOUT_SECONDS):
+            raise TimeoutError(f"the server did not start within {TIMEOUT_SECONDS:g} seconds")
+        yield ServerAddress(parent_end.recv())
     finally:
-        ours.close()
-        process.join(PATIENCE)
+        parent_end.close()
+        process.join(TIMEOUT_SECONDS)
         if process.is_alive():
             process.terminate()
 
 
-def sit_on(core: int) -> None:
-    """Run this process on one core, counted from the end if negative; anywhere, where the system has no say in it."""
+def pin_to_core(core: int) -> None:
+    """Run this process on one core, from the end if negative; no effect if the system cannot do it."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[core % len(cores)]})
 
 
 def self_signed(folder: Path) -> Path:
-    """A PEM file with a certificate for this address and its key, good for a day."""
+    """Create a PEM file with a certificate for this address and its key, valid for a day."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -91,14 +91,14 @@ def self_signed(folder: Path) -> Path:
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(HOST))]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    path = folder / "lean.pem"
+    path = folder / "server.pem"
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     path.write_bytes(secret + certificate.public_bytes(Encoding.PEM))
     return path
 
 
 class Answers:
-    """What the server knows: the rows of the batches it has seen, and which batch is which."""
+    """Status rows of known batches, and the batch ids in use."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[bytes, ...], bytes] = {}
@@ -106,12 +106,12 @@ class Answers:
         self._count = 0
 
     def submit(self, body: bytes) -> bytes:
-        """Take a batch."""
-        key = tuple(RECEIVER.findall(body[:EDGE])[:1] + RECEIVER.findall(body[-EDGE:])[-1:])
+        """Accept a batch."""
+        key = tuple(RECEIVER.findall(body[:EDGE_BYTES])[:1] + RECEIVER.findall(body[-EDGE_BYTES:])[-1:])
         rows = self._rows.get(key)
         if rows is None:
             rows = _rows_of(body)
-            if len(self._rows) < KEPT:
+            if len(self._rows) < STORED_STATUSES_MAX:
                 self._rows[key] = rows
         self._count += 1
         batch_id = str(UUID(int=self._count)).encode()
@@ -119,12 +119,12 @@ class Answers:
         return b'{"batch_id":"%b"}' % batch_id
 
     def status(self, batch_id: bytes) -> bytes:
-        """Every record of the batch is a success; it is asked for once."""
+        """Return success for each record of the batch; a batch can be requested once."""
         rows = self._batches.pop(batch_id)
         return b'{"client_account_id":"%b","batch_id":"%b","data":%b}' % (ACCOUNT.encode(), batch_id, rows)
 
 
-class Connected(asyncio.Protocol):
+class HttpProtocol(asyncio.Protocol):
     """One connection."""
 
     def __init__(self, answers: Answers) -> None:
@@ -134,12 +134,12 @@ class Connected(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Answers are written in one piece: no waiting for more of them."""
+        """Store the transport."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Take what comes; answer what is complete."""
+        """Collect bytes and answer complete requests."""
         self._buffer += data
         if len(self._buffer) < self._needed:
             return
@@ -160,15 +160,15 @@ class Connected(asyncio.Protocol):
         assert self._transport is not None
         method, target = head.split(b" ", 2)[:2]
         if method == b"GET":
-            said = self._answers.status(target.rpartition(b"=")[2])
+            answer = self._answers.status(target.rpartition(b"=")[2])
         elif target.endswith(b"/dynamic_call_records"):
-            said = self._answers.submit(body)
+            answer = self._answers.submit(body)
         elif target.endswith(b"/token"):
-            said = encode({"token": os.urandom(32).hex(), "created_at": "2026-01-02T03:04:05.67Z"})
+            answer = encode({"token": os.urandom(32).hex(), "created_at": "2026-01-02T03:04:05.67Z"})
         else:
-            said = b'{"status_info":{"status":"success"}}'
+            answer = b'{"status_info":{"status":"success"}}'
         self._transport.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said)
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer)
         )
 
 
@@ -188,7 +188,7 @@ def _rows_of(body: bytes) -> bytes:
 
 
 def _serve(pipe: Connection, certificate: Path | None) -> None:
-    sit_on(-1)
+    pin_to_core(-1)
     asyncio.run(_listen(pipe, certificate))
 
 
@@ -198,7 +198,7 @@ async def _listen(pipe: Connection, certificate: Path | None) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
     answers = Answers()
-    server = await asyncio.get_running_loop().create_server(lambda: Connected(answers), HOST, 0, ssl=context)
+    server = await asyncio.get_running_loop().create_server(lambda: HttpProtocol(answers), HOST, 0, ssl=context)
     async with server:
         port = server.sockets[0].getsockname()[1]
         pipe.send(f"{'https' if certificate else 'http'}://{HOST}:{port}")
