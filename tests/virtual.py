@@ -100,7 +100,7 @@ class _ThreadWaitingSelector(_VirtualSelector):
 
 
 class StorageLoop(SwiftLoop):
-    """Loop with virtual time whose clock stands still while `is_thread_busy` returns True."""
+    """Loop with virtual time whose clock stops while `is_thread_busy` returns True."""
 
     def __init__(self, is_thread_busy: Callable[[], bool]) -> None:
         self._selector = _ThreadWaitingSelector(is_thread_busy)

@@ -59,7 +59,9 @@ def status_of(*statuses: str) -> Answer:
 
 @attrs.define
 class Script:
-    """A `Transport`. Each request takes `latency` seconds and gets the next step; the last step is repeated.
+    """A `Transport`: each request takes `latency` seconds and gets the next step.
+
+    The last step is repeated.
 
     Every link leads to `file`. If there is a `download_error`, it is raised after the whole file was written.
     """

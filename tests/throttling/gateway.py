@@ -189,7 +189,7 @@ def run_on_swift_loop(work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -
 
 
 def run_with_sqlite_threads(monkeypatch: pytest.MonkeyPatch, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run on virtual time that stands still while a store works in its thread; no task may be left over."""
+    """Run on virtual time that stops while a store works in its thread; no task may be left over."""
     waiting: set[asyncio.Future[Any]] = set()
     submit = SqliteWorker._submit
 

@@ -105,12 +105,12 @@ def test_token_may_be_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(f"{TOKEN}\n")
     client = TrustCallerClient.from_env({"TRUSTCALLER_TOKEN_FILE": str(path)})
-    assert client._requester._terms.token == Secret(TOKEN)
+    assert client._requester._settings.token == Secret(TOKEN)
 
 
 def test_argument_wins_over_the_environment() -> None:
     client = TrustCallerClient.from_env({"TRUSTCALLER_TOKEN": "1|other"}, token=TOKEN)
-    assert client._requester._terms.token == Secret(TOKEN)
+    assert client._requester._settings.token == Secret(TOKEN)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_refused_token_is_in_no_traceback_frame() -> None:
 
 def test_client_shows_no_token_and_does_not_pickle() -> None:
     client = TrustCallerClient(token=TOKEN)
-    assert TOKEN not in repr(client) + repr(vars(client)) + repr(client._requester._terms)
+    assert TOKEN not in repr(client) + repr(vars(client)) + repr(client._requester._settings)
     with pytest.raises(TypeError, match="from_env"):
         pickle.dumps(client)
 

@@ -137,7 +137,7 @@ class TrustCallerClient:
         await self._requester.aclose()
 
     async def __aenter__(self) -> Self:
-        self._requester.home.check()
+        self._requester.binding.check()
         return self
 
     async def __aexit__(

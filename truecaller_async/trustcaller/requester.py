@@ -95,29 +95,29 @@ class TrustCallerRequester:
     """Sends the requests of one client. Needs no event loop until the first call."""
 
     def __init__(self, transport: Transport, settings: RequestSettings, environment: RequesterEnvironment) -> None:
-        self.home = LoopBinding()
+        self.binding = LoopBinding()
         self._transport = transport
-        self._terms = settings
+        self._settings = settings
         self._clock = environment.clock
         self._rng = environment.rng
-        self._exchange = RequestExecutor(
+        self._executor = RequestExecutor(
             transport, clock=environment.clock, rng=environment.rng, observer=SafeObserver(environment.observer)
         )
         self._limiter = LocalLimiter(settings.limits)
-        self._held_until = 0.0
+        self._cooldown_until = 0.0
         self._refusals = 0
 
     async def call(self, request: Request, read: Reader[T]) -> T:
         """Return the decoded answer. Only a read is repeated after an ambiguous error."""
-        return await self._tried(request, read, self._course(), is_harmless=request.is_read)
+        return await self._call(request, read, self._new_retry_state(), is_harmless=request.is_read)
 
     async def call_idempotent(self, request: Request, read: Reader[None]) -> None:
         """Send an idempotent request. After an ambiguous attempt, 404 counts as success."""
-        course = self._course()
+        retry_state = self._new_retry_state()
         try:
-            await self._tried(request, read, course, is_harmless=True)
+            await self._call(request, read, retry_state, is_harmless=True)
         except NotFound:
-            if not course.may_be_applied:
+            if not retry_state.may_be_applied:
                 raise
 
     async def aclose(self) -> None:
@@ -125,61 +125,63 @@ class TrustCallerRequester:
 
         Raises `ClientClosed` in another loop while the loop of the first use is open.
         """
-        if self.home.close():
+        if self.binding.close():
             await self._transport.aclose()
 
     def __del__(self) -> None:
-        if isinstance(self._transport, AiohttpTransport) and self.home.is_unclosed:
+        if isinstance(self._transport, AiohttpTransport) and self.binding.is_unclosed:
             warnings.warn(NEVER_CLOSED, ResourceWarning, stacklevel=2, source=self)
 
-    def _course(self) -> _RetryState:
-        self.home.bind()
-        return _RetryState(self._terms.retry, self._rng)
+    def _new_retry_state(self) -> _RetryState:
+        self.binding.bind()
+        return _RetryState(self._settings.retry, self._rng)
 
-    async def _tried(self, request: Request, read: Reader[T], course: _RetryState, *, is_harmless: bool) -> T:
-        request = attrs.evolve(request, token=self._terms.token)
+    async def _call(self, request: Request, read: Reader[T], retry_state: _RetryState, *, is_harmless: bool) -> T:
+        request = attrs.evolve(request, token=self._settings.token)
 
         def decode(answer: Answer) -> T:
             return read(answer, now=self._clock.wall())
 
         async def send(_: None) -> T:
-            result = await self._exchange.attempt(request, None, self._terms.timeouts, decode)
+            result = await self._executor.attempt(request, None, self._settings.timeouts, decode)
             self._refusals = 0
             return result
 
         async def after_failure(_: None, error: TruecallerError) -> NextTry:
             if isinstance(error, RateLimited):
-                self._hold(error)
+                self._start_cooldown(error)
                 return NextTry.COUNTED
             is_repeatable = (
                 error.retryable if isinstance(error, NotSent) else is_harmless and isinstance(error, AMBIGUOUS_ERRORS)
             )
             return NextTry.AFTER_BACKOFF if is_repeatable else NextTry.NONE
 
-        return await call_with_retries(course, lambda: self._permit(request.call, course), send, after_failure)
+        return await call_with_retries(
+            retry_state, lambda: self._permit(request.call, retry_state), send, after_failure
+        )
 
-    async def _permit(self, call: str, course: _RetryState) -> None:
+    async def _permit(self, call: str, retry_state: _RetryState) -> None:
         """Wait for the cooldown and the limit. After a failure, raise it if the wait exceeds the policy."""
         loop = asyncio.get_running_loop()
         while (wait := await self._wait(call)) > 0:
-            if course.last_failure is not None and loop.time() + wait > course.end:
-                raise course.last_failure
+            if retry_state.last_failure is not None and loop.time() + wait > retry_state.end:
+                raise retry_state.last_failure
             await asyncio.sleep(wait)
-            self.home.check()
+            self.binding.check()
 
     async def _wait(self, call: str) -> float:
         """Return the seconds until the next request may be sent. 0.0 means now, and charges the limit."""
-        held = self._held_until - loop_time()
-        return held if held > 0 else await self._limiter.try_acquire(LIMIT_OWNER, call)
+        cooldown = self._cooldown_until - loop_time()
+        return cooldown if cooldown > 0 else await self._limiter.try_acquire(LIMIT_OWNER, call)
 
-    def _hold(self, error: RateLimited) -> None:
+    def _start_cooldown(self, error: RateLimited) -> None:
         """Send nothing before the server's cooldown ends. Raise `WaitTooLong` if it is too long."""
         self._refusals += 1
         self._limiter.slow_down(LIMIT_OWNER)
-        hold = cooldown_seconds(error.retry_after, self._refusals, self._rng)
-        self._held_until = max(self._held_until, loop_time() + hold)
-        if hold > COOLDOWN_MAX_SECONDS:
-            raise WaitTooLong(hold, COOLDOWN_MAX_SECONDS) from None
+        cooldown = cooldown_seconds(error.retry_after, self._refusals, self._rng)
+        self._cooldown_until = max(self._cooldown_until, loop_time() + cooldown)
+        if cooldown > COOLDOWN_MAX_SECONDS:
+            raise WaitTooLong(cooldown, COOLDOWN_MAX_SECONDS) from None
 
 
 class _RetryState(Retries):
