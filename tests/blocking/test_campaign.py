@@ -163,13 +163,17 @@ def test_closing_the_client_ends_its_campaigns_cleanly(served: Served) -> None:
 
 
 def test_ctrl_c_is_raised_at_once_and_summary_adds_up(client: TruecallerClient) -> None:
+    entered = threading.Event()
+
     def interrupting() -> Iterator[CallRecord]:
         for number in range(1, 5000):
             if number == 700:
+                entered.wait()  # the source is read as soon as the block is entered, and `results` must be bound
                 signal.pthread_kill(MAIN.ident or 0, signal.SIGINT)
             yield record(number)
 
     with pytest.raises(KeyboardInterrupt), client.push_many(interrupting(), options=OPTIONS) as results:
+        entered.set()
         for _ in results:
             pass
     assert results.summary.adds_up
