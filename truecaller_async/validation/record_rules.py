@@ -190,7 +190,7 @@ def _reason_problems(reason: object) -> Iterator[Problem]:
 def _text_problems(field: str, text: str, bounds: tuple[int, int]) -> Iterator[Problem]:
     shortest, longest = bounds
     if not shortest <= len(text) <= longest:
-        message = f"has {len(text)} characters: {shortest}-{longest} are allowed"
+        message = f"has {len(text)} character{'' if len(text) == 1 else 's'}: {shortest}-{longest} are allowed"
         missing, over = shortest - len(text), len(text) - longest
         hint = f"shorten it by {over}" if over > 0 else f"add {missing} or leave the field empty"
         yield Problem(field, f"{field}.length", message, masked(text), hint)

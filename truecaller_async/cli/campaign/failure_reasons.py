@@ -51,4 +51,5 @@ class FailureReasons:
 
 def kind_of(reason: str) -> str:
     """Return a reason without the values of its row, long numbers masked, at most 200 characters of it."""
-    return masked(VALUE.sub(r"\1", reason[:REASON_CHARS]))
+    cut = "…" if len(reason) > REASON_CHARS else ""
+    return masked(VALUE.sub(r"\1", reason[:REASON_CHARS])) + cut

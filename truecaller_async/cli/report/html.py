@@ -143,7 +143,8 @@ def _outcomes(report: CampaignReport) -> Iterator[str]:
         yield f'<tr{row_class}><th>{_text(outcome)}</th><td class="count">{number(count)}</td>'
         yield f"<td>{_text(MEANINGS[outcome])}</td></tr>"
     yield f'<tr class="whole"><th>read</th><td class="count">{number(report.status.read)}</td>'
-    yield f"<td>{_text(read_text(report.status))}</td></tr></tbody></table>"
+    read = "all rows of the input" if report.status.source_exhausted else read_text(report.status)
+    yield f"<td>{_text(read)}</td></tr></tbody></table>"
 
 
 def _open_rows(status: CampaignStatus) -> Iterator[str]:
