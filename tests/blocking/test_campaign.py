@@ -172,10 +172,13 @@ def test_ctrl_c_is_raised_at_once_and_summary_adds_up(client: TruecallerClient) 
                 signal.pthread_kill(MAIN.ident or 0, signal.SIGINT)
             yield record(number)
 
-    with pytest.raises(KeyboardInterrupt), client.push_many(interrupting(), options=OPTIONS) as results:
+    def consume() -> None:
         entered.set()
         for _ in results:
             pass
+
+    with pytest.raises(KeyboardInterrupt), client.push_many(interrupting(), options=OPTIONS) as results:
+        consume()
     assert results.summary.adds_up
     assert results.progress.finished
     assert client.calls.push(record(1)).status == "success"
