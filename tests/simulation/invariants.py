@@ -182,20 +182,28 @@ def i10_the_journal_is_consistent(evidence: Evidence) -> Iterator[str]:
 
 
 def i11_the_last_record_of_a_pair_is_applied_last(evidence: Evidence) -> Iterator[str]:
-    """Check that, of the applied records of a pair, the last one in the source was applied last."""
+    """Check that, of the applied records of a pair, the last one in the source was applied last.
+
+    A later duplicate of the record that was applied last counts too: the source ends with that content, so a resend
+    that applies it after another record of the pair is right.
+    """
     for number, history in enumerate(evidence.campaigns):
         words = _last_outcomes(history)
         places: dict[Content, list[int]] = defaultdict(list)
+        last_row: dict[Content, int] = {}
         for row, record in enumerate(history.rows, 1):
-            if words.get(row) not in (Outcome.DUPLICATE, Outcome.INVALID):
+            if words.get(row) is Outcome.INVALID:
+                continue
+            last_row[content_of(record)] = row
+            if words.get(row) is not Outcome.DUPLICATE:
                 places[content_of(record)].append(row)
-        shown: dict[tuple[object, ...], list[list[int]]] = defaultdict(list)
+        applied_of_pair: dict[tuple[object, ...], list[Content]] = defaultdict(list)
         for entry in evidence.truth:
             content = applied_content(entry)
             if content in places:
-                shown[content[:2]].append(places[content])
-        for applied in shown.values():
-            last, latest = max(applied[-1]), max(min(rows) for rows in applied)
+                applied_of_pair[content[:2]].append(content)
+        for applied in applied_of_pair.values():
+            last, latest = last_row[applied[-1]], max(min(places[content]) for content in applied)
             if last < latest:
                 yield f"campaign {number}: row {last} was applied last of its pair, and row {latest} before it"
 
