@@ -108,7 +108,10 @@ class TokenStore(Protocol):
     """Stores the live tokens and the ledger of mints of one account. Times are wall-clock seconds."""
 
     async def adopt(self, now: float) -> Sequence[Token]:
-        """Take over the live tokens that no other living process uses, and return them."""
+        """Adopt all live tokens that no other open store uses, and return them.
+
+        They are reserved for this store until `release_all`, also those that the pool does not use.
+        """
         ...
 
     async def add(self, token: Token) -> None:

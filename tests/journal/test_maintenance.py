@@ -11,6 +11,7 @@ import pytest
 from tests.journal.entry_generator import STARTED
 from tests.journal.test_reader import CAMPAIGN, TOKEN, written
 from truecaller_async.errors import JournalBusy, JournalError
+from truecaller_async.journal import maintenance
 from truecaller_async.journal.handle import open_handle
 from truecaller_async.journal.maintenance import decide, purge
 from truecaller_async.journal.reader import JournalReader
@@ -209,6 +210,14 @@ def test_purge_during_a_read_is_not_reported_as_erased(path: Path) -> None:
 def all_bytes(path: Path) -> bytes:
     """Return the bytes of the file and of all files beside it."""
     return b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+def test_bytes_that_may_remain_after_a_purge_are_reported(path: Path) -> None:
+    handle = written(path, *CAMPAIGN)
+    handle.db.execute("BEGIN")  # VACUUM fails inside a transaction
+    with pytest.raises(JournalError, match=r"are deleted, but their bytes may remain in the file: .*Purge it again"):
+        maintenance._overwrite_free_pages(handle)
+    handle.close()
 
 
 def test_decided_batch_sent_twice_is_reported_as_duplicate(path: Path) -> None:

@@ -163,8 +163,8 @@ def test_eleventh_mint_waits_if_the_deadline_allows() -> None:
         for _ in range(10):
             await pool.grow()
         with pytest.raises(TokenBudgetExhausted):
-            await pool.grow(deadline=MINT_WINDOW_SECONDS - 1.0)
-        assert await pool.grow(deadline=MINT_WINDOW_SECONDS + 1.0) is not None
+            await pool.grow(budget_deadline=MINT_WINDOW_SECONDS - 1.0)
+        assert await pool.grow(budget_deadline=MINT_WINDOW_SECONDS + 1.0) is not None
         assert mint.asked[-1] == pytest.approx(MINT_WINDOW_SECONDS, abs=0.01)
 
     run_virtual(scene)

@@ -1,8 +1,9 @@
 """Open a journal for writing: its lock, its connection and its statement builder.
 
 Algorithm:
-    `open_handle` takes the lock, then checks the file without writing to it, and only then opens the connection that
-    may write. On a network file system it writes without a write-ahead log and logs one warning per opening.
+    `open_handle` takes the lock, then checks the file without changing its committed content, and only then opens the
+    connection that may write. On a network file system it writes without a write-ahead log and logs one warning per
+    opening.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class JournalHandle:
         """Commit the statements together; all of them are on disk when this returns.
 
         Raises:
-            sqlite3.Error: Nothing of them is in the file.
+            sqlite3.Error: They cannot be stored. After a failed COMMIT they may or may not be in the file: close the
+                handle, and open the journal again.
         """
         self.db.execute("BEGIN IMMEDIATE")
         for statements in transactions:
@@ -97,7 +99,7 @@ def open_handle(
 
     Raises:
         JournalBusy: Another process has it open.
-        JournalError: It cannot be used. Then it is unchanged.
+        JournalError: It cannot be used. Then its committed content is unchanged.
     """
     if is_new:
         make(path)

@@ -1,8 +1,9 @@
 """Load the state of a campaign from the tables of its journal.
 
 Algorithm:
-    Only what a run needs is read: the totals, the notes, the open batches, and the root batches of these. So the time
-    depends on the number of open batches, not on the number of rows: 10 million rows load as fast as 10,000.
+    Only what a run needs is read: totals, notes, open batches, their root batches, and up to 4,096 outcomes. So the
+    time depends on the number of open batches, not on the number of rows. The check of the file before it
+    (`journal.database_file.examine`) reads the whole file.
 """
 
 from __future__ import annotations
@@ -73,15 +74,15 @@ def journal_errors(path: Path) -> Iterator[None]:
 
 def _busy(path: Path) -> JournalBusy:
     return JournalBusy(
-        f"the journal {path} cannot be opened: another process is writing or reading it, and did not finish in time. "
+        f"the journal {path} is locked: another process is writing or reading it, and did not finish in time. "
         "Retry, and check that no process keeps it locked."
     )
 
 
 def _unusable(path: Path, error: Exception) -> JournalError:
     return JournalError(
-        f"the journal {path} cannot be used: {error}. The file was not changed. Check its permissions and the free "
-        "space, or restore a copy from before the damage."
+        f"the journal {path} cannot be used: {error}. Check its permissions and the free space, or restore a copy from "
+        "before the damage."
     )
 
 

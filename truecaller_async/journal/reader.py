@@ -103,7 +103,7 @@ class JournaledAttempt:
     ended_at: float | None
     """When it ended, None if unknown."""
     detail: str | None
-    """The name of its error."""
+    """Name and message of its error, up to 200 characters, or "the process ended before ..."."""
 
 
 @attrs.frozen

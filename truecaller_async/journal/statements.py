@@ -47,6 +47,8 @@ INSERT_BATCH = """INSERT INTO batch(
     excluded_rows, open_rows, closed, pending_outcomes, common_outcome, common_outcome_rows,
     first_row, last_row, rows, parent, root_batch, call, source_row, source_line, source_offset, seq
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+# A batch can be written again after its last row was settled, then without outcomes: a root batch stays while batches
+# that were split from it are open. `coalesce` and `max` keep the common outcome that is stored.
 UPDATE_BATCH = """UPDATE batch SET
     state = ?, attempts = ?, maybe_received = ?, lost_answers = ?, possibly_duplicated = ?, abandoned = ?, batch_id = ?,
     accepted_at = ?, reason = ?, field = ?, excluded_rows = ?, open_rows = ?, closed = ?, pending_outcomes = ?,
@@ -60,6 +62,7 @@ UPDATE_ATTEMPT_END = "UPDATE attempt SET event = ?, ended_at = ?, detail = ? WHE
 INSERT_DECISION = "INSERT INTO operator_decision VALUES (?, ?, ?)"
 INSERT_OUTCOME_TEXT = "INSERT INTO outcome_text VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_ROW_OUTCOME = "INSERT INTO row_outcome VALUES (?, ?, ?)"
+# A `RowsRead` without new rows has the row number of the previous one. Its position is the later one.
 UPSERT_READ_BLOCK = """INSERT INTO read_block VALUES (?, ?, ?, ?) ON CONFLICT(row) DO UPDATE SET
     line = excluded.line, offset = excluded.offset,
     fingerprints = CAST(fingerprints || excluded.fingerprints AS BLOB)"""

@@ -5,9 +5,11 @@ The stores of tokens, nonces, webhook events and the campaign journal run their 
 Algorithm:
     Jobs wait in a FIFO queue. While one transaction is committed, further `write` jobs gather, and up to `GROUP_MAX` of
     them share the next transaction (`BEGIN IMMEDIATE`), because a disk completes only some hundred syncs per second. No
-    timer delays a job. In a group each job has its own savepoint, so a job that raises undoes only itself.
+    timer delays a job. In a group each job has its own savepoint, so a job that raises undoes only itself. With
+    `stops_after_failure` there are no savepoints: a job that raises fails its group and every later job.
 Invariants:
-    - An accepted job is executed, also if its waiter is cancelled. The waiter resumes after the commit.
+    - An accepted job is executed, also if its waiter is cancelled, unless an earlier failure stopped the worker
+      (`stops_after_failure`). The waiter resumes after the commit.
     - Results are reported in the order of the jobs. `run` sees the effect of every earlier `write`.
     - `aclose` executes what is queued, then closes the connection.
     - After a fork the child can use nothing here: thread and connection belong to the parent.
@@ -82,7 +84,7 @@ def connect(
 
 
 def open_database(path: Path | None, name: str, *, schema: str, version: int, power_safe: bool) -> sqlite3.Connection:
-    """Open a database in WAL mode, create its tables if they are missing, and overwrite what is deleted.
+    """Open a database in WAL mode, create missing tables, and overwrite deleted content with zeros.
 
     Args:
         path: The file, None for a database in memory.

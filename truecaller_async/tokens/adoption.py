@@ -1,9 +1,12 @@
-"""Adopt stored tokens: those of an earlier process, and those that another process has released.
+"""Adopt stored tokens: those of an earlier process, and those that another open store has released.
 
 Algorithm:
-    Rate limits survive a restart. Releases under a limit of 5 s or more are recorded in the store, and restored to the
-    limiter when the token is adopted. For a shorter limit the token counts as fully used at the moment at which its
-    last process released it.
+    Tokens are adopted when the pool is opened, and later if a token is needed and the mint budget has none: another
+    store may have released tokens meanwhile.
+
+    Rate limits survive a restart. Requests sent under a limit of 5 s or more are recorded in the store, and restored to
+    the limiter when the token is adopted. For a shorter limit the token counts as fully used at the moment at which its
+    last store released it, or now if its process died.
 """
 
 from __future__ import annotations
@@ -28,10 +31,12 @@ class TokenAdoption:
         self._state = state
 
     async def adopt(self) -> bool:
-        """Add the live tokens of the store that no other living process uses, at most up to `max_tokens`.
+        """Add the live tokens of the store that no other open store uses, at most up to `max_tokens`.
+
+        The store adopts all of them. Those beyond `max_tokens` stay reserved for this pool until it is closed.
 
         Returns:
-            Whether there were any.
+            Whether any was added.
         """
         state, wall = self._state, self._state.clock.wall()
         adopted = [token for token in await state.store.adopt(wall) if not state.knows(token.token_id)]

@@ -5,7 +5,7 @@ Algorithm:
     is lost may have created a token.
 Failure modes:
     - The wall clock is set back: mints then have times in the future. One that is further ahead than
-      `OUT_OF_ORDER_SECONDS` counts as made now, so no mint waits longer for it than one window.
+      `OUT_OF_ORDER_SECONDS` counts as made now, so no mint waits longer for it than one window plus 60 s.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Give scarce permits to single calls before campaigns.
 
 Algorithm:
-    A campaign polls for permits continuously and would starve single calls. So single calls wait in a queue (FIFO, one
-    for each kind of call), and every caller that asks for a permit first serves the queue with what its token may send
-    now, then itself. A single call that the limiter denies delays only calls of its own kind.
+    A campaign asks for permits continuously and would starve single calls. So single calls wait in queues (FIFO, one
+    queue for each kind of call). Every caller that asks for a permit of a token first gives the waiters all permits
+    that this token has now, then asks for itself. A single call that the limiter denies delays only its own queue.
 
-    To prevent the reverse starvation, a campaign that was denied gets one reserved slot after every
+    To prevent the reverse starvation, a campaign that waits gets one reserved slot after every
     `CAMPAIGN_SLOT_AFTER_PERMITS_COUNT` (9) permits given to single calls, so at least a tenth of the permits. During
-    the slot the single calls with an equal or longer wait are not served. It ends with the campaign's permit, or
-    `CAMPAIGN_SLOT_LATE_SECONDS` after the moment at which that permit was due.
+    the slot, kinds of single calls that the limiter denied for as long as the campaign, or longer, get no permit. It
+    ends with the campaign's permit, or `CAMPAIGN_SLOT_LATE_SECONDS` after the moment at which that permit was due.
 Invariants:
     - A permit is charged before it is assigned. If its waiter is cancelled at the same moment, the next waiter of the
       same kind gets it; without one it lapses, so a limit is never exceeded.
@@ -100,11 +100,14 @@ class Waiter:
 
 @attrs.frozen
 class CampaignSlot:
-    """The slot reserved for a campaign: until then the single calls in `delayed_calls` are not served."""
+    """A time in which the next permit is reserved for a campaign."""
 
     campaign_call: str
+    """The call of the campaign."""
     until: float
+    """The end of the slot, on the loop's clock."""
     delayed_calls: Collection[str]
+    """The kinds of single calls that get no permit during the slot."""
 
 
 class PermitQueue:

@@ -3,14 +3,15 @@
 Purpose:
     A crash loop must not use up the mint budget (10 tokens in 30 minutes). So live tokens and the ledger are on disk.
 Algorithm:
-    - A token belongs to one living process at a time, because each process counts the limits for itself: two of them
-      with one token would both send at the full rate. A process that closes its store releases its tokens. Tokens of a
-      process that died are adopted by the next process that asks.
-    - Each method is one job of `storage.sqlite_worker` in a `BEGIN IMMEDIATE` transaction, so no other process can
-      write between the reading of the ledger and the claim.
+    - A token belongs to one open store at a time, because each client counts the limits for itself: two of them with
+      one token would both send at the full rate. A store that is closed releases its tokens. Tokens of a process that
+      died are adopted by the next store that asks.
+    - A write is a job of `storage.sqlite_worker` in a `BEGIN IMMEDIATE` transaction, possibly together with other jobs.
+      So no other process can write between the reading of the ledger and the claim. `snapshot` only reads, on a
+      connection of its own.
 Invariants:
-    - The file has mode 0600 in a folder with 0700. It is refused if it is a link, belongs to another user, or others
-      can read it. It contains no API key.
+    - The file has mode 0600. Folders that are created for it have mode 0700. The file is refused if it is a link,
+      belongs to another user, or others can read it. It contains no API key.
 Failure modes:
     - The wall clock is set back: as in `memory_store`.
 """
@@ -37,7 +38,7 @@ STATE_FILE = PrivateFile("state file", "access tokens", "state=")
 T = TypeVar("T")
 
 _own_owners: set[str] = set()
-"""The owners of the open stores of this process. The pid is not enough: in a container each run has the same."""
+"""The owners of the open stores of this process. The pid is not enough: in a container each run can have the same."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS token(
@@ -73,7 +74,7 @@ class SqliteTokenStore:
         )
 
     async def adopt(self, now: float) -> Sequence[Token]:
-        """Adopt the live tokens that no other living process uses. See `TokenStore.adopt`."""
+        """Adopt the live tokens that no other open store uses. See `TokenStore.adopt`."""
 
         def transaction(db: sqlite3.Connection) -> Sequence[Token]:
             db.execute("DELETE FROM token WHERE account = ? AND expires_at <= ?", (self._account, now))
