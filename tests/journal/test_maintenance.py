@@ -80,12 +80,8 @@ def test_resend_after_a_negative_decision_is_flagged(path: Path) -> None:
     written(path, *CAMPAIGN).close()
     decide(path, 2, False, 20.0)
     handle = open_handle(path, is_new=False)
-    handle.transact(
-        [
-            handle.statements.build((AttemptStarted(2, 2, TOKEN, 21.0),)),
-            handle.statements.build((AttemptEnded(2, 2, "accepted", 22.0, "b-2"),)),
-        ]
-    )
+    handle.commit(handle.statements.build((AttemptStarted(2, 2, TOKEN, 21.0),)))
+    handle.commit(handle.statements.build((AttemptEnded(2, 2, "accepted", 22.0, "b-2"),)))
     handle.close()
     with JournalReader(path) as reader:
         assert {(one.batch_id, one.possibly_duplicated) for one in reader.row_outcomes() if one.seq == 2} == {
@@ -177,9 +173,9 @@ def test_purge_leaves_no_byte_of_ten_thousand_receivers(path: Path) -> None:
             BatchPlanned(number + 1, rows, payload=payload),
             RowsRead(SourcePosition(rows[-1], 0, 0), rng.randbytes(509)),
         )
-        handle.transact([handle.statements.build(planned)])
+        handle.commit(handle.statements.build(planned))
     refused = f"receiver {receivers[0].decode()} is bad"
-    handle.transact([handle.statements.build((RowsSettled(tuple(range(1, 501)), Outcome.FAILED, refused, 1),))])
+    handle.commit(handle.statements.build((RowsSettled(tuple(range(1, 501)), Outcome.FAILED, refused, 1),)))
     handle.close()
     before = all_bytes(path)
     assert [payload[40:60] in before for payload in payloads] == [False] + 19 * [True]

@@ -27,7 +27,7 @@ from truecaller_async.journal.statements import UPDATE_STARTED, UPDATE_TOTALS, e
 from truecaller_async.planning.ambiguity import DECIDABLE_STATES, decision_entries
 from truecaller_async.planning.campaign_state import CampaignState
 
-PURGED_TABLES = ("payload", "read_block", "row_outcome", "outcome_text", "attempt", "operator_decision", "batch")
+PURGED_TABLES = ("payload", "read_block", "row_outcome", "outcome_kind", "attempt", "operator_decision", "batch")
 LISTED_BATCHES_MAX = 20
 
 
@@ -53,7 +53,7 @@ def decide(path: Path, seq: int, applied: bool, at: float) -> None:
         batch = state.batches.get(seq)
         if batch is None or not batch.open_count or batch.state not in DECIDABLE_STATES:
             raise JournalError(f"batch {seq} of {path} needs no decision. {_decidable_batches(state)}")
-        handle.transact([handle.statements.build(decision_entries(batch, applied, at))])
+        handle.commit(handle.statements.build(decision_entries(batch, applied, at)))
 
 
 def purge(path: Path, *, force: bool = False) -> None:
@@ -127,7 +127,7 @@ def _empty_log(handle: JournalHandle) -> None:
 
 @contextmanager
 def _opened(path: Path, *, purged: bool = False) -> Iterator[JournalHandle]:
-    handle = open_handle(path, is_new=False, purged=purged)
+    handle = open_handle(path, is_new=False, may_be_purged=purged)
     try:
         with journal_errors(path):
             yield handle

@@ -4,7 +4,7 @@ Algorithm:
     - `campaign`: one row. How the campaign started, the salt of its fingerprints, and the totals as JSON, which change
       with each transaction. `purged` is 1 after a purge.
     - `read_block`: one row per `RowsRead`. Position of the end of its last row, and the fingerprints of its rows.
-    - `outcome_text`: one row per distinct outcome. Everything that a `RowsSettled` says except rows and batch.
+    - `outcome_kind`: one row per distinct outcome. Everything that a `RowsSettled` says except rows and batch.
     - `batch`: one row per batch. `source_*` is the file position before the block that contains it. `maybe_received`,
       `lost_answers`, `excluded_rows`, `abandoned`: see `planning.batch_state` and `planning.campaign_state`.
     - `row_outcome`: one row per source row whose outcome differs from that of its batch, or that has no batch.
@@ -38,8 +38,8 @@ INSERT INTO campaign(id) VALUES (1);
 CREATE TABLE note(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE run(run_no INTEGER PRIMARY KEY, pid INTEGER NOT NULL, started_at REAL NOT NULL, cost BLOB);
 CREATE TABLE read_block(
-    row INTEGER PRIMARY KEY, line INTEGER NOT NULL, offset INTEGER NOT NULL, fingerprints BLOB NOT NULL);
-CREATE TABLE outcome_text(
+    last_row INTEGER PRIMARY KEY, line INTEGER NOT NULL, offset INTEGER NOT NULL, fingerprints BLOB NOT NULL);
+CREATE TABLE outcome_kind(
     id INTEGER PRIMARY KEY, outcome TEXT NOT NULL, reason TEXT, field TEXT, attempts INTEGER NOT NULL,
     possibly_duplicated INTEGER NOT NULL);
 CREATE TABLE row_outcome(row INTEGER PRIMARY KEY, outcome_id INTEGER NOT NULL, seq INTEGER);

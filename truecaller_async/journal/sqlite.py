@@ -27,7 +27,9 @@ from truecaller_async.journal.writer import Writer
 from truecaller_async.models import JournalEntry, RowsRead, SourcePosition
 from truecaller_async.planning.campaign_state import CampaignState
 
-SELECT_READ_BLOCKS = "SELECT row, line, offset, fingerprints FROM read_block WHERE row > ? ORDER BY row LIMIT ?"
+SELECT_READ_BLOCKS = (
+    "SELECT last_row, line, offset, fingerprints FROM read_block WHERE last_row > ? ORDER BY last_row LIMIT ?"
+)
 
 
 class SqliteJournal:

@@ -118,7 +118,7 @@ class MintBudget:
         """
         return MintBudgetClaim(
             lambda: self._write(budget_deadline),
-            self._strike,
+            self._refund,
             lambda: not self._state.has_unexpired(),
             last_mint_failed=self._last_failure is not None,
         )
@@ -162,7 +162,7 @@ class MintBudget:
                 raise self._exhausted(wait)
             await asyncio.sleep(wait)
 
-    async def _strike(self, stamp: float) -> None:
+    async def _refund(self, stamp: float) -> None:
         if self._window:
             self._window.undo_last()
         await self._state.store.refund_mint(stamp)

@@ -100,7 +100,7 @@ class TokenMinter:
             try:
                 return await self._mint_token(budget_deadline)
             except TokenBudgetExhausted:
-                # Another process may have released tokens since this pool was opened.
+                # Another store may have released tokens since this pool was opened.
                 if await self._adoption.adopt():
                     return None
                 raise

@@ -121,7 +121,7 @@ class PermitQueue:
         self._try_acquire = try_acquire
         self._queues: dict[str, OrderedDict[Waiter, None]] = {}
         self._last_number = 0
-        self._permits_since_denial: dict[str, int] = {}
+        self._permits_while_campaign_waits: dict[str, int] = {}
         self._campaign_slot: CampaignSlot | None = None
 
     def add(self, call: str) -> Waiter:
@@ -176,14 +176,14 @@ class PermitQueue:
         denied = await self.dispatch(token) if self._queues else {}
         wait = await self._try_acquire(token.token_id, call)
         if wait == 0.0:
-            self._permits_since_denial.pop(call, None)
+            self._permits_while_campaign_waits.pop(call, None)
             if self._campaign_slot is not None and self._campaign_slot.campaign_call == call:
                 self._end_campaign_slot()
             return 0.0
         # Only calls with an equal or longer wait compete with the campaign for the same limit.
         competing = [single for single, single_wait in denied.items() if single_wait >= wait]
-        if competing and self._permits_since_denial.setdefault(call, 0) >= CAMPAIGN_SLOT_AFTER_PERMITS_COUNT:
-            self._permits_since_denial[call] = 0
+        if competing and self._permits_while_campaign_waits.setdefault(call, 0) >= CAMPAIGN_SLOT_AFTER_PERMITS_COUNT:
+            self._permits_while_campaign_waits[call] = 0
             self._campaign_slot = CampaignSlot(call, loop_time() + wait + CAMPAIGN_SLOT_LATE_SECONDS, competing)
         return wait
 
@@ -197,8 +197,8 @@ class PermitQueue:
         return next((waiter for waiter in self._queues.get(call, ()) if waiter.is_waiting), None)
 
     def _give(self, token: Token, call: str) -> None:
-        for campaign_call in self._permits_since_denial:
-            self._permits_since_denial[campaign_call] += 1
+        for campaign_call in self._permits_while_campaign_waits:
+            self._permits_while_campaign_waits[campaign_call] += 1
         # Chosen only now: the waiter for which the permit was asked may have been cancelled during the await.
         waiter = self._front(call)
         if waiter is not None:

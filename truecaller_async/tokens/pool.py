@@ -85,6 +85,7 @@ class TokenPool:
         self._fresh_refusals = 0
         self._no_growth_before = float("-inf")
         self.account_verified = False
+        """Whether the server has accepted a request with a token of this pool."""
 
     @property
     def max_tokens(self) -> int:
@@ -215,7 +216,7 @@ class TokenPool:
         age = self._state.clock.wall() - pooled.token.created_at
         return loop_time() - pooled.created_at < FRESH_SECONDS and age < FRESH_SECONDS
 
-    async def try_acquire(self, token_id: str, call: str) -> float:
+    async def try_acquire_for_campaign(self, token_id: str, call: str) -> float:
         """Try to acquire a permit for a campaign, with this token. Single calls have priority.
 
         Returns:
@@ -232,10 +233,10 @@ class TokenPool:
         wait = await self._state.limiter.try_acquire(token_id, call)
         if wait == 0.0:
             for rule in self._persisted_rules.get(call, ()):
-                await self._state.store.record_release(token_id, rule.name, self._state.clock.wall())
+                await self._state.store.record_sent_request(token_id, rule.name, self._state.clock.wall())
         return wait
 
-    async def acquire(self, call: str, *, deadline: float | None = None) -> Token:
+    async def acquire_for_call(self, call: str, *, deadline: float | None = None) -> Token:
         """Wait for a permit for a single call.
 
         Calls of one kind get permits in the order of asking. They come before campaigns, except for the reserved slots
