@@ -17,6 +17,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -165,10 +166,11 @@ def life(seq: int) -> Iterator[tuple[JournalEntry, ...]]:
 def _long(path: Path) -> list[Figure]:
     """Write ten million rows, of which the last 64 batches are accepted without an outcome."""
     handle = open_handle(path, is_new=True)
-    handle.transact([handle.statements.build((BEGUN, RunStarted(1.76e9, os.getpid())))])
+    handle.commit(handle.statements.build((BEGUN, RunStarted(1.76e9, os.getpid()))))
     for seq in range(1, LONG_BATCHES + 1):
         writes = list(life(seq))
-        handle.transact(handle.statements.build(entries) for entries in (writes[:-1] if _stays_open(seq) else writes))
+        kept = writes[:-1] if _stays_open(seq) else writes
+        handle.commit(chain.from_iterable(handle.statements.build(entries) for entries in kept))
     handle.close()
     start = perf_counter()
     open_batches = asyncio.run(_opened(path))

@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from statistics import median
 from time import perf_counter, time
@@ -150,7 +150,7 @@ def _crashed(folder: Path, environment: Mapping[str, str]) -> Crash:
         file.descriptor(),
         SALT,
     )
-    handle.transact([handle.statements.build((begun, RunStarted(time(), os.getpid())))])
+    handle.commit(handle.statements.build((begun, RunStarted(time(), os.getpid()))))
     _write_journal(handle, file, rows // SIZE)
     open_batches = len(handle.statements.state.open)
     handle.close()
@@ -176,7 +176,7 @@ def _write_journal(handle: JournalHandle, file: FileSource, batches: int) -> Non
             for seq in range(first, min(first + COMMIT_BATCHES, batches + 1))
             for entries in _life(seq, list(islice(lines, SIZE)), fingerprints, batches)
         )
-        handle.transact(handle.statements.build(entries) for entries in lives)
+        handle.commit(chain.from_iterable(handle.statements.build(entries) for entries in lives))
     lines.close()
 
 

@@ -251,11 +251,11 @@ def _notes(path: Path, since: float, until: float) -> tuple[int, float, float]:
 async def _noting(path: Path, since: float, until: float) -> tuple[int, float, float]:
     store = SqliteTokenStore(path, "account")
     token = uuid4().hex
-    await store.record_release(token, "batch", time())
+    await store.record_sent_request(token, "batch", time())
     await asyncio.sleep(max(0.0, since - time()))
     count, slowest, cpu = 0, 0.0, process_time()
     while (at := time()) < until:
-        await store.record_release(token, "batch", at)
+        await store.record_sent_request(token, "batch", at)
         count += 1
         slowest = max(slowest, time() - at)
     cpu = process_time() - cpu

@@ -90,12 +90,12 @@ class Limiter(Protocol):
         """Halve the rate of this token for a while: the server refused a request that was within the limits."""
         ...
 
-    def restore(self, token_id: str, releases: Mapping[str, Sequence[float]]) -> None:
+    def restore(self, token_id: str, sent_requests: Mapping[str, Sequence[float]]) -> None:
         """Count requests that an earlier process sent.
 
         Args:
             token_id: The token with which they were sent.
-            releases: Their ages in seconds, by the name of the limit.
+            sent_requests: Their ages in seconds, by the name of the limit.
         """
         ...
 
@@ -108,7 +108,10 @@ class TokenStore(Protocol):
     """Stores the live tokens and the ledger of mints of one account. Times are wall-clock seconds."""
 
     async def adopt(self, now: float) -> Sequence[Token]:
-        """Take over the live tokens that no other living process uses, and return them."""
+        """Adopt all live tokens that no other open store uses, and return them.
+
+        They are reserved for this store until `release_all`, also those that the pool does not use.
+        """
         ...
 
     async def add(self, token: Token) -> None:
@@ -132,16 +135,16 @@ class TokenStore(Protocol):
         """
         ...
 
-    async def refund_mint(self, now: float) -> None:
+    async def refund_mint(self, claimed_at: float) -> None:
         """Delete the mint claimed at `now`: it made no token."""
         ...
 
-    async def record_release(self, token_id: str, rule: str, at: float) -> None:
-        """Store that a request was released under this limit, so that the limit holds across a restart."""
+    async def record_sent_request(self, token_id: str, rule: str, at: float) -> None:
+        """Store that a request is sent under this limit, so that the limit holds across a restart."""
         ...
 
-    async def releases(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
-        """Return the times of the stored releases of this token after `since`, by the name of the limit."""
+    async def sent_requests(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
+        """Return when requests were sent with this token after `since`, by the name of the limit."""
         ...
 
     async def snapshot(self, now: float, since: float) -> StoreSnapshot:

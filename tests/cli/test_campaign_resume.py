@@ -310,7 +310,10 @@ async def test_batch_with_lost_answer_waits_for_a_decision(
     assert str(undecided["batch"]) in wrong.stderr
     decided = await shell.run("campaign", "decide", "j.db", str(undecided["batch"]), "--applied", decision)
     assert decided.code == 0
-    assert decided.stdout.splitlines()[-1] == "Next: truecaller campaign resume j.db"
+    next_verb = "report" if decision == "yes" else "resume"
+    assert decided.stderr.splitlines()[-1] == f"Next: truecaller campaign {next_verb} j.db"
+    state = json.loads((await journal_command(shell, "status", "j.db", "--json")).stdout)
+    assert state["next"].startswith(f"truecaller campaign {next_verb} ")
     last = await resumed(shell, "j.db")
     assert last.code == 5
     assert last.summary["unknown"] == (500 if decision == "yes" else 0)
@@ -387,7 +390,7 @@ async def test_needed_files_are_not_overwritten_and_purge_keeps_the_summary(shel
     assert refused.code == 6
     purged = await journal_command(shell, "purge", journal, "--force")
     assert purged.code == 0
-    assert "Kept: the summary" in purged.stdout
+    assert (purged.stdout, "Kept: the summary" in purged.stderr) == ("", True)
     report = json.loads((await journal_command(shell, "report", journal, "--json")).stdout)
     assert (report["status"]["state"], sum(report["outcomes"].values())) == ("purged", report["status"]["read"])
     assert (await journal_command(shell, "resume", journal)).code == 6

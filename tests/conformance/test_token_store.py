@@ -49,10 +49,10 @@ async def kind(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         await store.aclose()
 
 
-async def test_new_store_has_no_tokens_and_no_releases(kind: Kind) -> None:
+async def test_new_store_has_no_tokens_and_no_sent_requests(kind: Kind) -> None:
     store = kind.open()
     assert list(await store.adopt(NOW)) == []
-    assert dict(await store.releases(TOKEN.token_id, NOW - 60)) == {}
+    assert dict(await store.sent_requests(TOKEN.token_id, NOW - 60)) == {}
 
 
 async def test_mint_ledger_enforces_the_limit_and_reports_the_next_free_time(kind: Kind) -> None:
@@ -91,13 +91,13 @@ async def test_process_local_store_does_not_share_tokens_with_a_second_store(kin
 async def test_released_tokens_are_adopted_from_a_durable_store(kind: Kind) -> None:
     first = kind.open()
     await first.add(TOKEN)
-    await first.record_release(TOKEN.token_id, "batch", NOW + 5)
+    await first.record_sent_request(TOKEN.token_id, "batch", NOW + 5)
     await first.release_all(NOW + 30)
     await first.aclose()
     second = kind.open()
     adopted = list(await second.adopt(NOW + 60))
     assert adopted == ([attrs.evolve(TOKEN, idle_since=NOW + 30)] if kind.durable else [])
-    assert dict(await second.releases(TOKEN.token_id, NOW)) == ({"batch": [NOW + 5]} if kind.durable else {})
+    assert dict(await second.sent_requests(TOKEN.token_id, NOW)) == ({"batch": [NOW + 5]} if kind.durable else {})
 
 
 async def test_discarded_token_is_never_returned_again(kind: Kind) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.journal.entry_generator import STARTED
 from tests.journal.test_reader import CAMPAIGN, TOKEN, written
 from truecaller_async.errors import JournalBusy, JournalError
+from truecaller_async.journal import maintenance
 from truecaller_async.journal.handle import open_handle
 from truecaller_async.journal.maintenance import decide, purge
 from truecaller_async.journal.reader import JournalReader
@@ -79,12 +80,8 @@ def test_resend_after_a_negative_decision_is_flagged(path: Path) -> None:
     written(path, *CAMPAIGN).close()
     decide(path, 2, False, 20.0)
     handle = open_handle(path, is_new=False)
-    handle.transact(
-        [
-            handle.statements.build((AttemptStarted(2, 2, TOKEN, 21.0),)),
-            handle.statements.build((AttemptEnded(2, 2, "accepted", 22.0, "b-2"),)),
-        ]
-    )
+    handle.commit(handle.statements.build((AttemptStarted(2, 2, TOKEN, 21.0),)))
+    handle.commit(handle.statements.build((AttemptEnded(2, 2, "accepted", 22.0, "b-2"),)))
     handle.close()
     with JournalReader(path) as reader:
         assert {(one.batch_id, one.possibly_duplicated) for one in reader.row_outcomes() if one.seq == 2} == {
@@ -176,9 +173,9 @@ def test_purge_leaves_no_byte_of_ten_thousand_receivers(path: Path) -> None:
             BatchPlanned(number + 1, rows, payload=payload),
             RowsRead(SourcePosition(rows[-1], 0, 0), rng.randbytes(509)),
         )
-        handle.transact([handle.statements.build(planned)])
+        handle.commit(handle.statements.build(planned))
     refused = f"receiver {receivers[0].decode()} is bad"
-    handle.transact([handle.statements.build((RowsSettled(tuple(range(1, 501)), Outcome.FAILED, refused, 1),))])
+    handle.commit(handle.statements.build((RowsSettled(tuple(range(1, 501)), Outcome.FAILED, refused, 1),)))
     handle.close()
     before = all_bytes(path)
     assert [payload[40:60] in before for payload in payloads] == [False] + 19 * [True]
@@ -209,6 +206,14 @@ def test_purge_during_a_read_is_not_reported_as_erased(path: Path) -> None:
 def all_bytes(path: Path) -> bytes:
     """Return the bytes of the file and of all files beside it."""
     return b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+def test_bytes_that_may_remain_after_a_purge_are_reported(path: Path) -> None:
+    handle = written(path, *CAMPAIGN)
+    handle.db.execute("BEGIN")  # VACUUM fails inside a transaction
+    with pytest.raises(JournalError, match=r"are deleted, but their bytes may remain in the file: .*Purge it again"):
+        maintenance._overwrite_free_pages(handle)
+    handle.close()
 
 
 def test_decided_batch_sent_twice_is_reported_as_duplicate(path: Path) -> None:

@@ -102,7 +102,7 @@ def test_journal_can_move_between_local_and_network_disk(path: Path, table: Path
         table.write_text(text)
         handle = open_handle(path, is_new=False)
         assert handle.db.execute("PRAGMA journal_mode").fetchone() == (mode,)
-        handle.transact([handle.statements.build((NoteAdded(mode, "seen"),))])
+        handle.commit(handle.statements.build((NoteAdded(mode, "seen"),)))
         handle.close()
     with JournalReader(path) as reader:
         assert reader.state().notes == {"wal": "seen", "delete": "seen"}
@@ -138,7 +138,7 @@ def copy_half_written(running: JournalHandle, copy: Path) -> None:
     db = running.db
     db.execute("PRAGMA cache_size = 2")
     db.execute("BEGIN IMMEDIATE")
-    db.execute("UPDATE outcome_text SET reason = 'never committed'")
+    db.execute("UPDATE outcome_kind SET reason = 'never committed'")
     db.execute("UPDATE batch SET state = 'resolved', open_rows = 0")
     db.executemany("INSERT INTO note VALUES (?, ?)", [(str(n), "x" * 1000) for n in range(200)])
     for suffix in ("", "-journal"):

@@ -49,7 +49,7 @@ CAMPAIGN = (
 def written(path: Path, *transactions: tuple[JournalEntry, ...]) -> JournalHandle:
     handle = open_handle(path, is_new=True)
     for entries in transactions:
-        handle.transact([handle.statements.build(entries)])
+        handle.commit(handle.statements.build(entries))
     return handle
 
 
@@ -78,7 +78,7 @@ def test_reader_works_while_a_run_writes(path: Path, running: JournalHandle) -> 
         }
         outcomes = reader.row_outcomes()
         assert next(outcomes).row == 1
-        running.transact([running.statements.build((RowsSettled((7,), Outcome.EXPIRED, "too late", 3),))])
+        running.commit(running.statements.build((RowsSettled((7,), Outcome.EXPIRED, "too late", 3),)))
         assert reader.state().outcomes[Outcome.EXPIRED] == 1
         assert [one.row for one in outcomes] == [2, 3, 4, 5, 6, 7]
 
@@ -114,9 +114,7 @@ def test_attempts_have_times_token_and_error(path: Path) -> None:
 
 
 def test_batch_in_flight_can_be_decided_only_without_an_active_run(path: Path, running: JournalHandle) -> None:
-    running.transact(
-        [running.statements.build(entries) for entries in ((BatchAbandoned(2),), (AttemptStarted(3, 1, TOKEN, 14.0),))]
-    )
+    running.commit(running.statements.build((BatchAbandoned(2), AttemptStarted(3, 1, TOKEN, 14.0))))
     lost = JournaledAttempt(2, 1, 12.0, TOKEN, "lost", 13.0, "ResponseLost")
     abandoned = DecidableBatch(2, 5, 2, BatchState.ABANDONED, (lost,))
     with JournalReader(path) as reader:

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.journal.entry_generator import STARTED, EntryGenerator, comparable, entry_generators
-from truecaller_async.journal import outcome_texts
+from truecaller_async.journal import outcome_kinds
 from truecaller_async.journal.database_file import create
 from truecaller_async.journal.handle import JournalHandle, open_handle
-from truecaller_async.journal.load import load_statements
+from truecaller_async.journal.load import load_builder
 from truecaller_async.journal.reader import JournalReader
 from truecaller_async.journal.schema import SCHEMA
 from truecaller_async.journal.statements import StatementBuilder
@@ -36,7 +36,7 @@ NUMBER = "919876543210"
 def builder_in_memory() -> tuple[sqlite3.Connection, StatementBuilder]:
     db = sqlite3.connect(":memory:", isolation_level=None)
     db.executescript(SCHEMA)
-    return db, load_statements(db)
+    return db, load_builder(db)
 
 
 def write(db: sqlite3.Connection, builder: StatementBuilder, *entries: JournalEntry) -> None:
@@ -57,7 +57,7 @@ def test_tables_give_the_same_state_after_every_transaction(generator: EntryGene
     with closing(db):
         for _ in range(steps):
             write(db, builder, *generator.transaction())
-            loaded = load_statements(db)
+            loaded = load_builder(db)
             assert comparable(loaded.state) == comparable(generator.state)
             if generator.rng.random() < 0.5:
                 builder = loaded
@@ -72,7 +72,7 @@ def test_every_row_is_read_once_in_order_with_its_outcome(
     path = tmp_path_factory.mktemp("journal") / "campaign.db"
     with closing(new(path)) as handle:
         for _ in range(steps):
-            handle.transact([handle.statements.build(generator.transaction())])
+            handle.commit(handle.statements.build(generator.transaction()))
     state = generator.state
     with JournalReader(path) as reader:
         outcomes = list(reader.row_outcomes())
@@ -128,8 +128,8 @@ def test_outcomes_of_a_batch_survive_changes_to_its_parts() -> None:
     write(db, builder, RowsSettled((1, 2), Outcome.EXPIRED, "too late", 1))
     write(db, builder, AttemptEnded(1, 1, "lost", 2.0))
     common = (
-        "SELECT batch.state, common_outcome_rows, outcome_text.reason"
-        " FROM batch JOIN outcome_text ON id = common_outcome WHERE seq = 1"
+        "SELECT batch.state, common_outcome_rows, outcome_kind.reason"
+        " FROM batch JOIN outcome_kind ON id = common_outcome WHERE seq = 1"
     )
     assert db.execute(common).fetchall() == [("ambiguous", 2, "too late")]
     db.close()
@@ -140,7 +140,7 @@ def test_payload_is_stored_until_the_last_row_of_its_batch_is_final() -> None:
     write(db, builder, BatchPlanned(1, (1, 2), payload=b"records"), RowsRead(SourcePosition(2, 0, 0)))
     assert db.execute("SELECT * FROM payload").fetchall() == [(1, b"records")]
     write(db, builder, RowsSettled((1,), Outcome.DELIVERED, seq=1))
-    assert load_statements(db).state.batch(1).payload == b"records"
+    assert load_builder(db).state.batch(1).payload == b"records"
     write(db, builder, RowsSettled((2,), Outcome.DELIVERED, seq=1))
     assert db.execute("SELECT * FROM payload").fetchall() == []
     db.close()
@@ -166,14 +166,14 @@ def test_no_full_number_reaches_the_disk_whatever_the_server_sends() -> None:
     db.close()
 
 
-def test_more_distinct_outcome_texts_than_the_cache_holds_are_restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outcome_texts, "CACHED_OUTCOMES_MAX", 3)
+def test_more_distinct_outcomes_than_the_cache_holds_are_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcome_kinds, "CACHED_OUTCOMES_MAX", 3)
     db, builder = builder_in_memory()
     rows = tuple(range(1, 41))
     write(db, builder, BatchPlanned(1, rows), RowsRead(SourcePosition(40, 0, 0)))
     write(db, builder, *(RowsSettled((row,), Outcome.FAILED, f"reason {row % 10}", 1) for row in rows))
-    found = db.execute("SELECT row, reason FROM row_outcome JOIN outcome_text ON id = outcome_id").fetchall()
-    common = db.execute("SELECT outcome_text.reason FROM batch JOIN outcome_text ON id = common_outcome").fetchone()[0]
+    found = db.execute("SELECT row, reason FROM row_outcome JOIN outcome_kind ON id = outcome_id").fetchall()
+    common = db.execute("SELECT outcome_kind.reason FROM batch JOIN outcome_kind ON id = common_outcome").fetchone()[0]
     assert len(found) >= 36
     assert all(reason == f"reason {row % 10}" for row, reason in found)
     assert {row for row in rows if f"reason {row % 10}" == common} >= set(rows) - {row for row, _ in found}

@@ -196,7 +196,7 @@ async def wait_after_restore(ages: list[float]) -> float:
     return await limiter.try_acquire("token", "push")
 
 
-def test_releases_of_an_earlier_process_count() -> None:
+def test_requests_of_an_earlier_process_count() -> None:
     assert run_virtual(wait_after_restore, [1.0, 11.2, 31.2]) == pytest.approx(61.2 - 31.2)
     assert run_virtual(wait_after_restore, [1.0, 61.2]) == 0.0
 

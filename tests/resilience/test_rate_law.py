@@ -43,7 +43,7 @@ def test_rate_of_a_call_is_that_of_its_tightest_token_limit() -> None:
 
 @pytest.mark.fault("F16")
 @given(rules, gaps, st.floats(RATE_FACTOR_MIN, 1.0))
-def test_releases_after_their_waits_keep_the_limit_in_any_window(
+def test_permits_after_their_waits_keep_the_limit_in_any_window(
     rule: RateLimit, pauses: list[float], factor: float
 ) -> None:
     window, now, released = SlidingWindow(rule), 0.0, list[float]()
@@ -56,7 +56,7 @@ def test_releases_after_their_waits_keep_the_limit_in_any_window(
     assert most_in_window(released, rule.per) <= max(1, int(rule.limit * factor))
 
 
-def test_release_is_allowed_exactly_when_the_nth_last_left_the_window() -> None:
+def test_permit_is_granted_exactly_when_the_nth_last_left_the_window() -> None:
     window = SlidingWindow(RateLimit("pair", 2, 10.0))
     window.record(0.0)
     assert window.wait(1.0) == 0.0
@@ -65,14 +65,14 @@ def test_release_is_allowed_exactly_when_the_nth_last_left_the_window() -> None:
     assert window.wait(10.2) == 0.0
 
 
-def test_remembered_releases_count_in_whatever_order_they_come() -> None:
+def test_remembered_requests_count_in_whatever_order_they_come() -> None:
     window = SlidingWindow(RateLimit("pair", 2, 10.0))
     window.record(5.0)
     window.restore([3.0, -4.0, 1.0])
     assert window.wait(6.0) == 3.0 + 10.2 - 6.0
 
 
-def test_release_after_idle_time_counts_from_the_end_of_the_warm_up() -> None:
+def test_request_after_idle_time_counts_from_the_end_of_the_warm_up() -> None:
     warmup = ConnectionWarmup(RateLimit("pair", 2, 1.0))
     times = [
         warmup.effective_time(now)
@@ -82,7 +82,7 @@ def test_release_after_idle_time_counts_from_the_end_of_the_warm_up() -> None:
     assert times == [WARM_UP_SECONDS, WARM_UP_SECONDS, WARM_UP_SECONDS + 0.1, IDLE_SECONDS, late, late]
 
 
-def test_releases_spaced_by_a_slow_limit_are_no_idle_time() -> None:
+def test_requests_spaced_by_a_slow_limit_are_no_idle_time() -> None:
     rule = RateLimit("slow", 1, 60.0)
     warmup = ConnectionWarmup(rule)
     assert warmup.effective_time(0.0) == WARM_UP_SECONDS

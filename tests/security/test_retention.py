@@ -47,16 +47,9 @@ def unfinished(path: Path, *, is_default: bool = True) -> JournalHandle:
         BatchPlanned(1, (1,), payload=PAYLOAD),
         RowsRead(SourcePosition(1, 1, 1)),
     ]
-    handle.transact(
-        [
-            handle.statements.build(
-                (
-                    *entries,
-                    *([NoteAdded(journal_files.AUTOMATIC_PATH_NOTE, os.path.realpath(path))] if is_default else []),
-                )
-            )
-        ]
-    )
+    if is_default:
+        entries.append(NoteAdded(journal_files.AUTOMATIC_PATH_NOTE, os.path.realpath(path)))
+    handle.commit(handle.statements.build(entries))
     return handle
 
 

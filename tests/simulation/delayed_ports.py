@@ -22,9 +22,9 @@ from truecaller_async import JournalError
 from truecaller_async.journal import MemoryJournal
 from truecaller_async.journal.database_file import examine
 from truecaller_async.journal.handle import JournalHandle, open_handle
-from truecaller_async.journal.load import load_statements
+from truecaller_async.journal.load import load_builder
 from truecaller_async.journal.maintenance import decide
-from truecaller_async.journal.outcome_texts import truncated
+from truecaller_async.journal.outcome_kinds import storable_text
 from truecaller_async.models import CostReported, JournalEntry, RowsRead, RowsSettled, Token
 from truecaller_async.models.tokens import StoreSnapshot
 from truecaller_async.planning.ambiguity import DECIDABLE_STATES, decision_entries
@@ -89,8 +89,8 @@ class DelayedLimiter:
     def slow_down(self, token_id: str) -> None:
         self.inner.slow_down(token_id)
 
-    def restore(self, token_id: str, releases: Mapping[str, Sequence[float]]) -> None:
-        self.inner.restore(token_id, releases)
+    def restore(self, token_id: str, sent_requests: Mapping[str, Sequence[float]]) -> None:
+        self.inner.restore(token_id, sent_requests)
 
     def remove(self, token_id: str) -> None:
         self.removed.add(token_id)
@@ -103,7 +103,7 @@ class SharedTokenStore(MemoryTokenStore):
     def __init__(self) -> None:
         super().__init__()
         self._tokens_by_id: dict[str, Token] = {}
-        self._releases_by_token: dict[str, list[tuple[str, float]]] = {}
+        self._sent_by_token: dict[str, list[tuple[str, float]]] = {}
 
 
 class DelayedTokenStore:
@@ -140,15 +140,15 @@ class DelayedTokenStore:
         await self._delay()
         await self._shared.refund_mint(now)
 
-    async def record_release(self, token_id: str, rule: str, at: float) -> None:
+    async def record_sent_request(self, token_id: str, rule: str, at: float) -> None:
         await self._delay()
-        self._shared._releases_by_token.setdefault(token_id, []).append((rule, at))
+        self._shared._sent_by_token.setdefault(token_id, []).append((rule, at))
         await self._delay()
 
-    async def releases(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
+    async def sent_requests(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
         await self._delay()
         noted: dict[str, list[float]] = {}
-        for rule, at in self._shared._releases_by_token.get(token_id, ()):
+        for rule, at in self._shared._sent_by_token.get(token_id, ()):
             if at > since:
                 noted.setdefault(rule, []).append(at)
         return noted
@@ -215,7 +215,7 @@ class SurvivingJournal:
     def store(self, entries: tuple[JournalEntry, ...]) -> None:
         """Store the entries."""
         if self.handle is not None:
-            self.handle.transact([self.handle.statements.build(entries)])
+            self.handle.commit(self.handle.statements.build(entries))
         self.memory.write_now(entries)
         self.entries += [entry for entry in entries if not isinstance(entry, CostReported)]
 
@@ -258,7 +258,7 @@ class SurvivingJournal:
             found_text = handle.db.execute("PRAGMA integrity_check").fetchone()[0]
             if found_text != "ok":
                 self.errors.append(f"integrity_check: {found_text}")
-            loaded, known = comparable(load_statements(handle.db).state), comparable(self.memory.state)
+            loaded, known = comparable(load_builder(handle.db).state), comparable(self.memory.state)
             self.errors += _differences("", loaded, known)
         finally:
             handle.close()
@@ -267,7 +267,9 @@ class SurvivingJournal:
 def _differences(where: str, loaded: Any, known: Any) -> list[str]:
     """Return each place in which the two values differ."""
     if not (isinstance(loaded, dict) and isinstance(known, dict)):
-        known = truncated(known) if where.endswith("reason") else known  # long numbers in server messages are masked
+        known = (
+            storable_text(known) if where.endswith("reason") else known
+        )  # long numbers in server messages are masked
         return [] if loaded == known else [f"{where} is {loaded!r} in the tables, but {known!r} was written"]
     found = []
     for name in {**loaded, **known}:

@@ -24,7 +24,7 @@ HOLD = 60.0
 
 
 class SlowStore(MemoryTokenStore):
-    """Store that is slow to record a release; once, the token starts a cooldown meanwhile."""
+    """Store that is slow to record a sent request; once, the token starts a cooldown meanwhile."""
 
     def __init__(self, hold_at: int) -> None:
         super().__init__()
@@ -32,8 +32,8 @@ class SlowStore(MemoryTokenStore):
         self.held_at: float | None = None
         self._left = hold_at
 
-    async def record_release(self, token_id: str, rule: str, at: float) -> None:
-        """Start the cooldown while the release is recorded."""
+    async def record_sent_request(self, token_id: str, rule: str, at: float) -> None:
+        """Start the cooldown while the request is recorded."""
         await asyncio.sleep(0.1)
         self._left -= 1
         if self._left == 0:
@@ -212,7 +212,7 @@ def test_token_with_endless_retry_after_is_benched_and_the_other_finishes(value:
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("nth", [1, 10])
 def test_cooldown_set_between_permit_and_request_is_respected(nth: int) -> None:
-    """The store is slow to record the release, and meanwhile the token gets a cooldown of a minute."""
+    """The store is slow to record the request, and meanwhile the token gets a cooldown of a minute."""
 
     async def main() -> None:
         world, gateway = world_behind(pass_all, max_tokens=1)

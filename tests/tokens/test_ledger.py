@@ -68,9 +68,9 @@ async def test_adopted_token_is_lent_only_once_its_usage_is_known(tmp_path: Path
     """Otherwise its limits would start empty between the two steps."""
 
     class SlowToRemember(SqliteTokenStore):
-        async def releases(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
+        async def sent_requests(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
             seen.append([token.token_id for token in second.live()])
-            return await super().releases(token_id, since)
+            return await super().sent_requests(token_id, since)
 
     seen: list[list[str]] = []
     limits = Limits.documented().replace(mint=(1, 1800.0), batch=(2, 60.0))
@@ -79,10 +79,10 @@ async def test_adopted_token_is_lent_only_once_its_usage_is_known(tmp_path: Path
     await second.open()
     await first.grow()
     token = first.live()[0]
-    assert await first.try_acquire(token.token_id, "submit") == 0.0
+    assert await first.try_acquire_for_campaign(token.token_id, "submit") == 0.0
     await first.aclose()
     assert await second.grow() is None
     assert seen == [[]]
     assert [known.token_id for known in second.live()] == [token.token_id]
-    assert await second.try_acquire(token.token_id, "submit") > 0.0
+    assert await second.try_acquire_for_campaign(token.token_id, "submit") > 0.0
     await second.aclose()

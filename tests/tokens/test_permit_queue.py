@@ -43,7 +43,7 @@ class Campaign:
         while True:
             waits = []
             for call in calls:
-                wait = await self.pool.try_acquire(token_id, call)
+                wait = await self.pool.try_acquire_for_campaign(token_id, call)
                 if wait == 0.0:
                     self.sent.append((now(), token_id, call))
                     break
@@ -72,7 +72,7 @@ async def saturating(tokens: int, *calls: str, limits: Limits = LIMITS) -> Async
 
 async def waited(campaign: Campaign, call: str = "push") -> float:
     began = now()
-    token = await campaign.pool.acquire(call)
+    token = await campaign.pool.acquire_for_call(call)
     campaign.sent.append((now(), token.token_id, "single"))
     return now() - began
 
@@ -122,7 +122,7 @@ def test_single_calls_of_any_kind_are_served_in_request_order() -> None:
             served = list[int]()
 
             async def ask(number: int, call: str) -> None:
-                await campaign.pool.acquire(call)
+                await campaign.pool.acquire_for_call(call)
                 served.append(number)
 
             calls = ["push", "labels", "push", "exports", "labels", "push", "push", "numbers"]
@@ -149,7 +149,7 @@ def test_call_waiting_for_another_limit_blocks_no_campaign() -> None:
     async def scene() -> None:
         limits = LIMITS.replace(batch=(1, 30.0))
         async with saturating(1, "status", limits=limits) as campaign:
-            await campaign.pool.acquire("submit")
+            await campaign.pool.acquire_for_call("submit")
             began, waiting = now(), asyncio.create_task(waited(campaign, "submit"))
             await asyncio.sleep(20.0)
             assert not waiting.done()

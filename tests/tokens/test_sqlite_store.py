@@ -38,7 +38,7 @@ async def main():
     store = SqliteTokenStore(Path(sys.argv[1]), "account")
     await store.claim_mint(1, 1800.0, float(sys.argv[2]))
     await store.add(Token("0123456789ab", Secret("an-access-token"), float(sys.argv[2]), float(sys.argv[2]) + 3600))
-    await store.record_release("0123456789ab", "batch", float(sys.argv[2]) + 1)
+    await store.record_sent_request("0123456789ab", "batch", float(sys.argv[2]) + 1)
     print("ready", flush=True)
     time.sleep(600)
 
@@ -263,7 +263,7 @@ async def test_tokens_of_a_live_process_are_kept_and_of_a_killed_one_adopted(
     owner.wait()
     (token,) = await store.adopt(NOW)
     assert (token.secret, token.idle_since) == (TOKEN.secret, None)
-    assert await store.releases(token.token_id, NOW) == {"batch": [NOW + 1]}
+    assert await store.sent_requests(token.token_id, NOW) == {"batch": [NOW + 1]}
     await store.aclose()
 
 
@@ -407,7 +407,7 @@ async def test_store_opened_before_a_fork_belongs_to_the_parent(path: Path, monk
 async def submits(pool: TokenPool, seconds: float) -> list[float]:
     granted, end = list[float](), now() + seconds
     while now() < end:
-        await pool.acquire("submit")
+        await pool.acquire_for_call("submit")
         granted.append(now())
     return granted
 
@@ -439,7 +439,7 @@ def test_crash_loop_respects_the_mint_budget(path: Path) -> None:
                 await pool.discard((await pool.grow()).token_id, REFUSED)  # type: ignore[union-attr]
             else:
                 with pytest.raises(TokenBudgetExhausted):
-                    await pool.acquire("push")
+                    await pool.acquire_for_call("push")
             await pool.aclose()
             await asyncio.sleep(20.0)
         assert len(mint.asked) == 10

@@ -38,7 +38,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "3": "configuration or credentials",
         "4": "the input was refused before anything was sent",
         "5": "finished, and some records are not delivered",
-        "6": "limit, deadline or journal: stopped with records unsent, or the journal cannot be used",
+        "6": "limit or deadline: stopped with records unsent; journal: it cannot be used, or refuses the command",
         "7": "the service was not reached, or gave no usable answer",
         "130, 143": "interrupted (SIGINT), terminated (SIGTERM)",
     }

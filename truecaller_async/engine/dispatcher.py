@@ -289,7 +289,7 @@ class Dispatcher:
 
     async def _permit(self, token: Token, call: str) -> float:
         """Acquire a permit; return the seconds to wait if the token cooled down or was discarded meanwhile."""
-        wait = await self._pool.try_acquire(token.token_id, call)
+        wait = await self._pool.try_acquire_for_campaign(token.token_id, call)
         if wait == 0.0 and not self._pool.knows(token.token_id):
             return WAIT_MIN_SECONDS
         return max(wait, self._pool.cooldown_until(token.token_id) - self._run.now())

@@ -72,7 +72,7 @@ async def handle_rejected_push(run: Run, batch: OutgoingBatch, reason: str, fiel
     """Record a rejected single record, and end the search after too many equal rejections."""
     isolation = run.isolations.get(batch.root_batch) if batch.root_batch is not None else None
     await _record_outcome(run, batch, Outcome.FAILED, reason, field)
-    if isolation is None or isolation.abandoned:
+    if isolation is None or isolation.ended_early:
         return
     if field is None and reason != isolation.reason:
         isolation.streak = 0
@@ -80,7 +80,7 @@ async def handle_rejected_push(run: Run, batch: OutgoingBatch, reason: str, fiel
     isolation.streak = isolation.streak + 1 if reason == isolation.last_reason else 1
     isolation.last_reason = reason
     if isolation.streak >= SAME_REJECTION_STREAK_MAX:
-        isolation.abandoned = True
+        isolation.ended_early = True
         run.count_full_rejection(isolation.reason, isolation.error)
         for queued in run.queue.remove_pushes(isolation.root.seq):
             await _fail_batch(run, queued, isolation.reason, isolation.field)

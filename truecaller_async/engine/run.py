@@ -200,7 +200,7 @@ class Isolation:
     """Single records rejected in a row for the same reason."""
     last_reason: str | None = None
     """Reason of the latest rejected single record."""
-    abandoned: bool = False
+    ended_early: bool = False
     """Whether the search ended because the remaining records were considered equally bad."""
 
 
@@ -490,7 +490,7 @@ class Run:
                 return
             del self.isolations[batch.root_batch]
             batch = isolation.root
-            if isolation.rejected >= isolation.size and not isolation.abandoned:
+            if isolation.rejected >= isolation.size and not isolation.ended_early:
                 self.count_full_rejection(isolation.reason, isolation.error)
         self.pairs.release(batch)
         self.queue.unblock(batch.seq, self.now())

@@ -1,9 +1,10 @@
 """Create, check and open the SQLite file of a journal.
 
 Algorithm:
-    Before SQLite opens a file, its header is read: SQLite would write to a foreign database that was not closed. Then a
-    read-only connection checks the whole file, and only after that a connection may write. A new journal is written
-    under another name and renamed, so at any instant the file is empty or a complete journal.
+    Before SQLite opens a file, its header is read: SQLite repairs a database that was not closed cleanly, so it would
+    change a foreign file. Then a read-only connection checks the whole file, and only after that a connection may
+    write. A new journal is written under another name and renamed, so at any instant the file is empty or a complete
+    journal.
 
     Local disk: write-ahead log, `synchronous=FULL`. Network file system: rollback journal, deleted by each commit
     (`journal.filesystem` has the reason), and `synchronous=EXTRA`, which also syncs the folder. With FULL, a deleted
@@ -82,7 +83,7 @@ def _journal_errors_for_private_file(path: Path) -> Iterator[None]:
 
 
 def examine(path: Path, *, is_locked: bool) -> None:
-    """Check that the file is a sound journal of this version, without changing it.
+    """Check that the file is a sound journal of this version, without changing its committed content.
 
     Args:
         path: The file.

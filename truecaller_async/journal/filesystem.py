@@ -5,9 +5,10 @@ Algorithm:
     other systems the file is treated as local. File systems in user space (`fuse.*`) and folders shared by the host of
     a virtual machine count as network systems: a wrong guess only costs speed.
 
-    Processes that use a write-ahead log coordinate through shared memory, which two machines do not share. A rollback
-    journal needs only byte-range locks and a reliable sync, and the lock of the journal allows one run at a time. NFS
-    and SMB provide that if they are mounted with working locks.
+    Processes that use a write-ahead log coordinate through shared memory, which two machines do not share. Without one,
+    SQLite uses a rollback file beside the database (`-journal`), which needs only byte-range locks and a reliable sync.
+    The lock of the campaign journal allows one run at a time. NFS and SMB provide that if they are mounted with working
+    locks.
 
 Failure modes:
     - If locks are disabled or local (`nolock`, `local_lock`), two machines do not see each other's lock. This cannot be

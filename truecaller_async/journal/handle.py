@@ -1,8 +1,9 @@
 """Open a journal for writing: its lock, its connection and its statement builder.
 
 Algorithm:
-    `open_handle` takes the lock, then checks the file without writing to it, and only then opens the connection that
-    may write. On a network file system it writes without a write-ahead log and logs one warning per opening.
+    `open_handle` takes the lock, then checks the file without changing its committed content, and only then opens the
+    connection that may write. On a network file system it writes without a write-ahead log and logs one warning per
+    opening.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
@@ -27,7 +28,7 @@ from truecaller_async.journal.database_file import (
     make,
 )
 from truecaller_async.journal.filesystem import network_of
-from truecaller_async.journal.load import journal_errors, load_statements
+from truecaller_async.journal.load import journal_errors, load_builder
 from truecaller_async.journal.lock import JournalLock
 from truecaller_async.journal.statements import Statement, StatementBuilder
 
@@ -47,22 +48,22 @@ class JournalHandle:
     statements: StatementBuilder
     """The builder of the transactions, with the state of the campaign."""
 
-    def transact(self, transactions: Iterable[Sequence[Statement]]) -> None:
+    def commit(self, statements: Iterable[Statement]) -> None:
         """Commit the statements together; all of them are on disk when this returns.
 
         Raises:
-            sqlite3.Error: Nothing of them is in the file.
+            sqlite3.Error: They cannot be stored. After a failed COMMIT they may or may not be in the file: close the
+                handle, and open the journal again.
         """
         self.db.execute("BEGIN IMMEDIATE")
-        for statements in transactions:
-            execute(self.db, statements)
+        execute(self.db, statements)
         self.db.commit()
 
     def is_purged(self) -> bool:
         """Return whether the journal contains only its summary."""
         return bool(self.db.execute("SELECT purged FROM campaign").fetchone()[0])
 
-    def abandon(self) -> None:
+    def close_connection(self) -> None:
         """Close the connection, and keep the lock."""
         with contextlib.suppress(sqlite3.Error):
             self.db.close()
@@ -72,32 +73,32 @@ class JournalHandle:
         try:
             with contextlib.suppress(sqlite3.Error):
                 checkpoint(self.db)
-            self.abandon()
+            self.close_connection()
         finally:
             # Last: another process must not open the file while this connection still writes to it.
             self.lock.release()
 
 
-def execute(db: sqlite3.Connection, statements: Sequence[Statement]) -> None:
+def execute(db: sqlite3.Connection, statements: Iterable[Statement]) -> None:
     """Execute the statements in the open transaction."""
     for sql, parameters in statements:
         db.executemany(sql, parameters)
 
 
 def open_handle(
-    path: Path, *, is_new: bool, purged: bool = False, factory: Factory = sqlite3.Connection
+    path: Path, *, is_new: bool, may_be_purged: bool = False, factory: Factory = sqlite3.Connection
 ) -> JournalHandle:
     """Lock, check and open the journal.
 
     Args:
         path: The file of the journal.
         is_new: Create the file if it is missing or empty; it must contain no campaign. Otherwise it must contain one.
-        purged: Open also a purged journal.
+        may_be_purged: Open also a purged journal.
         factory: The class of the connection.
 
     Raises:
         JournalBusy: Another process has it open.
-        JournalError: It cannot be used. Then it is unchanged.
+        JournalError: It cannot be used. Then its committed content is unchanged.
     """
     if is_new:
         make(path)
@@ -116,7 +117,7 @@ def open_handle(
         lock.release()
         raise
     try:
-        _check_content(handle, is_new, purged)
+        _check_content(handle, is_new, may_be_purged)
     except BaseException:
         handle.close()
         raise
@@ -135,7 +136,7 @@ def _connect_and_load(path: Path, lock: JournalLock, factory: Factory, *, use_wa
     with journal_errors(path):
         db = connect(path, factory, use_wal=use_wal)
         try:
-            return JournalHandle(path, lock, db, load_statements(db))
+            return JournalHandle(path, lock, db, load_builder(db))
         except BaseException:
             db.close()
             raise

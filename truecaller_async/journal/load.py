@@ -1,8 +1,9 @@
 """Load the state of a campaign from the tables of its journal.
 
 Algorithm:
-    Only what a run needs is read: the totals, the notes, the open batches, and the root batches of these. So the time
-    depends on the number of open batches, not on the number of rows: 10 million rows load as fast as 10,000.
+    Only what a run needs is read: totals, notes, open batches, their root batches, and up to 4,096 outcomes. So the
+    time depends on the number of open batches, not on the number of rows. The check of the file before it
+    (`journal.database_file.examine`) reads the whole file.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 import msgspec
 
 from truecaller_async.errors import JournalBusy, JournalError
-from truecaller_async.journal.outcome_texts import CACHED_OUTCOMES_MAX, OutcomeTexts
+from truecaller_async.journal.outcome_kinds import CACHED_OUTCOMES_MAX, OutcomeKinds
 from truecaller_async.journal.row_ranges import unpack_rows
 from truecaller_async.journal.statements import PendingOutcomes, StatementBuilder
 from truecaller_async.models import CampaignStarted, CostReported, Outcome, RunStarted, SourceDescriptor, SourcePosition
@@ -73,19 +74,19 @@ def journal_errors(path: Path) -> Iterator[None]:
 
 def _busy(path: Path) -> JournalBusy:
     return JournalBusy(
-        f"the journal {path} cannot be opened: another process is writing or reading it, and did not finish in time. "
+        f"the journal {path} is locked: another process is writing or reading it, and did not finish in time. "
         "Retry, and check that no process keeps it locked."
     )
 
 
 def _unusable(path: Path, error: Exception) -> JournalError:
     return JournalError(
-        f"the journal {path} cannot be used: {error}. The file was not changed. Check its permissions and the free "
-        "space, or restore a copy from before the damage."
+        f"the journal {path} cannot be used: {error}. Check its permissions and the free space, or restore a copy from "
+        "before the damage."
     )
 
 
-def load_statements(db: sqlite3.Connection) -> StatementBuilder:
+def load_builder(db: sqlite3.Connection) -> StatementBuilder:
     """Return a builder that continues this journal, with the state of the campaign.
 
     Raises:
@@ -104,7 +105,7 @@ def load_statements(db: sqlite3.Connection) -> StatementBuilder:
         found = map(batch_of, db.execute(SELECT_BATCH + "WHERE b.seq = ?", (root,)))
         batches |= {batch.seq: batch for batch, _ in found}
     with_payload = {batch.seq for batch in batches.values() if batch.payload is not None}
-    return StatementBuilder(_load_state(db, batches), _load_texts(db), pending, with_payload)
+    return StatementBuilder(_load_state(db, batches), _load_outcome_kinds(db), pending, with_payload)
 
 
 def batch_of(values: Iterable[Any]) -> tuple[JournaledBatch, PendingOutcomes]:
@@ -175,14 +176,14 @@ def _decode_started(text: str | None, salt: bytes | None) -> CampaignStarted | N
     return CampaignStarted(**fields, source=None if source is None else SourceDescriptor(**source), salt=salt or b"")
 
 
-def _load_texts(db: sqlite3.Connection) -> OutcomeTexts:
-    last_id = db.execute("SELECT coalesce(max(id), 0) FROM outcome_text").fetchone()[0]
+def _load_outcome_kinds(db: sqlite3.Connection) -> OutcomeKinds:
+    last_id = db.execute("SELECT coalesce(max(id), 0) FROM outcome_kind").fetchone()[0]
     found = db.execute(
-        "SELECT id, outcome, reason, field, attempts, possibly_duplicated FROM outcome_text LIMIT ?",
+        "SELECT id, outcome, reason, field, attempts, possibly_duplicated FROM outcome_kind LIMIT ?",
         (CACHED_OUTCOMES_MAX,),
     )
     known = {
         (outcome, reason, field, attempts, bool(possibly_duplicated)): outcome_id
         for outcome_id, outcome, reason, field, attempts, possibly_duplicated in found
     }
-    return OutcomeTexts(known, last_id)
+    return OutcomeKinds(known, last_id)

@@ -1,12 +1,12 @@
 """Change a journal while no run uses it: decide about an ambiguous batch, or purge the journal.
 
 Algorithm:
-    Both functions take the lock, so they never disturb a run. `decide` writes the entries that a run would write, in
-    one transaction. `purge` deletes everything about single records and keeps the summary: counts, runs, costs and
-    options. It overwrites the deleted bytes inside the file.
+    Both functions take the lock, so they never disturb a run. `decide` writes its entries in one transaction; one of
+    them, `OperatorDecided`, is written by no run. `purge` deletes everything about single records and keeps the
+    summary: counts, runs, costs and options. It overwrites the deleted bytes inside the file.
 
 Failure modes:
-    - An interrupted purge is completed by another purge.
+    - An interrupted purge is completed by another purge. Until then deleted bytes may remain in the file.
     - Copies of earlier versions of the file, in backups or on a copy-on-write disk, are not erased.
 """
 
@@ -27,7 +27,7 @@ from truecaller_async.journal.statements import UPDATE_STARTED, UPDATE_TOTALS, e
 from truecaller_async.planning.ambiguity import DECIDABLE_STATES, decision_entries
 from truecaller_async.planning.campaign_state import CampaignState
 
-PURGED_TABLES = ("payload", "read_block", "row_outcome", "outcome_text", "attempt", "operator_decision", "batch")
+PURGED_TABLES = ("payload", "read_block", "row_outcome", "outcome_kind", "attempt", "operator_decision", "batch")
 LISTED_BATCHES_MAX = 20
 
 
@@ -53,7 +53,7 @@ def decide(path: Path, seq: int, applied: bool, at: float) -> None:
         batch = state.batches.get(seq)
         if batch is None or not batch.open_count or batch.state not in DECIDABLE_STATES:
             raise JournalError(f"batch {seq} of {path} needs no decision. {_decidable_batches(state)}")
-        handle.transact([handle.statements.build(decision_entries(batch, applied, at))])
+        handle.commit(handle.statements.build(decision_entries(batch, applied, at)))
 
 
 def purge(path: Path, *, force: bool = False) -> None:
@@ -80,6 +80,7 @@ def purge(path: Path, *, force: bool = False) -> None:
         # Before: a reader would keep old pages in the log. After: the deleted pages must leave the log, too.
         _empty_log(handle)
         _erase(handle.db, state)
+        _overwrite_free_pages(handle)
         _empty_log(handle)
 
 
@@ -103,8 +104,17 @@ def _erase(db: sqlite3.Connection, state: CampaignState) -> None:
     # In the transaction that deletes the rows: a run must never find their tables empty and the mark missing.
     db.execute("UPDATE campaign SET purged = 1")
     db.commit()
-    # Last, because it cannot be part of a transaction. It rewrites the file without the pages that are free now.
-    db.execute("VACUUM")
+
+
+def _overwrite_free_pages(handle: JournalHandle) -> None:
+    # After the commit, because VACUUM cannot be part of a transaction. It rewrites the file without the free pages.
+    try:
+        handle.db.execute("VACUUM")
+    except sqlite3.Error as error:
+        raise JournalError(
+            f"the rows of the journal {handle.path} are deleted, but their bytes may remain in the file: {error}. "
+            "Purge it again."
+        ) from None
 
 
 def _empty_log(handle: JournalHandle) -> None:
@@ -117,7 +127,7 @@ def _empty_log(handle: JournalHandle) -> None:
 
 @contextmanager
 def _opened(path: Path, *, purged: bool = False) -> Iterator[JournalHandle]:
-    handle = open_handle(path, is_new=False, purged=purged)
+    handle = open_handle(path, is_new=False, may_be_purged=purged)
     try:
         with journal_errors(path):
             yield handle

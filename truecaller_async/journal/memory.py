@@ -61,7 +61,7 @@ class MemoryJournal:
 
         Raises:
             JournalBusy: It is open.
-            JournalError: It contains a campaign exactly if `is_new` is set.
+            JournalError: `is_new` is set and it contains a campaign, or `is_new` is not set and it contains none.
         """
         if self._is_open:
             raise JournalBusy("the journal is in use: it is already open. Close it first.")

@@ -24,7 +24,7 @@ import attrs
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal.database_file import examine, has_rollback_journal, is_there, read_only
 from truecaller_async.journal.filesystem import network_of
-from truecaller_async.journal.load import SELECT_BATCH, batch_of, journal_errors, load_statements
+from truecaller_async.journal.load import SELECT_BATCH, batch_of, journal_errors, load_builder
 from truecaller_async.journal.lock import JournalLock, holder
 from truecaller_async.journal.row_ranges import unpack_rows
 from truecaller_async.models import Outcome
@@ -52,14 +52,16 @@ SELECT_REASONS = """SELECT outcome, reason, sum(n) AS total FROM (
     SELECT outcome_id, count(*) AS n FROM row_outcome GROUP BY outcome_id
     UNION ALL
     SELECT common_outcome, sum(common_outcome_rows) FROM batch WHERE common_outcome IS NOT NULL GROUP BY common_outcome
-) JOIN outcome_text ON id = outcome_id WHERE reason IS NOT NULL GROUP BY outcome, reason"""
+) JOIN outcome_kind ON id = outcome_id WHERE reason IS NOT NULL GROUP BY outcome, reason"""
 SELECT_CLOSED_BATCHES = """SELECT
-    b.seq, first_row, last_row, rows, batch_id, t.outcome, t.reason, t.field, t.attempts, t.possibly_duplicated
-FROM batch b LEFT JOIN outcome_text t ON t.id = common_outcome
+    b.seq, first_row, last_row, rows, batch_id,
+    kind.outcome, kind.reason, kind.field, kind.attempts, kind.possibly_duplicated
+FROM batch b LEFT JOIN outcome_kind kind ON kind.id = common_outcome
 WHERE first_row >= ? AND first_row <= ? AND last_row >= ? AND open_rows = 0 ORDER BY b.seq"""
-SELECT_ROW_OUTCOMES = """SELECT row, r.seq, t.outcome, t.reason, t.field, t.attempts, t.possibly_duplicated
-FROM row_outcome r JOIN outcome_text t ON t.id = r.outcome_id WHERE row BETWEEN ? AND ?"""
-SELECT_OUTCOME_TEXT = "SELECT outcome, reason, field, attempts, possibly_duplicated FROM outcome_text WHERE id = ?"
+SELECT_ROW_OUTCOMES = """SELECT
+    row, r.seq, kind.outcome, kind.reason, kind.field, kind.attempts, kind.possibly_duplicated
+FROM row_outcome r JOIN outcome_kind kind ON kind.id = r.outcome_id WHERE row BETWEEN ? AND ?"""
+SELECT_OUTCOME_KIND = "SELECT outcome, reason, field, attempts, possibly_duplicated FROM outcome_kind WHERE id = ?"
 
 
 @attrs.define
@@ -103,7 +105,7 @@ class JournaledAttempt:
     ended_at: float | None
     """When it ended, None if unknown."""
     detail: str | None
-    """The name of its error."""
+    """Name and message of its error, up to 200 characters, or "the process ended before ..."."""
 
 
 @attrs.frozen
@@ -168,7 +170,7 @@ class JournalReader:
     def state(self) -> CampaignState:
         """Return the state of the campaign, with its open batches."""
         with self._transaction() as db:
-            return load_statements(db).state
+            return load_builder(db).state
 
     def attempts(self, seq: int) -> list[JournaledAttempt]:
         """Return the attempts to send a batch, in their order."""
@@ -193,7 +195,7 @@ class JournalReader:
             open_batches = db.execute(SELECT_BATCH + "WHERE open_rows > 0 AND pending_outcomes IS NOT NULL")
             for values in open_batches:
                 for outcome_id, rows in batch_of(values)[1]:
-                    outcome, reason, *_ = db.execute(SELECT_OUTCOME_TEXT, (outcome_id,)).fetchone()
+                    outcome, reason, *_ = db.execute(SELECT_OUTCOME_KIND, (outcome_id,)).fetchone()
                     counts[outcome, reason] += 0 if reason is None else len(rows)
         ordered = sorted((+counts).items(), key=lambda item: (-item[1], item[0]))
         return [(Outcome(outcome), reason, count) for (outcome, reason), count in ordered[:limit]]
@@ -213,7 +215,7 @@ class JournalReader:
                     batch.state,
                     tuple(_attempts(db, "WHERE seq = ? ORDER BY attempt_no", batch.seq)),
                 )
-                for batch in load_statements(db).state.open
+                for batch in load_builder(db).state.open
                 if batch.state in DECIDABLE_STATES - excluded
             ]
 
@@ -283,9 +285,9 @@ class RowWindow:
     ) -> Iterator[tuple[int, Sequence[int], RowFate | None]]:
         # `first_row` has an index and `last_row` has none. `widest` bounds how far before the window a batch may begin.
         bounds = (self._first - widest, self._last, self._first)
-        for seq, first_row, last_row, rows, batch_id, *text in db.execute(SELECT_CLOSED_BATCHES, bounds):
+        for seq, first_row, last_row, rows, batch_id, *kind in db.execute(SELECT_CLOSED_BATCHES, bounds):
             self._batch_ids[seq] = batch_id
-            fate = None if text[0] is None else _final(text, batch_id, seq)
+            fate = None if kind[0] is None else _final(kind, batch_id, seq)
             yield seq, range(first_row, last_row + 1) if rows is None else unpack_rows(rows), fate
 
     def _open_batches(self, db: sqlite3.Connection) -> Iterator[tuple[int, Sequence[int], RowFate | None]]:
@@ -295,8 +297,8 @@ class RowWindow:
             self._batch_ids[batch.seq] = batch.batch_id
             yield batch.seq, batch.open_rows, _provisional(batch)
             for outcome_id, rows in outcomes:
-                text = db.execute(SELECT_OUTCOME_TEXT, (outcome_id,)).fetchone()
-                yield batch.seq, rows, _final(text, batch.batch_id, batch.seq)
+                kind = db.execute(SELECT_OUTCOME_KIND, (outcome_id,)).fetchone()
+                yield batch.seq, rows, _final(kind, batch.batch_id, batch.seq)
 
     def _write(self, rows: Sequence[int], fate: RowFate | None) -> None:
         first, last, fates = self._first, self._last, self.fates
@@ -309,8 +311,8 @@ class RowWindow:
                 fates[row - first] = fate
 
     def _write_row_outcomes(self, db: sqlite3.Connection) -> None:
-        for row, seq, *text in db.execute(SELECT_ROW_OUTCOMES, (self._first, self._last)):
-            self.fates[row - self._first] = _final(text, self._batch_ids.get(seq), seq)
+        for row, seq, *kind in db.execute(SELECT_ROW_OUTCOMES, (self._first, self._last)):
+            self.fates[row - self._first] = _final(kind, self._batch_ids.get(seq), seq)
 
 
 def _roll_back_interrupted_commit(path: Path) -> None:
@@ -330,8 +332,8 @@ def _attempts(db: sqlite3.Connection, where: str, *parameters: int) -> list[Jour
         return [JournaledAttempt(*values) for values in found]
 
 
-def _final(text: Any, batch_id: str | None, seq: int | None) -> RowFate:
-    outcome, reason, field, attempts, possibly_duplicated = text
+def _final(kind: Any, batch_id: str | None, seq: int | None) -> RowFate:
+    outcome, reason, field, attempts, possibly_duplicated = kind
     return Outcome(outcome), reason, field, batch_id, attempts, bool(possibly_duplicated), True, seq
 
 

@@ -1,7 +1,7 @@
-"""Encode ascending row numbers as bytes: run lengths, as variable-length integers.
+"""Encode ascending row numbers as bytes: ranges, as variable-length integers.
 
 Algorithm:
-    Each run of consecutive rows is two numbers: the gap since the end of the previous run, and the length of the run. A
+    Each range of consecutive rows is two numbers: the gap since the end of the previous range, and its length. A
     number uses 7 bits per byte, the lowest bits first; the high bit is set in each byte but the last. A batch of
     consecutive rows needs about 6 bytes, 500 rows out of 1,000 that alternate need about 1,000 bytes.
 """

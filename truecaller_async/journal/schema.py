@@ -4,18 +4,20 @@ Algorithm:
     - `campaign`: one row. How the campaign started, the salt of its fingerprints, and the totals as JSON, which change
       with each transaction. `purged` is 1 after a purge.
     - `read_block`: one row per `RowsRead`. Position of the end of its last row, and the fingerprints of its rows.
-    - `outcome_text`: one row per different outcome. Everything that a `RowsSettled` says except rows and batch.
-    - `batch`: one row per batch. `source_*` is the file position before the block that contains it.
+    - `outcome_kind`: one row per distinct outcome. Everything that a `RowsSettled` says except rows and batch.
+    - `batch`: one row per batch. `source_*` is the file position before the block that contains it. `maybe_received`,
+      `lost_answers`, `excluded_rows`, `abandoned`: see `planning.batch_state` and `planning.campaign_state`.
     - `row_outcome`: one row per source row whose outcome differs from that of its batch, or that has no batch.
     - `payload`: the records of a batch whose source cannot be read again, until its last row is settled.
-    - `attempt`, `operator_decision`, `run`, `note`: one row per entry; a repeated note replaces the earlier one.
+    - `attempt`: one row per `AttemptStarted`, completed by its `AttemptEnded`.
+    - `run`: one row per `RunStarted`, with its latest `CostReported`.
+    - `operator_decision`: one row per entry. `note`: one row per name, with the latest value.
 
     `batch.common_outcome`: outcome id of all rows of the batch without an entry in `row_outcome` and not moved to
     another batch; `common_outcome_rows`: how many. While `open_rows > 0`: `closed` = settled or moved rows,
-    `pending_outcomes` = the outcome ids of the settled ones. So a delivered row needs no table row of its own.
-
+    `pending_outcomes` = the outcome ids of the settled ones.
 Invariants:
-    - The outcome of a row is in `row_outcome`. Otherwise it is the common outcome of the batch with the highest `seq`
+    - The outcome of a row is in `row_outcome`; if not, it is the common outcome of the batch with the highest `seq`
       among those that contain the row.
     - Rows that are not a plain range are packed (`journal.row_ranges`). Times are wall-clock seconds.
     - No STRICT tables, because they need SQLite 3.37.
@@ -36,8 +38,8 @@ INSERT INTO campaign(id) VALUES (1);
 CREATE TABLE note(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE run(run_no INTEGER PRIMARY KEY, pid INTEGER NOT NULL, started_at REAL NOT NULL, cost BLOB);
 CREATE TABLE read_block(
-    row INTEGER PRIMARY KEY, line INTEGER NOT NULL, offset INTEGER NOT NULL, fingerprints BLOB NOT NULL);
-CREATE TABLE outcome_text(
+    last_row INTEGER PRIMARY KEY, line INTEGER NOT NULL, offset INTEGER NOT NULL, fingerprints BLOB NOT NULL);
+CREATE TABLE outcome_kind(
     id INTEGER PRIMARY KEY, outcome TEXT NOT NULL, reason TEXT, field TEXT, attempts INTEGER NOT NULL,
     possibly_duplicated INTEGER NOT NULL);
 CREATE TABLE row_outcome(row INTEGER PRIMARY KEY, outcome_id INTEGER NOT NULL, seq INTEGER);

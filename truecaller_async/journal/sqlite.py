@@ -6,7 +6,7 @@ Algorithm:
     `journal.database_file`). So the state is ahead of the disk by exactly those writes that have not returned.
 
 Invariants:
-    - When `write` returns, its entries are on disk. The campaign sends a request only after its `AttemptStarted` is.
+    - When `write` returns, its entries are on disk. A batch is POSTed only after its `AttemptStarted` is.
     - The file contains no phone number, unless the source cannot be read again. Then each batch is stored with its
       records, which are deleted with its last outcome. Long numbers in server messages are masked.
     - One process writes; it holds the lock beside the file. Other processes may read at the same time.
@@ -27,7 +27,9 @@ from truecaller_async.journal.writer import Writer
 from truecaller_async.models import JournalEntry, RowsRead, SourcePosition
 from truecaller_async.planning.campaign_state import CampaignState
 
-SELECT_READ_BLOCKS = "SELECT row, line, offset, fingerprints FROM read_block WHERE row > ? ORDER BY row LIMIT ?"
+SELECT_READ_BLOCKS = (
+    "SELECT last_row, line, offset, fingerprints FROM read_block WHERE last_row > ? ORDER BY last_row LIMIT ?"
+)
 
 
 class SqliteJournal:
@@ -56,8 +58,9 @@ class SqliteJournal:
 
         Raises:
             JournalBusy: Another process, or this object, has it open.
-            JournalError: It is no journal, is damaged, was written by another version or was purged, or it contains a
-                campaign exactly if `is_new` is set. Then it is unchanged.
+            JournalError: It is no journal, is damaged, was written by another version or was purged; or `is_new` is set
+                and it contains a campaign, or `is_new` is not set and it contains none. Then its committed content is
+                unchanged.
         """
         if self._writer is not None:
             raise JournalBusy(f"the journal {self.path} is in use: it is already open here. Close it first.")

@@ -22,7 +22,7 @@ import attrs
 import msgspec
 
 from truecaller_async.errors import JournalError
-from truecaller_async.journal.outcome_texts import OutcomeTexts, truncated, writable
+from truecaller_async.journal.outcome_kinds import OutcomeKinds, storable_text, writable
 from truecaller_async.journal.row_ranges import pack_rows
 from truecaller_async.models import (
     AttemptEnded,
@@ -47,6 +47,8 @@ INSERT_BATCH = """INSERT INTO batch(
     excluded_rows, open_rows, closed, pending_outcomes, common_outcome, common_outcome_rows,
     first_row, last_row, rows, parent, root_batch, call, source_row, source_line, source_offset, seq
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+# A batch can be written again after its last row was settled, then without outcomes: a root batch stays while batches
+# that were split from it are open. `coalesce` and `max` keep the common outcome that is stored.
 UPDATE_BATCH = """UPDATE batch SET
     state = ?, attempts = ?, maybe_received = ?, lost_answers = ?, possibly_duplicated = ?, abandoned = ?, batch_id = ?,
     accepted_at = ?, reason = ?, field = ?, excluded_rows = ?, open_rows = ?, closed = ?, pending_outcomes = ?,
@@ -58,9 +60,10 @@ DELETE_PAYLOAD = "DELETE FROM payload WHERE seq = ?"
 INSERT_ATTEMPT = "INSERT INTO attempt(seq, attempt_no, started_at, token_id) VALUES (?, ?, ?, ?)"
 UPDATE_ATTEMPT_END = "UPDATE attempt SET event = ?, ended_at = ?, detail = ? WHERE seq = ? AND attempt_no = ?"
 INSERT_DECISION = "INSERT INTO operator_decision VALUES (?, ?, ?)"
-INSERT_OUTCOME_TEXT = "INSERT INTO outcome_text VALUES (?, ?, ?, ?, ?, ?)"
+INSERT_OUTCOME_KIND = "INSERT INTO outcome_kind VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_ROW_OUTCOME = "INSERT INTO row_outcome VALUES (?, ?, ?)"
-UPSERT_READ_BLOCK = """INSERT INTO read_block VALUES (?, ?, ?, ?) ON CONFLICT(row) DO UPDATE SET
+# A `RowsRead` without new rows has the row number of the previous one. Its position is the later one.
+UPSERT_READ_BLOCK = """INSERT INTO read_block VALUES (?, ?, ?, ?) ON CONFLICT(last_row) DO UPDATE SET
     line = excluded.line, offset = excluded.offset,
     fingerprints = CAST(fingerprints || excluded.fingerprints AS BLOB)"""
 INSERT_RUN = "INSERT INTO run(run_no, pid, started_at) VALUES (?, ?, ?)"
@@ -99,8 +102,8 @@ class StatementBuilder:
 
     state: CampaignState
     """The state after the last built transaction, so it may be ahead of the disk."""
-    texts: OutcomeTexts
-    """The ids of the stored outcomes."""
+    outcome_kinds: OutcomeKinds
+    """The ids of the distinct outcomes."""
     pending_outcomes: dict[int, PendingOutcomes] = attrs.field(factory=dict)
     """The outcomes of settled rows, for each batch that still has open rows."""
     with_payload: set[int] = attrs.field(factory=set)
@@ -145,7 +148,7 @@ class StatementBuilder:
             case AttemptStarted(seq, attempt, token_id, at):
                 transaction.add(INSERT_ATTEMPT, seq, attempt, at, token_id)
             case AttemptEnded(seq, attempt, event, at):
-                transaction.add(UPDATE_ATTEMPT_END, str(event), at, truncated(entry.detail), seq, attempt)
+                transaction.add(UPDATE_ATTEMPT_END, str(event), at, storable_text(entry.detail), seq, attempt)
             case RowsSettled():
                 self._write_outcome(entry, transaction)
             case RowsRead(position, fingerprints):
@@ -167,14 +170,14 @@ class StatementBuilder:
                 transaction.add(UPSERT_NOTE, name, json.dumps(value))
 
     def _write_outcome(self, entry: RowsSettled, transaction: Transaction) -> None:
-        outcome_id, is_new = self.texts.id_of(entry)
+        outcome_id, is_new = self.outcome_kinds.id_of(entry)
         if is_new:
             transaction.add(
-                INSERT_OUTCOME_TEXT,
+                INSERT_OUTCOME_KIND,
                 outcome_id,
                 entry.outcome.value,
-                truncated(entry.reason),
-                truncated(entry.field),
+                storable_text(entry.reason),
+                storable_text(entry.field),
                 entry.attempts,
                 entry.possibly_duplicated,
             )
@@ -232,8 +235,8 @@ class StatementBuilder:
             batch.abandoned,
             None if batch.batch_id is None else writable(batch.batch_id),
             batch.accepted_at,
-            truncated(batch.reason),
-            truncated(batch.field),
+            storable_text(batch.reason),
+            storable_text(batch.field),
             pack_rows(sorted(batch.excluded_rows)) if batch.excluded_rows else None,
             batch.open_count,
             closed,

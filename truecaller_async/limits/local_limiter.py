@@ -123,10 +123,10 @@ class LocalLimiter:
         """Halve the rate of this token. It recovers by a tenth of the limit per minute."""
         self._rates.setdefault(token_id, AdaptiveRate()).slow_down(loop_time())
 
-    def restore(self, token_id: str, releases: Mapping[str, Sequence[float]]) -> None:
+    def restore(self, token_id: str, sent_requests: Mapping[str, Sequence[float]]) -> None:
         """Count requests of an earlier process. See `Limiter.restore`."""
         now = loop_time()
-        for name, ages in releases.items():
+        for name, ages in sent_requests.items():
             rule = self._limits.named(name)
             if rule is not None:
                 self._state(token_id, rule).window.restore(now - age for age in ages)

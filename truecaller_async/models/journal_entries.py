@@ -4,7 +4,8 @@
 numbers are those of the source, counted from 1.
 
 Invariants:
-    - Entries are written in the order of the facts: no POST is sent before its `AttemptStarted` is stored.
+    - Entries are written in the order of the events, and each before anything depends on it: no batch is POSTed before
+      its `AttemptStarted` is stored.
     - An `AttemptStarted` without an `AttemptEnded` means that the batch may have been applied.
     - `RowsSettled` stores final outcomes only. Rows that a stopped run leaves open stay open for the next run.
 """
@@ -40,7 +41,7 @@ class SourceDescriptor:
     path: str
     """Path of the file."""
     columns: Mapping[str, str] = attrs.field(factory=dict)
-    """Column names that the caller chose, by field."""
+    """Name of the column in the file, by field of the record, if the caller chose it."""
     defaults: Mapping[str, Any] = attrs.field(factory=dict)
     """Values for columns that the file does not have: the arguments of `ColumnDefaults`."""
     size: int = 0

@@ -12,7 +12,7 @@ import attrs
 from truecaller_async.models.secret import Secret
 
 User: TypeAlias = Literal["this", "other", "none"]
-"""User of a token: this client, another live client, or none, so that the next client can adopt it."""
+"""User of a token: this client, another open client, or none, so that the next client can adopt it."""
 
 
 @attrs.frozen
@@ -79,7 +79,7 @@ class TokenStatus:
     tokens: tuple[TokenInfo, ...]
     """The live tokens in the store of this client."""
     mints: int
-    """Number of tokens that were requested in the last `mint_window` seconds."""
+    """Number of tokens that were requested in the last `mint_window` seconds and its margin of 2 %."""
     mint_limit: int | None
     """Maximum number of mints in a window, None if no limit counts mints."""
     mint_window: float | None

@@ -6,8 +6,9 @@ Algorithm:
     ARCHITECTURE.md shows the same table as a diagram, and `tests/architecture/test_state_chart.py` compares the two.
     `event_of` maps the error of an attempt to an event.
 Invariants:
-    - Each transition is one transaction of the journal. `attempt_started` is written before the first byte of the POST,
-      and the end of the attempt is written before anything that depends on it.
+    - A transition is in the journal before anything that depends on it: `attempt_started` before the first byte of the
+      POST, the end of an attempt before its consequences. `resend` and `resume` are not written: the next
+      `AttemptStarted` implies them (`planning.campaign_state.IMPLIED_BY_ATTEMPT`).
     - Law 3: no transition leads from `in_flight` to `planned` after an attempt that may have been applied. Such a batch
       becomes `ambiguous`, and only the policy or the operator's decision plans it again.
     - There is no event for the end of a batch: in any state, a batch is dropped when each of its rows has a final

@@ -68,7 +68,7 @@ def as_range_if_dense(rows: Sequence[int]) -> Sequence[int]:
 
 @attrs.define(eq=False)
 class JournaledBatch(AttemptCounts):
-    """A batch in the journal that has rows without a final outcome."""
+    """A batch in the journal that has open rows (without a final outcome), or is the root of such a batch."""
 
     seq: int
     """Number of the batch."""
@@ -213,7 +213,7 @@ class CampaignState:
                 self._apply_run_entry(entry)
 
     def batch(self, seq: int) -> JournaledBatch:
-        """Return an open batch by number. Raises `JournalError` if there is none."""
+        """Return an open batch, or the root of one, by number. Raises `JournalError` if there is none."""
         try:
             return self.batches[seq]
         except KeyError:

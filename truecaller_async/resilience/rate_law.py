@@ -1,11 +1,11 @@
 """Specify the rate limit: at most `limit` requests in any window of `per` seconds.
 
 Algorithm:
-    - Sliding window: the server counts arrivals, the client knows only releases. Two requests released `per` seconds
-      apart can arrive closer together. So the n-th last release must be at least `per * 1.02` seconds ago.
+    - Sliding window: the server counts arrivals, the client knows only when it sends. Two requests sent `per` seconds
+      apart can arrive closer together. So the n-th last request must have been sent at least `per * 1.02` seconds ago.
     - Warm-up: after idle time there are no connections, and a burst waits for its handshakes, while the requests one
-      window later do not. So a release in the first 0.5 s after idle time counts as released at the end of this time.
-    - Burst: a window alone would release the whole limit at once and then nothing. So a limiter also has a bucket of
+      window later do not. So a request sent in the first 0.5 s after idle time counts as sent at the end of this time.
+    - Burst: a window alone would grant the whole limit at once and then nothing. So a limiter also has a bucket of
       `burst_size(rule)` permits, filled at the rate of the extended window. It holds about 1/20 of the limit, which is
       enough to compensate a late timer.
     - Adaptive rate: a 429 within the configured limit means that the real limit is lower. It halves the used fraction
@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from truecaller_async.options import Limits, RateLimit
 
 WINDOW_MARGIN_FACTOR = 0.02
-"""Extension of the window, for requests that arrive closer together than they were released."""
+"""Extension of the window, for requests that arrive closer together than they were sent."""
 
 WARM_UP_SECONDS = 0.5
 """Time after idle time in which requests can be delayed by the handshakes of a burst."""
@@ -37,12 +37,12 @@ SLOW_DOWN_INTERVAL_SECONDS = 10.0
 
 
 def window_seconds(rule: RateLimit) -> float:
-    """Return the minimum age of the n-th last release, in seconds."""
+    """Return the minimum age of the n-th last request, in seconds."""
     return rule.per * (1 + WINDOW_MARGIN_FACTOR)
 
 
 def burst_size(rule: RateLimit) -> int:
-    """Return how many permits may be released at once after idle time."""
+    """Return how many permits may be granted at once after idle time."""
     return max(1, min(rule.limit // 2, max(2, rule.limit // 20)))
 
 
@@ -59,51 +59,51 @@ def burst_capacity(limits: Limits, call: str) -> int:
 
 
 class SlidingWindow:
-    """Store the last `limit` releases under one limit, of one token or of the account."""
+    """Store when the last `limit` requests were sent under one limit, of one token or of the account."""
 
-    __slots__ = ("_limit", "_releases", "_window")
+    __slots__ = ("_limit", "_sent_times", "_window")
 
     def __init__(self, rule: RateLimit) -> None:
         self._limit = rule.limit
         self._window = window_seconds(rule)
-        self._releases: deque[float] = deque(maxlen=rule.limit)
+        self._sent_times: deque[float] = deque(maxlen=rule.limit)
 
     def wait(self, now: float, factor: float = 1.0) -> float:
-        """Return the seconds until one more release is permitted; 0.0 if it is permitted now."""
+        """Return the seconds until one more permit; 0.0 if there is one now."""
         allowed = max(1, int(self._limit * factor))
-        if len(self._releases) < allowed:
+        if len(self._sent_times) < allowed:
             return 0.0
-        return max(0.0, self._releases[-allowed] + self._window - now)
+        return max(0.0, self._sent_times[-allowed] + self._window - now)
 
     def record(self, now: float) -> None:
-        """Record one release."""
-        self._releases.append(now)
+        """Record one request that is sent now."""
+        self._sent_times.append(now)
 
     def undo_last(self) -> None:
-        """Remove the latest release, because its request was not sent."""
-        self._releases.pop()
+        """Remove the latest request, because it was not sent."""
+        self._sent_times.pop()
 
-    def restore(self, releases: Iterable[float]) -> None:
-        """Add stored releases, in any order."""
-        merged = sorted([*self._releases, *releases])
-        self._releases.clear()
-        self._releases.extend(merged)
+    def restore(self, sent_times: Iterable[float]) -> None:
+        """Add the times of earlier requests, in any order."""
+        merged = sorted([*self._sent_times, *sent_times])
+        self._sent_times.clear()
+        self._sent_times.extend(merged)
 
 
 class ConnectionWarmup:
-    """Compute at which time a release counts, considering delayed handshakes after idle time."""
+    """Compute at which time a request counts, considering delayed handshakes after idle time."""
 
-    __slots__ = ("_idle_seconds", "_last_release_at", "_warm_at")
+    __slots__ = ("_idle_seconds", "_last_sent_at", "_warm_at")
 
     def __init__(self, rule: RateLimit) -> None:
         self._idle_seconds = max(IDLE_SECONDS, 2 * window_seconds(rule))
-        self._last_release_at = self._warm_at = float("-inf")
+        self._last_sent_at = self._warm_at = float("-inf")
 
     def effective_time(self, now: float) -> float:
-        """Return the time at which a release at `now` counts."""
-        if now - self._last_release_at > self._idle_seconds:
+        """Return the time at which a request sent at `now` counts."""
+        if now - self._last_sent_at > self._idle_seconds:
             self._warm_at = now + WARM_UP_SECONDS
-        self._last_release_at = now
+        self._last_sent_at = now
         return max(now, self._warm_at)
 
 

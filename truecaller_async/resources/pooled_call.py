@@ -78,7 +78,9 @@ class PooledCall(Generic[T]):
         deadline, retries = self._deadline, self._retries
         try:
             end = deadline if retries.last_failure is None else retries.end
-            return await self._with_deadline(self._pool.acquire(self._request.call, deadline=end), in_flight=False)
+            return await self._with_deadline(
+                self._pool.acquire_for_call(self._request.call, deadline=end), in_flight=False
+            )
         except DeadlineExceeded:
             # After a failure the retry policy bounds the wait too; then that failure is the better explanation.
             if retries.last_failure is None or retries.end == deadline:

@@ -5,9 +5,11 @@ The stores of tokens, nonces, webhook events and the campaign journal run their 
 Algorithm:
     Jobs wait in a FIFO queue. While one transaction is committed, further `write` jobs gather, and up to `GROUP_MAX` of
     them share the next transaction (`BEGIN IMMEDIATE`), because a disk completes only some hundred syncs per second. No
-    timer delays a job. In a group each job has its own savepoint, so a job that raises undoes only itself.
+    timer delays a job. In a group each job has its own savepoint, so a job that raises undoes only itself. With
+    `stops_after_failure` there are no savepoints: a job that raises fails its group and every later job.
 Invariants:
-    - An accepted job is executed, also if its waiter is cancelled. The waiter resumes after the commit.
+    - An accepted job is executed, also if its waiter is cancelled, unless an earlier failure stopped the worker
+      (`stops_after_failure`). The waiter resumes after the commit.
     - Results are reported in the order of the jobs. `run` sees the effect of every earlier `write`.
     - `aclose` executes what is queued, then closes the connection.
     - After a fork the child can use nothing here: thread and connection belong to the parent.
@@ -38,7 +40,9 @@ from truecaller_async.errors import ClientClosed, ConfigError
 
 T = TypeVar("T")
 Job: TypeAlias = Callable[[sqlite3.Connection], T]
-Outcome: TypeAlias = tuple[Any, BaseException | None]
+JobResult: TypeAlias = tuple[Any, BaseException | None]
+"""The value of a job, or the exception that its caller gets."""
+
 
 BUSY_SECONDS = 5.0
 """How long SQLite waits for a lock of another connection."""
@@ -82,7 +86,7 @@ def connect(
 
 
 def open_database(path: Path | None, name: str, *, schema: str, version: int, power_safe: bool) -> sqlite3.Connection:
-    """Open a database in WAL mode, create its tables if they are missing, and overwrite what is deleted.
+    """Open a database in WAL mode, create missing tables, and overwrite deleted content with zeros.
 
     Args:
         path: The file, None for a database in memory.
@@ -321,7 +325,7 @@ class SqliteWorker:
 
     def _serve(self) -> None:
         while group := self._next_group():
-            _resolve(group, self._outcomes(group))
+            _resolve(group, self._results(group))
 
     def _next_group(self) -> list[_Queued]:
         # The lock closes the gap between "the queue is empty" and "the next job must wake the thread".
@@ -336,7 +340,7 @@ class SqliteWorker:
                     group.append(self._queue.popleft())
             return group
 
-    def _outcomes(self, group: list[_Queued]) -> list[Outcome]:
+    def _results(self, group: list[_Queued]) -> list[JobResult]:
         try:
             if not group[0].is_write:
                 return [(group[0].work(), None)]
@@ -363,11 +367,11 @@ class SqliteWorker:
                 raise
             raise converted from None
 
-    def _write_group(self, db: sqlite3.Connection, group: list[_Queued]) -> list[Outcome]:
+    def _write_group(self, db: sqlite3.Connection, group: list[_Queued]) -> list[JobResult]:
         is_isolated = len(group) > 1 and not self._stops_after_failure
         try:
             db.execute("BEGIN IMMEDIATE")
-            outcomes = [self._isolated(db, job.work) if is_isolated else (job.work(db), None) for job in group]
+            results = [self._isolated(db, job.work) if is_isolated else (job.work(db), None) for job in group]
             db.commit()  # before any waiter of the group is resolved: a result means that the data is stored
         except BaseException as error:  # noqa: BLE001 - the waiters must get it, whatever it is
             with contextlib.suppress(sqlite3.Error):
@@ -377,23 +381,23 @@ class SqliteWorker:
                 else:
                     db.rollback()
             return self._failed(group, error)
-        return outcomes
+        return results
 
-    def _failed(self, group: list[_Queued], error: BaseException) -> list[Outcome]:
+    def _failed(self, group: list[_Queued], error: BaseException) -> list[JobResult]:
         # Each waiter gets an exception of its own, because raising adds to the traceback.
         return [(None, self._job_error(error)) for _ in group]
 
-    def _isolated(self, db: sqlite3.Connection, job: Job[Any]) -> Outcome:
+    def _isolated(self, db: sqlite3.Connection, job: Job[Any]) -> JobResult:
         db.execute("SAVEPOINT job")
         try:
-            outcome: Outcome = job(db), None
+            result: JobResult = job(db), None
         except Exception as error:
             if not db.in_transaction:  # SQLite has undone the whole group, such as for a full disk
                 raise
             db.execute("ROLLBACK TO job")
-            outcome = None, self._job_error(error)
+            result = None, self._job_error(error)
         db.execute("RELEASE job")
-        return outcome
+        return result
 
     def _close_connection(self, closing: Future[None]) -> None:
         connection, self._connection = self._connection, None
@@ -406,18 +410,18 @@ class SqliteWorker:
             closing.set_result(None)
 
 
-def _resolve(group: Sequence[_Queued], outcomes: Sequence[Outcome]) -> None:
-    """Hand the outcomes to the loops of their waiters, with one wake-up for each loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Outcome]]] = {}
-    for queued, outcome in zip(group, outcomes, strict=True):
+def _resolve(group: Sequence[_Queued], results: Sequence[JobResult]) -> None:
+    """Hand the results to the loops of their waiters, with one wake-up for each loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], JobResult]]] = {}
+    for queued, result in zip(group, results, strict=True):
         if queued.waiter is not None:
-            by_loop.setdefault(queued.waiter.get_loop(), []).append((queued.waiter, outcome))
+            by_loop.setdefault(queued.waiter.get_loop(), []).append((queued.waiter, result))
     for loop, settled in by_loop.items():
         with contextlib.suppress(RuntimeError):  # the loop is closed, so no waiter is left
-            loop.call_soon_threadsafe(_set_outcomes, settled)
+            loop.call_soon_threadsafe(_set_results, settled)
 
 
-def _set_outcomes(settled: list[tuple[asyncio.Future[Any], Outcome]]) -> None:
+def _set_results(settled: list[tuple[asyncio.Future[Any], JobResult]]) -> None:
     for waiter, (value, error) in settled:
         if waiter.done():  # cancelled; the job was executed all the same
             continue

@@ -1,9 +1,12 @@
-"""Adopt stored tokens: those of an earlier process, and those that another process has released.
+"""Adopt stored tokens: those of an earlier process, and those that another open store has released.
 
 Algorithm:
-    Rate limits survive a restart. Releases under a limit of 5 s or more are recorded in the store, and restored to the
-    limiter when the token is adopted. For a shorter limit the token counts as fully used at the moment at which its
-    last process released it.
+    Tokens are adopted when the pool is opened, and later if a token is needed and the mint budget has none: another
+    store may have released tokens meanwhile.
+
+    Rate limits survive a restart. Requests sent under a limit of 5 s or more are recorded in the store, and restored to
+    the limiter when the token is adopted. For a shorter limit the token counts as fully used at the moment at which its
+    last store released it, or now if its process died.
 """
 
 from __future__ import annotations
@@ -13,11 +16,11 @@ from truecaller_async.options import CALLS, Limits, RateLimit
 from truecaller_async.tokens.pool_state import PoolState
 
 PERSISTED_WINDOW_MIN_SECONDS = 5.0
-"""Releases are recorded in the store for limits whose window is at least this long."""
+"""Sent requests are recorded in the store for limits whose window is at least this long."""
 
 
 def persisted_rules(limits: Limits, call: str) -> tuple[RateLimit, ...]:
-    """Return the limits for which a release of this call is recorded in the store."""
+    """Return the limits for which a request of this call is recorded in the store."""
     return tuple(rule for rule in limits if rule.counts(call) and rule.per >= PERSISTED_WINDOW_MIN_SECONDS)
 
 
@@ -28,28 +31,30 @@ class TokenAdoption:
         self._state = state
 
     async def adopt(self) -> bool:
-        """Add the live tokens of the store that no other living process uses, at most up to `max_tokens`.
+        """Add the live tokens of the store that no other open store uses, at most up to `max_tokens`.
+
+        The store adopts all of them. Those beyond `max_tokens` stay reserved for this pool until it is closed.
 
         Returns:
-            Whether there were any.
+            Whether any was added.
         """
         state, wall = self._state, self._state.clock.wall()
         adopted = [token for token in await state.store.adopt(wall) if not state.knows(token.token_id)]
         entered = adopted[: state.max_tokens - len(state.tokens)]
         for token in entered:
-            # The releases first: as soon as the token is in the pool, a waiting request may be sent with it.
-            state.limiter.restore(token.token_id, await self._release_ages(token, wall))
+            # The requests first: as soon as the token is in the pool, a waiting request may be sent with it.
+            state.limiter.restore(token.token_id, await self._sent_request_ages(token, wall))
             state.add(token, is_own=False)
             state.observer.event(
                 "token.adopted", {"token_id": token.token_id, "remaining_seconds": round(token.expires_at - wall)}
             )
         return bool(entered)
 
-    async def _release_ages(self, token: Token, wall: float) -> dict[str, list[float]]:
-        """Return the ages in seconds of the releases of an earlier process, by the name of the limit."""
+    async def _sent_request_ages(self, token: Token, wall: float) -> dict[str, list[float]]:
+        """Return the ages in seconds of the requests of an earlier process, by the name of the limit."""
         rules = [rule for rule in self._state.limits if any(rule.counts(call) for call in CALLS if call != "mint")]
         since = wall - max((rule.per for rule in rules), default=0.0) * 2
-        recorded = await self._state.store.releases(token.token_id, since)
+        recorded = await self._state.store.sent_requests(token.token_id, since)
         idle = wall - token.idle_since if token.idle_since is not None else 0.0
         return {
             rule.name: [wall - at for at in recorded.get(rule.name, ())]

@@ -5,7 +5,7 @@ Algorithm:
     is lost may have created a token.
 Failure modes:
     - The wall clock is set back: mints then have times in the future. One that is further ahead than
-      `OUT_OF_ORDER_SECONDS` counts as made now, so no mint waits longer for it than one window.
+      `OUT_OF_ORDER_SECONDS` counts as made now, so no mint waits longer for it than one window plus 60 s.
 """
 
 from __future__ import annotations
@@ -59,16 +59,16 @@ class MemoryTokenStore:
             return 0.0
         return wait_for_budget(sorted(self._mints), limit, per, now)
 
-    async def refund_mint(self, now: float) -> None:
-        """Remove the mint claimed at `now`."""
-        if now in self._mints:
-            self._mints.remove(now)
+    async def refund_mint(self, claimed_at: float) -> None:
+        """Remove the mint claimed at `claimed_at`."""
+        if claimed_at in self._mints:
+            self._mints.remove(claimed_at)
 
-    async def record_release(self, token_id: str, rule: str, at: float) -> None:
-        """Do nothing: the limiter of this process counts its own releases."""
+    async def record_sent_request(self, token_id: str, rule: str, at: float) -> None:
+        """Do nothing: the limiter of this process counts its own requests."""
 
-    async def releases(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
-        """Return no release: there was no earlier process."""
+    async def sent_requests(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
+        """Return no request: there was no earlier process."""
         return {}
 
     async def snapshot(self, now: float, since: float) -> StoreSnapshot:

@@ -1,15 +1,18 @@
 """Account for new tokens: the ledger of mints, and the backoff after a mint that failed.
 
 Algorithm:
-    A claim is written to the ledger of the store before each mint request, so that tasks, processes and restarts
-    together stay within the limit (10 mints in 30 minutes). The ledger uses the wall clock, which may be set. The mints
-    of this process are also counted on the loop's clock, which may not.
+    A claim is written to the ledger of the store before each mint request, so that all mints together stay within the
+    limit (10 in 30 minutes). With the SQLite store this includes other processes and earlier ones that crashed; a power
+    failure may lose the last claims. With the memory store it holds within one process. The ledger uses the wall clock,
+    which may be set. The mints of this process are also counted on the loop's clock, which may not.
 
 Failure modes:
-    - A request that was not sent, or got a 4xx, made no token: its claim is refunded.
-    - A mint that ends with 5xx, or whose answer is lost, may have made a token: the claim stays, and the next mint
-      waits. The wait is 0 s after the first failure, then grows threefold, at most 2/limit of the window.
-    - 429: the next mint waits for `Retry-After`, 60 s without one.
+    - Not sent, 3xx, or 4xx except 429: no token was made, and the claim is refunded.
+    - 429: the claim stays, and the next mint waits for `Retry-After`, 60 s without one.
+    - 5xx, or a lost answer: a token may have been made. The claim stays, and the mint may send one more request. If the
+      mint fails, the next one waits: 0 s after the first failure, then 3, 9, 27 s and so on, at most twice the window
+      divided by the limit (6 minutes).
+    - An answer that cannot be read: the claim stays, without a wait.
 """
 
 from __future__ import annotations
@@ -107,11 +110,15 @@ class MintBudget:
             wait = max(wait, snapshot.mints[-self._rule.limit] + self.window_seconds - wall)
         return max(wait, 0.0)
 
-    def claim(self, deadline: float | None) -> MintBudgetClaim:
-        """Return the claim of one mint. `deadline` is on the loop's clock; None: do not wait for the budget."""
+    def claim(self, budget_deadline: float | None) -> MintBudgetClaim:
+        """Return the claim of one mint.
+
+        Args:
+            budget_deadline: Loop time until which the mint budget may be waited for; None: not at all.
+        """
         return MintBudgetClaim(
-            lambda: self._write(deadline),
-            self._strike,
+            lambda: self._write(budget_deadline),
+            self._refund,
             lambda: not self._state.has_unexpired(),
             last_mint_failed=self._last_failure is not None,
         )
@@ -138,7 +145,7 @@ class MintBudget:
         self.throttled_count += 1
         return self._exhausted(wait)
 
-    async def _write(self, deadline: float | None) -> float:
+    async def _write(self, budget_deadline: float | None) -> float:
         """Write one mint to the ledger; wait for the budget up to the deadline. Return its wall-clock time."""
         while True:
             wall, now = self._state.clock.wall(), loop_time()
@@ -149,13 +156,13 @@ class MintBudget:
                 if self._window:
                     self._window.record(now)
                 return wall
-            if deadline is None or loop_time() + wait > deadline:
+            if budget_deadline is None or loop_time() + wait > budget_deadline:
                 if self._last_failure is not None and self._cooldown_until > now:
                     raise self._last_failure.with_traceback(None)
                 raise self._exhausted(wait)
             await asyncio.sleep(wait)
 
-    async def _strike(self, stamp: float) -> None:
+    async def _refund(self, stamp: float) -> None:
         if self._window:
             self._window.undo_last()
         await self._state.store.refund_mint(stamp)

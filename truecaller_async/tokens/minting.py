@@ -7,8 +7,8 @@ Invariants:
     - A renewal makes the successor first, then removes the old token.
 Failure modes:
     - A renewal that fails is tried again 60 s later.
-    - The server returns a token that the pool has already: it has no more for this account, so `max_tokens` becomes the
-      number of live tokens.
+    - The server returns a token that the pool has already: the server gives this account no further token, so
+      `max_tokens` becomes the number of live tokens.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class TokenMinter:
         self._growths: set[asyncio.Task[Token | None]] = set()
         self.minted = 0
 
-    async def grow(self, deadline: float | None) -> Token | None:
+    async def grow(self, budget_deadline: float | None) -> Token | None:
         """Mint one more token in a task that continues if the caller is cancelled. See `TokenPool.grow`."""
-        task = asyncio.get_running_loop().create_task(self._grow(len(self._state.tokens), deadline))
+        task = asyncio.get_running_loop().create_task(self._grow(len(self._state.tokens), budget_deadline))
         self._growths.add(task)
         task.add_done_callback(self._growth_ended)
         try:
@@ -90,7 +90,7 @@ class TokenMinter:
         self._growths.discard(task)
         retrieve_exception(task)
 
-    async def _grow(self, live_before: int, deadline: float | None) -> Token | None:
+    async def _grow(self, live_before: int, budget_deadline: float | None) -> Token | None:
         state = self._state
         async with self._lock:
             if state.fatal_error is not None:
@@ -98,15 +98,15 @@ class TokenMinter:
             if len(state.tokens) > live_before or len(state.tokens) >= state.max_tokens:
                 return None
             try:
-                return await self._mint_token(deadline)
+                return await self._mint_token(budget_deadline)
             except TokenBudgetExhausted:
-                # Another process may have released tokens since this pool was opened.
+                # Another store may have released tokens since this pool was opened.
                 if await self._adoption.adopt():
                     return None
                 raise
 
-    async def _mint_token(self, deadline: float | None) -> Token:
-        claim = self._budget.claim(deadline)
+    async def _mint_token(self, budget_deadline: float | None) -> Token:
+        claim = self._budget.claim(budget_deadline)
         try:
             secret = await self._mint(claim)
         except (ServerError, ResponseLost) as error:

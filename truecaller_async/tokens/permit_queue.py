@@ -1,14 +1,14 @@
 """Give scarce permits to single calls before campaigns.
 
 Algorithm:
-    A campaign polls for permits continuously and would starve single calls. So single calls wait in a queue (FIFO, one
-    for each kind of call), and every caller that asks for a permit first serves the queue with what its token may send
-    now, then itself. A single call that the limiter denies delays only calls of its own kind.
+    A campaign asks for permits continuously and would starve single calls. So single calls wait in queues (FIFO, one
+    queue for each kind of call). Every caller that asks for a permit of a token first gives the waiters all permits
+    that this token has now, then asks for itself. A single call that the limiter denies delays only its own queue.
 
-    To prevent the reverse starvation, a campaign that was denied gets one reserved slot after every
+    To prevent the reverse starvation, a campaign that waits gets one reserved slot after every
     `CAMPAIGN_SLOT_AFTER_PERMITS_COUNT` (9) permits given to single calls, so at least a tenth of the permits. During
-    the slot the single calls with an equal or longer wait are not served. It ends with the campaign's permit, or
-    `CAMPAIGN_SLOT_LATE_SECONDS` after the moment at which that permit was due.
+    the slot, kinds of single calls that the limiter denied for as long as the campaign, or longer, get no permit. It
+    ends with the campaign's permit, or `CAMPAIGN_SLOT_LATE_SECONDS` after the moment at which that permit was due.
 Invariants:
     - A permit is charged before it is assigned. If its waiter is cancelled at the same moment, the next waiter of the
       same kind gets it; without one it lapses, so a limit is never exceeded.
@@ -100,11 +100,14 @@ class Waiter:
 
 @attrs.frozen
 class CampaignSlot:
-    """The slot reserved for a campaign: until then the single calls in `delayed_calls` are not served."""
+    """A time in which the next permit is reserved for a campaign."""
 
     campaign_call: str
+    """The call of the campaign."""
     until: float
+    """The end of the slot, on the loop's clock."""
     delayed_calls: Collection[str]
+    """The kinds of single calls that get no permit during the slot."""
 
 
 class PermitQueue:
@@ -118,7 +121,7 @@ class PermitQueue:
         self._try_acquire = try_acquire
         self._queues: dict[str, OrderedDict[Waiter, None]] = {}
         self._last_number = 0
-        self._permits_since_denial: dict[str, int] = {}
+        self._permits_while_campaign_waits: dict[str, int] = {}
         self._campaign_slot: CampaignSlot | None = None
 
     def add(self, call: str) -> Waiter:
@@ -173,14 +176,14 @@ class PermitQueue:
         denied = await self.dispatch(token) if self._queues else {}
         wait = await self._try_acquire(token.token_id, call)
         if wait == 0.0:
-            self._permits_since_denial.pop(call, None)
+            self._permits_while_campaign_waits.pop(call, None)
             if self._campaign_slot is not None and self._campaign_slot.campaign_call == call:
                 self._end_campaign_slot()
             return 0.0
         # Only calls with an equal or longer wait compete with the campaign for the same limit.
         competing = [single for single, single_wait in denied.items() if single_wait >= wait]
-        if competing and self._permits_since_denial.setdefault(call, 0) >= CAMPAIGN_SLOT_AFTER_PERMITS_COUNT:
-            self._permits_since_denial[call] = 0
+        if competing and self._permits_while_campaign_waits.setdefault(call, 0) >= CAMPAIGN_SLOT_AFTER_PERMITS_COUNT:
+            self._permits_while_campaign_waits[call] = 0
             self._campaign_slot = CampaignSlot(call, loop_time() + wait + CAMPAIGN_SLOT_LATE_SECONDS, competing)
         return wait
 
@@ -194,8 +197,8 @@ class PermitQueue:
         return next((waiter for waiter in self._queues.get(call, ()) if waiter.is_waiting), None)
 
     def _give(self, token: Token, call: str) -> None:
-        for campaign_call in self._permits_since_denial:
-            self._permits_since_denial[campaign_call] += 1
+        for campaign_call in self._permits_while_campaign_waits:
+            self._permits_while_campaign_waits[campaign_call] += 1
         # Chosen only now: the waiter for which the permit was asked may have been cancelled during the await.
         waiter = self._front(call)
         if waiter is not None:

@@ -1,9 +1,11 @@
-"""Lend tokens: choose the token with which a request is sent, and wait for its permit.
+"""Give each request a token and a permit.
 
 Algorithm:
-    - The pool is lazy: the first request creates one token (see `minting`), and one more is created only if its owner
-      calls `grow()` or if too many single calls wait, never more than `max_tokens`.
-    - A token lives one hour and is renewed after about 80 % of it.
+    - The pool is lazy. The first request adopts the free tokens of the store (see `adoption`), and mints one if there
+      are none (see `minting`). One more is minted only if a campaign or the user calls `grow()`, or if too many single
+      calls wait, never more than `max_tokens`.
+    - A token lives one hour and is renewed after about 80 % of it. There is no timer: `live()` starts a renewal that is
+      due, and each request calls it. An idle pool lets its tokens expire.
     - A cooldown is a deadline on the loop's clock, one for each token. A longer one replaces a shorter one; nothing
       ends it early.
 Failure modes:
@@ -83,6 +85,7 @@ class TokenPool:
         self._fresh_refusals = 0
         self._no_growth_before = float("-inf")
         self.account_verified = False
+        """Whether the server has accepted a request with a token of this pool."""
 
     @property
     def max_tokens(self) -> int:
@@ -145,7 +148,10 @@ class TokenPool:
         )
 
     def live(self) -> Sequence[Token]:
-        """Return the live tokens, oldest first, also those in cooldown. Starts a renewal that is due."""
+        """Return the live tokens, also those in cooldown, in the order in which they entered the pool.
+
+        Starts a renewal that is due; nothing else does.
+        """
         self._state.remove_expired()
         self._minter.start_due_renewal()
         return [pooled.token for pooled in self._state.tokens.values()]
@@ -178,7 +184,7 @@ class TokenPool:
         pooled = self._state.tokens.get(token_id)
         if pooled is None:
             return 1
-        # Only the first of a row: nothing was sent between the first and the second, so it says nothing new.
+        # Only the first of a row: the token was in cooldown between them, so the second says nothing about the rate.
         if not pooled.throttled_in_a_row:
             self._state.limiter.slow_down(token_id)
         pooled.throttled_in_a_row += 1
@@ -210,13 +216,15 @@ class TokenPool:
         age = self._state.clock.wall() - pooled.token.created_at
         return loop_time() - pooled.created_at < FRESH_SECONDS and age < FRESH_SECONDS
 
-    async def try_acquire(self, token_id: str, call: str) -> float:
+    async def try_acquire_for_campaign(self, token_id: str, call: str) -> float:
         """Try to acquire a permit for a campaign, with this token. Single calls have priority.
 
         Returns:
             0.0 if granted, otherwise the seconds to wait; then nothing was charged.
         """
         pooled = self._state.tokens.get(token_id)
+        # Without the queue: a single call must not get a discarded token or one in cooldown. The campaign checks both
+        # after the permit.
         if pooled is None or pooled.cooldown_until > loop_time():
             return await self._charge(token_id, call)
         return await self._permits.acquire_low_priority(pooled.token, call)
@@ -225,15 +233,19 @@ class TokenPool:
         wait = await self._state.limiter.try_acquire(token_id, call)
         if wait == 0.0:
             for rule in self._persisted_rules.get(call, ()):
-                await self._state.store.record_release(token_id, rule.name, self._state.clock.wall())
+                await self._state.store.record_sent_request(token_id, rule.name, self._state.clock.wall())
         return wait
 
-    async def acquire(self, call: str, *, deadline: float | None = None) -> Token:
-        """Wait for a permit for a single call: in the order of asking, before any campaign.
+    async def acquire_for_call(self, call: str, *, deadline: float | None = None) -> Token:
+        """Wait for a permit for a single call.
+
+        Calls of one kind get permits in the order of asking. They come before campaigns, except for the reserved slots
+        of campaigns (see `permit_queue`).
 
         Args:
             call: The name of the call.
-            deadline: On the loop's clock, in seconds; no deadline if None.
+            deadline: On the loop's clock, in seconds. None: wait for a permit without a deadline, but not for the mint
+                budget.
 
         Returns:
             A token with which this call may be sent now.
@@ -241,7 +253,8 @@ class TokenPool:
         Raises:
             DeadlineExceeded: The limits allow no permit before the deadline.
             WaitTooLong: The wait for a permit is longer than 300 s.
-            TokenBudgetExhausted: There is no token, and none may be made before the deadline.
+            TokenBudgetExhausted: There is no token, and the mint budget allows none before the deadline. Without a
+                deadline it is raised at once.
             AuthenticationFailed: The server refuses the account.
             TruecallerError: What the mint raised.
         """
@@ -260,11 +273,11 @@ class TokenPool:
         finally:
             self._permits.remove(waiter)
 
-    async def grow(self, *, deadline: float | None = None) -> Token | None:
+    async def grow(self, *, budget_deadline: float | None = None) -> Token | None:
         """Create one more token, unless `max_tokens` are live. Continues if the caller is cancelled.
 
         Args:
-            deadline: How long the mint budget may be waited for, on the loop's clock; not at all if None.
+            budget_deadline: Loop time until which the mint budget may be waited for; None: not at all.
 
         Returns:
             The token. None if `max_tokens` are live, or another task or process provided one meanwhile.
@@ -274,7 +287,7 @@ class TokenPool:
             TruecallerError: What the mint request raised.
         """
         await self.open()
-        return await self._minter.grow(deadline)
+        return await self._minter.grow(budget_deadline)
 
     async def aclose(self) -> None:
         """Stop renewals, release the tokens to the next process, close the store. May be called twice.
@@ -324,7 +337,7 @@ class TokenPool:
     async def _wait_for_permit(self, wait: float, waiter: Waiter, deadline: float | None) -> None:
         call = waiter.call
         if wait == float("inf"):
-            await waiter.run_paused(self.grow(deadline=deadline))
+            await waiter.run_paused(self.grow(budget_deadline=deadline))
             return
         if self._backlog_needs_token(call, wait) and await waiter.run_paused(self._grow_for_backlog()):
             return

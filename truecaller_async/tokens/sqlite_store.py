@@ -3,14 +3,15 @@
 Purpose:
     A crash loop must not use up the mint budget (10 tokens in 30 minutes). So live tokens and the ledger are on disk.
 Algorithm:
-    - A token belongs to one living process at a time, because each process counts the limits for itself: two of them
-      with one token would both send at the full rate. A process that closes its store releases its tokens. Tokens of a
-      process that died are adopted by the next process that asks.
-    - Each method is one job of `storage.sqlite_worker` in a `BEGIN IMMEDIATE` transaction, so no other process can
-      write between the reading of the ledger and the claim.
+    - A token belongs to one open store at a time, because each client counts the limits for itself: two of them with
+      one token would both send at the full rate. A store that is closed releases its tokens. Tokens of a process that
+      died are adopted by the next store that asks.
+    - A write is a job of `storage.sqlite_worker` in a `BEGIN IMMEDIATE` transaction, possibly together with other jobs.
+      So no other process can write between the reading of the ledger and the claim. `snapshot` only reads, on a
+      connection of its own.
 Invariants:
-    - The file has mode 0600 in a folder with 0700. It is refused if it is a link, belongs to another user, or others
-      can read it. It contains no API key.
+    - The file has mode 0600. Folders that are created for it have mode 0700. The file is refused if it is a link,
+      belongs to another user, or others can read it. It contains no API key.
 Failure modes:
     - The wall clock is set back: as in `memory_store`.
 """
@@ -36,24 +37,24 @@ from truecaller_async.tokens.memory_store import OUT_OF_ORDER_SECONDS, effective
 STATE_FILE = PrivateFile("state file", "access tokens", "state=")
 T = TypeVar("T")
 
-_own_owners: set[str] = set()
-"""The owners of the open stores of this process. The pid is not enough: in a container each run has the same."""
+_open_owners: set[str] = set()
+"""The owners of the open stores of this process. The pid is not enough: in a container each run can have the same."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS token(
     account TEXT NOT NULL, token_id TEXT NOT NULL, token TEXT NOT NULL, created_at REAL NOT NULL,
     expires_at REAL NOT NULL, owner TEXT, idle_since REAL, PRIMARY KEY(account, token_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS mint(account TEXT NOT NULL, claimed_at REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS release(
-    account TEXT NOT NULL, token_id TEXT NOT NULL, rule TEXT NOT NULL, released_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS sent_request(
+    account TEXT NOT NULL, token_id TEXT NOT NULL, rule TEXT NOT NULL, sent_at REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS mint_time ON mint(account, claimed_at);
-CREATE INDEX IF NOT EXISTS release_time ON release(account, token_id, released_at);
+CREATE INDEX IF NOT EXISTS sent_request_time ON sent_request(account, token_id, sent_at);
 """
 VERSION = 2
 """The version of the tables. A file of another version is refused."""
 
 RETENTION_SECONDS = 24 * 3600.0
-"""How long mints and releases are kept. Limits have shorter windows."""
+"""How long mints and sent requests are kept. Limits have shorter windows."""
 
 
 class SqliteTokenStore:
@@ -73,7 +74,7 @@ class SqliteTokenStore:
         )
 
     async def adopt(self, now: float) -> Sequence[Token]:
-        """Adopt the live tokens that no other living process uses. See `TokenStore.adopt`."""
+        """Adopt the live tokens that no other open store uses. See `TokenStore.adopt`."""
 
         def transaction(db: sqlite3.Connection) -> Sequence[Token]:
             db.execute("DELETE FROM token WHERE account = ? AND expires_at <= ?", (self._account, now))
@@ -104,11 +105,11 @@ class SqliteTokenStore:
         await self._do(transaction)
 
     async def discard(self, token_id: str) -> None:
-        """Delete a token and its releases."""
+        """Delete a token and its sent requests."""
 
         def transaction(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM token WHERE account = ? AND token_id = ?", (self._account, token_id))
-            db.execute("DELETE FROM release WHERE account = ? AND token_id = ?", (self._account, token_id))
+            db.execute("DELETE FROM sent_request WHERE account = ? AND token_id = ?", (self._account, token_id))
 
         await self._do(transaction)
 
@@ -135,35 +136,35 @@ class SqliteTokenStore:
 
         return await self._do(transaction)
 
-    async def refund_mint(self, now: float) -> None:
-        """Delete the mint claimed at `now`."""
+    async def refund_mint(self, claimed_at: float) -> None:
+        """Delete the mint claimed at `claimed_at`."""
         await self._do(
             lambda db: db.execute(
                 "DELETE FROM mint WHERE rowid = (SELECT rowid FROM mint WHERE account = ? AND claimed_at = ? LIMIT 1)",
-                (self._account, now),
+                (self._account, claimed_at),
             )
         )
 
-    async def record_release(self, token_id: str, rule: str, at: float) -> None:
-        """Store one release."""
+    async def record_sent_request(self, token_id: str, rule: str, at: float) -> None:
+        """Store that a request is sent."""
         await self._do(
             lambda db: db.execute(
-                "INSERT INTO release(account, token_id, rule, released_at) VALUES (?, ?, ?, ?)",
+                "INSERT INTO sent_request(account, token_id, rule, sent_at) VALUES (?, ?, ?, ?)",
                 (self._account, token_id, rule, at),
             )
         )
 
-    async def releases(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
-        """Return the releases after `since`. Deletes those that are a day older."""
+    async def sent_requests(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
+        """Return when requests were sent after `since`. Deletes entries that are 24 h older than `since`."""
 
         def transaction(db: sqlite3.Connection) -> Mapping[str, Sequence[float]]:
             db.execute(
-                "DELETE FROM release WHERE account = ? AND released_at < ?", (self._account, since - RETENTION_SECONDS)
+                "DELETE FROM sent_request WHERE account = ? AND sent_at < ?", (self._account, since - RETENTION_SECONDS)
             )
             found: defaultdict[str, list[float]] = defaultdict(list)
             for rule, at in db.execute(
-                "SELECT rule, released_at FROM release WHERE account = ? AND token_id = ? AND released_at > ?"
-                " ORDER BY released_at",
+                "SELECT rule, sent_at FROM sent_request WHERE account = ? AND token_id = ? AND sent_at > ?"
+                " ORDER BY sent_at",
                 (self._account, token_id, since),
             ):
                 found[rule].append(at)
@@ -196,7 +197,7 @@ class SqliteTokenStore:
     async def aclose(self) -> None:
         """Close the file. Does nothing in a forked child: the connection belongs to the parent process."""
         if not self._worker.is_inherited:
-            _own_owners.discard(self._owner)
+            _open_owners.discard(self._owner)
         await self._worker.aclose()
 
     async def _do(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
@@ -204,7 +205,7 @@ class SqliteTokenStore:
         if not self._owner:
             # Not in __init__: the store may have been made before a fork, and the owner is a process.
             self._owner = f"{os.getpid()}:{os.urandom(8).hex()}"
-            _own_owners.add(self._owner)
+            _open_owners.add(self._owner)
         return await self._worker.write(transaction)
 
     def _job_error(self, error: BaseException) -> BaseException:
@@ -266,7 +267,7 @@ def _open(path: Path) -> sqlite3.Connection:
 def _alive(owner: str) -> bool:
     pid = int(owner.partition(":")[0])
     if pid == os.getpid():
-        return owner in _own_owners
+        return owner in _open_owners
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

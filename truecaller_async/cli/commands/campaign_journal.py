@@ -1,6 +1,7 @@
 """Commands on the journal of a campaign: `status`, `report`, `results`, `decide`, `purge`.
 
-They need no account and send nothing. `status`, `report` and `results` also work while the campaign runs.
+They need no account and send nothing. `status`, `report` and `results` also work while the campaign runs. States,
+reports and JSON go to stdout, confirmations to stderr.
 """
 
 from __future__ import annotations
@@ -114,27 +115,30 @@ def report(journal: Path, html: str | None, as_json: bool) -> None:
 @click.option("--applied", type=click.Choice(["yes", "no"]), required=True, help="Whether Truecaller applied it.")
 @JSON_OPTION
 def decide(journal: Path, batch: int, applied: str, as_json: bool) -> None:
-    """Record whether a batch whose answer was lost had been applied.
+    """Record whether Truecaller applied a batch whose answer was lost.
 
     BATCH is the number of the batch, as `campaign report` shows it.
 
     \b
     yes  its rows stay unknown: their status cannot be requested, because
          the batch id was in the lost answer
-    no   the next resume sends them again; if the batch had been applied
-         after all, its records are sent twice
+    no   the next resume sends again what can still be sent; if Truecaller
+         applied the batch after all, these records are sent twice
     """
+    from truecaller_async.cli.report.data import status_of
     from truecaller_async.journal.maintenance import decide as record_decision
 
     was_applied = applied == "yes"
     record_decision(journal, batch, was_applied, Clock().wall())
-    next_command = journal_files.resume_command(journal, journal_files.state_in(journal))
+    next_command = status_of(journal).next
     if as_json:
         print_json({"journal": str(journal), "batch": batch, "applied": was_applied, "next": next_command})
         return
-    effect = "its rows stay unknown, and it is not sent again" if was_applied else "the next resume sends it again"
-    click.echo(f"Batch {batch} {'was' if was_applied else 'was not'} applied: {effect}.")
-    click.echo(f"Next: {next_command}")
+    if was_applied:
+        text = f"Recorded: Truecaller applied batch {batch}. Its rows stay unknown, and it is not sent again."
+    else:
+        text = f"Recorded: Truecaller did not apply batch {batch}. The next resume sends again what can still be sent."
+    click.echo(f"{text}\nNext: {next_command}", err=True)
 
 
 @click.command()
@@ -156,9 +160,10 @@ def purge(journal: Path, force: bool, as_json: bool) -> None:
         return
     click.echo(
         "Erased: stored records, fingerprints of the input, outcomes of single rows, and batches. "
-        f"Kept: the summary ({bytes_before:,} bytes before, {bytes_after:,} now)."
+        f"Kept: the summary ({bytes_before:,} bytes before, {bytes_after:,} now).\n"
+        f"Next: {journal_files.command('report', journal)}",
+        err=True,
     )
-    click.echo(f"Next: {journal_files.command('report', journal)}")
 
 
 COMMANDS = (status, report, results, decide, purge)

@@ -1,9 +1,11 @@
-"""Give each different outcome text an id, and prepare server texts for the disk.
+"""Give each distinct outcome an id, and prepare server texts for the disk.
 
 Invariants:
     - A server's reason may quote a phone number. So every long number in a stored text is masked to its last four
       digits, whatever the source of the text.
-    - Each different outcome (outcome, reason, field, attempts, possibly duplicated) is stored once, in `outcome_text`.
+    - Each distinct outcome (outcome, reason, field, attempts, possibly duplicated) is stored in `outcome_kind`, once if
+      possible. It is stored again if the cache was full, or if its reason was masked: the cache has the unmasked
+      reason, and after a load only the masked one is known. A second copy costs only its bytes.
 """
 
 from __future__ import annotations
@@ -17,13 +19,13 @@ TEXT_MAX_CHARS = 2000
 """Longest text that is stored; a longer one is cut."""
 
 CACHED_OUTCOMES_MAX = 4096
-"""Most outcomes kept in memory. Beyond it, an outcome may be stored a second time, which costs only its bytes."""
+"""Most outcomes kept in memory. A full cache is emptied."""
 
 OutcomeKey: TypeAlias = tuple[str, str | None, str | None, int, bool]
-"""Outcome, reason, field, attempts, possibly duplicated."""
+"""A distinct outcome: outcome, reason, field, attempts, possibly duplicated."""
 
 
-def truncated(text: str | None) -> str | None:
+def storable_text(text: str | None) -> str | None:
     """Mask the long numbers of a text, cut it to `TEXT_MAX_CHARS`, and make it writable."""
     if text is None:
         return None
@@ -36,8 +38,8 @@ def writable(text: str) -> str:
     return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
-class OutcomeTexts:
-    """The ids of the stored outcomes.
+class OutcomeKinds:
+    """Ids of the distinct outcomes.
 
     Args:
         known: The ids of outcomes on disk, up to `CACHED_OUTCOMES_MAX` of them.
