@@ -302,7 +302,7 @@ class BrokenStore(MemoryNonceStore):
     """A store whose I/O fails."""
 
     async def record(self, callback: object) -> bool:
-        raise ConfigError("the file of nonces cannot be used")
+        raise ConfigError("the nonce store cannot be used")
 
 
 @pytest.mark.fault("S24")

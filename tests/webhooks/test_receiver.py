@@ -178,7 +178,7 @@ async def test_failing_handler_is_retried_then_parked_and_released(
         assert await of.release("another") == 0
         assert await of.release("e-1") == 1
         await wait_for_counts(of, handled=1, parked=0, waiting=0)
-    assert "is parked after 3 attempts" in caplog.text
+    assert "event parked after 3 attempts" in caplog.text
 
 
 async def test_cancelled_error_of_a_handler_is_an_ordinary_failure() -> None:

@@ -13,7 +13,7 @@ Invariants:
     - Up to 16 plans are written at the same time; they take effect in the order of the source.
 
 Failure modes:
-    - Run stopped: a pending read is cancelled by its timeout, and the rows read so far are planned and settled.
+    - Run stopped: a pending read is cancelled by its timeout. The rows read so far are planned and recorded as unsent.
     - Source error: the run fails and drains.
 """
 
@@ -26,7 +26,7 @@ from typing import cast
 import attrs
 
 from truecaller_async.cancellation import is_being_cancelled
-from truecaller_async.engine.run import Run, settled_entries
+from truecaller_async.engine.run import SUPERSEDED, Run, settled_entries
 from truecaller_async.errors import SourceError, TruecallerError
 from truecaller_async.models import (
     BatchPlanned,
@@ -64,8 +64,6 @@ PLANS_IN_FLIGHT_MAX = 16
 
 PLAIN_RECORD_TYPES = frozenset({CallRecord})
 """Types for which whole columns can be checked: no subclass, no missing record."""
-
-SUPERSEDED = "a later row of the same caller and receiver replaces it"
 
 
 @attrs.define
@@ -105,7 +103,7 @@ class Intake:
         self._plans: deque[asyncio.Task[None]] = deque()
         self._read_timeout: asyncio.Timeout | None = None
         self.waits_for_credits = False
-        """Whether reading waits until the reader of the campaign has taken results."""
+        """Whether reading waits until the consumer has taken results."""
 
     async def read_all(self) -> None:
         """Read the source to its end, plan the batches, and mark the source as exhausted."""
@@ -149,7 +147,7 @@ class Intake:
         if not run.running:
             return None
         try:
-            # Without a deadline; `_cancel_read` moves it to now, which ends this read and does not cancel the task.
+            # A timeout without a deadline. `_cancel_read` sets the deadline to now: it ends the read, not the task.
             async with asyncio.timeout(None) as self._read_timeout:
                 return await reader.read_rows(min(run.chunker.free_slots, run.credits)) or None
         except TimeoutError:

@@ -62,7 +62,7 @@ class Exports:
 
         From "Truecaller for Business: Export user feedback", deprecated: warns `TruecallerDeprecationWarning`. The form
         of the file is not documented. It is written beside `path`, with `.part` at the end of its name, and renamed
-        when it is complete; after an error there is no file. The download is tried once.
+        when it is complete; after an error, `path` is unchanged. The download is tried once.
 
         Args:
             survey_id: The id of the feedback campaign.
@@ -101,7 +101,7 @@ class Exports:
         """Save the call-me-back log to a file.
 
         From "Truecaller for Business: Export call me back", deprecated: warns `TruecallerDeprecationWarning`. The file
-        is written as by `user_feedback`.
+        is written as in `user_feedback`.
 
         Args:
             path: The path of the new file.
@@ -109,15 +109,15 @@ class Exports:
             end: The end of the log; an aware datetime.
             unit: The unit in which both are sent, "seconds" or "milliseconds". The documentation contradicts itself:
                 its examples are in seconds, its text says milliseconds.
-            hosts: As `user_feedback`.
-            overwrite: As `user_feedback`.
-            cap: As `user_feedback`.
+            hosts: As in `user_feedback`.
+            overwrite: As in `user_feedback`.
+            cap: As in `user_feedback`.
 
         Returns:
             The path.
 
         Raises:
-            TruecallerError: As `user_feedback`.
+            TruecallerError: As in `user_feedback`.
         """
         self._context.warn_deprecated("exports.call_me_back", ADVICE)
         request = call_me_back_request(self._context.account, start, end, unit)

@@ -1,9 +1,9 @@
-"""Request a new token, with retries that are paid from the budget of new tokens.
+"""Request a new token; each request uses one of the 10 token requests that are allowed in 30 minutes.
 
 Algorithm:
-    - not sent: the claim is refunded, and the request repeated after a backoff;
-    - 5xx, or a lost answer: a token may have been made, so at most one more request follows;
-    - anything else ends the mint. What the claim raises ends it too.
+    - not sent: the claim is refunded, and the request is repeated after a backoff;
+    - 5xx, or a lost answer: a token may have been created, so at most one more request follows;
+    - another error, or an error of the claim, ends the call.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from truecaller_async.tokens import MintBudgetClaim
 
 
 class MintingCall:
-    """One mint, with all its requests. Each is claimed before it is sent."""
+    """Request for one new token, with retries. Each request is claimed before it is sent."""
 
     def __init__(
         self, executor: RequestExecutor, settings: ClientSettings, clock: Clock, claim: MintBudgetClaim
@@ -38,9 +38,9 @@ class MintingCall:
 
     async def _acquire(self) -> Grant:
         while True:
-            # Each probe that fails costs a claim, so only a token that everything waits for is worth one.
+            # A failed probe costs a claim, so probe only if no token is live and requests wait for one.
             await self._executor.wait_for_breaker(self._retries, may_probe=self._claim.is_urgent)
-            # The claim may wait for the budget. So it comes before the grant, which must not lie idle.
+            # Claim before the grant: the claim may wait for the budget, and a grant must not stay unused meanwhile.
             await self._claim.claim()
             grant = self._executor.guard.try_acquire(loop_time(), is_retry=self._retries.is_retry)
             if grant is not None:

@@ -95,7 +95,7 @@ class Numbers:
             The job. Its `status` is "pending" if it was accepted.
 
         Raises:
-            ValidationError: Numbers are wrong; it has all of them by their index. Nothing was sent.
+            ValidationError: Numbers are wrong; it lists each with its index. Nothing was sent.
             Forbidden: The key has no access to number management.
             ResponseLost: The answer was lost. The job may have been accepted.
             NumberJobIncomplete: A request failed after an earlier one was answered; it has the answers so far.
@@ -155,7 +155,7 @@ class Numbers:
             except DeadlineExceeded:
                 break
         raise DeadlineExceeded(
-            f"{wanted.missing()}, and no further poll fits into the {timer.span:g} s. They may be listed later.",
+            f"{wanted.missing()}, and no further poll fits into the {timer.span:g} s. They may be listed later",
             sent="yes",
         )
 

@@ -105,7 +105,7 @@ class _Pages(Generic[Item]):
         if is_last or self._skipped_one:
             raise DecodeError(
                 f"the server repeats a page: page {number} of the {self._listed.name} has the items of an earlier one. "
-                "The items before are correct; whether there are more is unknown."
+                "The items before are correct; whether there are more is unknown"
             )
         self._skipped_one = True
         return False

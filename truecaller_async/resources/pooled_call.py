@@ -1,10 +1,10 @@
-"""Make one call with a token of the pool: wait for a permit, try, and repeat it if that is safe.
+"""Make one call with a token of the pool: wait for a permit, send it, and repeat it if that is safe.
 
 Algorithm:
-    What follows a failed try:
+    What follows a failed attempt:
     - not sent: retry after a backoff, for every call;
     - 429: retry at once with another token, while this one is in cooldown;
-    - refused token: retry once, with another token;
+    - rejected token: retry once, with another token;
     - 5xx, lost or unreadable answer: retry after a backoff, reads only. A write is not repeated, because it may have
       been applied; `ResponseLost` says so.
 """
@@ -40,7 +40,7 @@ Result = TypeVar("Result")
 
 
 class PooledCall(Generic[T]):
-    """One call to the API, with all its tries. `deadline` is on the loop's clock."""
+    """One call to the API, with all its attempts. `deadline` is on the loop's clock."""
 
     def __init__(
         self,
@@ -58,10 +58,10 @@ class PooledCall(Generic[T]):
         self._read = read
         self._deadline = deadline
         self._retries = Retries(settings.retry, executor.rng, deadline)
-        self._refusals = 0
+        self._token_rejections = 0
 
     async def run(self) -> T:
-        """Return the decoded answer, or raise the error of the last try."""
+        """Return the decoded answer, or raise the error of the last attempt."""
         return await call_with_retries(self._retries, self._acquire, self._send, self._after_failure)
 
     async def _acquire(self) -> tuple[Token, Grant]:
@@ -69,7 +69,7 @@ class PooledCall(Generic[T]):
         while True:
             await executor.wait_for_breaker(retries, self._deadline, is_closed=lambda: self._pool.binding.closed)
             token = await self._permit()
-            # The grant last: a grant that waits for a permit would keep others from the probe.
+            # Acquire the grant last: while a call with a probe grant waits for a permit, no other call can probe.
             grant = executor.guard.try_acquire(loop_time(), is_retry=retries.is_retry)
             if grant is not None:
                 return token, grant
@@ -100,8 +100,8 @@ class PooledCall(Generic[T]):
         token, _ = acquired
         if isinstance(error, AuthenticationFailed):
             await self._pool.discard(token.token_id, error)
-            self._refusals += 1
-            is_last = self._refusals > 1 or self._settings.retry.attempts == 1
+            self._token_rejections += 1
+            is_last = self._token_rejections > 1 or self._settings.retry.attempts == 1
             return NextTry.NONE if is_last else NextTry.UNCOUNTED
         if isinstance(error, RateLimited):
             self._start_cooldown(token, error)
@@ -129,7 +129,7 @@ class PooledCall(Generic[T]):
 
 
 def is_repeatable(error: TruecallerError, request: Request) -> bool:
-    """Return whether a request may be sent again after this error. Not for a 429 or a refused token."""
+    """Return whether a request may be sent again after this error. Not for a 429 or a rejected token."""
     if isinstance(error, NotSent):
         return error.retryable
     return request.is_read and isinstance(error, ResponseLost | ServerError | DecodeError)

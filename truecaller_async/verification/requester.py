@@ -1,9 +1,9 @@
 """Send the requests of the verification flows, with retries.
 
 Algorithm:
-    - An error states by `.retryable` whether the same call may be repeated. A read is repeated after a lost answer and
-      after a 5xx, the exchange of an authorization code only if it was certainly not sent.
-    - A 429 is not waited out, because a user waits for the result. The caller receives the error with its
+    - `.retryable` of an error states whether the same call may be repeated. A read is repeated after a lost answer and
+      after a 5xx. The exchange of an authorization code is repeated only if it was certainly not sent.
+    - After a 429 the call does not wait, because a user waits for the result. It raises the error with its
       `.retry_after`.
 """
 

@@ -61,7 +61,7 @@ KEY_MAX_BITS = 8192
 KEY_CACHE_SECONDS = 30 * 60.0
 """How long fetched keys are used."""
 EARLY_REFRESH_INTERVAL_SECONDS = 60.0
-"""Least time between two fetches that payloads without a fitting key cause."""
+"""Minimum time between two fetches that are caused by payloads without a matching key."""
 FAILED_FETCH_CACHE_SECONDS = 5.0
 """How long the error of a failed fetch is raised again without a request."""
 PAYLOAD_MAX_AGE_SECONDS = 600.0

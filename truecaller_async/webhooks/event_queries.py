@@ -7,15 +7,15 @@ Algorithm:
     States of a row:
     (insert) -> WAITING -> CLAIMED -> HANDLED -> (deleted after a week)
                    ^          |
-                   |          +-> RETRY_LATER (handler failed; `due` is set) -> WAITING
+                   |          +-> RETRY_LATER (handler failed; `retry_at` is set) -> WAITING
                    |          +-> PARKED (failed for the last time) -> WAITING by `release`
                    +----------+   the process died: counted in `possibly_twice`
 Invariants:
     - CLAIMED is written, and the attempt counted, before the handler is called. So the worker can detect an event that
       kills the process each time, and park it.
     - HANDLED deletes the body: the row keeps an id and a time, but no phone number.
-    - Events of one business number form a lane. A lane is handled in the order of `created`, one event at a time. Lanes
-      take turns. A failed event does not delay its lane.
+    - Events of one business number form a lane. A lane is handled in the order of `created_at`, one event at a time.
+      Lanes are served in rotation. A failed event does not delay its lane.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from truecaller_async.webhooks.options import ParkedEvent, WebhookStats
 WAITING, CLAIMED, RETRY_LATER, HANDLED, PARKED = range(5)
 
 VERSION = 2
-"""Version of the schema. A file of another version is refused."""
+"""Version of the schema. A file of another version is rejected."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS event(
@@ -215,7 +215,7 @@ def _count_in_state(db: sqlite3.Connection, state: int) -> int:
 
 
 def _waiting_lanes(db: sqlite3.Connection, after: str, limit: int) -> list[str]:
-    """Return lanes with waiting events in turn; one index lookup per lane, whatever its length."""
+    """Return up to `limit` lanes with waiting events, in rotation; one index lookup per lane."""
     behind = _lanes_after(db, after, limit)
     around = _lanes_after(db, "", limit - len(behind))
     return behind + [lane for lane in around if lane <= after]

@@ -156,7 +156,7 @@ class RawHttp:
         """Write an answer for a request.
 
         Returns:
-            A response for aiohttp, which can find the connection closed.
+            A response for aiohttp. The connection may be closed already; then aiohttp does not send it.
         """
         transport = request.transport
         if transport is None:
