@@ -312,7 +312,7 @@ class Exports:
         from_date: datetime,
         hosts: Collection[str] = (),
         overwrite: bool = False,
-        cap: int = FILE_MAX_BYTES,
+        max_bytes: int = FILE_MAX_BYTES,
     ) -> Path:
         """Save the answers of a feedback campaign to a file.
 
@@ -329,7 +329,7 @@ class Exports:
             hosts: Hosts that the file may come from, such as "files.example" or "files.example:8443", besides the API's
                 own host and hosts below truecaller.com.
             overwrite: Whether an existing file is replaced.
-            cap: The maximum size of the file, in bytes.
+            max_bytes: The maximum size of the file, in bytes.
 
         Returns:
             The path.
@@ -337,13 +337,13 @@ class Exports:
         Raises:
             ValidationError: An argument is wrong, or the file exists and `overwrite` is False. Nothing was sent.
             ConfigError: The link leads to another host, or the file cannot be written.
-            DecodeError: The answer has no link, or the file is larger than `cap`.
+            DecodeError: The answer has no link, or the file is larger than `max_bytes`.
             APIStatusError: The server answered with an error; see its subclasses.
             TruecallerError: No answer: `TransportError`, `TokenBudgetExhausted`, `WaitTooLong`, `ClientClosed`.
         """
         return self._portal.run(
             lambda client: client.exports.user_feedback(
-                survey_id, path, from_date=from_date, hosts=hosts, overwrite=overwrite, cap=cap
+                survey_id, path, from_date=from_date, hosts=hosts, overwrite=overwrite, max_bytes=max_bytes
             )
         )
 
@@ -356,7 +356,7 @@ class Exports:
         unit: Unit = "seconds",
         hosts: Collection[str] = (),
         overwrite: bool = False,
-        cap: int = FILE_MAX_BYTES,
+        max_bytes: int = FILE_MAX_BYTES,
     ) -> Path:
         """Save the call-me-back log to a file.
 
@@ -370,7 +370,7 @@ class Exports:
                 its examples are in seconds, its text says milliseconds.
             hosts: As in `user_feedback`.
             overwrite: As in `user_feedback`.
-            cap: As in `user_feedback`.
+            max_bytes: As in `user_feedback`.
 
         Returns:
             The path.
@@ -380,7 +380,7 @@ class Exports:
         """
         return self._portal.run(
             lambda client: client.exports.call_me_back(
-                path, start=start, end=end, unit=unit, hosts=hosts, overwrite=overwrite, cap=cap
+                path, start=start, end=end, unit=unit, hosts=hosts, overwrite=overwrite, max_bytes=max_bytes
             )
         )
 

@@ -51,7 +51,7 @@ SENDS_FIRST = ("push", "submit", "status")
 DEGRADED_ORDERS = (POLLS_FIRST, POLLS_FIRST, SENDS_FIRST)
 """Orders used in rotation while the breaker is open or the retry budget is empty."""
 
-BACKOFF_CROWD_SIZE = 20
+BATCHES_PER_RECHECK = 20
 """Accepted and queued batches that add one more `RECHECK_SECONDS` to the delay of postponed work."""
 POSTPONE_MAX_SECONDS = 10.0
 """Longest delay of postponed work."""
@@ -143,7 +143,7 @@ class Dispatcher:
         if run.deps.guard.is_open or not self._pool.account_verified:
             return False
         capacity = live * calls_per_second(self._pool.limits, "submit")
-        return run.running and (run.source_has_more or run.queue.batches > capacity * BACKLOG_PER_TOKEN_SECONDS)
+        return run.running and (run.read_ahead_is_full or run.queue.batches > capacity * BACKLOG_PER_TOKEN_SECONDS)
 
     async def _mint_token(self) -> None:
         run = self._run
@@ -282,7 +282,7 @@ class Dispatcher:
     def _postponed_until(self) -> float:
         """Return when postponed work is checked again: later with more batches, at most in 10 s."""
         run = self._run
-        crowd = 1 + (len(run.accepted) + run.queue.batches) / BACKOFF_CROWD_SIZE
+        crowd = 1 + (len(run.accepted) + run.queue.batches) / BATCHES_PER_RECHECK
         return run.now() + min(RECHECK_SECONDS * crowd, POSTPONE_MAX_SECONDS)
 
     def _only_retry_budget_missing(self, is_retry: bool) -> bool:

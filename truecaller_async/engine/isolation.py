@@ -60,7 +60,7 @@ async def isolate(run: Run, batch: OutgoingBatch, rejection: BatchRejection) -> 
     # A batch that is too large is split in a stopped run too: only its planned halves tell the next run the cause.
     if not run.running and not rejection.is_too_large:
         await run.release_pairs(batch)
-        await run.settle_unsent([batch])
+        await run.record_stopped([batch])
         return
     isolation = _isolation_of(run, batch, rejection)
     if method == "realtime":
@@ -115,7 +115,7 @@ async def switch_to_bisect(run: Run, batch: OutgoingBatch) -> None:
     )
     isolation = run.isolations.get(root)
     if not planned:
-        await run.settle_unsent([merged])
+        await run.record_stopped([merged])
     elif isolation is None or len(merged) == 1 or 2 * len(merged) <= isolation.size:
         if isolation is not None:
             isolation.posts += 1
@@ -169,7 +169,7 @@ async def _split(run: Run, batch: OutgoingBatch, parts: list[OutgoingBatch]) -> 
         if planned:
             await run.requeue(part)
         else:
-            await run.settle_unsent([part])
+            await run.record_stopped([part])
 
 
 def _planned_entry(run: Run, part: OutgoingBatch, parent: int) -> BatchPlanned:

@@ -260,7 +260,7 @@ class Run:
         """Loop time of the latest end of a request."""
         self.source_exhausted = False
         """Whether the intake has ended; no more rows will be counted as read."""
-        self.source_has_more = False
+        self.read_ahead_is_full = False
         """Whether more batches are queued than the read-ahead target; another token is then requested."""
         self.server_reached = False
         """Whether any request reached the server in this run."""
@@ -376,7 +376,7 @@ class Run:
             return
         final = final or not self.journal.resumable
         # Write the journal first: otherwise, after a crash, the next run would give the consumer this result again.
-        is_recorded = final and await self.append(*settled_entries(results, seq))
+        is_recorded = final and await self.append(*outcome_entries(results, seq))
         self.deliver(results, final=is_recorded)
 
     def deliver(self, results: ResultList, *, final: bool) -> None:
@@ -451,7 +451,7 @@ class Run:
         self.on_stop()
         if first:
             self.deps.observer.event("campaign.stop_requested", {"open_records": self.counters.open})
-            self.start_request(self._settle_queued())
+            self.start_request(self._record_queued())
         if self.phase is Phase.ABORTING:
             self.start_request(self._stop_all_polling())
         elif self._grace is None:
@@ -463,9 +463,9 @@ class Run:
         if self.running:
             self.queue.add(batch, self.now())
         else:
-            await self.settle_unsent([batch])
+            await self.record_stopped([batch])
 
-    async def settle_unsent(self, batches: Iterable[OutgoingBatch]) -> None:
+    async def record_stopped(self, batches: Iterable[OutgoingBatch]) -> None:
         """Record the results of batches that are not sent in this run, as not final.
 
         The outcome is `unsent`, or `unknown` if an earlier answer for the batch was lost.
@@ -577,8 +577,8 @@ class Run:
         while self.recently_sent and self.recently_sent[0][0] < now - RATE_WINDOW_SECONDS:
             self.recently_sent.popleft()
 
-    async def _settle_queued(self) -> None:
-        await self.settle_unsent(self.queue.remove_all())
+    async def _record_queued(self) -> None:
+        await self.record_stopped(self.queue.remove_all())
 
     async def _stop_all_polling(self) -> None:
         # A copy: `stop_polling` removes entries, and polls in flight may do so during its await.
@@ -608,7 +608,7 @@ def _do_nothing() -> None:
 _outcome_key = attrgetter("outcome", "reason", "field", "attempts", "possibly_duplicated")
 
 
-def settled_entries(results: ResultList, seq: int | None) -> list[RowsSettled]:
+def outcome_entries(results: ResultList, seq: int | None) -> list[RowsSettled]:
     """Return the journal entries for these results: one entry for all rows with equal outcomes."""
     if isinstance(results, BatchResults):
         if results.is_plain:

@@ -40,7 +40,7 @@ PAGE_SIZE = 256
 """Blocks of rows read from the journal at once."""
 
 UNPACK_MAX = 4
-"""Positions up to which a compressed file is unpacked once per position; above, it is read from the start once."""
+"""Most positions for which a compressed file is unpacked once each; for more, the whole file is read once."""
 
 ROW_MAX = 2**63
 """Greater than every row number; means "no row"."""
@@ -77,7 +77,7 @@ async def reread_open_rows(run: Run, source: object, *, is_unchanged: bool) -> R
     Raises:
         SourceChanged: A row differs.
         SourceError: The source cannot be read.
-        ConfigError: The source does not fit.
+        ConfigError: The source has another type, or cannot be read from a position.
         JournalError: The records of an open batch are neither in the source nor in the journal.
     """
     if source is None:

@@ -140,7 +140,7 @@ class CampaignStream:
         Returns when every record has its result.
 
         Raises:
-            ConfigError: The block is not entered yet. The fault of the run is raised by the iteration.
+            ConfigError: The block is not entered yet. The iteration raises the fault of the run, not this method.
         """
         run = self._running()
         run.stop(abort=True)

@@ -95,17 +95,17 @@ class RequestExecutor:
         return await self._observed(request.call, token_id, self._transport.send(request, timeouts), read)
 
     async def download(
-        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], cap: int
+        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], max_bytes: int
     ) -> None:
         """Download the file behind a link, in one attempt and without a token. See `Transport.download`."""
         await self._observed(
             "download",
             None,
-            self._transport.download(link, write, timeouts, hosts=hosts, cap=cap),
+            self._transport.download(link, write, timeouts, hosts=hosts, max_bytes=max_bytes),
             lambda answer: read_download(answer, now=self._clock.wall()),
         )
 
-    async def wait_for_breaker(
+    async def wait_for_guard(
         self,
         retries: Retries,
         deadline: float | None = None,

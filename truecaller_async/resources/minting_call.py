@@ -15,7 +15,7 @@ from truecaller_async.protocol.requests import mint_request
 from truecaller_async.protocol.responses import read_mint
 from truecaller_async.resilience.service_guard import Grant
 from truecaller_async.resources.executor import ClientSettings, RequestExecutor
-from truecaller_async.resources.retry import NextTry, Retries, call_with_retries
+from truecaller_async.resources.retry import NextAttempt, Retries, call_with_retries
 from truecaller_async.tokens import MintBudgetClaim
 
 
@@ -39,7 +39,7 @@ class MintingCall:
     async def _acquire(self) -> Grant:
         while True:
             # A failed probe costs a claim, so probe only if no token is live and requests wait for one.
-            await self._executor.wait_for_breaker(self._retries, may_probe=self._claim.is_urgent)
+            await self._executor.wait_for_guard(self._retries, may_probe=self._claim.is_urgent)
             # Claim before the grant: the claim may wait for the budget, and a grant must not stay unused meanwhile.
             await self._claim.claim()
             grant = self._executor.guard.try_acquire(loop_time(), is_retry=self._retries.is_retry)
@@ -51,13 +51,13 @@ class MintingCall:
         attempt = self._executor.attempt(self._request, None, self._settings.timeouts, self._decode)
         return await self._executor.send_with_grant(grant, attempt)
 
-    async def _after_failure(self, _: Grant, error: TruecallerError) -> NextTry:
+    async def _after_failure(self, _: Grant, error: TruecallerError) -> NextAttempt:
         if isinstance(error, NotSent):
             await self._claim.refund()
-            return NextTry.AFTER_BACKOFF if error.retryable else NextTry.NONE
+            return NextAttempt.AFTER_BACKOFF if error.retryable else NextAttempt.NONE
         if isinstance(error, ServerError | ResponseLost) and not self._claim.is_exhausted:
-            return NextTry.AFTER_BACKOFF
-        return NextTry.NONE
+            return NextAttempt.AFTER_BACKOFF
+        return NextAttempt.NONE
 
     def _decode(self, answer: Answer) -> Secret:
         return read_mint(answer, now=self._clock.wall())

@@ -20,7 +20,7 @@ from truecaller_async.protocol.number_requests import Id, Paging, delist_request
 from truecaller_async.protocol.responses import read_number_job, read_numbers
 from truecaller_async.redaction import VALUE_MAX_CHARS, redact
 from truecaller_async.resources.api_context import ApiContext
-from truecaller_async.resources.pagination import Listed, Listing
+from truecaller_async.resources.pagination import ListedKind, Listing
 from truecaller_async.resources.poll_timer import PollTimer
 from truecaller_async.validation.number_lists import clean_numbers, merge_jobs, split_numbers
 
@@ -167,7 +167,7 @@ class Numbers:
         async def fetch(number: int) -> Page[Number]:
             return await self._context.call(build(Paging(number, paging.limit)), self._read_page, deadline)
 
-        return Listing(Listed("numbers", fetch, NUMBER_IDENTITY), paging.page, paging.limit)
+        return Listing(ListedKind("numbers", fetch, NUMBER_IDENTITY), paging.page, paging.limit)
 
     async def _change(
         self, build: Callable[[str, Id, Sequence[str]], Request], feature_set_id: Id, numbers: Iterable[str]

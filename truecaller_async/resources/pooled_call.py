@@ -32,7 +32,7 @@ from truecaller_async.options import COOLDOWN_MAX_SECONDS
 from truecaller_async.resilience.backoff import cooldown_seconds
 from truecaller_async.resilience.service_guard import Grant
 from truecaller_async.resources.executor import ClientSettings, RequestExecutor
-from truecaller_async.resources.retry import NextTry, Retries, call_with_retries
+from truecaller_async.resources.retry import NextAttempt, Retries, call_with_retries
 from truecaller_async.tokens import TokenPool
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class PooledCall(Generic[T]):
     async def _acquire(self) -> tuple[Token, Grant]:
         executor, retries = self._executor, self._retries
         while True:
-            await executor.wait_for_breaker(retries, self._deadline, is_closed=lambda: self._pool.binding.closed)
+            await executor.wait_for_guard(retries, self._deadline, is_closed=lambda: self._pool.binding.closed)
             token = await self._permit()
             # Acquire the grant last: while a call with a probe grant waits for a permit, no other call can probe.
             grant = executor.guard.try_acquire(loop_time(), is_retry=retries.is_retry)
@@ -96,17 +96,17 @@ class PooledCall(Generic[T]):
         self._pool.record_success(token.token_id)
         return result
 
-    async def _after_failure(self, acquired: tuple[Token, Grant], error: TruecallerError) -> NextTry:
+    async def _after_failure(self, acquired: tuple[Token, Grant], error: TruecallerError) -> NextAttempt:
         token, _ = acquired
         if isinstance(error, AuthenticationFailed):
             await self._pool.discard(token.token_id, error)
             self._token_rejections += 1
             is_last = self._token_rejections > 1 or self._settings.retry.attempts == 1
-            return NextTry.NONE if is_last else NextTry.UNCOUNTED
+            return NextAttempt.NONE if is_last else NextAttempt.UNCOUNTED
         if isinstance(error, RateLimited):
             self._start_cooldown(token, error)
-            return NextTry.COUNTED
-        return NextTry.AFTER_BACKOFF if is_repeatable(error, self._request) else NextTry.NONE
+            return NextAttempt.COUNTED
+        return NextAttempt.AFTER_BACKOFF if is_repeatable(error, self._request) else NextAttempt.NONE
 
     def _start_cooldown(self, token: Token, error: RateLimited) -> None:
         pool = self._pool

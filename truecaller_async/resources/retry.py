@@ -26,7 +26,7 @@ P = TypeVar("P")
 T = TypeVar("T")
 
 
-class NextTry(Enum):
+class NextAttempt(Enum):
     """The consequence of a failed attempt."""
 
     NONE = "none"
@@ -77,7 +77,7 @@ async def call_with_retries(
     retries: Retries,
     prepare: Callable[[], Awaitable[P]],
     send: Callable[[P], Awaitable[T]],
-    after_failure: Callable[[P, TruecallerError], Awaitable[NextTry]],
+    after_failure: Callable[[P, TruecallerError], Awaitable[NextAttempt]],
 ) -> T:
     """Make attempts until one succeeds, or its error ends the call.
 
@@ -99,11 +99,11 @@ async def call_with_retries(
             return await send(prepared)
         except TruecallerError as error:
             match await after_failure(prepared, error):
-                case NextTry.NONE:
+                case NextAttempt.NONE:
                     raise
-                case NextTry.COUNTED:
+                case NextAttempt.COUNTED:
                     retries.record_failure(error)
-                case NextTry.AFTER_BACKOFF:
+                case NextAttempt.AFTER_BACKOFF:
                     await retries.back_off(error)
-                case NextTry.UNCOUNTED:
+                case NextAttempt.UNCOUNTED:
                     pass

@@ -151,12 +151,12 @@ class SignedProfiles:
         Raises:
             ValidationError: A check failed. The rule of its problem is one of `algorithm.allowed`, `signature.form`,
                 `signature.valid`, `payload.form`, `verifier.valid`, `requestTime.fresh`, `requestNonce.issued`.
-            ConfigError: Nonces are checked and no session is given, or the reverse.
+            ConfigError: Nonces are checked and no session is given, or a session is given and nonces are not checked.
             ServerError, NotSent, ResponseLost, DecodeError: The public keys could not be fetched.
         """
         if self._checks.nonces is not None and session is None:
             raise ConfigError(
-                "verify() got no session, but nonces are checked: give the session that the nonce was issued to"
+                "verify() got no session, but nonces are checked. Give the session that the nonce was issued to"
             )
         if self._checks.nonces is None and session is not None:
             raise ConfigError(

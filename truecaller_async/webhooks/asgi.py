@@ -38,7 +38,7 @@ async def serve(receiver: Receiver, scope: Message, receive: Receive, send: Send
 
 async def _answer(receiver: Receiver, scope: Message, receive: Receive) -> WebhookResponse | None:
     """Return the answer, or None if the client has disconnected."""
-    if rejection := receiver.refusal(_head(scope)):
+    if rejection := receiver.rejection(_head(scope)):
         return rejection
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):

@@ -60,7 +60,7 @@ class EventStore:
         """
         return await self._worker.write(operation)
 
-    def try_own(self) -> bool:
+    def try_acquire_lock(self) -> bool:
         """Return whether the process of this store handles the events, and try to acquire the lock for it.
 
         Raises:

@@ -89,7 +89,7 @@ class WebhookStats:
     """Events that failed for the last time and wait for `release`."""
     waiting: int = 0
     """Events that wait for their handler or for a retry, or are being handled."""
-    possibly_twice: int = 0
+    possibly_duplicated: int = 0
     """Events requeued because the process ended, or `aclose` timed out, during their handler.
 
     The handler may have run twice.
@@ -106,7 +106,7 @@ class ParkedEvent:
     """Time at which it was received."""
     attempts: int
     """Number of handler calls."""
-    fault: str
+    error: str
     """Last failure, with phone numbers masked."""
     body: bytes = attrs.field(repr=False)
     """Body as sent."""

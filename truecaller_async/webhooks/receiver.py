@@ -16,7 +16,7 @@ Invariants:
     - An event that was answered with 200 is on disk, and is handled at least once, over crashes and restarts.
     - An event that is repeated within a week is answered and not handled again.
     - An event is handled twice only if its result was not stored: the process died, or `aclose` timed out while the
-      handler was running (a function in a thread cannot be cancelled). `stats().possibly_twice` counts them.
+      handler was running (a function in a thread cannot be cancelled). `stats().possibly_duplicated` counts them.
     - Waiting events of one business number are handled in the order of `created_at`. Compare it if an older event must
       not overwrite a newer state.
     - While the receiver is open, a filter removes keys from the logs of uvicorn, hypercorn, gunicorn and aiohttp. The
@@ -176,9 +176,9 @@ class WebhookReceiver:
 
         add(self, app, path)
 
-    def refusal(self, head: RequestHead) -> WebhookResponse | None:
+    def rejection(self, head: RequestHead) -> WebhookResponse | None:
         """Return the answer to a request that must not be read; None if the body can be read."""
-        return request_checks.refusal(head, self._keys)
+        return request_checks.rejection(head, self._keys)
 
     async def accept(self, body: bytes) -> WebhookResponse:
         """Store the event of this body and return the answer; after a 200 it is on disk."""

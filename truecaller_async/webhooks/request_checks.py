@@ -83,7 +83,7 @@ class RequestHead:
     """Headers with lower-case names."""
 
 
-def refusal(head: RequestHead, keys: Keyring) -> WebhookResponse | None:
+def rejection(head: RequestHead, keys: Keyring) -> WebhookResponse | None:
     """Return the answer that rejects the request; None if its body may be read."""
     if not keys.accepts(head.path, head.query):
         return NOT_FOUND
@@ -112,7 +112,7 @@ class Receiver(Protocol):
         """Close the receiver."""
         ...
 
-    def refusal(self, head: RequestHead) -> WebhookResponse | None:
+    def rejection(self, head: RequestHead) -> WebhookResponse | None:
         """Return the answer that rejects the request; None if its body may be read."""
         ...
 

@@ -53,7 +53,7 @@ def add(receiver: Receiver, app: web.Application, path: str) -> None:
 
 
 async def _answer(receiver: Receiver, request: web.Request) -> WebhookResponse:
-    if rejection := receiver.refusal(_head(request)):
+    if rejection := receiver.rejection(_head(request)):
         return rejection
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):

@@ -126,7 +126,7 @@ class Worker:
         return event_queries.claim(db, self._last_lane, busy, limit), event_queries.next_due(db)
 
     async def _is_owner(self) -> bool:
-        if not self._owns and self._store.try_own():
+        if not self._owns and self._store.try_acquire_lock():
             interrupted = await self._store.run(event_queries.requeue_interrupted)
             self._owns = True
             if interrupted:
@@ -220,16 +220,16 @@ class Worker:
                 await answer
 
     def _failure(self, claimed: ClaimedEvent, error: BaseException) -> HandlerResult:
-        fault = describe_failure(error)
+        text = describe_failure(error)
         retry, now = self._options.retry, self._clock.wall()
-        due = now + full_jitter(claimed.attempts, retry.initial, retry.cap, self._rng)
-        if claimed.attempts >= retry.attempts or due > claimed.received + retry.total:
+        retry_at = now + full_jitter(claimed.attempts, retry.initial, retry.cap, self._rng)
+        if claimed.attempts >= retry.attempts or retry_at > claimed.received_at + retry.total:
             logger.error(
-                "event parked after %d attempts: %s. Fix the handler, then call release()", claimed.attempts, fault
+                "event parked after %d attempts: %s. Fix the handler, then call release()", claimed.attempts, text
             )
-            return HandlerResult(fault)
-        logger.warning("the handler failed, attempt %d of %d: %s", claimed.attempts, retry.attempts, fault)
-        return HandlerResult(fault, due)
+            return HandlerResult(text)
+        logger.warning("the handler failed, attempt %d of %d: %s", claimed.attempts, retry.attempts, text)
+        return HandlerResult(text, retry_at)
 
 
 def describe_failure(error: BaseException) -> str:

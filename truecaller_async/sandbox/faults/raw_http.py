@@ -192,7 +192,7 @@ class RawHttp:
         head, dripped, rest = drip_parts(reply)
         transport.write(head + dripped[:1])
         for index in range(1, len(dripped)):
-            await self._sleep(reply.pace)
+            await self._sleep(reply.seconds_per_byte)
             transport.write(dripped[index : index + 1])
         transport.write(rest)
 
