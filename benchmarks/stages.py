@@ -23,7 +23,7 @@ from benchmarks.minimal_server import SPAWN, Answers, pin_to_core
 from benchmarks.peers.limit import post_all
 from benchmarks.speed import warm_server
 from truecaller_async import CallRecord, CampaignOptions, Outcome
-from truecaller_async.engine.run import settled_entries
+from truecaller_async.engine.run import outcome_entries
 from truecaller_async.models import BatchResults, RecordColumns, Request, Secret
 from truecaller_async.options import BATCH_MAX, Timeouts
 from truecaller_async.planning.correlate import mirrors
@@ -99,7 +99,7 @@ class Steps:
         began = self._spent("correlation", began)
         assert is_mirror
         results = _results(batch, batch_id, [row.id for row in rows])
-        settled_entries(results, batch.seq)
+        outcome_entries(results, batch.seq)
         began = self._spent("results by field", began)
         for result in results:
             self.delivered += result.outcome is Outcome.DELIVERED

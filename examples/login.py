@@ -32,7 +32,7 @@ location.href = %(link)s;
 async function poll(left) {
   const answer = await (await fetch("/login/poll", {method: "POST", body: nonce})).json();
   if (answer.status === "verified") { message.textContent = "Hello, " + answer.name; return; }
-  if (left === 0 || answer.status === "rejected" || answer.status === "over") {
+  if (left === 0 || answer.status === "rejected" || answer.status === "ended") {
     message.textContent = "Please sign in with a code instead.";
     return;
   }
@@ -67,13 +67,13 @@ async def poll(request: web.Request) -> web.Response:
     """
     session = request.cookies.get(COOKIE)
     if not session:
-        return _answer(SignInStatus.OVER)
+        return _answer(SignInStatus.ENDED)
     nonce = (await request.read()).decode("ascii", "replace")
     try:
         state = await request.app[LOGIN].poll(nonce, session)
     except TruecallerError as error:
         logging.warning("a profile was not fetched: %s", error)
-        return _answer(SignInStatus.OVER)
+        return _answer(SignInStatus.ENDED)
     if state.profile is None:
         return _answer(state.status)
     # Here the user is known by state.profile.phone_numbers: look up the account and start an application session with a

@@ -80,9 +80,9 @@ def _end_of_exchange(reply: SandboxResponse, timeouts: Timeouts) -> tuple[float,
 
 def _dripped(reply: SandboxResponse, drops: int, timeouts: Timeouts, latest: float) -> tuple[float, str]:
     """Return the end of a dripped answer: complete by `latest` and never silent for long, or lost."""
-    if drops > 1 and reply.pace >= timeouts.read:
+    if drops > 1 and reply.seconds_per_byte >= timeouts.read:
         return reply.delay + timeouts.read, SILENCE
-    last = reply.delay + max(drops - 1, 0) * reply.pace
+    last = reply.delay + max(drops - 1, 0) * reply.seconds_per_byte
     return (last, "") if last <= latest else (latest, SLOWNESS)
 
 

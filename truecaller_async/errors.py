@@ -15,7 +15,7 @@
     │   ├── NotSent                  no connection was acquired: the server saw nothing
     │   └── ResponseLost             the connection broke before the answer: the request may have been applied
     ├── DecodeError                  the answer has no documented form; .path .status .body
-    ├── PushRejected                 a real-time record was refused; .field .message .status
+    ├── PushRejected                 a real-time record was rejected; .field .message .status
     ├── NumberJobIncomplete          one of several requests for many numbers failed; .job .done
     ├── SourceError                  the input cannot be read further; .row
     │   └── SourceChanged            the input of a campaign was changed; .row
@@ -285,7 +285,7 @@ class DecodeError(TruecallerError):
 
 
 class PushRejected(TruecallerError):
-    """Raised if the server refuses a real-time record, whatever the HTTP status.
+    """Raised if the server rejects a real-time record, whatever the HTTP status.
 
     Sent: "yes", and not applied. Not retryable. Correct the record.
     """
@@ -305,7 +305,7 @@ class PushRejected(TruecallerError):
         self.field = field
         self.message = message
         self.status = status
-        super().__init__(f"record refused: {message or 'no reason given'}" + (f" (field {field})" if field else ""))
+        super().__init__(f"record rejected: {message or 'no reason given'}" + (f" (field {field})" if field else ""))
 
 
 class NumberJobIncomplete(TruecallerError):

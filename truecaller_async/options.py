@@ -326,7 +326,7 @@ class CampaignOptions:
     isolate: Literal["realtime", "bisect", "none"] = attrs.field(
         default="realtime", validator=_one_of("realtime", "bisect", "none")
     )
-    """How the bad record of a refused batch is found.
+    """How the bad record of a rejected batch is found.
 
     "realtime": each record is pushed alone. "bisect": the batch is halved repeatedly. "none": the whole batch fails.
     """

@@ -45,7 +45,7 @@ class Transport(Protocol):
         ...
 
     async def download(
-        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], cap: int
+        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], max_bytes: int
     ) -> Answer:
         """Download the file behind a link of the server, in one GET without a token.
 
@@ -54,14 +54,14 @@ class Transport(Protocol):
             write: Receives the body of a 200, in pieces. The body of another status is not read.
             timeouts: The timeouts, in seconds.
             hosts: Further hosts that are allowed.
-            cap: The most bytes of the file.
+            max_bytes: Maximum size of the file, in bytes.
 
         Returns:
             The answer without its body.
 
         Raises:
             ConfigError: The link leads to another host; nothing was sent.
-            DecodeError: The link is no URL (nothing was sent), or the file is larger than `cap`.
+            DecodeError: The link is no URL (nothing was sent), or the file is larger than `max_bytes`.
             TruecallerError: As `send`, and what `write` raises.
         """
         ...

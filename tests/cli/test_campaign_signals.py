@@ -1,6 +1,6 @@
 """Ctrl-C during a run: the summary is complete, no request in flight is lost, and the exit code is right.
 
-Here with a journal in memory, where the file of results has every row; `test_durable` has the other journals.
+Here the journal is in memory, so the results file has every row. `test_campaign_resume` has the other journals.
 """
 
 from __future__ import annotations

@@ -29,4 +29,4 @@ def test_delivered_rows_have_no_reason() -> None:
     reasons.record(result(1, Outcome.DELIVERED))
     reasons.record(result(2, Outcome.DUPLICATE, "equal to an earlier row"))
     assert reasons.top(5) == ()
-    assert reasons.main(Outcome.DUPLICATE) == ""
+    assert reasons.most_frequent(Outcome.DUPLICATE) == ""

@@ -678,7 +678,7 @@ def test_masked_numbers_are_matched_only_with_evidence(correlate: str) -> None:
             assert summary.unknown == 0
         else:
             assert summary.unknown == 301
-            assert all("unattributed" in str(r.reason) for r in results if r.outcome is Outcome.UNKNOWN)
+            assert all("do not show which record" in str(r.reason) for r in results if r.outcome is Outcome.UNKNOWN)
 
     run_virtual(main)
 

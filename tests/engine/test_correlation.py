@@ -79,14 +79,20 @@ def check_words(results: list[RecordResult], world: World) -> None:
         assert isinstance(result.record.ends_at, int)
         assert 0 <= result.record.ends_at - (entry.ends_at or 0) < 1000
         if result.outcome is Outcome.UNKNOWN:
-            assert why(result) in ("poll_deadline", "conflict", "unattributed")
+            assert why(result) in ("deadline", "conflict", "unattributed")
         else:
             assert (result.outcome is Outcome.DELIVERED) == (entry.outcome == "success")
             assert result.reason in (None, entry.message)
 
 
 def why(result: RecordResult) -> str:
-    return str(result.reason).partition(":")[0]
+    """Return the kind of the reason of an unknown result."""
+    reason = str(result.reason)
+    if reason.startswith("no final status within "):
+        return "deadline"
+    if reason.startswith("the status rows do not show which record they belong to"):
+        return "unattributed"
+    return reason.partition(":")[0]
 
 
 def unknowns(results: list[RecordResult]) -> Counter[str]:
@@ -116,7 +122,7 @@ def test_no_mix_of_abnormal_rows_gives_a_false_outcome(
 def check_attributed(unknown: Counter[str], names: tuple[str, ...]) -> None:
     """Check that every row found its record; unknown are only missing or contradictory ones."""
     assert unknown["unattributed"] == 0
-    assert unknown["poll_deadline"] in (STRUCK if "missing-rows" in names else (0,))
+    assert unknown["deadline"] in (STRUCK if "missing-rows" in names else (0,))
     # A record without a row has no contradiction either.
     conflicts = (*STRUCK, 0, 1) if "missing-rows" in names else STRUCK
     assert unknown["conflict"] in (conflicts if "contradicting-rows" in names else (0,))
@@ -128,7 +134,7 @@ def test_missing_row_is_polled_for_until_the_deadline(way: Literal["auto", "wate
     async def main() -> None:
         began = asyncio.get_running_loop().time()
         results = await campaign({"missing-rows"}, way, telling=False)
-        assert unknowns(results)["poll_deadline"] in STRUCK
+        assert unknowns(results)["deadline"] in STRUCK
         assert DEADLINE <= asyncio.get_running_loop().time() - began <= DEADLINE + 60
 
     run_virtual(main)

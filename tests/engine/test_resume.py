@@ -490,7 +490,7 @@ def test_older_record_never_overwrites_a_newer_one_on_resume(given_again: bool, 
     assert (summary.delivered, summary.unknown) == ((500, 1) if given_again else (1, 500))
     if not given_again:
         assert {result.final for result in second.results} == {False}
-        assert all("give the same source" in str(result.reason) for result in second.results)
+        assert all("Resume with the same source" in str(result.reason) for result in second.results)
 
 
 async def test_unreadable_input_leaves_no_journal_behind(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class SandboxTransport:
             self.watch("back", request)
 
     async def download(
-        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], cap: int
+        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], max_bytes: int
     ) -> Answer:
         raise AssertionError("no campaign downloads a file")
 

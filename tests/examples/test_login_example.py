@@ -108,10 +108,10 @@ async def test_login_example_signs_in_only_the_browser_that_started() -> None:
         )
         assert await browser.poll() == {"status": "opened"}
         assert await post(http, url, granted(browser.nonce, profiles)) == (200, b"{}")
-        assert await browser.poll(other.cookie) == await browser.poll("") == {"status": "over"}
+        assert await browser.poll(other.cookie) == await browser.poll("") == {"status": "ended"}
         assert profiles.requests == 0
         assert await browser.poll() == {"status": "verified", "name": "Rajat"}
-        assert await browser.poll() == {"status": "over"}
+        assert await browser.poll() == {"status": "ended"}
         assert await other.poll() == {"status": "waiting"}
 
 
@@ -131,7 +131,7 @@ async def test_forged_posts_are_answered_without_effect() -> None:
         assert await browser.poll() == {"status": "waiting"}
         hostile = granted(browser.nonce, profiles).replace(b"127.0.0.1", b"evil.example")
         assert await post(http, url, hostile) == (200, b"{}")
-        assert await browser.poll() == {"status": "over"}
+        assert await browser.poll() == {"status": "ended"}
         assert profiles.connections == []
 
 
@@ -151,7 +151,7 @@ async def test_cross_site_links_do_not_poll_and_sessions_are_not_accepted() -> N
         for body in (b"\xff\xfe", b"", b"x" * 60_000):
             form = {"Cookie": browser.cookie, "Content-Type": "text/plain; charset=nonsense"}
             async with http.post(f"{url}/login/poll", data=body, headers=form) as answer:
-                assert await answer.json() == {"status": "over"}
+                assert await answer.json() == {"status": "ended"}
 
 
 async def test_callback_without_the_key_is_refused() -> None:

@@ -1,6 +1,7 @@
 """A signal at any moment (F57): nothing is ambiguous afterwards, and the journal can be resumed.
 
-`cli/test_interruption` sends real signals to real processes. Here a signal comes before every turn of the loop.
+`tests/cli/test_campaign_signals.py` sends real signals to real processes. Here a signal comes before every turn of the
+loop.
 """
 
 from __future__ import annotations

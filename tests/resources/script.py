@@ -91,10 +91,10 @@ class Script:
         return step
 
     async def download(
-        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], cap: int
+        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], max_bytes: int
     ) -> Answer:
         check_link(link, BASE_URL, hosts)
-        self.downloads.append((link.reveal(), cap))
+        self.downloads.append((link.reveal(), max_bytes))
         await asyncio.sleep(self.latency)
         if self.file.status == 200:
             await write(self.file.body)

@@ -122,8 +122,8 @@ async def test_existing_file_is_overwritten_only_on_request(save: Save, tmp_path
     [
         {"hosts": "files.example"},
         {"hosts": ["https://files.example"]},
-        {"cap": 0},
-        {"cap": 1.5},
+        {"max_bytes": 0},
+        {"max_bytes": 1.5},
         {"from_date": FROM.replace(tzinfo=None), "start": FROM.replace(tzinfo=None)},
         {"from_date": 1641015429, "end": FROM - timedelta(days=1)},
     ],
@@ -131,7 +131,7 @@ async def test_existing_file_is_overwritten_only_on_request(save: Save, tmp_path
 async def test_invalid_arguments_are_refused_before_sending_or_writing(
     save: Save, wrong: dict[str, Any], tmp_path: Path
 ) -> None:
-    accepted = {"hosts", "cap", *(("from_date",) if save is feedback else ("start", "end"))}
+    accepted = {"hosts", "max_bytes", *(("from_date",) if save is feedback else ("start", "end"))}
     script = linked()
     with pytest.raises(ValidationError):
         await save(client_of(script), tmp_path / "log.csv", **{k: v for k, v in wrong.items() if k in accepted})

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from truecaller_async.errors import DecodeError, Forbidden
 from truecaller_async.models import Page
 from truecaller_async.resources import Listing
-from truecaller_async.resources.pagination import Listed
+from truecaller_async.resources.pagination import ListedKind
 
 
 @attrs.define
@@ -30,7 +30,7 @@ class Server:
         return self.page_of(number)
 
     def listing(self, page: int = 1, limit: int | None = None) -> Listing[str]:
-        return Listing(Listed("things", self.fetch, str.upper), page, limit)
+        return Listing(ListedKind("things", self.fetch, str.upper), page, limit)
 
 
 def serving(items: Sequence[str], size: int, *, total: bool = False) -> Server:

@@ -440,7 +440,7 @@ def test_delay_applies_to_the_following_action(do: list[str], manner: str) -> No
 @pytest.mark.parametrize("name", ["drip", "drip-headers"])
 def test_drip_has_the_given_rate(name: str) -> None:
     paces = [
-        driver_with({"call": "labels", "do": [step]}).send_authorised("GET", "/clients/any/labels").pace
+        driver_with({"call": "labels", "do": [step]}).send_authorised("GET", "/clients/any/labels").seconds_per_byte
         for step in (name, f"{name}:7")
     ]
     assert paces == [0.1, 7.0]

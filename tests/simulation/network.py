@@ -109,7 +109,7 @@ class SimulatedTransport:
         return attrs.evolve(answer, headers=headers)
 
     async def download(
-        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], cap: int
+        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], max_bytes: int
     ) -> Answer:
         raise AssertionError("no campaign downloads a file")
 

@@ -134,7 +134,7 @@ class Gateway:
         return end
 
     async def download(
-        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], cap: int
+        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], max_bytes: int
     ) -> Answer:
         raise AssertionError("nothing here downloads a file")
 

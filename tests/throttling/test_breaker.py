@@ -184,7 +184,7 @@ class Lying:
         return attrs.evolve(given, headers={**given.headers, "date": self.date}) if self._count in self.lies else given
 
     async def download(
-        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], cap: int
+        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], max_bytes: int
     ) -> Answer:
         raise AssertionError("nothing here downloads a file")
 

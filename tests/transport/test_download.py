@@ -52,7 +52,7 @@ async def fetch(
 ) -> Answer:
     """Download from a server that the caller allowed."""
     link = Secret(f"{server.url}/log.csv?X-Signature=s3cr3t")
-    return await transport.download(link, sink.write, timeouts, hosts=[f"127.0.0.1:{server.port}"], cap=cap)
+    return await transport.download(link, sink.write, timeouts, hosts=[f"127.0.0.1:{server.port}"], max_bytes=cap)
 
 
 async def test_file_is_passed_on_and_the_answer_is_empty(transport_to: Opener) -> None:
@@ -81,7 +81,7 @@ async def test_api_host_needs_no_permission(transport_to: Opener) -> None:
     async with RawServer(serving(b"x")) as server:
         sink = Sink()
         link = Secret(f"{server.url}/files/1")
-        await transport_to(f"{server.url}/api").download(link, sink.write, PATIENT, hosts=(), cap=MIB)
+        await transport_to(f"{server.url}/api").download(link, sink.write, PATIENT, hosts=(), max_bytes=MIB)
     assert sink.content == b"x"
 
 
@@ -90,7 +90,7 @@ async def test_host_not_allowed_gets_no_request(transport_to: Opener, base: str)
     async with RawServer() as server:
         link = Secret(f"{server.url}/log.csv")
         with pytest.raises(ConfigError, match="not followed"):
-            await transport_to(base).download(link, Sink().write, PATIENT, hosts=["files.example"], cap=MIB)
+            await transport_to(base).download(link, Sink().write, PATIENT, hosts=["files.example"], max_bytes=MIB)
     assert server.connections == []
 
 
@@ -156,7 +156,7 @@ async def test_large_file_needs_little_memory(transport_to: Opener) -> None:
         transport = transport_to(server.url)
         tracemalloc.start()
         try:
-            await transport.download(Secret(f"{server.url}/x"), count, PATIENT, hosts=(), cap=size)
+            await transport.download(Secret(f"{server.url}/x"), count, PATIENT, hosts=(), max_bytes=size)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -191,7 +191,7 @@ async def test_unreachable_host_is_not_sent(transport_to: Opener) -> None:
         gone = server.port
     with pytest.raises(NotSent, match="nothing was sent"):
         await transport_to(API).download(
-            Secret(f"http://127.0.0.1:{gone}/x"), Sink().write, PATIENT, hosts=[f"127.0.0.1:{gone}"], cap=MIB
+            Secret(f"http://127.0.0.1:{gone}/x"), Sink().write, PATIENT, hosts=[f"127.0.0.1:{gone}"], max_bytes=MIB
         )
 
 
@@ -210,7 +210,7 @@ async def test_writer_exception_propagates_and_ends_the_connection(transport_to:
     async with RawServer(endless) as server:
         transport = transport_to(server.url)
         with pytest.raises(ConfigError, match="the disk is full"):
-            await transport.download(Secret(f"{server.url}/x"), refuse, PATIENT, hosts=(), cap=MIB)
+            await transport.download(Secret(f"{server.url}/x"), refuse, PATIENT, hosts=(), max_bytes=MIB)
         await closed.wait()
 
 
@@ -239,7 +239,7 @@ async def test_link_is_in_no_traceback_frame(transport_to: Opener) -> None:
             link = Secret(f"{server.url}/log.csv?X-Signature=s3cr3t")
             allowed = [f"127.0.0.1:{server.port}"]
             with pytest.raises((DecodeError, ConfigError)) as caught:
-                await transport_to(API).download(link, write, PATIENT, hosts=allowed, cap=cap)
+                await transport_to(API).download(link, write, PATIENT, hosts=allowed, max_bytes=cap)
         captured = TracebackException.from_exception(caught.value, capture_locals=True)
         assert "s3cr3t" not in "".join(captured.format())
 
@@ -248,7 +248,9 @@ async def test_closed_transport_downloads_nothing(transport_to: Opener) -> None:
     transport = transport_to(API)
     await transport.aclose()
     with pytest.raises(ClientClosed):
-        await transport.download(Secret("https://files.truecaller.com/x"), Sink().write, PATIENT, hosts=(), cap=MIB)
+        await transport.download(
+            Secret("https://files.truecaller.com/x"), Sink().write, PATIENT, hosts=(), max_bytes=MIB
+        )
 
 
 async def test_borrowed_session_downloads_files(transport_to: Opener) -> None:
@@ -264,7 +266,7 @@ async def test_given_proxy_is_used_for_files(transport_to: Opener) -> None:
         sink = Sink()
         transport = transport_to("http://127.0.0.1:1", proxy=proxy.url)
         link = Secret("http://127.0.0.1:1/x")
-        await transport.download(link, sink.write, PATIENT, hosts=(), cap=MIB)
+        await transport.download(link, sink.write, PATIENT, hosts=(), max_bytes=MIB)
     assert sink.content == b"from the proxy"
     assert proxy.received.startswith(b"GET http://127.0.0.1:1/x HTTP/1.1\r\n")
 

@@ -124,7 +124,7 @@ async def test_sign_in_from_the_link_to_the_profile() -> None:
         assert server.received.startswith(b"GET /v1/default HTTP/1.1\r\n")
         assert header(server.received, "Authorization") == f"Bearer {TOKEN}"
         assert header(server.received, "Cache-Control") == "no-cache"
-        assert await login.poll(link.nonce, BROWSER) == SignIn(SignInStatus.OVER)
+        assert await login.poll(link.nonce, BROWSER) == SignIn(SignInStatus.ENDED)
         assert server.requests == 1
         await login.aclose()
 
@@ -208,7 +208,7 @@ async def test_second_of_two_equal_callbacks_is_answered_without_effect() -> Non
             assert await login.handle_callback(body) == OK
         assert (await login.poll(nonce, BROWSER)).status is SignInStatus.VERIFIED
         assert await login.handle_callback(good) == OK
-        assert await login.poll(nonce, BROWSER) == SignIn(SignInStatus.OVER)
+        assert await login.poll(nonce, BROWSER) == SignIn(SignInStatus.ENDED)
         assert server.received.startswith(b"GET /v1/default ")
         assert server.requests == 1
 
@@ -237,7 +237,7 @@ async def test_other_browser_gets_nothing_and_the_right_one_still_succeeds() -> 
         login = site_at(server)
         nonce = (await login.begin(BROWSER)).nonce
         await login.handle_callback(granted(nonce, f"{server.url}/v1/default"))
-        assert await login.poll(nonce, OTHER) == SignIn(SignInStatus.OVER)
+        assert await login.poll(nonce, OTHER) == SignIn(SignInStatus.ENDED)
         with pytest.raises(ValidationError):
             await login.fetch_profile(nonce, OTHER)
         assert server.requests == 0
@@ -302,7 +302,7 @@ class BrokenStore(MemoryNonceStore):
     """A store whose I/O fails."""
 
     async def record(self, callback: object) -> bool:
-        raise ConfigError("the file of nonces cannot be used")
+        raise ConfigError("the nonce store cannot be used")
 
 
 @pytest.mark.fault("S24")

@@ -1,4 +1,4 @@
-"""Conformance tests for every store of nonces."""
+"""Conformance tests for every nonce store."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ async def test_file_that_others_can_read_or_that_is_a_link_is_refused(tmp_path: 
     link.symlink_to(tmp_path / "elsewhere.db")
     for path in (readable, link):
         store = SqliteNonceStore(path)
-        with pytest.raises(ConfigError, match="file of nonces"):
+        with pytest.raises(ConfigError, match="nonce store"):
             await store.issue(BROWSER)
         await store.aclose()
 

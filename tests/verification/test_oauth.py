@@ -92,7 +92,7 @@ async def test_undocumented_fields_are_kept_and_never_shown() -> None:
     ("status", "error", "says_what"),
     [
         ("400 Bad Request", BadRequest, "parameter is empty"),
-        ("403 Forbidden", Forbidden, "code or verifier are not accepted"),
+        ("403 Forbidden", Forbidden, "code or the verifier is wrong"),
         ("429 Too Many Requests", RateLimited, "too many requests"),
         ("500 Internal Server Error", ServerError, "HTTP 500"),
         ("503 Service Unavailable", ServerError, "HTTP 503"),

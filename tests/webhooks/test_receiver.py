@@ -172,13 +172,13 @@ async def test_failing_handler_is_retried_then_parked_and_released(
         assert (await of.stats()).failed == len(calls) == FAST_RETRIES.retry.attempts
         (parked,) = await of.parked()
         assert (parked.event_id, parked.attempts) == ("e-1", 3)
-        assert "RuntimeError: cannot reach ********0007" in parked.fault
+        assert "RuntimeError: cannot reach ********0007" in parked.error
         assert CLIENT not in repr(parked) + caplog.text
         mended = True
         assert await of.release("another") == 0
         assert await of.release("e-1") == 1
         await wait_for_counts(of, handled=1, parked=0, waiting=0)
-    assert "is parked after 3 attempts" in caplog.text
+    assert "event parked after 3 attempts" in caplog.text
 
 
 async def test_cancelled_error_of_a_handler_is_an_ordinary_failure() -> None:
@@ -200,7 +200,7 @@ async def test_handler_that_never_returns_fails_after_its_timeout() -> None:
         await of.accept(call_me_back("e-1"))
         await of.accept(call_me_back("e-2", business="919999999999"))
         await wait_for_counts(of, parked=1, failed=3, handled=1)
-        assert "TimeoutError" in (await of.parked())[0].fault
+        assert "TimeoutError" in (await of.parked())[0].error
 
 
 class OwnFault(BaseException):
@@ -220,7 +220,7 @@ async def test_any_handler_exception_is_a_failure_and_the_next_event_is_handled(
         await of.accept(call_me_back("e-1"))
         await of.accept(call_me_back("e-2"))
         await wait_for_counts(of, parked=1, failed=3, handled=1)
-        assert fault.__name__ in (await of.parked())[0].fault
+        assert fault.__name__ in (await of.parked())[0].error
 
 
 async def test_event_that_kills_the_process_repeatedly_is_parked(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ async def test_event_that_kills_the_process_repeatedly_is_parked(tmp_path: Path)
         await of.accept(call_me_back("next", 1_753_945_999))
         assert await recorder.until(1) == ["next"]
         assert [event.event_id for event in await of.parked()] == ["deadly"]
-        assert "process died" in (await of.parked())[0].fault
+        assert "process died" in (await of.parked())[0].error
         await of.release()
         assert await recorder.until(2) == ["next", "deadly"]
 
@@ -289,7 +289,7 @@ async def test_restart_handles_waiting_events_and_remembers_handled_ones(tmp_pat
     async with receiver(recorder, store) as of:
         await of.accept(call_me_back("done", business="1"))
         assert await recorder.until(3) == ["e-0", "e-1", "e-2"]
-        await wait_for_counts(of, handled=4, received=5, duplicates=1, possibly_twice=1, waiting=0)
+        await wait_for_counts(of, handled=4, received=5, duplicates=1, possibly_duplicated=1, waiting=0)
     assert recorder.seen == ["e-0", "e-1", "e-2"]
 
 

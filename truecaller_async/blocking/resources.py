@@ -42,7 +42,7 @@ class Calls:
 
         Raises:
             ValidationError: The record or the deadline is wrong. Nothing was sent.
-            PushRejected: The server refused the record.
+            PushRejected: The server rejected the record.
             ResponseLost: The answer was lost. The record may have been applied.
             DeadlineExceeded: The deadline passed, or would.
             TokenBudgetExhausted: There is no token, and none can be made before the deadline.
@@ -54,7 +54,7 @@ class Calls:
 
 
 class Batches:
-    """`client.batches`: batches by hand. For more than a few batches use `client.push_many`."""
+    """`client.batches`: single batches. For more than a few batches use `client.push_many`."""
 
     def __init__(self, portal: Portal) -> None:
         self._portal = portal
@@ -74,8 +74,8 @@ class Batches:
             ValidationError: Records are wrong; it has the problems of all of them. Nothing was sent.
             ResponseLost: The answer was lost. The batch may have been accepted.
             ServerError: The server answered 5xx. The batch may have been accepted.
-            DecodeError: The batch was accepted, and its id is not readable.
-            APIStatusError: The server refused the batch; see its subclasses.
+            DecodeError: The batch was accepted, but its id cannot be decoded.
+            APIStatusError: The server rejected the batch; see its subclasses.
             TruecallerError: No request could be sent: `NotSent`, `TokenBudgetExhausted`, `WaitTooLong`, `ClientClosed`.
         """
         records = read_here(records)
@@ -242,7 +242,7 @@ class Numbers:
             The job. Its `status` is "pending" if it was accepted.
 
         Raises:
-            ValidationError: Numbers are wrong; it has all of them by their index. Nothing was sent.
+            ValidationError: Numbers are wrong; it lists each with its index. Nothing was sent.
             Forbidden: The key has no access to number management.
             ResponseLost: The answer was lost. The job may have been accepted.
             NumberJobIncomplete: A request failed after an earlier one was answered; it has the answers so far.
@@ -312,13 +312,13 @@ class Exports:
         from_date: datetime,
         hosts: Collection[str] = (),
         overwrite: bool = False,
-        cap: int = FILE_MAX_BYTES,
+        max_bytes: int = FILE_MAX_BYTES,
     ) -> Path:
         """Save the answers of a feedback campaign to a file.
 
         From "Truecaller for Business: Export user feedback", deprecated: warns `TruecallerDeprecationWarning`. The form
         of the file is not documented. It is written beside `path`, with `.part` at the end of its name, and renamed
-        when it is complete; after an error there is no file. The download is tried once.
+        when it is complete; after an error, `path` is unchanged. The download is tried once.
 
         Blocks until `exports.user_feedback` of the async client returns.
 
@@ -329,7 +329,7 @@ class Exports:
             hosts: Hosts that the file may come from, such as "files.example" or "files.example:8443", besides the API's
                 own host and hosts below truecaller.com.
             overwrite: Whether an existing file is replaced.
-            cap: The maximum size of the file, in bytes.
+            max_bytes: The maximum size of the file, in bytes.
 
         Returns:
             The path.
@@ -337,13 +337,13 @@ class Exports:
         Raises:
             ValidationError: An argument is wrong, or the file exists and `overwrite` is False. Nothing was sent.
             ConfigError: The link leads to another host, or the file cannot be written.
-            DecodeError: The answer has no link, or the file is larger than `cap`.
+            DecodeError: The answer has no link, or the file is larger than `max_bytes`.
             APIStatusError: The server answered with an error; see its subclasses.
             TruecallerError: No answer: `TransportError`, `TokenBudgetExhausted`, `WaitTooLong`, `ClientClosed`.
         """
         return self._portal.run(
             lambda client: client.exports.user_feedback(
-                survey_id, path, from_date=from_date, hosts=hosts, overwrite=overwrite, cap=cap
+                survey_id, path, from_date=from_date, hosts=hosts, overwrite=overwrite, max_bytes=max_bytes
             )
         )
 
@@ -356,7 +356,7 @@ class Exports:
         unit: Unit = "seconds",
         hosts: Collection[str] = (),
         overwrite: bool = False,
-        cap: int = FILE_MAX_BYTES,
+        max_bytes: int = FILE_MAX_BYTES,
     ) -> Path:
         """Save the call-me-back log to a file.
 
@@ -368,25 +368,25 @@ class Exports:
             end: The end of the log; an aware datetime.
             unit: The unit in which both are sent, "seconds" or "milliseconds". The documentation contradicts itself:
                 its examples are in seconds, its text says milliseconds.
-            hosts: As `user_feedback`.
-            overwrite: As `user_feedback`.
-            cap: As `user_feedback`.
+            hosts: As in `user_feedback`.
+            overwrite: As in `user_feedback`.
+            max_bytes: As in `user_feedback`.
 
         Returns:
             The path.
 
         Raises:
-            TruecallerError: As `user_feedback`.
+            TruecallerError: As in `user_feedback`.
         """
         return self._portal.run(
             lambda client: client.exports.call_me_back(
-                path, start=start, end=end, unit=unit, hosts=hosts, overwrite=overwrite, cap=cap
+                path, start=start, end=end, unit=unit, hosts=hosts, overwrite=overwrite, max_bytes=max_bytes
             )
         )
 
 
 class Tokens:
-    """`client.tokens`: live tokens and the budget of new ones. Requests manage tokens by themselves."""
+    """`client.tokens`: live tokens and the token budget. Requests create and renew tokens automatically."""
 
     def __init__(self, portal: Portal) -> None:
         self._portal = portal
@@ -414,7 +414,7 @@ class Tokens:
             The `token_id`. None if `max_tokens` are live, or if another task created a token meanwhile.
 
         Raises:
-            AuthenticationFailed: The key is refused.
+            AuthenticationFailed: The server rejected the key.
             TokenBudgetExhausted: No token may be created now.
             TruecallerError: The errors of `TransportError` and `APIStatusError`, `WaitTooLong` and `ClientClosed`.
         """

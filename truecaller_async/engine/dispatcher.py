@@ -1,16 +1,19 @@
 """Distribute the work of a run to tokens: one worker per token, and a supervisor that requests tokens.
 
 Algorithm:
-    A worker waits for the cooldown of its token, chooses the most urgent call with ready work, acquires a grant of the
-    service guard and a permit of the token, and only then starts the request.
+    A worker waits for the cooldown of its token and chooses the most urgent call with ready work. Then it checks the
+    service guard, acquires a permit of the token, acquires a grant of the guard, and starts the request.
 
 Invariants:
     - A cooling-down token blocks only its own worker.
     - If the retry budget is empty, retries and ambiguous batches are skipped in favour of first attempts.
-    - While the breaker is open only probes are sent. Two of three probes are polls, because a poll changes nothing;
-      each third probe is a batch, because one call may fail while the other works.
+    - While the breaker is open only probes are sent. While it is open or the retry budget is empty, two of three
+      probes prefer a poll, because a poll changes nothing. Each third prefers a batch: one call may fail while the
+      other works.
     - The first token is requested when there is work. Another one is requested if the queued batches would keep the
-      live tokens busy for more than 1 second, or if the source has more; never before the first token has worked.
+      live tokens busy for more than 1 second, or if they exceed the read-ahead target of the intake. It is not
+      requested while the breaker is open, or before a request with the first token has succeeded.
+    - After a failed token request no token is requested for 1 to 60 seconds (`_no_mint_before`).
 
 Failure modes:
     If the event loop is blocked for more than 1 second, `loop.stalled` is reported.
@@ -46,10 +49,10 @@ NORMAL_ORDER = ("push", "status", "submit")
 POLLS_FIRST = ("status", "push", "submit")
 SENDS_FIRST = ("push", "submit", "status")
 DEGRADED_ORDERS = (POLLS_FIRST, POLLS_FIRST, SENDS_FIRST)
-"""Orders used in turn for probes."""
+"""Orders used in rotation while the breaker is open or the retry budget is empty."""
 
-BACKOFF_CROWD_SIZE = 20
-"""Queued items that add one more `RECHECK_SECONDS` to the delay of postponed work."""
+BATCHES_PER_RECHECK = 20
+"""Accepted and queued batches that add one more `RECHECK_SECONDS` to the delay of postponed work."""
 POSTPONE_MAX_SECONDS = 10.0
 """Longest delay of postponed work."""
 
@@ -140,7 +143,7 @@ class Dispatcher:
         if run.deps.guard.is_open or not self._pool.account_verified:
             return False
         capacity = live * calls_per_second(self._pool.limits, "submit")
-        return run.running and (run.source_has_more or run.queue.batches > capacity * BACKLOG_PER_TOKEN_SECONDS)
+        return run.running and (run.read_ahead_is_full or run.queue.batches > capacity * BACKLOG_PER_TOKEN_SECONDS)
 
     async def _mint_token(self) -> None:
         run = self._run
@@ -167,7 +170,7 @@ class Dispatcher:
             self._mint_task = None
 
     def _may_recover(self, error: TruecallerError) -> bool:
-        """Return whether this error may still be temporary, because the run is younger than the retry time."""
+        """Return whether the error may be temporary: 5xx or lost answer, run younger than `retry.total` s."""
         run = self._run
         return isinstance(error, ServerError | ResponseLost) and run.now() - run.started_at < run.deps.retry.total
 
@@ -269,7 +272,7 @@ class Dispatcher:
         """Acquire a grant and a permit to send now; otherwise return the seconds to wait."""
         run = self._run
         guard = run.deps.guard
-        # The guard first: a granted permit is charged and cannot be given back.
+        # Check the guard first, because a permit cannot be returned.
         wait = guard.wait(run.now(), is_retry=is_retry) or await self._permit(token, call)
         if wait > 0:
             return wait
@@ -277,9 +280,9 @@ class Dispatcher:
         return guard.try_acquire(run.now(), is_retry=is_retry) or WAIT_MIN_SECONDS
 
     def _postponed_until(self) -> float:
-        """Return when postponed work is checked again; the more of it waits, the later."""
+        """Return when postponed work is checked again: later with more batches, at most in 10 s."""
         run = self._run
-        crowd = 1 + (len(run.accepted) + run.queue.batches) / BACKOFF_CROWD_SIZE
+        crowd = 1 + (len(run.accepted) + run.queue.batches) / BATCHES_PER_RECHECK
         return run.now() + min(RECHECK_SECONDS * crowd, POSTPONE_MAX_SECONDS)
 
     def _only_retry_budget_missing(self, is_retry: bool) -> bool:

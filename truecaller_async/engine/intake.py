@@ -13,7 +13,7 @@ Invariants:
     - Up to 16 plans are written at the same time; they take effect in the order of the source.
 
 Failure modes:
-    - Run stopped: a pending read is cancelled by its timeout, and the rows read so far are planned and settled.
+    - Run stopped: a pending read is cancelled by its timeout. The rows read so far are planned and recorded as unsent.
     - Source error: the run fails and drains.
 """
 
@@ -26,7 +26,7 @@ from typing import cast
 import attrs
 
 from truecaller_async.cancellation import is_being_cancelled
-from truecaller_async.engine.run import Run, settled_entries
+from truecaller_async.engine.run import SUPERSEDED, Run, outcome_entries
 from truecaller_async.errors import SourceError, TruecallerError
 from truecaller_async.models import (
     BatchPlanned,
@@ -51,7 +51,7 @@ from truecaller_async.validation.normalise import canonical
 from truecaller_async.validation.record_rules import RULE_PAST, preflight
 
 READ_AHEAD_SECONDS = 0.25
-"""Work for the live tokens that is read as fast as the source allows."""
+"""Seconds of work of the live tokens up to which the source is read without pauses."""
 
 READ_AHEAD_MAX_BATCHES = 64
 """Queued batches above which reading is slowed down. As many can be in flight at once; more would only use memory."""
@@ -64,8 +64,6 @@ PLANS_IN_FLIGHT_MAX = 16
 
 PLAIN_RECORD_TYPES = frozenset({CallRecord})
 """Types for which whole columns can be checked: no subclass, no missing record."""
-
-SUPERSEDED = "a later row of the same caller and receiver replaces it"
 
 
 @attrs.define
@@ -105,7 +103,7 @@ class Intake:
         self._plans: deque[asyncio.Task[None]] = deque()
         self._read_timeout: asyncio.Timeout | None = None
         self.waits_for_credits = False
-        """Whether reading waits until the reader of the campaign has taken results."""
+        """Whether reading waits until the consumer has taken results."""
 
     async def read_all(self) -> None:
         """Read the source to its end, plan the batches, and mark the source as exhausted."""
@@ -122,7 +120,7 @@ class Intake:
             await self._close()
             # Last: from here on `check_done` may end the run.
             run.source_exhausted = True
-            run.source_has_more = False
+            run.read_ahead_is_full = False
             run.check_done()
             run.wakeup.notify_all()
 
@@ -142,24 +140,25 @@ class Intake:
             self.waits_for_credits = True
             await run.wakeup.wait()
         self.waits_for_credits = False
-        run.source_has_more = run.queue.batches > self._read_ahead_target()
-        if run.source_has_more:
+        run.read_ahead_is_full = run.queue.batches > self._read_ahead_target()
+        if run.read_ahead_is_full:
             run.wakeup.notify_all()
             await run.wakeup.wait(run.now() + READ_PAUSE_SECONDS)
         if not run.running:
             return None
         try:
-            # Without a deadline; `_cancel_read` moves it to now, which ends this read and does not cancel the task.
+            # A timeout without a deadline. `_cancel_read` sets the deadline to now: it ends the read, not the task.
             async with asyncio.timeout(None) as self._read_timeout:
                 return await reader.read_rows(min(run.chunker.free_slots, run.credits)) or None
         except TimeoutError:
             return None
         except asyncio.CancelledError:
-            # A source that raises CancelledError itself must not look like a cancellation of this task.
+            # The source itself raised CancelledError: report it as a fault of the source, not as a cancelled task.
             if is_being_cancelled():
                 raise
             raise SourceError(
-                f"the source was cancelled after row {run.counters.read}", row=run.counters.read
+                f"the source raised CancelledError after row {run.counters.read}. Check the source",
+                row=run.counters.read,
             ) from None
         finally:
             self._read_timeout = None
@@ -256,7 +255,7 @@ class Intake:
         self, batch: OutgoingBatch | None, span: ReadSpan, end: SourcePosition, previous: asyncio.Task[None] | None
     ) -> None:
         run = self._run
-        entries: list[JournalEntry] = list(settled_entries(span.rejected, None))
+        entries: list[JournalEntry] = list(outcome_entries(span.rejected, None))
         if batch is not None:
             payload = pack_records(batch.originals) if run.stores_records else None
             entries.append(BatchPlanned(batch.seq, tuple(batch.rows), payload=payload))
@@ -272,7 +271,7 @@ class Intake:
         if is_recorded:
             await self._enqueue(batch)
         else:
-            await run.settle_unsent([batch])
+            await run.record_stopped([batch])
         run.wakeup.notify_all()
 
     async def _enqueue(self, batch: OutgoingBatch) -> None:
@@ -283,7 +282,7 @@ class Intake:
         await run.requeue(batch)
         if superseded:
             is_recorded = await run.append(
-                *(entry for seq, results in superseded.items() for entry in settled_entries(results, seq))
+                *(entry for seq, results in superseded.items() for entry in outcome_entries(results, seq))
             )
             for results in superseded.values():
                 run.deliver(results, final=is_recorded)

@@ -4,7 +4,7 @@ A batch rejected for its content rarely says which record is bad.
 
 Algorithm:
     - `isolate="realtime"` (default): push the records one by one. This names the field and the reason, and delivers
-      the good records at once. If the account has no real-time call (403), the batch is halved instead.
+      the good records at once. After a 403 (no real-time call) the queued single records become one batch again.
     - `isolate="bisect"`: halve the batch and send the halves, with at most 64 batch requests.
     - `isolate="none"`: all records fail with the reason of the batch.
 
@@ -27,6 +27,7 @@ from truecaller_async.planning.stored_records import pack_records
 
 BISECT_POSTS_MAX = 64
 """Batch requests that halving one rejected batch may cost."""
+NOT_FOUND_REASON = f"the bad record was not found within {BISECT_POSTS_MAX} requests; the batch was rejected"
 SAME_REJECTION_STREAK_MAX = 20
 """Single records rejected in a row for one reason that end the search."""
 
@@ -56,10 +57,10 @@ async def isolate(run: Run, batch: OutgoingBatch, rejection: BatchRejection) -> 
         if batch.root_batch is None:
             run.count_full_rejection(rejection.reason, rejection.error)
         return
-    # A batch that is too large is split even in a stopping run: the journal knows the cause only by the planned halves.
+    # A batch that is too large is split in a stopped run too: only its planned halves tell the next run the cause.
     if not run.running and not rejection.is_too_large:
         await run.release_pairs(batch)
-        await run.settle_unsent([batch])
+        await run.record_stopped([batch])
         return
     isolation = _isolation_of(run, batch, rejection)
     if method == "realtime":
@@ -87,7 +88,10 @@ async def handle_rejected_push(run: Run, batch: OutgoingBatch, reason: str, fiel
 
 
 async def switch_to_bisect(run: Run, batch: OutgoingBatch) -> None:
-    """Halve the queued single records of a batch instead, because the account may not push."""
+    """Merge the queued single records of a batch into one batch after a 403.
+
+    The merged batch is sent unsplit if it has at most half of the records of the rejected batch, otherwise in halves.
+    """
     root = batch.root_batch if batch.root_batch is not None else batch.seq
     singles = _take_queued_pushes(run, batch, root)
     singles.sort(key=lambda single: single.rows[0])
@@ -111,7 +115,7 @@ async def switch_to_bisect(run: Run, batch: OutgoingBatch) -> None:
     )
     isolation = run.isolations.get(root)
     if not planned:
-        await run.settle_unsent([merged])
+        await run.record_stopped([merged])
     elif isolation is None or len(merged) == 1 or 2 * len(merged) <= isolation.size:
         if isolation is not None:
             isolation.posts += 1
@@ -121,7 +125,7 @@ async def switch_to_bisect(run: Run, batch: OutgoingBatch) -> None:
 
 
 def _take_queued_pushes(run: Run, batch: OutgoingBatch, root: int) -> list[OutgoingBatch]:
-    """Return this record and the queued ones of its batch that wait for no record in flight."""
+    """Remove and return this record and the queued records of its batch that wait for no record in flight."""
     taken = {batch.seq: batch}
     for single in sorted(run.queue.remove_pushes(root), key=lambda single: single.seq):
         if single.blocked_by <= taken.keys():
@@ -148,7 +152,7 @@ def _isolation_of(run: Run, batch: OutgoingBatch, rejection: BatchRejection) -> 
 
 async def _halve(run: Run, batch: OutgoingBatch, isolation: Isolation) -> None:
     if isolation.posts >= BISECT_POSTS_MAX:
-        await _fail_batch(run, batch, f"not isolated: {isolation.reason}", isolation.field)
+        await _fail_batch(run, batch, f"{NOT_FOUND_REASON}: {isolation.reason}", isolation.field)
         return
     isolation.posts += 2
     middle = len(batch) // 2
@@ -165,7 +169,7 @@ async def _split(run: Run, batch: OutgoingBatch, parts: list[OutgoingBatch]) -> 
         if planned:
             await run.requeue(part)
         else:
-            await run.settle_unsent([part])
+            await run.record_stopped([part])
 
 
 def _planned_entry(run: Run, part: OutgoingBatch, parent: int) -> BatchPlanned:

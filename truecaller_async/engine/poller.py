@@ -128,11 +128,13 @@ class Poller:
         batch = tracked.batch
         tracked.polls.record_answer()
         if match is None:
-            reason = "the server gave the same id to another batch and masks the numbers"
+            reason = (
+                "the status rows do not show which record they belong to: the server gave their id to another batch too"
+            )
             await run.stop_polling(tracked, reason)
             return
         if match.unattributed:
-            reason = "unattributed: the status does not identify the record of a result"
+            reason = "the status rows do not show which record they belong to"
             await run.stop_polling(tracked, reason, final=True)
             return
         final: ResultList | None = self._all_final(tracked, match)
@@ -219,7 +221,9 @@ class Poller:
         if tracked.batch.seq not in run.accepted:
             return
         if run.now() >= tracked.polls.deadline:
-            await run.stop_polling(tracked, "poll_deadline: no final status in time; it may still resolve")
+            deadline = run.options.poll.deadline
+            reason = f"no final status within {deadline:g} s; the record may still be delivered"
+            await run.stop_polling(tracked, reason)
         else:
             run.queue.add_poll(tracked.batch.seq, due)
             run.wakeup.notify_all()

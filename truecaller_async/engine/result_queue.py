@@ -1,9 +1,9 @@
-"""Queue of results between the engine and the reader of the campaign.
+"""Queue of results between the engine and the consumer of the results.
 
 Invariants:
-    - `put` never blocks, so a slow reader never delays polling or sending.
+    - `put` never blocks, so a slow consumer never delays polling or sending.
     - The queue is bounded by the credits of the run: the source is read only while fewer than `max_unresolved` rows
-      are read and not yet delivered to the reader. A slow reader therefore stops the reading of the source.
+      are read and not yet delivered to the consumer. A slow consumer therefore stops the reading of the source.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class ResultQueue:
         self._result_lists: deque[ResultList] = deque()
         self._arrived = Wakeup()
         self.delivered_count = 0
-        """Results that were given to the reader, in all runs of the campaign."""
+        """Results that were given to the consumer, in all runs of the campaign."""
         self.queued_count = 0
-        """Results that wait for the reader."""
+        """Results that wait for the consumer."""
         self.closed = False
 
     def put(self, results: ResultList) -> None:
-        """Add a list of results and wake the reader."""
+        """Add a list of results and wake the consumer."""
         self._result_lists.append(results)
         self.queued_count += len(results)
         self._arrived.notify_all()

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from truecaller_async.engine.isolation import BatchRejection, isolate, keep_order
-from truecaller_async.engine.run import Isolation, Run, TrackedBatch
+from truecaller_async.engine.run import SUPERSEDED, Isolation, Run, TrackedBatch
 from truecaller_async.engine.sender import Sender
 from truecaller_async.engine.source_check import RecoveredRows
 from truecaller_async.errors import BadRequest
@@ -27,11 +27,10 @@ from truecaller_async.planning.outgoing_batch import OutgoingBatch, earliest_exp
 from truecaller_async.planning.poll_schedule import PollSchedule
 from truecaller_async.validation.normalise import canonical
 
-OUTDATED = "a later row of the same caller and receiver was read"
 ANSWER_LOST = "the answer was lost"
 WITHHELD = (
-    f"sent, and {ANSWER_LOST}; not sent again, because a later row may have the same caller and receiver, and the rows "
-    "cannot be read again: give the same source"
+    f"sent, and {ANSWER_LOST}; not sent again, because a later row may replace it and the source cannot be read. "
+    "Resume with the same source"
 )
 TO_PLANNED = {BatchState.STOPPED: BatchEvent.RESUME, BatchState.ABANDONED: BatchEvent.RESEND}
 """Event that moves a batch of this state back to PLANNED."""
@@ -51,9 +50,9 @@ class CampaignResumer:
         self._outgoing = {journaled.seq: self._outgoing_batch(journaled) for journaled in self._batches}
 
     async def restore(self) -> None:
-        """Give every open batch back to the run.
+        """Restore every open batch: queue, poll, split or record it.
 
-        Batches to send are queued first, with the batches that they wait for. Then the others are settled or split,
+        Batches to send are queued first, with the batches that they wait for. Then the others are recorded or split,
         because this unblocks queued batches.
         """
         self._restore_pair_order()
@@ -154,14 +153,14 @@ class CampaignResumer:
         return isolation
 
     async def _requeue_batch(self, journaled: JournaledBatch, batch: OutgoingBatch) -> None:
-        """Drop the records that a later row has replaced since the batch was abandoned, then requeue the rest.
+        """Remove the superseded records of an abandoned batch, then requeue the rest.
 
         `prune()` discards an empty batch.
         """
         run = self._run
-        outdated = [index for index, row in enumerate(batch.rows) if row in self._recovered.outdated]
-        removed = batch.remove(outdated)
-        await run.record_results(run.removed_results(batch, removed, Outcome.UNKNOWN, OUTDATED), batch.seq)
+        superseded = [index for index, row in enumerate(batch.rows) if row in self._recovered.superseded]
+        removed = batch.remove(superseded)
+        await run.record_results(run.removed_results(batch, removed, Outcome.UNKNOWN, SUPERSEDED), batch.seq)
         event = TO_PLANNED.get(journaled.state)
         if event is not None:
             batch.apply(event)
@@ -206,5 +205,5 @@ class CampaignResumer:
 
 def _rejection_of(journaled: JournaledBatch) -> BatchRejection:
     """Return the rejection of a batch as the journal has it."""
-    reason = journaled.reason or "refused without a reason"
+    reason = journaled.reason or "rejected without a reason"
     return BatchRejection(reason, journaled.field, BadRequest(400, message=reason, field=journaled.field))

@@ -12,10 +12,10 @@ Invariants:
       final status is missing.
 
 Failure modes:
-    - Draining: nothing more is read or sent; requests in flight finish; polling continues for 30 seconds.
-    - Aborting: polling stops as well.
-    - A fault of the whole run (`fail`) drains the run. It aborts the run if polling would fail as well. The reader
-      gets the fault after the last result.
+    - Draining: nothing more is read or sent. Requests in flight finish, and polling continues for 30 seconds.
+    - Aborting: polling stops too. Only requests in flight finish.
+    - `fail` stores the first fault of the whole run and drains the run. For an error in `ABORTING_ERRORS` it aborts
+      the run. The consumer of the results gets the fault after the last result.
 """
 
 from __future__ import annotations
@@ -78,17 +78,18 @@ COST_INTERVAL_SECONDS = 1.0
 """Time between two entries about the cost of the run in the journal."""
 
 SAME_REJECTIONS_MAX = 3
-"""Batches rejected completely for the same reason, with no accepted batch in between, that stop the run."""
+"""The run fails after this many complete rejections with one reason, with no accepted batch in between."""
 
 CLOCK_ERROR_MAX_MS = 3_600_000
 """Assumed error of the local clock until the server time is known."""
 UNTRACKED_MAX = 3
-"""Accepted requests in a row without a usable answer that stop the run: the next batches would be lost the same way."""
+"""The run fails after this many consecutive accepted requests without a batch id: the next would be lost as well."""
 
 UUID_PATTERN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 """Ids in a rejection reason, which are ignored when two reasons are compared."""
 ABORTING_ERRORS = (AuthenticationFailed, Forbidden, UnexpectedRedirect, NotSent, TokenBudgetExhausted)
 """Faults of the run after which polls would fail as well."""
+SUPERSEDED = "a later row of the same caller and receiver replaces it"
 STOPPED_BEFORE_SENDING = "the run stopped before it was sent"
 STOPPED_POLLING = "the run stopped before the final status was received"
 
@@ -187,7 +188,7 @@ class Isolation:
     field: str | None
     """Field that the server named, if any."""
     remaining: int
-    """Records of the batch that are neither accepted nor settled."""
+    """Records of the batch that are neither accepted nor recorded."""
     size: int
     """Records of the batch as planned."""
     error: TruecallerError
@@ -221,7 +222,7 @@ class Run:
         self.phase = Phase.RUNNING
         """Current phase."""
         self.fault: Exception | None = None
-        """First fault of the whole run; raised to the reader after the last result."""
+        """First fault of the whole run; raised to the consumer after the last result."""
         self.counters = Counters(state)
         """Counts of rows, outcomes and requests."""
         self.queue = WorkQueue()
@@ -235,7 +236,7 @@ class Run:
         self.first_poll = AdaptiveFirstPoll(options.poll)
         """Learned delay of the first status request."""
         self.result_queue = ResultQueue()
-        """Results that wait for the reader."""
+        """Results that wait for the consumer."""
         self.result_queue.delivered_count = self.counters.resolved
         self.wakeup = Wakeup()
         """Notified when anything changes that a worker or the intake waits for."""
@@ -250,7 +251,7 @@ class Run:
         self.batch_ids: set[str] = set()
         """All batch ids that the server gave in this run."""
         self.untracked = 0
-        """Accepted requests in a row without a usable answer."""
+        """Consecutive accepted requests without a batch id."""
         self.request_tasks: set[asyncio.Task[None]] = set()
         """Tasks that must never be cancelled: requests and the work that follows from their answers."""
         self.in_flight = 0
@@ -259,8 +260,8 @@ class Run:
         """Loop time of the latest end of a request."""
         self.source_exhausted = False
         """Whether the intake has ended; no more rows will be counted as read."""
-        self.source_has_more = False
-        """Whether the source still has rows although enough batches are queued; asks for more tokens."""
+        self.read_ahead_is_full = False
+        """Whether more batches are queued than the read-ahead target; another token is then requested."""
         self.server_reached = False
         """Whether any request reached the server in this run."""
         self.realtime_allowed = True
@@ -374,12 +375,15 @@ class Run:
         if not results:
             return
         final = final or not self.journal.resumable
-        # The journal first: otherwise, after a crash, the next run would produce a result that the reader already has.
-        is_recorded = final and await self.append(*settled_entries(results, seq))
+        # Write the journal first: otherwise, after a crash, the next run would give the consumer this result again.
+        is_recorded = final and await self.append(*outcome_entries(results, seq))
         self.deliver(results, final=is_recorded)
 
     def deliver(self, results: ResultList, *, final: bool) -> None:
-        """Count results that the journal has, and queue them for the reader."""
+        """Count results and queue them for the consumer.
+
+        `final=False` marks results that the journal does not contain.
+        """
         if not final:
             for result in [results] if isinstance(results, BatchResults) else results:
                 result.final = False
@@ -425,7 +429,7 @@ class Run:
     def fail(self, error: Exception) -> None:
         """Stop the run because of a fault; only the first fault is kept.
 
-        The run drains, or aborts if polls would fail as well (`ABORTING_ERRORS`).
+        The run drains. For an error in `ABORTING_ERRORS` it aborts, because polls would fail as well.
         """
         if self.phase is Phase.DONE or self.fault is not None:
             return
@@ -435,7 +439,7 @@ class Run:
         self.stop(abort=isinstance(error, ABORTING_ERRORS))
 
     def stop(self, *, abort: bool) -> None:
-        """Stop the run: settle queued batches as unsent, and limit polling.
+        """Stop the run: record queued batches as unsent, and limit polling.
 
         Args:
             abort: Stop polling now. If False, polling continues for `DRAIN_GRACE_SECONDS`.
@@ -447,7 +451,7 @@ class Run:
         self.on_stop()
         if first:
             self.deps.observer.event("campaign.stop_requested", {"open_records": self.counters.open})
-            self.start_request(self._settle_queued())
+            self.start_request(self._record_queued())
         if self.phase is Phase.ABORTING:
             self.start_request(self._stop_all_polling())
         elif self._grace is None:
@@ -455,13 +459,13 @@ class Run:
         self.wakeup.notify_all()
 
     async def requeue(self, batch: OutgoingBatch) -> None:
-        """Queue a planned batch; if the run has stopped, settle it instead."""
+        """Queue a planned batch; if the run has stopped, record it as unsent instead."""
         if self.running:
             self.queue.add(batch, self.now())
         else:
-            await self.settle_unsent([batch])
+            await self.record_stopped([batch])
 
-    async def settle_unsent(self, batches: Iterable[OutgoingBatch]) -> None:
+    async def record_stopped(self, batches: Iterable[OutgoingBatch]) -> None:
         """Record the results of batches that are not sent in this run, as not final.
 
         The outcome is `unsent`, or `unknown` if an earlier answer for the batch was lost.
@@ -472,13 +476,14 @@ class Run:
             if batch.lost_answers:
                 outcome, reason = Outcome.UNKNOWN, "the answer was lost, and the run stopped before it was sent again"
             elif isolation is not None:
-                reason = f"the run stopped before it was sent alone; its batch was refused: {isolation.reason}"
+                reason = f"the run stopped before it was sent alone; its batch was rejected: {isolation.reason}"
             await self.record_results(self.results(batch, range(len(batch)), outcome, reason), batch.seq, final=False)
 
     async def release_pairs(self, batch: OutgoingBatch) -> None:
-        """Release the pair order of a settled batch, so that later batches of the same pairs may be sent.
+        """Release the pair order of a batch that was accepted, recorded or emptied.
 
-        Parts of a rejected batch release the order of the whole batch when the last part is settled.
+        Later batches of the same pairs may then be sent. Parts of a rejected batch release the order of the whole
+        batch with the last part.
         """
         if batch.root_batch is not None:
             self.queue.unblock(batch.seq, self.now())
@@ -497,14 +502,14 @@ class Run:
         self.wakeup.notify_all()
 
     def count_full_rejection(self, reason: str, error: TruecallerError) -> None:
-        """Count a batch that was rejected completely; fail the run after `SAME_REJECTIONS_MAX` for one reason."""
+        """Count a complete rejection; fail the run after `SAME_REJECTIONS_MAX` with one reason."""
         same_reason = UUID_PATTERN.sub("", reason)
         self.rejections[same_reason] += 1
         if self.rejections[same_reason] >= SAME_REJECTIONS_MAX:
             self.fail(error)
 
     def count_untracked(self, error: TruecallerError) -> None:
-        """Count an accepted request without a usable answer; fail the run after `UNTRACKED_MAX` in a row."""
+        """Count an accepted request without a batch id; fail the run after `UNTRACKED_MAX` consecutive ones."""
         self.untracked += 1
         if self.untracked >= UNTRACKED_MAX:
             self.fail(error)
@@ -572,8 +577,8 @@ class Run:
         while self.recently_sent and self.recently_sent[0][0] < now - RATE_WINDOW_SECONDS:
             self.recently_sent.popleft()
 
-    async def _settle_queued(self) -> None:
-        await self.settle_unsent(self.queue.remove_all())
+    async def _record_queued(self) -> None:
+        await self.record_stopped(self.queue.remove_all())
 
     async def _stop_all_polling(self) -> None:
         # A copy: `stop_polling` removes entries, and polls in flight may do so during its await.
@@ -603,7 +608,7 @@ def _do_nothing() -> None:
 _outcome_key = attrgetter("outcome", "reason", "field", "attempts", "possibly_duplicated")
 
 
-def settled_entries(results: ResultList, seq: int | None) -> list[RowsSettled]:
+def outcome_entries(results: ResultList, seq: int | None) -> list[RowsSettled]:
     """Return the journal entries for these results: one entry for all rows with equal outcomes."""
     if isinstance(results, BatchResults):
         if results.is_plain:

@@ -11,7 +11,7 @@ token cooldown, discard the token, isolate bad records, or record outcomes.
 from __future__ import annotations
 
 from truecaller_async.engine.isolation import BatchRejection, handle_rejected_push, isolate, switch_to_bisect
-from truecaller_async.engine.run import STOPPED_POLLING, Phase, Run, TrackedBatch
+from truecaller_async.engine.run import STOPPED_POLLING, SUPERSEDED, Phase, Run, TrackedBatch
 from truecaller_async.errors import (
     APIStatusError,
     AuthenticationFailed,
@@ -169,7 +169,7 @@ class Sender:
         run.record_sent(len(batch))
         run.last_sent_at = run.now()
         schedule = PollSchedule(run.options.poll, run.now(), run.first_poll.delay)
-        # Tracked before the await below: if the run aborts there, `stop_polling` settles the batch.
+        # Tracked before the await below: if the run aborts there, `stop_polling` records the batch.
         run.accepted[batch.seq] = tracked = TrackedBatch(batch, answer.batch_id, schedule, range(len(batch)))
         await run.release_pairs(batch)
         # The abort may have come before the batch was tracked. A second `stop_polling` does nothing.
@@ -239,9 +239,7 @@ class Sender:
             return
         if options.same_pair == "keep_last":
             removed = batch.remove(run.pairs.superseded(batch))
-            await run.record_results(
-                run.removed_results(batch, removed, Outcome.UNKNOWN, "a later row replaces it"), batch.seq
-            )
+            await run.record_results(run.removed_results(batch, removed, Outcome.UNKNOWN, SUPERSEDED), batch.seq)
         batch.apply(BatchEvent.RESEND)
         batch.not_before = run.now() + full_jitter(
             batch.lost_answers, run.deps.retry.initial, run.deps.retry.cap, run.deps.rng
@@ -263,7 +261,7 @@ class Sender:
             return
         run.fail(error)
         outcome = Outcome.UNKNOWN if batch.lost_answers else Outcome.UNSENT
-        await self._record_common_outcome(batch, outcome, f"refused, and the run stopped: {error}", final=False)
+        await self._record_common_outcome(batch, outcome, f"rejected, and the run stopped: {error}", final=False)
 
     async def _record_common_outcome(
         self, batch: OutgoingBatch, outcome: Outcome, reason: str | None = None, *, final: bool = True
@@ -277,7 +275,7 @@ class Sender:
 def rejection_reason(error: TruecallerError) -> tuple[str, str | None]:
     """Return the reason and the field that the server named."""
     if isinstance(error, PushRejected):
-        return error.message or "refused without a reason", error.field
+        return error.message or "rejected without a reason", error.field
     if isinstance(error, APIStatusError):
         return error.message or str(error), error.field
     return str(error), None

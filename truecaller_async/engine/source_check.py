@@ -7,7 +7,7 @@ Algorithm:
 
 Invariants:
     - An abandoned batch (lost answer, not resent) may be sent now if the policy or the operator allows it. Its records
-      that have a later row of the same pair are not sent: they would replace the newer record.
+      that have a later row of the same pair are superseded: sent now, they would replace the newer record.
     - If the later rows cannot be read again, the whole batch is withheld.
 
 Failure modes:
@@ -40,7 +40,7 @@ PAGE_SIZE = 256
 """Blocks of rows read from the journal at once."""
 
 UNPACK_MAX = 4
-"""Positions up to which a compressed file is unpacked once per position; above, it is read from the start once."""
+"""Most positions for which a compressed file is unpacked once each; for more, the whole file is read once."""
 
 ROW_MAX = 2**63
 """Greater than every row number; means "no row"."""
@@ -54,10 +54,10 @@ class RecoveredRows:
     """Reader at the position where reading continues; None if nothing is left to read."""
     originals: dict[int, CallRecord] = attrs.field(factory=dict)
     """Records of the open batches, by row."""
-    outdated: set[int] = attrs.field(factory=set)
-    """Rows that must not be sent again, because a later row replaces them."""
+    superseded: set[int] = attrs.field(factory=set)
+    """Rows that must not be sent again, because a later row of the same pair replaces them."""
     withheld: frozenset[int] = frozenset()
-    """Numbers of batches that are not sent, because later rows cannot be checked."""
+    """Numbers of batches that are not sent, because the later rows cannot be read again."""
 
     async def aclose(self) -> None:
         """Close the reader, if there is one."""
@@ -77,7 +77,7 @@ async def reread_open_rows(run: Run, source: object, *, is_unchanged: bool) -> R
     Raises:
         SourceChanged: A row differs.
         SourceError: The source cannot be read.
-        ConfigError: The source does not fit.
+        ConfigError: The source has another type, or cannot be read from a position.
         JournalError: The records of an open batch are neither in the source nor in the journal.
     """
     if source is None:
@@ -136,10 +136,7 @@ class _SourceCheck:
         self._dedupe_from = self._first_dedupe_row()
 
     def _is_slow_to_seek(self) -> bool:
-        """Return whether reading the whole file is faster than seeking.
-
-        A compressed file is unpacked from its start for each position.
-        """
+        """Return whether the file is compressed and more than `UNPACK_MAX` positions are needed."""
         starts = {batch.source_start.row for batch in self._state.open}
         source = self._source
         return isinstance(source, FileSource) and source.name.endswith(".gz") and len(starts) > UNPACK_MAX
@@ -198,14 +195,14 @@ class _SourceCheck:
     def _record_row(self, number: int, record: CallRecord) -> None:
         if number in self._needed:
             self._recovered.originals[number] = record
-        may_outdate = bool(self._abandoned_rows) and number > self._abandoned_from
-        normalised = self._canonical_if_valid(record) if may_outdate or number > self._dedupe_from else None
+        may_supersede = bool(self._abandoned_rows) and number > self._abandoned_from
+        normalised = self._canonical_if_valid(record) if may_supersede or number > self._dedupe_from else None
         if normalised is None:
             return
         if number > self._dedupe_from:
             self._run.dedupe.is_repeat(normalised)
-        if may_outdate:
-            self._mark_outdated(number, normalised)
+        if may_supersede:
+            self._mark_superseded(number, normalised)
 
     def _canonical_if_valid(self, record: CallRecord) -> CallRecord | None:
         """Return the canonical record; None if it was invalid and therefore never sent."""
@@ -214,8 +211,8 @@ class _SourceCheck:
         normalised, problems = preflight(record, self._run.server_now_ms())
         return normalised if all(problem.rule == RULE_PAST for problem in problems) else None
 
-    def _mark_outdated(self, number: int, record: CallRecord) -> None:
-        """Mark abandoned rows that this later row of the same pair makes outdated.
+    def _mark_superseded(self, number: int, record: CallRecord) -> None:
+        """Mark abandoned rows that this later row of the same pair supersedes.
 
         A later row that is still queued itself marks nothing. Nor does an equal record: it was usually a duplicate that
         was not sent, and the order of equal records does not matter.
@@ -224,10 +221,10 @@ class _SourceCheck:
         if number in self._abandoned_rows:
             self._pairs[pair].append((number, record))
         elif number not in self._unsent:
-            self._recovered.outdated.update(row for row, earlier in self._pairs.get(pair, ()) if earlier != record)
+            self._recovered.superseded.update(row for row, earlier in self._pairs.get(pair, ()) if earlier != record)
 
     async def _continue_reader(self) -> RowReader | None:
-        """Return the reader after the last row that was read; None if the source had ended there."""
+        """Return the reader at the resume position; None if the source ended there in the earlier run."""
         position = self._state.position
         if self._is_file and (self.reader is None or self._row_read != position.row):
             await self._close()

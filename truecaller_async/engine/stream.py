@@ -140,7 +140,7 @@ class CampaignStream:
         Returns when every record has its result.
 
         Raises:
-            ConfigError: The block is not entered yet. The fault of the run is raised by the iteration.
+            ConfigError: The block is not entered yet. The iteration raises the fault of the run, not this method.
         """
         run = self._running()
         run.stop(abort=True)
@@ -275,7 +275,10 @@ class CampaignStream:
 
 
 def _service_is_degraded(run: Run) -> bool:
-    """Return whether the service limits the run: it does not answer, or the breaker restricts requests."""
+    """Return whether the service limits the run.
+
+    It does not answer, or the circuit breaker or the retry budget restricts requests.
+    """
     guard = run.deps.guard
     if guard.is_open or (guard.is_degraded and not guard.last_answer_was_good):
         return True

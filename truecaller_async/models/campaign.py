@@ -123,7 +123,11 @@ class Progress:
     limited_by: str | None = None
     """Cause that limits the rate, or None.
 
-    "service" (degraded or not answering), "limits", "source", "reader", or "max_unresolved".
+    - "service": it does not answer, or the circuit breaker or the retry budget restricts requests.
+    - "limits": the rate limits of the live tokens.
+    - "source": the source has no row ready.
+    - "reader": the caller does not take the results fast enough; more than half of `max_unresolved` wait.
+    - "max_unresolved": so many rows are read and not delivered, most of them without a result.
     """
     finished: bool = False
     """Whether the run has ended."""

@@ -152,7 +152,7 @@ class RecordResult:
     record_id: str | None = None
     """Id that the server gave to the record."""
     attempts: int = 0
-    """Number of times that the record was sent."""
+    """Number of attempts that may have reached the server; attempts that ended with `NotSent` are not counted."""
     possibly_duplicated: bool = False
     """True exactly if an attempt was ambiguous and the record was sent again."""
     final: bool = True

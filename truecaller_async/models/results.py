@@ -39,7 +39,7 @@ class BatchResults:
     batch_id: str
     """Id of the batch."""
     attempts: int
-    """Number of times that the batch was sent."""
+    """Number of attempts that may have reached the server; attempts that ended with `NotSent` are not counted."""
     possibly_duplicated: bool
     """Whether an attempt was ambiguous and the batch was sent again."""
     is_plain: bool = False

@@ -1,4 +1,4 @@
-"""The calls of the API in groups, and how a call is made."""
+"""Resources of the client, one per group of API calls, and the executor that sends their requests."""
 
 from truecaller_async.resources.api_context import ApiContext
 from truecaller_async.resources.batches import Batches

@@ -41,12 +41,12 @@ class ApiContext:
         """Make a call with a token of the pool. `deadline` is on the loop's clock. See `pooled_call`."""
         return await PooledCall(self.executor, self.pool, self.settings, request, read, deadline).run()
 
-    async def download(self, link: Secret, write: Write, *, hosts: Collection[str], cap: int) -> None:
-        """Download the file behind a link, in one try and without a token."""
-        await self.executor.download(link, write, self.settings.timeouts, hosts=hosts, cap=cap)
+    async def download(self, link: Secret, write: Write, *, hosts: Collection[str], max_bytes: int) -> None:
+        """Download the file behind a link, in one attempt and without a token."""
+        await self.executor.download(link, write, self.settings.timeouts, hosts=hosts, max_bytes=max_bytes)
 
     async def attempt(self, request: Request, token: Token, read: Callable[[Answer], T]) -> T:
-        """Make one try with this token. For campaigns, which have a retry policy of their own."""
+        """Make one attempt with this token. For campaigns, which have their own retry policy."""
         return await self.executor.attempt(request, token, self.settings.timeouts, read)
 
     def warn_deprecated(self, call: str, advice: str) -> None:

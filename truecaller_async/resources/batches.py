@@ -1,4 +1,4 @@
-"""Submit batches of up to 500 records by hand, read their status, and wait until they are final."""
+"""Submit single batches of up to 500 records, read their status, and wait until they are final."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from truecaller_async.validation.record_rules import preflight
 
 
 class Batches:
-    """`client.batches`: batches by hand. For more than a few batches use `client.push_many`."""
+    """`client.batches`: single batches. For more than a few batches use `client.push_many`."""
 
     def __init__(self, context: ApiContext) -> None:
         self._context = context
@@ -41,8 +41,8 @@ class Batches:
             ValidationError: Records are wrong; it has the problems of all of them. Nothing was sent.
             ResponseLost: The answer was lost. The batch may have been accepted.
             ServerError: The server answered 5xx. The batch may have been accepted.
-            DecodeError: The batch was accepted, and its id is not readable.
-            APIStatusError: The server refused the batch; see its subclasses.
+            DecodeError: The batch was accepted, but its id cannot be decoded.
+            APIStatusError: The server rejected the batch; see its subclasses.
             TruecallerError: No request could be sent: `NotSent`, `TokenBudgetExhausted`, `WaitTooLong`, `ClientClosed`.
         """
         self._context.warn_version("batches.submit")
@@ -103,7 +103,11 @@ class Batches:
             else:
                 if status.records and all(record.outcome is not None for record in status.records):
                     return status
-        raise DeadlineExceeded(f"the batch is not final after {timer.span:g} s; it may still resolve", sent="yes")
+        raise DeadlineExceeded(
+            f"the batch is not final, and no further poll fits into {timer.span:g} s. It may still become final; "
+            "call wait() again",
+            sent="yes",
+        )
 
     async def attempt_submit(self, records: RecordColumns, token: Token) -> Batch:
         """Submit canonical records in one attempt with this token. Raises its error. For campaigns."""

@@ -34,7 +34,7 @@ class Calls:
 
         Raises:
             ValidationError: The record or the deadline is wrong. Nothing was sent.
-            PushRejected: The server refused the record.
+            PushRejected: The server rejected the record.
             ResponseLost: The answer was lost. The record may have been applied.
             DeadlineExceeded: The deadline passed, or would.
             TokenBudgetExhausted: There is no token, and none can be made before the deadline.

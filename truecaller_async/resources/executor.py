@@ -1,12 +1,13 @@
-"""Send single requests: one try each, observed, counted and guarded by the circuit breaker.
+"""Send single requests: one attempt each, observed, counted and guarded by the circuit breaker.
 
 Purpose:
-    `attempt()` is one try with a given token: send, decode, inform the observer. Campaigns use only this, because they
-    have a retry policy of their own. All other calls go through `pooled_call`, new tokens through `minting_call`.
+    `attempt()` makes one attempt with a given token: it sends, decodes and informs the observer. Campaigns call it
+    directly, because they have their own retry policy. All other calls use `pooled_call`, new tokens `minting_call`.
 Invariants:
-    - All requests of a client, also those of its campaigns, share one `ServiceGuard`. A retry draws on its budget.
-      While its breaker is open, a call waits for its turn to probe, up to its deadline or the total of its policy.
-    - Each answer of the API itself also sets the clock of the server (`server_time()`).
+    - All requests of a client and of its campaigns share one `ServiceGuard`. A retry uses the retry budget of the
+      guard. While the breaker is open, a call waits until it may probe, at most until its deadline or for the `total`
+      of its retry policy.
+    - The `Date` of each answer of the API updates the server clock (`server_time()`).
 """
 
 from __future__ import annotations
@@ -68,18 +69,18 @@ class RequestExecutor:
         return wall + self._server_clock.offset(loop_time(), wall)
 
     def server_time_is_known(self) -> bool:
-        """Return whether `server_time()` is certain enough to decide by."""
+        """Return whether `server_time()` is exact enough to decide whether a window has closed."""
         return self._server_clock.is_sure(loop_time(), self._clock.wall())
 
     async def attempt(
         self, request: Request, token: Token | None, timeouts: Timeouts, read: Callable[[Answer], T]
     ) -> T:
-        """Make one try.
+        """Make one attempt.
 
         Args:
             request: The request, without a token.
             token: The token to send it with, if any.
-            timeouts: The timeouts of this try, in seconds.
+            timeouts: The timeouts of this attempt, in seconds.
             read: Decodes the answer, or raises its error.
 
         Returns:
@@ -94,17 +95,17 @@ class RequestExecutor:
         return await self._observed(request.call, token_id, self._transport.send(request, timeouts), read)
 
     async def download(
-        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], cap: int
+        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], max_bytes: int
     ) -> None:
-        """Download the file behind a link, in one try and without a token. See `Transport.download`."""
+        """Download the file behind a link, in one attempt and without a token. See `Transport.download`."""
         await self._observed(
             "download",
             None,
-            self._transport.download(link, write, timeouts, hosts=hosts, cap=cap),
+            self._transport.download(link, write, timeouts, hosts=hosts, max_bytes=max_bytes),
             lambda answer: read_download(answer, now=self._clock.wall()),
         )
 
-    async def wait_for_breaker(
+    async def wait_for_guard(
         self,
         retries: Retries,
         deadline: float | None = None,
@@ -115,15 +116,15 @@ class RequestExecutor:
         """Wait until a grant may be available.
 
         Args:
-            retries: The call for which the grant is.
+            retries: Retry state of the call that needs the grant.
             deadline: The caller's deadline, on the loop's clock.
             may_probe: Whether this call may be the one that probes an open breaker.
             is_closed: Whether the client was closed meanwhile.
 
         Raises:
-            TruecallerError: The last failure of the call, if the wait would end too late.
-            DeadlineExceeded: The same for a first try that the caller's deadline bounds.
-            WaitTooLong: The same for a first try that the retry policy bounds.
+            TruecallerError: The last failure of the call, if a retry cannot start in time.
+            DeadlineExceeded: The first attempt cannot start before the caller's deadline.
+            WaitTooLong: The first attempt cannot start within the `total` of the retry policy.
             ClientClosed: The client was closed.
         """
         while True:
@@ -140,8 +141,8 @@ class RequestExecutor:
                     raise retries.last_failure
                 if retries.end == deadline:
                     raise DeadlineExceeded(
-                        "the deadline passed before sending: the service fails, and is only probed until it recovers; "
-                        f"the next probe is in {wait:.1f} s. Try again later."
+                        f"the service fails and is only probed. The next probe is in {wait:.1f} s, after the deadline; "
+                        "nothing was sent. Try again later"
                     )
                 raise WaitTooLong(wait, max(left, 0.0))
             # In short steps: the breaker may close early, and another request may take the probe.

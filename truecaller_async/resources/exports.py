@@ -39,7 +39,7 @@ class _Target:
     path: Path
     overwrite: bool
     hosts: tuple[str, ...]
-    cap: int
+    max_bytes: int
 
 
 class Exports:
@@ -56,13 +56,13 @@ class Exports:
         from_date: datetime,
         hosts: Collection[str] = (),
         overwrite: bool = False,
-        cap: int = FILE_MAX_BYTES,
+        max_bytes: int = FILE_MAX_BYTES,
     ) -> Path:
         """Save the answers of a feedback campaign to a file.
 
         From "Truecaller for Business: Export user feedback", deprecated: warns `TruecallerDeprecationWarning`. The form
         of the file is not documented. It is written beside `path`, with `.part` at the end of its name, and renamed
-        when it is complete; after an error there is no file. The download is tried once.
+        when it is complete; after an error, `path` is unchanged. The download is tried once.
 
         Args:
             survey_id: The id of the feedback campaign.
@@ -71,7 +71,7 @@ class Exports:
             hosts: Hosts that the file may come from, such as "files.example" or "files.example:8443", besides the API's
                 own host and hosts below truecaller.com.
             overwrite: Whether an existing file is replaced.
-            cap: The maximum size of the file, in bytes.
+            max_bytes: The maximum size of the file, in bytes.
 
         Returns:
             The path.
@@ -79,13 +79,13 @@ class Exports:
         Raises:
             ValidationError: An argument is wrong, or the file exists and `overwrite` is False. Nothing was sent.
             ConfigError: The link leads to another host, or the file cannot be written.
-            DecodeError: The answer has no link, or the file is larger than `cap`.
+            DecodeError: The answer has no link, or the file is larger than `max_bytes`.
             APIStatusError: The server answered with an error; see its subclasses.
             TruecallerError: No answer: `TransportError`, `TokenBudgetExhausted`, `WaitTooLong`, `ClientClosed`.
         """
         self._context.warn_deprecated("exports.user_feedback", ADVICE)
         request = user_feedback_request(self._context.account, survey_id, from_date)
-        return await self._save(request, _target(path, overwrite, hosts, cap))
+        return await self._save(request, _target(path, overwrite, hosts, max_bytes))
 
     async def call_me_back(
         self,
@@ -96,12 +96,12 @@ class Exports:
         unit: Unit = "seconds",
         hosts: Collection[str] = (),
         overwrite: bool = False,
-        cap: int = FILE_MAX_BYTES,
+        max_bytes: int = FILE_MAX_BYTES,
     ) -> Path:
         """Save the call-me-back log to a file.
 
         From "Truecaller for Business: Export call me back", deprecated: warns `TruecallerDeprecationWarning`. The file
-        is written as by `user_feedback`.
+        is written as in `user_feedback`.
 
         Args:
             path: The path of the new file.
@@ -109,33 +109,33 @@ class Exports:
             end: The end of the log; an aware datetime.
             unit: The unit in which both are sent, "seconds" or "milliseconds". The documentation contradicts itself:
                 its examples are in seconds, its text says milliseconds.
-            hosts: As `user_feedback`.
-            overwrite: As `user_feedback`.
-            cap: As `user_feedback`.
+            hosts: As in `user_feedback`.
+            overwrite: As in `user_feedback`.
+            max_bytes: As in `user_feedback`.
 
         Returns:
             The path.
 
         Raises:
-            TruecallerError: As `user_feedback`.
+            TruecallerError: As in `user_feedback`.
         """
         self._context.warn_deprecated("exports.call_me_back", ADVICE)
         request = call_me_back_request(self._context.account, start, end, unit)
-        return await self._save(request, _target(path, overwrite, hosts, cap))
+        return await self._save(request, _target(path, overwrite, hosts, max_bytes))
 
     async def _save(self, request: Request, target: _Target) -> Path:
         async with PartFile(target.path, overwrite=target.overwrite) as part:
             link = await self._context.call(request, self._read)
-            await self._context.download(link, part.write, hosts=target.hosts, cap=target.cap)
+            await self._context.download(link, part.write, hosts=target.hosts, max_bytes=target.max_bytes)
         return target.path
 
     def _read(self, answer: Answer) -> Secret:
         return read_export(answer, now=self._context.clock.wall())
 
 
-def _target(path: str | PathLike[str], overwrite: bool, hosts: Collection[str], cap: int) -> _Target:
-    raise_problems(_check_path(path), check_hosts(hosts), check_int("cap", cap))
-    return _Target(Path(path), overwrite, tuple(hosts), cap)
+def _target(path: str | PathLike[str], overwrite: bool, hosts: Collection[str], max_bytes: int) -> _Target:
+    raise_problems(_check_path(path), check_hosts(hosts), check_int("max_bytes", max_bytes))
+    return _Target(Path(path), overwrite, tuple(hosts), max_bytes)
 
 
 def _check_path(path: object) -> Problem | None:

@@ -9,7 +9,7 @@ from truecaller_async.models import Answer, FeatureSet, Page
 from truecaller_async.protocol.number_requests import Id, Paging, feature_sets_request
 from truecaller_async.protocol.responses import read_feature_sets
 from truecaller_async.resources.api_context import ApiContext
-from truecaller_async.resources.pagination import Listed, Listing
+from truecaller_async.resources.pagination import ListedKind, Listing
 
 
 class FeatureSets:
@@ -58,7 +58,7 @@ class FeatureSets:
         async def fetch(number: int) -> Page[FeatureSet]:
             return await self._context.call(build(Paging(number, limit)), self._read)
 
-        return Listing(Listed("feature sets", fetch, attrgetter("id")), page, limit)
+        return Listing(ListedKind("feature sets", fetch, attrgetter("id")), page, limit)
 
     def _read(self, answer: Answer) -> Page[FeatureSet]:
         return read_feature_sets(answer, now=self._context.clock.wall())

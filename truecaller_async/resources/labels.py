@@ -9,7 +9,7 @@ from truecaller_async.models import Answer, Label, Page
 from truecaller_async.protocol.requests import labels_request
 from truecaller_async.protocol.responses import read_labels
 from truecaller_async.resources.api_context import ApiContext
-from truecaller_async.resources.pagination import Listed, Listing
+from truecaller_async.resources.pagination import ListedKind, Listing
 
 
 class Labels:
@@ -42,7 +42,7 @@ class Labels:
         async def fetch(number: int) -> Page[Label]:
             return await self._context.call(build(page=number), self._read)
 
-        return Listing(Listed("labels", fetch, attrgetter("id")), page, limit)
+        return Listing(ListedKind("labels", fetch, attrgetter("id")), page, limit)
 
     def _read(self, answer: Answer) -> Page[Label]:
         return read_labels(answer, now=self._context.clock.wall())

@@ -1,9 +1,9 @@
-"""Request a new token, with retries that are paid from the budget of new tokens.
+"""Request a new token; each request uses one of the 10 token requests that are allowed in 30 minutes.
 
 Algorithm:
-    - not sent: the claim is refunded, and the request repeated after a backoff;
-    - 5xx, or a lost answer: a token may have been made, so at most one more request follows;
-    - anything else ends the mint. What the claim raises ends it too.
+    - not sent: the claim is refunded, and the request is repeated after a backoff;
+    - 5xx, or a lost answer: a token may have been created, so at most one more request follows;
+    - another error, or an error of the claim, ends the call.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from truecaller_async.protocol.requests import mint_request
 from truecaller_async.protocol.responses import read_mint
 from truecaller_async.resilience.service_guard import Grant
 from truecaller_async.resources.executor import ClientSettings, RequestExecutor
-from truecaller_async.resources.retry import NextTry, Retries, call_with_retries
+from truecaller_async.resources.retry import NextAttempt, Retries, call_with_retries
 from truecaller_async.tokens import MintBudgetClaim
 
 
 class MintingCall:
-    """One mint, with all its requests. Each is claimed before it is sent."""
+    """Request for one new token, with retries. Each request is claimed before it is sent."""
 
     def __init__(
         self, executor: RequestExecutor, settings: ClientSettings, clock: Clock, claim: MintBudgetClaim
@@ -38,9 +38,9 @@ class MintingCall:
 
     async def _acquire(self) -> Grant:
         while True:
-            # Each probe that fails costs a claim, so only a token that everything waits for is worth one.
-            await self._executor.wait_for_breaker(self._retries, may_probe=self._claim.is_urgent)
-            # The claim may wait for the budget. So it comes before the grant, which must not lie idle.
+            # A failed probe costs a claim, so probe only if no token is live and requests wait for one.
+            await self._executor.wait_for_guard(self._retries, may_probe=self._claim.is_urgent)
+            # Claim before the grant: the claim may wait for the budget, and a grant must not stay unused meanwhile.
             await self._claim.claim()
             grant = self._executor.guard.try_acquire(loop_time(), is_retry=self._retries.is_retry)
             if grant is not None:
@@ -51,13 +51,13 @@ class MintingCall:
         attempt = self._executor.attempt(self._request, None, self._settings.timeouts, self._decode)
         return await self._executor.send_with_grant(grant, attempt)
 
-    async def _after_failure(self, _: Grant, error: TruecallerError) -> NextTry:
+    async def _after_failure(self, _: Grant, error: TruecallerError) -> NextAttempt:
         if isinstance(error, NotSent):
             await self._claim.refund()
-            return NextTry.AFTER_BACKOFF if error.retryable else NextTry.NONE
+            return NextAttempt.AFTER_BACKOFF if error.retryable else NextAttempt.NONE
         if isinstance(error, ServerError | ResponseLost) and not self._claim.is_exhausted:
-            return NextTry.AFTER_BACKOFF
-        return NextTry.NONE
+            return NextAttempt.AFTER_BACKOFF
+        return NextAttempt.NONE
 
     def _decode(self, answer: Answer) -> Secret:
         return read_mint(answer, now=self._clock.wall())

@@ -20,7 +20,7 @@ from truecaller_async.protocol.number_requests import Id, Paging, delist_request
 from truecaller_async.protocol.responses import read_number_job, read_numbers
 from truecaller_async.redaction import VALUE_MAX_CHARS, redact
 from truecaller_async.resources.api_context import ApiContext
-from truecaller_async.resources.pagination import Listed, Listing
+from truecaller_async.resources.pagination import ListedKind, Listing
 from truecaller_async.resources.poll_timer import PollTimer
 from truecaller_async.validation.number_lists import clean_numbers, merge_jobs, split_numbers
 
@@ -95,7 +95,7 @@ class Numbers:
             The job. Its `status` is "pending" if it was accepted.
 
         Raises:
-            ValidationError: Numbers are wrong; it has all of them by their index. Nothing was sent.
+            ValidationError: Numbers are wrong; it lists each with its index. Nothing was sent.
             Forbidden: The key has no access to number management.
             ResponseLost: The answer was lost. The job may have been accepted.
             NumberJobIncomplete: A request failed after an earlier one was answered; it has the answers so far.
@@ -155,7 +155,7 @@ class Numbers:
             except DeadlineExceeded:
                 break
         raise DeadlineExceeded(
-            f"{wanted.missing()}, and no further poll fits into the {timer.span:g} s. They may be listed later.",
+            f"{wanted.missing()}, and no further poll fits into the {timer.span:g} s. They may be listed later",
             sent="yes",
         )
 
@@ -167,7 +167,7 @@ class Numbers:
         async def fetch(number: int) -> Page[Number]:
             return await self._context.call(build(Paging(number, paging.limit)), self._read_page, deadline)
 
-        return Listing(Listed("numbers", fetch, NUMBER_IDENTITY), paging.page, paging.limit)
+        return Listing(ListedKind("numbers", fetch, NUMBER_IDENTITY), paging.page, paging.limit)
 
     async def _change(
         self, build: Callable[[str, Id, Sequence[str]], Request], feature_set_id: Id, numbers: Iterable[str]

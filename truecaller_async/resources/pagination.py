@@ -32,7 +32,7 @@ Item = TypeVar("Item")
 
 
 @attrs.frozen
-class Listed(Generic[Item]):
+class ListedKind(Generic[Item]):
     """One kind of item that can be listed."""
 
     name: str
@@ -51,7 +51,7 @@ class Listing(Generic[Item]):
     Both raise what the call that made the listing raises, and `DecodeError` if the server repeats its pages.
     """
 
-    def __init__(self, listed: Listed[Item], page: int, limit: int | None) -> None:
+    def __init__(self, listed: ListedKind[Item], page: int, limit: int | None) -> None:
         self._listed = listed
         self._page = page
         self._limit = limit
@@ -74,7 +74,7 @@ class Listing(Generic[Item]):
 class _Pages(Generic[Item]):
     """One loop over the pages. `_number` is the next page; None after the last."""
 
-    def __init__(self, listed: Listed[Item], number: int, limit: int | None) -> None:
+    def __init__(self, listed: ListedKind[Item], number: int, limit: int | None) -> None:
         self._listed = listed
         self._number: int | None = number
         self._limit = limit
@@ -105,7 +105,7 @@ class _Pages(Generic[Item]):
         if is_last or self._skipped_one:
             raise DecodeError(
                 f"the server repeats a page: page {number} of the {self._listed.name} has the items of an earlier one. "
-                "The items before are correct; whether there are more is unknown."
+                "The items before are correct; whether there are more is unknown"
             )
         self._skipped_one = True
         return False
@@ -135,7 +135,7 @@ class _Items(Generic[Item]):
         return next(self._items)
 
 
-async def _fetch(listed: Listed[Item], number: int) -> Page[Item]:
+async def _fetch(listed: ListedKind[Item], number: int) -> Page[Item]:
     page = await listed.fetch(number)
     return page if page.page is not None else attrs.evolve(page, page=number)
 

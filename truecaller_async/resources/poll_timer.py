@@ -1,4 +1,4 @@
-"""Time the polls of one wait.
+"""Schedule the polls of one `wait`.
 
 timer = PollTimer(policy, timeout, rng)
 async for _ in timer:    # sleeps until the next poll is due

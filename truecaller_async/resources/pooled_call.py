@@ -1,10 +1,10 @@
-"""Make one call with a token of the pool: wait for a permit, try, and repeat it if that is safe.
+"""Make one call with a token of the pool: wait for a permit, send it, and repeat it if that is safe.
 
 Algorithm:
-    What follows a failed try:
+    What follows a failed attempt:
     - not sent: retry after a backoff, for every call;
     - 429: retry at once with another token, while this one is in cooldown;
-    - refused token: retry once, with another token;
+    - rejected token: retry once, with another token;
     - 5xx, lost or unreadable answer: retry after a backoff, reads only. A write is not repeated, because it may have
       been applied; `ResponseLost` says so.
 """
@@ -32,7 +32,7 @@ from truecaller_async.options import COOLDOWN_MAX_SECONDS
 from truecaller_async.resilience.backoff import cooldown_seconds
 from truecaller_async.resilience.service_guard import Grant
 from truecaller_async.resources.executor import ClientSettings, RequestExecutor
-from truecaller_async.resources.retry import NextTry, Retries, call_with_retries
+from truecaller_async.resources.retry import NextAttempt, Retries, call_with_retries
 from truecaller_async.tokens import TokenPool
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ Result = TypeVar("Result")
 
 
 class PooledCall(Generic[T]):
-    """One call to the API, with all its tries. `deadline` is on the loop's clock."""
+    """One call to the API, with all its attempts. `deadline` is on the loop's clock."""
 
     def __init__(
         self,
@@ -58,18 +58,18 @@ class PooledCall(Generic[T]):
         self._read = read
         self._deadline = deadline
         self._retries = Retries(settings.retry, executor.rng, deadline)
-        self._refusals = 0
+        self._token_rejections = 0
 
     async def run(self) -> T:
-        """Return the decoded answer, or raise the error of the last try."""
+        """Return the decoded answer, or raise the error of the last attempt."""
         return await call_with_retries(self._retries, self._acquire, self._send, self._after_failure)
 
     async def _acquire(self) -> tuple[Token, Grant]:
         executor, retries = self._executor, self._retries
         while True:
-            await executor.wait_for_breaker(retries, self._deadline, is_closed=lambda: self._pool.binding.closed)
+            await executor.wait_for_guard(retries, self._deadline, is_closed=lambda: self._pool.binding.closed)
             token = await self._permit()
-            # The grant last: a grant that waits for a permit would keep others from the probe.
+            # Acquire the grant last: while a call with a probe grant waits for a permit, no other call can probe.
             grant = executor.guard.try_acquire(loop_time(), is_retry=retries.is_retry)
             if grant is not None:
                 return token, grant
@@ -98,17 +98,17 @@ class PooledCall(Generic[T]):
         self._pool.record_success(token.token_id)
         return result
 
-    async def _after_failure(self, acquired: tuple[Token, Grant], error: TruecallerError) -> NextTry:
+    async def _after_failure(self, acquired: tuple[Token, Grant], error: TruecallerError) -> NextAttempt:
         token, _ = acquired
         if isinstance(error, AuthenticationFailed):
             await self._pool.discard(token.token_id, error)
-            self._refusals += 1
-            is_last = self._refusals > 1 or self._settings.retry.attempts == 1
-            return NextTry.NONE if is_last else NextTry.UNCOUNTED
+            self._token_rejections += 1
+            is_last = self._token_rejections > 1 or self._settings.retry.attempts == 1
+            return NextAttempt.NONE if is_last else NextAttempt.UNCOUNTED
         if isinstance(error, RateLimited):
             self._start_cooldown(token, error)
-            return NextTry.COUNTED
-        return NextTry.AFTER_BACKOFF if is_repeatable(error, self._request) else NextTry.NONE
+            return NextAttempt.COUNTED
+        return NextAttempt.AFTER_BACKOFF if is_repeatable(error, self._request) else NextAttempt.NONE
 
     def _start_cooldown(self, token: Token, error: RateLimited) -> None:
         pool = self._pool
@@ -131,7 +131,7 @@ class PooledCall(Generic[T]):
 
 
 def is_repeatable(error: TruecallerError, request: Request) -> bool:
-    """Return whether a request may be sent again after this error. Not for a 429 or a refused token."""
+    """Return whether a request may be sent again after this error. Not for a 429 or a rejected token."""
     if isinstance(error, NotSent):
         return error.retryable
     return request.is_read and isinstance(error, ResponseLost | ServerError | DecodeError)

@@ -1,10 +1,10 @@
 """Repeat a call as its errors and its `RetryPolicy` allow: the one retry loop outside campaigns.
 
 Algorithm:
-    prepare (wait for a permit) -> send -> result, or an error. `after_failure` decides what the error means for the
-    next try. Errors of `prepare` are not retried.
+    prepare (wait for a permit) -> send -> result, or an error. `after_failure` decides whether and when the next
+    attempt follows. Errors of `prepare` are not retried.
 Invariants:
-    - At most `policy.attempts` tries, and no new try after `policy.total` seconds or after the caller's deadline.
+    - At most `policy.attempts` attempts. None begins after `policy.total` seconds or after the caller's deadline.
     - The wait before the n-th retry is drawn from 0 to `min(cap, initial * 2**(n-1))` seconds (full jitter). A wait
       that would end too late is not begun: the error is raised at once.
 """
@@ -26,24 +26,24 @@ P = TypeVar("P")
 T = TypeVar("T")
 
 
-class NextTry(Enum):
-    """The consequence of a failed try."""
+class NextAttempt(Enum):
+    """The consequence of a failed attempt."""
 
     NONE = "none"
     """The error is raised."""
 
     UNCOUNTED = "uncounted"
-    """The next try follows at once, and this one does not count as a failure."""
+    """The next attempt follows at once, and this one does not count as a failure."""
 
     COUNTED = "counted"
-    """The next try follows without backoff, because `prepare` waits (for a cooldown)."""
+    """The next attempt follows without backoff, because `prepare` waits (for a cooldown)."""
 
     AFTER_BACKOFF = "after backoff"
-    """The next try follows after the backoff of the policy."""
+    """The next attempt follows after the backoff of the policy."""
 
 
 class Retries:
-    """Counts the failed tries of one call and waits between them. Needs a running event loop."""
+    """Counts the failed attempts of one call and waits between them. Needs a running event loop."""
 
     def __init__(self, policy: RetryPolicy, rng: Random, deadline: float | None = None) -> None:
         self._policy = policy
@@ -51,13 +51,13 @@ class Retries:
         self._failures = 0
         end = loop_time() + policy.total
         self.end = end if deadline is None else min(end, deadline)
-        """The loop time after which no try begins."""
+        """The loop time after which no attempt begins."""
         self.last_failure: TruecallerError | None = None
         self.is_retry = False
-        """Whether the next try draws on the retry budget. After a 429 it does not: the cooldown is wait enough."""
+        """Whether the next attempt uses the retry budget. Not after a 429: the cooldown delays it already."""
 
     def record_failure(self, error: TruecallerError) -> None:
-        """Count a failed try. Raises `error` if it was the last."""
+        """Count a failed attempt. Raises `error` if it was the last."""
         self._failures += 1
         self.last_failure = error
         self.is_retry = not isinstance(error, RateLimited)
@@ -65,7 +65,7 @@ class Retries:
             raise error
 
     async def back_off(self, error: TruecallerError) -> None:
-        """Count a failed try, then wait. Raises `error` if it was the last, or if the wait would end too late."""
+        """Count a failed attempt, then wait. Raises `error` if no further attempt may follow in time."""
         self.record_failure(error)
         wait = full_jitter(self._failures, self._policy.initial, self._policy.cap, self._rng)
         if loop_time() + wait > self.end:
@@ -77,21 +77,21 @@ async def call_with_retries(
     retries: Retries,
     prepare: Callable[[], Awaitable[P]],
     send: Callable[[P], Awaitable[T]],
-    after_failure: Callable[[P, TruecallerError], Awaitable[NextTry]],
+    after_failure: Callable[[P, TruecallerError], Awaitable[NextAttempt]],
 ) -> T:
-    """Try until a try succeeds, or its error ends the call.
+    """Make attempts until one succeeds, or its error ends the call.
 
     Args:
         retries: The state of this call.
-        prepare: Waits until a try may be made; returns what `send` needs. Called before each try.
-        send: Makes one try.
-        after_failure: Returns what follows a try that failed. It may raise another error in its place.
+        prepare: Waits until an attempt may be made; returns what `send` needs. Called before each attempt.
+        send: Makes one attempt.
+        after_failure: Returns what follows a failed attempt. It may raise another error instead.
 
     Returns:
-        The result of the first try that succeeds.
+        The result of the first successful attempt.
 
     Raises:
-        TruecallerError: The error of the last try, or what `prepare` or `after_failure` raises.
+        TruecallerError: The error of the last attempt, or what `prepare` or `after_failure` raises.
     """
     while True:
         prepared = await prepare()
@@ -99,11 +99,11 @@ async def call_with_retries(
             return await send(prepared)
         except TruecallerError as error:
             match await after_failure(prepared, error):
-                case NextTry.NONE:
+                case NextAttempt.NONE:
                     raise
-                case NextTry.COUNTED:
+                case NextAttempt.COUNTED:
                     retries.record_failure(error)
-                case NextTry.AFTER_BACKOFF:
+                case NextAttempt.AFTER_BACKOFF:
                     await retries.back_off(error)
-                case NextTry.UNCOUNTED:
+                case NextAttempt.UNCOUNTED:
                     pass

@@ -1,7 +1,7 @@
-"""Show the tokens of the account, and create one by hand.
+"""Show the tokens of the account, and create one.
 
-Requests manage tokens by themselves. `status` explains why a request waits, and changes nothing. `make` tests a key; it
-costs one of the 10 tokens that may be created in 30 minutes.
+Requests create and renew tokens automatically. `status` explains why a request waits, and changes nothing. `make` tests
+a key; it uses one of the 10 token requests that are allowed in 30 minutes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from truecaller_async.resources.api_context import ApiContext
 
 
 class Tokens:
-    """`client.tokens`: live tokens and the budget of new ones. Requests manage tokens by themselves."""
+    """`client.tokens`: live tokens and the token budget. Requests create and renew tokens automatically."""
 
     def __init__(self, context: ApiContext) -> None:
         self._context = context
@@ -39,7 +39,7 @@ class Tokens:
             The `token_id`. None if `max_tokens` are live, or if another task created a token meanwhile.
 
         Raises:
-            AuthenticationFailed: The key is refused.
+            AuthenticationFailed: The server rejected the key.
             TokenBudgetExhausted: No token may be created now.
             TruecallerError: The errors of `TransportError` and `APIStatusError`, `WaitTooLong` and `ClientClosed`.
         """

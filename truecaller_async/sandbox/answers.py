@@ -85,7 +85,7 @@ class SandboxResponse:
     """Delivery mode; unless it is `WHOLE`, the client gets a damaged answer or none."""
     delay: float = 0.0
     """Seconds before the first byte."""
-    pace: float = 0.0
+    seconds_per_byte: float = 0.0
     """Seconds between two bytes in the modes `DRIP` and `DRIP_HEADERS`."""
 
     def __repr__(self) -> str:

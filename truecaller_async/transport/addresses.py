@@ -2,7 +2,8 @@
 
 Purpose:
     A program must not connect to an internal address because the name of another party leads there. The result must be
-    the same on each interpreter: `ipaddress.is_global` changes between releases of Python (6to4 is one example).
+    the same on each interpreter: `ipaddress.IPv4Address.is_global` changes between releases of Python (6to4 is one
+    example).
 
 Algorithm:
     An address is split into the addresses that a packet to it can reach: itself and the IPv4 address inside it

@@ -127,7 +127,7 @@ class AiohttpTransport:
         return await self._explained(exchange, self._target(), timeouts, attempt)
 
     async def download(
-        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], cap: int
+        self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], max_bytes: int
     ) -> Answer:
         """Send one GET to a link of the server, without token, and stream the body of a 200 to `write`.
 
@@ -136,13 +136,13 @@ class AiohttpTransport:
             write: receives each piece of the body.
             timeouts: limits of the connection and of a pause of the peer, in seconds.
             hosts: hosts that are allowed in addition to those of Truecaller.
-            cap: largest size of the file in bytes.
+            max_bytes: Largest size of the file in bytes.
 
         Returns:
             The answer with an empty body.
 
         Raises:
-            DecodeError: The link does not have the plain form (nothing was sent), or the file is larger than `cap`.
+            DecodeError: The link does not have the plain form (nothing was sent), or the file exceeds `max_bytes`.
             ConfigError: The link leads to a host that is not allowed (nothing was sent).
 
         Errors of `send` and of `write` are raised too.
@@ -154,7 +154,7 @@ class AiohttpTransport:
         settings = download.DownloadSession(
             session, self._deadlines, self._agent, proxy, self._ssl, attempt, self._borrowed
         )
-        work = download.fetch(settings, link, write, timeouts, cap)
+        work = download.fetch(settings, link, write, timeouts, max_bytes)
         return await self._explained(work, str(host), timeouts, attempt)
 
     async def aclose(self) -> None:
@@ -261,12 +261,12 @@ class AiohttpTransport:
         return ResponseLost(f"{target}: the client was closed; the request may or may not have been applied")
 
 
-async def _read(response: aiohttp.ClientResponse, cap: int) -> bytes | None:
-    """Return the whole body; None as soon as it is larger than `cap` bytes."""
+async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes | None:
+    """Return the whole body; None as soon as it is larger than `max_bytes` bytes."""
     pieces, size = [], 0
     while piece := await response.content.readany():
         size += len(piece)
-        if size > cap:
+        if size > max_bytes:
             return None
         pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)  # most bodies are one piece and are not copied

@@ -44,7 +44,7 @@ class DownloadSession:
     """Whether the caller lent the session, so that it has no trace."""
 
 
-async def fetch(download: DownloadSession, link: Secret, write: Write, timeouts: Timeouts, cap: int) -> Answer:
+async def fetch(download: DownloadSession, link: Secret, write: Write, timeouts: Timeouts, max_bytes: int) -> Answer:
     """Send one GET and stream the body of a 200 to `write`. Any other body is not read.
 
     Args:
@@ -52,13 +52,13 @@ async def fetch(download: DownloadSession, link: Secret, write: Write, timeouts:
         link: URL of the file.
         write: receives each piece of the body.
         timeouts: limits of the connection and of a pause.
-        cap: largest size of the file in bytes.
+        max_bytes: Largest size of the file in bytes.
 
     Returns:
         The answer with an empty body.
 
     Raises:
-        DecodeError: The file is larger than `cap`.
+        DecodeError: The file is larger than `max_bytes`.
 
     Errors of `write` and of the HTTP library pass through; the transport explains the latter.
     """
@@ -78,16 +78,18 @@ async def fetch(download: DownloadSession, link: Secret, write: Write, timeouts:
         deadline.cancel()
         try:
             if response.status == 200:
-                await _stream(response, write, cap)
+                await _stream(response, write, max_bytes)
         finally:
             response.close()
     return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, b"")
 
 
-async def _stream(response: aiohttp.ClientResponse, write: Write, cap: int) -> None:
+async def _stream(response: aiohttp.ClientResponse, write: Write, max_bytes: int) -> None:
     size = 0
     async for piece in response.content.iter_any():
         size += len(piece)
-        if size > cap:
-            raise DecodeError(f"the file is larger than {cap} bytes; allow more with cap=", status=response.status)
+        if size > max_bytes:
+            raise DecodeError(
+                f"the file is larger than {max_bytes} bytes. Allow more with max_bytes=", status=response.status
+            )
         await write(piece)

@@ -7,7 +7,7 @@ from functools import partial
 from operator import attrgetter
 
 from truecaller_async.models import Page
-from truecaller_async.resources.pagination import Listed, Listing
+from truecaller_async.resources.pagination import ListedKind, Listing
 from truecaller_async.trustcaller.models import CallDetail
 from truecaller_async.trustcaller.requester import TrustCallerRequester
 from truecaller_async.trustcaller.requests import call_request, calls_request, check_request
@@ -55,7 +55,7 @@ class TrustCallerCalls:
             read = partial(decode_calls, page=number)
             return await self._requester.call(calls_request(number, per_page, from_date, to_date), read)
 
-        return Listing(Listed("calls", fetch, attrgetter("id")), page, per_page)
+        return Listing(ListedKind("calls", fetch, attrgetter("id")), page, per_page)
 
     async def get(self, call_id: int) -> CallDetail:
         """Fetch one call record. From "TrustCaller API: Get a call".

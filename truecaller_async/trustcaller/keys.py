@@ -8,7 +8,7 @@ from __future__ import annotations
 from operator import attrgetter
 
 from truecaller_async.models import Page
-from truecaller_async.resources.pagination import Listed, Listing
+from truecaller_async.resources.pagination import ListedKind, Listing
 from truecaller_async.trustcaller.models import ApiKey, NewKey
 from truecaller_async.trustcaller.requester import TrustCallerRequester
 from truecaller_async.trustcaller.requests import create_key_request, keys_request, revoke_key_request
@@ -55,7 +55,7 @@ class TrustCallerKeys:
         async def fetch(number: int) -> Page[ApiKey]:
             return await self._requester.call(keys_request(), decode_keys)
 
-        return Listing(Listed("keys", fetch, attrgetter("id")), 1, None)
+        return Listing(ListedKind("keys", fetch, attrgetter("id")), 1, None)
 
     async def revoke(self, key_id: int) -> None:
         """Revoke a key, effective at once. From "TrustCaller API: Revoke an API key".

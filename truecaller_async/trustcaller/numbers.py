@@ -6,7 +6,7 @@ from functools import partial
 from operator import attrgetter
 
 from truecaller_async.models import Page
-from truecaller_async.resources.pagination import Listed, Listing
+from truecaller_async.resources.pagination import ListedKind, Listing
 from truecaller_async.trustcaller.models import PublicTestNumber, ReservedNumber
 from truecaller_async.trustcaller.requester import TrustCallerRequester
 from truecaller_async.trustcaller.requests import numbers_request, public_test_numbers_request
@@ -45,7 +45,7 @@ class TrustCallerNumbers:
             read = partial(decode_numbers, page=number)
             return await self._requester.call(numbers_request(number, per_page), read)
 
-        return Listing(Listed("numbers", fetch, attrgetter("id")), page, per_page)
+        return Listing(ListedKind("numbers", fetch, attrgetter("id")), page, per_page)
 
 
 class TrustCallerTestNumbers:
@@ -76,4 +76,4 @@ class TrustCallerTestNumbers:
         async def fetch(number: int) -> Page[PublicTestNumber]:
             return await self._requester.call(request, decode_public_test_numbers)
 
-        return Listing(Listed("test numbers", fetch, attrgetter("prefix", "test_number")), 1, None)
+        return Listing(ListedKind("test numbers", fetch, attrgetter("prefix", "test_number")), 1, None)

@@ -40,7 +40,7 @@ from truecaller_async.options import COOLDOWN_MAX_SECONDS, Limits, RateLimit, Re
 from truecaller_async.ports import Observer, Transport
 from truecaller_async.resilience.backoff import cooldown_seconds
 from truecaller_async.resources.executor import RequestExecutor
-from truecaller_async.resources.retry import NextTry, Retries, call_with_retries
+from truecaller_async.resources.retry import NextAttempt, Retries, call_with_retries
 from truecaller_async.telemetry import SafeObserver
 from truecaller_async.transport import AiohttpTransport
 
@@ -147,14 +147,14 @@ class TrustCallerRequester:
             self._refusals = 0
             return result
 
-        async def after_failure(_: None, error: TruecallerError) -> NextTry:
+        async def after_failure(_: None, error: TruecallerError) -> NextAttempt:
             if isinstance(error, RateLimited):
                 self._start_cooldown(error)
-                return NextTry.COUNTED
+                return NextAttempt.COUNTED
             is_repeatable = (
                 error.retryable if isinstance(error, NotSent) else is_harmless and isinstance(error, AMBIGUOUS_ERRORS)
             )
-            return NextTry.AFTER_BACKOFF if is_repeatable else NextTry.NONE
+            return NextAttempt.AFTER_BACKOFF if is_repeatable else NextAttempt.NONE
 
         return await call_with_retries(
             retry_state, lambda: self._permit(request.call, retry_state), send, after_failure

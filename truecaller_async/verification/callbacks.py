@@ -1,4 +1,4 @@
-"""Decode the requests that Truecaller posts to the callback URL of a mobile website. Pure.
+"""Decode the requests that Truecaller posts to the callback URL of a mobile website. No I/O.
 
 One sign-in causes up to two callbacks: `flow_invoked` when the dialog opens, then the access token or the rejection.
 
@@ -45,15 +45,17 @@ class FlowInvoked:
 
 @attrs.frozen
 class ProfileReady:
-    """Callback: the user agreed. The token lives 10 minutes and reads this one profile."""
+    """Callback: the user agreed. The token is valid for 10 minutes and only for this profile."""
 
     request_id: str
     """The nonce of the sign-in."""
     access_token: Secret
     """The token for the profile request."""
     endpoint: str = attrs.field(repr=False)
-    """Address of the profile, not yet checked. Cut to `ENDPOINT_MAX_CHARS` + 1 characters, so that the store holds
-    little untrusted text and `Endpoints.check` still refuses it as too long.
+    """Address of the profile, not yet checked.
+
+    Cut to `ENDPOINT_MAX_CHARS` + 1 characters: the store holds little untrusted text, and `Endpoints.check` still
+    rejects the address as too long.
     """
 
 

@@ -1,4 +1,4 @@
-"""Build the link that opens Truecaller's dialog in a mobile browser. Pure.
+"""Build the link that opens Truecaller's dialog in a mobile browser. No I/O.
 
 A link is a fixed prefix and a query: the site (`partner_key`, `partner_name`), the request (`nonce`) and the appearance
 of the dialog (`LinkStyle`).
@@ -31,7 +31,7 @@ WEB_LINK_FORM = re.compile(r"https?://[A-Za-z0-9\[][!-~]*", re.ASCII)
 TTL_MIN_SECONDS = 8.0
 """The app treats every smaller value as this one."""
 TTL_MAX_SECONDS = 2**31 / 1000
-"""Upper bound: the value in milliseconds fits into 32 bits."""
+"""Upper bound: the value in milliseconds fits into 31 bits."""
 
 LANGUAGES = ("en", "hi", "mr", "te", "ml", "ur", "pa", "ta", "bn", "kn", "sw", "ar")
 LOGIN_PREFIXES = (
@@ -57,6 +57,7 @@ CTA_PREFIXES = ("use", "continuewith", "proceedwith")
 BUTTON_SHAPES = ("round", "rect")
 SKIP_OPTIONS = ("useanothernum", "useanothermethod", "manualdetails", "later")
 
+NONCE_HINT = "give a random text, such as secrets.token_urlsafe(24)"
 NOT_A_LINK = "is not an http or https link"
 NOT_A_COLOUR = "is not a colour of six hex digits"
 
@@ -122,15 +123,13 @@ class LinkStyle:
         yield _check_choice("button_shape", self.button_shape, BUTTON_SHAPES)
         yield _check_choice("skip_option", self.skip_option, SKIP_OPTIONS)
         yield _check_form(
-            "privacy_url", self.privacy_url, WEB_LINK_FORM, "is no http or https link", "https://example.com/p"
+            "privacy_url", self.privacy_url, WEB_LINK_FORM, NOT_A_LINK, "give one such as https://example.com/p"
         )
         yield _check_form(
-            "terms_url", self.terms_url, WEB_LINK_FORM, "is no http or https link", "https://example.com/t"
+            "terms_url", self.terms_url, WEB_LINK_FORM, NOT_A_LINK, "give one such as https://example.com/t"
         )
-        yield _check_form("cta_color", self.cta_color, COLOUR_FORM, "is no colour of six hex digits", "#0087ff")
-        yield _check_form(
-            "cta_text_color", self.cta_text_color, COLOUR_FORM, "is no colour of six hex digits", "#ffffff"
-        )
+        yield _check_form("cta_color", self.cta_color, COLOUR_FORM, NOT_A_COLOUR, "give one such as #0087ff")
+        yield _check_form("cta_text_color", self.cta_text_color, COLOUR_FORM, NOT_A_COLOUR, "give one such as #ffffff")
         yield _check_ttl(self.ttl)
 
 
@@ -157,7 +156,7 @@ class DeepLink:
         raise_problems(
             _check_key(self.partner_key),
             _check_name(self.partner_name),
-            _check_form("nonce", self.nonce or "", NONCE_FORM, "is not 8 to 64 URL-safe characters", "a random text"),
+            _check_form("nonce", self.nonce or "", NONCE_FORM, "is not 8 to 64 URL-safe characters", NONCE_HINT),
         )
 
     @property
@@ -206,10 +205,10 @@ def _check_choice(field: str, value: object, choices: Collection[str]) -> Proble
     )
 
 
-def _check_form(field: str, value: object, form: re.Pattern[str], message: str, example: str) -> Problem | None:
+def _check_form(field: str, value: object, form: re.Pattern[str], message: str, hint: str) -> Problem | None:
     if value is None or (isinstance(value, str) and form.fullmatch(value)):
         return None
-    return Problem(field, f"{field}.form", message, shown_value(value), f"give one such as {example}")
+    return Problem(field, f"{field}.form", message, shown_value(value), hint)
 
 
 def _check_ttl(value: object) -> Problem | None:
@@ -219,4 +218,5 @@ def _check_ttl(value: object) -> Problem | None:
     if value is None or usable:
         return None
     hint = "give seconds, such as 30.0, or omit it for a dialog without time limit"
-    return Problem("ttl", "ttl.min", f"is not a time of {TTL_MIN_SECONDS:g} seconds or more", shown_value(value), hint)
+    message = f"is not from {TTL_MIN_SECONDS:g} to {TTL_MAX_SECONDS:,.0f} seconds"
+    return Problem("ttl", "ttl.min", message, shown_value(value), hint)

@@ -1,4 +1,4 @@
-r"""Check whether the profile address in a callback may be fetched. Pure.
+r"""Check whether the profile address in a callback may be fetched. No I/O.
 
 Callbacks are not signed, so `endpoint` is an untrusted address that would receive an access token (server-side request
 forgery).
@@ -6,11 +6,11 @@ forgery).
 Invariants:
     - Allowed: https, a host of the list, port 443, a path below `/v1/`, at most 512 printable ASCII characters. Not
       allowed: `\`, `@` and `#`, which URL parsers interpret differently.
-    - There is one parser: one regular expression. The request is built from the parts that it matched, so no second
-      parser can read the text differently. The host is compared with the list exactly.
+    - One regular expression parses the address. The request is built from the parts that it matched, so no second
+      parser can interpret the text differently. The host must be equal to an entry of the list.
     - After this check the name is resolved, and each address must be public (`transport.pinned_dns`).
     - `allow_loopback` is for tests: hosts have a port, plain http is allowed, and only loopback addresses are connected
-      to. Left on in production it fails closed, because no public host is reachable then.
+      to. If it is set in production, every check of a public host fails, so no token is sent.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class SignInStatus(StrEnum):
     """The user declined or wants to use another number."""
     VERIFIED = "verified"
     """The profile is available."""
-    OVER = "over"
+    ENDED = "ended"
     """The nonce belongs to another session, has expired, or was used. Begin a new sign-in."""
 
 
@@ -199,11 +199,11 @@ class MobileWeb:
             The state, with the profile if it is verified.
 
         Raises:
-            TruecallerError: As `fetch_profile`, if fetching the profile fails. The sign-in is over then.
+            TruecallerError: As `fetch_profile`, if fetching the profile fails. The sign-in has ended then.
         """
         issued = await self._options.store.find(nonce, session)
         if issued is None:
-            return SignIn(SignInStatus.OVER)
+            return SignIn(SignInStatus.ENDED)
         match issued.callback:
             case None:
                 return SignIn(SignInStatus.WAITING)
@@ -213,10 +213,10 @@ class MobileWeb:
                 return SignIn(SignInStatus.REJECTED)
             case ProfileReady():
                 profile = await self._fetch_once(nonce, session)
-                return SignIn(SignInStatus.OVER) if profile is None else SignIn(SignInStatus.VERIFIED, profile)
+                return SignIn(SignInStatus.ENDED) if profile is None else SignIn(SignInStatus.VERIFIED, profile)
 
     async def fetch_profile(self, nonce: str, session: str) -> Profile:
-        """Fetch the profile after its callback has arrived, and use up the nonce.
+        """Fetch the profile after its callback has arrived, and consume the nonce.
 
         From "Truecaller for Developers: Mobile websites, Fetch User Profile".
 

@@ -6,7 +6,7 @@ could have posted, and the browser that requests the result.
     issue    create a nonce for a session
     record   store a callback; True if it is accepted
     find     return the state of a nonce, for its own session only
-    consume  the same, and delete the nonce; of two concurrent calls one gets it
+    consume  as find, and delete the nonce; of two concurrent calls one gets the state
 
 Invariants:
     - A callback is accepted only for a nonce that was issued here and has not expired: `FlowInvoked` first, then one of
@@ -35,12 +35,12 @@ from truecaller_async.models import Problem
 from truecaller_async.verification.callbacks import FlowInvoked, KnownCallback, ProfileReady, UserRejected
 
 NONCE_LIFETIME_SECONDS = 600.0
-"""Default lifetime. Truecaller's own access token lives as long."""
+"""Default lifetime, equal to the lifetime of Truecaller's access token."""
 NONCES_MAX = 100_000
 
 NONCE_BYTES = 24
 ISSUED_NONCE_FORM = re.compile(r"[A-Za-z0-9_-]{32}", re.ASCII)
-"""Form of the nonces of `new_nonce`. Stores are not asked for others."""
+"""Form of the nonces that `new_nonce` returns. Other values are rejected without access to the store."""
 
 
 @attrs.frozen
@@ -120,7 +120,20 @@ class NonceStore(Protocol):
         ...
 
     async def consume(self, nonce: str, session: str) -> IssuedNonce | None:
-        """Return the state of a nonce as `find` does, and delete the nonce. Raises as `find`."""
+        """Return the state of a nonce as `find` does, and delete the nonce.
+
+        Args:
+            nonce: The nonce.
+            session: The session that it was issued to.
+
+        Returns:
+            The state; None if the nonce belongs to another session, has expired, or was used. Of two concurrent calls
+            one gets the state.
+
+        Raises:
+            ValidationError: `session` is empty.
+            Exception: As raised by the I/O of the store.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -174,7 +187,11 @@ class MemoryNonceStore:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
 
     async def issue(self, session: str) -> str:
-        """Create a nonce, bound to this session. Raises `ValidationError` if the session is empty."""
+        """Create a nonce, bound to this session.
+
+        Raises:
+            ValidationError: `session` is empty.
+        """
         entry = _Entry(session_hash(session), self._clock.wall())
         self._delete_expired()
         while len(self._entries) >= self._rules.capacity:
@@ -192,14 +209,22 @@ class MemoryNonceStore:
         return True
 
     async def find(self, nonce: str, session: str) -> IssuedNonce | None:
-        """Return the state of a nonce; None if it is not valid for this session. Raises as `issue`."""
+        """Return the state of a nonce; None if it is not valid for this session.
+
+        Raises:
+            ValidationError: `session` is empty.
+        """
         owner, entry = session_hash(session), self._entries.get(nonce) if has_issued_form(nonce) else None
         if entry is None or not self._is_valid(entry) or not secrets.compare_digest(entry.session, owner):
             return None
         return IssuedNonce(entry.callback)
 
     async def consume(self, nonce: str, session: str) -> IssuedNonce | None:
-        """Return the state of a nonce as `find` does, and delete the nonce. Raises as `issue`."""
+        """Return the state of a nonce as `find` does, and delete the nonce.
+
+        Raises:
+            ValidationError: `session` is empty.
+        """
         issued = await self.find(nonce, session)
         if issued is not None:
             del self._entries[nonce]

@@ -1,12 +1,13 @@
 """Exchange an authorization code of the Android OAuth SDK 3 for tokens, and fetch the user of a token.
 
-The app starts with a challenge made from a secret verifier (PKCE, S256) and receives a code. It gives both to the
-backend. There is no client secret: the verifier proves that the code belongs to this sign-in.
+The app starts with a challenge that is computed from a secret verifier (PKCE, S256), and receives a code. It sends the
+code and the verifier to the backend. There is no client secret: the verifier proves that the code belongs to this
+sign-in.
 
 Invariants:
     - A code can be used once. So the exchange is repeated only if the request was certainly not sent.
 Failure modes:
-    - After a lost answer or a 5xx the code may be used up. A second exchange would be refused with 403, without a
+    - After a lost answer or a 5xx the code may be used up. A second exchange would be rejected with 403, without a
       reason.
     - The server answers 403 where OAuth prescribes 400: for a code, a verifier or a client id that it does not accept.
 """
@@ -50,7 +51,7 @@ VERIFIER_RULE = "is not 43 to 128 letters, digits and the characters - . _ ~"
 SIGN_IN_AGAIN = "start a new sign-in in the app"
 TOKEN_ADVICE = {
     400: "a parameter is empty, or this kind of grant is not supported",
-    403: f"client id, code or verifier are not accepted, or the code was used or is too old: {SIGN_IN_AGAIN}",
+    403: f"the client id, the code or the verifier is wrong, or the code was used or has expired: {SIGN_IN_AGAIN}",
     429: "too many requests",
 }
 USER_ADVICE = {
@@ -148,7 +149,7 @@ class OAuth:
         Raises:
             ValidationError: An argument has the wrong form. Nothing was sent.
             Forbidden: The code, the verifier or the client id is not accepted.
-            BadRequest, RateLimited, NotSent: The exchange was refused or not sent.
+            BadRequest, RateLimited, NotSent: The exchange was rejected or not sent.
             ServerError, ResponseLost, DecodeError: The exchange failed. The code may be used up.
         """
         code, verifier = _secret(code), _secret(verifier)

@@ -1,4 +1,4 @@
-"""Models of users, as the four verification flows return them. Pure.
+"""Models of users, as the four verification flows return them. No I/O.
 
     Profile          mobile websites         has at least one phone number and a first name
     UserInfo         OAuth SDK 3             has `sub`; the rest depends on the granted scopes

@@ -1,9 +1,9 @@
 """Send the requests of the verification flows, with retries.
 
 Algorithm:
-    - An error states by `.retryable` whether the same call may be repeated. A read is repeated after a lost answer and
-      after a 5xx, the exchange of an authorization code only if it was certainly not sent.
-    - A 429 is not waited out, because a user waits for the result. The caller receives the error with its
+    - `.retryable` of an error states whether the same call may be repeated. A read is repeated after a lost answer and
+      after a 5xx. The exchange of an authorization code is repeated only if it was certainly not sent.
+    - After a 429 the call does not wait, because a user waits for the result. It raises the error with its
       `.retry_after`.
 """
 
@@ -22,7 +22,7 @@ from truecaller_async.models import Answer, Request
 from truecaller_async.options import RetryPolicy, Timeouts
 from truecaller_async.ports import Observer, Transport
 from truecaller_async.resources import RequestExecutor
-from truecaller_async.resources.retry import NextTry, Retries, call_with_retries
+from truecaller_async.resources.retry import NextAttempt, Retries, call_with_retries
 from truecaller_async.settings import checked_url
 from truecaller_async.telemetry import LoggingObserver
 from truecaller_async.transport import AiohttpTransport
@@ -85,9 +85,9 @@ async def with_retries(attempt: Callable[[], Awaitable[T]], policy: RetryPolicy)
     async def prepare() -> None:
         """Wait for nothing: these calls have no limit."""
 
-    async def after_failure(_: None, error: TruecallerError) -> NextTry:
+    async def after_failure(_: None, error: TruecallerError) -> NextAttempt:
         is_repeatable = error.retryable and not isinstance(error, RateLimited)
-        return NextTry.AFTER_BACKOFF if is_repeatable else NextTry.NONE
+        return NextAttempt.AFTER_BACKOFF if is_repeatable else NextAttempt.NONE
 
     retries = Retries(policy, Random())  # noqa: S311 - jitter
     return await call_with_retries(retries, prepare, lambda _: attempt(), after_failure)

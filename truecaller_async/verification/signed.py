@@ -61,7 +61,7 @@ KEY_MAX_BITS = 8192
 KEY_CACHE_SECONDS = 30 * 60.0
 """How long fetched keys are used."""
 EARLY_REFRESH_INTERVAL_SECONDS = 60.0
-"""Least time between two fetches that payloads without a fitting key cause."""
+"""Minimum time between two fetches that are caused by payloads without a matching key."""
 FAILED_FETCH_CACHE_SECONDS = 5.0
 """How long the error of a failed fetch is raised again without a request."""
 PAYLOAD_MAX_AGE_SECONDS = 600.0
@@ -151,12 +151,12 @@ class SignedProfiles:
         Raises:
             ValidationError: A check failed. The rule of its problem is one of `algorithm.allowed`, `signature.form`,
                 `signature.valid`, `payload.form`, `verifier.valid`, `requestTime.fresh`, `requestNonce.issued`.
-            ConfigError: Nonces are checked and no session is given, or the reverse.
+            ConfigError: Nonces are checked and no session is given, or a session is given and nonces are not checked.
             ServerError, NotSent, ResponseLost, DecodeError: The public keys could not be fetched.
         """
         if self._checks.nonces is not None and session is None:
             raise ConfigError(
-                "verify() got no session, but nonces are checked: give the session that the nonce was issued to"
+                "verify() got no session, but nonces are checked. Give the session that the nonce was issued to"
             )
         if self._checks.nonces is None and session is not None:
             raise ConfigError(

@@ -39,13 +39,13 @@ from truecaller_async.verification.nonces import (
 T = TypeVar("T")
 
 VERSION = 2
-"""The version of the tables. A file of another version is refused; version 1 was not marked in the file."""
+"""The version of the tables. A file of another version is rejected; version 1 was not marked in the file."""
 
 CREATE_TABLE = """CREATE TABLE nonce(
     nonce BLOB PRIMARY KEY, session BLOB NOT NULL, created_at REAL NOT NULL, kind TEXT, token TEXT, detail TEXT)
     WITHOUT ROWID"""
 CREATE_INDEX = "CREATE INDEX nonce_created_at ON nonce(created_at)"
-NONCE_FILE = PrivateFile("file of nonces", "access tokens", "another path")
+NONCE_FILE = PrivateFile("nonce store", "access tokens", "another path")
 
 
 class SqliteNonceStore:
@@ -55,10 +55,6 @@ class SqliteNonceStore:
         path: The file. It is created if it does not exist.
         rules: Lifetime and number of nonces.
         clock: The wall clock.
-
-    Raises (all methods):
-        ConfigError: The file cannot be used.
-        ClientClosed: The store is closed, or was first used in another process.
     """
 
     def __init__(self, path: str | Path, rules: NonceRules | None = None, *, clock: Clock | None = None) -> None:
@@ -66,7 +62,7 @@ class SqliteNonceStore:
         self._rules = rules or NonceRules()
         self._clock = clock or Clock()
         self._worker = SqliteWorker(
-            "store of nonces",
+            "nonce store",
             lambda: _open(self._path),
             thread_name="truecaller-nonces",
             job_error=self._job_error,
@@ -75,7 +71,10 @@ class SqliteNonceStore:
     async def issue(self, session: str) -> str:
         """Create a nonce, bound to this session.
 
-        Raises `ValidationError` if the session is empty, and as the class states.
+        Raises:
+            ValidationError: `session` is empty.
+            ConfigError: The file cannot be used.
+            ClientClosed: The store is closed, or was first used in another process.
         """
         owner, nonce, now = session_hash(session), new_nonce(), self._clock.wall()
 
@@ -93,7 +92,12 @@ class SqliteNonceStore:
         return nonce
 
     async def record(self, callback: KnownCallback) -> bool:
-        """Store a callback and return whether it was accepted. Raises as the class states."""
+        """Store a callback and return whether it was accepted.
+
+        Raises:
+            ConfigError: The file cannot be used.
+            ClientClosed: The store is closed, or was first used in another process.
+        """
         nonce, now = callback.request_id, self._clock.wall()
         if not has_issued_form(nonce):
             return False
@@ -113,12 +117,24 @@ class SqliteNonceStore:
         return await self._do(work)
 
     async def find(self, nonce: str, session: str) -> IssuedNonce | None:
-        """Return the state of a nonce; None if it is not valid for this session. Raises as `issue`."""
+        """Return the state of a nonce; None if it is not valid for this session.
+
+        Raises:
+            ValidationError: `session` is empty.
+            ConfigError: The file cannot be used.
+            ClientClosed: The store is closed, or was first used in another process.
+        """
         owner, now = session_hash(session), self._clock.wall()
         return await self._do(lambda db: self._select(db, nonce, owner, now)) if has_issued_form(nonce) else None
 
     async def consume(self, nonce: str, session: str) -> IssuedNonce | None:
-        """Return the state of a nonce as `find` does, and delete the nonce. Raises as `issue`."""
+        """Return the state of a nonce as `find` does, and delete the nonce.
+
+        Raises:
+            ValidationError: `session` is empty.
+            ConfigError: The file cannot be used.
+            ClientClosed: The store is closed, or was first used in another process.
+        """
         owner, now = session_hash(session), self._clock.wall()
 
         def work(db: sqlite3.Connection) -> IssuedNonce | None:
@@ -164,12 +180,12 @@ def _row(callback: KnownCallback) -> tuple[str, str | None, str | None]:
             return "invoked", None, None
 
 
-def _callback(nonce: str, kind: str | None, token: str | None, said: str | None) -> KnownCallback | None:
+def _callback(nonce: str, kind: str | None, token: str | None, detail: str | None) -> KnownCallback | None:
     if kind is None:
         return None
     if kind == "ready":
-        return ProfileReady(nonce, Secret(token or ""), said or "")
-    return UserRejected(nonce, said or "") if kind == "rejected" else FlowInvoked(nonce)
+        return ProfileReady(nonce, Secret(token or ""), detail or "")
+    return UserRejected(nonce, detail or "") if kind == "rejected" else FlowInvoked(nonce)
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -199,7 +215,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _unusable(path: Path, error: sqlite3.Error) -> ConfigError:
-    return ConfigError(f"the file of nonces {path} cannot be used: {error}. Use another path")
+    return ConfigError(f"the nonce store {path} cannot be used: {error}. Use another path")
 
 
 def _check_folder(path: Path) -> None:

@@ -1,8 +1,8 @@
 """ASGI 3 interface of the receiver: `http` and `lifespan`; web sockets are closed.
 
-ASGI servers do not decompress request bodies, so a compressed body costs nothing. Every error becomes an answer and
-never an exception: a server would turn an exception into a 500, and Truecaller would send the event up to seven more
-times.
+ASGI servers do not decompress request bodies, so a compressed body is not expanded in memory. Every error becomes an
+answer and never an exception: a server would turn an exception into a 500, and Truecaller would send the event up to
+seven more times.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ async def serve(receiver: Receiver, scope: Message, receive: Receive, send: Send
 
 async def _answer(receiver: Receiver, scope: Message, receive: Receive) -> WebhookResponse | None:
     """Return the answer, or None if the client has disconnected."""
-    if rejection := receiver.refusal(_head(scope)):
+    if rejection := receiver.rejection(_head(scope)):
         return rejection
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):

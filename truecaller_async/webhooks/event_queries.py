@@ -7,15 +7,15 @@ Algorithm:
     States of a row:
     (insert) -> WAITING -> CLAIMED -> HANDLED -> (deleted after a week)
                    ^          |
-                   |          +-> RETRY_LATER (handler failed; `due` is set) -> WAITING
+                   |          +-> RETRY_LATER (handler failed; `retry_at` is set) -> WAITING
                    |          +-> PARKED (failed for the last time) -> WAITING by `release`
-                   +----------+   the process died: counted in `possibly_twice`
+                   +----------+   the process died: counted in `possibly_duplicated`
 Invariants:
     - CLAIMED is written, and the attempt counted, before the handler is called. So the worker can detect an event that
       kills the process each time, and park it.
     - HANDLED deletes the body: the row keeps an id and a time, but no phone number.
-    - Events of one business number form a lane. A lane is handled in the order of `created`, one event at a time. Lanes
-      take turns. A failed event does not delay its lane.
+    - Events of one business number form a lane. A lane is handled in the order of `created_at`, one event at a time.
+      Lanes are served in rotation. A failed event does not delay its lane.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from truecaller_async.webhooks.options import ParkedEvent, WebhookStats
 WAITING, CLAIMED, RETRY_LATER, HANDLED, PARKED = range(5)
 
 VERSION = 2
-"""Version of the schema. A file of another version is refused."""
+"""Version of the schema. A file of another version is rejected."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS event(
@@ -65,9 +65,9 @@ class NewEvent:
     """Id of the event."""
     lane: str
     """Business number, or `NO_NUMBER_LANE`."""
-    created: float
+    created_at: float
     """Time at which Truecaller created it."""
-    received: float
+    received_at: float
     """Time at which it was received."""
     body: bytes = attrs.field(repr=False)
     """Body as sent."""
@@ -81,7 +81,7 @@ class ClaimedEvent:
     """Primary key of the row."""
     lane: str
     """Lane of the event."""
-    received: float
+    received_at: float
     """Time at which it was received, in seconds since the epoch."""
     attempts: int
     """Number of attempts, including this one."""
@@ -93,9 +93,9 @@ class ClaimedEvent:
 class HandlerResult:
     """Result of one handler call."""
 
-    fault: str | None = None
+    error: str | None = None
     """Text of the failure; None after success."""
-    due: float | None = None
+    retry_at: float | None = None
     """Time of the next attempt in seconds since the epoch; None if there is none."""
 
 
@@ -103,7 +103,7 @@ def insert(db: sqlite3.Connection, event: NewEvent) -> bool:
     """Insert an event; return False if its id is already stored."""
     done = db.execute(
         "INSERT OR IGNORE INTO event(event_id, lane, created_at, received_at, state, body) VALUES (?, ?, ?, ?, ?, ?)",
-        (event.event_id, event.lane, event.created, event.received, WAITING, event.body),
+        (event.event_id, event.lane, event.created_at, event.received_at, WAITING, event.body),
     )
     _add_to_counter(db, "received")
     if not done.rowcount:
@@ -114,7 +114,7 @@ def insert(db: sqlite3.Connection, event: NewEvent) -> bool:
 def requeue_interrupted(db: sqlite3.Connection) -> int:
     """Requeue events that a dead process had claimed; return their number."""
     found = db.execute("UPDATE event SET state = ? WHERE state = 1", (WAITING,)).rowcount
-    _add_to_counter(db, "possibly_twice", found)
+    _add_to_counter(db, "possibly_duplicated", found)
     return found
 
 
@@ -142,14 +142,14 @@ def record_result(
     db: sqlite3.Connection, event: ClaimedEvent, result: HandlerResult, *, claim_next: bool
 ) -> ClaimedEvent | None:
     """Store the result of a handler call; with `claim_next`, claim the next event of the lane."""
-    if result.fault is None:
+    if result.error is None:
         db.execute("UPDATE event SET state = ?, body = NULL, error = NULL WHERE seq = ?", (HANDLED, event.seq))
         _add_to_counter(db, "handled")
     else:
-        state = PARKED if result.due is None else RETRY_LATER
+        state = PARKED if result.retry_at is None else RETRY_LATER
         db.execute(
             "UPDATE event SET state = ?, retry_at = ?, error = ? WHERE seq = ?",
-            (state, result.due, result.fault, event.seq),
+            (state, result.retry_at, result.error, event.seq),
         )
         _add_to_counter(db, "failed")
     return _claim_next(db, event.lane) if claim_next else None
@@ -215,7 +215,7 @@ def _count_in_state(db: sqlite3.Connection, state: int) -> int:
 
 
 def _waiting_lanes(db: sqlite3.Connection, after: str, limit: int) -> list[str]:
-    """Return lanes with waiting events in turn; one index lookup per lane, whatever its length."""
+    """Return up to `limit` lanes with waiting events, in rotation; one index lookup per lane."""
     behind = _lanes_after(db, after, limit)
     around = _lanes_after(db, "", limit - len(behind))
     return behind + [lane for lane in around if lane <= after]

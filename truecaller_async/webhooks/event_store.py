@@ -44,7 +44,7 @@ class EventStore:
         """Open the file; create it if it does not exist.
 
         Raises:
-            ConfigError: if the file cannot be used.
+            ConfigError: The file cannot be used.
         """
         try:
             await self._worker.run(lambda db: None)
@@ -56,15 +56,15 @@ class EventStore:
         """Run one operation; its changes are durable when this returns.
 
         Raises:
-            JournalError: if the operation failed, or the store is closed.
+            JournalError: The operation failed, or the store is closed.
         """
         return await self._worker.write(operation)
 
-    def try_own(self) -> bool:
+    def try_acquire_lock(self) -> bool:
         """Return whether the process of this store handles the events, and try to acquire the lock for it.
 
         Raises:
-            JournalError: if the lock file cannot be opened.
+            JournalError: The lock file cannot be opened.
         """
         if self._path is None or not file_lock.HAS_LOCKS or self._lock is not None:
             return True

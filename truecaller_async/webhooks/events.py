@@ -160,7 +160,7 @@ def parse_event(body: bytes | str) -> Event:
         The event; `UnknownEvent` for a kind that is not documented.
 
     Raises:
-        DecodeError: if the body is not an event; `path` is the JSON path. The error contains no part of the body, so it
+        DecodeError: The body is not an event; `path` is the JSON path. The error contains no part of the body, so it
             can be logged.
     """
     encoded = _encoded(body)

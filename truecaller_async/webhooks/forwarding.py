@@ -2,8 +2,8 @@
 
 The forwarded data is the object as Truecaller sent it, as one line of JSON.
 
-- Command: gets the line on standard input, runs without a shell, and inherits standard output. Exit code 0 means
-  handled. It inherits neither the variables with webhook keys nor Ctrl-C (it runs in a new session).
+- Command: reads the line from standard input, runs without a shell, and inherits standard output. Exit code 0 means
+  handled. It does not inherit the variables with webhook keys. It runs in a new session, so Ctrl-C does not stop it.
 - URL: gets a POST; any 2xx means handled.
 - File: the line is appended and synced to disk. A new file is readable by its owner only.
 
@@ -49,7 +49,7 @@ class Forwarder:
         """Forward one event.
 
         Raises:
-            Exception: if the event was not forwarded; the receiver retries.
+            Exception: The event was not forwarded; the receiver retries.
         """
         raise NotImplementedError
 
@@ -66,13 +66,15 @@ class ToFile(Forwarder):
         try:
             os.close(self._open())
         except OSError as error:
-            raise ConfigError(f"the file {path} to forward to cannot be written: {error.strerror}") from None
+            raise ConfigError(
+                f"the file {path} cannot be written: {error.strerror}. Check its permissions, or choose another file"
+            ) from None
 
     async def __call__(self, event: Event) -> None:
         """Append the event.
 
         Raises:
-            OSError: if the file cannot be written.
+            OSError: The file cannot be written.
         """
         async with self._lock:
             await asyncio.to_thread(self._append, line_of(event))
@@ -102,7 +104,7 @@ class ToCommand(Forwarder):
         """Run the command.
 
         Raises:
-            OSError: if the command cannot be started, failed, or exceeded `COMMAND_TIMEOUT_SECONDS`.
+            OSError: The command cannot be started, failed, or exceeded `COMMAND_TIMEOUT_SECONDS`.
         """
         process = await asyncio.create_subprocess_exec(
             *self._words, stdin=PIPE, env=_without_keys(os.environ), start_new_session=True
@@ -129,7 +131,7 @@ class ToUrl(Forwarder):
         parts = URL(url)
         if parts.user is not None or parts.password is not None:
             raise ConfigError(
-                "the URL to forward to contains a user or a password, which would not be sent. Remove them"
+                "the URL contains a user or a password, which would not be sent. Remove them from the URL"
             )
         self._transport = AiohttpTransport(checked_url(str(parts.origin())))
         self._path = parts.raw_path_qs
@@ -138,7 +140,7 @@ class ToUrl(Forwarder):
         """Post the event.
 
         Raises:
-            APIStatusError: if the answer is not a 2xx. Errors of the transport are raised unchanged.
+            APIStatusError: The answer is not a 2xx. Errors of the transport are raised unchanged.
         """
         headers = {"Content-Type": "application/json"}
         answer = await self._transport.send(
@@ -162,7 +164,7 @@ class ToOutput(Forwarder):
         """Write the event.
 
         Raises:
-            OSError: if standard output cannot be written.
+            OSError: Standard output cannot be written.
         """
         async with self._lock:
             await asyncio.to_thread(self._write, line_of(event).decode())
@@ -179,7 +181,7 @@ def forwarder_for(target: str | None) -> Forwarder:
         target: URL (http:// or https://), file (ends with .jsonl or .ndjson), or command; None is standard output.
 
     Raises:
-        ConfigError: if the target is none of these, or a URL that is not https and not on this machine.
+        ConfigError: The target is none of these, or a URL that is not https and not on this machine.
     """
     if target is None:
         return ToOutput()
@@ -187,20 +189,20 @@ def forwarder_for(target: str | None) -> Forwarder:
         try:
             return ToUrl(target)
         except ValueError:
-            raise ConfigError("the URL to forward to is not valid. Use the form https://host/path") from None
+            raise ConfigError("the URL is not valid. Use the form https://host/path") from None
     try:
         words = shlex.split(target)
     except ValueError as error:
-        words, reason = [], f"the command to forward to cannot be read: {error}"
+        words, reason = [], f"the command cannot be split into words: {error}. Check its quotes"
     else:
-        reason = "the target to forward to is empty. Use a command, a URL, or a file that ends with .jsonl"
+        reason = "the target is empty. Use a command, a URL, or a file that ends with .jsonl"
     known = bool(words) and shutil.which(words[0]) is not None
     if target.endswith(FILE_SUFFIXES) and not (known and len(words) > 1):  # `tee -a events.jsonl` is a command
         return ToFile(Path(target).expanduser())
     if not words:
         raise ConfigError(reason)
     if not known:
-        raise ConfigError("the program to forward to was not found or is not executable. Use its full path")
+        raise ConfigError(f"program {words[0]!r} not found or not executable. Use its full path")
     return ToCommand(words)
 
 

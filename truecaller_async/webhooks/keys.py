@@ -1,8 +1,8 @@
 """Key in the URL of the webhook, the only authentication of a sender. No I/O.
 
-Events are not signed, and the console only takes a URL. So the URL contains a random key, as the query parameter `key`
-or as the last segment of the path. During a rotation several keys are valid. A key is visible ASCII, so a `+` in it
-is not a space.
+Events are not signed, and the console accepts only a URL. So the URL contains a random key, as the query parameter
+`key` or as the last segment of the path. During a rotation several keys are valid. A key is visible ASCII, and a `+` in
+the query is not decoded as a space.
 
 Invariants:
     - The time of the comparison does not depend on the offered value: each offered value is compared with each key, as
@@ -37,7 +37,7 @@ class Keyring:
     """Valid keys.
 
     Raises:
-        ConfigError: if there is no key, or a key is not usable.
+        ConfigError: There is no key, or a key is not usable.
     """
 
     def __init__(self, keys: Sequence[Secret | str]) -> None:

@@ -8,8 +8,11 @@ import attrs
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.options import RetryPolicy
+from truecaller_async.redaction import shown_value
 
 DAY_SECONDS = 86_400.0
+SECONDS_MAX = 2**31
+"""Upper bound of the durations."""
 DEFAULT_RETRY = RetryPolicy(attempts=12, total=DAY_SECONDS, initial=1.0, cap=900.0)
 """Twelve attempts, which take about 1.5 hours on average."""
 
@@ -19,7 +22,7 @@ class WebhookOptions:
     """Options of a `WebhookReceiver`. Durations are seconds.
 
     Raises:
-        ConfigError: if a value is out of its range.
+        ConfigError: A value is out of its range.
     """
 
     retry: RetryPolicy = DEFAULT_RETRY
@@ -33,7 +36,7 @@ class WebhookOptions:
     handle_within: float = 300.0
     """Seconds after which a coroutine handler is cancelled and counts as failed.
 
-    A plain function cannot be cancelled.
+    Not applied to a plain function, because a function in a thread cannot be cancelled.
     """
     finish_within: float = 10.0
     """Seconds that `aclose` waits for queued events to be handled."""
@@ -47,18 +50,27 @@ class WebhookOptions:
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.retry, RetryPolicy):
-            raise ConfigError("WebhookOptions.retry must be a RetryPolicy")
+            raise ConfigError(
+                f"WebhookOptions.retry must be a RetryPolicy, not {shown_value(self.retry)}. Use RetryPolicy(...)"
+            )
         for name, least in (("concurrency", 1), ("keep_at_most", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ConfigError(f"WebhookOptions.{name} must be a whole number from {least}")
+                raise ConfigError(
+                    f"WebhookOptions.{name} must be a whole number, {least} or more, not {shown_value(value)}"
+                )
         for name in ("finish_within", "keep_for"):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 2**31:
-                raise ConfigError(f"WebhookOptions.{name} must be seconds, 0 or more")
+            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= SECONDS_MAX:
+                raise ConfigError(
+                    f"WebhookOptions.{name} must be 0 to {SECONDS_MAX:,} seconds, not {shown_value(value)}"
+                )
         within = self.handle_within
-        if not isinstance(within, int | float) or isinstance(within, bool) or not 0 < within <= 2**31:
-            raise ConfigError("WebhookOptions.handle_within must be seconds, more than 0")
+        if not isinstance(within, int | float) or isinstance(within, bool) or not 0 < within <= SECONDS_MAX:
+            raise ConfigError(
+                f"WebhookOptions.handle_within must be more than 0 and up to {SECONDS_MAX:,} seconds, "
+                f"not {shown_value(within)}"
+            )
 
 
 @attrs.frozen
@@ -77,8 +89,11 @@ class WebhookStats:
     """Events that failed for the last time and wait for `release`."""
     waiting: int = 0
     """Events that wait for their handler or for a retry, or are being handled."""
-    possibly_twice: int = 0
-    """Events that a process had claimed when it died, and that were handled again."""
+    possibly_duplicated: int = 0
+    """Events requeued because the process ended, or `aclose` timed out, during their handler.
+
+    The handler may have run twice.
+    """
 
 
 @attrs.frozen
@@ -91,7 +106,7 @@ class ParkedEvent:
     """Time at which it was received."""
     attempts: int
     """Number of handler calls."""
-    fault: str
+    error: str
     """Last failure, with phone numbers masked."""
     body: bytes = attrs.field(repr=False)
     """Body as sent."""

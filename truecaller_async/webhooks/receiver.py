@@ -16,7 +16,7 @@ Invariants:
     - An event that was answered with 200 is on disk, and is handled at least once, over crashes and restarts.
     - An event that is repeated within a week is answered and not handled again.
     - An event is handled twice only if its result was not stored: the process died, or `aclose` timed out while the
-      handler was running (a function in a thread cannot be cancelled). `stats().possibly_twice` counts them.
+      handler was running (a function in a thread cannot be cancelled). `stats().possibly_duplicated` counts them.
     - Waiting events of one business number are handled in the order of `created_at`. Compare it if an older event must
       not overwrite a newer state.
     - While the receiver is open, a filter removes keys from the logs of uvicorn, hypercorn, gunicorn and aiohttp. The
@@ -66,15 +66,15 @@ class WebhookReceiver:
     The constructor opens nothing and needs no event loop.
 
     Args:
-        handler: coroutine function, or plain function that then runs in a thread; takes one event.
-        keys: one or more secrets of at least 16 characters; give two while the console changes from one to the other.
+        handler: Coroutine function, or plain function that then runs in a thread; takes one event.
+        keys: One or more secrets of at least 16 characters; give two while the console changes from one to the other.
         store: `sqlite:///PATH`, a path, or `memory:` for experiments; by default a file in the user's state directory.
-        client_account_id: if given, events of other accounts are rejected.
-        options: retries, concurrency and retention.
-        clock: source of time; for tests.
+        client_account_id: If given, events of other accounts are rejected.
+        options: Retries, concurrency and retention.
+        clock: Source of time; for tests.
 
     Raises:
-        ConfigError: if an argument cannot be used.
+        ConfigError: An argument cannot be used.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class WebhookReceiver:
         """Open the store and start handling stored events. Does nothing if the receiver is open.
 
         Raises:
-            ConfigError: if the store cannot be used.
+            ConfigError: The store cannot be used.
         """
         if self._store is not None:
             return
@@ -155,10 +155,10 @@ class WebhookReceiver:
         """Return routes for aiohttp: the path, and the path followed by a key. The caller opens the receiver.
 
         Args:
-            path: path of the webhook; begins with a slash.
+            path: Path of the webhook; begins with a slash.
 
         Raises:
-            ConfigError: if the path cannot be used.
+            ConfigError: The path cannot be used.
         """
         # Imported here: an application without aiohttp routes must not import aiohttp.
         from truecaller_async.webhooks.routes import routes
@@ -169,16 +169,16 @@ class WebhookReceiver:
         """Add the routes to an aiohttp application, which then opens and closes the receiver.
 
         Raises:
-            ConfigError: if the path cannot be used.
+            ConfigError: The path cannot be used.
         """
         # Imported here: an application without aiohttp routes must not import aiohttp.
         from truecaller_async.webhooks.routes import add
 
         add(self, app, path)
 
-    def refusal(self, head: RequestHead) -> WebhookResponse | None:
+    def rejection(self, head: RequestHead) -> WebhookResponse | None:
         """Return the answer to a request that must not be read; None if the body can be read."""
-        return request_checks.refusal(head, self._keys)
+        return request_checks.rejection(head, self._keys)
 
     async def accept(self, body: bytes) -> WebhookResponse:
         """Store the event of this body and return the answer; after a 200 it is on disk."""
@@ -196,7 +196,7 @@ class WebhookReceiver:
         """Return the counters; after `aclose`, the counters at that time.
 
         Raises:
-            JournalError: if the store cannot be read, or the receiver was never open.
+            JournalError: The store cannot be read, or the receiver was never open.
         """
         if self._store is None and self._final_stats is not None:
             return self._final_stats
@@ -206,7 +206,7 @@ class WebhookReceiver:
         """Return the parked events, oldest first, at most 1,000.
 
         Raises:
-            JournalError: if the store cannot be read, or the receiver is not open.
+            JournalError: The store cannot be read, or the receiver is not open.
         """
         return await self._open_store().run(event_queries.parked)
 
@@ -214,13 +214,13 @@ class WebhookReceiver:
         """Requeue one parked event, or all of them.
 
         Args:
-            event_id: id of the event; None requeues all.
+            event_id: Id of the event; None requeues all.
 
         Returns:
             The number of requeued events.
 
         Raises:
-            JournalError: if the store cannot be written, or the receiver is not open.
+            JournalError: The store cannot be written, or the receiver is not open.
         """
         now = self._clock.wall()
         released = await self._open_store().run(lambda db: event_queries.release(db, event_id, now))

@@ -1,9 +1,9 @@
 """Checks of a request before its body is read, and the answers. No I/O; the same for every server.
 
 Order of the checks:
-    1. key: without a valid key every request gets a 404 with an empty object, so it learns neither the allowed methods
-       nor the size limit;
-    2. method (405), encoding (415), size (413), all before the body is read: 200 kB of gzip can be gigabytes of text.
+    1. Key: without a valid key every request gets a 404 with an empty object, so the answer does not reveal the allowed
+       methods or the size limit.
+    2. Method (405), encoding (415) and size (413), before the body is read: 200 kB of gzip can be gigabytes of text.
 
 The body of an answer is always `{}`. Truecaller takes exactly 200 as a confirmation; according to a third party the
 body must be JSON. A rejection closes the connection, so the rest of the body is neither read nor decompressed.
@@ -83,8 +83,8 @@ class RequestHead:
     """Headers with lower-case names."""
 
 
-def refusal(head: RequestHead, keys: Keyring) -> WebhookResponse | None:
-    """Return the answer to a request that must not be read; None if the body can be read."""
+def rejection(head: RequestHead, keys: Keyring) -> WebhookResponse | None:
+    """Return the answer that rejects the request; None if its body may be read."""
     if not keys.accepts(head.path, head.query):
         return NOT_FOUND
     if head.method != "POST":
@@ -104,7 +104,7 @@ class Receiver(Protocol):
         """Open the receiver.
 
         Raises:
-            ConfigError: if the store cannot be used.
+            ConfigError: The store cannot be used.
         """
         ...
 
@@ -112,8 +112,8 @@ class Receiver(Protocol):
         """Close the receiver."""
         ...
 
-    def refusal(self, head: RequestHead) -> WebhookResponse | None:
-        """Return the answer to a request that must not be read; None if the body can be read."""
+    def rejection(self, head: RequestHead) -> WebhookResponse | None:
+        """Return the answer that rejects the request; None if its body may be read."""
         ...
 
     async def accept(self, body: bytes) -> WebhookResponse:

@@ -27,7 +27,7 @@ def routes(receiver: Receiver, path: str) -> list[web.RouteDef]:
     """Return routes for the path, and for the path followed by one more segment.
 
     Raises:
-        ConfigError: if the path cannot be used.
+        ConfigError: The path cannot be used.
     """
     if not isinstance(path, str) or not path.startswith("/") or any(mark in path for mark in "?#{}"):
         raise ConfigError("path must begin with a slash and have no ?, #, { or } in it, such as /truecaller")
@@ -53,7 +53,7 @@ def add(receiver: Receiver, app: web.Application, path: str) -> None:
 
 
 async def _answer(receiver: Receiver, request: web.Request) -> WebhookResponse:
-    if rejection := receiver.refusal(_head(request)):
+    if rejection := receiver.rejection(_head(request)):
         return rejection
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):

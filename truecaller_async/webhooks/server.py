@@ -57,17 +57,17 @@ class WebhookServer:
         """Open the receiver and start listening.
 
         Args:
-            receiver: receiver to serve.
-            host: address to listen on.
-            port: port to listen on; 0 chooses a free port.
-            path: path of the webhook.
+            receiver: Receiver to serve.
+            host: Address to listen on.
+            port: Port to listen on; 0 chooses a free port.
+            path: Path of the webhook.
 
         Returns:
             The running server.
 
         Raises:
-            ConfigError: if the store or the path cannot be used.
-            OSError: if the address cannot be used.
+            ConfigError: The store or the path cannot be used.
+            OSError: The address cannot be used.
         """
         server = cls(receiver, path)
         try:

@@ -19,10 +19,10 @@ def path_of(store: str | Path | None, environ: Mapping[str, str] = os.environ) -
 
     Args:
         store: None for a file in the user's state directory, `memory:`, `sqlite:///PATH`, or a path.
-        environ: environment variables.
+        environ: Environment variables.
 
     Raises:
-        ConfigError: if the value is none of these.
+        ConfigError: The value is none of these.
     """
     if store is None:
         return _default(environ)

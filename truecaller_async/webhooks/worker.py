@@ -1,12 +1,13 @@
 """Worker: calls the handler with stored events, separately from the HTTP answer.
 
-The sender has its 200 and does not repeat the event. So the worker retries failed handlers with full jitter, and parks
+The sender got a 200 and does not repeat the event. So the worker retries failed handlers with full jitter, and parks
 the event when the retry policy is exhausted. An exception of a handler never becomes an HTTP answer.
 
 Algorithm:
-    A coroutine function runs in the event loop, a plain function in a thread of its own pool, so that it can block.
-    Before each call the event is CLAIMED; afterwards one transaction stores HANDLED and claims the next event of the
-    lane: one transaction per event.
+    1. Claim an event: its row becomes CLAIMED before the handler is called.
+    2. Call the handler: a coroutine function in the event loop, a plain function in a thread pool, so it may block.
+    3. Store the result and claim the next event of the lane, in one transaction per event.
+    Lanes are served in rotation: after `LANE_TURN_EVENTS` events of one lane the other lanes come first.
 Failure modes:
     - The process dies during a call: the event stays CLAIMED, and the next process requeues it. If this happens more
       often than the policy and `EXTRA_CRASH_ATTEMPTS` allow, the event is parked, because it may kill the process.
@@ -46,7 +47,7 @@ POLL_INTERVAL_SECONDS = 0.5
 CLEANUP_INTERVAL_SECONDS = 60.0
 """Interval between deletions of old events."""
 LANE_TURN_EVENTS = 64
-"""Events of one lane that are handled before other lanes get a turn."""
+"""Events of one lane that are handled before the next lanes are served."""
 
 EXTRA_CRASH_ATTEMPTS = 3
 """Attempts beyond the retry policy before an event is parked because its process died each time."""
@@ -125,11 +126,13 @@ class Worker:
         return event_queries.claim(db, self._last_lane, busy, limit), event_queries.next_due(db)
 
     async def _is_owner(self) -> bool:
-        if not self._owns and self._store.try_own():
+        if not self._owns and self._store.try_acquire_lock():
             interrupted = await self._store.run(event_queries.requeue_interrupted)
             self._owns = True
             if interrupted:
-                logger.warning("%d events were being handled when a process died, and are handled again", interrupted)
+                logger.warning(
+                    "%d events requeued: the process ended during their handler, which may run twice", interrupted
+                )
         return self._owns
 
     async def _delete_old(self, now: float) -> None:
@@ -170,7 +173,7 @@ class Worker:
     async def _record_result(
         self, event: ClaimedEvent, result: HandlerResult, *, claim_next: bool
     ) -> ClaimedEvent | None:
-        """Store the result. Retries until it succeeds: without it the event would be handled again."""
+        """Store the result. Retry until it succeeds: otherwise the event would be handled again."""
         while True:
             try:
                 return await self._store.run(
@@ -185,8 +188,13 @@ class Worker:
 
     async def _handle(self, claimed: ClaimedEvent) -> HandlerResult:
         if claimed.attempts > self._options.retry.attempts + EXTRA_CRASH_ATTEMPTS:
-            logger.error("an event is parked: the process died %d times while handling it", claimed.attempts - 1)
-            return HandlerResult("the process died each time while handling this event")
+            attempts = claimed.attempts - 1
+            logger.error(
+                "event parked after %d attempts: the process died during the last one. "
+                "Check the handler, then call release()",
+                attempts,
+            )
+            return HandlerResult(f"the process died during the last of {attempts} attempts")
         try:
             await self._call(parse_event(claimed.body))
         except asyncio.CancelledError as error:
@@ -212,14 +220,16 @@ class Worker:
                 await answer
 
     def _failure(self, claimed: ClaimedEvent, error: BaseException) -> HandlerResult:
-        fault = describe_failure(error)
+        text = describe_failure(error)
         retry, now = self._options.retry, self._clock.wall()
-        due = now + full_jitter(claimed.attempts, retry.initial, retry.cap, self._rng)
-        if claimed.attempts >= retry.attempts or due > claimed.received + retry.total:
-            logger.error("an event is parked after %d attempts: %s", claimed.attempts, fault)
-            return HandlerResult(fault)
-        logger.warning("the handler failed, attempt %d of %d: %s", claimed.attempts, retry.attempts, fault)
-        return HandlerResult(fault, due)
+        retry_at = now + full_jitter(claimed.attempts, retry.initial, retry.cap, self._rng)
+        if claimed.attempts >= retry.attempts or retry_at > claimed.received_at + retry.total:
+            logger.error(
+                "event parked after %d attempts: %s. Fix the handler, then call release()", claimed.attempts, text
+            )
+            return HandlerResult(text)
+        logger.warning("the handler failed, attempt %d of %d: %s", claimed.attempts, retry.attempts, text)
+        return HandlerResult(text, retry_at)
 
 
 def describe_failure(error: BaseException) -> str:

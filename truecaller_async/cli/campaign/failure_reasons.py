@@ -44,7 +44,7 @@ class FailureReasons:
         """Return the most frequent reasons as (records, reason), at most `limit`."""
         return tuple((count, reason) for (_, reason), count in self._kinds.most_common(limit))
 
-    def main(self, outcome: Outcome) -> str:
+    def most_frequent(self, outcome: Outcome) -> str:
         """Return the most frequent reason of an outcome; "" if there is none."""
         return next((reason for (of, reason), _ in self._kinds.most_common() if of is outcome), "")
 

@@ -100,12 +100,13 @@ def reader_of(path: Path) -> JournalReader:
 
     if state_folder(os.environ) / FOLDER in path.absolute().parents and not path.exists():
         raise JournalError(
-            f"there is no journal {path}. An automatic journal is deleted when every row has its final outcome."
+            f"there is no journal {path}: an automatic journal is deleted when every row has its final outcome. "
+            "Check the name"
         )
     if path.is_file() and not path.stat().st_size:
         raise JournalError(
             f"the journal {path} is empty: the process ended before the campaign started, and nothing was sent. "
-            "Run the campaign again."
+            "Run the campaign again"
         )
     return JournalReader(path)
 
@@ -152,8 +153,10 @@ def command(verb: str, path: Path, *arguments: str) -> str:
 def resume_command(path: Path, state: CampaignState | None) -> str:
     """Return the shell command that finishes the campaign.
 
-    `--file INPUT` is added if the journal cannot reopen the input, and if its rows are needed: for the rows that were
-    not read, or to find out whether a later row of the same pair has replaced a row of an abandoned batch.
+    `--file INPUT` is added if the journal cannot reopen the input and one of these is true:
+
+    - no batch is open, and rows of the input were not read yet;
+    - an open batch was abandoned: the input shows whether a later row of the same pair supersedes one of its rows.
     """
     started = None if state is None else state.started
     if state is None or started is None or started.source is not None:

@@ -40,9 +40,9 @@ class JournalInfo:
     reasons: FailureReasons
     """Failure reasons of the earlier runs."""
     is_running: bool = False
-    """A process works on the campaign."""
+    """Whether a process works on the campaign."""
     input: FileSource | None = None
-    """Set by `with_input`; None is the input that the journal names."""
+    """The input that `with_input` sets; None if the journal names the input."""
 
     @classmethod
     def of(cls, path: Path) -> Self:
@@ -58,7 +58,9 @@ class JournalInfo:
             for outcome, reason, count in reader.reasons(KINDS_MAX):
                 reasons.add(outcome, reason, count)
         if state.started is None:
-            raise JournalError(f"{path} contains no campaign yet")
+            raise JournalError(
+                f"{path} contains no campaign: the process ended before it started. Run the campaign again"
+            )
         return cls(path, state, state.started, reasons, is_running)
 
     @property
@@ -105,12 +107,12 @@ class JournalInfo:
             out: Path of the new file.
 
         Raises:
-            ConfigError: It would.
+            ConfigError: The new file would overwrite one of them.
         """
         check_not_input(out, self.input_path)
         check_not_input(out, self.path, what="journal")
         if self.is_running and _is_same_file(out, self.notes.get(RESULTS_NOTE)):
-            raise ConfigError(f"the campaign is running and writes its results to {out}. Choose another file.")
+            raise ConfigError(f"the campaign is running and writes its results to {out}. Choose another file")
 
     def rebuilder(self, note: Callable[[str], None]) -> ResultRebuilder:
         """Return a rebuilder of the results; `note` shows its messages."""

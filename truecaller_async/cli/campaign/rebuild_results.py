@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from truecaller_async.sinks.results_file import RowSet
 
 WRITE_ROWS = 1000
-NO_INPUT = "Note: the input of this campaign cannot be read again, so the column key is empty"
+NO_INPUT = "Note: the input of this campaign cannot be read again. The column key is empty"
 
 Item = TypeVar("Item")
 
@@ -112,7 +112,9 @@ class ResultRebuilder:
             return iter(())
         rows = reopen_source(self.source).rows()
         if not is_unchanged(self.source):
-            self.note(f"Note: {self.source.path} has changed since the campaign; the column key is read as it is now.")
+            self.note(
+                f"Note: {self.source.path} has changed since the campaign. The keys are read from the changed file."
+            )
         return rows
 
 

@@ -42,7 +42,7 @@ SIGNAL_NOTES = {
 }
 
 
-class ClockWarning(LoggingObserver):
+class ClockOffsetObserver(LoggingObserver):
     """Log every event, and show one note if the local clock differs from the server's clock."""
 
     def __init__(self) -> None:

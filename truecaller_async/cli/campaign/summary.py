@@ -163,7 +163,7 @@ def _outcome_table(summary: Summary, reasons: FailureReasons) -> Table:
     table.add_column("main reason", no_wrap=True, overflow="ellipsis", ratio=1)
     for outcome in Outcome:
         count = getattr(summary, outcome)
-        table.add_row(str(outcome), number(count), Text(reasons.main(outcome)), style="" if count else "dim")
+        table.add_row(str(outcome), number(count), Text(reasons.most_frequent(outcome)), style="" if count else "dim")
     table.add_row("read", number(summary.read), "", style="bold")
     return table
 

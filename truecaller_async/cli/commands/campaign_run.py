@@ -235,10 +235,10 @@ for command in COMMANDS:
 
 
 async def _run(args: RunArgs, account: AccountOptions, rows: InputRows, at: float) -> int:
-    from truecaller_async.cli.campaign.runner import ClockWarning, display_for
+    from truecaller_async.cli.campaign.runner import ClockOffsetObserver, display_for
     from truecaller_async.cli.campaign.summary import print_run_end
 
-    observer = ClockWarning()
+    observer = ClockOffsetObserver()
     async with account.client(observer=observer) as client:
         if args.results is not None:
             check_sink(args.results, source=args.input_path)
@@ -306,13 +306,13 @@ def _show_warnings(args: RunArgs, rows: InputRows, note: Callable[[str], None]) 
 
 async def _resume(args: ResumeArgs, account: AccountOptions) -> int:
     from truecaller_async.cli.campaign.journal_info import JournalInfo
-    from truecaller_async.cli.campaign.runner import ClockWarning, display_for
+    from truecaller_async.cli.campaign.runner import ClockOffsetObserver, display_for
     from truecaller_async.cli.campaign.summary import print_run_end
 
     info = JournalInfo.of(Path(args.journal))
     if args.file is not None:
         info = info.with_input(args.file)
-    observer = ClockWarning()
+    observer = ClockOffsetObserver()
     async with account.client(observer=observer) as client:
         with display_for(as_json=args.as_json, stdout_is_taken=args.results == STANDARD) as display:
             observer.note = display.note

@@ -128,7 +128,7 @@ async def _parked(path: Path, release: bool) -> tuple[ParkedEvent, ...]:
 
 def _text_line(event: ParkedEvent) -> str:
     received_at = event.received_at.isoformat(timespec="seconds")
-    return f"{printable(event.event_id)}  {received_at}  {counted(event.attempts, 'attempt')}  {printable(event.fault)}"
+    return f"{printable(event.event_id)}  {received_at}  {counted(event.attempts, 'attempt')}  {printable(event.error)}"
 
 
 def _json_line(event: ParkedEvent) -> str:

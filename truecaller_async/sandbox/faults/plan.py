@@ -37,7 +37,7 @@ import msgspec
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.sandbox.answers import SandboxResponse
-from truecaller_async.sandbox.faults.parser import duplicate_fields, short_repr, shorten_middle, without_bom
+from truecaller_async.sandbox.faults.plan_checks import duplicate_fields, short_repr, shorten_middle, without_bom
 from truecaller_async.sandbox.faults.responses import FAULT_RESPONSES, SECONDS, find, rule_for, seconds_of
 
 STEP_SEPARATOR = "+"

@@ -156,7 +156,7 @@ class RawHttp:
         """Write an answer for a request.
 
         Returns:
-            A response for aiohttp, which can find the connection closed.
+            A response for aiohttp. The connection may be closed already; then aiohttp does not send it.
         """
         transport = request.transport
         if transport is None:
@@ -192,7 +192,7 @@ class RawHttp:
         head, dripped, rest = drip_parts(reply)
         transport.write(head + dripped[:1])
         for index in range(1, len(dripped)):
-            await self._sleep(reply.pace)
+            await self._sleep(reply.seconds_per_byte)
             transport.write(dripped[index : index + 1])
         transport.write(rest)
 

@@ -1,7 +1,7 @@
 """Response variants: other documented forms of an answer, and defects of status rows, by name.
 
-Without variants the sandbox answers as the newest copy of the documentation says. Variants can be combined, except the
-two envelopes `CAMEL_STATUS_INFO` and `FLAT_STATUS_INFO`. `faults.status_rows` implements the row defects.
+Without variants the sandbox answers as the newest version of the documentation says. Variants can be combined, except
+the two envelopes `CAMEL_STATUS_INFO` and `FLAT_STATUS_INFO`. `faults.status_rows` implements the row defects.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ class ResponseVariant(StrEnum):
     MASKED_NUMBERS = "masked-numbers"
     """Status answers have asterisks instead of numbers, as in the documented samples."""
     CAMEL_STATUS_INFO = "camel-status-info"
-    """A real-time answer of v2 and v3 is wrapped in `statusInfo`, as in one rendering."""
+    """A real-time answer of v2 and v3 is wrapped in `statusInfo`, as one version of the documentation shows."""
     FLAT_STATUS_INFO = "flat-status-info"
-    """A real-time answer of v2 and v3 is not wrapped, as in the earliest rendering."""
+    """A real-time answer of v2 and v3 is not wrapped, as the earliest version of the documentation shows."""
     PARSE_FAILURE = "parse-failure"
-    """An unknown or expired token is 500 "500/50011 - Failed to parse token", not 401."""
+    """An unknown or expired token gets a 500 "500/50011 - Failed to parse token" instead of a 401."""
     EMPTY_V1_PUSH = "empty-v1-push"
     """An accepted real-time record of v1 is a 200 without a body."""
     FAILURE_IN_200 = "failure-in-200"
@@ -45,7 +45,7 @@ class ResponseVariant(StrEnum):
     FOREIGN_ROWS = "foreign-rows"
     """Some rows belong to another batch and other numbers. Only v1 rows name their batch."""
     OLD_NAMES_IN_ROWS = "old-names-in-rows"
-    """Status rows of v2 and v3 have the field names of v1, as in an early rendering."""
+    """Status rows of v2 and v3 have the field names of v1, as an early version of the documentation shows."""
     BARE_EMPTY_NUMBERS = "bare-empty-numbers"
     """Number details without a match are a bare `[]`."""
     FAILED_DELIST_IS_400 = "failed-delist-is-400"

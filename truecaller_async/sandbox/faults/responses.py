@@ -97,24 +97,24 @@ def seconds_of(text: str) -> float:
 def find(step: str) -> tuple[FaultResponse, str | None] | None:
     """Return the fault response and the argument that a step names; None if the step is not valid."""
     name, colon, argument = step.partition(":")
-    ending = FAULT_RESPONSES.get(name)
-    if ending is None:
+    response = FAULT_RESPONSES.get(name)
+    if response is None:
         return None
     if not colon:
-        return ending, None
-    is_good = ending.argument is not None and ending.argument.is_good(argument)
-    return (ending, argument) if is_good else None
+        return response, None
+    is_good = response.argument is not None and response.argument.is_good(argument)
+    return (response, argument) if is_good else None
 
 
 def rule_for(step: str) -> str:
     """Return the rule that an invalid step breaks."""
     name, colon, _ = step.partition(":")
-    ending = FAULT_RESPONSES.get(name)
-    if ending is None or not colon:
+    response = FAULT_RESPONSES.get(name)
+    if response is None or not colon:
         return f"one of {', '.join(FAULT_RESPONSES)}"
-    if ending.argument is None:
+    if response.argument is None:
         return f"{name!r} without an argument"
-    return f"{name}:{ending.argument.name}, with {ending.argument.rule}"
+    return f"{name}:{response.argument.name}, with {response.argument.rule}"
 
 
 def _fixed(reply: SandboxResponse) -> ResponseFactory:
@@ -175,7 +175,9 @@ def _delivered(mode: DeliveryMode) -> ResponseFactory:
 
 def _dripped(mode: DeliveryMode) -> ResponseFactory:
     def make(api_answer: SandboxResponse | None, argument: str | None, _now: float) -> SandboxResponse:
-        return attrs.evolve(_answer_to_damage(api_answer), mode=mode, pace=seconds_of(argument or DEFAULT_DRIP_SECONDS))
+        return attrs.evolve(
+            _answer_to_damage(api_answer), mode=mode, seconds_per_byte=seconds_of(argument or DEFAULT_DRIP_SECONDS)
+        )
 
     return make
 
