@@ -63,3 +63,14 @@ def test_only_records_before_a_late_one_of_their_pair_are_outdated() -> None:
     assert earlier_in_batch(records, [2, 3]) == [0, 1]
     assert earlier_in_batch(records, [0]) == []
     assert earlier_in_batch(records, []) == []
+
+
+def test_superseded_batch_may_be_released_after_the_batch_that_replaces_it() -> None:
+    order = PairOrder()
+    older, newer = outgoing_batch(1, record(1), record(2)), outgoing_batch(2, record(2), record(1))
+    order.add(older)
+    assert order.add(newer) == {1}
+    order.release(newer)
+    order.release(older)
+    assert len(order) == 0
+    assert order.add(outgoing_batch(3, record(1))) == set()

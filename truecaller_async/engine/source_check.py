@@ -214,14 +214,20 @@ class _SourceCheck:
     def _mark_superseded(self, number: int, record: CallRecord) -> None:
         """Mark abandoned rows that this later row of the same pair supersedes.
 
-        A later row that is still queued itself marks nothing. Nor does an equal record: it was usually a duplicate that
-        was not sent, and the order of equal records does not matter.
+        A later row that was never sent marks nothing. Nor does an equal record: it was usually a duplicate that was not
+        sent, and the order of equal records does not matter. Nor does a later row of the same batch: one request sends
+        both, in their order. A later row of another abandoned batch may have been applied, and its window may close
+        before it is sent again; then the earlier row must not be applied after it.
         """
-        pair = pair_of(record)
-        if number in self._abandoned_rows:
+        pair, batch = pair_of(record), self._abandoned_rows.get(number)
+        if number not in self._unsent:
+            self._recovered.superseded.update(
+                row
+                for row, earlier in self._pairs.get(pair, ())
+                if earlier != record and self._abandoned_rows[row] != batch
+            )
+        if batch is not None:
             self._pairs[pair].append((number, record))
-        elif number not in self._unsent:
-            self._recovered.superseded.update(row for row, earlier in self._pairs.get(pair, ()) if earlier != record)
 
     async def _continue_reader(self) -> RowReader | None:
         """Return the reader at the resume position; None if the source ended there in the earlier run."""

@@ -67,11 +67,13 @@ class PairOrder:
         is_unshared = seq in self._unshared
         self._unshared.discard(seq)
         for caller, receivers in self._pairs_of_batch.pop(seq, {}).items():
-            newest = self._newest[caller]
+            # A later batch that holds all pairs of the caller may have been released first: a batch whose records were
+            # all superseded stays queued, and blocks no other batch.
+            newest = self._newest.get(caller, {})
             removed = receivers if is_unshared else [one for one in set(receivers) if newest.get(one) == seq]
             deque(map(newest.pop, removed), maxlen=0)  # runs the map without a Python loop
             if not newest:
-                del self._newest[caller]
+                self._newest.pop(caller, None)
 
     def superseded(self, batch: OutgoingBatch) -> list[int]:
         """Return the indexes of records whose pair has a newer record in a later batch."""
