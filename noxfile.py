@@ -28,7 +28,7 @@ PARALLEL = ["-n", "2", "--dist", "loadfile"]
 
 FAST_TESTS = [
     "tests/models",
-    "tests/planning",
+    "tests/campaign/core",
     "tests/validation",
     "tests/resilience",
     "tests/protocol",

@@ -23,8 +23,8 @@ import attrs
 
 from benchmarks import Figure, at_most, exactly, share
 from benchmarks.server import records, sandbox
-from tests.engine.world import World
-from tests.engine.world import records as virtual_records
+from tests.campaign.world import World
+from tests.campaign.world import records as virtual_records
 from tests.virtual import run_virtual
 from truecaller_async import Limits, Summary, TruecallerClient
 from truecaller_async.resilience.rate_law import calls_per_second

@@ -43,8 +43,8 @@ from benchmarks.strict import (
     refused_by_window,
     strict_server,
 )
-from tests.engine.world import World
-from tests.engine.world import record as virtual_record
+from tests.campaign.world import World
+from tests.campaign.world import record as virtual_record
 from tests.throttling.gateway import run_on_swift_loop
 from tests.virtual import run_virtual
 from truecaller_async import CallRecord, Limits, RateLimit, TruecallerClient

@@ -27,7 +27,7 @@ import attrs
 import msgspec
 
 from benchmarks import Figure
-from tests.engine.world import World, record
+from tests.campaign.world import World, record
 from tests.throttling.gateway import run_on_swift_loop
 from truecaller_async import CallRecord, CampaignOptions
 from truecaller_async.sandbox import SandboxSettings, SandboxState

@@ -26,6 +26,7 @@ import attrs
 from benchmarks import Figure, at_most, exactly
 from benchmarks.server import HOUR_MS, LABEL, sandbox
 from truecaller_async import CampaignOptions, TruecallerClient, read_csv
+from truecaller_async.campaign.core.fingerprints import RowFingerprints
 from truecaller_async.journal.handle import JournalHandle, open_handle
 from truecaller_async.models import (
     AttemptEnded,
@@ -40,7 +41,6 @@ from truecaller_async.models import (
     RunStarted,
     SourcePosition,
 )
-from truecaller_async.planning.fingerprints import RowFingerprints
 from truecaller_async.sandbox import SPEEDS
 from truecaller_async.sources import ColumnDefaults, FileSource
 

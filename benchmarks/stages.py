@@ -23,13 +23,13 @@ from benchmarks.minimal_server import SPAWN, Answers, pin_to_core
 from benchmarks.peers.limit import post_all
 from benchmarks.speed import warm_server
 from truecaller_async import CallRecord, CampaignOptions, Outcome
-from truecaller_async.engine.run import outcome_entries
+from truecaller_async.campaign.core.correlate import mirrors
+from truecaller_async.campaign.core.dedupe import Dedupe
+from truecaller_async.campaign.core.outgoing_batch import OutgoingBatch
+from truecaller_async.campaign.core.pair_order import PairOrder
+from truecaller_async.campaign.run import outcome_entries
 from truecaller_async.models import BatchResults, RecordColumns, Request, Secret
 from truecaller_async.options import BATCH_MAX, Timeouts
-from truecaller_async.planning.correlate import mirrors
-from truecaller_async.planning.dedupe import Dedupe
-from truecaller_async.planning.outgoing_batch import OutgoingBatch
-from truecaller_async.planning.pair_order import PairOrder
 from truecaller_async.protocol.batch_status import ExpectedBatch
 from truecaller_async.protocol.request_common import WRITE_HEADERS
 from truecaller_async.protocol.requests import status_request, submit_request
@@ -85,7 +85,7 @@ class Steps:
         began = self._spent("order of pairs", began)
         body = submit_request("v2", workload.ACCOUNT, columns).body or b""
         began = self._spent("encode", began)
-        self._pairs.release(batch)
+        self._pairs.remove(batch)
         self._spent("order of pairs", began)
         self._away.append((batch, self._answers.submit(body)[13:-2].decode()))
 

@@ -49,5 +49,5 @@ def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
 def only_catalogued_events() -> Iterator[None]:
     """Fail a test in which a client reported an event that the catalogue does not list."""
     yield
-    observer = sys.modules.get("tests.engine.strict_observer")
+    observer = sys.modules.get("tests.campaign.strict_observer")
     assert observer is None or observer.drain_violations() == []

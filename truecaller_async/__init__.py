@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from truecaller_async._version import __version__
 
 if TYPE_CHECKING:
+    from truecaller_async.campaign.stream import CampaignStream
     from truecaller_async.client import TruecallerClient
-    from truecaller_async.engine import CampaignStream
     from truecaller_async.errors import (
         APIStatusError,
         AuthenticationFailed,
@@ -150,7 +150,7 @@ __all__ = [
 # The module of each public name. tests/architecture checks that it lists the same names as the imports above.
 _MODULES = {
     "client": ("TruecallerClient",),
-    "engine": ("CampaignStream",),
+    "campaign.stream": ("CampaignStream",),
     "errors": (
         "APIStatusError",
         "AuthenticationFailed",

@@ -27,7 +27,8 @@ from truecaller_async.options import NO_RETRY, CampaignOptions, Limits, RetryPol
 from truecaller_async.ports import Observer
 
 if TYPE_CHECKING:
-    from truecaller_async.engine import CampaignDeps, CampaignStream
+    from truecaller_async.campaign.run import CampaignDeps
+    from truecaller_async.campaign.stream import CampaignStream
     from truecaller_async.resources import ApiContext, ClientSettings
     from truecaller_async.wiring import SharedResources
 
@@ -308,7 +309,8 @@ class TruecallerClient:
         *,
         resumed: bool = False,
     ) -> CampaignStream:
-        from truecaller_async.engine import CampaignRequest, CampaignStream
+        from truecaller_async.campaign.start import CampaignRequest
+        from truecaller_async.campaign.stream import CampaignStream
         from truecaller_async.settings import checked_kind
         from truecaller_async.wiring import journal_factory
 
@@ -321,7 +323,7 @@ class TruecallerClient:
 
     def _campaign_deps(self, api_version: str | None = None) -> CampaignDeps:
         """Return what a campaign uses of this client. `api_version` is that of a resumed journal."""
-        from truecaller_async.engine import CampaignDeps
+        from truecaller_async.campaign.run import CampaignDeps
         from truecaller_async.resources import Batches, Calls
         from truecaller_async.settings import checked_version
 

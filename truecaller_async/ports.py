@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
+from truecaller_async.campaign.core.campaign_state import CampaignState
 from truecaller_async.models import Answer, JournalEntry, Request, RowsRead, Secret, Token
 from truecaller_async.models.tokens import StoreSnapshot
 from truecaller_async.options import Timeouts
-from truecaller_async.planning.campaign_state import CampaignState
 
 Write: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Writes one piece of a file. It raises only errors of this package."""
@@ -161,7 +161,7 @@ class TokenStore(Protocol):
 
 
 class Journal(Protocol):
-    """Stores the entries of one campaign. `planning.campaign_state` defines what an entry means."""
+    """Stores the entries of one campaign. `campaign.core.campaign_state` defines what an entry means."""
 
     @property
     def resumable(self) -> bool:

@@ -30,7 +30,7 @@ class Use:
 class Module:
     """One file of the package.
 
-    `package` is the first part of the name below the top level; for the top-level package it is empty.
+    `package` is the first part of the name below the top level, or "campaign.core"; it is empty for the top level.
     """
 
     name: str
@@ -113,8 +113,9 @@ def _dotted(node: ast.expr) -> list[tuple[str, str]]:
 
 
 def package_of(module: str) -> str:
-    """Return the package of a full module name."""
-    return module.partition(".")[2].partition(".")[0]
+    """Return the package of a full module name. `campaign.core` is a package of its own."""
+    parts = module.split(".")[1:]
+    return "campaign.core" if parts[:2] == ["campaign", "core"] else ".".join(parts[:1])
 
 
 @cache

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from truecaller_async.planning.batch_state import TRANSITIONS, BatchEvent, BatchState
+from truecaller_async.campaign.core.batch_state import TRANSITIONS, BatchEvent, BatchState
 
 BEGIN = "<!-- state chart: begin -->"
 END = "<!-- state chart: end -->"

@@ -15,7 +15,7 @@ HEAVY = {
     "cattrs",
     "msgspec",
     "sqlite3",
-    "truecaller_async.engine",
+    "truecaller_async.campaign.stream",
     "truecaller_async.journal",
     "truecaller_async.limits",
     "truecaller_async.protocol",
@@ -66,7 +66,7 @@ def test_client_name_is_available_without_its_dependencies(code: str) -> None:
 def test_creating_a_client_imports_neither_engine_nor_tolerant_parser(module: str) -> None:
     modules = loaded_by(f"from {module} import TruecallerClient\n{CLIENT}")
     assert "truecaller_async.transport" in modules
-    assert modules & {"cattrs", "truecaller_async.engine", "truecaller_async.sources"} == set()
+    assert modules & {"cattrs", "truecaller_async.campaign.stream", "truecaller_async.sources"} == set()
 
 
 @pytest.mark.parametrize("name", ["ConfigError", "CallRecord", "Limits"])

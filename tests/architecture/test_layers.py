@@ -23,7 +23,7 @@ LAYER = {
     "user_warnings": 1,
     "storage": 1,
     "protocol": 1,
-    "planning": 1,
+    "campaign.core": 1,
     "validation": 1,
     "resilience": 1,
     "transport": 2,
@@ -35,7 +35,7 @@ LAYER = {
     "telemetry": 2,
     "settings": 2,
     "resources": 3,
-    "engine": 3,
+    "campaign": 3,
     "wiring": 3,
     "client": 3,
     "verification": 3,
@@ -54,13 +54,13 @@ SAME_LAYER = {
     "models": {"redaction"},
     "errors": {"models", "redaction"},
     "options": {"models", "errors", "redaction"},
-    "planning": {"validation", "resilience"},
+    "campaign.core": {"validation", "resilience"},
     "protocol": {"validation"},
-    "ports": {"planning"},
+    "ports": {"campaign.core"},
     "sinks": {"sources"},
-    "engine": {"resources"},
+    "campaign": {"resources"},
     "wiring": {"resources"},
-    "client": {"resources", "engine", "wiring"},
+    "client": {"resources", "campaign", "wiring"},
     "verification": {"resources"},
     "trustcaller": {"resources"},
     "dashboard": {ROOT},
@@ -72,12 +72,12 @@ SAME_LAYER = {
 """Packages of the same layer that a package may import."""
 
 FORBIDDEN = {
-    "engine": {"truecaller_async.transport"},
+    "campaign": {"truecaller_async.transport"},
     "sandbox": {"truecaller_async.limits", "truecaller_async.resilience.rate_law"},
 }
 """Imports from lower layers that are forbidden.
 
-The engine sends requests through `resources`. The sandbox shares no rate-limit code with the client, so an error
+The campaign sends requests through `resources`. The sandbox shares no rate-limit code with the client, so an error
 cannot exist in both.
 """
 
@@ -146,7 +146,7 @@ def test_forbidden_imports_are_detected() -> None:
     known = {
         "truecaller_async",
         "truecaller_async.resilience.rate_law",
-        "truecaller_async.engine",
+        "truecaller_async.campaign.dispatcher",
         "truecaller_async.tokens",
         "truecaller_async.transport.aiohttp_transport",
     }
@@ -154,18 +154,24 @@ def test_forbidden_imports_are_detected() -> None:
     def seen(name: str, text: str) -> int:
         return len(violations(Module.of(name, text), known))
 
-    assert seen("truecaller_async.planning.x", "def f():\n    from truecaller_async.engine import Dispatcher") == 1
-    assert seen("truecaller_async.planning.x", "from ..engine import Dispatcher") == 1
+    assert (
+        seen(
+            "truecaller_async.campaign.core.x",
+            "def f():\n    from truecaller_async.campaign.dispatcher import Dispatcher",
+        )
+        == 1
+    )
+    assert seen("truecaller_async.campaign.core.x", "from ..dispatcher import Dispatcher") == 1
     assert seen("truecaller_async.limits.x", "import truecaller_async.tokens") == 1
     assert (
-        seen("truecaller_async.engine.x", "from truecaller_async.transport.aiohttp_transport import AiohttpTransport")
+        seen("truecaller_async.campaign.x", "from truecaller_async.transport.aiohttp_transport import AiohttpTransport")
         == 1
     )
     assert seen("truecaller_async.sandbox.x", "from truecaller_async.resilience import rate_law") == 1
-    assert seen("truecaller_async.engine.x", "from truecaller_async import TruecallerClient") == 1
-    assert seen("truecaller_async.engine.x", "from truecaller_async.resilience.rate_law import wait") == 0
-    assert seen("truecaller_async.engine.x", "from . import dispatcher") == 0
-    assert seen("truecaller_async.engine.x", "import aiohttp") == 0
+    assert seen("truecaller_async.campaign.x", "from truecaller_async import TruecallerClient") == 1
+    assert seen("truecaller_async.campaign.x", "from truecaller_async.resilience.rate_law import wait") == 0
+    assert seen("truecaller_async.campaign.x", "from . import dispatcher") == 0
+    assert seen("truecaller_async.campaign.x", "import aiohttp") == 0
 
 
 def test_import_cycle_is_detected() -> None:

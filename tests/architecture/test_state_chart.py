@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from truecaller_async.planning.batch_state import TRANSITIONS, BatchEvent, BatchState
+from truecaller_async.campaign.core.batch_state import TRANSITIONS, BatchEvent, BatchState
 
 from .sources import REPOSITORY
 from .state_chart import BEGIN, END, chart_of, diagram

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from tests.engine.world import World
+from tests.campaign.world import World
 
 
 @attrs.define

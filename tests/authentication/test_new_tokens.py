@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from tests.authentication.stages import record_events
-from tests.engine.world import World, check_account, record, records
+from tests.campaign.world import World, check_account, record, records
 from tests.throttling.gateway import (
     PORTAL,
     UNAVAILABLE,

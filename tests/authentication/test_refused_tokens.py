@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from tests.engine.crashing import Survivor
-from tests.engine.world import World, applications, check_account, record, records
+from tests.campaign.crashing import Survivor
+from tests.campaign.world import World, applications, check_account, record, records
 from tests.throttling.gateway import (
     FORBIDDEN,
     REFUSED_TOKEN,

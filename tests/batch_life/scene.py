@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from tests.engine.world import World
+from tests.campaign.world import World
 from tests.virtual import BASE
 from truecaller_async.sandbox import SandboxSettings, SandboxState
 from truecaller_async.sandbox.answers import SandboxResponse

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from tests.batch_life.scene import Edit, with_answer, world_of
-from tests.engine.world import applications, check_account, records
+from tests.campaign.world import applications, check_account, records
 from tests.virtual import run_virtual
 from truecaller_async import CampaignOptions, DecodeError, Outcome
 from truecaller_async.sandbox.answers import SandboxResponse

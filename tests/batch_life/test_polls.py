@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from tests.batch_life.scene import Edit, with_answer, world_of
-from tests.engine.world import World, check_account, records
+from tests.campaign.world import World, check_account, records
 from tests.virtual import run_virtual
 from truecaller_async import CampaignOptions, Outcome, PollPolicy
 from truecaller_async.sandbox import SandboxSettings

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from tests.batch_life.scene import world_of
-from tests.engine.test_poison import BATCH, IN_FLIGHT, REQUESTS_MAX, STRANGE, STREAK, requests
-from tests.engine.world import check_account, record, records
+from tests.campaign.test_poison import BATCH, IN_FLIGHT, REQUESTS_MAX, STRANGE, STREAK, requests
+from tests.campaign.world import check_account, record, records
 from tests.virtual import run_virtual
 from truecaller_async import CampaignOptions, Outcome, PushRejected
 

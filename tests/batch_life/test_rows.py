@@ -12,7 +12,7 @@ from collections import Counter
 import pytest
 
 from tests.batch_life.scene import Row, rows, with_status, world_of
-from tests.engine.world import check_account, record, records
+from tests.campaign.world import check_account, record, records
 from tests.virtual import run_virtual
 from truecaller_async import CampaignOptions, Outcome, PollPolicy, RecordResult
 

@@ -7,7 +7,7 @@ from collections.abc import Container
 import pytest
 
 from tests.batch_life.scene import Edit, EditedState, with_answer
-from tests.engine.world import World, applications, check_account, records
+from tests.campaign.world import World, applications, check_account, records
 from tests.virtual import run_virtual
 from truecaller_async import CampaignOptions, DecodeError, Outcome
 from truecaller_async.models import Request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.engine.world import World, check_account, record, records
+from tests.campaign.world import World, check_account, record, records
 from tests.virtual import run_virtual
 from truecaller_async import CampaignOptions, Limits, Outcome
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from truecaller_async.campaign.core.campaign_state import CampaignState
 from truecaller_async.cli.campaign import journal_files
 from truecaller_async.errors import ConfigError, JournalError
 from truecaller_async.journal import SqliteJournal
 from truecaller_async.models import CampaignStarted, NoteAdded, RunStarted, SourceDescriptor, SourceEnded
-from truecaller_async.planning.campaign_state import CampaignState
 
 AT = 1_763_740_800.0
 ALL_NAMES = ("a.db", "a.db-wal", "a.db-shm", "a.db.lock", "a.db.mine")

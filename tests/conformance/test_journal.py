@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.journal.entry_generator import STARTED, EntryGenerator, comparable, entry_generators
+from truecaller_async.campaign.core.batch_state import BatchState
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal import MemoryJournal, SqliteJournal, filesystem
 from truecaller_async.models import (
@@ -26,7 +27,6 @@ from truecaller_async.models import (
     RunStarted,
     SourcePosition,
 )
-from truecaller_async.planning.batch_state import BatchState
 from truecaller_async.ports import Journal
 
 JournalFactory: TypeAlias = Callable[[], Journal]

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import truecaller_async.campaign.stream
 import truecaller_async.cli.app
 import truecaller_async.cli.campaign.journal_info
 import truecaller_async.cli.campaign.runner
 import truecaller_async.cli.campaign.summary
-import truecaller_async.engine
 import truecaller_async.journal.maintenance
 import truecaller_async.journal.sqlite
 import truecaller_async.tokens.pool

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from truecaller_async.campaign import run
+from truecaller_async.campaign.core.chunker import Chunker
 from truecaller_async.cli.commands import campaign_run
-from truecaller_async.engine import run
 from truecaller_async.options import CampaignOptions, PollPolicy
-from truecaller_async.planning.chunker import Chunker
 
 
 def make_batches_small(size: int) -> None:

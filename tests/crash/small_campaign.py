@@ -24,7 +24,7 @@ from typing import Any
 
 import attrs
 
-import truecaller_async.engine
+import truecaller_async.campaign.stream
 import truecaller_async.journal.maintenance
 import truecaller_async.journal.sqlite
 import truecaller_async.wiring  # noqa: F401

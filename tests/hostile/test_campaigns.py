@@ -12,8 +12,8 @@ from typing import Literal
 import attrs
 import pytest
 
-from tests.engine import world as worlds
-from tests.engine.world import World, applications, check_account, records, slowly
+from tests.campaign import world as worlds
+from tests.campaign.world import World, applications, check_account, records, slowly
 from tests.transport.raw_server import RawServer
 from tests.virtual import VirtualClock, run_virtual
 from truecaller_async import CallRecord, CampaignOptions, Outcome, RecordResult, Summary, UnexpectedRedirect

@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from tests.authentication.stages import EventRecorder, record_events
-from tests.engine.world import World
+from tests.campaign.world import World
 from tests.virtual import VirtualClock
 from truecaller_async.clock import Clock
 from truecaller_async.sandbox import SandboxSettings, SandboxState
@@ -79,6 +79,6 @@ def machine(
         return clock
 
     with patched.context() as here:
-        here.setattr("tests.engine.world.VirtualClock", wrong)
+        here.setattr("tests.campaign.world.VirtualClock", wrong)
         world = World(state=state, max_tokens=max_tokens, latency=(0.02, 0.02))
     return Machine(world, clock, state, record_events(world))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.world import World, applications, check_account, record, records
+from tests.campaign.world import World, applications, check_account, record, records
 from tests.hostile_process.clocks import Machine, machine
 from tests.hostile_process.turns import make_batches_small
 from tests.virtual import BASE, SwiftLoop, most_in_window, run_virtual

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.engine.world import records
+from tests.campaign.world import records
 from tests.hostile_process.turns import make_batches_small
 from truecaller_async import CampaignOptions, CampaignStream, Limits, PollPolicy, Timeouts, TruecallerClient
 from truecaller_async.sandbox import Fault, FaultPlan, Sandbox, SandboxSettings

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.engine.world import World, records
+from tests.campaign.world import World, records
 from tests.virtual import run_virtual
 from truecaller_async import Summary
 

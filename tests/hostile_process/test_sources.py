@@ -9,8 +9,8 @@ from itertools import count
 
 import pytest
 
-from tests.engine.crashing import Survivor, live
-from tests.engine.world import World, applications, record, records, slowly
+from tests.campaign.crashing import Survivor, live
+from tests.campaign.world import World, applications, record, records, slowly
 from tests.virtual import run_virtual
 from truecaller_async import CallRecord, CampaignOptions, CampaignStream, Forbidden, Limits, SourceError
 from truecaller_async.models import Request

@@ -13,12 +13,12 @@ from signal import SIGINT, SIGTERM
 import attrs
 import pytest
 
-from tests.engine.crashing import Survivor
-from tests.engine.world import World, applications, records
+from tests.campaign.crashing import Survivor
+from tests.campaign.world import World, applications, records
 from tests.hostile_process.turns import Turns, make_batches_small
 from truecaller_async import CampaignOptions, CampaignStream, PollPolicy, Summary
-from truecaller_async.engine import CampaignRequest
-from truecaller_async.engine.signals import SignalStop
+from truecaller_async.campaign.signals import SignalStop
+from truecaller_async.campaign.start import CampaignRequest
 
 ROWS = 24
 BATCH = 5

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.virtual import SwiftLoop
-from truecaller_async.engine import run
-from truecaller_async.planning.chunker import Chunker
+from truecaller_async.campaign import run
+from truecaller_async.campaign.core.chunker import Chunker
 
 
 class Turns(SwiftLoop):

@@ -16,6 +16,8 @@ from typing import Any, TypeAlias
 import attrs
 from hypothesis import strategies as st
 
+from truecaller_async.campaign.core.batch_state import BatchEvent, BatchState
+from truecaller_async.campaign.core.campaign_state import CampaignState, JournaledBatch
 from truecaller_async.models import (
     AttemptEnded,
     AttemptStarted,
@@ -34,8 +36,6 @@ from truecaller_async.models import (
     SourceEnded,
     SourcePosition,
 )
-from truecaller_async.planning.batch_state import BatchEvent, BatchState
-from truecaller_async.planning.campaign_state import CampaignState, JournaledBatch
 
 STARTED = CampaignStarted(
     1.5,

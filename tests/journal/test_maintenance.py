@@ -10,6 +10,8 @@ import pytest
 
 from tests.journal.entry_generator import STARTED
 from tests.journal.test_reader import CAMPAIGN, TOKEN, written
+from truecaller_async.campaign.core.ambiguity import PROCESS_ENDED_DETAIL
+from truecaller_async.campaign.core.batch_state import BatchState
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal import maintenance
 from truecaller_async.journal.handle import open_handle
@@ -30,8 +32,6 @@ from truecaller_async.models import (
     SourceEnded,
     SourcePosition,
 )
-from truecaller_async.planning.ambiguity import PROCESS_ENDED_DETAIL
-from truecaller_async.planning.batch_state import BatchState
 
 AMBIGUOUS: tuple[tuple[JournalEntry, ...], ...] = ()
 ABANDONED: tuple[tuple[JournalEntry, ...], ...] = ((BatchAbandoned(2),),)

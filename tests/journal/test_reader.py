@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.journal.entry_generator import STARTED
+from truecaller_async.campaign.core.batch_state import BatchState
 from truecaller_async.errors import JournalError
 from truecaller_async.journal.handle import JournalHandle, open_handle
 from truecaller_async.journal.reader import DecidableBatch, JournaledAttempt, JournalReader, RowOutcome
@@ -23,7 +24,6 @@ from truecaller_async.models import (
     RowsSettled,
     SourcePosition,
 )
-from truecaller_async.planning.batch_state import BatchState
 
 TOKEN = "0123456789ab"
 CAMPAIGN = (

@@ -20,13 +20,13 @@ from typing import Any
 import pytest
 
 from tests.journal.entry_generator import STARTED
+from truecaller_async.campaign.core.batch_state import BatchState
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal import SqliteJournal
 from truecaller_async.journal.lock import LOCK_ATTEMPTS_MAX, JournalLock, holder, lock_file
 from truecaller_async.journal.reader import JournalReader
 from truecaller_async.journal.schema import VERSION
 from truecaller_async.models import BatchPlanned, NoteAdded, RowsRead, SourcePosition
-from truecaller_async.planning.batch_state import BatchState
 
 PLANNED = (BatchPlanned(1, (1, 2)), RowsRead(SourcePosition(2, 3, 60), b"fingerprints"))
 

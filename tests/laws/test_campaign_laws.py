@@ -15,7 +15,7 @@ import attrs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.engine.world import LABEL, Fault, World, applications, check_account, record
+from tests.campaign.world import LABEL, Fault, World, applications, check_account, record
 from tests.virtual import most_in_window, run_virtual
 from truecaller_async import (
     CallRecord,

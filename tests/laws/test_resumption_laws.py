@@ -15,8 +15,8 @@ import attrs
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from tests.engine.crashing import Death, Life, Survivor, live
-from tests.engine.world import LABEL, World, record
+from tests.campaign.crashing import Death, Life, Survivor, live
+from tests.campaign.world import LABEL, World, record
 from truecaller_async import (
     CallRecord,
     CampaignOptions,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from truecaller_async.engine.run import outcome_entries
+from truecaller_async.campaign.run import outcome_entries
 from truecaller_async.models import BatchResults, CallRecord, Outcome, RecordResult, RowsSettled
 
 RECORDS = [CallRecord("911234567898", f"91980000000{number}", 1, 2, key=f"k{number}") for number in range(3)]

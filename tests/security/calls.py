@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 
 from truecaller_async import CallRecord, CampaignOptions, PollPolicy, TruecallerClient
-from truecaller_async.engine import CampaignStream
+from truecaller_async.campaign.stream import CampaignStream
 
 from .host import CALLER, FEATURE_SET, LISTED, RECEIVER, Host
 

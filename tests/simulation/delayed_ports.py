@@ -19,6 +19,8 @@ from tests.journal.entry_generator import comparable
 from tests.simulation.scenario import ProcessEnd
 from tests.simulation.timeline import Timeline
 from truecaller_async import JournalError
+from truecaller_async.campaign.core.ambiguity import DECIDABLE_STATES, decision_entries
+from truecaller_async.campaign.core.campaign_state import CampaignState, JournaledBatch
 from truecaller_async.journal import MemoryJournal
 from truecaller_async.journal.database_file import examine
 from truecaller_async.journal.handle import JournalHandle, open_handle
@@ -27,8 +29,6 @@ from truecaller_async.journal.maintenance import decide
 from truecaller_async.journal.outcome_kinds import storable_text
 from truecaller_async.models import CostReported, JournalEntry, RowsRead, RowsSettled, Token
 from truecaller_async.models.tokens import StoreSnapshot
-from truecaller_async.planning.ambiguity import DECIDABLE_STATES, decision_entries
-from truecaller_async.planning.campaign_state import CampaignState, JournaledBatch
 from truecaller_async.ports import Limiter
 from truecaller_async.tokens import MemoryTokenStore
 

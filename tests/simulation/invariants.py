@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from tests.simulation.evidence import CampaignHistory, CampaignRun, Content, Evidence, applied_content, content_of
 from tests.virtual import most_in_window
 from truecaller_async import JournalError, Outcome, RateLimit, TruecallerError
+from truecaller_async.campaign.core.batch_state import BatchEvent
 from truecaller_async.models import AttemptEnded, AttemptStarted, BatchPlanned, RowsSettled
-from truecaller_async.planning.batch_state import BatchEvent
 from truecaller_async.resilience.rate_law import WINDOW_MARGIN_FACTOR
 from truecaller_async.resilience.retry_budget import BUDGET_INITIAL, BUDGET_PER_REQUEST
 from truecaller_async.resilience.service_guard import Grant

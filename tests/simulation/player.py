@@ -20,7 +20,7 @@ from typing import Any
 
 import attrs
 
-from tests.engine.world import HOUR_MS, LABEL
+from tests.campaign.world import HOUR_MS, LABEL
 from tests.simulation.delayed_ports import (
     CrashTrigger,
     DelayedJournal,
@@ -52,8 +52,8 @@ from truecaller_async import (
     TruecallerDeprecationWarning,
     TruecallerError,
 )
+from truecaller_async.campaign.start import CampaignRequest
 from truecaller_async.clock import Clock
-from truecaller_async.engine import CampaignRequest
 from truecaller_async.options import Credentials
 from truecaller_async.resilience.service_guard import ServiceGuard
 from truecaller_async.resources import ClientSettings

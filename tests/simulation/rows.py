@@ -8,7 +8,7 @@ from random import Random
 
 import attrs
 
-from tests.engine.world import HOUR_MS, LABEL
+from tests.campaign.world import HOUR_MS, LABEL
 from tests.simulation.scenario import Campaign, RowMixture
 from tests.virtual import BASE
 from truecaller_async import CallRecord

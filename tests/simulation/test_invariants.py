@@ -19,11 +19,11 @@ from tests.simulation.player import play
 from tests.simulation.quiet import QUIET
 from tests.simulation.scenario import CallerAction, Scenario
 from truecaller_async import CallRecord, CampaignOptions, Limits, Outcome, ResponseLost
-from truecaller_async.engine import sender
+from truecaller_async.campaign import sender
+from truecaller_async.campaign.core.batch_state import BatchEvent, event_of
+from truecaller_async.campaign.core.outgoing_batch import OutgoingBatch
+from truecaller_async.campaign.core.pair_order import PairOrder
 from truecaller_async.models import JournalEntry, RowsSettled
-from truecaller_async.planning.batch_state import BatchEvent, event_of
-from truecaller_async.planning.outgoing_batch import OutgoingBatch
-from truecaller_async.planning.pair_order import PairOrder
 from truecaller_async.resilience.service_guard import Grant
 from truecaller_async.sandbox.faults.plan import Fault, FaultPlan
 from truecaller_async.sandbox.settings import SPEEDS

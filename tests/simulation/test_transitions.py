@@ -17,9 +17,9 @@ from tests.simulation.player import play
 from tests.simulation.quiet import QUIET
 from tests.simulation.scenario import CallerAction, Operator, Policy, Scenario, draw
 from truecaller_async import CampaignOptions, Outcome, PollPolicy
+from truecaller_async.campaign.core import campaign_state, outgoing_batch
+from truecaller_async.campaign.core.batch_state import TRANSITIONS, BatchEvent, BatchState, advance
 from truecaller_async.models import RowsSettled
-from truecaller_async.planning import campaign_state, outgoing_batch
-from truecaller_async.planning.batch_state import TRANSITIONS, BatchEvent, BatchState, advance
 from truecaller_async.sandbox.faults.plan import Fault, FaultPlan
 
 Transition = tuple[BatchState, BatchEvent]

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 import truecaller_async
-from tests.engine.strict_observer import StrictObserver, drain_violations
+from tests.campaign.strict_observer import StrictObserver, drain_violations
 from tests.virtual import run_virtual
 from truecaller_async.models import Outcome
 from truecaller_async.ports import Observer
@@ -130,7 +130,7 @@ def test_the_strict_observer_records_each_violation(name: str, fields: dict[str,
 
 
 def test_a_client_of_the_test_world_reports_through_the_strict_observer() -> None:
-    from tests.engine.world import World
+    from tests.campaign.world import World
 
     async def scene() -> object:
         return World().client._shared.observer._observer  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import pytest
 
 from tests.architecture.sources import REPOSITORY
-from tests.engine.world import World, records
+from tests.campaign.world import World, records
 from tests.virtual import run_virtual
 from truecaller_async import Summary
 from truecaller_async.models import Request

@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
-from truecaller_async.engine import run
-from truecaller_async.planning.chunker import Chunker
+from truecaller_async.campaign import run
+from truecaller_async.campaign.core.chunker import Chunker
 
 SMALL = 2
 

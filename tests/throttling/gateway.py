@@ -20,7 +20,7 @@ from typing import Any, TypeAlias, TypeVar
 import attrs
 import pytest
 
-from tests.engine.world import World
+from tests.campaign.world import World
 from tests.resources.script import answer
 from tests.virtual import StorageLoop, SwiftLoop
 from truecaller_async import (
@@ -32,7 +32,7 @@ from truecaller_async import (
     Timeouts,
     TruecallerError,
 )
-from truecaller_async.engine import CampaignRequest
+from truecaller_async.campaign.start import CampaignRequest
 from truecaller_async.journal import MemoryJournal
 from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.ports import Transport, Write

@@ -9,7 +9,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from tests.engine.world import World, check_account, record, records
+from tests.campaign.world import World, check_account, record, records
 from tests.throttling.gateway import End, Gateway, SeenRequest, pass_all, run_on_swift_loop, throttled, world_behind
 from tests.virtual import BASE
 from truecaller_async import RetryPolicy, WaitTooLong

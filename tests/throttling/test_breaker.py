@@ -10,7 +10,7 @@ from contextlib import suppress
 import attrs
 import pytest
 
-from tests.engine.world import World, record, records
+from tests.campaign.world import World, record, records
 from tests.throttling.gateway import UNAVAILABLE, End, Rule, run_on_swift_loop, world_behind
 from truecaller_async import (
     CampaignOptions,

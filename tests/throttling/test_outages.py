@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from tests.engine.world import World, applications, check_account, record, records
+from tests.campaign.world import World, applications, check_account, record, records
 from tests.throttling.conftest import make_batches_small
 from tests.throttling.gateway import (
     UNAVAILABLE,

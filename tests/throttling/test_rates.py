@@ -8,8 +8,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.engine.crashing import Survivor
-from tests.engine.world import World, check_account, records
+from tests.campaign.crashing import Survivor
+from tests.campaign.world import World, check_account, records
 from tests.throttling.gateway import (
     End,
     Gateway,

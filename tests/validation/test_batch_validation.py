@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.planning.records import HOUR, START, record
+from tests.campaign.core.records import HOUR, START, record
 from truecaller_async.models import CallRecord, RecordColumns
 from truecaller_async.validation.batch_validation import all_canonical, all_valid
 from truecaller_async.validation.normalise import canonical

@@ -6,7 +6,7 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.planning.records import START, record
+from tests.campaign.core.records import START, record
 from truecaller_async.models import CallRecord, RecordColumns
 from truecaller_async.validation import field_predicates
 from truecaller_async.validation.batch_validation import all_canonical, all_valid

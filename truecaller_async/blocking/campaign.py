@@ -13,7 +13,7 @@ from truecaller_async.errors import ConfigError
 from truecaller_async.models import Progress, RecordResult, Summary
 
 if TYPE_CHECKING:  # only a campaign loads the engine
-    from truecaller_async.engine import CampaignStream
+    from truecaller_async.campaign.stream import CampaignStream
 
 
 class Campaign:

@@ -32,7 +32,7 @@ from truecaller_async.errors import ClientClosed, ConfigError, TruecallerError
 from truecaller_async.loop_binding import CLOSED, OTHER_PROCESS
 
 if TYPE_CHECKING:
-    from truecaller_async.engine import CampaignStream
+    from truecaller_async.campaign.stream import CampaignStream
 
 T = TypeVar("T")
 

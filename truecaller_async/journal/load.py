@@ -18,13 +18,13 @@ from typing import Any
 
 import msgspec
 
+from truecaller_async.campaign.core.batch_state import BatchState
+from truecaller_async.campaign.core.campaign_state import CampaignState, JournaledBatch
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal.outcome_kinds import CACHED_OUTCOMES_MAX, OutcomeKinds
 from truecaller_async.journal.row_ranges import unpack_rows
 from truecaller_async.journal.statements import PendingOutcomes, StatementBuilder
 from truecaller_async.models import CampaignStarted, CostReported, Outcome, RunStarted, SourceDescriptor, SourcePosition
-from truecaller_async.planning.batch_state import BatchState
-from truecaller_async.planning.campaign_state import CampaignState, JournaledBatch
 from truecaller_async.storage.sqlite_worker import is_busy
 
 SELECT_BATCH = """SELECT

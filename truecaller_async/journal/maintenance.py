@@ -19,13 +19,13 @@ from pathlib import Path
 
 import attrs
 
+from truecaller_async.campaign.core.ambiguity import DECIDABLE_STATES, decision_entries
+from truecaller_async.campaign.core.campaign_state import CampaignState
 from truecaller_async.errors import JournalError
 from truecaller_async.journal.database_file import checkpoint
 from truecaller_async.journal.handle import JournalHandle, open_handle
 from truecaller_async.journal.load import journal_errors
 from truecaller_async.journal.statements import UPDATE_STARTED, UPDATE_TOTALS, encode, started_as_json, totals_of
-from truecaller_async.planning.ambiguity import DECIDABLE_STATES, decision_entries
-from truecaller_async.planning.campaign_state import CampaignState
 
 PURGED_TABLES = ("payload", "read_block", "row_outcome", "outcome_kind", "attempt", "operator_decision", "batch")
 LISTED_BATCHES_MAX = 20

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from truecaller_async.campaign.core.campaign_state import CampaignState
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.models import (
     AttemptEnded,
@@ -21,7 +22,6 @@ from truecaller_async.models import (
     RowsRead,
     RowsSettled,
 )
-from truecaller_async.planning.campaign_state import CampaignState
 
 ROW_AND_BATCH_ENTRIES = (
     BatchPlanned,

@@ -21,6 +21,9 @@ from typing import Any, Self, TypeAlias
 
 import attrs
 
+from truecaller_async.campaign.core.ambiguity import DECIDABLE_STATES
+from truecaller_async.campaign.core.batch_state import BatchState
+from truecaller_async.campaign.core.campaign_state import CampaignState, JournaledBatch
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal.database_file import examine, has_rollback_journal, is_there, read_only
 from truecaller_async.journal.filesystem import network_of
@@ -28,9 +31,6 @@ from truecaller_async.journal.load import SELECT_BATCH, batch_of, journal_errors
 from truecaller_async.journal.lock import JournalLock, holder
 from truecaller_async.journal.row_ranges import unpack_rows
 from truecaller_async.models import Outcome
-from truecaller_async.planning.ambiguity import DECIDABLE_STATES
-from truecaller_async.planning.batch_state import BatchState
-from truecaller_async.planning.campaign_state import CampaignState, JournaledBatch
 
 WINDOW_ROWS = 50_000
 """Rows that are read in one transaction."""
@@ -101,7 +101,7 @@ class JournaledAttempt:
     token_id: str
     """The id of the token with which it was sent."""
     event: str | None
-    """How it ended (`planning.batch_state.BatchEvent`), None if unknown."""
+    """How it ended (`campaign.core.batch_state.BatchEvent`), None if unknown."""
     ended_at: float | None
     """When it ended, None if unknown."""
     detail: str | None

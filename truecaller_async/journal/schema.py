@@ -6,7 +6,7 @@ Algorithm:
     - `read_block`: one row per `RowsRead`. Position of the end of its last row, and the fingerprints of its rows.
     - `outcome_kind`: one row per distinct outcome. Everything that a `RowsSettled` says except rows and batch.
     - `batch`: one row per batch. `source_*` is the file position before the block that contains it. `maybe_received`,
-      `lost_answers`, `excluded_rows`, `abandoned`: see `planning.batch_state` and `planning.campaign_state`.
+      `lost_answers`, `excluded_rows`, `abandoned`: see `campaign.core.batch_state` and `campaign.core.campaign_state`.
     - `row_outcome`: one row per source row whose outcome differs from that of its batch, or that has no batch.
     - `payload`: the records of a batch whose source cannot be read again, until its last row is settled.
     - `attempt`: one row per `AttemptStarted`, completed by its `AttemptEnded`.

@@ -19,13 +19,13 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from truecaller_async.campaign.core.campaign_state import CampaignState
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal.database_file import Factory
 from truecaller_async.journal.handle import open_handle
 from truecaller_async.journal.statements import StatementBuilder
 from truecaller_async.journal.writer import Writer
 from truecaller_async.models import JournalEntry, RowsRead, SourcePosition
-from truecaller_async.planning.campaign_state import CampaignState
 
 SELECT_READ_BLOCKS = (
     "SELECT last_row, line, offset, fingerprints FROM read_block WHERE last_row > ? ORDER BY last_row LIMIT ?"

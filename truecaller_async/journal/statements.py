@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
+from truecaller_async.campaign.core.campaign_state import CampaignState, JournaledBatch
 from truecaller_async.errors import JournalError
 from truecaller_async.journal.outcome_kinds import OutcomeKinds, storable_text, writable
 from truecaller_async.journal.row_ranges import pack_rows
@@ -37,7 +38,6 @@ from truecaller_async.models import (
     RowsSettled,
     RunStarted,
 )
-from truecaller_async.planning.campaign_state import CampaignState, JournaledBatch
 
 Statement: TypeAlias = tuple[str, Sequence[Sequence[Any]]]
 """SQL, and the parameters of each execution."""

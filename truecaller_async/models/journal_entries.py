@@ -87,7 +87,7 @@ class RowsRead:
     position: SourcePosition
     """End of the last row that was read."""
     fingerprints: bytes = b""
-    """Fingerprint of the rows since the previous `RowsRead` (`planning.fingerprints`)."""
+    """Fingerprint of the rows since the previous `RowsRead` (`campaign.core.fingerprints`)."""
 
 
 @attrs.frozen
@@ -108,7 +108,7 @@ class BatchPlanned:
     call: str = "submit"
     """Call that sends the batch: "submit" or "push"."""
     payload: bytes | None = attrs.field(default=None, repr=False)
-    """The records (`planning.stored_records`) if the source cannot be read again, otherwise None."""
+    """The records (`campaign.core.stored_records`) if the source cannot be read again, otherwise None."""
 
 
 @attrs.frozen
@@ -134,7 +134,7 @@ class AttemptEnded:
     attempt: int
     """Number of the attempt, from 1."""
     event: str
-    """Value of `planning.batch_state.BatchEvent`."""
+    """Value of `campaign.core.batch_state.BatchEvent`."""
     at: float
     """Time of the entry."""
     batch_id: str | None = None

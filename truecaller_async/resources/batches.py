@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
+from truecaller_async.campaign.core.poll_schedule import NOT_VISIBLE_SECONDS
 from truecaller_async.errors import DeadlineExceeded, NotFound, ValidationError
 from truecaller_async.models import Answer, Batch, BatchStatus, CallRecord, Problem, RecordColumns, Request, Token
 from truecaller_async.options import BATCH_MAX, PollPolicy
-from truecaller_async.planning.poll_schedule import NOT_VISIBLE_SECONDS
 from truecaller_async.protocol.arguments import check_poll, check_seconds, raise_problems
 from truecaller_async.protocol.requests import batch_size_problem, status_request, submit_request
 from truecaller_async.protocol.responses import read_status, read_status_view, read_submit

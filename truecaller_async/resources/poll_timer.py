@@ -12,9 +12,9 @@ import asyncio
 from random import Random
 from typing import Self
 
+from truecaller_async.campaign.core.poll_schedule import PollSchedule
 from truecaller_async.clock import loop_time
 from truecaller_async.options import PollPolicy
-from truecaller_async.planning.poll_schedule import PollSchedule
 
 
 class PollTimer:

@@ -1,7 +1,7 @@
 """Open a file by its suffix, or reopen a file by its descriptor.
 
 `is_unchanged` compares a file with its descriptor without reading it. False may only mean that the file was copied;
-then the rows have to be compared (`planning.fingerprints`).
+then the rows have to be compared (`campaign.core.fingerprints`).
 """
 
 from __future__ import annotations

@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from truecaller_async.campaign.core.batch_state import BatchState
 from truecaller_async.cli.account_options import state_folder
 from truecaller_async.cli.formatting import counted
 from truecaller_async.errors import ConfigError, JournalError
-from truecaller_async.planning.batch_state import BatchState
 
 if TYPE_CHECKING:
+    from truecaller_async.campaign.core.campaign_state import CampaignState
     from truecaller_async.journal.reader import JournalReader
-    from truecaller_async.planning.campaign_state import CampaignState
 
 MEMORY = "memory:"
 FOLDER = "journals"

@@ -20,7 +20,7 @@ from truecaller_async.sinks.results_file import RowSet, repair_results_file
 from truecaller_async.sources import ColumnDefaults, FileSource, open_source, reopen_source
 
 if TYPE_CHECKING:
-    from truecaller_async.planning.campaign_state import CampaignState
+    from truecaller_async.campaign.core.campaign_state import CampaignState
 
 
 def _is_same_file(path: str, other: str | None) -> bool:

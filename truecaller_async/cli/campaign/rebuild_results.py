@@ -20,8 +20,8 @@ from truecaller_async.models import RecordResult, Row, SourceDescriptor
 from truecaller_async.sources import is_unchanged, reopen_source
 
 if TYPE_CHECKING:
+    from truecaller_async.campaign.core.campaign_state import CampaignState
     from truecaller_async.journal.reader import RowOutcome
-    from truecaller_async.planning.campaign_state import CampaignState
     from truecaller_async.sinks import ResultSink
     from truecaller_async.sinks.results_file import RowSet
 

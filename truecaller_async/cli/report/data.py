@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
+from truecaller_async.campaign.core.batch_state import BatchState as BatchState
+from truecaller_async.campaign.core.campaign_state import CampaignState, JournaledBatch, add_costs
 from truecaller_async.cli.campaign import journal_files
 from truecaller_async.cli.campaign.failure_reasons import KINDS_MAX, kind_of
 from truecaller_async.cli.formatting import local_time, masked
 from truecaller_async.errors import JournalError
 from truecaller_async.models import Outcome, RunCost
-from truecaller_async.planning.batch_state import BatchState as BatchState
-from truecaller_async.planning.campaign_state import CampaignState, JournaledBatch, add_costs
 from truecaller_async.sources import count_rows
 
 if TYPE_CHECKING:
