@@ -90,8 +90,11 @@ def _local_limiter(rule: RateLimit) -> Permit:
     limiter = LocalLimiter(Limits((rule,)))
 
     async def permit() -> None:
-        while wait := await limiter.try_acquire("token", "push"):  # noqa: ASYNC110 - the limiter says how long
-            await asyncio.sleep(wait)
+        now = asyncio.get_running_loop().time()
+        while isinstance(permit := limiter.try_acquire("push", ("token",), now), float):
+            await asyncio.sleep(permit)
+            now = asyncio.get_running_loop().time()
+        permit.done(now)
 
     return permit
 

@@ -35,6 +35,7 @@ from benchmarks.minimal_server import SPAWN, Answers, minimal_server, self_signe
 from benchmarks.tables import markdown, write
 from benchmarks.workload import BATCH, CYCLE, mappings, records
 from truecaller_async import read_csv
+from truecaller_async.models.tokens import SentRequest
 from truecaller_async.tokens import SqliteTokenStore
 
 PREFIX = "scaling: "
@@ -251,12 +252,14 @@ def _notes(path: Path, since: float, until: float) -> tuple[int, float, float]:
 async def _noting(path: Path, since: float, until: float) -> tuple[int, float, float]:
     store = SqliteTokenStore(path, "account")
     token = uuid4().hex
-    await store.record_sent_request(token, "batch", time())
+    await store.record_sent_request(SentRequest(token, ("batch",), time(), 0))
     await asyncio.sleep(max(0.0, since - time()))
     count, slowest, cpu = 0, 0.0, process_time()
     while (at := time()) < until:
-        await store.record_sent_request(token, "batch", at)
         count += 1
+        request = SentRequest(token, ("batch",), at, count)
+        await store.record_sent_request(request)
+        store.record_request_end(request, time())
         slowest = max(slowest, time() - at)
     cpu = process_time() - cpu
     await store.aclose()

@@ -259,6 +259,9 @@ class ResponseLost(TransportError):
     retryable = False
     sent: Sent = "maybe"
 
+    given_up: bool = False
+    """Whether the client ended the wait: a timeout passed, or it was closed. False: the connection broke."""
+
 
 class DecodeError(TruecallerError):
     """Raised if the answer has no documented form.

@@ -3,20 +3,24 @@
 Each port has one conformance suite that every adapter passes (tests/conformance).
 
 Invariants:
-    - `Limiter.try_acquire` never waits: it grants one permit or returns the seconds to wait. So a cancelled caller
-      cannot lose or leak a permit, and an adapter may use a database or Redis.
+    - `Limiter.try_acquire` never waits: it grants one permit or returns the seconds to wait. An adapter that needs I/O
+      fetches permits in a task of its own and informs its subscribers.
+    - Each permit ends once: by the answer, because the request was given up, or because nothing was sent.
     - When `Journal.write` returns, the entries survive the process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from truecaller_async.campaign.core.campaign_state import CampaignState
 from truecaller_async.models import Answer, JournalEntry, Request, RowsRead, Secret, Token
-from truecaller_async.models.tokens import StoreSnapshot
+from truecaller_async.models.tokens import SentRequest, StoreSnapshot
 from truecaller_async.options import Timeouts
+
+if TYPE_CHECKING:
+    from asyncio import Future
 
 Write: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Writes one piece of a file. It raises only errors of this package."""
@@ -71,23 +75,73 @@ class Transport(Protocol):
         ...
 
 
-class Limiter(Protocol):
-    """Grants permits so that no limit is exceeded in any window of its length."""
+class Permit(Protocol):
+    """The permission to send one request. It ends once; a second end is ignored.
 
-    async def try_acquire(self, token_id: str, call: str) -> float:
-        """Try to acquire one permit; never wait for it.
+    Times are on the clock of the event loop.
+    """
 
-        Args:
-            token_id: The token with which the request would be sent.
-            call: The name of the call.
+    @property
+    def token_id(self) -> str:
+        """The token with which the request may be sent."""
+        ...
 
-        Returns:
-            0.0 if the permit is granted and charged, otherwise the seconds to wait; then nothing is charged.
+    @property
+    def at(self) -> float:
+        """The time from which the request may be sent, in seconds. It may be ahead by up to 1 s."""
+        ...
+
+    def done(self, at: float) -> None:
+        """End the permit: the headers of the answer arrived at this time, or the connection broke.
+
+        The request counts at this time.
         """
         ...
 
-    def slow_down(self, token_id: str) -> None:
-        """Halve the rate of this token for a while: the server refused a request that was within the limits."""
+    def lost(self, at: float) -> None:
+        """End the permit: a timeout or deadline of the client gave up the request at this time.
+
+        The request may still arrive, so it counts as in flight for twice the longest recent round trip (0.5 to 30 s).
+        """
+        ...
+
+    def cancel(self) -> None:
+        """End the permit: nothing was sent. It no longer counts."""
+        ...
+
+
+class Limiter(Protocol):
+    """Grants permits so that the server never counts more than a limit in a window of its length."""
+
+    def try_acquire(self, call: str, token_ids: Sequence[str], now: float) -> Permit | float:
+        """Try to acquire one permit; never wait for it.
+
+        Args:
+            call: The name of the call.
+            token_ids: The tokens with which the request may be sent, the preferred ones first.
+            now: The time of the event loop.
+
+        Returns:
+            A permit for the first of these tokens that may send now. Otherwise the seconds to wait; nothing is charged.
+            Infinity: a permit must end first. Then the subscribers are called.
+        """
+        ...
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` when a permit may be possible earlier: at least after each permit that ends.
+
+        Returns:
+            A function that ends the subscription.
+        """
+        ...
+
+    def slow_down(self, token_id: str, now: float) -> bool:
+        """Halve the rate of this token for a while, because the server refused a request.
+
+        Returns:
+            Whether a limit of the token was used up. Otherwise the limits of the server are lower, or other requests
+            count under them.
+        """
         ...
 
     def restore(self, token_id: str, sent_requests: Mapping[str, Sequence[float]]) -> None:
@@ -139,20 +193,38 @@ class TokenStore(Protocol):
         """Delete the mint claimed at `now`: it made no token."""
         ...
 
-    async def record_sent_request(self, token_id: str, rule: str, at: float) -> None:
-        """Store that a request is sent under this limit, so that the limit holds across a restart."""
+    def record_sent_request(self, request: SentRequest) -> Future[None] | None:
+        """Begin to store that a request is sent, so that its limits hold across a restart.
+
+        Returns:
+            Done when the record is stored, before which nothing may be sent. None: there is nothing to wait for.
+        """
         ...
 
-    async def sent_requests(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
-        """Return when requests were sent with this token after `since`, by the name of the limit."""
+    def record_request_end(self, request: SentRequest, counts_at: float | None) -> None:
+        """Store at which time the request counts since its answer. None: it was not sent.
+
+        It may be stored later, with another record, but at the latest by `release_all` or `aclose`.
+        """
+        ...
+
+    async def sent_requests(self, token_id: str, since: float, now: float) -> Mapping[str, Sequence[float]]:
+        """Return when the requests with this token count that count after `since`, by the name of the limit.
+
+        Requests without an answer count at `now`, also in later calls.
+        """
         ...
 
     async def snapshot(self, now: float, since: float) -> StoreSnapshot:
         """Return the tokens alive at `now`, of all processes, and the mints after `since`. Changes nothing."""
         ...
 
-    async def release_all(self, now: float) -> None:
-        """Release the tokens of this process to the next one; they were last used at `now`."""
+    async def release_all(self, idle_since: float | None) -> None:
+        """Release the tokens of this process to the next one.
+
+        Args:
+            idle_since: When they were last used. None: requests are still in flight.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -43,8 +43,8 @@ TYPE_ONLY_IN = {"aiohttp.ClientSession": {"client", "wiring", "trustcaller"}}
 
 
 def impurities(module: Module) -> list[str]:
-    """Return the uses in a module that are forbidden in a pure package; `Random` as a type is allowed."""
-    typed = {use.name for use in module.imports() if use.typing_only} & {"random.Random"}
+    """Return the uses in a module that are forbidden in a pure package; `Random` and `Future` as types are allowed."""
+    typed = {use.name for use in module.imports() if use.typing_only} & {"random.Random", "asyncio.Future"}
     found = [use for use in module.uses() if any(use.is_within(impure) for impure in IMPURE) and use.name not in typed]
     found += [use for use in module.calls() if use.name == "open"]
     return [f"{module.name}:{use.line} {use.name}" for use in found]

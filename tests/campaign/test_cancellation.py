@@ -236,9 +236,9 @@ class Closing(MemoryTokenStore):
 
     closed = 0
 
-    async def release_all(self, now: float) -> None:
+    async def release_all(self, idle_since: float | None) -> None:
         await asyncio.sleep(0.1)
-        await super().release_all(now)
+        await super().release_all(idle_since)
 
     async def aclose(self) -> None:
         await asyncio.sleep(0.1)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.virtual import most_in_window, run_virtual
 from truecaller_async.models import Secret, Token
-from truecaller_async.models.tokens import StoredToken, StoreSnapshot
+from truecaller_async.models.tokens import SentRequest, StoredToken, StoreSnapshot
 from truecaller_async.ports import TokenStore
 from truecaller_async.tokens import MemoryTokenStore, SqliteTokenStore
 
@@ -49,10 +49,15 @@ async def kind(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         await store.aclose()
 
 
+async def recorded(store: TokenStore, request: SentRequest) -> None:
+    if (noted := store.record_sent_request(request)) is not None:
+        await noted
+
+
 async def test_new_store_has_no_tokens_and_no_sent_requests(kind: Kind) -> None:
     store = kind.open()
     assert list(await store.adopt(NOW)) == []
-    assert dict(await store.sent_requests(TOKEN.token_id, NOW - 60)) == {}
+    assert dict(await store.sent_requests(TOKEN.token_id, NOW - 60, NOW)) == {}
 
 
 async def test_mint_ledger_enforces_the_limit_and_reports_the_next_free_time(kind: Kind) -> None:
@@ -91,13 +96,49 @@ async def test_process_local_store_does_not_share_tokens_with_a_second_store(kin
 async def test_released_tokens_are_adopted_from_a_durable_store(kind: Kind) -> None:
     first = kind.open()
     await first.add(TOKEN)
-    await first.record_sent_request(TOKEN.token_id, "batch", NOW + 5)
+    request = SentRequest(TOKEN.token_id, ("batch",), NOW + 5, 1)
+    await recorded(first, request)
+    first.record_request_end(request, NOW + 7)
     await first.release_all(NOW + 30)
     await first.aclose()
     second = kind.open()
     adopted = list(await second.adopt(NOW + 60))
     assert adopted == ([attrs.evolve(TOKEN, idle_since=NOW + 30)] if kind.durable else [])
-    assert dict(await second.sent_requests(TOKEN.token_id, NOW)) == ({"batch": [NOW + 5]} if kind.durable else {})
+    known = dict(await second.sent_requests(TOKEN.token_id, NOW, NOW + 60))
+    assert known == ({"batch": [NOW + 7]} if kind.durable else {})
+
+
+async def test_request_counts_at_its_answer_or_now_without_one(kind: Kind) -> None:
+    store = kind.open()
+    answered, open_one, unsent = (SentRequest(TOKEN.token_id, ("batch", "day"), NOW, number) for number in (1, 2, 3))
+    for request in (answered, open_one, unsent):
+        await recorded(store, request)
+    store.record_request_end(answered, NOW + 5)
+    store.record_request_end(unsent, None)
+    await store.release_all(None)
+    for later in (60.0, 90.0):
+        times = [NOW + 5, NOW + 60] if kind.durable else []
+        known = dict(await store.sent_requests(TOKEN.token_id, NOW, NOW + later))
+        assert known == ({"batch": times, "day": times} if times else {})
+    assert set(await store.sent_requests(TOKEN.token_id, NOW + 60, NOW + 99)) == set()
+
+
+async def test_tokens_released_with_open_requests_are_not_idle(kind: Kind) -> None:
+    first = kind.open()
+    await first.add(TOKEN)
+    await first.release_all(None)
+    await first.aclose()
+    assert [token.idle_since for token in await kind.open().adopt(NOW + 60)] == ([None] if kind.durable else [])
+
+
+async def test_ends_of_requests_are_stored_at_the_close(kind: Kind) -> None:
+    first = kind.open()
+    request = SentRequest(TOKEN.token_id, ("batch",), NOW, 1)
+    await recorded(first, request)
+    first.record_request_end(request, NOW + 1)
+    await first.aclose()
+    known = dict(await kind.open().sent_requests(TOKEN.token_id, NOW, NOW + 60))
+    assert known == ({"batch": [NOW + 1]} if kind.durable else {})
 
 
 async def test_discarded_token_is_never_returned_again(kind: Kind) -> None:

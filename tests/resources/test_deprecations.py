@@ -132,13 +132,12 @@ def test_single_attempts_of_the_engine_do_not_warn() -> None:
     async def scene() -> None:
         script = playing(PUSHED, TAKEN, FINAL)
         client = client_of(script, api_version="v1")
-        token = await client._shared.pool.grow()
-        assert token is not None
+        permit = await client._shared.pool.acquire_for_call("push")
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            await client.calls.attempt_push(record(caller="910000000001"), token)
-            await client.batches.attempt_submit(RecordColumns.of([record(caller="910000000001")]), token)
-            await client.batches.attempt_status("b-1", token)
+            await client.calls.attempt_push(record(caller="910000000001"), permit)
+            await client.batches.attempt_submit(RecordColumns.of([record(caller="910000000001")]), permit)
+            await client.batches.attempt_status("b-1", permit)
         assert len(script.sent) == 3
 
     run_virtual(scene)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,8 +28,8 @@ from truecaller_async.journal.load import load_builder
 from truecaller_async.journal.maintenance import decide
 from truecaller_async.journal.outcome_kinds import storable_text
 from truecaller_async.models import CostReported, JournalEntry, RowsRead, RowsSettled, Token
-from truecaller_async.models.tokens import StoreSnapshot
-from truecaller_async.ports import Limiter
+from truecaller_async.models.tokens import SentRequest, StoreSnapshot
+from truecaller_async.ports import Limiter, Permit
 from truecaller_async.tokens import MemoryTokenStore
 
 DISK_FULL_MESSAGE = "the journal cannot be written: the disk is full"
@@ -66,34 +66,89 @@ class RandomDelay:
 
 
 @attrs.define(eq=False)
-class DelayedLimiter:
-    """The `Limiter` port with delays; it records the permits.
+class RecordedPermit:
+    """A permit that the limiter knows until it ends."""
 
-    A permit for a token that was removed while the permit was requested does not count: it cannot be used.
+    inner: Permit
+    call: str
+    granted_at: float
+    limiter: DelayedLimiter
+
+    def __attrs_post_init__(self) -> None:
+        self.limiter.open[self] = None
+        self.limiter.grants.append(self._grant)
+
+    @property
+    def _grant(self) -> tuple[float, str, str]:
+        return self.granted_at, self.token_id, self.call
+
+    @property
+    def token_id(self) -> str:
+        return self.inner.token_id
+
+    @property
+    def at(self) -> float:
+        return self.inner.at
+
+    def done(self, at: float) -> None:
+        self.limiter.open.pop(self, None)
+        self.inner.done(at)
+
+    def lost(self, at: float) -> None:
+        self.limiter.open.pop(self, None)
+        self.inner.lost(at)
+
+    def cancel(self) -> None:
+        if self in self.limiter.open:
+            del self.limiter.open[self]
+            self.limiter.grants.remove(self._grant)
+        self.inner.cancel()
+
+
+@attrs.define(eq=False)
+class DelayedLimiter:
+    """The `Limiter` port with delays: it denies some permits, and a moment later calls its subscribers.
+
+    It records the permits.
     """
 
     inner: Limiter
     delay: RandomDelay
     grants: list[tuple[float, str, str]] = attrs.field(factory=list)
-    """Loop time, token id and call of each permit."""
-    removed: set[str] = attrs.field(factory=set)
+    """Loop time, token id and call of each permit, except for those that were cancelled."""
+    open: dict[RecordedPermit, None] = attrs.field(factory=dict)
+    """The permits that have not ended."""
+    _subscribers: list[Callable[[], None]] = attrs.field(factory=list)
 
-    async def try_acquire(self, token_id: str, call: str) -> float:
-        await self.delay()
-        wait = await self.inner.try_acquire(token_id, call)
-        if wait == 0.0 and token_id not in self.removed:
-            self.grants.append((asyncio.get_running_loop().time(), token_id, call))
-        await self.delay()
-        return wait
+    def try_acquire(self, call: str, token_ids: Sequence[str], now: float) -> RecordedPermit | float:
+        if self.delay.crashed.is_set():
+            return float("inf")
+        chance = self.delay.dice.random()
+        if chance < 0.1:
+            asyncio.get_running_loop().call_soon(self._notify)
+            return float("inf")
+        if chance < 0.15 and self.delay.seconds:
+            return self.delay.dice.uniform(0.0, self.delay.seconds)
+        permit = self.inner.try_acquire(call, token_ids, now)
+        if isinstance(permit, float):
+            return permit
+        return RecordedPermit(permit, call, asyncio.get_running_loop().time(), self)
 
-    def slow_down(self, token_id: str) -> None:
-        self.inner.slow_down(token_id)
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        self._subscribers.append(callback)
+        return self.inner.subscribe(callback)
+
+    def _notify(self) -> None:
+        for callback in self._subscribers:
+            callback()
+
+    def slow_down(self, token_id: str, now: float) -> bool:
+        return self.inner.slow_down(token_id, now)
 
     def restore(self, token_id: str, sent_requests: Mapping[str, Sequence[float]]) -> None:
         self.inner.restore(token_id, sent_requests)
 
     def remove(self, token_id: str) -> None:
-        self.removed.add(token_id)
         self.inner.remove(token_id)
 
 
@@ -103,7 +158,7 @@ class SharedTokenStore(MemoryTokenStore):
     def __init__(self) -> None:
         super().__init__()
         self._tokens_by_id: dict[str, Token] = {}
-        self._sent_by_token: dict[str, list[tuple[str, float]]] = {}
+        self._sent: dict[SentRequest, float | None] = {}
 
 
 class DelayedTokenStore:
@@ -140,27 +195,39 @@ class DelayedTokenStore:
         await self._delay()
         await self._shared.refund_mint(now)
 
-    async def record_sent_request(self, token_id: str, rule: str, at: float) -> None:
-        await self._delay()
-        self._shared._sent_by_token.setdefault(token_id, []).append((rule, at))
-        await self._delay()
+    def record_sent_request(self, request: SentRequest) -> asyncio.Task[None]:
+        async def record() -> None:
+            await self._delay()
+            self._shared._sent[request] = None
+            await self._delay()
 
-    async def sent_requests(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
+        return asyncio.get_running_loop().create_task(record())
+
+    def record_request_end(self, request: SentRequest, counts_at: float | None) -> None:
+        if counts_at is None:
+            self._shared._sent.pop(request, None)
+        elif request in self._shared._sent:
+            self._shared._sent[request] = counts_at
+
+    async def sent_requests(self, token_id: str, since: float, now: float) -> Mapping[str, Sequence[float]]:
         await self._delay()
         noted: dict[str, list[float]] = {}
-        for rule, at in self._shared._sent_by_token.get(token_id, ()):
-            if at > since:
+        for request, counts_at in self._shared._sent.items():
+            if request.token_id != token_id:
+                continue
+            at = self._shared._sent[request] = now if counts_at is None else counts_at
+            for rule in request.rules if at > since else ():
                 noted.setdefault(rule, []).append(at)
         return noted
 
     async def snapshot(self, now: float, since: float) -> StoreSnapshot:
         return await self._shared.snapshot(now, since)
 
-    async def release_all(self, now: float) -> None:
+    async def release_all(self, idle_since: float | None) -> None:
         await self._delay()
         kept = self._shared._tokens_by_id
         for token_id, token in kept.items():
-            kept[token_id] = attrs.evolve(token, idle_since=now)
+            kept[token_id] = attrs.evolve(token, idle_since=idle_since)
 
     async def aclose(self) -> None:
         """Keep the shared store open."""

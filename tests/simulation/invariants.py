@@ -15,9 +15,9 @@ from tests.virtual import most_in_window
 from truecaller_async import JournalError, Outcome, RateLimit, TruecallerError
 from truecaller_async.campaign.core.batch_state import BatchEvent
 from truecaller_async.models import AttemptEnded, AttemptStarted, BatchPlanned, RowsSettled
-from truecaller_async.resilience.rate_law import WINDOW_MARGIN_FACTOR
 from truecaller_async.resilience.retry_budget import BUDGET_INITIAL, BUDGET_PER_REQUEST
 from truecaller_async.resilience.service_guard import Grant
+from truecaller_async.tokens.mint_budget import WINDOW_MARGIN_FACTOR
 
 REJECTION_STATUSES = frozenset({301, 302, 303, 307, 308, 400, 401, 403, 404})
 NUMBER = re.compile(r"\d{9,15}")
@@ -94,23 +94,16 @@ def i4_results_match_the_truth_log(evidence: Evidence) -> Iterator[str]:
 
 
 def i5_no_window_holds_more_than_its_limit(evidence: Evidence) -> Iterator[str]:
-    """Check the limits by permits per process, and by arrivals at the server.
-
-    Windows of arrivals are shortened by what the network can change between permit and arrival.
-    """
-    scenario = evidence.scenario
-    span = _arrival_jitter(evidence)
-    for rule in scenario.limits:
+    """Check the limits by permits per process, and by arrivals at the server, which counts strictly."""
+    for rule in evidence.scenario.limits:
         if rule.counts("mint"):
             continue
         for grants in evidence.grants:
             yield from _limit_violations(
                 rule, [grant for grant in grants if rule.counts(grant[2])], rule.per, "permits"
             )
-        window = min(rule.per, rule.per * (1 + WINDOW_MARGIN_FACTOR) - span)
-        if window > 0:
-            came = [(arrival.at, arrival.token_id, arrival.call) for arrival in evidence.arrivals]
-            yield from _limit_violations(rule, [one for one in came if rule.counts(one[2])], window, "arrivals")
+        came = [(arrival.at, arrival.token_id, arrival.call) for arrival in evidence.arrivals]
+        yield from _limit_violations(rule, [one for one in came if rule.counts(one[2])], rule.per, "arrivals")
 
 
 def i6_mints_keep_their_limit(evidence: Evidence) -> Iterator[str]:
@@ -360,7 +353,7 @@ def _flags(history: CampaignHistory) -> dict[int, bool]:
 
 
 def _arrival_jitter(evidence: Evidence) -> float:
-    """Return the seconds by which two requests may come closer between permit and arrival."""
+    """Return the seconds by which two mints may come closer between claim and arrival."""
     scenario = evidence.scenario
     low, high = scenario.network.latency
     low = (

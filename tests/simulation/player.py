@@ -276,6 +276,7 @@ class Process:
     dice: Random = attrs.field(init=False)
     delay: RandomDelay = attrs.field(init=False)
     transport: SimulatedTransport | None = None
+    limiter: DelayedLimiter | None = None
     died: bool = False
 
     def __attrs_post_init__(self) -> None:
@@ -311,6 +312,8 @@ class Process:
                 block.cancel()
             await working
             await asyncio.sleep(0)
+            open_permits = self.limiter.open if self.limiter is not None else {}
+            self.world.evidence.leaks += [f"a permit: {permit.call}" for permit in open_permits]
 
     def _client(self) -> TruecallerClient:
         scenario, world = self.world.scenario, self.world
@@ -329,7 +332,8 @@ class Process:
         )
         client = TruecallerClient._from_parts(settings, shared)
         pool = client._shared.pool
-        limiter = DelayedLimiter(pool._state.limiter, self.delay)
+        self.limiter = limiter = DelayedLimiter(pool._state.limiter, self.delay)
+        limiter.subscribe(pool._state.notify)
         pool._state.limiter = limiter
         world.evidence.grants.append(limiter.grants)
         cost.guard = client._shared.executor.guard

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 
 import attrs
@@ -23,7 +23,9 @@ from truecaller_async.campaign import sender
 from truecaller_async.campaign.core.batch_state import BatchEvent, event_of
 from truecaller_async.campaign.core.outgoing_batch import OutgoingBatch
 from truecaller_async.campaign.core.pair_order import PairOrder
+from truecaller_async.limits.permit import LocalPermit
 from truecaller_async.models import JournalEntry, RowsSettled
+from truecaller_async.resilience.rate_law import RoundTrips
 from truecaller_async.resilience.service_guard import Grant
 from truecaller_async.sandbox.faults.plan import Fault, FaultPlan
 from truecaller_async.sandbox.settings import SPEEDS
@@ -180,9 +182,11 @@ def test_missing_duplicate_flag_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_always_granting_limiter_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def try_acquire(limiter: DelayedLimiter, token_id: str, call: str) -> float:
-        limiter.grants.append((asyncio.get_running_loop().time(), token_id, call))
-        return 0.0
+    def try_acquire(limiter: DelayedLimiter, call: str, token_ids: Sequence[str], now: float) -> LocalPermit | float:
+        if not token_ids:
+            return float("inf")
+        limiter.grants.append((now, token_ids[0], call))
+        return LocalPermit(token_ids[0], now, (), RoundTrips(), lambda: None)
 
     monkeypatch.setattr(DelayedLimiter, "try_acquire", try_acquire)
     slow = Limits.documented().replace(batch=(1, 5.0))

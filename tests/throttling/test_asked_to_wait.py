@@ -14,6 +14,7 @@ from tests.throttling.gateway import End, Gateway, SeenRequest, pass_all, run_on
 from tests.virtual import BASE
 from truecaller_async import RetryPolicy, WaitTooLong
 from truecaller_async.models import Request
+from truecaller_async.models.tokens import SentRequest
 from truecaller_async.options import COOLDOWN_MAX_SECONDS
 from truecaller_async.tokens import MemoryTokenStore
 
@@ -32,14 +33,18 @@ class SlowStore(MemoryTokenStore):
         self.held_at: float | None = None
         self._left = hold_at
 
-    async def record_sent_request(self, token_id: str, rule: str, at: float) -> None:
+    def record_sent_request(self, request: SentRequest) -> asyncio.Task[None]:  # type: ignore[override]
         """Start the cooldown while the request is recorded."""
-        await asyncio.sleep(0.1)
-        self._left -= 1
-        if self._left == 0:
-            self.held_at = now()
-            self.hold(token_id, HOLD)
-        await asyncio.sleep(0.1)
+
+        async def record() -> None:
+            await asyncio.sleep(0.1)
+            self._left -= 1
+            if self._left == 0:
+                self.held_at = now()
+                self.hold(request.token_id, HOLD)
+            await asyncio.sleep(0.1)
+
+        return asyncio.get_running_loop().create_task(record())
 
 
 def now() -> float:

@@ -33,7 +33,7 @@ from truecaller_async.resilience.service_guard import Grant
 MINUTE = 60.0
 HOUR = 3600.0
 ROWS, UNRESOLVED = 600, 60
-BEGIN = 60.0
+BEGIN = 50.0
 PHASES = [0.0, 11.0, 23.0]
 """Seconds by which the end of an outage falls between two probes that are 30 seconds apart."""
 

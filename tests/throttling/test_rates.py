@@ -105,7 +105,7 @@ def test_run_resumed_with_the_same_token_gets_no_refusal(tmp_path: Path, monkeyp
 @pytest.mark.fault("F17")
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize(("limit", "tokens"), [(60, 1), (20, 4)])
-def test_with_half_of_the_assumed_limit_at_most_5_percent_are_refused(limit: int, tokens: int) -> None:
+def test_with_half_of_the_assumed_limit_at_most_6_percent_are_refused(limit: int, tokens: int) -> None:
     async def main() -> None:
         believed = Limits.documented().replace(batch=(limit, MINUTE))
         true = Limits.documented().replace(batch=(limit // 2, MINUTE))
@@ -117,7 +117,7 @@ def test_with_half_of_the_assumed_limit_at_most_5_percent_are_refused(limit: int
         assert fault is None
         assert gateway.of("submit")[-1].came >= 30 * MINUTE
         assert gateway.of("submit")[-1].came <= 50 * MINUTE
-        assert share_refused(gateway, 5 * MINUTE) <= 0.05
+        assert share_refused(gateway, 5 * MINUTE) <= 0.06
 
     run_on_swift_loop(main)
 

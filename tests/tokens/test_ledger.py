@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.tokens.world import Mint, pool_of
+from tests.tokens.world import Mint, now, pool_of
 from truecaller_async import Limits, TokenBudgetExhausted
 from truecaller_async.ports import TokenStore
-from truecaller_async.tokens import MemoryTokenStore, SqliteTokenStore
+from truecaller_async.tokens import MemoryTokenStore, SqliteTokenStore, TokenPermit
 
 NOW = 1_760_000_000.0
 HOUR = 3600.0
@@ -68,9 +68,9 @@ async def test_adopted_token_is_lent_only_once_its_usage_is_known(tmp_path: Path
     """Otherwise its limits would start empty between the two steps."""
 
     class SlowToRemember(SqliteTokenStore):
-        async def sent_requests(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
+        async def sent_requests(self, token_id: str, since: float, now: float) -> Mapping[str, Sequence[float]]:
             seen.append([token.token_id for token in second.live()])
-            return await super().sent_requests(token_id, since)
+            return await super().sent_requests(token_id, since, now)
 
     seen: list[list[str]] = []
     limits = Limits.documented().replace(mint=(1, 1800.0), batch=(2, 60.0))
@@ -79,10 +79,12 @@ async def test_adopted_token_is_lent_only_once_its_usage_is_known(tmp_path: Path
     await second.open()
     await first.grow()
     token = first.live()[0]
-    assert await first.try_acquire_for_campaign(token.token_id, "submit") == 0.0
+    permit = first.try_acquire("submit", now(), token.token_id)
+    assert isinstance(permit, TokenPermit)
+    permit.done(now())
     await first.aclose()
     assert await second.grow() is None
     assert seen == [[]]
     assert [known.token_id for known in second.live()] == [token.token_id]
-    assert await second.try_acquire_for_campaign(token.token_id, "submit") > 0.0
+    assert isinstance(second.try_acquire("submit", now(), token.token_id), float)
     await second.aclose()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Literal
@@ -12,12 +12,13 @@ from typing import Literal
 import attrs
 import pytest
 
-from tests.tokens.world import Mint, now, pool_of
+from tests.tokens.world import Mint, acquired, now, pool_of
 from tests.virtual import most_in_window, run_virtual
-from truecaller_async.models import Token
+from truecaller_async.limits.permit import LocalPermit
+from truecaller_async.models import Secret, Token
 from truecaller_async.options import Limits
-from truecaller_async.resilience.rate_law import WARM_UP_SECONDS, window_seconds
-from truecaller_async.tokens import TokenPool
+from truecaller_async.resilience.rate_law import RoundTrips, window_seconds
+from truecaller_async.tokens import TokenPermit, TokenPool
 from truecaller_async.tokens.permit_queue import (
     CAMPAIGN_SLOT_AFTER_PERMITS_COUNT,
     CAMPAIGN_SLOT_LATE_SECONDS,
@@ -29,6 +30,7 @@ LIMITS = Limits.documented().replace(token=(LIMIT, 1.0), batch=(1_000_000, 1.0))
 INTERVAL = window_seconds(LIMITS.rules[0]) / LIMIT
 SETTLING_SECONDS = 5.0
 MOMENT_SECONDS = 0.001
+TOKEN = Token("0123456789ab", Secret("an-access-token"), 0.0, 3600.0)
 
 
 @attrs.frozen
@@ -43,11 +45,12 @@ class Campaign:
         while True:
             waits = []
             for call in calls:
-                wait = await self.pool.try_acquire_for_campaign(token_id, call)
-                if wait == 0.0:
+                permit = self.pool.try_acquire(call, now(), token_id)
+                if isinstance(permit, TokenPermit):
+                    permit.done(now())
                     self.sent.append((now(), token_id, call))
                     break
-                waits.append(wait)
+                waits.append(permit)
             else:
                 await asyncio.sleep(min(waits))
 
@@ -72,7 +75,7 @@ async def saturating(tokens: int, *calls: str, limits: Limits = LIMITS) -> Async
 
 async def waited(campaign: Campaign, call: str = "push") -> float:
     began = now()
-    token = await campaign.pool.acquire_for_call(call)
+    token = await acquired(campaign.pool, call)
     campaign.sent.append((now(), token.token_id, "single"))
     return now() - began
 
@@ -122,7 +125,7 @@ def test_single_calls_of_any_kind_are_served_in_request_order() -> None:
             served = list[int]()
 
             async def ask(number: int, call: str) -> None:
-                await campaign.pool.acquire_for_call(call)
+                await acquired(campaign.pool, call)
                 served.append(number)
 
             calls = ["push", "labels", "push", "exports", "labels", "push", "push", "numbers"]
@@ -149,12 +152,12 @@ def test_call_waiting_for_another_limit_blocks_no_campaign() -> None:
     async def scene() -> None:
         limits = LIMITS.replace(batch=(1, 30.0))
         async with saturating(1, "status", limits=limits) as campaign:
-            await campaign.pool.acquire_for_call("submit")
+            await acquired(campaign.pool, "submit")
             began, waiting = now(), asyncio.create_task(waited(campaign, "submit"))
             await asyncio.sleep(20.0)
             assert not waiting.done()
             assert campaign.since(began) >= 0.97 * 20.0 / INTERVAL
-            assert await waiting <= WARM_UP_SECONDS + window_seconds(limits.rules[1]) + 2 * INTERVAL
+            assert await waiting <= window_seconds(limits.rules[1]) + 2 * INTERVAL
 
     run_virtual(scene)
 
@@ -162,45 +165,53 @@ def test_call_waiting_for_another_limit_blocks_no_campaign() -> None:
 def scripted(*waits: float) -> PermitQueue:
     """Return a queue whose limiter answers these waits, then always 0.1 s."""
     answers = list(waits)
+    pool = pool_of(Mint())
 
-    async def try_acquire(token_id: str, call: str) -> float:
-        return answers.pop(0) if answers else 0.1
+    def try_acquire(call: str, token_ids: Sequence[str], at: float) -> TokenPermit | float:
+        wait = answers.pop(0) if answers else 0.1
+        return wait or TokenPermit(
+            TOKEN, LocalPermit(TOKEN.token_id, at, (), RoundTrips(), lambda: None), pool._records, call
+        )
 
     return PermitQueue(try_acquire)
 
 
-async def minted_token() -> Token:
-    pool = pool_of(Mint())
-    await pool.grow()
-    return pool.live()[0]
+def dispatch(queue: PermitQueue) -> dict[str, float]:
+    return queue.dispatch([TOKEN.token_id], now())
+
+
+def acquire_for_campaign(queue: PermitQueue) -> TokenPermit | float:
+    tokens = [TOKEN.token_id]
+    return queue.acquire_low_priority("status", tokens, now(), all_token_ids=tokens)
 
 
 def test_campaign_that_does_not_use_its_slot_is_not_waited_for() -> None:
     async def scene() -> None:
-        token = await minted_token()
         queue = scripted(0.1, 0.1, *[0.0] * CAMPAIGN_SLOT_AFTER_PERMITS_COUNT, 0.1, 0.1, 0.1, 0.0)
         waiters = [queue.add("push") for _ in range(CAMPAIGN_SLOT_AFTER_PERMITS_COUNT + 1)]
-        await queue.acquire_low_priority(token, "status")
-        await queue.dispatch(token)
-        await queue.acquire_low_priority(token, "status")
-        assert [waiter.has_token for waiter in waiters] == [True] * CAMPAIGN_SLOT_AFTER_PERMITS_COUNT + [False]
-        assert await queue.dispatch(token) == {"push": pytest.approx(0.1 + CAMPAIGN_SLOT_LATE_SECONDS)}
+        acquire_for_campaign(queue)
+        dispatch(queue)
+        acquire_for_campaign(queue)
+        assert [waiter.has_permit for waiter in waiters] == [True] * CAMPAIGN_SLOT_AFTER_PERMITS_COUNT + [False]
+        assert dispatch(queue) == {"push": pytest.approx(0.1 + CAMPAIGN_SLOT_LATE_SECONDS)}
         await asyncio.sleep(0.1 + CAMPAIGN_SLOT_LATE_SECONDS)
-        assert await queue.dispatch(token) == {}
-        assert waiters[-1].has_token
+        assert dispatch(queue) == {}
+        assert waiters[-1].has_permit
 
     run_virtual(scene)
 
 
 def test_permit_for_a_concurrently_cancelled_waiter_goes_to_the_next() -> None:
     async def scene() -> None:
-        token, queue = await minted_token(), scripted(0.0)
+        queue = scripted(0.0)
         first, second = queue.add("push"), queue.add("push")
-        await queue.dispatch(token)
-        assert (first.has_token, second.has_token) == (True, False)
+        dispatch(queue)
+        assert (first.has_permit, second.has_permit) == (True, False)
         queue.remove(first)
         assert queue.is_first(second)
-        assert second.collect() == token
+        permit = second.collect()
+        assert permit is not None
+        assert permit.token == TOKEN
         queue.remove(second)
         assert queue.waiting_count("push") == 0
 

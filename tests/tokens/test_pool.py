@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.tokens.world import EventNames, Mint, answering, now, pool_of
+from tests.tokens.world import EventNames, Mint, acquired, answering, now, pool_of
 from tests.virtual import BASE, run_virtual
 from truecaller_async.errors import (
     AuthenticationFailed,
@@ -24,7 +24,8 @@ from truecaller_async.errors import (
 )
 from truecaller_async.models import Token
 from truecaller_async.options import Limits
-from truecaller_async.tokens import MemoryTokenStore, TokenPool
+from truecaller_async.tokens import MemoryTokenStore, TokenPermit, TokenPool
+from truecaller_async.tokens.credentials_verdict import VERDICT_SECONDS
 from truecaller_async.tokens.pool import FRESH_SECONDS
 from truecaller_async.tokens.pool_state import TOKEN_LIFE_SECONDS
 
@@ -35,7 +36,7 @@ POLL_INTERVAL_SECONDS = 1.0
 """How often a test checks the pool while it waits."""
 
 MINT_WINDOW_SECONDS = 1836.0
-"""The 30 minutes of the limit, and the 2 % by which each window is kept longer."""
+"""The 30 minutes of the limit, and the 2 % by which the window of the mints is longer."""
 
 
 class SlowStore(MemoryTokenStore):
@@ -51,7 +52,7 @@ class SlowStore(MemoryTokenStore):
 
 
 async def live_token(pool: TokenPool) -> Token:
-    token = await pool.acquire_for_call("push")
+    token = await acquired(pool, "push")
     assert [known.token_id for known in pool.live()] == [token.token_id]
     return token
 
@@ -61,7 +62,7 @@ def test_first_request_mints_the_first_token() -> None:
         pool = pool_of(mint := Mint())
         await pool.open()
         assert mint.asked == []
-        token = await pool.acquire_for_call("push")
+        token = await acquired(pool, "push")
         assert (len(mint.asked), pool.minted) == (1, 1)
         assert token.secret.reveal() == "token-1"
         assert (token.created_at, token.expires_at) == (BASE + 0.5, BASE + 0.5 + TOKEN_LIFE_SECONDS)
@@ -74,7 +75,7 @@ def test_fifty_tasks_without_a_token_mint_one() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint())
         calls = ["push", "status", "labels", "numbers", "exports"] * 10
-        tokens = await asyncio.gather(*map(pool.acquire_for_call, calls), pool.grow())
+        tokens = await asyncio.gather(*(acquired(pool, call) for call in calls), pool.grow())
         assert len(mint.asked) == 1
         assert {token.token_id for token in tokens if token is not None} == {pool.live()[0].token_id}
 
@@ -85,7 +86,7 @@ def test_tasks_arriving_during_adoption_use_the_adopted_token() -> None:
     async def scene() -> None:
         stored = await live_token(pool_of(Mint()))
         pool = pool_of(mint := Mint(), store=SlowStore(stored))
-        tokens = await asyncio.gather(*(pool.acquire_for_call("push") for _ in range(5)))
+        tokens = await asyncio.gather(*(acquired(pool, "push") for _ in range(5)))
         assert {token.token_id for token in tokens} == {stored.token_id}
         assert mint.asked == []
 
@@ -96,7 +97,7 @@ def test_token_of_a_dead_process_counts_as_used_up_in_short_windows() -> None:
     async def scene() -> None:
         stored = await live_token(pool_of(Mint()))
         pool, began = pool_of(Mint(), store=SlowStore(stored)), now()
-        await pool.acquire_for_call("push")
+        await acquired(pool, "push")
         assert now() - began >= 1.0 + 0.1
 
     run_virtual(scene)
@@ -115,8 +116,8 @@ def test_store_that_fails_to_open_is_asked_again() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(), store=BrokenOnce())
         with pytest.raises(TruecallerError, match="the disk is gone"):
-            await pool.acquire_for_call("push")
-        await pool.acquire_for_call("push")
+            await acquired(pool, "push")
+        await acquired(pool, "push")
         assert len(pool.live()) == 1
 
     run_virtual(scene)
@@ -135,7 +136,7 @@ def test_there_are_never_more_tokens_than_allowed() -> None:
 def test_work_that_would_wait_mints_one_more_token() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(), max_tokens=2, limits=SLOW)
-        tokens = [await pool.acquire_for_call("submit") for _ in range(4)]
+        tokens = [await acquired(pool, "submit") for _ in range(4)]
         assert len({token.token_id for token in tokens}) == 2
         assert now() == pytest.approx(2 * 0.5 + 10.2 - 0.5, abs=1.0)
 
@@ -176,7 +177,7 @@ def test_spent_budget_does_not_block_the_live_token() -> None:
         limits = SLOW.replace(mint=(1, 1800.0))
         pool = pool_of(mint := Mint(), limits=limits)
         for _ in range(3):
-            await pool.acquire_for_call("submit", deadline=2000.0)
+            await acquired(pool, "submit", deadline=2000.0)
         assert now() < 25.0
         assert len(mint.asked) == 1
 
@@ -190,7 +191,7 @@ def test_failed_mint_does_not_fail_work_for_a_live_token(error: Exception) -> No
         observer = EventNames()
         pool = pool_of(mint := answering(None, *[error] * 9), limits=SLOW, observer=observer)
         for _ in range(6):
-            await pool.acquire_for_call("submit")
+            await acquired(pool, "submit")
         assert now() < 53.5
         assert len(mint.asked) == 3
         assert observer.names.count("token_pool.growth_failed") == 2
@@ -244,10 +245,10 @@ def test_throttled_mint_is_not_repeated_before_its_time(retry_after: float | Non
 def test_mint_continues_without_the_task_that_requested_it() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint(seconds=5.0))
-        cancelled = asyncio.create_task(pool.acquire_for_call("push"))
+        cancelled = asyncio.create_task(acquired(pool, "push"))
         await asyncio.sleep(1.0)
         cancelled.cancel()
-        token = await pool.acquire_for_call("push")
+        token = await acquired(pool, "push")
         assert len(mint.asked) == 1
         assert token.secret.reveal() == "token-1"
 
@@ -334,7 +335,7 @@ def test_token_lives_an_hour_and_no_longer() -> None:
         await live_token(pool)
         await asyncio.sleep(TOKEN_LIFE_SECONDS)
         assert pool.live() == []
-        await pool.acquire_for_call("push")
+        await acquired(pool, "push")
         assert len(mint.asked) == 2
 
     run_virtual(scene)
@@ -347,7 +348,7 @@ def test_two_tasks_refused_with_one_token_cost_one_mint() -> None:
         token = await live_token(pool)
         await asyncio.sleep(FRESH_SECONDS)
         await asyncio.gather(*(pool.discard(token.token_id, REFUSED) for _ in range(2)))
-        await asyncio.gather(*(pool.acquire_for_call("push") for _ in range(2)))
+        await asyncio.gather(*(acquired(pool, "push") for _ in range(2)))
         await pool.discard(token.token_id, REFUSED)
         assert len(mint.asked) == 2
         assert len(pool.live()) == 1
@@ -356,17 +357,82 @@ def test_two_tasks_refused_with_one_token_cost_one_mint() -> None:
 
 
 @pytest.mark.fault("F02")
-def test_two_fresh_tokens_refused_in_a_row_end_the_pool() -> None:
+def test_two_fresh_tokens_refused_in_a_row_refuse_the_credentials() -> None:
     async def scene() -> None:
         pool = pool_of(mint := Mint())
         for _ in range(2):
             await pool.discard((await live_token(pool)).token_id, REFUSED)
+        refused_at = now()
+        assert (pool.fatal_error, pool.refused_until) == (REFUSED, refused_at + VERDICT_SECONDS)
         with pytest.raises(AuthenticationFailed):
             await pool.grow()
-        await asyncio.sleep(TOKEN_LIFE_SECONDS)
-        with pytest.raises(AuthenticationFailed):
-            await pool.acquire_for_call("push")
+        with pytest.raises(
+            AuthenticationFailed, match="nothing was sent; the next token is requested in 30 s"
+        ) as caught:
+            await acquired(pool, "push")
+        assert caught.value.sent == "no"
+        assert pool.try_acquire("push", now()) == VERDICT_SECONDS
         assert len(mint.asked) == 2
+
+    run_virtual(scene)
+
+
+async def refuse(pool: TokenPool) -> None:
+    """Let the server refuse the credentials, and wait until one mint may be tried."""
+    for _ in range(2):
+        await pool.discard((await live_token(pool)).token_id, REFUSED)
+    await asyncio.sleep(VERDICT_SECONDS)
+    assert pool.fatal_error is None
+
+
+@pytest.mark.fault("F02")
+def test_refused_credentials_are_tried_with_one_mint_after_30_seconds() -> None:
+    async def scene() -> None:
+        pool = pool_of(mint := Mint())
+        await refuse(pool)
+        for probe in range(3, 6):
+            tokens = await asyncio.gather(*(acquired(pool, "push") for _ in range(5)))
+            assert len(mint.asked) == probe
+            await pool.discard(tokens[0].token_id, REFUSED)
+            assert pool.refused_until == now() + VERDICT_SECONDS
+            await asyncio.sleep(VERDICT_SECONDS)
+        token = await live_token(pool)
+        pool.record_success(token.token_id)
+        assert pool.refused_until == float("-inf")
+        await pool.discard(token.token_id, REFUSED)
+        await acquired(pool, "push")
+
+    run_virtual(scene)
+
+
+def test_tokens_made_before_the_first_refusal_count_once() -> None:
+    async def scene() -> None:
+        pool = pool_of(Mint(seconds=0.1))
+        tokens = [await pool.grow() for _ in range(5)]
+        for token in tokens:
+            await pool.discard(token.token_id if token else "", REFUSED)
+            await asyncio.sleep(0.1)
+        assert pool.fatal_error is None
+        await pool.discard((await live_token(pool)).token_id, REFUSED)
+        assert pool.fatal_error is REFUSED
+
+    run_virtual(scene)
+
+
+def test_accepted_request_ends_the_refusal_at_once() -> None:
+    async def scene() -> None:
+        pool, called = pool_of(Mint()), list[float]()
+        older = await live_token(pool)
+        for _ in range(2):
+            token = await pool.grow()
+            await pool.discard(token.token_id if token else "", REFUSED)
+        assert isinstance(pool.try_acquire("push", now()), float)
+        pool.subscribe(lambda: called.append(now()))
+        pool.record_success(older.token_id)
+        assert called == [now()]
+        permit = pool.try_acquire("push", now())
+        assert isinstance(permit, TokenPermit)
+        permit.cancel()
 
     run_virtual(scene)
 
@@ -376,8 +442,8 @@ def test_refusal_of_an_adopted_token_is_no_evidence_about_the_account() -> None:
         stored = await live_token(pool_of(Mint()))
         pool = pool_of(Mint(), store=SlowStore(stored))
         for _ in range(2):
-            await pool.discard((await pool.acquire_for_call("push")).token_id, REFUSED)
-        assert (await pool.acquire_for_call("push")).token_id == pool.live()[0].token_id
+            await pool.discard((await acquired(pool, "push")).token_id, REFUSED)
+        assert (await acquired(pool, "push")).token_id == pool.live()[0].token_id
 
     run_virtual(scene)
 
@@ -393,7 +459,7 @@ def test_other_refusals_cost_only_the_token(between: str) -> None:
         else:
             await asyncio.sleep(FRESH_SECONDS)
         await pool.discard(token.token_id, REFUSED)
-        await pool.acquire_for_call("push")
+        await acquired(pool, "push")
         assert len(pool.live()) == 1
 
     run_virtual(scene)
@@ -406,7 +472,7 @@ def test_longer_cooldown_stays_and_a_cooldown_expires_by_itself() -> None:
         pool.start_cooldown(token.token_id, 30.0)
         pool.start_cooldown(token.token_id, 5.0)
         assert (pool.cooling_down_count(), pool.cooldown_until(token.token_id)) == (1, 30.0)
-        await pool.acquire_for_call("push")
+        await acquired(pool, "push")
         assert now() == pytest.approx(30.0, abs=0.01)
         assert pool.cooling_down_count() == 0
         pool.start_cooldown("a token that is gone", 30.0)
@@ -431,7 +497,7 @@ def test_permits_are_given_in_request_order() -> None:
         pool, served = pool_of(Mint(), max_tokens=1, limits=SLOW), list[int]()
 
         async def ask(number: int) -> None:
-            await pool.acquire_for_call("submit")
+            await acquired(pool, "submit")
             served.append(number)
 
         tasks = [asyncio.create_task(ask(number)) for number in range(8)]
@@ -444,11 +510,11 @@ def test_permits_are_given_in_request_order() -> None:
 def test_waiter_for_one_call_does_not_delay_another_call() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(), max_tokens=1, limits=SLOW)
-        await pool.acquire_for_call("submit")
-        waiter = asyncio.create_task(pool.acquire_for_call("submit"))
+        await acquired(pool, "submit")
+        waiter = asyncio.create_task(acquired(pool, "submit"))
         await asyncio.sleep(0)
         began = now()
-        await pool.acquire_for_call("push")
+        await acquired(pool, "push")
         assert now() == began
         await waiter
 
@@ -458,9 +524,9 @@ def test_waiter_for_one_call_does_not_delay_another_call() -> None:
 def test_cancelled_waiter_uses_no_permit() -> None:
     async def last_of(cancelled: int) -> float:
         pool = pool_of(Mint(), max_tokens=1, limits=SLOW)
-        await pool.acquire_for_call("submit")
-        waiters = [asyncio.create_task(pool.acquire_for_call("submit")) for _ in range(cancelled)]
-        last = asyncio.create_task(pool.acquire_for_call("submit"))
+        await acquired(pool, "submit")
+        waiters = [asyncio.create_task(acquired(pool, "submit")) for _ in range(cancelled)]
+        last = asyncio.create_task(acquired(pool, "submit"))
         await asyncio.sleep(5.0)
         for waiter in waiters:
             waiter.cancel()
@@ -473,12 +539,12 @@ def test_cancelled_waiter_uses_no_permit() -> None:
 def test_permit_after_the_deadline_is_refused_at_once() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(), max_tokens=1, limits=SLOW)
-        await pool.acquire_for_call("submit")
+        await acquired(pool, "submit")
         began = now()
         with pytest.raises(DeadlineExceeded) as refusal:
-            await pool.acquire_for_call("submit", deadline=began + 5.0)
+            await acquired(pool, "submit", deadline=began + 5.0)
         assert (now(), refusal.value.sent) == (began, "no")
-        await pool.acquire_for_call("submit", deadline=began + 11.0)
+        await acquired(pool, "submit", deadline=began + 11.0)
         assert now() > began + 5.0
 
     run_virtual(scene)
@@ -490,7 +556,7 @@ def test_permit_too_far_in_the_future_is_refused_at_once() -> None:
         token = await live_token(pool)
         pool.start_cooldown(token.token_id, 301.0)
         with pytest.raises(WaitTooLong) as refusal:
-            await pool.acquire_for_call("push")
+            await acquired(pool, "push")
         assert (now(), refusal.value.seconds) == (0.0, 301.0)
 
     run_virtual(scene)
@@ -499,13 +565,13 @@ def test_permit_too_far_in_the_future_is_refused_at_once() -> None:
 def test_closed_pool_refuses_permits_and_waiters() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(), max_tokens=1, limits=SLOW)
-        await pool.acquire_for_call("submit")
-        waiting = asyncio.create_task(pool.acquire_for_call("submit"))
+        await acquired(pool, "submit")
+        waiting = asyncio.create_task(acquired(pool, "submit"))
         await asyncio.sleep(1.0)
         await pool.aclose()
         await pool.aclose()
         with pytest.raises(ClientClosed):
-            await pool.acquire_for_call("push")
+            await acquired(pool, "push")
         with pytest.raises(ClientClosed):
             await waiting
 
@@ -515,7 +581,7 @@ def test_closed_pool_refuses_permits_and_waiters() -> None:
 def test_pool_closed_during_a_mint_fails_its_waiters() -> None:
     async def scene() -> None:
         pool = pool_of(Mint(seconds=60.0))
-        waiting = asyncio.create_task(pool.acquire_for_call("push"))
+        waiting = asyncio.create_task(acquired(pool, "push"))
         await asyncio.sleep(1.0)
         await pool.aclose()
         with pytest.raises(ClientClosed):

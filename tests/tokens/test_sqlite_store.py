@@ -16,7 +16,7 @@ from typing import Literal
 import attrs
 import pytest
 
-from tests.tokens.world import Mint, now, pool_of
+from tests.tokens.world import Mint, acquired, now, pool_of
 from tests.virtual import most_in_window, run_virtual
 from truecaller_async.client import TruecallerClient
 from truecaller_async.errors import AuthenticationFailed, ClientClosed, ConfigError, TokenBudgetExhausted
@@ -32,13 +32,14 @@ OWNER = """
 import asyncio, sys, time
 from pathlib import Path
 from truecaller_async.models import Secret, Token
+from truecaller_async.models.tokens import SentRequest
 from truecaller_async.tokens import SqliteTokenStore
 
 async def main():
     store = SqliteTokenStore(Path(sys.argv[1]), "account")
     await store.claim_mint(1, 1800.0, float(sys.argv[2]))
     await store.add(Token("0123456789ab", Secret("an-access-token"), float(sys.argv[2]), float(sys.argv[2]) + 3600))
-    await store.record_sent_request("0123456789ab", "batch", float(sys.argv[2]) + 1)
+    await store.record_sent_request(SentRequest("0123456789ab", ("batch",), float(sys.argv[2]) + 1, 1))
     print("ready", flush=True)
     time.sleep(600)
 
@@ -263,7 +264,7 @@ async def test_tokens_of_a_live_process_are_kept_and_of_a_killed_one_adopted(
     owner.wait()
     (token,) = await store.adopt(NOW)
     assert (token.secret, token.idle_since) == (TOKEN.secret, None)
-    assert await store.sent_requests(token.token_id, NOW) == {"batch": [NOW + 1]}
+    assert await store.sent_requests(token.token_id, NOW, NOW + 9) == {"batch": [NOW + 9]}
     await store.aclose()
 
 
@@ -407,7 +408,7 @@ async def test_store_opened_before_a_fork_belongs_to_the_parent(path: Path, monk
 async def submits(pool: TokenPool, seconds: float) -> list[float]:
     granted, end = list[float](), now() + seconds
     while now() < end:
-        await pool.acquire_for_call("submit")
+        await acquired(pool, "submit")
         granted.append(now())
     return granted
 
@@ -439,7 +440,7 @@ def test_crash_loop_respects_the_mint_budget(path: Path) -> None:
                 await pool.discard((await pool.grow()).token_id, REFUSED)  # type: ignore[union-attr]
             else:
                 with pytest.raises(TokenBudgetExhausted):
-                    await pool.acquire_for_call("push")
+                    await acquired(pool, "push")
             await pool.aclose()
             await asyncio.sleep(20.0)
         assert len(mint.asked) == 10

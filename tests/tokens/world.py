@@ -12,7 +12,7 @@ import attrs
 from tests.virtual import VirtualClock
 from truecaller_async.errors import NotSent
 from truecaller_async.limits import LocalLimiter
-from truecaller_async.models import Secret
+from truecaller_async.models import Secret, Token
 from truecaller_async.options import Limits
 from truecaller_async.ports import TokenStore
 from truecaller_async.tokens import MemoryTokenStore, TokenPool
@@ -78,6 +78,15 @@ def pool_of(
         rng=Random(5),
         observer=observer or EventNames(),
     )
+
+
+async def acquired(pool: TokenPool, call: str, *, deadline: float | None = None) -> Token:
+    """Acquire a permit for a single call whose answer comes at once; return its token."""
+    permit = await pool.acquire_for_call(call, deadline=deadline)
+    if permit.noted is not None:
+        await permit.noted
+    permit.done(now())
+    return permit.token
 
 
 def now() -> float:

@@ -39,6 +39,7 @@ from truecaller_async.errors import (
 from truecaller_async.models import Token
 from truecaller_async.resilience.rate_law import calls_per_second
 from truecaller_async.resilience.service_guard import RECHECK_SECONDS, Grant
+from truecaller_async.tokens import TokenPermit
 from truecaller_async.tokens.pool import BACKLOG_PER_TOKEN_SECONDS
 
 IN_FLIGHT_MAX = 64
@@ -76,8 +77,8 @@ class Dispatcher:
     def __init__(
         self,
         run: Run,
-        send: Callable[[OutgoingBatch, Token, Grant], Coroutine[object, object, None]],
-        poll: Callable[[int, Token, Grant], Coroutine[object, object, None]],
+        send: Callable[[OutgoingBatch, TokenPermit, Grant], Coroutine[object, object, None]],
+        poll: Callable[[int, TokenPermit, Grant], Coroutine[object, object, None]],
         prune: Callable[[OutgoingBatch], Awaitable[bool]],
     ) -> None:
         self._run = run
@@ -92,6 +93,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Keep one worker per live token and enough tokens for the work, until the run is done."""
         run = self._run
+        unsubscribe = self._pool.subscribe(run.wakeup.notify_all)
         try:
             await self._pool.open()
             while run.phase is not Phase.DONE:
@@ -102,6 +104,7 @@ class Dispatcher:
         except TruecallerError as error:
             run.fail(error)
         finally:
+            unsubscribe()
             await self._stop_workers()
 
     async def _wait_for_change(self) -> None:
@@ -230,13 +233,14 @@ class Dispatcher:
             run.queue.add_poll(seq, postponed_to)
             return 0.0
         is_retry = tracked.polls.failures > 0
-        grant = await self._acquire(token, "status", is_retry=is_retry)
-        if isinstance(grant, Grant):
-            run.start_request(self._poll(seq, token, grant))
+        acquired = await self._acquire(token, "status", is_retry=is_retry)
+        if not isinstance(acquired, float):
+            permit, grant = acquired
+            self._start_request(self._poll(seq, permit, grant), permit)
             return 0.0
         is_postponed = self._only_retry_budget_missing(is_retry)
         run.queue.add_poll(seq, self._postponed_until() if is_postponed else run.now())
-        return 0.0 if is_postponed else grant
+        return 0.0 if is_postponed else acquired
 
     async def _send_next_batch(self, call: str, token: Token) -> float:
         run = self._run
@@ -248,17 +252,19 @@ class Dispatcher:
             batch.not_before = min(due, self._postponed_until())
             await run.requeue(batch)
             return 0.0
-        grant = await self._acquire(token, call, is_retry=batch.is_retry)
-        if not isinstance(grant, Grant):
+        acquired = await self._acquire(token, call, is_retry=batch.is_retry)
+        if isinstance(acquired, float):
             is_postponed = self._only_retry_budget_missing(batch.is_retry)
             batch.not_before = self._postponed_until() if is_postponed else batch.not_before
             await run.requeue(batch)
-            return 0.0 if is_postponed else grant
+            return 0.0 if is_postponed else acquired
+        permit, grant = acquired
         # The run may have stopped while the permit was acquired.
         if run.running:
             run.in_flight += len(batch)
-            run.start_request(self._send(batch, token, grant))
+            self._start_request(self._send(batch, permit, grant), permit)
         else:
+            permit.cancel()
             run.deps.guard.cancel(grant)
             await run.requeue(batch)
         return 0.0
@@ -268,16 +274,32 @@ class Dispatcher:
         left = (batch.expires_ms - run.expiry_now_ms()) / 1000
         return resend_due(batch, run.deps.guard, left, is_only_work=not run.accepted)
 
-    async def _acquire(self, token: Token, call: str, *, is_retry: bool) -> Grant | float:
-        """Acquire a grant and a permit to send now; otherwise return the seconds to wait."""
+    def _start_request(self, request: Coroutine[object, object, None], permit: TokenPermit) -> None:
+        # The permit has ended when the task ends. It has not if the task was cancelled before its first step.
+        self._run.start_request(request).add_done_callback(lambda _: permit.cancel())
+
+    async def _acquire(self, token: Token, call: str, *, is_retry: bool) -> tuple[TokenPermit, Grant] | float:
+        """Acquire a permit and a grant to send now; otherwise return the seconds to wait."""
         run = self._run
         guard = run.deps.guard
-        # Check the guard first, because a permit cannot be returned.
-        wait = guard.wait(run.now(), is_retry=is_retry) or await self._permit(token, call)
-        if wait > 0:
-            return wait
-        # The guard may have changed during the await; then the permit stays unused.
-        return guard.try_acquire(run.now(), is_retry=is_retry) or WAIT_MIN_SECONDS
+        wait = guard.wait(run.now(), is_retry=is_retry)
+        permit = wait if wait > 0 else self._pool.try_acquire(call, run.now(), token.token_id)
+        if isinstance(permit, float):
+            # The change that ends an endless wait may be reported before the worker waits for it. So it asks again.
+            return permit if permit < float("inf") else SUPERVISE_INTERVAL_SECONDS
+        try:
+            if permit.noted is not None:
+                await permit.noted
+        except BaseException:
+            permit.cancel()
+            raise
+        # The guard, the token and its cooldown may have changed during the await.
+        is_usable = self._pool.is_usable(token.token_id)
+        grant = guard.try_acquire(run.now(), is_retry=is_retry) if is_usable else None
+        if grant is None:
+            permit.cancel()
+            return WAIT_MIN_SECONDS
+        return permit, grant
 
     def _postponed_until(self) -> float:
         """Return when postponed work is checked again: later with more batches, at most in 10 s."""
@@ -289,13 +311,6 @@ class Dispatcher:
         """Return whether a retry must wait while a first attempt may be sent."""
         guard, now = self._run.deps.guard, self._run.now()
         return is_retry and guard.wait(now, is_retry=True) > 0 and guard.wait(now) == 0
-
-    async def _permit(self, token: Token, call: str) -> float:
-        """Acquire a permit; return the seconds to wait if the token cooled down or was discarded meanwhile."""
-        wait = await self._pool.try_acquire_for_campaign(token.token_id, call)
-        if wait == 0.0 and not self._pool.knows(token.token_id):
-            return WAIT_MIN_SECONDS
-        return max(wait, self._pool.cooldown_until(token.token_id) - self._run.now())
 
 
 def _earliest(now: float, wait: float | None, due: float | None) -> float | None:

@@ -33,6 +33,7 @@ from truecaller_async.protocol.status_summary import StatusView
 from truecaller_async.redaction import redact
 from truecaller_async.resilience.backoff import cooldown_seconds
 from truecaller_async.resilience.service_guard import Grant
+from truecaller_async.tokens import TokenPermit
 
 STATUSES_REPORTED_MAX = 20
 """Different non-final statuses that are reported in one run."""
@@ -48,18 +49,19 @@ class Poller:
         self._foreign_seen = False
         self._statuses_seen: set[str | None] = set()
 
-    async def poll(self, seq: int, token: Token, grant: Grant) -> None:
-        """Send one status request for one batch. The permit and the grant were acquired before."""
-        run = self._run
+    async def poll(self, seq: int, permit: TokenPermit, grant: Grant) -> None:
+        """Send one status request for one batch, which ends the permit."""
+        run, token = self._run, permit.token
         tracked = run.accepted.get(seq)
         if tracked is None:
+            permit.cancel()
             run.deps.guard.cancel(grant)
             return
         tracked.polls.polls += 1
         run.counters.requests["status"] += 1
         run.counters.retries += tracked.polls.failures > 0
         try:
-            view = await self._attempt(tracked.batch_id, token, grant)
+            view = await self._attempt(tracked.batch_id, permit, grant)
             match = self._match_rows(tracked, view)
         except TruecallerError as error:
             await self._failed(tracked, token, error)
@@ -68,11 +70,11 @@ class Poller:
             if seq in run.accepted:
                 await self._apply_match(tracked, match)
 
-    async def _attempt(self, batch_id: str, token: Token, grant: Grant) -> StatusView:
+    async def _attempt(self, batch_id: str, permit: TokenPermit, grant: Grant) -> StatusView:
         run = self._run
         failure: BaseException | None = None
         try:
-            return await run.deps.batches.attempt_status(batch_id, token)
+            return await run.deps.batches.attempt_status(batch_id, permit)
         except BaseException as error:
             failure = error
             raise

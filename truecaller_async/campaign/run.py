@@ -323,9 +323,11 @@ class Run:
         """Number of rows that may still be read from the source; may be zero or negative."""
         return self.options.max_unresolved - (self.counters.read - self.result_queue.delivered_count)
 
-    def start_request(self, request: Coroutine[object, object, None]) -> None:
+    def start_request(self, request: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Start a task that is never cancelled: a request and the work that follows from its answer."""
-        self.request_tasks.add(self.start_critical(request))
+        task = self.start_critical(request)
+        self.request_tasks.add(task)
+        return task
 
     def start_critical(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Start a task whose unexpected failure ends the run."""

@@ -29,6 +29,7 @@ from truecaller_async.errors import (
 from truecaller_async.models import AttemptEnded, AttemptStarted, Batch, BatchAbandoned, Outcome, PushAnswer, Token
 from truecaller_async.resilience.backoff import cooldown_seconds, full_jitter
 from truecaller_async.resilience.service_guard import Grant
+from truecaller_async.tokens import TokenPermit
 
 FAILURE_EVENTS = (BatchEvent.NOT_SENT, BatchEvent.LOST)
 """Failures of the server or the connection: the next attempt uses the retry budget."""
@@ -72,14 +73,15 @@ class Sender:
         reason = "a later row of the same caller and receiver may have been applied, and its window has closed"
         await run.record_results(results + run.removed_results(batch, older, Outcome.UNKNOWN, reason), batch.seq)
 
-    async def send(self, batch: OutgoingBatch, token: Token, grant: Grant) -> None:
-        """Make one attempt with this token. The permit and the grant were acquired before."""
-        run = self._run
+    async def send(self, batch: OutgoingBatch, permit: TokenPermit, grant: Grant) -> None:
+        """Make one attempt, which ends the permit."""
+        run, token = self._run, permit.token
         size = len(batch)
         try:
             batch.attempts += 1
             # Before the first byte: after a crash, an attempt without an end counts as a lost answer.
             if not await run.append(AttemptStarted(batch.seq, batch.attempts, token.token_id, run.deps.clock.wall())):
+                permit.cancel()
                 run.deps.guard.cancel(grant)
                 await run.requeue(batch)
                 return
@@ -87,21 +89,25 @@ class Sender:
             run.counters.requests[batch.call] += 1
             run.counters.retries += batch.attempts > 1
             run.first_sent_at = run.now() if run.first_sent_at is None else run.first_sent_at
-            answer = await self._attempt(batch, token, grant)
+            answer = await self._attempt(batch, permit, grant)
             await self._record_attempt_end(batch, answer)
             await self._handle_answer(batch, token, answer)
         finally:
+            # Does nothing after an attempt.
+            permit.cancel()
             # Not `len(batch)`: records may have been removed meanwhile.
             run.in_flight -= size
 
-    async def _attempt(self, batch: OutgoingBatch, token: Token, grant: Grant) -> Batch | PushAnswer | TruecallerError:
+    async def _attempt(
+        self, batch: OutgoingBatch, permit: TokenPermit, grant: Grant
+    ) -> Batch | PushAnswer | TruecallerError:
         run = self._run
         deps = run.deps
         failure: BaseException | None = None
         try:
             if batch.call == "push":
-                return await deps.calls.attempt_push(batch.wire_records[0], token)
-            return self._check_batch_id(await deps.batches.attempt_submit(batch.columns, token))
+                return await deps.calls.attempt_push(batch.wire_records[0], permit)
+            return self._check_batch_id(await deps.batches.attempt_submit(batch.columns, permit))
         except TruecallerError as error:
             failure = error
             return error

@@ -3,29 +3,25 @@
 Algorithm:
     Each limit has one state for each token, or one for the account. A permit needs the consent of two parts:
     - an aiolimiter bucket spreads the permits; alone it would let almost twice the limit through in the first window;
-    - the sliding window of `resilience.rate_law` holds the limit; alone it would repeat the first burst, and the
-      silence before it, in each window.
+    - the window of `resilience.rate_law` holds the limit; alone it would repeat the first burst, and the silence before
+      it, in each window.
     In a window of at most 5 s, a permit that was waited for is followed by no burst, so that the silence wears off.
 Invariants:
     - `try_acquire()` never waits. It asks all limits that count the call, and charges all of them only if all agree.
       Nothing between the check and the charge suspends, so the check cannot become outdated.
+    - If a caller must wait for an answer (infinity), the next permit that ends calls the subscribers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from aiolimiter import AsyncLimiter
 
 from truecaller_async.clock import loop_time
-from truecaller_async.options import Limits, RateLimit
-from truecaller_async.resilience.rate_law import (
-    AdaptiveRate,
-    ConnectionWarmup,
-    SlidingWindow,
-    burst_size,
-    window_seconds,
-)
+from truecaller_async.limits.permit import LocalPermit
+from truecaller_async.options import CALLS, Limits, RateLimit
+from truecaller_async.resilience.rate_law import AdaptiveRate, RateWindow, RoundTrips, burst_size, window_seconds
 
 WAIT_MIN_SECONDS = 1e-4
 """The shortest wait that is returned: a shorter one may be lost in the resolution of the clock."""
@@ -50,7 +46,6 @@ class _LimitState:
         "_interval",
         "_is_shared",
         "_spacing",
-        "_warmup",
         "window",
     )
 
@@ -63,13 +58,12 @@ class _LimitState:
         )
         self._is_shared = rule.scope == "account"
         self._full_until = self._following_at = float("-inf")
-        self._warmup = ConnectionWarmup(rule)
-        self.window = SlidingWindow(rule)
+        self.window = RateWindow(rule)
 
     def wait(self, now: float, factor: float) -> float:
-        """Return the seconds until a permit; 0.0 means now. `factor` is the usable part of the limit."""
+        """Return the seconds until a permit, as `RateWindow.wait`. `factor` is the usable part of the limit."""
         wait = self.window.wait(now, factor) or self._bucket_wait(now)
-        if wait > 0:
+        if 0 < wait < float("inf"):
             # Used by charge(): the permit after the one that is waited for comes one interval later, not in a burst.
             self._following_at = now + wait + self._spacing / (1.0 if self._is_shared else factor)
         return wait
@@ -90,11 +84,18 @@ class _LimitState:
                 too_much = middle
         return (1.0 - fits) * self._interval
 
-    async def charge(self, now: float) -> None:
-        """Take the permit that `wait()` allowed. Does not suspend, because the bucket has capacity."""
-        await self._bucket.acquire()
+    def charge(self) -> None:
+        """Take the permit that `wait()` allowed."""
+        acquiring = self._bucket.acquire()
+        try:
+            acquiring.send(None)
+        except StopIteration:
+            pass
+        else:
+            acquiring.close()
+            raise RuntimeError("internal error: the bucket waits for capacity that it had a moment ago")
         self._full_until = max(self._full_until, self._following_at)
-        self.window.record(self._warmup.effective_time(now))
+        self.window.grant()
 
 
 class LocalLimiter:
@@ -105,23 +106,44 @@ class LocalLimiter:
         self._states: dict[tuple[str, str], _LimitState] = {}
         self._states_of_call: dict[tuple[str, str], tuple[_LimitState, ...]] = {}
         self._rates: dict[str, AdaptiveRate] = {}
+        rules = [rule for rule in limits if any(rule.counts(call) for call in CALLS if call != "mint")]
+        self._longest_window = max(map(window_seconds, rules), default=0.0)
+        self._round_trips = RoundTrips()
+        self._subscribers: dict[object, Callable[[], None]] = {}
 
-    async def try_acquire(self, token_id: str, call: str) -> float:
+    def try_acquire(self, call: str, token_ids: Sequence[str], now: float) -> LocalPermit | float:
         """Try to acquire one permit. See `Limiter.try_acquire`."""
-        now = loop_time()
-        states = self._states_of_call.get((token_id, call)) or self._find_states(token_id, call)
-        rate = self._rates.get(token_id)
-        factor = rate.factor(now) if rate else 1.0
-        wait = max((state.wait(now, factor) for state in states), default=0.0)
-        if wait > 0:
-            return max(wait, WAIT_MIN_SECONDS)
-        for state in states:
-            await state.charge(now)
-        return 0.0
+        soonest = float("inf")
+        for token_id in token_ids:
+            states = self._states_of_call.get((token_id, call)) or self._find_states(token_id, call)
+            rate = self._rates.get(token_id)
+            factor = rate.factor(now) if rate else 1.0
+            wait = max((state.wait(now, factor) for state in states), default=0.0)
+            if wait == 0.0:
+                for state in states:
+                    state.charge()
+                return LocalPermit(
+                    token_id, now, [state.window for state in states], self._round_trips, self._permit_ended
+                )
+            soonest = min(soonest, wait)
+        return max(soonest, WAIT_MIN_SECONDS)
 
-    def slow_down(self, token_id: str) -> None:
-        """Halve the rate of this token. It recovers by a tenth of the limit per minute."""
-        self._rates.setdefault(token_id, AdaptiveRate()).slow_down(loop_time())
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each permit that ends. See `Limiter.subscribe`."""
+        key = object()
+        self._subscribers[key] = callback
+
+        def unsubscribe() -> None:
+            self._subscribers.pop(key, None)
+
+        return unsubscribe
+
+    def slow_down(self, token_id: str, now: float) -> bool:
+        """Halve the rate of this token for a while. See `Limiter.slow_down`."""
+        self._rates.setdefault(token_id, AdaptiveRate(self._longest_window)).slow_down(
+            now, self._round_trips.late_seconds()
+        )
+        return any(state.window.is_full(now) for state in self._states_of_token(token_id))
 
     def restore(self, token_id: str, sent_requests: Mapping[str, Sequence[float]]) -> None:
         """Count requests of an earlier process. See `Limiter.restore`."""
@@ -139,14 +161,26 @@ class LocalLimiter:
         for key in [key for key in self._states if key[0] == token_id]:
             del self._states[key]
 
+    def _permit_ended(self) -> None:
+        for callback in tuple(self._subscribers.values()):
+            callback()
+
+    def _states_of_token(self, token_id: str) -> list[_LimitState]:
+        states = (self._states.get((_owner(rule, token_id), rule.name)) for rule in self._limits)
+        return [state for state in states if state is not None]
+
     def _find_states(self, token_id: str, call: str) -> tuple[_LimitState, ...]:
         states = tuple(self._state(token_id, rule) for rule in self._limits if rule.counts(call))
         self._states_of_call[token_id, call] = states
         return states
 
     def _state(self, token_id: str, rule: RateLimit) -> _LimitState:
-        key = (token_id if rule.scope == "token" else "", rule.name)
+        key = (_owner(rule, token_id), rule.name)
         state = self._states.get(key)
         if state is None:
             state = self._states[key] = _LimitState(rule)
         return state
+
+
+def _owner(rule: RateLimit, token_id: str) -> str:
+    return token_id if rule.scope == "token" else ""

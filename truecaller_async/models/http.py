@@ -57,6 +57,8 @@ class Answer:
     """Headers, with names in lower case."""
     body: bytes
     """Body after decompression."""
+    headers_at: float | None = None
+    """Loop time at which the headers arrived, in seconds; None if the transport does not tell."""
 
     def __repr__(self) -> str:
         return f"Answer({self.status}, {len(self.body)} bytes)"

@@ -32,6 +32,20 @@ class Token:
 
 
 @attrs.frozen
+class SentRequest:
+    """A request in a token store, so that its limits hold across a restart."""
+
+    token_id: str
+    """Short hash of the token with which it is sent."""
+    rules: tuple[str, ...]
+    """Names of the limits that count it."""
+    sent_at: float
+    """Time of its permit."""
+    number: int
+    """Number that distinguishes it from other requests of the same time."""
+
+
+@attrs.frozen
 class StoredToken:
     """A live token in a store, without its secret."""
 

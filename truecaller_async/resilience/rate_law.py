@@ -1,44 +1,53 @@
-"""Specify the rate limit: at most `limit` requests in any window of `per` seconds.
+"""Specify the rate limit: the server counts at most `limit` requests in any `per` seconds.
 
 Algorithm:
-    - Sliding window: the server counts arrivals, the client knows only when it sends. Two requests sent `per` seconds
-      apart can arrive closer together. So the n-th last request must have been sent at least `per * 1.02` seconds ago.
-    - Warm-up: after idle time there are no connections, and a burst waits for its handshakes, while the requests one
-      window later do not. So a request sent in the first 0.5 s after idle time counts as sent at the end of this time.
+    - Rate law: a request counts as *now* from its permit to its answer, and from then on at the time of its answer. A
+      permit needs fewer than `limit` requests that count in the last `per * 1.001 + 0.001` seconds.
+    - Lost request: if the client gives up a request, no answer shows that it has arrived. It counts as now until `late`
+      seconds after that time: twice the longest of the last 100 round trips, from 0.5 to 30 s.
     - Burst: a window alone would grant the whole limit at once and then nothing. So a limiter also has a bucket of
-      `burst_size(rule)` permits, filled at the rate of the extended window. It holds about 1/20 of the limit, which is
-      enough to compensate a late timer.
-    - Adaptive rate: a 429 within the configured limit means that the real limit is lower. It halves the used fraction
-      of the limit, down to 0.1. The fraction grows by 0.1 per minute.
+      `burst_size(rule)` permits, filled at the rate of the limit. It holds about 1/20 of the limit, which is enough to
+      compensate a late timer.
+    - Adaptive rate: a 429 halves the used fraction of the limit, down to 0.1. The fraction returns to 1 in a straight
+      line in 30 s. Each 429 before that, or in the window after it, doubles the time, up to 300 s.
 Invariants:
-    - `SlidingWindow` is the specification: every limiter is tested against it.
+    - A request arrives at the server after its permit and before its answer. Of `limit + 1` arrivals, the last permit
+      found one of the others answered more than a window ago, so they do not arrive in one window. This needs no
+      assumption about network, disk or event loop. The added 0.1 % and 1 ms are for two clocks that run differently.
+    - `late` is the one assumption: a request that was given up arrives no later than that.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Iterable
 
 from truecaller_async.options import Limits, RateLimit
 
-WINDOW_MARGIN_FACTOR = 0.02
-"""Extension of the window, for requests that arrive closer together than they were sent."""
+CLOCK_RATE_FACTOR = 1.001
+"""How much slower the clock of the server may run than the clock of the client."""
 
-WARM_UP_SECONDS = 0.5
-"""Time after idle time in which requests can be delayed by the handshakes of a burst."""
+CLOCK_RESOLUTION_SECONDS = 0.001
+"""Addition to each window, for clocks that are read with a low resolution."""
 
-IDLE_SECONDS = 10.0
-"""Minimum idle time after which connections may be closed; two windows of the limit if these are longer."""
+WAIT_RESOLUTION_SECONDS = 1e-6
+"""A shorter wait counts as none. Otherwise rounding could deny a permit at the time that was returned before."""
+
+ROUND_TRIPS_MAX = 100
+LATE_FACTOR = 2.0
+LATE_MIN_SECONDS = 0.5
+LATE_MAX_SECONDS = 30.0
 
 UNLIMITED_BURST_MAX = 64
 RATE_FACTOR_MIN = 0.1
-RECOVERY_FACTOR_PER_SECOND = 0.1 / 60
-SLOW_DOWN_INTERVAL_SECONDS = 10.0
+RECOVERY_INITIAL_SECONDS = 30.0
+RECOVERY_MAX_SECONDS = 300.0
 
 
 def window_seconds(rule: RateLimit) -> float:
-    """Return the minimum age of the n-th last request, in seconds."""
-    return rule.per * (1 + WINDOW_MARGIN_FACTOR)
+    """Return how long a request counts after its answer, in seconds."""
+    return rule.per * CLOCK_RATE_FACTOR + CLOCK_RESOLUTION_SECONDS
 
 
 def burst_size(rule: RateLimit) -> int:
@@ -58,73 +67,124 @@ def burst_capacity(limits: Limits, call: str) -> int:
     return min((burst_size(rule) for rule in rules), default=UNLIMITED_BURST_MAX)
 
 
-class SlidingWindow:
-    """Store when the last `limit` requests were sent under one limit, of one token or of the account."""
+class RateWindow:
+    """The requests that count under one limit, of one token or of the account."""
 
-    __slots__ = ("_limit", "_sent_times", "_window")
+    __slots__ = ("_in_flight", "_limit", "_times", "_window")
 
     def __init__(self, rule: RateLimit) -> None:
         self._limit = rule.limit
         self._window = window_seconds(rule)
-        self._sent_times: deque[float] = deque(maxlen=rule.limit)
+        self._in_flight = 0
+        self._times: deque[float] = deque()
 
     def wait(self, now: float, factor: float = 1.0) -> float:
-        """Return the seconds until one more permit; 0.0 if there is one now."""
-        allowed = max(1, int(self._limit * factor))
-        if len(self._sent_times) < allowed:
+        """Return the seconds until one more permit; 0.0: now, infinity: after an answer.
+
+        Args:
+            now: The current time.
+            factor: The usable fraction of the limit, up to 1.
+        """
+        times, allowed = self._times, max(1, int(self._limit * factor))
+        begin = now - self._window
+        while times and times[0] <= begin:
+            times.popleft()
+        excess = self._in_flight + len(times) - allowed
+        if excess < 0:
             return 0.0
-        return max(0.0, self._sent_times[-allowed] + self._window - now)
+        if excess >= len(times):
+            return float("inf")
+        wait = times[excess] - begin
+        return wait if wait > WAIT_RESOLUTION_SECONDS else 0.0
 
-    def record(self, now: float) -> None:
-        """Record one request that is sent now."""
-        self._sent_times.append(now)
+    def is_full(self, now: float) -> bool:
+        """Return whether the whole limit is used up."""
+        return self.wait(now) > 0.0
 
-    def undo_last(self) -> None:
-        """Remove the latest request, because it was not sent."""
-        self._sent_times.pop()
+    def grant(self) -> None:
+        """Count one more request in flight. Only after `wait()` returned 0.0 at the same time."""
+        self._in_flight += 1
 
-    def restore(self, sent_times: Iterable[float]) -> None:
-        """Add the times of earlier requests, in any order."""
-        merged = sorted([*self._sent_times, *sent_times])
-        self._sent_times.clear()
-        self._sent_times.extend(merged)
+    def end(self, at: float) -> None:
+        """Count one request at this time instead of in flight. A lost request has a time in the future."""
+        self._in_flight -= 1
+        self._add(at)
+
+    def cancel(self) -> None:
+        """No longer count one request in flight, because it was not sent."""
+        self._in_flight -= 1
+
+    def restore(self, times: Iterable[float]) -> None:
+        """Count earlier requests at these times, in any order."""
+        for at in times:
+            self._add(at)
+
+    def _add(self, at: float) -> None:
+        times = self._times
+        if times and at < times[-1]:
+            insort(times, at)
+        else:
+            times.append(at)
+        if len(times) > self._limit:
+            times.popleft()  # the latest `limit` times decide when the next permit is possible
 
 
-class ConnectionWarmup:
-    """Compute at which time a request counts, considering delayed handshakes after idle time."""
+class RoundTrips:
+    """The duration of the last 100 requests, from the permit to the answer."""
 
-    __slots__ = ("_idle_seconds", "_last_sent_at", "_warm_at")
+    __slots__ = ("_seconds",)
 
-    def __init__(self, rule: RateLimit) -> None:
-        self._idle_seconds = max(IDLE_SECONDS, 2 * window_seconds(rule))
-        self._last_sent_at = self._warm_at = float("-inf")
+    def __init__(self) -> None:
+        self._seconds: deque[float] = deque(maxlen=ROUND_TRIPS_MAX)
 
-    def effective_time(self, now: float) -> float:
-        """Return the time at which a request sent at `now` counts."""
-        if now - self._last_sent_at > self._idle_seconds:
-            self._warm_at = now + WARM_UP_SECONDS
-        self._last_sent_at = now
-        return max(now, self._warm_at)
+    def record(self, seconds: float) -> None:
+        """Record one answer."""
+        self._seconds.append(seconds)
+
+    def late_seconds(self) -> float:
+        """Return how long after it was given up a request may still arrive."""
+        longest = max(self._seconds, default=0.0)
+        return min(max(LATE_FACTOR * longest, LATE_MIN_SECONDS), LATE_MAX_SECONDS)
 
 
 class AdaptiveRate:
-    """Compute the fraction of its limits that one token uses: 1.0, or less after 429 answers."""
+    """Compute the fraction of its limits that one token uses: 1.0, or less after 429 answers.
 
-    __slots__ = ("_changed_at", "_factor")
+    Args:
+        window: The longest window of the limits, in seconds. Only after it a 429 shows the effect of the fraction.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_changed_at", "_factor", "_recovery_seconds", "_window")
+
+    def __init__(self, window: float) -> None:
+        self._window = window
         self._factor = 1.0
         self._changed_at = float("-inf")
+        self._recovery_seconds = RECOVERY_INITIAL_SECONDS
 
     def factor(self, now: float) -> float:
         """Return the current fraction."""
-        if self._factor == 1.0:
+        elapsed = now - self._changed_at
+        if elapsed >= self._recovery_seconds:
             return 1.0
-        return min(1.0, self._factor + (now - self._changed_at) * RECOVERY_FACTOR_PER_SECOND)
+        return self._factor + (1.0 - self._factor) * elapsed / self._recovery_seconds
 
-    def slow_down(self, now: float) -> None:
-        """Halve the fraction, at most once in 10 s: one overload answers many requests in flight with 429."""
-        if now - self._changed_at < SLOW_DOWN_INTERVAL_SECONDS:
+    def slow_down(self, now: float, quiet_seconds: float = 0.0) -> None:
+        """Halve the fraction; recover twice as slowly if the last time is not longer ago than its recovery.
+
+        Args:
+            now: The current time.
+            quiet_seconds: Do nothing so long after the last time: one overload answers many requests in flight with
+                429.
+        """
+        elapsed = now - self._changed_at
+        if elapsed < quiet_seconds:
             return
-        self._factor = max(RATE_FACTOR_MIN, self.factor(now) / 2)
+        is_recovered = elapsed >= self._recovery_seconds + self._window
+        factor = self.factor(now)
+        if is_recovered:
+            self._recovery_seconds = RECOVERY_INITIAL_SECONDS
+        else:
+            self._recovery_seconds = min(2 * self._recovery_seconds, RECOVERY_MAX_SECONDS)
+        self._factor = max(RATE_FACTOR_MIN, factor / 2)
         self._changed_at = now

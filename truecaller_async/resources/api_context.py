@@ -9,11 +9,11 @@ from typing import TypeVar
 import attrs
 
 from truecaller_async.clock import Clock
-from truecaller_async.models import Answer, Request, Secret, Token
+from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.ports import Write
 from truecaller_async.resources.executor import ClientSettings, RequestExecutor
 from truecaller_async.resources.pooled_call import PooledCall
-from truecaller_async.tokens import TokenPool
+from truecaller_async.tokens import TokenPermit, TokenPool
 
 T = TypeVar("T")
 
@@ -45,9 +45,9 @@ class ApiContext:
         """Download the file behind a link, in one attempt and without a token."""
         await self.executor.download(link, write, self.settings.timeouts, hosts=hosts, max_bytes=max_bytes)
 
-    async def attempt(self, request: Request, token: Token, read: Callable[[Answer], T]) -> T:
-        """Make one attempt with this token. For campaigns, which have their own retry policy."""
-        return await self.executor.attempt(request, token, self.settings.timeouts, read)
+    async def attempt(self, request: Request, permit: TokenPermit, read: Callable[[Answer], T]) -> T:
+        """Make one attempt, which ends the permit. For campaigns, which have their own retry policy."""
+        return await self.executor.attempt(request, permit.token, self.settings.timeouts, read, permit)
 
     def warn_deprecated(self, call: str, advice: str) -> None:
         """Warn that the vendor deprecated this call, once for all copies of the client."""

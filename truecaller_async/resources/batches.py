@@ -7,7 +7,7 @@ from itertools import islice
 
 from truecaller_async.campaign.core.poll_schedule import NOT_VISIBLE_SECONDS
 from truecaller_async.errors import DeadlineExceeded, NotFound, ValidationError
-from truecaller_async.models import Answer, Batch, BatchStatus, CallRecord, Problem, RecordColumns, Request, Token
+from truecaller_async.models import Answer, Batch, BatchStatus, CallRecord, Problem, RecordColumns, Request
 from truecaller_async.options import BATCH_MAX, PollPolicy
 from truecaller_async.protocol.arguments import check_poll, check_seconds, raise_problems
 from truecaller_async.protocol.requests import batch_size_problem, status_request, submit_request
@@ -16,6 +16,7 @@ from truecaller_async.protocol.status_summary import StatusView
 from truecaller_async.redaction import shown_value
 from truecaller_async.resources.api_context import ApiContext
 from truecaller_async.resources.poll_timer import PollTimer
+from truecaller_async.tokens import TokenPermit
 from truecaller_async.validation.record_rules import preflight
 
 
@@ -109,19 +110,19 @@ class Batches:
             sent="yes",
         )
 
-    async def attempt_submit(self, records: RecordColumns, token: Token) -> Batch:
-        """Submit canonical records in one attempt with this token. Raises its error. For campaigns."""
-        return await self._context.attempt(self._submit_request(records), token, self._read_submit)
+    async def attempt_submit(self, records: RecordColumns, permit: TokenPermit) -> Batch:
+        """Submit canonical records in one attempt, which ends the permit. Raises its error. For campaigns."""
+        return await self._context.attempt(self._submit_request(records), permit, self._read_submit)
 
-    async def attempt_status(self, batch_id: str, token: Token) -> StatusView:
-        """Read the status in one attempt with this token. Raises its error. For campaigns."""
+    async def attempt_status(self, batch_id: str, permit: TokenPermit) -> StatusView:
+        """Read the status in one attempt, which ends the permit. Raises its error. For campaigns."""
         context = self._context
 
         def read(answer: Answer) -> StatusView:
             now, account = context.clock.wall(), context.account
             return read_status_view(context.settings.api_version, answer, batch_id, now=now, account=account)
 
-        return await context.attempt(self._status_request(batch_id), token, read)
+        return await context.attempt(self._status_request(batch_id), permit, read)
 
     async def _status(self, batch_id: str, deadline: float | None) -> BatchStatus:
         return await self._context.call(

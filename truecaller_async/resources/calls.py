@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from truecaller_async.clock import loop_time
 from truecaller_async.errors import ValidationError
-from truecaller_async.models import Answer, CallRecord, PushAnswer, Request, Token
+from truecaller_async.models import Answer, CallRecord, PushAnswer, Request
 from truecaller_async.protocol.arguments import check_seconds, raise_problems
 from truecaller_async.protocol.requests import push_request
 from truecaller_async.protocol.responses import read_push
 from truecaller_async.resources.api_context import ApiContext
+from truecaller_async.tokens import TokenPermit
 from truecaller_async.validation.record_rules import preflight
 
 
@@ -51,9 +52,9 @@ class Calls:
         until = None if deadline is None else loop_time() + deadline
         return await self._context.call(self._request(canonical), self._read, until)
 
-    async def attempt_push(self, record: CallRecord, token: Token) -> PushAnswer:
-        """Push a canonical record in one attempt with this token. Raises its error. For campaigns."""
-        return await self._context.attempt(self._request(record), token, self._read)
+    async def attempt_push(self, record: CallRecord, permit: TokenPermit) -> PushAnswer:
+        """Push a canonical record in one attempt, which ends the permit. Raises its error. For campaigns."""
+        return await self._context.attempt(self._request(record), permit, self._read)
 
     def _request(self, record: CallRecord) -> Request:
         return push_request(self._context.settings.api_version, self._context.account, record)

@@ -7,6 +7,8 @@ Invariants:
     - All requests of a client and of its campaigns share one `ServiceGuard`. A retry uses the retry budget of the
       guard. While the breaker is open, a call waits until it may probe, at most until its deadline or for the `total`
       of its retry policy.
+    - A permit ends with its attempt, whatever happens. A request whose answer did not come because of a timeout, a
+      deadline or a cancellation may still arrive, so its permit is lost.
     - The `Date` of each answer of the API updates the server clock (`server_time()`).
 """
 
@@ -21,10 +23,10 @@ from typing import TypeVar
 import attrs
 
 from truecaller_async.clock import Clock, loop_time
-from truecaller_async.errors import ClientClosed, DeadlineExceeded, TruecallerError, WaitTooLong
+from truecaller_async.errors import ClientClosed, DeadlineExceeded, ResponseLost, TruecallerError, WaitTooLong
 from truecaller_async.models import Answer, Request, Secret, Token
 from truecaller_async.options import Credentials, RetryPolicy, Timeouts
-from truecaller_async.ports import Observer, Transport, Write
+from truecaller_async.ports import Observer, Permit, Transport, Write
 from truecaller_async.protocol.responses import read_download
 from truecaller_async.protocol.retry_after import http_date
 from truecaller_async.resilience.server_clock import ServerClock
@@ -73,7 +75,12 @@ class RequestExecutor:
         return self._server_clock.is_sure(loop_time(), self._clock.wall())
 
     async def attempt(
-        self, request: Request, token: Token | None, timeouts: Timeouts, read: Callable[[Answer], T]
+        self,
+        request: Request,
+        token: Token | None,
+        timeouts: Timeouts,
+        read: Callable[[Answer], T],
+        permit: Permit | None = None,
     ) -> T:
         """Make one attempt.
 
@@ -82,6 +89,7 @@ class RequestExecutor:
             token: The token to send it with, if any.
             timeouts: The timeouts of this attempt, in seconds.
             read: Decodes the answer, or raises its error.
+            permit: The permit of this request, if it has one. It has ended when this returns or raises.
 
         Returns:
             The decoded answer.
@@ -92,7 +100,18 @@ class RequestExecutor:
         if token is not None:
             request = request.with_token(token.secret)
         token_id = token.token_id if token is not None else None
-        return await self._observed(request.call, token_id, self._transport.send(request, timeouts), read)
+        return await self._observed(request.call, token_id, self._send(request, timeouts, permit), read)
+
+    async def _send(self, request: Request, timeouts: Timeouts, permit: Permit | None) -> Answer:
+        try:
+            answer = await self._transport.send(request, timeouts)
+        except BaseException as error:
+            if permit is not None:
+                end_permit(permit, error, loop_time())
+            raise
+        if permit is not None:
+            permit.done(loop_time() if answer.headers_at is None else answer.headers_at)
+        return answer
 
     async def download(
         self, link: Secret, write: Write, timeouts: Timeouts, *, hosts: Collection[str], max_bytes: int
@@ -197,3 +216,13 @@ class RequestExecutor:
         if abs(offset) > CLOCK_OFFSET_MIN_SECONDS and self.server_time_is_known() and not self._offset_reported:
             self._offset_reported = True
             self._observer.event("clock.offset_detected", {"server_ahead_seconds": round(offset)})
+
+
+def end_permit(permit: Permit, error: BaseException, at: float) -> None:
+    """End the permit of a request that failed with this error at this loop time."""
+    if not isinstance(error, TruecallerError) or (isinstance(error, ResponseLost) and error.given_up):
+        permit.lost(at)
+    elif error.sent == "no":
+        permit.cancel()
+    else:
+        permit.done(at)

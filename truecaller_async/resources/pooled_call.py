@@ -33,7 +33,7 @@ from truecaller_async.resilience.backoff import cooldown_seconds
 from truecaller_async.resilience.service_guard import Grant
 from truecaller_async.resources.executor import ClientSettings, RequestExecutor
 from truecaller_async.resources.retry import NextAttempt, Retries, call_with_retries
-from truecaller_async.tokens import TokenPool
+from truecaller_async.tokens import TokenPermit, TokenPool
 
 T = TypeVar("T")
 Result = TypeVar("Result")
@@ -64,23 +64,22 @@ class PooledCall(Generic[T]):
         """Return the decoded answer, or raise the error of the last attempt."""
         return await call_with_retries(self._retries, self._acquire, self._send, self._after_failure)
 
-    async def _acquire(self) -> tuple[Token, Grant]:
+    async def _acquire(self) -> tuple[TokenPermit, Grant]:
         executor, retries = self._executor, self._retries
         while True:
             await executor.wait_for_guard(retries, self._deadline, is_closed=lambda: self._pool.binding.closed)
-            token = await self._permit()
+            permit = await self._permit()
             # Acquire the grant last: while a call with a probe grant waits for a permit, no other call can probe.
             grant = executor.guard.try_acquire(loop_time(), is_retry=retries.is_retry)
             if grant is not None:
-                return token, grant
+                return permit, grant
+            permit.cancel()
 
-    async def _permit(self) -> Token:
+    async def _permit(self) -> TokenPermit:
         deadline, retries = self._deadline, self._retries
         try:
             end = deadline if retries.last_failure is None else retries.end
-            return await self._with_deadline(
-                self._pool.acquire_for_call(self._request.call, deadline=end), in_flight=False
-            )
+            return await self._with_deadline(self._recorded_permit(end), in_flight=False)
         except DeadlineExceeded:
             # After a failure the retry policy bounds the wait too; then that failure is the better explanation.
             if retries.last_failure is None or retries.end == deadline:
@@ -91,15 +90,29 @@ class PooledCall(Generic[T]):
             error.sent, error.retryable = "no", True
             raise
 
-    async def _send(self, acquired: tuple[Token, Grant]) -> T:
-        token, grant = acquired
-        attempt = self._executor.attempt(self._request, token, self._settings.timeouts, self._read)
+    async def _recorded_permit(self, deadline: float | None) -> TokenPermit:
+        """Wait for a permit whose request is recorded in the token store."""
+        while True:
+            permit = await self._pool.acquire_for_call(self._request.call, deadline=deadline)
+            try:
+                if permit.noted is not None:
+                    await permit.noted
+            except BaseException:
+                permit.cancel()
+                raise
+            if self._pool.is_usable(permit.token_id):
+                return permit
+            permit.cancel()
+
+    async def _send(self, acquired: tuple[TokenPermit, Grant]) -> T:
+        permit, grant = acquired
+        attempt = self._executor.attempt(self._request, permit.token, self._settings.timeouts, self._read, permit)
         result = await self._executor.send_with_grant(grant, self._with_deadline(attempt, in_flight=True))
-        self._pool.record_success(token.token_id)
+        self._pool.record_success(permit.token_id)
         return result
 
-    async def _after_failure(self, acquired: tuple[Token, Grant], error: TruecallerError) -> NextAttempt:
-        token, _ = acquired
+    async def _after_failure(self, acquired: tuple[TokenPermit, Grant], error: TruecallerError) -> NextAttempt:
+        token = acquired[0].token
         if isinstance(error, AuthenticationFailed):
             await self._pool.discard(token.token_id, error)
             self._token_rejections += 1

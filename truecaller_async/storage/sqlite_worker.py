@@ -27,11 +27,12 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from operator import methodcaller
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
 import attrs
@@ -85,7 +86,15 @@ def connect(
     return db
 
 
-def open_database(path: Path | None, name: str, *, schema: str, version: int, power_safe: bool) -> sqlite3.Connection:
+def open_database(
+    path: Path | None,
+    name: str,
+    *,
+    schema: str,
+    version: int,
+    power_safe: bool,
+    upgrades: Mapping[int, str] = MappingProxyType({}),
+) -> sqlite3.Connection:
     """Open a database in WAL mode, create missing tables, and overwrite deleted content with zeros.
 
     Args:
@@ -94,6 +103,7 @@ def open_database(path: Path | None, name: str, *, schema: str, version: int, po
         schema: SQL that can be executed repeatedly.
         version: The version of `schema`, stored as `user_version`.
         power_safe: Sync each commit (`synchronous=FULL`). Otherwise a power failure may undo the last commits.
+        upgrades: SQL for each older version that turns its tables into those of the next version.
 
     Raises:
         ConfigError: The file was written by another version of this library.
@@ -101,18 +111,40 @@ def open_database(path: Path | None, name: str, *, schema: str, version: int, po
     """
 
     def prepare(db: sqlite3.Connection) -> None:
-        check_version(db, f"{name} {path}", version)
+        found = check_version(db, f"{name} {path}", version, upgradable=upgrades)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL" if power_safe else "PRAGMA synchronous=NORMAL")
         db.execute("PRAGMA secure_delete=ON")
+        if found:
+            _upgrade(db, version, upgrades)
         db.executescript(schema)
         db.execute(f"PRAGMA user_version={version}")
 
     return connect(path or ":memory:", lambda db: _repeat_while_busy(lambda: prepare(db)))
 
 
+def _upgrade(db: sqlite3.Connection, version: int, upgrades: Mapping[int, str]) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        # Read again under the lock: another process may have upgraded the file meanwhile.
+        found: int = db.execute("PRAGMA user_version").fetchone()[0]
+        for older in range(found, version):
+            for statement in filter(str.strip, upgrades[older].split(";")):
+                db.execute(statement)
+        db.execute(f"PRAGMA user_version={version}")
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+
+
 def check_version(
-    db: sqlite3.Connection, what: str, known: int, error: Callable[[str], Exception] = ConfigError
+    db: sqlite3.Connection,
+    what: str,
+    known: int,
+    error: Callable[[str], Exception] = ConfigError,
+    *,
+    upgradable: Collection[int] = (),
 ) -> int:
     """Return the version of the tables, 0 if there are none yet.
 
@@ -121,6 +153,7 @@ def check_version(
         what: The name of the database in the error message.
         known: The version that this library reads and writes.
         error: The type of the error.
+        upgradable: Older versions that this library can upgrade.
 
     Raises:
         ConfigError: The tables have another version. `error` names another type.
@@ -131,7 +164,7 @@ def check_version(
             f"the {what} was written by a newer version of this library: its tables have version {version}, and this "
             f"library uses version {known}. Update truecaller-async."
         )
-    if 0 < version < known:
+    if 0 < version < known and version not in upgradable:
         raise error(older_version_message(what, version, known))
     return version
 
@@ -222,6 +255,11 @@ class SqliteWorker:
     def is_started(self) -> bool:
         """Return whether a job was accepted."""
         return self._pid is not None
+
+    @property
+    def is_closed(self) -> bool:
+        """Return whether it was closed, so that no job is accepted."""
+        return self._is_closed
 
     @property
     def is_inherited(self) -> bool:

@@ -5,23 +5,18 @@ Algorithm:
     store may have released tokens meanwhile.
 
     Rate limits survive a restart. Requests sent under a limit of 5 s or more are recorded in the store, and restored to
-    the limiter when the token is adopted. For a shorter limit the token counts as fully used at the moment at which its
-    last store released it, or now if its process died.
+    the limiter when the token is adopted. A request without an answer counts as now. For a shorter limit the token
+    counts as fully used at the moment at which its last store released it. It counts as fully used now if its process
+    died, or released it while requests were in flight.
 """
 
 from __future__ import annotations
 
 from truecaller_async.models import Token
-from truecaller_async.options import CALLS, Limits, RateLimit
+from truecaller_async.options import CALLS
+from truecaller_async.resilience.rate_law import LATE_MAX_SECONDS
 from truecaller_async.tokens.pool_state import PoolState
-
-PERSISTED_WINDOW_MIN_SECONDS = 5.0
-"""Sent requests are recorded in the store for limits whose window is at least this long."""
-
-
-def persisted_rules(limits: Limits, call: str) -> tuple[RateLimit, ...]:
-    """Return the limits for which a request of this call is recorded in the store."""
-    return tuple(rule for rule in limits if rule.counts(call) and rule.per >= PERSISTED_WINDOW_MIN_SECONDS)
+from truecaller_async.tokens.token_permit import PERSISTED_WINDOW_MIN_SECONDS
 
 
 class TokenAdoption:
@@ -54,10 +49,11 @@ class TokenAdoption:
         """Return the ages in seconds of the requests of an earlier process, by the name of the limit."""
         rules = [rule for rule in self._state.limits if any(rule.counts(call) for call in CALLS if call != "mint")]
         since = wall - max((rule.per for rule in rules), default=0.0) * 2
-        recorded = await self._state.store.sent_requests(token.token_id, since)
+        recorded = await self._state.store.sent_requests(token.token_id, since, wall)
         idle = wall - token.idle_since if token.idle_since is not None else 0.0
         return {
-            rule.name: [wall - at for at in recorded.get(rule.name, ())]
+            # A time further ahead is of a wall clock that was set back.
+            rule.name: [max(wall - at, -LATE_MAX_SECONDS) for at in recorded.get(rule.name, ())]
             if rule.per >= PERSISTED_WINDOW_MIN_SECONDS
             else [idle] * rule.limit
             for rule in rules

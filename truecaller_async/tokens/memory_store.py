@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from truecaller_async.models import Token
-from truecaller_async.models.tokens import StoredToken, StoreSnapshot
+from truecaller_async.models.tokens import SentRequest, StoredToken, StoreSnapshot
 
 OUT_OF_ORDER_SECONDS = 60.0
 """How far a time in the ledger may be ahead, because processes do not write in the order of their clocks."""
@@ -64,10 +64,13 @@ class MemoryTokenStore:
         if claimed_at in self._mints:
             self._mints.remove(claimed_at)
 
-    async def record_sent_request(self, token_id: str, rule: str, at: float) -> None:
+    def record_sent_request(self, request: SentRequest) -> None:
         """Do nothing: the limiter of this process counts its own requests."""
 
-    async def sent_requests(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
+    def record_request_end(self, request: SentRequest, counts_at: float | None) -> None:
+        """Do nothing."""
+
+    async def sent_requests(self, token_id: str, since: float, now: float) -> Mapping[str, Sequence[float]]:
         """Return no request: there was no earlier process."""
         return {}
 
@@ -79,7 +82,7 @@ class MemoryTokenStore:
         mints = sorted(effective_mint_time(at, now) for at in self._mints if at > since)
         return StoreSnapshot(tuple(live), tuple(mints))
 
-    async def release_all(self, now: float) -> None:
+    async def release_all(self, idle_since: float | None) -> None:
         """Remove all tokens from the snapshot: no other process can use them."""
         self._tokens.clear()
 

@@ -70,14 +70,15 @@ class TokenMinter:
                 raise ClientClosed("the client was closed while a token was made") from None
             raise
 
-    def start_due_renewal(self) -> None:
+    def start_due_renewal(self, now: float) -> None:
         """Start the renewal of one token that is due, unless a renewal runs."""
-        now = loop_time()
-        for pooled in self._state.tokens.values():
-            if pooled.renew_at <= now and not self._renewals:
-                task = asyncio.get_running_loop().create_task(self._renew(pooled))
-                self._renewals.add(task)
-                task.add_done_callback(self._renewals.discard)
+        if self._renewals:
+            return
+        due = next((pooled for pooled in self._state.tokens.values() if pooled.renew_at <= now), None)
+        if due is not None:
+            task = asyncio.get_running_loop().create_task(self._renew(due))
+            self._renewals.add(task)
+            task.add_done_callback(self._renewal_ended)
 
     async def cancel_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
         """Cancel the mints of this loop and wait until they have ended."""
@@ -86,6 +87,10 @@ class TokenMinter:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _renewal_ended(self, task: asyncio.Task[None]) -> None:
+        self._renewals.discard(task)
+        self._state.notify()
+
     def _growth_ended(self, task: asyncio.Task[Token | None]) -> None:
         self._growths.discard(task)
         retrieve_exception(task)
@@ -93,8 +98,8 @@ class TokenMinter:
     async def _grow(self, live_before: int, budget_deadline: float | None) -> Token | None:
         state = self._state
         async with self._lock:
-            if state.fatal_error is not None:
-                raise state.fatal_error
+            if (error := state.fatal_error) is not None:
+                raise error.with_traceback(None)
             if len(state.tokens) > live_before or len(state.tokens) >= state.max_tokens:
                 return None
             try:

@@ -2,8 +2,8 @@
 
 Algorithm:
     A campaign asks for permits continuously and would starve single calls. So single calls wait in queues (FIFO, one
-    queue for each kind of call). Every caller that asks for a permit of a token first gives the waiters all permits
-    that this token has now, then asks for itself. A single call that the limiter denies delays only its own queue.
+    queue for each kind of call). Every caller that asks for a permit first gives the waiters all permits that there are
+    now, then asks for itself. A single call that the limiter denies delays only its own queue.
 
     To prevent the reverse starvation, a campaign that waits gets one reserved slot after every
     `CAMPAIGN_SLOT_AFTER_PERMITS_COUNT` (9) permits given to single calls, so at least a tenth of the permits. During
@@ -11,20 +11,19 @@ Algorithm:
     ends with the campaign's permit, or `CAMPAIGN_SLOT_LATE_SECONDS` after the moment at which that permit was due.
 Invariants:
     - A permit is charged before it is assigned. If its waiter is cancelled at the same moment, the next waiter of the
-      same kind gets it; without one it lapses, so a limit is never exceeded.
+      same kind gets it; without one it is cancelled.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import TypeAlias, TypeVar
 
 import attrs
 
-from truecaller_async.clock import loop_time
-from truecaller_async.models import Token
+from truecaller_async.tokens.token_permit import TokenPermit
 
 T = TypeVar("T")
 
@@ -38,37 +37,41 @@ WAIT_MIN_SECONDS = 0.001
 """The shortest wait for the end of a slot: a shorter one may be lost in the resolution of the clock."""
 
 
+TryAcquire: TypeAlias = Callable[[str, Sequence[str], float], TokenPermit | float]
+"""Asks for a permit, given a call, token ids and the loop time. Returns it, or the seconds to wait."""
+
+
 class Waiter:
     """One single call in the queue."""
 
-    __slots__ = ("_is_paused", "_token", "_wakeup", "call", "number")
+    __slots__ = ("_is_paused", "_permit", "_wakeup", "call", "number")
 
     def __init__(self, call: str, number: int) -> None:
         self.call = call
         self.number = number
-        self._token: Token | None = None
+        self._permit: TokenPermit | None = None
         self._wakeup: asyncio.Future[None] | None = None
         self._is_paused = False
 
     @property
-    def has_token(self) -> bool:
-        """Return whether a token was assigned that the waiter has not collected yet."""
-        return self._token is not None
+    def has_permit(self) -> bool:
+        """Return whether a permit was assigned that the waiter has not collected yet."""
+        return self._permit is not None
 
     @property
     def is_waiting(self) -> bool:
         """Return whether the waiter would use a permit at once."""
-        return self._token is None and not self._is_paused
+        return self._permit is None and not self._is_paused
 
-    def assign(self, token: Token) -> None:
-        """Assign a permit of this token, and wake the waiter."""
-        self._token = token
+    def assign(self, permit: TokenPermit) -> None:
+        """Assign a permit, and wake the waiter."""
+        self._permit = permit
         self.wake()
 
-    def collect(self) -> Token | None:
-        """Return the assigned token, once; None without one."""
-        token, self._token = self._token, None
-        return token
+    def collect(self) -> TokenPermit | None:
+        """Return the assigned permit, once; None without one."""
+        permit, self._permit = self._permit, None
+        return permit
 
     def wake(self) -> None:
         """End the current `wait()`."""
@@ -78,7 +81,7 @@ class Waiter:
     async def wait(self, seconds: float | None = None) -> None:
         """Wait until `wake()` is called, at most these seconds."""
         # A wake() outside wait() is not stored, and none is lost: the pool checks whether the waiter is first and has a
-        # token right before it waits, without suspending in between.
+        # permit right before it waits, without suspending in between.
         loop = asyncio.get_running_loop()
         self._wakeup = loop.create_future()
         timer = None if seconds is None else loop.call_later(seconds, self.wake)
@@ -111,13 +114,9 @@ class CampaignSlot:
 
 
 class PermitQueue:
-    """The queue of the single calls of one pool.
+    """The queue of the single calls of one pool. `try_acquire` asks the limiter."""
 
-    Args:
-        try_acquire: Asks the limiter for a permit, given a token id and a call. It returns 0.0, or the seconds to wait.
-    """
-
-    def __init__(self, try_acquire: Callable[[str, str], Awaitable[float]]) -> None:
+    def __init__(self, try_acquire: TryAcquire) -> None:
         self._try_acquire = try_acquire
         self._queues: dict[str, OrderedDict[Waiter, None]] = {}
         self._last_number = 0
@@ -135,14 +134,14 @@ class PermitQueue:
         """Remove a waiter. A permit that it did not collect goes to the next waiter of the same kind."""
         queue = self._queues[waiter.call]
         del queue[waiter]
+        permit = waiter.collect()
         if not queue:
             del self._queues[waiter.call]
-            return
-        token = waiter.collect()
-        if token is not None:
-            self._give(token, waiter.call)
-        # Only the first of a queue looks for permits by itself, so the new first must be woken.
-        next(iter(queue)).wake()
+        else:
+            # Only the first of a queue looks for permits by itself, so the new first must be woken.
+            next(iter(queue)).wake()
+        if permit is not None:
+            self._give(permit, waiter.call)
 
     def is_first(self, waiter: Waiter) -> bool:
         """Return whether this waiter is the first of its kind of call."""
@@ -152,40 +151,61 @@ class PermitQueue:
         """Return the number of waiters for this call."""
         return len(self._queues.get(call, ()))
 
-    async def dispatch(self, token: Token) -> dict[str, float]:
-        """Give the waiters all permits that this token has now, oldest waiter first.
+    def wake_first(self) -> None:
+        """Wake the first waiter of each kind of call, so that it asks again."""
+        for queue in self._queues.values():
+            next(iter(queue)).wake()
+
+    def dispatch(self, token_ids: Sequence[str], now: float) -> dict[str, float]:
+        """Give the waiters all permits that these tokens have now, oldest waiter first.
 
         Returns:
             The seconds to wait, for each call that was denied.
         """
         denied: dict[str, float] = {}
         while (call := self._next_call(denied)) is not None:
-            wait = self._campaign_slot_seconds(call) or await self._try_acquire(token.token_id, call)
-            if wait > 0:
-                denied[call] = wait
+            wait = self._campaign_slot_seconds(call, now)
+            permit = wait if wait > 0 else self._try_acquire(call, token_ids, now)
+            if isinstance(permit, TokenPermit):
+                self._give(permit, call)
             else:
-                self._give(token, call)
+                denied[call] = permit
         return denied
 
-    async def acquire_low_priority(self, token: Token, call: str) -> float:
+    def acquire_low_priority(
+        self, call: str, token_ids: Sequence[str], now: float, *, all_token_ids: Sequence[str]
+    ) -> TokenPermit | float:
         """Try to acquire a permit for a campaign, after the waiters.
 
+        Args:
+            call: The call of the campaign.
+            token_ids: The tokens that the campaign may use.
+            now: The loop time.
+            all_token_ids: The tokens that the waiters may use.
+
         Returns:
-            0.0 if granted, otherwise the seconds to wait.
+            The permit, or the seconds to wait.
         """
-        denied = await self.dispatch(token) if self._queues else {}
-        wait = await self._try_acquire(token.token_id, call)
-        if wait == 0.0:
+        denied = self.dispatch(all_token_ids, now) if self._queues else {}
+        permit = self._try_acquire(call, token_ids, now)
+        if isinstance(permit, TokenPermit):
             self._permits_while_campaign_waits.pop(call, None)
             if self._campaign_slot is not None and self._campaign_slot.campaign_call == call:
                 self._end_campaign_slot()
-            return 0.0
+        else:
+            self._reserve_slot(call, permit, denied, now)
+        return permit
+
+    def _reserve_slot(self, call: str, wait: float, denied: dict[str, float], now: float) -> None:
         # Only calls with an equal or longer wait compete with the campaign for the same limit.
         competing = [single for single, single_wait in denied.items() if single_wait >= wait]
-        if competing and self._permits_while_campaign_waits.setdefault(call, 0) >= CAMPAIGN_SLOT_AFTER_PERMITS_COUNT:
+        if not competing:
+            return
+        given = self._permits_while_campaign_waits.setdefault(call, 0)
+        # No slot without an end: the campaign asks again when the answer has come for which it waits.
+        if given >= CAMPAIGN_SLOT_AFTER_PERMITS_COUNT and wait < float("inf"):
             self._permits_while_campaign_waits[call] = 0
-            self._campaign_slot = CampaignSlot(call, loop_time() + wait + CAMPAIGN_SLOT_LATE_SECONDS, competing)
-        return wait
+            self._campaign_slot = CampaignSlot(call, now + wait + CAMPAIGN_SLOT_LATE_SECONDS, competing)
 
     def _next_call(self, denied: Collection[str]) -> str | None:
         """Return the call of the oldest waiter, except for calls that were denied."""
@@ -196,22 +216,22 @@ class PermitQueue:
     def _front(self, call: str) -> Waiter | None:
         return next((waiter for waiter in self._queues.get(call, ()) if waiter.is_waiting), None)
 
-    def _give(self, token: Token, call: str) -> None:
+    def _give(self, permit: TokenPermit, call: str) -> None:
+        waiter = self._front(call)
+        if waiter is None:
+            permit.cancel()
+            return
         for campaign_call in self._permits_while_campaign_waits:
             self._permits_while_campaign_waits[campaign_call] += 1
-        # Chosen only now: the waiter for which the permit was asked may have been cancelled during the await.
-        waiter = self._front(call)
-        if waiter is not None:
-            waiter.assign(token)
+        waiter.assign(permit)
 
-    def _campaign_slot_seconds(self, call: str) -> float:
+    def _campaign_slot_seconds(self, call: str, now: float) -> float:
         """Return the seconds for which a campaign has priority over this call; 0.0 if it has not."""
         if self._campaign_slot is None or call not in self._campaign_slot.delayed_calls:
             return 0.0
-        left = self._campaign_slot.until - loop_time()
+        left = self._campaign_slot.until - now
         return left if left > WAIT_MIN_SECONDS else 0.0
 
     def _end_campaign_slot(self) -> None:
         self._campaign_slot = None
-        for queue in self._queues.values():
-            next(iter(queue)).wake()
+        self.wake_first()

@@ -8,17 +8,18 @@ Algorithm:
       due, and each request calls it. An idle pool lets its tokens expire.
     - A cooldown is a deadline on the loop's clock, one for each token. A longer one replaces a shorter one; nothing
       ends it early.
+    - A permit is for the next token in turn that is not in cooldown and may send now.
 Failure modes:
     - The server refuses a token: it is discarded by its id, so a second refusal of the same token costs no second mint.
-    - The server refuses two tokens in a row that this process minted less than 60 s ago: no token can help, and the
-      pool raises `AuthenticationFailed` from then on (`fatal_error`). A refused adopted token proves nothing, because
-      it may have been revoked since.
+    - The server refuses the credentials, as `credentials_verdict` decides: for 30 s no permit is granted and no token
+      is minted (`refused_until`, `fatal_error`). Single calls fail with `AuthenticationFailed`. Then one mint is tried.
+      A refused adopted token proves nothing, because it may have been revoked since.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 import attrs
@@ -28,26 +29,29 @@ from truecaller_async.errors import AuthenticationFailed, ClientClosed, Deadline
 from truecaller_async.loop_binding import LoopBinding
 from truecaller_async.models import Token
 from truecaller_async.models.tokens import TokenInfo, TokenStatus
-from truecaller_async.options import CALLS, COOLDOWN_MAX_SECONDS, Limits
+from truecaller_async.options import COOLDOWN_MAX_SECONDS, Limits
 from truecaller_async.ports import Limiter, Observer, TokenStore
 from truecaller_async.resilience.rate_law import calls_per_second
-from truecaller_async.tokens.adoption import TokenAdoption, persisted_rules
+from truecaller_async.tokens.adoption import TokenAdoption
 from truecaller_async.tokens.mint_budget import MintBudget
 from truecaller_async.tokens.minting import Mint, TokenMinter, retrieve_exception
 from truecaller_async.tokens.permit_queue import PermitQueue, Waiter
 from truecaller_async.tokens.pool_state import PooledToken, PoolState
+from truecaller_async.tokens.token_permit import RequestRecords, TokenPermit
 
 FRESH_SECONDS = 60.0
 """The age up to which a refused token counts as fresh."""
-
-FRESH_REFUSALS_MAX = 2
-"""Refusals in a row of fresh tokens after which the account counts as refused."""
 
 GROWTH_PAUSE_SECONDS = 30.0
 """How long the pool does not try to grow by itself after a growth that failed."""
 
 BACKLOG_PER_TOKEN_SECONDS = 1.0
 """Seconds of waiting work that justify one more token."""
+
+UNEXPECTED_EVENT_INTERVAL_SECONDS = 60.0
+"""Shortest time between two events about a 429 that the limits do not explain."""
+
+CLOSED = "the client was closed while a request waited for a permit; nothing was sent"
 
 
 @attrs.frozen
@@ -77,15 +81,18 @@ class TokenPool:
         self._budget = MintBudget(self._state)
         self._adoption = TokenAdoption(self._state)
         self._minter = TokenMinter(self._state, mint, self._budget, self._adoption, self.binding)
-        self._permits = PermitQueue(self._charge)
-        self._persisted_rules = {call: persisted_rules(settings.limits, call) for call in CALLS}
+        self._permits = PermitQueue(self._acquire)
+        self._records = RequestRecords(self._state)
+        self._last_token_id = ""
         self._opening = asyncio.Lock()
         self._is_open = False
         self._closing: asyncio.Task[None] | None = None
-        self._fresh_refusals = 0
         self._no_growth_before = float("-inf")
+        self._unexpected_reported_at = float("-inf")
         self.account_verified = False
         """Whether the server has accepted a request with a token of this pool."""
+        limiter.subscribe(self._state.notify)
+        self.subscribe(self._permits.wake_first)
 
     @property
     def max_tokens(self) -> int:
@@ -99,8 +106,16 @@ class TokenPool:
 
     @property
     def fatal_error(self) -> AuthenticationFailed | None:
-        """The refusal that ends all use of the account, once it is certain."""
+        """The refusal of the credentials, until `refused_until`; otherwise None."""
         return self._state.fatal_error
+
+    @property
+    def refused_until(self) -> float:
+        """The loop time until which the credentials count as refused; minus infinity if they do not.
+
+        Then one token may be minted, within the mint budget. If it is refused too, the time is extended by 30 s.
+        """
+        return self._state.verdict.refused_until
 
     @property
     def minted(self) -> int:
@@ -152,13 +167,16 @@ class TokenPool:
 
         Starts a renewal that is due; nothing else does.
         """
-        self._state.remove_expired()
-        self._minter.start_due_renewal()
+        self._refresh(loop_time())
         return [pooled.token for pooled in self._state.tokens.values()]
 
     def knows(self, token_id: str) -> bool:
         """Return whether the token is in the pool."""
         return self._state.knows(token_id)
+
+    def is_usable(self, token_id: str) -> bool:
+        """Return whether the token is in the pool and not in cooldown. May change between permit and request."""
+        return self.knows(token_id) and self.cooldown_until(token_id) <= loop_time()
 
     def cooldown_until(self, token_id: str) -> float:
         """Return the loop time at which the cooldown of the token ends; minus infinity without one."""
@@ -185,18 +203,25 @@ class TokenPool:
         if pooled is None:
             return 1
         # Only the first of a row: the token was in cooldown between them, so the second says nothing about the rate.
-        if not pooled.throttled_in_a_row:
-            self._state.limiter.slow_down(token_id)
+        if not pooled.throttled_in_a_row and not self._state.limiter.slow_down(token_id, loop_time()):
+            self._report_unexpected(token_id)
         pooled.throttled_in_a_row += 1
         return pooled.throttled_in_a_row
 
+    def _report_unexpected(self, token_id: str) -> None:
+        now = loop_time()
+        if now - self._unexpected_reported_at >= UNEXPECTED_EVENT_INTERVAL_SECONDS:
+            self._unexpected_reported_at = now
+            self._state.observer.event("rate.unexpected_429", {"token_id": token_id})
+
     def record_success(self, token_id: str) -> None:
         """Record that the server accepted a request with this token. It verifies the account."""
-        self._fresh_refusals = 0
         self.account_verified = True
         pooled = self._state.tokens.get(token_id)
         if pooled is not None:
             pooled.throttled_in_a_row = 0
+        if self._state.verdict.record_success():
+            self._state.notify()
 
     async def discard(self, token_id: str, error: AuthenticationFailed) -> None:
         """Remove a token that the server refused. Does nothing if it was removed already."""
@@ -204,11 +229,10 @@ class TokenPool:
         if pooled is None:
             return
         if pooled.is_own and self._is_fresh(pooled):
-            self._fresh_refusals += 1
-        if self._fresh_refusals >= FRESH_REFUSALS_MAX:
-            self._state.fatal_error = error
+            self._state.verdict.record_refusal(pooled.created_at, loop_time(), error)
         self._state.remove(token_id)
         self._state.observer.event("token.discarded", {"token_id": token_id, "reason": error.slug or error.status})
+        self._state.notify()
         await self._state.store.discard(token_id)
 
     def _is_fresh(self, pooled: PooledToken) -> bool:
@@ -216,28 +240,86 @@ class TokenPool:
         age = self._state.clock.wall() - pooled.token.created_at
         return loop_time() - pooled.created_at < FRESH_SECONDS and age < FRESH_SECONDS
 
-    async def try_acquire_for_campaign(self, token_id: str, call: str) -> float:
-        """Try to acquire a permit for a campaign, with this token. Single calls have priority.
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` when an earlier permit may have become possible.
+
+        That is after the end of a permit, of a renewal and of a refusal, and after a token was added or discarded. The
+        end of a cooldown is a time, which `try_acquire` returns.
 
         Returns:
-            0.0 if granted, otherwise the seconds to wait; then nothing was charged.
+            A function that ends the subscription.
         """
-        pooled = self._state.tokens.get(token_id)
-        # Without the queue: a single call must not get a discarded token or one in cooldown. The campaign checks both
-        # after the permit.
-        if pooled is None or pooled.cooldown_until > loop_time():
-            return await self._charge(token_id, call)
-        return await self._permits.acquire_low_priority(pooled.token, call)
+        key = object()
+        self._state.subscribers[key] = callback
 
-    async def _charge(self, token_id: str, call: str) -> float:
-        wait = await self._state.limiter.try_acquire(token_id, call)
-        if wait == 0.0:
-            for rule in self._persisted_rules.get(call, ()):
-                await self._state.store.record_sent_request(token_id, rule.name, self._state.clock.wall())
-        return wait
+        def unsubscribe() -> None:
+            self._state.subscribers.pop(key, None)
 
-    async def acquire_for_call(self, call: str, *, deadline: float | None = None) -> Token:
-        """Wait for a permit for a single call.
+        return unsubscribe
+
+    def try_acquire(self, call: str, now: float, token_id: str | None = None) -> TokenPermit | float:
+        """Try to acquire a permit for a campaign; never wait for it. Single calls that wait are served first.
+
+        Args:
+            call: The name of the call.
+            now: The loop time.
+            token_id: The only token that may be used. None: any token.
+
+        Returns:
+            The permit. Otherwise the seconds to wait; nothing was charged. Infinity: only a change can help, which
+            `subscribe` reports. A token in cooldown or not in the pool gets no permit.
+
+        Raises:
+            ClientClosed: The pool is closed.
+            ConfigError: The state file cannot be used.
+        """
+        if self.binding.closed:
+            raise ClientClosed(CLOSED)
+        self._refresh(now)
+        if self.refused_until > now:
+            return self.refused_until - now
+        usable = self._usable(now)
+        token_ids = usable if token_id is None else [known for known in usable if known == token_id]
+        permit = self._permits.acquire_low_priority(call, token_ids, now, all_token_ids=usable)
+        if isinstance(permit, TokenPermit):
+            return permit
+        return min(permit, self._shortest_cooldown(now, token_id))
+
+    def _refresh(self, now: float) -> None:
+        self._state.remove_expired(now)
+        self._minter.start_due_renewal(now)
+
+    def _usable(self, now: float) -> list[str]:
+        """Return the tokens that are not in cooldown. The one that was used last is the last."""
+        tokens = self._state.tokens
+        usable = [token_id for token_id, pooled in tokens.items() if pooled.cooldown_until <= now]
+        if self._last_token_id in usable:
+            after = usable.index(self._last_token_id) + 1
+            usable = usable[after:] + usable[:after]
+        return usable
+
+    def _shortest_cooldown(self, now: float, token_id: str | None = None) -> float:
+        ends = (
+            pooled.cooldown_until
+            for known, pooled in self._state.tokens.items()
+            if pooled.cooldown_until > now and token_id in (None, known)
+        )
+        return min(ends, default=float("inf")) - now
+
+    def _acquire(self, call: str, token_ids: Sequence[str], now: float) -> TokenPermit | float:
+        permit = self._state.limiter.try_acquire(call, token_ids, now)
+        if isinstance(permit, float):
+            return permit
+        try:
+            granted = TokenPermit(self._state.tokens[permit.token_id].token, permit, self._records, call)
+        except BaseException:  # the store is closed
+            permit.cancel()
+            raise
+        self._last_token_id = permit.token_id
+        return granted
+
+    async def acquire_for_call(self, call: str, *, deadline: float | None = None) -> TokenPermit:
+        """Wait for a permit for a single call. Cancelled, it leaves no open permit behind.
 
         Calls of one kind get permits in the order of asking. They come before campaigns, except for the reserved slots
         of campaigns (see `permit_queue`).
@@ -248,14 +330,14 @@ class TokenPool:
                 budget.
 
         Returns:
-            A token with which this call may be sent now.
+            A permit with which this call may be sent now. The caller awaits its `noted`, and ends it.
 
         Raises:
             DeadlineExceeded: The limits allow no permit before the deadline.
             WaitTooLong: The wait for a permit is longer than 300 s.
             TokenBudgetExhausted: There is no token, and the mint budget allows none before the deadline. Without a
                 deadline it is raised at once.
-            AuthenticationFailed: The server refuses the account.
+            AuthenticationFailed: The server refuses the credentials, and did so less than 30 s ago.
             TruecallerError: What the mint raised.
         """
         await self.open()
@@ -264,12 +346,14 @@ class TokenPool:
             while True:
                 if not self._permits.is_first(waiter):
                     await waiter.wait()
-                elif (wait := await self._try_serve(waiter)) > 0:
+                elif (wait := self._try_serve(waiter)) > 0:
                     await self._wait_for_permit(wait, waiter, deadline)
-                token = waiter.collect()
-                # A token with a permit may have been discarded, or put into cooldown, before this task ran.
-                if token and self.knows(token.token_id) and self.cooldown_until(token.token_id) <= loop_time():
-                    return token
+                if (permit := waiter.collect()) is None:
+                    continue
+                # Its token may have been discarded, or put into cooldown, before this task ran.
+                if self.is_usable(permit.token_id):
+                    return permit
+                permit.cancel()
         finally:
             self._permits.remove(waiter)
 
@@ -310,42 +394,45 @@ class TokenPool:
         await self._minter.cancel_tasks(loop)
         try:
             if self._is_open:
-                await self._state.store.release_all(self._state.clock.wall())
+                # A request in flight may still arrive, so the tokens are not idle.
+                idle_since = None if self._records.open_permits else self._state.clock.wall()
+                await self._state.store.release_all(idle_since)
         finally:
             await self._state.store.aclose()
 
-    async def _try_serve(self, waiter: Waiter) -> float:
-        """Serve the queue with every live token until this waiter has a permit.
+    def _try_serve(self, waiter: Waiter) -> float:
+        """Serve the queue until this waiter has a permit.
 
         Returns:
-            0.0 if it has one, otherwise the seconds to wait; infinity if there is no token.
+            0.0 if it has one, otherwise the seconds to wait; infinity if only a change can help.
         """
         if self.binding.closed:
-            raise ClientClosed("the client was closed while a request waited for a permit; nothing was sent")
-        if self.fatal_error is not None:
-            raise self.fatal_error
-        soonest = float("inf")
-        for token in self.live():
-            wait = self.cooldown_until(token.token_id) - loop_time()
-            if wait <= 0:
-                wait = (await self._permits.dispatch(token)).get(waiter.call, 0.0)
-            if waiter.has_token:
-                return 0.0
-            soonest = min(soonest, wait)
-        return soonest
+            raise ClientClosed(CLOSED)
+        now = loop_time()
+        self._refresh(now)
+        if (error := self.fatal_error) is not None:
+            raise credentials_refused(error, self.refused_until - now)
+        denied = self._permits.dispatch(self._usable(now), now)
+        if waiter.has_permit:
+            return 0.0
+        return min(denied.get(waiter.call, 0.0), self._shortest_cooldown(now))
 
     async def _wait_for_permit(self, wait: float, waiter: Waiter, deadline: float | None) -> None:
         call = waiter.call
-        if wait == float("inf"):
+        if not self._state.tokens:
             await waiter.run_paused(self.grow(budget_deadline=deadline))
             return
         if self._backlog_needs_token(call, wait) and await waiter.run_paused(self._grow_for_backlog()):
             return
-        if wait > COOLDOWN_MAX_SECONDS:
+        if COOLDOWN_MAX_SECONDS < wait < float("inf"):
             raise WaitTooLong(wait, COOLDOWN_MAX_SECONDS)
-        if deadline is not None and loop_time() + wait > deadline:
-            raise DeadlineExceeded(f"no permit for {call!r} before the deadline: the limits allow one in {wait:.3f} s")
-        await waiter.wait(wait)
+        left = float("inf") if deadline is None else deadline - loop_time()
+        if wait == float("inf") and left > 0:
+            wait = left  # an answer may come before the deadline
+        if wait > left:
+            reason = f"the limits allow one in {wait:.3f} s" if wait < float("inf") else "requests are in flight"
+            raise DeadlineExceeded(f"no permit for {call!r} before the deadline: {reason}")
+        await waiter.wait(wait if wait < float("inf") else None)
 
     def _backlog_needs_token(self, call: str, wait: float) -> bool:
         able = len(self._state.tokens) - self.cooling_down_count()
@@ -366,3 +453,14 @@ class TokenPool:
             self._no_growth_before = loop_time() + GROWTH_PAUSE_SECONDS
             self._state.observer.event("token_pool.growth_failed", {"message": str(error)})
             return False
+
+
+def credentials_refused(error: AuthenticationFailed, seconds: float) -> AuthenticationFailed:
+    """Return the error of a call that is not sent, because the credentials were refused before."""
+    message = (
+        f"{error.message or 'no explanation in the body'}. The server refused new tokens of these credentials, so "
+        f"nothing was sent; the next token is requested in {max(seconds, 0.0):.0f} s. Check the API key"
+    )
+    refused = AuthenticationFailed(error.status, error.slug, message, field=error.field)
+    refused.sent = "no"
+    return refused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import attrs
@@ -11,6 +12,7 @@ from truecaller_async.errors import AuthenticationFailed
 from truecaller_async.models import Token
 from truecaller_async.options import Limits, RateLimit
 from truecaller_async.ports import Limiter, Observer, TokenStore
+from truecaller_async.tokens.credentials_verdict import CredentialsVerdict
 
 TOKEN_LIFE_SECONDS = 3600.0
 RENEW_AT_FACTOR = 0.80
@@ -46,8 +48,18 @@ class PoolState:
     rng: Random
     observer: Observer
     tokens: dict[str, PooledToken] = attrs.field(factory=dict)
-    fatal_error: AuthenticationFailed | None = None
-    """The refusal that ends all use of the account, once it is certain."""
+    verdict: CredentialsVerdict = attrs.field(factory=CredentialsVerdict)
+    subscribers: dict[object, Callable[[], None]] = attrs.field(factory=dict)
+
+    @property
+    def fatal_error(self) -> AuthenticationFailed | None:
+        """The refusal of the credentials, while the verdict holds."""
+        return self.verdict.error(loop_time())
+
+    def notify(self) -> None:
+        """Call the subscribers: an earlier permit may have become possible."""
+        for callback in tuple(self.subscribers.values()):
+            callback()
 
     @property
     def mint_rule(self) -> RateLimit | None:
@@ -67,15 +79,15 @@ class PoolState:
             self.cooldown_until(token.token_id),
             is_own=is_own,
         )
+        self.notify()
 
     def remove(self, token_id: str) -> None:
         """Remove a token and what the limiter counted for it."""
         self.tokens.pop(token_id, None)
         self.limiter.remove(token_id)
 
-    def remove_expired(self) -> None:
+    def remove_expired(self, now: float) -> None:
         """Remove the tokens whose life is over."""
-        now = loop_time()
         for pooled in [pooled for pooled in self.tokens.values() if pooled.expires_at <= now]:
             self.remove(pooled.token.token_id)
 

@@ -29,7 +29,7 @@ from typing import TypeVar
 
 from truecaller_async.errors import ConfigError
 from truecaller_async.models import Secret, Token
-from truecaller_async.models.tokens import StoredToken, StoreSnapshot, User
+from truecaller_async.models.tokens import SentRequest, StoredToken, StoreSnapshot, User
 from truecaller_async.storage.private_file import PrivateFile
 from truecaller_async.storage.sqlite_worker import SqliteWorker, check_version, connect, open_database
 from truecaller_async.tokens.memory_store import OUT_OF_ORDER_SECONDS, effective_mint_time, wait_for_budget
@@ -46,12 +46,22 @@ CREATE TABLE IF NOT EXISTS token(
     expires_at REAL NOT NULL, owner TEXT, idle_since REAL, PRIMARY KEY(account, token_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS mint(account TEXT NOT NULL, claimed_at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS sent_request(
-    account TEXT NOT NULL, token_id TEXT NOT NULL, rule TEXT NOT NULL, sent_at REAL NOT NULL);
+    account TEXT NOT NULL, token_id TEXT NOT NULL, rule TEXT NOT NULL, sent_at REAL NOT NULL,
+    number INTEGER, counts_at REAL);
 CREATE INDEX IF NOT EXISTS mint_time ON mint(account, claimed_at);
 CREATE INDEX IF NOT EXISTS sent_request_time ON sent_request(account, token_id, sent_at);
 """
-VERSION = 2
-"""The version of the tables. A file of another version is refused."""
+VERSION = 3
+"""The version of the tables."""
+
+UPGRADES = {
+    2: """
+ALTER TABLE sent_request ADD COLUMN number INTEGER;
+ALTER TABLE sent_request ADD COLUMN counts_at REAL;
+UPDATE sent_request SET counts_at = sent_at;
+"""
+}
+"""SQL that turns the tables of an older version into those of the next one. A file without it is refused."""
 
 RETENTION_SECONDS = 24 * 3600.0
 """How long mints and sent requests are kept. Limits have shorter windows."""
@@ -69,6 +79,7 @@ class SqliteTokenStore:
         self._path = path
         self._account = account
         self._owner = ""
+        self._ends: list[tuple[SentRequest, float | None]] = []
         self._worker = SqliteWorker(
             "client", lambda: _open(path), thread_name="truecaller-state", job_error=self._job_error
         )
@@ -90,7 +101,7 @@ class SqliteTokenStore:
                 )
             return [Token(row[0], Secret(row[1]), row[2], row[3], row[4]) for row in free]
 
-        return await self._do(transaction)
+        return await self._start(transaction)
 
     async def add(self, token: Token) -> None:
         """Store a new token of this process."""
@@ -102,7 +113,7 @@ class SqliteTokenStore:
                 (self._account, token.token_id, token.secret.reveal(), token.created_at, token.expires_at, self._owner),
             )
 
-        await self._do(transaction)
+        await self._start(transaction)
 
     async def discard(self, token_id: str) -> None:
         """Delete a token and its sent requests."""
@@ -111,7 +122,7 @@ class SqliteTokenStore:
             db.execute("DELETE FROM token WHERE account = ? AND token_id = ?", (self._account, token_id))
             db.execute("DELETE FROM sent_request WHERE account = ? AND token_id = ?", (self._account, token_id))
 
-        await self._do(transaction)
+        await self._start(transaction)
 
     async def claim_mint(self, limit: int, per: float, now: float) -> float:
         """Claim one mint. See `TokenStore.claim_mint`."""
@@ -134,43 +145,55 @@ class SqliteTokenStore:
                 return 0.0
             return wait_for_budget(recent, limit, per, now)
 
-        return await self._do(transaction)
+        return await self._start(transaction)
 
     async def refund_mint(self, claimed_at: float) -> None:
         """Delete the mint claimed at `claimed_at`."""
-        await self._do(
+        await self._start(
             lambda db: db.execute(
                 "DELETE FROM mint WHERE rowid = (SELECT rowid FROM mint WHERE account = ? AND claimed_at = ? LIMIT 1)",
                 (self._account, claimed_at),
             )
         )
 
-    async def record_sent_request(self, token_id: str, rule: str, at: float) -> None:
-        """Store that a request is sent."""
-        await self._do(
-            lambda db: db.execute(
-                "INSERT INTO sent_request(account, token_id, rule, sent_at) VALUES (?, ?, ?, ?)",
-                (self._account, token_id, rule, at),
-            )
-        )
+    def record_sent_request(self, request: SentRequest) -> asyncio.Future[None]:
+        """Begin to store that a request is sent, together with the ends of earlier ones."""
+        ends, self._ends = self._ends, []
 
-    async def sent_requests(self, token_id: str, since: float) -> Mapping[str, Sequence[float]]:
-        """Return when requests were sent after `since`. Deletes entries that are 24 h older than `since`."""
+        def transaction(db: sqlite3.Connection) -> None:
+            self._write_ends(db, ends)
+            db.executemany(
+                "INSERT INTO sent_request(account, token_id, rule, sent_at, number) VALUES (?, ?, ?, ?, ?)",
+                [(self._account, request.token_id, rule, request.sent_at, request.number) for rule in request.rules],
+            )
+
+        return self._start(transaction)
+
+    def record_request_end(self, request: SentRequest, counts_at: float | None) -> None:
+        """Keep the end in memory until the next write. See `TokenStore.record_request_end`."""
+        self._ends.append((request, counts_at))
+
+    async def sent_requests(self, token_id: str, since: float, now: float) -> Mapping[str, Sequence[float]]:
+        """See `TokenStore.sent_requests`. Deletes entries that are 24 h older than `since`."""
 
         def transaction(db: sqlite3.Connection) -> Mapping[str, Sequence[float]]:
             db.execute(
                 "DELETE FROM sent_request WHERE account = ? AND sent_at < ?", (self._account, since - RETENTION_SECONDS)
             )
+            db.execute(
+                "UPDATE sent_request SET counts_at = ? WHERE account = ? AND token_id = ? AND counts_at IS NULL",
+                (now, self._account, token_id),
+            )
             found: defaultdict[str, list[float]] = defaultdict(list)
             for rule, at in db.execute(
-                "SELECT rule, sent_at FROM sent_request WHERE account = ? AND token_id = ? AND sent_at > ?"
-                " ORDER BY sent_at",
+                "SELECT rule, counts_at FROM sent_request WHERE account = ? AND token_id = ? AND counts_at > ?"
+                " ORDER BY counts_at",
                 (self._account, token_id, since),
             ):
                 found[rule].append(at)
             return found
 
-        return await self._do(transaction)
+        return await self._start(transaction)
 
     async def snapshot(self, now: float, since: float) -> StoreSnapshot:
         """Return the live tokens and the mints after `since`. Empty if there is no file.
@@ -183,30 +206,52 @@ class SqliteTokenStore:
         # In the worker's thread: unlike `to_thread`, it can still be used while the program ends.
         return await self._worker.run_without_connection(lambda: self._read_snapshot(now, since))
 
-    async def release_all(self, now: float) -> None:
-        """Release the tokens of this process; they were last used at `now`. Does nothing in a forked child."""
+    async def release_all(self, idle_since: float | None) -> None:
+        """See `TokenStore.release_all`. Does nothing in a forked child."""
         if self._worker.is_inherited:
             return
-        await self._do(
-            lambda db: db.execute(
+        ends, self._ends = self._ends, []
+
+        def transaction(db: sqlite3.Connection) -> None:
+            self._write_ends(db, ends)
+            db.execute(
                 "UPDATE token SET owner = NULL, idle_since = ? WHERE account = ? AND owner = ?",
-                (now, self._account, self._owner),
+                (idle_since, self._account, self._owner),
             )
-        )
+
+        await self._start(transaction)
 
     async def aclose(self) -> None:
         """Close the file. Does nothing in a forked child: the connection belongs to the parent process."""
         if not self._worker.is_inherited:
+            if self._ends and not self._worker.is_closed:
+                ends, self._ends = self._ends, []
+                with contextlib.suppress(ConfigError):  # the requests count at the next adoption then
+                    await self._start(lambda db: self._write_ends(db, ends))
             _open_owners.discard(self._owner)
         await self._worker.aclose()
 
-    async def _do(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
+    def _write_ends(self, db: sqlite3.Connection, ends: Sequence[tuple[SentRequest, float | None]]) -> None:
+        for request, counts_at in ends:
+            key = (self._account, request.token_id, request.sent_at, request.number)
+            if counts_at is None:
+                db.execute(
+                    "DELETE FROM sent_request WHERE account = ? AND token_id = ? AND sent_at = ? AND number = ?", key
+                )
+            else:
+                db.execute(
+                    "UPDATE sent_request SET counts_at = ?"
+                    " WHERE account = ? AND token_id = ? AND sent_at = ? AND number = ?",
+                    (counts_at, *key),
+                )
+
+    def _start(self, transaction: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         self._worker.check()
         if not self._owner:
             # Not in __init__: the store may have been made before a fork, and the owner is a process.
             self._owner = f"{os.getpid()}:{os.urandom(8).hex()}"
             _open_owners.add(self._owner)
-        return await self._worker.write(transaction)
+        return self._worker.write(transaction)
 
     def _job_error(self, error: BaseException) -> BaseException:
         return _unusable(self._path, error) if isinstance(error, sqlite3.Error) else error
@@ -216,7 +261,8 @@ class SqliteTokenStore:
             return StoreSnapshot()
         try:
             with contextlib.closing(_open_read_only(self._path)) as db:
-                version = check_version(db, f"{STATE_FILE.name} {self._path}", VERSION)
+                # The snapshot reads only tables and columns that did not change with an upgrade.
+                version = check_version(db, f"{STATE_FILE.name} {self._path}", VERSION, upgradable=UPGRADES)
                 return self._snapshot(db, now, since) if version else StoreSnapshot()
         except sqlite3.Error as error:
             raise _unusable(self._path, error) from None
@@ -259,7 +305,7 @@ def _open_read_only(path: Path) -> sqlite3.Connection:
 def _open(path: Path) -> sqlite3.Connection:
     STATE_FILE.make(path)
     try:
-        return open_database(path, STATE_FILE.name, schema=SCHEMA, version=VERSION, power_safe=False)
+        return open_database(path, STATE_FILE.name, schema=SCHEMA, version=VERSION, upgrades=UPGRADES, power_safe=False)
     except sqlite3.Error as error:
         raise _unusable(path, error) from None
 

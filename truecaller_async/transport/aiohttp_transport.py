@@ -30,6 +30,7 @@ import aiohttp
 from yarl import URL
 
 from truecaller_async.cancellation import is_being_cancelled
+from truecaller_async.clock import loop_time
 from truecaller_async.errors import ClientClosed, ConfigError, DecodeError, NotSent, ResponseLost, TruecallerError
 from truecaller_async.loop_binding import LoopBinding
 from truecaller_async.models import Answer, Request, Secret
@@ -209,6 +210,7 @@ class AiohttpTransport:
                 timeout=library_timeout(timeouts),
                 trace_request_ctx=None if self._borrowed else attempt,
             )
+            headers_at = loop_time()
             deadline.restart(body_within(timeouts), "body")
             try:
                 body = await _read(response, request.body_max_bytes)
@@ -217,7 +219,7 @@ class AiohttpTransport:
                 response.close()
         if body is None:
             raise DecodeError(f"answer larger than {_size(request.body_max_bytes)}", status=response.status)
-        return Answer(response.status, _first_values(response), body)
+        return Answer(response.status, _first_values(response), body, headers_at)
 
     def _url(self, request: Request) -> URL:
         if not PATH.fullmatch(request.path):
@@ -258,7 +260,9 @@ class AiohttpTransport:
     def _closed_during_request(self, target: str, attempt: HttpAttempt) -> ClientClosed | NotSent | ResponseLost:
         if attempt.acquired is False:
             return ClientClosed("the client was closed while this request waited for a connection; nothing was sent")
-        return ResponseLost(f"{target}: the client was closed; the request may or may not have been applied")
+        lost = ResponseLost(f"{target}: the client was closed; the request may or may not have been applied")
+        lost.given_up = True
+        return lost
 
 
 async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes | None:

@@ -120,6 +120,7 @@ def explain(error: Exception, target: str, timeouts: Timeouts, attempt: HttpAtte
     if sent == "maybe":
         lost = ResponseLost(f"{what}; the request may or may not have been applied")
         lost.retryable = attempt.is_read
+        lost.given_up = isinstance(error, TimeoutError | ResponseTooSlowError)
         return lost
     failure = NotSent(f"{what}; nothing was sent")
     failure.retryable = meaning.retryable

@@ -37,7 +37,7 @@ from truecaller_async.limits import LocalLimiter
 from truecaller_async.loop_binding import LoopBinding
 from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.options import COOLDOWN_MAX_SECONDS, Limits, RateLimit, RetryPolicy, Timeouts
-from truecaller_async.ports import Observer, Transport
+from truecaller_async.ports import Observer, Permit, Transport
 from truecaller_async.resilience.backoff import cooldown_seconds
 from truecaller_async.resources.executor import RequestExecutor
 from truecaller_async.resources.retry import NextAttempt, Retries, call_with_retries
@@ -142,12 +142,12 @@ class TrustCallerRequester:
         def decode(answer: Answer) -> T:
             return read(answer, now=self._clock.wall())
 
-        async def send(_: None) -> T:
-            result = await self._executor.attempt(request, None, self._settings.timeouts, decode)
+        async def send(permit: Permit) -> T:
+            result = await self._executor.attempt(request, None, self._settings.timeouts, decode, permit)
             self._refusals = 0
             return result
 
-        async def after_failure(_: None, error: TruecallerError) -> NextAttempt:
+        async def after_failure(_: Permit, error: TruecallerError) -> NextAttempt:
             if isinstance(error, RateLimited):
                 self._start_cooldown(error)
                 return NextAttempt.COUNTED
@@ -160,24 +160,38 @@ class TrustCallerRequester:
             retry_state, lambda: self._permit(request.call, retry_state), send, after_failure
         )
 
-    async def _permit(self, call: str, retry_state: _RetryState) -> None:
+    async def _permit(self, call: str, retry_state: _RetryState) -> Permit:
         """Wait for the cooldown and the limit. After a failure, raise it if the wait exceeds the policy."""
-        loop = asyncio.get_running_loop()
-        while (wait := await self._wait(call)) > 0:
-            if retry_state.last_failure is not None and loop.time() + wait > retry_state.end:
+        while isinstance(permit := self._try_acquire(call), float):
+            is_bounded = permit < float("inf")
+            if is_bounded and retry_state.last_failure is not None and loop_time() + permit > retry_state.end:
                 raise retry_state.last_failure
-            await asyncio.sleep(wait)
+            await self._wait(permit if is_bounded else None)
             self.binding.check()
+        return permit
 
-    async def _wait(self, call: str) -> float:
-        """Return the seconds until the next request may be sent. 0.0 means now, and charges the limit."""
-        cooldown = self._cooldown_until - loop_time()
-        return cooldown if cooldown > 0 else await self._limiter.try_acquire(LIMIT_OWNER, call)
+    def _try_acquire(self, call: str) -> Permit | float:
+        now = loop_time()
+        if self._cooldown_until > now:
+            return self._cooldown_until - now
+        return self._limiter.try_acquire(call, (LIMIT_OWNER,), now)
+
+    async def _wait(self, seconds: float | None) -> None:
+        """Wait so long, or without a time until a permit ends."""
+        if seconds is not None:
+            await asyncio.sleep(seconds)
+            return
+        ended = asyncio.Event()
+        unsubscribe = self._limiter.subscribe(ended.set)
+        try:
+            await ended.wait()
+        finally:
+            unsubscribe()
 
     def _start_cooldown(self, error: RateLimited) -> None:
         """Send nothing before the server's cooldown ends. Raise `WaitTooLong` if it is too long."""
         self._refusals += 1
-        self._limiter.slow_down(LIMIT_OWNER)
+        self._limiter.slow_down(LIMIT_OWNER, loop_time())
         cooldown = cooldown_seconds(error.retry_after, self._refusals, self._rng)
         self._cooldown_until = max(self._cooldown_until, loop_time() + cooldown)
         if cooldown > COOLDOWN_MAX_SECONDS:

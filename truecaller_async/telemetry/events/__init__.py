@@ -118,6 +118,13 @@ _SPECS = (
         logging.WARNING,
     ),
     EventSpec(
+        "rate.unexpected_429",
+        "A 429 although the limits were not used up: the server's limits are lower, or others use the account. "
+        "Reported at most once per minute.",
+        (_TOKEN_ID,),
+        logging.WARNING,
+    ),
+    EventSpec(
         "status_rows.unmatched",
         "A batch status contained rows that match no record of the batch. Reported once per run.",
         (
