@@ -8,6 +8,7 @@
     python -m benchmarks memory    memory for ten times as many records
     python -m benchmarks virtual   the documented limits on a virtual clock
     python -m benchmarks limiters  five limiters against strict servers, and the used share of the rate
+    python -m benchmarks rates     requests that arrive too early at a strict server, and the used share of the rate
     python -m benchmarks polling   polls without news, and the delay of results
     python -m benchmarks scaling   cost per record as records, tokens and processes grow
     python -m benchmarks imports   cost of an import, next to the HTTP library

@@ -8,6 +8,7 @@ import platform
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from benchmarks import (
     MARKS,
@@ -19,6 +20,7 @@ from benchmarks import (
     limiters,
     memory,
     polling,
+    rates,
     resume,
     scaling,
     speed,
@@ -33,6 +35,7 @@ PARTS: dict[str, Callable[[Namespace], list[Figure]]] = {
     "virtual": lambda _: clean_run.on_virtual_clock(),
     "stages": lambda arguments: stages.measure(arguments.rounds),
     "limiters": lambda _: limiters.measure(),
+    "rates": lambda arguments: _rates(arguments),
     "polling": lambda _: polling.measure(),
     "scaling": lambda arguments: scaling.measure(arguments.rounds),
     "imports": lambda _: imports.compare(),
@@ -66,7 +69,30 @@ def _arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--records", type=_records, default=clean_run.RECORDS, help="records of a clean round")
     parser.add_argument("--rounds", type=_rounds, default=5, help="rounds of clean and speed; the median counts")
+    parser.add_argument("--runs", type=_rounds, default=1, help="runs of each configuration of rates")
+    parser.add_argument("--quick", action="store_true", help="rates: two configurations only, less than 40 s")
+    parser.add_argument("--long", action="store_true", help="rates: also the configurations that take minutes")
+    parser.add_argument("--only", default="", metavar="TEXT", help="rates: configurations with this text in their name")
+    parser.add_argument(
+        "--json", nargs="?", const="-", metavar="FILE", help="rates: write the rows as JSON, without FILE to stdout"
+    )
     return parser
+
+
+def _rates(arguments: Namespace) -> list[Figure]:
+    rows = rates.measure(runs=arguments.runs, only=arguments.only, is_quick=arguments.quick, is_long=arguments.long)
+    if not rows:
+        raise SystemExit(f"no configuration of rates has {arguments.only!r} in its name. Check --only.")
+    if arguments.json is not None:
+        _write(arguments.json, rates.to_json(rows))
+    return [row.figure for row in rows]
+
+
+def _write(file: str, text: str) -> None:
+    if file == "-":
+        print(text)
+    else:
+        Path(file).write_text(text + "\n", "utf-8")
 
 
 def _records(text: str) -> int:

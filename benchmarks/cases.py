@@ -156,7 +156,8 @@ def _whole_batches(count: float) -> int:
     return max(1, round(count / workload.BATCH)) * workload.BATCH
 
 
-def _run_on_uvloop(main: Coroutine[Any, Any, Any]) -> Any:
+def run_on_uvloop(main: Coroutine[Any, Any, Any]) -> Any:
+    """Run the coroutine on uvloop, as `asyncio.run` does."""
     import uvloop
 
     return uvloop.run(main)
@@ -244,6 +245,6 @@ CASES: dict[str, Prepare] = {
     "httpx": _peer("httpx_gather"),
     "tls_limit": _limit,
     "tls": _push_many,
-    "uvloop_limit": partial(_limit, runner=_run_on_uvloop),
-    "uvloop": partial(_push_many, runner=_run_on_uvloop),
+    "uvloop_limit": partial(_limit, runner=run_on_uvloop),
+    "uvloop": partial(_push_many, runner=run_on_uvloop),
 }

@@ -35,6 +35,7 @@ from aiolimiter import AsyncLimiter
 
 from benchmarks import Figure, at_most, exactly, share, workload
 from benchmarks.minimal_server import SPAWN, pin_to_core
+from benchmarks.rate_client import push_all
 from benchmarks.strict import (
     ServerLog,
     measure_loop_delay,
@@ -66,9 +67,6 @@ DELAY_MAX_SECONDS = 0.01
 
 LATENCY = (0.001, 0.008)
 """Seconds of a request on the virtual clock, each way."""
-
-PUSHERS = 200
-"""Concurrent pushes: enough that ten tokens never wait for one, too few for an eleventh token."""
 
 Permit: TypeAlias = "Callable[[], Awaitable[object]]"
 Work: TypeAlias = "Callable[..., Coroutine[object, object, None]]"
@@ -290,7 +288,7 @@ async def _requests(url: str, limiter: str) -> None:
 
 
 async def _request(http: aiohttp.ClientSession, url: str, headers: Mapping[str, str]) -> None:
-    async with http.get(url, headers=headers) as answer:
+    async with http.post(url, headers=headers) as answer:
         await answer.read()
 
 
@@ -323,20 +321,10 @@ def _limits(rate: int) -> Limits:
 
 
 async def _push_all(client: TruecallerClient, record: CallRecord) -> None:
-    """Push more than all tokens can send, until the time has ended."""
-    loop = asyncio.get_running_loop()
-
-    async def push() -> None:
-        while loop.time() < end:
-            await client.calls.push(record)
-
     async with client:
         for _ in range(TOKENS):
             await client.tokens.make()
-        end = loop.time() + CLIENT_SECONDS
-        async with asyncio.TaskGroup() as pushers:
-            for _ in range(PUSHERS):
-                pushers.create_task(push())
+        await push_all(client, record, CLIENT_SECONDS)
 
 
 if __name__ == "__main__":

@@ -123,6 +123,18 @@ class Answers:
         rows = self._batches.pop(batch_id)
         return b'{"client_account_id":"%b","batch_id":"%b","data":%b}' % (ACCOUNT.encode(), batch_id, rows)
 
+    def respond(self, head: bytes, body: bytes) -> bytes:
+        """Return the body of the success answer to a request."""
+        match call_of(head):
+            case "status":
+                return self.status(head.split(b" ", 2)[1].rpartition(b"=")[2])
+            case "submit":
+                return self.submit(body)
+            case "mint":
+                return encode({"token": os.urandom(32).hex(), "created_at": "2026-01-02T03:04:05.67Z"})
+            case _:
+                return b'{"status_info":{"status":"success"}}'
+
 
 class HttpProtocol(asyncio.Protocol):
     """One connection."""
@@ -157,19 +169,24 @@ class HttpProtocol(asyncio.Protocol):
         self._answer(head, body)
 
     def _answer(self, head: bytes, body: bytes) -> None:
+        self._reply(self._answers.respond(head, body))
+
+    def _reply(self, answer: bytes, status: bytes = b"200 OK") -> None:
         assert self._transport is not None
-        method, target = head.split(b" ", 2)[:2]
-        if method == b"GET":
-            answer = self._answers.status(target.rpartition(b"=")[2])
-        elif target.endswith(b"/dynamic_call_records"):
-            answer = self._answers.submit(body)
-        elif target.endswith(b"/token"):
-            answer = encode({"token": os.urandom(32).hex(), "created_at": "2026-01-02T03:04:05.67Z"})
-        else:
-            answer = b'{"status_info":{"status":"success"}}'
         self._transport.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer)
+            b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+            % (status, len(answer), answer)
         )
+
+
+def call_of(head: bytes) -> str:
+    """Return the name of the call that a request makes, as in `RateLimit.calls`."""
+    method, target = head.split(b" ", 2)[:2]
+    if method == b"GET":
+        return "status"
+    if target.endswith(b"/dynamic_call_records"):
+        return "submit"
+    return "mint" if target.endswith(b"/token") else "push"
 
 
 def _rows_of(body: bytes) -> bytes:

@@ -6,26 +6,28 @@
 
 None of them counts a rejected request. They are functions of the arrival times of requests.
 
-The server on a socket is a sliding log per token. It implements a minimum of HTTP/1.1, answers all requests within the
-limit with success, and costs very little, so it measures the timing of the client. It runs in a process and, if
-possible, on a core of its own. If other programs keep it from its core, it sees requests late and reports the delay.
+The server on a socket is a sliding log per token. It answers the calls of a campaign as `minimal_server` does, and
+costs very little, so it measures the timing of the client. A request arrives when its last byte was read;
+`ServerBehaviour` can add delays before and after. It runs in a process and, if possible, on a core of its own. If other
+programs keep it from its core, it sees requests late and reports the delay.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from random import Random
 from time import monotonic, process_time
 
 import attrs
 import msgspec
 
-from benchmarks.minimal_server import HEAD_END, LENGTH, SPAWN, TIMEOUT_SECONDS, pin_to_core
+from benchmarks import workload
+from benchmarks.minimal_server import HOST, SPAWN, TIMEOUT_SECONDS, Answers, HttpProtocol, call_of, pin_to_core
 from truecaller_async.options import RateLimit
 from truecaller_async.sandbox.sliding_log import SlidingLog
 
@@ -40,7 +42,6 @@ ROUNDING_SECONDS = 1e-9
 TICK_SECONDS = 0.002
 """Seconds between two measurements of the loop's delay."""
 
-SUCCESS = msgspec.json.encode({"status_info": {"status": "success"}})
 REFUSAL = msgspec.json.encode({"slug": "rate-limit-error", "message": "too many requests"})
 
 
@@ -75,20 +76,43 @@ def refused_by_bucket(arrivals: Sequence[float], rule: RateLimit) -> int:
 
 
 @attrs.frozen
-class ServerLog:
-    """Arrival times by token, and the number of rejections, of a strict server.
+class ServerBehaviour:
+    """How the server treats requests. Times are in seconds; a pair is the shortest and the longest delay."""
 
-    `waited`: longest time in seconds for which other programs kept the server from its core.
-    """
+    outward: tuple[float, float] = (0.0, 0.0)
+    """Delay of each request before it arrives."""
+    backward: tuple[float, float] = (0.0, 0.0)
+    """Delay of each answer."""
+    compute: float = 0.0
+    """Processor time for each request under the limit, before it counts as arrived."""
+    service: float = 0.0
+    """Time of the only worker for each request under the limit, before it counts as arrived."""
+    workload_start: int | None = None
+    """Start of the records of a campaign, in ms: their statuses are prepared at the start. None: no campaign."""
+
+
+@attrs.frozen
+class ServerLog:
+    """What a strict server saw of the requests under its limit."""
 
     arrivals: dict[bytes, list[float]]
-    refused: int
+    """Monotonic times of all requests, by token."""
+    accepted: dict[bytes, list[float]]
+    """Monotonic times of the requests that were not rejected, by token."""
+    early: list[float]
+    """For each rejected request, the seconds by which it was too early."""
     waited: float
+    """Longest time in seconds for which other programs kept the server from its core."""
 
     @property
     def requests(self) -> int:
         """Number of all requests."""
         return sum(map(len, self.arrivals.values()))
+
+    @property
+    def refused(self) -> int:
+        """Number of rejected requests."""
+        return len(self.early)
 
 
 @attrs.frozen
@@ -107,10 +131,10 @@ class StrictServer:
 
 
 @contextmanager
-def strict_server(rule: RateLimit) -> Iterator[StrictServer]:
+def strict_server(rule: RateLimit, behaviour: ServerBehaviour | None = None) -> Iterator[StrictServer]:
     """Run the server in another process for the duration of the block."""
     parent_end, child_end = SPAWN.Pipe()
-    process = SPAWN.Process(target=_serve, args=(child_end, rule), daemon=True)
+    process = SPAWN.Process(target=_serve, args=(child_end, rule, behaviour or ServerBehaviour()), daemon=True)
     process.start()
     child_end.close()
     try:
@@ -126,54 +150,86 @@ class TokenLogs:
     """Sliding logs of all tokens."""
 
     def __init__(self, rule: RateLimit) -> None:
+        self.rule = rule
         self._logs = defaultdict[bytes, SlidingLog](lambda: SlidingLog(rule.limit, rule.per))
-        self.arrivals = defaultdict[bytes, list[float]](list)
-        self.refused = 0
+        self._arrivals = defaultdict[bytes, list[float]](list)
+        self._accepted = defaultdict[bytes, list[float]](list)
+        self._early: list[float] = []
 
-    def admits(self, token: bytes) -> bool:
-        """Return whether a request of this token at this time is admitted."""
-        now = monotonic()
-        self.arrivals[token].append(now)
+    def admits(self, token: bytes, now: float) -> bool:
+        """Return whether a request of this token is admitted at this time, and record it."""
+        self._arrivals[token].append(now)
         log = self._logs[token]
-        if log.wait(now):
-            self.refused += 1
+        if wait := log.wait(now):
+            self._early.append(wait)
             return False
         log.admit(now)
+        self._accepted[token].append(now)
         return True
 
+    def seen(self, waited: float) -> ServerLog:
+        """Return what was recorded."""
+        return ServerLog(dict(self._arrivals), dict(self._accepted), self._early, waited)
 
-class HttpProtocol(asyncio.Protocol):
+
+class StrictProtocol(HttpProtocol):
     """One connection with one request at a time."""
 
-    def __init__(self, counting: TokenLogs) -> None:
-        self._counting = counting
-        self._buffer = b""
-        self._transport: asyncio.Transport | None = None
+    def __init__(self, answers: Answers, logs: TokenLogs, behaviour: ServerBehaviour, worker: Worker) -> None:
+        super().__init__(answers)
+        self._logs = logs
+        self._behaviour = behaviour
+        self._worker = worker
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Store the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+    def _answer(self, head: bytes, body: bytes) -> None:
+        self._worker.delay(self._behaviour.outward, lambda: self._receive(head, body))
 
-    def data_received(self, data: bytes) -> None:
-        """Answer the request when it is complete."""
-        self._buffer += data
-        head, found, body = self._buffer.partition(HEAD_END)
-        length = LENGTH.search(head + b"\r\n")
-        if found and len(body) >= (int(length[1]) if length else 0):
-            self._buffer = b""
-            self._answer(head)
-
-    def _answer(self, head: bytes) -> None:
-        assert self._transport is not None
+    def _receive(self, head: bytes, body: bytes) -> None:
         token = TOKEN.search(head)
-        status, said = b"200 OK", SUCCESS
-        if token is None:
-            said = msgspec.json.encode({"token": os.urandom(16).hex(), "created_at": "2026-01-02T03:04:05.67Z"})
-        elif not self._counting.admits(token[1]):
-            status, said = b"429 Too Many Requests", REFUSAL
-        headers = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (status, len(said))
-        self._transport.write(headers + said)
+        if token is None or not self._logs.rule.counts(call_of(head)):
+            self._send(self._answers.respond(head, body))
+        else:
+            self._worker.serve(self._behaviour, lambda: self._count(token[1], head, body))
+
+    def _count(self, token: bytes, head: bytes, body: bytes) -> None:
+        if self._logs.admits(token, monotonic()):
+            self._send(self._answers.respond(head, body))
+        else:
+            self._send(REFUSAL, b"429 Too Many Requests")
+
+    def _send(self, answer: bytes, status: bytes = b"200 OK") -> None:
+        self._worker.delay(self._behaviour.backward, lambda: self._reply(answer, status))
+
+    def _reply(self, answer: bytes, status: bytes = b"200 OK") -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            super()._reply(answer, status)
+
+
+class Worker:
+    """Delays of the network, and the time that requests need in the server."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._random = Random(0)
+        self._free_at = 0.0
+
+    def delay(self, between: tuple[float, float], action: Callable[[], None]) -> None:
+        """Act after a random delay; at once if there is none."""
+        if between[1] > 0:
+            self._loop.call_later(self._random.uniform(*between), action)
+        else:
+            action()
+
+    def serve(self, behaviour: ServerBehaviour, action: Callable[[], None]) -> None:
+        """Act after the processor time, and after the only worker has served all earlier requests and this one."""
+        end = process_time() + behaviour.compute
+        while process_time() < end:
+            pass
+        if behaviour.service > 0:
+            self._free_at = max(self._free_at, self._loop.time()) + behaviour.service
+            self._loop.call_at(self._free_at, action)
+        else:
+            action()
 
 
 async def measure_loop_delay(work: Coroutine[object, object, object]) -> float:
@@ -199,18 +255,28 @@ def _received(pipe: Connection) -> object:
     return pipe.recv()
 
 
-def _serve(pipe: Connection, rule: RateLimit) -> None:
+def _serve(pipe: Connection, rule: RateLimit, behaviour: ServerBehaviour) -> None:
     pin_to_core(-1)
-    asyncio.run(_listen(pipe, rule))
+    asyncio.run(_listen(pipe, rule, behaviour))
 
 
-async def _listen(pipe: Connection, rule: RateLimit) -> None:
-    counting = TokenLogs(rule)
-    server = await asyncio.get_running_loop().create_server(lambda: HttpProtocol(counting), "127.0.0.1", 0)
+async def _listen(pipe: Connection, rule: RateLimit, behaviour: ServerBehaviour) -> None:
+    answers, logs, worker = Answers(), TokenLogs(rule), Worker()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: StrictProtocol(answers, logs, behaviour, worker), HOST, 0
+    )
     async with server:
-        pipe.send(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        pipe.send(f"http://{HOST}:{server.sockets[0].getsockname()[1]}")
+        # After the address is sent: the client's process starts meanwhile, and its first request waits.
+        if behaviour.workload_start is not None:
+            _prepare_statuses(answers, behaviour.workload_start)
         try:
             waited = await measure_loop_delay(asyncio.to_thread(pipe.recv))
         except EOFError:
             return
-        pipe.send(ServerLog(dict(counting.arrivals), counting.refused, waited))
+        pipe.send(logs.seen(waited))
+
+
+def _prepare_statuses(answers: Answers, start: int) -> None:
+    for batch in workload.chunks(workload.mappings(workload.CYCLE, start)):
+        answers.submit(msgspec.json.encode({"call_records": batch}))
