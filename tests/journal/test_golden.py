@@ -258,7 +258,7 @@ def test_operator_decides_about_a_golden_journal(golden: Golden, folder: Path) -
         assert reader.decidable() == []
 
 
-# A step from version 1, which no library wrote, shows how a step works before the first real one is needed.
+# A step from version 1, which is not supported, shows how a step works before the first real one is needed.
 
 
 def age(path: Path) -> None:
