@@ -337,13 +337,21 @@ def test_older_journal_is_migrated_resumed_and_judged(golden: Golden, aged: Aged
 
 
 @pytest.mark.usefixtures("with_step")
-def test_older_journal_is_migrated_by_decide_and_purge(aged: Aged) -> None:
+def test_older_journal_is_migrated_by_an_operator_decision(aged: Aged) -> None:
     path = aged(named("abandoned")[0])
     decide(path, 2, True, BASE + 100.0)
     assert content_of(path)[0] == VERSION
-    age(path)
+    with JournalReader(path) as reader:
+        assert reader.state().complete
+
+
+@pytest.mark.usefixtures("with_step")
+def test_older_journal_is_migrated_by_a_purge(aged: Aged) -> None:
+    path = aged(named("finished")[0])
     purge(path)
     assert content_of(path)[0] == VERSION
+    with JournalReader(path) as reader:
+        assert reader.purged()
 
 
 @pytest.mark.usefixtures("with_step")
