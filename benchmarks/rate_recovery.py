@@ -14,7 +14,7 @@ from random import Random
 import attrs
 
 from benchmarks.rate_client import only
-from tests.engine.world import World, record
+from tests.campaign.world import World, record
 from tests.throttling.gateway import run_on_swift_loop
 from truecaller_async import CallRecord, CampaignOptions, RateLimit
 from truecaller_async.models import Request

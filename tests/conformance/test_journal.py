@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.journal.entry_generator import STARTED, EntryGenerator, comparable, entry_generators
 from truecaller_async.campaign.core.batch_state import BatchState
 from truecaller_async.errors import JournalBusy, JournalError
-from truecaller_async.journal import MemoryJournal, SqliteJournal, filesystem
+from truecaller_async.journal import MemoryJournal, SqliteJournal
 from truecaller_async.models import (
     AttemptEnded,
     AttemptStarted,
@@ -28,6 +28,7 @@ from truecaller_async.models import (
     SourcePosition,
 )
 from truecaller_async.ports import Journal
+from truecaller_async.storage import filesystem
 
 JournalFactory: TypeAlias = Callable[[], Journal]
 """Returns a journal object for the same campaign at each call, as another run would create it."""

@@ -1,11 +1,14 @@
-"""Every SQLite file of an older or a newer version is refused, unchanged, with what to do."""
+"""A SQLite file of a version that cannot be used is refused, unchanged, with what to do.
+
+Older journals are migrated: `tests/journal/test_golden.py`. Those of version 1 are not supported.
+"""
 
 # ruff: noqa: ASYNC240 - nothing else runs in these loops
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TypeAlias
@@ -15,6 +18,7 @@ import pytest
 from tests.journal.entry_generator import STARTED
 from truecaller_async.errors import ConfigError, JournalError
 from truecaller_async.journal import SqliteJournal
+from truecaller_async.journal.schema import VERSION as JOURNAL_VERSION
 from truecaller_async.models.tokens import SentRequest
 from truecaller_async.tokens import SqliteTokenStore
 from truecaller_async.verification import SqliteNonceStore
@@ -67,14 +71,14 @@ async def use_nonce_store(path: Path) -> None:
         await store.aclose()
 
 
-VERSIONS: Mapping[Use, int] = {
-    use_journal: 2,
-    use_token_store: 3,
-    use_token_snapshot: 3,
-    use_event_store: 2,
-    use_nonce_store: 2,
-}
-USES = tuple(VERSIONS)
+USES = (
+    (use_journal, JOURNAL_VERSION),
+    (use_token_store, 3),
+    (use_token_snapshot, 3),
+    (use_event_store, 2),
+    (use_nonce_store, 2),
+)
+"""Each with the version of its tables."""
 
 
 def version_of(path: Path) -> int:
@@ -91,32 +95,32 @@ def set_version(path: Path, version: int) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("use", USES)
-async def test_file_of_the_current_version_is_used_again(tmp_path: Path, use: Use) -> None:
+@pytest.mark.parametrize(("use", "version"), USES)
+async def test_file_of_the_current_version_is_used_again(tmp_path: Path, use: Use, version: int) -> None:
     path = tmp_path / "data.db"
     for _ in range(2):
         await use(path)
-        assert version_of(path) == VERSIONS[use]
+        assert version_of(path) == version
 
 
-@pytest.mark.parametrize("use", USES)
-async def test_file_of_an_older_version_is_refused_unchanged(tmp_path: Path, use: Use) -> None:
+@pytest.mark.parametrize(("use", "version"), USES)
+async def test_file_of_an_older_version_is_refused_unchanged(tmp_path: Path, use: Use, version: int) -> None:
     path = tmp_path / "data.db"
     await use(path)
     before = set_version(path, 1)
     with pytest.raises((ConfigError, JournalError), match="was written by an older version of this library") as caught:
         await use(path)
     assert str(path) in str(caught.value)
-    assert f"its tables have version 1, and this library uses version {VERSIONS[use]}" in str(caught.value)
+    assert f"its tables have version 1, and this library uses version {version}" in str(caught.value)
     assert "Finish its work with the version that wrote it, or delete the file and start again." in str(caught.value)
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("use", USES)
-async def test_file_of_a_newer_version_is_refused_unchanged(tmp_path: Path, use: Use) -> None:
+@pytest.mark.parametrize(("use", "version"), USES)
+async def test_file_of_a_newer_version_is_refused_unchanged(tmp_path: Path, use: Use, version: int) -> None:
     path = tmp_path / "data.db"
     await use(path)
-    before = set_version(path, VERSIONS[use] + 1)
+    before = set_version(path, version + 1)
     with pytest.raises((ConfigError, JournalError), match=r"newer version .* Update truecaller-async\."):
         await use(path)
     assert path.read_bytes() == before

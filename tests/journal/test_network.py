@@ -20,12 +20,13 @@ from tests.journal.entry_generator import STARTED, comparable
 from tests.journal.test_reader import CAMPAIGN, written
 from tests.journal.test_sqlite import CHILD, is_sound
 from truecaller_async.errors import JournalBusy, JournalError
-from truecaller_async.journal import SqliteJournal, database_file, filesystem
+from truecaller_async.journal import SqliteJournal, database_file
 from truecaller_async.journal.handle import JournalHandle, open_handle
 from truecaller_async.journal.lock import holder, lock_file
 from truecaller_async.journal.maintenance import decide, purge
 from truecaller_async.journal.reader import JournalReader
 from truecaller_async.models import BatchPlanned, NoteAdded, RowsRead, SourcePosition
+from truecaller_async.storage import filesystem
 
 ON_NFS = "1 1 0:1 / / rw,relatime shared:1 - nfs4 server:/export rw,vers=4.2\n"
 LOCAL = "1 1 0:1 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
@@ -179,7 +180,7 @@ def test_interrupted_commit_is_rolled_back_by_a_reader(
 WITH_MOUNT_TABLE = """
 import sys
 from pathlib import Path
-from truecaller_async.journal import filesystem
+from truecaller_async.storage import filesystem
 filesystem.MOUNTS = Path(sys.argv.pop())
 """
 

@@ -164,3 +164,21 @@ def test_row_without_an_outcome_is_reported_as_damage(path: Path) -> None:
     handle.close()
     with JournalReader(path) as reader, pytest.raises(JournalError, match="row 4 has no outcome"):
         list(reader.row_outcomes())
+
+
+def test_row_settled_before_its_batch_was_accepted_has_no_batch_id(path: Path) -> None:
+    written(
+        path,
+        (STARTED,),
+        (BatchPlanned(1, (1, 2, 3)), RowsRead(SourcePosition(3, 4, 60))),
+        (RowsSettled((2,), Outcome.UNSENT, "a later row replaces it", 1),),
+        (AttemptStarted(1, 1, TOKEN, 10.0),),
+        (AttemptEnded(1, 1, "accepted", 11.0, "b-1"),),
+    ).close()
+    with JournalReader(path) as reader:
+        assert [outcome.batch_id for outcome in reader.row_outcomes()] == ["b-1", None, "b-1"]
+    handle = open_handle(path, is_new=False)
+    handle.commit(handle.statements.build((RowsSettled((1, 3), Outcome.DELIVERED, None, 1, attempts=1),)))
+    handle.close()
+    with JournalReader(path) as reader:
+        assert [outcome.batch_id for outcome in reader.row_outcomes()] == ["b-1", None, "b-1"]

@@ -24,6 +24,7 @@ from truecaller_async.campaign.core.batch_state import BatchState
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal import SqliteJournal
 from truecaller_async.journal.lock import LOCK_ATTEMPTS_MAX, JournalLock, holder, lock_file
+from truecaller_async.journal.migrations import OLDEST_VERSION
 from truecaller_async.journal.reader import JournalReader
 from truecaller_async.journal.schema import VERSION
 from truecaller_async.models import BatchPlanned, NoteAdded, RowsRead, SourcePosition
@@ -109,7 +110,7 @@ def newer(path: Path) -> None:
 def older(path: Path) -> None:
     asyncio.run(_closed(path))
     with closing(sqlite3.connect(path)) as db:
-        db.execute(f"PRAGMA user_version = {VERSION - 1}")
+        db.execute(f"PRAGMA user_version = {OLDEST_VERSION - 1}")
 
 
 def cut(path: Path) -> None:

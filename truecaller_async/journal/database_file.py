@@ -7,7 +7,7 @@ Algorithm:
     journal.
 
     Local disk: write-ahead log, `synchronous=FULL`. Network file system: rollback journal, deleted by each commit
-    (`journal.filesystem` has the reason), and `synchronous=EXTRA`, which also syncs the folder. With FULL, a deleted
+    (`storage.filesystem` has the reason), and `synchronous=EXTRA`, which also syncs the folder. With FULL, a deleted
     rollback journal may reappear after a power failure and undo a commit that was reported.
 
 Failure modes:
@@ -28,6 +28,7 @@ from urllib.parse import quote
 
 from truecaller_async.errors import ConfigError, JournalError
 from truecaller_async.journal.load import journal_errors
+from truecaller_async.journal.migrations import check_version
 from truecaller_async.journal.schema import APPLICATION_ID, SCHEMA, VERSION
 from truecaller_async.storage import sqlite_worker
 from truecaller_async.storage.private_file import SIDE_SUFFIXES, PrivateFile
@@ -83,7 +84,7 @@ def _journal_errors_for_private_file(path: Path) -> Iterator[None]:
 
 
 def examine(path: Path, *, is_locked: bool) -> None:
-    """Check that the file is a sound journal of this version, without changing its committed content.
+    """Check that the file is a sound journal that can be used, without changing its committed content.
 
     Args:
         path: The file.
@@ -91,14 +92,14 @@ def examine(path: Path, *, is_locked: bool) -> None:
             commit that a crash interrupted is rolled back first.
 
     Raises:
-        JournalError: It is no journal, has another version, or is damaged.
+        JournalError: It is no journal, has a version that cannot be used, or is damaged.
         JournalBusy: Another process kept it locked for too long.
     """
     _check_kind(path, _header(path))
     if is_locked and has_rollback_journal(path):
         _roll_back(path)
     with journal_errors(path), closing(read_only(path, is_locked=is_locked)) as db:
-        sqlite_worker.check_version(db, f"journal {path}", VERSION, JournalError)
+        check_version(db, path)
         result = db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if result != "ok":
             raise sqlite3.DatabaseError(result)

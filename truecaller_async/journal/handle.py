@@ -2,8 +2,8 @@
 
 Algorithm:
     `open_handle` takes the lock, then checks the file without changing its committed content, and only then opens the
-    connection that may write. On a network file system it writes without a write-ahead log and logs one warning per
-    opening.
+    connection that may write. A journal of an older version is migrated and loaded in one transaction. On a network
+    file system it writes without a write-ahead log and logs one warning per opening.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import attrs
@@ -27,10 +27,11 @@ from truecaller_async.journal.database_file import (
     is_there,
     make,
 )
-from truecaller_async.journal.filesystem import network_of
 from truecaller_async.journal.load import journal_errors, load_builder
 from truecaller_async.journal.lock import JournalLock
+from truecaller_async.journal.migrations import migrated
 from truecaller_async.journal.statements import Statement, StatementBuilder
+from truecaller_async.storage.filesystem import network_of
 
 logger = logging.getLogger("truecaller_async")
 
@@ -112,14 +113,11 @@ def open_handle(
             create(path, use_wal=network is None)
         else:
             examine(path, is_locked=True)
-        handle = _connect_and_load(path, lock, factory, use_wal=network is None)
+        handle = _connect_and_load(
+            path, lock, factory, network is None, lambda handle: _check_content(handle, is_new, may_be_purged)
+        )
     except BaseException:
         lock.release()
-        raise
-    try:
-        _check_content(handle, is_new, may_be_purged)
-    except BaseException:
-        handle.close()
         raise
     if network is not None:
         logger.warning(
@@ -132,14 +130,20 @@ def open_handle(
     return handle
 
 
-def _connect_and_load(path: Path, lock: JournalLock, factory: Factory, *, use_wal: bool) -> JournalHandle:
+def _connect_and_load(
+    path: Path, lock: JournalLock, factory: Factory, use_wal: bool, check: Callable[[JournalHandle], None]
+) -> JournalHandle:
     with journal_errors(path):
         db = connect(path, factory, use_wal=use_wal)
         try:
-            return JournalHandle(path, lock, db, load_builder(db))
+            # Checked before the migration is committed, so a journal that is refused keeps its version.
+            with migrated(db):
+                handle = JournalHandle(path, lock, db, load_builder(db))
+                check(handle)
         except BaseException:
             db.close()
             raise
+        return handle
 
 
 def _check_content(handle: JournalHandle, is_new: bool, may_be_purged: bool) -> None:

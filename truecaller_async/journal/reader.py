@@ -2,18 +2,20 @@
 
 Algorithm:
     Each method reads in one transaction, so its answer is consistent, also while a run writes. `row_outcomes` uses one
-    transaction per `WINDOW_ROWS` rows, so a long read delays neither the writer nor its checkpoints.
+    transaction per `WINDOW_ROWS` rows, so a long read delays neither the writer nor its checkpoints. A journal of an
+    older version is read from a migrated copy in memory, made when the reader is opened; the file keeps its version.
 
 Failure modes:
     - On a network file system a reader waits for the commit under way. If a crash interrupted a commit and no run is
       active, the reader rolls it back.
+    - The copy of a journal of an older version does not show what a run of that version writes after the copy was made.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -26,11 +28,12 @@ from truecaller_async.campaign.core.batch_state import BatchState
 from truecaller_async.campaign.core.campaign_state import CampaignState, JournaledBatch
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal.database_file import examine, has_rollback_journal, is_there, read_only
-from truecaller_async.journal.filesystem import network_of
 from truecaller_async.journal.load import SELECT_BATCH, batch_of, journal_errors, load_builder
 from truecaller_async.journal.lock import JournalLock, holder
+from truecaller_async.journal.migrations import migrated_copy, needs_migration
 from truecaller_async.journal.row_ranges import unpack_rows
 from truecaller_async.models import Outcome
+from truecaller_async.storage.filesystem import network_of
 
 WINDOW_ROWS = 50_000
 """Rows that are read in one transaction."""
@@ -54,7 +57,7 @@ SELECT_REASONS = """SELECT outcome, reason, sum(n) AS total FROM (
     SELECT common_outcome, sum(common_outcome_rows) FROM batch WHERE common_outcome IS NOT NULL GROUP BY common_outcome
 ) JOIN outcome_kind ON id = outcome_id WHERE reason IS NOT NULL GROUP BY outcome, reason"""
 SELECT_CLOSED_BATCHES = """SELECT
-    b.seq, first_row, last_row, rows, batch_id,
+    b.seq, first_row, last_row, rows, batch_id, excluded_rows,
     kind.outcome, kind.reason, kind.field, kind.attempts, kind.possibly_duplicated
 FROM batch b LEFT JOIN outcome_kind kind ON kind.id = common_outcome
 WHERE first_row >= ? AND first_row <= ? AND last_row >= ? AND open_rows = 0 ORDER BY b.seq"""
@@ -135,7 +138,7 @@ class JournalReader:
         path: The file of the journal.
 
     Raises:
-        JournalError: The file is missing, is no journal, has another version, or is damaged.
+        JournalError: The file is missing, is no journal, has a version that cannot be read, or is damaged.
         JournalBusy: Another process kept it locked for too long.
     """
 
@@ -146,7 +149,7 @@ class JournalReader:
         _roll_back_interrupted_commit(path)
         examine(path, is_locked=False)
         with journal_errors(path):
-            self._db = read_only(path)
+            self._db = _readable(path)
 
     def __enter__(self) -> Self:
         return self
@@ -273,20 +276,24 @@ class RowWindow:
     def __init__(self, db: sqlite3.Connection, first: int, last: int, widest: int) -> None:
         self._first, self._last = first, last
         self._batch_ids: dict[int, str | None] = {}
+        self._excluded_rows: dict[int, Iterable[int]] = {}
         self.fates: list[RowFate | None] = [None] * (last - first + 1)
         """The fate of each row; None if the journal has none."""
         layers = [*self._closed_batches(db, widest), *self._open_batches(db)]
         for _, rows, fate in sorted(layers, key=lambda layer: layer[0]):
             self._write(rows, fate)
         self._write_row_outcomes(db)
+        self._remove_batch_ids_of_excluded_rows()
 
     def _closed_batches(
         self, db: sqlite3.Connection, widest: int
     ) -> Iterator[tuple[int, Sequence[int], RowFate | None]]:
         # `first_row` has an index and `last_row` has none. `widest` bounds how far before the window a batch may begin.
         bounds = (self._first - widest, self._last, self._first)
-        for seq, first_row, last_row, rows, batch_id, *kind in db.execute(SELECT_CLOSED_BATCHES, bounds):
+        for seq, first_row, last_row, rows, batch_id, excluded, *kind in db.execute(SELECT_CLOSED_BATCHES, bounds):
             self._batch_ids[seq] = batch_id
+            if excluded is not None:
+                self._excluded_rows[seq] = unpack_rows(excluded)
             fate = None if kind[0] is None else _final(kind, batch_id, seq)
             yield seq, range(first_row, last_row + 1) if rows is None else unpack_rows(rows), fate
 
@@ -295,6 +302,7 @@ class RowWindow:
         for values in db.execute(SELECT_BATCH + where, (self._last, self._first)).fetchall():
             batch, outcomes = batch_of(values)
             self._batch_ids[batch.seq] = batch.batch_id
+            self._excluded_rows[batch.seq] = batch.excluded_rows
             yield batch.seq, batch.open_rows, _provisional(batch)
             for outcome_id, rows in outcomes:
                 kind = db.execute(SELECT_OUTCOME_KIND, (outcome_id,)).fetchone()
@@ -313,6 +321,27 @@ class RowWindow:
     def _write_row_outcomes(self, db: sqlite3.Connection) -> None:
         for row, seq, *kind in db.execute(SELECT_ROW_OUTCOMES, (self._first, self._last)):
             self.fates[row - self._first] = _final(kind, self._batch_ids.get(seq), seq)
+
+    def _remove_batch_ids_of_excluded_rows(self) -> None:
+        # These rows were settled before the server accepted the batch, so the accepted batch did not contain them.
+        for seq, rows in self._excluded_rows.items():
+            for row in rows:
+                fate = self.fates[row - self._first] if self._first <= row <= self._last else None
+                if fate is not None and fate[-1] == seq:
+                    self.fates[row - self._first] = (*fate[:3], None, *fate[4:])
+
+
+def _readable(path: Path) -> sqlite3.Connection:
+    db = read_only(path)
+    try:
+        if not needs_migration(db):
+            return db
+        copy = migrated_copy(db)
+    except BaseException:
+        db.close()
+        raise
+    db.close()
+    return copy
 
 
 def _roll_back_interrupted_commit(path: Path) -> None:

@@ -29,7 +29,7 @@ APPLICATION_ID = 0x54434A31
 """The mark in the header of each journal file: "TCJ1"."""
 
 VERSION = 2
-"""The version of the tables, stored as `user_version`. A file of another version is refused."""
+"""The version of the tables, stored as `user_version`. Each new version needs a step in `journal.migrations`."""
 
 SCHEMA = """
 CREATE TABLE campaign(

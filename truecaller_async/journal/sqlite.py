@@ -58,9 +58,9 @@ class SqliteJournal:
 
         Raises:
             JournalBusy: Another process, or this object, has it open.
-            JournalError: It is no journal, is damaged, was written by another version or was purged; or `is_new` is set
-                and it contains a campaign, or `is_new` is not set and it contains none. Then its committed content is
-                unchanged.
+            JournalError: It is no journal, is damaged, has a version that cannot be used or was purged; or `is_new` is
+                set and it contains a campaign, or `is_new` is not set and it contains none. Then its committed content
+                is unchanged.
         """
         if self._writer is not None:
             raise JournalBusy(f"the journal {self.path} is in use: it is already open here. Close it first.")

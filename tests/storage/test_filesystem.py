@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from truecaller_async.journal import filesystem
-from truecaller_async.journal.filesystem import file_system_of, is_network, network_of
+from truecaller_async.storage import filesystem
+from truecaller_async.storage.filesystem import file_system_of, is_network, network_of
 
 TABLE = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard
