@@ -10,12 +10,11 @@ records the arrival times, and, if it uses the clock of the event loop, with 60 
 
 Then the whole client: ten tokens and more concurrent pushes than they can send, on the virtual clock against the
 sandbox, and over sockets against a strict server. The share excludes the first two windows of a token, because of the
-initial burst and the single wait after it (`WARM_UP_SECONDS` in `resilience/rate_law.py`). It cannot exceed the margin
-of the rate law: 1 / 1.02, or 98.04 %, plus a little for the end of the count.
+initial burst. A request counts at its answer, so the share cannot exceed 1 / (1.001 + latency / window).
 
-Over sockets the machine has an effect. In a window of one second the margin is 20 ms. If other programs keep the client
-or the server from its core for longer, one request is late and the next one early; above 50 ms permits are lost too. So
-rounds are repeated until neither was delayed for more than half the margin; after five rounds the least delayed counts.
+Over sockets the machine has an effect. If other programs keep the client or the server from its core for more than
+50 ms, permits are lost. So rounds are repeated until neither was delayed for more than 10 ms; after five rounds the
+least delayed counts.
 """
 
 from __future__ import annotations

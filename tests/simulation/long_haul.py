@@ -1,4 +1,4 @@
-"""A campaign of 55 hours: 10 tokens that may send 2 batches in 48 minutes each.
+"""A campaign of 51 hours: 10 tokens that may send 2 batches in 48 minutes each.
 
 For one hour the server has only errors, for ten minutes there is no network. Answers are lost or late, and status and
 token requests fail now and then. Every token is renewed more than 50 times.

@@ -1,4 +1,4 @@
-"""Play 200 scenarios, the same scenario twice, and a campaign of 55 hours."""
+"""Play 200 scenarios, the same scenario twice, and a campaign of 51 hours."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ def test_scenarios_of_the_suite_cover_what_the_readme_promises() -> None:
     assert len({fault.name for scenario in scenarios for fault in scenario.server.faults.faults}) > 30
 
 
-def test_campaign_of_fifty_five_hours_is_over_in_seconds() -> None:
+def test_campaign_of_fifty_hours_is_over_in_seconds() -> None:
     evidence = play(long_haul())
     assert violations(evidence) == []
-    assert evidence.ended_at > 54 * HOUR
+    assert evidence.ended_at > 50 * HOUR
     [run] = evidence.campaigns[0].runs
     assert run.fault is None
     assert run.summary is not None

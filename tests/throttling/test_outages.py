@@ -34,6 +34,7 @@ MINUTE = 60.0
 HOUR = 3600.0
 ROWS, UNRESOLVED = 600, 60
 BEGIN = 50.0
+"""Start of the outages: within a minute of the limit, so that accepted batches wait for their polls."""
 PHASES = [0.0, 11.0, 23.0]
 """Seconds by which the end of an outage falls between two probes that are 30 seconds apart."""
 

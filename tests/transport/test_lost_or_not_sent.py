@@ -190,6 +190,7 @@ async def test_break_after_connecting_is_lost(transport_to: Opener, script: Scri
         with pytest.raises(ResponseLost, match=message) as caught:
             await transport_to(server.url).send(submit(b"[" + b" " * 65_000 + b"]"), PATIENT)
     assert caught.value.sent == "maybe"
+    assert not caught.value.given_up
     assert not caught.value.retryable
     assert not hasattr(caught.value, "status"), "the 400 that the HTTP library invents is nobody's"
     assert f"127.0.0.1:{server.connections[0].writer.get_extra_info('sockname')[1]}" in str(caught.value)
@@ -199,8 +200,9 @@ async def test_break_after_connecting_is_lost(transport_to: Opener, script: Scri
 @pytest.mark.fault("F26")
 async def test_silence_after_the_request_is_lost_after_the_read_timeout(transport_to: Opener) -> None:
     async with RawServer(Connection.until_closed) as server:
-        with pytest.raises(ResponseLost, match=r"the peer sent no data \(waited 0\.2 s\)"):
+        with pytest.raises(ResponseLost, match=r"the peer sent no data \(waited 0\.2 s\)") as caught:
             await transport_to(server.url).send(submit(), BRIEF)
+    assert caught.value.given_up
     assert server.requests == 1
 
 

@@ -168,8 +168,9 @@ async def test_close_ends_waiting_calls_as_closed_and_requests_in_flight_as_lost
         await transport.aclose()
         with pytest.raises(ClientClosed, match="waited for a connection; nothing was sent"):
             await waiting
-        with pytest.raises(ResponseLost):
+        with pytest.raises(ResponseLost) as caught:
             await flying
+        assert caught.value.given_up
     assert server.requests == 1
 
 

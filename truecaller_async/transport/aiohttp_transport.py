@@ -75,7 +75,8 @@ class AiohttpTransport:
         Args:
             base_url: scheme, host and optional path; the caller has checked it.
             session: session that the caller lends. It keeps its own cookies, trace and proxy settings, and is never
-                closed. Whether a request was sent is then decided by the class of the failure alone.
+                closed. Whether a request was sent is then decided by the class of the failure alone. It may send a GET
+                twice for one permit, if a kept connection turns out to be closed.
             proxy: URL of a proxy; has priority over the environment.
             ssl: context with the trusted certificates; those of the system by default.
             user_agent: text that follows the User-Agent of the package.
@@ -187,6 +188,8 @@ class AiohttpTransport:
             failure = self._closed_during_request(target, attempt)
         except Exception as error:  # noqa: BLE001 - any error of the library holds the token
             failure = failures.explain(error, target, timeouts, attempt)
+            if isinstance(failure, ResponseLost) and self._binding.closed:
+                failure.given_up = True
         # Raised outside the handler, so that the error has no context. `del` ends the cycle of error and frame.
         try:
             raise failure
