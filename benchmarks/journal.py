@@ -16,7 +16,7 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from statistics import median
@@ -25,16 +25,19 @@ from time import perf_counter, process_time
 import attrs
 
 from benchmarks import Figure, at_most, exactly
+from truecaller_async.campaign.core.batch import CampaignBatch
+from truecaller_async.campaign.core.campaign_state import CampaignState
 from truecaller_async.journal import SqliteJournal
-from truecaller_async.journal.handle import open_handle
+from truecaller_async.journal.handle import JournalHandle, open_handle
 from truecaller_async.journal.reader import JournalReader
-from truecaller_async.models import (
+from truecaller_async.journal.statements import Statement
+from truecaller_async.models import Outcome
+from truecaller_async.models.journal_entries import (
     AttemptEnded,
     AttemptStarted,
     BatchPlanned,
     CampaignStarted,
     JournalEntry,
-    Outcome,
     RowsRead,
     RowsSettled,
     RunStarted,
@@ -131,21 +134,36 @@ def _load(path: Path, lanes: int, batches: int, factory: type[sqlite3.Connection
 
 async def _written(path: Path, lanes: int, batches: int, factory: type[sqlite3.Connection]) -> tuple[float, float]:
     journal = SqliteJournal(path, factory=factory)
-    await journal.open(is_new=True)
-    await journal.write(BEGUN, RunStarted(1.76e9, os.getpid()))
+    state = await journal.open(is_new=True)
+
+    def write(entries: Sequence[JournalEntry]) -> asyncio.Future[None] | None:
+        return journal.append(entries, applied(state, entries))
+
+    write((BEGUN, RunStarted(1.76e9, os.getpid())))
     lives = [list(life(seq)) for seq in range(1, batches + 1)]
     work = iter(lives)
 
     async def lane() -> None:
         for writes in work:
             for entries in writes:
-                await journal.write(*entries)
+                if (durable := write(entries)) is not None:
+                    await durable
 
     start, processor = perf_counter(), process_time()
     await asyncio.gather(*(lane() for _ in range(lanes)))
     seconds, processor = perf_counter() - start, process_time() - processor
     await journal.aclose()
     return seconds, processor
+
+
+def applied(state: CampaignState, entries: Iterable[JournalEntry]) -> Collection[CampaignBatch]:
+    """Apply the entries of one transaction; return the batches that they changed."""
+    return {batch.seq: batch for entry in entries for batch in state.apply(entry)}.values()
+
+
+def statements(handle: JournalHandle, entries: Sequence[JournalEntry]) -> list[Statement]:
+    """Apply the entries of one transaction; return its statements."""
+    return handle.statements.build(entries, applied(handle.statements.state, entries))
 
 
 def life(seq: int) -> Iterator[tuple[JournalEntry, ...]]:
@@ -166,11 +184,11 @@ def life(seq: int) -> Iterator[tuple[JournalEntry, ...]]:
 def _long(path: Path) -> list[Figure]:
     """Write ten million rows, of which the last 64 batches are accepted without an outcome."""
     handle = open_handle(path, is_new=True)
-    handle.commit(handle.statements.build((BEGUN, RunStarted(1.76e9, os.getpid()))))
+    handle.commit(statements(handle, (BEGUN, RunStarted(1.76e9, os.getpid()))))
     for seq in range(1, LONG_BATCHES + 1):
         writes = list(life(seq))
         kept = writes[:-1] if _stays_open(seq) else writes
-        handle.commit(chain.from_iterable(handle.statements.build(entries) for entries in kept))
+        handle.commit(chain.from_iterable(statements(handle, entries) for entries in kept))
     handle.close()
     start = perf_counter()
     open_batches = asyncio.run(_opened(path))

@@ -24,18 +24,18 @@ from time import perf_counter, time
 import attrs
 
 from benchmarks import Figure, at_most, exactly
+from benchmarks.journal import statements
 from benchmarks.server import HOUR_MS, LABEL, sandbox
 from truecaller_async import CampaignOptions, TruecallerClient, read_csv
-from truecaller_async.campaign.core.fingerprints import RowFingerprints
+from truecaller_async.campaign.rows.fingerprints import RowFingerprints
 from truecaller_async.journal.handle import JournalHandle, open_handle
-from truecaller_async.models import (
+from truecaller_async.models import Outcome, Row
+from truecaller_async.models.journal_entries import (
     AttemptEnded,
     AttemptStarted,
     BatchPlanned,
     CampaignStarted,
     JournalEntry,
-    Outcome,
-    Row,
     RowsRead,
     RowsSettled,
     RunStarted,
@@ -150,7 +150,7 @@ def _crashed(folder: Path, environment: Mapping[str, str]) -> Crash:
         file.descriptor(),
         SALT,
     )
-    handle.commit(handle.statements.build((begun, RunStarted(time(), os.getpid()))))
+    handle.commit(statements(handle, (begun, RunStarted(time(), os.getpid()))))
     _write_journal(handle, file, rows // SIZE)
     open_batches = len(handle.statements.state.open)
     handle.close()
@@ -176,7 +176,7 @@ def _write_journal(handle: JournalHandle, file: FileSource, batches: int) -> Non
             for seq in range(first, min(first + COMMIT_BATCHES, batches + 1))
             for entries in _life(seq, list(islice(lines, SIZE)), fingerprints, batches)
         )
-        handle.commit(chain.from_iterable(handle.statements.build(entries) for entries in lives))
+        handle.commit(chain.from_iterable(statements(handle, entries) for entries in lives))
     lines.close()
 
 

@@ -23,11 +23,11 @@ from benchmarks.minimal_server import SPAWN, Answers, pin_to_core
 from benchmarks.peers.limit import post_all
 from benchmarks.speed import warm_server
 from truecaller_async import CallRecord, CampaignOptions, Outcome
-from truecaller_async.campaign.core.correlate import mirrors
-from truecaller_async.campaign.core.dedupe import Dedupe
-from truecaller_async.campaign.core.outgoing_batch import OutgoingBatch
+from truecaller_async.campaign.core.batch_content import BatchContent
 from truecaller_async.campaign.core.pair_order import PairOrder
-from truecaller_async.campaign.run import outcome_entries
+from truecaller_async.campaign.core.results import settled_entries
+from truecaller_async.campaign.rows.correlate import mirrors
+from truecaller_async.campaign.rows.dedupe import Dedupe
 from truecaller_async.models import BatchResults, RecordColumns, Request, Secret
 from truecaller_async.options import BATCH_MAX, Timeouts
 from truecaller_async.protocol.batch_status import ExpectedBatch
@@ -54,7 +54,7 @@ class Steps:
         self._answers = Answers()
         self._dedupe = Dedupe("window")
         self._pairs = PairOrder()
-        self._away: deque[tuple[OutgoingBatch, str]] = deque()
+        self._away: deque[tuple[int, BatchContent, str]] = deque()
         self.delivered = 0
 
     def run(self) -> None:
@@ -78,28 +78,26 @@ class Steps:
         began = self._spent("equal rows", began)
         assert is_fit
         assert is_new
-        batch = OutgoingBatch(
-            seq, range(first, first + BATCH_MAX), records, records, min(columns.ends_at), columns=columns
-        )
-        self._pairs.add(batch)
+        content = BatchContent(range(first, first + BATCH_MAX), records, records, min(columns.ends_at), columns=columns)
+        self._pairs.add(seq, content)
         began = self._spent("order of pairs", began)
         body = submit_request("v2", workload.ACCOUNT, columns).body or b""
         began = self._spent("encode", began)
-        self._pairs.remove(batch)
+        self._pairs.remove(seq)
         self._spent("order of pairs", began)
-        self._away.append((batch, self._answers.submit(body)[13:-2].decode()))
+        self._away.append((seq, content, self._answers.submit(body)[13:-2].decode()))
 
-    def _finish(self, batch: OutgoingBatch, batch_id: str) -> None:
+    def _finish(self, seq: int, content: BatchContent, batch_id: str) -> None:
         body = self._answers.status(batch_id.encode())
         began = process_time()
         rows = read_summaries(body, ExpectedBatch(batch_id, workload.ACCOUNT))
         began = self._spent("decode", began)
         assert rows is not None
-        is_mirror = mirrors(batch.columns, rows, is_distinct=batch.is_distinct)
+        is_mirror = mirrors(content.columns, rows, is_distinct=content.is_distinct)
         began = self._spent("correlation", began)
         assert is_mirror
-        results = _results(batch, batch_id, [row.id for row in rows])
-        outcome_entries(results, batch.seq)
+        results = _results(content, batch_id, [row.id for row in rows])
+        settled_entries(results, seq)
         began = self._spent("results by field", began)
         for result in results:
             self.delivered += result.outcome is Outcome.DELIVERED
@@ -136,12 +134,22 @@ def _round(target: Target) -> dict[str, float]:
     return {step: 1e6 * seconds / len(records) for step, seconds in spent.items()}
 
 
-def _results(batch: OutgoingBatch, batch_id: str, ids: list[str | None]) -> BatchResults:
-    count = len(batch)
+def _results(content: BatchContent, batch_id: str, ids: list[str | None]) -> BatchResults:
+    count = len(content)
     nothing: list[str | None] = [None] * count
     outcomes = [Outcome.DELIVERED] * count
     return BatchResults(
-        batch.originals, batch.rows, batch.keys, outcomes, nothing, nothing, ids, batch_id, 1, False, is_plain=True
+        content.originals,
+        content.rows,
+        content.keys,
+        outcomes,
+        nothing,
+        nothing,
+        ids,
+        batch_id,
+        1,
+        False,
+        is_plain=True,
     )
 
 

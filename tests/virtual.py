@@ -11,6 +11,7 @@ import asyncio
 import random
 import selectors
 from collections.abc import Callable, Coroutine
+from types import AsyncGeneratorType
 from typing import Any, TypeVar
 
 import looptime
@@ -75,6 +76,11 @@ class SwiftLoop(asyncio.SelectorEventLoop):
     def block(self, seconds: float) -> None:
         """Advance the clock as if code had blocked the loop for so many seconds."""
         self._selector.now += seconds
+
+    def generators(self) -> list[AsyncGeneratorType[Any, Any]]:
+        """Return the async generators that have begun and are not closed."""
+        begun: set[AsyncGeneratorType[Any, Any]] = self._asyncgens  # type: ignore[attr-defined]
+        return [generator for generator in begun if generator.ag_frame is not None]
 
     def timers(self) -> list[str]:
         """Return the timers that are scheduled and not cancelled."""

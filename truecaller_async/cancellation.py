@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 
 
 def is_being_cancelled() -> bool:
@@ -14,3 +16,18 @@ def is_being_cancelled() -> bool:
     """
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
+
+
+@contextlib.contextmanager
+def cancelled_from_outside(what: str) -> Iterator[None]:
+    """Convert a `CancelledError` that is not a cancellation of the current task into a `RuntimeError`.
+
+    Args:
+        what: What was awaited, for the message.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        if is_being_cancelled():
+            raise
+        raise RuntimeError(f"{what} raised CancelledError, but was not cancelled. Check it") from None

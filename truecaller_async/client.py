@@ -309,7 +309,7 @@ class TruecallerClient:
         *,
         resumed: bool = False,
     ) -> CampaignStream:
-        from truecaller_async.campaign.start import CampaignRequest
+        from truecaller_async.campaign.startup.start import CampaignRequest
         from truecaller_async.campaign.stream import CampaignStream
         from truecaller_async.settings import checked_kind
         from truecaller_async.wiring import journal_factory

@@ -6,21 +6,25 @@ Invariants:
     - `Limiter.try_acquire` never waits: it grants one permit or returns the seconds to wait. An adapter that needs I/O
       fetches permits in a task of its own and informs its subscribers.
     - Each permit ends once: by the answer, because the request was given up, or because nothing was sent.
-    - When `Journal.write` returns, the entries survive the process.
+    - What a journal has stored is always a prefix of what was appended, in whole transactions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from truecaller_async.campaign.core.campaign_state import CampaignState
-from truecaller_async.models import Answer, JournalEntry, Request, RowsRead, Secret, Token
+from truecaller_async.models import Answer, Request, Secret, Token
 from truecaller_async.models.tokens import SentRequest, StoreSnapshot
 from truecaller_async.options import Timeouts
 
 if TYPE_CHECKING:
+    # Only for types: a program that imports the client's name does not load the campaign.
     from asyncio import Future
+
+    from truecaller_async.campaign.core.batch import CampaignBatch
+    from truecaller_async.campaign.core.campaign_state import CampaignState
+    from truecaller_async.models.journal_entries import JournalEntry, RowsRead
 
 Write: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Writes one piece of a file. It raises only errors of this package."""
@@ -251,7 +255,7 @@ class Journal(Protocol):
                 contains none.
 
         Returns:
-            The state of the campaign. `write` changes this very object.
+            The state of the campaign. The caller changes it by `apply` before it appends the entries.
 
         Raises:
             JournalBusy: Another process uses the journal. It is unchanged.
@@ -259,13 +263,19 @@ class Journal(Protocol):
         """
         ...
 
-    async def write(self, *entries: JournalEntry) -> None:
-        """Write entries in one transaction: all or none, and durable when it returns.
+    def append(self, entries: Sequence[JournalEntry], changed: Iterable[CampaignBatch]) -> Future[None] | None:
+        """Store entries in one transaction: all or none, in the order of the calls. Does not wait.
 
-        If the caller is cancelled, the entries are written nevertheless, in the order of the calls.
+        Args:
+            entries: Entries that are applied to the state already; no later entry is.
+            changed: The batches that they changed.
+
+        Returns:
+            A future that is done when the entries are durable, and fails with `JournalError` if they are not. None if
+            there is nothing to wait for.
 
         Raises:
-            JournalError: The entries could not be written. Then nothing may be sent, and nothing more is written.
+            JournalError: The entries cannot be stored. Then nothing may be sent, and nothing more is stored.
         """
         ...
 

@@ -30,7 +30,8 @@ class Use:
 class Module:
     """One file of the package.
 
-    `package` is the first part of the name below the top level, or "campaign.core"; it is empty for the top level.
+    `package` is the first part of the name below the top level; it is empty for the top level. The pure parts of
+    `campaign` are packages of their own.
     """
 
     name: str
@@ -113,9 +114,10 @@ def _dotted(node: ast.expr) -> list[tuple[str, str]]:
 
 
 def package_of(module: str) -> str:
-    """Return the package of a full module name. `campaign.core` is a package of its own."""
+    """Return the package of a full module name. The pure parts of `campaign` are packages of their own."""
     parts = module.split(".")[1:]
-    return "campaign.core" if parts[:2] == ["campaign", "core"] else ".".join(parts[:1])
+    is_pure_part = parts[:2] in (["campaign", "core"], ["campaign", "rows"])
+    return ".".join(parts[: 2 if is_pure_part else 1])
 
 
 @cache

@@ -9,16 +9,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from typing import TypeAlias
 
 from truecaller_async.campaign.core.batch_state import TRANSITIONS, BatchEvent, BatchState
+
+Transitions: TypeAlias = Mapping[tuple[BatchState, BatchEvent], tuple[BatchState, ...]]
 
 BEGIN = "<!-- state chart: begin -->"
 END = "<!-- state chart: end -->"
 
 
-def diagram(transitions: Mapping[tuple[BatchState, BatchEvent], BatchState]) -> str:
-    """Return the fenced diagram: one line per transition, in the order of the table."""
-    lines = [f"    {state} --> {after}: {event}" for (state, event), after in transitions.items()]
+def arrows(transitions: Transitions) -> list[tuple[BatchState, BatchEvent, BatchState]]:
+    """Return each state, event and next state, in the order of the table."""
+    return [(state, event, after) for (state, event), several in transitions.items() for after in several]
+
+
+def diagram(transitions: Transitions) -> str:
+    """Return the fenced diagram: one line per arrow, in the order of the table."""
+    lines = [f"    {state} --> {after}: {event}" for state, event, after in arrows(transitions)]
     return "\n".join(["```mermaid", "stateDiagram-v2", f"    [*] --> {BatchState.PLANNED}", *lines, "```"])
 
 

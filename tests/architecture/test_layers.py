@@ -24,6 +24,7 @@ LAYER = {
     "storage": 1,
     "protocol": 1,
     "campaign.core": 1,
+    "campaign.rows": 1,
     "validation": 1,
     "resilience": 1,
     "transport": 2,
@@ -55,6 +56,7 @@ SAME_LAYER = {
     "errors": {"models", "redaction"},
     "options": {"models", "errors", "redaction"},
     "campaign.core": {"validation", "resilience"},
+    "campaign.rows": {"campaign.core", "validation"},
     "protocol": {"validation"},
     "ports": {"campaign.core"},
     "sinks": {"sources"},
@@ -146,7 +148,7 @@ def test_forbidden_imports_are_detected() -> None:
     known = {
         "truecaller_async",
         "truecaller_async.resilience.rate_law",
-        "truecaller_async.campaign.dispatcher",
+        "truecaller_async.campaign.workers.dispatcher",
         "truecaller_async.tokens",
         "truecaller_async.transport.aiohttp_transport",
     }
@@ -157,7 +159,7 @@ def test_forbidden_imports_are_detected() -> None:
     assert (
         seen(
             "truecaller_async.campaign.core.x",
-            "def f():\n    from truecaller_async.campaign.dispatcher import Dispatcher",
+            "def f():\n    from truecaller_async.campaign.workers.dispatcher import Dispatcher",
         )
         == 1
     )

@@ -137,8 +137,8 @@ def test_poll_with_refused_token_is_repeated_within_two_seconds() -> None:
 
 
 @pytest.mark.fault("F02")
-def test_revoked_key_stops_campaign_in_five_seconds_and_new_key_resumes_it() -> None:
-    """Tokens are made and each is rejected: the run stops cleanly."""
+def test_revoked_key_stops_campaign_after_a_minute_and_new_key_resumes_it() -> None:
+    """Tokens are made and each is rejected: the run waits as in an outage, and stops cleanly."""
     rows, journal, keys = list(records(3000)), Survivor(), ["revoked"]
 
     def rule(request: Request, now: float) -> Answer | None:
@@ -148,7 +148,7 @@ def test_revoked_key_stops_campaign_in_five_seconds_and_new_key_resumes_it() -> 
         world, _ = world_behind(rule)
         results, summary, fault = await run_journaled(world, journal, rows)
         assert isinstance(fault, AuthenticationFailed)
-        assert now() < 5.0
+        assert RetryPolicy().total <= now() < RetryPolicy().total + 5.0
         assert len(results) == summary.unsent == 3000
         return world
 
@@ -166,12 +166,14 @@ def test_revoked_key_stops_campaign_in_five_seconds_and_new_key_resumes_it() -> 
 
 @pytest.mark.fault("F02")
 @pytest.mark.parametrize("rows", [400, 3000])
-def test_revoked_key_costs_two_mints_for_any_amount_of_work(rows: int) -> None:
+def test_revoked_key_costs_four_mints_for_any_amount_of_work(rows: int) -> None:
+    """Two at once, then one each 30 s."""
+
     async def main() -> None:
         world, gateway = world_behind(lambda request, _: None if request.call == "mint" else REFUSED_TOKEN)
         _, _, fault = await world.run(records(rows))
         assert isinstance(fault, AuthenticationFailed)
-        assert len(gateway.of("mint")) <= 2
+        assert len(gateway.of("mint")) <= 4
 
     run_on_swift_loop(main)
 
@@ -283,7 +285,7 @@ def test_unparsable_fresh_tokens_stop_a_campaign_like_a_refused_key() -> None:
         assert isinstance(fault, AuthenticationFailed)
         assert summary.unsent == len(results)
         assert not any(result.possibly_duplicated for result in results)
-        assert len(gateway.of("mint")) == 2
+        assert len(gateway.of("mint")) == 4
 
     run_on_swift_loop(main)
 

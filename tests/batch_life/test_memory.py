@@ -6,8 +6,8 @@ import tracemalloc
 
 import pytest
 
-from tests.campaign.core.records import record
-from truecaller_async.campaign.core.dedupe import WINDOW_ROWS, Dedupe
+from tests.campaign.world import record
+from truecaller_async.campaign.rows.dedupe import WINDOW_ROWS, Dedupe
 
 SMALL = 20_000
 BYTES_A_ROW = 155

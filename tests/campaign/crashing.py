@@ -7,18 +7,20 @@ not, the writer never returns, and requests on their way to the server arrive or
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import attrs
 import looptime
 
+from tests.campaign.durable_memory import DurableMemory
 from tests.campaign.world import World
 from truecaller_async import CampaignOptions, CampaignStream, RecordResult, TruecallerError
+from truecaller_async.campaign.core.batch import CampaignBatch
 from truecaller_async.campaign.core.campaign_state import CampaignState
-from truecaller_async.campaign.start import CampaignRequest
-from truecaller_async.journal import MemoryJournal
-from truecaller_async.models import JournalEntry, RowsRead, RowsSettled
+from truecaller_async.campaign.startup.start import CampaignRequest
+from truecaller_async.models.journal_entries import JournalEntry, RowsRead
 
 
 @attrs.define
@@ -29,23 +31,12 @@ class Death:
     kept: bool
 
 
-class Survivor(MemoryJournal):
-    """Journal that survives its process; it checks that each row gets one final outcome."""
-
-    def __init__(self) -> None:
-        super().__init__(resumable=True)
-        self.words: dict[int, RowsSettled] = {}
-
-    async def write(self, *entries: JournalEntry) -> None:
-        await super().write(*entries)
-        for entry in entries:
-            if isinstance(entry, RowsSettled):
-                assert self.words.keys().isdisjoint(entry.rows), "a second final outcome"
-                self.words.update(dict.fromkeys(entry.rows, entry))
+class Survivor(DurableMemory):
+    """Journal that survives its process."""
 
 
 class DyingJournal:
-    """The `Journal` port, in front of a journal that survives."""
+    """The `Journal` port, in front of a journal that survives. A write takes half a millisecond."""
 
     resumable = True
 
@@ -53,27 +44,37 @@ class DyingJournal:
         self._survivor = survivor
         self._death = death
         self._writes = 0
+        self._waiting: deque[tuple[asyncio.Future[None], Sequence[JournalEntry]]] = deque()
         self.died = asyncio.Event()
 
     async def open(self, *, is_new: bool) -> CampaignState:
         return await self._survivor.open(is_new=is_new)
 
-    async def write(self, *entries: JournalEntry) -> None:
+    def append(self, entries: Sequence[JournalEntry], changed: Iterable[CampaignBatch]) -> asyncio.Future[None]:
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((stored, entries))
+        asyncio.get_running_loop().call_later(0.0005, self._store_next)
+        return stored
+
+    def _store_next(self) -> None:
+        stored, entries = self._waiting.popleft()
         if self.died.is_set():
-            await asyncio.Event().wait()
+            return
         self._writes += 1
-        if self._death is not None and self._writes >= self._death.write:
-            if self._death.kept:
-                await self._survivor.write(*entries)
+        is_last = self._death is not None and self._writes >= self._death.write
+        if not is_last or (self._death is not None and self._death.kept):
+            self._survivor.store(entries)
+        if is_last:
             self.died.set()
-            await asyncio.Event().wait()
-        await self._survivor.write(*entries)
-        await asyncio.sleep(0.0005)
+        elif not stored.done():
+            stored.set_result(None)
 
     async def read_blocks(self, after: int, limit: int) -> Sequence[RowsRead]:
         return await self._survivor.read_blocks(after, limit)
 
     async def aclose(self) -> None:
+        while self._waiting and not self.died.is_set():  # noqa: ASYNC110 - a dead process ends no future
+            await asyncio.sleep(0.0005)
         if not self.died.is_set():
             await self._survivor.aclose()
 
@@ -129,7 +130,7 @@ def live(
             loop.run_until_complete(_wait(tasks))
         loop.close()
     if life.died:
-        survivor._is_open = False
+        survivor.abandon()
     return life, end
 
 

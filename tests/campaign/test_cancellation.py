@@ -31,8 +31,9 @@ from truecaller_async import (
     RecordResult,
     TruecallerClient,
 )
-from truecaller_async.campaign.start import CampaignRequest
-from truecaller_async.models import Request, RowsSettled
+from truecaller_async.campaign.startup.start import CampaignRequest
+from truecaller_async.models import Request
+from truecaller_async.models.journal_entries import RowsSettled
 from truecaller_async.sandbox import Sandbox
 from truecaller_async.tokens import MemoryTokenStore
 
@@ -132,7 +133,7 @@ class Campaign:
         self._check_words(applications(world.state))
 
     def _check_words(self, applied: Counter[str | None]) -> None:
-        open_rows = {row for batch in self.survivor.state.open for row in set(batch.planned) - batch.closed}
+        open_rows = {row for batch in self.survivor.state.open for row in batch.open_rows}
         assert self.survivor.words.keys() | open_rows == set(range(1, ROWS + 1))
         for number, row in enumerate(records(ROWS), 1):
             self._check_word(self.survivor.words.get(number), applied[row.receiver])

@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import Iterable, Sequence
 
-import attrs
 import pytest
 
+from tests.campaign.durable_memory import DurableMemory
 from tests.campaign.world import World, check_account, record, records
 from tests.virtual import run_virtual
 from truecaller_async import CampaignOptions, JournalError, Outcome, RecordResult
-from truecaller_async.campaign.start import CampaignRequest
+from truecaller_async.campaign.core.batch import CampaignBatch
+from truecaller_async.campaign.startup.start import CampaignRequest
 from truecaller_async.campaign.stream import CampaignStream
-from truecaller_async.journal import MemoryJournal
-from truecaller_async.models import AttemptEnded, AttemptStarted, BatchPlanned, JournalEntry, Request, RowsSettled
+from truecaller_async.models import Request
+from truecaller_async.models.journal_entries import (
+    AttemptEnded,
+    AttemptStarted,
+    BatchPlanned,
+    JournalEntry,
+    RowsSettled,
+)
 
 
-@attrs.define
-class RecordingJournal(MemoryJournal):
-    """Journal that stores all entries, and may fail at its n-th write."""
+class RecordingJournal(DurableMemory):
+    """Journal that stores all entries, and may fail at its n-th write. `heard` has the entries that are stored."""
 
-    breaks_at: int | None = None
-    heard: list[JournalEntry] = attrs.field(factory=list)
-    writes: int = 0
-
-    def __attrs_pre_init__(self) -> None:
+    def __init__(self, breaks_at: int | None = None) -> None:
         super().__init__()
+        self._breaks_at = breaks_at
+        self.writes = 0
 
-    async def write(self, *entries: JournalEntry) -> None:
+    @property
+    def heard(self) -> list[JournalEntry]:
+        return self.entries
+
+    def append(self, entries: Sequence[JournalEntry], changed: Iterable[CampaignBatch]) -> asyncio.Future[None] | None:
         self.writes += 1
-        if self.breaks_at is not None and self.writes >= self.breaks_at:
-            raise JournalError("the disk is full")
-        await super().write(*entries)
-        self.heard.extend(entries)
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(self._end, stored, list(entries), self.writes)
+        return stored
+
+    def _end(self, stored: asyncio.Future[None], entries: list[JournalEntry], number: int) -> None:
+        if self._breaks_at is not None and number >= self._breaks_at:
+            stored.set_exception(JournalError("the disk is full"))
+        else:
+            self.store(entries)
+            stored.set_result(None)
 
 
 def in_flight(heard: list[JournalEntry]) -> int:

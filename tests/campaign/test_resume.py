@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import attrs
 import pytest
 
 from tests.campaign.crashing import Life, Survivor, live
+from tests.campaign.durable_memory import DurableMemory
 from tests.campaign.world import HOUR_MS, LABEL, SandboxTransport, World, record
 from tests.virtual import BASE, run_virtual
 from truecaller_async import (
@@ -30,11 +31,12 @@ from truecaller_async import (
     read_csv,
     read_jsonl,
 )
-from truecaller_async.campaign.core.fingerprints import RowFingerprints
-from truecaller_async.campaign.start import CampaignRequest
+from truecaller_async.campaign.core.batch import CampaignBatch
+from truecaller_async.campaign.rows.fingerprints import RowFingerprints
+from truecaller_async.campaign.startup.start import CampaignRequest
 from truecaller_async.journal import MemoryJournal, SqliteJournal
-from truecaller_async.models import (
-    Answer,
+from truecaller_async.models import Answer, Request, Row
+from truecaller_async.models.journal_entries import (
     AttemptEnded,
     AttemptStarted,
     BatchAbandoned,
@@ -42,8 +44,6 @@ from truecaller_async.models import (
     CampaignStarted,
     JournalEntry,
     OperatorDecided,
-    Request,
-    Row,
     RowsRead,
     RowsSettled,
     RunStarted,
@@ -68,10 +68,16 @@ def lost_at_first(request: Request, count: int, dice: object) -> str | None:
 
 def stream_of(world: World, journal: Any, source: object, options: CampaignOptions | None = None) -> CampaignStream:
     """Return a campaign with this journal; resumed if the journal holds a campaign."""
-    resumed = isinstance(journal, MemoryJournal) and journal.state.started is not None
+    resumed = isinstance(journal, MemoryJournal | DurableMemory) and journal.state.started is not None
     return CampaignStream(
         CampaignRequest(world.client._campaign_deps, source, options, lambda: journal, resumed=resumed)
     )
+
+
+def store(journal: DurableMemory, *entries: JournalEntry) -> None:
+    """Store entries of an earlier run in one transaction."""
+    journal.store(entries)
+    assert journal.state.runs <= 1  # each entry follows from the earlier ones
 
 
 def words_by_pair(state: SandboxState) -> dict[str | None, list[str | None]]:
@@ -139,7 +145,7 @@ def test_row_never_sent_supersedes_no_other(later: str, judged: bool) -> None:
     first, now = live(lambda: World(state=state, fault=lost_at_first), survivor, rows, CampaignOptions("hold"))
     assert sum(result.outcome is Outcome.UNKNOWN for result in first.results) == 500
     if judged:
-        survivor.state.apply(OperatorDecided(1, applied=False, at=BASE))
+        store(survivor, OperatorDecided(1, applied=False, at=BASE))
     options = CampaignOptions("hold" if judged else "resend")
     second, _ = live(lambda: World(state=state), survivor, rows, options, start=now + 1)
     assert [result.outcome for result in second.results] == [Outcome.DELIVERED] * 500
@@ -154,15 +160,14 @@ def test_newer_outcome_supersedes_the_older_one() -> None:
     assert words_by_pair(state)[record(1).receiver] == ["The newer word"]
 
 
-async def three_searches(journal: MemoryJournal, world: World, rows: list[CallRecord]) -> None:
+def three_searches(journal: DurableMemory, world: World, rows: list[CallRecord]) -> None:
     """Journal three rejected batches of three; of each, two records were pushed and one is not sent yet."""
-    await journal.open(is_new=True)
     options = attrs.asdict(CampaignOptions())
-    await journal.write(CampaignStarted(BASE, "1", world.state.settings.client_account_id, "v2", options, None, SALT))
-    await journal.write(RunStarted(BASE, 1))
-    alone = 3
-    for seq in (1, 2, 3):
-        numbers = tuple(range(3 * seq - 2, 3 * seq + 1))
+    store(journal, CampaignStarted(BASE, "1", world.state.settings.client_account_id, "v2", options, None, SALT))
+    store(journal, RunStarted(BASE, 1))
+    for group in range(3):
+        seq = alone = 4 * group + 1
+        numbers = tuple(range(3 * group + 1, 3 * group + 4))
         fingerprints = RowFingerprints(SALT).of(rows[numbers[0] - 1 : numbers[-1]])
         story: list[JournalEntry] = [
             BatchPlanned(seq, numbers),
@@ -176,15 +181,14 @@ async def three_searches(journal: MemoryJournal, world: World, rows: list[CallRe
             if number != numbers[-1]:
                 story += [AttemptStarted(alone, 1, "t", BASE), AttemptEnded(alone, 1, "accepted", BASE)]
                 story.append(RowsSettled((number,), Outcome.DELIVERED, None, alone, attempts=2))
-        await journal.write(*story)
-    await journal.aclose()
+        store(journal, *story)
 
 
 def test_last_bad_records_of_isolation_do_not_stop_a_resumed_run() -> None:
     async def main() -> None:
-        world, journal = World(), MemoryJournal(resumable=True)
+        world, journal = World(), DurableMemory()
         rows = [record(number, label_id=STRANGE if number in (3, 6, 9) else LABEL) for number in range(1, 40)]
-        await three_searches(journal, world, rows)
+        three_searches(journal, world, rows)
         stream = stream_of(world, journal, rows)
         async with world.client, stream:
             results = [result async for result in stream]
@@ -213,12 +217,18 @@ def test_journal_is_released_if_its_last_write_fails(tmp_path: Path) -> None:
         pass
 
     async def main() -> None:
-        world, path = World(), tmp_path / "j.db"
-        stream = stream_of(world, SqliteJournal(path, factory=Disk), [record(1)])
+        world, path, may_end = World(), tmp_path / "j.db", asyncio.Event()
+
+        async def rows() -> AsyncIterator[CallRecord]:
+            yield record(1)
+            await may_end.wait()
+
+        stream = stream_of(world, SqliteJournal(path, factory=Disk), rows())
         async with world.client:
             async with stream:
                 assert len(await stream.next_results()) == 1
                 Disk.fails_at = Disk.transactions + 1
+                may_end.set()
                 with pytest.raises(JournalError, match="disk is full"):
                     await stream.next_results()
             assert not (tmp_path / "j.db.lock").exists()
@@ -228,19 +238,28 @@ def test_journal_is_released_if_its_last_write_fails(tmp_path: Path) -> None:
     run_virtual(main)
 
 
-class Stuck(Survivor):
+class Stuck(DurableMemory):
     """Journal whose disk does not answer while `stuck` is set."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stuck = False
         self.waits = asyncio.Event()
+        self._unanswered: list[asyncio.Future[None]] = []
 
-    async def write(self, *entries: JournalEntry) -> None:
-        await super().write(*entries)
-        if self.stuck and any(isinstance(entry, BatchAbandoned) for entry in entries):
-            self.waits.set()
-            await asyncio.Event().wait()
+    def append(self, entries: Sequence[JournalEntry], changed: Iterable[CampaignBatch]) -> asyncio.Future[None] | None:
+        super().append(entries, changed)
+        if not self.stuck:
+            return None
+        self.waits.set()
+        self._unanswered.append(asyncio.get_running_loop().create_future())
+        return self._unanswered[-1]
+
+    def go_on(self) -> None:
+        """Let the disk answer everything."""
+        self.stuck = False
+        for write in self._unanswered:
+            write.set_result(None)
 
 
 def test_resume_cancelled_while_restoring_releases_journal_and_source() -> None:
@@ -260,11 +279,10 @@ def test_resume_cancelled_while_restoring_releases_journal_and_source() -> None:
             async with asyncio.timeout(5):
                 async for _ in first:
                     break
-        standing = journal.state
-        lost = next(batch for batch in standing.open if batch.state in ("planned", "abandoned"))
+        lost = next(batch for batch in journal.state.open if batch.state in ("planned", "abandoned"))
         if lost.state == "abandoned":
-            standing.apply(OperatorDecided(lost.seq, applied=False, at=BASE))
-        standing.apply(AttemptStarted(lost.seq, lost.attempts + 1, "t", BASE))  # and the process dies
+            store(journal, OperatorDecided(lost.seq, applied=False, at=BASE))
+        store(journal, AttemptStarted(lost.seq, lost.attempts + 1, "t", BASE))  # and the process dies
         closed.clear()
         journal.stuck = True
         again = World()
@@ -273,6 +291,9 @@ def test_resume_cancelled_while_restoring_releases_journal_and_source() -> None:
             entering = asyncio.create_task(stream.__aenter__())
             await journal.waits.wait()
             entering.cancel()
+            await asyncio.sleep(5.0)
+            assert not entering.done()  # what was handed over is written
+            journal.go_on()
             with pytest.raises(asyncio.CancelledError):
                 await entering
         assert not journal._is_open
@@ -426,31 +447,34 @@ def test_oversized_batch_of_a_stopped_run_is_bisected_by_the_next(monkeypatch: p
     assert [result.outcome for result in second.results] == [Outcome.DELIVERED] * 500
 
 
-async def two_searches(journal: MemoryJournal, world: World, rows: list[CallRecord]) -> None:
+def two_searches(journal: DurableMemory, world: World, rows: list[CallRecord]) -> None:
     """Journal two rejected batches of the same pairs.
 
     A part of the first was abandoned, so the second was split as well. Now the operator decides that the part was not
     applied.
     """
-    await journal.open(is_new=True)
     options = attrs.asdict(CampaignOptions())
-    await journal.write(CampaignStarted(BASE, "1", world.state.settings.client_account_id, "v2", options, None, SALT))
-    await journal.write(RunStarted(BASE, 1))
+    store(journal, CampaignStarted(BASE, "1", world.state.settings.client_account_id, "v2", options, None, SALT))
+    store(journal, RunStarted(BASE, 1))
     for seq, numbers in ((1, (1, 2)), (2, (3, 4))):
         fingerprints = RowFingerprints(SALT).of([rows[number - 1] for number in numbers])
         refused = AttemptEnded(seq, 1, "rejected", BASE, reason="label_id is not accepted")
-        await journal.write(
+        store(
+            journal,
             BatchPlanned(seq, numbers),
             RowsRead(SourcePosition(numbers[-1], 0, 0), fingerprints),
             AttemptStarted(seq, 1, "t", BASE),
             refused,
         )
-    await journal.write(
-        BatchPlanned(3, (1, 2), 1), AttemptStarted(3, 1, "t", BASE), AttemptEnded(3, 1, "lost", BASE), BatchAbandoned(3)
+    store(
+        journal,
+        BatchPlanned(3, (1, 2), 1),
+        AttemptStarted(3, 1, "t", BASE),
+        AttemptEnded(3, 1, "lost", BASE),
+        BatchAbandoned(3),
     )
-    await journal.write(BatchPlanned(4, (3, 4), 2))
-    await journal.write(OperatorDecided(3, applied=False, at=BASE))
-    await journal.aclose()
+    store(journal, BatchPlanned(4, (3, 4), 2))
+    store(journal, OperatorDecided(3, applied=False, at=BASE))
 
 
 def test_parts_of_two_isolated_batches_keep_their_pair_order() -> None:
@@ -460,9 +484,9 @@ def test_parts_of_two_isolated_batches_keep_their_pair_order() -> None:
         return next(throttled, None) if request.call == "submit" else None
 
     async def main() -> None:
-        world, journal = World(fault=fault), MemoryJournal(resumable=True)
+        world, journal = World(fault=fault), DurableMemory()
         rows = [record(number, reason=f"Word {call} of two") for call in "12" for number in (1, 2)]
-        await two_searches(journal, world, rows)
+        two_searches(journal, world, rows)
         stream = stream_of(world, journal, rows)
         async with world.client, stream:
             assert {result.outcome async for result in stream} == {Outcome.DELIVERED}
@@ -481,7 +505,7 @@ def test_older_record_never_overwrites_a_newer_one_on_resume(given_again: bool, 
     first, now = live(lambda: World(state=state, fault=lost_at_first), survivor, rows, hold)
     assert first.stream.summary.unknown == 500
     if judged:
-        survivor.state.apply(OperatorDecided(1, False, BASE + now))
+        store(survivor, OperatorDecided(1, False, BASE + now))
     source = rows if given_again else None
     second, _ = live(lambda: World(state=state), survivor, source, hold if judged else resend, start=now + 1)
     assert words_by_pair(state)[record(1).receiver] == ["The newer word"]

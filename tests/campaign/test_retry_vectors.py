@@ -42,7 +42,8 @@ async def play(case: CampaignCase) -> None:
     def rule(request: Request, now: float) -> End:
         return ends[request.call].popleft() if ends[request.call] else None
 
-    world, gateway = world_behind(rule, latency=(0.0, 0.0), max_tokens=1)
+    # Not zero: a token that is made at the moment of a refusal would count as older.
+    world, gateway = world_behind(rule, latency=(0.0005, 0.0005), max_tokens=1)
     gateway.latency = 0.0
     parts, dice = world.client._shared, HighestRandom()
     parts.rng = parts.executor.rng = parts.pool._state.rng = dice

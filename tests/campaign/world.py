@@ -33,7 +33,7 @@ from truecaller_async import (
 )
 from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.options import Credentials
-from truecaller_async.ports import Write
+from truecaller_async.ports import Observer, Write
 from truecaller_async.resources import ClientSettings
 from truecaller_async.sandbox import SandboxSettings, SandboxState
 from truecaller_async.tokens import MemoryTokenStore
@@ -82,13 +82,13 @@ class SandboxTransport:
         if self.dead:
             raise NotSent("the process is dead")
         token = request.token.reveal() if request.token is not None else ""
-        self.sent.append((asyncio.get_running_loop().time(), token, request.call))
         self.counts[request.call] += 1
         # Timers that end at the same time fire in any order.
         in_order = 1e-9 * (self.counts.total() % 1000) if any(self.latency) else 0.0
         wrong = self.fault(request, self.counts[request.call], self.rng) if self.fault is not None else None
         if wrong == "not_sent":
             raise NotSent("the network is unreachable")
+        self.sent.append((asyncio.get_running_loop().time(), token, request.call))
         await asyncio.sleep(self.rng.uniform(*self.latency) + in_order)
         if (invented := _gateway_answer(wrong)) is not None:
             return invented
@@ -154,6 +154,7 @@ class World:
         fault: Fault | None = None,
         retry: RetryPolicy | None = None,
         state: SandboxState | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.state = state or SandboxState(settings or SandboxSettings(limits=limits or Limits.documented()))
         self.transport = SandboxTransport(self.state, Random(seed), latency, fault)
@@ -165,7 +166,7 @@ class World:
             self.transport,
             MemoryTokenStore(),
             PoolSettings(limits or known.limits, max_tokens),
-            Environment(VirtualClock(), Random(seed + 1), StrictObserver()),
+            Environment(VirtualClock(), Random(seed + 1), observer or StrictObserver()),
         )
         self.client = TruecallerClient._from_parts(client_settings, shared)
 
@@ -181,6 +182,8 @@ class World:
                     results.append(result)  # noqa: PERF401 - kept one by one, for the case that the stream raises
             except Exception as error:  # noqa: BLE001 - whatever it was, the test looks at it
                 fault = error
+        assert stream._run is not None
+        assert not stream._run.progress.swept, "rows were left over until the end of the run"
         return results, stream.summary, fault
 
 

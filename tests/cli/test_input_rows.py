@@ -10,7 +10,8 @@ import pytest
 
 from truecaller_async.cli.campaign.input_rows import InputRows, InvalidRowPrinter
 from truecaller_async.errors import ConfigError
-from truecaller_async.models import Outcome, RecordResult, Row, SourcePosition
+from truecaller_async.models import Outcome, RecordResult, Row
+from truecaller_async.models.journal_entries import SourcePosition
 from truecaller_async.sources import ColumnDefaults, CsvSource, RowReader, open_source, read_csv
 
 

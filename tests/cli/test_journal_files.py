@@ -7,11 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.journal.storing import store
 from truecaller_async.campaign.core.campaign_state import CampaignState
 from truecaller_async.cli.campaign import journal_files
 from truecaller_async.errors import ConfigError, JournalError
 from truecaller_async.journal import SqliteJournal
-from truecaller_async.models import CampaignStarted, NoteAdded, RunStarted, SourceDescriptor, SourceEnded
+from truecaller_async.models.journal_entries import (
+    CampaignStarted,
+    NoteAdded,
+    RunStarted,
+    SourceDescriptor,
+    SourceEnded,
+)
 
 AT = 1_763_740_800.0
 ALL_NAMES = ("a.db", "a.db-wal", "a.db-shm", "a.db.lock", "a.db.mine")
@@ -23,9 +30,9 @@ def started(source: SourceDescriptor | None = None) -> CampaignStarted:
 
 async def create_journal(path: Path, *entries: CampaignStarted | RunStarted | NoteAdded | SourceEnded) -> Path:
     journal = SqliteJournal(path)
-    await journal.open(is_new=True)
+    state = await journal.open(is_new=True)
     if entries:
-        await journal.write(*entries)
+        await store(journal, state, *entries)
     await journal.aclose()
     return path
 

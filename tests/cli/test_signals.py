@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from truecaller_async.campaign.signals import signal_handlers, stop_on_signals
+from truecaller_async.cli.signals import signal_handlers, stop_on_signals
 
 
 class Stream:

@@ -13,15 +13,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.journal.entry_generator import STARTED, EntryGenerator, comparable, entry_generators
+from tests.journal.storing import store
 from truecaller_async.campaign.core.batch_state import BatchState
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal import MemoryJournal, SqliteJournal
-from truecaller_async.models import (
+from truecaller_async.models import Outcome
+from truecaller_async.models.journal_entries import (
     AttemptEnded,
     AttemptStarted,
     BatchPlanned,
+    BatchReleased,
     JournalEntry,
-    Outcome,
+    NoteAdded,
     RowsRead,
     RowsSettled,
     RunStarted,
@@ -78,7 +81,7 @@ async def test_batch_life_is_written_entry_by_entry(new_journal: JournalFactory)
     journal = new_journal()
     state = await journal.open(is_new=True)
     for entry in LIFE:
-        await journal.write(entry)
+        await store(journal, state, entry)
     assert state.outcome_counts() == {Outcome.DELIVERED: 1, Outcome.FAILED: 1}
     await journal.aclose()
 
@@ -86,8 +89,8 @@ async def test_batch_life_is_written_entry_by_entry(new_journal: JournalFactory)
 async def test_several_entries_are_one_write_and_no_entries_are_no_write(new_journal: JournalFactory) -> None:
     journal = new_journal()
     state = await journal.open(is_new=True)
-    await journal.write(*LIFE)
-    await journal.write()
+    await store(journal, state, *LIFE)
+    await store(journal, state)
     assert state.position == READ.position
     assert state.batches == {}
     await journal.aclose()
@@ -95,23 +98,23 @@ async def test_several_entries_are_one_write_and_no_entries_are_no_write(new_jou
 
 async def test_closed_journal_resumes_at_the_same_state(new_journal: JournalFactory) -> None:
     journal = new_journal()
-    await journal.open(is_new=True)
-    await journal.write(*LIFE[:-2], DELIVERED)
+    state = await journal.open(is_new=True)
+    await store(journal, state, *LIFE[:-2], DELIVERED)
     await journal.aclose()
     journal = new_journal()
     state = await journal.open(is_new=False)
     (batch,) = state.open
     assert (batch.state, batch.batch_id, list(batch.open_rows)) == (BatchState.ACCEPTED, "b-1", [2])
     assert state.started == STARTED
-    await journal.write(FAILED)
+    await store(journal, state, FAILED)
     assert state.outcome_counts() == {Outcome.DELIVERED: 1, Outcome.FAILED: 1}
     await journal.aclose()
 
 
 async def test_journal_with_a_campaign_cannot_be_started_again(new_journal: JournalFactory) -> None:
     journal = new_journal()
-    await journal.open(is_new=True)
-    await journal.write(STARTED)
+    state = await journal.open(is_new=True)
+    await store(journal, state, STARTED)
     await journal.aclose()
     with pytest.raises(JournalError, match="Resume"):
         await new_journal().open(is_new=True)
@@ -134,32 +137,47 @@ async def test_journal_without_a_campaign_cannot_be_resumed(new_journal: Journal
 
 async def test_open_journal_is_busy_and_stays_open(new_journal: JournalFactory) -> None:
     journal = new_journal()
-    await journal.open(is_new=True)
-    await journal.write(STARTED)
+    state = await journal.open(is_new=True)
+    await store(journal, state, STARTED)
     for is_new in (True, False):
         with pytest.raises(JournalBusy):
             await new_journal().open(is_new=is_new)
-    await journal.write(RunStarted(1.0, 1))
+    await store(journal, state, RunStarted(1.0, 1))
     await journal.aclose()
 
 
 @pytest.mark.parametrize("entries", [[ATTEMPT], [ENDED], [PLANNED, ENDED], [PLANNED, ATTEMPT, ENDED, ENDED]])
-async def test_impossible_entry_is_refused_and_nothing_is_written_after_it(
+async def test_entry_that_the_state_refuses_never_reaches_the_journal(
     new_journal: JournalFactory, entries: list[JournalEntry]
 ) -> None:
     journal = new_journal()
-    await journal.open(is_new=True)
+    state = await journal.open(is_new=True)
+    await store(journal, state, STARTED)
     with pytest.raises(JournalError):
-        await journal.write(*entries)
-    with pytest.raises(JournalError):
-        await journal.write(PLANNED)
+        await store(journal, state, *entries)
     await journal.aclose()
+    assert (await new_journal().open(is_new=False)).started == STARTED
+
+
+async def test_released_batch_is_open_again_in_the_next_run(new_journal: JournalFactory) -> None:
+    journal = new_journal()
+    state = await journal.open(is_new=True)
+    await store(journal, state, STARTED, PLANNED, READ)
+    await store(journal, state, BatchReleased(1, Outcome.UNSENT, "stopped"), NoteAdded("n", "stopped"))
+    assert state.run.provisional == {Outcome.UNSENT: 2}
+    await journal.aclose()
+    journal = new_journal()
+    state = await journal.open(is_new=False)
+    await store(journal, state, RunStarted(9.0, 1))
+    assert state.notes == {"n": "stopped"}
+    assert not state.batch(1).released
+    assert not state.run.provisional
 
 
 async def test_concurrent_writes_keep_the_order_of_the_calls(new_journal: JournalFactory) -> None:
     journal = new_journal()
-    await journal.open(is_new=True)
-    await asyncio.gather(*(journal.write(entry) for entry in LIFE))
+    state = await journal.open(is_new=True)
+    await asyncio.gather(*(store(journal, state, entry) for entry in LIFE))
     await journal.aclose()
     state = await new_journal().open(is_new=False)
     assert state.outcome_counts() == {Outcome.DELIVERED: 1, Outcome.FAILED: 1}
@@ -167,12 +185,12 @@ async def test_concurrent_writes_keep_the_order_of_the_calls(new_journal: Journa
 
 async def test_cancelled_write_loses_nothing(new_journal: JournalFactory) -> None:
     journal = new_journal()
-    await journal.open(is_new=True)
-    await journal.write(STARTED)
-    waiter = asyncio.create_task(journal.write(PLANNED, READ))
+    state = await journal.open(is_new=True)
+    await store(journal, state, STARTED)
+    waiter = asyncio.create_task(store(journal, state, PLANNED, READ))
     await asyncio.sleep(0)
     waiter.cancel()
-    await journal.write(ATTEMPT)
+    await store(journal, state, ATTEMPT)
     await asyncio.wait([waiter])
     await journal.aclose()
     state = await new_journal().open(is_new=False)
@@ -181,23 +199,23 @@ async def test_cancelled_write_loses_nothing(new_journal: JournalFactory) -> Non
 
 async def test_close_waits_for_pending_writes_and_may_be_repeated(new_journal: JournalFactory) -> None:
     journal = new_journal()
-    await journal.open(is_new=True)
-    writes = [asyncio.create_task(journal.write(entry)) for entry in LIFE]
+    state = await journal.open(is_new=True)
+    writes = [asyncio.create_task(store(journal, state, entry)) for entry in LIFE]
     await asyncio.sleep(0)
     await journal.aclose()
     await asyncio.gather(*writes)
     await journal.aclose()
     with pytest.raises(JournalError, match="closed"):
-        await journal.write(PLANNED)
+        await store(journal, state, NoteAdded("n", "late"))
 
 
 async def test_read_back_entries_come_in_chunks(new_journal: JournalFactory) -> None:
     journal = new_journal()
-    await journal.open(is_new=True)
+    state = await journal.open(is_new=True)
     reads = [RowsRead(SourcePosition(row, row + 1, 30 * row), b"p" * row) for row in (2, 3, 7)]
-    await journal.write(STARTED)
+    await store(journal, state, STARTED)
     for seq, rows in enumerate([(1, 2), (3,), (4, 5, 6, 7)]):
-        await journal.write(BatchPlanned(seq + 1, rows), reads[seq])
+        await store(journal, state, BatchPlanned(seq + 1, rows), reads[seq])
     assert list(await journal.read_blocks(0, 2)) == reads[:2]
     assert list(await journal.read_blocks(2, 9)) == reads[1:]
     assert list(await journal.read_blocks(7, 9)) == []
@@ -215,9 +233,13 @@ def test_resume_after_any_interrupted_prefix_starts_at_its_state(
         for step in range(steps):
             async with aclosing(new_journal()) as journal:
                 state = await journal.open(is_new=not step)
-                await journal.write(*generator.transaction())
-                assert comparable(state) == comparable(generator.state)
+                await store(journal, state, *(generator.restart() if step else generator.transaction()))
+                assert comparable(state, with_run=True) == comparable(generator.state, with_run=True)
+                for _ in range(generator.rng.randint(0, 3)):
+                    await store(journal, state, *generator.transaction())
+                assert comparable(state, with_run=True) == comparable(generator.state, with_run=True)
         async with aclosing(new_journal()) as journal:
-            assert comparable(await journal.open(is_new=False)) == comparable(generator.state)
+            state = await journal.open(is_new=False)
+            assert comparable(state) == comparable(generator.state)
 
     asyncio.run(write_steps())

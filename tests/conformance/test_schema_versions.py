@@ -16,6 +16,7 @@ from typing import TypeAlias
 import pytest
 
 from tests.journal.entry_generator import STARTED
+from tests.journal.storing import store
 from truecaller_async.errors import ConfigError, JournalError
 from truecaller_async.journal import SqliteJournal
 from truecaller_async.journal.schema import VERSION as JOURNAL_VERSION
@@ -32,7 +33,7 @@ async def use_journal(path: Path) -> None:
     journal = SqliteJournal(path)
     state = await journal.open(is_new=not path.exists())
     if state.started is None:
-        await journal.write(STARTED)
+        await store(journal, state, STARTED)
     await journal.aclose()
 
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from functools import partial
 
-from truecaller_async.campaign import run
-from truecaller_async.campaign.core.chunker import Chunker
+from truecaller_async.campaign import intake
+from truecaller_async.campaign.rows.chunker import Chunker
 from truecaller_async.cli.commands import campaign_run
 from truecaller_async.options import CampaignOptions, PollPolicy
 
 
 def make_batches_small(size: int) -> None:
     """Make batches of `size` records in this process."""
-    setattr(run, "Chunker", partial(Chunker, size))  # noqa: B010 - for mypy the name is a class
+    setattr(intake, "Chunker", partial(Chunker, size))  # noqa: B010 - for mypy the name is a class
 
 
 def make_polls_frequent(first: float, cap: float, max_unresolved: int) -> None:

@@ -17,8 +17,8 @@ from tests.campaign.crashing import Survivor
 from tests.campaign.world import World, applications, records
 from tests.hostile_process.turns import Turns, make_batches_small
 from truecaller_async import CampaignOptions, CampaignStream, PollPolicy, Summary
-from truecaller_async.campaign.signals import SignalStop
-from truecaller_async.campaign.start import CampaignRequest
+from truecaller_async.campaign.startup.start import CampaignRequest
+from truecaller_async.cli.signals import SignalStop
 
 ROWS = 24
 BATCH = 5

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.virtual import SwiftLoop
-from truecaller_async.campaign import run
-from truecaller_async.campaign.core.chunker import Chunker
+from truecaller_async.campaign import intake
+from truecaller_async.campaign.rows.chunker import Chunker
 
 
 class Turns(SwiftLoop):
@@ -41,4 +41,4 @@ class Turns(SwiftLoop):
 
 def make_batches_small(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Limit batches to `size` records, so that a short campaign has many."""
-    monkeypatch.setattr(run, "Chunker", partial(Chunker, size))
+    monkeypatch.setattr(intake, "Chunker", partial(Chunker, size))

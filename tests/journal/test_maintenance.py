@@ -17,7 +17,8 @@ from truecaller_async.journal import maintenance
 from truecaller_async.journal.handle import open_handle
 from truecaller_async.journal.maintenance import decide, purge
 from truecaller_async.journal.reader import JournalReader
-from truecaller_async.models import (
+from truecaller_async.models import Outcome
+from truecaller_async.models.journal_entries import (
     AttemptEnded,
     AttemptStarted,
     BatchAbandoned,
@@ -25,7 +26,6 @@ from truecaller_async.models import (
     CostReported,
     JournalEntry,
     NoteAdded,
-    Outcome,
     RowsRead,
     RowsSettled,
     RunStarted,
@@ -35,7 +35,8 @@ from truecaller_async.models import (
 
 AMBIGUOUS: tuple[tuple[JournalEntry, ...], ...] = ()
 ABANDONED: tuple[tuple[JournalEntry, ...], ...] = ((BatchAbandoned(2),),)
-IN_FLIGHT: tuple[tuple[JournalEntry, ...], ...] = ((AttemptStarted(2, 2, TOKEN, 14.0),),)
+RESEND = RunStarted(13.5, 7, "resend", 2)
+IN_FLIGHT: tuple[tuple[JournalEntry, ...], ...] = ((RESEND, AttemptStarted(2, 2, TOKEN, 14.0)),)
 
 
 @pytest.fixture
@@ -80,8 +81,8 @@ def test_resend_after_a_negative_decision_is_flagged(path: Path) -> None:
     written(path, *CAMPAIGN).close()
     decide(path, 2, False, 20.0)
     handle = open_handle(path, is_new=False)
-    handle.commit(handle.statements.build((AttemptStarted(2, 2, TOKEN, 21.0),)))
-    handle.commit(handle.statements.build((AttemptEnded(2, 2, "accepted", 22.0, "b-2"),)))
+    handle.record((AttemptStarted(2, 2, TOKEN, 21.0),))
+    handle.record((AttemptEnded(2, 2, "accepted", 22.0, "b-2"),))
     handle.close()
     with JournalReader(path) as reader:
         assert {(one.batch_id, one.possibly_duplicated) for one in reader.row_outcomes() if one.seq == 2} == {
@@ -173,9 +174,9 @@ def test_purge_leaves_no_byte_of_ten_thousand_receivers(path: Path) -> None:
             BatchPlanned(number + 1, rows, payload=payload),
             RowsRead(SourcePosition(rows[-1], 0, 0), rng.randbytes(509)),
         )
-        handle.commit(handle.statements.build(planned))
+        handle.record(planned)
     refused = f"receiver {receivers[0].decode()} is bad"
-    handle.commit(handle.statements.build((RowsSettled(tuple(range(1, 501)), Outcome.FAILED, refused, 1),)))
+    handle.record((RowsSettled(tuple(range(1, 501)), Outcome.FAILED, refused, 1),))
     handle.close()
     before = all_bytes(path)
     assert [payload[40:60] in before for payload in payloads] == [False] + 19 * [True]
@@ -217,7 +218,7 @@ def test_bytes_that_may_remain_after_a_purge_are_reported(path: Path) -> None:
 
 
 def test_decided_batch_sent_twice_is_reported_as_duplicate(path: Path) -> None:
-    again = ((AttemptStarted(2, 2, TOKEN, 14.0),), (AttemptEnded(2, 2, "lost", 15.0),))
+    again = ((RESEND, AttemptStarted(2, 2, TOKEN, 14.0)), (AttemptEnded(2, 2, "lost", 15.0),))
     written(path, *CAMPAIGN, *again).close()
     decide(path, 2, True, 20.0)
     with JournalReader(path) as reader:

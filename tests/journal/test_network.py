@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.journal.entry_generator import STARTED, comparable
+from tests.journal.storing import store
 from tests.journal.test_reader import CAMPAIGN, written
 from tests.journal.test_sqlite import CHILD, is_sound
 from truecaller_async.errors import JournalBusy, JournalError
@@ -25,7 +26,7 @@ from truecaller_async.journal.handle import JournalHandle, open_handle
 from truecaller_async.journal.lock import holder, lock_file
 from truecaller_async.journal.maintenance import decide, purge
 from truecaller_async.journal.reader import JournalReader
-from truecaller_async.models import BatchPlanned, NoteAdded, RowsRead, SourcePosition
+from truecaller_async.models.journal_entries import BatchPlanned, NoteAdded, RowsRead, SourcePosition
 from truecaller_async.storage import filesystem
 
 ON_NFS = "1 1 0:1 / / rw,relatime shared:1 - nfs4 server:/export rw,vers=4.2\n"
@@ -63,9 +64,9 @@ async def test_network_journal_uses_no_write_ahead_log_and_warns_once(
 ) -> None:
     caplog.set_level(logging.INFO, "truecaller_async")
     journal = SqliteJournal(path)
-    await journal.open(is_new=True)
-    await journal.write(STARTED, BatchPlanned(1, (1, 2)), RowsRead(SourcePosition(2, 3, 60)))
-    await journal.write(NoteAdded("n", "v"))
+    state = await journal.open(is_new=True)
+    await store(journal, state, STARTED, BatchPlanned(1, (1, 2)), RowsRead(SourcePosition(2, 3, 60)))
+    await store(journal, state, NoteAdded("n", "v"))
     assert beside(path) == [".lock"]
     await journal.aclose()
     (record,) = caplog.records
@@ -103,7 +104,7 @@ def test_journal_can_move_between_local_and_network_disk(path: Path, table: Path
         table.write_text(text)
         handle = open_handle(path, is_new=False)
         assert handle.db.execute("PRAGMA journal_mode").fetchone() == (mode,)
-        handle.commit(handle.statements.build((NoteAdded(mode, "seen"),)))
+        handle.record((NoteAdded(mode, "seen"),))
         handle.close()
     with JournalReader(path) as reader:
         assert reader.state().notes == {"wal": "seen", "delete": "seen"}

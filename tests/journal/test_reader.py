@@ -13,13 +13,13 @@ from truecaller_async.campaign.core.batch_state import BatchState
 from truecaller_async.errors import JournalError
 from truecaller_async.journal.handle import JournalHandle, open_handle
 from truecaller_async.journal.reader import DecidableBatch, JournaledAttempt, JournalReader, RowOutcome
-from truecaller_async.models import (
+from truecaller_async.models import Outcome
+from truecaller_async.models.journal_entries import (
     AttemptEnded,
     AttemptStarted,
     BatchAbandoned,
     BatchPlanned,
     JournalEntry,
-    Outcome,
     RowsRead,
     RowsSettled,
     SourcePosition,
@@ -49,7 +49,7 @@ CAMPAIGN = (
 def written(path: Path, *transactions: tuple[JournalEntry, ...]) -> JournalHandle:
     handle = open_handle(path, is_new=True)
     for entries in transactions:
-        handle.commit(handle.statements.build(entries))
+        handle.record(entries)
     return handle
 
 
@@ -78,7 +78,7 @@ def test_reader_works_while_a_run_writes(path: Path, running: JournalHandle) -> 
         }
         outcomes = reader.row_outcomes()
         assert next(outcomes).row == 1
-        running.commit(running.statements.build((RowsSettled((7,), Outcome.EXPIRED, "too late", 3),)))
+        running.record((RowsSettled((7,), Outcome.EXPIRED, "too late", 3),))
         assert reader.state().outcomes[Outcome.EXPIRED] == 1
         assert [one.row for one in outcomes] == [2, 3, 4, 5, 6, 7]
 
@@ -114,7 +114,7 @@ def test_attempts_have_times_token_and_error(path: Path) -> None:
 
 
 def test_batch_in_flight_can_be_decided_only_without_an_active_run(path: Path, running: JournalHandle) -> None:
-    running.commit(running.statements.build((BatchAbandoned(2), AttemptStarted(3, 1, TOKEN, 14.0))))
+    running.record((BatchAbandoned(2), AttemptStarted(3, 1, TOKEN, 14.0)))
     lost = JournaledAttempt(2, 1, 12.0, TOKEN, "lost", 13.0, "ResponseLost")
     abandoned = DecidableBatch(2, 5, 2, BatchState.ABANDONED, (lost,))
     with JournalReader(path) as reader:
@@ -178,7 +178,7 @@ def test_row_settled_before_its_batch_was_accepted_has_no_batch_id(path: Path) -
     with JournalReader(path) as reader:
         assert [outcome.batch_id for outcome in reader.row_outcomes()] == ["b-1", None, "b-1"]
     handle = open_handle(path, is_new=False)
-    handle.commit(handle.statements.build((RowsSettled((1, 3), Outcome.DELIVERED, None, 1, attempts=1),)))
+    handle.record((RowsSettled((1, 3), Outcome.DELIVERED, None, 1, attempts=1),))
     handle.close()
     with JournalReader(path) as reader:
         assert [outcome.batch_id for outcome in reader.row_outcomes()] == ["b-1", None, "b-1"]

@@ -20,14 +20,16 @@ from typing import Any
 import pytest
 
 from tests.journal.entry_generator import STARTED
+from tests.journal.storing import store
 from truecaller_async.campaign.core.batch_state import BatchState
+from truecaller_async.campaign.core.campaign_state import CampaignState
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal import SqliteJournal
 from truecaller_async.journal.lock import LOCK_ATTEMPTS_MAX, JournalLock, holder, lock_file
 from truecaller_async.journal.migrations import OLDEST_VERSION
 from truecaller_async.journal.reader import JournalReader
 from truecaller_async.journal.schema import VERSION
-from truecaller_async.models import BatchPlanned, NoteAdded, RowsRead, SourcePosition
+from truecaller_async.models.journal_entries import BatchPlanned, NoteAdded, RowsRead, SourcePosition
 
 PLANNED = (BatchPlanned(1, (1, 2)), RowsRead(SourcePosition(2, 3, 60), b"fingerprints"))
 
@@ -37,11 +39,18 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "campaign.db"
 
 
-async def written(path: Path) -> SqliteJournal:
+async def written(path: Path) -> tuple[SqliteJournal, CampaignState]:
+    """Write a campaign; return its open journal and its state."""
     journal = SqliteJournal(path)
-    await journal.open(is_new=True)
-    await journal.write(STARTED, *PLANNED)
-    return journal
+    state = await journal.open(is_new=True)
+    await store(journal, state, STARTED, *PLANNED)
+    return journal, state
+
+
+async def write_closed(path: Path) -> None:
+    """Write a campaign and close its journal."""
+    journal, _ = await written(path)
+    await journal.aclose()
 
 
 def is_sound(path: Path) -> bool:
@@ -59,7 +68,7 @@ def threads() -> set[str]:
 
 async def test_journal_is_private_and_leaves_one_file(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "campaign.db"
-    journal = await written(path)
+    journal, _ = await written(path)
     assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}
     assert path.parent.stat().st_mode & 0o777 == 0o700
     await journal.aclose()
@@ -69,7 +78,7 @@ async def test_journal_is_private_and_leaves_one_file(tmp_path: Path) -> None:
 
 
 async def test_commit_is_on_disk_before_the_write_returns(path: Path) -> None:
-    journal = await written(path)
+    journal, _ = await written(path)
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as other:
         assert other.execute("SELECT count(*) FROM batch").fetchone() == (1,)
     assert journal._writer is not None
@@ -102,25 +111,25 @@ def empty_foreign(path: Path) -> None:
 
 
 def newer(path: Path) -> None:
-    asyncio.run(_closed(path))
+    asyncio.run(write_closed(path))
     with closing(sqlite3.connect(path)) as db:
         db.execute(f"PRAGMA user_version = {VERSION + 1}")
 
 
 def older(path: Path) -> None:
-    asyncio.run(_closed(path))
+    asyncio.run(write_closed(path))
     with closing(sqlite3.connect(path)) as db:
         db.execute(f"PRAGMA user_version = {OLDEST_VERSION - 1}")
 
 
 def cut(path: Path) -> None:
-    asyncio.run(_closed(path))
+    asyncio.run(write_closed(path))
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size // 2)
 
 
 def flipped(path: Path) -> None:
-    asyncio.run(_closed(path))
+    asyncio.run(write_closed(path))
     data = bytearray(path.read_bytes())
     for at in range(4096, len(data), 4096):
         data[at : at + 16] = b"\xff" * 16
@@ -128,13 +137,9 @@ def flipped(path: Path) -> None:
 
 
 def wrong_totals(path: Path) -> None:
-    asyncio.run(_closed(path))
+    asyncio.run(write_closed(path))
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE campaign SET totals = x'7b7d'")
-
-
-async def _closed(path: Path) -> None:
-    await (await written(path)).aclose()
 
 
 UNUSABLE_FILES = [
@@ -197,12 +202,12 @@ async def test_empty_file_can_be_started_and_not_resumed(path: Path) -> None:
     with pytest.raises(JournalError):
         await SqliteJournal(path).open(is_new=False)
     assert path.read_bytes() == b""
-    await (await written(path)).aclose()
+    await write_closed(path)
 
 
 @pytest.mark.fault("F53")
 async def test_existing_campaign_is_offered_for_resume_and_unchanged(path: Path) -> None:
-    await (await written(path)).aclose()
+    await write_closed(path)
     before = digest(path)
     with pytest.raises(JournalError, match=re.escape(f"truecaller campaign resume {path}")):
         await SqliteJournal(path).open(is_new=True)
@@ -218,7 +223,7 @@ async def test_log_of_a_deleted_journal_is_not_used_for_a_new_one(path: Path) ->
 
 @pytest.mark.parametrize("is_new", [True, False])
 async def test_link_and_a_folder_are_refused(tmp_path: Path, is_new: bool) -> None:
-    await (await written(tmp_path / "real.db")).aclose()
+    await write_closed(tmp_path / "real.db")
     link, folder = tmp_path / "link.db", tmp_path / "folder"
     link.symlink_to(tmp_path / "real.db")
     folder.mkdir()
@@ -228,7 +233,7 @@ async def test_link_and_a_folder_are_refused(tmp_path: Path, is_new: bool) -> No
 
 
 async def test_file_that_others_can_read_is_refused(path: Path) -> None:
-    await (await written(path)).aclose()
+    await write_closed(path)
     path.chmod(0o644)
     with pytest.raises(JournalError, match="chmod 600"):
         await SqliteJournal(path).open(is_new=False)
@@ -244,7 +249,7 @@ async def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 async def test_file_name_with_sqlite_syntax_is_only_a_name(tmp_path: Path) -> None:
     path = tmp_path / "a?mode=memory#%41 b.db"
-    await (await written(path)).aclose()
+    await write_closed(path)
     journal = SqliteJournal(path)
     assert (await journal.open(is_new=False)).position.row == 2
     await journal.aclose()
@@ -252,19 +257,19 @@ async def test_file_name_with_sqlite_syntax_is_only_a_name(tmp_path: Path) -> No
 
 @pytest.mark.fault("F51")
 async def test_process_that_holds_the_journal_is_named(path: Path) -> None:
-    journal = await written(path)
+    journal, state = await written(path)
     assert holder(path) == os.getpid()
     with pytest.raises(JournalBusy, match=rf"process {os.getpid()} on \S+ since 2\d{{3}}-") as caught:
         await SqliteJournal(path).open(is_new=False)
     assert caught.value.pid == os.getpid()
-    await journal.write(NoteAdded("still", "writing"))
+    await store(journal, state, NoteAdded("still", "writing"))
     await journal.aclose()
     assert holder(path) is None
 
 
 @pytest.mark.fault("F51")
 async def test_stale_lock_file_blocks_no_process(path: Path) -> None:
-    await (await written(path)).aclose()
+    await write_closed(path)
     lock_file(path).write_text("1 elsewhere 2020-01-01T00:00:00+00:00\n")
     assert holder(path) is None
     journal = SqliteJournal(path)
@@ -329,16 +334,16 @@ async def test_after_a_failed_commit_nothing_is_written_and_locks_are_released(
 ) -> None:
     monkeypatch.setattr(Failing, "commits", 0)
     journal = SqliteJournal(path, factory=Failing)
-    await journal.open(is_new=True)
-    await journal.write(STARTED)
-    await journal.write(*PLANNED)
-    waiting = [asyncio.create_task(journal.write(NoteAdded("n", str(n)))) for n in range(3)]
+    state = await journal.open(is_new=True)
+    await store(journal, state, STARTED)
+    await store(journal, state, *PLANNED)
+    waiting = [asyncio.create_task(store(journal, state, NoteAdded("n", str(n)))) for n in range(3)]
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(result) for result in results] == [JournalError] * 3
     assert re.search(rf"{re.escape(str(path))}.*disk I/O error.*Free disk space.*resume", str(results[0]))
     for _ in range(2):
         with pytest.raises(JournalError, match="disk I/O error"):
-            await journal.write(NoteAdded("n", "later"))
+            await store(journal, state, NoteAdded("n", "later"))
     with pytest.raises(JournalError, match="disk I/O error"):
         await journal.read_blocks(0, 1)
     assert Failing.commits == 3
@@ -368,8 +373,8 @@ async def test_write_transaction_locks_before_it_reads(path: Path, monkeypatch: 
     monkeypatch.setattr(Recording, "transactions", [])
     for run in range(2):
         journal = SqliteJournal(path, factory=Recording)
-        await journal.open(is_new=not run)
-        await journal.write(*((STARTED, *PLANNED) if not run else (NoteAdded("n", "again"),)))
+        state = await journal.open(is_new=not run)
+        await store(journal, state, *((STARTED, *PLANNED) if not run else (NoteAdded("n", "again"),)))
         await journal.aclose()
     assert Recording.transactions == ["BEGIN IMMEDIATE"] * len(Recording.transactions)
     assert len(Recording.transactions) >= 2
@@ -377,7 +382,7 @@ async def test_write_transaction_locks_before_it_reads(path: Path, monkeypatch: 
 
 @pytest.mark.fault("F52")
 async def test_reader_cannot_write(path: Path) -> None:
-    await (await written(path)).aclose()
+    await write_closed(path)
     with (
         JournalReader(path) as reader,
         reader._transaction() as db,
@@ -411,14 +416,14 @@ def slow_disk(monkeypatch: pytest.MonkeyPatch) -> type[Delayed]:
 
 async def test_writes_queued_during_a_commit_share_the_next_commit(path: Path, slow_disk: type[Delayed]) -> None:
     journal = SqliteJournal(path, factory=slow_disk)
-    await journal.open(is_new=True)
-    await journal.write(STARTED)
-    first = asyncio.create_task(journal.write(NoteAdded("n", "first")))
+    state = await journal.open(is_new=True)
+    await store(journal, state, STARTED)
+    first = asyncio.create_task(store(journal, state, NoteAdded("n", "first")))
     await asyncio.to_thread(slow_disk.there.wait, 60)
     ends: list[int] = []
 
     async def write(n: int) -> None:
-        await journal.write(NoteAdded("n", str(n)))
+        await store(journal, state, NoteAdded("n", str(n)))
         ends.append(n)
 
     rest = [asyncio.create_task(write(n)) for n in range(300)]
@@ -434,9 +439,9 @@ def test_loop_closed_during_a_write_ends_only_its_waiter(path: Path, slow_disk: 
     journal = SqliteJournal(path, factory=slow_disk)
 
     async def leave() -> None:
-        await journal.open(is_new=True)
-        await journal.write(STARTED)
-        waiter = asyncio.ensure_future(journal.write(*PLANNED))
+        state = await journal.open(is_new=True)
+        await store(journal, state, STARTED)
+        waiter = asyncio.ensure_future(store(journal, state, *PLANNED))
         await asyncio.to_thread(slow_disk.there.wait, 60)
         waiter.cancel()
 
@@ -468,24 +473,25 @@ async def test_cancelled_open_releases_everything(path: Path) -> None:
         while threads():  # noqa: ASYNC110 - a thread has no event
             await asyncio.sleep(0.001)
         assert holder(path) is None
-    await (await written(path)).aclose()
+    await write_closed(path)
 
 
 CHILD = """
 import asyncio, os, sys
 from pathlib import Path
 from tests.journal.entry_generator import STARTED
+from tests.journal.storing import store
 from truecaller_async.journal import SqliteJournal
-from truecaller_async.models import AttemptStarted, NoteAdded, SourcePosition, BatchPlanned, RowsRead
+from truecaller_async.models.journal_entries import AttemptStarted, NoteAdded, SourcePosition, BatchPlanned, RowsRead
 
 async def main():
     journal = SqliteJournal(Path(sys.argv[1]))
-    await journal.open(is_new=True)
-    await journal.write(STARTED)
+    state = await journal.open(is_new=True)
+    await store(journal, state, STARTED)
     for seq in range(1, 10**6):
         rows = tuple(range(10 * seq - 9, 10 * seq + 1))
-        await journal.write(BatchPlanned(seq, rows), RowsRead(SourcePosition(rows[-1], 0, 0), b"p" * 500))
-        await journal.write(AttemptStarted(seq, 1, "0123456789ab", float(seq)))
+        await store(journal, state, BatchPlanned(seq, rows), RowsRead(SourcePosition(rows[-1], 0, 0), b"p" * 500))
+        await store(journal, state, AttemptStarted(seq, 1, "0123456789ab", float(seq)))
         print(seq, flush=True)
         if sys.argv[2:] == ["leave"]:
             return
@@ -528,7 +534,7 @@ async def test_confirmed_entries_survive_kill_9_and_the_file_is_sound(path: Path
     state = await journal.open(is_new=False)
     assert seen <= state.last_seq <= seen + 1
     assert all(state.batch(seq).state is BatchState.IN_FLIGHT for seq in range(1, seen + 1))
-    await journal.write(NoteAdded("n", "goes on"))
+    await store(journal, state, NoteAdded("n", "goes on"))
     await journal.aclose()
     assert is_sound(path)
 
@@ -602,7 +608,7 @@ async def test_full_disk_stops_writing_and_the_next_run_continues(path: Path, li
     journal = SqliteJournal(path)
     state = await journal.open(is_new=False)
     assert seen <= state.last_seq <= seen + 1
-    await journal.write(NoteAdded("n", "goes on"))
+    await store(journal, state, NoteAdded("n", "goes on"))
     await journal.aclose()
     assert is_sound(path)
 

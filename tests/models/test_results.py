@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from truecaller_async.campaign.run import outcome_entries
-from truecaller_async.models import BatchResults, CallRecord, Outcome, RecordResult, RowsSettled
+from truecaller_async.campaign.core.results import settled_entries
+from truecaller_async.models import BatchResults, CallRecord, Outcome, RecordResult
+from truecaller_async.models.journal_entries import RowsSettled
 
 RECORDS = [CallRecord("911234567898", f"91980000000{number}", 1, 2, key=f"k{number}") for number in range(3)]
 
@@ -26,14 +27,14 @@ def test_batch_result_combines_own_and_common_values() -> None:
 
 def test_identical_outcomes_are_journalled_once() -> None:
     mixed = results([Outcome.DELIVERED, Outcome.FAILED, Outcome.DELIVERED], [None, "not a user", None])
-    assert outcome_entries(mixed, 3) == outcome_entries(list(mixed), 3)
-    assert outcome_entries(mixed, 3) == [
+    assert settled_entries(mixed, 3) == settled_entries(list(mixed), 3)
+    assert settled_entries(mixed, 3) == [
         RowsSettled((7, 9), Outcome.DELIVERED, None, 3, None, 2, True),
-        RowsSettled((8,), Outcome.FAILED, "not a user", 3, None, 2, True),
+        RowsSettled(range(8, 9), Outcome.FAILED, "not a user", 3, None, 2, True),
     ]
     plain = results([Outcome.DELIVERED] * 3, [None] * 3, is_plain=True)
     assert (
-        outcome_entries(plain, 3)
-        == outcome_entries(list(plain), 3)
-        == [RowsSettled((7, 8, 9), Outcome.DELIVERED, None, 3, None, 2, True)]
+        settled_entries(plain, 3)
+        == settled_entries(list(plain), 3)
+        == [RowsSettled(range(7, 10), Outcome.DELIVERED, None, 3, None, 2, True)]
     )

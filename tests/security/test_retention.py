@@ -14,12 +14,12 @@ from truecaller_async.cli.campaign import journal_files
 from truecaller_async.cli.campaign.journal_files import RETENTION_DAYS, purge_old_journals
 from truecaller_async.journal.handle import JournalHandle, open_handle
 from truecaller_async.journal.reader import JournalReader
-from truecaller_async.models import (
+from truecaller_async.models import Outcome
+from truecaller_async.models.journal_entries import (
     BatchPlanned,
     CampaignStarted,
     JournalEntry,
     NoteAdded,
-    Outcome,
     RowsRead,
     RunStarted,
     SourcePosition,
@@ -49,7 +49,7 @@ def unfinished(path: Path, *, is_default: bool = True) -> JournalHandle:
     ]
     if is_default:
         entries.append(NoteAdded(journal_files.AUTOMATIC_PATH_NOTE, os.path.realpath(path)))
-    handle.commit(handle.statements.build(entries))
+    handle.record(entries)
     return handle
 
 

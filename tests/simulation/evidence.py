@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import attrs
@@ -9,8 +10,8 @@ import attrs
 from tests.simulation.scenario import CallerAction, Campaign, Scenario
 from tests.simulation.timeline import Timeline
 from truecaller_async import CallRecord, RecordResult, Summary
-from truecaller_async.models import JournalEntry
-from truecaller_async.resilience.service_guard import ServiceGuard
+from truecaller_async.models.journal_entries import JournalEntry
+from truecaller_async.resilience.service_guard import Grant, ServiceGuard
 from truecaller_async.sandbox import TruthEntry
 from truecaller_async.sandbox.state import Stats
 from truecaller_async.validation.normalise import canonical
@@ -52,6 +53,14 @@ class CampaignRun:
     results: list[RecordResult] = attrs.field(factory=list)
     summary: Summary | None = None
     fault: BaseException | None = None
+    failed_intents: int = 0
+    """Attempts that are stored although the write failed, so that nothing was sent."""
+    state_errors: list[str] = attrs.field(factory=list)
+    """Differences between the state of the run and the replay of its entries."""
+    misplaced: list[str] = attrs.field(factory=list)
+    """Open batches that were in no place, or in two."""
+    not_final: list[str] = attrs.field(factory=list)
+    """Results whose `final` was wrong when the reader received them."""
     end: str = "died"
     """"ended" (the reader reached the end), "died", "cancelled" or "left" (the block)."""
 
@@ -65,6 +74,7 @@ class CampaignHistory:
     entries: list[JournalEntry]
     runs: list[CampaignRun] = attrs.field(factory=list)
     journal_errors: list[str] = attrs.field(factory=list)
+    """Differences between the tables of the journal and its entries."""
 
 
 @attrs.define
@@ -89,10 +99,12 @@ class ArrivedRequest:
 
 @attrs.define
 class ProcessRequests:
-    """Requests of one process: `sent` were handed to the transport, `guard` counted the grants."""
+    """Requests of one process: `sent` were handed to the transport."""
 
     guard: ServiceGuard
     sent: int = 0
+    granted: Counter[Grant] = attrs.field(factory=Counter)
+    """Grants at the end of the process, before a dead one is torn down."""
 
 
 @attrs.define
@@ -115,8 +127,10 @@ class Evidence:
     """Lines of the log and texts of exceptions."""
     secrets: set[str] = attrs.field(factory=set)
     """Texts that must not occur in `messages` or in a journal."""
+    unannounced: list[str] = attrs.field(factory=list)
+    """Requests whose `AttemptStarted` was not durable at their first byte."""
     leaks: list[str] = attrs.field(factory=list)
-    """Tasks and timers that existed after the close of a client."""
+    """Tasks, timers and permits that existed after the close of a client."""
     failures: list[str] = attrs.field(factory=list)
     """Impossible events: a loop that hangs, an exception that was not handled."""
     ended_at: float = 0.0

@@ -11,7 +11,7 @@ from truecaller_async import CampaignOptions, Limits, RetryPolicy
 from truecaller_async.sandbox.faults.plan import Fault, FaultPlan
 
 HOUR = 3600.0
-ROWS = 15_200
+ROWS = 16_200
 FAULTS = FaultPlan(
     (
         Fault(call="*", do=("503",), since=10 * HOUR, until=11 * HOUR),

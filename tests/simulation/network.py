@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from random import Random
 
 import attrs
@@ -37,6 +37,8 @@ class SharedNetwork:
     timeline: Timeline
     arrivals: list[ArrivedRequest] = attrs.field(factory=list)
     process: int = 0
+    on_first_byte: Callable[[Request, str], None] = lambda request, token_id: None
+    """Called with each request, and the id of its token, when its first byte is sent."""
     tokens: set[str] = attrs.field(factory=set)
 
     def deliver(self, request: Request, token: str, at: float) -> tuple[SandboxResponse, float]:
@@ -86,6 +88,7 @@ class SimulatedTransport:
         request_id = object()
         self._outbound[request_id] = request, token
         shared.timeline.record("sent", request.call, id_of(token))
+        shared.on_first_byte(request, id_of(token))
         await asyncio.sleep(shared.dice.uniform(*shared.network.latency))
         if self._outbound.pop(request_id, None) is None:
             await asyncio.Event().wait()  # the process died; `die` has decided whether this arrives

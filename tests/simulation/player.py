@@ -21,15 +21,8 @@ from typing import Any
 import attrs
 
 from tests.campaign.world import HOUR_MS, LABEL
-from tests.simulation.delayed_ports import (
-    CrashTrigger,
-    DelayedJournal,
-    DelayedLimiter,
-    DelayedTokenStore,
-    RandomDelay,
-    SharedTokenStore,
-    SurvivingJournal,
-)
+from tests.simulation.comparison import differences, facts_at_the_next_run, facts_of
+from tests.simulation.delayed_ports import DelayedLimiter, DelayedTokenStore, RandomDelay, SharedTokenStore
 from tests.simulation.evidence import (
     CampaignHistory,
     CampaignRun,
@@ -39,7 +32,10 @@ from tests.simulation.evidence import (
     applied_content,
     content_of,
 )
+from tests.simulation.intents import IntentWatch
+from tests.simulation.journals import CrashTrigger, DelayedJournal, SurvivingJournal, replay
 from tests.simulation.network import SharedNetwork, SimulatedTransport
+from tests.simulation.placement import left_over, misplaced
 from tests.simulation.rows import RowSource, rows_of
 from tests.simulation.scenario import CallerAction, Scenario
 from tests.simulation.timeline import Timeline
@@ -47,13 +43,15 @@ from tests.virtual import BASE, Endless, Stuck, SwiftLoop
 from truecaller_async import (
     CallRecord,
     CampaignStream,
+    RecordResult,
     Timeouts,
     TruecallerClient,
     TruecallerDeprecationWarning,
     TruecallerError,
 )
-from truecaller_async.campaign.start import CampaignRequest
+from truecaller_async.campaign.startup.start import CampaignRequest
 from truecaller_async.clock import Clock
+from truecaller_async.models.journal_entries import AttemptStarted, BatchReleased
 from truecaller_async.options import Credentials
 from truecaller_async.resilience.service_guard import ServiceGuard
 from truecaller_async.resources import ClientSettings
@@ -68,6 +66,9 @@ PAUSE_SECONDS = 5.0
 
 TURNS_MAX = 3_000_000
 """Turns of the loop in one process; the longest correct one needs a sixth of them."""
+
+OPEN_BATCHES_PER_CHECK = 50
+"""Open batches for each transaction after which the places are not checked."""
 
 logger = logging.getLogger("truecaller_async")
 
@@ -174,11 +175,14 @@ def _world(scenario: Scenario, evidence: Evidence, folder: Path) -> SimulatedWor
         evidence.timeline,
     )
     world = SimulatedWorld(scenario, evidence, network, SharedTokenStore(), dice, [], [])
+    intents = IntentWatch(scenario.version, world.journals, errors=evidence.unannounced)
+    network.on_first_byte = intents.look
     for number, campaign in enumerate(scenario.campaigns):
         rows = rows_of(campaign.mixture, number, dice)
         path = folder / f"{number}.journal" if campaign.journal == "sqlite" else None
         journal = SurvivingJournal(campaign.journal != "none", path)
         world.journals.append(journal)
+        intents.add_rows(rows)
         world.sources.append(RowSource.of(campaign, rows))
         evidence.campaigns.append(CampaignHistory(campaign, rows, journal.entries, journal_errors=journal.errors))
     evidence.secrets.add(settings.api_key.reveal())
@@ -232,6 +236,7 @@ def _run_process(world: SimulatedWorld, number: int, start: float) -> float:
         if not process.died:
             world.evidence.leaks += [f"a task: {task.get_coro()}" for task in asyncio.all_tasks(loop)]
             world.evidence.leaks += [f"a timer: {timer}" for timer in loop.timers()]
+            world.evidence.leaks += [f"a generator: {one.__qualname__}" for one in loop.generators()]
     finally:
         _tear_down(loop, process)
     return end
@@ -259,10 +264,72 @@ def _tear_down(loop: SwiftLoop, process: Process) -> None:
         with suppress(Stuck, Endless):
             loop.run_until_complete(asyncio.wait(tasks, timeout=0.001))
     with suppress(Stuck, Endless):
+        for generator in loop.generators():  # sources that a killed process has not closed
+            loop.run_until_complete(generator.aclose())
         loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
     process.world.timeline.is_muted = False
     gc.collect(0)
+
+
+@attrs.define(eq=False)
+class CampaignLife:
+    """One campaign in one process, seen from inside."""
+
+    run: CampaignRun
+    number: int
+    stream: CampaignStream
+    journal: DelayedJournal
+    _is_scheduled: bool = False
+    _unchecked: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.journal.on_append = self._appended
+
+    def check_result(self, result: RecordResult, journal: SurvivingJournal) -> None:
+        """Check that a result that the reader has is final exactly if its outcome is durable."""
+        if not journal.resumable:
+            if not result.final:
+                self.run.not_final.append(f"row {result.row} is provisional, and no later run can change it")
+        elif result.final and journal.settled.get(result.row) is not result.outcome:
+            self.run.not_final.append(f"row {result.row} is {result.outcome} and final, and that is not durable")
+        elif not result.final and result.row in journal.settled and not self.journal.failed:
+            self.run.not_final.append(f"row {result.row} is provisional, and its outcome is durable")
+
+    def check(self, world: SimulatedWorld, *, died: bool) -> None:
+        """Check the state of the run at its end."""
+        surviving, state = world.journals[self.number], self.journal.state
+        self.run.failed_intents = sum(isinstance(one, AttemptStarted) for one in self.journal.stored_by_the_failed)
+        if not died:
+            self.run.misplaced += left_over(self.stream)
+        if state is None or not state.applied:
+            return
+        before = surviving.entries[: self.journal.entries_before]
+        errors = differences(facts_of(state), facts_of(replay([*before, *state.applied])))
+        given = [entry for entry in state.applied if not isinstance(entry, BatchReleased)]
+        stored = surviving.entries[self.journal.entries_before : self.journal.entries_before + len(given)]
+        if any(one is not other for one, other in zip(stored, given, strict=False)):
+            errors.append("what is stored is no prefix of what was applied")
+        elif not died and not self.journal.failed:
+            if len(stored) != len(given):
+                errors.append(f"{len(stored)} entries are stored, and {len(given)} were applied")
+            now = facts_at_the_next_run(state)
+            errors += differences(now, facts_at_the_next_run(replay([*before, *stored])))
+        self.run.state_errors += errors
+
+    def _appended(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._check_places)
+
+    def _check_places(self) -> None:
+        self._is_scheduled = False
+        run, self._unchecked = self.stream._run, self._unchecked + 1
+        # The more batches are open, the more transactions are skipped: a check looks at all of them.
+        if run is None or self.run.misplaced or self._unchecked < len(run.state.batches) / OPEN_BATCHES_PER_CHECK:
+            return
+        self._unchecked = 0
+        self.run.misplaced += misplaced(self.stream)
 
 
 @attrs.define(eq=False)
@@ -277,7 +344,13 @@ class Process:
     delay: RandomDelay = attrs.field(init=False)
     transport: SimulatedTransport | None = None
     limiter: DelayedLimiter | None = None
-    died: bool = False
+    requests: ProcessRequests | None = None
+    lives: list[CampaignLife] = attrs.field(factory=list)
+
+    @property
+    def died(self) -> bool:
+        """Return whether the process died."""
+        return self.trigger.crashed.is_set()
 
     def __attrs_post_init__(self) -> None:
         scenario = self.world.scenario
@@ -296,11 +369,9 @@ class Process:
         working = asyncio.create_task(self._work(client))
         dying = asyncio.create_task(self.trigger.crashed.wait())
         await asyncio.wait((working, dying), return_when=asyncio.FIRST_COMPLETED)
-        self.died = self.trigger.crashed.is_set()
-        if self.died and self.transport is not None:
-            self.transport.die()
+        if self.died:
             for journal in self.world.journals:
-                await journal.end_process()
+                journal.end_process()
             for history in self.world.evidence.campaigns:
                 for run in history.runs:
                     run.entries_after = (
@@ -312,14 +383,31 @@ class Process:
                 block.cancel()
             await working
             await asyncio.sleep(0)
-            open_permits = self.limiter.open if self.limiter is not None else {}
-            self.world.evidence.leaks += [f"a permit: {permit.call}" for permit in open_permits]
+            self._check_permits(client)
+            if self.requests is not None:
+                self.requests.granted.update(self.requests.guard.grant_counts)
+        for life in self.lives:
+            life.check(self.world, died=self.died)
+
+    def _die(self) -> None:
+        if self.transport is not None and self.requests is not None:
+            self.transport.die()
+            self.requests.granted.update(self.requests.guard.grant_counts)
+
+    def _check_permits(self, client: TruecallerClient) -> None:
+        leaks = self.world.evidence.leaks
+        if self.limiter is not None:
+            leaks += [f"a permit: {permit.call}" for permit in self.limiter.open]
+        if left := client._shared.pool._records.open_permits:
+            leaks.append(f"{left} permits of the pool")
 
     def _client(self) -> TruecallerClient:
         scenario, world = self.world.scenario, self.world
         known = world.network.state.settings
         cost = ProcessRequests(ServiceGuard())
         self.transport = SimulatedTransport(world.network, cost)
+        self.requests = cost
+        self.trigger.on_crash = self._die
         credentials = Credentials(known.client_account_id, known.key_id, known.api_key)
         settings = ClientSettings(credentials, scenario.version, scenario.retry, Timeouts())
         observer = TimelineObserver(world.timeline, self.dice, scenario.observer_failure_rate)
@@ -349,7 +437,7 @@ class Process:
         jobs: list[Coroutine[Any, Any, None]] = []
         for number, history in enumerate(self.world.evidence.campaigns):
             journal = self.world.journals[number]
-            if self.number and (journal.memory.state.complete or not journal.resumable):
+            if self.number and (journal.stored.complete or not journal.resumable):
                 continue
             actions = history.campaign.actions
             action = actions[self.number] if self.number < len(actions) else None
@@ -369,7 +457,7 @@ class Process:
     ) -> None:
         if not self.number:
             await asyncio.sleep(history.campaign.starts_at)
-        stream = self._stream(client, number, history)
+        stream = self._stream(client, number, history, run)
         leaving = asyncio.Event()
         reading = asyncio.create_task(self._read(stream, history, run, leaving))
         acting = asyncio.create_task(self._perform(stream, run.action, reading, leaving))
@@ -388,24 +476,30 @@ class Process:
         if run.fault is not None:
             self.world.evidence.messages.append(f"{run.fault} {run.fault!r} {run.fault.__cause__!r}")
 
-    def _stream(self, client: TruecallerClient, number: int, history: CampaignHistory) -> CampaignStream:
+    def _stream(
+        self, client: TruecallerClient, number: int, history: CampaignHistory, run: CampaignRun
+    ) -> CampaignStream:
         surviving, source = self.world.journals[number], self.world.sources[number]
         journal = DelayedJournal(surviving, self.trigger, self.delay, self.world.timeline, str(number))
         options = history.campaign.options_in(self.number)
         request = CampaignRequest(
             client._campaign_deps, source.open(), options, lambda: journal, resumed=surviving.has_campaign
         )
-        return CampaignStream(request)
+        stream = CampaignStream(request)
+        self.lives.append(CampaignLife(run, number, stream, journal))
+        return stream
 
     async def _read(
         self, stream: CampaignStream, history: CampaignHistory, run: CampaignRun, leaving: asyncio.Event
     ) -> None:
+        life = self.lives[[one.stream for one in self.lives].index(stream)]
         async with stream:
-            assert stream._run is not None
-            stream._run.chunker._size = history.campaign.size
+            assert stream._intake is not None
+            stream._intake._chunker._size = history.campaign.size
             async for result in stream:
                 if self.died:
                     return
+                life.check_result(result, self.world.journals[life.number])
                 run.results.append(result)
                 if history.campaign.reader_delay:
                     await asyncio.sleep(history.campaign.reader_delay)

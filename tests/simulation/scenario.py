@@ -191,7 +191,24 @@ class Scenario:
 
 def draw(seed: int) -> Scenario:
     """Return the scenario of this seed."""
-    return _with_operator(_Generator(Random(seed)).scenario(seed), Random(f"operator {seed}"))
+    scenario = _with_operator(_Generator(Random(seed)).scenario(seed), Random(f"operator {seed}"))
+    return _with_forbidden_pushes(scenario, Random(f"pushes {seed}"))
+
+
+def _with_forbidden_pushes(scenario: Scenario, dice: Random) -> Scenario:
+    """Forbid pushes in some scenarios in which bad records are isolated by pushing them.
+
+    A separate random generator keeps the rest of each scenario unchanged.
+    """
+    is_isolating = any(
+        campaign.options.isolate == "realtime" and campaign.mixture.poison for campaign in scenario.campaigns
+    )
+    if not is_isolating or scenario.calls or dice.random() < 0.7:
+        return scenario
+    fault = Fault(call="push", do=("403",), nth=dice.choice((None, 1, 3)))
+    faults = scenario.server.faults
+    server = attrs.evolve(scenario.server, faults=FaultPlan((*faults.faults, fault), faults.seed))
+    return attrs.evolve(scenario, server=server)
 
 
 def _with_operator(scenario: Scenario, dice: Random) -> Scenario:

@@ -9,22 +9,32 @@ from copy import deepcopy
 import attrs
 import msgspec
 import pytest
+from msgspec import structs
 
 from tests.simulation import player
-from tests.simulation.delayed_ports import DelayedLimiter, SurvivingJournal
+from tests.simulation.delayed_ports import DelayedLimiter, RecordedPermit
 from tests.simulation.evidence import Evidence
 from tests.simulation.invariants import violations
+from tests.simulation.journals import DelayedJournal, SurvivingJournal
 from tests.simulation.network import SimulatedTransport
 from tests.simulation.player import play
 from tests.simulation.quiet import QUIET
 from tests.simulation.scenario import CallerAction, Scenario
-from truecaller_async import CallRecord, CampaignOptions, Limits, Outcome, ResponseLost
-from truecaller_async.campaign import sender
-from truecaller_async.campaign.core.batch_state import BatchEvent, event_of
-from truecaller_async.campaign.core.outgoing_batch import OutgoingBatch
+from truecaller_async import CallRecord, CampaignOptions, Limits, Outcome, ResponseLost, TruecallerError
+from truecaller_async.campaign import recorder
+from truecaller_async.campaign.core.batch import CampaignBatch
+from truecaller_async.campaign.core.batch_content import BatchContent
+from truecaller_async.campaign.core.batch_state import BatchEvent, BatchState, event_of
 from truecaller_async.campaign.core.pair_order import PairOrder
+from truecaller_async.campaign.core.work_queue import WorkQueue
+from truecaller_async.campaign.lifecycle import Lifecycle
+from truecaller_async.campaign.recorder import Recorder, Transaction
+from truecaller_async.campaign.workers import sender
+from truecaller_async.campaign.workers.sender import Job, Sender
+from truecaller_async.journal.statements import Statement
 from truecaller_async.limits.permit import LocalPermit
-from truecaller_async.models import JournalEntry, RowsSettled
+from truecaller_async.models import Batch, PushAnswer
+from truecaller_async.models.journal_entries import JournalEntry, RowsSettled
 from truecaller_async.resilience.rate_law import RoundTrips
 from truecaller_async.resilience.service_guard import Grant
 from truecaller_async.sandbox.faults.plan import Fault, FaultPlan
@@ -68,7 +78,7 @@ def a_row_has_two_results(evidence: Evidence) -> None:
 def the_journal_says_another_word(evidence: Evidence) -> None:
     entries = evidence.campaigns[0].entries
     settled = next(entry for entry in entries if isinstance(entry, RowsSettled))
-    entries[entries.index(settled)] = attrs.evolve(settled, outcome=Outcome.FAILED)
+    entries[entries.index(settled)] = structs.replace(settled, outcome=Outcome.FAILED)
 
 
 def a_batch_is_applied_twice(evidence: Evidence) -> None:
@@ -106,7 +116,7 @@ def a_request_goes_without_leave(evidence: Evidence) -> None:
 
 
 def retries_are_too_many(evidence: Evidence) -> None:
-    evidence.process_requests[0].guard.grant_counts[Grant.RETRY] += 20
+    evidence.process_requests[0].granted[Grant.RETRY] += 20
 
 
 def the_key_is_in_the_log(evidence: Evidence) -> None:
@@ -165,8 +175,8 @@ def test_planted_violation_is_found(quiet: Evidence, plant: Callable[[Evidence],
 
 
 def test_lost_answer_treated_as_not_sent_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def careless(error: Exception) -> BatchEvent:
-        return BatchEvent.NOT_SENT if isinstance(error, ResponseLost) else event_of(error)  # type: ignore[arg-type]
+    def careless(error: TruecallerError, call: str) -> BatchEvent:
+        return BatchEvent.NOT_SENT if isinstance(error, ResponseLost) else event_of(error, call)
 
     monkeypatch.setattr(sender, "event_of", careless)
     assert "I2" in names(play(lossy()))
@@ -174,10 +184,11 @@ def test_lost_answer_treated_as_not_sent_is_found(monkeypatch: pytest.MonkeyPatc
 
 
 def test_missing_duplicate_flag_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def count_only(batch: OutgoingBatch, event: object) -> None:
+    def count_only(batch: CampaignBatch, event: BatchEvent, *, was_processed: bool) -> None:
         batch.maybe_received += 1
+        batch.lost_answers += event is BatchEvent.LOST
 
-    monkeypatch.setattr(OutgoingBatch, "count_end", count_only)
+    monkeypatch.setattr(CampaignBatch, "count_end", count_only)
     assert "I2" in names(play(lossy()))
 
 
@@ -194,7 +205,7 @@ def test_always_granting_limiter_is_found(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_missing_pair_order_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgetful(order: PairOrder, batch: OutgoingBatch) -> set[int]:
+    def forgetful(order: PairOrder, seq: int, content: BatchContent) -> set[int]:
         return set()
 
     monkeypatch.setattr(PairOrder, "add", forgetful)
@@ -211,18 +222,101 @@ def test_leaked_task_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "I9" in names(play(QUIET))
 
 
+def drained() -> Scenario:
+    """Return a scenario whose first run is drained while batches are open."""
+    [campaign] = QUIET.campaigns
+    campaign = attrs.evolve(campaign, actions=(CallerAction("drain", 0.3),), source_delay=0.01)
+    return attrs.evolve(QUIET, campaigns=(campaign,))
+
+
 def test_table_that_differs_from_the_entries_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     store = SurvivingJournal.store
 
-    def forgetful(journal: SurvivingJournal, entries: tuple[JournalEntry, ...]) -> None:
-        store(journal, entries)
+    def forgetful(journal: SurvivingJournal, entries: Sequence[JournalEntry], statements: Sequence[Statement]) -> None:
+        store(journal, entries, statements)
         if journal.handle is not None:
             journal.handle.db.execute("UPDATE batch SET state = 'abandoned' WHERE open_rows > 0")
 
     monkeypatch.setattr(SurvivingJournal, "store", forgetful)
+    assert "I10" in names(play(drained()))
+
+
+def test_a_change_of_the_state_without_an_entry_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    record_end = Sender._record_end
+
+    def changing(sender: Sender, job: Job, answer: Batch | PushAnswer | TruecallerError) -> None:
+        record_end(sender, job, answer)
+        sender._run.state.accepted += 1
+
+    monkeypatch.setattr(Sender, "_record_end", changing)
+    assert "I12" in names(play(QUIET))
+
+
+def test_entries_that_are_stored_in_another_order_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = DelayedJournal._store
+
+    def reversing(journal: DelayedJournal, entries: Sequence[JournalEntry], statements: Sequence[Statement]) -> None:
+        store(journal, entries[::-1], statements)
+
+    monkeypatch.setattr(DelayedJournal, "_store", reversing)
+    assert "I12" in names(play(QUIET))
+
+
+def test_a_batch_that_is_placed_nowhere_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = WorkQueue.place
+
+    def forgetful(queue: WorkQueue, batch: CampaignBatch, now: float) -> None:
+        if batch.state is not BatchState.ACCEPTED or not batch.open_count:
+            place(queue, batch, now)
+
+    monkeypatch.setattr(WorkQueue, "place", forgetful)
+    assert "I13" in names(play(drained()))
+
+
+def test_a_batch_that_is_not_woken_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WorkQueue, "_unblock", lambda queue, seq, now: None)
     [campaign] = QUIET.campaigns
-    campaign = attrs.evolve(campaign, actions=(CallerAction("drain", 0.3),), source_delay=0.01)
-    assert "I10" in names(play(attrs.evolve(QUIET, campaigns=(campaign,))))
+    campaign = attrs.evolve(
+        campaign, mixture=attrs.evolve(campaign.mixture, pairs=2), actions=(CallerAction("abort", 60),)
+    )
+    assert "I13" in names(play(attrs.evolve(QUIET, campaigns=(campaign,))))
+
+
+def test_rows_that_only_the_sweep_gives_back_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Lifecycle, "_release_batches", lambda lifecycle, batches: None)
+    assert "I13" in names(play(drained()))
+
+
+def test_post_before_its_intent_is_durable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def impatient(job: Job) -> None:
+        """Wait for nothing."""
+
+    monkeypatch.setattr(sender, "durable", impatient)
+    slow_disk = attrs.evolve(QUIET, port_delay=0.02)
+    assert "I14" in {name for seed in range(5) for name in names(play(attrs.evolve(slow_disk, seed=seed)))}
+
+
+def test_result_that_is_final_before_it_is_durable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = Recorder.commit
+
+    def early(recorder: Recorder, transaction: Transaction) -> asyncio.Future[None] | None:
+        recorder._deliver(transaction.results, is_durable=True)
+        transaction.results = []
+        return commit(recorder, transaction)
+
+    monkeypatch.setattr(Recorder, "commit", early)
+    slow_disk = attrs.evolve(QUIET, port_delay=0.02)
+    assert "I15" in {name for seed in range(5) for name in names(play(attrs.evolve(slow_disk, seed=seed)))}
+
+
+def test_provisional_result_that_is_called_final_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "mark_provisional", lambda results: None)
+    assert "I15" in names(play(drained()))
+
+
+def test_permit_that_is_left_open_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RecordedPermit, "done", lambda permit, at: permit.inner.done(at))
+    assert "I9" in names(play(QUIET))
 
 
 def test_reader_that_waits_for_ever_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from truecaller_async.errors import SourceError
-from truecaller_async.models import CallRecord, Problem, Row, SourcePosition
+from truecaller_async.models import CallRecord, Problem, Row
+from truecaller_async.models.journal_entries import SourcePosition
 from truecaller_async.sources import (
     ColumnDefaults,
     CsvSource,

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
+from msgspec import structs
 
 from truecaller_async.errors import ConfigError, SourceError
-from truecaller_async.models import SourceDescriptor
+from truecaller_async.models.journal_entries import SourceDescriptor
 from truecaller_async.sources import (
     ColumnDefaults,
     FileSource,
@@ -50,7 +50,7 @@ def test_file_is_reopened_from_its_descriptor_with_columns_and_fill(tmp_path: Pa
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     read: Callable[..., FileSource] = read_csv if "csv" in name else read_jsonl
     source = read(path, defaults=FILL, receiver="phone")
-    stored = json.loads(json.dumps(attrs.asdict(descriptor_of(source))))
+    stored = json.loads(json.dumps(structs.asdict(descriptor_of(source))))
     again = reopen_source(SourceDescriptor(**stored))
     assert descriptor_of(again) == descriptor_of(source)
     rows = list(again.rows())
@@ -156,11 +156,11 @@ def test_invalid_path_is_a_source_error() -> None:
 def test_unsupported_descriptor_is_a_configuration_error(tmp_path: Path, other: dict[str, Any]) -> None:
     descriptor = descriptor_of(open_source(csv_file(tmp_path)))
     with pytest.raises(ConfigError):
-        reopen_source(attrs.evolve(descriptor, **other))
+        reopen_source(structs.replace(descriptor, **other))
 
 
 def test_unknown_kind_is_reported_with_the_known_ones(tmp_path: Path) -> None:
-    descriptor = attrs.evolve(descriptor_of(open_source(csv_file(tmp_path))), kind="parquet")
+    descriptor = structs.replace(descriptor_of(open_source(csv_file(tmp_path))), kind="parquet")
     with pytest.raises(ConfigError, match="'parquet', and this version supports only csv, jsonl"):
         reopen_source(descriptor)
 

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from truecaller_async.errors import ConfigError, SourceError
-from truecaller_async.models import Row, SourcePosition
+from truecaller_async.models import Row
+from truecaller_async.models.journal_entries import SourcePosition
 from truecaller_async.sources import FileSource, csv_source, jsonl_source, open_source, read_csv, read_jsonl, text_files
 
 NOW = 1_752_760_800_000

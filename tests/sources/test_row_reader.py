@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from truecaller_async.errors import ConfigError, SourceError
-from truecaller_async.models import CallRecord, Row, SourcePosition
+from truecaller_async.models import CallRecord, Row
+from truecaller_async.models.journal_entries import SourcePosition
 from truecaller_async.sources import RowReader, ThreadSource, read_csv, read_jsonl
 
 NOW = 1_752_760_800_000

@@ -6,15 +6,15 @@ from functools import partial
 
 import pytest
 
-from truecaller_async.campaign import run
-from truecaller_async.campaign.core.chunker import Chunker
+from truecaller_async.campaign import intake
+from truecaller_async.campaign.rows.chunker import Chunker
 
 SMALL = 2
 
 
 def make_batches_small(patch: pytest.MonkeyPatch) -> None:
     """Limit batches to two records, so that a campaign of an hour needs few rows."""
-    patch.setattr(run, "Chunker", partial(Chunker, SMALL))
+    patch.setattr(intake, "Chunker", partial(Chunker, SMALL))
 
 
 @pytest.fixture

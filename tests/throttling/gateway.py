@@ -20,6 +20,7 @@ from typing import Any, TypeAlias, TypeVar
 import attrs
 import pytest
 
+from tests.campaign.durable_memory import DurableMemory
 from tests.campaign.world import World
 from tests.resources.script import answer
 from tests.virtual import StorageLoop, SwiftLoop
@@ -32,7 +33,7 @@ from truecaller_async import (
     Timeouts,
     TruecallerError,
 )
-from truecaller_async.campaign.start import CampaignRequest
+from truecaller_async.campaign.startup.start import CampaignRequest
 from truecaller_async.journal import MemoryJournal
 from truecaller_async.models import Answer, Request, Secret
 from truecaller_async.ports import Transport, Write
@@ -159,7 +160,7 @@ def world_behind(rule: Rule, **world: Any) -> tuple[World, Gateway]:
 
 
 async def run_journaled(
-    world: World, journal: MemoryJournal, source: object, *, drain_after: float | None = None
+    world: World, journal: MemoryJournal | DurableMemory, source: object, *, drain_after: float | None = None
 ) -> tuple[list[RecordResult], Summary, Exception | None]:
     """Run a campaign like `World.run`, new or resumed from this journal; drain it at a time, if given."""
     known = journal.state.started is not None

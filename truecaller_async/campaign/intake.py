@@ -1,49 +1,49 @@
-"""Read the source and plan batches.
+"""Read the source, validate the rows, and plan batches.
 
 Algorithm:
-    1. Read as many rows as the credits and the current batch allow.
-    2. Check them: all rows at once if all are valid, otherwise row by row.
+    1. Wait until results were taken (credits), the queue is short, and the journal is not behind.
+    2. Read rows. If all are valid, check them at once by column, otherwise row by row.
     3. Fill the chunker. Rows that cannot be sent wait for the plan of the current batch.
-    4. When a batch is full, or its linger time is over, write its plan to the journal in one transaction: the batch,
-       the results of the rows that are not sent, and the position in the source.
-    5. Add the batch to the pair order and queue it for the dispatcher.
+    4. When a batch is full, or its linger time is over, record its plan in one transaction: the batch, the results of
+       the rows that are not sent, the older rows that it supersedes, and the position in the source.
 
 Invariants:
-    - The rows in a journal have no gaps; a resumed run continues at the journaled position.
-    - Up to 16 plans are written at the same time; they take effect in the order of the source.
+    - The recorded rows have no gaps; a resumed run continues at the recorded position.
 
 Failure modes:
-    - Run stopped: a pending read is cancelled by its timeout. The rows read so far are planned and recorded as unsent.
+    - Run stopped: a pending read is cancelled by its timeout. The rows read so far are planned and released as unsent.
     - Source error: the run fails and drains.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import cast
 
 import attrs
 
-from truecaller_async.campaign.core.fingerprints import RowFingerprints
-from truecaller_async.campaign.core.outgoing_batch import OutgoingBatch
-from truecaller_async.campaign.core.stored_records import pack_records
-from truecaller_async.campaign.run import SUPERSEDED, Run, outcome_entries
-from truecaller_async.cancellation import is_being_cancelled
+from truecaller_async.campaign.core.batch_content import BatchContent
+from truecaller_async.campaign.core.results import STOPPED_BEFORE_SENDING, settled_entries
+from truecaller_async.campaign.recorder import Transaction
+from truecaller_async.campaign.rows.chunker import Chunker
+from truecaller_async.campaign.rows.dedupe import Dedupe
+from truecaller_async.campaign.rows.fingerprints import RowFingerprints
+from truecaller_async.campaign.rows.stored_records import pack_records
+from truecaller_async.campaign.run import Run
+from truecaller_async.campaign.wakeup import Wakeup
+from truecaller_async.campaign.workers.dispatcher import Dispatcher
+from truecaller_async.campaign.workers.sender import SUPERSEDED
+from truecaller_async.cancellation import cancelled_from_outside, is_being_cancelled
 from truecaller_async.errors import SourceError, TruecallerError
 from truecaller_async.models import (
-    BatchPlanned,
     CallRecord,
-    JournalEntry,
     Outcome,
     Problem,
     RecordColumns,
     RecordResult,
     Rows,
-    RowsRead,
-    SourceEnded,
-    SourcePosition,
 )
+from truecaller_async.models.journal_entries import BatchPlanned, RowsRead, SourceEnded, SourcePosition
 from truecaller_async.resilience.rate_law import burst_capacity, calls_per_second
 from truecaller_async.sources import RowReader
 from truecaller_async.validation.batch_validation import all_canonical, all_valid
@@ -59,9 +59,6 @@ READ_AHEAD_MAX_BATCHES = 64
 READ_PAUSE_SECONDS = 0.02
 """Pause between two reads above the read-ahead target: sending comes before reading."""
 
-PLANS_IN_FLIGHT_MAX = 16
-"""Plans that the journal has not confirmed yet."""
-
 PLAIN_RECORD_TYPES = frozenset({CallRecord})
 """Types for which whole columns can be checked: no subclass, no missing record."""
 
@@ -70,6 +67,8 @@ PLAIN_RECORD_TYPES = frozenset({CallRecord})
 class ReadSpan:
     """Rows read since the last plan."""
 
+    first: int = 0
+    """Number of the first row."""
     records: list[CallRecord | None] = attrs.field(factory=list)
     """Record of each row; None if the row could not be read as a record."""
     rejected: list[RecordResult] = attrs.field(factory=list)
@@ -80,16 +79,30 @@ class ReadSpan:
     def add(self, rows: Rows) -> None:
         """Add rows that were read."""
         lines, offset = rows.end or (0, 0)
+        self.first = self.first or rows.first
         self.end = SourcePosition(rows.first + len(rows) - 1, lines, offset)
         self.records += rows.records
+
+    def results(self) -> list[RecordResult]:
+        """Return a result for each row: that of a row that is not sent, otherwise unsent."""
+        known = {result.row: result for result in self.rejected}
+        return [
+            known.get(row)
+            or RecordResult(record, row, None if record is None else record.key, Outcome.UNSENT, STOPPED_BEFORE_SENDING)
+            for row, record in enumerate(self.records, self.first)
+        ]
 
 
 class Intake:
     """Reads one source until its end or until the run stops. Without a reader nothing is left to read."""
 
-    def __init__(self, run: Run, reader: RowReader | None) -> None:
+    def __init__(self, run: Run, dispatcher: Dispatcher, dedupe: Dedupe, reader: RowReader | None) -> None:
         self._run = run
+        self._tokens = dispatcher.tokens
+        self._sender = dispatcher.sender
+        self._dedupe = dedupe
         self._reader = reader
+        self._chunker = Chunker(watermark=run.options.correlate == "watermark")
         self._linger: asyncio.TimerHandle | None = None
         self._margin_ms = int(run.options.expiry_margin * 1000)
         limits = run.deps.pool.limits
@@ -100,56 +113,51 @@ class Intake:
         self._fingerprints = (
             RowFingerprints(run.state.started.salt) if run.journal.resumable and run.state.started else None
         )
-        self._plans: deque[asyncio.Task[None]] = deque()
+        self._room = Wakeup()
         self._read_timeout: asyncio.Timeout | None = None
         self.waits_for_credits = False
         """Whether reading waits until the consumer has taken results."""
+        run.lifecycle.leftover_results = lambda: self._span.results()
+
+    def notify(self) -> None:
+        """Check again whether to read: the run has changed."""
+        self._room.notify_all()
+        if not self._run.lifecycle.is_running:
+            self._cancel_read()
 
     async def read_all(self) -> None:
-        """Read the source to its end, plan the batches, and mark the source as exhausted."""
+        """Read the source to its end and plan the batches."""
         run = self._run
-        run.on_stop = self._cancel_read
         try:
             if self._reader is not None:
                 await self._read(self._reader)
-        except TruecallerError as error:
-            run.fail(error)
-        finally:
             self._flush()
-            await self._wait_for_plans()
-            await self._close()
-            # Last: from here on `check_done` may end the run.
-            run.source_exhausted = True
-            run.read_ahead_is_full = False
-            run.check_done()
-            run.wakeup.notify_all()
+        except Exception as error:  # noqa: BLE001 - the run ends in good order, whatever failed
+            run.lifecycle.fail(error)
+            self._flush_after_failure()
+        await self._close()
+        self._tokens.read_ahead_is_full = False
+        # Last: from here on the run may end.
+        run.lifecycle.end_reading()
 
     async def _read(self, reader: RowReader) -> None:
         run = self._run
-        while run.running and (rows := await self._next_rows(reader)):
+        while run.lifecycle.is_running and (rows := await self._next_rows(reader)):
             await self._process(rows)
-        if run.running:
+        if run.lifecycle.is_running:
             self._flush()
-            await self._wait_for_plans()
-            await run.append(SourceEnded())
+            run.recorder.record(SourceEnded())
 
     async def _next_rows(self, reader: RowReader) -> Rows | None:
         """Return rows for the current batch; None at the end of the source or if the run stops."""
         run = self._run
-        while run.credits <= 0 and run.running:
-            self.waits_for_credits = True
-            await run.wakeup.wait()
-        self.waits_for_credits = False
-        run.read_ahead_is_full = run.queue.batches > self._read_ahead_target()
-        if run.read_ahead_is_full:
-            run.wakeup.notify_all()
-            await run.wakeup.wait(run.now() + READ_PAUSE_SECONDS)
-        if not run.running:
+        await self._wait_for_room()
+        if not run.lifecycle.is_running:
             return None
         try:
             # A timeout without a deadline. `_cancel_read` sets the deadline to now: it ends the read, not the task.
             async with asyncio.timeout(None) as self._read_timeout:
-                return await reader.read_rows(min(run.chunker.free_slots, run.credits)) or None
+                return await reader.read_rows(min(self._chunker.free_slots, run.credits)) or None
         except TimeoutError:
             return None
         except asyncio.CancelledError:
@@ -157,11 +165,24 @@ class Intake:
             if is_being_cancelled():
                 raise
             raise SourceError(
-                f"the source raised CancelledError after row {run.counters.read}. Check the source",
-                row=run.counters.read,
+                f"the source raised CancelledError after row {run.progress.read}. Check the source",
+                row=run.progress.read,
             ) from None
         finally:
             self._read_timeout = None
+
+    async def _wait_for_room(self) -> None:
+        """Wait until rows may be read: credits, a journal that is not behind, and a short queue."""
+        run = self._run
+        while (run.credits <= 0 or run.recorder.is_behind) and run.lifecycle.is_running:
+            self.waits_for_credits = run.credits <= 0
+            await self._room.wait()
+        self.waits_for_credits = False
+        is_full = run.queue.submits_waiting > self._read_ahead_target()
+        self._tokens.read_ahead_is_full = is_full
+        if is_full:
+            self._tokens.consider_growth()
+            await self._room.wait(run.now() + READ_PAUSE_SECONDS)
 
     def _cancel_read(self) -> None:
         reading, self._read_timeout = self._read_timeout, None
@@ -174,16 +195,17 @@ class Intake:
 
     async def _process(self, rows: Rows) -> None:
         run = self._run
-        run.counters.read += len(rows)
         self._span.add(rows)
-        now_ms = run.min_now_ms()
+        run.progress.read += len(rows)
+        now_ms = run.deps.min_now_ms()
         columns = self._validated_columns(rows, now_ms)
         if columns is not None:
-            batch = run.chunker.add_all(rows.first, cast("list[CallRecord]", rows.records), columns)
+            content = self._chunker.add_all(rows.first, cast("list[CallRecord]", rows.records), columns)
         else:
-            batch = self._process_each(rows, now_ms)
-        if batch is not None or not len(run.chunker):
-            await self._schedule_plan(batch)
+            content = self._process_each(rows, now_ms)
+        if content is not None or not len(self._chunker):
+            self._plan(content)
+            await asyncio.sleep(0)  # lets the workers start this batch before the next read
         self._set_linger()
 
     def _validated_columns(self, rows: Rows, now_ms: int) -> RecordColumns | None:
@@ -195,19 +217,19 @@ class Intake:
         is_valid = all_valid(columns, now_ms) if options.validate else all_canonical(columns)
         if not is_valid or min(columns.ends_at) <= now_ms + self._margin_ms:
             return None
-        return columns if self._run.dedupe.add_if_all_new(columns) else None
+        return columns if self._dedupe.add_if_all_new(columns) else None
 
-    def _process_each(self, rows: Rows, now_ms: int) -> OutgoingBatch | None:
-        """Check the rows one by one; return the batch that became full, if any."""
-        batch = None
+    def _process_each(self, rows: Rows, now_ms: int) -> BatchContent | None:
+        """Check the rows one by one; return the content of the batch that became full, if any."""
+        content = None
         for index, record in enumerate(rows.records):
             number = rows.first + index
             checked = self._check(number, record, rows.problems.get(index, ()), now_ms)
             if isinstance(checked, RecordResult):
                 self._span.rejected.append(checked)
             else:
-                batch = self._run.chunker.add(number, *checked)
-        return batch
+                content = self._chunker.add(number, *checked)
+        return content
 
     def _check(
         self, row: int, original: CallRecord | None, problems: tuple[Problem, ...], now_ms: int
@@ -223,104 +245,72 @@ class Intake:
         if expired:
             reason = f"its window closes in less than {run.options.expiry_margin:g} s, or has closed"
             return RecordResult(original, row, original.key, Outcome.EXPIRED, reason, "ends_at")
-        if run.dedupe.is_repeat(record):
+        if self._dedupe.is_repeat(record):
             return RecordResult(original, row, original.key, Outcome.DUPLICATE, "equal to an earlier row")
         return original, record
 
-    async def _schedule_plan(self, batch: OutgoingBatch | None) -> None:
-        """Plan the rows read since the last plan; without a resumable journal do it at once."""
-        if self._run.journal.resumable or self._plans:
-            self._start_plan(batch)
-        elif (end := self._span.end) is not None:
-            # Awaited here without a task, because a journal in memory does not wait for a disk.
-            await self._plan(batch, self._next_span(), end, None)
-            await asyncio.sleep(0)  # lets the workers start this batch before the next read
-        while len(self._plans) > PLANS_IN_FLIGHT_MAX:
-            await asyncio.wait([self._plans[0]])
-
-    def _start_plan(self, batch: OutgoingBatch | None) -> None:
-        """Start to plan the rows read since the last plan, after the plans in progress."""
-        if (end := self._span.end) is None:
+    def _plan(self, content: BatchContent | None) -> None:
+        """Record the rows read since the last plan, and plan their batch if there is one."""
+        span, run = self._span, self._run
+        if span.end is None:
             return
-        previous = self._plans[-1] if self._plans else None
-        self._plans.append(self._run.start_critical(self._plan(batch, self._next_span(), end, previous)))
-        # Plans end in order, because each waits for the previous one; so the first is the one that is done.
-        self._plans[-1].add_done_callback(lambda _: self._plans.popleft())
+        with run.recorder.transaction() as transaction:
+            transaction.add_results(span.rejected, settled_entries(span.rejected, None))
+            if content is not None:
+                self._plan_batch(transaction, content)
+            fingerprints = b"" if self._fingerprints is None else self._fingerprints.of(span.records)
+            transaction.add(RowsRead(span.end, fingerprints))
+            self._span = ReadSpan()
 
-    def _next_span(self) -> ReadSpan:
-        span, self._span = self._span, ReadSpan()
-        return span
-
-    async def _plan(
-        self, batch: OutgoingBatch | None, span: ReadSpan, end: SourcePosition, previous: asyncio.Task[None] | None
-    ) -> None:
+    def _plan_batch(self, transaction: Transaction, content: BatchContent) -> None:
         run = self._run
-        entries: list[JournalEntry] = list(outcome_entries(span.rejected, None))
-        if batch is not None:
-            payload = pack_records(batch.originals) if run.stores_records else None
-            entries.append(BatchPlanned(batch.seq, tuple(batch.rows), payload=payload))
-        entries.append(RowsRead(end, self._fingerprints.of(span.records) if self._fingerprints is not None else b""))
-        is_recorded = await run.append(*entries)
-        # Writes overlap, effects do not: delivery and pair order follow the order of the source.
-        if previous is not None and not previous.done():
-            await asyncio.wait([previous])
-        if span.rejected:
-            run.deliver(span.rejected, final=is_recorded)
-        if batch is None:
-            return
-        if is_recorded:
-            await self._enqueue(batch)
-        else:
-            await run.record_stopped([batch])
-        run.wakeup.notify_all()
+        seq = run.state.last_seq + 1
+        payload = pack_records(content.originals) if run.stores_records else None
+        batch = transaction.plan(BatchPlanned(seq, content.rows, payload=payload), seq, content)
+        item = run.queue.enter(batch, run.queue.pairs.add(seq, content))
+        if run.options.same_pair == "keep_last":
+            self._supersede(transaction, item.batch.seq)
 
-    async def _enqueue(self, batch: OutgoingBatch) -> None:
-        """Queue a planned batch behind the batches that it must follow."""
-        run = self._run
-        batch.blocked_by = run.pairs.add(batch)
-        superseded = self._supersede(batch) if run.options.same_pair == "keep_last" else {}
-        await run.requeue(batch)
-        if superseded:
-            is_recorded = await run.append(
-                *(entry for seq, results in superseded.items() for entry in outcome_entries(results, seq))
-            )
-            for results in superseded.values():
-                run.deliver(results, final=is_recorded)
+    def _supersede(self, transaction: Transaction, seq: int) -> None:
+        """Settle older rows of the same pairs in waiting batches.
 
-    def _supersede(self, batch: OutgoingBatch) -> dict[int, list[RecordResult]]:
-        """Remove older records of the same pairs from queued batches.
-
-        The batch then follows the batches that those batches follow. There is no `await` here: with one, the queue and
-        `blocked_by` could change in between.
+        The new batch then waits for the batches for which those wait.
         """
-        run = self._run
-        superseded = {}
-        for seq in sorted(batch.blocked_by):
-            queued = run.queue.find(seq)
-            if queued is None:
+        queue = self._run.queue
+        item = queue.find(seq)
+        for earlier in sorted(item.blocked_by) if item is not None else ():
+            waiting = queue.find_waiting(earlier)
+            if item is None or waiting is None or waiting.batch.root_batch is not None:
                 continue
-            batch.blocked_by = (batch.blocked_by | queued.blocked_by) - {seq}
-            removed = queued.remove(run.pairs.superseded(queued))
-            run.queue.remove_records(len(removed))
-            if removed:
-                superseded[seq] = run.removed_results(queued, removed, Outcome.UNSENT, SUPERSEDED)
-        return superseded
-
-    async def _wait_for_plans(self) -> None:
-        while self._plans:
-            await asyncio.wait([self._plans[-1]])
+            queue.block(item, waiting.blocked_by)
+            item.blocked_by.discard(earlier)
+            content = waiting.batch.open_content
+            superseded = content.at(queue.pairs.superseded(earlier, content))
+            self._sender.settle_unsent(transaction, waiting.batch, superseded, Outcome.UNSENT, SUPERSEDED)
 
     def _set_linger(self) -> None:
-        if len(self._run.chunker) and self._linger is None:
-            self._linger = self._run.loop.call_later(self._run.options.linger, self._lingered)
+        if len(self._chunker) and self._linger is None:
+            loop = asyncio.get_running_loop()
+            self._linger = loop.call_later(self._run.options.linger, self._lingered)
 
     def _lingered(self) -> None:
         self._linger = None
-        if self._run.running:
-            self._flush()
+        if self._run.lifecycle.is_running:
+            try:
+                self._flush()
+            except Exception as defect:  # noqa: BLE001 - the run ends in good order, whatever failed
+                self._run.lifecycle.fail(defect)
 
     def _flush(self) -> None:
-        self._start_plan(self._run.chunker.flush())
+        self._plan(self._chunker.flush())
+
+    def _flush_after_failure(self) -> None:
+        """Plan what was read before a fault of the source; after a defect the sweep gives the results."""
+        if isinstance(self._run.lifecycle.fault, TruecallerError):
+            try:
+                self._flush()
+            except Exception as defect:  # noqa: BLE001 - the run ends in good order, whatever failed
+                self._run.lifecycle.fail(defect)
 
     async def _close(self) -> None:
         if self._linger is not None:
@@ -328,9 +318,10 @@ class Intake:
         if self._reader is None:
             return
         try:
-            await self._reader.aclose()
-        except TruecallerError as error:
-            self._run.fail(error)
+            with cancelled_from_outside("the source, when it was closed,"):
+                await self._reader.aclose()
+        except Exception as error:  # noqa: BLE001 - the run ends in good order, whatever failed
+            self._run.lifecycle.fail(error)
 
 
 def _invalid(row: int, original: CallRecord | None, problems: tuple[Problem, ...]) -> RecordResult:

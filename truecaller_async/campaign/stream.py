@@ -18,20 +18,20 @@ from types import TracebackType
 from typing import Self
 
 from truecaller_async.campaign.core.campaign_state import add_costs
-from truecaller_async.campaign.dispatcher import Dispatcher
 from truecaller_async.campaign.intake import Intake
-from truecaller_async.campaign.poller import Poller
-from truecaller_async.campaign.resume import CampaignResumer
-from truecaller_async.campaign.run import RATE_WINDOW_SECONDS, Phase, Run
-from truecaller_async.campaign.sender import Sender
-from truecaller_async.campaign.start import CampaignRequest, start_campaign
-from truecaller_async.errors import ConfigError, JournalError
-from truecaller_async.models import NoteAdded, Progress, RecordResult, ResultList, Summary
+from truecaller_async.campaign.lifecycle import Phase
+from truecaller_async.campaign.recorder import wait_durable
+from truecaller_async.campaign.run import Run
+from truecaller_async.campaign.startup.resume import CampaignResumer
+from truecaller_async.campaign.startup.source_check import RecoveredRows
+from truecaller_async.campaign.startup.start import CampaignRequest, first_entries, start_campaign
+from truecaller_async.campaign.workers.dispatcher import Dispatcher
+from truecaller_async.errors import ConfigError
+from truecaller_async.models import Progress, RecordResult, ResultList, Summary
+from truecaller_async.models.journal_entries import NoteAdded
 from truecaller_async.options import BATCH_MAX
 from truecaller_async.resilience.rate_law import calls_per_second
 
-RATE_MIN_SECONDS = 5.0
-"""Shortest time over which the current rate is computed."""
 SILENCE_SECONDS = 10.0
 """Time without any answer, while requests are in flight, after which `limited_by` is "service"."""
 
@@ -48,10 +48,10 @@ class CampaignStream:
     def __init__(self, request: CampaignRequest) -> None:
         self._request = request
         self._run: Run | None = None
+        self._dispatcher: Dispatcher | None = None
         self._intake: Intake | None = None
-        self._workers: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self._ready: Iterator[RecordResult] = iter(())
-        self._closing: asyncio.Task[None] | None = None
         self._pending_notes: list[NoteAdded] = []
 
     async def __aenter__(self) -> Self:
@@ -60,28 +60,40 @@ class CampaignStream:
                 "a campaign runs once: this one has started already. Call push_many again, or resume its journal"
             )
         run, recovered = await start_campaign(self._request, self._pending_notes)
-        sender, poller = Sender(run), Poller(run)
+        dispatcher = Dispatcher(run)
         try:
             if self._request.resumed:
-                await CampaignResumer(run, sender, recovered).restore()
+                await self._resume(run, dispatcher, recovered)
         except BaseException:
-            run.stop(abort=True)
-            await self._finish(run)
-            await recovered.aclose()
+            run.lifecycle.stop(abort=True)
+            run.lifecycle.end_reading()
+            try:
+                await asyncio.shield(run.lifecycle.wait_done())
+            finally:  # also if the caller is cancelled once more
+                await recovered.aclose()
             raise
-        self._run = run
-        self._intake = Intake(run, recovered.reader)
-        dispatcher = Dispatcher(run, sender.send, poller.poll, sender.prune)
+        self._run, self._dispatcher = run, dispatcher
+        self._intake = intake = Intake(run, dispatcher, recovered.dedupe, recovered.reader)
+
+        def changed() -> None:
+            dispatcher.pump()
+            intake.notify()
+
+        run.lifecycle.on_change = changed
         run.deps.observer.event("campaign.started", {"max_tokens": run.deps.pool.max_tokens, "run": run.state.runs})
-        self._workers = [run.start_critical(self._intake.read_all()), run.start_critical(dispatcher.run())]
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(intake.read_all()), loop.create_task(dispatcher.open())]
         return self
+
+    async def _resume(self, run: Run, dispatcher: Dispatcher, recovered: RecoveredRows) -> None:
+        await wait_durable(CampaignResumer(run, dispatcher, recovered).resume(first_entries(run, self._pending_notes)))
 
     def __repr__(self) -> str:
         if self._run is None:
             return "<CampaignStream, not started>"
-        counters = self._run.counters
-        phase = self._run.phase.name.lower()
-        return f"<CampaignStream, {phase}: {counters.resolved} of {counters.read} rows have their result>"
+        progress = self._run.progress
+        phase = self._run.lifecycle.phase.name.lower()
+        return f"<CampaignStream, {phase}: {progress.resolved} of {progress.read} rows have their result>"
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -115,13 +127,14 @@ class CampaignStream:
 
     async def _next_list(self) -> ResultList:
         run = self._running()
-        results = await run.result_queue.get()
+        results = await run.results.get()
         if results:
-            run.wakeup.notify_all()
+            if self._intake is not None:
+                self._intake.notify()  # it may read more
             return results
-        await self._finish(run)
-        if run.fault is not None:
-            raise run.fault
+        await run.lifecycle.wait_done()
+        if run.lifecycle.fault is not None:
+            raise run.lifecycle.fault
         return []
 
     async def drain(self) -> None:
@@ -132,7 +145,7 @@ class CampaignStream:
         Raises:
             ConfigError: The block is not entered yet.
         """
-        self._running().stop(abort=False)
+        self._running().lifecycle.stop(abort=False)
 
     async def abort(self) -> None:
         """Stop reading, sending and polling; await the requests in flight.
@@ -142,9 +155,13 @@ class CampaignStream:
         Raises:
             ConfigError: The block is not entered yet. The iteration raises the fault of the run, not this method.
         """
-        run = self._running()
-        run.stop(abort=True)
-        await self._finish(run)
+        lifecycle = self._running().lifecycle
+        lifecycle.stop(abort=True)
+        # Shielded: if the caller is cancelled here, the run still ends in good order.
+        await asyncio.shield(lifecycle.wait_done())
+        if self._tasks:
+            # The token pool may still be opening: nothing of the run is left when this returns.
+            await asyncio.shield(asyncio.wait(self._tasks))
 
     async def note(self, name: str, value: str) -> None:
         """Store a named note in the journal, such as the path of a results file.
@@ -162,7 +179,7 @@ class CampaignStream:
         if self._run is None:
             self._pending_notes.append(NoteAdded(name, value))
         else:
-            await self._run.journal.write(NoteAdded(name, value))
+            await wait_durable(self._run.recorder.record(NoteAdded(name, value)))
 
     @property
     def notes(self) -> Mapping[str, str]:
@@ -177,23 +194,22 @@ class CampaignStream:
             ConfigError: The block is not entered yet.
         """
         run = self._running()
-        counters = run.counters
-        this_run = run.cost()
-        total = add_costs(run.state.cost_before, run.cost_entry())
+        state, progress = run.state, run.progress
+        total = add_costs(state.cost_before, progress.cost_entry())
         return Summary(
-            read=counters.read,
-            **run.counts(),
-            batches=counters.batches,
+            read=progress.read,
+            **progress.outcomes(),
+            batches=state.accepted,
             requests=total.requests,
             retries=total.retries,
             throttled=total.throttled,
             tokens_minted=total.tokens_minted,
-            possibly_duplicated=counters.possibly_duplicated,
+            possibly_duplicated=state.possibly_duplicated + state.run.provisional_duplicated,
             elapsed=total.elapsed,
-            records_per_second=counters.sent_and_resolved / total.elapsed if total.elapsed > 0 else 0.0,
-            rate_utilisation=_utilisation(run),
-            runs=run.state.runs,
-            this_run=this_run,
+            records_per_second=progress.sent_and_resolved() / total.elapsed if total.elapsed > 0 else 0.0,
+            rate_utilisation=progress.utilisation(run.deps.pool.limits),
+            runs=state.runs,
+            this_run=progress.cost(),
         )
 
     @property
@@ -204,29 +220,27 @@ class CampaignStream:
             ConfigError: The block is not entered yet.
         """
         run = self._running()
-        counters = run.counters
-        now = run.now()
-        pending = sum(len(tracked.open) for tracked in run.accepted.values())
-        live = len(run.deps.pool.live())
+        progress, pool = run.progress, run.deps.pool
+        in_flight, pending, live = progress.rows_in_flight(), progress.rows_pending(), len(pool.live())
         return Progress(
-            read=counters.read,
-            planned=max(0, counters.open - run.in_flight - pending),
-            in_flight=run.in_flight,
+            read=progress.read,
+            planned=max(0, progress.open - in_flight - pending),
+            in_flight=in_flight,
             pending=pending,
-            resolved=counters.resolved,
-            sent=counters.sent,
-            outcomes=run.counts(),
-            reasons=dict(counters.reasons),
+            resolved=progress.resolved,
+            sent=run.state.sent,
+            outcomes=progress.outcomes(),
+            reasons=dict(progress.reasons),
             tokens_live=live,
-            tokens_cooling_down=run.deps.pool.cooling_down_count(),
-            tokens_max=run.deps.pool.max_tokens,
-            rate=_rate(run, now),
-            permitted_rate=live * calls_per_second(run.deps.pool.limits, "submit") * BATCH_MAX,
-            throttled=counters.throttled + run.token_requests().throttled,
-            elapsed=(run.ended_at if run.ended_at is not None else now) - run.started_at,
+            tokens_cooling_down=pool.cooling_down_count(),
+            tokens_max=pool.max_tokens,
+            rate=progress.rate(),
+            permitted_rate=live * calls_per_second(pool.limits, "submit") * BATCH_MAX,
+            throttled=progress.throttled + progress.token_requests().throttled,
+            elapsed=progress.elapsed,
             waiting_until=self._waiting_until(run),
-            limited_by=self._limited_by(run),
-            finished=run.phase is Phase.DONE,
+            limited_by=self._limited_by(run, in_flight),
+            finished=run.lifecycle.phase is Phase.DONE,
         )
 
     def _running(self) -> Run:
@@ -236,45 +250,24 @@ class CampaignStream:
             )
         return self._run
 
-    async def _finish(self, run: Run) -> None:
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close(run))
-        # Shielded: if the caller is cancelled here, closing still completes.
-        await asyncio.shield(self._closing)
-
-    async def _close(self, run: Run) -> None:
-        """Wait for the workers and the requests in flight, then close the journal in any case.
-
-        A journal that failed earlier has set the fault of the run already; a journal that fails here sets it now.
-        """
-        try:
-            try:
-                # A loop: tasks that end may have started others.
-                while pending := [task for task in (*self._workers, *run.request_tasks) if not task.done()]:
-                    await asyncio.wait(pending)
-                if run.journal.resumable and not isinstance(run.fault, JournalError):
-                    await run.journal.write(run.cost_entry())
-            finally:
-                await run.journal.aclose()
-        except JournalError as error:
-            run.fault = run.fault or error
-
     def _waiting_until(self, run: Run) -> datetime | None:
-        return run.waiting_until if run.phase is not Phase.DONE else None
-
-    def _limited_by(self, run: Run) -> str | None:
-        if run.phase is Phase.DONE:
+        if self._dispatcher is None or run.lifecycle.phase is Phase.DONE:
             return None
-        if _service_is_degraded(run):
+        return self._dispatcher.tokens.waiting_until
+
+    def _limited_by(self, run: Run, in_flight: int) -> str | None:
+        if run.lifecycle.phase is Phase.DONE:
+            return None
+        if _service_is_degraded(run, in_flight):
             return "service"
         if self._intake is not None and self._intake.waits_for_credits:
-            return "reader" if run.result_queue.queued_count > run.options.max_unresolved // 2 else "max_unresolved"
-        if run.queue.batches:
+            return "reader" if run.results.queued_count > run.options.max_unresolved // 2 else "max_unresolved"
+        if run.queue.waiting_count:
             return "limits"
-        return None if run.source_exhausted else "source"
+        return None if run.lifecycle.reading_ended else "source"
 
 
-def _service_is_degraded(run: Run) -> bool:
+def _service_is_degraded(run: Run, in_flight: int) -> bool:
     """Return whether the service limits the run.
 
     It does not answer, or the circuit breaker or the retry budget restricts requests.
@@ -282,28 +275,4 @@ def _service_is_degraded(run: Run) -> bool:
     guard = run.deps.guard
     if guard.is_open or (guard.is_degraded and not guard.last_answer_was_good):
         return True
-    return run.in_flight > 0 and run.now() - run.last_answer_at > SILENCE_SECONDS
-
-
-def _rate(run: Run, now: float) -> float:
-    """Return the records accepted per second in the rate window.
-
-    At least 5 seconds are assumed: the burst that a new token may send says nothing about the rate.
-    """
-    if not run.recently_sent or run.first_sent_at is None:
-        return 0.0
-    since = max(run.first_sent_at, now - RATE_WINDOW_SECONDS)
-    records = sum(count for at, count in run.recently_sent if at >= since)
-    return records / max(now - since, RATE_MIN_SECONDS)
-
-
-def _utilisation(run: Run) -> float | None:
-    """Return the batches sent, as a fraction of what all tokens were permitted to send in the same time."""
-    permitted = calls_per_second(run.deps.pool.limits, "submit") * run.peak_tokens
-    batches = run.counters.batches - run.batches_before
-    if run.first_sent_at is None or run.last_sent_at is None or batches <= 2 * run.peak_tokens:
-        return None
-    seconds = run.last_sent_at - run.first_sent_at
-    if seconds <= 0 or permitted == float("inf"):
-        return None
-    return min(1.0, (batches - run.peak_tokens) / (seconds * permitted))
+    return in_flight > 0 and run.now() - run.progress.last_answer_at > SILENCE_SECONDS

@@ -20,6 +20,8 @@ class Wakeup:
 
     def notify_all(self) -> None:
         """Wake all waiters."""
+        if not self._waiters:
+            return
         for waiter in self._waiters:
             # Done already: its timer fired or its task was cancelled in this turn of the loop, and it has not run yet.
             if not waiter.done():

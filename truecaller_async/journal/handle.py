@@ -16,6 +16,7 @@ from pathlib import Path
 
 import attrs
 
+from truecaller_async.campaign.core.batch import CampaignBatch
 from truecaller_async.errors import JournalError
 from truecaller_async.journal.database_file import (
     Factory,
@@ -31,6 +32,7 @@ from truecaller_async.journal.load import journal_errors, load_builder
 from truecaller_async.journal.lock import JournalLock
 from truecaller_async.journal.migrations import migrated
 from truecaller_async.journal.statements import Statement, StatementBuilder
+from truecaller_async.models.journal_entries import JournalEntry
 from truecaller_async.storage.filesystem import network_of
 
 logger = logging.getLogger("truecaller_async")
@@ -59,6 +61,20 @@ class JournalHandle:
         self.db.execute("BEGIN IMMEDIATE")
         execute(self.db, statements)
         self.db.commit()
+
+    def record(self, entries: Iterable[JournalEntry]) -> None:
+        """Apply the entries to the state, each before the next one is requested, and commit them together.
+
+        Raises:
+            JournalError: An entry contradicts the state. Nothing is stored; close the handle.
+            sqlite3.Error: As `commit`.
+        """
+        applied: list[JournalEntry] = []
+        changed: dict[int, CampaignBatch] = {}
+        for entry in entries:
+            changed |= {batch.seq: batch for batch in self.statements.state.apply(entry)}
+            applied.append(entry)
+        self.commit(self.statements.build(applied, changed.values()))
 
     def is_purged(self) -> bool:
         """Return whether the journal contains only its summary."""

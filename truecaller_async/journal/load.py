@@ -18,13 +18,22 @@ from typing import Any
 
 import msgspec
 
+from truecaller_async.campaign.core.batch import CampaignBatch
 from truecaller_async.campaign.core.batch_state import BatchState
-from truecaller_async.campaign.core.campaign_state import CampaignState, JournaledBatch
+from truecaller_async.campaign.core.campaign_state import CampaignState
+from truecaller_async.campaign.core.row_ranges import RowRanges
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal.outcome_kinds import CACHED_OUTCOMES_MAX, OutcomeKinds
-from truecaller_async.journal.row_ranges import unpack_rows
+from truecaller_async.journal.row_packing import unpack_rows
 from truecaller_async.journal.statements import PendingOutcomes, StatementBuilder
-from truecaller_async.models import CampaignStarted, CostReported, Outcome, RunStarted, SourceDescriptor, SourcePosition
+from truecaller_async.models import Outcome
+from truecaller_async.models.journal_entries import (
+    CampaignStarted,
+    CostReported,
+    RunStarted,
+    SourceDescriptor,
+    SourcePosition,
+)
 from truecaller_async.storage.sqlite_worker import is_busy
 
 SELECT_BATCH = """SELECT
@@ -50,7 +59,7 @@ class Totals(msgspec.Struct):
     last_run: RunStarted | None
     cost: CostReported
     cost_before: CostReported
-    unconfirmed_rows: bytes
+    unconfirmed_rows: list[tuple[int, int]]
 
 
 _decode_totals = msgspec.json.Decoder(Totals).decode
@@ -93,7 +102,7 @@ def load_builder(db: sqlite3.Connection) -> StatementBuilder:
         sqlite3.Error: The file cannot be read.
         ValueError, msgspec.MsgspecError, KeyError, TypeError: A stored value is damaged (see `journal_errors`).
     """
-    batches: dict[int, JournaledBatch] = {}
+    batches: dict[int, CampaignBatch] = {}
     pending: dict[int, PendingOutcomes] = {}
     for values in db.execute(SELECT_BATCH + "WHERE open_rows > 0"):
         batch, outcomes = batch_of(values)
@@ -108,7 +117,7 @@ def load_builder(db: sqlite3.Connection) -> StatementBuilder:
     return StatementBuilder(_load_state(db, batches), _load_outcome_kinds(db), pending, with_payload)
 
 
-def batch_of(values: Iterable[Any]) -> tuple[JournaledBatch, PendingOutcomes]:
+def batch_of(values: Iterable[Any]) -> tuple[CampaignBatch, PendingOutcomes]:
     """Return the batch of one `SELECT_BATCH` result, and its pending outcomes while it has open rows."""
     (
         seq, parent, root_batch, call, row, line, offset, first_row, last_row, rows,
@@ -116,34 +125,34 @@ def batch_of(values: Iterable[Any]) -> tuple[JournaledBatch, PendingOutcomes]:
         batch_id, accepted_at, reason, field,
         excluded_rows, open_rows, closed, pending_outcomes, payload,
     ) = values  # fmt: skip
-    planned = range(first_row, last_row + 1) if rows is None else unpack_rows(rows)
-    batch = JournaledBatch(
+    batch = CampaignBatch(
         seq,
-        planned,
+        range(first_row, last_row + 1) if rows is None else tuple(unpack_rows(rows)),
         SourcePosition(row, line, offset),
-        set(unpack_rows(closed or b"")) if open_rows else set(planned),
-        frozenset(unpack_rows(excluded_rows or b"")),
+        call,
         parent,
         root_batch,
-        call,
         BatchState(state),
+        attempts,
+        maybe_received,
+        lost_answers,
+        bool(possibly_duplicated),
         batch_id,
         accepted_at,
+        set(unpack_rows(closed or b"")),
+        open_rows,
+        frozenset(unpack_rows(excluded_rows or b"")),
         bool(abandoned),
         reason,
         field,
         payload,
-        attempts=attempts,
-        maybe_received=maybe_received,
-        lost_answers=lost_answers,
-        possibly_duplicated=bool(possibly_duplicated),
     )
     if not pending_outcomes:
         return batch, []
     return batch, [(outcome_id, unpack_rows(packed)) for outcome_id, packed in _unpack_outcomes(pending_outcomes)]
 
 
-def _load_state(db: sqlite3.Connection, batches: dict[int, JournaledBatch]) -> CampaignState:
+def _load_state(db: sqlite3.Connection, batches: dict[int, CampaignBatch]) -> CampaignState:
     started, salt, totals = db.execute("SELECT started, salt, totals FROM campaign").fetchone()
     notes = {name: json.loads(value) for name, value in db.execute("SELECT name, value FROM note")}
     if totals is None:
@@ -164,7 +173,7 @@ def _load_state(db: sqlite3.Connection, batches: dict[int, JournaledBatch]) -> C
         cost=stored.cost,
         cost_before=stored.cost_before,
         notes=notes,
-        unconfirmed_rows=set(unpack_rows(stored.unconfirmed_rows)),
+        unconfirmed_rows=RowRanges(stored.unconfirmed_rows),
     )
 
 

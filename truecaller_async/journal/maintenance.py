@@ -18,9 +18,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
+from msgspec import structs
 
 from truecaller_async.campaign.core.ambiguity import DECIDABLE_STATES, decision_entries
 from truecaller_async.campaign.core.campaign_state import CampaignState
+from truecaller_async.campaign.core.row_ranges import RowRanges
 from truecaller_async.errors import JournalError
 from truecaller_async.journal.database_file import checkpoint
 from truecaller_async.journal.handle import JournalHandle, open_handle
@@ -53,7 +55,7 @@ def decide(path: Path, seq: int, applied: bool, at: float) -> None:
         batch = state.batches.get(seq)
         if batch is None or not batch.open_count or batch.state not in DECIDABLE_STATES:
             raise JournalError(f"batch {seq} of {path} needs no decision. {_decidable_batches(state)}")
-        handle.commit(handle.statements.build(decision_entries(batch, applied, at)))
+        handle.record(decision_entries(batch, applied, at))
 
 
 def purge(path: Path, *, force: bool = False) -> None:
@@ -93,13 +95,13 @@ def _decidable_batches(state: CampaignState) -> str:
 
 
 def _erase(db: sqlite3.Connection, state: CampaignState) -> None:
-    summary = attrs.evolve(state, outcomes=state.outcome_counts(), batches={}, unconfirmed_rows=set())
+    summary = attrs.evolve(state, outcomes=state.outcome_counts(), batches={}, unconfirmed_rows=RowRanges())
     started = state.started
     db.execute("BEGIN IMMEDIATE")
     for table in PURGED_TABLES:
         db.execute(f"DELETE FROM {table}")  # noqa: S608 - constants of this module
     if started is not None:
-        db.execute(UPDATE_STARTED, (started_as_json(attrs.evolve(started, source=None)), b""))
+        db.execute(UPDATE_STARTED, (started_as_json(structs.replace(started, source=None)), b""))
     db.execute(UPDATE_TOTALS, (encode(totals_of(summary)),))
     # In the transaction that deletes the rows: a run must never find their tables empty and the mark missing.
     db.execute("UPDATE campaign SET purged = 1")

@@ -2,43 +2,25 @@
 
 Algorithm:
     A resumable one can be opened again, by another client of the same process. It keeps what a durable one keeps: the
-    state of the campaign, and the fingerprints of all rows. A batch is removed when its last row is settled. One that
-    is not resumable ignores the entries about rows and batches, because no run continues from them.
+    state of the campaign, and the fingerprints of all rows. One that is not resumable keeps nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 
+from truecaller_async.campaign.core.batch import CampaignBatch
 from truecaller_async.campaign.core.campaign_state import CampaignState
 from truecaller_async.errors import JournalBusy, JournalError
-from truecaller_async.models import (
-    AttemptEnded,
-    AttemptStarted,
-    BatchAbandoned,
-    BatchPlanned,
-    JournalEntry,
-    OperatorDecided,
-    RowsRead,
-    RowsSettled,
-)
-
-ROW_AND_BATCH_ENTRIES = (
-    BatchPlanned,
-    AttemptStarted,
-    AttemptEnded,
-    BatchAbandoned,
-    OperatorDecided,
-    RowsSettled,
-    RowsRead,
-)
+from truecaller_async.models.journal_entries import JournalEntry, RowsRead
 
 
 class MemoryJournal:
     """The journal of a campaign that does not need to survive its process.
 
     Args:
-        resumable: Keep the state of rows and batches, so that another run can continue.
+        resumable: Keep the fingerprints of the rows, so that another run can continue.
     """
 
     def __init__(self, *, resumable: bool = False) -> None:
@@ -46,7 +28,6 @@ class MemoryJournal:
         self._resumable = resumable
         self._reads: list[RowsRead] = []
         self._is_open = False
-        self._broken = False
 
     @property
     def resumable(self) -> bool:
@@ -54,7 +35,7 @@ class MemoryJournal:
         return self._resumable
 
     async def open(self, *, is_new: bool) -> CampaignState:
-        """Open the journal and return the state of its campaign, the object that `write` changes.
+        """Open the journal and return the state of its campaign, which the caller changes by `apply`.
 
         Args:
             is_new: Start a campaign in it. Otherwise it must contain one.
@@ -72,28 +53,20 @@ class MemoryJournal:
         self._is_open = True
         return self.state
 
-    async def write(self, *entries: JournalEntry) -> None:
-        """Apply the entries to the state.
+    def append(self, entries: Sequence[JournalEntry], changed: Iterable[CampaignBatch]) -> asyncio.Future[None] | None:
+        """Keep the fingerprints of the entries. See `Journal.append`.
 
         Raises:
-            JournalError: The journal is closed, or an entry contradicts the state. No later write succeeds then.
+            JournalError: The journal is closed.
         """
         if not self._is_open:
             raise JournalError("the journal is closed. Open it again.")
-        if self._broken:
-            raise JournalError("the journal accepts no more entries: an earlier one contradicted its state.")
-        try:
-            for entry in entries:
-                if self._resumable or not isinstance(entry, ROW_AND_BATCH_ENTRIES):
-                    self.state.apply(entry)
-        except JournalError:
-            self._broken = True
-            raise
         if self._resumable:
             self._reads += [entry for entry in entries if isinstance(entry, RowsRead)]
+        return None
 
     async def read_blocks(self, after: int, limit: int) -> Sequence[RowsRead]:
-        """Return the `RowsRead` entries behind row `after`, in the order of the rows, up to `limit` of them."""
+        """Return up to `limit` `RowsRead` entries behind the row `after`, in the order of the rows."""
         return [read for read in self._reads if read.position.row > after][:limit]
 
     async def aclose(self) -> None:

@@ -17,19 +17,43 @@ Failure modes:
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from truecaller_async.campaign.core.row_ranges import ranges_of
 from truecaller_async.errors import JournalError
+from truecaller_async.journal.row_packing import unpack_rows
 from truecaller_async.journal.schema import VERSION
 from truecaller_async.storage import sqlite_worker
 
 OLDEST_VERSION = 2
 """The oldest version that can be read."""
 
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
+
+def _to_version_3(db: sqlite3.Connection) -> None:
+    """Store the unconfirmed rows as pairs, and mark batches as ambiguous that version 2 had planned again.
+
+    Version 2 planned a batch again after a lost answer. A run with another policy would send it although the answer was
+    lost, so it becomes ambiguous, unless the operator decided about it.
+    """
+    db.execute(
+        "UPDATE batch SET state = CASE WHEN abandoned THEN 'abandoned' ELSE 'ambiguous' END "
+        "WHERE state = 'planned' AND open_rows > 0 AND seq IN (SELECT seq FROM attempt WHERE event = 'lost') "
+        "AND seq NOT IN (SELECT seq FROM operator_decision)"
+    )
+    (text,) = db.execute("SELECT totals FROM campaign").fetchone()
+    if text is None:
+        return
+    totals = json.loads(text)
+    totals["unconfirmed_rows"] = list(ranges_of(unpack_rows(b64decode(totals["unconfirmed_rows"]))))
+    db.execute("UPDATE campaign SET totals = ?", (json.dumps(totals).encode(),))
+
+
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {2: _to_version_3}
 """By version n: the step from the tables of version n to those of version n + 1."""
 
 

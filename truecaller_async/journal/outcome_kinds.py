@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from truecaller_async.models import RowsSettled
+from truecaller_async.models.journal_entries import RowsSettled
 from truecaller_async.redaction import mask_numbers
 
 TEXT_MAX_CHARS = 2000

@@ -24,14 +24,15 @@ from typing import Any, Self, TypeAlias
 import attrs
 
 from truecaller_async.campaign.core.ambiguity import DECIDABLE_STATES
+from truecaller_async.campaign.core.batch import CampaignBatch
 from truecaller_async.campaign.core.batch_state import BatchState
-from truecaller_async.campaign.core.campaign_state import CampaignState, JournaledBatch
+from truecaller_async.campaign.core.campaign_state import CampaignState
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal.database_file import examine, has_rollback_journal, is_there, read_only
 from truecaller_async.journal.load import SELECT_BATCH, batch_of, journal_errors, load_builder
 from truecaller_async.journal.lock import JournalLock, holder
 from truecaller_async.journal.migrations import migrated_copy, needs_migration
-from truecaller_async.journal.row_ranges import unpack_rows
+from truecaller_async.journal.row_packing import unpack_rows
 from truecaller_async.models import Outcome
 from truecaller_async.storage.filesystem import network_of
 
@@ -366,7 +367,7 @@ def _final(kind: Any, batch_id: str | None, seq: int | None) -> RowFate:
     return Outcome(outcome), reason, field, batch_id, attempts, bool(possibly_duplicated), True, seq
 
 
-def _provisional(batch: JournaledBatch) -> RowFate:
+def _provisional(batch: CampaignBatch) -> RowFate:
     resend = batch.state is BatchState.PLANNED and batch.lost_answers
     return (
         batch.provisional_outcome,

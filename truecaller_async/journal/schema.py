@@ -19,7 +19,7 @@ Algorithm:
 Invariants:
     - The outcome of a row is in `row_outcome`; if not, it is the common outcome of the batch with the highest `seq`
       among those that contain the row.
-    - Rows that are not a plain range are packed (`journal.row_ranges`). Times are wall-clock seconds.
+    - Rows that are not a plain range are packed (`journal.row_packing`). Times are wall-clock seconds.
     - No STRICT tables, because they need SQLite 3.37.
 """
 
@@ -28,7 +28,7 @@ from __future__ import annotations
 APPLICATION_ID = 0x54434A31
 """The mark in the header of each journal file: "TCJ1"."""
 
-VERSION = 2
+VERSION = 3
 """The version of the tables, stored as `user_version`. Each new version needs a step in `journal.migrations`."""
 
 SCHEMA = """

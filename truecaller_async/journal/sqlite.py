@@ -1,12 +1,12 @@
 """The durable journal: a SQLite file that survives the end of the process and a power failure.
 
 Algorithm:
-    `write` applies the entries to the state at once, in the event loop, and hands the SQL to the writer thread. It
-    returns after the commit (`synchronous=FULL`; without a write-ahead log on a network file system, see
-    `journal.database_file`). So the state is ahead of the disk by exactly those writes that have not returned.
+    `append` makes the SQL of entries that are applied already, in the event loop, and hands it to the writer thread.
+    The future is done after the commit (`synchronous=FULL`; without a write-ahead log on a network file system, see
+    `journal.database_file`).
 
 Invariants:
-    - When `write` returns, its entries are on disk. A batch is POSTed only after its `AttemptStarted` is.
+    - The disk has a prefix of what was appended, in whole transactions: when a future is done, so are all before it.
     - The file contains no phone number, unless the source cannot be read again. Then each batch is stored with its
       records, which are deleted with its last outcome. Long numbers in server messages are masked.
     - One process writes; it holds the lock beside the file. Other processes may read at the same time.
@@ -14,18 +14,20 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
+from truecaller_async.campaign.core.batch import CampaignBatch
 from truecaller_async.campaign.core.campaign_state import CampaignState
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal.database_file import Factory
 from truecaller_async.journal.handle import open_handle
 from truecaller_async.journal.statements import StatementBuilder
 from truecaller_async.journal.writer import Writer
-from truecaller_async.models import JournalEntry, RowsRead, SourcePosition
+from truecaller_async.models.journal_entries import JournalEntry, RowsRead, SourcePosition
 
 SELECT_READ_BLOCKS = (
     "SELECT last_row, line, offset, fingerprints FROM read_block WHERE last_row > ? ORDER BY last_row LIMIT ?"
@@ -51,7 +53,7 @@ class SqliteJournal:
         self._rejection: str | None = None
 
     async def open(self, *, is_new: bool) -> CampaignState:
-        """Lock the journal and return the state of its campaign, the object that `write` changes.
+        """Lock the journal and return the state of its campaign, which the caller changes by `apply`.
 
         Args:
             is_new: Start a campaign in it. Otherwise it must contain one.
@@ -73,23 +75,21 @@ class SqliteJournal:
         self._builder, self._rejection = handle.statements, None
         return handle.statements.state
 
-    async def write(self, *entries: JournalEntry) -> None:
-        """Write the entries as one transaction; they are on disk when this returns.
-
-        If the caller is cancelled, they are written all the same, in the order of the calls.
+    def append(self, entries: Sequence[JournalEntry], changed: Iterable[CampaignBatch]) -> asyncio.Future[None] | None:
+        """Write applied entries as one transaction. See `Journal.append`.
 
         Raises:
-            JournalError: They cannot be written, or an entry contradicts the state. No later write succeeds.
+            JournalError: The journal is closed, an earlier write failed, or an entry has no stored form. No later
+                write succeeds.
         """
         writer, builder = self._usable()
         try:
-            statements = builder.build(entries)
+            statements = builder.build(entries, changed)
         except Exception as error:
-            # Earlier entries of this call are applied to the state already, so it no longer matches the disk.
+            # The state contains the entries and the disk never will, so nothing that follows may be written.
             self._rejection = f"the journal {self.path} accepts no more entries: {error}"
             raise
-        if statements:
-            await writer.write(statements)
+        return writer.write(statements) if statements else None
 
     async def read_blocks(self, after: int, limit: int) -> Sequence[RowsRead]:
         """Return the `RowsRead` entries behind row `after`, in the order of the rows, up to `limit` of them.

@@ -1,14 +1,14 @@
 """Translate journal entries to SQL: the statements of one transaction.
 
 Algorithm:
-    Each entry is applied to the `CampaignState` first, so an impossible entry writes nothing. Then each batch that an
-    entry of the transaction concerns is written once, in its state after the last entry. While a batch has open rows,
-    the outcomes of its settled rows are stored in the batch (`pending_outcomes`). When its last row is settled, the
-    most frequent outcome becomes `common_outcome`, and only the other rows get a row in `row_outcome`.
+    The entries are applied to the `CampaignState` already. Each batch that they changed is written once, as it is now.
+    While a batch has open rows, the outcomes of its settled rows are stored in the batch (`pending_outcomes`). When its
+    last row is settled, the most frequent outcome becomes `common_outcome`, and only the other rows get a row in
+    `row_outcome`.
 
 Invariants:
     - The totals of the campaign change in the same transaction as the batches that they count.
-    - After `build` the state in memory contains the entries, but the disk does not until the transaction is committed.
+    - `build` is called before the next entry is applied, so the statements describe the state after these entries.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from typing import Any, TypeAlias
 
 import attrs
 import msgspec
+from msgspec import structs
 
-from truecaller_async.campaign.core.campaign_state import CampaignState, JournaledBatch
+from truecaller_async.campaign.core.batch import CampaignBatch
+from truecaller_async.campaign.core.campaign_state import CampaignState
 from truecaller_async.errors import JournalError
 from truecaller_async.journal.outcome_kinds import OutcomeKinds, storable_text, writable
-from truecaller_async.journal.row_ranges import pack_rows
-from truecaller_async.models import (
+from truecaller_async.journal.row_packing import pack_rows
+from truecaller_async.models.journal_entries import (
     AttemptEnded,
     AttemptStarted,
     BatchPlanned,
@@ -79,13 +81,11 @@ encode = msgspec.json.Encoder().encode
 
 
 @attrs.define
-class Transaction:
+class SqlTransaction:
     """The statements of one transaction, and the batches that it changes."""
 
     statements: list[Statement] = attrs.field(factory=list)
     """In the order in which they are executed."""
-    changed: dict[int, JournaledBatch] = attrs.field(factory=dict)
-    """The batches that an entry of the transaction concerns, by their numbers."""
     new: set[int] = attrs.field(factory=set)
     """The numbers of those that the transaction inserts."""
     extended: set[int] = attrs.field(factory=set)
@@ -101,29 +101,30 @@ class StatementBuilder:
     """Build the transactions of one journal."""
 
     state: CampaignState
-    """The state after the last built transaction, so it may be ahead of the disk."""
+    """The state of the campaign, which may be ahead of the disk."""
     outcome_kinds: OutcomeKinds
     """The ids of the distinct outcomes."""
     pending_outcomes: dict[int, PendingOutcomes] = attrs.field(factory=dict)
     """The outcomes of settled rows, for each batch that still has open rows."""
     with_payload: set[int] = attrs.field(factory=set)
     """The batches whose payload is stored."""
+    _last_seq: int = attrs.field(default=attrs.Factory(lambda builder: builder.state.last_seq, takes_self=True))
     _stored_totals: bytes = b""
 
-    def build(self, entries: Iterable[JournalEntry]) -> list[Statement]:
-        """Apply the entries to the state, and return the statements of one transaction.
+    def build(self, entries: Iterable[JournalEntry], changed: Iterable[CampaignBatch]) -> list[Statement]:
+        """Return the statements of one transaction.
+
+        Args:
+            entries: The entries, which are applied to the state already.
+            changed: The batches that they changed.
 
         Raises:
-            JournalError: An entry contradicts the state. Then nothing of this transaction may be written, and the
-                builder must not be used again, because earlier entries of it are already applied.
+            JournalError: An entry has no stored form. Then the builder must not be used again.
         """
-        transaction = Transaction()
+        transaction = SqlTransaction()
         for entry in entries:
-            # Before `apply`: an entry that settles the last row of a batch removes the batch from the state.
-            self._collect_batches(entry, transaction)
-            self.state.apply(entry)
             self._write(entry, transaction)
-        for batch in transaction.changed.values():
+        for batch in changed:
             self._write_batch(batch, transaction)
         totals = encode(totals_of(self.state))
         if totals != self._stored_totals:
@@ -131,20 +132,15 @@ class StatementBuilder:
             transaction.add(UPDATE_TOTALS, totals)
         return transaction.statements
 
-    def _collect_batches(self, entry: JournalEntry, transaction: Transaction) -> None:
-        for seq in (getattr(entry, "seq", None), getattr(entry, "parent", None)):
-            batch = None if seq is None else self.state.batches.get(seq)
-            if batch is not None:
-                transaction.changed.setdefault(batch.seq, batch)
-
-    def _write(self, entry: JournalEntry, transaction: Transaction) -> None:
+    def _write(self, entry: JournalEntry, transaction: SqlTransaction) -> None:
         match entry:
             case BatchPlanned(seq):
-                if seq in transaction.changed:
-                    transaction.extended.add(seq)
-                else:
+                # Batches are numbered in the order in which they are planned.
+                if seq > self._last_seq:
                     transaction.new.add(seq)
-                    transaction.changed[seq] = self.state.batches[seq]
+                    self._last_seq = seq
+                elif seq not in transaction.new:
+                    transaction.extended.add(seq)
             case AttemptStarted(seq, attempt, token_id, at):
                 transaction.add(INSERT_ATTEMPT, seq, attempt, at, token_id)
             case AttemptEnded(seq, attempt, event, at):
@@ -158,7 +154,7 @@ class StatementBuilder:
             case _:
                 self._write_run_entry(entry, transaction)
 
-    def _write_run_entry(self, entry: JournalEntry, transaction: Transaction) -> None:
+    def _write_run_entry(self, entry: JournalEntry, transaction: SqlTransaction) -> None:
         match entry:
             case CampaignStarted():
                 transaction.add(UPDATE_STARTED, started_as_json(entry), entry.salt)
@@ -169,7 +165,7 @@ class StatementBuilder:
             case NoteAdded(name, value):
                 transaction.add(UPSERT_NOTE, name, json.dumps(value))
 
-    def _write_outcome(self, entry: RowsSettled, transaction: Transaction) -> None:
+    def _write_outcome(self, entry: RowsSettled, transaction: SqlTransaction) -> None:
         outcome_id, is_new = self.outcome_kinds.id_of(entry)
         if is_new:
             transaction.add(
@@ -186,7 +182,7 @@ class StatementBuilder:
         else:
             self.pending_outcomes.setdefault(entry.seq, []).append((outcome_id, entry.rows))
 
-    def _write_batch(self, batch: JournaledBatch, transaction: Transaction) -> None:
+    def _write_batch(self, batch: CampaignBatch, transaction: SqlTransaction) -> None:
         state = self._state_columns(batch, transaction)
         if batch.seq in transaction.new:
             start = batch.source_start
@@ -208,7 +204,7 @@ class StatementBuilder:
                 transaction.add(UPDATE_BATCH_ROWS, *_row_columns(batch), batch.seq)
         self._write_payload(batch, transaction)
 
-    def _write_payload(self, batch: JournaledBatch, transaction: Transaction) -> None:
+    def _write_payload(self, batch: CampaignBatch, transaction: SqlTransaction) -> None:
         if batch.payload is None:
             # In the transaction that settles the last row, so records never stay on disk longer than needed.
             if batch.seq in self.with_payload:
@@ -218,7 +214,7 @@ class StatementBuilder:
             self.with_payload.add(batch.seq)
             transaction.add(UPSERT_PAYLOAD, batch.seq, batch.payload)
 
-    def _state_columns(self, batch: JournaledBatch, transaction: Transaction) -> tuple[Any, ...]:
+    def _state_columns(self, batch: CampaignBatch, transaction: SqlTransaction) -> tuple[Any, ...]:
         closed = pending_outcomes = common_outcome = None
         common_outcome_rows = 0
         if batch.open_count:
@@ -245,7 +241,7 @@ class StatementBuilder:
             common_outcome_rows,
         )
 
-    def _write_final_outcomes(self, seq: int, transaction: Transaction) -> tuple[int | None, int]:
+    def _write_final_outcomes(self, seq: int, transaction: SqlTransaction) -> tuple[int | None, int]:
         """Return the common outcome and its number of rows; write the outcomes of the other rows."""
         outcomes = self.pending_outcomes.pop(seq, ())
         if not outcomes:
@@ -274,19 +270,19 @@ def totals_of(state: CampaignState) -> dict[str, Any]:
         "last_run": state.last_run,
         "cost": state.cost,
         "cost_before": state.cost_before,
-        "unconfirmed_rows": pack_rows(sorted(state.unconfirmed_rows)),
+        "unconfirmed_rows": list(state.unconfirmed_rows),
     }
 
 
-def _row_columns(batch: JournaledBatch) -> tuple[int, int, bytes | None]:
-    rows = batch.planned
+def _row_columns(batch: CampaignBatch) -> tuple[int, int, bytes | None]:
+    rows = batch.rows
     return rows[0], rows[-1], None if isinstance(rows, range) else pack_rows(rows)
 
 
 def _packed_outcomes(outcomes: PendingOutcomes | None) -> bytes | None:
     if not outcomes:
         return None
-    return msgspec.msgpack.encode([(outcome_id, pack_rows(sorted(rows))) for outcome_id, rows in outcomes])
+    return msgspec.msgpack.encode([(outcome_id, pack_rows(rows)) for outcome_id, rows in outcomes])
 
 
 def started_as_json(started: CampaignStarted) -> str:
@@ -295,7 +291,8 @@ def started_as_json(started: CampaignStarted) -> str:
     Raises:
         JournalError: An option has no JSON form.
     """
-    fields = attrs.asdict(started, filter=lambda attribute, _: attribute.name != "salt")
+    fields = {name: value for name, value in structs.asdict(started).items() if name != "salt"}
+    fields["source"] = None if started.source is None else structs.asdict(started.source)
     try:
         return json.dumps(fields)
     except (TypeError, ValueError) as error:

@@ -4,23 +4,6 @@ from truecaller_async.models.batches import Batch, BatchStatus, PushAnswer, Reco
 from truecaller_async.models.campaign import Progress, RunCost, Summary
 from truecaller_async.models.feature_sets import FeatureSet
 from truecaller_async.models.http import Answer, Request
-from truecaller_async.models.journal_entries import (
-    AttemptEnded,
-    AttemptStarted,
-    BatchAbandoned,
-    BatchPlanned,
-    CampaignStarted,
-    CostReported,
-    JournalEntry,
-    NoteAdded,
-    OperatorDecided,
-    RowsRead,
-    RowsSettled,
-    RunStarted,
-    SourceDescriptor,
-    SourceEnded,
-    SourcePosition,
-)
 from truecaller_async.models.labels import Label
 from truecaller_async.models.numbers import Number, NumberJob
 from truecaller_async.models.pages import Page
@@ -33,23 +16,14 @@ from truecaller_async.redaction import mask_number
 
 __all__ = [
     "Answer",
-    "AttemptEnded",
-    "AttemptStarted",
     "Batch",
-    "BatchAbandoned",
-    "BatchPlanned",
     "BatchResults",
     "BatchStatus",
     "CallRecord",
-    "CampaignStarted",
-    "CostReported",
     "FeatureSet",
-    "JournalEntry",
     "Label",
-    "NoteAdded",
     "Number",
     "NumberJob",
-    "OperatorDecided",
     "Outcome",
     "OutcomeKey",
     "Page",
@@ -63,14 +37,8 @@ __all__ = [
     "ResultList",
     "Row",
     "Rows",
-    "RowsRead",
-    "RowsSettled",
     "RunCost",
-    "RunStarted",
     "Secret",
-    "SourceDescriptor",
-    "SourceEnded",
-    "SourcePosition",
     "Summary",
     "Token",
     "mask_number",

@@ -1,27 +1,28 @@
-"""Define the entries of a campaign journal.
+"""Define the entries of a campaign: what happened, in the order in which it happened.
 
-`Journal.write` stores one or more entries in one transaction. All times are wall-clock seconds since the epoch, and row
-numbers are those of the source, counted from 1.
+Purpose:
+    `CampaignState.apply` changes the state by one entry, and `Journal.append` stores one or more entries in one
+    transaction. All times are wall-clock seconds since the epoch. Row numbers are those of the source, from 1. `rows`
+    is a `range` if no row is missing, otherwise an ascending tuple.
 
 Invariants:
-    - Entries are written in the order of the events, and each before anything depends on it: no batch is POSTed before
-      its `AttemptStarted` is stored.
+    - Entries are stored in the order of the events. A batch is POSTed only after its `AttemptStarted` is durable, and a
+      result is final only after its `RowsSettled` is.
     - An `AttemptStarted` without an `AttemptEnded` means that the batch may have been applied.
     - `RowsSettled` stores final outcomes only. Rows that a stopped run leaves open stay open for the next run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-import attrs
+import msgspec
 
 from truecaller_async.models.records import Outcome
 
 
-@attrs.frozen
-class SourcePosition:
+class SourcePosition(msgspec.Struct, frozen=True, gc=False):
     """The end of a row in a file."""
 
     row: int
@@ -32,17 +33,16 @@ class SourcePosition:
     """Number of bytes (after decompression) up to the end of the row."""
 
 
-@attrs.frozen
-class SourceDescriptor:
+class SourceDescriptor(msgspec.Struct, frozen=True, gc=False):
     """The data needed to open a source file again and read the same rows."""
 
     kind: str
     """Format of the file: "csv" or "jsonl"."""
     path: str
     """Path of the file."""
-    columns: Mapping[str, str] = attrs.field(factory=dict)
+    columns: Mapping[str, str] = {}
     """Name of the column in the file, by field of the record, if the caller chose it."""
-    defaults: Mapping[str, Any] = attrs.field(factory=dict)
+    defaults: Mapping[str, Any] = {}
     """Values for columns that the file does not have: the arguments of `ColumnDefaults`."""
     size: int = 0
     """Size of the file in bytes when it was first opened."""
@@ -50,8 +50,7 @@ class SourceDescriptor:
     """Modification time of the file when it was first opened, in nanoseconds since the epoch."""
 
 
-@attrs.frozen
-class CampaignStarted:
+class CampaignStarted(msgspec.Struct, frozen=True, gc=False):
     """The campaign began: the first entry of every journal."""
 
     at: float
@@ -70,49 +69,52 @@ class CampaignStarted:
     """Random key of the row fingerprints of this campaign."""
 
 
-@attrs.frozen
-class RunStarted:
+class RunStarted(msgspec.Struct, frozen=True, gc=False):
     """A process began to work on the campaign."""
 
     at: float
     """Time of the entry."""
     pid: int
     """Id of the process."""
+    on_ambiguous: str = "hold"
+    """Policy of this run for an ambiguous batch: "hold" or "resend"."""
+    max_resends: int = 0
+    """Number of lost answers up to which this run sends a batch again."""
 
 
-@attrs.frozen
-class RowsRead:
+class RowsRead(msgspec.Struct, frozen=True, gc=False):
     """Rows were read, and each of them was planned or settled before this entry."""
 
     position: SourcePosition
     """End of the last row that was read."""
     fingerprints: bytes = b""
-    """Fingerprint of the rows since the previous `RowsRead` (`campaign.core.fingerprints`)."""
+    """Fingerprint of the rows since the previous `RowsRead` (`campaign.rows.fingerprints`)."""
 
 
-@attrs.frozen
-class SourceEnded:
+class SourceEnded(msgspec.Struct, frozen=True, gc=False):
     """The source was read to its end."""
 
 
-@attrs.frozen
-class BatchPlanned:
+class BatchPlanned(msgspec.Struct, frozen=True, gc=False):
     """Rows were assigned to a batch. A second entry for the same batch adds rows."""
 
     seq: int
     """Number of the batch."""
-    rows: tuple[int, ...]
+    rows: Sequence[int]
     """Row numbers, ascending."""
     parent: int | None = None
     """Number of the batch that owned the rows before, or None."""
     call: str = "submit"
     """Call that sends the batch: "submit" or "push"."""
-    payload: bytes | None = attrs.field(default=None, repr=False)
-    """The records (`campaign.core.stored_records`) if the source cannot be read again, otherwise None."""
+    payload: bytes | None = None
+    """The records (`campaign.rows.stored_records`) if the source cannot be read again, otherwise None."""
+
+    def __repr__(self) -> str:
+        # Without the payload: it contains phone numbers.
+        return f"BatchPlanned(seq={self.seq}, rows={self.rows!r}, parent={self.parent}, call={self.call!r})"
 
 
-@attrs.frozen
-class AttemptStarted:
+class AttemptStarted(msgspec.Struct, frozen=True, gc=False):
     """A POST of the batch is about to begin."""
 
     seq: int
@@ -125,8 +127,7 @@ class AttemptStarted:
     """Time of the entry."""
 
 
-@attrs.frozen
-class AttemptEnded:
+class AttemptEnded(msgspec.Struct, frozen=True, gc=False):
     """An attempt ended with an answer, an error, or the end of its process."""
 
     seq: int
@@ -140,15 +141,14 @@ class AttemptEnded:
     batch_id: str | None = None
     """Batch id, if the server accepted the batch and returned one."""
     detail: str | None = None
-    """Error of the attempt, if there was one."""
+    """Error of the attempt, if there was one. `not_sent` without an error: no request was made."""
     reason: str | None = None
     """Message of the server, if it rejected the batch."""
     field: str | None = None
     """Field that the server named, if it rejected the batch."""
 
 
-@attrs.frozen
-class BatchAbandoned:
+class BatchAbandoned(msgspec.Struct, frozen=True, gc=False):
     """The answer of a batch was lost, and this run does not send it again.
 
     Its rows are `unknown`, and later rows of the same pairs no longer wait for it.
@@ -158,8 +158,7 @@ class BatchAbandoned:
     """Number of the batch."""
 
 
-@attrs.frozen
-class OperatorDecided:
+class OperatorDecided(msgspec.Struct, frozen=True, gc=False):
     """The operator decided whether the server had applied an abandoned batch."""
 
     seq: int
@@ -170,12 +169,11 @@ class OperatorDecided:
     """Time of the entry."""
 
 
-@attrs.frozen
-class RowsSettled:
+class RowsSettled(msgspec.Struct, frozen=True, gc=False):
     """Rows got the same final outcome."""
 
-    rows: tuple[int, ...]
-    """Row numbers."""
+    rows: Sequence[int]
+    """Row numbers, ascending."""
     outcome: Outcome
     """Their outcome."""
     reason: str | None = None
@@ -190,8 +188,21 @@ class RowsSettled:
     """Whether they may have been applied twice."""
 
 
-@attrs.frozen
-class CostReported:
+class BatchReleased(msgspec.Struct, frozen=True, gc=False):
+    """An open batch with which this run does nothing more; a later run may. Never stored.
+
+    Its open rows get a provisional outcome in this run.
+    """
+
+    seq: int
+    """Number of the batch."""
+    outcome: Outcome
+    """Outcome of the open rows, if no later run continues."""
+    reason: str | None = None
+    """Cause of the outcome."""
+
+
+class CostReported(msgspec.Struct, frozen=True, gc=False):
     """The cost of the current run up to now. It replaces the previous entry of the same run."""
 
     requests: Mapping[str, int]
@@ -206,8 +217,7 @@ class CostReported:
     """Duration of the run in seconds."""
 
 
-@attrs.frozen
-class NoteAdded:
+class NoteAdded(msgspec.Struct, frozen=True, gc=False):
     """A named text that the caller stores with the campaign, such as the path of the results."""
 
     name: str
@@ -227,6 +237,7 @@ JournalEntry: TypeAlias = (
     | BatchAbandoned
     | OperatorDecided
     | RowsSettled
+    | BatchReleased
     | CostReported
     | NoteAdded
 )

@@ -38,26 +38,25 @@ class ServerClock:
 
     def __init__(self) -> None:
         self._offsets: deque[float] = deque(maxlen=SAMPLES_MAX)
+        self._median = 0.0
+        self._agreement_count = 0
 
     def record(self, date: float, at: float) -> None:
         """Record the `Date` header of an answer, in seconds since the epoch."""
         self._offsets.append(date + DATE_ROUNDING_SECONDS - at)
+        # Computed here, once for each answer: the estimate is read several times for each request.
+        self._median = middle = median(self._offsets)
+        self._agreement_count = sum(abs(offset - middle) <= AGREEMENT_MAX_SECONDS for offset in self._offsets)
 
     def offset(self, at: float, wall: float) -> float:
         """Return the seconds by which the server is ahead of the local clock; 0.0 if they agree or if unknown."""
-        if 2 * self._agreement_count() <= len(self._offsets):
+        if 2 * self._agreement_count <= len(self._offsets):
             return 0.0
-        offset = median(self._offsets) + at - wall
+        offset = self._median + at - wall
         return offset if AGREEMENT_MAX_SECONDS < abs(offset) < OFFSET_MAX_SECONDS else 0.0
 
     def is_sure(self, at: float, wall: float) -> bool:
         """Return whether `offset` is confirmed by two answers, or by the local clock."""
         if not self._offsets:
             return False
-        return self._agreement_count() >= 2 or abs(median(self._offsets) + at - wall) <= AGREEMENT_MAX_SECONDS
-
-    def _agreement_count(self) -> int:
-        if not self._offsets:
-            return 0
-        middle = median(self._offsets)
-        return sum(abs(offset - middle) <= AGREEMENT_MAX_SECONDS for offset in self._offsets)
+        return self._agreement_count >= 2 or abs(self._median + at - wall) <= AGREEMENT_MAX_SECONDS

@@ -77,9 +77,9 @@ class ServiceGuard:
 
     def try_acquire(self, now: float, *, is_retry: bool = False) -> Grant | None:
         """Grant one request now, or return None. The caller must `record` its result or `cancel` the grant."""
-        if self.wait(now, is_retry=is_retry) > 0:
-            return None
         grant = self._kind(is_retry)
+        if grant is Grant.PROBE and self.wait(now, is_retry=is_retry) > 0:
+            return None
         self.grant_counts[grant] += 1
         if grant is Grant.PROBE:
             self.breaker.start_probe(now)

@@ -25,7 +25,8 @@ from typing import TextIO
 import attrs
 
 from truecaller_async.errors import SourceError
-from truecaller_async.models import Problem, Row, Rows, SourcePosition
+from truecaller_async.models import Problem, Row, Rows
+from truecaller_async.models.journal_entries import SourcePosition
 from truecaller_async.redaction import masked
 from truecaller_async.sources.column_mapping import FIELDS, ColumnDefaults, RowShape, comma_separated, find_columns
 from truecaller_async.sources.csv_blocks import ReadAhead, parse_columns

@@ -14,7 +14,8 @@ from typing import Any, TextIO
 import msgspec
 
 from truecaller_async.errors import SourceError
-from truecaller_async.models import CallRecord, Problem, Row, SourcePosition
+from truecaller_async.models import CallRecord, Problem, Row
+from truecaller_async.models.journal_entries import SourcePosition
 from truecaller_async.redaction import masked
 from truecaller_async.sources.column_mapping import ColumnDefaults, MappingShapes
 from truecaller_async.sources.text_files import (

@@ -1,7 +1,7 @@
 """Open a file by its suffix, or reopen a file by its descriptor.
 
 `is_unchanged` compares a file with its descriptor without reading it. False may only mean that the file was copied;
-then the rows have to be compared (`campaign.core.fingerprints`).
+then the rows have to be compared (`campaign.rows.fingerprints`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from truecaller_async.errors import ConfigError, SourceError
-from truecaller_async.models import SourceDescriptor
+from truecaller_async.models.journal_entries import SourceDescriptor
 from truecaller_async.sources.column_mapping import ColumnDefaults, comma_separated
 from truecaller_async.sources.csv_source import CsvSource
 from truecaller_async.sources.jsonl_source import JsonlSource

@@ -23,7 +23,8 @@ from typing import Any
 import attrs
 
 from truecaller_async.errors import ConfigError, SourceError
-from truecaller_async.models import CallRecord, Problem, Row, Rows, SourcePosition
+from truecaller_async.models import CallRecord, Problem, Row, Rows
+from truecaller_async.models.journal_entries import SourcePosition
 from truecaller_async.sources.column_mapping import MappingShapes
 from truecaller_async.sources.text_files import FileSource, RowBlocks
 from truecaller_async.sources.thread_source import ThreadSource

@@ -30,7 +30,8 @@ from typing import IO, Any, Protocol, TextIO, TypeAlias, cast
 import attrs
 
 from truecaller_async.errors import ConfigError, SourceError
-from truecaller_async.models import Problem, Row, Rows, SourceDescriptor, SourcePosition
+from truecaller_async.models import Problem, Row, Rows
+from truecaller_async.models.journal_entries import SourceDescriptor, SourcePosition
 from truecaller_async.sources.column_mapping import NO_DEFAULTS, ColumnDefaults, check_column_choices
 
 Origin: TypeAlias = str | os.PathLike[str] | IO[str] | IO[bytes] | io.BufferedIOBase

@@ -11,8 +11,11 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable
 
 from truecaller_async.clock import loop_time
+from truecaller_async.errors import ConfigError
 from truecaller_async.models import Token
 from truecaller_async.models.tokens import SentRequest
 from truecaller_async.options import CALLS, Limits, RateLimit
@@ -98,26 +101,28 @@ class TokenPermit:
 
     def done(self, at: float) -> None:
         """End the permit: the headers of the answer arrived at this time, or the connection broke."""
-        if self._end(at):
-            self._permit.done(at)
+        self._end(at, lambda: self._permit.done(at))
 
     def lost(self, at: float) -> None:
         """End the permit: a timeout or deadline of the client gave up the request at this time."""
-        if self._end(at + LATE_MAX_SECONDS):
-            self._permit.lost(at)
+        self._end(at + LATE_MAX_SECONDS, lambda: self._permit.lost(at))
 
     def cancel(self) -> None:
         """End the permit: nothing was sent."""
-        if self._end(None):
-            self._permit.cancel()
+        self._end(None, self._permit.cancel)
 
-    def _end(self, counts_at: float | None) -> bool:
+    def _end(self, counts_at: float | None, end: Callable[[], None]) -> None:
         if not self._is_open:
-            return False
+            return
         # First the record, then the permit: the end of the permit may start the next request.
         self._is_open = False
-        self._records.record_end(self._request, counts_at)
-        return True
+        try:
+            # A request without a record of its end counts as now at the next adoption. The error of the store must not
+            # look like an error of the request, which was answered.
+            with contextlib.suppress(ConfigError):
+                self._records.record_end(self._request, counts_at)
+        finally:
+            end()
 
 
 def _retrieve_exception(noted: asyncio.Future[None]) -> None:

@@ -7,19 +7,21 @@ from typing import Literal
 
 import pytest
 
-from tests.campaign.core.records import outgoing_batch, record
+from tests.campaign.core.records import batch as batch_of
+from tests.campaign.core.records import record
 from truecaller_async import CampaignOptions, Outcome, ServerError
 from truecaller_async.campaign.core.ambiguity import (
     DECIDABLE_STATES,
     can_resend_abandoned,
     decision_entries,
     ended_by_crash,
-    policy_allows_resend,
     resend_due,
 )
-from truecaller_async.campaign.core.batch_state import AttemptCounts, BatchState
+from truecaller_async.campaign.core.batch import allows_resend
+from truecaller_async.campaign.core.batch_state import BatchState
 from truecaller_async.campaign.core.campaign_state import CampaignState
-from truecaller_async.models import (
+from truecaller_async.campaign.core.work_queue import QueuedBatch
+from truecaller_async.models.journal_entries import (
     AttemptEnded,
     AttemptStarted,
     BatchAbandoned,
@@ -64,7 +66,7 @@ def test_policy_bounds_resends_of_a_lost_batch(
     policy: Literal["resend", "hold"], resends: int, lost_answers: int, expected: bool
 ) -> None:
     options = CampaignOptions(on_ambiguous=policy, max_resends=resends)
-    assert policy_allows_resend(AttemptCounts(lost_answers=lost_answers), options) is expected
+    assert allows_resend(options, batch_of(1, record(), lost_answers=lost_answers)) is expected
 
 
 def test_abandoned_batch_is_resent_only_by_another_policy_or_a_decision() -> None:
@@ -113,6 +115,11 @@ def test_crash_in_flight_counts_as_a_lost_answer() -> None:
     )
 
 
+def lost_batch(lost_answers: int, at: float = -math.inf) -> QueuedBatch:
+    """Build a queued batch whose latest answer was lost at this time; `-inf`: in an earlier process."""
+    return QueuedBatch(batch_of(1, record(1), lost_answers=lost_answers), lost_at=at)
+
+
 def guard_after(*failures: Exception | None) -> ServiceGuard:
     guard = ServiceGuard()
     for failure in failures:
@@ -123,27 +130,24 @@ def guard_after(*failures: Exception | None) -> ServiceGuard:
 
 
 def test_ambiguous_batch_is_resent_after_the_next_good_answer() -> None:
-    lost = outgoing_batch(1, record(1), lost_answers=2, lost_at=100.0)
+    lost = lost_batch(2, at=100.0)
     assert resend_due(lost, guard_after(ServerError(503), None), 8000.0, is_only_work=True) == 100.0
 
 
 @pytest.mark.parametrize(("lost_answers", "seconds"), [(1, 5.0), (2, 60.0)])
 def test_without_good_answers_the_second_wait_is_longer(lost_answers: int, seconds: float) -> None:
-    lost = outgoing_batch(1, record(1), lost_answers=lost_answers, lost_at=100.0)
+    lost = lost_batch(lost_answers, at=100.0)
     assert resend_due(lost, guard_after(ServerError(503)), 8000.0, is_only_work=True) == 100.0 + seconds
 
 
 @pytest.mark.parametrize(("is_only_work", "seconds"), [(True, 600.0), (False, 4000.0)])
 def test_ambiguous_batch_is_the_last_candidate_for_a_probe(is_only_work: bool, seconds: float) -> None:
-    lost = outgoing_batch(1, record(1), lost_answers=1, lost_at=100.0)
+    lost = lost_batch(1, at=100.0)
     outage = guard_after(*[ServerError(503)] * FAILURE_THRESHOLD)
     assert resend_due(lost, outage, 8000.0, is_only_work=is_only_work) == 100.0 + seconds
 
 
 def test_ambiguous_batch_waits_at_most_half_of_its_window() -> None:
     outage = guard_after(*[ServerError(503)] * FAILURE_THRESHOLD)
-    assert (
-        resend_due(outgoing_batch(1, record(1), lost_answers=1, lost_at=100.0), outage, 40.0, is_only_work=False)
-        == 120.0
-    )
-    assert resend_due(outgoing_batch(1, record(1), lost_answers=1), outage, 8000.0, is_only_work=True) == -math.inf
+    assert resend_due(lost_batch(1, at=100.0), outage, 40.0, is_only_work=False) == 120.0
+    assert resend_due(lost_batch(1), outage, 8000.0, is_only_work=True) == -math.inf

@@ -9,12 +9,14 @@ import pytest
 
 from truecaller_async import errors
 from truecaller_async.campaign.core.batch_state import (
+    PROCESSED_EVENTS,
     REQUEST_FORM_STATUSES,
+    SENT_STATES,
     TRANSITIONS,
     BatchEvent,
     BatchState,
-    advance,
     event_of,
+    next_state,
 )
 from truecaller_async.errors import TruecallerError
 
@@ -64,40 +66,48 @@ def build_error(kind: type[TruecallerError], status: int = 400) -> TruecallerErr
 
 
 @pytest.mark.parametrize(("state", "event"), list(product(BatchState, BatchEvent)))
-def test_every_state_event_pair_is_a_transition_or_an_error(state: BatchState, event: BatchEvent) -> None:
-    if (state, event) in TRANSITIONS:
-        assert advance(state, event) is TRANSITIONS[state, event]
-    else:
-        with pytest.raises(AssertionError, match=f"event {event} is not possible for a batch in state {state}"):
-            advance(state, event)
+def test_state_and_event_outside_the_table_have_no_next_state(state: BatchState, event: BatchEvent) -> None:
+    assert (next_state(state, event) in TRANSITIONS.get((state, event), ())) is ((state, event) in TRANSITIONS)
+    if (state, event) not in TRANSITIONS:
+        assert next_state(state, event) is None
 
 
-def test_possibly_applied_attempt_is_replanned_only_as_ambiguous() -> None:
-    events_to_planned = {
-        event
-        for (state, event), after in TRANSITIONS.items()
-        if after is BatchState.PLANNED and state is BatchState.IN_FLIGHT
-    }
-    assert events_to_planned == {BatchEvent.NOT_SENT, BatchEvent.THROTTLED, BatchEvent.UNAUTHORIZED}
-    assert advance(BatchState.IN_FLIGHT, BatchEvent.LOST) is BatchState.AMBIGUOUS
-    assert {state for (state, event), _ in TRANSITIONS.items() if event is BatchEvent.RESEND} == {
-        BatchState.AMBIGUOUS,
-        BatchState.ABANDONED,
-    }
+@pytest.mark.parametrize("event", [BatchEvent.NOT_SENT, BatchEvent.THROTTLED, BatchEvent.UNAUTHORIZED])
+@pytest.mark.parametrize("sent_from", [*SENT_STATES, None])
+def test_unprocessed_attempt_leads_back_to_where_it_began(event: BatchEvent, sent_from: BatchState | None) -> None:
+    assert next_state(BatchState.IN_FLIGHT, event, sent_from) is (sent_from or BatchState.PLANNED)
+
+
+def test_only_unprocessed_ends_have_several_next_states() -> None:
+    several = {event for (_, event), after in TRANSITIONS.items() if len(after) > 1}
+    assert several == {BatchEvent.NOT_SENT, BatchEvent.THROTTLED, BatchEvent.UNAUTHORIZED}
+    assert several.isdisjoint(PROCESSED_EVENTS)
+
+
+def test_possibly_processed_attempt_never_leads_to_planned() -> None:
+    for event in PROCESSED_EVENTS:
+        assert BatchState.PLANNED not in TRANSITIONS[BatchState.IN_FLIGHT, event]
+    assert next_state(BatchState.IN_FLIGHT, BatchEvent.LOST) is BatchState.AMBIGUOUS
+
+
+def test_attempt_starts_only_from_the_sent_states() -> None:
+    assert {state for state, event in TRANSITIONS if event is BatchEvent.ATTEMPT_STARTED} == set(SENT_STATES)
 
 
 def test_final_states_are_final_and_every_other_state_leads_to_one() -> None:
     assert {state for state, _ in TRANSITIONS}.isdisjoint(FINAL_STATES)
     leading_to_final = set(FINAL_STATES)
     for _ in BatchState:
-        leading_to_final |= {state for (state, _), after in TRANSITIONS.items() if after in leading_to_final}
+        leading_to_final |= {
+            state for (state, _), after in TRANSITIONS.items() if not leading_to_final.isdisjoint(after)
+        }
     assert leading_to_final == set(BatchState)
 
 
 def test_every_state_is_reachable() -> None:
     reached = {BatchState.PLANNED}
     for _ in BatchState:
-        reached |= {after for (state, _), after in TRANSITIONS.items() if state in reached}
+        reached |= {one for (state, _), after in TRANSITIONS.items() if state in reached for one in after}
     assert reached == set(BatchState)
 
 
@@ -113,10 +123,15 @@ def test_every_error_event_is_a_transition_out_of_flight(kind: type[TruecallerEr
 
 @pytest.mark.parametrize("kind", list(error_classes(errors.TransportError)))
 def test_transport_failure_is_requeued_only_if_nothing_was_sent(kind: type[TruecallerError]) -> None:
-    is_requeued = TRANSITIONS[BatchState.IN_FLIGHT, event_of(build_error(kind))] is BatchState.PLANNED
+    is_requeued = BatchState.PLANNED in TRANSITIONS[BatchState.IN_FLIGHT, event_of(build_error(kind))]
     assert not is_requeued or kind.sent == "no"
 
 
 @pytest.mark.parametrize("status", sorted(REQUEST_FORM_STATUSES))
 def test_4xx_about_the_request_form_isolates_nothing(status: int) -> None:
     assert event_of(errors.BadRequest(status)) is BatchEvent.FATAL
+
+
+def test_refused_single_push_stops_only_the_use_of_that_call() -> None:
+    assert event_of(build_error(errors.Forbidden), "push") is BatchEvent.CALL_FORBIDDEN
+    assert event_of(build_error(errors.Forbidden), "submit") is BatchEvent.FATAL

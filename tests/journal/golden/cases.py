@@ -242,21 +242,6 @@ CASES = (
         afterwards=_decide((1, True)),
     ),
     Case(
-        "untracked",
-        "A batch was applied without a batch id in the answer; the process was killed before its rows were settled.",
-        [GOOD] * 10,
-        [Kill("when", OPEN_IN + "'untracked'")],
-        {"accepted": 1, "untracked": 1, "planned": 1},
-        faults={("submit", 2): "empty"},
-    ),
-    Case(
-        "rejected",
-        "A batch was rejected; the process was killed before the search for its bad record began.",
-        _with_bad(9, 6),
-        [Kill("when", OPEN_IN + "'rejected'")],
-        {"accepted": 1, "rejected": 1, "planned": 1},
-    ),
-    Case(
         "isolation_realtime",
         "Of a rejected batch some single records are done, one is in flight and others are queued.",
         _with_bad(8, 3),

@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import attrs
+from msgspec import structs
 
 import truecaller_async.wiring  # noqa: F401 - before the process id is replaced
 from tests.crash.engine_settings import make_batches_small
@@ -26,7 +26,8 @@ from tests.journal.golden.scene import Order, now, run_process, storage_loop
 from tests.journal.golden.server import LoggedServer, log_writer, read_log
 from tests.virtual import BASE
 from truecaller_async import read_csv, read_jsonl
-from truecaller_async.models import Request, SourceDescriptor
+from truecaller_async.models import Request
+from truecaller_async.models.journal_entries import SourceDescriptor
 from truecaller_async.sources import FileSource
 from truecaller_async.storage import filesystem
 from truecaller_async.storage.sqlite_worker import SqliteWorker
@@ -135,7 +136,7 @@ def _fix_what_differs() -> None:
 
     def descriptor(source: FileSource) -> SourceDescriptor | None:
         found = describe(source)
-        return None if found is None else attrs.evolve(found, path=Path(found.path).name, modified=FIXED_MODIFIED_NS)
+        return None if found is None else structs.replace(found, path=Path(found.path).name, modified=FIXED_MODIFIED_NS)
 
     def init(worker: SqliteWorker, *args: Any, **kwargs: Any) -> None:
         construct(worker, *args, **kwargs)

@@ -19,10 +19,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from truecaller_async.campaign.core.batch_state import AttemptCounts, BatchEvent, BatchState
-from truecaller_async.campaign.core.campaign_state import JournaledBatch
-from truecaller_async.campaign.core.outgoing_batch import OutgoingBatch
-from truecaller_async.models import AttemptEnded, BatchAbandoned, JournalEntry, OperatorDecided, Outcome, RowsSettled
+from truecaller_async.campaign.core.batch import CampaignBatch, allows_resend
+from truecaller_async.campaign.core.batch_state import BatchEvent, BatchState
+from truecaller_async.campaign.core.row_ranges import as_rows
+from truecaller_async.campaign.core.work_queue import QueuedBatch
+from truecaller_async.models import Outcome
+from truecaller_async.models.journal_entries import (
+    AttemptEnded,
+    BatchAbandoned,
+    JournalEntry,
+    OperatorDecided,
+    RowsSettled,
+)
 from truecaller_async.options import CampaignOptions
 from truecaller_async.resilience.service_guard import ServiceGuard
 
@@ -36,43 +44,36 @@ RESEND_SECONDS = 60.0
 OUTAGE_RESEND_SECONDS = 600.0
 
 
-def resend_due(batch: OutgoingBatch, guard: ServiceGuard, window_left: float, *, is_only_work: bool) -> float:
-    """Return the time at which to resend an ambiguous batch, on the clock of `batch.lost_at`.
+def resend_due(item: QueuedBatch, guard: ServiceGuard, window_left: float, *, is_only_work: bool) -> float:
+    """Return the time at which to resend an ambiguous batch, on the clock of `item.lost_at`.
 
     Args:
-        batch: The ambiguous batch.
+        item: The ambiguous batch.
         guard: The service guard of the client.
         window_left: Seconds until the earliest window of the batch ends.
         is_only_work: Whether there is no poll that could show that the server answers.
     """
     if guard.last_answer_was_good:
-        return batch.lost_at
-    delay = FIRST_RESEND_SECONDS if batch.lost_answers == 1 else RESEND_SECONDS
+        return item.lost_at
+    delay = FIRST_RESEND_SECONDS if item.batch.lost_answers == 1 else RESEND_SECONDS
     if guard.is_open:
         delay = OUTAGE_RESEND_SECONDS if is_only_work else math.inf
-    return batch.lost_at + min(delay, max(window_left, 0.0) / 2)
+    return item.lost_at + min(delay, max(window_left, 0.0) / 2)
 
 
-def policy_allows_resend(attempts: AttemptCounts, options: CampaignOptions) -> bool:
-    """Return whether the policy allows to resend an ambiguous batch."""
-    return options.on_ambiguous == "resend" and attempts.lost_answers <= options.max_resends
-
-
-def can_resend_abandoned(batch: JournaledBatch, options: CampaignOptions) -> bool:
+def can_resend_abandoned(batch: CampaignBatch, options: CampaignOptions) -> bool:
     """Return whether an abandoned batch is resent: by the operator's decision, or by a new policy."""
     if not batch.abandoned:
         return False
-    return batch.state is BatchState.PLANNED or (
-        batch.state is BatchState.ABANDONED and policy_allows_resend(batch, options)
-    )
+    return batch.state is BatchState.PLANNED or (batch.state is BatchState.ABANDONED and allows_resend(options, batch))
 
 
-def ended_by_crash(batch: JournaledBatch, at: float) -> AttemptEnded:
+def ended_by_crash(batch: CampaignBatch, at: float) -> AttemptEnded:
     """Build the end of an attempt that was in flight when its process ended. `at`: wall-clock seconds."""
     return AttemptEnded(batch.seq, batch.attempts, BatchEvent.LOST, at, detail=PROCESS_ENDED_DETAIL)
 
 
-def decision_entries(batch: JournaledBatch, applied: bool, at: float) -> Iterator[JournalEntry]:
+def decision_entries(batch: CampaignBatch, applied: bool, at: float) -> Iterator[JournalEntry]:
     """Yield the journal entries of an operator's decision.
 
     The caller must apply each entry to `batch` before it requests the next one, because the next depends on it.
@@ -89,7 +90,7 @@ def decision_entries(batch: JournaledBatch, applied: bool, at: float) -> Iterato
     yield OperatorDecided(batch.seq, applied, at)
     if applied:
         yield RowsSettled(
-            tuple(batch.open_rows),
+            as_rows(batch.open_rows),
             Outcome.UNKNOWN,
             APPLIED_REASON,
             batch.seq,

@@ -1,18 +1,17 @@
 """Define the states of one batch and the events that lead from one to the next.
 
 Algorithm:
-    `TRANSITIONS` is the whole state machine. `advance` applies one event and raises for a pair that is not in the
-    table. The live batch (`outgoing_batch`) and the journal's copy of it (`campaign_state`) use it.
-    ARCHITECTURE.md shows the same table as a diagram, and `tests/architecture/test_state_chart.py` compares the two.
+    `TRANSITIONS` is the whole state machine. `CampaignState.apply` is the only code that uses it: an entry names a
+    batch and an event, and the table gives the next state. ARCHITECTURE.md shows the same table as a diagram.
     `event_of` maps the error of an attempt to an event.
 Invariants:
-    - A transition is in the journal before anything that depends on it: `attempt_started` before the first byte of the
-      POST, the end of an attempt before its consequences. `resend` and `resume` are not written: the next
-      `AttemptStarted` implies them (`campaign.core.campaign_state.IMPLIED_BY_ATTEMPT`).
-    - Law 3: no transition leads from `in_flight` to `planned` after an attempt that may have been applied. Such a batch
-      becomes `ambiguous`, and only the policy or the operator's decision plans it again.
-    - There is no event for the end of a batch: in any state, a batch is dropped when each of its rows has a final
-      outcome or belongs to a newer batch. So an accepted batch stays `accepted` until then.
+    - An attempt ends only by `AttemptEnded`. After a crash that is `lost`.
+    - Law 3: after an attempt that may have been applied, a batch is `ambiguous` or `abandoned`. `attempt_started` leads
+      from there only if the policy of the run allows it (`CampaignState` checks it), or if the operator decided.
+    - An attempt that was certainly not processed (not sent, 429, 401) leads back to the state before it. So a batch
+      whose earlier answer was lost stays ambiguous.
+    - There is no event for the end of a batch: in any state but `in_flight`, a batch is forgotten when each of its rows
+      has a final outcome or belongs to a newer batch. So an accepted batch stays `accepted` until then.
     - A campaign of the simulation takes each transition (`tests/simulation/test_transitions.py`).
 """
 
@@ -20,12 +19,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-import attrs
-
 from truecaller_async.errors import (
     AuthenticationFailed,
     BadRequest,
     DecodeError,
+    Forbidden,
     NotSent,
     PushRejected,
     RateLimited,
@@ -52,7 +50,7 @@ class BatchState(StrEnum):
 
 
 class BatchEvent(StrEnum):
-    """Define the events of a batch. The values are written to the journal."""
+    """Define the events of a batch. The values of the ends of an attempt are written to the journal."""
 
     ATTEMPT_STARTED = "attempt_started"
     ACCEPTED = "accepted"
@@ -63,65 +61,67 @@ class BatchEvent(StrEnum):
     UNTRACKED = "untracked"
     LOST = "lost"
     FATAL = "fatal"
-    RESEND = "resend"
+    CALL_FORBIDDEN = "call_forbidden"
     ABANDON = "abandon"
     APPLIED = "applied"
     NOT_APPLIED = "not_applied"
     RESUME = "resume"
 
 
-TRANSITIONS: dict[tuple[BatchState, BatchEvent], BatchState] = {
-    (BatchState.PLANNED, BatchEvent.ATTEMPT_STARTED): BatchState.IN_FLIGHT,
-    (BatchState.IN_FLIGHT, BatchEvent.ACCEPTED): BatchState.ACCEPTED,
-    (BatchState.IN_FLIGHT, BatchEvent.NOT_SENT): BatchState.PLANNED,
-    (BatchState.IN_FLIGHT, BatchEvent.THROTTLED): BatchState.PLANNED,
-    (BatchState.IN_FLIGHT, BatchEvent.UNAUTHORIZED): BatchState.PLANNED,
-    (BatchState.IN_FLIGHT, BatchEvent.REJECTED): BatchState.REJECTED,
-    (BatchState.IN_FLIGHT, BatchEvent.UNTRACKED): BatchState.UNTRACKED,
-    (BatchState.IN_FLIGHT, BatchEvent.LOST): BatchState.AMBIGUOUS,
-    (BatchState.IN_FLIGHT, BatchEvent.FATAL): BatchState.STOPPED,
-    (BatchState.AMBIGUOUS, BatchEvent.RESEND): BatchState.PLANNED,
-    (BatchState.AMBIGUOUS, BatchEvent.ABANDON): BatchState.ABANDONED,
-    (BatchState.ABANDONED, BatchEvent.RESEND): BatchState.PLANNED,
-    (BatchState.ABANDONED, BatchEvent.NOT_APPLIED): BatchState.PLANNED,
-    (BatchState.ABANDONED, BatchEvent.APPLIED): BatchState.UNTRACKED,
-    (BatchState.STOPPED, BatchEvent.RESUME): BatchState.PLANNED,
-}
+SENT_STATES = (BatchState.PLANNED, BatchState.AMBIGUOUS, BatchState.ABANDONED)
+"""States from which an attempt may start."""
 
-PROCESSED_EVENTS = (BatchEvent.ACCEPTED, BatchEvent.UNTRACKED, BatchEvent.LOST, BatchEvent.REJECTED)
+TRANSITIONS: dict[tuple[BatchState, BatchEvent], tuple[BatchState, ...]] = {
+    (BatchState.PLANNED, BatchEvent.ATTEMPT_STARTED): (BatchState.IN_FLIGHT,),
+    (BatchState.AMBIGUOUS, BatchEvent.ATTEMPT_STARTED): (BatchState.IN_FLIGHT,),
+    (BatchState.ABANDONED, BatchEvent.ATTEMPT_STARTED): (BatchState.IN_FLIGHT,),
+    (BatchState.IN_FLIGHT, BatchEvent.ACCEPTED): (BatchState.ACCEPTED,),
+    (BatchState.IN_FLIGHT, BatchEvent.NOT_SENT): SENT_STATES,
+    (BatchState.IN_FLIGHT, BatchEvent.THROTTLED): SENT_STATES,
+    (BatchState.IN_FLIGHT, BatchEvent.UNAUTHORIZED): SENT_STATES,
+    (BatchState.IN_FLIGHT, BatchEvent.REJECTED): (BatchState.REJECTED,),
+    (BatchState.IN_FLIGHT, BatchEvent.UNTRACKED): (BatchState.UNTRACKED,),
+    (BatchState.IN_FLIGHT, BatchEvent.LOST): (BatchState.AMBIGUOUS,),
+    (BatchState.IN_FLIGHT, BatchEvent.FATAL): (BatchState.STOPPED,),
+    (BatchState.IN_FLIGHT, BatchEvent.CALL_FORBIDDEN): (BatchState.STOPPED,),
+    (BatchState.AMBIGUOUS, BatchEvent.ABANDON): (BatchState.ABANDONED,),
+    (BatchState.ABANDONED, BatchEvent.NOT_APPLIED): (BatchState.PLANNED,),
+    (BatchState.ABANDONED, BatchEvent.APPLIED): (BatchState.UNTRACKED,),
+    (BatchState.STOPPED, BatchEvent.RESUME): (BatchState.PLANNED,),
+}
+"""Next state for each state and event; several if it is the state from which the attempt was started."""
+
+ATTEMPT_ENDS = frozenset(event for state, event in TRANSITIONS if state is BatchState.IN_FLIGHT)
+"""Events that end an attempt."""
+
+PROCESSED_EVENTS = frozenset({BatchEvent.ACCEPTED, BatchEvent.UNTRACKED, BatchEvent.LOST, BatchEvent.REJECTED})
 """Ends of an attempt that the server may have processed: after a lost answer, they set `possibly_duplicated`."""
 
-
-@attrs.define(kw_only=True, eq=False)
-class AttemptCounts:
-    """Count the attempts of a batch."""
-
-    attempts: int = 0
-    """Number of attempts."""
-    maybe_received: int = 0
-    """Number of attempts that may have reached the server."""
-    lost_answers: int = 0
-    """Number of attempts whose answer was lost."""
-    possibly_duplicated: bool = False
-    """Whether the batch was sent again after a lost answer."""
-
-    def count_end(self, event: BatchEvent) -> None:
-        """Count an attempt that ended with this event."""
-        self.maybe_received += event is not BatchEvent.NOT_SENT
-        self.possibly_duplicated = self.possibly_duplicated or (self.lost_answers > 0 and event in PROCESSED_EVENTS)
-        self.lost_answers += event is BatchEvent.LOST
+FAILURE_EVENTS = frozenset({BatchEvent.NOT_SENT, BatchEvent.LOST})
+"""Failures of the server or the connection: the next attempt uses the retry budget."""
 
 
-def advance(state: BatchState, event: BatchEvent) -> BatchState:
-    """Return the state after the event. Raises `AssertionError` for a pair that is not in the table."""
-    try:
-        return TRANSITIONS[state, event]
-    except KeyError:
-        raise AssertionError(f"the event {event} is not possible for a batch in state {state}") from None
+def next_state(state: BatchState, event: BatchEvent, sent_from: BatchState | None = None) -> BatchState | None:
+    """Return the state after the event, None if the event is not possible.
+
+    Args:
+        state: The present state.
+        event: The event.
+        sent_from: The state from which the attempt in flight was started.
+    """
+    after = TRANSITIONS.get((state, event))
+    if after is None or len(after) == 1:
+        return None if after is None else after[0]
+    return sent_from if sent_from in after else BatchState.PLANNED
 
 
-def event_of(error: TruecallerError) -> BatchEvent:
-    """Map the error of an attempt to the event of its batch."""
+def event_of(error: TruecallerError, call: str = "submit") -> BatchEvent:
+    """Map the error of an attempt to the event of its batch.
+
+    Args:
+        error: The error.
+        call: The call that sent the batch: "submit" or "push".
+    """
     match error:
         case NotSent():
             return BatchEvent.NOT_SENT
@@ -137,5 +137,7 @@ def event_of(error: TruecallerError) -> BatchEvent:
             return BatchEvent.REJECTED
         case BadRequest() if error.status not in REQUEST_FORM_STATUSES:
             return BatchEvent.REJECTED
+        case Forbidden() if call == "push":
+            return BatchEvent.CALL_FORBIDDEN
         case _:
             return BatchEvent.FATAL

@@ -1,13 +1,14 @@
-"""Derive the state of a campaign from its journal entries.
+"""Keep the state of a campaign, which only `CampaignState.apply(entry)` changes, live and on replay.
 
-`CampaignState.apply` is the only code that interprets entries. Every journal uses it, in memory or on disk.
-
-Invariants (law 4), after any prefix of the entries:
-    - Each row up to `position.row` has a final outcome or belongs to exactly one open batch.
-    - A batch whose attempt has not ended (`IN_FLIGHT`) may have been applied. A batch without `AttemptStarted` was not.
-    - So `outcome_counts` gives every row exactly one outcome, and a resumed run knows what it may do with each batch.
-    - Memory holds open batches only. A batch is discarded with the outcome of its last row, unless it is the root of
-      open batches: the index of a row in its root is part of what was sent (the watermark).
+Invariants, after any prefix of the entries:
+    - Law 2: each row up to `position.row` has a final outcome or is an open row of exactly one batch.
+    - Law 3: an attempt starts from `ambiguous` or `abandoned` only if the policy of the run allows it.
+    - Law 4: a batch whose attempt has not ended (`in_flight`) may have been applied; a batch without `AttemptStarted`
+      was not. So a later run knows what it may do with each batch.
+    - The state holds facts. Times of the next attempt or poll belong to `WorkQueue`.
+    - Bounds: `batches` holds open batches and the roots of such, so at most one for each row under way;
+      `unconfirmed_rows` one range for each gap between rows read since the last `RowsRead`; `recent_batch_ids`,
+      `refusals_by_reason` and the counters are limited by constants. The caller limits `notes`.
 Failure modes:
     - An entry that cannot follow from the previous ones raises `JournalError` and changes nothing. Examples: the end of
       an attempt that did not begin, a second outcome of a row, an outcome of a row that was not read.
@@ -15,25 +16,37 @@ Failure modes:
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from operator import lt
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import attrs
 
-from truecaller_async.campaign.core.batch_state import AttemptCounts, BatchEvent, BatchState, advance
+from truecaller_async.campaign.core.batch import NO_ROWS, RESENDABLE_STATES, CampaignBatch, Isolation, allows_resend
+from truecaller_async.campaign.core.batch_state import (
+    ATTEMPT_ENDS,
+    FAILURE_EVENTS,
+    PROCESSED_EVENTS,
+    BatchEvent,
+    BatchState,
+    next_state,
+)
+from truecaller_async.campaign.core.recent_ids import RecentIds
+from truecaller_async.campaign.core.row_ranges import RowRanges, as_rows, is_ascending
 from truecaller_async.errors import JournalError
-from truecaller_async.models import (
+from truecaller_async.models import Outcome
+from truecaller_async.models.journal_entries import (
     AttemptEnded,
     AttemptStarted,
     BatchAbandoned,
     BatchPlanned,
+    BatchReleased,
     CampaignStarted,
     CostReported,
     JournalEntry,
     NoteAdded,
     OperatorDecided,
-    Outcome,
     RowsRead,
     RowsSettled,
     RunStarted,
@@ -43,102 +56,36 @@ from truecaller_async.models import (
 
 START = SourcePosition(0, 0, 0)
 NO_COST = CostReported({}, 0, 0, 0, 0.0)
-IMPLIED_BY_ATTEMPT = {
-    BatchState.AMBIGUOUS: BatchEvent.RESEND,
-    BatchState.ABANDONED: BatchEvent.RESEND,
-    BatchState.STOPPED: BatchEvent.RESUME,
-}
-"""Event that `AttemptStarted` implies for a batch that is not `PLANNED`."""
 
-UNSENT_STATES = frozenset({BatchState.PLANNED, BatchState.STOPPED, BatchState.REJECTED})
-"""States in which the latest attempt, if there was one, was certainly not applied."""
+REASONS_MAX = 100
+"""Different reasons of complete rejections that are counted; further ones are counted together."""
+OTHER_REASONS = "other"
 
-
-def is_ascending(rows: Sequence[int]) -> bool:
-    """Return whether each row number is larger than the previous one."""
-    return all(map(lt, rows, rows[1:]))
-
-
-def as_range_if_dense(rows: Sequence[int]) -> Sequence[int]:
-    """Convert ascending row numbers to a range if they are consecutive, otherwise to a tuple."""
-    if rows and rows[-1] - rows[0] + 1 == len(rows):
-        return range(rows[0], rows[-1] + 1)
-    return tuple(rows)
+UUID_PATTERN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+"""Ids in a rejection reason, which are ignored when two reasons are compared."""
 
 
 @attrs.define(eq=False)
-class JournaledBatch(AttemptCounts):
-    """A batch in the journal that has open rows (without a final outcome), or is the root of such a batch."""
+class RunFacts:
+    """Facts of the present run. `RunStarted` resets them."""
 
-    seq: int
-    """Number of the batch."""
-    planned: Sequence[int] = attrs.field(converter=as_range_if_dense)
-    """Row numbers as planned, ascending."""
-    source_start: SourcePosition
-    """File position before the block of rows that contains the batch."""
-    closed: set[int] = attrs.field(factory=set)
-    """Rows with a final outcome, or moved to another batch."""
-    excluded_rows: frozenset[int] = frozenset()
-    """Rows that were closed before the server accepted the batch, so that they were not sent in it."""
-    parent: int | None = None
-    """Number of the batch from which the rows were moved, or None."""
-    root_batch: int | None = None
-    """Number of the first batch of the chain of parents, or None."""
-    call: str = "submit"
-    """Call that sends the batch: "submit" or "push"."""
-    state: BatchState = BatchState.PLANNED
-    """State of the batch."""
-    batch_id: str | None = None
-    """Batch id of the server, None if it is not known."""
-    accepted_at: float | None = None
-    """Wall-clock seconds at which the server accepted the batch."""
-    abandoned: bool = False
-    """Whether the batch was abandoned, so that later rows of its pairs may have been sent."""
-    reason: str | None = None
-    """Message of the server, if it rejected the batch."""
-    field: str | None = None
-    """Field that the server named, if it rejected the batch."""
-    payload: bytes | None = attrs.field(default=None, repr=False)
-    """The stored records, if the source cannot be read again."""
-
-    @property
-    def open_count(self) -> int:
-        """Return the number of open rows."""
-        return len(self.planned) - len(self.closed)
-
-    @property
-    def open_rows(self) -> list[int]:
-        """Return the open rows, ascending."""
-        return [row for row in self.planned if row not in self.closed] if self.closed else list(self.planned)
-
-    def has_open(self, rows: Collection[int]) -> bool:
-        """Return whether the batch contains all of `rows` and all are open."""
-        if not rows or not self.closed.isdisjoint(rows):
-            return False
-        if isinstance(self.planned, range):
-            return min(rows) in self.planned and max(rows) in self.planned
-        return set(self.planned).issuperset(rows)
-
-    @property
-    def provisional_outcome(self) -> Outcome:
-        """Return the outcome of the open rows if the campaign is never resumed."""
-        if self.state in UNSENT_STATES and not self.lost_answers:
-            return Outcome.UNSENT
-        return Outcome.UNKNOWN
-
-    def apply(self, event: BatchEvent) -> None:
-        """Change the state. Raises `JournalError` if the event is not possible."""
-        try:
-            self.state = advance(self.state, event)
-        except AssertionError:
-            raise JournalError(
-                f"the event {event} is not possible for batch {self.seq} in state {self.state}"
-            ) from None
+    provisional: Counter[Outcome] = attrs.field(factory=Counter)
+    """Number of open rows of released batches, by provisional outcome."""
+    provisional_duplicated: int = 0
+    """Number of these rows that are possibly duplicated."""
+    refusals_by_reason: Counter[str] = attrs.field(factory=Counter)
+    """Complete rejections by reason since the last accepted batch."""
+    untracked_in_a_row: int = 0
+    """Consecutive accepted requests without a batch id."""
+    realtime_allowed: bool = True
+    """Whether the account may push single records; False after a 403."""
+    recent_batch_ids: RecentIds = attrs.field(factory=RecentIds)
+    """Batch ids that the server gave."""
 
 
 @attrs.define(eq=False)
 class CampaignState:
-    """The state of a campaign after all entries of its journal."""
+    """The state of a campaign after all of its entries."""
 
     started: CampaignStarted | None = None
     """The first entry, None in an empty journal."""
@@ -150,7 +97,7 @@ class CampaignState:
     """Number of rows with a final outcome, by outcome."""
     possibly_duplicated: int = 0
     """Number of rows with a final outcome that are possibly duplicated."""
-    batches: dict[int, JournaledBatch] = attrs.field(factory=dict)
+    batches: dict[int, CampaignBatch] = attrs.field(factory=dict)
     """Open batches and their roots, by number."""
     last_seq: int = 0
     """Highest batch number."""
@@ -161,29 +108,38 @@ class CampaignState:
     runs: int = 0
     """Number of processes that worked on the campaign."""
     last_run: RunStarted | None = None
-    """Start of the latest run."""
+    """Start of the latest run, with its policy for ambiguous batches."""
     cost: CostReported = NO_COST
     """Cost of the latest run."""
     cost_before: CostReported = NO_COST
     """Cost of all other runs together."""
     notes: dict[str, str] = attrs.field(factory=dict)
     """Notes of the caller, by name."""
-    unconfirmed_rows: set[int] = attrs.field(factory=set)
+    unconfirmed_rows: RowRanges = attrs.field(factory=RowRanges)
     """Rows that were planned or settled after the last `RowsRead`."""
-    _children: Counter[int] = attrs.field(factory=Counter)
+    run: RunFacts = attrs.field(factory=RunFacts)
+    """Facts of the present run."""
+    _children: dict[int, set[int]] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self._children.update(batch.root_batch for batch in self.batches.values() if batch.root_batch is not None)
+        for batch in self.batches.values():
+            if batch.root_batch is not None:
+                self._children.setdefault(batch.root_batch, set()).add(batch.seq)
 
     @property
-    def open(self) -> list[JournaledBatch]:
+    def open(self) -> list[CampaignBatch]:
         """Return the batches with open rows, in the order of planning."""
         return [batch for _, batch in sorted(self.batches.items()) if batch.open_count]
 
     @property
     def complete(self) -> bool:
         """Return whether every row of the source has a final outcome, so that there is nothing to resume."""
-        return self.source_exhausted and not self.open
+        return self.source_exhausted and not any(batch.open_count for batch in self.batches.values())
+
+    @property
+    def resolved(self) -> int:
+        """Return the number of rows that have a final outcome, or a provisional one in this run."""
+        return self.outcomes.total() + self.run.provisional.total()
 
     def outcome_counts(self) -> Counter[Outcome]:
         """Count every row read by its final or provisional outcome."""
@@ -192,169 +148,347 @@ class CampaignState:
             counts[batch.provisional_outcome] += batch.open_count
         return counts
 
-    def apply(self, entry: JournalEntry) -> None:
-        """Apply one entry. Raises `JournalError`, and changes nothing, if the entry is not possible."""
-        match entry:
-            case BatchPlanned():
-                self._apply_planned(entry)
-            case AttemptStarted():
-                self._apply_attempt_started(entry)
-            case AttemptEnded():
-                self._apply_attempt_ended(entry)
-            case BatchAbandoned(seq):
-                self._apply_abandoned(self.batch(seq))
-            case OperatorDecided(seq, applied):
-                self.batch(seq).apply(BatchEvent.APPLIED if applied else BatchEvent.NOT_APPLIED)
-            case RowsSettled():
-                self._apply_settled(entry)
-            case RowsRead():
-                self._apply_read(entry)
-            case _:
-                self._apply_run_entry(entry)
-
-    def batch(self, seq: int) -> JournaledBatch:
+    def batch(self, seq: int) -> CampaignBatch:
         """Return an open batch, or the root of one, by number. Raises `JournalError` if there is none."""
         try:
             return self.batches[seq]
         except KeyError:
             raise JournalError(f"batch {seq} is not open: it was never planned, or all of its rows are final") from None
 
-    def _apply_run_entry(self, entry: JournalEntry) -> None:
-        match entry:
-            case CampaignStarted():
-                if self.started is not None:
-                    raise JournalError("the journal already contains the start of a campaign")
-                self.started = entry
-            case RunStarted():
-                self.runs += 1
-                self.last_run = entry
-                self.cost_before, self.cost = add_costs(self.cost_before, self.cost), NO_COST
-            case SourceEnded():
-                self.source_exhausted = True
-            case CostReported():
-                self.cost = entry
-            case NoteAdded(name, value):
-                self.notes[name] = value
+    def parts_of(self, root: int) -> list[CampaignBatch]:
+        """Return the open batches that were split from a root, in the order of planning."""
+        return [self.batches[seq] for seq in sorted(self._children.get(root, ()))]
 
-    def _apply_planned(self, entry: BatchPlanned) -> None:
+    def apply(self, entry: JournalEntry) -> Sequence[CampaignBatch]:
+        """Apply one entry.
+
+        Returns:
+            The batches that it changed. A batch whose last row it closed is among them, although it is forgotten.
+
+        Raises:
+            JournalError: The entry is not possible. Then nothing is changed.
+        """
+        return self._HANDLERS[type(entry)](self, entry)
+
+    def _apply_started(self, entry: CampaignStarted) -> Sequence[CampaignBatch]:
+        if self.started is not None:
+            raise JournalError("the journal already contains the start of a campaign")
+        self.started = entry
+        return ()
+
+    def _apply_run_started(self, entry: RunStarted) -> Sequence[CampaignBatch]:
+        self.runs += 1
+        self.last_run = entry
+        self.cost_before, self.cost = add_costs(self.cost_before, self.cost), NO_COST
+        self.run = RunFacts()
+        changed = [batch for batch in self.batches.values() if batch.state is BatchState.STOPPED and batch.open_count]
+        for batch in changed:
+            self._move(batch, BatchEvent.RESUME)
+        for batch in self.batches.values():
+            self._reset_run_fields(batch)
+        for batch in self.batches.values():
+            if batch.root_batch is not None:
+                isolation = self._root_of(batch)
+                isolation.remaining += batch.unsettled_count
+                isolation.size = len(self.batches[batch.root_batch].rows)
+        return changed
+
+    def _reset_run_fields(self, batch: CampaignBatch) -> None:
+        batch.released, batch.sent_from, batch.has_shared_id, batch.isolation = False, None, False, None
+        batch.is_retry = batch.lost_answers > 0
+        if batch.state is BatchState.ACCEPTED and batch.batch_id is not None:
+            self.run.recent_batch_ids.add(batch.batch_id)
+
+    def _apply_planned(self, entry: BatchPlanned) -> Sequence[CampaignBatch]:
         parent = None if entry.parent is None else self.batch(entry.parent)
         batch = self.batches.get(entry.seq)
-        before = batch.planned[-1:] if batch is not None else ()
-        if not is_ascending((*before, *entry.rows)) or not self._are_unassigned(entry.rows, parent):
-            raise JournalError(
-                f"batch {entry.seq} cannot own its rows: they are not ascending, final, or in another batch"
-            )
-        if parent is not None and parent.seq >= entry.seq:
-            raise JournalError(f"batch {entry.seq} cannot have the parent {parent.seq}: a parent has a smaller number")
-        if batch is not None and (batch.state is not BatchState.PLANNED or not batch.open_count):
-            raise JournalError(f"rows cannot be added to batch {entry.seq}: it is {batch.state}, or all rows are final")
+        self._check_plan(entry, batch, parent)
         if batch is None:
             batch = self._create_batch(entry, parent)
         else:
-            batch.planned = as_range_if_dense([*batch.planned, *entry.rows])
+            batch.rows = as_rows([*batch.rows, *entry.rows])
+            batch.open_count += len(entry.rows)
+        if parent is not None:
+            isolation = self._root_of(batch)
+            isolation.remaining += len(entry.rows)
+            isolation.size += len(entry.rows) * (parent.root_batch is None)
         batch.payload = entry.payload
         if parent is None:
-            self.unconfirmed_rows.update(entry.rows)
-            return
+            self.unconfirmed_rows.add(entry.rows)
+            return (batch,)
         batch.maybe_received = max(batch.maybe_received, parent.maybe_received)
         batch.lost_answers = max(batch.lost_answers, parent.lost_answers)
         batch.possibly_duplicated = batch.possibly_duplicated or parent.possibly_duplicated
         self._close_rows(parent, entry.rows)
+        return batch, parent
 
-    def _are_unassigned(self, rows: Collection[int], parent: JournaledBatch | None) -> bool:
+    def _check_plan(self, entry: BatchPlanned, batch: CampaignBatch | None, parent: CampaignBatch | None) -> None:
+        before = batch.rows[-1:] if batch is not None else ()
+        if (
+            not entry.rows
+            or not is_ascending(entry.rows)
+            or (before and before[0] >= entry.rows[0])
+            or not self._are_unassigned(entry.rows, parent)
+        ):
+            raise JournalError(
+                f"batch {entry.seq} cannot own its rows: they are not ascending, final, or in another batch"
+            )
+        if parent is not None and (parent.seq >= entry.seq or parent.state is BatchState.IN_FLIGHT or parent.released):
+            raise JournalError(
+                f"batch {entry.seq} cannot have the parent {parent.seq}: it is in flight, released, or has a larger "
+                "number"
+            )
+        if batch is None and entry.seq <= self.last_seq:
+            raise JournalError(f"batch {entry.seq} cannot be planned: its number was used before")
+        if batch is not None and (
+            batch.state is not BatchState.PLANNED
+            or not batch.open_count
+            or batch.released
+            or (batch.parent is None) is not (parent is None)
+        ):
+            raise JournalError(
+                f"rows cannot be added to batch {entry.seq}: it is {batch.state}, released, of another origin, or all "
+                "rows are final"
+            )
+
+    def _are_unassigned(self, rows: Sequence[int], parent: CampaignBatch | None) -> bool:
         """Return whether the rows have no outcome and no other batch: open in the parent, or new."""
-        if not rows or parent is not None:
-            return parent is not None and parent.has_open(rows)
-        return min(rows) > self.position.row and self.unconfirmed_rows.isdisjoint(rows)
+        if parent is not None:
+            return parent.has_open(rows)
+        return not rows or (rows[0] > self.position.row and self.unconfirmed_rows.is_disjoint(rows))
 
-    def _create_batch(self, entry: BatchPlanned, parent: JournaledBatch | None) -> JournaledBatch:
-        root = None if parent is None else parent.seq if parent.root_batch is None else parent.root_batch
+    def _create_batch(self, entry: BatchPlanned, parent: CampaignBatch | None) -> CampaignBatch:
         start = self.position if parent is None else parent.source_start
-        batch = JournaledBatch(entry.seq, entry.rows, start, parent=entry.parent, root_batch=root, call=entry.call)
+        root = None if parent is None else parent.root_or_self
+        batch = CampaignBatch(entry.seq, as_rows(entry.rows), start, entry.call, entry.parent, root)
         self.batches[entry.seq] = batch
         self.last_seq = max(self.last_seq, entry.seq)
         if root is not None:
-            self._children[root] += 1
+            self._children.setdefault(root, set()).add(entry.seq)
+            self._root_of(batch).posts += entry.call == "submit"
         return batch
 
-    def _apply_attempt_started(self, entry: AttemptStarted) -> None:
-        batch = self.batch(entry.seq)
-        if not batch.open_count or entry.attempt <= batch.attempts:
-            raise JournalError(
-                f"attempt {entry.attempt} of batch {entry.seq} cannot begin: no open rows, or number used"
-            )
-        before = IMPLIED_BY_ATTEMPT.get(batch.state)
-        if before is not None:
-            batch.apply(before)
-        batch.apply(BatchEvent.ATTEMPT_STARTED)
-        batch.attempts = entry.attempt
+    def _root_of(self, batch: CampaignBatch) -> Isolation:
+        """Return the isolation of the root of a part; a throw-away one for a batch that is no part."""
+        if batch.root_batch is None:
+            return Isolation()
+        root = self.batches[batch.root_batch]
+        if root.isolation is None:
+            root.isolation = Isolation()
+        return root.isolation
 
-    def _apply_attempt_ended(self, entry: AttemptEnded) -> None:
+    def _apply_attempt_started(self, entry: AttemptStarted) -> Sequence[CampaignBatch]:
         batch = self.batch(entry.seq)
-        try:
-            event = BatchEvent(entry.event)
-        except ValueError:
-            raise JournalError(f"attempt {entry.attempt} of batch {entry.seq} ended with an unknown event") from None
+        if not batch.open_count or batch.released or entry.attempt != batch.attempts + 1:
+            raise JournalError(
+                f"attempt {entry.attempt} of batch {entry.seq} cannot begin: no open rows, released, or wrong number"
+            )
+        if batch.state in RESENDABLE_STATES and not self.policy_allows_resend(batch):
+            raise JournalError(
+                f"attempt {entry.attempt} of batch {entry.seq} cannot begin: its answer was lost, and the policy of "
+                "this run does not send it again"
+            )
+        before = batch.state
+        self._move(batch, BatchEvent.ATTEMPT_STARTED)
+        batch.sent_from = before
+        batch.attempts = entry.attempt
+        batch.excluded_rows = frozenset(batch.closed) if batch.closed else NO_ROWS
+        return (batch,)
+
+    def policy_allows_resend(self, batch: CampaignBatch) -> bool:
+        """Return whether the policy of this run allows to send a batch again after a lost answer (law 3)."""
+        return self.last_run is not None and allows_resend(self.last_run, batch)
+
+    def _apply_attempt_ended(self, entry: AttemptEnded) -> Sequence[CampaignBatch]:
+        batch = self.batch(entry.seq)
+        event = _ATTEMPT_ENDS.get(entry.event)
+        if event is None:
+            raise JournalError(f"attempt {entry.attempt} of batch {entry.seq} ended with an unknown event")
         if batch.state is not BatchState.IN_FLIGHT or batch.attempts != entry.attempt:
             raise JournalError(f"attempt {entry.attempt} of batch {entry.seq} cannot end: it is not in flight")
-        batch.apply(event)
-        batch.count_end(event)
+        unsettled = batch.unsettled_count
+        self._move(batch, event)
+        batch.count_end(event, was_processed=event in PROCESSED_EVENTS)
+        if event is not BatchEvent.NOT_SENT or entry.detail is not None:  # a claim that was undone is no failure
+            batch.is_retry = event in FAILURE_EVENTS
         if event is BatchEvent.ACCEPTED:
-            batch.batch_id, batch.accepted_at = entry.batch_id, entry.at
-            batch.excluded_rows = frozenset(batch.closed)
-            self.accepted += batch.call == "submit"
-            self.sent += batch.open_count
+            self._record_accepted(batch, entry)
         elif event is BatchEvent.REJECTED:
             batch.reason, batch.field = entry.reason, entry.field
+            if batch.call == "push":
+                self._record_push_rejected(batch)
+        elif event is BatchEvent.UNTRACKED:
+            self.run.untracked_in_a_row += 1
+            self._mark_shared_id(entry.batch_id)
+        elif event is BatchEvent.CALL_FORBIDDEN:
+            self.run.realtime_allowed = False
+        self._settle_part(batch, unsettled)
+        return (batch,)
 
-    def _apply_abandoned(self, batch: JournaledBatch) -> None:
+    def _record_accepted(self, batch: CampaignBatch, entry: AttemptEnded) -> None:
+        batch.batch_id, batch.accepted_at = entry.batch_id, entry.at
+        self.accepted += batch.call == "submit"
+        self.sent += batch.open_count
+        self.run.refusals_by_reason.clear()
+        self.run.untracked_in_a_row = 0
+        if batch.batch_id is not None:
+            self.run.recent_batch_ids.add(batch.batch_id)
+        if batch.call == "push" and batch.root_batch is not None:
+            self._root_of(batch).streak = 0
+
+    def _mark_shared_id(self, batch_id: str | None) -> None:
+        # The server gave the id of another batch again: status rows of both batches cannot be distinguished.
+        if batch_id is not None:
+            for other in self.batches.values():
+                other.has_shared_id = other.has_shared_id or other.batch_id == batch_id
+
+    def _record_push_rejected(self, batch: CampaignBatch) -> None:
+        if batch.root_batch is None:
+            return
+        root, isolation = self.batches[batch.root_batch], self._root_of(batch)
+        was_searching = not isolation.ended_early
+        isolation.record_push_rejected(batch.reason, batch.field, root.reason)
+        if was_searching and isolation.ended_early:
+            self._count_refusal(root.reason)
+
+    def _apply_abandoned(self, entry: BatchAbandoned) -> Sequence[CampaignBatch]:
+        batch = self.batch(entry.seq)
         if batch.state is not BatchState.AMBIGUOUS:
             raise JournalError(
                 f"batch {batch.seq} cannot be abandoned: it is {batch.state}, and its answer was not lost"
             )
-        batch.apply(BatchEvent.ABANDON)
+        self._move(batch, BatchEvent.ABANDON)
         batch.abandoned = True
+        return (batch,)
 
-    def _apply_settled(self, entry: RowsSettled) -> None:
+    def _apply_decided(self, entry: OperatorDecided) -> Sequence[CampaignBatch]:
+        batch = self.batch(entry.seq)
+        unsettled = batch.unsettled_count
+        self._move(batch, BatchEvent.APPLIED if entry.applied else BatchEvent.NOT_APPLIED)
+        self._settle_part(batch, unsettled)
+        return (batch,)
+
+    def _apply_settled(self, entry: RowsSettled) -> Sequence[CampaignBatch]:
         batch = None if entry.seq is None else self.batch(entry.seq)
-        if len(set(entry.rows)) != len(entry.rows) or not self._are_unassigned(entry.rows, batch):
+        if (
+            not is_ascending(entry.rows)
+            or not self._are_unassigned(entry.rows, batch)
+            or (batch is not None and (batch.state is BatchState.IN_FLIGHT or batch.released))
+        ):
             owner = "without a batch" if batch is None else f"of batch {batch.seq}"
-            raise JournalError(f"rows {owner} cannot be settled: they are final already, or in another batch")
-        if batch is None:
-            self.unconfirmed_rows.update(entry.rows)
-        else:
-            self._close_rows(batch, entry.rows)
+            raise JournalError(
+                f"rows {owner} cannot be settled: they are final already, in flight, released, or in another batch"
+            )
         self.outcomes[entry.outcome] += len(entry.rows)
         self.possibly_duplicated += len(entry.rows) * entry.possibly_duplicated
+        if batch is None:
+            self.unconfirmed_rows.add(entry.rows)
+            return ()
+        if batch.state is BatchState.REJECTED:
+            self._record_rejected_rows(batch, len(entry.rows))
+        self._close_rows(batch, entry.rows)
+        return (batch,)
 
-    def _apply_read(self, entry: RowsRead) -> None:
-        # Law 2 in the journal: the rows read are exactly those that were planned or settled since the last `RowsRead`.
-        if self.unconfirmed_rows != set(range(self.position.row + 1, entry.position.row + 1)):
+    def _record_rejected_rows(self, batch: CampaignBatch, count: int) -> None:
+        if batch.root_batch is not None:
+            self._root_of(batch).rejected += count
+        elif count == batch.open_count and batch.isolation is None:
+            self._count_refusal(batch.reason)
+
+    def _apply_released(self, entry: BatchReleased) -> Sequence[CampaignBatch]:
+        batch = self.batch(entry.seq)
+        if batch.released or not batch.open_count or batch.state is BatchState.IN_FLIGHT:
+            raise JournalError(f"batch {entry.seq} cannot be released: it is {batch.state}, or no longer this run's")
+        unsettled = batch.unsettled_count
+        batch.released = True
+        self.run.provisional[entry.outcome] += batch.open_count
+        self.run.provisional_duplicated += batch.open_count * batch.possibly_duplicated
+        self._settle_part(batch, unsettled)
+        return (batch,)
+
+    def _apply_read(self, entry: RowsRead) -> Sequence[CampaignBatch]:
+        # Law 2: the rows read are those that were planned or settled since the last `RowsRead`, without a gap.
+        expected = [(self.position.row + 1, entry.position.row + 1)] if entry.position.row > self.position.row else []
+        if entry.position.row < self.position.row or list(self.unconfirmed_rows) != expected:
             raise JournalError(
                 f"rows up to {entry.position.row} were read, but not each of them was planned or settled"
             )
         self.position = entry.position
-        self.unconfirmed_rows = set()
+        self.unconfirmed_rows.clear()
+        return ()
 
-    def _close_rows(self, batch: JournaledBatch, rows: Collection[int]) -> None:
-        batch.closed.update(rows)
+    def _apply_source_ended(self, entry: SourceEnded) -> Sequence[CampaignBatch]:
+        self.source_exhausted = True
+        return ()
+
+    def _apply_cost(self, entry: CostReported) -> Sequence[CampaignBatch]:
+        self.cost = entry
+        return ()
+
+    def _apply_note(self, entry: NoteAdded) -> Sequence[CampaignBatch]:
+        self.notes[entry.name] = entry.value
+        return ()
+
+    def _move(self, batch: CampaignBatch, event: BatchEvent) -> None:
+        after = next_state(batch.state, event, batch.sent_from)
+        if after is None:
+            raise JournalError(f"the event {event} is not possible for batch {batch.seq} in state {batch.state}")
+        batch.state = after
+
+    def _count_refusal(self, reason: str | None) -> None:
+        refusals = self.run.refusals_by_reason
+        same_reason = UUID_PATTERN.sub("", reason or "")
+        refusals[same_reason if same_reason in refusals or len(refusals) < REASONS_MAX else OTHER_REASONS] += 1
+
+    def _close_rows(self, batch: CampaignBatch, rows: Sequence[int]) -> None:
+        unsettled = batch.unsettled_count
+        batch.close(rows)
+        self._settle_part(batch, unsettled)
         if not batch.open_count:
             batch.payload = None
-            self._discard_batch(batch.seq)
+            self._remove(batch)
 
-    def _discard_batch(self, seq: int) -> None:
-        batch = self.batches[seq]
-        if self._children[seq]:  # a root stays while batches that were split from it are open
+    def _settle_part(self, batch: CampaignBatch, unsettled_before: int) -> None:
+        """Update the number of remaining rows of the root; count a search that found every row bad."""
+        if batch.root_batch is None or batch.unsettled_count == unsettled_before:
             return
-        del self.batches[seq]
+        root, isolation = self.batches[batch.root_batch], self._root_of(batch)
+        isolation.remaining += batch.unsettled_count - unsettled_before
+        if not isolation.remaining and isolation.rejected >= isolation.size and not isolation.ended_early:
+            self._count_refusal(root.reason)
+
+    def _remove(self, batch: CampaignBatch) -> None:
+        if self._children.get(batch.seq):  # a root stays while batches that were split from it are open
+            return
+        del self.batches[batch.seq]
         if batch.root_batch is None:
             return
-        self._children[batch.root_batch] -= 1
-        if not self._children[batch.root_batch]:
+        siblings = self._children[batch.root_batch]
+        siblings.discard(batch.seq)
+        if not siblings:
             del self._children[batch.root_batch]
             root = self.batches.get(batch.root_batch)
             if root is not None and not root.open_count:
-                self._discard_batch(batch.root_batch)
+                self._remove(root)
+
+    _HANDLERS: ClassVar[Mapping[type[Any], Callable[[Any, Any], Sequence[CampaignBatch]]]] = {
+        CampaignStarted: _apply_started,
+        RunStarted: _apply_run_started,
+        BatchPlanned: _apply_planned,
+        RowsSettled: _apply_settled,
+        RowsRead: _apply_read,
+        SourceEnded: _apply_source_ended,
+        AttemptStarted: _apply_attempt_started,
+        AttemptEnded: _apply_attempt_ended,
+        BatchAbandoned: _apply_abandoned,
+        OperatorDecided: _apply_decided,
+        BatchReleased: _apply_released,
+        CostReported: _apply_cost,
+        NoteAdded: _apply_note,
+    }
+
+
+_ATTEMPT_ENDS: dict[str, BatchEvent] = {event.value: event for event in ATTEMPT_ENDS}
 
 
 def add_costs(one: CostReported, other: CostReported) -> CostReported:

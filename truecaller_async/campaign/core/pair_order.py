@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Collection, Sequence
 
-from truecaller_async.campaign.core.outgoing_batch import OutgoingBatch
+from truecaller_async.campaign.core.batch_content import BatchContent
 from truecaller_async.models import CallRecord, RecordColumns
 
 
@@ -42,10 +42,9 @@ class PairOrder:
         self._pairs_of_batch: dict[int, dict[str, list[str]]] = {}
         self._unshared: set[int] = set()
 
-    def add(self, batch: OutgoingBatch) -> set[int]:
+    def add(self, seq: int, content: BatchContent) -> set[int]:
         """Add the pairs of a batch; return the unsettled batches that hold earlier records of them."""
-        seq = batch.seq
-        self._pairs_of_batch[seq] = by_caller = _by_caller(batch.columns)
+        self._pairs_of_batch[seq] = by_caller = _by_caller(content.columns)
         different = 0
         earlier: set[int] = set()
         for caller, receivers in by_caller.items():
@@ -56,14 +55,16 @@ class PairOrder:
             different += len(added)
         earlier.discard(seq)
         self._unshared -= earlier
-        batch.is_distinct = different == len(batch)
-        if batch.is_distinct:
+        content.is_distinct = different == len(content)
+        if content.is_distinct:
             self._unshared.add(seq)
         return earlier
 
-    def remove(self, batch: OutgoingBatch) -> None:
-        """Remove the pairs of a batch, except those of a later batch; also pairs of removed records."""
-        seq = batch.seq
+    def remove(self, seq: int) -> None:
+        """Remove the pairs of a batch, except those of a later batch; also pairs of closed rows.
+
+        Nothing happens if the batch has none.
+        """
         is_unshared = seq in self._unshared
         self._unshared.discard(seq)
         for caller, receivers in self._pairs_of_batch.pop(seq, {}).items():
@@ -75,12 +76,11 @@ class PairOrder:
             if not newest:
                 self._newest.pop(caller, None)
 
-    def superseded(self, batch: OutgoingBatch) -> list[int]:
+    def superseded(self, seq: int, content: BatchContent) -> list[int]:
         """Return the indexes of records whose pair has a newer record in a later batch."""
-        seq = batch.seq
         return [
             index
-            for index, record in enumerate(batch.wire_records)
+            for index, record in enumerate(content.wire_records)
             if self._newest.get(record.caller, {}).get(record.receiver, seq) > seq
         ]
 

@@ -26,7 +26,8 @@ from typing import IO
 
 from truecaller_async.cli.formatting import counted, printable
 from truecaller_async.clock import Clock
-from truecaller_async.models import Outcome, Problem, RecordResult, Row, SourceDescriptor, SourcePosition
+from truecaller_async.models import Outcome, Problem, RecordResult, Row
+from truecaller_async.models.journal_entries import SourceDescriptor, SourcePosition
 from truecaller_async.sources import FileSource
 from truecaller_async.validation.record_rules import preflight
 

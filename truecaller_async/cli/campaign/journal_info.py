@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import attrs
+from msgspec import structs
 
 from truecaller_async.cli.campaign.failure_reasons import KINDS_MAX, FailureReasons
 from truecaller_async.cli.campaign.journal_files import DEFAULTS_NOTE, INPUT_NOTE, RESULTS_NOTE, reader_of
 from truecaller_async.cli.campaign.rebuild_results import FinalRows, ResultRebuilder
 from truecaller_async.errors import ConfigError, JournalError
-from truecaller_async.models import CampaignStarted
+from truecaller_async.models.journal_entries import CampaignStarted
 from truecaller_async.sinks import ResultSink, open_sink
 from truecaller_async.sinks.result_sink import check_not_input
 from truecaller_async.sinks.results_file import RowSet, repair_results_file
@@ -94,7 +95,7 @@ class JournalInfo:
             SourceError: The file cannot be read.
         """
         if self.started.source is not None:
-            source = reopen_source(attrs.evolve(self.started.source, path=str(Path(file).absolute())))
+            source = reopen_source(structs.replace(self.started.source, path=str(Path(file).absolute())))
         else:
             defaults = self.notes.get(DEFAULTS_NOTE)
             source = open_source(file, None if defaults is None else ColumnDefaults(**json.loads(defaults)))
@@ -121,7 +122,7 @@ class JournalInfo:
             source = None if self.input is None else self.input.descriptor()
         elif self.input_path is not None:
             # Size and time stay those of the first run, so that a changed file is reported.
-            source = attrs.evolve(source, path=self.input_path)
+            source = structs.replace(source, path=self.input_path)
         return ResultRebuilder(self.path, source, note)
 
     def open_results(self, path: str, *, append: bool, note: Callable[[str], None]) -> ResultSink:

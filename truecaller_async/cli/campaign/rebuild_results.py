@@ -16,7 +16,8 @@ import attrs
 
 from truecaller_async.cli.formatting import number
 from truecaller_async.errors import ConfigError, SourceError
-from truecaller_async.models import RecordResult, Row, SourceDescriptor
+from truecaller_async.models import RecordResult, Row
+from truecaller_async.models.journal_entries import SourceDescriptor
 from truecaller_async.sources import is_unchanged, reopen_source
 
 if TYPE_CHECKING:

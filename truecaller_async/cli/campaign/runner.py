@@ -1,7 +1,7 @@
 """Run one campaign: display its progress, write its results, and stop it on a signal.
 
 Algorithm:
-    The first SIGINT or SIGTERM drains the campaign, the second aborts it (`campaign.signals`). In both cases the
+    The first SIGINT or SIGTERM drains the campaign, the second aborts it (`cli.signals`). In both cases the
     iteration continues until every row that was read has a result, so the summary is always complete.
     A second task renders the progress, flushes the results file, and drains the campaign if that file cannot be
     written.
@@ -22,7 +22,6 @@ from signal import Signals
 import attrs
 import click
 
-from truecaller_async.campaign.signals import stop_on_signals
 from truecaller_async.campaign.stream import CampaignStream
 from truecaller_async.cli.campaign.display_plain import Display, JsonDisplay, PlainDisplay
 from truecaller_async.cli.campaign.failure_reasons import FailureReasons
@@ -30,6 +29,7 @@ from truecaller_async.cli.campaign.input_rows import InvalidRowPrinter
 from truecaller_async.cli.campaign.progress_view import REASONS_MAX, ProgressView
 from truecaller_async.cli.campaign.results_writer import ResultsWriter
 from truecaller_async.cli.formatting import duration
+from truecaller_async.cli.signals import stop_on_signals
 from truecaller_async.errors import TruecallerError
 from truecaller_async.models import RecordResult, Summary
 from truecaller_async.telemetry import LoggingObserver

@@ -365,7 +365,7 @@ def _unread_rows(info: JournalInfo) -> InputRows | None:
 
 def _changed_options(args: ResumeArgs, info: JournalInfo) -> CampaignOptions | None:
     """Return the options of the first run with those that were given now; None if none was given."""
-    from truecaller_async.campaign.start import options_of
+    from truecaller_async.campaign.startup.start import options_of
 
     if args.on_ambiguous is None and args.poll_deadline is None:
         return None

@@ -193,7 +193,7 @@ def sandbox(host: str, port: int, speed: str, as_json: bool, **options: Any) -> 
 
 
 async def _serve(settings: SandboxSettings, host: str, port: int, as_json: bool) -> None:
-    from truecaller_async.campaign.signals import signal_handlers
+    from truecaller_async.cli.signals import signal_handlers
     from truecaller_async.sandbox import Sandbox
 
     stop_requested = asyncio.Event()

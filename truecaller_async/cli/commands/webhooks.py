@@ -138,7 +138,7 @@ def _json_line(event: ParkedEvent) -> str:
 
 
 async def _serve(address: ListenAddress, store: str | None, target: str | None, keys: list[Secret]) -> None:
-    from truecaller_async.campaign.signals import signal_handlers
+    from truecaller_async.cli.signals import signal_handlers
     from truecaller_async.webhooks import WebhookReceiver
     from truecaller_async.webhooks.forwarding import forwarder_for
 

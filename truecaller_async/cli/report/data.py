@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
+from msgspec import structs
 
+from truecaller_async.campaign.core.batch import CampaignBatch
 from truecaller_async.campaign.core.batch_state import BatchState as BatchState
-from truecaller_async.campaign.core.campaign_state import CampaignState, JournaledBatch, add_costs
+from truecaller_async.campaign.core.campaign_state import CampaignState, add_costs
 from truecaller_async.cli.campaign import journal_files
 from truecaller_async.cli.campaign.failure_reasons import KINDS_MAX, kind_of
 from truecaller_async.cli.formatting import local_time, masked
@@ -193,7 +195,7 @@ def report_on(path: Path) -> CampaignReport:
             outcomes={outcome: state.outcome_counts()[outcome] for outcome in Outcome},
             reasons=_reasons(reader),
             cost=_total_cost(state),
-            latest_run=RunCost(**attrs.asdict(state.cost, recurse=False)),
+            latest_run=RunCost(**structs.asdict(state.cost)),
             **_ambiguity(path, reader, status),
         )
 
@@ -273,7 +275,7 @@ def decide_command(path: Path, batch: int) -> str:
     return journal_files.command("decide", path, str(batch)) + " --applied YES_OR_NO"
 
 
-def _open_rows(batches: Iterable[JournaledBatch], *, is_running: bool) -> dict[str, int]:
+def _open_rows(batches: Iterable[CampaignBatch], *, is_running: bool) -> dict[str, int]:
     counts = dict.fromkeys(("planned", "in_flight", "pending", "unknown"), 0)
     for batch in batches:
         kind = OPEN_KINDS.get(batch.state, "unknown")
@@ -293,7 +295,7 @@ def _last_write_at(path: Path) -> datetime:
 
 
 def _total_cost(state: CampaignState) -> RunCost:
-    return RunCost(**attrs.asdict(add_costs(state.cost_before, state.cost), recurse=False))
+    return RunCost(**structs.asdict(add_costs(state.cost_before, state.cost)))
 
 
 def _reasons(reader: JournalReader) -> list[ReasonCount]:

@@ -1,0 +1,1 @@
+"""Start a run: of a new campaign, or of one that its journal describes."""

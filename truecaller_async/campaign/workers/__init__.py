@@ -1,0 +1,1 @@
+"""Make the requests of a run: choose work, send and poll batches, isolate bad records, use tokens."""
