@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks import (
     MARKS,
     Figure,
+    calls,
     clean_run,
     guard,
     imports,
@@ -31,6 +32,7 @@ from benchmarks import (
 PARTS: dict[str, Callable[[Namespace], list[Figure]]] = {
     "memory": lambda _: memory.compare(),  # first, while this process is small: see the docstring of that module
     "speed": lambda arguments: speed.measure(arguments.rounds, write=arguments.write),
+    "calls": lambda _: calls.measure(),
     "clean": lambda arguments: clean_run.over_http(arguments.records, arguments.rounds),
     "virtual": lambda _: clean_run.on_virtual_clock(),
     "stages": lambda arguments: stages.measure(arguments.rounds),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
+from types import TracebackType
 
 
 def is_being_cancelled() -> bool:
@@ -18,16 +17,21 @@ def is_being_cancelled() -> bool:
     return task is None or task.cancelling() > 0
 
 
-@contextlib.contextmanager
-def cancelled_from_outside(what: str) -> Iterator[None]:
+class cancelled_from_outside:  # noqa: N801 - used like a function, and without the cost of a generator
     """Convert a `CancelledError` that is not a cancellation of the current task into a `RuntimeError`.
 
     Args:
         what: What was awaited, for the message.
     """
-    try:
-        yield
-    except asyncio.CancelledError:
-        if is_being_cancelled():
-            raise
-        raise RuntimeError(f"{what} raised CancelledError, but was not cancelled. Check it") from None
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if isinstance(error, asyncio.CancelledError) and not is_being_cancelled():
+            raise RuntimeError(f"{self._what} raised CancelledError, but was not cancelled. Check it") from None

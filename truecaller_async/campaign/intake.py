@@ -191,7 +191,7 @@ class Intake:
 
     def _read_ahead_target(self) -> float:
         """Return the number of batches that keep the live tokens busy for `READ_AHEAD_SECONDS`."""
-        return min(READ_AHEAD_MAX_BATCHES, max(1, len(self._run.deps.pool.live())) * self._read_ahead_per_token)
+        return min(READ_AHEAD_MAX_BATCHES, max(1, self._tokens.live_count) * self._read_ahead_per_token)
 
     async def _process(self, rows: Rows) -> None:
         run = self._run

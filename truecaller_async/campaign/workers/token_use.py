@@ -82,6 +82,8 @@ class TokenUse:
         self._pool = run.deps.pool
         self._growth: asyncio.Task[None] | None = None
         self._refused_since: float | None = None
+        self.live_count = 0
+        """Number of live tokens, at most one second ago."""
         self.no_growth_before = float("-inf")
         """Loop time before which no token is requested."""
         self.read_ahead_is_full = False
@@ -116,7 +118,7 @@ class TokenUse:
 
     def count_live(self) -> int:
         """Return the number of live tokens; start a renewal that is due."""
-        live = len(self._pool.live())
+        self.live_count = live = len(self._pool.live())
         self._run.progress.peak_tokens = max(self._run.progress.peak_tokens, live)
         return live
 
