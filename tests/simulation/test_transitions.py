@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, product
 
 import attrs
 import pytest
@@ -84,13 +85,21 @@ def recorded() -> Iterator[TakenTransitions]:
 
 @pytest.fixture(scope="module")
 def taken() -> TakenTransitions:
-    """Play one seed after another until every transition was taken, or the seeds are used up."""
+    """Play one scenario after another until every transition was taken, or all are played."""
+    scenarios = chain(map(draw, SEEDS), (refused_resend(*one) for one in product(("401", "429"), range(3, 12))))
     with recorded() as taken:
-        for seed in SEEDS:
+        for scenario in scenarios:
             if taken.is_all:
                 break
-            play(draw(seed))
+            play(scenario)
     return taken
+
+
+def refused_resend(response: str, nth: int) -> Scenario:
+    """Return a scenario in which the n-th submit is refused: one of them sends an abandoned batch again."""
+    scenario = resumed("apply", "reset", on_ambiguous="hold", policy="resend")
+    faults = (*scenario.server.faults.faults, Fault(call="batch.submit", do=(response,), nth=nth))
+    return attrs.evolve(scenario, server=attrs.evolve(scenario.server, faults=FaultPlan(faults)))
 
 
 def name(transition: Transition) -> str:
