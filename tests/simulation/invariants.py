@@ -372,6 +372,8 @@ def _resends(history: CampaignHistory, process: int) -> int:
             match entry:
                 case AttemptStarted(seq):
                     count += seq in again
+                case AttemptEnded(seq, event=BatchEvent.NOT_SENT, detail=None):
+                    count -= seq in again  # the claim was undone, and its grant was given back
                 case AttemptEnded(seq):
                     (again.add if entry.event in (BatchEvent.LOST, BatchEvent.NOT_SENT) else again.discard)(seq)
     return count
