@@ -150,7 +150,7 @@ def test_purge_keeps_only_the_summary(path: Path) -> None:
             2,
             before.position,
         )
-        assert (after.runs, after.last_run, after.cost) == (1, RunStarted(5.0, 7), cost)
+        assert (after.runs, after.last_run, after.run.cost) == (1, RunStarted(5.0, 7), cost)
         assert (after.accepted, after.sent, after.notes) == (1, 3, {"results": "/r.csv"})
         assert after.started is not None
         assert (after.started.account, after.started.source, after.started.salt) == (STARTED.account, None, b"")

@@ -20,7 +20,7 @@ import msgspec
 
 from truecaller_async.campaign.core.batch import CampaignBatch
 from truecaller_async.campaign.core.batch_state import BatchState
-from truecaller_async.campaign.core.campaign_state import CampaignState
+from truecaller_async.campaign.core.campaign_state import CampaignState, RunFacts
 from truecaller_async.campaign.core.row_ranges import RowRanges
 from truecaller_async.errors import JournalBusy, JournalError
 from truecaller_async.journal.outcome_kinds import CACHED_OUTCOMES_MAX, OutcomeKinds
@@ -170,7 +170,7 @@ def _load_state(db: sqlite3.Connection, batches: dict[int, CampaignBatch]) -> Ca
         sent=stored.sent,
         runs=stored.runs,
         last_run=stored.last_run,
-        cost=stored.cost,
+        run=RunFacts(cost=stored.cost),
         cost_before=stored.cost_before,
         notes=notes,
         unconfirmed_rows=RowRanges(stored.unconfirmed_rows),

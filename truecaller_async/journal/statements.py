@@ -268,7 +268,7 @@ def totals_of(state: CampaignState) -> dict[str, Any]:
         "sent": state.sent,
         "runs": state.runs,
         "last_run": state.last_run,
-        "cost": state.cost,
+        "cost": state.run.cost,
         "cost_before": state.cost_before,
         "unconfirmed_rows": list(state.unconfirmed_rows),
     }

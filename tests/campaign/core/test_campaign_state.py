@@ -340,4 +340,4 @@ def test_costs_of_earlier_runs_are_added() -> None:
     state = state_after(begun, RunStarted(1.0, 1), one, RunStarted(2.0, 2), two, RunStarted(3.0, 3))
     assert (state.runs, state.last_run) == (3, RunStarted(3.0, 3))
     assert state.cost_before == CostReported({"submit": 3, "mint": 1, "status": 5}, 2, 3, 4, 5.0)
-    assert state.cost == CostReported({}, 0, 0, 0, 0.0)
+    assert state.run.cost == CostReported({}, 0, 0, 0, 0.0)

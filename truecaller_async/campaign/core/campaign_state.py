@@ -67,7 +67,7 @@ UUID_PATTERN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGN
 
 @attrs.define(eq=False)
 class RunFacts:
-    """Facts of the present run. `RunStarted` resets them."""
+    """Facts of the latest run. `RunStarted` resets them; only the cost is stored."""
 
     provisional: Counter[Outcome] = attrs.field(factory=Counter)
     """Number of open rows of released batches, by provisional outcome."""
@@ -79,6 +79,8 @@ class RunFacts:
     """Consecutive accepted requests without a batch id."""
     realtime_allowed: bool = True
     """Whether the account may push single records; False after a 403."""
+    cost: CostReported = NO_COST
+    """Cost of the run up to now."""
     recent_batch_ids: RecentIds = attrs.field(factory=RecentIds)
     """Batch ids that the server gave."""
 
@@ -109,8 +111,6 @@ class CampaignState:
     """Number of processes that worked on the campaign."""
     last_run: RunStarted | None = None
     """Start of the latest run, with its policy for ambiguous batches."""
-    cost: CostReported = NO_COST
-    """Cost of the latest run."""
     cost_before: CostReported = NO_COST
     """Cost of all other runs together."""
     notes: dict[str, str] = attrs.field(factory=dict)
@@ -179,7 +179,7 @@ class CampaignState:
     def _apply_run_started(self, entry: RunStarted) -> Sequence[CampaignBatch]:
         self.runs += 1
         self.last_run = entry
-        self.cost_before, self.cost = add_costs(self.cost_before, self.cost), NO_COST
+        self.cost_before = add_costs(self.cost_before, self.run.cost)
         self.run = RunFacts()
         changed = [batch for batch in self.batches.values() if batch.state is BatchState.STOPPED and batch.open_count]
         for batch in changed:
@@ -422,7 +422,7 @@ class CampaignState:
         return ()
 
     def _apply_cost(self, entry: CostReported) -> Sequence[CampaignBatch]:
-        self.cost = entry
+        self.run.cost = entry
         return ()
 
     def _apply_note(self, entry: NoteAdded) -> Sequence[CampaignBatch]:

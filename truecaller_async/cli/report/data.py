@@ -195,7 +195,7 @@ def report_on(path: Path) -> CampaignReport:
             outcomes={outcome: state.outcome_counts()[outcome] for outcome in Outcome},
             reasons=_reasons(reader),
             cost=_total_cost(state),
-            latest_run=RunCost(**structs.asdict(state.cost)),
+            latest_run=RunCost(**structs.asdict(state.run.cost)),
             **_ambiguity(path, reader, status),
         )
 
@@ -295,7 +295,7 @@ def _last_write_at(path: Path) -> datetime:
 
 
 def _total_cost(state: CampaignState) -> RunCost:
-    return RunCost(**structs.asdict(add_costs(state.cost_before, state.cost)))
+    return RunCost(**structs.asdict(add_costs(state.cost_before, state.run.cost)))
 
 
 def _reasons(reader: JournalReader) -> list[ReasonCount]:
