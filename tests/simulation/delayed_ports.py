@@ -145,6 +145,7 @@ class DelayedTokenStore:
     def __init__(self, shared: SharedTokenStore, delay: RandomDelay) -> None:
         self._shared = shared
         self._delay = delay
+        self._notes: set[asyncio.Task[None]] = set()
 
     async def adopt(self, now: float) -> Sequence[Token]:
         await self._delay()
@@ -179,7 +180,10 @@ class DelayedTokenStore:
             self._shared._sent[request] = None
             await self._delay()
 
-        return asyncio.get_running_loop().create_task(record())
+        note = asyncio.get_running_loop().create_task(record())
+        self._notes.add(note)
+        note.add_done_callback(self._notes.discard)
+        return note
 
     def record_request_end(self, request: SentRequest, counts_at: float | None) -> None:
         if self._delay.crashed.is_set():
@@ -210,4 +214,6 @@ class DelayedTokenStore:
             kept[token_id] = attrs.evolve(token, idle_since=idle_since)
 
     async def aclose(self) -> None:
-        """Keep the shared store open."""
+        """Keep the shared store open; write what was handed over, as the store on disk does."""
+        if self._notes and not self._delay.crashed.is_set():
+            await asyncio.wait(self._notes)
