@@ -203,3 +203,12 @@ def test_hour_of_failures_gets_one_probe_per_half_minute_at_most(failure: Except
         send(guard, now, failure)
         requests += 1
     assert requests <= FAILURE_THRESHOLD + most
+
+
+def test_cancelled_first_attempt_gives_its_share_of_the_budget_back() -> None:
+    guard = ServiceGuard()
+    balance = guard.budget.balance
+    grant = guard.try_acquire(0.0)
+    assert grant is Grant.FIRST
+    guard.cancel(grant)
+    assert guard.budget.balance == pytest.approx(balance)

@@ -31,6 +31,8 @@ def test_no_scenario_violates_an_invariant(first: int) -> None:
         1046,  # the release of the last waiting batch begins the end, and an accepted batch is left
         1073,  # a fatal answer releases a batch, and another one with later rows of its pairs waits for it
         1205,  # a write fails while earlier ones are on their way
+        4041,  # claims are undone, and their grants are given back
+        9351,  # an ambiguous batch is split, and the window of the later row of a pair closes
         1188,  # a resend ends a pair with the content of its last row, a duplicate
         1886,  # a batch whose records are all superseded is released after the batch that replaces it
         3263,  # an older and a newer row of a pair are in two abandoned batches, and the newer one expires

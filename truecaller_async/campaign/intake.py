@@ -23,7 +23,7 @@ from typing import cast
 import attrs
 
 from truecaller_async.campaign.core.batch_content import BatchContent
-from truecaller_async.campaign.core.results import STOPPED_BEFORE_SENDING, settled_entries
+from truecaller_async.campaign.core.results import STOPPED_BEFORE_SENDING, SUPERSEDED, settled_entries
 from truecaller_async.campaign.recorder import Transaction
 from truecaller_async.campaign.rows.chunker import Chunker
 from truecaller_async.campaign.rows.dedupe import Dedupe
@@ -32,7 +32,6 @@ from truecaller_async.campaign.rows.stored_records import pack_records
 from truecaller_async.campaign.run import Run
 from truecaller_async.campaign.wakeup import Wakeup
 from truecaller_async.campaign.workers.dispatcher import Dispatcher
-from truecaller_async.campaign.workers.sender import SUPERSEDED
 from truecaller_async.cancellation import cancelled_from_outside, is_being_cancelled
 from truecaller_async.errors import SourceError, TruecallerError
 from truecaller_async.models import (

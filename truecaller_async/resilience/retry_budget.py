@@ -46,6 +46,10 @@ class RetryBudget:
         """Add the share of one first attempt."""
         self.balance = min(BUDGET_MAX, self.balance + BUDGET_PER_REQUEST)
 
+    def unearn(self) -> None:
+        """Take back the share of a first attempt that was not sent."""
+        self.balance = max(0.0, self.balance - BUDGET_PER_REQUEST)
+
     def spend(self) -> None:
         """Pay one retry."""
         self.balance -= 1.0

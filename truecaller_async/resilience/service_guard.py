@@ -96,6 +96,8 @@ class ServiceGuard:
             self.breaker.cancel_probe()
         elif grant is Grant.RETRY:
             self.budget.refund()
+        elif grant is Grant.FIRST:
+            self.budget.unearn()
 
     def record(self, grant: Grant, failure: BaseException | None, now: float, seconds: float = 0.0) -> None:
         """Record the result of a granted request.

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.campaign.core.records import content, record
-from truecaller_async.campaign.core.pair_order import PairOrder, earlier_in_batch, pair_of
+from truecaller_async.campaign.core.pair_order import PairOrder, earlier_in_batch, pair_of, replaced_in_batch
 
 
 def test_batch_waits_for_open_batches_with_earlier_records_of_its_pairs() -> None:
@@ -116,3 +116,11 @@ def test_superseded_batch_may_be_released_after_the_batch_that_replaces_it() -> 
     order.remove(1)
     assert len(order) == 0
     assert order.add(3, content(record(1))) == set()
+
+
+def test_rows_replaced_within_a_batch_are_those_with_a_later_different_row() -> None:
+    older, newer, other = record(1), record(1, reason="The newer reason"), record(2)
+    assert replaced_in_batch([older, other, newer]) == [0]
+    assert replaced_in_batch([older, other, older]) == []
+    assert replaced_in_batch([newer, older, newer]) == [1]
+    assert replaced_in_batch([]) == []

@@ -34,6 +34,17 @@ def earlier_in_batch(records: Sequence[CallRecord], indexes: Collection[int]) ->
     return [i for i, record in enumerate(records) if i not in known and i < last.get(pair_of(record), -1)]
 
 
+def replaced_in_batch(records: Sequence[CallRecord]) -> list[int]:
+    """Return the indexes of records that a later, different record of the same pair replaces."""
+    last = {pair_of(record): record for record in records}
+    indexes = {pair_of(record): index for index, record in enumerate(records)}
+    return [
+        index
+        for index, record in enumerate(records)
+        if index < indexes[pair_of(record)] and record != last[pair_of(record)]
+    ]
+
+
 class PairOrder:
     """Store which unsettled batch holds the newest record of each pair."""
 

@@ -15,6 +15,7 @@ from truecaller_async.campaign.core.row_ranges import as_rows
 from truecaller_async.models import BatchResults, Outcome, OutcomeKey, RecordResult, ResultList
 from truecaller_async.models.journal_entries import RowsSettled
 
+SUPERSEDED = "a later row of the same caller and receiver replaces it"
 STOPPED_BEFORE_SENDING = "the run stopped before it was sent"
 STOPPED_POLLING = "the run stopped before the final status was received"
 STOPPED_IN_FLIGHT = "sent, and the run stopped before the answer came"

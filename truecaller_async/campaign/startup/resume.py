@@ -22,13 +22,13 @@ from truecaller_async.campaign.core.batch_content import BatchContent
 from truecaller_async.campaign.core.batch_state import BatchState
 from truecaller_async.campaign.core.isolation_rules import order_of
 from truecaller_async.campaign.core.poll_schedule import PollSchedule
+from truecaller_async.campaign.core.results import SUPERSEDED
 from truecaller_async.campaign.outcomes import release_batch, settle_rows
 from truecaller_async.campaign.recorder import Transaction
 from truecaller_async.campaign.rows.chunker import with_watermark
 from truecaller_async.campaign.run import Run
 from truecaller_async.campaign.startup.source_check import RecoveredRows
 from truecaller_async.campaign.workers.dispatcher import Dispatcher
-from truecaller_async.campaign.workers.sender import SUPERSEDED
 from truecaller_async.models import CallRecord, Outcome
 from truecaller_async.models.journal_entries import JournalEntry
 from truecaller_async.validation.normalise import canonical

@@ -19,7 +19,8 @@ from truecaller_async.campaign.core.isolation_rules import (
     order_of,
     parts_of,
 )
-from truecaller_async.campaign.core.results import STOPPED_BEFORE_SENDING
+from truecaller_async.campaign.core.pair_order import replaced_in_batch
+from truecaller_async.campaign.core.results import STOPPED_BEFORE_SENDING, SUPERSEDED
 from truecaller_async.campaign.core.work_queue import Place
 from truecaller_async.campaign.outcomes import release_batch, settle_rows
 from truecaller_async.campaign.recorder import Transaction
@@ -52,6 +53,8 @@ class Isolator:
         """
         if batch.root_batch is None:
             self._errors[batch.seq] = error or BadRequest(400, message=batch.reason or NO_REASON, field=batch.field)
+        if batch.lost_answers:
+            self._settle_replaced(transaction, batch)
         too_large = isinstance(error, APIStatusError) and error.status == 413
         method = method_for(batch, self._root(batch).isolation, self._search_settings(), is_too_large=too_large)
         match method:
@@ -102,6 +105,16 @@ class Isolator:
         # Errors of searches that have ended; there are few.
         for seq in [seq for seq in self._errors if seq not in run.state.batches]:
             del self._errors[seq]
+
+    def _settle_replaced(self, transaction: Transaction, batch: CampaignBatch) -> None:
+        """Settle the rows that later rows of the same batch replace, before an ambiguous batch is split.
+
+        The lost attempt may have applied both. Sent one by one, the window of the later row may close before it is
+        sent again, and the older one would stay.
+        """
+        content = batch.open_content
+        replaced = content.at(replaced_in_batch(content.wire_records))
+        settle_rows(transaction, batch, Outcome.UNKNOWN, f"the answer was lost, and {SUPERSEDED}", content=replaced)
 
     def _split(self, transaction: Transaction, batch: CampaignBatch, method: Method) -> None:
         run = self._run

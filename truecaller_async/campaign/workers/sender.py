@@ -19,6 +19,7 @@ from truecaller_async.campaign.core.batch import CampaignBatch, allows_resend
 from truecaller_async.campaign.core.batch_content import BatchContent, expiry_times
 from truecaller_async.campaign.core.batch_state import BatchEvent, event_of
 from truecaller_async.campaign.core.pair_order import earlier_in_batch
+from truecaller_async.campaign.core.results import SUPERSEDED
 from truecaller_async.campaign.core.work_queue import QueuedBatch
 from truecaller_async.campaign.outcomes import release_batch, settle_rows
 from truecaller_async.campaign.recorder import Transaction
@@ -45,7 +46,6 @@ UNTRACKED_MAX = 3
 DETAIL_MAX_CHARS = 200
 """Characters of an error that the journal stores for an attempt."""
 
-SUPERSEDED = "a later row of the same caller and receiver replaces it"
 WINDOW_CLOSED = "its window closed before it could be sent"
 LATER_WINDOW_CLOSED = "a later row of the same caller and receiver may have been applied, and its window has closed"
 
