@@ -41,6 +41,17 @@ class BatchContent:
         """Build the content of these rows."""
         return cls(rows, originals, wire_records, min(expiry_times(wire_records), default=0), distinct)
 
+    @classmethod
+    def joined(cls, contents: Sequence[BatchContent]) -> BatchContent:
+        """Build one content of several, in their order; the object itself if there is only one."""
+        if len(contents) == 1:
+            return contents[0]
+        return cls.of(
+            [row for content in contents for row in content.rows],
+            [record for content in contents for record in content.originals],
+            [record for content in contents for record in content.wire_records],
+        )
+
     def __len__(self) -> int:
         return len(self.rows)
 

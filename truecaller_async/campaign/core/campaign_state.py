@@ -188,7 +188,7 @@ class CampaignState:
             self._reset_run_fields(batch)
         for batch in self.batches.values():
             if batch.root_batch is not None:
-                isolation = self._root_of(batch)
+                isolation = self._isolation_of(batch)
                 isolation.remaining += batch.unsettled_count
                 isolation.size = len(self.batches[batch.root_batch].rows)
         return changed
@@ -209,7 +209,7 @@ class CampaignState:
             batch.rows = as_rows([*batch.rows, *entry.rows])
             batch.open_count += len(entry.rows)
         if parent is not None:
-            isolation = self._root_of(batch)
+            isolation = self._isolation_of(batch)
             isolation.remaining += len(entry.rows)
             isolation.size += len(entry.rows) * (parent.root_batch is None)
         batch.payload = entry.payload
@@ -265,14 +265,12 @@ class CampaignState:
         self.last_seq = max(self.last_seq, entry.seq)
         if root is not None:
             self._children.setdefault(root, set()).add(entry.seq)
-            self._root_of(batch).posts += entry.call == "submit"
+            self._isolation_of(batch).posts += entry.call == "submit"
         return batch
 
-    def _root_of(self, batch: CampaignBatch) -> Isolation:
-        """Return the isolation of the root of a part; a throw-away one for a batch that is no part."""
-        if batch.root_batch is None:
-            return Isolation()
-        root = self.batches[batch.root_batch]
+    def _isolation_of(self, part: CampaignBatch) -> Isolation:
+        """Return the isolation of the root of a part; a new one with the first part of a run."""
+        root = self.batches[part.root_or_self]
         if root.isolation is None:
             root.isolation = Isolation()
         return root.isolation
@@ -334,7 +332,7 @@ class CampaignState:
         if batch.batch_id is not None:
             self.run.recent_batch_ids.add(batch.batch_id)
         if batch.call == "push" and batch.root_batch is not None:
-            self._root_of(batch).streak = 0
+            self._isolation_of(batch).streak = 0
 
     def _mark_shared_id(self, batch_id: str | None) -> None:
         # The server gave the id of another batch again: status rows of both batches cannot be distinguished.
@@ -345,7 +343,7 @@ class CampaignState:
     def _record_push_rejected(self, batch: CampaignBatch) -> None:
         if batch.root_batch is None:
             return
-        root, isolation = self.batches[batch.root_batch], self._root_of(batch)
+        root, isolation = self.batches[batch.root_batch], self._isolation_of(batch)
         was_searching = not isolation.ended_early
         isolation.record_push_rejected(batch.reason, batch.field, root.reason)
         if was_searching and isolation.ended_early:
@@ -391,7 +389,7 @@ class CampaignState:
 
     def _record_rejected_rows(self, batch: CampaignBatch, count: int) -> None:
         if batch.root_batch is not None:
-            self._root_of(batch).rejected += count
+            self._isolation_of(batch).rejected += count
         elif count == batch.open_count and batch.isolation is None:
             self._count_refusal(batch.reason)
 
@@ -452,7 +450,7 @@ class CampaignState:
         """Update the number of remaining rows of the root; count a search that found every row bad."""
         if batch.root_batch is None or batch.unsettled_count == unsettled_before:
             return
-        root, isolation = self.batches[batch.root_batch], self._root_of(batch)
+        root, isolation = self.batches[batch.root_batch], self._isolation_of(batch)
         isolation.remaining += batch.unsettled_count - unsettled_before
         if not isolation.remaining and isolation.rejected >= isolation.size and not isolation.ended_early:
             self._count_refusal(root.reason)

@@ -29,7 +29,6 @@ from typing import TypeAlias
 import attrs
 
 from truecaller_async.campaign.core.batch import WAITING_STATES, CampaignBatch
-from truecaller_async.campaign.core.batch_content import BatchContent
 from truecaller_async.campaign.core.batch_state import BatchState
 from truecaller_async.campaign.core.campaign_state import CampaignState
 from truecaller_async.campaign.core.pair_order import PairOrder
@@ -149,10 +148,6 @@ class WorkQueue:
         """Return a batch that waits to be sent by number, None if there is none."""
         item = self._items.get(seq)
         return item if item is not None and item.place <= Place.READY else None
-
-    def add_pairs(self, seq: int, content: BatchContent) -> set[int]:
-        """Add the pairs of a new batch; return the unsettled batches that hold earlier records of them."""
-        return self.pairs.add(seq, content)
 
     def enter(self, batch: CampaignBatch, blocked_by: Collection[int] = ()) -> QueuedBatch:
         """Add a new batch that must wait for these batches. Call it before the first `place`."""

@@ -105,7 +105,7 @@ class CampaignResumer:
                 waiting[batch.root_or_self].append(batch)
         for root, batches in sorted(waiting.items()):
             parts = sorted(batches, key=lambda batch: batch.rows[0])
-            earlier = queue.pairs.add(root, _joined([part.open_content for part in parts]))
+            earlier = queue.pairs.add(root, BatchContent.joined([part.open_content for part in parts]))
             within = order_of([(part.seq, part.open_content) for part in parts]) if parts[0].root_batch else {}
             for part in parts:
                 # A part that is not sent, because its state is known, waits for nothing.
@@ -158,13 +158,3 @@ class CampaignResumer:
         item = queue.find(batch.seq) or queue.enter(batch)
         item.polls = PollSchedule(run.options.poll, now - age, queue.first_poll.delay)
         queue.add_poll(item, now)
-
-
-def _joined(contents: Sequence[BatchContent]) -> BatchContent:
-    if len(contents) == 1:
-        return contents[0]
-    return BatchContent.of(
-        [row for content in contents for row in content.rows],
-        [record for content in contents for record in content.originals],
-        [record for content in contents for record in content.wire_records],
-    )

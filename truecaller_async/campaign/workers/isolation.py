@@ -6,8 +6,6 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from truecaller_async.campaign.core.batch import CampaignBatch
 from truecaller_async.campaign.core.batch_content import BatchContent
 from truecaller_async.campaign.core.isolation_rules import (
@@ -79,7 +77,7 @@ class Isolator:
         run = self._run
         root = self._root(batch)
         singles = self._mergeable_pushes(batch, root.seq)
-        content = _merged([single.open_content for single in singles])
+        content = BatchContent.joined([single.open_content for single in singles])
         seq = run.state.last_seq + 1
         payload = pack_records(content.originals) if run.stores_records else None
         for single in singles:
@@ -163,11 +161,3 @@ class Isolator:
     def _search_settings(self) -> SearchSettings:
         run = self._run
         return SearchSettings(run.options.isolate, run.state.run.realtime_allowed, run.lifecycle.is_running)
-
-
-def _merged(contents: Sequence[BatchContent]) -> BatchContent:
-    return BatchContent.of(
-        [row for content in contents for row in content.rows],
-        [record for content in contents for record in content.originals],
-        [record for content in contents for record in content.wire_records],
-    )
